@@ -1,0 +1,93 @@
+"""Every error a user can meet, and the exit code that goes with it.
+
+::
+
+    AmlexecError
+    ├── ScriptFailedError        1    the script ran and failed; its own code is in the record
+    ├── TargetError              2    a target or a tool failed: amlexec could not do its part
+    └── ConfigurationError       3    nothing has run: a declaration is wrong; all violations at once
+        └── UsageError           3    nothing has run: the command line is wrong
+
+An interrupt (Ctrl-C) is 130, as in every shell. Only `amlexec.cli` and the doit reporter turn an error
+into text and an exit code; everything below them raises.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from amlexec.model import Violation
+
+__all__ = [
+    "INTERRUPTED",
+    "AmlexecError",
+    "ConfigurationError",
+    "ScriptFailedError",
+    "TargetError",
+    "UsageError",
+]
+
+INTERRUPTED = 130
+
+
+class AmlexecError(Exception):
+    """What went wrong, where, and what to do next.
+
+    `message` is one sentence without a final period; `where` is a `file:line:column` or a host, or "";
+    `hint` says what to do, or "".
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, hint: str = "", where: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.where = where
+
+    def lines(self) -> list[str]:
+        """The error as it is printed: `WHERE: error: MESSAGE`, then `hint: HINT`."""
+        place = f"{self.where}: " if self.where else ""
+        return [f"{place}error: {self.message}", *([f"hint: {self.hint}"] if self.hint else [])]
+
+
+class ScriptFailedError(AmlexecError):
+    """The user's script ended with an exit code other than 0, or was killed by a signal."""
+
+    exit_code = 1
+
+
+class TargetError(AmlexecError):
+    """A compute target, or a tool that amlexec needs, could not do its part."""
+
+    exit_code = 2
+
+
+class ConfigurationError(AmlexecError):
+    """One or more declarations are wrong. Nothing has run."""
+
+    exit_code = 3
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        where: str = "",
+        violations: Iterable[Violation] = (),
+    ) -> None:
+        super().__init__(message, hint=hint, where=where)
+        self.violations = tuple(violations)
+
+    def lines(self) -> list[str]:
+        """Every violation, sorted by file and line; without any, the message itself."""
+        if not self.violations:
+            return super().lines()
+        return [line for violation in sorted(self.violations) for line in violation.lines()]
+
+
+class UsageError(ConfigurationError):
+    """The command line asks for something that cannot be. Nothing has run."""

@@ -1,0 +1,178 @@
+"""The frozen values that travel between the steps. No input, no output, no clock.
+
+They are named tuples: immutable, comparable, cheap to import (the standard library's dataclasses cost a
+run 10 ms of start-up, for `inspect`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = [
+    "ComputeTarget",
+    "CondaDependencies",
+    "Declaration",
+    "Line",
+    "Place",
+    "Plan",
+    "Project",
+    "RunConfiguration",
+    "SparkDependencies",
+    "SparkPackage",
+    "Violation",
+]
+
+
+class Place(NamedTuple):
+    """A place in a file that the user wrote. `line` and `column` count from 1; 0 means the whole file."""
+
+    path: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return ":".join([self.path, *(str(number) for number in (self.line, self.column) if number)])
+
+
+class Violation(NamedTuple):
+    """One thing that is wrong with a file; sorts by file, line and column."""
+
+    place: Place
+    severity: str
+    """`error`, `warning` or `note`."""
+    message: str
+    hint: str = ""
+    key: str = ""
+    """The dotted key it is about, such as `EnvironmentVariables.PATH`, or ""."""
+
+    def lines(self) -> list[str]:
+        """As it is printed: `FILE:LINE:COLUMN: SEVERITY: MESSAGE`, then `hint: HINT`."""
+        first = f"{self.place}: {self.severity}: {self.message}"
+        return [first, *([f"  hint: {self.hint}"] if self.hint else [])]
+
+
+class Project(NamedTuple):
+    """A folder with `aml_config/` in it."""
+
+    root: str
+    """Absolute path, symbolic links resolved."""
+
+    @property
+    def name(self) -> str:
+        """The folder's name: the first half of a run id, and the folder in a shared directory."""
+        return self.root.replace("\\", "/").rstrip("/").rpartition("/")[2] or "project"
+
+    @property
+    def configuration(self) -> str:
+        """The `aml_config/` folder, absolute."""
+        return f"{self.root}/aml_config"
+
+    @property
+    def state(self) -> str:
+        """The folder of everything that amlexec keeps for this project, absolute."""
+        return f"{self.root}/.amlexec"
+
+
+class ComputeTarget(NamedTuple):
+    """A `.compute` file: where scripts run. Absent keys have their documented defaults."""
+
+    name: str
+    kind: str
+    """`local`, `docker`, `remote`, `remotedocker`, `cluster`, `batchai` or `containerinstance`."""
+    place: Place
+    """The file, or of a target that an azureml-core file describes inline, that file."""
+    address: str = ""
+    username: str = ""
+    password: str = ""
+    private_key: str = ""
+    base_docker_image: str = ""
+    shared_volumes: bool = True
+    native_shared_directory: str = ""
+    nvidia_docker: bool = False
+    user_managed_environment: bool = False
+    python_location: str = "python"
+    spark_submit_location: str = "spark-submit"
+    yarn_deploy_mode: str = "cluster"
+    node_count: int = 1
+
+
+class RunConfiguration(NamedTuple):
+    """A `.runconfig` file: how a script runs."""
+
+    name: str
+    place: Place
+    target: str
+    """Name of the compute target; "" where the file leaves it to the command line."""
+    framework: str = "Python"
+    """`Python` or `PySpark`."""
+    argument_vector: tuple[str, ...] = ()
+    argument_vector_place: Place = Place("")
+    environment_variables: tuple[tuple[str, str], ...] = ()
+    conda_dependencies_file: str = "aml_config/conda_dependencies.yml"
+    """Relative to the project's root, with `/`."""
+    spark_dependencies_file: str = "aml_config/spark_dependencies.yml"
+    prepare_environment: bool = False
+    tracked_run: bool = True
+
+
+class Line(NamedTuple):
+    """One entry of a list in a dependencies file, and where it stands."""
+
+    text: str
+    place: Place
+
+
+class CondaDependencies(NamedTuple):
+    """A `conda_dependencies.yml`: conda specs and a pip section, in the order they are written."""
+
+    place: Place
+    channels: tuple[Line, ...] = ()
+    specs: tuple[Line, ...] = ()
+    pip: tuple[Line, ...] = ()
+
+
+class SparkPackage(NamedTuple):
+    """A Maven coordinate."""
+
+    group: str
+    artifact: str
+    version: str
+
+
+class SparkDependencies(NamedTuple):
+    """A `spark_dependencies.yml`, as `spark-submit` takes it."""
+
+    place: Place
+    configuration: tuple[tuple[str, str], ...] = ()
+    repositories: tuple[str, ...] = ()
+    packages: tuple[SparkPackage, ...] = ()
+
+
+class Declaration(NamedTuple):
+    """What the files of one run configuration say, together: the value between READ and PLAN."""
+
+    project: Project
+    run_configuration: RunConfiguration
+    compute_target: ComputeTarget
+    notes: tuple[Violation, ...] = ()
+    """Warnings and notes of these files, sorted; errors never come this far."""
+
+
+class Plan(NamedTuple):
+    """One execution, decided: what will run, where and with what. The value between PLAN and RUN."""
+
+    project: Project
+    configuration: str
+    """Name of the run configuration."""
+    target: ComputeTarget
+    framework: str
+    script: str
+    """Relative to the project's root, with `/`."""
+    arguments: tuple[str, ...]
+    environment_variables: tuple[tuple[str, str], ...] = ()
+    conda_dependencies_file: str = ""
+    spark_dependencies_file: str = ""
+    prepare_environment: bool = False
+    tracked: bool = True
+    warnings: tuple[str, ...] = ()
+    """Sentences to print before the run."""
