@@ -1,0 +1,25 @@
+"""A place for `azureml.logging`; everything else is the `azureml` package that is installed, if one is.
+
+This folder stands before the installed packages on a run's path. It must hide nothing of them: the
+package's path is extended by theirs, and what their own `__init__.py` defines is defined here too.
+"""
+
+import os
+import pkgutil
+
+__path__ = pkgutil.extend_path(__path__, __name__)
+
+
+def _installed():
+    """The `__init__.py` of the package that would be imported without us, or ""."""
+    for folder in __path__:
+        path = os.path.join(folder, "__init__.py")
+        if os.path.isfile(path) and not os.path.samefile(path, __file__):
+            return path
+    return ""
+
+
+_path = _installed()
+if _path:
+    with open(_path, "rb") as _file:
+        exec(compile(_file.read(), _path, "exec"))  # noqa: S102 - what importing it would do

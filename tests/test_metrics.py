@@ -1,0 +1,109 @@
+"""Reading metrics.jsonl: what is in it, and what is left of a damaged one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from amlexec import metrics
+from amlexec.metrics import Metrics
+
+
+def line(name: str, value: object) -> str:
+    return json.dumps({"name": name, "value": value, "time": 1.5}) + "\n"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "metrics.jsonl"
+
+
+def test_a_name_logged_again_becomes_a_list(path: Path) -> None:
+    path.write_text(line("loss", 3) + line("accuracy", 0.9) + line("loss", 2) + line("loss", 1))
+    assert metrics.read(path) == {"loss": [3, 2, 1], "accuracy": 0.9}
+    assert list(metrics.read(path)) == ["loss", "accuracy"]
+
+
+def test_a_list_stays_what_it_is(path: Path) -> None:
+    path.write_text(line("once", [1, 2]) + line("twice", [1]) + line("twice", [2]))
+    assert metrics.read(path) == {"once": [1, 2], "twice": [[1], [2]]}
+
+
+def test_latest_is_the_last_value_of_each(path: Path) -> None:
+    path.write_text(line("loss", 3) + "garbage\n" + line("status", "fine") + line("loss", [2]))
+    assert metrics.latest(path) == {"loss": [2], "status": "fine"}
+
+
+def test_a_run_that_logged_nothing(path: Path) -> None:
+    assert metrics.read_all(path) == Metrics({}, 0, 0)
+    path.touch()
+    assert metrics.read_all(path) == Metrics({}, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "hello\n",
+        "[1, 2]\n",
+        "{}\n",
+        '{"name": 3, "value": 4}\n',
+        '{"name": "no value"}\n',
+        '{"name": "torn", "val\n',
+        "[" * 100_000 + "\n",
+    ],
+)
+def test_a_line_that_is_no_metric_is_counted_and_the_rest_read(path: Path, garbage: str) -> None:
+    path.write_text(line("a", 1) + garbage + line("b", 2))
+    assert metrics.read_all(path) == Metrics({"a": 1, "b": 2}, unreadable=1)
+
+
+def test_bytes_that_are_no_text_are_counted(path: Path) -> None:
+    path.write_bytes(line("a", 1).encode() + b"\xff\xfe\x00\x80\n" + line("b", 2).encode())
+    assert metrics.read_all(path) == Metrics({"a": 1, "b": 2}, unreadable=1)
+
+
+@pytest.mark.parametrize("length", range(1, len(line("b", 2)) - 1))
+def test_a_torn_last_line_is_not_counted(path: Path, length: int) -> None:
+    path.write_text(line("a", 1) + line("b", 2)[:length])
+    assert metrics.read_all(path) == Metrics({"a": 1})
+
+
+@pytest.mark.parametrize("length", range(1, len(line("b", 2)) - 1))
+def test_the_metric_behind_a_torn_one_is_not_lost(path: Path, length: int) -> None:
+    path.write_text(line("a", 1) + line("b", 2)[:length] + line("c", {"name": 3}))
+    assert metrics.read_all(path) == Metrics({"a": 1, "c": {"name": 3}}, unreadable=1)
+
+
+def test_a_value_that_looks_like_a_line_is_a_value(path: Path) -> None:
+    path.write_text(line("a", {"name": "x", "value": 3, "time": 4}) + line("b", line("c", 1)))
+    assert metrics.read(path) == {"a": {"name": "x", "value": 3, "time": 4}, "b": line("c", 1)}
+
+
+def test_the_newest_values_of_a_long_series_are_kept(path: Path) -> None:
+    over = 7
+    with path.open("w") as file:
+        file.writelines(line("loss", number) for number in range(metrics.MOST_VALUES + over))
+        file.write(line("accuracy", 1))
+    read = metrics.read_all(path)
+    loss = read.values["loss"]
+    assert isinstance(loss, list)
+    assert (len(loss), loss[0], loss[-1]) == (metrics.MOST_VALUES, over, metrics.MOST_VALUES + over - 1)
+    assert read.values["accuracy"] == 1
+    assert (read.unreadable, read.dropped) == (0, over)
+
+
+def test_a_line_without_end_is_passed_over(path: Path) -> None:
+    with path.open("wb") as file:
+        file.write(line("a", 1).encode())
+        file.truncate(metrics.LONGEST_LINE * 2 + 99)  # a hole, as a crashed file system leaves it
+        file.seek(0, 2)
+        file.write(b"\n" + line("b", 2).encode())
+    assert metrics.read_all(path) == Metrics({"a": 1, "b": 2}, unreadable=1)
+
+
+def test_a_folder_in_its_place_is_an_error(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(OSError, match=r"metrics\.jsonl"):
+        metrics.read(path)

@@ -1,0 +1,443 @@
+"""What travels into a run, run for real under every interpreter of this machine."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import amlexec
+from amlexec import metrics
+
+PACKAGE = Path(amlexec.__file__).parent
+SITE = PACKAGE / "runtime" / "site"
+TIMEOUT = 120
+
+
+def interpreters() -> list[str]:
+    """This one, and those that pyenv holds."""
+    found = [sys.executable]
+    if pyenv := shutil.which("pyenv"):
+        root = subprocess.run([pyenv, "root"], capture_output=True, text=True, check=True).stdout.strip()
+        for folder in sorted(Path(root, "versions").glob("3.*")):
+            minor = re.match(r"3\.(\d+)", folder.name)
+            python = folder / "bin" / "python"
+            if minor and int(minor[1]) >= 5 and python.is_file():
+                found.append(str(python))
+    return found
+
+
+every_interpreter = pytest.mark.parametrize("python", interpreters())
+travelling = pytest.mark.parametrize(
+    "path", sorted(SITE.rglob("*.py")), ids=lambda path: path.relative_to(SITE).as_posix()
+)
+
+
+def environment(folder: Path | None, *python_path: Path) -> dict[str, str]:
+    values = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(map(str, [SITE, *python_path])),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    if folder is not None:
+        values |= {"AMLEXEC_RUN_FOLDER": str(folder), "AMLEXEC_RUN_ID": "project_1521077190506"}
+    return values
+
+
+def run(
+    python: str, script: str, folder: Path | None, cwd: Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `script` from a file, as a run does."""
+    path = cwd / "train.py"
+    path.write_text(script, encoding="utf-8")
+    return subprocess.run(
+        [python, "-W", "error", str(path), *arguments],
+        cwd=cwd,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "a run's folder"
+    path.mkdir()
+    return path
+
+
+@travelling
+def test_the_syntax_is_that_of_python_3_5(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 5))
+    newer = (ast.JoinedStr, ast.AnnAssign, ast.NamedExpr)
+    assert not [node.lineno for node in ast.walk(tree) if isinstance(node, newer)]
+
+
+@travelling
+def test_it_needs_the_standard_library_alone(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        for name in names:
+            assert name == "amlexec.run" or name.partition(".")[0] in sys.stdlib_module_names
+
+
+SCRIPT_OF_2017 = """\
+from azureml.logging import get_azureml_logger
+
+run_logger = get_azureml_logger()
+run_logger.log("Accuracy", 0.97)
+run_logger.log("Regularization Rate", 0.01).wait()
+for loss in (3, 2, 1):
+    run_logger.log("loss", loss)
+run_logger.upload("report/summary.txt", "fertig \\u2713")
+print("done")
+"""
+
+
+@every_interpreter
+def test_a_script_of_2017_logs_in_a_run(python: str, folder: Path, tmp_path: Path) -> None:
+    result = run(python, SCRIPT_OF_2017, folder, tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
+    assert metrics.read(folder / "metrics.jsonl") == {
+        "Accuracy": 0.97,
+        "Regularization Rate": 0.01,
+        "loss": [3, 2, 1],
+    }
+    assert (folder / "outputs/report/summary.txt").read_text(encoding="utf-8") == "fertig \u2713"
+    assert sorted(path.name for path in folder.iterdir()) == ["metrics.jsonl", "outputs"]
+
+
+@every_interpreter
+def test_a_script_of_2017_runs_without_a_run(python: str, tmp_path: Path) -> None:
+    result = run(python, SCRIPT_OF_2017, None, tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["train.py"]
+
+
+VALUES = """\
+import array, collections, datetime, decimal, enum, fractions, pathlib, sys
+from amlexec.run import log
+
+class Tensor:
+    def __init__(self, value): self.value = value
+    def tolist(self): return self.value
+class Scalar:
+    def item(self): return 0.5
+class Eager:
+    def numpy(self): return Tensor([True, float("nan")])
+class LongDouble:
+    def tolist(self): return self
+    def __float__(self): return 2.5
+class Rude:
+    def __str__(self): raise KeyError("no")
+    def __getattr__(self, name): raise SystemError("no")
+class Color(enum.IntEnum):
+    RED = 1
+class Loud(str):
+    def __str__(self): return "loud"
+
+cycle = []
+cycle.append(cycle)
+deep = []
+for _ in range(100000):
+    deep = [deep]
+values = [
+    ("int", 3), ("long", -2 ** 63), ("longer", 2 ** 64), ("big", 10 ** 5000),
+    ("float", 0.1), ("true", True), ("none", None), ("text", "a\\nb\\u2713"),
+    ("nan", float("nan")), ("inf", float("inf")), ("minus", float("-inf")), ("lone", "\\udcff"),
+    ("bytes", b"a\\xff"), ("list", [1, "a", float("nan"), (2, 3)]), ("names", ["setosa", "virginica"]),
+    ("dict", collections.OrderedDict([("a", {1: float("inf")}), (True, [None])])), ("set", {3, 1, 2}),
+    ("range", range(3)), ("deque", collections.deque([1, 2])), ("values", {"a": 1}.values()),
+    ("array", array.array("d", [1, 2])), ("view", memoryview(b"ab")), ("tensor", Tensor([[1.0], [2.0]])),
+    ("nested", {"t": [Tensor(1)]}), ("scalar", Scalar()), ("eager", Eager()), ("longdouble", LongDouble()),
+    ("decimal", decimal.Decimal("0.5")), ("fraction", fractions.Fraction(1, 4)), ("complex", 1j),
+    ("date", datetime.date(2017, 9, 25)), ("path", pathlib.PurePosixPath("a/b")), ("enum", Color.RED),
+    ("subclass", Loud("quiet")), ("rude", Rude()), ("cycle", cycle), ("deep", deep), ("function", len),
+    (3, "a number for a name"), (Rude(), 1), ("\\udc80 ", "name"), ("", "empty name"),
+]
+for name, value in values:
+    log(name, value)
+sys.stdout.write(repr(log("returned", [float("nan"), 1])))
+"""
+
+
+@every_interpreter
+def test_every_value_is_kept_and_none_raises(python: str, folder: Path, tmp_path: Path) -> None:
+    result = run(python, VALUES, folder, tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "Logged('returned', ['NaN', 1])"
+    lines = (folder / "metrics.jsonl").read_text(encoding="ascii").splitlines()
+    read = {}
+    for line in lines:
+        record = json.loads(line, parse_constant=pytest.fail)
+        assert list(record) == ["name", "value", "time"]
+        assert 1.5e9 < record["time"] < 1e10
+        read[record["name"]] = record["value"]
+    assert read.pop("big") in ("1" + "0" * 5000, "<int>")  # 3.11 and later refuse so many digits
+    assert isinstance(read.pop("deep"), str)
+    assert read == {
+        "int": 3,
+        "long": "-9223372036854775808",
+        "longer": "18446744073709551616",
+        "float": 0.1,
+        "true": True,
+        "none": None,
+        "text": "a\nb\u2713",
+        "nan": "NaN",
+        "inf": "Infinity",
+        "minus": "-Infinity",
+        "lone": "\\udcff",
+        "bytes": "a\\xff",
+        "list": [1, "a", "NaN", [2, 3]],
+        "names": ["setosa", "virginica"],
+        "dict": {"a": {"1": "Infinity"}, "True": [None]},
+        "set": [1, 2, 3],
+        "range": [0, 1, 2],
+        "deque": [1, 2],
+        "values": [1],
+        "array": [1.0, 2.0],
+        "view": [97, 98],
+        "tensor": [[1.0], [2.0]],
+        "nested": {"t": [1]},
+        "scalar": 0.5,
+        "eager": [True, "NaN"],
+        "longdouble": 2.5,
+        "decimal": 0.5,
+        "fraction": 0.25,
+        "complex": "1j",
+        "date": "2017-09-25",
+        "path": "a/b",
+        "enum": 1,
+        "subclass": "quiet",
+        "rude": "<Rude>",
+        "cycle": "[[...]]",
+        "function": "<built-in function len>",
+        "3": "a number for a name",
+        "<Rude>": 1,
+        "\\udc80 ": "name",
+        "": "empty name",
+        "returned": ["NaN", 1],
+    }
+
+
+LOG_A_LOT = """\
+import sys, threading
+from amlexec.run import log
+
+def work(thread):
+    for number in range(1000):
+        log("{} {}".format(sys.argv[1], thread), [number, "x" * (number % 300)])
+
+threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+@every_interpreter
+def test_processes_and_threads_lose_nothing(python: str, folder: Path, tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(LOG_A_LOT)
+    processes = [
+        subprocess.Popen([python, str(script), str(number)], env=environment(folder)) for number in range(3)
+    ]
+    assert [process.wait(TIMEOUT) for process in processes] == [0, 0, 0]
+    read = metrics.read_all(folder / "metrics.jsonl")
+    assert (read.unreadable, len(read.values)) == (0, 9)
+    for series in read.values.values():
+        assert series == [[number, "x" * (number % 300)] for number in range(1000)]
+
+
+@every_interpreter
+def test_a_process_that_is_killed_loses_nothing(python: str, folder: Path, tmp_path: Path) -> None:
+    script = (
+        "import os\nfrom amlexec.run import log\nfor n in range(500): log('n', n)\nos.kill(os.getpid(), 9)\n"
+    )
+    assert run(python, script, folder, tmp_path).returncode == -9
+    assert metrics.read(folder / "metrics.jsonl") == {"n": list(range(500))}
+
+
+DISK_FULL = """\
+import os, resource
+from amlexec.run import log, upload
+
+log("before", 1)
+size = os.path.getsize(os.environ["AMLEXEC_RUN_FOLDER"] + "/metrics.jsonl")
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, resource.RLIM_INFINITY))
+log("torn", 2)
+log("lost", 3)
+upload("a.txt", "much more than the twenty bytes that are left " * 100)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+log("after", 4)
+print("done")
+"""
+
+
+@every_interpreter
+def test_a_disk_that_is_full_costs_its_metric_and_a_warning(
+    python: str, folder: Path, tmp_path: Path
+) -> None:
+    result = run(python, DISK_FULL, folder, tmp_path)
+    assert (result.returncode, result.stdout) == (0, "done\n")
+    assert re.fullmatch(r"amlexec: warning: .*\n", result.stderr)
+    assert metrics.read_all(folder / "metrics.jsonl") == ({"before": 1, "after": 4}, 1, 0)
+    assert not [path for path in folder.rglob("*") if path.name not in ("metrics.jsonl", "outputs")]
+
+
+@pytest.mark.parametrize("obstacle", ["folder gone", "not a folder", "metrics.jsonl is a folder"])
+def test_a_folder_that_takes_nothing_costs_a_warning(obstacle: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    if obstacle == "not a folder":
+        folder.touch()
+    elif obstacle == "metrics.jsonl is a folder":
+        (folder / "metrics.jsonl").mkdir(parents=True)
+    script = (
+        "from amlexec.run import log\nfor n in range(9): log('n', n).wait()\n"
+        "import sys; sys.stderr.close(); log('m', 1)\nprint('done')\n"
+    )
+    result = run(sys.executable, script, folder, tmp_path)
+    assert (result.returncode, result.stdout) == (0, "done\n")
+    assert re.fullmatch(r"amlexec: warning: a metric could not be kept: .*\n", result.stderr)
+
+
+UPLOADS = """\
+import io, os
+from amlexec.run import upload
+
+upload("text.txt", "\\u00fc\\udcff")
+upload("bytes.bin", b"\\x00\\xff")
+upload("view.bin", memoryview(b"view"))
+upload("number.txt", 3)
+upload("file.bin", io.BytesIO(b"from a file"))
+upload("outputs/again.txt", "1")
+upload("outputs/again.txt", "2")
+upload("deep\\\\er/./x.txt", "windows")
+upload("outputs", "a file of that name")
+os.chdir("/")
+upload("moved.txt", "still there")
+refused = 0
+escapes = [
+    "", "/", "/etc/passwd", "..", "../x", "a/../../x", "outputs/../x", ".", "a\\0b", "\\\\\\\\host\\\\x",
+]
+for name in escapes:
+    try:
+        upload(name, "x")
+    except ValueError as error:
+        assert "outputs/" in str(error), error
+        refused += 1
+print(refused)
+"""
+
+
+@every_interpreter
+def test_uploads_stay_in_outputs(python: str, folder: Path, tmp_path: Path) -> None:
+    result = run(python, UPLOADS, folder, tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "10\n", "")
+    outputs = folder / "outputs"
+    assert {
+        path.relative_to(outputs).as_posix(): path.read_bytes()
+        for path in outputs.rglob("*")
+        if path.is_file()
+    } == {
+        "text.txt": "\u00fc\\udcff".encode(),
+        "bytes.bin": b"\x00\xff",
+        "view.bin": b"view",
+        "number.txt": b"3",
+        "file.bin": b"from a file",
+        "again.txt": b"2",
+        "deep/er/x.txt": b"windows",
+        "outputs": b"a file of that name",
+        "moved.txt": b"still there",
+    }
+    assert [path.name for path in folder.iterdir()] == ["outputs"]
+
+
+def test_an_upload_into_a_file_costs_a_warning(folder: Path, tmp_path: Path) -> None:
+    script = "from amlexec.run import upload\nupload('a', '1')\nupload('a/b', '2')\nupload('c', '3')\n"
+    result = run(sys.executable, script, folder, tmp_path)
+    assert result.returncode == 0
+    assert re.fullmatch(r"amlexec: warning: the file outputs/a/b could not be kept: .*\n", result.stderr)
+    assert sorted(path.name for path in (folder / "outputs").iterdir()) == ["a", "c"]
+
+
+def install(python: str, venv: Path, files: dict[str, str]) -> str:
+    """A virtual environment with `files` in its site-packages; returns its interpreter."""
+    subprocess.run([python, "-m", "venv", "--without-pip", str(venv)], check=True, timeout=TIMEOUT)
+    inner = str(venv / "bin" / "python")
+    packages = site_packages(inner)
+    for name, text in files.items():
+        (packages / name).parent.mkdir(parents=True, exist_ok=True)
+        (packages / name).write_text(text)
+    return inner
+
+
+def site_packages(python: str) -> Path:
+    command = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    return Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+
+
+EXTENDING = "__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n"
+CLOSED = "from azureml.errors import Conflict\nclass Workspace: pass\n"
+
+
+@every_interpreter
+@pytest.mark.parametrize("style", ["extending", "closed", "namespace"])
+def test_an_installed_azureml_is_not_hidden(python: str, style: str, folder: Path, tmp_path: Path) -> None:
+    files = {
+        "azureml/core/__init__.py": "class Run: pass\n",
+        "azureml/errors.py": "class Conflict(Exception): pass\n",
+        "azureml/logging.py": "def get_azureml_logger(): raise SystemExit('the installed one')\n",
+    }
+    if style != "namespace":
+        files["azureml/__init__.py"] = EXTENDING if style == "extending" else CLOSED
+    inner = install(python, tmp_path / "venv", files)
+    script = "import azureml.core\nfrom azureml.core import Run\nfrom azureml.errors import Conflict\n"
+    if style == "closed":
+        script += "from azureml import Workspace, Conflict as c\nassert c is Conflict\n"
+    result = run(inner, script + SCRIPT_OF_2017, folder, tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
+    assert metrics.read(folder / "metrics.jsonl")["Accuracy"] == 0.97
+
+
+@every_interpreter
+def test_an_installed_amlexec_is_not_hidden(python: str, folder: Path, tmp_path: Path) -> None:
+    files = {
+        "amlexec/__init__.py": "__version__ = '9.9'\n",
+        "amlexec/errors.py": "class TargetError(Exception): pass\n",
+        "amlexec/run.py": (SITE / "amlexec" / "run.py").read_text(encoding="utf-8"),
+    }
+    inner = install(python, tmp_path / "venv", files)
+    script = "import amlexec\nfrom amlexec.errors import TargetError\nassert amlexec.__version__ == '9.9'\n"
+    result = run(inner, script + SCRIPT_OF_2017, folder, tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
+    assert metrics.read(folder / "metrics.jsonl")["Accuracy"] == 0.97
+
+
+def test_this_amlexec_installed_is_not_hidden(folder: Path, tmp_path: Path) -> None:
+    inner = install(sys.executable, tmp_path / "venv", {})
+    shutil.copytree(PACKAGE, site_packages(inner) / "amlexec", ignore=shutil.ignore_patterns("__pycache__"))
+    script = (
+        "import amlexec, amlexec.errors, amlexec.run, inspect\n"
+        "assert amlexec.errors.TargetError.exit_code == 2 and amlexec.__version__\n"
+        "assert 'site-packages' in amlexec.run.__file__\n"
+        "amlexec.run.log('Cell', 'A')\n"
+    )
+    result = run(inner, script + SCRIPT_OF_2017, folder, tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
+    assert metrics.read(folder / "metrics.jsonl")["Cell"] == "A"
+
+
+def test_the_product_and_the_run_have_the_same_code() -> None:
+    import amlexec.run
+
+    assert Path(amlexec.run.log.__code__.co_filename) == SITE / "amlexec" / "run.py"
