@@ -1,0 +1,24 @@
+"""`python -m amlexec`, and the `amlexec` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    from amlexec.cli import run
+
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = code or 128 + 13
+    # Everything is written: taking the interpreter apart would only cost time.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The verbs: what may be typed after `amlexec`, and the one place that picks an exit code for it."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from typing import TYPE_CHECKING, NoReturn
+
+from amlexec import __version__
+from amlexec.console import show
+from amlexec.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["parser", "run"]
+
+GROUPS = {
+    "init": "make a project ready: aml_config, dodo.py, ignore rules",
+    "lint": "validate the files of aml_config",
+    "experiment": "run scripts, and act on runs",
+    "history": "find, compare and read runs",
+}
+"""Each is a module of `amlexec.commands`, with `add` (its arguments) and `run`."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of ending the process: `run` is what picks exit codes."""
+        raise UsageError(message, hint=f"{self.prog} --help")
+
+
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The whole command line; with `only`, just that group's arguments, which is quicker to make."""
+    top = _Parser(
+        prog="amlexec",
+        description="Run machine-learning experiments the way make and tox run builds.",
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"amlexec {__version__}")
+    groups = top.add_subparsers(metavar="COMMAND", dest="group", required=True, parser_class=_Parser)
+    for name, summary in GROUPS.items():
+        if only in (None, name):
+            import_module(f"amlexec.commands.{name}").add(groups)
+        else:
+            groups.add_parser(name, help=summary)
+    return top
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what the command line says; the exit code."""
+    try:
+        group = arguments[0] if arguments and arguments[0] in GROUPS else None
+        head, tail = _split(arguments)
+        found = parser(group).parse_args(head)
+        found.tail = tail
+        code: int = import_module(f"amlexec.commands.{found.group}").run(found)
+    except SystemExit as end:  # argparse has printed a help text or a version
+        return end.code if isinstance(end.code, int) else 0
+    except (Exception, KeyboardInterrupt) as error:
+        return show(error)
+    return code
+
+
+_VALUED = frozenset({"-c", "--run-configuration", "-t", "--target", "-p", "--project"})
+"""The options of `experiment submit` that a value follows."""
+
+
+def _split(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """What is ours, up to the script's name, and what is the script's, word for word.
+
+    argparse would take a `--` away from the script, and options that look like ours.
+    """
+    if list(arguments[:2]) != ["experiment", "submit"]:
+        return arguments, []
+    at = 2
+    while at < len(arguments) and arguments[at].startswith("-") and arguments[at] not in {"-", "--"}:
+        at += 2 if arguments[at] in _VALUED else 1
+    if at < len(arguments) and arguments[at] == "--":
+        at += 1
+    return arguments[: at + 1], arguments[at + 1 :]

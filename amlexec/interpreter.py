@@ -1,0 +1,93 @@
+"""Which Python a `pythonLocation` means, and what that Python says of itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amlexec.errors import ConfigurationError, TargetError
+from amlexec.history import Interpreter, replace
+
+if TYPE_CHECKING:
+    from amlexec.connections import Connection
+    from amlexec.model import ComputeTarget, Project
+
+__all__ = ["find", "version"]
+
+_ASK = "import sys; sys.stdout.write('%d.%d.%d' % sys.version_info[:3])"
+_PATIENCE_SECONDS = 60
+
+
+def find(project: Project, target: ComputeTarget) -> str:
+    """The absolute path of the interpreter that `pythonLocation` of a local target means.
+
+    `python` is the Python of the environment that is active (a virtual environment, else a conda
+    environment), or, with none active, the one that amlexec itself runs on. A path is relative to the
+    project's root; a bare name is looked for on PATH. Links are not resolved: a virtual environment's
+    Python is a link, and resolving it would leave the environment.
+
+    Raises:
+        ConfigurationError: there is no such program.
+    """
+    wanted = target.python_location
+    if wanted == "python":
+        for variable in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+            active = os.environ.get(variable)
+            for name in ("bin/python", "python.exe"):
+                if active and os.access(f"{active}/{name}", os.X_OK):
+                    return f"{active}/{name}"
+        return sys.executable
+    expanded = os.path.expanduser(wanted)  # noqa: PTH111 - pathlib refuses an unknown user
+    if "/" in expanded or "\\" in expanded:
+        path = Path(project.root, expanded.replace("\\", "/"))
+        found = str(path) if path.is_file() and os.access(path, os.X_OK) else None
+    else:
+        import shutil
+
+        found = shutil.which(expanded)
+    if found is None:
+        raise ConfigurationError(
+            f"pythonLocation is {wanted!r}, and there is no such program",
+            where=str(target.place),
+            hint="give the path of a Python interpreter, or `python` for the environment that is active",
+        )
+    return found
+
+
+def version(project: Project, connection: Connection, path: str) -> Interpreter:
+    """The interpreter and its version, as it says itself; remembered until the file changes.
+
+    Raises:
+        TargetError: the program is no Python.
+    """
+    if path == sys.executable:
+        return Interpreter(path, ".".join(str(number) for number in sys.version_info[:3]))
+    memory = Path(project.state, "cache", "interpreters.json")
+    stamp = _stamp(path)
+    try:
+        known = json.loads(memory.read_text(encoding="utf-8"))
+        if known[path]["stamp"] == stamp:
+            return Interpreter(path, str(known[path]["version"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        known = {}  # a memory that is absent, damaged or old is made anew
+    answer = connection.run([path, "-I", "-S", "-c", _ASK], timeout=_PATIENCE_SECONDS)
+    if answer.exit_code != 0 or not answer.stdout[:1].isdigit():
+        last = (answer.stderr.strip() or answer.stdout.strip()).rpartition("\n")[2]
+        raise TargetError(
+            f"{path} doesn't answer as a Python does: {last or f'exit code {answer.exit_code}'}",
+            where=connection.name,
+            hint="pythonLocation must be the path of a Python interpreter",
+        )
+    known[path] = {"stamp": stamp, "version": answer.stdout}
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    replace(memory, json.dumps(known))
+    return Interpreter(path, answer.stdout)
+
+
+def _stamp(path: str) -> list[int]:
+    # The file behind the links: a virtual environment's Python changes when its base is upgraded.
+    status = os.stat(path)  # noqa: PTH116 - text in, numbers out
+    return [status.st_mtime_ns, status.st_size, status.st_ino]

@@ -1,0 +1,181 @@
+"""What becomes of a run after it was started: its state is read, its end is written, it is stopped.
+
+A record never says an end that was not read on the target.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from amlexec import history, locks
+from amlexec.errors import TargetError, UsageError
+from amlexec.history import FINAL, Outputs, Run, RunPaths
+from amlexec.targets import State, target_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from amlexec.model import Project
+    from amlexec.targets import Target
+
+__all__ = ["GRACE_SECONDS", "cancel", "clean", "ending", "refresh", "settle", "target_of_run"]
+
+GRACE_SECONDS = 10
+"""Between TERM and KILL when a run is canceled."""
+
+
+def target_of_run(project: Project, run: Run) -> Target:
+    """The target that a recorded run is on."""
+    return target_of(project, run.target, run.target_kind)
+
+
+def refresh(project: Project, run: Run) -> Run:
+    """The run as it is now: where the record says that it is not over, its target is asked.
+
+    A run that is found to have ended is brought home and its end recorded. Raises as `Target.state` does:
+    a target that doesn't answer says nothing about the run.
+    """
+    if run.status in FINAL:
+        return run
+    paths = RunPaths.of(project, run.run_id)
+    held = locks.take(paths.lock)
+    if held is None:
+        # Somebody is making it ready, or writing its end at this moment.
+        return _live(run, State("starting")) if run.status == "Running" else run
+    try:
+        run = history.read(paths)  # it may have been written since
+        if run.status in FINAL:
+            return run
+        target = target_of_run(project, run)
+        return settle(paths, run, target, target.state(paths))
+    finally:
+        held.release()
+
+
+def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
+    """Write what `state` says into the record, if it says an end; the run's lock is held by the caller."""
+    if state.phase in {"starting", "running"}:
+        return _live(run, state)
+    target.collect(paths)
+    status, reason, exit_code = ending(state)
+    from amlexec import metrics
+
+    done = run._replace(
+        status=status,
+        reason=reason,
+        start_time_utc=None if state.began is None else history.instant(state.began),
+        end_time_utc=None if state.ended is None else history.instant(state.ended),
+        exit_code=exit_code,
+        metrics=metrics.read(paths.metrics),
+        outputs=_outputs(paths.outputs),
+    )
+    history.write(paths, done)
+    note(paths, f"{status}{f': {reason}' if reason else ''}")
+    if status == "Completed":
+        # The copy of a run that failed is kept: it may show why.
+        target.clean(paths)
+    return done
+
+
+def _live(run: Run, state: State) -> Run:
+    if state.phase == "running":
+        began = run.start_time_utc if state.began is None else history.instant(state.began)
+        return run._replace(status="Running", start_time_utc=began)
+    return run
+
+
+def ending(state: State) -> tuple[str, str, int | None]:
+    """Status, reason and exit code of a run that is over: a pure reading of `state`."""
+    if state.phase == "new":
+        return "Lost", "amlexec ended before the script began", None
+    if state.phase == "lost":
+        return "Lost", "the run was killed together with its supervisor: how it ended is not known", None
+    code = state.exit_code
+    assert code is not None, "what has ended has a status"
+    if state.canceled:
+        return "Canceled", "", code
+    if code == 0:
+        return "Completed", "", code
+    if 128 < code < 128 + signal.NSIG:
+        try:
+            name = signal.Signals(code - 128).name
+        except ValueError:
+            return "Failed", f"exit code {code}", code
+        # A shell can't tell the two apart: a script may well exit with 137 by itself.
+        return "Failed", f"exit code {code}, as of a process that {name} killed", code
+    return "Failed", f"exit code {code}", code
+
+
+def _outputs(folder: Path) -> Outputs:
+    files = size = 0
+    for at, _, names in os.walk(folder):
+        for name in names:
+            files += 1
+            size += os.lstat(f"{at}/{name}").st_size
+    return Outputs(files, size)
+
+
+def cancel(project: Project, paths: RunPaths, grace: int = GRACE_SECONDS) -> tuple[Run, bool]:
+    """Stop a run: TERM, `grace` seconds, KILL of the whole group. The run, and whether this ended it.
+
+    Raises:
+        TargetError: the run is still there, or its target can't be reached.
+    """
+    run = refresh(project, history.read(paths))
+    if run.status in FINAL:
+        return run, False
+    target = target_of_run(project, run)
+    note(paths, "a cancel was asked for")
+    until = time.monotonic() + grace + 30
+    state = target.stop(paths, grace)
+    while True:
+        run = refresh(project, history.read(paths))
+        if run.status in FINAL:
+            return run, run.status == "Canceled"
+        if time.monotonic() > until:
+            raise TargetError(
+                f"the run {run.run_id} is still {state.phase}",
+                hint=f"look again: amlexec experiment status -r {run.run_id}",
+            )
+        # Another process, which follows the run, is just writing its end.
+        time.sleep(0.05)
+
+
+def clean(project: Project, paths: RunPaths) -> bool:
+    """Remove what a run that is over no longer needs: its copy of the project. Whether there was any.
+
+    The record, logs, metrics and outputs stay.
+
+    Raises:
+        UsageError: the run is not over.
+    """
+    run = refresh(project, history.read(paths))
+    if run.status not in FINAL:
+        raise UsageError(
+            f"the run {run.run_id} is {run.status}",
+            hint=f"cancel it first: amlexec experiment cancel -r {run.run_id}",
+        )
+    there = paths.checkout.exists()
+    target_of_run(project, run).clean(paths)
+    return there
+
+
+def note(paths: RunPaths, text: str) -> None:
+    """Add a line to the run's control log. A full disk keeps nobody from going on."""
+    line = f"{history.instant(time.time())} {text}\n"
+    try:
+        with paths.log.open("a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(line)
+    except OSError:
+        return  # the log only tells of the run; the record is what counts
+
+
+def forget(project: Project, paths: RunPaths) -> None:
+    """Remove everything of a run that is over: what a run that is not tracked leaves."""
+    import shutil
+
+    target_of_run(project, history.read(paths)).clean(paths)
+    shutil.rmtree(paths.folder)

@@ -1,0 +1,17 @@
+"""What travels into a run: POSIX shell that starts, watches and stops it, and `site/`, Python for the script.
+
+The shell scripts need nothing but a POSIX `sh` and `ps` or `/proc`; `site/` works on Python 3.5 and later.
+"""
+
+from pathlib import Path
+
+__all__ = ["SITE", "shell"]
+
+_HERE = Path(__file__).parent
+SITE = _HERE / "site"
+"""The folder that goes on a run's PYTHONPATH."""
+
+
+def shell(name: str) -> str:
+    """The absolute path of the shell script `name`: `supervisor`, `state` or `stop`."""
+    return str(_HERE / f"{name}.sh")

@@ -1,0 +1,54 @@
+# Sourced by the other scripts: who a process is.
+
+# identity PID: print "PID START", where START tells this process from a later one with the same number
+# and from one before the machine was started again. Fails where there is no such process.
+identity() {
+  if [ -r "/proc/$1/stat" ]; then
+    # The command's name, in brackets, may hold anything; the start time is the 20th field after it.
+    read -r line 2>/dev/null <"/proc/$1/stat" || return 1
+    # shellcheck disable=SC2086 # to be split into fields
+    set -- "$1" ${line##*)}
+    # A zombie (Z) or dead (X) process has ended: it only waits to be read.
+    case $2 in Z | X) return 1 ;; esac
+    shift 20
+    read -r boot </proc/sys/kernel/random/boot_id || return 1
+    printf '%s/%s' "$1" "$boot"
+  else
+    started=$(LC_ALL=C ps -o lstart= -o stat= -p "$1" 2>/dev/null) || return 1
+    case $started in '' | *Z*) return 1 ;; esac
+    printf '%s' "${started% *}" | tr -d ' \n'
+  fi
+}
+
+# alive FILE: whether the process that FILE ("PID START …") names is still that process, still running.
+alive() {
+  [ -r "$1" ] || return 1
+  read -r pid start _ <"$1" || return 1
+  [ -n "$start" ] && [ "$(identity "$pid")" = "$start" ]
+}
+
+# members PID: whether the process group PID has any member left that is not a zombie.
+members() {
+  kill -0 "-$1" 2>/dev/null || return 1
+  # kill counts a zombie as a member; ps can tell. Where there is no such ps, kill is believed.
+  list=$(ps -A -o pgid= -o stat= 2>/dev/null) || return 0
+  printf '%s\n' "$list" | {
+    while read -r group state; do
+      [ "$group" = "$1" ] || continue
+      case $state in Z* | X*) ;; *) exit 0 ;; esac
+    done
+    exit 1
+  }
+}
+
+# now: seconds since 1970, with a fraction where `date` can.
+now() {
+  time=$(date +%s.%N 2>/dev/null)
+  case $time in *N* | '') date +%s ;; *) printf '%s' "$time" ;; esac
+}
+
+# nap: a tenth of a second, or a second where `sleep` has no fractions.
+nap() { sleep 0.1 2>/dev/null || sleep 1; }
+
+# publish FILE TEXT: write a file whole, by rename.
+publish() { printf '%s\n' "$2" >"$1.new" && mv -f "$1.new" "$1"; }

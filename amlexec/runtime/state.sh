@@ -1,0 +1,37 @@
+#!/bin/sh
+# Print one line, what is known of a run:
+#
+#   ended STATUS BEGAN ENDED CANCELED    BEGAN and ENDED in seconds since 1970, BEGAN is - if it never began;
+#                                        CANCELED is 1 if a cancel was asked for before the end
+#   running BEGAN                        the command is running
+#   starting                             the supervisor is there, the command not yet
+#   lost BEGAN                           both are gone and no end was written
+#   new                                  there has been no supervisor
+#
+# usage: sh state.sh FOLDER
+. "$(dirname "$0")/identity.sh"
+control=$1/control
+
+ended() {
+  read -r status at 2>/dev/null <"$control/end" || return 1
+  [ -e "$control/cancel" ] && canceled=1 || canceled=0
+  echo "ended $status $began $at $canceled"
+}
+
+began=-
+if [ -r "$control/script" ]; then
+  read -r _ _ began <"$control/script"
+fi
+if ended; then
+  :
+elif alive "$control/script"; then
+  echo "running $began"
+elif alive "$control/supervisor"; then
+  # Between the command's end and the writing of it, what it left running is being stopped.
+  [ "$began" = - ] && echo "starting" || echo "running $began"
+elif [ ! -e "$control/supervisor" ]; then
+  echo "new"
+else
+  # It may have ended between the first look and the second.
+  ended || echo "lost $began"
+fi

@@ -1,0 +1,48 @@
+#!/bin/sh
+# Run a command to its end and write down how it ended, whoever is still there to see it.
+#
+# usage: sh supervisor.sh FOLDER COMMAND [ARGUMENT…]
+#
+# The working directory and the environment are the command's. FOLDER is the run's folder; into it go
+#   stdout.log, stderr.log    what the command prints
+#   control/supervisor        "PID START" of this process, before anything else happens
+#   control/script            "PID START EPOCH" of the command, the leader of a session and group of its own
+#   control/end               "STATUS EPOCH", last of all; STATUS as a shell has it
+# each by rename. A file control/cancel that is there before the command begins keeps it from beginning.
+here=$(dirname "$0")
+. "$here/identity.sh"
+folder=$1
+shift
+
+# Handlers, not "ignore": what is ignored here would be ignored by the command too.
+trap : HUP INT TERM
+publish "$folder/control/supervisor" "$$ $(identity $$)" || exit 125
+
+# The command leads a session of its own, so that it and all it starts can be stopped together.
+if command -v setsid >/dev/null 2>&1; then
+  set -- setsid sh "$here/begin.sh" "$folder" "$@"
+elif command -v perl >/dev/null 2>&1; then # macOS has no setsid command
+  set -- perl -e 'use POSIX; POSIX::setsid(); exec @ARGV or exit 127' sh "$here/begin.sh" "$folder" "$@"
+else
+  set -- python3 -c 'import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])' \
+    sh "$here/begin.sh" "$folder" "$@"
+fi
+# In the foreground: a background child would have SIGINT ignored.
+"$@" </dev/null >>"$folder/stdout.log" 2>>"$folder/stderr.log"
+status=$?
+ended=$(now)
+
+# What the command left running is part of the run, and ends with it.
+if read -r leader _ 2>/dev/null <"$folder/control/script" && members "$leader"; then
+  echo "stopping what the script left running" >>"$folder/control.log"
+  kill -TERM "-$leader" 2>/dev/null
+  tries=0
+  while members "$leader" && [ "$tries" -lt 20 ]; do
+    nap
+    tries=$((tries + 1))
+  done
+  kill -KILL "-$leader" 2>/dev/null
+fi
+until publish "$folder/control/end" "$status $ended"; do
+  sleep 5 # The disk is full: the end is known here and nowhere else, so it waits to be written.
+done

@@ -1,0 +1,268 @@
+"""From a plan to a recorded run: check, record, snapshot, start, follow. Written once for all targets."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
+
+from amlexec import __version__, history, redaction, runs
+from amlexec.errors import AmlexecError, TargetError, UsageError
+from amlexec.history import Run, RunPaths, SnapshotRecord, Source
+from amlexec.targets import runs_on
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from amlexec.model import Plan, Project
+    from amlexec.targets import Launch, Target
+
+__all__ = ["Detached", "Talk", "follow", "script_in", "submit"]
+
+
+class Talk(Protocol):
+    """Where a submission says what it does. The console of a door, or a test's list."""
+
+    def say(self, line: str) -> None:
+        """A line about the run."""
+
+    def warn(self, line: str) -> None:
+        """A line about something that may be wrong."""
+
+    def stdout(self, chunk: bytes) -> None:
+        """What the script wrote to its standard output."""
+
+    def stderr(self, chunk: bytes) -> None:
+        """What the script wrote to its standard error."""
+
+
+class Detached(NamedTuple):
+    """The run goes on, and nobody here follows it."""
+
+    run_id: str
+    why: str
+    """`async`, `interrupt` (Ctrl-C), or `pipe`: nobody reads what we print."""
+
+
+def script_in(project: Project, script: str, folder: str) -> str:
+    """`script`, as typed in `folder`, relative to the project's root.
+
+    A script is looked for from the project's root, as run configurations name it, then from `folder`.
+
+    Raises:
+        UsageError: there is no such file, or it is outside the project.
+    """
+    root = Path(project.root)
+    tried = [root / script, Path(folder) / script]
+    found = next((path for path in tried if path.is_file()), None)
+    if found is None:
+        if any(path.is_dir() for path in tried):
+            raise UsageError(f"{script!r} is a folder, not a script", where=project.root)
+        raise UsageError(
+            f"there is no script {script!r}", where=project.root, hint=_near(root, script) or "is it saved?"
+        )
+    # The folder's links are resolved, not the script's own: a link in the project is a file of the project.
+    place = found.parent.resolve() / found.name
+    if not place.is_relative_to(root):
+        raise UsageError(
+            f"the script {script!r} is outside the project",
+            where=project.root,
+            hint="a run executes a copy of the project: move the script into it",
+        )
+    return place.relative_to(root).as_posix()
+
+
+def _near(root: Path, script: str) -> str:
+    from difflib import get_close_matches
+
+    folder = (root / script).parent
+    names = [entry.name for entry in os.scandir(folder) if entry.is_file()] if folder.is_dir() else []
+    near = get_close_matches(Path(script).name, names, n=2)
+    return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
+    """Run a plan: the finished run, or, where nobody waited for it, that it goes on.
+
+    Raises:
+        ConfigurationError, UsageError: nothing has been made.
+        TargetError: the run could not be started; its record says so.
+        KeyboardInterrupt: before the script began; the record says Canceled.
+    """
+    target = runs_on(plan.target, plan.project)
+    script_in(plan.project, plan.script, plan.project.root)
+    launch = target.check(plan)
+    for warning in plan.warnings:
+        talk.warn(warning)
+    paths, run, held = history.create(plan.project, _record(plan, launch), int(time.time() * 1000))
+    try:
+        talk.say(f"RunId: {run.run_id}")
+        with _ending_badly(paths):
+            run = _stage(plan, paths, run, talk)
+            talk.say(f"Python {launch.python.version} ({launch.python.path})")
+            talk.say("Executing user inputs .....")
+            talk.say("===========================")
+            bell = target.start(paths, launch)
+    finally:
+        held.release()
+    if detach:
+        return Detached(run.run_id, "async")
+    return follow(plan.project, paths, run, talk, bell=bell, target=target)
+
+
+def follow(
+    project: Project,
+    paths: RunPaths,
+    run: Run,
+    talk: Talk,
+    *,
+    bell: IO[bytes] | None = None,
+    target: Target | None = None,
+) -> Run | Detached:
+    """Show what the run prints, from its beginning, until it is over; then bring it home and record it.
+
+    Ctrl-C stops the following, not the run.
+    """
+    target = target or runs.target_of_run(project, run)
+    try:
+        target.follow(paths, bell, talk.stdout, talk.stderr)
+    except KeyboardInterrupt:
+        return Detached(run.run_id, "interrupt")
+    except BrokenPipeError:
+        return Detached(run.run_id, "pipe")
+    finally:
+        if bell is not None:
+            bell.close()
+    with _uninterrupted():
+        return _settled(project, paths, run)
+
+
+def _settled(project: Project, paths: RunPaths, run: Run) -> Run:
+    until = time.monotonic() + runs.GRACE_SECONDS
+    while True:
+        run = runs.refresh(project, history.read(paths))
+        if run.status in history.FINAL:
+            return run
+        if time.monotonic() > until:
+            raise TargetError(
+                f"the end of the run {run.run_id} can't be recorded: another process has its lock",
+                where=str(paths.lock),
+                hint=f"look again: amlexec experiment status -r {run.run_id}",
+            )
+        time.sleep(0.02)
+
+
+def _record(plan: Plan, launch: Launch) -> Run:
+    now = time.time()
+
+    def hide(texts: Sequence[str]) -> tuple[str, ...]:
+        return tuple(redaction.redact(text, plan.environment_variables) for text in texts)
+
+    return Run(
+        run_id="",
+        status="Preparing",
+        reason="",
+        run_configuration=plan.configuration,
+        target=plan.target.name,
+        target_kind=plan.target.kind,
+        script_name=plan.script,
+        arguments=hide(plan.arguments),
+        argv=hide(launch.argv),
+        framework=plan.framework,
+        tracked=plan.tracked,
+        environment_variables=redaction.redacted(dict(plan.environment_variables)),
+        created_utc=history.instant(now),
+        start_time_utc=None,
+        end_time_utc=None,
+        exit_code=None,
+        python=launch.python,
+        platform=launch.platform,
+        snapshot=None,
+        source=None,
+        environment_digest=None,
+        image_id=None,
+        metrics={},
+        outputs=None,
+        user_id=_user(),
+        host=os.uname().nodename,
+        amlexec=__version__,
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in many containers
+        return str(os.getuid())
+
+
+def _stage(plan: Plan, paths: RunPaths, run: Run, talk: Talk) -> Run:
+    from amlexec import git, snapshot
+
+    taken = snapshot.take(plan.project)
+    for warning in taken.warnings:
+        talk.warn(warning)
+    source = git.describe(Path(plan.project.root))
+    snapshot.checkout(plan.project, taken.tree, paths.checkout)
+    if not (paths.checkout / plan.script).is_file():
+        raise UsageError(
+            f"the script {plan.script!r} is not part of the snapshot: an ignore rule leaves it out",
+            where=plan.project.root,
+            hint="look at .amlignore, or where there is none, .gitignore",
+        )
+    run = run._replace(
+        status="Starting",
+        snapshot=SnapshotRecord(taken.tree, taken.files, taken.bytes),
+        source=None if source is None else Source(source.commit, source.dirty),
+    )
+    history.write(paths, run)
+    runs.note(paths, f"snapshot {taken.tree}: {taken.files} files, {taken.bytes} bytes")
+    runs.note(paths, f"starting {list(run.argv or ())} on {plan.target.name}")
+    return run
+
+
+@contextmanager
+def _ending_badly(paths: RunPaths) -> Iterator[None]:
+    """Whatever keeps the script from beginning is written into the record before it is raised."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            status, reason = "Canceled", "interrupted before the script began"
+        else:
+            why = error.message if isinstance(error, AmlexecError) else f"{type(error).__name__}: {error}"
+            status, reason = "Failed", f"the script did not begin: {why}"
+        if isinstance(error, UsageError):
+            # The command line was wrong, and nothing has run: there is no run to tell of.
+            shutil.rmtree(paths.folder)
+            raise
+        ended = time.time()
+        try:
+            run = history.read(paths)
+            history.write(
+                paths, run._replace(status=status, reason=reason, end_time_utc=history.instant(ended))
+            )
+            runs.note(paths, f"{status}: {reason}")
+        except OSError:
+            # A full disk: without an end in it, the record reads as Lost, which is true.
+            runs.note(paths, "the record could not be written")
+        raise
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Writing the end of a run takes milliseconds; a second Ctrl-C waits for it."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not the main thread: no signal comes here
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

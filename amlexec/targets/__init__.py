@@ -1,0 +1,103 @@
+"""RUN: where scripts run. A target is a target class over a connection, chosen by the kind in its file.
+
+A new kind is one module that offers the verbs of `Target`, and one line in `target_of`.
+"""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
+
+from amlexec.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amlexec.history import Interpreter, RunPaths
+    from amlexec.model import ComputeTarget, Plan, Project
+
+__all__ = ["Launch", "State", "Target", "target_of"]
+
+
+class Launch(NamedTuple):
+    """How a target will execute a plan: known before anything starts, and recorded."""
+
+    argv: tuple[str, ...]
+    python: Interpreter
+    platform: str
+    environment: dict[str, str]
+    """The complete environment of the script."""
+
+
+class State(NamedTuple):
+    """What was read of a run on its target. Times in seconds since 1970."""
+
+    phase: str
+    """`new`, `starting`, `running`, `ended`, or `lost`: it is over, and no end was written."""
+    began: float | None = None
+    ended: float | None = None
+    exit_code: int | None = None
+    canceled: bool = False
+    """Whether a cancel was asked for before it ended."""
+
+
+class Target(Protocol):
+    """The verbs of a compute target. Everything above them is written once for all targets."""
+
+    def check(self, plan: Plan) -> Launch:
+        """Find out how the plan will be executed, and whether it can be.
+
+        Raises:
+            ConfigurationError: what the files declare isn't there.
+            TargetError: the target can't be used now.
+        """
+
+    def start(self, paths: RunPaths, launch: Launch) -> IO[bytes] | None:
+        """Start the run in its checkout; what is returned is at its end of file when the run has ended."""
+
+    def state(self, paths: RunPaths) -> State:
+        """Read how the run is.
+
+        Raises:
+            TargetError: it could not be read; that is no state of the run.
+        """
+
+    def follow(
+        self,
+        paths: RunPaths,
+        bell: IO[bytes] | None,
+        stdout: Callable[[bytes], object],
+        stderr: Callable[[bytes], object],
+    ) -> State:
+        """Hand on what the run prints, from its beginning and as it comes, until it has ended."""
+
+    def stop(self, paths: RunPaths, grace: int) -> State:
+        """Ask the run to end, and end it after `grace` seconds."""
+
+    def collect(self, paths: RunPaths) -> None:
+        """Bring the logs, the metrics and `outputs/` of a run that has ended home. Twice is harmless."""
+
+    def clean(self, paths: RunPaths) -> None:
+        """Remove what the run needed only while it ran. Twice is harmless."""
+
+
+def target_of(project: Project, name: str, kind: str, where: str = "") -> Target:
+    """The target of that kind.
+
+    Raises:
+        UsageError: there is no such kind yet.
+    """
+    if kind == "local":
+        from amlexec.connections import LocalConnection
+        from amlexec.targets.host import HostTarget
+
+        return HostTarget(project, LocalConnection())
+    raise UsageError(
+        f"compute target {name!r} is of type {kind}; this version of amlexec runs on local targets only",
+        where=where,
+        hint="name a local target with -t",
+    )
+
+
+def runs_on(target: ComputeTarget, project: Project) -> Target:
+    """The target that a `.compute` file declares. Raises as `target_of` does."""
+    return target_of(project, target.name, target.kind, str(target.place))

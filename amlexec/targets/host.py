@@ -1,0 +1,176 @@
+"""A run as a process of a machine: started by the supervisor, read from what the supervisor wrote."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from amlexec import interpreter
+from amlexec.errors import TargetError
+from amlexec.runtime import SITE, shell
+from amlexec.targets import Launch, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amlexec.connections import Connection
+    from amlexec.history import RunPaths
+    from amlexec.model import Plan, Project
+
+__all__ = ["HostTarget"]
+
+_LOOK_SECONDS = 0.05
+"""How often the logs of a run are looked at."""
+_ASK_SECONDS = 0.5
+"""How often the state of a run that somebody else started is asked for."""
+_CHUNK = 1 << 18
+_OVER = frozenset({"ended", "lost", "new"})
+_STOP_SECONDS = 60
+"""How long stopping may take on top of the grace, before the machine counts as stuck."""
+
+
+class HostTarget:
+    """Runs on a machine whose run folders are reached as files."""
+
+    def __init__(self, project: Project, connection: Connection) -> None:
+        self._project = project
+        self._connection = connection
+
+    def check(self, plan: Plan) -> Launch:
+        """See `Target.check`. The interpreter is looked for anew each time: environments come and go."""
+        path = interpreter.find(self._project, plan.target)
+        python = interpreter.version(self._project, self._connection, path)
+        return Launch(
+            argv=(path, plan.script, *plan.arguments),
+            python=python,
+            platform=f"{os.uname().sysname.lower()}-{os.uname().machine}",
+            environment=self._environment(plan),
+        )
+
+    def _environment(self, plan: Plan) -> dict[str, str]:
+        environment = dict(os.environ)
+        # Otherwise Python keeps back what it prints until 8 kB have come together.
+        environment["PYTHONUNBUFFERED"] = "1"
+        if plan.target.native_shared_directory:
+            shared = Path(plan.target.native_shared_directory).expanduser() / self._project.name
+            shared = Path(self._project.root, shared)
+            try:
+                shared.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise TargetError(
+                    f"nativeSharedDirectory: {shared} can't be made: {error.strerror}",
+                    where=str(plan.target.place),
+                    hint="name a folder that you may write to, or remove the key",
+                ) from None
+            # Scripts of the time wrote `os.environ[...] + "model.pkl"`: it has to end with a separator.
+            environment["AZUREML_NATIVE_SHARE_DIRECTORY"] = f"{shared}/"
+        environment.update(plan.environment_variables)
+        before = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join([str(SITE), *([before] if before else [])])
+        return environment
+
+    def start(self, paths: RunPaths, launch: Launch) -> IO[bytes]:
+        """See `Target.start`."""
+        environment = {
+            **launch.environment,
+            "AMLEXEC_RUN_ID": paths.folder.name,
+            "AMLEXEC_RUN_FOLDER": str(paths.folder),
+        }
+        return self._connection.start(
+            ["sh", shell("supervisor"), str(paths.folder), *launch.argv], str(paths.checkout), environment
+        )
+
+    def state(self, paths: RunPaths) -> State:
+        """See `Target.state`."""
+        answer = self._connection.run(["sh", shell("state"), str(paths.folder)], timeout=_STOP_SECONDS)
+        return self._read(answer.stdout, answer.stderr)
+
+    def follow(
+        self,
+        paths: RunPaths,
+        bell: IO[bytes] | None,
+        stdout: Callable[[bytes], object],
+        stderr: Callable[[bytes], object],
+    ) -> State:
+        """See `Target.follow`. What comes within one look is shown log by log."""
+        positions = {paths.stdout: 0, paths.stderr: 0}
+        sinks = {paths.stdout: stdout, paths.stderr: stderr}
+        asked = float("-inf") if bell is None else float("inf")
+        state = State("starting")
+        while True:
+            over = state.phase in _OVER
+            for path, sink in sinks.items():
+                positions[path] = _hand_on(path, positions[path], sink)
+            if over:
+                return state
+            # The bell is the supervisor's own standard output: readable means that the supervisor is gone.
+            # The script may still be there, if somebody killed the supervisor alone.
+            if bell is not None and select.select([bell], [], [], _LOOK_SECONDS)[0]:
+                bell, asked = None, float("-inf")
+            elif bell is None and asked > 0:
+                time.sleep(_LOOK_SECONDS)
+            if time.monotonic() - asked > _ASK_SECONDS:
+                state = self.state(paths)
+                asked = time.monotonic()
+
+    def stop(self, paths: RunPaths, grace: int) -> State:
+        """See `Target.stop`."""
+        answer = self._connection.run(
+            ["sh", shell("stop"), str(paths.folder), str(grace)], timeout=grace + _STOP_SECONDS
+        )
+        return self._read(answer.stdout, answer.stderr)
+
+    def collect(self, paths: RunPaths) -> None:
+        """See `Target.collect`. The logs are at home already; `outputs/` moves out of the checkout."""
+        made = paths.checkout / "outputs"
+        if made.is_symlink() or not made.is_dir():
+            return
+        if not paths.outputs.exists():
+            made.rename(paths.outputs)
+            return
+        # Something is there already: uploads of the metric logger, or half of an earlier move.
+        for folder, _, names in os.walk(made):
+            to = paths.outputs / Path(folder).relative_to(made)
+            to.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                Path(folder, name).replace(to / name)
+
+    def clean(self, paths: RunPaths) -> None:
+        """See `Target.clean`."""
+        import shutil
+
+        if paths.checkout.exists():
+            shutil.rmtree(paths.checkout)
+
+    def _read(self, said: str, complaint: str) -> State:
+        words = said.split()
+        try:
+            if words[0] == "ended":
+                began = None if words[2] == "-" else float(words[2])
+                return State("ended", began, float(words[3]), int(words[1]), words[4] == "1")
+            if words[0] in {"running", "lost"} and words[1] != "-":
+                return State(words[0], float(words[1]))
+            if words[0] in {"new", "starting", "lost"}:
+                return State(words[0])
+        except (IndexError, ValueError):
+            pass  # said below: it is not an answer
+        raise TargetError(
+            f"the state of the run can't be read: {complaint.strip() or said.strip() or 'no answer'}",
+            where=self._connection.name,
+        )
+
+
+def _hand_on(path: Path, position: int, sink: Callable[[bytes], object]) -> int:
+    """Hand on what a log has after `position`; return how far it was read."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(position)
+            while chunk := file.read(_CHUNK):
+                sink(chunk)
+                position += len(chunk)
+    except FileNotFoundError:
+        pass  # the supervisor has not come to it yet
+    return position

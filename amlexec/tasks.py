@@ -1,0 +1,137 @@
+"""A project's doit tasks: `from amlexec.tasks import *` in its `dodo.py`.
+
+Tasks are made from the names of the files alone; a file with a mistake in it keeps nobody from `doit list`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from doit import get_var
+
+from amlexec import config
+from amlexec.console import show
+from amlexec.errors import AmlexecError
+from amlexec.reporter import READ, Ended, Failed, Reporter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from amlexec.model import Project
+
+__all__ = ["DOIT_CONFIG", "task_lint", "task_submit"]
+
+DOIT_CONFIG = {
+    "backend": "amlexec",
+    "dep_file": ".amlexec/doit.db",
+    "reporter": Reporter,
+    "default_tasks": ["lint"],
+}
+
+READ["submit"] = {"script", "args"}
+
+
+def variables(*names: str) -> None:
+    """Declare variables (`doit TASK name=value`) that tasks of your own dodo.py read with doit's `get_var`."""
+    READ.setdefault("", set()).update(names)
+
+
+def task_lint() -> Iterator[dict[str, Any]]:
+    """validate the files of aml_config"""
+    from amlexec import lint
+
+    project = _project()
+    files = lint.files(project)
+    # References are checked too: that a Target has its file depends on which files there are.
+    names = " ".join(sorted(files))
+    yield {"basename": "lint", "name": None, "doc": "validate the files of aml_config"}
+    for file in files:
+        yield {
+            "basename": "lint",
+            "name": file,
+            "doc": f"validate {file}",
+            "file_dep": [str(Path(project.root, file)), *lint.schema_files()],
+            "uptodate": [_unchanged(names)],
+            "actions": [(_guarded, [_lint, project, file])],
+            "verbosity": 2,
+        }
+
+
+def task_submit() -> Iterator[dict[str, Any]]:
+    """run script=SCRIPT args="ARGUMENTS" on a copy of the project, and record the run"""
+    project = _project()
+    yield {"basename": "submit", "name": None, "doc": "run script=SCRIPT args=ARGUMENTS, recorded"}
+    for name in config.run_configurations(project):
+        yield {
+            "basename": "submit",
+            "name": name,
+            "doc": f"run script=SCRIPT as {name}.runconfig says",
+            "actions": [(_guarded, [_submit, project, name])],
+            "uptodate": [False],
+            # The script's bytes go through as they are.
+            "io": {"capture": False},
+        }
+
+
+def _project() -> Project:
+    # doit changes into the folder of the dodo.py before it imports it.
+    try:
+        return config.find_project(Path.cwd())
+    except AmlexecError as error:
+        raise SystemExit(show(error)) from None
+
+
+def _unchanged(value: str) -> Callable[[Any, dict[str, Any]], bool]:
+    """Up to date while `value` is what it was when the task last succeeded."""
+
+    def check(task: Any, values: dict[str, Any]) -> bool:
+        task.value_savers.append(lambda: {"files": value})
+        return bool(values.get("files") == value)
+
+    return check
+
+
+def _guarded(action: Callable[..., int], *arguments: object) -> bool | Failed | Ended:
+    """Do it; turn its exit code, or the error it raises, into what doit takes for an end."""
+    try:
+        code = action(*arguments)
+    except AmlexecError as error:
+        return Failed(error) if error.exit_code == 1 else Ended(error, error.exit_code)
+    except KeyboardInterrupt as error:
+        return Ended(error, 130)
+    except OSError as error:
+        return Ended(error, 2)
+    return True if code == 0 else Ended(None, code)
+
+
+def _lint(project: Project, file: str) -> int:
+    from amlexec import lint
+
+    return lint.report(lint.lint(project, [file]))
+
+
+def _submit(project: Project, name: str) -> int:
+    import shlex
+
+    from amlexec import plan, submission
+    from amlexec.commands import experiment
+    from amlexec.console import Console
+    from amlexec.errors import UsageError
+
+    script = get_var("script")
+    try:
+        arguments = shlex.split(get_var("args") or "")
+    except ValueError as error:
+        raise UsageError(
+            f"args= can't be split into arguments: {error}", hint="quote as a shell does"
+        ) from None
+    if script is None and arguments:
+        raise UsageError(
+            "args= is given, and script= is not", hint=f"doit submit:{name} script=SCRIPT args=…"
+        )
+    if script is not None:
+        script = submission.script_in(project, script, os.getcwd())  # noqa: PTH109
+    planned = plan.plan(config.load(project, name), script, arguments)
+    return experiment.finish(project, submission.submit(planned, Console()))
