@@ -1,0 +1,55 @@
+"""`amlexec init`: make a project ready."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amlexec.console import data, say
+from amlexec.scaffold import Scaffold, make
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add", "run"]
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the arguments."""
+    parser = subparsers.add_parser(
+        "init",
+        help="make a project ready: aml_config, dodo.py, ignore rules",
+        description="Make a folder a project, with a local and a docker run configuration. "
+        "Files that are there already are kept as they are.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="default: this folder")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write what is missing; say what was created and kept, and what to type next."""
+    made = make(Path(arguments.folder))
+    for name in made.created:
+        data(f"created {name}")
+    for name in made.kept:
+        data(f"kept    {name}")
+    for line in _next(made):
+        say(line)
+    return 0
+
+
+def _next(made: Scaffold) -> list[str]:
+    import shlex
+
+    lines = []
+    if made.unignored:
+        lines += ["", "Add this line to .gitignore, so that git leaves the runs alone:", "", "  .amlexec/"]
+    lines += ["", "What to type next:", ""]
+    if made.folder.resolve() != Path.cwd():
+        lines.append(f"  cd {shlex.quote(str(made.folder))}")
+    return [
+        *lines,
+        "  doit list",
+        "  doit submit:local script=train.py",
+        "  amlexec experiment submit -c local train.py",
+    ]

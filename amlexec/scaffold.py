@@ -1,0 +1,107 @@
+"""Make a folder a project: the files of `templates/`, each written whole or not at all, none replaced."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from amlexec.errors import TargetError, UsageError
+
+__all__ = ["Scaffold", "make"]
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+_FILES = {
+    "aml_config/local.compute": "aml_config/local.compute",
+    "aml_config/local.runconfig": "aml_config/local.runconfig",
+    "aml_config/docker.compute": "aml_config/docker.compute",
+    "aml_config/docker.runconfig": "aml_config/docker.runconfig",
+    "aml_config/conda_dependencies.yml": "aml_config/conda_dependencies.yml",
+    "aml_config/spark_dependencies.yml": "aml_config/spark_dependencies.yml",
+    "dodo.py": "dodo.py",
+    ".amlignore": "amlignore",
+    ".gitignore": "gitignore",
+}
+"""What a project gets, and its template; those carry no dot, so that no tool takes them for its own."""
+
+
+class Scaffold(NamedTuple):
+    """What `make` did. Paths are relative to the folder, with `/`."""
+
+    folder: Path
+    created: tuple[str, ...]
+    kept: tuple[str, ...]
+    """Were there before, and are as they were."""
+    unignored: bool
+    """The `.gitignore` that was kept says nothing about `.amlexec/`."""
+
+
+def make(folder: Path) -> Scaffold:
+    """Write every file of a project that `folder` lacks; makes the folder itself too.
+
+    Raises UsageError where a file stands in a folder's place, TargetError where the disk refuses.
+    """
+    created: list[str] = []
+    kept: list[str] = []
+    try:
+        for name, template in _FILES.items():
+            path = folder / name
+            _make_folder(path.parent)
+            new = _write_new(path, (_TEMPLATES / template).read_bytes())
+            (created if new else kept).append(name)
+        unignored = ".gitignore" in kept and not _ignores_state(folder / ".gitignore")
+    except OSError as error:
+        raise TargetError(
+            f"cannot write the project's files: {error.strerror or error}",
+            hint="files that were already made are whole; type the command again when this is put right",
+            where=str(error.filename or folder),
+        ) from error
+    return Scaffold(folder, tuple(created), tuple(kept), unignored)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(
+            "a project needs a folder here, and this is not one",
+            hint="name another folder: amlexec init FOLDER",
+            where=str(next((path for path in (folder, *folder.parents) if path.exists()), folder)),
+        ) from error
+
+
+def _write_new(path: Path, content: bytes) -> bool:
+    """Write `content` where nothing is yet, in one step; False where something is, be it a broken link."""
+    if os.path.lexists(path):
+        return False
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        beside.write_bytes(content)
+        return _publish(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _publish(beside: Path, path: Path) -> bool:
+    # A rename would replace what another process has put there in the meantime; a link fails instead.
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        return False
+    except OSError:
+        # Some network and removable file systems have no hard links.
+        if os.path.lexists(path):
+            return False
+        beside.rename(path)
+    return True
+
+
+def _ignores_state(gitignore: Path) -> bool:
+    if not gitignore.is_file():
+        return False
+    lines = gitignore.read_text(encoding="utf-8", errors="replace").splitlines()
+    return any(
+        line.strip().strip("/") in {".amlexec", "**/.amlexec", ".amlexec/*", ".amlexec/**", ".*"}
+        for line in lines
+    )
