@@ -12,11 +12,13 @@ import re
 import shutil
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.errors import TargetError, UsageError
 from amlexec.locks import Held, take
-from amlexec.model import Project
+
+if TYPE_CHECKING:
+    from amlexec.model import Project
 
 __all__ = [
     "FINAL",
@@ -193,7 +195,7 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
     held = None
     try:
         (beside / "control").mkdir()
-        held = take(RunPaths(beside).lock)
+        held = take(str(RunPaths(beside).lock))
         assert held is not None, "nobody else knows this folder"
         while True:
             named = run._replace(run_id=f"{name}_{milliseconds}")

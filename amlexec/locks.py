@@ -1,24 +1,29 @@
-"""Locks between processes of one machine: `flock` on a file, which a dying process lets go of by itself."""
+"""One process at a time, by a lock that ends with its holder.
+
+The lock is `flock(2)`: the kernel frees it when the last process that holds it ends, however it ends, so
+nothing is ever left to clean up. A child that inherits the descriptor holds the lock too.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 __all__ = ["Held", "exclusive", "take"]
 
-_POLL_SECONDS = 0.02
+_LONGEST_PAUSE = 0.1
 
 
 class Held:
-    """A lock that this process holds until `release`, or until it ends. Children do not inherit it."""
+    """A lock that this process holds until `release`, or until it ends."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -30,33 +35,56 @@ class Held:
             self._descriptor = -1
 
 
-def take(path: Path) -> Held | None:
-    """The lock of the file `path` (made if need be), or None where another process holds it now."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+def take(path: str) -> Held | None:
+    """The lock file `path` (made where it is missing), or None where another process holds it now."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except BaseException as error:
         os.close(descriptor)
-        return None
-    except BaseException:
-        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            return None
         raise
     return Held(descriptor)
 
 
-@contextmanager
-def exclusive(path: Path, timeout: float = 60.0) -> Iterator[None]:
-    """Hold the lock of the file `path`, waiting for it up to `timeout` seconds.
+@contextlib.contextmanager
+def exclusive(path: str, timeout: float) -> Iterator[int]:
+    """Hold the lock file `path` (made where it is missing), and yield its descriptor.
 
-    Raises:
-        TimeoutError: another process held it all the time.
+    `timeout` is in seconds. Raises TargetError where another process still holds the lock then, naming
+    it, and where the file cannot be made.
     """
-    until = time.monotonic() + timeout
-    while (held := take(path)) is None:
-        if time.monotonic() > until:
-            raise TimeoutError(f"another process has held {path} for {timeout:g} s")
-        time.sleep(_POLL_SECONDS)
     try:
-        yield
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise TargetError(
+            f"cannot write {path}: {error.strerror}",
+            hint="amlexec keeps its records there: make the folder writable, or free some space",
+        ) from error
+    try:
+        _wait(descriptor, path, timeout)
+        with contextlib.suppress(OSError):  # on a full disk; the number is only for the message below
+            os.pwrite(descriptor, b"%-20d\n" % os.getpid(), 0)
+        yield descriptor
     finally:
-        held.release()
+        os.close(descriptor)
+
+
+def _wait(descriptor: int, path: str, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    pause = 0.001
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+                raise TargetError(
+                    f"{path} has been locked for more than {timeout:.0f} s, by process {holder}",
+                    hint="wait until that process is done, or end it",
+                ) from None
+        else:
+            return
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)

@@ -36,7 +36,7 @@ class Failed(_Told, TaskFailed):  # type: ignore[misc]  # doit has no types
         self.exit_code = exit_code
 
 
-class Ended(_Told, TaskError):  # type: ignore[misc]  # doit has no types
+class Ended(_Told, TaskError):  # type: ignore[misc]  # noqa: N818 - an end, as doit has it
     """amlexec could not do its part, was told something wrong, or was interrupted."""
 
     def __init__(self, error: BaseException | None, exit_code: int) -> None:

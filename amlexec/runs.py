@@ -41,7 +41,7 @@ def refresh(project: Project, run: Run) -> Run:
     if run.status in FINAL:
         return run
     paths = RunPaths.of(project, run.run_id)
-    held = locks.take(paths.lock)
+    held = locks.take(str(paths.lock))
     if held is None:
         # Somebody is making it ready, or writing its end at this moment.
         return _live(run, State("starting")) if run.status == "Running" else run

@@ -207,7 +207,7 @@ def _stage(plan: Plan, paths: RunPaths, run: Run, talk: Talk) -> Run:
     taken = snapshot.take(plan.project)
     for warning in taken.warnings:
         talk.warn(warning)
-    source = git.describe(Path(plan.project.root))
+    source = git.describe(plan.project.root)
     snapshot.checkout(plan.project, taken.tree, paths.checkout)
     if not (paths.checkout / plan.script).is_file():
         raise UsageError(

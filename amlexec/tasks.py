@@ -34,7 +34,7 @@ READ["submit"] = {"script", "args"}
 
 
 def variables(*names: str) -> None:
-    """Declare variables (`doit TASK name=value`) that tasks of your own dodo.py read with doit's `get_var`."""
+    """Declare variables (`doit TASK name=value`) that tasks of your own dodo.py read with `get_var`."""
     READ.setdefault("", set()).update(names)
 
 
