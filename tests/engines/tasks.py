@@ -1,0 +1,69 @@
+"""The doit tasks that make the parts ready, one for each; up to date where the part is there."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from doit.exceptions import TaskFailed
+
+from . import daemon
+from .places import can_install, is_ci
+from .tools import MissingError, ToolError, install, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["task_engines"]
+
+
+def task_engines() -> Iterator[dict[str, Any]]:
+    """make the real parts ready that the tests need: git, a Docker engine, an image, a channel, a registry"""
+    yield {"name": None, "doc": task_engines.__doc__}
+    yield _part("git", "git", _has_git, _get_git)
+    yield _part("docker", "a Docker engine", daemon.answers, daemon.ready, clean=daemon.stop)
+
+
+def _part(
+    name: str,
+    what: str,
+    is_there: Callable[[], bool],
+    get: Callable[[], None],
+    *,
+    clean: Callable[[], None] | None = None,
+    after: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "doc": f"have {what}",
+        "uptodate": [is_there],
+        "actions": [functools.partial(_get, name, get)],
+        "task_dep": [f"engines:{other}" for other in after],
+        "clean": [clean] if clean else [],
+        "verbosity": 2,
+    }
+
+
+def _get(name: str, get: Callable[[], None]) -> TaskFailed | None:
+    """Make a part ready. What can't be had here is said, and fails only in CI: its tests are skipped."""
+    try:
+        get()
+    except MissingError as error:
+        if is_ci():
+            return TaskFailed(f"{name}: {error}")
+        print(f"{name} is not there; tests that need it are skipped\n    {error}")
+    except ToolError as error:
+        return TaskFailed(f"{name}: {error}")
+    return None
+
+
+def _has_git() -> bool:
+    return shutil.which("git") is not None
+
+
+def _get_git() -> None:
+    if not can_install():
+        raise MissingError("no git: install it from https://git-scm.com/downloads")
+    install("git")
+    run(["git", "--version"], "looking whether git works")
