@@ -119,7 +119,7 @@ def _failed(what: str, log: Path) -> ToolError:
 
 
 def _born(pid: int) -> str:
-    """When a process began, in the kernel's ticks: with its pid, who it is. "" where it is gone or a zombie."""
+    """When a process began, in the kernel's ticks: with its pid, who it is. "" where it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
     except OSError:
@@ -128,7 +128,7 @@ def _born(pid: int) -> str:
 
 
 def _forget_dead_engine() -> None:
-    """Remove a pid file whose process is another by now, as after a crash: dockerd would take it for an engine."""
+    """Remove a pid file that a crash has left: dockerd would take whatever has that pid now for an engine."""
     try:
         pid = int(_PIDFILE.read_text("utf-8"))
         name = Path(f"/proc/{pid}/comm").read_text("utf-8").strip()

@@ -14,7 +14,7 @@ HOW = "run `doit engines`"
 
 
 def state() -> Path:
-    """The folder of everything that is kept between two test runs: AMLEXEC_TEST_STATE, else beside the code."""
+    """The folder of what is kept from one test run to the next: AMLEXEC_TEST_STATE, else beside the code."""
     given = os.environ.get("AMLEXEC_TEST_STATE")
     folder = Path(given) if given else Path(__file__).resolve().parents[2] / ".amlexec-test"
     folder = folder.absolute()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import TaskFailed
 
-from . import daemon
+from . import base_image, channel, daemon, registry
 from .places import can_install, is_ci
 from .tools import MissingError, ToolError, install, run
 
@@ -23,6 +23,18 @@ def task_engines() -> Iterator[dict[str, Any]]:
     yield {"name": None, "doc": task_engines.__doc__}
     yield _part("git", "git", _has_git, _get_git)
     yield _part("docker", "a Docker engine", daemon.answers, daemon.ready, clean=daemon.stop)
+    yield _part(
+        "base_image",
+        f"the image {base_image.REFERENCE}",
+        base_image.is_there,
+        base_image.ready,
+        clean=base_image.remove,
+        after=("docker",),
+    )
+    yield _part(
+        "channel", "a conda channel and wheels", channel.is_there, channel.ready, clean=channel.remove
+    )
+    yield _part("registry", "a Docker registry", registry.is_there, registry.ready, clean=registry.remove)
 
 
 def _part(

@@ -80,7 +80,7 @@ def _with_lists(arguments: list[str], packages: Sequence[str], folder: Path | No
         try:
             run(arguments, purpose, folder=folder)
         except ToolError:
-            pass  # a list older than its archive is the usual reason; the last failure below is the one to tell
+            pass  # lists older than the archive are the usual reason; the failure to tell is the last below
         else:
             return
     for attempt in range(_ATTEMPTS):

@@ -1,0 +1,153 @@
+"""A conda channel in a folder, and wheels with an index of them in another: to solve and install for real.
+
+The channel holds the Python that runs this; pip, setuptools, six 1.16.0 and 1.17.0, idna 3.7 and 3.10 and
+tabulate, made of wheels; `prefixtool` 1.0 and 2.0, with its prefix in a text and in a binary file; and
+`needs-old-six`, which needs six below 1.17, so that it and `six >=1.17` have no solution.
+
+The wheels are the same and `colorama`; `amlexec-test-greet` 1.0 and 1.1, which needs tabulate; and
+`amlexec-test-orphan`, whose requirement is nowhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import hashlib
+import html
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import interpreter, packages, tools
+from .packages import Entry, Package
+from .places import CHANNEL, WHEELS, state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["is_there", "ready", "remove"]
+
+# In sets that can be fetched together: one project has one version in each.
+_FETCHED = (
+    ("pip", "setuptools", "six==1.17.0", "idna==3.10", "tabulate==0.9.0", "colorama==0.4.6"),
+    ("six==1.16.0", "idna==3.7"),
+)
+_NOT_IN_THE_CHANNEL = ("colorama", "amlexec_test")
+_PREFIX = "/opt/" + "placehold_" * 24
+_RECIPE = "recipe.txt"
+
+
+def is_there() -> bool:
+    """Whether both folders are there, made by this recipe of this Python."""
+    folders = [state() / name for name in (CHANNEL, WHEELS)]
+    try:
+        return all((folder / _RECIPE).read_text("utf-8") == _recipe() for folder in folders)
+    except FileNotFoundError:
+        return False
+
+
+def ready() -> None:
+    """Make both folders anew. Raises MissingError, ToolError."""
+    if sys.platform != "linux":
+        raise tools.MissingError("no conda channel: it is made of a Linux machine's own Python")
+    print("making a conda channel and an index of wheels")
+    with _new_folder(WHEELS) as wheels, _new_folder(CHANNEL) as channel:
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            fetching = [pool.submit(_fetch, names, wheels) for names in _FETCHED]
+            packages.write_package(channel, interpreter.package(), "conda")
+            for done in fetching:
+                done.result()
+        for wheel in sorted(wheels.glob("*.whl")):
+            if not wheel.name.startswith(_NOT_IN_THE_CHANNEL):
+                packages.write_package(channel, packages.wheel_package(wheel))
+        for package in _hand_made():
+            packages.write_package(channel, package)
+        asyncio.run(_index(channel))
+        _write_wheels(wheels)
+        _write_simple_index(wheels)
+
+
+def remove() -> None:
+    """Remove both folders."""
+    for name in (CHANNEL, WHEELS):
+        shutil.rmtree(state() / name, ignore_errors=True)
+
+
+class _new_folder:  # noqa: N801  (reads as the verb that it is)
+    """A folder to fill, which takes its place whole at the end, or not at all."""
+
+    def __init__(self, name: str) -> None:
+        self._final = state() / name
+        self._new = state() / f"{name}.new-{os.getpid()}"
+
+    def __enter__(self) -> Path:
+        shutil.rmtree(self._new, ignore_errors=True)
+        self._new.mkdir()
+        return self._new
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            (self._new / _RECIPE).write_text(_recipe(), "utf-8")
+            shutil.rmtree(self._final, ignore_errors=True)
+            self._new.rename(self._final)
+        else:
+            shutil.rmtree(self._new, ignore_errors=True)
+
+
+def _recipe() -> str:
+    """What the folders are made of and how, in one line."""
+    own = [Path(module.__file__ or "") for module in (packages, interpreter)]
+    made = hashlib.sha256(b"".join(path.read_bytes() for path in [*own, Path(__file__)])).hexdigest()
+    return f"{made} {sys.base_prefix} {sys.version}\n"
+
+
+def _fetch(names: tuple[str, ...], folder: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
+    tools.run([*pip, "--retries", "5", "--dest", folder, *names], f"fetching {' '.join(names)}")
+
+
+def _hand_made() -> Iterator[Package]:
+    for version in ("1.0", "2.0"):
+        script = f"#!{_PREFIX}/bin/python\nprint({_PREFIX!r}, {version!r})\n"
+        files = [
+            Entry("bin/prefixtool", script.encode(), 0o755),
+            Entry("share/prefixtool.bin", b"\0" + _PREFIX.encode() + b"/share\0tail"),
+        ]
+        yield Package("prefixtool", version, "0", files, ["python >=3.10"], prefix=_PREFIX)
+    yield Package("needs-old-six", "1.0", "0", depends=["six <1.17"], noarch="generic")
+
+
+async def _index(channel: Path) -> None:
+    from rattler.index import index_fs
+
+    await index_fs(channel, write_shards=False, write_zst=False, force=True)
+
+
+def _write_wheels(folder: Path) -> None:
+    for version in ("1.0", "1.1"):
+        text = f"import tabulate\n\n\ndef greeting():\n    return 'greetings {version}'\n"
+        packages.write_wheel(folder, "amlexec-test-greet", version, text, ["tabulate"])
+    packages.write_wheel(folder, "amlexec-test-orphan", "1.0", "", ["amlexec-test-nowhere"])
+
+
+def _write_simple_index(folder: Path) -> None:
+    """An index as pip reads it: https://packaging.python.org/en/latest/specifications/simple-repository-api/."""
+    projects: dict[str, list[Path]] = {}
+    for wheel in sorted(folder.glob("*.whl")):
+        projects.setdefault(wheel.name.partition("-")[0].replace("_", "-").lower(), []).append(wheel)
+    for project, wheels in projects.items():
+        links = [(f"../../{wheel.name}#sha256={_sha256(wheel)}", wheel.name) for wheel in wheels]
+        _write_page(folder / "simple" / project, links)
+    _write_page(folder / "simple", [(f"{project}/", project) for project in projects])
+
+
+def _write_page(folder: Path, links: list[tuple[str, str]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    body = "".join(f'<a href="{html.escape(to)}">{html.escape(text)}</a><br>\n' for to, text in links)
+    (folder / "index.html").write_text(f"<!DOCTYPE html>\n<html><body>\n{body}</body></html>\n", "utf-8")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,76 @@
+"""The parts as pytest fixtures. One that is absent skips the test, saying how to get it; in CI it fails it.
+
+Which must not be absent elsewhere: AMLEXEC_REQUIRE=docker,base_image,channel,registry.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from amlexec import engine as docker_engine
+
+from . import base_image as image
+from . import channel as conda_channel
+from . import daemon
+from . import registry as docker_registry
+from .places import CHANNEL, HOW, WHEELS, is_required, state
+from .serving import Site, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["base_image", "channel", "engine", "registry", "simple_index", "wheels"]
+
+
+@pytest.fixture(scope="session")
+def engine() -> docker_engine.Engine:
+    """A Docker engine that answers."""
+    _need("docker", "a Docker engine", daemon.answers)
+    return docker_engine.from_environment()
+
+
+@pytest.fixture(scope="session")
+def base_image(engine: docker_engine.Engine) -> str:
+    """The reference of a small image with a shell and what a conda environment needs, without Python."""
+    _need("base_image", f"the image {image.REFERENCE}", image.is_there)
+    return image.REFERENCE
+
+
+@pytest.fixture(scope="session")
+def channel() -> str:
+    """The `file://` address of a conda channel; `engines/channel.py` says what is in it."""
+    _need("channel", "the conda channel", conda_channel.is_there)
+    return (state() / CHANNEL).as_uri()
+
+
+@pytest.fixture(scope="session")
+def wheels() -> str:
+    """The folder of wheels, with `simple/` as their index; `engines/channel.py` says what is in it."""
+    _need("channel", "the folder of wheels", conda_channel.is_there)
+    return str(state() / WHEELS)
+
+
+@pytest.fixture(scope="session")
+def simple_index(wheels: str) -> Iterator[Site]:
+    """The wheels over HTTP: `.url` + `/simple/` is what pip takes as an index."""
+    with serve(wheels) as site:
+        yield site
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The `host:port` of a Docker registry, empty at first."""
+    _need("registry", "a Docker registry", docker_registry.is_there)
+    with docker_registry.serve(tmp_path_factory.mktemp("registry")) as address:
+        yield address
+
+
+def _need(part: str, what: str, is_there: Callable[[], bool]) -> None:
+    if is_there():
+        return
+    told = f"{what} is not there: {HOW}"
+    if is_required(part):
+        pytest.fail(told, pytrace=False)
+    pytest.skip(told)

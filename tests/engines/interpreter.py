@@ -1,0 +1,114 @@
+"""The Python that runs this, as a conda package that works at any prefix.
+
+Whoever built it: with a shared library or without, pyenv's, python.org's or Debian's.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+import sysconfig
+from pathlib import Path
+
+from .packages import Entry, Package
+from .tools import MissingError, ToolError
+
+__all__ = ["executable", "extension_modules", "package", "version"]
+
+# conda's own: so long that every real prefix is shorter.
+_PLACEHOLDER = "/opt/" + "placehold_" * 24
+_LEFT_OUT = re.compile(
+    r"(^|/)(__pycache__|site-packages|dist-packages|test|tests|idle_test|idlelib|tkinter|turtledemo"
+    r"|lib2to3|ensurepip|pydoc_data|config-[^/]*)(/|$)"
+    r"|(^|/)(EXTERNALLY-MANAGED|sitecustomize\.py|_tkinter[^/]*|[^/]*\.(a|exe))$"
+)
+# Debian's Python installs elsewhere than everybody's; these words make it everybody's again.
+_UPSTREAM = {
+    "site.py": (b'"dist-packages"', b'"site-packages"'),
+    "sysconfig.py": (b"prefix_scheme = 'posix_local'", b"prefix_scheme = 'posix_prefix'"),
+    "sysconfig/__init__.py": (b"prefix_scheme = 'posix_local'", b"prefix_scheme = 'posix_prefix'"),
+}
+
+
+def version() -> str:
+    """The interpreter's version as conda writes it."""
+    return platform.python_version().rstrip("+")
+
+
+def executable() -> Path:
+    """The interpreter itself, not a virtual environment's link to it. Raises MissingError."""
+    path = Path(sys.base_prefix) / "bin" / f"python{_minor()}"
+    if not path.is_file():
+        raise MissingError(f"no conda channel: this Python has no {path}; use CPython from Debian or pyenv")
+    return path.resolve()
+
+
+def extension_modules() -> list[Path]:
+    """The standard library's modules that are shared objects."""
+    return sorted(path for path in _library().glob("lib-dynload/*.so") if not _LEFT_OUT.search(path.name))
+
+
+def package() -> Package:
+    """The `python` package. Raises MissingError, ToolError."""
+    files = [Entry(f"bin/python{_minor()}", _relocated(executable(), "$ORIGIN/../lib"), 0o755)]
+    files += [Entry(f"bin/{name}", link=f"python{_minor()}", mode=0o777) for name in ("python", "python3")]
+    files += [*_shared_library(), *_standard_library()]
+    # An empty folder is not in a package, and this one must be there for the others to go into.
+    files.append(Entry(f"lib/python{_minor()}/site-packages/README.txt", b"Packages go here.\n"))
+    return Package("python", version(), "0_cpython", files, ["__glibc >=2.17"], prefix=_PLACEHOLDER)
+
+
+def _minor() -> str:
+    return f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def _library() -> Path:
+    return Path(sysconfig.get_path("stdlib"))
+
+
+def _standard_library() -> list[Entry]:
+    source, files = _library(), []
+    for path in sorted(source.rglob("*")):
+        inside = path.relative_to(source).as_posix()
+        if path.is_dir() or _LEFT_OUT.search(inside):
+            continue
+        target = f"{sys.platlibdir}/python{_minor()}/{inside}"
+        mode = 0o755 if os.access(path, os.X_OK) else 0o644
+        if path.is_symlink() and path.parent == path.resolve().parent:
+            files.append(Entry(target, link=str(path.readlink()), mode=0o777))
+        elif path.suffix == ".so":
+            files.append(Entry(target, _relocated(path, "$ORIGIN/../.."), 0o755))
+        else:
+            files.append(Entry(target, _adapted(inside, path.read_bytes()), mode))
+    return files
+
+
+def _adapted(inside: str, data: bytes) -> bytes:
+    """A module of the standard library, with the prefix in it open and with everybody's folders."""
+    if inside.startswith("_sysconfigdata"):
+        return data.replace(b"'" + sys.base_prefix.encode(), b"'" + _PLACEHOLDER.encode())
+    was, becomes = _UPSTREAM.get(inside, (b"", b""))
+    return data.replace(was, becomes) if was else data
+
+
+def _shared_library() -> list[Entry]:
+    name, folder = sysconfig.get_config_var("INSTSONAME"), sysconfig.get_config_var("LIBDIR")
+    if not sysconfig.get_config_var("Py_ENABLE_SHARED") or not Path(folder, name).exists():
+        return []  # or, as Debian does, built in although there is a shared one too
+    return [Entry(f"lib/{name}", _relocated(Path(folder, name), "$ORIGIN"), 0o755)]
+
+
+def _relocated(path: Path, runpath: str) -> bytes:
+    """A program or library that looks for Python's own library beside itself, wherever that is.
+
+    The folder of the build stands in the file as a text that ends with a zero; a shorter one fits in.
+    """
+    data = path.read_bytes()
+    was, becomes = sysconfig.get_config_var("LIBDIR").encode() + b"\0", runpath.encode() + b"\0"
+    if was not in data or not sysconfig.get_config_var("Py_ENABLE_SHARED"):
+        return data
+    if len(becomes) > len(was):
+        raise ToolError(f"{path} can't be moved: {was[:-1].decode()} is shorter than {runpath}")
+    return data.replace(was, becomes.ljust(len(was), b"\0"))
