@@ -44,7 +44,8 @@ class HostTarget:
         path = interpreter.find(self._project, plan.target)
         python = interpreter.version(self._project, self._connection, path)
         return Launch(
-            argv=(path, plan.script, *plan.arguments),
+            # A script whose name begins with a dash is no option of the interpreter.
+            argv=(path, f"./{plan.script}" if plan.script.startswith("-") else plan.script, *plan.arguments),
             python=python,
             platform=f"{os.uname().sysname.lower()}-{os.uname().machine}",
             environment=self._environment(plan),
