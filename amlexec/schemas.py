@@ -1,0 +1,31 @@
+"""Where the JSON Schemas are, one per file kind: inside an installed package, or beside it in a checkout."""
+
+from __future__ import annotations
+
+import os
+
+from amlexec.errors import TargetError
+
+__all__ = ["COMPUTE", "CONDA", "KINDS", "RUNCONFIG", "SPARK", "text"]
+
+COMPUTE = "compute"
+RUNCONFIG = "runconfig"
+CONDA = "conda_dependencies"
+SPARK = "spark_dependencies"
+KINDS = (COMPUTE, RUNCONFIG, CONDA, SPARK)
+
+
+def text(kind: str) -> bytes:
+    """The schema of a file kind, as it is on disk.
+
+    Raises:
+        TargetError: the installation is incomplete.
+    """
+    package = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib costs a run 3 ms
+    for folder in (package, os.path.dirname(package)):  # noqa: PTH120
+        try:
+            with open(f"{folder}/schemas/{kind}.schema.json", "rb") as file:  # noqa: PTH123
+                return file.read()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    raise TargetError(f"the schema of {kind} files is not there", hint="install amlexec again", where=package)
