@@ -215,8 +215,8 @@ class _Loader:
 
     def target(self, name: str, reading: Reading, shown: str, *, is_argument: bool) -> ComputeTarget | None:
         """The compute target, with what a camelCase run configuration says about it; None: violations."""
-        file = f"{self._project.configuration}/{name}.compute"
-        if "/" not in name and "\\" not in name and os.path.isfile(file):
+        if references.has_target(self._project, name):
+            file = f"{self._project.configuration}/{name}.compute"
             fields = self.read(file, schemas.COMPUTE)
             if fields is None:
                 return None
@@ -224,15 +224,12 @@ class _Loader:
             return readings.overridden(target, reading)
         if name == "local" and "own" in reading:
             return readings.own_target(name, shown, reading)
+        message = f"there is no compute target {name!r} in aml_config"
         known = compute_targets(self._project)
         if not reading:
-            hint = references.names_hint(name, known)
-            raise UsageError(f"there is no compute target {name!r} in aml_config", hint=hint)
-        hint = references.attach_hint(name, known)
+            raise UsageError(message, hint=references.names_hint(name, known))
         if is_argument:
-            self.say(Place("--target"), f"there is no compute target {name!r} in aml_config", hint)
+            self.say(Place("--target"), message, references.attach_hint(name, known))
         elif name != "local" or reading["names"].get("target") == "Target":
-            key = reading["names"].get("target", "Target")
-            place = Place(shown, *reading["places"].get("target", ()))
-            self.say(place, f"{key} is {name!r}, and there is no aml_config/{name}.compute", hint, key)
+            self.violations.append(references.no_target(self._project, shown, reading, name))
         return None

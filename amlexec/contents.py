@@ -37,8 +37,23 @@ _PATH = re.compile(
 )
 _URL = re.compile(r"[A-Za-z][\w+.-]*://\S+|file:\S+")
 _BACKPORTS = frozenset(
-    "argparse asyncio configparser contextvars dataclasses enum graphlib ipaddress pathlib selectors ssl "
-    "statistics tomllib typing zoneinfo".split()
+    [
+        "argparse",
+        "asyncio",
+        "configparser",
+        "contextvars",
+        "dataclasses",
+        "enum",
+        "graphlib",
+        "ipaddress",
+        "pathlib",
+        "selectors",
+        "ssl",
+        "statistics",
+        "tomllib",
+        "typing",
+        "zoneinfo",
+    ]
 )
 """Names of the standard library that a conda package has too."""
 

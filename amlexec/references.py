@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from amlexec.generations import Reading
     from amlexec.model import ComputeTarget, Project
 
-__all__ = ["attach_hint", "check", "names_hint"]
+__all__ = ["attach_hint", "check", "has_target", "names_hint", "no_target"]
 
 _DEFAULTS: dict[str, str] = RunConfiguration._field_defaults
 _BUILT = frozenset(["docker", "remotedocker", "cluster"])
@@ -36,6 +36,21 @@ def attach_hint(name: str, known: Iterable[str]) -> str:
     """What to do about a compute target that is not there."""
     attach = f"amlexec computetarget attach remotedocker -n {name} -a ADDRESS -u USER"
     return names_hint(name, known, f"write the file, or attach a machine: {attach}")
+
+
+def has_target(project: Project, name: str) -> bool:
+    """Whether there is a `.compute` file of that name."""
+    is_name = "/" not in name and "\\" not in name
+    return is_name and os.path.isfile(f"{project.configuration}/{name}.compute")  # noqa: PTH113
+
+
+def no_target(project: Project, path: str, reading: Reading, name: str) -> Violation:
+    """That the compute target of a run configuration is not there; `path` names the run configuration."""
+    known = [file[:-8] for file in os.listdir(project.configuration) if file.endswith(".compute")]  # noqa: PTH208
+    key = reading["names"].get("target", "Target")
+    place = Place(path, *reading["places"].get("target", ()))
+    message = f"{key} is {name!r}, and there is no aml_config/{name}.compute"
+    return Violation(place, "error", message, attach_hint(name, known), key)
 
 
 def check(project: Project, path: str, reading: Reading, target: ComputeTarget | None) -> list[Violation]:
