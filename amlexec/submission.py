@@ -61,7 +61,7 @@ def script_in(project: Project, script: str, folder: str) -> str:
     tried = [root / script, Path(folder) / script]
     found = next((path for path in tried if path.is_file()), None)
     if found is None:
-        if any(path.is_dir() for path in tried):
+        if script and any(path.is_dir() for path in tried):
             raise UsageError(f"{script!r} is a folder, not a script", where=project.root)
         raise UsageError(
             f"there is no script {script!r}", where=project.root, hint=_near(root, script) or "is it saved?"

@@ -56,7 +56,7 @@ def test_a_missing_target(project: ProjectFolder) -> None:
         ("trian.py", "did you mean train.py?"),
         ("../outside.py", "outside the project"),
         ("aml_config", "is a folder"),
-        ("", "no script"),
+        ("", "there is no script"),
     ],
 )
 def test_a_script_that_cannot_be(project: ProjectFolder, script: str, said: str) -> None:
@@ -102,6 +102,7 @@ def test_an_interpreter_that_is_none(project: ProjectFolder) -> None:
 def test_a_target_of_a_kind_that_is_to_come(project: ProjectFolder) -> None:
     project.write("train.py", "")
     project.write("aml_config/box.compute", "type: remotedocker\naddress: localhost\nusername: me\n")
+    project.write("aml_config/conda_dependencies.yml", "dependencies: [python]\n")
     done = project.submit("-t", "box", "train.py")
     assert done.code == 3
     assert "box.compute" in done.err

@@ -102,11 +102,11 @@ def test_environment_variables_reach_the_script_and_secrets_no_record(project: P
     project.write(
         "aml_config/local.runconfig",
         "Target: local\nFramework: Python\nEnvironmentVariables:\n  PLAIN: 0123\n"
-        "  'WITH BLANK': \"a b $HOME 'x'\"\n  MY_PASSWORD: hunter22222\n  NOTHING:\n",
+        "  QUOTED: \"a b $HOME 'x'\"\n  MY_PASSWORD: hunter22222\n  NOTHING:\n",
     )
     project.write(
         "train.py",
-        "import os, sys\nprint([os.environ.get(n) for n in ('PLAIN', 'WITH BLANK', 'MY_PASSWORD', 'NOTHING')])\n",
+        "import os, sys\nprint([os.environ.get(n) for n in ('PLAIN', 'QUOTED', 'MY_PASSWORD', 'NOTHING')])\n",
     )
     done = project.submit("train.py", "--with", "hunter22222")
     assert done.code == 0, done.err
