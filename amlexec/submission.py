@@ -138,8 +138,15 @@ def follow(
     finally:
         if bell is not None:
             bell.close()
-    with _uninterrupted():
-        return _settled(project, paths, run)
+    try:
+        with _uninterrupted():
+            return _settled(project, paths, run)
+    except OSError as error:
+        raise TargetError(
+            f"the run is over, and its end could not be recorded: {error.strerror or error}",
+            where=str(error.filename or paths.folder),
+            hint=f"nothing is lost: mend that, then amlexec experiment status -r {run.run_id}",
+        ) from error
 
 
 def _settled(project: Project, paths: RunPaths, run: Run) -> Run:
