@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -38,7 +39,9 @@ __all__ = ["Snapshot", "checkout", "files", "take"]
 _ATTEMPTS = 3
 
 # git's words for a file that changed under its hands, and for a repository that is not what it wrote
-_CHANGED = re.compile(r"short read|read error|does not exist|is a directory|unable to stat|No such file")
+_CHANGED = re.compile(
+    r"short read|read error|changed while|does not exist|is a directory|unable to stat|No such file"
+)
 _DAMAGED = re.compile(
     r"index file|bad index|bad signature|invalid object|unable to read|not a valid|not a tree|is empty|"
     r"corrupt|inflate|not a git repository|object file|cannot read|could not read|unordered"
@@ -69,8 +72,8 @@ def take(project: Project) -> Snapshot:
                 work = begin(store, project.root)
                 known, damaged = _known(work)
                 taken, seen = _take(work, known)
-            except (ChangedMeanwhile, git.GitError) as error:
-                notes += _recover(error, work.store, project.root, last=attempt == _ATTEMPTS)
+            except (ChangedMeanwhile, git.GitError, OSError) as error:
+                notes += _recover(error, store, project.root, last=attempt == _ATTEMPTS)
             else:
                 break
     return Snapshot(taken.tree, taken.files, taken.bytes, (*notes, *damaged, *seen, *taken.warnings))
@@ -94,18 +97,18 @@ def _known(work: Work) -> tuple[Taken | None, list[str]]:
 
 def _take(work: Work, known: Taken | None) -> tuple[Taken, list[str]]:
     store = work.store
-    changed, ignored, notes = list_changes(work)
-    if known and not changed and not ignored and store.has(known.tree):
+    changed, gone, notes = list_changes(work)
+    if known and not changed and not gone and store.has(known.tree):
         # every file has just been found to be what the index says
         if store.now > known.unsettled:
             store.trust_index(store.now)
         return known, notes + special_files(work, known.folders)
+    if gone:
+        work.update("--force-remove", "--stdin", names=gone)
+    if changed:
+        added = work.update("--add", "--remove", "--replace", "--stdin", names=changed)
+        notes += [f"left out of the snapshot: {note.removeprefix('Ignoring path ')}" for note in added.notes]
     with store.writing():
-        if ignored:
-            work.git("update-index", "--force-remove", "-z", "--stdin", names=ignored)
-        if changed:
-            added = work.git("update-index", "--add", "--remove", "--replace", "-z", "--stdin", names=changed)
-            notes += [f"left out of the snapshot: {note}" for note in added.notes]
         taken = _taken(work, changed, known)
     return taken, notes + special_files(work, taken.folders)
 
@@ -159,18 +162,26 @@ def _settle(store: Store, entries: Sequence[IndexEntry]) -> int:
     `cp -p`, `tar`, `git clone`) can change again with the same size, mtime and second of its ctime: the
     index is made to look old enough that git compares that one too.
     """
-    recent = [entry for entry in entries if entry.modified < store.now <= entry.changed]
+    recent = [entry for entry in entries if entry.changed >= store.now]
     oldest = min((entry.modified for entry in recent), default=store.now)
-    store.trust_index(max(1, oldest))
+    store.trust_index(max(1, min(oldest, store.now)))
     if oldest < 1:  # git takes an index of that time for one without a time
         store.forget_index()
     return max((entry.changed for entry in recent), default=0)
 
 
-def _recover(error: ChangedMeanwhile | git.GitError, store: Store, root: str, *, last: bool) -> list[str]:
+def _recover(error: Exception, store: Store, root: str, *, last: bool) -> list[str]:
     """Notes for the user if another attempt is worth it; else raises what the user can act on."""
     output = error.output if isinstance(error, git.GitError) else str(error)
-    _raise_if_full(output, store.folder, root)
+    if _is_full(output):
+        full = _full(store.folder, root)
+        store.discard_if_first()
+        raise full from error
+    if isinstance(error, OSError):
+        raise TargetError(
+            f"cannot keep the snapshot in {store.folder}: {error.strerror}",
+            hint="amlexec keeps the snapshots of runs there: make the folder writable",
+        ) from error
     denied = re.search(r"open\(\"(.*)\"\): (Permission denied)|'(.*)': Permission denied", output)
     if denied:
         raise TargetError(
@@ -178,19 +189,24 @@ def _recover(error: ChangedMeanwhile | git.GitError, store: Store, root: str, *,
             where=root,
             hint="make it readable, or list it in .amlignore (.gitignore where there is none)",
         ) from error
-    if last and isinstance(error, git.GitError) and error.code > 0 and not _CHANGED.search(output):
-        raise _damaged(error, store.folder) if _DAMAGED.search(output) else error
     if last:
-        reason = output.strip().splitlines()[-1:] or [str(error)]
-        raise TargetError(
-            f"files changed each time the snapshot was taken: {reason[0]}",
-            where=root,
-            hint="wait until what writes there is done, or list those files in .amlignore",
-        ) from error
-    if "index" in output and _DAMAGED.search(output):
+        raise _final(error, output, store, root) from error
+    if _DAMAGED.search(output):
         store.forget_index()
         return [f"{store.index_file} was damaged and has been made anew"]
     return []
+
+
+def _final(error: Exception, output: str, store: Store, root: str) -> TargetError:
+    """What to raise after the last attempt."""
+    if isinstance(error, git.GitError) and error.code != -signal.SIGBUS and not _CHANGED.search(output):
+        return _damaged(error, store.folder) if _DAMAGED.search(output) else error
+    reason = output.strip().splitlines()[-1:] or [str(error)]
+    return TargetError(
+        f"files changed each time the snapshot was taken: {reason[0]}",
+        where=root,
+        hint="wait until what writes there is done, or list those files in .amlignore",
+    )
 
 
 def checkout(project: Project, tree: str, destination: Path) -> None:
@@ -210,6 +226,7 @@ def checkout(project: Project, tree: str, destination: Path) -> None:
     with snapshot_store.opened(project) as store:
         known = store.latest()
         own = known is not None and known.tree == tree and known.rules.endswith(":")
+        own = own and store.index_file.exists()
         descriptor = os.open(store.index_file if own else os.devnull, os.O_RDONLY)
     index = f"/dev/fd/{descriptor}" if own else f"{destination}.index"
     # An index that was written for this very tree saves reading the tree; it stays the same file while
@@ -226,8 +243,11 @@ def checkout(project: Project, tree: str, destination: Path) -> None:
     except git.GitError as error:
         import shutil
 
+        full = _full(destination, str(destination))
         shutil.rmtree(destination, ignore_errors=True)
-        _raise_if_full(error.output, destination.parent, str(destination))
+        # git does not say why a file could not be written
+        if _is_full(error.output) or "unable to write file" in error.output:
+            raise full from error
         raise _damaged(error, store.folder) if _DAMAGED.search(error.output) else error from None
     finally:
         os.close(descriptor)
@@ -249,13 +269,15 @@ def files(project: Project, tree: str) -> list[str]:
     return [os.fsdecode(name) for name in listed.split(b"\0")[:-1]]
 
 
-def _raise_if_full(output: str, folder: Path, place: str) -> None:
-    if "No space left on device" not in output and "Disk quota exceeded" not in output:
-        return
+def _is_full(output: str) -> bool:
+    return "No space left on device" in output or "Disk quota exceeded" in output
+
+
+def _full(folder: Path, place: str) -> TargetError:
     import shutil
 
     free = shutil.disk_usage(folder).free / 1e6
-    raise TargetError(
+    return TargetError(
         f"no space is left for the snapshot in {folder}: {free:,.1f} MB are free",
         where=place,
         hint="make room, or list in .amlignore what a run does not need",

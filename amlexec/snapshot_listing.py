@@ -2,14 +2,13 @@
 
 File names are bytes here, as they are on the disk and for git.
 """
-# pathlib has no names of bytes, and costs too much for each of many files:
-# ruff: noqa: PTH
 
 from __future__ import annotations
 
 import os
 import posixpath
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import git
@@ -61,6 +60,7 @@ class Work(NamedTuple):
         ]
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start git on the project with the store's index."""
         return git.start(
             arguments,
             folder=self.root,
@@ -69,12 +69,23 @@ class Work(NamedTuple):
         )
 
     def git(self, *arguments: str, names: Iterable[bytes] = ()) -> git.Output:
+        """Run git on these names, which it reads from stdin."""
         return git.finish(self.start(*arguments), b"".join(name + b"\0" for name in names))
+
+    def update(self, *arguments: str, names: Iterable[bytes]) -> git.Output:
+        """Run `git update-index`; how far the index can be trusted stays as it was."""
+        store = self.store
+        seconds = store.trusted()
+        with store.writing():
+            output = self.git("update-index", "-z", *arguments, names=names)
+            store.trust_index(seconds)
+        return output
 
 
 def begin(store: Store, root: str) -> Work:
-    own = f"{root}/.amlignore"
-    if os.path.lexists(own) and not os.path.isdir(own):
+    """Find out which ignore rules hold for the project."""
+    own = Path(root, ".amlignore")
+    if own.is_symlink() or own.is_file():
         return Work(store, root, root, ".amlignore")
     top = git.top_level(root) or root
     work = Work(store, root, top, ".gitignore")
@@ -96,7 +107,7 @@ def begin(store: Store, root: str) -> Work:
 
 
 def list_changes(work: Work) -> tuple[list[bytes], list[bytes], list[str]]:
-    """What differs from the index: paths to add or remove, paths that are now ignored, notes of git."""
+    """What differs from the index: paths to add or update, paths to take out of it, notes of git."""
     find = ["ls-files", "-z", "-t", "--others", "--modified", "--deleted", *work.rules]
     listing = work.start(*find)
     excluded = work.start("ls-files", "-z", "--cached", "--ignored", *work.rules)
@@ -104,23 +115,52 @@ def list_changes(work: Work) -> tuple[list[bytes], list[bytes], list[str]]:
         ignored = git.finish(excluded).stdout.split(b"\0")[:-1]
     finally:
         found = git.finish(listing)
-    while nested := [
-        line[2:] for line in found.stdout.split(b"\0") if line.endswith(b"/") and _has_files(work, line[2:])
-    ]:
+    opened: set[bytes] = set()
+    while nested := _nested(work, found.stdout) - opened:
         # A repository in the project: git does not look inside, unless its index has a file in there.
         path = os.fsencode(work.prefix)
         placeholder = b"100644 " + b"1" * (2 * work.store.id_size) + b" 0\t" + path + b"%b" + _PLACEHOLDER
-        work.git("update-index", "-z", "--index-info", names=[placeholder % name for name in nested])
+        work.update("--index-info", names=[placeholder % name for name in nested])
+        opened |= nested
         found = work.git(*find)
     _check_notes(found.notes)
-    gone = set(ignored)
-    names = {line[2:]: None for line in found.stdout.split(b"\0")[:-1] if not line.endswith(b"/")}
-    return [name for name in names if name not in gone], ignored, list(found.notes)
+    lines = [line for line in found.stdout.split(b"\0")[:-1] if not line.endswith(b"/")]
+    gone = set(ignored) | _displaced(work, {line[2:] for line in lines if not line.startswith(b"?")})
+    names = dict.fromkeys(line[2:] for line in lines)
+    return [name for name in names if name not in gone], sorted(gone), list(found.notes)
 
 
-def _has_files(work: Work, name: bytes) -> bool:
-    with os.scandir(os.path.join(os.fsencode(work.root), name)) as entries:
-        return any(entry.name != b".git" for entry in entries)
+def _displaced(work: Work, names: Iterable[bytes]) -> set[bytes]:
+    """Files of the index that a folder, or a link above them, has taken the place of.
+
+    git update-index takes them neither for removed nor for changed, but for a mistake.
+    """
+    linked: dict[str, bool] = {"": False}
+
+    def beyond_link(folder: str) -> bool:
+        if folder not in linked:
+            linked[folder] = beyond_link(posixpath.dirname(folder)) or Path(work.root, folder).is_symlink()
+        return linked[folder]
+
+    def is_folder(name: str) -> bool:
+        path = Path(work.root, name)
+        return path.is_dir() and not path.is_symlink()
+
+    decoded = ((name, os.fsdecode(name)) for name in names)
+    return {name for name, text in decoded if beyond_link(posixpath.dirname(text)) or is_folder(text)}
+
+
+def _nested(work: Work, listed: bytes) -> set[bytes]:
+    """The repositories among the files that git lists, as far as there is anything in them."""
+    found = set()
+    for name in (line[2:] for line in listed.split(b"\0") if line.endswith(b"/")):
+        try:
+            with os.scandir(os.fsencode(work.root) + b"/" + name) as entries:
+                if any(entry.name != b".git" for entry in entries):
+                    found.add(name)
+        except OSError as error:
+            raise ChangedMeanwhile(f"{os.fsdecode(name)}: {error.strerror}") from error
+    return found
 
 
 def _check_notes(notes: Sequence[str]) -> None:
@@ -136,7 +176,7 @@ def _check_notes(notes: Sequence[str]) -> None:
 
 
 def special_files(work: Work, folders: Iterable[str]) -> list[str]:
-    """A warning for sockets, FIFOs and devices beside the snapshot's files: git passes over them."""
+    """A warning about sockets, FIFOs and devices beside the snapshot's files: git passes over them."""
     names: list[str] = []
     for folder in folders:
         try:
@@ -158,8 +198,8 @@ def _is_special(entry: os.DirEntry[str]) -> bool:
 
 def _ignored(work: Work, names: Iterable[str]) -> set[str]:
     """Which of these names the rules ignore, for files that git itself never lists."""
-    index = f"{work.store.folder}/special.index"
-    environment = work.store.environment(work.top, index)
+    index = work.store.folder / "special.index"
+    environment = work.store.environment(work.top, str(index))
     entry = b"100644 " + b"1" * (2 * work.store.id_size) + b" 0\t" + os.fsencode(work.prefix)
     lines = b"".join(entry + os.fsencode(name) + b"\0" for name in names)
     try:
@@ -172,6 +212,5 @@ def _ignored(work: Work, names: Iterable[str]) -> set[str]:
             environment=environment,
         )
     finally:
-        if os.path.exists(index):
-            os.unlink(index)
+        index.unlink(missing_ok=True)
     return {os.fsdecode(name) for name in listed.split(b"\0")[:-1]}

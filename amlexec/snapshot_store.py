@@ -32,6 +32,8 @@ _LOCK_TIMEOUT = 3600.0
 _ATTRIBUTES = "* -text -eol -ident -filter !working-tree-encoding\n"
 
 _CONFIGURATION = """\
+[checkout]
+\tworkers = 0
 [core]
 \tautocrlf = false
 \tbigFileThreshold = 32m
@@ -132,12 +134,12 @@ class Store(NamedTuple):
 
     def is_sound(self) -> bool:
         """Whether the index is what git wrote, whole."""
-        import hashlib
-
         try:
             content = self.index_file.read_bytes()
         except FileNotFoundError:
             return True
+        import hashlib
+
         digest = hashlib.sha256 if self.id_size == 32 else hashlib.sha1
         return digest(content[: -self.id_size]).digest() == content[-self.id_size :]
 
@@ -162,6 +164,13 @@ class Store(NamedTuple):
         with contextlib.suppress(FileNotFoundError):
             os.utime(self.index_file, (seconds, seconds))
 
+    def trusted(self) -> int:
+        """The time that `trust_index` was told; now, where there is no index."""
+        try:
+            return int(self.index_file.stat().st_mtime)
+        except FileNotFoundError:
+            return self.now
+
     def forget_index(self) -> None:
         """The next snapshot reads every file again."""
         self.index_file.unlink(missing_ok=True)
@@ -181,7 +190,7 @@ class Store(NamedTuple):
         import json
 
         new = self.folder / "taken.json.new"
-        new.write_text(json.dumps(taken._asdict()), encoding="ascii")
+        new.write_text(json.dumps(taken._asdict()), encoding="utf-8")
         new.replace(self.folder / "taken.json")
 
     def has(self, object_id: str) -> bool:
@@ -195,7 +204,7 @@ class Store(NamedTuple):
         marker.touch()
         try:
             yield
-        except git.GitError:
+        except (git.GitError, OSError):
             _remove_leftovers(self.folder)
             raise
         marker.unlink()
@@ -256,12 +265,12 @@ def _make(folder: Path) -> None:
         shutil.rmtree(new, ignore_errors=True)
         _init(new)
         (new / "info").mkdir(exist_ok=True)
-        (new / "info" / "attributes").write_text(_ATTRIBUTES, encoding="ascii")
-        with (new / "config").open("a", encoding="ascii") as file:
+        (new / "info" / "attributes").write_text(_ATTRIBUTES, encoding="utf-8")
+        with (new / "config").open("a", encoding="utf-8") as file:
             file.write(_CONFIGURATION)
         if not (state / ".gitignore").exists():
             # what amlexec keeps is never a part of the user's repository
-            (state / ".gitignore").write_text("*\n", encoding="ascii")
+            (state / ".gitignore").write_text("*\n", encoding="utf-8")
         new.rename(folder)
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)
