@@ -35,10 +35,16 @@ def _printable(text: str) -> str:
 class Console:
     """The talk of a submission on the terminal: the script's output as it is, the rest around it."""
 
+    def __init__(self) -> None:
+        self._unread = False
+
     def say(self, line: str) -> None:
-        """To stdout, where Workbench wrote it."""
-        data(line)
-        sys.stdout.flush()
+        """To stdout, where Workbench wrote it. That nobody reads it keeps no run from starting."""
+        try:
+            data(line)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            self._unread = True
 
     def warn(self, line: str) -> None:
         """To stderr."""
@@ -46,13 +52,13 @@ class Console:
 
     def stdout(self, chunk: bytes) -> None:
         """Byte for byte."""
-        sys.stdout.flush()
+        if self._unread:
+            raise BrokenPipeError
         sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
 
     def stderr(self, chunk: bytes) -> None:
         """Byte for byte."""
-        sys.stderr.flush()
         sys.stderr.buffer.write(chunk)
         sys.stderr.buffer.flush()
 

@@ -245,8 +245,8 @@ def read(paths: RunPaths) -> Run:
     """
     try:
         values = json.loads(paths.record.read_text(encoding="utf-8", errors="surrogateescape"))
-    except FileNotFoundError:
-        raise TargetError("there is no run.json here", where=str(paths.folder)) from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise TargetError("this is no run: it has no run.json", where=str(paths.folder)) from None
     except (OSError, ValueError) as error:
         raise _damaged(paths, str(error)) from error
     if not isinstance(values, dict) or values.get("run_id") != paths.folder.name:

@@ -61,7 +61,7 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
         return _live(run, state)
     target.collect(paths)
     status, reason, exit_code = ending(state)
-    from amlexec import metrics
+    logged = _metrics(paths)
 
     done = run._replace(
         status=status,
@@ -69,7 +69,7 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
         start_time_utc=None if state.began is None else history.instant(state.began),
         end_time_utc=None if state.ended is None else history.instant(state.ended),
         exit_code=exit_code,
-        metrics=metrics.read(paths.metrics),
+        metrics=logged,
         outputs=_outputs(paths.outputs),
     )
     history.write(paths, done)
@@ -78,6 +78,25 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
         # The copy of a run that failed is kept: it may show why.
         target.clean(paths)
     return done
+
+
+def _metrics(paths: RunPaths) -> dict[str, object]:
+    from amlexec import metrics
+
+    try:
+        read = metrics.read_all(paths.metrics)
+    except OSError as error:
+        # The script owns that name too; what it put there must not cost the run its end.
+        note(paths, f"no metrics: {error}")
+        return {}
+    if read.unreadable:
+        note(paths, f"{read.unreadable} lines of {paths.metrics.name} are no metrics")
+    if read.dropped:
+        note(
+            paths,
+            f"the record has the newest {metrics.MOST_VALUES} values of a metric; the rest is in the file",
+        )
+    return read.values
 
 
 def _live(run: Run, state: State) -> Run:

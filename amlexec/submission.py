@@ -61,7 +61,7 @@ def script_in(project: Project, script: str, folder: str) -> str:
     tried = [root / script, Path(folder) / script]
     found = next((path for path in tried if path.is_file()), None)
     if found is None:
-        if any(path.is_dir() for path in tried):
+        if script and any(path.is_dir() for path in tried):
             raise UsageError(f"{script!r} is a folder, not a script", where=project.root)
         raise UsageError(
             f"there is no script {script!r}", where=project.root, hint=_near(root, script) or "is it saved?"
@@ -138,8 +138,15 @@ def follow(
     finally:
         if bell is not None:
             bell.close()
-    with _uninterrupted():
-        return _settled(project, paths, run)
+    try:
+        with _uninterrupted():
+            return _settled(project, paths, run)
+    except OSError as error:
+        raise TargetError(
+            f"the run is over, and its end could not be recorded: {error.strerror or error}",
+            where=str(error.filename or paths.folder),
+            hint=f"nothing is lost: mend that, then amlexec experiment status -r {run.run_id}",
+        ) from error
 
 
 def _settled(project: Project, paths: RunPaths, run: Run) -> Run:

@@ -190,3 +190,9 @@ def test_what_the_files_say(tmp_path: Path) -> None:
         "TrackedRun": True,
     }
     assert "from amlexec.tasks import *  # noqa: F403\n" in (tmp_path / "dodo.py").read_text()
+
+
+def test_the_example_is_a_project_as_init_makes_it(tmp_path: Path) -> None:
+    make(tmp_path)
+    example = Path(__file__).parent.parent / "examples" / "iris"
+    assert {name: (example / name).read_bytes() for name in FILES} == files(tmp_path)

@@ -10,6 +10,8 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from amlexec.history import FINAL, Interpreter, Outputs, Run, RunPaths, SnapshotRecord, Source, write
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -147,3 +149,58 @@ def test_run_configurations(value: Any, expected: list[tuple[str, str]]) -> None
 )
 def test_dependencies(name: str, value: Any, expected: list[tuple[str, str]]) -> None:
     assert problems(name, value) == expected
+
+
+RUN = Run(
+    run_id="iris_1521077190506",
+    status="Running",
+    reason="",
+    run_configuration="local",
+    target="local",
+    target_kind="local",
+    script_name="train.py",
+    arguments=("--reg", "0.1"),
+    argv=("/usr/bin/python3", "train.py", "--reg", "0.1"),
+    framework="Python",
+    tracked=True,
+    environment_variables={"EPOCHS": "10"},
+    created_utc="2026-01-31T12:00:00.000000Z",
+    start_time_utc="2026-01-31T12:00:00.100000Z",
+    end_time_utc=None,
+    exit_code=None,
+    python=Interpreter("/usr/bin/python3", "3.12.8"),
+    platform="Linux-6.12-x86_64",
+    snapshot=SnapshotRecord("4b825dc642cb6eb9a060e54bf8d69288fbee4904", 9, 14231),
+    source=Source("", dirty=True),
+    environment_digest=None,
+    image_id=None,
+    metrics={"Accuracy": [0.9, 0.95], "note": {"a": None}},
+    outputs=Outputs(0, 0),
+    user_id="ada",
+    host="laptop",
+    amlexec="0.1.0",
+)
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        (RUN, []),
+        (RUN._replace(argv=None, python=None, platform=None, snapshot=None, source=None, outputs=None), []),
+        (RUN._replace(status="Done"), [("status", "enum")]),
+        (RUN._replace(end_time_utc="2026-01-31 12:00"), [("end_time_utc", "pattern")]),
+        (RUN._replace(exit_code=-9), [("exit_code", "minimum")]),
+    ],
+)
+def test_a_record_as_it_is_written(tmp_path: Path, run: Run, expected: list[tuple[str, str]]) -> None:
+    write(RunPaths(tmp_path), run)
+    record = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert problems("run", record) == expected
+
+
+def test_the_schema_of_a_record_has_every_field() -> None:
+    assert tuple(schema("run")["properties"]) == tuple(schema("run")["required"]) == Run._fields
+
+
+def test_every_status_that_is_an_end_is_known() -> None:
+    assert set(schema("run")["properties"]["status"]["enum"]) > FINAL

@@ -17,6 +17,8 @@ shift
 # Handlers, not "ignore": what is ignored here would be ignored by the command too.
 trap : HUP INT TERM
 publish "$folder/control/supervisor" "$$ $(identity $$)" || exit 125
+# The end's place on the disk, taken while there is one: a script that fills the disk has an end too.
+printf '%-80s\n' '' >"$folder/control/end.new" || exit 125
 
 # The command leads a session of its own, so that it and all it starts can be stopped together.
 if command -v setsid >/dev/null 2>&1; then
@@ -43,6 +45,5 @@ if read -r leader _ 2>/dev/null <"$folder/control/script" && members "$leader"; 
   done
   kill -KILL "-$leader" 2>/dev/null
 fi
-until publish "$folder/control/end" "$status $ended"; do
-  sleep 5 # The disk is full: the end is known here and nowhere else, so it waits to be written.
-done
+printf '%-80s\n' "$status $ended" 1<>"$folder/control/end.new"
+mv -f "$folder/control/end.new" "$folder/control/end"

@@ -44,7 +44,8 @@ class HostTarget:
         path = interpreter.find(self._project, plan.target)
         python = interpreter.version(self._project, self._connection, path)
         return Launch(
-            argv=(path, plan.script, *plan.arguments),
+            # A script whose name begins with a dash is no option of the interpreter.
+            argv=(path, f"./{plan.script}" if plan.script.startswith("-") else plan.script, *plan.arguments),
             python=python,
             platform=f"{os.uname().sysname.lower()}-{os.uname().machine}",
             environment=self._environment(plan),
@@ -132,11 +133,7 @@ class HostTarget:
             made.rename(paths.outputs)
             return
         # Something is there already: uploads of the metric logger, or half of an earlier move.
-        for folder, _, names in os.walk(made):
-            to = paths.outputs / Path(folder).relative_to(made)
-            to.mkdir(parents=True, exist_ok=True)
-            for name in names:
-                Path(folder, name).replace(to / name)
+        _merge(made, paths.outputs)
 
     def clean(self, paths: RunPaths) -> None:
         """See `Target.clean`."""
@@ -161,6 +158,22 @@ class HostTarget:
             f"the state of the run can't be read: {complaint.strip() or said.strip() or 'no answer'}",
             where=self._connection.name,
         )
+
+
+def _merge(folder: Path, into: Path) -> None:
+    """Move what is in `folder` into `into`; where both have a name, the file of `folder` stays."""
+    into.mkdir(exist_ok=True)
+    for entry in list(os.scandir(folder)):
+        there = into / entry.name
+        if entry.is_dir(follow_symlinks=False) and there.is_dir() and not there.is_symlink():
+            _merge(Path(entry.path), there)
+            continue
+        if there.is_dir() and not there.is_symlink():
+            # A folder was uploaded under the name of a file that the script wrote: both are kept.
+            there = into / f"{entry.name}.file"
+        elif entry.is_dir(follow_symlinks=False) and (there.exists() or there.is_symlink()):
+            there.rename(into / f"{entry.name}.uploaded")
+        Path(entry.path).rename(there)
 
 
 def _hand_on(path: Path, position: int, sink: Callable[[bytes], object]) -> int:

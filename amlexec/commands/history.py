@@ -1,0 +1,239 @@
+"""`amlexec history`: find, read and compare the runs of a project, and take their files along."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amlexec import config, console, history
+from amlexec.commands import artifacts, output, view
+from amlexec.errors import AmlexecError, TargetError, UsageError
+from amlexec.history import FINAL, Run, RunPaths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from amlexec.model import Project
+
+__all__ = ["add", "run"]
+
+_CHUNK = 1 << 20
+_MOST_PROBLEMS = 3
+"""Damaged records that are named one by one."""
+_MOST_NAMES = 10
+"""Attachments that are named in a table."""
+
+
+def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the arguments."""
+    group = groups.add_parser("history", help="find, compare and read runs", allow_abbrev=False)
+    verbs = group.add_subparsers(metavar="VERB", dest="verb", required=True)
+    about = {
+        "list": "list the runs, newest first",
+        "last": "show the newest run",
+        "info": "show a run, or print one of its artifacts",
+        "compare": "show runs side by side; what differs is marked with *",
+        "download": "copy a run's record, logs, metrics and outputs into a folder",
+    }
+    verb = {
+        name: verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        for name, summary in about.items()
+    }
+    for name in ("info", "download"):
+        verb[name].add_argument("-r", "--run", required=True, metavar="RUN", help=_RUN)
+    verb["compare"].add_argument("runs", nargs="+", metavar="RUN", help=_RUN)
+    verb["list"].add_argument("--last", type=_count, metavar="N", help="the newest N runs only")
+    verb["info"].add_argument(
+        "-a",
+        "--artifact",
+        metavar="NAME",
+        help="print driver_log, control_log, stderr.log or a file of outputs",
+    )
+    download = verb["download"]
+    download.add_argument("--artifact", metavar="NAME", help="that one only")
+    download.add_argument(
+        "-d", "--destination", metavar="FOLDER", help="default: artifacts/RUN in this folder"
+    )
+    download.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    for name in ("list", "last", "info", "compare"):
+        verb[name].add_argument("-o", "--output", choices=["table", "json"], default="table", help="form")
+        verb[name].add_argument("--query", metavar="JMESPATH", help="what to pick out of the JSON")
+    for name in ("list", "last", "info"):
+        verb[name].add_argument(
+            "--flat", action="store_true", help="in JSON, have metrics beside the other keys too"
+        )
+    for each in verb.values():
+        each.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+
+
+_RUN = "run id, a beginning that only it has, or `last`"
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of runs, 1 or more")
+    return int(text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the verb; the exit code."""
+    project = config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109 - one import less
+    verbs: dict[str, Callable[[Project, argparse.Namespace], None]] = {
+        "list": _list,
+        "last": _last,
+        "info": _info,
+        "compare": _compare,
+        "download": _download,
+    }
+    verbs[arguments.verb](project, arguments)
+    return 0
+
+
+def _list(project: Project, arguments: argparse.Namespace) -> None:
+    known, problems = history.runs(project)
+    for problem in problems[:_MOST_PROBLEMS]:
+        _warn(problem)
+    if len(problems) > _MOST_PROBLEMS:
+        console.say(f"warning: {len(problems) - _MOST_PROBLEMS} more folders are no readable runs")
+    if not known:
+        console.say("there are no runs yet: amlexec experiment submit -c local SCRIPT")
+    # The files of every run are looked up only for a reader who may want them.
+    files = arguments.output == "json" or arguments.query is not None
+    views = _views(project, [_now(project, each) for each in known[: arguments.last]], files=files)
+    if files:
+        _print(views, arguments)
+    elif views:
+        console.data(output.table(*view.listing(views)))
+
+
+def _last(project: Project, arguments: argparse.Namespace) -> None:
+    try:
+        record = history.read(history.find(project, "last"))
+    except TargetError as problem:
+        _warn(problem)
+        known, _ = history.runs(project)
+        if not known:
+            raise UsageError("there is no run that can be read", where=project.state) from None
+        record = known[0]
+    _show(project, record, arguments)
+
+
+def _info(project: Project, arguments: argparse.Namespace) -> None:
+    paths = history.find(project, arguments.run)
+    if arguments.artifact is None:
+        _show(project, history.read(paths), arguments)
+        return
+    sink = console.Console()
+    with artifacts.find(paths, arguments.artifact).open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            sink.stdout(chunk)
+
+
+def _show(project: Project, record: Run, arguments: argparse.Namespace) -> None:
+    shown = _views(project, [_now(project, record)])[0]
+    if arguments.output == "json" or arguments.query is not None:
+        _print(shown, arguments)
+        return
+    there = {key: value for key, value in shown.items() if value not in (None, "", [], {})}
+    if shown["attachments"]:
+        names = shown["attachments"].split(",")
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        there["attachments"] = ",".join(names[:_MOST_NAMES]) + more
+    console.data(output.fields(there))
+
+
+def _compare(project: Project, arguments: argparse.Namespace) -> None:
+    if len(arguments.runs) < 2:
+        raise UsageError(
+            "one run can't be compared", hint=f"amlexec history compare {arguments.runs[0]} last"
+        )
+    records = [history.read(history.find(project, name)) for name in arguments.runs]
+    rows = view.comparison(_views(project, [_now(project, record) for record in records], files=False))
+    if arguments.output == "json" or arguments.query is not None:
+        compared = {
+            "runs": [record.run_id for record in records],
+            "rows": [row._asdict() for row in rows],
+        }
+        _print(compared, arguments)
+        return
+    marked = [[f"{'*' if row.differs else ' '} {row.key}", *row.values] for row in rows]
+    console.data(output.table(marked, ["  Key", *(record.run_id for record in records)]))
+
+
+def _download(project: Project, arguments: argparse.Namespace) -> None:
+    paths = history.find(project, arguments.run)
+    record = _now(project, history.read(paths))
+    if record.status not in FINAL:
+        console.say(f"the run is {record.status}: its outputs come home when it is over")
+    if arguments.artifact is None:
+        chosen = [paths.folder / name for name in artifacts.names(paths)]
+    else:
+        chosen = [artifacts.find(paths, arguments.artifact)]
+    folder = Path(arguments.destination or f"artifacts/{record.run_id}")
+    artifacts.copy(paths, chosen, folder, overwrite=arguments.overwrite)
+    console.say(f"{len(chosen)} {'file' if len(chosen) == 1 else 'files'} of {record.run_id} copied to:")
+    console.data(str(folder))
+
+
+def _now(project: Project, record: Run) -> Run:
+    """The run as it is at this moment; where that can't be found out, as its record has it."""
+    if record.status in FINAL:
+        return record
+    from amlexec import metrics, runs
+
+    try:
+        record = runs.refresh(project, record)
+        if record.status not in FINAL:
+            logged = metrics.read_all(RunPaths.of(project, record.run_id).metrics)
+            record = record._replace(metrics=logged.values)
+            if logged.unreadable:
+                console.say(
+                    f"warning: {record.run_id}: {logged.unreadable} lines of metrics.jsonl are unreadable"
+                )
+    except AmlexecError as error:
+        _warn(error)
+    except OSError as error:
+        _warn(console.system_error(error))
+    return record
+
+
+def _warn(problem: AmlexecError) -> None:
+    place = f"{problem.where}: " if problem.where else ""
+    console.say(f"{place}warning: {problem.message}")
+
+
+def _views(project: Project, records: Sequence[Run], *, files: bool = True) -> list[dict[str, Any]]:
+    numbers = _numbers(project)
+    now = datetime.now(timezone.utc)
+    return [
+        view.flat(
+            record,
+            number=numbers.get(record.run_id),
+            attachments=artifacts.names(RunPaths.of(project, record.run_id)) if files else (),
+            project=project.name,
+            now=now,
+        )
+        for record in records
+    ]
+
+
+def _numbers(project: Project) -> dict[str, int]:
+    """The place of every run in the order of their times, which their ids end with; the oldest is 1."""
+    try:
+        found = [(name.rpartition("_")[2], name) for name in os.listdir(f"{project.state}/runs")]  # noqa: PTH208
+    except FileNotFoundError:
+        return {}
+    ordered = sorted((int(time), name) for time, name in found if time.isascii() and time.isdecimal())
+    return {name: place for place, (_, name) in enumerate(ordered, 1)}
+
+
+def _print(value: Any, arguments: argparse.Namespace) -> None:
+    """`value` or what `--query` picks out of it, in the form that was asked for."""
+    if getattr(arguments, "flat", False):
+        value = [view.flattened(each) for each in value] if isinstance(value, list) else view.flattened(value)
+    if arguments.query is not None:
+        value = output.query(arguments.query, value)
+    console.data(output.render(value, arguments.output))

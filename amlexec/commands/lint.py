@@ -1,0 +1,59 @@
+"""`amlexec lint`: validate the files of a project; what pre-commit calls."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from amlexec import config, console, lint
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add", "run"]
+
+
+def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the arguments."""
+    verb = subparsers.add_parser(
+        "lint",
+        help="validate the files of aml_config",
+        description="Validate compute targets, run configurations and dependencies files. Without FILE, "
+        "all of the project's. Exit code 0 without errors, 3 with.",
+        allow_abbrev=False,
+    )
+    verb.add_argument("files", nargs="*", metavar="FILE", help="only these; each is named as it is typed")
+    verb.add_argument(
+        "-o",
+        "--output",
+        "--format",
+        dest="form",
+        choices=["text", "json", "github"],
+        default="text",
+        help="for people, for programs, or as annotations of a GitHub workflow (default: %(default)s)",
+    )
+    verb.add_argument("--strict", action="store_true", help="unknown keys are errors, not warnings")
+    verb.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check and print; the exit code."""
+    from pathlib import Path
+
+    if arguments.files:
+        number = len(dict.fromkeys(arguments.files))
+        violations = lint.lint_files(arguments.files, strict=arguments.strict)
+    else:
+        project = config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109
+        number = len(lint.files(project))
+        violations = lint.lint(project, strict=arguments.strict)
+    if arguments.form == "json":
+        import json
+
+        console.data(json.dumps(lint.as_json(violations), indent=2, ensure_ascii=False))
+    else:
+        lines = lint.as_github(violations) if arguments.form == "github" else lint.as_text(violations)
+        for line in lines:
+            console.data(line)
+    console.say(lint.summary(number, violations))
+    return lint.exit_code(violations)

@@ -1,0 +1,235 @@
+"""READ: find a project and load what its files declare.
+
+One rule for paths in messages: relative to the project's root, with `/`; of a file outside the project,
+absolute. They don't depend on the current folder, so records and logs of one project are comparable.
+(`amlexec lint FILE` shows a file as it was typed, as compilers do.)
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NoReturn
+
+from amlexec import cache, readings, references, schemas
+from amlexec.errors import ConfigurationError, UsageError
+from amlexec.model import Declaration, Place, Project, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from amlexec.checks import Checker
+    from amlexec.generations import Reading
+    from amlexec.model import ComputeTarget, CondaDependencies, SparkDependencies
+
+__all__ = [
+    "compute_targets",
+    "find_project",
+    "load",
+    "load_conda",
+    "load_spark",
+    "load_target",
+    "run_configurations",
+]
+
+# ruff: noqa: PTH112, PTH113, PTH118, PTH119, PTH120, PTH123, PTH208 - pathlib costs a run 3 ms
+
+
+def find_project(start: Path) -> Project:
+    """The project that `start` is in: the nearest folder, from there upwards, with `aml_config/` in it.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    folder = os.path.realpath(start)
+    looked = []
+    while True:
+        if os.path.isdir(f"{folder}/aml_config"):
+            return Project(folder)
+        looked.append(folder)
+        above = os.path.dirname(folder)
+        if above == folder:
+            break
+        folder = above
+    raise ConfigurationError(
+        f"there is no aml_config folder here or above; looked in {', '.join(looked)}",
+        hint="`amlexec init` makes one",
+    )
+
+
+def run_configurations(project: Project) -> tuple[str, ...]:
+    """The names of the project's run configurations, sorted."""
+    return _names(project, ".runconfig")
+
+
+def compute_targets(project: Project) -> tuple[str, ...]:
+    """The names of the project's compute targets, sorted."""
+    return _names(project, ".compute")
+
+
+def _names(project: Project, suffix: str) -> tuple[str, ...]:
+    files = os.listdir(project.configuration)
+    return tuple(sorted(name[: -len(suffix)] for name in files if name.endswith(suffix) and name != suffix))
+
+
+def load(project: Project, name: str, target: str = "") -> Declaration:
+    """A run configuration and the compute target it names, together.
+
+    `name` is with or without `.runconfig`, or a path to the file; `target` stands for the file's Target.
+
+    Raises:
+        ConfigurationError: with every violation of both files and of what they refer to.
+        UsageError: there is no such run configuration or compute target.
+    """
+    loader = _Loader(project)
+    name, file = _configuration(project, name)
+    reading = loader.read(file, schemas.RUNCONFIG)
+    shown = loader.shown(file)
+    if reading is None:
+        reading = loader.outline
+    wanted = (target or reading["runconfig"].get("target", "")).removesuffix(".compute")
+    found = None
+    if wanted:
+        found = loader.target(wanted, reading, shown, is_argument=bool(target))
+    elif "target" not in reading.get("broken", ()):
+        hint = references.names_hint("", compute_targets(project)) or "`amlexec init` makes some"
+        loader.say(Place(shown), "Must specify a target either through run configuration or arguments", hint)
+    loader.violations += references.check(project, shown, reading, found)
+    if found is None or any(one.severity == "error" for one in loader.violations):
+        _fail(loader.violations)
+    configuration = readings.run_configuration(name, shown, reading)
+    return Declaration(project, configuration, found, tuple(sorted(set(loader.violations))))
+
+
+def load_target(project: Project, name: str) -> ComputeTarget:
+    """A compute target by its name, with or without `.compute`.
+
+    Raises:
+        ConfigurationError: its file has errors.
+        UsageError: there is no such compute target.
+    """
+    loader = _Loader(project)
+    found = loader.target(name.removesuffix(".compute"), {}, "", is_argument=True)
+    return found if found is not None else _fail(loader.violations)
+
+
+def load_conda(project: Project, path: str) -> CondaDependencies:
+    """A conda dependencies file, or the section of a run configuration that stands for one.
+
+    `path` is relative to the project's root.
+
+    Raises:
+        ConfigurationError: it is not there, or has errors.
+    """
+    return readings.conda(*_dependencies(project, path, schemas.CONDA))
+
+
+def load_spark(project: Project, path: str) -> SparkDependencies:
+    """A Spark dependencies file, or the section of a run configuration that stands for one.
+
+    `path` is relative to the project's root.
+
+    Raises:
+        ConfigurationError: it is not there, or has errors.
+    """
+    return readings.spark(*_dependencies(project, path, schemas.SPARK))
+
+
+def _dependencies(project: Project, path: str, kind: str) -> tuple[str, Reading]:
+    loader = _Loader(project)
+    file = os.path.join(project.root, readings.normal(path))
+    reading = loader.read(file, schemas.RUNCONFIG if file.endswith(".runconfig") else kind)
+    return (loader.shown(file), reading) if reading is not None else _fail(loader.violations)
+
+
+def _configuration(project: Project, name: str) -> tuple[str, str]:
+    """Name and file of a run configuration."""
+    bare = name.removesuffix(".runconfig")
+    if "/" not in name and os.sep not in name:
+        file = f"{project.configuration}/{bare}.runconfig"
+        if bare and os.path.isfile(file):
+            return bare, file
+    for file in (name, os.path.join(project.root, name), f"{name}.runconfig"):
+        if file.endswith(".runconfig") and os.path.isfile(file):
+            return os.path.basename(file).removesuffix(".runconfig"), os.path.realpath(file)
+    hint = references.names_hint(bare, run_configurations(project)) or "`amlexec init` makes some"
+    raise UsageError(f"there is no run configuration {name!r} in aml_config", hint=hint)
+
+
+def _fail(violations: Iterable[Violation]) -> NoReturn:
+    found = sorted(set(violations))
+    errors = [one for one in found if one.severity == "error"]
+    message = errors[0].message if len(errors) == 1 else f"{len(errors)} errors in the declarations"
+    where = str(errors[0].place) if len(errors) == 1 else ""
+    raise ConfigurationError(message, hint=errors[0].hint, where=where, violations=found)
+
+
+class _Loader:
+    """Reads the files of one declaration and gathers what is wrong with them."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._checker: Checker | None = None
+        self.violations: list[Violation] = []
+        self.outline: Reading = {"runconfig": {}, "places": {}, "names": {}, "broken": ["target"]}
+        """What is known of a run configuration that has errors."""
+
+    def shown(self, file: str) -> str:
+        """How messages name a file."""
+        path, root = file.replace(os.sep, "/"), self._project.root.replace(os.sep, "/").rstrip("/")
+        return path[len(root) + 1 :] if path.startswith(f"{root}/") else path
+
+    def say(self, place: Place, message: str, hint: str, key: str = "") -> None:
+        """One error more."""
+        self.violations.append(Violation(place, "error", message, hint, key))
+
+    def read(self, file: str, kind: str) -> Reading | None:
+        """What a file says, or None if it has errors; a file that is known is not read again."""
+        try:
+            with open(file, "rb") as stream:
+                data = stream.read()
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            self.say(Place(self.shown(file)), f"can't be read: {reason}", "")
+            return None
+        entry = cache.name(kind, data)
+        reading = cache.load(self._project.state, entry)
+        return reading if reading is not None else self._check(file, kind, data, entry)
+
+    def _check(self, file: str, kind: str, data: bytes, entry: str) -> Reading | None:
+        from amlexec import checks, document, generations
+
+        try:
+            found = document.read(data, self.shown(file))
+        except ConfigurationError as error:
+            self.violations += error.violations
+            return None
+        self._checker = self._checker or checks.Checker()
+        checked = self._checker.check(found, kind)
+        self.violations += checked.violations
+        if checked.reading is not None and not checked.violations:
+            cache.store(self._project.state, entry, checked.reading)
+        if checked.reading is None and kind == schemas.RUNCONFIG:
+            self.outline = generations.outline(found.root)
+        return checked.reading
+
+    def target(self, name: str, reading: Reading, shown: str, *, is_argument: bool) -> ComputeTarget | None:
+        """The compute target, with what a camelCase run configuration says about it; None: violations."""
+        if references.has_target(self._project, name):
+            file = f"{self._project.configuration}/{name}.compute"
+            fields = self.read(file, schemas.COMPUTE)
+            if fields is None:
+                return None
+            target = readings.compute_target(name, self.shown(file), fields["compute"])
+            return readings.overridden(target, reading)
+        if name == "local" and "own" in reading:
+            return readings.own_target(name, shown, reading)
+        message = f"there is no compute target {name!r} in aml_config"
+        known = compute_targets(self._project)
+        if not reading:
+            raise UsageError(message, hint=references.names_hint(name, known))
+        if is_argument:
+            self.say(Place("--target"), message, references.attach_hint(name, known))
+        elif name != "local" or reading["names"].get("target") == "Target":
+            self.violations.append(references.no_target(self._project, shown, reading, name))
+        return None

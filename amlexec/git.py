@@ -1,0 +1,177 @@
+"""The one way git is run, and what the user's own repository says of a folder."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec.errors import TargetError
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = [
+    "GitError",
+    "Output",
+    "WorkingCopy",
+    "describe",
+    "finish",
+    "git",
+    "start",
+    "top_level",
+]
+
+# Nothing that the user or the machine has configured may change what a snapshot holds: line endings,
+# filters, hooks, templates, signatures, global ignore rules. HOME is for git before 2.32, which does
+# not know GIT_CONFIG_GLOBAL.
+_OWN_SETTINGS = {
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "HOME": os.devnull,
+    "XDG_CONFIG_HOME": os.devnull,
+}
+
+
+class GitError(TargetError):
+    """git ended with an error; `output` is all that it wrote to stderr, `code` its exit code."""
+
+    def __init__(self, message: str, *, hint: str = "", output: str = "", code: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.output = output
+        self.code = code
+
+
+class Output(NamedTuple):
+    """What a git that succeeded wrote. `notes` are the lines of its stderr."""
+
+    stdout: bytes
+    notes: tuple[str, ...]
+
+
+class WorkingCopy(NamedTuple):
+    """The state of the user's own repository, as far as it concerns one folder."""
+
+    commit: str
+    """Full id of the commit that is checked out; "" where there is none yet."""
+    dirty: bool
+    """Something in the folder differs from the commit; a new file that is not ignored counts."""
+
+
+def git(
+    arguments: Sequence[str],
+    *,
+    folder: str,
+    environment: Mapping[str, str],
+    input: bytes = b"",  # noqa: A002 (the name that subprocess uses)
+) -> bytes:
+    """Run git in `folder`, untouched by any configuration but the repository's; its stdout.
+
+    Raises TargetError where git is not installed, GitError with git's own last line where it fails.
+    """
+    return finish(start(arguments, folder=folder, environment=environment), input).stdout
+
+
+def start(
+    arguments: Sequence[str],
+    *,
+    folder: str,
+    environment: Mapping[str, str],
+    inherit: Iterable[int] = (),
+    own_settings: bool = True,
+) -> subprocess.Popen[bytes]:
+    """Start git without waiting for it: as `git`, for several at a time. `finish` is due.
+
+    `inherit` are descriptors that it gets too. Without `own_settings` the user's configuration holds.
+    """
+    import subprocess
+
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    variables |= {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+    variables |= _OWN_SETTINGS if own_settings else {}
+    try:
+        return subprocess.Popen(
+            ["git", *arguments],
+            cwd=folder,
+            env=variables | dict(environment),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=tuple(inherit),
+        )
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        if not os.path.isdir(folder):  # noqa: PTH112 (pathlib is not needed here otherwise)
+            raise TargetError(f"the folder {folder} is not there any more") from error
+        raise TargetError(
+            "git is not installed", hint="install git 2.25 or newer and make sure that it is on PATH"
+        ) from error
+
+
+def finish(process: subprocess.Popen[bytes], input: bytes = b"") -> Output:  # noqa: A002
+    """Feed a started git, and wait for it. Raises GitError where it failed."""
+    with process:
+        try:
+            stdout, stderr = process.communicate(input)
+        except BaseException:
+            process.kill()
+            raise
+    text = stderr.decode("utf-8", "backslashreplace").strip()
+    if process.returncode:
+        raise _failure(process, text)
+    return Output(stdout, tuple(text.splitlines()))
+
+
+def _failure(process: subprocess.Popen[bytes], text: str) -> GitError:
+    verb = next((str(word) for word in list(process.args)[1:] if not str(word).startswith("-")), "")  # type: ignore[arg-type]
+    lines = [line.removeprefix("fatal: ").removeprefix("error: ") for line in text.splitlines()]
+    last = lines[-1] if lines else f"it ended with code {process.returncode} and said nothing"
+    old = "unknown option" in text or "unknown repository extension" in text or "is not a git command" in text
+    return GitError(
+        f"git {verb} failed: {last}",
+        hint="this git is too old: install git 2.29 or newer" if old else "",
+        output=text,
+        code=process.returncode,
+    )
+
+
+def top_level(folder: str) -> str:
+    """The top of the working copy that `folder` is in; "" where there is none."""
+    while True:
+        marker = f"{folder.rstrip('/')}/.git"
+        if os.path.isfile(marker) or os.path.exists(f"{marker}/HEAD"):  # noqa: PTH110, PTH113
+            return folder
+        parent = os.path.dirname(folder)  # noqa: PTH120
+        if parent == folder:
+            return ""
+        folder = parent
+
+
+def describe(folder: str) -> WorkingCopy | None:
+    """Commit and dirty flag of the user's own repository around `folder`, which is only read.
+
+    `.amlexec` and `outputs` in the folder do not make it dirty. None where the folder is in no
+    repository, and where git will not read it (it belongs to another user, or is damaged).
+    """
+    if not top_level(folder):
+        return None
+    process = start(
+        [
+            "-c",
+            "core.fsmonitor=false",  # else git may leave a daemon behind
+            *("status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal"),
+            *("--", ".", ":(exclude).amlexec", ":(exclude)outputs"),
+        ],
+        folder=folder,
+        environment={"GIT_OPTIONAL_LOCKS": "0"},
+        own_settings=False,
+    )
+    try:
+        lines = finish(process).stdout.split(b"\0")
+    except GitError:
+        return None  # the record then has no commit, which is true: none was read
+    commit = ""
+    for line in lines:
+        if line.startswith(b"# branch.oid ") and not line.endswith(b"(initial)"):
+            commit = line.split()[-1].decode("ascii")
+    return WorkingCopy(commit, any(line and not line.startswith(b"# ") for line in lines))

@@ -1,0 +1,57 @@
+"""The work on amlexec itself: `doit list` shows it, `doit test` is what CI runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+DOIT_CONFIG = {"default_tasks": ["lint", "type"], "verbosity": 2}
+PYTHON = sys.executable
+CODE = ["amlexec", "tests", "benchmarks", "docs", "examples", "dodo.py"]
+
+
+def task_lint() -> dict[str, Any]:
+    """ruff: rules and layout"""
+    return {
+        "actions": [[PYTHON, "-m", "ruff", "check", *CODE], [PYTHON, "-m", "ruff", "format", "--check", *CODE]]
+    }
+
+
+def task_type() -> dict[str, Any]:
+    """mypy --strict"""
+    return {"actions": [[PYTHON, "-m", "mypy"]]}
+
+
+def task_engines() -> Iterator[dict[str, Any]]:
+    """make the real parts ready that the tests need, each only if it isn't there"""
+    yield {
+        "name": "git",
+        "doc": "git, which keeps the snapshots",
+        "actions": ["apt-get update -q && apt-get install -y -q --no-install-recommends git"],
+        "uptodate": ["git --version"],
+    }
+
+
+def task_test() -> dict[str, Any]:
+    """the whole test suite, on every processor"""
+    workers = str(max(2, os.cpu_count() or 2))
+    return {
+        "actions": [[PYTHON, "-m", "pytest", "-q", "-n", workers, "--dist", "worksteal"]],
+        "task_dep": ["engines"],
+    }
+
+
+def task_docs() -> dict[str, Any]:
+    """write the generated part of the reference"""
+    return {"actions": [[PYTHON, "docs/generate.py"]]}
+
+
+def task_bench() -> dict[str, Any]:
+    """measure amlexec beside its peers: medians of pairs (pip install -e '.[bench]' first)"""
+    return {"actions": [[PYTHON, "-m", "benchmarks"]]}

@@ -1,0 +1,146 @@
+"""What every test has: a clean environment, projects of its own, and the two doors as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# A suite that was started in the background of a shell has these ignored, and so would every run in it.
+for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+
+PATIENCE = 120.0
+"""Seconds. A test that waits for something longer than this has failed."""
+
+SCRIPTS = str(Path(sys.executable).parent)
+
+
+class Done(NamedTuple):
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def run_id(self) -> str:
+        """The id that the command printed."""
+        return next(line.split()[1] for line in self.out.splitlines() if line.startswith("RunId: "))
+
+
+class ProjectFolder:
+    """A project in a folder of its own, and both doors to it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.configuration = root / "aml_config"
+        self.configuration.mkdir(parents=True)
+        self.write("aml_config/local.compute", "type: local\n")
+        self.write("aml_config/local.runconfig", "Target: local\nFramework: Python\n")
+        self.write("dodo.py", "from amlexec.tasks import *  # noqa: F403\n")
+
+    def write(self, name: str, text: str | bytes) -> Path:
+        """A file of the project."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Start a program in the project's folder."""
+        options.setdefault("cwd", self.root)
+        options.setdefault("stdin", subprocess.DEVNULL)
+        options.setdefault("stdout", subprocess.PIPE)
+        options.setdefault("stderr", subprocess.PIPE)
+        return subprocess.Popen(arguments, **options)
+
+    def call(self, *arguments: str, **options: Any) -> Done:
+        """Run a program in the project's folder to its end."""
+        process = self.start(*arguments, **options)
+        out, err = process.communicate(timeout=PATIENCE)
+        return Done(
+            process.returncode,
+            (out or b"").decode(errors="backslashreplace"),
+            (err or b"").decode(errors="backslashreplace"),
+        )
+
+    def amlexec(self, *arguments: str, **options: Any) -> Done:
+        """Run `amlexec`."""
+        return self.call(sys.executable, "-m", "amlexec", *arguments, **options)
+
+    def doit(self, *arguments: str, **options: Any) -> Done:
+        """Run `doit`."""
+        return self.call(sys.executable, "-m", "doit", *arguments, **options)
+
+    def submit(self, *arguments: str, **options: Any) -> Done:
+        """Run `amlexec experiment submit -c local`."""
+        return self.amlexec("experiment", "submit", "-c", "local", *arguments, **options)
+
+    def run_folder(self, run_id: str) -> Path:
+        """The folder of a run."""
+        return self.root / ".amlexec" / "runs" / run_id
+
+    def record(self, run_id: str) -> dict[str, Any]:
+        """What run.json says."""
+        found: dict[str, Any] = json.loads((self.run_folder(run_id) / "run.json").read_text())
+        return found
+
+    def run_ids(self) -> list[str]:
+        """The runs there are."""
+        folder = self.root / ".amlexec" / "runs"
+        return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    for name in list(os.environ):
+        if name.startswith(("AMLEXEC_", "AZUREML_", "GIT_", "DOIT_")) and name != "AMLEXEC_REQUIRE":
+            monkeypatch.delenv(name)
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONUNBUFFERED", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.setenv("PATH", f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> ProjectFolder:
+    """A project with a local target, in a folder named `demo`."""
+    return ProjectFolder(tmp_path / "demo")
+
+
+@pytest.fixture
+def new_project(tmp_path: Path) -> Callable[[str], ProjectFolder]:
+    """Make a project in a folder of that name."""
+    return lambda name: ProjectFolder(tmp_path / name)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with 4 MB on it."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def eventually(true: Callable[[], bool], what: str) -> None:
+    """Wait until something is so."""
+    until = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < until, f"not within {PATIENCE:g} s: {what}"
+        time.sleep(0.02)

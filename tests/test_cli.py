@@ -1,0 +1,69 @@
+"""The command line: help, mistakes in it, and exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from amlexec import __version__, cli
+from tests.conftest import ProjectFolder
+
+
+@pytest.mark.parametrize("group", [[], *([name] for name in cli.GROUPS), ["experiment", "submit"]])
+def test_help(project: ProjectFolder, group: list[str]) -> None:
+    done = project.amlexec(*group, "--help")
+    assert done.code == 0
+    assert done.out.startswith("usage: amlexec")
+    assert done.err == ""
+
+
+def test_version(project: ProjectFolder) -> None:
+    assert project.amlexec("--version").out == f"amlexec {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "COMMAND"),
+        (["expirement"], "expirement"),
+        (["experiment"], "VERB"),
+        (["experiment", "submit", "train.py"], "-c"),
+        (["experiment", "submit", "--target"], "--target"),
+        (["experiment", "cancel", "-r", "x", "--grace", "-5"], "--grace"),
+        (["experiment", "cancel", "-r", "x", "--grace", "soon"], "'soon'"),
+        (["experiment", "status"], "-r"),
+        (["experiment", "status", "-r", "nobody"], "nobody"),
+        (["history", "info"], "-r"),
+        (["lint", "README.md"], "README.md"),
+    ],
+)
+def test_a_wrong_command_line_is_one_error(project: ProjectFolder, arguments: list[str], said: str) -> None:
+    done = project.amlexec(*arguments)
+    assert done.code == 3
+    assert said in done.err
+    assert "error: " in done.err
+    assert done.out == ""
+    assert "Traceback" not in done.err
+
+
+def test_help_is_quick_to_start() -> None:
+    """What costs is imported where it is needed."""
+    heavy = ["yaml", "jsonschema", "jmespath", "difflib", "doit", "subprocess", "sqlite3", "json"]
+    code = f"import amlexec.cli, sys; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_submit_with_nothing_to_tell_imports_no_checker(project: ProjectFolder) -> None:
+    project.write("train.py", "print('x')\n")
+    assert project.submit("train.py").code == 0
+    code = (
+        "import os, sys, amlexec.cli\nos._exit = lambda code: None\n"
+        "amlexec.cli.run(['experiment', 'submit', '-c', 'local', 'train.py'])\n"
+        "print([name for name in ('yaml', 'jsonschema', 'jmespath', 'difflib') if name in sys.modules])"
+    )
+    done = project.call(sys.executable, "-c", code)
+    assert done.code == 0, done.err
+    assert done.out.endswith("[]\n")

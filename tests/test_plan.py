@@ -1,0 +1,73 @@
+"""PLAN is pure: a declaration and a command line in, a plan or an error out."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from amlexec import plan as plan_module
+from amlexec.errors import UsageError
+from amlexec.model import ComputeTarget, Declaration, Place, Project, RunConfiguration, Violation
+from amlexec.plan import plan
+
+LOCAL = ComputeTarget("local", "local", Place("aml_config/local.compute"))
+CONFIGURATION = RunConfiguration("local", Place("aml_config/local.runconfig"), "local")
+
+
+def declaration(**changes: object) -> Declaration:
+    return Declaration(Project("/p"), CONFIGURATION._replace(**changes), LOCAL)
+
+
+def test_a_script_stands_for_the_whole_vector() -> None:
+    planned = plan(declaration(argument_vector=("other.py", "--x")), "train.py", ["--lr", "1"])
+    assert (planned.script, planned.arguments) == ("train.py", ("--lr", "1"))
+
+
+def test_without_a_script_the_vector_runs() -> None:
+    planned = plan(declaration(argument_vector=("train.py", "--x", "2")), None)
+    assert (planned.script, planned.arguments) == ("train.py", ("--x", "2"))
+
+
+@pytest.mark.parametrize("vector", [(), ("$file",), ("train.py", "$file")])
+def test_no_script(vector: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError) as raised:
+        plan(declaration(argument_vector=vector, argument_vector_place=Place("a.runconfig", 3, 5)), None)
+    assert raised.value.where == ("a.runconfig:3:5" if vector else "aml_config/local.runconfig")
+    assert "doit submit:local script=SCRIPT" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("./train.py", "train.py"), ("a\\b.py", "a/b.py"), ("a//b/../c.py", "a/c.py"), ("../x.py", "../x.py")],
+)
+def test_the_scripts_name_is_made_plain(typed: str, meant: str) -> None:
+    assert plan(declaration(), typed).script == meant
+
+
+def test_tracking_can_only_be_turned_off() -> None:
+    assert plan(declaration(), "x.py").tracked
+    assert not plan(declaration(), "x.py", tracked=False).tracked
+    assert not plan(declaration(tracked_run=False), "x.py", tracked=True).tracked
+
+
+def test_spark_needs_a_target_that_has_it() -> None:
+    with pytest.raises(UsageError, match="PySpark can't run on the local target"):
+        plan(declaration(framework="PySpark"), "x.py")
+
+
+def test_notes_become_warnings() -> None:
+    note = Violation(Place("f", 1, 2), "warning", "odd", "do this")
+    planned = plan(declaration()._replace(notes=(note,)), "x.py")
+    assert planned.warnings == ("f:1:2: warning: odd", "  hint: do this")
+
+
+def test_nothing_is_read_but_the_values() -> None:
+    imported = {
+        name.name if isinstance(node, ast.Import) else str(node.module)
+        for node in ast.walk(ast.parse(Path(plan_module.__file__).read_text()))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in node.names
+    }
+    assert imported <= {"__future__", "typing", "collections.abc", "amlexec.errors", "amlexec.model"}
