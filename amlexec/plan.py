@@ -19,12 +19,18 @@ _CURRENT_FILE = "$file"
 
 
 def plan(
-    declaration: Declaration, script: str | None, arguments: Sequence[str] = (), *, tracked: bool = True
+    declaration: Declaration,
+    script: str | None,
+    arguments: Sequence[str] = (),
+    *,
+    tracked: bool = True,
+    prepare: bool = False,
 ) -> Plan:
     """What will be executed.
 
     A `script` on the command line, with its `arguments`, stands for the whole ArgumentVector; without one
-    the vector runs as it is written. `script` is relative to the project's root.
+    the vector runs as it is written. `script` is relative to the project's root. `prepare` makes the
+    environment ready first, as PrepareEnvironment does.
 
     Raises:
         UsageError: there is no script to run, or the target can't run this framework.
@@ -33,9 +39,9 @@ def plan(
     target = declaration.compute_target
     if script is None:
         script, arguments = _vector(declaration)
-    if configuration.framework == "PySpark" and target.kind == "local":
+    if configuration.framework == "PySpark" and target.kind in {"local", "docker"}:
         raise UsageError(
-            f"Framework PySpark can't run on the local target {target.name!r}",
+            f"Framework PySpark can't run on the {target.kind} target {target.name!r}",
             where=str(configuration.place),
             hint="say Framework: Python, or name a target that has Spark",
         )
@@ -49,7 +55,7 @@ def plan(
         environment_variables=configuration.environment_variables,
         conda_dependencies_file=configuration.conda_dependencies_file,
         spark_dependencies_file=configuration.spark_dependencies_file,
-        prepare_environment=configuration.prepare_environment,
+        prepare_environment=configuration.prepare_environment or prepare,
         tracked=configuration.tracked_run and tracked,
         warnings=tuple(line for note in declaration.notes for line in note.lines()),
     )

@@ -74,6 +74,8 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
     )
     history.write(paths, done)
     note(paths, f"{status}{f': {reason}' if reason else ''}")
+    # Only now: had we ended before the record was written, the target could still be asked.
+    target.release(paths)
     if status == "Completed":
         # The copy of a run that failed is kept: it may show why.
         target.clean(paths)
@@ -111,13 +113,19 @@ def ending(state: State) -> tuple[str, str, int | None]:
     if state.phase == "new":
         return "Lost", "amlexec ended before the script began", None
     if state.phase == "lost":
-        return "Lost", "the run was killed together with its supervisor: how it ended is not known", None
+        return (
+            "Lost",
+            state.why or "it was killed together with its supervisor: how it ended is not known",
+            None,
+        )
     code = state.exit_code
     assert code is not None, "what has ended has a status"
     if state.canceled:
         return "Canceled", "", code
     if code == 0:
         return "Completed", "", code
+    if state.why:
+        return "Failed", f"exit code {code}: {state.why}", code
     if 128 < code < 128 + signal.NSIG:
         try:
             name = signal.Signals(code - 128).name

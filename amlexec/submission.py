@@ -97,7 +97,7 @@ def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
     target = runs_on(plan.target, plan.project)
     script_in(plan.project, plan.script, plan.project.root)
     launch = target.check(plan)
-    for warning in plan.warnings:
+    for warning in (*plan.warnings, *launch.warnings):
         talk.warn(warning)
     paths, run, held = history.create(plan.project, _record(plan, launch), int(time.time() * 1000))
     try:
@@ -107,7 +107,7 @@ def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
             talk.say(f"Python {launch.python.version} ({launch.python.path})")
             talk.say("Executing user inputs .....")
             talk.say("===========================")
-            bell = target.start(paths, launch)
+            bell = target.start(paths, plan, launch)
     finally:
         held.release()
     if detach:
@@ -191,8 +191,8 @@ def _record(plan: Plan, launch: Launch) -> Run:
         platform=launch.platform,
         snapshot=None,
         source=None,
-        environment_digest=None,
-        image_id=None,
+        environment_digest=launch.digest or None,
+        image_id=launch.image_id or None,
         metrics={},
         outputs=None,
         user_id=_user(),

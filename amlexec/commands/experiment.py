@@ -26,6 +26,7 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     group = groups.add_parser("experiment", help="run scripts, and act on runs", allow_abbrev=False)
     verbs = group.add_subparsers(metavar="VERB", dest="verb", required=True)
     _add_submit(verbs)
+    _add_prepare(verbs)
     about: dict[str, str] = {
         "follow": "show what a run prints, from its beginning, until it is over",
         "status": "say how a run is",
@@ -74,6 +75,9 @@ def _add_submit(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     submit.add_argument(
         "-u", "--untracked", action="store_true", help="keep no record, as TrackedRun: false does"
     )
+    submit.add_argument(
+        "--prepare", action="store_true", help="make the environment ready first, as PrepareEnvironment does"
+    )
     submit.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
     submit.add_argument("script", nargs="?", metavar="SCRIPT", help="relative to the project's root")
     submit.add_argument(
@@ -83,6 +87,27 @@ def _add_submit(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="ARGUMENT",
         help="the script's, word for word",
     )
+
+
+def _add_prepare(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    summary = "make the environment of a run configuration ready, if it isn't"
+    verb = verbs.add_parser("prepare", help=summary, description=summary, allow_abbrev=False)
+    verb.add_argument(
+        "-c", "--run-configuration", required=True, metavar="NAME", help="NAME.runconfig, or its path"
+    )
+    verb.add_argument("-t", "--target", metavar="NAME", help="instead of the file's Target")
+    verb.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+    what = verb.add_mutually_exclusive_group()
+    what.add_argument(
+        "--check", action="store_true", help="only say whether it is ready, and why not: exit code 0 or 1"
+    )
+    what.add_argument(
+        "--print-digest", action="store_true", help="only print the digest: nothing is solved or asked"
+    )
+    what.add_argument(
+        "--refresh", action="store_true", help="look whether the base image has moved, and make it anew"
+    )
+    verb.add_argument("-o", "--output", choices=["text", "json"], default="text", help="form")
 
 
 def _seconds(text: str) -> int:
@@ -96,6 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
     project = config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109 - one import less
     verbs: dict[str, Callable[[Project, argparse.Namespace], int]] = {
         "submit": _submit,
+        "prepare": _prepare,
         "follow": _follow,
         "status": _status,
         "cancel": _cancel,
@@ -109,8 +135,42 @@ def _submit(project: Project, arguments: argparse.Namespace) -> int:
     script = arguments.script
     if script is not None:
         script = submission.script_in(project, script, arguments.project or os.getcwd())  # noqa: PTH109
-    planned = plan(declaration, script, arguments.tail, tracked=not arguments.untracked)
+    planned = plan(
+        declaration, script, arguments.tail, tracked=not arguments.untracked, prepare=arguments.prepare
+    )
     return finish(project, submission.submit(planned, console.Console(), detach=arguments.detach))
+
+
+def _prepare(project: Project, arguments: argparse.Namespace) -> int:
+    from amlexec import preparation, progress
+    from amlexec.engine import from_environment
+    from amlexec.environments.image import Shelf
+
+    declaration = config.load(project, arguments.run_configuration, arguments.target or "")
+    configuration, target = declaration.run_configuration, declaration.compute_target
+    for note in declaration.notes:
+        for line in note.lines():
+            console.say(line)
+    if target.kind == "local":
+        console.say(f"{configuration.name}: the environment of a local target is yours; nothing to prepare")
+        return 0
+    want = preparation.wanted(project, configuration.name, target, configuration.conda_dependencies_file)
+    if arguments.print_digest:
+        console.data(want.digest)
+        return 0
+    shelf = Shelf(from_environment())
+    if arguments.check:
+        found = preparation.readiness(want, shelf)
+    else:
+        with progress.for_terminal() as shown:
+            found = preparation.prepare(want, shelf, shown, refresh=arguments.refresh)
+    if arguments.output == "json":
+        import json
+
+        console.data(json.dumps(found._asdict(), indent=2))
+    else:
+        console.data(f"{configuration.name}: {'' if found.ready else 'not ready: '}{found.reason}")
+    return 0 if found.ready else 1
 
 
 def finish(project: Project, outcome: Run | Detached) -> int:

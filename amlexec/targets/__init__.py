@@ -25,7 +25,13 @@ class Launch(NamedTuple):
     python: Interpreter
     platform: str
     environment: dict[str, str]
-    """The complete environment of the script."""
+    """The complete environment of the script; in a container, what is added to the image's."""
+    digest: str = ""
+    """Of the environment that amlexec prepared; "" where the user manages it."""
+    image_id: str = ""
+    """Of the image, where there is one."""
+    warnings: tuple[str, ...] = ()
+    """Sentences to print before the run."""
 
 
 class State(NamedTuple):
@@ -38,6 +44,8 @@ class State(NamedTuple):
     exit_code: int | None = None
     canceled: bool = False
     """Whether a cancel was asked for before it ended."""
+    why: str = ""
+    """What the target knows of the cause, beyond an exit code."""
 
 
 class Target(Protocol):
@@ -51,7 +59,7 @@ class Target(Protocol):
             TargetError: the target can't be used now.
         """
 
-    def start(self, paths: RunPaths, launch: Launch) -> IO[bytes] | None:
+    def start(self, paths: RunPaths, plan: Plan, launch: Launch) -> IO[bytes] | None:
         """Start the run in its checkout; what is returned is at its end of file when the run has ended."""
 
     def state(self, paths: RunPaths) -> State:
@@ -76,8 +84,11 @@ class Target(Protocol):
     def collect(self, paths: RunPaths) -> None:
         """Bring the logs, the metrics and `outputs/` of a run that has ended home. Twice is harmless."""
 
+    def release(self, paths: RunPaths) -> None:
+        """Let go of what holds the run on its target: its end is recorded. Twice is harmless."""
+
     def clean(self, paths: RunPaths) -> None:
-        """Remove what the run needed only while it ran. Twice is harmless."""
+        """Remove the run's copy of the project, and what is left of it on its target. Twice is harmless."""
 
 
 def target_of(project: Project, name: str, kind: str, where: str = "") -> Target:
@@ -91,10 +102,15 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
         from amlexec.targets.host import HostTarget
 
         return HostTarget(project, LocalConnection())
+    if kind == "docker":
+        from amlexec.engine import from_environment
+        from amlexec.targets.docker import DockerTarget
+
+        return DockerTarget(project, from_environment())
     raise UsageError(
-        f"compute target {name!r} is of type {kind}; this version of amlexec runs on local targets only",
+        f"compute target {name!r} is of type {kind}; this version runs on local and docker targets only",
         where=where,
-        hint="name a local target with -t",
+        hint="name a local or docker target with -t",
     )
 
 

@@ -12,6 +12,7 @@ from amlexec import interpreter
 from amlexec.errors import TargetError
 from amlexec.runtime import SITE, shell
 from amlexec.targets import Launch, State
+from amlexec.targets.outputs import bring_home
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,8 +74,9 @@ class HostTarget:
         environment["PYTHONPATH"] = os.pathsep.join([str(SITE), *([before] if before else [])])
         return environment
 
-    def start(self, paths: RunPaths, launch: Launch) -> IO[bytes]:
+    def start(self, paths: RunPaths, plan: Plan, launch: Launch) -> IO[bytes]:
         """See `Target.start`."""
+        del plan  # everything that a process needs is in the launch
         environment = {
             **launch.environment,
             "AMLEXEC_RUN_ID": paths.folder.name,
@@ -126,14 +128,10 @@ class HostTarget:
 
     def collect(self, paths: RunPaths) -> None:
         """See `Target.collect`. The logs are at home already; `outputs/` moves out of the checkout."""
-        made = paths.checkout / "outputs"
-        if made.is_symlink() or not made.is_dir():
-            return
-        if not paths.outputs.exists():
-            made.rename(paths.outputs)
-            return
-        # Something is there already: uploads of the metric logger, or half of an earlier move.
-        _merge(made, paths.outputs)
+        bring_home(paths.checkout / "outputs", paths.outputs)
+
+    def release(self, paths: RunPaths) -> None:
+        """See `Target.release`. Nothing holds a process that has ended."""
 
     def clean(self, paths: RunPaths) -> None:
         """See `Target.clean`."""
@@ -158,22 +156,6 @@ class HostTarget:
             f"the state of the run can't be read: {complaint.strip() or said.strip() or 'no answer'}",
             where=self._connection.name,
         )
-
-
-def _merge(folder: Path, into: Path) -> None:
-    """Move what is in `folder` into `into`; where both have a name, the file of `folder` stays."""
-    into.mkdir(exist_ok=True)
-    for entry in list(os.scandir(folder)):
-        there = into / entry.name
-        if entry.is_dir(follow_symlinks=False) and there.is_dir() and not there.is_symlink():
-            _merge(Path(entry.path), there)
-            continue
-        if there.is_dir() and not there.is_symlink():
-            # A folder was uploaded under the name of a file that the script wrote: both are kept.
-            there = into / f"{entry.name}.file"
-        elif entry.is_dir(follow_symlinks=False) and (there.exists() or there.is_symlink()):
-            there.rename(into / f"{entry.name}.uploaded")
-        Path(entry.path).rename(there)
 
 
 def _hand_on(path: Path, position: int, sink: Callable[[bytes], object]) -> int:

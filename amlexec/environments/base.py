@@ -1,0 +1,93 @@
+"""The base image of an environment: on the engine, for the right platform, and known by its digest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec import images
+from amlexec.engine import EngineAnswerError
+from amlexec.errors import TargetError
+
+if TYPE_CHECKING:
+    from amlexec.engine import Engine
+    from amlexec.model import Place
+    from amlexec.progress import Progress
+
+__all__ = ["DEFAULT", "Base", "ensure", "moved"]
+
+DEFAULT = "debian:bookworm-slim"
+"""Where `baseDockerImage` is not set: small, maintained, with glibc. An environment brings its own Python."""
+_DEAD = ("microsoft/", "azureml/")
+"""Images of the time, which no registry has any more."""
+
+
+class Base(NamedTuple):
+    """A base image that the engine has."""
+
+    image_id: str
+    pinned: str
+    """Its reference by digest where a registry gave it one, else its id."""
+    path: str
+    """Its PATH."""
+    system: str
+    architecture: str
+
+
+def ensure(
+    engine: Engine, reference: str, place: Place, progress: Progress, *, refresh: bool = False
+) -> Base:
+    """The base image, pulled where the engine does not have it, or, with `refresh`, has an older one.
+
+    Raises:
+        TargetError: it can't be had, or it isn't for Linux.
+    """
+    found = None if refresh else images.inspect(engine, reference)
+    if found is None:
+        _pull(engine, reference, place, progress)
+        found = images.inspect(engine, reference)
+    if found is None:
+        raise TargetError(f"the engine has pulled {reference}, and does not have it", where=engine.address)
+    if found.get("Os") != "linux":
+        raise TargetError(
+            f"the base image {reference} is for {found.get('Os')}, and environments are made for Linux",
+            where=str(place),
+            hint=f"set baseDockerImage to an image for Linux, such as {DEFAULT}",
+        )
+    variables = dict(line.partition("=")[::2] for line in (found.get("Config") or {}).get("Env") or [])
+    return Base(
+        found["Id"],
+        (found.get("RepoDigests") or [found["Id"]])[0],
+        variables.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        str(found["Os"]),
+        str(found["Architecture"]),
+    )
+
+
+def _pull(engine: Engine, reference: str, place: Place, progress: Progress) -> None:
+    progress.step(f"pulling {reference}")
+    sizes: dict[str, tuple[int, int]] = {}
+
+    def told(one: images.Progress) -> None:
+        if one.total:
+            sizes[one.layer] = (one.current, one.total)
+            progress.at(sum(done for done, _ in sizes.values()), sum(total for _, total in sizes.values()))
+
+    try:
+        images.pull(engine, reference, progress=told)
+    except EngineAnswerError as error:
+        old = reference.startswith(_DEAD)
+        raise TargetError(
+            f"the base image {reference} can't be pulled: {error.reason}",
+            where=str(place),
+            hint=(
+                f"images of the time are gone: set baseDockerImage to a maintained one, such as {DEFAULT}"
+                if old
+                else f"set baseDockerImage to an image that can be pulled, such as {DEFAULT}, or docker login"
+            ),
+        ) from error
+
+
+def moved(engine: Engine, reference: str, image_id: str) -> bool:
+    """Whether the engine's image of that name is another one than `image_id` by now."""
+    found = images.inspect(engine, reference)
+    return found is not None and found["Id"] != image_id

@@ -1,0 +1,88 @@
+"""The log of a preparation: everything that was printed, without the secrets; its end is shown on failure."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amlexec.errors import TargetError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from amlexec.environments.building import Order
+
+__all__ = ["TAIL", "Log"]
+
+TAIL = 20
+"""Lines of a log that are shown when a step fails."""
+_USERINFO = re.compile(rb"(?<=://)[^/\s@]+@")
+
+
+class Log:
+    """A log file; what was given to `hide` never reaches it."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file = path.open("wb")
+        self._rest = b""
+        self._secrets: list[bytes] = []
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._put(self._rest)
+        self._file.close()
+
+    def hide(self, *texts: str) -> None:
+        """Never write the passwords in these addresses and lines."""
+        for text in texts:
+            for found in re.findall(r"://([^/\s@]+)@", text):
+                user, _, password = found.partition(":")
+                self._secrets.append((password or user).encode())
+
+    def line(self, text: str) -> None:
+        """A line of our own."""
+        self.write(f"{text}\n".encode())
+
+    def write(self, chunk: bytes) -> None:
+        """What a program printed. A line is written when it is whole: a secret may come in two pieces."""
+        whole, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
+        self._put(whole + newline)
+
+    def _put(self, text: bytes) -> None:
+        for secret in self._secrets:
+            text = text.replace(secret, b"***")
+        self._file.write(_USERINFO.sub(b"***@", text))
+        self._file.flush()
+
+    def tail(self) -> list[str]:
+        """The last lines."""
+        self._put(self._rest)
+        self._rest = b""
+        return self.path.read_text("utf-8", "replace").splitlines()[-TAIL:]
+
+    def failure(self, order: Order, code: int) -> TargetError:
+        """The error of a pip that failed, with the place of the line that it was about."""
+        lines = self.tail()
+        where = str(order.dependencies.place)
+        said = "\n".join(lines)
+        for entry in order.requirements.entries:
+            name = entry.name
+            if name and re.search(
+                rf"(?<![\w-]){re.escape(name)}(?![\w-])", said.replace("_", "-"), re.IGNORECASE
+            ):
+                where = str(entry.place)
+                break
+        told = next((line for line in reversed(lines) if "ERROR" in line), f"exit code {code}")
+        shown = "\n".join(f"  | {line}" for line in lines)
+        return TargetError(
+            f"pip failed: {told.replace('ERROR: ', '')}\n{shown}",
+            where=where,
+            hint=f"the whole log is {self.path}",
+        )

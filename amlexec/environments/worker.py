@@ -1,0 +1,118 @@
+"""A container in which a part of an environment is made, and then made into an image."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from amlexec import containers, images
+from amlexec.engine import EngineAnswerError
+from amlexec.environments.image import PREFIX
+from amlexec.errors import TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from amlexec.engine import Body, Engine
+
+__all__ = ["BUILDING", "Worker", "sweep"]
+
+BUILDING = "amlexec.building"
+"""The label of a container in which something is being made: its value is what."""
+_SLEEP = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nsignal.pause()"
+_STARTING_SECONDS = 60.0
+
+
+class Worker:
+    """A container from `image` for making `what` (a digest); removed at the end of the `with` block."""
+
+    def __init__(self, engine: Engine, image: str, what: str) -> None:
+        self._engine = engine
+        settings = {
+            "Image": image,
+            "Entrypoint": [f"{PREFIX}/bin/python"],
+            "Cmd": ["-I", "-S", "-c", _SLEEP],
+            "User": "0:0",
+            "WorkingDir": "/",
+            "Labels": {BUILDING: what},
+            "Healthcheck": {"Test": ["NONE"]},
+        }
+        self._container = containers.create(engine, settings)
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        containers.remove(self._engine, self._container, force=True)
+
+    def put(self, archive: Body) -> None:
+        """Unpack a tar archive at the root."""
+        containers.put_archive(self._engine, self._container, "/", archive)
+
+    def start(self) -> None:
+        """Start the environment's own Python, which shows whether it runs on this base image at all.
+
+        Raises:
+            TargetError: it doesn't.
+        """
+        why = ""
+        try:
+            containers.start(self._engine, self._container)
+        except EngineAnswerError as error:
+            why = error.reason
+        found = containers.inspect(self._engine, self._container)
+        if not why and found is not None and found["State"]["Running"]:
+            return
+        if not why:
+            with containers.logs(self._engine, self._container) as output:
+                why = b"".join(frame.data for frame in output).decode(errors="replace").strip()
+        raise TargetError(
+            f"the environment's Python does not start on this base image: {why or 'it ended at once'}",
+            hint="baseDockerImage must be an image with glibc (Debian, Ubuntu, Fedora; not Alpine)",
+        )
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        told: Callable[[bytes], object],
+        variables: Mapping[str, str] = {},  # noqa: B006
+    ) -> int:
+        """Run a program in it; its exit code. `variables` are kept neither in the container nor in an image."""
+        settings = {
+            "Cmd": list(arguments),
+            "Env": [f"{name}={value}" for name, value in variables.items()],
+            "AttachStdout": True,
+            "AttachStderr": True,
+            "WorkingDir": "/",
+        }
+        path = f"/containers/{self._container}/exec"
+        made = self._engine.request("POST", path, body=settings)["Id"]
+        stream = self._engine.stream(
+            "POST", f"/exec/{made}/start", body={"Detach": False, "Tty": False}, timeout=None
+        )
+        with containers.Output(self._engine, stream) as output:
+            for frame in output:
+                told(frame.data)
+        return int(self._engine.request("GET", f"/exec/{made}/json")["ExitCode"])
+
+    def commit(self, reference: str, labels: Mapping[str, str], variables: Mapping[str, str]) -> str:
+        """Make it an image under that name, all at once; its id."""
+        containers.kill(self._engine, self._container)
+        changes = [
+            "ENTRYPOINT []",
+            f'CMD ["{PREFIX}/bin/python"]',
+            *(f"ENV {name}={json.dumps(value)}" for name, value in variables.items()),
+            *(f"LABEL {name}={json.dumps(value)}" for name, value in {BUILDING: "", **labels}.items()),
+        ]
+        return images.commit(self._engine, self._container, reference, changes=changes)
+
+
+def sweep(engine: Engine, what: str) -> int:
+    """Remove what a killed process left of making `what`; how many. Its lock is held by the caller."""
+    left = containers.find(engine, {BUILDING: what})
+    for one in left:
+        containers.remove(engine, one["Id"], force=True)
+    return len(left)

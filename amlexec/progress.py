@@ -1,0 +1,117 @@
+"""What is seen of a long step: lines in a log or a pipe, a bar on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from amlexec.console import say
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
+__all__ = ["Bars", "Lines", "Progress", "for_terminal"]
+
+_EVERY_SECONDS = 10.0
+"""How often a step that takes long says in a log how far it is."""
+
+
+class Progress(Protocol):
+    """Where a preparation tells what it does."""
+
+    def step(self, text: str) -> None:
+        """A new step begins; the one before is over."""
+
+    def at(self, done: int, total: int) -> None:
+        """How far the step is; `total` is 0 where nobody knows."""
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+class Lines:
+    """A line per step, and for a long one a line every ten seconds: for pipes, files and CI."""
+
+    def __init__(self) -> None:
+        self._text = ""
+        self._said = 0.0
+
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def step(self, text: str) -> None:
+        """See `Progress.step`."""
+        self._text, self._said = text, time.monotonic()
+        say(text)
+
+    def at(self, done: int, total: int) -> None:
+        """See `Progress.at`."""
+        now = time.monotonic()
+        if now - self._said > _EVERY_SECONDS:
+            self._said = now
+            say(f"{self._text}: {_amount(done, total)}")
+
+    def close(self) -> None:
+        """See `Progress.close`."""
+
+
+class Bars:
+    """A live line per step on a terminal, with a bar where the end is known."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._bars: Any = Progress(
+            SpinnerColumn(finished_text="✓"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        )
+        self._task: Any = None
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def step(self, text: str) -> None:
+        """See `Progress.step`."""
+        self._bars.start()
+        self._finish()
+        self._task = self._bars.add_task(text, total=None)
+
+    def at(self, done: int, total: int) -> None:
+        """See `Progress.at`."""
+        if self._task is not None:
+            self._bars.update(self._task, completed=done, total=total or None)
+
+    def close(self) -> None:
+        """See `Progress.close`."""
+        self._finish()
+        self._task = None
+        self._bars.stop()
+
+    def _finish(self) -> None:
+        if self._task is not None:
+            self._bars.update(self._task, completed=1, total=1)
+
+
+def for_terminal() -> Lines | Bars:
+    """Bars where a person watches, else lines."""
+    return Bars() if sys.stderr.isatty() else Lines()
+
+
+def _amount(done: int, total: int) -> str:
+    return f"{done * 100 // total} %" if total else f"{done}"

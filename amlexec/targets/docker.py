@@ -1,0 +1,313 @@
+"""A run as a container of a Docker engine: everything about it is read from the engine."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from amlexec import containers, preparation, progress
+from amlexec.engine import EngineAnswerError, EngineLostError
+from amlexec.environments.image import PREFIX, Shelf
+from amlexec.errors import TargetError
+from amlexec.history import Interpreter
+from amlexec.targets import Launch, State, baggage
+from amlexec.targets.outputs import bring_home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amlexec.engine import Engine
+    from amlexec.history import RunPaths
+    from amlexec.model import Plan, Project
+
+__all__ = ["DockerTarget"]
+
+CHECKOUT = "/azureml-run"
+"""Where the copy of the project is in a container, as Workbench had it."""
+SHARED = "/azureml-share/"
+SITE = "/amlexec/site"
+LOGGED = "/amlexec/run"
+"""Where the metric logger writes."""
+HOME = "/amlexec/home"
+_SHM_BYTES = 2 << 30
+"""As Workbench gave it: data loaders of several processes share memory there."""
+_LABEL = "amlexec.run"
+_PROJECT_LABEL = "amlexec.project"
+
+
+class DockerTarget:
+    """Runs in containers of the engine `engine`, as the user `uid`:`gid` (by default, the caller)."""
+
+    def __init__(
+        self, project: Project, engine: Engine, *, uid: int | None = None, gid: int | None = None
+    ) -> None:
+        self._project = project
+        self._engine = engine
+        self._uid = os.getuid() if uid is None else uid
+        self._gid = os.getgid() if gid is None else gid
+
+    def check(self, plan: Plan) -> Launch:
+        """See `Target.check`. An environment that is not ready is prepared where the plan says so."""
+        shelf = Shelf(self._engine)
+        want = preparation.wanted(
+            self._project, plan.configuration, plan.target, plan.conda_dependencies_file
+        )
+        found = preparation.readiness(want, shelf)
+        if not found.ready:
+            if not plan.prepare_environment:
+                raise TargetError(
+                    f"the environment of {plan.configuration} is not ready: {found.reason}",
+                    where=plan.target.name,
+                    hint=f"amlexec experiment prepare -c {plan.configuration}, or submit with --prepare",
+                )
+            with progress.for_terminal() as shown:
+                found = preparation.prepare(want, shelf, shown)
+        if plan.target.nvidia_docker and "nvidia" not in (self._engine.info().get("Runtimes") or {}):
+            raise TargetError(
+                "nvidiaDocker is true, and this engine has no NVIDIA runtime",
+                where=str(plan.target.place),
+                hint="install the NVIDIA Container Toolkit on the engine's machine, or say nvidiaDocker: false",
+            )
+        python = f"{PREFIX}/bin/python"
+        script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
+        mounted = self._can_mount(plan)
+        return Launch(
+            argv=(python, script, *plan.arguments),
+            python=Interpreter(python, found.python),
+            platform=found.platform,
+            environment=self._environment(plan, mounted=mounted),
+            digest=found.digest,
+            image_id=found.image_id,
+            warnings=self._warnings(plan, mounted=mounted),
+        )
+
+    def _can_mount(self, plan: Plan) -> bool:
+        # The engine behind a network address has another machine's folders.
+        return plan.target.shared_volumes and self._engine.address.startswith("unix:")
+
+    def _warnings(self, plan: Plan, *, mounted: bool) -> tuple[str, ...]:
+        told = []
+        if plan.target.shared_volumes and not mounted:
+            told.append(
+                f"warning: the engine at {self._engine.address} can't mount folders of this machine: "
+                "the project is copied in, and outputs are copied out"
+            )
+        if plan.target.native_shared_directory and not mounted:
+            told.append(
+                "warning: nativeSharedDirectory needs sharedVolumes: true; "
+                "AZUREML_NATIVE_SHARE_DIRECTORY is not set"
+            )
+        return tuple(told)
+
+    def _environment(self, plan: Plan, *, mounted: bool) -> dict[str, str]:
+        environment = {
+            "PYTHONUNBUFFERED": "1",
+            "HOME": HOME if self._uid else "/root",
+            "USER": baggage.user_name(self._uid),
+        }
+        if mounted and plan.target.native_shared_directory:
+            environment["AZUREML_NATIVE_SHARE_DIRECTORY"] = SHARED
+        environment.update(plan.environment_variables)
+        before = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = f"{SITE}:{before}" if before else SITE
+        return environment
+
+    def start(self, paths: RunPaths, plan: Plan, launch: Launch) -> IO[bytes] | None:
+        """See `Target.start`. The engine is the supervisor."""
+        mounted = self._can_mount(plan)
+        logged = paths.folder / "logged"
+        logged.mkdir()
+        if self._uid != os.getuid():
+            baggage.give(paths.checkout, self._uid, self._gid)
+            baggage.give(logged, self._uid, self._gid)
+        settings = self._settings(paths, plan, launch, mounted=mounted)
+        container = containers.create(self._engine, settings, name=f"amlexec-{paths.folder.name}")
+        (paths.control / "container").write_text(container)
+        if self._uid:
+            baggage.add_user(self._engine, container, self._uid, self._gid, HOME)
+        if not mounted:
+            baggage.pack(self._engine, container, paths.checkout, CHECKOUT, self._uid, self._gid)
+            baggage.pack(self._engine, container, logged, LOGGED, self._uid, self._gid)
+            baggage.pack(self._engine, container, baggage.SITE, SITE, 0, 0)
+        if (paths.control / "cancel").exists():
+            raise KeyboardInterrupt
+        containers.start(self._engine, container)
+        return None
+
+    def _settings(self, paths: RunPaths, plan: Plan, launch: Launch, *, mounted: bool) -> dict[str, Any]:
+        host: dict[str, Any] = {
+            "Init": True,
+            "ShmSize": _SHM_BYTES,
+            # The engine's other drivers replace bytes that are not UTF-8, or drop what is old.
+            "LogConfig": {
+                "Type": "local",
+                "Config": {"max-size": "1000g", "max-file": "1", "compress": "false"},
+            },
+        }
+        if mounted:
+            host["Mounts"] = self._mounts(paths, plan)
+        if plan.target.nvidia_docker:
+            host["DeviceRequests"] = [{"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}]
+        environment = {
+            **launch.environment,
+            "AMLEXEC_RUN_ID": paths.folder.name,
+            "AMLEXEC_RUN_FOLDER": LOGGED,
+        }
+        return {
+            "Image": launch.image_id,
+            "Entrypoint": list(launch.argv[:1]),
+            "Cmd": list(launch.argv[1:]),
+            "WorkingDir": CHECKOUT,
+            "User": f"{self._uid}:{self._gid}",
+            "Env": [f"{name}={value}" for name, value in environment.items()],
+            "Healthcheck": {"Test": ["NONE"]},
+            "Labels": {
+                _LABEL: paths.folder.name,
+                _PROJECT_LABEL: self._project.root,
+                "amlexec.digest": launch.digest,
+            },
+            "HostConfig": host,
+        }
+
+    def _mounts(self, paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:
+        binds = [
+            (str(paths.checkout), CHECKOUT, False),
+            (str(paths.folder / "logged"), LOGGED, False),
+            (str(baggage.SITE), SITE, True),
+        ]
+        if plan.target.native_shared_directory:
+            shared = Path(plan.target.native_shared_directory).expanduser() / self._project.name
+            shared = Path(self._project.root, shared)
+            shared.mkdir(parents=True, exist_ok=True)
+            binds.append((str(shared), SHARED.rstrip("/"), False))
+        return [
+            {"Type": "bind", "Source": source, "Target": target, "ReadOnly": read_only}
+            for source, target, read_only in binds
+        ]
+
+    def state(self, paths: RunPaths) -> State:
+        """See `Target.state`."""
+        container = _container(paths)
+        if container is None:
+            return State("new")
+        found = containers.inspect(self._engine, container)
+        if found is None:
+            return State("lost", why="its container is no longer on the engine")
+        state = found["State"]
+        began = _epoch(state["StartedAt"])
+        if state["Status"] == "created":
+            return State("new")
+        if state["Status"] not in {"exited", "dead"}:
+            return State("running", began)
+        return State(
+            "ended",
+            began,
+            _epoch(state["FinishedAt"]),
+            int(state["ExitCode"]),
+            (paths.control / "cancel").exists(),
+            "the engine's machine ran out of the memory it may use" if state.get("OOMKilled") else "",
+        )
+
+    def follow(
+        self,
+        paths: RunPaths,
+        bell: IO[bytes] | None,
+        stdout: Callable[[bytes], object],
+        stderr: Callable[[bytes], object],
+    ) -> State:
+        """See `Target.follow`. An engine that is started again is followed on from where it stopped."""
+        del bell  # the engine tells when the container ends
+        seen = {containers.STDOUT: 0, containers.STDERR: 0}
+        sinks = {containers.STDOUT: stdout, containers.STDERR: stderr}
+        while True:
+            container = _container(paths)
+            if container is None:
+                return self.state(paths)
+            try:
+                skip = (seen[containers.STDOUT], seen[containers.STDERR])
+                with containers.logs(self._engine, container, follow=True, skip=skip) as output:
+                    for frame in output:
+                        sinks[frame.stream](frame.data)
+                        seen[frame.stream] += len(frame.data)
+            except EngineLostError:
+                pass  # asked again below: an engine that is there answers, one that is gone is an error
+            except EngineAnswerError as error:
+                if error.status != 404:
+                    raise
+            state = self.state(paths)
+            if state.phase != "running":
+                return state
+
+    def stop(self, paths: RunPaths, grace: int) -> State:
+        """See `Target.stop`."""
+        (paths.control / "cancel").touch()
+        container = _container(paths)
+        if container is not None:
+            try:
+                self._engine.request(
+                    "POST", f"/containers/{container}/stop", query={"t": grace}, timeout=grace + 60.0
+                )
+            except EngineAnswerError as error:
+                if error.status != 404:
+                    raise
+        return self.state(paths)
+
+    def collect(self, paths: RunPaths) -> None:
+        """See `Target.collect`."""
+        container = _container(paths)
+        found = containers.inspect(self._engine, container) if container else None
+        if container and found is not None:
+            self._logs(container, paths)
+            if not found["HostConfig"].get("Mounts"):
+                baggage.unpack(self._engine, container, f"{CHECKOUT}/outputs", paths.checkout)
+                baggage.unpack(self._engine, container, LOGGED, paths.folder, "logged")
+        logged = paths.folder / "logged"
+        if (logged / "metrics.jsonl").exists():
+            (logged / "metrics.jsonl").replace(paths.metrics)
+        bring_home(logged / "outputs", paths.outputs)
+        bring_home(paths.checkout / "outputs", paths.outputs)
+
+    def _logs(self, container: str, paths: RunPaths) -> None:
+        """Both logs, whole, each put where it belongs by rename."""
+        beside = {number: paths.folder / f".log-{number}.new" for number in (1, 2)}
+        with beside[1].open("wb") as out, beside[2].open("wb") as err:
+            with containers.logs(self._engine, container) as output:
+                for frame in output:
+                    (out if frame.stream == containers.STDOUT else err).write(frame.data)
+        beside[1].replace(paths.stdout)
+        beside[2].replace(paths.stderr)
+
+    def release(self, paths: RunPaths) -> None:
+        """See `Target.release`."""
+        container = _container(paths)
+        if container is not None:
+            containers.remove(self._engine, container, force=True)
+
+    def clean(self, paths: RunPaths) -> None:
+        """See `Target.clean`."""
+        import shutil
+
+        for found in containers.find(
+            self._engine, {_LABEL: paths.folder.name, _PROJECT_LABEL: self._project.root}
+        ):
+            containers.remove(self._engine, found["Id"], force=True)
+        for folder in (paths.checkout, paths.folder / "logged"):
+            if folder.exists():
+                shutil.rmtree(folder)
+
+
+def _container(paths: RunPaths) -> str | None:
+    try:
+        return (paths.control / "container").read_text() or None
+    except FileNotFoundError:
+        return None
+
+
+def _epoch(text: str) -> float | None:
+    """The engine's time (nanoseconds, `Z`) in seconds since 1970; None for its year 1, which means never."""
+    if text.startswith("0001"):
+        return None
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")
