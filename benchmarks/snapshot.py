@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import snapshot
 from amlexec.model import Project
+from benchmarks import timing
+from benchmarks.timing import Command, Row, Sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 FILES = 10_000
 SIZE = 10_000
@@ -36,13 +38,38 @@ class Figure(NamedTuple):
     """What the figure is held against."""
 
 
-def make_tree(root: Path) -> None:
-    """10,000 files of 10 kB in 200 folders; half of each can be compressed."""
+def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
+    """The rows, measured one after the other, in this process."""
+    root = folder / "project"
+    root.mkdir()
+    make_tree(root, sizes.snapshot)
+    wanted = {
+        "snapshot, first": timing.Figure("ratio", 1.3),
+        "snapshot, nothing changed": timing.Figure("ms", 60),
+        "snapshot, one file changed": timing.Figure("ms", 80),
+    }
+    bare = Command((sys.executable, "-c", "pass"), folder)
+    for name, ours, peer, _ in _figures(root, rounds):
+        most = wanted.get(name, timing.Figure("ratio", None))
+        yield Row(
+            name=f"{name}, {sizes.snapshot:,} files",
+            ours=ours * 1000,
+            peer_name="git",
+            peer=peer * 1000,
+            value=ours / peer if most.kind == "ratio" else ours * 1000,
+            wanted=most,
+            unit=statistics.median(timing.run(bare) for _ in range(rounds)),
+            rounds=rounds,
+        )
+
+
+def make_tree(root: Path, files: int = FILES) -> None:
+    """`files` files of 10 kB in 200 folders; half of each can be compressed."""
     numbers = random.Random(0)
     for folder in range(200):
         place = root / f"part{folder // 20}" / f"set{folder % 20}"
         place.mkdir(parents=True)
-        for number in range(FILES // 200):
+        for number in range(files // 200):
             (place / f"file{number}.txt").write_bytes(numbers.randbytes(SIZE // 2) + b"x" * (SIZE // 2))
 
 
