@@ -69,8 +69,9 @@ SAME = [
     ),
     (
         '{"Target": "local", "Framework": "Python", "ArgumentVector": ["a.py", 0.10, true],'
-        ' "TrackedRun": false, "EnvironmentVariables": {"A": 010, "B": "yes", "C": on, "D": null},'
-        ' "PrepareEnvironment": true, "CondaDependenciesFile": "./aml_config/c.yml", "CondaFile": null, "Description": "x"}'
+        ' "TrackedRun": false, "PrepareEnvironment": true, "CondaFile": null, "Description": "x",'
+        ' "EnvironmentVariables": {"A": 010, "B": "yes", "C": on, "D": null},'
+        ' "CondaDependenciesFile": "./aml_config/c.yml"}'
     ),
     (
         "target: local\nframework: TensorFlow\nscript: a.py\narguments: [0.10, true]\n"
