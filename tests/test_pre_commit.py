@@ -38,18 +38,21 @@ def git(folder: Path, *arguments: str, home: Path) -> str:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> tuple[Path, str]:
-    """A repository with what a clone of this checkout would have, and its commit."""
+    """A clone of this checkout at its HEAD, or, outside a checkout, a repository of the same files."""
     folder = tmp_path / "amlexec"
-    folder.mkdir()
-    for name in NEEDED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, folder / name)
-    git(folder, "init", "-q", home=tmp_path)
-    git(folder, "add", "-f", ".", home=tmp_path)
-    git(folder, "commit", "-qm", "All of it", home=tmp_path)
+    if (ROOT / ".git").exists():
+        git(tmp_path, "clone", "-q", str(ROOT), str(folder), home=tmp_path)
+    else:
+        folder.mkdir()
+        for name in NEEDED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, folder / name)
+        git(folder, "init", "-q", home=tmp_path)
+        git(folder, "add", "-f", ".", home=tmp_path)
+        git(folder, "commit", "-qm", "All of it", home=tmp_path)
     return folder, git(folder, "rev-parse", "HEAD", home=tmp_path)
 
 
