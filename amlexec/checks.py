@@ -53,7 +53,10 @@ class Checker:
             at = tuple(generations.INLINE_CONDA.split("."))
             found += self._validated(document.path, inline, schemas.CONDA, at)[1]
         found += contents.check(document, kind, data, lint=self._lint)
-        violations = tuple(sorted(set(found)))
+        wrong = {one.place for one in found if one.severity == "error"}
+        violations = tuple(
+            sorted({one for one in found if one.severity == "error" or one.place not in wrong})
+        )
         if any(one.severity == "error" for one in violations):
             return Checked(None, violations)
         return Checked(generations.canonical(document, kind, data, self._defaults()), violations)

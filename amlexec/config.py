@@ -85,13 +85,14 @@ def load(project: Project, name: str, target: str = "") -> Declaration:
     name, file = _configuration(project, name)
     reading = loader.read(file, schemas.RUNCONFIG)
     shown = loader.shown(file)
+    is_broken = reading is None
     if reading is None:
         reading = loader.outline
     wanted = (target or reading["runconfig"].get("target", "")).removesuffix(".compute")
     found = None
     if wanted:
         found = loader.target(wanted, reading, shown, is_argument=bool(target))
-    elif "target" not in reading.get("broken", ()):
+    elif not is_broken:
         hint = references.names_hint("", compute_targets(project)) or "`amlexec init` makes some"
         loader.say(Place(shown), "Must specify a target either through run configuration or arguments", hint)
     loader.violations += references.check(project, shown, reading, found)
@@ -152,7 +153,8 @@ def _configuration(project: Project, name: str) -> tuple[str, str]:
     for file in (name, os.path.join(project.root, name), f"{name}.runconfig"):
         if file.endswith(".runconfig") and os.path.isfile(file):
             return os.path.basename(file).removesuffix(".runconfig"), os.path.realpath(file)
-    hint = references.names_hint(bare, run_configurations(project)) or "`amlexec init` makes some"
+    stem = os.path.basename(bare.replace("\\", "/"))
+    hint = references.names_hint(stem, run_configurations(project)) or "`amlexec init` makes some"
     raise UsageError(f"there is no run configuration {name!r} in aml_config", hint=hint)
 
 
@@ -171,7 +173,7 @@ class _Loader:
         self._project = project
         self._checker: Checker | None = None
         self.violations: list[Violation] = []
-        self.outline: Reading = {"runconfig": {}, "places": {}, "names": {}, "broken": ["target"]}
+        self.outline: Reading = {"runconfig": {}, "places": {}, "names": {}}
         """What is known of a run configuration that has errors."""
 
     def shown(self, file: str) -> str:

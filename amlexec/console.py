@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -22,7 +23,9 @@ def data(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """A line about what is being done, to stderr."""
+    """A line about what is being done, to stderr, after the data before it where both go to one place."""
+    with contextlib.suppress(BrokenPipeError):  # it is raised again where data is written
+        sys.stdout.flush()
     sys.stderr.write(_printable(text) + "\n")
     sys.stderr.flush()
 
@@ -48,7 +51,8 @@ class Console:
 
     def warn(self, line: str) -> None:
         """To stderr."""
-        say(line if line.startswith((" ", "hint:")) or ": " in line[:200] else f"warning: {line}")
+        says_so = line.startswith("  hint: ") or any(f": {word}: " in line for word in ("warning", "note"))
+        say(line if says_so else f"warning: {line}")
 
     def stdout(self, chunk: bytes) -> None:
         """Byte for byte."""

@@ -154,6 +154,12 @@ def _conda(found: _Found, root: Mapping) -> None:
     at = (*found.prefix, "dependencies")
     dependencies = find(root, "dependencies")
     items = dependencies.items if isinstance(dependencies, Sequence) else []
+    if "pip" in root.entries:
+        entry = root.entries["pip"]
+        place = Place(found.path, entry.line, entry.column)
+        hint = "write it as the last item of dependencies: '  - pip:'"
+        key = dotted((*found.prefix, "pip"))
+        found.violations.append(Violation(place, "error", "'pip:' stands beside dependencies", hint, key))
     sections = 0
     for index, item in enumerate(items):
         if isinstance(item, Scalar) and not item.is_null:

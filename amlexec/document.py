@@ -186,7 +186,7 @@ class _Open:
         self.items: list[Node] = []
         self.entries: dict[str, Entry] = {}
         self.key: Scalar | None = None
-        self.merged: list[Node] = []
+        self.merged: list[tuple[Scalar, Node]] = []
         self.size = 1
 
 
@@ -252,7 +252,7 @@ class _Builder:
         last = event.end_mark.line + 1
         node: Node
         if level.is_map:
-            self._merge(level, event)
+            self._merge(level)
             node = Mapping(level.entries, level.line, level.column, last)
         else:
             node = Sequence(level.items, level.line, level.column, last)
@@ -293,7 +293,7 @@ class _Builder:
 
     def _entry(self, top: _Open, key: Scalar, value: Node) -> None:
         if key.is_plain and key.text == "<<":
-            top.merged.append(value)
+            top.merged.append((key, value))
             return
         if key.text in top.entries:
             first = top.entries[key.text].line
@@ -303,12 +303,14 @@ class _Builder:
             return
         top.entries[key.text] = Entry(key.line, key.column, value)
 
-    def _merge(self, level: _Open, event: Any) -> None:
+    def _merge(self, level: _Open) -> None:
         """`<<: *other`: the keys of the other map, where this one does not have them."""
-        for value in level.merged:
+        for key, value in level.merged:
             for source in value.items if isinstance(value, Sequence) else [value]:
                 if not isinstance(source, Mapping):
-                    self._fail(event, "'<<' merges a map, and this is none")
+                    _fail(
+                        self.path, syntax.Fault(key.line, key.column, "'<<' merges a map, and this is none")
+                    )
                 for name, entry in source.entries.items():
                     level.entries.setdefault(name, entry)
 

@@ -113,7 +113,7 @@ class _Lint:
         return found
 
     def _target(self, project: Project, name: str) -> ComputeTarget | None:
-        """A compute target whose file is in order; what is wrong with that file is said where it is checked."""
+        """A compute target whose file is in order; what is wrong with it is said where it is checked."""
         path = f"{project.configuration}/{name}.compute"
         if path not in self._targets:
             self._targets[path] = None

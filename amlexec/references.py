@@ -76,9 +76,11 @@ def check(project: Project, path: str, reading: Reading, target: ComputeTarget |
         place = Place(path, *reading["places"].get(field, ()))
         if field in fields:
             message = f"{name} is {file!r}, and there is no such file in the project"
+            hint = _file_hint(project, file)
         else:
             message = f"{name} is not set, and there is no {file}"
-        violations.append(Violation(place, "error", message, _file_hint(project, file), name))
+            hint = "write that file, or 'userManagedEnvironment: true' in the compute target"
+        violations.append(Violation(place, "error", message, hint, name))
     return violations
 
 

@@ -32,8 +32,10 @@ def target_of_run(project: Project, run: Run) -> Target:
     return target_of(project, run.target, run.target_kind)
 
 
-def refresh(project: Project, run: Run) -> Run:
+def refresh(project: Project, run: Run, state: State | None = None) -> Run:
     """The run as it is now: where the record says that it is not over, its target is asked.
+
+    It need not be asked where the caller has just read an end: that is `state`, and ends don't change.
 
     A run that is found to have ended is brought home and its end recorded. Raises as `Target.state` does:
     a target that doesn't answer says nothing about the run.
@@ -50,7 +52,9 @@ def refresh(project: Project, run: Run) -> Run:
         if run.status in FINAL:
             return run
         target = target_of_run(project, run)
-        return settle(paths, run, target, target.state(paths))
+        if state is None or state.phase != "ended":
+            state = target.state(paths)
+        return settle(paths, run, target, state)
     finally:
         held.release()
 

@@ -127,7 +127,8 @@ def list_changes(work: Work) -> tuple[list[bytes], list[bytes], list[str]]:
     lines = [line for line in found.stdout.split(b"\0")[:-1] if not line.endswith(b"/")]
     gone = set(ignored) | _displaced(work, {line[2:] for line in lines if not line.startswith(b"?")})
     names = dict.fromkeys(line[2:] for line in lines)
-    return [name for name in names if name not in gone], sorted(gone), list(found.notes)
+    notes = [note.removeprefix("warning: ") for note in found.notes]
+    return [name for name in names if name not in gone], sorted(gone), notes
 
 
 def _displaced(work: Work, names: Iterable[bytes]) -> set[bytes]:

@@ -31,11 +31,10 @@ def warnings_of(root: bytes, entries: Iterable[IndexEntry], sizes: dict[str, int
 def folders_of(names: Iterable[str]) -> list[str]:
     """Every folder that these files are in, "" for the root."""
     folders = {""}
-    for name in names:
-        folder = posixpath.dirname(name)
+    for folder in {name.rpartition("/")[0] for name in names}:
         while folder not in folders:
             folders.add(folder)
-            folder = posixpath.dirname(folder)
+            folder = folder.rpartition("/")[0]  # noqa: PLW2901 (upwards)
     return sorted(folders)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from amlexec.model import Plan, Project
-    from amlexec.targets import Launch, Target
+    from amlexec.targets import Launch, State, Target
 
 __all__ = ["Detached", "Talk", "follow", "script_in", "submit"]
 
@@ -130,7 +130,7 @@ def follow(
     """
     target = target or runs.target_of_run(project, run)
     try:
-        target.follow(paths, bell, talk.stdout, talk.stderr)
+        state = target.follow(paths, bell, talk.stdout, talk.stderr)
     except KeyboardInterrupt:
         return Detached(run.run_id, "interrupt")
     except BrokenPipeError:
@@ -140,7 +140,7 @@ def follow(
             bell.close()
     try:
         with _uninterrupted():
-            return _settled(project, paths, run)
+            return _settled(project, paths, run, state)
     except OSError as error:
         raise TargetError(
             f"the run is over, and its end could not be recorded: {error.strerror or error}",
@@ -149,10 +149,10 @@ def follow(
         ) from error
 
 
-def _settled(project: Project, paths: RunPaths, run: Run) -> Run:
+def _settled(project: Project, paths: RunPaths, run: Run, state: State) -> Run:
     until = time.monotonic() + runs.GRACE_SECONDS
     while True:
-        run = runs.refresh(project, history.read(paths))
+        run = runs.refresh(project, history.read(paths), state)
         if run.status in history.FINAL:
             return run
         if time.monotonic() > until:

@@ -38,6 +38,7 @@ _TAB_AFTER_COLON = re.compile(
     r"""^(\s*(?:- +)?(?:"[^"\n]*"|'[^'\n]*'|[^\s"'#:]+)\s*:)\t[\t ]*""", re.MULTILINE
 )
 _NO_BLANK = re.compile(r"""\s*(?:- +)?(["']?)([A-Za-z_][\w.]*)\1:(?=[^\s/\\:])""")
+_NO_BLANK_AFTER_DASH = ("no blank after the dash", "write '- ' before the item")
 _ITEM = re.compile(r"( *)- ")
 _KEY_ONLY = re.compile(r"""\s*(?:- +)?(?:"[^"]*"|'[^']*'|[^\s"'\-:][^"':]*)\s*""")
 _QUOTED_END = re.compile(r'\s*"(?:[^"\\\n]|\\.)*"\s*\Z')
@@ -114,7 +115,7 @@ def in_scalars(text: str, folded: Sequence[tuple[int, int, int]]) -> Fault | Non
     lines = _BREAK.split(text) if folded else []
     for line, column, last in folded:
         for number in range(line + 1, last + 1):
-            found = _swallowed(lines, line, number)
+            found = _swallowed(lines, line, column, number)
             if found:
                 return found
             if lines[number - 1].lstrip().startswith('"'):
@@ -125,8 +126,10 @@ def in_scalars(text: str, folded: Sequence[tuple[int, int, int]]) -> Fault | Non
     return None
 
 
-def _swallowed(lines: list[str], first: int, number: int) -> Fault | None:
+def _swallowed(lines: list[str], first: int, column: int, number: int) -> Fault | None:
     here = lines[number - 1]
+    if re.match(r"-[^\s-]", lines[first - 1][column - 1 :]) and _ITEM.match(here):
+        return Fault(first, column, *_NO_BLANK_AFTER_DASH)
     if _TAB_INDENT.match(here):
         return _tab(number, here)
     if re.match(r"\s*-\s", here):
@@ -244,7 +247,7 @@ def _of_value(lines: list[str], row: int, col: int, at: str, problem: str, conte
         # The line that has no colon is where the parser began, not where it gave up.
         line, column = getattr(context, "line", row) + 1, getattr(context, "column", col) + 1
         if re.match(r"-[^\s-]", lines[line - 1].strip()):
-            return Fault(line, column, "no blank after the dash", "write '- ' before the item")
+            return Fault(line, column, *_NO_BLANK_AFTER_DASH)
         return Fault(line, column, "a line without ':'", "write 'key: value'")
     if "<document start>" in problem and here[col:].strip():
         return Fault(row + 1, col + 1, "more text after the end of the value")

@@ -172,6 +172,8 @@ def _type_hint(node: Node | None, wanted: list[str], at: tuple[str | int, ...]) 
             return f"did you mean {guess}?" if guess else ""
         if "array" in wanted and node.text.startswith("-"):
             return "write a blank after the dash"
+        if wanted == ["object"] and "packages" in at:
+            return "write group, artifact and version, each on a line of its own"
         if "array" in wanted:
             return "write each item on a line of its own, after '- '"
     return ""

@@ -253,3 +253,13 @@ def test_everything_ignored_is_a_warning(folder: Folder) -> None:
     assert any("empty" in warning for warning in taken.warnings)
     snapshot.checkout(Project(str(folder.root)), taken.tree, folder.root.parent / "copy")
     assert list((folder.root.parent / "copy").iterdir()) == []
+
+
+def test_a_rule_file_that_is_a_link_is_a_warning(folder: Folder) -> None:
+    """git does not read it (since 2.32), so neither do we; the user has to know."""
+    folder.write("a.log", "sub/rules")
+    folder.write("sub/rules", text="*.log\n")
+    (folder.root / ".amlignore").symlink_to("sub/rules")
+    taken = snapshot.take(Project(str(folder.root)))
+    assert taken.files == 3
+    assert any(".amlignore" in warning for warning in taken.warnings)

@@ -298,7 +298,7 @@ def test_clean_removes_copies_and_keeps_records(project: ProjectFolder) -> None:
     assert (folder / "project").exists()
     done = project.amlexec("experiment", "clean", "--all")
     assert done.code == 0, done.err
-    assert "1 copies" in done.err
+    assert "1 copy" in done.err
     assert not (folder / "project").exists()
     assert project.record(run_id)["status"] == "Failed"
 

@@ -256,6 +256,8 @@ def test_a_large_file(folder: Folder) -> None:
     assert "1,000 MB" in out
     assert "model.bin (1,000 MB), train.py (0 MB)" in out
     subprocess.run(["cmp", folder.root / "model.bin", copy / "model.bin"], check=True)
+    shutil.rmtree(copy)  # pytest would keep these gigabytes for a while
+    shutil.rmtree(folder.store)
 
 
 # What is warned of

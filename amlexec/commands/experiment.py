@@ -236,5 +236,6 @@ def _clean(project: Project, arguments: argparse.Namespace) -> int:
         cleaned = [
             record.run_id for record in over if runs.clean(project, RunPaths.of(project, record.run_id))
         ]
-    console.say(f"{len(cleaned)} copies of the project removed")
+    copies = "copy" if len(cleaned) == 1 else "copies"
+    console.say(f"{len(cleaned)} {copies} of the project removed")
     return 0

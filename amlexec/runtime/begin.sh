@@ -2,10 +2,12 @@
 # The first moment of a run's command, in its own session: say who it is, then become it.
 #
 # usage: sh begin.sh FOLDER COMMAND [ARGUMENT…]        (from supervisor.sh only)
-. "$(dirname "$0")/identity.sh"
+. "${0%/*}/identity.sh"
 folder=$1
 shift
-publish "$folder/control/script" "$$ $(identity $$) $(now)" || exit 125
+identify $$
+clock
+publish "$folder/control/script" "$$ $identity $now" || exit 125
 # Whoever cancels writes `cancel` and then looks for `script`; here it is the other way round. One sees the other.
 [ ! -e "$folder/control/cancel" ] || exit 143
 exec "$@"

@@ -1,8 +1,11 @@
 # Sourced by the other scripts: who a process is.
 
-# identity PID: print "PID START", where START tells this process from a later one with the same number
+# Functions leave what they found in a variable: a process to print it into would cost a run a millisecond.
+
+# identify PID: set `identity` to START, which tells this process from a later one with the same number
 # and from one before the machine was started again. Fails where there is no such process.
-identity() {
+identify() {
+  identity=
   if [ -r "/proc/$1/stat" ]; then
     # The command's name, in brackets, may hold anything; the start time is the 20th field after it.
     read -r line 2>/dev/null <"/proc/$1/stat" || return 1
@@ -12,11 +15,11 @@ identity() {
     case $2 in Z | X) return 1 ;; esac
     shift 20
     read -r boot </proc/sys/kernel/random/boot_id || return 1
-    printf '%s/%s' "$1" "$boot"
+    identity=$1/$boot
   else
     started=$(LC_ALL=C ps -o lstart= -o stat= -p "$1" 2>/dev/null) || return 1
     case $started in '' | *Z*) return 1 ;; esac
-    printf '%s' "${started% *}" | tr -d ' \n'
+    identity=$(printf '%s' "${started% *}" | tr -d ' \n')
   fi
 }
 
@@ -24,7 +27,7 @@ identity() {
 alive() {
   [ -r "$1" ] || return 1
   read -r pid start _ <"$1" || return 1
-  [ -n "$start" ] && [ "$(identity "$pid")" = "$start" ]
+  [ -n "$start" ] && identify "$pid" && [ "$identity" = "$start" ]
 }
 
 # members PID: whether the process group PID has any member left that is not a zombie.
@@ -41,10 +44,10 @@ members() {
   }
 }
 
-# now: seconds since 1970, with a fraction where `date` can.
-now() {
-  time=$(date +%s.%N 2>/dev/null)
-  case $time in *N* | '') date +%s ;; *) printf '%s' "$time" ;; esac
+# clock: set `now` to the seconds since 1970, with a fraction where `date` can.
+clock() {
+  now=$(date +%s.%N 2>/dev/null)
+  case $now in *N* | '') now=$(date +%s) ;; esac
 }
 
 # nap: a tenth of a second, or a second where `sleep` has no fractions.

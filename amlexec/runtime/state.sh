@@ -9,7 +9,7 @@
 #   new                                  there has been no supervisor
 #
 # usage: sh state.sh FOLDER
-. "$(dirname "$0")/identity.sh"
+. "${0%/*}/identity.sh"
 control=$1/control
 
 ended() {

@@ -2,7 +2,7 @@
 # Cancel a run: TERM to its whole group, a grace, KILL, and a look whether it is gone. Prints what state.sh prints.
 #
 # usage: sh stop.sh FOLDER GRACE            GRACE in whole seconds
-here=$(dirname "$0")
+here=${0%/*}
 . "$here/identity.sh"
 folder=$1
 control=$1/control
@@ -20,7 +20,7 @@ done
 if [ ! -e "$control/end" ] && [ -r "$control/script" ]; then
   read -r leader _ <"$control/script"
   # The leader may be gone and its group still there; a group that a stranger leads has a living leader.
-  if alive "$control/script" || ! identity "$leader" >/dev/null; then
+  if alive "$control/script" || ! identify "$leader"; then
     kill -TERM "-$leader" 2>/dev/null
     until=$(($(date +%s) + grace + 1)) # whole seconds: rather one too many
     while members "$leader" && [ "$(date +%s)" -lt "$until" ]; do nap; done

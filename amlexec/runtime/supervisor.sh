@@ -9,14 +9,15 @@
 #   control/script            "PID START EPOCH" of the command, the leader of a session and group of its own
 #   control/end               "STATUS EPOCH", last of all; STATUS as a shell has it
 # each by rename. A file control/cancel that is there before the command begins keeps it from beginning.
-here=$(dirname "$0")
+here=${0%/*}
 . "$here/identity.sh"
 folder=$1
 shift
 
 # Handlers, not "ignore": what is ignored here would be ignored by the command too.
 trap : HUP INT TERM
-publish "$folder/control/supervisor" "$$ $(identity $$)" || exit 125
+identify $$
+publish "$folder/control/supervisor" "$$ $identity" || exit 125
 # The end's place on the disk, taken while there is one: a script that fills the disk has an end too.
 printf '%-80s\n' '' >"$folder/control/end.new" || exit 125
 
@@ -32,7 +33,7 @@ fi
 # In the foreground: a background child would have SIGINT ignored.
 "$@" </dev/null >>"$folder/stdout.log" 2>>"$folder/stderr.log"
 status=$?
-ended=$(now)
+clock
 
 # What the command left running is part of the run, and ends with it.
 if read -r leader _ 2>/dev/null <"$folder/control/script" && members "$leader"; then
@@ -45,5 +46,5 @@ if read -r leader _ 2>/dev/null <"$folder/control/script" && members "$leader"; 
   done
   kill -KILL "-$leader" 2>/dev/null
 fi
-printf '%-80s\n' "$status $ended" 1<>"$folder/control/end.new"
+printf '%-80s\n' "$status $now" 1<>"$folder/control/end.new"
 mv -f "$folder/control/end.new" "$folder/control/end"

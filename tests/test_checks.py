@@ -1,0 +1,321 @@
+"""What is wrong with a file is said in our words, at its place, once."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from amlexec import schemas
+from amlexec.checks import Checked, Checker
+from amlexec.document import read
+from amlexec.wording import either, nearest, shown
+
+
+def check(text: str, kind: str = schemas.RUNCONFIG, *, lint: bool = False, strict: bool = False) -> Checked:
+    return Checker(lint=lint, strict=strict).check(read(text.encode(), "f"), kind)
+
+
+def said(text: str, kind: str = schemas.RUNCONFIG, *, lint: bool = False, strict: bool = False) -> list[str]:
+    return [
+        line.strip()
+        for violation in check(text, kind, lint=lint, strict=strict).violations
+        for line in violation.lines()
+    ]
+
+
+@pytest.mark.parametrize("kind", schemas.KINDS)
+def test_schemas_hold_what_reading_relies_on(kind: str) -> None:
+    """Nothing in them refers elsewhere, so that a value and its schema can be walked side by side."""
+    schema = json.loads(schemas.text(kind))
+    Draft202012Validator.check_schema(schema)
+    for part in [schema, *schema.get("$defs", {}).values()]:
+        assert "$ref" not in json.dumps(
+            {name: value for name, value in part.items() if name not in {"then", "else", "$defs"}}
+        )
+
+
+@pytest.mark.parametrize("word", ["true", "Yes", "ON", "tRuE"])
+def test_booleans_are_the_words_of_yaml(word: str) -> None:
+    checked = check(f"Target: a\nTrackedRun: {word}\n")
+    assert checked.violations == ()
+    assert checked.reading is not None
+    assert checked.reading["runconfig"]["tracked_run"] is True
+
+
+@pytest.mark.parametrize("word", ["1", "y", "true.", "truee", "[true]", "{a: b}"])
+def test_nothing_else_is_a_boolean(word: str) -> None:
+    (line, *_) = said(f"Target: a\nTrackedRun: {word}\n")
+    assert line.startswith("f:2:13: error: TrackedRun is ")
+    assert line.endswith("; expected true or false")
+
+
+@pytest.mark.parametrize(
+    ("word", "good"),
+    [
+        ("3", True),
+        ("010", True),
+        ("3.0", False),
+        ("3_0", False),
+        ("0x3", False),
+        ("1:30", False),
+        ("0", False),
+    ],
+)
+def test_whole_numbers_are_decimal_digits(word: str, good: bool) -> None:
+    checked = check(f"type: batchai\nnodeCount: {word}\n", schemas.COMPUTE)
+    assert (checked.reading is not None) is good
+    if checked.reading is not None:
+        assert checked.reading["compute"]["node_count"] == int(word)
+
+
+def test_a_quoted_boolean_is_taken_with_a_warning() -> None:
+    checked = check('Target: a\nTrackedRun: "false"\n')
+    assert [one.severity for one in checked.violations] == ["warning"]
+    assert checked.reading is not None
+    assert checked.reading["runconfig"]["tracked_run"] is False
+
+
+def test_all_violations_at_once_and_sorted() -> None:
+    assert said("Framwork: Python\nTrackedRun: 7\nArgumentVector: a.py\nEnvironmentVariables: [A]\n") == [
+        "f:1:1: error: unknown key 'Framwork'",
+        "hint: did you mean Framework?",
+        "f:2:13: error: TrackedRun is '7'; expected true or false",
+        "f:3:17: error: ArgumentVector is 'a.py'; expected a list",
+        "hint: write each item on a line of its own, after '- '",
+        "f:4:23: error: EnvironmentVariables is a list; expected a map of keys and values",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "severity", "hint"),
+    [
+        ("Targt", "error", "did you mean Target?"),
+        ("Tagret", "error", "did you mean Target?"),
+        ("target", "error", "did you mean Target?"),
+        ("Environment Variables", "error", "did you mean EnvironmentVariables?"),
+        ("environment_variables", "error", "did you mean EnvironmentVariables?"),
+        ("CondaDependencies", "warning", "did you mean CondaDependenciesFile?"),
+        ("Colour", "warning", ""),
+    ],
+)
+def test_unknown_keys(key: str, severity: str, hint: str) -> None:
+    text = f"Framework: Python\n{key}: a\n"
+    (violation,) = check(text).violations
+    assert (violation.severity, violation.hint, violation.place.line) == (severity, hint, 2)
+    (violation,) = check(text, strict=True).violations
+    assert violation.severity == "error"
+
+
+def test_a_misspelled_required_key_is_said_once() -> None:
+    assert said("type: remote\nadress: a\nusername: b\n", schemas.COMPUTE) == [
+        "f:2:1: error: unknown key 'adress'",
+        "hint: did you mean address?",
+    ]
+
+
+def test_required_keys() -> None:
+    assert said("type: cluster\nusername:\n", schemas.COMPUTE) == [
+        "f: error: address is missing; a target of type cluster needs it",
+        "f:2:10: error: username is empty; a target of type cluster needs it",
+    ]
+
+
+def test_a_place_inside_lists_and_maps() -> None:
+    text = "packages:\n  - group: g\n    artifact: a\n    version: [1]\n  - group: g\n"
+    assert said(text, schemas.SPARK)[0] == "f:4:14: error: packages[0].version is a list; expected text"
+    assert "f:5:5: error: packages[1].artifact is missing" in said(text, schemas.SPARK)
+
+
+def test_a_null_in_a_list() -> None:
+    assert said("Target: a\nArgumentVector:\n  -\n")[0].endswith("ArgumentVector[0] is empty; expected text")
+
+
+def test_names_of_environment_variables() -> None:
+    line = "f:2:3: error: 'A=B' can't be a name in EnvironmentVariables; expected a name without '='"
+    assert said("EnvironmentVariables:\n  A=B: 1\n") == [line]
+
+
+def test_a_value_that_swallowed_the_next_line() -> None:
+    lines = said("Target: a\nTrackedRun: true\n  and more\n")
+    assert lines == [
+        "f:2:13: error: TrackedRun is 'true and more'; expected true or false",
+        "hint: the value goes on until line 3: check the end of line 2",
+    ]
+
+
+@pytest.mark.parametrize("password", ["hunter2", "[hunter2]", "{hunter2: x}", '" hunter2"'])
+@pytest.mark.parametrize("lint", [True, False])
+def test_a_password_is_never_shown(password: str, lint: bool) -> None:
+    text = f"type: remote\naddress: a\nusername: b\npassword: {password}\n"
+    lines = said(text, schemas.COMPUTE, lint=lint)
+    assert lines
+    assert "hunter2" not in "\n".join(lines)
+
+
+def test_a_plain_password_runs_and_fails_lint() -> None:
+    text = "type: remote\naddress: a\nusername: b\npassword: x\n"
+    assert [one.severity for one in check(text, schemas.COMPUTE).violations] == ["warning"]
+    assert [one.severity for one in check(text, schemas.COMPUTE, lint=True).violations] == ["error"]
+
+
+@pytest.mark.parametrize("handle", ["AzureMlSecret=a#b#c", "AzureMlSecret=0f8e", "gpu#ada#" + "0f" * 16])
+def test_a_handle_of_the_closed_vault(handle: str) -> None:
+    text = f"type: remote\naddress: a\nusername: b\npassword: {handle}\n"
+    (violation,) = check(text, schemas.COMPUTE, lint=True).violations
+    assert violation.severity == "note"
+    assert "closed" in violation.message
+    assert "attach" in violation.hint
+
+
+def test_notes_are_for_lint() -> None:
+    text = "Target: a\nUseSampling: true\nDataSourceSubstitutions: {a.dsource: b.dsource}\nCondaFile: c.yml\n"
+    assert check(text).violations == ()
+    keys = [one.key for one in check(text, lint=True).violations]
+    assert keys == ["Framework", "UseSampling", "DataSourceSubstitutions", "CondaFile"]
+
+
+def test_azureml_core_is_checked_under_its_own_names() -> None:
+    text = "script: a.py\nenvironment:\n  docker:\n    enabled: perhaps\n    baseimage: x\nnodeCount: 2\n"
+    assert said(text, lint=True)[:3] == [
+        "f:4:14: error: environment.docker.enabled is 'perhaps'; expected true or false",
+        "f:5:5: error: unknown key 'baseimage' in environment.docker",
+        "hint: did you mean baseImage?",
+    ]
+
+
+def test_azureml_core_dependencies_inside_are_checked() -> None:
+    text = "script: a.py\nenvironment:\n  python:\n    condaDependencies:\n      dependencies: [json, [x]]\n"
+    lines = said(text)
+    assert "f:5:22: error: 'json' is a module of Python itself and no conda package" in lines
+    assert any("environment.python.condaDependencies: dependencies[1] is a list" in line for line in lines)
+
+
+SPECS = """python=3.5.2
+numpy>=1.13
+numpy >=1.8,<2
+numpy 1.8*
+numpy=1.11.1|1.11.3
+python=3.5.2=0
+scikit-learn
+libpng=1.2
+conda-forge::numpy
+conda-forge/linux-64::numpy=1.2
+tensorflow=2.*=gpu*
+pytorch[version='>=2']
+_libgcc_mutex
+python==3.6.2
+dataclasses
+https://conda.example.org/noarch/x-1.0-0.conda
+""".splitlines()
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_conda_specs(spec: str) -> None:
+    assert said(json.dumps({"dependencies": [spec]}), schemas.CONDA) == []
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "numpy==",
+        "numpy=",
+        "python: 3.5",
+        "==1.0",
+        "-r x.txt",
+        "os",
+        "pip install x",
+        "a b c d",
+        "https://x.example.org/a.whl",
+    ],
+)
+def test_what_is_no_conda_spec(spec: str) -> None:
+    assert "error" in said(json.dumps({"dependencies": [spec]}), schemas.CONDA)[0]
+
+
+REQUIREMENTS = """polars
+polars==1.9.0
+numpy>=1.20,<2
+numpy ~= 1.20
+numpy (>=1.20)
+requests[security,socks]>=2.8.1
+azure-ml-api-sdk==0.1.0a11
+azureml.datacollector==0.1.0a13
+scipy==1.0.0b1  # why
+x; python_version < "3.8" and sys_platform == "linux"
+x==1.*
+x @ https://files.example.org/x-1.0-py3-none-any.whl
+https://files.example.org/x-1.0-py3-none-any.whl?sv=1&sig=%2B
+git+https://git.example.org/x.git@main#egg=x
+--index-url https://packages.example.org/simple
+-r requirements.txt
+-e .
+/azureml-share/x.whl
+C:\\temp\\x.whl
+./wheels/x-1.0-py3-none-any.whl
+wheels/x-1.0-py3-none-any.whl
+x==1.0 --hash=sha256:00ff
+""".splitlines()
+
+
+@pytest.mark.parametrize("line", REQUIREMENTS)
+def test_pip_lines(line: str) -> None:
+    assert said(json.dumps({"dependencies": [{"pip": [line]}]}), schemas.CONDA) == []
+
+
+@pytest.mark.parametrize("line", ["x=1.0", "x==", "pip install x", "x==1.0#2", "x y", "=="])
+def test_what_is_no_pip_line(line: str) -> None:
+    assert (
+        "is no requirement of pip" in said(json.dumps({"dependencies": [{"pip": [line]}]}), schemas.CONDA)[0]
+    )
+
+
+def test_two_pip_sections() -> None:
+    text = "dependencies:\n  - pip: [a]\n  - pip: [b]\n"
+    assert said(text, schemas.CONDA)[0] == "f:3:5: error: a second pip section"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("configuration: {spark.x y: 1}\n", "f:1:17: error: 'spark.x y' can't be a Spark property"),
+        ("configuration: {'spark.x=1': 1}\n", "f:1:17: error: 'spark.x=1' can't be a Spark property"),
+        (
+            "packages: [{group: 'g:a', artifact: a, version: 1}]\n",
+            "f:1:20: error: group is 'g:a'; expected one part",
+        ),
+        ("configuration: {spark.x: [1]}\n", "f:1:26: error: configuration.spark.x is a list; expected text"),
+    ],
+)
+def test_spark(text: str, line: str) -> None:
+    assert said(text, schemas.SPARK)[0].startswith(line)
+
+
+def test_versions_keep_their_text() -> None:
+    text = "packages: [{group: g, artifact: a, version: 0.10}]\nconfiguration: {a: 010, b: on}\n"
+    checked = check(text, schemas.SPARK)
+    assert checked.reading is not None
+    assert checked.reading["spark"]["packages"] == [["g", "a", "0.10"]]
+    assert checked.reading["spark"]["configuration"] == [["a", "010"], ["b", "on"]]
+
+
+@pytest.mark.parametrize(
+    ("key", "known", "expected"),
+    [
+        ("abcd", ["abcd1"], ("abcd1", True)),
+        ("abdc", ["abcd"], ("abcd", True)),
+        ("abxx", ["abcd"], ("", False)),
+        ("xy", ["xz"], ("", False)),
+        ("PREPARE_environment", ["PrepareEnvironment"], ("PrepareEnvironment", True)),
+    ],
+)
+def test_nearest(key: str, known: list[str], expected: tuple[str, bool]) -> None:
+    assert nearest(key, known) == expected
+
+
+def test_words() -> None:
+    assert either(["a"]) == "a"
+    assert either(["a", "b", "c"]) == "a, b or c"
+    assert shown("a\x1b[31m\nb") == "'a\\x1b[31m…'"
+    assert shown("x" * 50) == "'" + "x" * 40 + "…'"

@@ -1,0 +1,64 @@
+"""Every folder of `tests/samples` is a project: lint says exactly what its expected.txt says."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from amlexec import config, lint
+from amlexec.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from amlexec.model import Violation
+
+SAMPLES = sorted(path for path in (Path(__file__).parent / "samples").iterdir() if path.is_dir())
+ERAS = [path for path in SAMPLES if path.name[0] == "E" and path.name[1].isdigit()]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+def test_lint_says_what_is_wrong(sample: Path) -> None:
+    said = lint.as_text(lint.lint(config.find_project(sample)))
+    assert said == (sample / "expected.txt").read_text(encoding="utf-8").splitlines()
+
+
+def test_there_is_a_sample_of_every_era() -> None:
+    assert [path.name[:2] for path in ERAS] == ["E0", "E1", "E2", "E3", "E4"]
+
+
+@pytest.mark.parametrize("sample", ERAS, ids=lambda path: path.name)
+def test_every_era_loads(sample: Path, tmp_path: Path) -> None:
+    project = config.find_project(shutil.copytree(sample, tmp_path / "project"))
+    names = config.run_configurations(project)
+    assert names
+    for name in names:
+        assert config.load(project, name).run_configuration.name == name
+    for name in config.compute_targets(project):
+        assert config.load_target(project, name).name == name
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
+def test_a_run_meets_the_same_errors(sample: Path, tmp_path: Path) -> None:
+    """What lint calls an error of a run configuration or its target, `load` raises, but a plain password."""
+    project = config.find_project(shutil.copytree(sample, tmp_path / "project"))
+    wrong = {one for one in lint.lint(project) if one.severity == "error" and one.key != "password"}
+    met: set[Violation] = set()
+    for name in config.run_configurations(project):
+        try:
+            config.load(project, name)
+        except ConfigurationError as error:
+            met.update(one for one in error.violations if one.severity == "error")
+    for name in config.compute_targets(project):
+        try:
+            config.load_target(project, name)
+        except ConfigurationError as error:
+            met.update(one for one in error.violations if one.severity == "error")
+    for loader, word in ((config.load_conda, "conda"), (config.load_spark, "spark")):
+        for file in (file for file in lint.files(project) if word in file):
+            try:
+                loader(project, file)
+            except ConfigurationError as error:
+                met.update(one for one in error.violations if one.severity == "error")
+    assert met == wrong
