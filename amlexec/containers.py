@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.engine import EngineAnswerError, EngineError, EngineLostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from typing_extensions import Self
 
@@ -50,10 +51,18 @@ class Frame(NamedTuple):
 class Output:
     """What a container prints, by frames. `close` may be called from another thread: the frames then end."""
 
-    def __init__(self, engine: Engine, stream: Stream, skip: tuple[int, int] = (0, 0)) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        stream: Stream,
+        skip: tuple[int, int] = (0, 0),
+        rest: Callable[[tuple[int, int]], Output] | None = None,
+    ) -> None:
         self._engine = engine
         self._stream = stream
         self._skip = {STDOUT: skip[0], STDERR: skip[1]}
+        self._known = dict(self._skip)
+        self._rest = rest
 
     def __enter__(self) -> Self:
         return self
@@ -65,34 +74,72 @@ class Output:
         """Hang up."""
         self._stream.close()
 
+    @property
+    def known(self) -> tuple[int, int]:
+        """How many bytes of standard output and standard error have been read, what was skipped included."""
+        return self._known[STDOUT], self._known[STDERR]
+
     def __iter__(self) -> Iterator[Frame]:
         """The frames as they come, without what is to be skipped.
 
-        An end is the end of the connection: ask `inspect` whether it is the container's too.
+        The end is that of the connection: ask `inspect` whether it is the container's too.
 
         Raises:
             EngineLostError: the engine ended in the middle.
             EngineAnswerError: it could not read the container's log.
         """
-        while header := self._stream.read(_HEADER):
-            number, length = header[0], int.from_bytes(header[4:], "big")
-            data = self._stream.read(length) if len(header) == _HEADER else b""
-            if len(header) < _HEADER or len(data) < length:
-                if self._stream.closed:
-                    return
-                raise EngineLostError(
-                    "the Docker engine ended in the middle of a container's output",
-                    where=self._engine.address,
-                )
-            if number == _SYSTEM_ERROR:
-                said = data.decode(errors="replace")
-                raise EngineAnswerError(said, status=200, where=self._engine.address)
-            skipped = min(self._skip.get(number, 0), length)
-            if skipped:
-                self._skip[number] -= skipped
-                data = data[skipped:]
-            if data:
-                yield Frame(number, data)
+        yield from self._frames()
+        if self._rest is not None and not self._stream.closed:
+            with self._rest(self.known) as rest:
+                for frame in rest:
+                    self._known[frame.stream] += len(frame.data)
+                    yield frame
+
+    def _frames(self) -> Iterator[Frame]:
+        """What each piece of the stream holds: of every line that is a frame, many come together."""
+        held = b""
+        for piece in self._stream.pieces():
+            held += piece
+            found: list[Frame] = []
+            held = held[_split(held, found) :]
+            for stream, data in _joined(found):
+                if stream not in self._known:
+                    raise self._unknown(stream, data)
+                skipped = min(self._skip[stream], len(data))
+                self._skip[stream] -= skipped
+                self._known[stream] += len(data) - skipped
+                if len(data) > skipped:
+                    yield Frame(stream, data[skipped:])
+        if held and not self._stream.closed:
+            raise EngineLostError(
+                "the Docker engine ended in the middle of a container's output", where=self._engine.address
+            )
+
+    def _unknown(self, stream: int, data: bytes) -> EngineError:
+        if stream == _SYSTEM_ERROR:
+            said = data.decode(errors="replace")
+            return EngineAnswerError(said, status=200, where=self._engine.address)
+        return EngineError(
+            "the container's output is not in frames: it has a terminal", where=self._engine.address
+        )
+
+
+def _split(held: bytes, found: list[Frame]) -> int:
+    """Add the whole frames at the beginning of `held` to `found`; how many bytes they are."""
+    start = 0
+    while len(held) - start >= _HEADER:
+        end = start + _HEADER + int.from_bytes(held[start + 4 : start + _HEADER], "big")
+        if end > len(held):
+            break
+        found.append(Frame(held[start], held[start + _HEADER : end]))
+        start = end
+    return start
+
+
+def _joined(frames: list[Frame]) -> Iterator[Frame]:
+    """The same with neighbours of one stream put together."""
+    for stream, same in itertools.groupby(frames, key=lambda frame: frame.stream):
+        yield Frame(stream, b"".join(frame.data for frame in same))
 
 
 def create(engine: Engine, settings: Mapping[str, Any], *, name: str = "", platform: str = "") -> str:
@@ -169,11 +216,15 @@ def logs(
     not UTF-8; `local` keeps every byte.
     """
     query = {"stdout": True, "stderr": True, "follow": follow, "since": since or None}
-    return Output(
-        engine,
-        engine.stream("GET", f"/containers/{container}/logs", query=query, timeout=timeout),
-        skip,
-    )
+    stream = engine.stream("GET", f"/containers/{container}/logs", query=query, timeout=timeout)
+    if not follow:
+        return Output(engine, stream, skip)
+
+    def rest(known: tuple[int, int]) -> Output:
+        # Following a `local` log, Docker 20.10 stops at the container's end with up to 2 MB still unsent.
+        return logs(engine, container, since=since, skip=known, timeout=timeout)
+
+    return Output(engine, stream, skip, rest)
 
 
 def attach(engine: Engine, container: str, *, timeout: float | None = None) -> Output:

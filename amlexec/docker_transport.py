@@ -41,6 +41,7 @@ __all__ = [
     "named",
 ]
 
+_PIECE = 1 << 16
 LOOK = "look whether the engine is still running: `docker info`"
 
 
@@ -81,6 +82,8 @@ class Stream:
         self._response = response
         self._socket = connected
         self.closed = False
+        self.is_bounded = bool(response.chunked) or response.length is not None
+        """Whether the answer says where it ends, so that an end before it is noticed."""
 
     def __enter__(self) -> Self:
         return self
@@ -112,6 +115,12 @@ class Stream:
             if not line:
                 return
             yield line
+
+    def pieces(self) -> Iterator[bytes]:
+        """The answer in pieces of any size, each as soon as it is there. Raises as `read` does."""
+        with self._reading():  # once, and not for each piece: there may be a million
+            while piece := self._response.read1(_PIECE):
+                yield piece
 
     def close(self) -> None:
         """Hang up."""

@@ -47,6 +47,7 @@ __all__ = [
 _API = (1, 41)
 """The interface we speak, where the engine does: the newest of Docker 20.10, Debian 12's engine."""
 _TIMEOUT = 60.0
+_CUT_SHORT = "the Docker engine ended in the middle of an answer"
 
 
 class Engine:
@@ -91,6 +92,8 @@ class Engine:
         """
         with self.stream(method, path, query=query, body=body, headers=headers, timeout=timeout) as stream:
             data = stream.read()
+            if not stream.is_bounded:  # its head was cut short: the engine always gives a length, or chunks
+                raise EngineLostError(_CUT_SHORT, hint=LOOK, where=self.address)
             is_json = stream.header("Content-Type").startswith("application/json")
         if not data or not is_json:
             return data or None
@@ -171,9 +174,7 @@ class Engine:
         try:
             return json.loads(data)
         except ValueError:
-            raise EngineLostError(
-                "the Docker engine ended in the middle of an answer", hint=LOOK, where=self.address
-            ) from None
+            raise EngineLostError(_CUT_SHORT, hint=LOOK, where=self.address) from None
 
     def _ask(
         self,

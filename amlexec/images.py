@@ -151,7 +151,7 @@ def commit(
         "repo": name,
         "tag": label,
         "comment": message,
-        "changes": "\n".join(changes),
+        "changes": "\n".join(changes) or None,
     }
     return str(engine.request("POST", "/commit", query=query, body={}, timeout=None)["Id"])
 
@@ -159,7 +159,7 @@ def commit(
 def import_root(engine: Engine, archive: Body, reference: str, *, changes: Iterable[str] = ()) -> str:
     """Make a one-layer image of a root file system in a tar archive; its id. `changes` as in `commit`."""
     name, label = split(reference)
-    query = {"fromSrc": "-", "repo": name, "tag": label, "changes": "\n".join(changes)}
+    query = {"fromSrc": "-", "repo": name, "tag": label, "changes": "\n".join(changes) or None}
     headers = {"Content-Type": "application/x-tar"}
     messages = list(engine.messages("POST", "/images/create", query=query, body=archive, headers=headers))
     identity = str(messages[-1].get("status", "")) if messages else ""

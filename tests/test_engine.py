@@ -1,0 +1,474 @@
+"""The Docker engine, its containers and its images, asked for real."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+import subprocess
+import sys
+import tarfile
+import textwrap
+import threading
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import pytest
+
+from amlexec import containers, images
+from amlexec import engine as docker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytest_plugins = ("tests.engines.fixtures",)
+
+_LONG = 120.0
+"""Seconds within which a loaded machine does anything that is done here."""
+_EXACT = {"LogConfig": {"Type": "local"}}
+
+
+@pytest.fixture
+def name(engine: docker.Engine) -> Iterator[str]:
+    """A container's name; what has it at the end is removed."""
+    chosen = f"amlexec-test-{uuid.uuid4().hex[:12]}"
+    yield chosen
+    containers.remove(engine, chosen, force=True)
+
+
+@pytest.fixture
+def reference(engine: docker.Engine) -> Iterator[str]:
+    """An image's reference; what has it at the end is removed."""
+    chosen = f"amlexec-test/{uuid.uuid4().hex[:12]}:1"
+    yield chosen
+    images.remove(engine, chosen, force=True)
+
+
+@pytest.fixture
+def make(engine: docker.Engine, base_image: str, name: str) -> Callable[..., str]:
+    """Make the container `name` that runs a shell script."""
+
+    def made(script: str, **settings: Any) -> str:
+        host = {"NetworkMode": "none", **settings.pop("HostConfig", {})}
+        told = {"Image": base_image, "Cmd": ["sh", "-c", script], "HostConfig": host, **settings}
+        return containers.create(engine, told, name=name)
+
+    return made
+
+
+def _printed(output: containers.Output) -> tuple[bytes, bytes]:
+    with output:
+        frames = list(output)
+    return tuple(b"".join(f.data for f in frames if f.stream == n) for n in (1, 2))  # type: ignore[return-value]
+
+
+def _tar(**files: bytes) -> bytes:
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w") as archive:
+        for path, data in files.items():
+            member = tarfile.TarInfo(path)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return written.getvalue()
+
+
+class TestEngine:
+    def test_says_what_it_is(self, engine: docker.Engine) -> None:
+        engine.ping()
+        assert engine.info()["OSType"] == engine.version()["Os"] == "linux"
+
+    def test_gives_its_own_words_when_it_refuses(self, engine: docker.Engine) -> None:
+        with pytest.raises(docker.EngineAnswerError) as caught:
+            engine.request("GET", "/containers/amlexec-test-nobody/json")
+        assert caught.value.status == 404
+        assert caught.value.message == "the Docker engine says: No such container: amlexec-test-nobody"
+        assert caught.value.where == engine.address
+
+    def test_sends_a_query_that_the_engine_reads(self, engine: docker.Engine, base_image: str) -> None:
+        query = {"filters": {"reference": [base_image]}, "all": False, "digests": None}
+        assert [found["RepoTags"] for found in engine.request("GET", "/images/json", query=query)] == [
+            [base_image]
+        ]
+
+    def test_raises_on_silence_longer_than_allowed(
+        self, engine: docker.Engine, name: str, make: Callable[..., str]
+    ) -> None:
+        containers.start(engine, make("exec sleep 1000"))
+        with pytest.raises(docker.EngineTimeoutError):
+            containers.wait(engine, name, timeout=0.2)
+
+    def test_refuses_an_address_of_another_kind(self) -> None:
+        with pytest.raises(docker.EngineError) as caught:
+            docker.Engine("ssh://somebody@somewhere")
+        assert "remotedocker" in caught.value.hint
+
+
+class TestAbsentEngine:
+    def test_no_socket(self, tmp_path: Path) -> None:
+        address = f"unix://{tmp_path}/docker.sock"
+        with pytest.raises(docker.EngineAbsentError) as caught:
+            docker.from_environment({"DOCKER_HOST": address}).ping()
+        assert (
+            caught.value.lines()[0]
+            == f"{address}: error: no Docker engine answers: No such file or directory"
+        )
+        assert caught.value.hint
+
+    def test_socket_without_an_engine(self, tmp_path: Path) -> None:
+        with socket.socket(socket.AF_UNIX) as left_over:
+            left_over.bind(f"{tmp_path}/s")
+            with pytest.raises(docker.EngineAbsentError, match="Connection refused"):
+                docker.Engine(f"unix://{tmp_path}/s").ping()
+
+    def test_port_without_an_engine(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        with pytest.raises(docker.EngineAbsentError, match="Connection refused"):
+            docker.Engine(f"tcp://127.0.0.1:{port}").ping()
+
+    def test_no_permission(self, tmp_path: Path) -> None:
+        code = """
+            import http.client, os, shutil, sys
+            from amlexec import engine
+            if os.geteuid() == 0:  # who could open anything
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+            try:
+                engine.from_environment().ping()
+            except engine.EngineDeniedError as error:
+                print(*error.lines(), sep="\\n")
+        """
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(f"{tmp_path}/s")
+            listening.listen()
+            Path(f"{tmp_path}/s").chmod(0)
+            done = subprocess.run(
+                [sys.executable, "-c", textwrap.dedent(code)],
+                env={**os.environ, "DOCKER_HOST": f"unix://{tmp_path}/s"},
+                capture_output=True,
+                text=True,
+                timeout=_LONG,
+                check=True,
+            )
+        assert "error: no permission to use the Docker engine's socket\nhint: join the group" in done.stdout
+
+
+class TestOtherEngines:
+    """What no engine at hand does, said by a server that only speaks what it is given."""
+
+    def test_speaks_what_a_newer_engine_still_understands(self, speaker: Callable[..., _Speaker]) -> None:
+        old = b'{"message":"client version 1.41 is too old. Minimum supported API version is 1.44"}'
+        there = speaker(
+            _http(old, "400 Bad Request"),
+            _http(b'{"ApiVersion":"1.52","MinAPIVersion":"1.44"}'),
+            _http(b'{"OSType":"linux"}'),
+            _http(b'{"OSType":"linux"}'),
+        )
+        assert there.engine.info() == there.engine.info() == {"OSType": "linux"}
+        assert there.asked == ["/v1.41/info", "/version", "/v1.44/info", "/v1.44/info"]
+
+    def test_speaks_what_an_older_engine_understands(self, speaker: Callable[..., _Speaker]) -> None:
+        new = b'{"message":"client version 1.41 is too new. Maximum supported API version is 1.39"}'
+        told = b'{"ApiVersion":"1.39","MinAPIVersion":"1.12"}'
+        there = speaker(_http(new, "400 Bad Request"), _http(told), _http(b"{}"))
+        there.engine.info()
+        assert there.asked[-1] == "/v1.39/info"
+
+    def test_asks_before_sending_what_can_be_sent_only_once(self, speaker: Callable[..., _Speaker]) -> None:
+        there = speaker(_http(b'{"ApiVersion":"1.52","MinAPIVersion":"1.44"}'), _http(b""))
+        containers.put_archive(there.engine, "x", "/", iter([b"once"]))
+        assert there.asked == ["/version", "/v1.44/containers/x/archive?path=%2F"]
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            pytest.param(b"", id="nothing"),
+            pytest.param(b"HTTP/1.1 200 OK\r\nContent-Le", id="half a head"),
+            pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", id="half a body"),
+            pytest.param(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", id="half of its chunks"
+            ),
+            pytest.param(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n{",
+                id="half a value",
+            ),
+        ],
+    )
+    def test_ended_in_the_middle(self, speaker: Callable[..., _Speaker], answer: bytes) -> None:
+        with pytest.raises(docker.EngineLostError) as caught:
+            speaker(answer).engine.info()
+        assert "docker info" in caught.value.hint
+
+    def test_ended_in_the_middle_of_output(self, speaker: Callable[..., _Speaker]) -> None:
+        there = speaker(b"HTTP/1.1 200 OK\r\n\r\n\x01\0\0\0\0\0\0\x05abc")
+        with pytest.raises(docker.EngineLostError), containers.attach(there.engine, "x") as output:
+            list(output)
+
+    def test_error_among_the_messages(self, speaker: Callable[..., _Speaker]) -> None:
+        body = b'{"status":"Pushing"}\r\n{"error":"no space left"}\r\n'
+        with pytest.raises(docker.EngineAnswerError, match="the Docker engine says: no space left"):
+            images.push(speaker(_http(body)).engine, "somewhere.test/a:1", environment={})
+
+
+class TestContainers:
+    def test_exit_code(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
+        identity = make("exit 3")
+        containers.start(engine, identity)
+        assert containers.wait(engine, name, timeout=_LONG) == 3
+        state = (containers.inspect(engine, name) or {})["State"]
+        assert (state["Status"], state["ExitCode"], state["OOMKilled"]) == ("exited", 3, False)
+
+    def test_killed(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
+        containers.start(engine, make("exec sleep 1000"))
+        assert containers.kill(engine, name)
+        assert containers.wait(engine, name, timeout=_LONG) == 137
+        assert not containers.kill(engine, name)
+
+    def test_signal_reaches_the_script(
+        self, engine: docker.Engine, name: str, make: Callable[..., str]
+    ) -> None:
+        make("trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done")
+        with containers.attach(engine, name, timeout=_LONG) as output:
+            containers.start(engine, name)
+            assert next(iter(output)).data == b"ready\n"
+        assert containers.kill(engine, name, "TERM")
+        assert containers.wait(engine, name, timeout=_LONG) == 5
+
+    def test_removed(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
+        containers.start(engine, make("exec sleep 1000"))
+        with pytest.raises(docker.EngineAnswerError, match="running container") as caught:
+            containers.remove(engine, name)
+        assert caught.value.status == 409
+        assert containers.remove(engine, name, force=True)
+        assert not containers.remove(engine, name, force=True)
+        assert not containers.kill(engine, name)
+        assert containers.inspect(engine, name) is None
+
+    def test_found_by_labels(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
+        identity = make("true", Labels={"amlexec-test.name": name, "amlexec-test.other": "x=y"})
+        wanted = {"amlexec-test.name": name, "amlexec-test.other": ""}
+        assert [found["Id"] for found in containers.find(engine, wanted)] == [identity]
+        assert containers.find(engine, {**wanted, "amlexec-test.other": "x"}) == []
+
+    def test_a_name_is_given_once(self, make: Callable[..., str]) -> None:
+        make("true")
+        with pytest.raises(docker.EngineAnswerError, match="already in use") as caught:
+            make("true")
+        assert caught.value.status == 409
+
+    def test_command_that_is_not_there(self, engine: docker.Engine, name: str, base_image: str) -> None:
+        containers.create(engine, {"Image": base_image, "Cmd": ["/nowhere"]}, name=name)
+        with pytest.raises(docker.EngineAnswerError, match="no such file or directory"):
+            containers.start(engine, name)
+
+    def test_without_its_image(self, engine: docker.Engine, name: str) -> None:
+        with pytest.raises(docker.EngineAnswerError, match="No such image") as caught:
+            containers.create(engine, {"Image": "amlexec-test/absent:1"}, name=name)
+        assert caught.value.status == 404
+
+
+class TestOutput:
+    _TWO = r"printf 'out\377\n'; printf 'err\376\n' >&2; printf 'more' "
+    _SAID = (b"out\xff\nmore", b"err\xfe\n")
+
+    def test_attached_byte_for_byte(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
+        make(self._TWO)
+        output = containers.attach(engine, name, timeout=_LONG)
+        containers.start(engine, name)
+        assert _printed(output) == self._SAID
+
+    def test_logs_byte_for_byte(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
+        make(self._TWO, HostConfig=_EXACT)
+        containers.start(engine, name)
+        assert _printed(containers.logs(engine, name, follow=True, timeout=_LONG)) == self._SAID
+        assert _printed(containers.logs(engine, name)) == self._SAID
+
+    def test_logs_from_where_we_stopped(
+        self, engine: docker.Engine, name: str, make: Callable[..., str]
+    ) -> None:
+        make(self._TWO, HostConfig=_EXACT)
+        containers.start(engine, name)
+        containers.wait(engine, name, timeout=_LONG)
+        assert _printed(containers.logs(engine, name, skip=(5, 2))) == (b"more", b"r\xfe\n")
+        assert _printed(containers.logs(engine, name, skip=(99, 99))) == (b"", b"")
+
+    def test_much_of_it(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
+        make("yes 0123456 | head -c 4000000; yes 7 | head -c 1000000 >&2", HostConfig=_EXACT)
+        containers.start(engine, name)
+        out, err = _printed(containers.logs(engine, name, follow=True, timeout=_LONG))
+        assert (out, err) == (b"0123456\n" * 500_000, b"7\n" * 500_000)
+
+    def test_following_ends_when_another_thread_says_so(
+        self, engine: docker.Engine, name: str, make: Callable[..., str]
+    ) -> None:
+        containers.start(engine, make("echo begun; exec sleep 1000"))
+        output = containers.logs(engine, name, follow=True)
+        frames = iter(output)
+        assert next(frames).data == b"begun\n"
+        threading.Timer(0.2, output.close).start()
+        assert list(frames) == []
+
+
+class TestArchives:
+    def test_round_trip(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
+        make("cat /opt/b >> /opt/a/c")
+        containers.put_archive(engine, name, "/opt", _tar(**{"a/c": b"\xff\n", "b": b"of the container\n"}))
+        containers.start(engine, name)
+        assert containers.wait(engine, name, timeout=_LONG) == 0
+        with (
+            containers.get_archive(engine, name, "/opt/a") as stream,
+            tarfile.open(mode="r|", fileobj=cast("Any", stream)) as archive,
+        ):
+            got = {member.name: _content(archive, member) for member in archive}
+        assert got == {"a": None, "a/c": b"\xff\nof the container\n"}
+
+    def test_from_a_file_and_from_pieces(
+        self, engine: docker.Engine, name: str, make: Callable[..., str], tmp_path: Path
+    ) -> None:
+        make("cat /opt/one /opt/two")
+        (tmp_path / "one.tar").write_bytes(_tar(one=b"1" * 300_000))
+        with (tmp_path / "one.tar").open("rb") as file:
+            containers.put_archive(engine, name, "/opt", file)
+        containers.put_archive(engine, name, "/opt", (bytes([byte]) for byte in _tar(two=b"2")))
+        containers.start(engine, name)
+        output, _ = _printed(containers.logs(engine, name, follow=True, timeout=_LONG))
+        assert output == b"1" * 300_000 + b"2"
+
+    def test_refused(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
+        make("true")
+        for container, folder in ((name, "/nowhere"), ("amlexec-test-nobody", "/")):
+            with pytest.raises(docker.EngineAnswerError) as caught:
+                # Larger than what fits in the socket: the refusal comes while we still send.
+                containers.put_archive(engine, container, folder, _tar(big=bytes(20_000_000)))
+            assert caught.value.status == 404
+        with pytest.raises(docker.EngineAnswerError, match="nowhere"):
+            containers.get_archive(engine, name, "/nowhere")
+
+
+class TestImages:
+    @pytest.mark.parametrize(
+        ("reference", "parts"),
+        [
+            ("a", ("a", "latest")),
+            ("a/b:1", ("a/b", "1")),
+            ("127.0.0.1:5000/a", ("127.0.0.1:5000/a", "latest")),
+            ("127.0.0.1:5000/a:1", ("127.0.0.1:5000/a", "1")),
+            ("a:1@sha256:0f", ("a", "sha256:0f")),
+        ],
+    )
+    def test_reference_is_split(self, reference: str, parts: tuple[str, str]) -> None:
+        assert images.split(reference) == parts
+
+    def test_absent(self, engine: docker.Engine) -> None:
+        assert images.inspect(engine, "amlexec-test/absent:1") is None
+        assert not images.remove(engine, "amlexec-test/absent:1")
+
+    def test_pull_of_what_is_not_there(self, engine: docker.Engine, registry: str) -> None:
+        with pytest.raises(docker.EngineAnswerError, match="manifest unknown") as caught:
+            images.pull(engine, f"{registry}/amlexec-test/absent:1")
+        assert caught.value.status == 404
+
+    def test_pull_where_no_registry_is(self, engine: docker.Engine) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+        with pytest.raises(docker.EngineAnswerError, match="connection refused"):
+            images.pull(engine, f"127.0.0.1:{port}/amlexec-test/absent:1")
+
+    def test_to_a_registry_and_back(
+        self, engine: docker.Engine, registry: str, reference: str, make: Callable[..., str], name: str
+    ) -> None:
+        make("echo it > /made")
+        containers.start(engine, name)
+        containers.wait(engine, name, timeout=_LONG)
+        label = "amlexec-test.commit"
+        identity = images.commit(engine, name, reference, changes=[f"LABEL {label}={name}", "ENV A=b"])
+        assert [found["Id"] for found in images.find(engine, {label: name})] == [identity]
+        containers.remove(engine, name)
+
+        there = f"{registry}/{reference}"
+        images.tag(engine, reference, there)
+        steps: list[images.Progress] = []
+        digest = images.push(engine, there, progress=steps.append)
+        assert digest.startswith("sha256:")
+        assert any(step.layer and step.status == "Pushed" for step in steps)
+        images.remove(engine, there)
+        images.remove(engine, reference)
+        assert images.inspect(engine, identity) is None
+
+        pulled = f"{registry}/{images.split(reference)[0]}@{digest}"
+        images.pull(engine, pulled, progress=steps.append)
+        found = images.inspect(engine, pulled) or {}
+        assert found["Id"] == identity
+        assert "A=b" in found["Config"]["Env"]
+        assert steps[-1].status.startswith("Status: Downloaded newer image")
+        images.remove(engine, pulled)
+
+    def test_to_an_archive_and_back(self, engine: docker.Engine, reference: str, tmp_path: Path) -> None:
+        identity = images.import_root(engine, _tar(only=b"file"), reference, changes=['ENV A="b c"'])
+        with images.save(engine, reference) as stream, (tmp_path / "saved.tar").open("wb") as file:
+            while piece := stream.read(1 << 16):
+                file.write(piece)
+        assert images.remove(engine, reference)
+        assert images.inspect(engine, identity) is None
+        with (tmp_path / "saved.tar").open("rb") as file:
+            assert images.load(engine, file) == [reference]
+        found = images.inspect(engine, reference) or {}
+        assert (found["Id"], found["Config"]["Env"]) == (identity, ["A=b c"])
+
+    def test_in_use(self, engine: docker.Engine, reference: str, make: Callable[..., str], name: str) -> None:
+        images.commit(engine, make("true"), reference)
+        containers.remove(engine, name)
+        containers.create(engine, {"Image": reference, "Cmd": ["true"]}, name=name)
+        with pytest.raises(docker.EngineAnswerError) as caught:
+            images.remove(engine, reference)
+        assert caught.value.status == 409
+        containers.remove(engine, name)
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
+    file = archive.extractfile(member)
+    return file.read() if file else None
+
+
+class _Speaker(NamedTuple):
+    """A server and what it was asked, path by path."""
+
+    engine: docker.Engine
+    asked: list[str]
+
+
+@pytest.fixture
+def speaker(tmp_path: Path) -> Iterator[Callable[..., _Speaker]]:
+    """A server that gives these answers, one to each connection, whatever it is asked."""
+    with contextlib.ExitStack() as stack:
+
+        def speak(*answers: bytes) -> _Speaker:
+            listening = stack.enter_context(socket.create_server(f"{tmp_path}/s", family=socket.AF_UNIX))
+            there = _Speaker(docker.Engine(f"unix://{tmp_path}/s"), [])
+            thread = threading.Thread(target=_speak, args=(listening, answers, there.asked), daemon=True)
+            thread.start()
+            stack.callback(thread.join, _LONG)
+            return there
+
+        yield speak
+
+
+def _speak(listening: socket.socket, answers: tuple[bytes, ...], asked: list[str]) -> None:
+    for answer in answers:
+        connection, _ = listening.accept()
+        with connection, connection.makefile("rb") as asking:
+            asked.append(asking.readline().split()[1].decode())
+            head = list(iter(asking.readline, b"\r\n"))
+            if any(line.lower().startswith(b"transfer-encoding: chunked") for line in head):
+                while asking.readline() != b"0\r\n":
+                    pass
+                asking.readline()
+            connection.sendall(answer)
+
+
+def _http(body: bytes, status: str = "200 OK") -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
