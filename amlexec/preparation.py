@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec import config, locks
 from amlexec.environments import memory
 from amlexec.environments.base import DEFAULT
-from amlexec.environments.image import Shelf
 from amlexec.environments.reason import explain
 from amlexec.environments.spec import canonical, requirements_of, spec_of
 from amlexec.platforms import of_image
@@ -19,9 +18,9 @@ from amlexec.platforms import of_image
 if TYPE_CHECKING:
     from amlexec.engine import Engine
     from amlexec.environments.building import Order
-    from amlexec.environments.image import Image
+    from amlexec.environments.image import Image, Shelf
     from amlexec.environments.memory import Remembered
-    from amlexec.model import ComputeTarget, Plan, Project
+    from amlexec.model import ComputeTarget, Project
     from amlexec.progress import Progress
 
 __all__ = ["Readiness", "Wanted", "prepare", "readiness", "wanted"]

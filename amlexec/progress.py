@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any
 
+    from typing_extensions import Self
+
 __all__ = ["Bars", "Lines", "Progress", "for_terminal"]
 
 _EVERY_SECONDS = 10.0
@@ -38,7 +40,7 @@ class Lines:
         self._text = ""
         self._said = 0.0
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -78,7 +80,7 @@ class Bars:
         )
         self._task: Any = None
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -114,7 +114,7 @@ def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
             installed = _pip(worker, order, network, log)
         made = worker.commit(image.reference(order.digest), labels, variables)
     packages = tuple(
-        (record.name.source, str(record.version), record.build, record.url) for record in records
+        (record.name.source, str(record.version), str(record.build), record.url) for record in records
     )
     return Built(made, found.pinned, python, packages, tuple(installed))
 
@@ -133,7 +133,7 @@ def _conda_layer(
     progress: Progress,
     log: Log,
 ) -> str:
-    """The image with the conda packages, made once for all environments that only differ in their pip section."""
+    """The image with the conda packages: one for all environments that only differ in their pip section."""
     what = content.of_bytes(
         content.canonical_json(
             [order.spec.recipe, found.image_id, [[one.url, (one.sha256 or b"").hex()] for one in records]]
@@ -158,7 +158,7 @@ def _conda_layer(
             order.spec.platform,
             network,
             cache=cache,
-            progress=lambda one: progress.at(one.done, one.total) if one.phase == "link" else None,
+            progress=progress.at,
         )
         progress.step(f"copying them onto {order.spec.base_image}")
         with tempfile.TemporaryFile(dir=staging) as archive:

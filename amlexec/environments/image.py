@@ -17,7 +17,7 @@ PREFIX = "/opt/amlexec/env"
 """Where the environment is in an image: one environment, so one place."""
 
 DIGEST = "amlexec.digest"
-"""The label that makes an image an environment: written by the commit that publishes it, so never on half of one."""
+"""The label that makes an image an environment: the last commit writes it, so half of one never has it."""
 PROJECT = "amlexec.project"
 RECIPE = "amlexec.recipe"
 BASE = "amlexec.base"

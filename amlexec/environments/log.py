@@ -11,6 +11,8 @@ from amlexec.errors import TargetError
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from typing_extensions import Self
+
     from amlexec.environments.building import Order
 
 __all__ = ["TAIL", "Log"]
@@ -30,7 +32,7 @@ class Log:
         self._rest = b""
         self._secrets: list[bytes] = []
 
-    def __enter__(self) -> Log:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
+    from typing_extensions import Self
+
     from amlexec.engine import Body, Engine
 
 __all__ = ["BUILDING", "Worker", "sweep"]
@@ -40,7 +42,7 @@ class Worker:
         }
         self._container = containers.create(engine, settings)
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -78,12 +80,12 @@ class Worker:
         self,
         arguments: Sequence[str],
         told: Callable[[bytes], object],
-        variables: Mapping[str, str] = {},  # noqa: B006
+        variables: Mapping[str, str] | None = None,
     ) -> int:
-        """Run a program in it; its exit code. `variables` are kept neither in the container nor in an image."""
+        """Run a program in it; its exit code. Neither the container nor an image keeps `variables`."""
         settings = {
             "Cmd": list(arguments),
-            "Env": [f"{name}={value}" for name, value in variables.items()],
+            "Env": [f"{name}={value}" for name, value in (variables or {}).items()],
             "AttachStdout": True,
             "AttachStderr": True,
             "WorkingDir": "/",

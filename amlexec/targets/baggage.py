@@ -48,9 +48,10 @@ def add_user(engine: Engine, container: str, uid: int, gid: int, home: str) -> N
     for name in ("passwd", "group"):
         try:
             with containers.get_archive(engine, container, f"/etc/{name}") as stream:
-                with tarfile.open(fileobj=io.BytesIO(stream.read())) as archive:
-                    member = archive.extractfile(name)
-                    known[name] = member.read() if member else b""
+                held = io.BytesIO(stream.read())
+            with tarfile.open(fileobj=held) as archive:
+                member = archive.extractfile(name)
+                known[name] = member.read() if member else b""
         except EngineAnswerError as error:
             if error.status != 404:
                 raise
@@ -86,7 +87,7 @@ def pack(engine: Engine, container: str, folder: Path, into: str, uid: int, gid:
 
 
 def unpack(engine: Engine, container: str, path: str, into: Path, name: str = "") -> None:
-    """Copy a folder of a container into the folder `into`, under its own name or another; none is no error."""
+    """Copy a folder of a container, if it is there, into the folder `into`, under its own name or `name`."""
     last = path.rpartition("/")[2]
     try:
         stream = containers.get_archive(engine, container, path)

@@ -68,7 +68,7 @@ class DockerTarget:
             raise TargetError(
                 "nvidiaDocker is true, and this engine has no NVIDIA runtime",
                 where=str(plan.target.place),
-                hint="install the NVIDIA Container Toolkit on the engine's machine, or say nvidiaDocker: false",
+                hint="install the NVIDIA Container Toolkit where the engine is, or say nvidiaDocker: false",
             )
         python = f"{PREFIX}/bin/python"
         script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
@@ -272,10 +272,10 @@ class DockerTarget:
     def _logs(self, container: str, paths: RunPaths) -> None:
         """Both logs, whole, each put where it belongs by rename."""
         beside = {number: paths.folder / f".log-{number}.new" for number in (1, 2)}
-        with beside[1].open("wb") as out, beside[2].open("wb") as err:
-            with containers.logs(self._engine, container) as output:
-                for frame in output:
-                    (out if frame.stream == containers.STDOUT else err).write(frame.data)
+        logs = containers.logs(self._engine, container)
+        with logs as output, beside[1].open("wb") as out, beside[2].open("wb") as err:
+            for frame in output:
+                (out if frame.stream == containers.STDOUT else err).write(frame.data)
         beside[1].replace(paths.stdout)
         beside[2].replace(paths.stderr)
 

@@ -9,7 +9,7 @@ __all__ = ["bring_home"]
 
 
 def bring_home(made: Path, home: Path) -> None:
-    """Move the folder `made` to where `home` says; what is there already stays beside it. Twice is harmless."""
+    """Move the folder `made` to `home`; what is there already stays beside it. Twice is harmless."""
     if made.is_symlink() or not made.is_dir():
         return
     if home.exists():
