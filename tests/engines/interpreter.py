@@ -24,12 +24,10 @@ _LEFT_OUT = re.compile(
     r"|lib2to3|ensurepip|pydoc_data|config-[^/]*)(/|$)"
     r"|(^|/)(EXTERNALLY-MANAGED|sitecustomize\.py|_tkinter[^/]*|[^/]*\.(a|exe))$"
 )
-# Debian's Python installs elsewhere than everybody's; these words make it everybody's again.
-_UPSTREAM = {
-    "site.py": (b'"dist-packages"', b'"site-packages"'),
-    "sysconfig.py": (b"prefix_scheme = 'posix_local'", b"prefix_scheme = 'posix_prefix'"),
-    "sysconfig/__init__.py": (b"prefix_scheme = 'posix_local'", b"prefix_scheme = 'posix_prefix'"),
-}
+# Debian's Python installs elsewhere than everybody's. This makes it everybody's again; where it looks for
+# what is installed is frozen into the program, and so that folder leads to the right one.
+_DEBIAN = ("sysconfig.py", "sysconfig/__init__.py")
+_SCHEMES = (b"prefix_scheme = 'posix_local'", b"prefix_scheme = 'posix_prefix'")
 
 
 def version() -> str:
@@ -57,6 +55,8 @@ def package() -> Package:
     files += [*_shared_library(), *_standard_library()]
     # An empty folder is not in a package, and this one must be there for the others to go into.
     files.append(Entry(f"lib/python{_minor()}/site-packages/README.txt", b"Packages go here.\n"))
+    if "deb_system" in sysconfig.get_scheme_names():
+        files.append(Entry(f"lib/python{_minor()}/dist-packages", link="site-packages", mode=0o777))
     return Package("python", version(), "0_cpython", files, ["__glibc >=2.17"], prefix=_PLACEHOLDER)
 
 
@@ -89,8 +89,7 @@ def _adapted(inside: str, data: bytes) -> bytes:
     """A module of the standard library, with the prefix in it open and with everybody's folders."""
     if inside.startswith("_sysconfigdata"):
         return data.replace(b"'" + sys.base_prefix.encode(), b"'" + _PLACEHOLDER.encode())
-    was, becomes = _UPSTREAM.get(inside, (b"", b""))
-    return data.replace(was, becomes) if was else data
+    return data.replace(*_SCHEMES) if inside in _DEBIAN else data
 
 
 def _shared_library() -> list[Entry]:
