@@ -1,0 +1,136 @@
+"""Addresses of packages, channels and indexes, and what in them must not be told."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from amlexec.redaction import HIDDEN, is_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["Secret", "expand", "hidden", "is_address", "is_readable", "public", "secrets"]
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
+_HOST = re.compile(r"(\[[^\]]*\]|[^:@]*)(:\d*)?")
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+"""The form that pip expands: https://pip.pypa.io/en/stable/reference/requirements-file-format/."""
+_CONDA_TOKEN = re.compile(r"/t/([A-Za-z0-9_-]+)(?=/)")
+"""https://docs.anaconda.com/anacondaorg/user-guide/work-with-accounts: a token stands in the path."""
+_HASHES = frozenset(["md5", "sha1", "sha256", "sha384", "sha512"])
+_FRAGMENTS = _HASHES | {"egg", "subdirectory"}
+_AZURE = frozenset(
+    [
+        "sig",
+        "sv",
+        "ss",
+        "srt",
+        "sr",
+        "se",
+        "st",
+        "sp",
+        "spr",
+        "sip",
+        "si",
+        "skoid",
+        "sktid",
+        "skt",
+        "ske",
+        "sks",
+        "skv",
+        "saoid",
+        "suoid",
+        "scid",
+        "sdd",
+        "ses",
+    ]
+)
+"""The parameters of a shared access signature; they mean nothing without `sig`.
+https://learn.microsoft.com/rest/api/storageservices/create-service-sas."""
+_SIGNED = frozenset(["sig", "signature", "expires", "policy", "key-pair-id", "googleaccessid"])
+
+
+class Secret(str):
+    """Text that may hold a password: whoever prints the value that it is part of sees `***`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"'{HIDDEN}'" if secrets(self) else super().__repr__()
+
+
+def is_address(text: str) -> bool:
+    """Whether `text` is an address with a scheme, such as `https://host/path` or `git+ssh://host/path`."""
+    return _ADDRESS.fullmatch(text) is not None
+
+
+def is_readable(address: str) -> bool:
+    """Whether it is clear what in an address is the host; `https://user:pa/ss@host` is not clear."""
+    match = _ADDRESS.fullmatch(address)
+    return match is None or _HOST.fullmatch(match[2].rpartition("@")[2]) is not None
+
+
+def public(address: str) -> str:
+    """An address without what may be secret: user and password, tokens, signatures.
+
+    What is left says which file or channel is meant: a signature that was renewed changes nothing. Text
+    that is no address is returned as it is.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        return address
+    scheme, authority, path, query, fragment = (part or "" for part in match.groups())
+    if not is_readable(address):
+        return f"{scheme}{HIDDEN}"
+    host = authority.rpartition("@")[2].lower()
+    return f"{scheme.lower()}{host}{_CONDA_TOKEN.sub('', path)}{_query(query)}{_fragment(fragment)}"
+
+
+def _query(query: str) -> str:
+    told = [one for one in query[1:].split("&") if one and not _is_signature(one, query)]
+    return f"?{'&'.join(told)}" if told else ""
+
+
+def _is_signature(parameter: str, query: str) -> bool:
+    name = parameter.partition("=")[0].lower()
+    if name in _AZURE and re.search(r"[?&]sig=", query, re.IGNORECASE):
+        return True
+    return name in _SIGNED or name.startswith(("x-amz-", "x-goog-")) or is_secret(name)
+
+
+def _fragment(fragment: str) -> str:
+    told = [one for one in fragment[1:].split("&") if one.partition("=")[0] in _FRAGMENTS]
+    if re.fullmatch(r"#[0-9a-f]{32,64}", fragment):  # conda's `URL#MD5`
+        told = [fragment[1:]]
+    return f"#{'&'.join(told)}" if told else ""
+
+
+def secrets(text: str) -> set[str]:
+    """The secret values in the addresses that stand in `text`."""
+    found: set[str] = set()
+    for match in _ADDRESS.finditer(text):
+        authority, path, query = match[2], match[3], match[4] or ""
+        user, at, _ = authority.rpartition("@")
+        if at:
+            # A user without a password is a token, except git's own.
+            password = user.partition(":")[2]
+            found |= {user, password} if password or user != "git" else set()
+        found |= set(_CONDA_TOKEN.findall(path))
+        found |= {one.partition("=")[2] for one in query[1:].split("&") if _is_signature(one, query)}
+        if not is_readable(match[0]):
+            found.add(match[0].partition("://")[2])
+    return {value for value in found if value}
+
+
+def hidden(text: str, addresses: Iterable[str]) -> str:
+    """`text` with the secrets of `addresses` in it replaced by `***`, the longest first."""
+    for value in sorted({value for one in addresses for value in secrets(one)}, key=len, reverse=True):
+        # A value of one or two letters would blank out half of the sentence.
+        text = text.replace(value, HIDDEN) if len(value) > 2 else text.replace(f":{value}@", f":{HIDDEN}@")
+    return text
+
+
+def expand(text: str, variables: Mapping[str, str]) -> str:
+    """`text` with every `${NAME}` of a variable that is set replaced by its value, as pip does."""
+    return _VARIABLE.sub(lambda match: variables.get(match[1]) or match[0], text)

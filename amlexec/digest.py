@@ -1,0 +1,98 @@
+"""Content digests: of canonical values, of files and of folders with sources. All sha256, in hex."""
+
+from __future__ import annotations
+
+import os
+import stat
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["canonical_json", "of_bytes", "of_file", "of_manifest", "of_tree"]
+
+
+# ruff: noqa: PTH113, PTH115, PTH118, PTH122, PTH123 - these run for every file of a tree
+
+_CHUNK = 1 << 20
+_LEFT_OUT = frozenset(
+    [
+        *(".git", ".hg", ".svn", ".amlexec", "__pycache__", ".eggs", ".tox", ".nox", ".venv", "venv"),
+        *(".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints", ".idea", ".vscode"),
+        *("node_modules", ".DS_Store"),
+    ]
+)
+_LEFT_OUT_AT_THE_TOP = frozenset(["build", "dist"])
+"""What building makes. Deeper down these are names like any other."""
+_MANIFEST = frozenset([".toml", ".cfg", ".txt", ".in"])
+
+
+def canonical_json(value: object) -> bytes:
+    """`value` as the one JSON text that stands for it: keys sorted, no spaces, UTF-8."""
+    import json
+
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def of_bytes(data: bytes) -> str:
+    """The digest of `data`."""
+    return sha256(data).hexdigest()
+
+
+def of_file(path: str) -> str:
+    """The digest of a file's content. Raises OSError."""
+    found = sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            found.update(chunk)
+    return found.hexdigest()
+
+
+def of_tree(folder: str) -> str:
+    """The digest of a folder with the sources of a package: names, contents, executable bits, links.
+
+    Left out is what building and version control leave there (`.git`, `__pycache__`, `*.egg-info`,
+    `build`, ...), and with it the folder's own name and place, times and owners. Raises OSError.
+    """
+    found = sha256()
+    for name, path in sorted(_files(folder, "")):
+        mode = os.lstat(path).st_mode
+        if stat.S_ISLNK(mode):
+            # What a link leads to within the folder is counted there; outside it, this is where it counts.
+            content = of_bytes(os.fsencode(os.readlink(path)))
+            kind = f"link {of_file(path)}" if os.path.isfile(path) else "link"
+        elif stat.S_ISREG(mode):
+            content, kind = of_file(path), "program" if mode & 0o100 else "file"
+        else:
+            continue
+        found.update(f"{kind}\0{content}\0".encode() + os.fsencode(name) + b"\0")
+    return found.hexdigest()
+
+
+def of_manifest(folder: str) -> str:
+    """The digest of the files of a package from which its name, version and dependencies may follow.
+
+    These are `pyproject.toml`, `setup.py`, `setup.cfg` and the like: whatever text stands beside them.
+    """
+    found = sha256()
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_file())
+    for name in names:
+        if os.path.splitext(name)[1] in _MANIFEST or name == "setup.py":
+            found.update(os.fsencode(name) + b"\0" + of_file(os.path.join(folder, name)).encode())
+    return found.hexdigest()
+
+
+def _files(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if name in _LEFT_OUT or name.endswith((".egg-info", ".pyc")):
+                continue
+            if not prefix and name in _LEFT_OUT_AT_THE_TOP:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path, f"{prefix}{name}/")
+            else:
+                yield f"{prefix}{name}", entry.path
