@@ -1,0 +1,152 @@
+"""The paths that stand in the lines of a pip section: which file they mean, and what is in it."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import NamedTuple
+
+from amlexec import digest
+
+__all__ = ["SHARE", "BadLineError", "Finder", "Measured", "digest_of_packages", "is_archive", "looks_local"]
+
+
+# ruff: noqa: PTH110, PTH111, PTH112, PTH113, PTH118, PTH208 - pathlib costs a run 3 ms
+
+SHARE = "/azureml-share/"
+"""Where the shared folder of a compute target stands in containers."""
+_ARCHIVES = (".whl", ".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tar")
+_DRIVE = re.compile(r"([A-Za-z]):[\\/](.*)", re.DOTALL)
+
+
+class BadLineError(Exception):
+    """A line that is wrong, or that can't be followed."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class Measured(NamedTuple):
+    """What a path leads to, by content. `manifest` is "" of a file."""
+
+    content: str
+    manifest: str = ""
+
+
+class Finder:
+    """Which file on this machine a path in a line means."""
+
+    def __init__(self, root: str, shared: str) -> None:
+        self._root = root
+        self._shared = shared
+
+    def shown(self, path: str) -> str:
+        """A path for a message: relative to the project's root where it is in it, with `/`."""
+        inside = path == self._root or path.startswith(self._root.rstrip(os.sep) + os.sep)
+        return (os.path.relpath(path, self._root) if inside else path).replace(os.sep, "/")
+
+    def find(self, text: str, folder: str) -> str:
+        """The absolute path that `text` means in a file in `folder`.
+
+        Raises:
+            BadLineError: it names a place that is not on this machine.
+        """
+        if text.startswith("file:"):
+            from urllib.parse import unquote, urlsplit
+
+            parts = urlsplit(text)
+            if parts.netloc not in {"", "localhost"}:
+                raise BadLineError(
+                    f"{text} is a file of the machine {parts.hostname}", "copy it into the project"
+                )
+            text = unquote(parts.path)
+        if text.startswith(SHARE):
+            return self._in_share(text)
+        drive = _DRIVE.fullmatch(text)
+        if drive is not None and os.name != "nt":
+            return self._on_drive(text, drive)
+        if os.name != "nt" and "\\" in text and "/" not in text:
+            text = text.replace("\\", "/")
+        return os.path.normpath(os.path.join(folder, os.path.expanduser(text)))
+
+    def _in_share(self, text: str) -> str:
+        if not self._shared:
+            raise BadLineError(
+                f"{text} is in the shared folder, and the compute target has none",
+                "set nativeSharedDirectory in the .compute file, or copy the file into the project",
+            )
+        return os.path.normpath(os.path.join(self._shared, text[len(SHARE) :]))
+
+    def _on_drive(self, text: str, drive: re.Match[str]) -> str:
+        # Windows' drives as its Linux subsystem shows them.
+        path = f"/mnt/{drive[1].lower()}/{drive[2]}".replace("\\", "/")
+        if os.path.exists(path):
+            return os.path.normpath(path)
+        name = drive[2].replace("\\", "/").rpartition("/")[2]
+        raise BadLineError(
+            f"{text} is a path on a Windows machine, and this is none",
+            f"copy it into the project and write ./{name}",
+        )
+
+
+def relative_to(folder: str) -> str:
+    """A hint for a file that is not there."""
+    return f"paths here are relative to {folder}"
+
+
+def is_archive(text: str) -> bool:
+    """Whether a name is that of a wheel or of packed sources."""
+    return text.lower().endswith(_ARCHIVES)
+
+
+def looks_local(text: str) -> bool:
+    """Whether pip would take `text` for a path: https://pip.pypa.io/en/stable/cli/pip_install/."""
+    if text.startswith("file:") or _DRIVE.match(text):
+        return True
+    if " @ " in text or re.match(r"[A-Za-z0-9._-]+\s*(\[[^\]]*\])?\s*[@<>=!~]", text):
+        return False
+    return text.startswith((".", "~")) or "/" in text or "\\" in text or is_archive(text)
+
+
+def measure(path: str, shown: str) -> Measured:
+    """The content of a wheel, of packed sources or of a folder with the sources of a package.
+
+    Raises:
+        BadLineError: it is not there, can't be read, or is none of these.
+    """
+    try:
+        if os.path.isdir(path):
+            names = {"pyproject.toml", "setup.py"}
+            if not names & set(os.listdir(path)):
+                raise BadLineError(
+                    f"{shown or '.'} has neither pyproject.toml nor setup.py, so pip cannot install it",
+                    "name the folder that has one",
+                )
+            return Measured(digest.of_tree(path), digest.of_manifest(path))
+        if not os.path.lexists(path):
+            raise BadLineError(f"there is no {shown}")
+        if not is_archive(path):
+            raise BadLineError(
+                f"{shown} is neither a wheel nor packed sources",
+                f"write `-r {shown}` if it is a requirements file",
+            )
+        return Measured(digest.of_file(path))
+    except OSError as error:
+        raise BadLineError(f"{shown} cannot be read: {error.strerror}") from None
+
+
+def digest_of_packages(path: str, shown: str) -> str:
+    """The digest of the names and contents of the wheels and packed sources in a folder.
+
+    Raises:
+        BadLineError: it is not there, or can't be read.
+    """
+    try:
+        if os.path.isfile(path):
+            return digest.of_file(path)
+        names = sorted(name for name in os.listdir(path) if is_archive(name))
+        parts = [[name, digest.of_file(os.path.join(path, name))] for name in names]
+    except OSError as error:
+        raise BadLineError(f"{shown} cannot be read: {error.strerror}") from None
+    return digest.of_bytes(digest.canonical_json(parts))
