@@ -1,0 +1,192 @@
+"""Why an environment has to be made again: the difference of two canonical values, in one sentence."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from amlexec.environments.matchspec import name_of, shown_version
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from amlexec.environments.spec import Key
+    from amlexec.model import Place
+
+    At = Callable[[str, str, str], str]
+    """A sentence, with the place of a part of the new value before it."""
+
+__all__ = ["explain"]
+
+_UNKNOWN = "it was made by another version of amlexec, and what changed cannot be told"
+
+
+def explain(old: bytes | str, new: bytes | str, places: Iterable[tuple[Key, Place]] = ()) -> str:
+    """What changed from `old` to `new`, such as `conda_dependencies.yml:9: numpy 1.26 -> 2.0`.
+
+    Both are canonical values, of environments or of what a lock file is made from; `places` say where the
+    parts of `new` stand. "" where nothing changed.
+    """
+    try:
+        before, after = json.loads(old), json.loads(new)
+        if before == after:
+            return ""
+        changes = list(_changes(before, after, _placed(dict(places))))
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        return _UNKNOWN
+    if not changes:
+        return _UNKNOWN
+    return changes[0] + (f" … and {len(changes) - 1} more" if len(changes) > 1 else "")
+
+
+def _placed(places: Mapping[Key, Place]) -> At:
+    def at(sentence: str, part: str, text: str) -> str:
+        if part == "path":
+            return (
+                f"{places['path', text].path} {sentence}"
+                if ("path", text) in places
+                else f"a file {sentence}"
+            )
+        place = places.get((part, text))
+        if place is None or not place.path:
+            place = places.get(("", ""))
+        if place is None or not place.path:
+            return sentence
+        return f"{place.path}:{place.line}: {sentence}" if place.line else f"{place.path}: {sentence}"
+
+    return at
+
+
+def _changes(before: dict[str, Any], after: dict[str, Any], at: At) -> Iterator[str]:
+    """The sentences, the most telling first."""
+    for key, what in (("base_image", "base image"), ("platform", "platform")):
+        if before.get(key) != after.get(key):
+            yield at(f"{what} {_words(before.get(key))} -> {_words(after.get(key))}", key, "")
+    if before["recipe"] != after["recipe"]:
+        yield f"environments are made in another way now: recipe {before['recipe']} -> {after['recipe']}"
+    if "locked" in after and "locked" not in before:
+        yield at("there is a lock file now, and its packages are what is installed", "locked", "")
+    elif "locked" in before and "locked" not in after:
+        yield at("its lock file is gone, and the newest packages that fit are installed", "", "")
+    else:
+        if "locked" in after:
+            yield from _packages(before["locked"], after["locked"], at)
+        else:
+            yield from _channels(before["channels"], after["channels"], at)
+            yield from _specs(before["specs"], after["specs"], at)
+        yield from _pip(before["pip"], after["pip"], at)
+    yield from _spark(before.get("spark", []), after.get("spark", []))
+
+
+def _words(value: Any) -> str:
+    return " ".join(str(one) for one in value if one) if isinstance(value, list) else str(value or "none")
+
+
+def _channels(before: list[str], after: list[str], at: At) -> Iterator[str]:
+    for one in after:
+        if one not in before:
+            yield at(f"channel {one} added", "channels", one)
+    for one in before:
+        if one not in after:
+            yield at(f"channel {one} removed", "", "")
+    if before != after and sorted(before) == sorted(after):
+        moved = next(new for old, new in zip(before, after, strict=True) if old != new)
+        yield at(f"the order of the channels changed to {', '.join(after)}", "channels", moved)
+
+
+def _specs(before: list[str], after: list[str], at: At) -> Iterator[str]:
+    gone = [one for one in before if one not in after]
+    for spec in (one for one in after if one not in before):
+        was = next((one for one in gone if name_of(one) == name_of(spec)), None)
+        if was is None:
+            sentence = f"{_spelled(spec)} added"
+        else:
+            gone.remove(was)
+            name = spec.partition(" ")[0]
+            same = was.partition(" ")[0] == name
+            sentence = f"{name} {' -> '.join(shown_version(was, spec))}" if same else f"{was} -> {spec}"
+        yield at(sentence, "specs", spec)
+    for one in gone:
+        yield at(f"{_spelled(one)} removed", "", "")
+
+
+def _spelled(spec: str) -> str:
+    """A canonical spec as a user would write it: `numpy 1.26.*` is `numpy=1.26`."""
+    plain = re.fullmatch(r"(\S+) ([^ *<>!~=|,]+)\.\*", spec)
+    if plain is not None:
+        return f"{plain[1]}={plain[2]}"
+    return spec.replace(" ", "", 1) if re.fullmatch(r"\S+ [<>=!~][^ ]*", spec) else spec
+
+
+def _pip(before: list[list[str]], after: list[list[str]], at: At) -> Iterator[str]:
+    gone = [one for one in before if one not in after]
+    for line in (one for one in after if one not in before):
+        kind, text, content = line
+        was = next((one for one in gone if _of_one_thing(one, line)), None)
+        if was is not None:
+            gone.remove(was)
+        if was is not None and was[1] == text:
+            yield at("changed", "path", content)
+            continue
+        if was is None:
+            sentence = f"{_line(kind, text)} added"
+        else:
+            name = _name(text)
+            versions = [one[len(name) :].strip().removeprefix("==") or "any" for one in (was[1], text)]
+            sentence = f"{name} {versions[0]} -> {versions[1]}"
+        yield at(sentence, "pip", " ".join(line))
+    for kind, text, _ in gone:
+        yield at(f"{_line(kind, text)} removed", "", "")
+    if before != after and sorted(before) == sorted(after):
+        moved = next(new for old, new in zip(before, after, strict=True) if old != new)
+        yield at("the order of the pip section changed", "pip", " ".join(moved))
+
+
+def _of_one_thing(one: list[str], other: list[str]) -> bool:
+    if one[0] != other[0]:
+        return False
+    return one[1] == other[1] if other[2] else bool(_name(one[1])) and _name(one[1]) == _name(other[1])
+
+
+def _name(text: str) -> str:
+    """The package's name, or the option's, that a line of the pip section begins with; "" of an address."""
+    match = re.match(r"(--[a-z-]+|[a-z0-9][a-z0-9-]*(\[[^\]]*\])?)(?![a-z0-9+.-]*://)", text)
+    return match[1] if match else ""
+
+
+def _line(kind: str, text: str) -> str:
+    is_constraint = kind.startswith("constraint-")
+    what = {"tree": "local package ", "editable": "local package -e "}.get(
+        kind.removeprefix("constraint-"), ""
+    )
+    return f"{'constraint ' if is_constraint else ''}{what}{text}".strip()
+
+
+def _packages(before: list[list[str]], after: list[list[str]], at: At) -> Iterator[str]:
+    old = {(one[0], one[1]): one for one in before}
+    new = {(one[0], one[1]): one for one in after}
+    for key in sorted(old.keys() | new.keys()):
+        was, one = old.get(key), new.get(key)
+        if was == one:
+            continue
+        if was is None or one is None:
+            _, name, version, *_ = one or was or []
+            sentence = f"{name} {version} {'added' if was is None else 'removed'}"
+        elif was[2:4] != one[2:4]:
+            size = 3 if was[2] != one[2] else 4
+            sentence = f"{one[1]} {' '.join(was[2:size])} -> {' '.join(one[2:size])}"
+        else:
+            sentence = f"{one[1]} {one[2]} has another source or content"
+        yield at(sentence, "locked", "")
+
+
+def _spark(before: list[str], after: list[str]) -> Iterator[str]:
+    for one in after:
+        if one not in before:
+            yield f"Spark package {one} added"
+    for one in before:
+        if one not in after:
+            yield f"Spark package {one} removed"
+    if before != after and sorted(before) == sorted(after):
+        yield "the order of the Spark packages changed"
