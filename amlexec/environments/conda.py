@@ -1,0 +1,332 @@
+"""The conda half of an environment: solve for the target's platform, and install.
+
+rattler does the work. What a solve may depend on is the channels, the specs and the target's virtual
+packages; nothing of the machine that it happens on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from amlexec import digest
+from amlexec.addresses import expand, is_address, is_readable, public
+from amlexec.environments import conda_errors, matchspec
+from amlexec.errors import ConfigurationError, TargetError
+from amlexec.model import Line, Violation
+from amlexec.network import client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rattler import RepoDataRecord
+
+    from amlexec.model import CondaDependencies, Project
+    from amlexec.network import Network
+    from amlexec.platforms import Platform
+
+__all__ = ["Source", "channels", "install", "python_version", "solve", "with_passwords"]
+
+_IMPLIED = "python"
+"""A script needs one, whatever the file says."""
+
+
+class Source(NamedTuple):
+    """A channel, as an address with its password, and the line that names it."""
+
+    address: str
+    line: Line
+
+
+def solve(
+    project: Project,
+    dependencies: CondaDependencies,
+    platform: Platform,
+    network: Network,
+    *,
+    cache: Path,
+    preferred: Sequence[RepoDataRecord] = (),
+) -> list[RepoDataRecord]:
+    """The packages that the conda section comes to, sorted by name.
+
+    `cache` is the folder of `amlexec.network.cache_folder`. Versions of `preferred`, the records of an
+    earlier solve, are kept wherever they still fit.
+
+    Raises:
+        ConfigurationError: a line is wrong, names a package that no channel has, or cannot be fulfilled.
+        TargetError: a channel cannot be reached.
+    """
+    sources = channels(project, dependencies, network)
+    specs = _specs(dependencies)
+    return asyncio.run(_solve(sources, specs, platform, network, cache, preferred))
+
+
+def channels(project: Project, dependencies: CondaDependencies, network: Network) -> list[Source]:
+    """The channels in order, by address: names and paths resolved, `defaults` expanded, passwords filled in.
+
+    Raises:
+        ConfigurationError: an address can't be read, or a variable in it is not set.
+    """
+    told = {matchspec.canonical_channel(line.text): line for line in reversed(dependencies.channels)}
+    found = []
+    for name in matchspec.channels([line.text for line in dependencies.channels]):
+        line = told.get(name, Line(name, dependencies.place))
+        text = expand(line.text.strip(), dict(os.environ))
+        if "${" in text or not is_readable(text):
+            problem = "has a variable that is not set" if "${" in text else "cannot be read as an address"
+            raise ConfigurationError(f"the channel {public(line.text)} {problem}", where=str(line.place))
+        texts = list(network.default_channels) if text == "defaults" else [_address(project, text, network)]
+        found += [Source(str(one), line) for one in texts]
+    return found
+
+
+def _address(project: Project, text: str, network: Network) -> str:
+    if is_address(text):
+        return text
+    if text.startswith((".", "/", "~")) or "\\" in text:
+        return Path(project.root, Path(text.replace("\\", "/")).expanduser()).resolve().as_uri()
+    return f"{network.channel_alias.rstrip('/')}/{text}"
+
+
+def _specs(dependencies: CondaDependencies) -> list[Line]:
+    """The lines, and what is implied: Python, and pip where there is a pip section, as conda does."""
+    names = {matchspec.name_of(line.text) for line in dependencies.specs}
+    implied = [_IMPLIED, *(["pip"] if dependencies.pip else [])]
+    return [
+        *dependencies.specs,
+        *(Line(name, dependencies.place) for name in implied if name not in names),
+    ]
+
+
+async def _solve(
+    sources: list[Source],
+    specs: list[Line],
+    platform: Platform,
+    network: Network,
+    cache: Path,
+    preferred: Sequence[RepoDataRecord],
+) -> list[RepoDataRecord]:
+    import rattler
+    from rattler import exceptions
+
+    gateway = rattler.Gateway(cache_dir=_made(cache / "channels"), client=client(network))
+    places = [rattler.Channel(source.address) for source in sources]
+    wanted = _match_specs(specs)
+    try:
+        records = await rattler.solve(
+            places,
+            wanted,
+            gateway=gateway,
+            platforms=[rattler.Subdir(platform.subdir), rattler.Subdir("noarch")],
+            virtual_packages=_virtual_packages(platform),
+            channel_priority=rattler.ChannelPriority.Strict,
+            locked_packages=list(preferred),
+            channel_relations="disabled",
+        )
+    except exceptions.SolverError as error:
+        asked = conda_errors.Asked(places, sources, specs, wanted, platform)
+        raise await conda_errors.unsolvable(str(error), asked, gateway) from None
+    except (exceptions.GatewayError, exceptions.FetchRepoDataError, exceptions.IoError) as error:
+        raise conda_errors.unreachable(str(error), sources, network) from None
+    return sorted(records, key=lambda record: record.name.normalized)
+
+
+def _match_specs(specs: list[Line]) -> list[Any]:
+    import rattler
+    from rattler import exceptions
+
+    invalid = (
+        exceptions.InvalidMatchSpecError,
+        exceptions.InvalidPackageNameError,
+        exceptions.InvalidUrlError,
+        exceptions.InvalidVersionSpecError,
+        exceptions.InvalidChannelError,
+    )
+    found, bad = [], []
+    for line in specs:
+        try:
+            text = line.text.strip()
+            found.append(rattler.MatchSpec.from_url(text) if is_address(text) else rattler.MatchSpec(text))
+        except invalid as error:
+            reason = str(error).splitlines()[0]
+            told = matchspec.canonical_spec(line.text)
+            hint = (
+                "write it in the pip section"
+                if is_address(line.text.strip())
+                else "write NAME or NAME=VERSION"
+            )
+            bad.append(Violation(line.place, "error", f"{told!r} is no conda spec: {reason}", hint))
+    if bad:
+        raise ConfigurationError(bad[0].message, where=str(bad[0].place), hint=bad[0].hint, violations=bad)
+    return found
+
+
+def _virtual_packages(platform: Platform) -> list[Any]:
+    from rattler import BuildString, GenericVirtualPackage, PackageName, Version
+
+    return [
+        GenericVirtualPackage(PackageName(name), Version(version), BuildString(build))
+        for name, version, build in platform.virtual_packages
+    ]
+
+
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TargetError(
+            f"cannot make the folder {folder}: {error.strerror}",
+            hint="set AMLEXEC_CACHE to a folder that can be written",
+        ) from error
+    return folder
+
+
+def python_version(records: Sequence[RepoDataRecord]) -> str:
+    """The version of the Python among the packages, such as `3.12.4`.
+
+    Raises:
+        TargetError: there is none.
+    """
+    for record in records:
+        if record.name.normalized == "python":
+            return str(record.version)
+    raise TargetError("there is no Python among the conda packages", hint="add `python` to the dependencies")
+
+
+def with_passwords(records: Sequence[RepoDataRecord], sources: Sequence[Source]) -> list[RepoDataRecord]:
+    """Records as a lock file holds them, with the passwords of the channels that they come from."""
+    import rattler
+
+    found = []
+    for record in records:
+        for source in sources:
+            bare = public(source.address).rstrip("/")
+            if bare != source.address.rstrip("/") and record.url.startswith(f"{bare}/"):
+                address = source.address.rstrip("/") + record.url[len(bare) :]
+                record = rattler.RepoDataRecord(record, record.file_name, address, source.address)  # noqa: PLW2901
+                break
+        found.append(record)
+    return found
+
+
+def install(
+    records: Sequence[RepoDataRecord],
+    prefix: Path,
+    final_prefix: str,
+    platform: Platform,
+    network: Network,
+    *,
+    cache: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Install packages into the new folder `prefix`, to be used at `final_prefix`.
+
+    Files are hard links into `cache` where both are on one file system, so nobody may write to them or
+    change their times and modes afterwards. Equal records give equal names, contents and modes of files,
+    on every machine. Scripts that packages want to run after linking are not run. `progress` is told how
+    many of how many bytes of packages are done, from other threads.
+
+    Raises:
+        TargetError: a package is gone from its channel, is not what was solved for, or can't be fetched.
+    """
+    for record in records:
+        _must_be_whole(record)
+    asyncio.run(_install(records, prefix, final_prefix, platform, network, cache, progress))
+    for file in sorted((prefix / "conda-meta").glob("*.json")):
+        _forget_this_machine(file)
+
+
+async def _install(
+    records: Sequence[RepoDataRecord],
+    prefix: Path,
+    final_prefix: str,
+    platform: Platform,
+    network: Network,
+    cache: Path,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    import rattler
+    from rattler import exceptions
+
+    reporter: Any = _Reporter(records, progress or _tell_nobody)
+    try:
+        await rattler.install(
+            list(records),
+            target_prefix=prefix,
+            cache_dir=_made(cache / "packages"),
+            platform=rattler.Subdir(platform.subdir),
+            execute_link_scripts=False,
+            show_progress=False,
+            client=client(network),
+            reporter=reporter,
+            alternative_target_prefix=final_prefix,
+        )
+    except (exceptions.InstallerError, exceptions.LinkError, exceptions.IoError) as error:
+        raise conda_errors.not_installed(str(error), records, network) from None
+
+
+def _tell_nobody(_done: int, _total: int) -> None:
+    pass
+
+
+class _Reporter:
+    """rattler's callbacks; it asks for what is defined and for nothing else."""
+
+    def __init__(self, records: Sequence[RepoDataRecord], progress: Callable[[int, int], None]) -> None:
+        self._progress = progress
+        self._sizes = {record.name.normalized: record.size or 1 for record in records}
+        self._names: dict[int, str] = {}
+        self._done: dict[str, int] = {}
+
+    def on_populate_cache_start(self, operation: int, package_name: str) -> int:
+        self._names[operation] = package_name
+        return operation
+
+    def on_download_start(self, cache_entry: int) -> int:
+        return cache_entry
+
+    def on_download_progress(self, download_idx: int, progress: int, total: int | None) -> None:  # noqa: ARG002
+        self._at(download_idx, progress)
+
+    def on_link_start(self, operation: int, package_name: str) -> int:
+        self._names[operation] = package_name
+        return operation
+
+    def on_link_complete(self, index: int) -> None:
+        self._at(index, self._sizes.get(self._names.get(index, ""), 0))
+
+    def _at(self, index: int, done: int) -> None:
+        self._done[self._names.get(index, "")] = done
+        self._progress(sum(self._done.values()), sum(self._sizes.values()))
+
+
+def _must_be_whole(record: RepoDataRecord) -> None:
+    # rattler checks what it downloads, and not what it copies from a folder.
+    if not record.url.startswith("file:") or record.sha256 is None:
+        return
+    from urllib.parse import unquote, urlsplit
+
+    path = unquote(urlsplit(record.url).path)
+    try:
+        found = digest.of_file(path)
+    except OSError:
+        return  # it may be in the cache; if not, the installation says what is wrong
+    if found != record.sha256.hex():
+        raise conda_errors.mismatch(record, found)
+
+
+def _forget_this_machine(file: Path) -> None:
+    """Take out of a record in `conda-meta` what differs between machines, and what is secret."""
+    record = json.loads(file.read_text("utf-8"))
+    for key in ("extracted_package_dir", "package_tarball_full_path"):
+        record.pop(key, None)
+    if isinstance(record.get("link"), dict):
+        record["link"] = {"source": "", "type": 1}
+    for key in ("url", "channel"):
+        if isinstance(record.get(key), str):
+            record[key] = public(record[key])
+    file.unlink()
+    file.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", "utf-8")
