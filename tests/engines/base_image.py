@@ -22,7 +22,7 @@ from amlexec.errors import TargetError
 from . import interpreter, tools
 from .packages import TIME
 
-__all__ = ["REFERENCE", "is_there", "ready", "remove"]
+__all__ = ["REFERENCE", "is_there", "archive", "ready", "remove"]
 
 REFERENCE = "amlexec-test/base:1"
 _LABEL = "amlexec-test.recipe"
@@ -77,7 +77,7 @@ def ready() -> None:
     print("making a base image of this machine's programs")
     try:
         former = images.inspect(docker, REFERENCE)
-        made = images.import_root(docker, _archive(), REFERENCE, changes=changes)
+        made = images.import_root(docker, archive(), REFERENCE, changes=changes)
         if former is not None and former["Id"] != made:
             _forget(docker, former["Id"])
     except TargetError as error:
@@ -134,7 +134,7 @@ def _certificates() -> Path:
     return Path(bundled.where())
 
 
-def _archive() -> bytes:
+def archive() -> bytes:
     """The root file system. The same machine gives the same bytes."""
     files = {target: Path(source).read_bytes() for target, source in _programs().items()}
     needing = [*map(Path, _programs().values()), interpreter.executable(), *interpreter.extension_modules()]
@@ -145,13 +145,13 @@ def _archive() -> bytes:
     # Where Debian's OpenSSL looks without being told.
     links["/usr/lib/ssl/cert.pem"] = _CERTIFICATES
     written = io.BytesIO()
-    with tarfile.open(fileobj=written, mode="w") as archive:
+    with tarfile.open(fileobj=written, mode="w") as root:
         for path in sorted({*_parents([*files, *links, *_FOLDERS]), *_FOLDERS}):
-            _add(archive, path, tarfile.DIRTYPE, _FOLDERS.get(path, 0o755))
+            _add(root, path, tarfile.DIRTYPE, _FOLDERS.get(path, 0o755))
         for path, target in sorted(links.items()):
-            _add(archive, path, tarfile.SYMTYPE, 0o777, link=target)
+            _add(root, path, tarfile.SYMTYPE, 0o777, link=target)
         for path, data in sorted(files.items()):
-            _add(archive, path, tarfile.REGTYPE, 0o755 if _is_program(path) else 0o644, data)
+            _add(root, path, tarfile.REGTYPE, 0o755 if _is_program(path) else 0o644, data)
     return written.getvalue()
 
 

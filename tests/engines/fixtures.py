@@ -70,7 +70,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def _need(part: str, what: str, is_there: Callable[[], bool]) -> None:
     if is_there():
         return
-    told = f"{what} is not there: {HOW}"
+    told = f"{what} is not there, or not up to date: {HOW}"
     if is_required(part):
         pytest.fail(told, pytrace=False)
     pytest.skip(told)

@@ -15,7 +15,7 @@ from .tools import MissingError, ToolError, install, run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["task_engines"]
+__all__ = ["get_part", "task_engines"]
 
 
 def task_engines() -> Iterator[dict[str, Any]]:
@@ -50,14 +50,14 @@ def _part(
         "name": name,
         "doc": f"have {what}",
         "uptodate": [is_there],
-        "actions": [functools.partial(_get, name, get)],
+        "actions": [functools.partial(get_part, name, get)],
         "task_dep": [f"engines:{other}" for other in after],
         "clean": [clean] if clean else [],
         "verbosity": 2,
     }
 
 
-def _get(name: str, get: Callable[[], None]) -> TaskFailed | None:
+def get_part(name: str, get: Callable[[], None]) -> TaskFailed | None:
     """Make a part ready. What can't be had here is said, and fails only in CI: its tests are skipped."""
     try:
         get()
