@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import tools
-from .places import REGISTRY, state
+from .places import REGISTRY, can_install, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,13 @@ def ready() -> None:
     for stale in (folder, fetched):
         shutil.rmtree(stale, ignore_errors=True)
     fetched.mkdir()
-    package = tools.download("docker-registry", fetched)
+    try:
+        package = tools.download("docker-registry", fetched)
+    except tools.ToolError as error:
+        if can_install():
+            raise
+        # Without package lists, which only root may fetch.
+        raise tools.MissingError(f"no Docker registry: run `sudo apt-get update`\n{error}") from None
     tools.run(["dpkg", "-x", package, fetched / "root"], "unpacking docker-registry")
     (fetched / "root").rename(folder)
     shutil.rmtree(fetched)
