@@ -207,6 +207,16 @@ class TestOtherEngines:
         with pytest.raises(docker.EngineLostError), containers.attach(there.engine, "x") as output:
             list(output)
 
+    def test_followed_to_the_last_byte(self, speaker: Callable[..., _Speaker]) -> None:
+        """An engine that stops sending at the container's end, as 20.10 does now and then, is asked again."""
+        whole = _frame(1, b"first\n") + _frame(2, b"second\n") + _frame(1, b"third\n")
+        there = speaker(_http(_frame(1, b"first\n") + _frame(2, b"sec")), _http(whole))
+        with containers.logs(there.engine, "x", follow=True) as output:
+            got = list(output)
+        assert got == [(1, b"first\n"), (2, b"sec"), (2, b"ond\n"), (1, b"third\n")]
+        assert output.known == (12, 7)
+        assert ["follow=1" in path for path in there.asked] == [True, False]
+
     def test_error_among_the_messages(self, speaker: Callable[..., _Speaker]) -> None:
         body = b'{"status":"Pushing"}\r\n{"error":"no space left"}\r\n'
         with pytest.raises(docker.EngineAnswerError, match="the Docker engine says: no space left"):
@@ -296,10 +306,13 @@ class TestOutput:
         assert _printed(containers.logs(engine, name, skip=(99, 99))) == (b"", b"")
 
     def test_much_of_it(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
-        make("yes 0123456 | head -c 1600000; yes 7 | head -c 200000 >&2", HostConfig=_EXACT)
+        make("yes 0123456 | head -c 800000; yes 7 | head -c 100000 >&2", HostConfig=_EXACT)
         containers.start(engine, name)
-        out, err = _printed(containers.logs(engine, name, follow=True, timeout=_LONG))
-        assert (out, err) == (b"0123456\n" * 200_000, b"7\n" * 100_000)
+        with containers.logs(engine, name, follow=True, timeout=_LONG) as output:
+            frames = list(output)
+            assert output.known == (800_000, 100_000)
+        out, err = (b"".join(frame.data for frame in frames if frame.stream == n) for n in (1, 2))
+        assert (out, err) == (b"0123456\n" * 100_000, b"7\n" * 50_000)
 
     def test_following_ends_when_another_thread_says_so(
         self, engine: docker.Engine, name: str, make: Callable[..., str]
@@ -472,3 +485,7 @@ def _speak(listening: socket.socket, answers: tuple[bytes, ...], asked: list[str
 def _http(body: bytes, status: str = "200 OK") -> bytes:
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
+
+
+def _frame(stream: int, data: bytes) -> bytes:
+    return bytes([stream, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
