@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from tests.engines.fixtures import *  # noqa: F403
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -144,3 +146,6 @@ def eventually(true: Callable[[], bool], what: str) -> None:
     while not true():
         assert time.monotonic() < until, f"not within {PATIENCE:g} s: {what}"
         time.sleep(0.02)
+
+
+from tests.places import shop, shop_of_session  # noqa: E402, F401 - it is made of what is above
