@@ -194,7 +194,7 @@ def test_a_run_from_before_a_restart_of_the_machine(project: ProjectFolder) -> N
 def test_200_megabytes_of_output(project: ProjectFolder) -> None:
     project.write(
         "train.py",
-        "import sys\nblock = b'x' * (1 << 20)\nfor _ in range(200):\n    sys.stdout.buffer.write(block)\n",
+        "import sys\nfor _ in range(200):\n    sys.stdout.buffer.write(bytes(1 << 20))\n",
     )
     with (project.root.parent / "out").open("wb") as out:
         process = project.start(
@@ -204,7 +204,7 @@ def test_200_megabytes_of_output(project: ProjectFolder) -> None:
     assert process.returncode == 0, err
     (run_id,) = project.run_ids()
     assert (project.run_folder(run_id) / "stdout.log").stat().st_size == 200 << 20
-    assert (project.root.parent / "out").read_bytes().count(b"x") >= 200 << 20
+    assert (project.root.parent / "out").read_bytes().count(b"\0") >= 200 << 20
 
 
 def test_bytes_that_are_not_utf8(project: ProjectFolder) -> None:
@@ -231,7 +231,8 @@ def test_10000_output_files(project: ProjectFolder) -> None:
 def test_a_script_that_forks_and_exits(project: ProjectFolder) -> None:
     project.write(
         "train.py",
-        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(5)\n    os._exit(0)\nprint('gone')\n",
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(5)\n    os._exit(0)\n"
+        "print('gone')\n",
     )
     done = project.submit("train.py")
     assert done.code == 0, done.err
