@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import getpass
 import os
-import shutil
 import signal
 import time
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
@@ -129,6 +129,9 @@ def follow(
     Ctrl-C stops the following, not the run.
     """
     target = target or runs.target_of_run(project, run)
+    for name in ("shutil", "amlexec.metrics"):
+        # Needed when the script is over, and imported while it runs: nobody waits for that.
+        import_module(name)
     try:
         state = target.follow(paths, bell, talk.stdout, talk.stderr)
     except KeyboardInterrupt:
@@ -246,6 +249,8 @@ def _ending_badly(paths: RunPaths) -> Iterator[None]:
             status, reason = "Failed", f"the script did not begin: {why}"
         if isinstance(error, UsageError):
             # The command line was wrong, and nothing has run: there is no run to tell of.
+            import shutil
+
             shutil.rmtree(paths.folder)
             raise
         ended = time.time()

@@ -107,10 +107,13 @@ class HostTarget:
                 positions[path] = _hand_on(path, positions[path], sink)
             if over:
                 return state
-            # The bell is the supervisor's own standard output: readable means that the supervisor is gone.
-            # The script may still be there, if somebody killed the supervisor alone.
+            # The bell is the supervisor's standard output: last of all it says the state. At the end of the
+            # file without that the script may still be there: somebody has killed the supervisor alone.
             if bell is not None and select.select([bell], [], [], _LOOK_SECONDS)[0]:
-                bell, asked = None, float("-inf")
+                if said := os.read(bell.fileno(), _CHUNK):
+                    state = self._read(said.decode(errors="replace"), "")
+                else:
+                    bell, asked = None, float("-inf")
             elif bell is None and asked > 0:
                 time.sleep(_LOOK_SECONDS)
             if time.monotonic() - asked > _ASK_SECONDS:
