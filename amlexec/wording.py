@@ -154,7 +154,8 @@ def _property_name(error: ValidationError, walk: Coercion, path: str, at: tuple[
     name = str(error.instance)
     entry = walk.entries.get((*at, name))
     place = Place(path, entry.line, entry.column) if entry else Place(path)
-    message = f"{shown(name)} can't be a name in {dotted(at)}; expected letters, digits and _, and no digit first"
+    expected = "letters, digits and _, and no digit first"
+    message = f"{shown(name)} can't be a name in {dotted(at)}; expected {expected}"
     return Violation(place, "error", message, "", dotted((*at, name)))
 
 
