@@ -220,7 +220,7 @@ def test_bytes_that_are_not_utf8(project: ProjectFolder) -> None:
 def test_10000_output_files(project: ProjectFolder) -> None:
     project.write(
         "train.py",
-        "import os\nos.makedirs('outputs')\nfor n in range(10000):\n    open('outputs/%d' % n, 'w').close()\n",
+        "import os\nos.makedirs('outputs')\nfor n in range(10000):\n    open('outputs/%d' % n, 'w')\n",
     )
     done = project.submit("train.py")
     assert done.code == 0, done.err
