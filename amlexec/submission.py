@@ -101,12 +101,13 @@ def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
         talk.warn(warning)
     paths, run, held = history.create(plan.project, _record(plan, launch), int(time.time() * 1000))
     try:
-        talk.say(f"RunId: {run.run_id}")
         with _ending_badly(paths):
             run = _stage(plan, paths, run, talk)
+            talk.say(f"RunId: {run.run_id}")
             talk.say(f"Python {launch.python.version} ({launch.python.path})")
-            talk.say("Executing user inputs .....")
-            talk.say("===========================")
+            if not detach:
+                talk.say("Executing user inputs .....")
+                talk.say("===========================")
             bell = target.start(paths, launch)
     finally:
         held.release()
@@ -228,7 +229,7 @@ def _stage(plan: Plan, paths: RunPaths, run: Run, talk: Talk) -> Run:
     run = run._replace(
         status="Starting",
         snapshot=SnapshotRecord(taken.tree, taken.files, taken.bytes),
-        source=None if source is None else Source(source.commit, source.dirty),
+        source=Source(source.commit, source.dirty) if source is not None and source.commit else None,
     )
     history.write(paths, run)
     runs.note(paths, f"snapshot {taken.tree}: {taken.files} files, {taken.bytes} bytes")

@@ -166,7 +166,7 @@ def test_a_handle_of_the_closed_vault(handle: str) -> None:
     (violation,) = check(text, schemas.COMPUTE, lint=True).violations
     assert violation.severity == "note"
     assert "closed" in violation.message
-    assert "attach" in violation.hint
+    assert "OpenSSH" in violation.hint
 
 
 def test_notes_are_for_lint() -> None:

@@ -173,6 +173,19 @@ def test_killing_script_and_supervisor_is_recorded_as_lost(project: ProjectFolde
     assert (record["status"], record["exit_code"], record["end_time_utc"]) == ("Lost", None, None)
 
 
+def test_canceling_a_run_whose_supervisor_is_gone(project: ProjectFolder) -> None:
+    project.write("train.py", "import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
+    run_id = project.submit("--async", "train.py").run_id
+    folder = project.run_folder(run_id)
+    log = folder / "stdout.log"
+    eventually(lambda: log.exists() and log.read_bytes() == b"begun\n", "the script begins")
+    os.kill(int((folder / "control/supervisor").read_text().split()[0]), signal.SIGKILL)
+    done = project.amlexec("experiment", "cancel", "-r", run_id, "--grace", "1")
+    assert done.code == 0, done.err
+    record = project.record(run_id)
+    assert (record["status"], record["exit_code"]) == ("Canceled", None)
+
+
 def test_a_run_from_before_a_restart_of_the_machine(project: ProjectFolder) -> None:
     project.write("train.py", "import time\nprint('x', flush=True)\ntime.sleep(600)\n")
     run_id = project.submit("--async", "train.py").run_id

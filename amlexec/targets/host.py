@@ -151,9 +151,12 @@ class HostTarget:
             if words[0] == "ended":
                 began = None if words[2] == "-" else float(words[2])
                 return State("ended", began, float(words[3]), int(words[1]), words[4] == "1")
-            if words[0] in {"running", "lost"} and words[1] != "-":
-                return State(words[0], float(words[1]))
-            if words[0] in {"new", "starting", "lost"}:
+            if words[0] == "lost":
+                began = None if words[1] == "-" else float(words[1])
+                return State("lost", began, canceled=words[2] == "1")
+            if words[0] == "running":
+                return State("running", float(words[1]))
+            if words[0] in {"new", "starting"}:
                 return State(words[0])
         except (IndexError, ValueError):
             pass  # said below: it is not an answer
