@@ -19,7 +19,10 @@ CODE = ["amlexec", "tests", "benchmarks", "docs", "examples", "dodo.py"]
 def task_lint() -> dict[str, Any]:
     """ruff: rules and layout"""
     return {
-        "actions": [[PYTHON, "-m", "ruff", "check", *CODE], [PYTHON, "-m", "ruff", "format", "--check", *CODE]]
+        "actions": [
+            [PYTHON, "-m", "ruff", "check", *CODE],
+            [PYTHON, "-m", "ruff", "format", "--check", *CODE],
+        ]
     }
 
 

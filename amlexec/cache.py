@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from amlexec import __version__, schemas
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from amlexec.generations import Reading
 
 __all__ = ["load", "name", "store"]
@@ -47,7 +49,7 @@ def load(state: str, entry: str) -> Reading | None:
     return found if isinstance(found, dict) and found.get("entry") == entry else None
 
 
-def store(state: str, entry: str, reading: Reading) -> None:
+def store(state: str, entry: str, reading: Mapping[str, object]) -> None:
     """Remember a reading."""
     import json
 
@@ -56,7 +58,7 @@ def store(state: str, entry: str, reading: Reading) -> None:
     try:
         os.makedirs(f"{state}/{_FOLDER}", exist_ok=True)  # noqa: PTH103
         with open(beside, "w", encoding="utf-8") as file:  # noqa: PTH123
-            json.dump(reading | {"entry": entry}, file)
+            json.dump({**reading, "entry": entry}, file)
         os.replace(beside, path)  # noqa: PTH105
     except OSError:
         # A full disk or a project that belongs to somebody else: the next run reads the file again.

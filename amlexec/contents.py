@@ -99,12 +99,13 @@ def _compute(found: _Found, root: Mapping, *, lint: bool) -> None:
 
 
 def _secret(found: _Found, node: Scalar, key: str, *, lint: bool) -> None:
-    attach = "attach the target again: amlexec computetarget attach"
+    closed = "remove the key: OpenSSH's own configuration, agent and keys say how to log in"
+    plain = "remove it, and change it on the machine: whoever has had this file knows it"
     if _HANDLE.fullmatch(node.text):
-        found.say("note", node, f"{key} is a handle of a vault that is closed", attach, key)
+        found.say("note", node, f"{key} is a handle of a vault that is closed", closed, key)
     elif key.endswith("password"):
         severity = "error" if lint else "warning"
-        found.say(severity, node, f"{key} is a plain password, and the project keeps it", attach, key)
+        found.say(severity, node, f"{key} is a plain password, and the project keeps it", plain, key)
 
 
 def _run_configuration(found: _Found, root: Mapping, data: dict[str, Any], *, lint: bool) -> None:

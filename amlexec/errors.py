@@ -51,7 +51,7 @@ class AmlexecError(Exception):
     def lines(self) -> list[str]:
         """The error as it is printed: `WHERE: error: MESSAGE`, then `hint: HINT`."""
         place = f"{self.where}: " if self.where else ""
-        return [f"{place}error: {self.message}", *([f"hint: {self.hint}"] if self.hint else [])]
+        return [f"{place}error: {self.message}", *([f"  hint: {self.hint}"] if self.hint else [])]
 
 
 class ScriptFailedError(AmlexecError):

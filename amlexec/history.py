@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -211,6 +210,8 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
     except BaseException:
         if held is not None:
             held.release()
+        import shutil
+
         shutil.rmtree(beside, ignore_errors=True)
         raise
 

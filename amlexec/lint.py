@@ -42,9 +42,9 @@ def schema_files() -> list[str]:
     return [schemas.path(kind) for kind in schemas.KINDS]
 
 
-def files(project: Project) -> list[str]:
+def files(project: Project, *, absent: bool = False) -> list[str]:
     """The project's declarations, sorted, relative to its root: aml_config, and what is referred to."""
-    return sorted(_Lint(strict=False).of_project(project))
+    return sorted(_Lint(strict=False).of_project(project, absent=absent))
 
 
 def lint(project: Project, only: Iterable[str] | None = None, *, strict: bool = False) -> list[Violation]:
@@ -139,7 +139,7 @@ class _Lint:
                 self._projects[folder] = None
         return self._projects[folder]
 
-    def of_project(self, project: Project) -> dict[str, str]:
+    def of_project(self, project: Project, *, absent: bool = False) -> dict[str, str]:
         """File -> kind, of all declarations of a project. Files with errors keep nobody from the others."""
         kinds: dict[str, str] = {}
         for name in sorted(os.listdir(project.configuration)):
@@ -148,7 +148,7 @@ class _Lint:
                 kinds[f"aml_config/{name}"] = kind
         for file in [file for file, kind in kinds.items() if kind == schemas.RUNCONFIG]:
             for other, kind in self._referred(f"{project.root}/{file}"):
-                if os.path.isfile(os.path.join(project.root, other)):
+                if absent or os.path.isfile(os.path.join(project.root, other)):
                     kinds.setdefault(other, kind)
         return kinds
 

@@ -34,8 +34,7 @@ def names_hint(name: str, known: Iterable[str], otherwise: str = "") -> str:
 
 def attach_hint(name: str, known: Iterable[str]) -> str:
     """What to do about a compute target that is not there."""
-    attach = f"amlexec computetarget attach remotedocker -n {name} -a ADDRESS -u USER"
-    return names_hint(name, known, f"write the file, or attach a machine: {attach}")
+    return names_hint(name, known, f"write aml_config/{name}.compute")
 
 
 def has_target(project: Project, name: str) -> bool:

@@ -116,6 +116,8 @@ def ending(state: State) -> tuple[str, str, int | None]:
     """Status, reason and exit code of a run that is over: a pure reading of `state`."""
     if state.phase == "new":
         return "Lost", "amlexec ended before the script began", None
+    if state.phase == "lost" and state.canceled:
+        return "Canceled", "its supervisor was gone before it: the exit code is not known", None
     if state.phase == "lost":
         return (
             "Lost",

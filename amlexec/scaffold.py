@@ -33,8 +33,8 @@ class Scaffold(NamedTuple):
     created: tuple[str, ...]
     kept: tuple[str, ...]
     """Were there before, and are as they were."""
-    unignored: bool
-    """The `.gitignore` that was kept says nothing about `.amlexec/`."""
+    git_rules: bool
+    """There is no `.amlignore`, since the `.gitignore` that was kept says what runs do without."""
 
 
 def make(folder: Path) -> Scaffold:
@@ -45,19 +45,24 @@ def make(folder: Path) -> Scaffold:
     created: list[str] = []
     kept: list[str] = []
     try:
+        # An .amlignore takes the place of all .gitignore files: one made beside the user's own rules would
+        # let into runs what those keep out.
+        has_rules = os.path.lexists(folder / ".gitignore")
         for name, template in _FILES.items():
+            if name == ".amlignore" and has_rules and not os.path.lexists(folder / name):
+                continue
             path = folder / name
             _make_folder(path.parent)
             new = _write_new(path, (_TEMPLATES / template).read_bytes())
             (created if new else kept).append(name)
-        unignored = ".gitignore" in kept and not _ignores_state(folder / ".gitignore")
+        git_rules = has_rules and not os.path.lexists(folder / ".amlignore")
     except OSError as error:
         raise TargetError(
             f"cannot write the project's files: {error.strerror or error}",
             hint="files that were already made are whole; type the command again when this is put right",
             where=str(error.filename or folder),
         ) from error
-    return Scaffold(folder, tuple(created), tuple(kept), unignored)
+    return Scaffold(folder, tuple(created), tuple(kept), git_rules)
 
 
 def _make_folder(folder: Path) -> None:
@@ -95,13 +100,3 @@ def _publish(beside: Path, path: Path) -> bool:
             return False
         beside.rename(path)
     return True
-
-
-def _ignores_state(gitignore: Path) -> bool:
-    if not gitignore.is_file():
-        return False
-    lines = gitignore.read_text(encoding="utf-8", errors="replace").splitlines()
-    return any(
-        line.strip().strip("/") in {".amlexec", "**/.amlexec", ".amlexec/*", ".amlexec/**", ".*"}
-        for line in lines
-    )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterable, Sequence
 
+    from amlexec.git import Output
     from amlexec.snapshot_store import Store
 
 __all__ = ["ChangedMeanwhile", "Work", "begin", "list_changes", "special_files"]
@@ -68,11 +69,11 @@ class Work(NamedTuple):
             inherit=(self.store.lock,),
         )
 
-    def git(self, *arguments: str, names: Iterable[bytes] = ()) -> git.Output:
+    def git(self, *arguments: str, names: Iterable[bytes] = ()) -> Output:
         """Run git on these names, which it reads from stdin."""
         return git.finish(self.start(*arguments), b"".join(name + b"\0" for name in names))
 
-    def update(self, *arguments: str, names: Iterable[bytes]) -> git.Output:
+    def update(self, *arguments: str, names: Iterable[bytes]) -> Output:
         """Run `git update-index`; how far the index can be trusted stays as it was."""
         store = self.store
         seconds = store.trusted()

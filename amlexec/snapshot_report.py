@@ -43,6 +43,7 @@ def _large(sizes: dict[str, int]) -> list[str]:
     if total <= LARGE:
         return []
     largest = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:5]
+    largest = [item for item in largest if item[1] * 100 >= total] or largest[:1]
     named = ", ".join(f"{name} ({size / 1e6:,.0f} MB)" for name, size in largest)
     advice = "list in .amlignore what a run does not need"
     return [f"the snapshot holds {total / 1e6:,.0f} MB; the largest files are {named}: {advice}"]

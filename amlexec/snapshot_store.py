@@ -249,21 +249,21 @@ def opened(project: Project) -> Iterator[Store]:
         ) from error
     with exclusive(f"{project.state}/snapshots.lock", _LOCK_TIMEOUT) as lock:
         if not folder.exists():
-            _make(folder)
+            _make(folder, lock)
         elif (folder / "writing").exists():
             _remove_leftovers(folder)
         os.utime(lock)  # for the file system's idea of now, which is not always this machine's
         yield Store(folder, lock, int(os.fstat(lock).st_mtime))
 
 
-def _make(folder: Path) -> None:
+def _make(folder: Path, lock: int) -> None:
     import shutil
 
     state = folder.parent
     new = state / "snapshots.git.new"
     try:
         shutil.rmtree(new, ignore_errors=True)
-        _init(new)
+        _init(new, lock)
         (new / "info").mkdir(exist_ok=True)
         (new / "info" / "attributes").write_text(_ATTRIBUTES, encoding="utf-8")
         with (new / "config").open("a", encoding="utf-8") as file:
@@ -280,14 +280,18 @@ def _make(folder: Path) -> None:
         ) from error
 
 
-def _init(new: Path) -> None:
-    arguments = ["init", "--quiet", "--bare", "--template="]
+def _init(new: Path, lock: int) -> None:
+    def make(*options: str) -> None:
+        arguments = ["init", "--quiet", "--bare", "--template=", *options, str(new)]
+        # With the lock in its hands: a git that outlives us is waited for, not run into.
+        git.finish(git.start(arguments, folder=str(new.parent), environment={}, inherit=(lock,)))
+
     try:
-        git.git([*arguments, "--object-format=sha256", str(new)], folder=str(new.parent), environment={})
+        make("--object-format=sha256")
     except git.GitError as error:
         if "object-format" not in error.output:
             raise
-        git.git([*arguments, str(new)], folder=str(new.parent), environment={})
+        make()
 
 
 def _remove_leftovers(folder: Path) -> None:

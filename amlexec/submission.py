@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import getpass
 import os
-import shutil
 import signal
 import time
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
@@ -101,12 +101,13 @@ def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
         talk.warn(warning)
     paths, run, held = history.create(plan.project, _record(plan, launch), int(time.time() * 1000))
     try:
-        talk.say(f"RunId: {run.run_id}")
         with _ending_badly(paths):
             run = _stage(plan, paths, run, talk)
+            talk.say(f"RunId: {run.run_id}")
             talk.say(f"Python {launch.python.version} ({launch.python.path})")
-            talk.say("Executing user inputs .....")
-            talk.say("===========================")
+            if not detach:
+                talk.say("Executing user inputs .....")
+                talk.say("===========================")
             bell = target.start(paths, plan, launch)
     finally:
         held.release()
@@ -129,6 +130,9 @@ def follow(
     Ctrl-C stops the following, not the run.
     """
     target = target or runs.target_of_run(project, run)
+    for name in ("shutil", "amlexec.metrics"):
+        # Needed when the script is over, and imported while it runs: nobody waits for that.
+        import_module(name)
     try:
         state = target.follow(paths, bell, talk.stdout, talk.stderr)
     except KeyboardInterrupt:
@@ -225,7 +229,7 @@ def _stage(plan: Plan, paths: RunPaths, run: Run, talk: Talk) -> Run:
     run = run._replace(
         status="Starting",
         snapshot=SnapshotRecord(taken.tree, taken.files, taken.bytes),
-        source=None if source is None else Source(source.commit, source.dirty),
+        source=Source(source.commit, source.dirty) if source is not None and source.commit else None,
     )
     history.write(paths, run)
     runs.note(paths, f"snapshot {taken.tree}: {taken.files} files, {taken.bytes} bytes")
@@ -246,6 +250,8 @@ def _ending_badly(paths: RunPaths) -> Iterator[None]:
             status, reason = "Failed", f"the script did not begin: {why}"
         if isinstance(error, UsageError):
             # The command line was wrong, and nothing has run: there is no run to tell of.
+            import shutil
+
             shutil.rmtree(paths.folder)
             raise
         ended = time.time()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from doit import get_var
 
-from amlexec import config
+from amlexec import config, declared, schemas
 from amlexec.console import show
 from amlexec.errors import AmlexecError
 from amlexec.reporter import READ, Ended, Failed, Reporter
@@ -40,10 +40,9 @@ def variables(*names: str) -> None:
 
 def task_lint() -> Iterator[dict[str, Any]]:
     """validate the files of aml_config"""
-    from amlexec import lint
-
     project = _project()
-    files = lint.files(project)
+    files = declared.files(project)
+    needed = [schemas.path(kind) for kind in schemas.KINDS]
     # References are checked too: that a Target has its file depends on which files there are.
     names = " ".join(sorted(files))
     yield {"basename": "lint", "name": None, "doc": "validate the files of aml_config"}
@@ -52,7 +51,7 @@ def task_lint() -> Iterator[dict[str, Any]]:
             "basename": "lint",
             "name": file,
             "doc": f"validate {file}",
-            "file_dep": [str(Path(project.root, file)), *lint.schema_files()],
+            "file_dep": [str(Path(project.root, file)), *needed],
             "uptodate": [_unchanged(names)],
             "actions": [(_guarded, [_lint, project, file])],
             "verbosity": 2,

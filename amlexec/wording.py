@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from amlexec.document import Mapping, Scalar, Sequence
 from amlexec.model import Place, Violation
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
     from jsonschema.exceptions import ValidationError
 
-    from amlexec.coercion import Coercion
-    from amlexec.document import Node
+    from amlexec.document import Entry, Node
 
 __all__ = ["SECRET", "close", "dotted", "either", "nearest", "shown", "violation"]
 
@@ -30,6 +29,17 @@ _TYPES = {
     "object": "a map of keys and values",
 }
 _LIMIT = 40
+
+
+class Walked(Protocol):
+    """What is known of a document that was walked for the validator; keys are paths of names and numbers."""
+
+    nodes: dict[tuple[str | int, ...], Node]
+    entries: dict[tuple[str | int, ...], Entry]
+    empty: dict[tuple[str | int, ...], Entry]
+    """Keys with nothing behind them."""
+    suggested: set[tuple[str | int, ...]]
+    """Keys that a misspelled one was taken for."""
 
 
 def dotted(path: Iterable[str | int]) -> str:
@@ -94,7 +104,7 @@ def _found(node: Node | None, path: tuple[str | int, ...]) -> str:
     return shown(node.text)
 
 
-def violation(error: ValidationError, walk: Coercion, path: str) -> Violation | None:
+def violation(error: ValidationError, walk: Walked, path: str) -> Violation | None:
     """One error of the validator; None for what another violation says already."""
     at = tuple(error.absolute_path)
     if error.validator == "required":
@@ -126,7 +136,7 @@ def violation(error: ValidationError, walk: Coercion, path: str) -> Violation | 
     return Violation(place, "error", message, "", name)
 
 
-def _required(error: ValidationError, walk: Coercion, path: str) -> Violation | None:
+def _required(error: ValidationError, walk: Walked, path: str) -> Violation | None:
     at = tuple(error.absolute_path)
     instance: dict[str, Any] = error.instance if isinstance(error.instance, dict) else {}
     names = [name for name in _as_list(error.validator_value) if name not in instance]
@@ -150,11 +160,12 @@ def _missing_hint(key: str) -> str:
     return "write 'type: local', 'type: docker' or another kind" if key == "type" else ""
 
 
-def _property_name(error: ValidationError, walk: Coercion, path: str, at: tuple[str | int, ...]) -> Violation:
+def _property_name(error: ValidationError, walk: Walked, path: str, at: tuple[str | int, ...]) -> Violation:
     name = str(error.instance)
     entry = walk.entries.get((*at, name))
     place = Place(path, entry.line, entry.column) if entry else Place(path)
-    message = f"{shown(name)} can't be a name in {dotted(at)}; expected a name without '='"
+    expected = "letters, digits and _, and no digit first"
+    message = f"{shown(name)} can't be a name in {dotted(at)}; expected {expected}"
     return Violation(place, "error", message, "", dotted((*at, name)))
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
 from amlexec import __version__, cli
-from tests.conftest import ProjectFolder
+
+if TYPE_CHECKING:
+    from tests.conftest import ProjectFolder
 
 
 @pytest.mark.parametrize("group", [[], *([name] for name in cli.GROUPS), ["experiment", "submit"]])

@@ -2,7 +2,8 @@
 
 In a `console` block a line that begins with `$ ` is a command; the lines below it are its output. `…` stands
 for anything within a line, and a line that is only `…` for any number of lines. The blocks of a page are one
-session, in an empty folder. A `yaml` or `python` block whose line above names a file (`` `NAME`: ``) is that file.
+session, in an empty folder. A block of another kind whose line above names a file (`` `NAME`: ``) is that
+file.
 """
 
 from __future__ import annotations

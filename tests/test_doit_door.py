@@ -53,9 +53,9 @@ def test_a_variable_that_nobody_reads(project: ProjectFolder) -> None:
 def test_a_dodo_with_variables_of_its_own(project: ProjectFolder) -> None:
     project.write(
         "dodo.py",
-        "from doit import get_var\nfrom amlexec.tasks import *  # noqa: F403\nfrom amlexec.tasks import variables\n"
-        "variables('who')\ndef task_greet():\n    return {'actions': ['echo hello %s' % get_var('who', 'you')],"
-        " 'verbosity': 2}\n",
+        "from doit import get_var\nfrom amlexec.tasks import *  # noqa: F403\n"
+        "from amlexec.tasks import variables\nvariables('who')\ndef task_greet():\n"
+        "    return {'actions': ['echo hello %s' % get_var('who', 'you')], 'verbosity': 2}\n",
     )
     assert "hello me" in project.doit("greet", "who=me").out
     assert project.doit("greet", "whom=me").code == 3

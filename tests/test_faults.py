@@ -173,6 +173,19 @@ def test_killing_script_and_supervisor_is_recorded_as_lost(project: ProjectFolde
     assert (record["status"], record["exit_code"], record["end_time_utc"]) == ("Lost", None, None)
 
 
+def test_canceling_a_run_whose_supervisor_is_gone(project: ProjectFolder) -> None:
+    project.write("train.py", "import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
+    run_id = project.submit("--async", "train.py").run_id
+    folder = project.run_folder(run_id)
+    log = folder / "stdout.log"
+    eventually(lambda: log.exists() and log.read_bytes() == b"begun\n", "the script begins")
+    os.kill(int((folder / "control/supervisor").read_text().split()[0]), signal.SIGKILL)
+    done = project.amlexec("experiment", "cancel", "-r", run_id, "--grace", "1")
+    assert done.code == 0, done.err
+    record = project.record(run_id)
+    assert (record["status"], record["exit_code"]) == ("Canceled", None)
+
+
 def test_a_run_from_before_a_restart_of_the_machine(project: ProjectFolder) -> None:
     project.write("train.py", "import time\nprint('x', flush=True)\ntime.sleep(600)\n")
     run_id = project.submit("--async", "train.py").run_id
@@ -194,7 +207,7 @@ def test_a_run_from_before_a_restart_of_the_machine(project: ProjectFolder) -> N
 def test_200_megabytes_of_output(project: ProjectFolder) -> None:
     project.write(
         "train.py",
-        "import sys\nblock = b'x' * (1 << 20)\nfor _ in range(200):\n    sys.stdout.buffer.write(block)\n",
+        "import sys\nfor _ in range(200):\n    sys.stdout.buffer.write(bytes(1 << 20))\n",
     )
     with (project.root.parent / "out").open("wb") as out:
         process = project.start(
@@ -204,7 +217,7 @@ def test_200_megabytes_of_output(project: ProjectFolder) -> None:
     assert process.returncode == 0, err
     (run_id,) = project.run_ids()
     assert (project.run_folder(run_id) / "stdout.log").stat().st_size == 200 << 20
-    assert (project.root.parent / "out").read_bytes().count(b"x") >= 200 << 20
+    assert (project.root.parent / "out").read_bytes().count(b"\0") >= 200 << 20
 
 
 def test_bytes_that_are_not_utf8(project: ProjectFolder) -> None:
@@ -220,7 +233,7 @@ def test_bytes_that_are_not_utf8(project: ProjectFolder) -> None:
 def test_10000_output_files(project: ProjectFolder) -> None:
     project.write(
         "train.py",
-        "import os\nos.makedirs('outputs')\nfor n in range(10000):\n    open('outputs/%d' % n, 'w').close()\n",
+        "import os\nos.makedirs('outputs')\nfor n in range(10000):\n    open('outputs/%d' % n, 'w')\n",
     )
     done = project.submit("train.py")
     assert done.code == 0, done.err
@@ -231,7 +244,8 @@ def test_10000_output_files(project: ProjectFolder) -> None:
 def test_a_script_that_forks_and_exits(project: ProjectFolder) -> None:
     project.write(
         "train.py",
-        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(5)\n    os._exit(0)\nprint('gone')\n",
+        "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(5)\n    os._exit(0)\n"
+        "print('gone')\n",
     )
     done = project.submit("train.py")
     assert done.code == 0, done.err

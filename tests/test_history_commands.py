@@ -230,7 +230,7 @@ def test_a_bad_query_says_so(project: Project, query: str) -> None:
     add(project, 0, metrics={"x" * 1000: 1})
     stdout, stderr = amlexec(project, "list", "--query", query, code=3)
     assert stdout == ""
-    assert re.match(r"error: --query .*\nhint: ", stderr), stderr
+    assert re.match(r"error: --query .*\n  hint: ", stderr), stderr
     assert len(stderr) < 600
 
 
@@ -353,7 +353,7 @@ def test_compare_marks_what_differs(project: Project) -> None:
         project, 90, snapshot=SnapshotRecord("b" * 40, 3, 1000), environment_variables={"SEED": "1", "X": "y"}
     )
     names = [f"my-project_{START + later * 1000}" for later in (0, 60, 90)]
-    stdout, stderr = amlexec(project, "compare", *names)
+    stdout, stderr = amlexec(project, "compare", "--all", *names)
     lines = stdout.splitlines()
     assert lines[0].split() == ["Key", *names]
     marked = {line[2:].split("  ")[0]: line[0] for line in lines[2:]}

@@ -63,7 +63,7 @@ def test_makes_every_file_and_says_what_to_type(tmp_path: Path) -> None:
         "",
         "What to type next:",
         "",
-        "  doit list",
+        "  doit list --all",
         "  doit submit:local script=train.py",
         "  amlexec experiment submit -c local train.py",
     ]
@@ -85,7 +85,7 @@ def test_makes_a_folder_with_blanks_and_says_how_to_get_there(tmp_path: Path) ->
     assert """  cd 'my first/project'"'"'s'""" in done.stderr.splitlines()
 
 
-def test_keeps_what_is_there_and_names_the_line_that_gitignore_lacks(tmp_path: Path) -> None:
+def test_keeps_what_is_there_and_the_rules_of_git(tmp_path: Path) -> None:
     (tmp_path / "aml_config").mkdir()
     (tmp_path / "aml_config" / "local.compute").write_text("type: local\n")
     (tmp_path / ".gitignore").write_text("*.pyc\n")
@@ -97,22 +97,13 @@ def test_keeps_what_is_there_and_names_the_line_that_gitignore_lacks(tmp_path: P
         "kept    dodo.py",
         "kept    .gitignore",
     ]
+    # Beside it, an .amlignore would let into runs what it keeps out.
+    assert not (tmp_path / ".amlignore").exists()
+    assert "Runs leave out what .gitignore says" in done.stderr
     assert (tmp_path / "aml_config" / "local.compute").read_text() == "type: local\n"
     assert (tmp_path / ".gitignore").read_text() == "*.pyc\n"
     assert (tmp_path / "dodo.py").readlink() == Path("nowhere.py")
     assert not (tmp_path / "nowhere.py").exists()
-    assert "  .amlexec/" in done.stderr.splitlines()
-
-
-@pytest.mark.parametrize("line", [".amlexec", ".amlexec/", "/.amlexec/", "**/.amlexec/"])
-def test_sees_a_gitignore_that_has_the_line(tmp_path: Path, line: str) -> None:
-    (tmp_path / ".gitignore").write_bytes(f"*.pyc\r\n{line}\r\n".encode())
-    assert not make(tmp_path).unignored
-
-
-def test_a_gitignore_that_is_a_folder_is_kept(tmp_path: Path) -> None:
-    (tmp_path / ".gitignore").mkdir()
-    assert make(tmp_path).unignored
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "file/far/below"])
@@ -122,7 +113,7 @@ def test_a_file_in_the_folders_place(tmp_path: Path, place: str) -> None:
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.splitlines() == [
         "file: error: a project needs a folder here, and this is not one",
-        "hint: name another folder: amlexec init FOLDER",
+        "  hint: name another folder: amlexec init FOLDER",
     ]
     assert files(tmp_path) == {"file": b"mine"}
 

@@ -11,8 +11,22 @@ from amlexec.redaction import HIDDEN, is_secret, redact, redacted
 
 @pytest.mark.parametrize(
     "name",
-    ["PASSWORD", "db_password", "PGPASSWORD", "API_KEY", "APIKEY", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN"]
-    + ["AccountKey", "CONNECTION_STRING", "SAS", "MY_PWD", "SSH_PASSPHRASE", "CREDENTIALS", "BASIC_AUTH"],
+    [
+        "PASSWORD",
+        "db_password",
+        "PGPASSWORD",
+        "API_KEY",
+        "APIKEY",
+        "AWS_SECRET_ACCESS_KEY",
+        "GITHUB_TOKEN",
+        "AccountKey",
+        "CONNECTION_STRING",
+        "SAS",
+        "MY_PWD",
+        "SSH_PASSPHRASE",
+        "CREDENTIALS",
+        "BASIC_AUTH",
+    ],
 )
 def test_names_that_look_secret(name: str) -> None:
     assert is_secret(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from amlexec.history import FINAL, Run, RunPaths
 from amlexec.plan import plan
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
 
     from amlexec.model import Project
@@ -111,6 +111,8 @@ def _add_prepare(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _seconds(text: str) -> int:
+    import argparse
+
     if not text.isdecimal() or int(text) > 3600:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 3600")
     return int(text)

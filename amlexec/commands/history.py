@@ -35,7 +35,7 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "list": "list the runs, newest first",
         "last": "show the newest run",
         "info": "show a run, or print one of its artifacts",
-        "compare": "show runs side by side; what differs is marked with *",
+        "compare": "show side by side where runs differ",
         "download": "copy a run's record, logs, metrics and outputs into a folder",
     }
     verb = {
@@ -44,7 +44,10 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     }
     for name in ("info", "download"):
         verb[name].add_argument("-r", "--run", required=True, metavar="RUN", help=_RUN)
-    verb["compare"].add_argument("runs", nargs="+", metavar="RUN", help=_RUN)
+    verb["compare"].add_argument(
+        "runs", nargs="*", metavar="RUN", help=f"{_RUN}; without any, the two newest are compared"
+    )
+    verb["compare"].add_argument("--all", action="store_true", help="show also what is the same")
     verb["list"].add_argument("--last", type=_count, metavar="N", help="the newest N runs only")
     verb["info"].add_argument(
         "-a",
@@ -146,11 +149,16 @@ def _show(project: Project, record: Run, arguments: argparse.Namespace) -> None:
 
 
 def _compare(project: Project, arguments: argparse.Namespace) -> None:
-    if len(arguments.runs) < 2:
+    if len(arguments.runs) == 1:
         raise UsageError(
             "one run can't be compared", hint=f"amlexec history compare {arguments.runs[0]} last"
         )
-    records = [history.read(history.find(project, name)) for name in arguments.runs]
+    if arguments.runs:
+        records = [history.read(history.find(project, name)) for name in arguments.runs]
+    else:
+        records = history.runs(project)[0][1::-1]
+        if len(records) < 2:
+            raise UsageError("there are no two runs to compare", hint="amlexec history list shows them all")
     rows = view.comparison(_views(project, [_now(project, record) for record in records], files=False))
     if arguments.output == "json" or arguments.query is not None:
         compared = {
@@ -159,8 +167,12 @@ def _compare(project: Project, arguments: argparse.Namespace) -> None:
         }
         _print(compared, arguments)
         return
-    marked = [[f"{'*' if row.differs else ' '} {row.key}", *row.values] for row in rows]
-    console.data(output.table(marked, ["  Key", *(record.run_id for record in records)]))
+    shown = [row for row in rows if row.differs or arguments.all]
+    mark = "* " if arguments.all else ""
+    marked = [[f"{mark if row.differs else ' ' * len(mark)}{row.key}", *row.values] for row in shown]
+    console.data(output.table(marked, [f"{' ' * len(mark)}Key", *(record.run_id for record in records)]))
+    if same := len(rows) - len(shown):
+        console.say(f"{same} more are the same; --all shows them too")
 
 
 def _download(project: Project, arguments: argparse.Namespace) -> None:

@@ -42,14 +42,17 @@ def _next(made: Scaffold) -> list[str]:
     import shlex
 
     lines = []
-    if made.unignored:
-        lines += ["", "Add this line to .gitignore, so that git leaves the runs alone:", "", "  .amlexec/"]
+    if made.git_rules:
+        lines += [
+            "",
+            "Runs leave out what .gitignore says; to say otherwise, write an .amlignore instead of it.",
+        ]
     lines += ["", "What to type next:", ""]
     if made.folder.resolve() != Path.cwd():
         lines.append(f"  cd {shlex.quote(str(made.folder))}")
     return [
         *lines,
-        "  doit list",
+        "  doit list --all",
         "  doit submit:local script=train.py",
         "  amlexec experiment submit -c local train.py",
     ]

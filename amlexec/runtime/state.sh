@@ -5,16 +5,17 @@
 #                                        CANCELED is 1 if a cancel was asked for before the end
 #   running BEGAN                        the command is running
 #   starting                             the supervisor is there, the command not yet
-#   lost BEGAN                           both are gone and no end was written
+#   lost BEGAN CANCELED                  both are gone and no end was written
 #   new                                  there has been no supervisor
 #
 # usage: sh state.sh FOLDER
 . "${0%/*}/identity.sh"
 control=$1/control
 
+[ -e "$control/cancel" ] && canceled=1 || canceled=0
+
 ended() {
   read -r status at 2>/dev/null <"$control/end" || return 1
-  [ -e "$control/cancel" ] && canceled=1 || canceled=0
   echo "ended $status $began $at $canceled"
 }
 
@@ -33,5 +34,5 @@ elif [ ! -e "$control/supervisor" ]; then
   echo "new"
 else
   # It may have ended between the first look and the second.
-  ended || echo "lost $began"
+  ended || echo "lost $began $canceled"
 fi

@@ -9,6 +9,7 @@
 #   control/script            "PID START EPOCH" of the command, the leader of a session and group of its own
 #   control/end               "STATUS EPOCH", last of all; STATUS as a shell has it
 # each by rename. A file control/cancel that is there before the command begins keeps it from beginning.
+# Standard output is, last of all, the line of state.sh, for whoever waits for it.
 here=${0%/*}
 . "$here/identity.sh"
 folder=$1
@@ -48,3 +49,6 @@ if read -r leader _ 2>/dev/null <"$folder/control/script" && members "$leader"; 
 fi
 printf '%-80s\n' "$status $now" 1<>"$folder/control/end.new"
 mv -f "$folder/control/end.new" "$folder/control/end"
+# Whoever waits for this process need not ask. If nobody does, writing it fails, and nothing is lost.
+set -- "$folder"
+. "$here/state.sh"

@@ -60,7 +60,7 @@ class Target(Protocol):
         """
 
     def start(self, paths: RunPaths, plan: Plan, launch: Launch) -> IO[bytes] | None:
-        """Start the run in its checkout; what is returned is at its end of file when the run has ended."""
+        """Start the run in its checkout; what is returned can be read when it has ended."""
 
     def state(self, paths: RunPaths) -> State:
         """Read how the run is.

@@ -109,10 +109,13 @@ class HostTarget:
                 positions[path] = _hand_on(path, positions[path], sink)
             if over:
                 return state
-            # The bell is the supervisor's own standard output: readable means that the supervisor is gone.
-            # The script may still be there, if somebody killed the supervisor alone.
+            # The bell is the supervisor's standard output: last of all it says the state. At the end of the
+            # file without that the script may still be there: somebody has killed the supervisor alone.
             if bell is not None and select.select([bell], [], [], _LOOK_SECONDS)[0]:
-                bell, asked = None, float("-inf")
+                if said := os.read(bell.fileno(), _CHUNK):
+                    state = self._read(said.decode(errors="replace"), "")
+                else:
+                    bell, asked = None, float("-inf")
             elif bell is None and asked > 0:
                 time.sleep(_LOOK_SECONDS)
             if time.monotonic() - asked > _ASK_SECONDS:
@@ -146,9 +149,12 @@ class HostTarget:
             if words[0] == "ended":
                 began = None if words[2] == "-" else float(words[2])
                 return State("ended", began, float(words[3]), int(words[1]), words[4] == "1")
-            if words[0] in {"running", "lost"} and words[1] != "-":
-                return State(words[0], float(words[1]))
-            if words[0] in {"new", "starting", "lost"}:
+            if words[0] == "lost":
+                began = None if words[1] == "-" else float(words[1])
+                return State("lost", began, canceled=words[2] == "1")
+            if words[0] == "running":
+                return State("running", float(words[1]))
+            if words[0] in {"new", "starting"}:
                 return State(words[0])
         except (IndexError, ValueError):
             pass  # said below: it is not an answer

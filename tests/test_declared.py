@@ -1,0 +1,77 @@
+"""doit makes tasks of the declarations that lint finds; those that are known cost it nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from amlexec import declared, lint
+from amlexec.model import Project
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    configuration = tmp_path / "aml_config"
+    configuration.mkdir()
+    (configuration / "local.compute").write_text("type: local\n")
+    (configuration / "local.runconfig").write_text("Target: local\nFramework: Python\n")
+    return Project(str(tmp_path.resolve()))
+
+
+def same(project: Project) -> list[str]:
+    """The files, as both say: asked twice, so that the second answer is the remembered one."""
+    wanted = lint.files(project)
+    assert declared.files(project) == wanted
+    assert declared.files(project) == wanted
+    return wanted
+
+
+def test_what_lint_finds(project: Project, tmp_path: Path) -> None:
+    assert same(project) == ["aml_config/local.compute", "aml_config/local.runconfig"]
+    (tmp_path / "aml_config" / "other.compute").write_text("type: local\n")
+    assert "aml_config/other.compute" in same(project)
+    (tmp_path / "aml_config" / "other.compute").unlink()
+    assert "aml_config/other.compute" not in same(project)
+
+
+def test_a_file_that_is_referred_to_comes_and_goes(project: Project, tmp_path: Path) -> None:
+    text = "Target: local\nFramework: Python\nCondaDependenciesFile: more/packages.yml\n"
+    (tmp_path / "aml_config" / "local.runconfig").write_text(text)
+    assert "more/packages.yml" not in same(project)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "packages.yml").write_text("dependencies: []\n")
+    assert "more/packages.yml" in same(project)
+    (tmp_path / "more" / "packages.yml").unlink()
+    assert "more/packages.yml" not in same(project)
+
+
+def test_a_reference_that_changes(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "one.yml").write_text("dependencies: []\n")
+    (tmp_path / "two.yml").write_text("dependencies: []\n")
+    for name in ("one.yml", "two.yml"):
+        text = f"Target: local\nFramework: Python\nCondaDependenciesFile: {name}\n"
+        (tmp_path / "aml_config" / "local.runconfig").write_text(text)
+        assert name in same(project)
+
+
+def test_a_file_with_a_mistake_in_it(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "aml_config" / "local.runconfig").write_text('Target: "local\n')
+    assert same(project) == ["aml_config/local.compute", "aml_config/local.runconfig"]
+
+
+def test_what_is_known_is_not_read_again(project: Project) -> None:
+    declared.files(project)
+    program = (
+        "import sys; from amlexec import declared; from amlexec.model import Project; "
+        "print(declared.files(Project(sys.argv[1]))); assert 'yaml' not in sys.modules"
+    )
+    command = [sys.executable, "-c", program, project.root]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "local.runconfig" in done.stdout
