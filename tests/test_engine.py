@@ -23,8 +23,6 @@ from amlexec import engine as docker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytest_plugins = ("tests.engines.fixtures",)
-
 _LONG = 120.0
 """Seconds within which a loaded machine does anything that is done here."""
 _EXACT = {"LogConfig": {"Type": "local"}}
@@ -464,6 +462,8 @@ def speaker(tmp_path: Path) -> Iterator[Callable[..., _Speaker]]:
             thread = threading.Thread(target=_speak, args=(listening, answers, there.asked), daemon=True)
             thread.start()
             stack.callback(thread.join, _LONG)
+            # Nobody may have asked for all the answers: accept ends when this comes.
+            stack.callback(listening.shutdown, socket.SHUT_RDWR)
             return there
 
         yield speak
@@ -471,7 +471,10 @@ def speaker(tmp_path: Path) -> Iterator[Callable[..., _Speaker]]:
 
 def _speak(listening: socket.socket, answers: tuple[bytes, ...], asked: list[str]) -> None:
     for answer in answers:
-        connection, _ = listening.accept()
+        try:
+            connection, _ = listening.accept()
+        except OSError:  # the test is over
+            return
         with connection, connection.makefile("rb") as asking:
             asked.append(asking.readline().split()[1].decode())
             head = list(iter(asking.readline, b"\r\n"))

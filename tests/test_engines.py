@@ -14,8 +14,6 @@ from doit.exceptions import TaskFailed
 
 from tests.engines import base_image, daemon, packages, places, serving, tasks, tools
 
-pytest_plugins = ("tests.engines.fixtures",)
-
 
 def _get(error: Exception) -> TaskFailed | None:
     def fail() -> None:
