@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import os
-import tempfile
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import config, locks
+from amlexec import config
 from amlexec.environments import memory
-from amlexec.environments.base import DEFAULT
-from amlexec.environments.reason import explain
-from amlexec.environments.spec import canonical, requirements_of, spec_of
-from amlexec.platforms import of_image
+from amlexec.environments.image import reference
 
 if TYPE_CHECKING:
-    from amlexec.engine import Engine
-    from amlexec.environments.building import Order
+    from pathlib import Path
+
     from amlexec.environments.image import Image, Shelf
-    from amlexec.environments.memory import Remembered
+    from amlexec.environments.order import Order
     from amlexec.model import ComputeTarget, Project
     from amlexec.progress import Progress
 
-__all__ = ["Readiness", "Wanted", "prepare", "readiness", "wanted"]
+__all__ = ["Readiness", "Wanted", "prepare", "readiness", "ready", "wanted", "why_not"]
 
-_LOCKED_SECONDS = 3600.0
-"""How long another process may take to make the same environment before waiting for it is given up."""
+_NEVER = "it was never prepared here"
 
 
 class Wanted(NamedTuple):
@@ -58,7 +51,11 @@ def wanted(project: Project, configuration: str, target: ComputeTarget, conda_fi
     Raises:
         ConfigurationError: a file is wrong, or refers to something that can't be followed.
     """
-    from amlexec.environments.building import Order
+    from amlexec.digest import of_bytes
+    from amlexec.environments.base import DEFAULT
+    from amlexec.environments.order import Order
+    from amlexec.environments.spec import canonical, requirements_of, spec_of
+    from amlexec.platforms import of_image
 
     dependencies = config.load_conda(project, conda_file)
     found = requirements_of(project, dependencies)
@@ -71,8 +68,6 @@ def wanted(project: Project, configuration: str, target: ComputeTarget, conda_fi
         pip=found,
     )
     text = canonical(spec).decode()
-    from amlexec.digest import of_bytes
-
     digest = of_bytes(text.encode())
     order = Order(project, spec, digest, dependencies, found, target.place)
     return Wanted(project, configuration, digest, text, order)
@@ -85,86 +80,108 @@ def readiness(want: Wanted, shelf: Shelf) -> Readiness:
         EngineError: the engine can't be asked.
     """
     image = shelf.get(want.digest)
-    last = memory.recall(want.project, want.configuration)
     if image is not None:
-        return _ready(want, image, f"up to date: the engine has {_name(image)}")
-    return Readiness(False, want.digest, _why(want, last))
+        return ready(image)
+    return Readiness(False, want.digest, why_not(want))
 
 
-def _ready(want: Wanted, image: Image, reason: str) -> Readiness:
-    return Readiness(True, want.digest, reason, image.image_id, image.python, image.platform)
+def ready(image: Image, reason: str = "") -> Readiness:
+    """That the engine has an environment."""
+    told = reason or f"up to date: the engine has {reference(image.digest)}"
+    return Readiness(True, image.digest, told, image.image_id, image.python, image.platform)
 
 
-def _name(image: Image) -> str:
-    from amlexec.environments.image import reference
-
-    return reference(image.digest)
-
-
-def _why(want: Wanted, last: Remembered | None) -> str:
+def why_not(want: Wanted) -> str:
+    """Why an environment that the engine does not have is to be made, in one sentence."""
+    last = memory.recall(want.project, want.configuration)
     if last is None:
-        return "it was never prepared here"
+        return _NEVER
     if last.digest == want.digest:
         return "its image is no longer on the engine"
-    return explain(last.canonical, want.canonical, want.order.spec.places) or "it was never prepared here"
+    from amlexec.environments.reason import explain
+
+    return explain(last.canonical, want.canonical, want.order.spec.places) or _NEVER
 
 
-def prepare(want: Wanted, shelf: Shelf, progress: Progress, *, refresh: bool = False) -> Readiness:
+def prepare(
+    want: Wanted, shelf: Shelf, progress: Progress, *, refresh: bool = False, pull_from: str = ""
+) -> Readiness:
     """Make the environment ready, if it isn't.
 
-    A second process that wants the same one waits for the first, and then finds it done.
+    A second process that wants the same one waits for the first, and then finds it done. With `refresh`, it
+    is also made anew where its base image has moved. `pull_from`, as `REGISTRY/REPOSITORY`, is where one
+    that somebody has published is looked for before it is made.
 
     Raises:
         ConfigurationError: the dependencies can't be fulfilled.
-        TargetError: it can't be made.
+        TargetError: it can't be made, or what was published is not what it says.
     """
     found = readiness(want, shelf)
-    if found.ready and not refresh:
-        memory.remember(want.project, want.configuration, want.digest, want.canonical, found.image_id, None)
-        return found
-    from amlexec.environments import building
-    from amlexec.environments.log import Log
+    if found.ready and refresh:
+        from amlexec.environments import base
 
-    lock = _lock(shelf.engine, want.digest)
+        known = shelf.all()[want.digest].base
+        spec = want.order.spec
+        reason = base.moved(shelf.engine, spec.base_image, want.order.base_place, known, progress)
+        found = found._replace(ready=not reason, reason=reason or f"{found.reason}, made of its newest base")
+    if found.ready:
+        _remember(want, found)
+        return found
+    from amlexec import locks
+    from amlexec.environments.worker import LOCKED_SECONDS, lock_file
+
+    lock = lock_file(shelf.engine, want.digest)
     _tell_who(lock, progress)
-    with locks.exclusive(str(lock), _LOCKED_SECONDS):
+    with locks.exclusive(str(lock), LOCKED_SECONDS):
         shelf.forget()
         again = readiness(want, shelf)
-        if not again.ready or refresh:
-            at = memory.folder(want.project) / f"{want.digest}.log"
-            with Log(at) as log:
-                order = want.order._replace(refresh=refresh)
-                built = building.build(shelf.engine, order, progress, log)
-            shelf.forget()
-            memory.remember(
-                want.project, want.configuration, want.digest, want.canonical, built.image_id, built
-            )
-            image = shelf.get(want.digest)
-            assert image is not None, "it was just published"
-            return _ready(want, image, f"prepared: {found.reason}")
-    memory.remember(want.project, want.configuration, want.digest, want.canonical, again.image_id, None)
+        if not again.ready or again.image_id == found.image_id:
+            again = _made(want, shelf, progress, found, pull_from)
+    _remember(want, again)
     return again
 
 
-def _lock(engine: Engine, digest: str) -> Path:
-    """The lock of an environment of an engine: for all users of this machine, since they share the engine."""
-    from amlexec.digest import of_bytes
+def _made(want: Wanted, shelf: Shelf, progress: Progress, old: Readiness, pull_from: str) -> Readiness:
+    """The environment, pulled or built; `old` says why, and which image it replaces, if any."""
+    from amlexec.environments import building
+    from amlexec.environments.log import Log
 
-    folder = Path(tempfile.gettempdir(), "amlexec-locks")
-    if not folder.exists():
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o777)
-    return folder / f"{of_bytes(engine.address.encode())[:8]}-{digest[:20]}"
+    said, built = "prepared", None
+    with Log(memory.folder(want.project) / f"{want.digest}.log") as log:
+        log.line(f"{want.configuration}: {old.reason}")
+        if pull_from and not old.image_id:
+            from amlexec import publishing
+
+            said, built = "pulled", publishing.pull(shelf.engine, want.order, pull_from, progress, log)
+        if built is None:
+            said, built = "prepared", building.build(shelf.engine, want.order, progress, log)
+    memory.keep_packages(want.project, want.digest, built)
+    shelf.forget()
+    image = shelf.get(want.digest)
+    assert image is not None, "it was just published"
+    if old.image_id and old.image_id != image.image_id:
+        from amlexec.environments import removal
+
+        removal.discard(shelf.engine, old.image_id)
+    return ready(image, f"{said}: {old.reason}")
+
+
+def _remember(want: Wanted, found: Readiness) -> None:
+    last = memory.recall(want.project, want.configuration)
+    if last is None or (last.digest, last.image_id) != (want.digest, found.image_id):
+        now = memory.Remembered(want.digest, want.canonical, found.image_id, found.reason)
+        memory.remember(want.project, want.configuration, now)
 
 
 def _tell_who(lock: Path, progress: Progress) -> None:
+    import time
+
+    from amlexec import locks
+
     held = locks.take(str(lock))
     if held is not None:
         held.release()
         return
     who = lock.read_text("ascii", "replace").strip()
-    progress.step(f"waiting for process {who}, which prepares the same environment since {_clock(lock)}")
-
-
-def _clock(lock: Path) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(lock.stat().st_mtime))
+    since = time.strftime("%H:%M:%S", time.localtime(lock.stat().st_mtime))
+    progress.step(f"waiting for process {who}, which prepares the same environment since {since}")

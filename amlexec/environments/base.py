@@ -87,7 +87,21 @@ def _pull(engine: Engine, reference: str, place: Place, progress: Progress) -> N
         ) from error
 
 
-def moved(engine: Engine, reference: str, image_id: str) -> bool:
-    """Whether the engine's image of that name is another one than `image_id` by now."""
+def moved(engine: Engine, reference: str, place: Place, known: str, progress: Progress) -> str:
+    """Whether a base image's tag means another image by now, in one sentence; "" where it doesn't.
+
+    `known` is its `Base.pinned` when it was last built on. What a registry gave is asked for there again; an
+    image that was made on the engine, and one that is named by its digest, are as they are.
+
+    Raises:
+        TargetError: its registry can't be asked.
+    """
+    if "@" in reference:
+        return ""
     found = images.inspect(engine, reference)
-    return found is not None and found["Id"] != image_id
+    if found is None or found.get("RepoDigests"):
+        ensure(engine, reference, place, progress, refresh=True)
+        found = images.inspect(engine, reference)
+    if found is None or known in {found["Id"], *(found.get("RepoDigests") or ())}:
+        return ""
+    return f"the base image {reference} has moved"

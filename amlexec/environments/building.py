@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shutil
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any
 
 from amlexec import digest as content
+from amlexec import images, locks
 from amlexec.environments import base, conda, image, layers
 from amlexec.environments.image import PREFIX
-from amlexec.environments.worker import Worker, sweep
+from amlexec.environments.order import Built
+from amlexec.environments.worker import LOCKED_SECONDS, Worker, lock_file, sweep
 from amlexec.errors import TargetError
 from amlexec.network import build_variables, cache_folder, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rattler import RepoDataRecord
 
     from amlexec.engine import Engine
     from amlexec.environments.log import Log
-    from amlexec.environments.spec import EnvironmentSpec
-    from amlexec.model import CondaDependencies, Place, Project
+    from amlexec.environments.order import Order
     from amlexec.network import Network
     from amlexec.progress import Progress
-    from amlexec.requirements import Entry, Requirements
+    from amlexec.requirements import Entry
 
-__all__ = ["Built", "Order", "build"]
+__all__ = ["COMPILE", "archived", "build", "solve"]
 
 _SOURCES = "/opt/amlexec/src"
 """Where local wheels and folders with sources are in an image."""
 _REQUIREMENTS = "/tmp/amlexec-requirements"  # noqa: S108 - in a container that is ours alone
 _BUNDLE = "/tmp/amlexec-ca.pem"  # noqa: S108
-_COMPILE = f"""
+COMPILE = f"""
 import compileall, os, py_compile, sys
 # Otherwise every run would compile every module anew: its user may not write here. A hash instead of a
 # time, and times set back, make the layer the same whenever it is made.
@@ -59,31 +61,6 @@ sys.stdout.write(json.dumps(found))
 """
 
 
-class Order(NamedTuple):
-    """An environment that is to be made."""
-
-    project: Project
-    spec: EnvironmentSpec
-    digest: str
-    dependencies: CondaDependencies
-    requirements: Requirements
-    base_place: Place
-    refresh: bool = False
-    """Look whether the base image's tag has moved."""
-
-
-class Built(NamedTuple):
-    """What was made of an order."""
-
-    image_id: str
-    base: str
-    python: str
-    conda: tuple[tuple[str, str, str, str], ...]
-    """Name, version, build and address of each conda package."""
-    pip: tuple[tuple[str, str], ...]
-    """Name and version of everything that Python finds installed."""
-
-
 def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
     """Make the image of an environment.
 
@@ -93,8 +70,8 @@ def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
     """
     sweep(engine, order.digest)
     network = settings()
-    found = base.ensure(engine, order.spec.base_image, order.base_place, progress, refresh=order.refresh)
-    records = _solve(order, network, progress)
+    found = base.ensure(engine, order.spec.base_image, order.base_place, progress)
+    records = solve(order, network, progress)
     python = conda.python_version(records)
     layer = _conda_layer(engine, order, found, records, network, progress, log)
     variables = {"PATH": f"{PREFIX}/bin:{found.path}", "CONDA_PREFIX": PREFIX}
@@ -119,7 +96,8 @@ def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
     return Built(made, found.pinned, python, packages, tuple(installed))
 
 
-def _solve(order: Order, network: Network, progress: Progress) -> Sequence[RepoDataRecord]:
+def solve(order: Order, network: Network, progress: Progress) -> Sequence[RepoDataRecord]:
+    """The conda packages that the order comes to. Raises as `conda.solve` does."""
     progress.step("solving the conda section")
     return conda.solve(order.project, order.dependencies, order.spec.platform, network, cache=cache_folder())
 
@@ -139,12 +117,30 @@ def _conda_layer(
             [order.spec.recipe, found.image_id, [[one.url, (one.sha256 or b"").hex()] for one in records]]
         )
     )
-    from amlexec import images
-
     if known := images.find(engine, {image.CONDA: what}):
         log.line(f"the conda layer is there: {known[0]['Id']}")
         return str(known[0]["Id"])
-    sweep(engine, what)
+    with locks.exclusive(str(lock_file(engine, what)), LOCKED_SECONDS):
+        if known := images.find(engine, {image.CONDA: what}):
+            return str(known[0]["Id"])
+        sweep(engine, what)
+        with archived(order, records, network, progress, log) as archive:
+            progress.step(f"copying them onto {order.spec.base_image}")
+            with Worker(engine, found.image_id, what) as worker:
+                worker.put(archive)
+                worker.start()
+                code = worker.run([f"{PREFIX}/bin/python", "-I", "-c", COMPILE], log.write)
+                if code != 0:
+                    raise TargetError(f"Python's modules could not be compiled: exit code {code}")
+                labels = {image.CONDA: what, image.PROJECT: order.project.name}
+                return worker.commit(image.reference(what, "conda"), labels, {})
+
+
+@contextlib.contextmanager
+def archived(
+    order: Order, records: Sequence[RepoDataRecord], network: Network, progress: Progress, log: Log
+) -> Iterator[IO[bytes]]:
+    """The conda packages as a tar archive that is unpacked at the root; a file that is gone afterwards."""
     cache = cache_folder()
     staging = cache / "staging"
     staging.mkdir(parents=True, exist_ok=True)
@@ -160,18 +156,11 @@ def _conda_layer(
             cache=cache,
             progress=progress.at,
         )
-        progress.step(f"copying them onto {order.spec.base_image}")
         with tempfile.TemporaryFile(dir=staging) as archive:
             files = layers.write(str(folder / "env"), PREFIX, archive)
             log.line(f"{files} files, {archive.tell()} bytes")
             archive.seek(0)
-            with Worker(engine, found.image_id, what) as worker:
-                worker.put(archive)
-                worker.start()
-                code = worker.run([f"{PREFIX}/bin/python", "-I", "-c", _COMPILE], log.write)
-                if code != 0:
-                    raise TargetError(f"Python's modules could not be compiled: exit code {code}")
-                return worker.commit(image.reference(what, "conda"), {image.CONDA: what}, {})
+            yield archive
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

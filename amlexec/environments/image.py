@@ -58,7 +58,9 @@ class Shelf:
             self._images = {}
             for found in images.find(self.engine, {DIGEST: ""}):
                 image = _image(found)
-                self._images.setdefault(image.digest, image)
+                # What others have built on an environment carries its labels too, and not its name.
+                if reference(image.digest) in (found.get("RepoTags") or ()):
+                    self._images[image.digest] = image
         return self._images
 
     def forget(self) -> None:

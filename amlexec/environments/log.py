@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from amlexec.environments.building import Order
+    from amlexec.environments.order import Order
 
 __all__ = ["TAIL", "Log"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec import containers, images
@@ -18,12 +19,13 @@ if TYPE_CHECKING:
 
     from amlexec.engine import Body, Engine
 
-__all__ = ["BUILDING", "Worker", "sweep"]
+__all__ = ["BUILDING", "LOCKED_SECONDS", "Worker", "lock_file", "sweep"]
 
 BUILDING = "amlexec.building"
 """The label of a container in which something is being made: its value is what."""
 _SLEEP = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nsignal.pause()"
-_STARTING_SECONDS = 60.0
+LOCKED_SECONDS = 3600.0
+"""How long another process may take to make the same thing before waiting for it is given up."""
 
 
 class Worker:
@@ -110,6 +112,19 @@ class Worker:
             *(f"LABEL {name}={json.dumps(value)}" for name, value in {BUILDING: "", **labels}.items()),
         ]
         return images.commit(self._engine, self._container, reference, changes=changes)
+
+
+def lock_file(engine: Engine, what: str) -> Path:
+    """The lock of whoever makes `what`: one for all users of this machine, since they share the engine."""
+    import tempfile
+
+    from amlexec.digest import of_bytes
+
+    folder = Path(tempfile.gettempdir(), "amlexec-locks")
+    if not folder.exists():
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o777)
+    return folder / f"{of_bytes(engine.address.encode())[:8]}-{what[:20]}"
 
 
 def sweep(engine: Engine, what: str) -> int:

@@ -1,0 +1,35 @@
+"""What is asked of a build, and what it gives back: values alone, for whoever does not build."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from amlexec.environments.spec import EnvironmentSpec
+    from amlexec.model import CondaDependencies, Place, Project
+    from amlexec.requirements import Requirements
+
+__all__ = ["Built", "Order"]
+
+
+class Order(NamedTuple):
+    """An environment that is to be made."""
+
+    project: Project
+    spec: EnvironmentSpec
+    digest: str
+    dependencies: CondaDependencies
+    requirements: Requirements
+    base_place: Place
+
+
+class Built(NamedTuple):
+    """What was made of an order."""
+
+    image_id: str
+    base: str
+    python: str
+    conda: tuple[tuple[str, str, str, str], ...]
+    """Name, version, build and address of each conda package."""
+    pip: tuple[tuple[str, str], ...]
+    """Name and version of everything that Python finds installed."""
