@@ -1,0 +1,219 @@
+"""The places that the contract suite runs on, and what all tests with an engine share.
+
+A session of tests has a base image of its own, under a name and with a label that nobody else has. Images
+and containers that are made of it inherit the label: nothing of one session is taken for another's, and
+at the end everything of it is found and removed, by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import tarfile
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from amlexec import containers, images
+from amlexec.engine import EngineAnswerError
+from tests.conftest import PATIENCE, ProjectFolder, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from amlexec.engine import Engine
+
+__all__ = ["LABEL", "PLACES", "DockerProject", "Place", "Shop", "alive", "new_base", "shop", "shop_of_session"]
+
+LABEL = "amlexec-test.session"
+_NETWORK = ("PIP_", "UV_", "CONDA", "RATTLER_", "SSL_CERT", "REQUESTS_CA", "CURL_CA", "NETRC")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+class Place(NamedTuple):
+    """A compute target, and what a test has to know of it."""
+
+    name: str
+    kind: str
+    mounts: bool
+    """Whether folders of this machine are the same folders there."""
+
+    @property
+    def is_docker(self) -> bool:
+        """Whether runs are containers."""
+        return self.kind == "docker"
+
+
+PLACES = (
+    Place("local", "local", mounts=True),
+    Place("docker", "docker", mounts=True),
+    Place("docker-copy", "docker", mounts=False),
+)
+
+
+class Shop(NamedTuple):
+    """What the tests of a session share."""
+
+    engine: Engine
+    session: str
+    base: str
+    """Reference of the session's own base image."""
+    channel: str
+    wheels: str
+    cache: Path
+
+    def conda(self, *specs: str, pip: tuple[str, ...] = (), channel: str = "") -> str:
+        """A conda dependencies file, a line per package: `python` is line 4, the specs follow it."""
+        lines = ["channels:", f"  - {channel or self.channel}", "dependencies:", "  - python"]
+        lines += [f"  - {spec}" for spec in specs]
+        lines += ["  - pip", "  - pip:"] if pip else []
+        lines += [f"    - {line}" for line in pip]
+        return "\n".join(lines) + "\n"
+
+    def containers(self, **labels: str) -> list[dict[str, Any]]:
+        """The containers of this session."""
+        return containers.find(self.engine, {LABEL: self.session, **labels})
+
+    def images(self, **labels: str) -> list[dict[str, Any]]:
+        """The images of this session."""
+        return images.find(self.engine, {LABEL: self.session, **labels})
+
+
+class DockerProject(ProjectFolder):
+    """A project with one run configuration, named as its place."""
+
+    def __init__(self, root: Path, shop: Shop, place: Place = PLACES[1], conda: str = "") -> None:
+        super().__init__(root)
+        self.shop = shop
+        self.place = place
+        self.write("aml_config/conda_dependencies.yml", conda or shop.conda("six"))
+        self.write("aml_config/local.compute", "type: local\n")
+        self.write(f"aml_config/{place.name}.compute", self.compute())
+        self.configure()
+
+    def compute(self, *lines: str, base: str = "") -> str:
+        """The text of the `.compute` file, with more lines."""
+        told = [f"type: {self.place.kind}"]
+        if self.place.is_docker:
+            told += [f"baseDockerImage: {base or self.shop.base}"]
+            told += [f"sharedVolumes: {str(self.place.mounts).lower()}"]
+        return "\n".join([*told, *lines]) + "\n"
+
+    def configure(self, *lines: str) -> None:
+        """Write the `.runconfig` file, with more lines."""
+        told = [f"Target: {self.place.name}", "Framework: Python"]
+        told += ["CondaDependenciesFile: aml_config/conda_dependencies.yml"]
+        self.write(f"aml_config/{self.place.name}.runconfig", "\n".join([*told, *lines]) + "\n")
+
+    def submit(self, *arguments: str, **options: Any) -> Any:
+        """Run `amlexec experiment submit`."""
+        return self.amlexec("experiment", "submit", "-c", self.place.name, *arguments, **options)
+
+    def prepare(self, *arguments: str, **options: Any) -> Any:
+        """Run `amlexec experiment prepare`."""
+        return self.amlexec("experiment", "prepare", "-c", self.place.name, *arguments, **options)
+
+    def containers(self) -> list[dict[str, Any]]:
+        """The containers of this project's runs."""
+        if not self.place.is_docker:
+            return []
+        return self.shop.containers(**{"amlexec.project": str(self.root)})
+
+    def printed(self, run_id: str) -> bytes:
+        """What a run has printed to standard output by now."""
+        if not self.place.is_docker:
+            log = self.run_folder(run_id) / "stdout.log"
+            return log.read_bytes() if log.exists() else b""
+        found = self.run_folder(run_id) / "control/container"
+        if not found.exists():
+            return b""
+        with containers.logs(self.shop.engine, found.read_text()) as output:
+            return b"".join(frame.data for frame in output if frame.stream == containers.STDOUT)
+
+    def begun(self, run_id: str) -> None:
+        """Wait until a run has printed a line."""
+        eventually(lambda: self.printed(run_id).endswith(b"\n"), "the script begins")
+
+    def tell(self, run_id: str, name: str = "go") -> None:
+        """Put an empty file into the folder that a run executes in."""
+        if self.place.mounts:
+            (self.run_folder(run_id) / "project" / name).touch()
+            return
+        held = io.BytesIO()
+        with tarfile.open(fileobj=held, mode="w") as archive:
+            archive.addfile(tarfile.TarInfo(name))
+        container = (self.run_folder(run_id) / "control/container").read_text()
+        containers.put_archive(self.shop.engine, container, "/azureml-run", held.getvalue())
+
+
+def alive(token: str) -> bool:
+    """Whether a process whose command line has `token` in it still runs after a moment, wherever it is."""
+    until = time.monotonic() + 5
+    while found := _has(token):
+        if time.monotonic() > until:
+            break
+        time.sleep(0.02)
+    return found
+
+
+def _has(token: str) -> bool:
+    for entry in os.scandir("/proc"):
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if token.encode() in Path(entry.path, "cmdline").read_bytes():
+                    return True
+    return False
+
+
+def new_base(engine: Engine, of: str, reference: str, *labels: str) -> None:
+    """Make an image that is `of` with labels (`name=value`)."""
+    made = containers.create(engine, {"Image": of, "Cmd": ["none"]})
+    try:
+        images.commit(engine, made, reference, changes=[f"LABEL {label}" for label in labels])
+    finally:
+        containers.remove(engine, made, force=True)
+
+
+@pytest.fixture(scope="session")
+def shop_of_session(
+    engine: Engine, base_image: str, channel: str, wheels: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shop]:
+    """A base image and a package cache of this session's own."""
+    session = uuid.uuid4().hex[:12]
+    base = f"amlexec-test/session:{session}"
+    cache = tmp_path_factory.mktemp("cache")
+    made = Shop(engine, session, base, channel, wheels, cache)
+    new_base(engine, base_image, base, f"{LABEL}={session}")
+    try:
+        yield made
+    finally:
+        _remove_all(made)
+        shutil.rmtree(cache, ignore_errors=True)
+
+
+def _remove_all(shop: Shop) -> None:
+    for container in shop.containers():
+        containers.remove(shop.engine, container["Id"], force=True)
+    until = time.monotonic() + PATIENCE
+    while found := shop.images():
+        for image in found:
+            for name in image["RepoTags"] or [image["Id"]]:
+                # An image that another one is made of goes after it.
+                with contextlib.suppress(EngineAnswerError):
+                    images.remove(shop.engine, image["Id"] if name == "<none>:<none>" else name)
+        assert time.monotonic() < until, f"images that can't be removed: {found}"
+
+
+@pytest.fixture
+def shop(shop_of_session: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """What the session shares, and settings in which nothing of this machine's network is left."""
+    for name in list(os.environ):
+        if name.startswith(_NETWORK) or name.upper() in _PROXIES:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AMLEXEC_CACHE", str(shop_of_session.cache))
+    return shop_of_session
