@@ -44,10 +44,10 @@ class Platform(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What a lock file calls it: the subdir, and what else differs from the usual."""
+        """What a lock file calls it: the subdir, and what else differs from the usual; without dots."""
         usual = Platform(self.subdir)
         glibc = f"-glibc-{self.glibc}" if self.glibc != usual.glibc else ""
-        return f"{self.subdir}{glibc}{f'-cuda-{self.cuda}' if self.cuda else ''}"
+        return f"{self.subdir}{glibc}{f'-cuda-{self.cuda}' if self.cuda else ''}".replace(".", "-")
 
     @property
     def machine(self) -> str:

@@ -115,10 +115,15 @@ async def _solve(
     gateway = rattler.Gateway(cache_dir=_made(cache / "channels"), client=client(network))
     places = [rattler.Channel(source.address) for source in sources]
     wanted = _match_specs(specs)
+    # rattler reads only what fits a spec, and so would not see that the first channel that has a package
+    # has no version of it that fits. With the bare name it sees all of them.
+    names = [
+        rattler.MatchSpec(name) for name in {matchspec.name_of(line.text): None for line in specs} if name
+    ]
     try:
         records = await rattler.solve(
             places,
-            wanted,
+            [*wanted, *names],
             gateway=gateway,
             platforms=[rattler.Subdir(platform.subdir), rattler.Subdir("noarch")],
             virtual_packages=_virtual_packages(platform),

@@ -16,7 +16,7 @@ __all__ = ["canonical_channel", "canonical_spec", "channels", "name_of", "shown_
 DEFAULT_CHANNEL = "conda-forge"
 """For a file that names no channel."""
 
-_CLAUSE = r"(?:==|>=|<=|!=|~=|=|>|<)?[0-9A-Za-z_.!+*-]+"
+_CLAUSE = r"(?:==|>=|<=|!=|~=|=|>|<)?(?:\d+!)?(?:\*|[0-9A-Za-z_](?:[0-9A-Za-z_.+*-]*[0-9A-Za-z_*])?)"
 _PLAIN = re.compile(
     rf"(?P<name>[A-Za-z0-9_.-]+?)\s*"
     rf"(?:(?:(?<=\s)|(?=[=<>!~]))(?P<version>{_CLAUSE}(?:[,|]{_CLAUSE})*)(?:(?:\s+|=)(?P<build>[A-Za-z0-9_.*]+))?)?"

@@ -34,7 +34,7 @@ def unresolved(output: str, entries: Sequence[Entry], fixed: Mapping[str, str]) 
     where = str(entry.place) if entry is not None else ""
     if _NETWORK.search(output) and "No solution found" not in output:
         return TargetError(
-            f"an index of the pip section cannot be reached: {told}",
+            f"a file of the pip section cannot be fetched: {_fetch(output)}",
             where=where,
             hint="check the network, HTTPS_PROXY, SSL_CERT_FILE and the index's address and password",
         )
@@ -43,8 +43,15 @@ def unresolved(output: str, entries: Sequence[Entry], fixed: Mapping[str, str]) 
     if mine:
         hint = f"{mine[0]} {fixed[mine[0]]} is installed by conda: change its version there, or this line"
     elif "was not found" in told:
-        hint = "is the name spelled right, and is it on one of the indexes that are named?"
+        hint = "is the name right, is it on the indexes that are named, and is their password right?"
     return ConfigurationError(f"the pip section cannot be resolved: {told}", where=where, hint=hint)
+
+
+def _fetch(output: str) -> str:
+    """The address, and the last of the causes."""
+    address = re.search(r"Failed to fetch: `?([^\s`]+)", output)
+    last = re.sub(r"^(error|cause|Caused by):\s*", "", output.strip().splitlines()[-1].strip())
+    return f"{address[1]}: {last}" if address else last
 
 
 def _sentence(output: str) -> str:
