@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from amlexec import containers, preparation, progress
@@ -13,7 +12,7 @@ from amlexec.environments.image import PREFIX, Shelf
 from amlexec.errors import TargetError
 from amlexec.history import Interpreter
 from amlexec.targets import Launch, State, baggage
-from amlexec.targets.outputs import bring_home
+from amlexec.targets.folders import bring_home, hand_on, shared_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +72,8 @@ class DockerTarget:
         python = f"{PREFIX}/bin/python"
         script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
         mounted = self._can_mount(plan)
+        if mounted:
+            shared_folder(self._project, plan.target)
         return Launch(
             argv=(python, script, *plan.arguments),
             python=Interpreter(python, found.python),
@@ -91,13 +92,12 @@ class DockerTarget:
         told = []
         if plan.target.shared_volumes and not mounted:
             told.append(
-                f"warning: the engine at {self._engine.address} can't mount folders of this machine: "
+                f"the engine at {self._engine.address} can't mount folders of this machine: "
                 "the project is copied in, and outputs are copied out"
             )
         if plan.target.native_shared_directory and not mounted:
             told.append(
-                "warning: nativeSharedDirectory needs sharedVolumes: true; "
-                "AZUREML_NATIVE_SHARE_DIRECTORY is not set"
+                "nativeSharedDirectory needs sharedVolumes: true; AZUREML_NATIVE_SHARE_DIRECTORY is not set"
             )
         return tuple(told)
 
@@ -122,19 +122,46 @@ class DockerTarget:
         if self._uid != os.getuid():
             baggage.give(paths.checkout, self._uid, self._gid)
             baggage.give(logged, self._uid, self._gid)
-        settings = self._settings(paths, plan, launch, mounted=mounted)
-        container = containers.create(self._engine, settings, name=f"amlexec-{paths.folder.name}")
-        (paths.control / "container").write_text(container)
+        container = self._create(paths, self._settings(paths, plan, launch, mounted=mounted), plan)
+        try:
+            (paths.control / "container").write_text(container)
+            self._fill(container, paths, mounted=mounted)
+            containers.start(self._engine, container)
+        except BaseException:
+            # Nobody would look for it: the record will say that the script did not begin.
+            containers.remove(self._engine, container, force=True)
+            raise
+        if (paths.control / "cancel").exists():
+            self.stop(paths, 0)  # asked for while the engine started it
+        return None
+
+    def _create(self, paths: RunPaths, settings: dict[str, Any], plan: Plan) -> str:
+        try:
+            try:
+                return containers.create(self._engine, settings, name=f"amlexec-{paths.folder.name}")
+            except EngineAnswerError as error:
+                if error.status != 409:
+                    raise
+                # A project of the same name has begun a run in the same millisecond.
+                return containers.create(self._engine, settings)
+        except EngineAnswerError as error:
+            if error.status != 404:
+                raise
+            raise TargetError(
+                "the image of the environment has just been removed from the engine",
+                where=plan.target.name,
+                hint=f"amlexec experiment prepare -c {plan.configuration}, or submit with --prepare",
+            ) from error
+
+    def _fill(self, container: str, paths: RunPaths, *, mounted: bool) -> None:
         if self._uid:
             baggage.add_user(self._engine, container, self._uid, self._gid, HOME)
         if not mounted:
             baggage.pack(self._engine, container, paths.checkout, CHECKOUT, self._uid, self._gid)
-            baggage.pack(self._engine, container, logged, LOGGED, self._uid, self._gid)
+            baggage.pack(self._engine, container, paths.folder / "logged", LOGGED, self._uid, self._gid)
             baggage.pack(self._engine, container, baggage.SITE, SITE, 0, 0)
         if (paths.control / "cancel").exists():
             raise KeyboardInterrupt
-        containers.start(self._engine, container)
-        return None
 
     def _settings(self, paths: RunPaths, plan: Plan, launch: Launch, *, mounted: bool) -> dict[str, Any]:
         host: dict[str, Any] = {
@@ -177,10 +204,7 @@ class DockerTarget:
             (str(paths.folder / "logged"), LOGGED, False),
             (str(baggage.SITE), SITE, True),
         ]
-        if plan.target.native_shared_directory:
-            shared = Path(plan.target.native_shared_directory).expanduser() / self._project.name
-            shared = Path(self._project.root, shared)
-            shared.mkdir(parents=True, exist_ok=True)
+        if shared := shared_folder(self._project, plan.target):
             binds.append((str(shared), SHARED.rstrip("/"), False))
         return [
             {"Type": "bind", "Source": source, "Target": target, "ReadOnly": read_only}
@@ -217,26 +241,31 @@ class DockerTarget:
         stdout: Callable[[bytes], object],
         stderr: Callable[[bytes], object],
     ) -> State:
-        """See `Target.follow`. An engine that is started again is followed on from where it stopped."""
+        """See `Target.follow`. An engine that is started again is followed on from where it stopped.
+
+        Of a run whose container is gone, because its end is recorded, the logs are at home.
+        """
         del bell  # the engine tells when the container ends
         seen = {containers.STDOUT: 0, containers.STDERR: 0}
         sinks = {containers.STDOUT: stdout, containers.STDERR: stderr}
         while True:
             container = _container(paths)
-            if container is None:
-                return self.state(paths)
             try:
-                skip = (seen[containers.STDOUT], seen[containers.STDERR])
-                with containers.logs(self._engine, container, follow=True, skip=skip) as output:
-                    for frame in output:
-                        sinks[frame.stream](frame.data)
-                        seen[frame.stream] += len(frame.data)
+                if container is not None:
+                    skip = (seen[containers.STDOUT], seen[containers.STDERR])
+                    with containers.logs(self._engine, container, follow=True, skip=skip) as output:
+                        for frame in output:
+                            sinks[frame.stream](frame.data)
+                            seen[frame.stream] += len(frame.data)
             except EngineLostError:
                 pass  # asked again below: an engine that is there answers, one that is gone is an error
             except EngineAnswerError as error:
                 if error.status != 404:
                     raise
             state = self.state(paths)
+            if state.phase == "lost":
+                hand_on(paths.stdout, seen[containers.STDOUT], stdout)
+                hand_on(paths.stderr, seen[containers.STDERR], stderr)
             if state.phase != "running":
                 return state
 
@@ -284,18 +313,22 @@ class DockerTarget:
         container = _container(paths)
         if container is not None:
             containers.remove(self._engine, container, force=True)
+        else:
+            self._remove_all(paths)  # whoever submitted it may have been killed before it wrote which it is
 
     def clean(self, paths: RunPaths) -> None:
         """See `Target.clean`."""
         import shutil
 
-        for found in containers.find(
-            self._engine, {_LABEL: paths.folder.name, _PROJECT_LABEL: self._project.root}
-        ):
-            containers.remove(self._engine, found["Id"], force=True)
+        self._remove_all(paths)
         for folder in (paths.checkout, paths.folder / "logged"):
             if folder.exists():
                 shutil.rmtree(folder)
+
+    def _remove_all(self, paths: RunPaths) -> None:
+        wanted = {_LABEL: paths.folder.name, _PROJECT_LABEL: self._project.root}
+        for found in containers.find(self._engine, wanted):
+            containers.remove(self._engine, found["Id"], force=True)
 
 
 def _container(paths: RunPaths) -> str | None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import select
 import time
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from amlexec import interpreter
 from amlexec.errors import TargetError
 from amlexec.runtime import SITE, shell
 from amlexec.targets import Launch, State
-from amlexec.targets.outputs import bring_home
+from amlexec.targets.folders import bring_home, hand_on, shared_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +26,6 @@ _LOOK_SECONDS = 0.05
 """How often the logs of a run are looked at."""
 _ASK_SECONDS = 0.5
 """How often the state of a run that somebody else started is asked for."""
-_CHUNK = 1 << 18
 _OVER = frozenset({"ended", "lost", "new"})
 _STOP_SECONDS = 60
 """How long stopping may take on top of the grace, before the machine counts as stuck."""
@@ -56,17 +54,7 @@ class HostTarget:
         environment = dict(os.environ)
         # Otherwise Python keeps back what it prints until 8 kB have come together.
         environment["PYTHONUNBUFFERED"] = "1"
-        if plan.target.native_shared_directory:
-            shared = Path(plan.target.native_shared_directory).expanduser() / self._project.name
-            shared = Path(self._project.root, shared)
-            try:
-                shared.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise TargetError(
-                    f"nativeSharedDirectory: {shared} can't be made: {error.strerror}",
-                    where=str(plan.target.place),
-                    hint="name a folder that you may write to, or remove the key",
-                ) from None
+        if shared := shared_folder(self._project, plan.target):
             # Scripts of the time wrote `os.environ[...] + "model.pkl"`: it has to end with a separator.
             environment["AZUREML_NATIVE_SHARE_DIRECTORY"] = f"{shared}/"
         environment.update(plan.environment_variables)
@@ -106,13 +94,13 @@ class HostTarget:
         while True:
             over = state.phase in _OVER
             for path, sink in sinks.items():
-                positions[path] = _hand_on(path, positions[path], sink)
+                positions[path] = hand_on(path, positions[path], sink)
             if over:
                 return state
             # The bell is the supervisor's standard output: last of all it says the state. At the end of the
             # file without that the script may still be there: somebody has killed the supervisor alone.
             if bell is not None and select.select([bell], [], [], _LOOK_SECONDS)[0]:
-                if said := os.read(bell.fileno(), _CHUNK):
+                if said := os.read(bell.fileno(), 1 << 16):
                     state = self._read(said.decode(errors="replace"), "")
                 else:
                     bell, asked = None, float("-inf")
@@ -162,16 +150,3 @@ class HostTarget:
             f"the state of the run can't be read: {complaint.strip() or said.strip() or 'no answer'}",
             where=self._connection.name,
         )
-
-
-def _hand_on(path: Path, position: int, sink: Callable[[bytes], object]) -> int:
-    """Hand on what a log has after `position`; return how far it was read."""
-    try:
-        with path.open("rb", buffering=0) as file:
-            file.seek(position)
-            while chunk := file.read(_CHUNK):
-                sink(chunk)
-                position += len(chunk)
-    except FileNotFoundError:
-        pass  # the supervisor has not come to it yet
-    return position
