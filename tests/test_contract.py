@@ -1,0 +1,490 @@
+"""What a run is on every kind of compute target: one suite over all of them, through the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from amlexec import config, containers, history, runs
+from amlexec.plan import plan
+from amlexec.targets.docker import DockerTarget
+from tests.conftest import PATIENCE, eventually
+from tests.places import PLACES, DockerProject, Place, Shop, alive
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable
+
+WAITING = (
+    "import os, time\nprint('begun', flush=True)\nwhile not os.path.exists('go'):\n    time.sleep(0.02)\n"
+    "print('done')\nos.makedirs('outputs', exist_ok=True)\nopen('outputs/x', 'w').write('x')\n"
+)
+_ANYTHING = ["a b", "it's", '"', "$HOME", "x=1", "", "new\nline", "*", "\\", "--async", "ü", "-", "--", "-c"]
+
+
+@pytest.fixture(scope="session")
+def prepared(shop_of_session: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """The one environment of the suite, made ready once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMLEXEC_CACHE", str(shop_of_session.cache))
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        project = DockerProject(tmp_path_factory.mktemp("prepared") / "demo", shop_of_session)
+        done = project.prepare()
+    assert done.code == 0, done.err
+    return shop_of_session
+
+
+@pytest.fixture(params=PLACES, ids=[place.name for place in PLACES])
+def place(request: pytest.FixtureRequest) -> Place:
+    """Where it runs."""
+    found: Place = request.param
+    return found
+
+
+@pytest.fixture
+def make(prepared: Shop, shop: Shop, place: Place, tmp_path: Path) -> Callable[[str], DockerProject]:
+    """Make a project in a folder of that name."""
+    return lambda name: DockerProject(tmp_path / name, shop, place)
+
+
+@pytest.fixture
+def project(make: Callable[[str], DockerProject]) -> DockerProject:
+    """A project in a folder named `demo`."""
+    return make("demo")
+
+
+def start(project: DockerProject, *arguments: str, **options: object) -> subprocess.Popen[bytes]:
+    """Start a submit."""
+    command = ("-m", "amlexec", "experiment", "submit", "-c", project.place.name, *arguments)
+    return project.start(sys.executable, *command, **options)
+
+
+def until_begun(process: subprocess.Popen[bytes]) -> None:
+    """Read what a submit prints until the script has begun."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line == b"begun\n":
+            return
+    assert process.stderr is not None
+    raise AssertionError(process.stderr.read().decode())
+
+
+def test_a_script_runs_in_a_copy_and_is_recorded(project: DockerProject) -> None:
+    project.write("data/x.txt", "there")
+    project.write("tool.sh", "#!/bin/sh\n").chmod(0o755)
+    (project.root / "link").symlink_to("data/x.txt")
+    project.write("near.py", "NEAR = 'near'\n")
+    project.write(
+        "src/train.py",
+        "import json, os, signal, sys\nsys.path.insert(0, '')\nimport near\n"
+        "assert sys.stdin.read() == ''\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+        "assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL\n"
+        "assert os.path.islink('link') and open('link').read() == 'there'\n"
+        "assert os.access('tool.sh', os.X_OK) and not os.access('near.py', os.X_OK) or os.getuid() == 0\n"
+        "open('new.txt', 'w').close()\nopen('data/x.txt', 'w').write('changed')\n"
+        "print(json.dumps([os.getcwd(), sys.argv]))\n",
+    )
+    before = _tree(project.root)
+    done = project.submit("src/train.py", *_ANYTHING)
+    assert done.code == 0, done.err
+    folder = project.run_folder(done.run_id)
+    cwd, argv = json.loads((folder / "stdout.log").read_bytes())
+    assert cwd == ("/azureml-run" if project.place.is_docker else str(folder / "project"))
+    assert argv == ["src/train.py", *_ANYTHING]
+    assert (folder / "stdout.log").read_text() in done.out
+    assert _tree(project.root) == before
+    record = project.record(done.run_id)
+    assert (record["status"], record["exit_code"]) == ("Completed", 0)
+    assert record["arguments"] == _ANYTHING
+    assert record["argv"][1:] == ["src/train.py", *_ANYTHING]
+    assert record["created_utc"] <= record["start_time_utc"] <= record["end_time_utc"]
+    assert record["python"]["version"].startswith("3.")
+    assert record["target_kind"] == project.place.kind
+    assert bool(record["environment_digest"]) is bool(record["image_id"]) is project.place.is_docker
+    assert not (folder / "project").exists()
+    assert project.containers() == []
+
+
+def _tree(root: Path) -> dict[str, tuple[int, bytes]]:
+    found = {}
+    for path in sorted(root.rglob("*")):
+        if ".amlexec" not in path.relative_to(root).parts:
+            status = path.lstat()
+            found[str(path)] = (status.st_mode, path.read_bytes() if path.is_file() else b"")
+    return found
+
+
+def test_output_is_exact_and_a_failure_has_its_own_code(project: DockerProject) -> None:
+    """Every byte of 50 MB, in the log and on the way, of both streams; then the script's exit code."""
+    blocks = 5 if project.place.name == "docker-copy" else 50  # the way is the same as that of `docker`
+    project.write(
+        "train.py",
+        f"import sys\nevery = bytes(range(256))\nblock = every * 4096\nfor _ in range({blocks}):\n"
+        "    sys.stdout.buffer.write(block)\nsys.stderr.buffer.write(every)\n"
+        "sys.stdout.buffer.write(b'no newline')\nraise SystemExit(7)\n",
+    )
+    with (project.root.parent / "out").open("wb") as out:
+        process = start(project, "train.py", stdout=out)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1, err
+    (run_id,) = project.run_ids()
+    folder = project.run_folder(run_id)
+    every = bytes(range(256))
+    wanted = every * 4096 * blocks + b"no newline"
+    assert hashlib.sha256((folder / "stdout.log").read_bytes()).digest() == hashlib.sha256(wanted).digest()
+    assert (folder / "stderr.log").read_bytes() == every
+    assert wanted in (project.root.parent / "out").read_bytes()
+    assert every in err
+    assert b"train.py: error: the script failed: exit code 7" in err
+    record = project.record(run_id)
+    assert (record["status"], record["exit_code"]) == ("Failed", 7)
+    assert (folder / "project").is_dir(), "the copy may show why"
+    assert project.containers() == []
+
+
+@pytest.mark.parametrize("name", ["new\nline", "a 'b\"; echo $HOME #ü", "-x"])
+def test_names_with_anything_in_them(make: Callable[[str], DockerProject], name: str) -> None:
+    project = make(name)
+    project.write(f"{name}/{name}.txt", "x")
+    project.write(
+        f"{name}.py",
+        f"import os\nname = {name!r}\nassert open(os.path.join(name, name + '.txt')).read() == 'x'\n"
+        "os.makedirs('outputs')\nopen('outputs/' + name, 'w').close()\n",
+    )
+    done = project.submit(*(["--"] if name.startswith("-") else []), f"{name}.py", name)
+    assert done.code == 0, done.err
+    record = project.record(done.run_id)
+    assert (record["script_name"], record["arguments"]) == (f"{name}.py", [name])
+    assert (project.run_folder(done.run_id) / "outputs" / name).exists()
+
+
+def test_outputs_come_home_whatever_is_in_them(project: DockerProject) -> None:
+    project.write(
+        "train.py",
+        "import os\nos.makedirs('outputs/deep/er')\nos.makedirs('outputs/empty')\n"
+        "open('outputs/a.txt', 'w').write('a')\nopen('outputs/deep/er/b.txt', 'w').write('bb')\n"
+        "os.symlink('a.txt', 'outputs/link')\nos.symlink('/nowhere', 'outputs/dangling')\n"
+        "os.symlink('deep', 'outputs/folder')\nos.link('outputs/a.txt', 'outputs/hard')\n"
+        "open(b'outputs/\\xff\\n', 'w').close()\nos.chmod('outputs/a.txt', 0o400)\n"
+        "open('outputs/run.sh', 'w').close()\nos.chmod('outputs/run.sh', 0o755)\n"
+        "os.mkfifo('outputs/pipe')\nos.mkdir('outputs/many')\n"
+        "for n in range(500):\n    open('outputs/many/%d' % n, 'w').close()\n"
+        "os.chmod('outputs/deep', 0o500)\nos.chdir('/')\nprint(oct(os.umask(0)))\n",
+    )
+    done = project.submit("train.py")
+    assert done.code == 0, done.err
+    outputs = project.run_folder(done.run_id) / "outputs"
+    assert (outputs / "a.txt").read_text() == (outputs / "hard").read_text() == "a"
+    assert (outputs / "a.txt").samefile(outputs / "hard")
+    assert (outputs / "deep/er/b.txt").read_text() == "bb"
+    assert (outputs / "empty").is_dir()
+    links = {name: str((outputs / name).readlink()) for name in ("link", "dangling", "folder")}
+    assert links == {"link": "a.txt", "dangling": "/nowhere", "folder": "deep"}
+    assert os.access(outputs / "run.sh", os.X_OK)
+    assert b"\xff\n" in os.listdir(os.fsencode(outputs))  # noqa: PTH208
+    assert len(os.listdir(outputs / "many")) == 500  # noqa: PTH208
+    assert {path.lstat().st_uid for path in outputs.rglob("*")} == {os.getuid()}
+    # A pipe holds nothing, and is left behind where outputs are copied.
+    pipes = 1 if (outputs / "pipe").exists() else 0
+    assert project.record(done.run_id)["outputs"] == {"files": 507 + pipes, "bytes": 1 + 1 + 2 + 5 + 8}
+    assert f"Outputs: {507 + pipes} files in {outputs}" in done.out
+
+
+def test_metrics_of_both_loggers(project: DockerProject) -> None:
+    project.write(
+        "train.py",
+        "from amlexec.run import log\nfrom azureml.logging import get_azureml_logger\n"
+        "log('loss', 0.5)\nlog('loss', 0.25)\n"
+        "get_azureml_logger().log('Accuracy', 0.9)\n",
+    )
+    done = project.submit("train.py")
+    assert done.code == 0, done.err
+    assert project.record(done.run_id)["metrics"] == {"loss": [0.5, 0.25], "Accuracy": 0.9}
+    assert len((project.run_folder(done.run_id) / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_environment_variables_reach_the_script_and_secrets_no_record(project: DockerProject) -> None:
+    project.configure(
+        "EnvironmentVariables:",
+        "  PLAIN: 0123",
+        "  QUOTED: \"a b $HOME 'x'\\nsecond\"",
+        "  MY_PASSWORD: hunter22222",
+        "  EMPTY: ''",
+        "  PYTHONPATH: lib",
+    )
+    project.write("lib/inside.py", "")
+    project.write(
+        "train.py",
+        "import inside, os, sys\n"
+        "print([os.environ.get(n) for n in ('PLAIN', 'QUOTED', 'MY_PASSWORD', 'EMPTY')], sys.argv[2])\n",
+    )
+    done = project.submit("train.py", "--with", "hunter22222")
+    assert done.code == 0, done.err
+    assert "['0123', \"a b $HOME 'x'\\nsecond\", 'hunter22222', ''] hunter22222\n" in done.out
+    folder = project.run_folder(done.run_id)
+    for name in ("run.json", "control.log"):
+        assert "hunter22222" not in (folder / name).read_text()
+    assert project.record(done.run_id)["environment_variables"]["PLAIN"] == "0123"
+    assert project.record(done.run_id)["arguments"] == ["--with", "***"]
+
+
+def test_the_shared_directory_ends_with_a_separator_and_stays(project: DockerProject) -> None:
+    project.write(
+        f"aml_config/{project.place.name}.compute",
+        project.compute('nativeSharedDirectory: "~/.azureml/share/"'),
+    )
+    project.write(
+        "train.py",
+        "import os\nshared = os.environ.get('AZUREML_NATIVE_SHARE_DIRECTORY')\nprint(shared)\n"
+        "if shared:\n    assert shared.endswith('/')\n    open(shared + 'model.pkl', 'a').write('x')\n",
+    )
+    first, second = project.submit("train.py"), project.submit("train.py")
+    assert (first.code, second.code) == (0, 0), first.err
+    kept = Path("~/.azureml/share/demo/model.pkl").expanduser()
+    if project.place.mounts:
+        assert kept.read_text() == "xx"
+        assert "AZUREML_NATIVE_SHARE_DIRECTORY" not in first.err
+    else:
+        assert "\nNone\n" in first.out
+        assert first.err.count("AZUREML_NATIVE_SHARE_DIRECTORY") == 1
+        assert not kept.exists()
+    if project.place.name == "docker":
+        assert "\n/azureml-share/\n" in first.out
+
+
+def test_a_shared_directory_that_cannot_be(project: DockerProject) -> None:
+    project.write("train.py", "")
+    project.write("file", "")
+    where = f"aml_config/{project.place.name}.compute"
+    project.write(where, project.compute(f'nativeSharedDirectory: "{project.root}/file/"'))
+    done = project.submit("train.py")
+    if project.place.mounts:
+        assert done.code == 2
+        assert "nativeSharedDirectory" in done.err
+        assert "hint: name a folder that you may write to" in done.err
+        assert project.run_ids() == []
+    else:
+        assert done.code == 0, done.err
+
+
+def test_async_status_and_following_from_elsewhere(project: DockerProject) -> None:
+    project.write("train.py", WAITING)
+    done = project.submit("--async", "train.py")
+    assert done.code == 0, done.err
+    assert f"amlexec experiment status -r {done.run_id}" in done.err
+    project.begun(done.run_id)
+    assert f"{done.run_id}  Running" in project.amlexec("experiment", "status", "-r", done.run_id).out
+    assert project.record(done.run_id)["end_time_utc"] is None
+    follow = ("-m", "amlexec", "experiment", "follow", "-r", done.run_id)
+    followers = [project.start(sys.executable, *follow) for _ in range(2)]
+    for follower in followers:
+        until_begun(follower)
+    project.tell(done.run_id)
+    for follower in followers:
+        out, err = follower.communicate(timeout=PATIENCE)
+        assert follower.returncode == 0, err
+        assert b"done\n" in out, "each follower sees all of it"
+    record = project.record(done.run_id)
+    assert (record["status"], record["outputs"]) == ("Completed", {"files": 1, "bytes": 1})
+    assert project.containers() == []
+    again = project.amlexec(*follow[2:])
+    assert again.code == 0, again.err
+    assert "begun\ndone\n" in again.out, "also of a run that is over and recorded"
+
+
+def test_ctrl_c_detaches_and_the_run_goes_on(project: DockerProject) -> None:
+    project.write("train.py", WAITING)
+    process = start(project, "train.py")
+    until_begun(process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    (run_id,) = project.run_ids()
+    assert f"stopped following; the run {run_id} goes on" in err.decode()
+    assert f"amlexec experiment cancel -r {run_id}" in err.decode()
+    project.tell(run_id)
+    done = project.amlexec("experiment", "follow", "-r", "last")
+    assert done.code == 0, done.err
+    assert "begun\ndone\n" in done.out
+    assert project.record(run_id)["status"] == "Completed"
+
+
+def test_killing_the_client_leaves_the_run_alone(project: DockerProject) -> None:
+    project.write("train.py", WAITING)
+    process = start(project, "train.py")
+    until_begun(process)
+    process.kill()
+    process.communicate(timeout=PATIENCE)
+    (run_id,) = project.run_ids()
+    assert "Running" in project.amlexec("experiment", "status", "-r", run_id).out
+    project.tell(run_id)
+
+    def is_over() -> bool:
+        return "Completed" in project.amlexec("experiment", "status", "-r", run_id).out
+
+    eventually(is_over, "the run ends by itself")
+    record = project.record(run_id)
+    assert (record["exit_code"], record["outputs"]) == (0, {"files": 1, "bytes": 1})
+    assert (project.run_folder(run_id) / "stdout.log").read_bytes() == b"begun\ndone\n"
+    assert project.containers() == []
+
+
+def test_cancel_ends_everything_the_script_started(project: DockerProject) -> None:
+    token = f"600.{os.getpid()}{os.urandom(4).hex().translate(str.maketrans('abcdef', '123456'))}"
+    project.write(
+        "train.py",
+        "import os, signal, subprocess, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "os.makedirs('outputs')\nopen('outputs/x', 'w').write('x')\n"
+        "subprocess.Popen(['sleep', sys.argv[1]])\nprint('begun', flush=True)\ntime.sleep(600)\n",
+    )
+    run_id = project.submit("--async", "train.py", token).run_id
+    project.begun(run_id)
+    done = project.amlexec("experiment", "cancel", "-r", run_id, "--grace", "1")
+    assert done.code == 0, done.err
+    assert f"{run_id}  Canceled" in done.out
+    assert not alive(token), "TERM was ignored; KILL is not"
+    record = project.record(run_id)
+    assert (record["status"], record["exit_code"]) == ("Canceled", 137)
+    assert record["outputs"] == {"files": 1, "bytes": 1}
+    again = project.amlexec("experiment", "cancel", "-r", run_id)
+    assert again.code == 0
+    assert "over already: Canceled" in again.err
+    assert project.containers() == []
+
+
+def test_cancel_lets_a_script_tidy_up(project: DockerProject) -> None:
+    project.write(
+        "train.py",
+        "import signal, sys, time\ndef end(*_):\n    print('tidy', flush=True)\n    sys.exit(3)\n"
+        "signal.signal(signal.SIGTERM, end)\nprint('begun', flush=True)\ntime.sleep(600)\n",
+    )
+    process = start(project, "train.py")
+    until_begun(process)
+    done = project.amlexec("experiment", "cancel", "-r", "last")
+    assert done.code == 0, done.err
+    out, err = process.communicate(timeout=PATIENCE)
+    assert b"tidy\n" in out
+    assert process.returncode == 1, err
+    (run_id,) = project.run_ids()
+    record = project.record(run_id)
+    assert (record["status"], record["exit_code"]) == ("Canceled", 3)
+
+
+def test_what_a_script_leaves_running_ends_with_it(project: DockerProject) -> None:
+    token = f"601.{os.getpid()}{os.urandom(4).hex().translate(str.maketrans('abcdef', '123456'))}"
+    project.write(
+        "train.py",
+        "import subprocess, sys\nsubprocess.Popen(['sleep', sys.argv[1]])\nprint('left')\n",
+    )
+    done = project.submit("train.py", token)
+    assert done.code == 0, done.err
+    assert "left\n" in done.out
+    assert not alive(token)
+
+
+def test_a_script_killed_by_a_signal(project: DockerProject) -> None:
+    project.write("train.py", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    done = project.submit("train.py")
+    assert done.code == 1
+    record = project.record(done.run_id)
+    assert (record["status"], record["exit_code"]) == ("Failed", 137)
+    assert "SIGKILL" in record["reason"]
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_an_untracked_run_leaves_nothing(project: DockerProject, code: int) -> None:
+    project.write("train.py", f"print('here')\nraise SystemExit({code})\n")
+    project.configure("TrackedRun: false")
+    done = project.submit("train.py")
+    assert done.code == code, done.err
+    assert "here" in done.out
+    assert "not tracked" in done.out
+    assert project.run_ids() == []
+    assert project.containers() == []
+
+
+def test_submits_at_once_are_runs_of_their_own(project: DockerProject) -> None:
+    project.write("train.py", "print('x')\n")
+    together = [start(project, "train.py") for _ in range(3)]
+    ended = [process.communicate(timeout=PATIENCE) for process in together]
+    assert [process.returncode for process in together] == [0] * 3, ended
+    assert [project.record(run_id)["status"] for run_id in project.run_ids()] == ["Completed"] * 3
+    assert project.containers() == []
+
+
+@pytest.mark.parametrize("mounts", [True, False])
+def test_a_user_of_any_number_has_a_name_a_home_and_the_outputs(
+    prepared: Shop, shop: Shop, tmp_path: Path, mounts: bool
+) -> None:
+    """As a user whom neither this machine nor the image knows."""
+    project = DockerProject(tmp_path / "demo", shop, PLACES[1] if mounts else PLACES[2])
+    project.write(
+        "train.py",
+        "import getpass, os, pwd, subprocess\n"
+        "assert (os.getuid(), os.getgid()) == (12345, 12346)\n"
+        "assert getpass.getuser() == pwd.getpwuid(12345).pw_name == os.environ['USER']\n"
+        "home = os.path.expanduser('~')\nassert home == pwd.getpwuid(12345).pw_dir == os.environ['HOME']\n"
+        "open(home + '/.written', 'w').close()\nos.makedirs(home + '/.cache/x')\n"
+        "print(subprocess.check_output(['id', '-un']).decode().strip())\n"
+        "os.makedirs('outputs/deep')\nopen('outputs/deep/x', 'w').write('x')\n"
+        "from amlexec.run import log\nlog('loss', 1)\nopen('beside.txt', 'w').close()\n",
+    )
+    told = config.find_project(project.root)
+    target = DockerTarget(told, shop.engine, uid=12345, gid=12346)
+    planned = plan(config.load(told, project.place.name), "train.py")
+    launch = target.check(planned)
+    run = history.Run(**_blank(project))
+    paths, run, held = history.create(told, run, int(time.time() * 1000))
+    paths.checkout.mkdir()
+    (paths.checkout / "train.py").write_bytes((project.root / "train.py").read_bytes())
+    try:
+        target.start(paths, planned, launch)
+        said: dict[str, list[bytes]] = {"out": [], "err": []}
+        state = target.follow(paths, None, said["out"].append, said["err"].append)
+        assert (state.phase, state.exit_code) == ("ended", 0), said
+        done = runs.settle(paths, run, target, state)
+    finally:
+        held.release()
+    assert done.status == "Completed"
+    assert b"".join(said["out"]) == paths.stdout.read_bytes() == b"user\n"
+    assert done.metrics == {"loss": 1}
+    for path in (paths.outputs, *paths.outputs.rglob("*")):
+        assert (path.stat().st_uid, path.stat().st_gid) == (12345, 12346), path
+    assert project.containers() == []
+
+
+def _blank(project: DockerProject) -> dict[str, object]:
+    """A record before anything has happened."""
+    told: dict[str, object] = dict.fromkeys(history.Run._fields, "")
+    told |= {"status": "Preparing", "arguments": (), "tracked": True, "environment_variables": {}}
+    told |= {"metrics": {}, "target": project.place.name, "target_kind": "docker"}
+    nothing = ("argv", "start_time_utc", "end_time_utc", "exit_code", "python", "platform", "snapshot")
+    told |= dict.fromkeys((*nothing, "source", "environment_digest", "image_id", "outputs"))
+    return told
+
+
+def test_a_container_says_whose_it_is(prepared: Shop, shop: Shop, tmp_path: Path) -> None:
+    project = DockerProject(tmp_path / "demo", shop)
+    project.write("train.py", WAITING)
+    run_id = project.submit("--async", "train.py").run_id
+    (found,) = project.containers()
+    record = project.record(run_id)
+    assert found["Labels"]["amlexec.run"] == run_id
+    assert found["Labels"]["amlexec.digest"] == record["environment_digest"]
+    assert found["ImageID"] == record["image_id"]
+    assert found["Names"] == [f"/amlexec-{run_id}"]
+    told = containers.inspect(shop.engine, found["Id"])
+    assert told is not None
+    assert told["HostConfig"]["Init"] is True
+    assert told["HostConfig"]["ShmSize"] == 2 << 30
+    project.amlexec("experiment", "cancel", "-r", run_id, "--grace", "0")
+    assert project.containers() == []
