@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.engines.tasks import task_engines  # noqa: F401 - a task of ours too
 
 HERE = Path(__file__).parent
 DOIT_CONFIG = {"default_tasks": ["lint", "type"], "verbosity": 2}
@@ -29,16 +28,6 @@ def task_lint() -> dict[str, Any]:
 def task_type() -> dict[str, Any]:
     """mypy --strict"""
     return {"actions": [[PYTHON, "-m", "mypy"]]}
-
-
-def task_engines() -> Iterator[dict[str, Any]]:
-    """make the real parts ready that the tests need, each only if it isn't there"""
-    yield {
-        "name": "git",
-        "doc": "git, which keeps the snapshots",
-        "actions": ["apt-get update -q && apt-get install -y -q --no-install-recommends git"],
-        "uptodate": ["git --version"],
-    }
 
 
 def task_test() -> dict[str, Any]:

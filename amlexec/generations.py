@@ -181,7 +181,8 @@ def outline(root: Mapping) -> Reading:
 def _compute(data: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     kind = kind_of(data)
     fields = {"kind": kind}
-    if kind != "cluster":
+    if kind != "cluster" and data.get("sharedVolumes") is not False:
+        # Without shared volumes there is no such folder; only a key that says otherwise is worth a warning.
         fields["native_shared_directory"] = defaults.get("nativeSharedDirectory", "")
     if kind.endswith("docker"):
         fields["base_docker_image"] = defaults.get("baseDockerImage", "")

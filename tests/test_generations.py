@@ -208,3 +208,10 @@ def test_azureml_core_prepares_unless_told_otherwise() -> None:
 )
 def test_paths_have_one_form(path: str, normal: str) -> None:
     assert readings.normal(path) == normal
+
+
+
+def test_without_shared_volumes_no_shared_directory_is_implied() -> None:
+    assert compute_target("type: docker\nsharedVolumes: false\n").native_shared_directory == ""
+    named = compute_target("type: docker\nsharedVolumes: false\nnativeSharedDirectory: /srv\n")
+    assert named.native_shared_directory == "/srv"
