@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from amlexec.model import ComputeTarget, Project
     from amlexec.progress import Progress
 
-__all__ = ["Readiness", "Wanted", "prepare", "readiness", "ready", "wanted", "why_not"]
+__all__ = ["Readiness", "Wanted", "prepare", "readiness", "ready", "remember", "wanted", "why_not"]
 
 _NEVER = "it was never prepared here"
 
@@ -125,11 +125,12 @@ def prepare(
         reason = base.moved(shelf.engine, spec.base_image, want.order.base_place, known, progress)
         found = found._replace(ready=not reason, reason=reason or f"{found.reason}, made of its newest base")
     if found.ready:
-        _remember(want, found)
+        remember(want, found)
         return found
     from amlexec import locks
     from amlexec.environments.worker import LOCKED_SECONDS, lock_file
 
+    progress.step(f"{want.configuration}: {found.reason}")
     lock = lock_file(shelf.engine, want.digest)
     _tell_who(lock, progress)
     with locks.exclusive(str(lock), LOCKED_SECONDS):
@@ -137,7 +138,7 @@ def prepare(
         again = readiness(want, shelf)
         if not again.ready or again.image_id == found.image_id:
             again = _made(want, shelf, progress, found, pull_from)
-    _remember(want, again)
+    remember(want, again)
     return again
 
 
@@ -166,7 +167,8 @@ def _made(want: Wanted, shelf: Shelf, progress: Progress, old: Readiness, pull_f
     return ready(image, f"{said}: {old.reason}")
 
 
-def _remember(want: Wanted, found: Readiness) -> None:
+def remember(want: Wanted, found: Readiness) -> None:
+    """Keep what the environment of a run configuration is now, and why it was made."""
     last = memory.recall(want.project, want.configuration)
     if last is None or (last.digest, last.image_id) != (want.digest, found.image_id):
         now = memory.Remembered(want.digest, want.canonical, found.image_id, found.reason)

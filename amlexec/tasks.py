@@ -115,7 +115,7 @@ def _submit(project: Project, name: str) -> int:
     import shlex
 
     from amlexec import plan, submission
-    from amlexec.commands import experiment
+    from amlexec.commands import running
     from amlexec.console import Console
     from amlexec.errors import UsageError
 
@@ -133,4 +133,4 @@ def _submit(project: Project, name: str) -> int:
     if script is not None:
         script = submission.script_in(project, script, os.getcwd())  # noqa: PTH109
     planned = plan.plan(config.load(project, name), script, arguments)
-    return experiment.finish(project, submission.submit(planned, Console()))
+    return running.finish(project, submission.submit(planned, Console()))

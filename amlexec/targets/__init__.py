@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from amlexec.history import Interpreter, RunPaths
     from amlexec.model import ComputeTarget, Plan, Project
 
-__all__ = ["Launch", "State", "Target", "target_of"]
+__all__ = ["GRACE_SECONDS", "Launch", "State", "Target", "target_of"]
+
+GRACE_SECONDS = 10
+"""Between TERM and KILL when a run is canceled."""
 
 
 class Launch(NamedTuple):

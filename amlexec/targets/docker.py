@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from amlexec.history import RunPaths
     from amlexec.model import Plan, Project
 
-__all__ = ["DockerTarget"]
+__all__ = ["PROJECT_LABEL", "RUN_LABEL", "DockerTarget"]
 
 CHECKOUT = "/azureml-run"
 """Where the copy of the project is in a container, as Workbench had it."""
@@ -32,8 +32,8 @@ LOGGED = "/amlexec/run"
 HOME = "/amlexec/home"
 _SHM_BYTES = 2 << 30
 """As Workbench gave it: data loaders of several processes share memory there."""
-_LABEL = "amlexec.run"
-_PROJECT_LABEL = "amlexec.project"
+RUN_LABEL = "amlexec.run"
+PROJECT_LABEL = "amlexec.project"
 
 
 class DockerTarget:
@@ -191,8 +191,8 @@ class DockerTarget:
             "Env": [f"{name}={value}" for name, value in environment.items()],
             "Healthcheck": {"Test": ["NONE"]},
             "Labels": {
-                _LABEL: paths.folder.name,
-                _PROJECT_LABEL: self._project.root,
+                RUN_LABEL: paths.folder.name,
+                PROJECT_LABEL: self._project.root,
                 "amlexec.digest": launch.digest,
             },
             "HostConfig": host,
@@ -326,7 +326,7 @@ class DockerTarget:
                 shutil.rmtree(folder)
 
     def _remove_all(self, paths: RunPaths) -> None:
-        wanted = {_LABEL: paths.folder.name, _PROJECT_LABEL: self._project.root}
+        wanted = {RUN_LABEL: paths.folder.name, PROJECT_LABEL: self._project.root}
         for found in containers.find(self._engine, wanted):
             containers.remove(self._engine, found["Id"], force=True)
 
