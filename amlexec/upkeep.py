@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec import config, preparation
 from amlexec.environments import memory, stamps
 from amlexec.environments.image import Shelf, reference
+from amlexec.errors import ConfigurationError
 from amlexec.preparation import Readiness
 
 if TYPE_CHECKING:
     from amlexec.engine import Engine
+    from amlexec.environments.removal import Removal
     from amlexec.model import ComputeTarget, Project, Violation
     from amlexec.preparation import Wanted
     from amlexec.progress import Progress
@@ -134,6 +136,30 @@ class Upkeep:
         found = preparation.prepare(want, self.shelf, progress, refresh=refresh, pull_from=pull_from)
         self._keep(one, want, found, began)
         return found
+
+    def remove(self, name: str, *, dry_run: bool = False) -> list[Removal]:
+        """Remove the environment of a run configuration from the engine: the one that its files declare,
+        and the one that was prepared last. With `dry_run`, only tell.
+
+        Raises:
+            EngineError: the engine can't be asked.
+        """
+        from amlexec.environments import removal
+
+        last = memory.recall(self.project, name)
+        digests = {last.digest} if last is not None else set()
+        try:
+            one = subject(self.project, name)
+            if not one.is_yours:
+                digests.add(self.digest(one))
+        except ConfigurationError:
+            pass  # files that are wrong keep nobody from removing what was made of them before
+        if not digests:
+            return []
+        told = removal.remove(self.shelf, digests, self.project.name, dry_run=dry_run)
+        if not dry_run:
+            memory.forget_images(self.project, {one for one in digests if self.shelf.get(one) is None})
+        return told
 
     def _stamped(self, one: Subject) -> str:
         return stamps.recall(self.project, one.target.base_docker_image, one.dependencies_file)
