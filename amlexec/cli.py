@@ -18,6 +18,7 @@ __all__ = ["parser", "run"]
 GROUPS = {
     "init": "make a project ready: aml_config, dodo.py, ignore rules",
     "lint": "validate the files of aml_config",
+    "lock": "write down which packages the dependencies come to",
     "experiment": "run scripts, and act on runs",
     "history": "find, compare and read runs",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import config
@@ -51,25 +50,30 @@ def wanted(project: Project, configuration: str, target: ComputeTarget, conda_fi
     Raises:
         ConfigurationError: a file is wrong, or refers to something that can't be followed.
     """
+    from amlexec import lockfile
     from amlexec.digest import of_bytes
     from amlexec.environments.base import DEFAULT
     from amlexec.environments.order import Order
-    from amlexec.environments.spec import canonical, requirements_of, spec_of
-    from amlexec.platforms import of_image
+    from amlexec.environments.spec import canonical, requirements_of, shared_folder, spec_of
+    from amlexec.platforms import of_target
 
     dependencies = config.load_conda(project, conda_file)
-    found = requirements_of(project, dependencies)
+    shared = shared_folder(project, target)
+    found = requirements_of(project, dependencies, shared=shared)
+    lock = lockfile.read(project, conda_file)
     spec = spec_of(
         project,
         target.base_docker_image or DEFAULT,
         dependencies,
-        of_image("linux", os.uname().machine),
+        of_target(target),
+        lock=lock,
         base_place=target.place,
+        shared=shared,
         pip=found,
     )
     text = canonical(spec).decode()
     digest = of_bytes(text.encode())
-    order = Order(project, spec, digest, dependencies, found, target.place)
+    order = Order(project, spec, digest, dependencies, found, target.place, lock)
     return Wanted(project, configuration, digest, text, order)
 
 

@@ -95,7 +95,7 @@ def write(what: Recipe, folder: str, progress: Progress) -> None:
         raise UsageError(f"{folder} is not an empty folder", hint="name a new one")
     place.mkdir(parents=True, exist_ok=True)
     network = settings()
-    records = building.solve(order, network, progress)
+    records = building.resolved(order, network, progress).records
     with (
         Log(memory.folder(order.project) / f"{order.digest}.context.log") as log,
         building.archived(order, records, network, progress, log) as archive,
