@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from amlexec import __version__
 from amlexec.console import show
@@ -26,6 +27,21 @@ GROUPS = {
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        # argparse makes a formatter for each argument that is declared; without a width of its own, each
+        # asks for the terminal's, with a library that every command would have to load.
+        super().__init__(**options, formatter_class=partial(argparse.HelpFormatter, width=80))
+
+    def format_help(self) -> str:
+        """The help text, as wide as the terminal."""
+        self.formatter_class = argparse.HelpFormatter
+        return super().format_help()
+
+    def format_usage(self) -> str:
+        """The usage line, as wide as the terminal."""
+        self.formatter_class = argparse.HelpFormatter
+        return super().format_usage()
+
     def error(self, message: str) -> NoReturn:
         """Raise instead of ending the process: `run` is what picks exit codes."""
         raise UsageError(message, hint=f"{self.prog} --help")

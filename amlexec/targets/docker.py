@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from amlexec.engine import Engine
     from amlexec.history import RunPaths
+    from amlexec.locks import Held
     from amlexec.model import Plan, Project
 
 __all__ = ["PROJECT_LABEL", "RUN_LABEL", "DockerTarget"]
@@ -115,8 +116,9 @@ class DockerTarget:
         environment["PYTHONPATH"] = f"{SITE}:{before}" if before else SITE
         return environment
 
-    def start(self, paths: RunPaths, plan: Plan, launch: Launch) -> IO[bytes] | None:
+    def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
         """See `Target.start`. The engine is the supervisor."""
+        del held  # by us: when this is done, the engine shows the container
         mounted = self._can_mount(plan)
         logged = paths.folder / "logged"
         logged.mkdir()
