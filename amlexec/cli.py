@@ -47,17 +47,23 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message, hint=f"{self.prog} --help")
 
 
-def parser(only: str | None = None) -> argparse.ArgumentParser:
-    """The whole command line; with `only`, just that group's arguments, which is quicker to make."""
+def parser(only: str | None = None, verb: str | None = None) -> argparse.ArgumentParser:
+    """The whole command line; with `only`, just that group's arguments, and with `verb` just that verb's of
+    `experiment`, which is quicker to make.
+    """
     top = _Parser(
         prog="amlexec",
         description="Run machine-learning experiments the way make and tox run builds.",
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"amlexec {__version__}")
-    groups = top.add_subparsers(metavar="COMMAND", dest="group", required=True, parser_class=_Parser)
+    groups = top.add_subparsers(
+        metavar="COMMAND", dest="group", required=True, parser_class=_Parser, prog=top.prog
+    )
     for name, summary in GROUPS.items():
-        if only in (None, name):
+        if name == only == "experiment" and verb is not None:
+            import_module("amlexec.commands.experiment").add(groups, verb)
+        elif only in (None, name):
             import_module(f"amlexec.commands.{name}").add(groups)
         else:
             groups.add_parser(name, help=summary)
@@ -69,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         group = arguments[0] if arguments and arguments[0] in GROUPS else None
         head, tail = _split(arguments)
-        found = parser(group).parse_args(head)
+        found = parser(group, head[1] if len(head) > 1 else None).parse_args(head)
         found.tail = tail
         code: int = import_module(f"amlexec.commands.{found.group}").run(found)
     except SystemExit as end:  # argparse has printed a help text or a version

@@ -162,13 +162,11 @@ class Upkeep:
         return told
 
     def _stamped(self, one: Subject) -> str:
-        return stamps.recall(self.project, one.target.base_docker_image, one.dependencies_file)
+        return stamps.recall(self.project, one.target, one.dependencies_file)
 
     def _keep(self, one: Subject, want: Wanted, found: Readiness, began: int) -> None:
         from amlexec.lockfile import path_of
 
         preparation.remember(want, found)
         files = (*want.order.spec.files, f"{self.project.root}/{path_of(one.dependencies_file)}")
-        stamps.keep(
-            self.project, one.target.base_docker_image, one.dependencies_file, want.digest, files, began
-        )
+        stamps.keep(self.project, one.target, one.dependencies_file, want.digest, files, began)

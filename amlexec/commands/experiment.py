@@ -27,38 +27,19 @@ _VERBS = {
 _RUN = "run id, a beginning that only it has, or `last`"
 
 
-def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the arguments."""
+def add(groups: argparse._SubParsersAction[argparse.ArgumentParser], only: str | None = None) -> None:
+    """Declare the arguments; of the verb `only`, if there is one of that name."""
     group = groups.add_parser("experiment", help="run scripts, and act on runs", allow_abbrev=False)
-    verbs = group.add_subparsers(metavar="VERB", dest="verb", required=True)
-    _add_submit(verbs)
-    _add_prepare(verbs)
-    _add_clean(verbs)
-    about: dict[str, str] = {
-        "follow": "show what a run prints, from its beginning, until it is over",
-        "status": "say how a run is",
-        "cancel": "stop a run: TERM, a grace, then KILL of all it started",
-    }
-    for name, summary in about.items():
-        verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-        verb.add_argument("-r", "--run", required=True, metavar="RUN", help=_RUN)
-        if name == "cancel":
-            verb.add_argument(
-                "--grace",
-                type=_seconds,
-                default=GRACE_SECONDS,
-                metavar="SECONDS",
-                help="time between TERM and KILL (default: %(default)s)",
-            )
-        verb.add_argument("-t", "--target", help="accepted and ignored: the record knows the target")
-        verb.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
-        if name in {"status", "cancel"}:
-            verb.add_argument("-o", "--output", choices=["text", "json"], default="text", help="form")
+    verbs = group.add_subparsers(metavar="VERB", dest="verb", required=True, prog=group.prog)
+    declared = {"submit": _add_submit, "prepare": _add_prepare, "clean": _add_clean}
+    for name in _VERBS:
+        if only == name or only not in _VERBS:
+            declared.get(name, _add_about_a_run)(verbs, name)
 
 
-def _add_submit(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_submit(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
     submit = verbs.add_parser(
-        "submit",
+        name,
         help="run a script, or the run configuration's ArgumentVector",
         description="Run a script on a copy of the project, record the run and bring its outputs home. "
         "Everything after the script's name is the script's.",
@@ -86,9 +67,9 @@ def _add_submit(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
 
 
-def _add_prepare(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_prepare(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
     summary = "make the environment of a run configuration ready, if it isn't"
-    verb = verbs.add_parser("prepare", help=summary, description=summary, allow_abbrev=False)
+    verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
     verb.add_argument(
         "-c", "--run-configuration", required=True, metavar="NAME", help="NAME.runconfig, or its path"
     )
@@ -121,9 +102,9 @@ def _add_prepare(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     verb.add_argument("-o", "--output", choices=["text", "json"], default="text", help="form")
 
 
-def _add_clean(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_clean(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
     summary = "remove the copies of the project that finished runs left; records and outputs stay"
-    verb = verbs.add_parser("clean", help=summary, description=summary, allow_abbrev=False)
+    verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
     which = verb.add_mutually_exclusive_group(required=True)
     which.add_argument("-r", "--run", metavar="RUN", help=_RUN)
     which.add_argument(
@@ -134,6 +115,28 @@ def _add_clean(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     verb.add_argument("-t", "--target", help="accepted and ignored: the record knows the target")
     verb.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+
+
+def _add_about_a_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
+    summary = {
+        "follow": "show what a run prints, from its beginning, until it is over",
+        "status": "say how a run is",
+        "cancel": "stop a run: TERM, a grace, then KILL of all it started",
+    }[name]
+    verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+    verb.add_argument("-r", "--run", required=True, metavar="RUN", help=_RUN)
+    if name == "cancel":
+        verb.add_argument(
+            "--grace",
+            type=_seconds,
+            default=GRACE_SECONDS,
+            metavar="SECONDS",
+            help="time between TERM and KILL (default: %(default)s)",
+        )
+    verb.add_argument("-t", "--target", help="accepted and ignored: the record knows the target")
+    verb.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+    if name in {"status", "cancel"}:
+        verb.add_argument("-o", "--output", choices=["text", "json"], default="text", help="form")
 
 
 def _seconds(text: str) -> int:

@@ -16,7 +16,7 @@ from amlexec import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amlexec.model import Project
+    from amlexec.model import ComputeTarget, Project
 
 __all__ = ["clock", "keep", "recall"]
 
@@ -28,18 +28,20 @@ _GRAIN = 2_000_000_000
 _RECIPE = os.path.join(os.path.dirname(__file__), "spec.py")
 
 
-def _path(project: Project, base_image: str, dependencies_file: str) -> str:
+def _path(project: Project, target: ComputeTarget, dependencies_file: str) -> str:
     from hashlib import sha256
 
-    parts = (_FORM, __version__, os.uname().machine, os.environ.get("HOME"), base_image, dependencies_file)
+    # Of the target everything, though few keys count today: a key that comes to count must not be forgotten.
+    told = target._replace(name="", place=None)  # type: ignore[arg-type]
+    parts = (_FORM, __version__, os.uname().machine, os.environ.get("HOME"), dependencies_file, *told)
     name = sha256("\0".join(map(str, parts)).encode("utf-8", "surrogateescape")).hexdigest()[:20]
     return f"{project.state}/environments/{name}.stamp"
 
 
-def recall(project: Project, base_image: str, dependencies_file: str) -> str:
+def recall(project: Project, target: ComputeTarget, dependencies_file: str) -> str:
     """The digest of an environment, if none of its files was touched since; "" where that isn't known."""
     try:
-        with open(_path(project, base_image, dependencies_file), encoding="utf-8") as file:
+        with open(_path(project, target, dependencies_file), encoding="utf-8") as file:
             digest, *lines = file.read().splitlines()
     except (OSError, ValueError):
         return ""
@@ -65,7 +67,12 @@ def clock(project: Project) -> int:
 
 
 def keep(
-    project: Project, base_image: str, dependencies_file: str, digest: str, files: Iterable[str], began: int
+    project: Project,
+    target: ComputeTarget,
+    dependencies_file: str,
+    digest: str,
+    files: Iterable[str],
+    began: int,
 ) -> None:
     """Remember the digest that was read from these files after `began` (see `clock`).
 
@@ -79,7 +86,7 @@ def keep(
         lines.append(_line(path))
         if not lines[-1].startswith("-") and int(lines[-1].split(" ", 1)[0]) > began - _GRAIN:
             return
-    path = _path(project, base_image, dependencies_file)
+    path = _path(project, target, dependencies_file)
     beside = f"{path}.{os.getpid()}.new"
     try:
         with open(beside, "w", encoding="utf-8") as file:
