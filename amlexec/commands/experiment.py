@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec import config
@@ -149,7 +148,7 @@ def _seconds(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the verb; the exit code."""
-    project = config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109 - one import less
+    project = config.find_project(arguments.project or os.getcwd())  # noqa: PTH109 - one import less
     module = import_module(f"amlexec.commands.{_VERBS[arguments.verb]}")
     code: int = getattr(module, arguments.verb)(project, arguments)
     return code
