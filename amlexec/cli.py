@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from amlexec import __version__
 from amlexec.console import show
@@ -18,6 +19,7 @@ __all__ = ["parser", "run"]
 GROUPS = {
     "init": "make a project ready: aml_config, dodo.py, ignore rules",
     "lint": "validate the files of aml_config",
+    "lock": "write down which packages the dependencies come to",
     "experiment": "run scripts, and act on runs",
     "history": "find, compare and read runs",
 }
@@ -25,22 +27,43 @@ GROUPS = {
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        # argparse makes a formatter for each argument that is declared; without a width of its own, each
+        # asks for the terminal's, with a library that every command would have to load.
+        super().__init__(**options, formatter_class=partial(argparse.HelpFormatter, width=80))
+
+    def format_help(self) -> str:
+        """The help text, as wide as the terminal."""
+        self.formatter_class = argparse.HelpFormatter
+        return super().format_help()
+
+    def format_usage(self) -> str:
+        """The usage line, as wide as the terminal."""
+        self.formatter_class = argparse.HelpFormatter
+        return super().format_usage()
+
     def error(self, message: str) -> NoReturn:
         """Raise instead of ending the process: `run` is what picks exit codes."""
         raise UsageError(message, hint=f"{self.prog} --help")
 
 
-def parser(only: str | None = None) -> argparse.ArgumentParser:
-    """The whole command line; with `only`, just that group's arguments, which is quicker to make."""
+def parser(only: str | None = None, verb: str | None = None) -> argparse.ArgumentParser:
+    """The whole command line; with `only`, just that group's arguments, and with `verb` just that verb's of
+    `experiment`, which is quicker to make.
+    """
     top = _Parser(
         prog="amlexec",
         description="Run machine-learning experiments the way make and tox run builds.",
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"amlexec {__version__}")
-    groups = top.add_subparsers(metavar="COMMAND", dest="group", required=True, parser_class=_Parser)
+    groups = top.add_subparsers(
+        metavar="COMMAND", dest="group", required=True, parser_class=_Parser, prog=top.prog
+    )
     for name, summary in GROUPS.items():
-        if only in (None, name):
+        if name == only == "experiment" and verb is not None:
+            import_module("amlexec.commands.experiment").add(groups, verb)
+        elif only in (None, name):
             import_module(f"amlexec.commands.{name}").add(groups)
         else:
             groups.add_parser(name, help=summary)
@@ -52,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         group = arguments[0] if arguments and arguments[0] in GROUPS else None
         head, tail = _split(arguments)
-        found = parser(group).parse_args(head)
+        found = parser(group, head[1] if len(head) > 1 else None).parse_args(head)
         found.tail = tail
         code: int = import_module(f"amlexec.commands.{found.group}").run(found)
     except SystemExit as end:  # argparse has printed a help text or a version

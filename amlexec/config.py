@@ -35,7 +35,7 @@ __all__ = [
 # ruff: noqa: PTH112, PTH113, PTH118, PTH119, PTH120, PTH123, PTH208 - pathlib costs a run 3 ms
 
 
-def find_project(start: Path) -> Project:
+def find_project(start: Path | str) -> Project:
     """The project that `start` is in: the nearest folder, from there upwards, with `aml_config/` in it.
 
     Raises:

@@ -10,6 +10,8 @@ from amlexec.errors import TargetError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from amlexec.locks import Held
+
 __all__ = ["Answer", "Connection", "LocalConnection"]
 
 
@@ -35,8 +37,13 @@ class Connection(Protocol):
             TargetError: the program is not there, can't be started, or took longer than `timeout` seconds.
         """
 
-    def start(self, arguments: Sequence[str], folder: str, environment: Mapping[str, str]) -> IO[bytes]:
-        """Start a program that outlives us, in a session of its own; end of file there is its end."""
+    def start(
+        self, arguments: Sequence[str], folder: str, environment: Mapping[str, str], held: Held
+    ) -> IO[bytes]:
+        """Start a program that outlives us, in a session of its own; end of file there is its end.
+
+        Its standard input is the lock `held`: it has the lock until it closes that.
+        """
 
 
 class LocalConnection:
@@ -58,14 +65,16 @@ class LocalConnection:
             done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
         )
 
-    def start(self, arguments: Sequence[str], folder: str, environment: Mapping[str, str]) -> IO[bytes]:
+    def start(
+        self, arguments: Sequence[str], folder: str, environment: Mapping[str, str], held: Held
+    ) -> IO[bytes]:
         """See `Connection.start`."""
         try:
             process = subprocess.Popen(
                 list(arguments),
                 cwd=folder,
                 env=dict(environment),
-                stdin=subprocess.DEVNULL,
+                stdin=held.fileno(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,

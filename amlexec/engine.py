@@ -7,6 +7,7 @@ Its errors are drawn in `amlexec.docker_transport`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -47,6 +48,7 @@ __all__ = [
 _API = (1, 41)
 """The interface we speak, where the engine does: the newest of Docker 20.10, Debian 12's engine."""
 _TIMEOUT = 60.0
+_PIECE = 1 << 16
 _CUT_SHORT = "the Docker engine ended in the middle of an answer"
 
 
@@ -98,6 +100,24 @@ class Engine:
         if not data or not is_json:
             return data or None
         return self._value(data)
+
+    def glance(self, path: str, *, query: Mapping[str, Any] | None = None) -> Any:
+        """Ask a small question: `request("GET", path, query=query)`, for half of what a no-op can cost.
+
+        http.client takes 8 ms to import, most of it for mail and TLS. An answer that is anything but plain is
+        asked for again by way of it.
+        """
+        question = f"GET {self._prefix()}{quote(path, safe='/:@')}{_query(query)} HTTP/1.0\r\n\r\n"
+        data = b""
+        with connect(self._endpoint, _TIMEOUT) as connected, contextlib.suppress(OSError):
+            connected.sendall(question.encode())
+            data = b"".join(iter(lambda: connected.recv(_PIECE), b""))
+        head, _, body = data.partition(b"\r\n\r\n")
+        if head.split(b" ")[1:2] == [b"200"]:
+            # JSON that was cut short is no JSON.
+            with contextlib.suppress(ValueError):
+                return json.loads(body)
+        return self.request("GET", path, query=query)
 
     def stream(
         self,

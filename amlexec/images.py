@@ -67,7 +67,7 @@ def inspect(engine: Engine, image: str) -> dict[str, Any] | None:
 def find(engine: Engine, labels: Mapping[str, str]) -> list[dict[str, Any]]:
     """The images that carry all these labels; "" as a value stands for any value."""
     wanted = [f"{name}={value}" if value else name for name, value in labels.items()]
-    return list(engine.request("GET", "/images/json", query={"filters": {"label": wanted}}))
+    return list(engine.glance("/images/json", query={"filters": {"label": wanted}}))
 
 
 def tag(engine: Engine, image: str, reference: str) -> None:

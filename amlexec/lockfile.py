@@ -40,6 +40,8 @@ _BASIS = re.compile(r"# amlexec (\S+) sha256:([0-9a-f]{64}) (\{.*\})")
 _FORMS = frozenset([6, 7])
 """Versions of the form of pixi.lock that hold what is read here."""
 _ENVIRONMENT = "default"
+_NO_VERSION = "0"
+"""Of sources whose version only their build tells: the form wants one."""
 
 
 class Lock(NamedTuple):
@@ -150,6 +152,8 @@ def _locked(kind: str, place: str, by_place: Mapping[tuple[str, str], dict[str, 
     else:
         file = place.rpartition("/")[2].removesuffix(".conda").removesuffix(".tar.bz2")
         name, version, build = file.rsplit("-", 2)
+    if version == _NO_VERSION and kind == "pypi" and not one.get("sha256"):
+        version = ""
     sha256 = str(one.get("sha256") or (f"md5:{one['md5']}" if "md5" in one else ""))
     return Locked(kind, name, version, build, public(place), sha256)
 
@@ -269,7 +273,7 @@ def _add(
         file.add_conda_package(_ENVIRONMENT, target, bare)
     hashes = {}
     for pin in pins:
-        file.add_pypi_package(_ENVIRONMENT, target, pin.name, pin.version or "0", pin.location)
+        file.add_pypi_package(_ENVIRONMENT, target, pin.name, pin.version or _NO_VERSION, pin.location)
         hashes[pin.location] = pin.sha256
     return hashes
 

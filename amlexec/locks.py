@@ -28,6 +28,10 @@ class Held:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
+    def fileno(self) -> int:
+        """Its descriptor. A child that is given it holds the lock too."""
+        return self._descriptor
+
     def release(self) -> None:
         """Let go. Once is enough; twice does nothing."""
         if self._descriptor >= 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import config
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from amlexec.model import ComputeTarget, Project
     from amlexec.progress import Progress
 
-__all__ = ["Readiness", "Wanted", "prepare", "readiness", "ready", "wanted", "why_not"]
+__all__ = ["Readiness", "Wanted", "prepare", "readiness", "ready", "remember", "wanted", "why_not"]
 
 _NEVER = "it was never prepared here"
 
@@ -51,25 +50,30 @@ def wanted(project: Project, configuration: str, target: ComputeTarget, conda_fi
     Raises:
         ConfigurationError: a file is wrong, or refers to something that can't be followed.
     """
+    from amlexec import lockfile
     from amlexec.digest import of_bytes
     from amlexec.environments.base import DEFAULT
     from amlexec.environments.order import Order
-    from amlexec.environments.spec import canonical, requirements_of, spec_of
-    from amlexec.platforms import of_image
+    from amlexec.environments.spec import canonical, requirements_of, shared_folder, spec_of
+    from amlexec.platforms import of_target
 
     dependencies = config.load_conda(project, conda_file)
-    found = requirements_of(project, dependencies)
+    shared = shared_folder(project, target)
+    found = requirements_of(project, dependencies, shared=shared)
+    lock = lockfile.read(project, conda_file)
     spec = spec_of(
         project,
         target.base_docker_image or DEFAULT,
         dependencies,
-        of_image("linux", os.uname().machine),
+        of_target(target),
+        lock=lock,
         base_place=target.place,
+        shared=shared,
         pip=found,
     )
     text = canonical(spec).decode()
     digest = of_bytes(text.encode())
-    order = Order(project, spec, digest, dependencies, found, target.place)
+    order = Order(project, spec, digest, dependencies, found, target.place, lock)
     return Wanted(project, configuration, digest, text, order)
 
 
@@ -125,11 +129,12 @@ def prepare(
         reason = base.moved(shelf.engine, spec.base_image, want.order.base_place, known, progress)
         found = found._replace(ready=not reason, reason=reason or f"{found.reason}, made of its newest base")
     if found.ready:
-        _remember(want, found)
+        remember(want, found)
         return found
     from amlexec import locks
     from amlexec.environments.worker import LOCKED_SECONDS, lock_file
 
+    progress.step(f"{want.configuration}: {found.reason}")
     lock = lock_file(shelf.engine, want.digest)
     _tell_who(lock, progress)
     with locks.exclusive(str(lock), LOCKED_SECONDS):
@@ -137,7 +142,7 @@ def prepare(
         again = readiness(want, shelf)
         if not again.ready or again.image_id == found.image_id:
             again = _made(want, shelf, progress, found, pull_from)
-    _remember(want, again)
+    remember(want, again)
     return again
 
 
@@ -166,7 +171,8 @@ def _made(want: Wanted, shelf: Shelf, progress: Progress, old: Readiness, pull_f
     return ready(image, f"{said}: {old.reason}")
 
 
-def _remember(want: Wanted, found: Readiness) -> None:
+def remember(want: Wanted, found: Readiness) -> None:
+    """Keep what the environment of a run configuration is now, and why it was made."""
     last = memory.recall(want.project, want.configuration)
     if last is None or (last.digest, last.image_id) != (want.digest, found.image_id):
         now = memory.Remembered(want.digest, want.canonical, found.image_id, found.reason)

@@ -62,6 +62,14 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
             # doit closes its database on the way out.
             raise SystemExit(show(_unread(unread[0], wanted)))
 
+    def skip_uptodate(self, task: Any) -> None:
+        """A task that has nothing to do says why not, where it knows."""
+        reason = (task.meta or {}).get("reason")
+        if reason is None:
+            super().skip_uptodate(task)
+        else:
+            self.write(f"-- {task.title()} ({reason!r})\n")
+
     def add_failure(self, task: Any, fail: Any) -> None:
         """A task did not succeed."""
         if not isinstance(fail, _Told):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from amlexec import history, locks
 from amlexec.errors import TargetError, UsageError
 from amlexec.history import FINAL, Outputs, Run, RunPaths
-from amlexec.targets import State, target_of
+from amlexec.targets import GRACE_SECONDS, State, target_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from amlexec.targets import Target
 
 __all__ = ["GRACE_SECONDS", "cancel", "clean", "ending", "refresh", "settle", "target_of_run"]
-
-GRACE_SECONDS = 10
-"""Between TERM and KILL when a run is canceled."""
 
 
 def target_of_run(project: Project, run: Run) -> Target:

@@ -108,7 +108,7 @@ def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
             if not detach:
                 talk.say("Executing user inputs .....")
                 talk.say("===========================")
-            bell = target.start(paths, plan, launch)
+            bell = target.start(paths, plan, launch, held)
     finally:
         held.release()
     if detach:

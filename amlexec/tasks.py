@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from amlexec.model import Project
+    from amlexec.upkeep import Subject, Upkeep
 
-__all__ = ["DOIT_CONFIG", "task_lint", "task_submit"]
+__all__ = ["DOIT_CONFIG", "task_lint", "task_prepare", "task_submit"]
 
 DOIT_CONFIG = {
     "backend": "amlexec",
     "dep_file": ".amlexec/doit.db",
     "reporter": Reporter,
+    # `doit` alone changes nothing outside the project's folder: environments are prepared when asked for.
     "default_tasks": ["lint"],
 }
 
@@ -58,6 +60,28 @@ def task_lint() -> Iterator[dict[str, Any]]:
         }
 
 
+def task_prepare() -> Iterator[dict[str, Any]]:
+    """make the environments ready whose dependencies have changed"""
+    from amlexec.upkeep import Upkeep
+
+    project = _project()
+    # One for all, so that the engine is asked once.
+    upkeep = Upkeep(project)
+    yield {"basename": "prepare", "name": None, "doc": "make the environments ready that aren't"}
+    for name in config.run_configurations(project):
+        environment = Environment(upkeep, name)
+        yield {
+            "basename": "prepare",
+            "name": name,
+            "doc": f"make the environment of {name}.runconfig ready",
+            "actions": [(_guarded, [_prepare, environment])],
+            "uptodate": [environment],
+            "clean": [(_clean, [environment])],
+            "meta": {"reason": environment},
+            "io": {"capture": False},
+        }
+
+
 def task_submit() -> Iterator[dict[str, Any]]:
     """run script=SCRIPT args="ARGUMENTS" on a copy of the project, and record the run"""
     project = _project()
@@ -72,6 +96,43 @@ def task_submit() -> Iterator[dict[str, Any]]:
             # The script's bytes go through as they are.
             "io": {"capture": False},
         }
+
+
+class Environment:
+    """The environment of a run configuration, and whether it is ready, as doit asks for it."""
+
+    def __init__(self, upkeep: Upkeep, name: str) -> None:
+        self.upkeep = upkeep
+        self.name = name
+        self.reason = ""
+
+    def __str__(self) -> str:
+        """What `doit info` says isn't so."""
+        return "the environment is there, and is what the files say"
+
+    def __repr__(self) -> str:
+        """The reason, in one sentence: for `doit info`, and for the reporter where a task is skipped."""
+        return self.reason
+
+    def subject(self) -> Subject:
+        """What its files say now. Raises ConfigurationError."""
+        from amlexec.upkeep import subject
+
+        return subject(self.upkeep.project, self.name)
+
+    def __call__(self, task: Any) -> bool:
+        """Whether it is ready: the engine is asked when tasks run, not for `doit list` and `doit info`."""
+        # doit gives a task that declares no verbosity one when it is about to run, whatever the reporter.
+        is_running = task.verbosity is not None
+        try:
+            one = self.subject()
+            found = self.upkeep.look(one) if is_running else self.upkeep.expect(one)
+        except AmlexecError as error:
+            # The action meets it again, and tells it.
+            self.reason = "; ".join(error.lines())
+            return False
+        self.reason = found.reason
+        return found.ready
 
 
 def _project() -> Project:
@@ -111,11 +172,35 @@ def _lint(project: Project, file: str) -> int:
     return lint.report(lint.lint(project, [file]))
 
 
+def _prepare(environment: Environment) -> int:
+    from amlexec import progress, publishing
+    from amlexec.commands.prepare import said
+    from amlexec.console import data
+
+    one = environment.subject()
+    with progress.for_terminal() as shown:
+        found = environment.upkeep.prepare(one, shown, pull_from=publishing.place())
+    data(said(one, found))
+    return 0
+
+
+def _clean(environment: Environment, dryrun: bool) -> None:
+    from amlexec.commands.clean import told
+    from amlexec.console import data
+
+    try:
+        for line in told(environment.upkeep.remove(environment.name, dry_run=dryrun), dry_run=dryrun):
+            data(f"prepare:{environment.name}: {line}")
+    except AmlexecError as error:
+        # doit has no end for a clean action that fails but a traceback.
+        raise SystemExit(show(error)) from None
+
+
 def _submit(project: Project, name: str) -> int:
     import shlex
 
     from amlexec import plan, submission
-    from amlexec.commands import experiment
+    from amlexec.commands import running
     from amlexec.console import Console
     from amlexec.errors import UsageError
 
@@ -133,4 +218,4 @@ def _submit(project: Project, name: str) -> int:
     if script is not None:
         script = submission.script_in(project, script, os.getcwd())  # noqa: PTH109
     planned = plan.plan(config.load(project, name), script, arguments)
-    return experiment.finish(project, submission.submit(planned, Console()))
+    return running.finish(project, submission.submit(planned, Console()))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from tests import profiles  # noqa: F401 - `--hypothesis-profile` has to know them
 from tests.engines.fixtures import *  # noqa: F403
 
 if TYPE_CHECKING:

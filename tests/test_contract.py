@@ -447,7 +447,7 @@ def test_a_user_of_any_number_has_a_name_a_home_and_the_outputs(
     paths.checkout.mkdir()
     (paths.checkout / "train.py").write_bytes((project.root / "train.py").read_bytes())
     try:
-        target.start(paths, planned, launch)
+        target.start(paths, planned, launch, held)
         said: dict[str, list[bytes]] = {"out": [], "err": []}
         state = target.follow(paths, None, said["out"].append, said["err"].append)
         assert (state.phase, state.exit_code) == ("ended", 0), said

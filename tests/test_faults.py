@@ -204,6 +204,22 @@ def test_a_run_from_before_a_restart_of_the_machine(project: ProjectFolder) -> N
         os.killpg(said["script"], signal.SIGKILL)
 
 
+def test_a_status_that_is_asked_for_at_once_is_never_lost(project: ProjectFolder) -> None:
+    project.write("train.py", "print('x')\n")
+    code = (
+        "import pathlib, sys\nfrom amlexec import config, history, plan, runs, submission\n"
+        "from amlexec.console import Console\nproject = config.find_project(pathlib.Path.cwd())\n"
+        "for _ in range(20):\n"
+        "    planned = plan.plan(config.load(project, 'local'), 'train.py')\n"
+        "    run_id = submission.submit(planned, Console(), detach=True).run_id\n"
+        "    paths = history.RunPaths.of(project, run_id)\n"
+        "    status = runs.refresh(project, history.read(paths)).status\n"
+        "    assert status in {'Starting', 'Running', 'Completed'}, status\n"
+    )
+    done = project.call(sys.executable, "-c", code)
+    assert done.code == 0, done.err
+
+
 def test_200_megabytes_of_output(project: ProjectFolder) -> None:
     project.write(
         "train.py",

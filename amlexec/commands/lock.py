@@ -89,9 +89,7 @@ def _asked(project: Project, name: str, target: str) -> _Asked:
     file = declaration.run_configuration.conda_dependencies_file
     place = declaration.compute_target
     dependencies = config.load_conda(project, file)
-    shared = place.native_shared_directory
-    folder = str(Path(shared).expanduser() / project.name) if shared else ""
-    found = spec.requirements_of(project, dependencies, shared=folder)
+    found = spec.requirements_of(project, dependencies, shared=spec.shared_folder(project, place))
     platform = platforms.of_target(place)
     wanted = spec.spec_of(project, place.base_docker_image, dependencies, platform, pip=found)
     return _Asked(project, file, dependencies, found, platform, wanted, spec.lock_basis(wanted, found))

@@ -9,13 +9,16 @@ import shutil
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import digest as content
 from amlexec import images, locks
 from amlexec.environments import base, conda, image, layers
 from amlexec.environments.image import PREFIX
 from amlexec.environments.order import Built
+from amlexec.environments.pins import pip_lines
+from amlexec.environments.pip import index_lines
+from amlexec.environments.resolution import Resolution
 from amlexec.environments.worker import LOCKED_SECONDS, Worker, lock_file, sweep
 from amlexec.errors import TargetError
 from amlexec.network import build_variables, cache_folder, settings
@@ -30,9 +33,8 @@ if TYPE_CHECKING:
     from amlexec.environments.order import Order
     from amlexec.network import Network
     from amlexec.progress import Progress
-    from amlexec.requirements import Entry
 
-__all__ = ["COMPILE", "archived", "build", "solve"]
+__all__ = ["COMPILE", "PipSection", "archived", "build", "pip_section", "resolved"]
 
 _SOURCES = "/opt/amlexec/src"
 """Where local wheels and folders with sources are in an image."""
@@ -71,8 +73,8 @@ def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
     sweep(engine, order.digest)
     network = settings()
     found = base.ensure(engine, order.spec.base_image, order.base_place, progress)
-    records = solve(order, network, progress)
-    python = conda.python_version(records)
+    resolution = resolved(order, network, progress)
+    records = resolution.records
     layer = _conda_layer(engine, order, found, records, network, progress, log)
     variables = {"PATH": f"{PREFIX}/bin:{found.path}", "CONDA_PREFIX": PREFIX}
     labels = {
@@ -80,7 +82,7 @@ def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
         image.PROJECT: order.project.name,
         image.RECIPE: str(order.spec.recipe),
         image.BASE: found.pinned,
-        image.PYTHON: python,
+        image.PYTHON: resolution.python,
         image.PLATFORM: order.spec.platform.subdir,
         image.CONDA: "",
     }
@@ -88,18 +90,62 @@ def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
         installed: list[tuple[str, str]] = []
         if any(not entry.is_constraint for entry in order.requirements.entries):
             progress.step("installing the pip section")
-            installed = _pip(worker, order, network, log)
+            installed = _pip(worker, order, pip_section(order, resolution, network), network, log)
         made = worker.commit(image.reference(order.digest), labels, variables)
     packages = tuple(
         (record.name.source, str(record.version), str(record.build), record.url) for record in records
     )
-    return Built(made, found.pinned, python, packages, tuple(installed))
+    return Built(made, found.pinned, resolution.python, packages, tuple(installed))
 
 
-def solve(order: Order, network: Network, progress: Progress) -> Sequence[RepoDataRecord]:
-    """The conda packages that the order comes to. Raises as `conda.solve` does."""
+def resolved(order: Order, network: Network, progress: Progress) -> Resolution:
+    """What the order comes to: what its lock file says, else what is solved now (pip resolves for itself).
+
+    Raises:
+        ConfigurationError: the dependencies can't be fulfilled, or the lock file is damaged.
+        TargetError: a channel can't be reached.
+    """
+    platform = order.spec.platform
+    if order.lock is not None:
+        from amlexec import lockfile
+
+        sources = conda.channels(order.project, order.dependencies, network)
+        return lockfile.resolution_from(order.lock, platform, sources)
     progress.step("solving the conda section")
-    return conda.solve(order.project, order.dependencies, order.spec.platform, network, cache=cache_folder())
+    records = conda.solve(order.project, order.dependencies, platform, network, cache=cache_folder())
+    return Resolution(tuple(records))
+
+
+class PipSection(NamedTuple):
+    """What pip is given. Lines may hold passwords."""
+
+    lines: tuple[str, ...]
+    constraints: tuple[str, ...]
+    sources: tuple[tuple[str, str], ...]
+    """Files and folders of this machine, and where they have to be in the image."""
+    options: tuple[str, ...] = ()
+    """Of pip's command line."""
+
+
+def pip_section(order: Order, resolution: Resolution, network: Network) -> PipSection:
+    """The pip section as pip is given it in the image: exactly what is locked, else the lines themselves."""
+    if order.lock is not None:
+        pinned = pip_lines(order.project.root, resolution.pins, order.requirements)
+        inside = [f"{_SOURCES}/{number}/{Path(one.path).name}" for number, one in enumerate(pinned)]
+        texts = [str(one.text).replace("{}", at) for one, at in zip(pinned, inside, strict=True)]
+        sources = [(one.path, at) for one, at in zip(pinned, inside, strict=True) if one.path]
+        indexes = [str(line) for line in index_lines(order.requirements, network)]
+        return PipSection((*indexes, *texts), (), tuple(sources), ("--no-deps",))
+    told: dict[bool, list[str]] = {False: [], True: []}
+    sources = []
+    for number, entry in enumerate(order.requirements.entries):
+        line = str(entry.raw)
+        if entry.path:
+            at = f"{_SOURCES}/{number}/{Path(entry.path).name}"
+            sources.append((entry.path, at))
+            line = line.replace(entry.path, at)
+        told[entry.is_constraint].append(line)
+    return PipSection(tuple(told[False]), tuple(told[True]), tuple(sources))
 
 
 def _conda_layer(
@@ -165,17 +211,16 @@ def archived(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _pip(worker: Worker, order: Order, network: Network, log: Log) -> list[tuple[str, str]]:
-    lines = {False: list[str](), True: list[str]()}
+def _pip(
+    worker: Worker, order: Order, section: PipSection, network: Network, log: Log
+) -> list[tuple[str, str]]:
     bundle = Path(network.ca_bundle) if network.ca_bundle else None
     with tempfile.TemporaryFile() as held:
         with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            for number, entry in enumerate(order.requirements.entries):
-                if entry.path:
-                    _add_source(archive, entry, number)
-                lines[entry.is_constraint].append(_line(entry, number))
-            for name, text in (("txt", lines[False]), ("constraints", lines[True])):
-                _add_text(archive, f"{_REQUIREMENTS}.{name}", "".join(f"{line}\n" for line in text).encode())
+            for path, at in section.sources:
+                _add_source(archive, path, at)
+            for name, lines in (("txt", section.lines), ("constraints", section.constraints)):
+                _add_text(archive, f"{_REQUIREMENTS}.{name}", "".join(f"{line}\n" for line in lines).encode())
             if bundle is not None:
                 _add_text(archive, _BUNDLE, bundle.read_bytes())
         held.seek(0)
@@ -185,9 +230,9 @@ def _pip(worker: Worker, order: Order, network: Network, log: Log) -> list[tuple
     variables |= {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INPUT": "1", "HOME": "/root"}
     if bundle is not None:
         variables |= {"PIP_CERT": _BUNDLE, "SSL_CERT_FILE": _BUNDLE, "REQUESTS_CA_BUNDLE": _BUNDLE}
-    log.hide(*variables.values(), *(str(entry.raw) for entry in order.requirements.entries))
+    log.hide(*variables.values(), *section.lines, *section.constraints)
     command = [f"{PREFIX}/bin/python", "-m", "pip", "install", "--no-cache-dir", "--root-user-action=ignore"]
-    command += ["--disable-pip-version-check", "--progress-bar=off"]
+    command += ["--disable-pip-version-check", "--progress-bar=off", *section.options]
     command += ["-r", f"{_REQUIREMENTS}.txt", "-c", f"{_REQUIREMENTS}.constraints"]
     code = worker.run(command, log.write, variables)
     if code != 0:
@@ -200,16 +245,7 @@ def _pip(worker: Worker, order: Order, network: Network, log: Log) -> list[tuple
     return [(str(name), str(version)) for name, version in json.loads(said)]
 
 
-def _line(entry: Entry, number: int) -> str:
-    raw = str(entry.raw)
-    return raw.replace(entry.path, _inside(entry, number)) if entry.path else raw
-
-
-def _inside(entry: Entry, number: int) -> str:
-    return f"{_SOURCES}/{number}/{Path(entry.path).name}"
-
-
-def _add_source(archive: tarfile.TarFile, entry: Entry, number: int) -> None:
+def _add_source(archive: tarfile.TarFile, path: str, at: str) -> None:
     def normal(one: tarfile.TarInfo) -> tarfile.TarInfo | None:
         if any(part in {".git", "__pycache__", ".amlexec"} for part in one.name.split("/")):
             return None
@@ -218,7 +254,7 @@ def _add_source(archive: tarfile.TarFile, entry: Entry, number: int) -> None:
         one.mtime = layers.EPOCH
         return one
 
-    archive.add(entry.path, _inside(entry, number).lstrip("/"), filter=normal)
+    archive.add(path, at.lstrip("/"), filter=normal)
 
 
 def _add_text(archive: tarfile.TarFile, path: str, text: bytes) -> None:

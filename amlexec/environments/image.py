@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import images
-
 if TYPE_CHECKING:
     from amlexec.engine import Engine
 
@@ -55,6 +53,8 @@ class Shelf:
     def all(self) -> dict[str, Image]:
         """Every environment, by digest."""
         if self._images is None:
+            from amlexec import images
+
             self._images = {}
             for found in images.find(self.engine, {DIGEST: ""}):
                 image = _image(found)

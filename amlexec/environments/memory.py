@@ -6,16 +6,16 @@ A hint only. The truth is on the target.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.history import replace
-
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from amlexec.environments.order import Built
     from amlexec.model import Project
 
-__all__ = ["Remembered", "folder", "keep_packages", "recall", "remember"]
+__all__ = ["Remembered", "folder", "forget_images", "keep_packages", "recall", "remember"]
 
 
 class Remembered(NamedTuple):
@@ -31,13 +31,16 @@ class Remembered(NamedTuple):
 
 def folder(project: Project) -> Path:
     """Where it is kept."""
+    from pathlib import Path
+
     return Path(project.state, "environments")
 
 
 def recall(project: Project, configuration: str) -> Remembered | None:
     """The last environment; None where there was none, or what was kept of it is damaged."""
     try:
-        said = json.loads((folder(project) / f"{configuration}.json").read_text("utf-8"))
+        with open(f"{project.state}/environments/{configuration}.json", encoding="utf-8") as file:  # noqa: PTH123
+            said = json.loads(file.read())
         return Remembered(
             str(said["digest"]), str(said["canonical"]), str(said["image_id"]), str(said.get("reason", ""))
         )
@@ -47,6 +50,8 @@ def recall(project: Project, configuration: str) -> Remembered | None:
 
 def remember(project: Project, configuration: str, last: Remembered) -> None:
     """Keep what a run configuration's environment is."""
+    from amlexec.history import replace
+
     at = folder(project)
     at.mkdir(parents=True, exist_ok=True)
     replace(at / f"{configuration}.json", json.dumps(last._asdict(), indent=2) + "\n")
@@ -60,6 +65,17 @@ def keep_packages(project: Project, digest: str, built: Built) -> None:
         "conda": [dict(zip(("name", "version", "build", "url"), one, strict=True)) for one in built.conda],
         "pip": [dict(zip(("name", "version"), one, strict=True)) for one in built.pip],
     }
+    from amlexec.history import replace
+
     at = folder(project)
     at.mkdir(parents=True, exist_ok=True)
     replace(at / f"{digest}.packages.json", json.dumps(packages, indent=2) + "\n")
+
+
+def forget_images(project: Project, digests: Iterable[str]) -> None:
+    """Note that the images of these environments have been removed."""
+    gone = set(digests)
+    for path in folder(project).glob("*.json"):
+        last = recall(project, path.name.removesuffix(".json"))
+        if last is not None and last.digest in gone and last.image_id:
+            remember(project, path.name.removesuffix(".json"), last._replace(image_id=""))

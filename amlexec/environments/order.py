@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from amlexec.environments.spec import EnvironmentSpec
+    from amlexec.lockfile import Lock
     from amlexec.model import CondaDependencies, Place, Project
     from amlexec.requirements import Requirements
 
@@ -21,6 +22,8 @@ class Order(NamedTuple):
     dependencies: CondaDependencies
     requirements: Requirements
     base_place: Place
+    lock: Lock | None = None
+    """The lock file beside the dependencies, where there is one: exactly its packages are installed."""
 
 
 class Built(NamedTuple):

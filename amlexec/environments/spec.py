@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from amlexec.lockfile import Lock
-    from amlexec.model import CondaDependencies, Project
+    from amlexec.model import ComputeTarget, CondaDependencies, Project
     from amlexec.platforms import Platform
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "digest",
     "lock_basis",
     "requirements_of",
+    "shared_folder",
     "spec_of",
 ]
 
@@ -82,6 +83,16 @@ class EnvironmentSpec(NamedTuple):
     """Where each part stands. Not part of the digest."""
     files: tuple[str, ...] = ()
     """Every file that the pip section refers to, absolute. Not part of the digest."""
+
+
+def shared_folder(project: Project, target: ComputeTarget) -> str:
+    """The folder on this machine that is `/azureml-share/` in the target's containers; "" where none is."""
+    import os
+
+    shared = target.native_shared_directory
+    if not shared or target.kind != "docker":  # what a remote target shares is on its own machine
+        return ""
+    return os.path.join(os.path.expanduser(shared), project.name)  # noqa: PTH111, PTH118
 
 
 def requirements_of(

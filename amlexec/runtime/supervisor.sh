@@ -19,6 +19,8 @@ shift
 trap : HUP INT TERM
 identify $$
 publish "$folder/control/supervisor" "$$ $identity" || exit 125
+# Our standard input was the run's lock: until now, nobody could see that the run has begun.
+exec </dev/null
 # The end's place on the disk, taken while there is one: a script that fills the disk has an end too.
 printf '%-80s\n' '' >"$folder/control/end.new" || exit 125
 

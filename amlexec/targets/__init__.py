@@ -13,9 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amlexec.history import Interpreter, RunPaths
+    from amlexec.locks import Held
     from amlexec.model import ComputeTarget, Plan, Project
 
-__all__ = ["Launch", "State", "Target", "target_of"]
+__all__ = ["GRACE_SECONDS", "Launch", "State", "Target", "target_of"]
+
+GRACE_SECONDS = 10
+"""Between TERM and KILL when a run is canceled."""
 
 
 class Launch(NamedTuple):
@@ -59,8 +63,12 @@ class Target(Protocol):
             TargetError: the target can't be used now.
         """
 
-    def start(self, paths: RunPaths, plan: Plan, launch: Launch) -> IO[bytes] | None:
-        """Start the run in its checkout; what is returned can be read when it has ended."""
+    def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
+        """Start the run in its checkout; what is returned can be read when it has ended.
+
+        `held` is the run's lock: until whoever reads the state can see that the run was started, it has to
+        be held, be it by us or by what was started.
+        """
 
     def state(self, paths: RunPaths) -> State:
         """Read how the run is.

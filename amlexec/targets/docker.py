@@ -6,22 +6,24 @@ import os
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
 
-from amlexec import containers, preparation, progress
+from amlexec import containers
 from amlexec.engine import EngineAnswerError, EngineLostError
-from amlexec.environments.image import PREFIX, Shelf
+from amlexec.environments.image import PREFIX
 from amlexec.errors import TargetError
 from amlexec.history import Interpreter
 from amlexec.targets import Launch, State, baggage
 from amlexec.targets.folders import bring_home, hand_on, shared_folder
+from amlexec.upkeep import Subject, Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amlexec.engine import Engine
     from amlexec.history import RunPaths
+    from amlexec.locks import Held
     from amlexec.model import Plan, Project
 
-__all__ = ["DockerTarget"]
+__all__ = ["PROJECT_LABEL", "RUN_LABEL", "DockerTarget"]
 
 CHECKOUT = "/azureml-run"
 """Where the copy of the project is in a container, as Workbench had it."""
@@ -32,8 +34,8 @@ LOGGED = "/amlexec/run"
 HOME = "/amlexec/home"
 _SHM_BYTES = 2 << 30
 """As Workbench gave it: data loaders of several processes share memory there."""
-_LABEL = "amlexec.run"
-_PROJECT_LABEL = "amlexec.project"
+RUN_LABEL = "amlexec.run"
+PROJECT_LABEL = "amlexec.project"
 
 
 class DockerTarget:
@@ -49,11 +51,9 @@ class DockerTarget:
 
     def check(self, plan: Plan) -> Launch:
         """See `Target.check`. An environment that is not ready is prepared where the plan says so."""
-        shelf = Shelf(self._engine)
-        want = preparation.wanted(
-            self._project, plan.configuration, plan.target, plan.conda_dependencies_file
-        )
-        found = preparation.readiness(want, shelf)
+        upkeep = Upkeep(self._project, self._engine)
+        one = Subject(plan.configuration, plan.target, plan.conda_dependencies_file)
+        found = upkeep.look(one)
         if not found.ready:
             if not plan.prepare_environment:
                 raise TargetError(
@@ -61,8 +61,10 @@ class DockerTarget:
                     where=plan.target.name,
                     hint=f"amlexec experiment prepare -c {plan.configuration}, or submit with --prepare",
                 )
+            from amlexec import progress, publishing
+
             with progress.for_terminal() as shown:
-                found = preparation.prepare(want, shelf, shown)
+                found = upkeep.prepare(one, shown, pull_from=publishing.place())
         if plan.target.nvidia_docker and "nvidia" not in (self._engine.info().get("Runtimes") or {}):
             raise TargetError(
                 "nvidiaDocker is true, and this engine has no NVIDIA runtime",
@@ -114,8 +116,9 @@ class DockerTarget:
         environment["PYTHONPATH"] = f"{SITE}:{before}" if before else SITE
         return environment
 
-    def start(self, paths: RunPaths, plan: Plan, launch: Launch) -> IO[bytes] | None:
+    def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
         """See `Target.start`. The engine is the supervisor."""
+        del held  # by us: when this is done, the engine shows the container
         mounted = self._can_mount(plan)
         logged = paths.folder / "logged"
         logged.mkdir()
@@ -191,8 +194,8 @@ class DockerTarget:
             "Env": [f"{name}={value}" for name, value in environment.items()],
             "Healthcheck": {"Test": ["NONE"]},
             "Labels": {
-                _LABEL: paths.folder.name,
-                _PROJECT_LABEL: self._project.root,
+                RUN_LABEL: paths.folder.name,
+                PROJECT_LABEL: self._project.root,
                 "amlexec.digest": launch.digest,
             },
             "HostConfig": host,
@@ -326,7 +329,7 @@ class DockerTarget:
                 shutil.rmtree(folder)
 
     def _remove_all(self, paths: RunPaths) -> None:
-        wanted = {_LABEL: paths.folder.name, _PROJECT_LABEL: self._project.root}
+        wanted = {RUN_LABEL: paths.folder.name, PROJECT_LABEL: self._project.root}
         for found in containers.find(self._engine, wanted):
             containers.remove(self._engine, found["Id"], force=True)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from amlexec.connections import Connection
     from amlexec.history import RunPaths
+    from amlexec.locks import Held
     from amlexec.model import Plan, Project
 
 __all__ = ["HostTarget"]
@@ -62,7 +63,7 @@ class HostTarget:
         environment["PYTHONPATH"] = os.pathsep.join([str(SITE), *([before] if before else [])])
         return environment
 
-    def start(self, paths: RunPaths, plan: Plan, launch: Launch) -> IO[bytes]:
+    def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes]:
         """See `Target.start`."""
         del plan  # everything that a process needs is in the launch
         environment = {
@@ -71,7 +72,10 @@ class HostTarget:
             "AMLEXEC_RUN_FOLDER": str(paths.folder),
         }
         return self._connection.start(
-            ["sh", shell("supervisor"), str(paths.folder), *launch.argv], str(paths.checkout), environment
+            ["sh", shell("supervisor"), str(paths.folder), *launch.argv],
+            str(paths.checkout),
+            environment,
+            held,
         )
 
     def state(self, paths: RunPaths) -> State:

@@ -1,0 +1,85 @@
+"""`amlexec experiment prepare`: make an environment ready, say whether it is, publish it, show its recipe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amlexec import console
+from amlexec.errors import UsageError
+from amlexec.upkeep import YOURS, Subject, Upkeep, subject
+
+if TYPE_CHECKING:
+    import argparse
+
+    from amlexec.model import Project
+    from amlexec.preparation import Readiness
+
+__all__ = ["prepare", "said"]
+
+
+def prepare(project: Project, arguments: argparse.Namespace) -> int:
+    """Do what the arguments say; the exit code. Raises what its parts raise."""
+    one = subject(project, arguments.run_configuration, arguments.target or "")
+    for note in one.notes:
+        for line in note.lines():
+            console.say(line)
+    upkeep = Upkeep(project)
+    for option in ("print_digest", "print_dockerfile", "context", "push"):
+        if one.is_yours and getattr(arguments, option):
+            raise UsageError(
+                f"--{option.replace('_', '-')} makes no sense for {one.name}: {YOURS}",
+                hint="name a docker target with -t",
+            )
+    if arguments.print_digest:
+        console.data(upkeep.digest(one))
+        return 0
+    if arguments.print_dockerfile or arguments.context:
+        return _dockerfile(upkeep, one, arguments)
+    found = upkeep.look(one) if arguments.check else _prepare(upkeep, one, arguments)
+    pushed = _push(upkeep, found, arguments.push) if arguments.push and found.ready else ""
+    if arguments.output == "json":
+        import json
+
+        more = {"published": pushed} if pushed else {}
+        console.data(json.dumps(found._asdict() | more, indent=2))
+    else:
+        console.data(said(one, found))
+        if pushed:
+            console.data(pushed)
+    return 0 if found.ready else 1
+
+
+def said(one: Subject, found: Readiness) -> str:
+    """The sentence about an environment that both doors print."""
+    return f"{one.name}: {'' if found.ready else 'not ready: '}{found.reason}"
+
+
+def _prepare(upkeep: Upkeep, one: Subject, arguments: argparse.Namespace) -> Readiness:
+    found = upkeep.look(one)
+    if found.ready and not arguments.refresh:
+        return found
+    from amlexec import progress, publishing
+
+    where = publishing.place(arguments.pull_from or "")
+    with progress.for_terminal() as shown:
+        return upkeep.prepare(one, shown, refresh=arguments.refresh, pull_from=where)
+
+
+def _push(upkeep: Upkeep, found: Readiness, where: str) -> str:
+    from amlexec import progress, publishing
+
+    with progress.for_terminal() as shown:
+        return publishing.push(upkeep.shelf.engine, found.digest, publishing.place(where), shown)
+
+
+def _dockerfile(upkeep: Upkeep, one: Subject, arguments: argparse.Namespace) -> int:
+    from amlexec import progress
+    from amlexec.environments import dockerfile
+
+    with progress.for_terminal() as shown:
+        recipe = dockerfile.recipe(upkeep.shelf.engine, upkeep.wanted(one), shown)
+        if arguments.context:
+            dockerfile.write(recipe, arguments.context, shown)
+    if arguments.print_dockerfile:
+        console.data(recipe.text.rstrip("\n"))
+    return 0

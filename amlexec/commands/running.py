@@ -1,0 +1,86 @@
+"""What `amlexec experiment` does with runs: submit, follow, status, cancel."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from amlexec import config, console, history, runs, submission
+from amlexec.errors import INTERRUPTED
+from amlexec.history import Run, RunPaths
+from amlexec.plan import plan
+
+if TYPE_CHECKING:
+    import argparse
+
+    from amlexec.model import Project
+    from amlexec.submission import Detached
+
+__all__ = ["cancel", "finish", "follow", "status", "submit"]
+
+
+def submit(project: Project, arguments: argparse.Namespace) -> int:
+    """`amlexec experiment submit`; the exit code. Raises what its parts raise."""
+    declaration = config.load(project, arguments.run_configuration, arguments.target or "")
+    script = arguments.script
+    if script is not None:
+        script = submission.script_in(project, script, arguments.project or os.getcwd())  # noqa: PTH109
+    planned = plan(
+        declaration, script, arguments.tail, tracked=not arguments.untracked, prepare=arguments.prepare
+    )
+    return finish(project, submission.submit(planned, console.Console(), detach=arguments.detach))
+
+
+def finish(project: Project, outcome: Run | Detached) -> int:
+    """Print how a submission came out; the exit code.
+
+    Raises:
+        AmlexecError: the run did not complete.
+    """
+    if not isinstance(outcome, Run):
+        for line in console.detached(outcome):
+            console.say(line)
+        return {"async": 0, "interrupt": INTERRUPTED, "pipe": 128 + 13}[outcome.why]
+    paths = RunPaths.of(project, outcome.run_id)
+    for line in console.closing(outcome, paths):
+        console.data(line)
+    if not outcome.tracked:
+        runs.forget(project, paths)
+        console.data("the run is not tracked: its record, logs and outputs are not kept")
+    if (error := console.telling(outcome)) is not None:
+        raise error
+    return 0
+
+
+def follow(project: Project, arguments: argparse.Namespace) -> int:
+    """`amlexec experiment follow`; the exit code. Raises what its parts raise."""
+    paths = history.find(project, arguments.run)
+    record = history.read(paths)
+    return finish(project, submission.follow(project, paths, record, console.Console()))
+
+
+def status(project: Project, arguments: argparse.Namespace) -> int:
+    """`amlexec experiment status`; the exit code. Raises what its parts raise."""
+    paths = history.find(project, arguments.run)
+    _tell(runs.refresh(project, history.read(paths)), arguments.output)
+    return 0
+
+
+def cancel(project: Project, arguments: argparse.Namespace) -> int:
+    """`amlexec experiment cancel`; the exit code. Raises what its parts raise."""
+    paths = history.find(project, arguments.run)
+    record, ended = runs.cancel(project, paths, arguments.grace)
+    if not ended:
+        console.say(f"the run was over already: {record.status}")
+    _tell(record, arguments.output)
+    return 0
+
+
+def _tell(record: Run, form: str) -> None:
+    if form == "json":
+        import json
+
+        keys = ("run_id", "status", "reason", "exit_code", "start_time_utc", "end_time_utc", "target")
+        console.data(json.dumps({key: getattr(record, key) for key in keys}, indent=2))
+        return
+    console.data(f"{record.run_id}  {record.status}{f'  ({record.reason})' if record.reason else ''}")

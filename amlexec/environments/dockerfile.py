@@ -1,0 +1,142 @@
+"""An environment as a Dockerfile and the files beside it: to make it by hand, or to see what is made.
+
+What comes out has the same packages at the same places. It is no environment to amlexec: it carries no
+digest, since nobody but amlexec can vouch for what was in the folder when it was built.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec.environments import base
+from amlexec.environments.image import PREFIX
+from amlexec.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from amlexec.engine import Engine
+    from amlexec.environments.order import Order
+    from amlexec.preparation import Wanted
+    from amlexec.progress import Progress
+    from amlexec.requirements import Entry
+
+__all__ = ["Recipe", "recipe", "write"]
+
+_ARCHIVE = "env.tar"
+_SOURCES = "src"
+_IN_IMAGE = "/opt/amlexec"
+_COMPILE = f"""import compileall; compileall.compile_dir({PREFIX + "/lib"!r}, quiet=2)"""
+_LEFT_OUT = shutil.ignore_patterns(".git", "__pycache__", ".amlexec")
+
+
+class Recipe(NamedTuple):
+    """How an environment is made by hand."""
+
+    order: Order
+    text: str
+    """The Dockerfile."""
+    requirements: tuple[tuple[str, str], ...]
+    """Name and text of the files for pip; without passwords."""
+
+
+def recipe(engine: Engine, want: Wanted, progress: Progress) -> Recipe:
+    """The Dockerfile of an environment. The base image is pulled if the engine hasn't it, for its digest.
+
+    Raises:
+        TargetError: the base image can't be had.
+    """
+    order = want.order
+    found = base.ensure(engine, order.spec.base_image, order.base_place, progress)
+    files = dict(_requirements(order))
+    lines = [f"# The environment of {want.configuration}: {want.digest}"]
+    needed = [_ARCHIVE, *files, *([_SOURCES] if _paths(order) else [])]
+    lines.append(f"# Needs beside it: {', '.join(needed)}, which `--context FOLDER` writes.")
+    if found.pinned == found.image_id:
+        lines.append(f"# The base image was made on the engine, and no registry has it: {found.image_id}")
+    lines += [
+        f"FROM {order.spec.base_image if found.pinned == found.image_id else found.pinned}",
+        "# The conda packages, installed for this place. They are unpacked; nothing is downloaded.",
+        f"ADD {_ARCHIVE} /",
+        f"ENV PATH={json.dumps(f'{PREFIX}/bin:{found.path}')} CONDA_PREFIX={PREFIX}",
+        f"RUN {_exec(f'{PREFIX}/bin/python', '-I', '-c', _COMPILE)}",
+    ]
+    if files:
+        if _paths(order):
+            lines.append(f"COPY {_SOURCES} {_IN_IMAGE}/{_SOURCES}/")
+        lines.append("# The pip section. What your pip.conf and PIP_* variables say is not in here.")
+        lines.append(f"COPY {' '.join(files)} {_IN_IMAGE}/")
+        pip = [f"{PREFIX}/bin/python", "-m", "pip", "install", "--no-cache-dir", "--root-user-action=ignore"]
+        options = {"requirements.txt": "-r", "constraints.txt": "-c"}
+        for name in files:
+            pip += [options[name], f"{_IN_IMAGE}/{name}"]
+        lines.append(f"RUN {_exec(*pip)}")
+    lines.append(f"CMD {_exec(f'{PREFIX}/bin/python')}")
+    return Recipe(order, "\n".join(lines) + "\n", tuple(files.items()))
+
+
+def write(what: Recipe, folder: str, progress: Progress) -> None:
+    """Write the Dockerfile and all that it needs into a folder that is new or empty: solves and installs.
+
+    Raises:
+        UsageError: there is something in the folder.
+        ConfigurationError, TargetError: as preparing it.
+    """
+    from amlexec.environments import building, memory
+    from amlexec.environments.log import Log
+    from amlexec.network import settings
+
+    order, place = what.order, Path(folder)
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise UsageError(f"{folder} is not an empty folder", hint="name a new one")
+    place.mkdir(parents=True, exist_ok=True)
+    network = settings()
+    records = building.resolved(order, network, progress).records
+    with (
+        Log(memory.folder(order.project) / f"{order.digest}.context.log") as log,
+        building.archived(order, records, network, progress, log) as archive,
+        (place / _ARCHIVE).open("wb") as copy,
+    ):
+        shutil.copyfileobj(archive, copy, 1 << 20)
+    for number, path in _paths(order).items():
+        to = place / _SOURCES / str(number) / Path(path).name
+        to.parent.mkdir(parents=True)
+        if os.path.isdir(path):  # noqa: PTH112
+            shutil.copytree(path, to, ignore=_LEFT_OUT, symlinks=True)
+        else:
+            shutil.copyfile(path, to)
+    for name, text in what.requirements:
+        (place / name).write_text(text, "utf-8")
+    (place / "Dockerfile").write_text(what.text, "utf-8")
+
+
+def _exec(*words: str) -> str:
+    """A command in the form that needs no shell in the image."""
+    return json.dumps(words)
+
+
+def _paths(order: Order) -> dict[int, str]:
+    """What of this machine the pip section refers to, by the number of its line."""
+    return {number: entry.path for number, entry in enumerate(order.requirements.entries) if entry.path}
+
+
+def _requirements(order: Order) -> Iterator[tuple[str, str]]:
+    entries = list(enumerate(order.requirements.entries))
+    if all(entry.is_constraint for _, entry in entries):
+        return
+    for name, is_constraint in (("requirements.txt", False), ("constraints.txt", True)):
+        lines = [_line(entry, number) for number, entry in entries if entry.is_constraint == is_constraint]
+        if lines:
+            yield name, "".join(f"{line}\n" for line in lines)
+
+
+def _line(entry: Entry, number: int) -> str:
+    """A line for pip. `raw` may hold passwords, and variables that pip would fill in itself."""
+    if entry.path:
+        inside = f"{_IN_IMAGE}/{_SOURCES}/{number}/{Path(entry.path).name}"
+        return str(entry.raw).replace(entry.path, inside)
+    return str(entry.raw) if entry.kind == "transport" else entry.text
