@@ -1,0 +1,164 @@
+"""What can go wrong between two machines, and how OpenSSH says it.
+
+::
+
+    TargetError
+    ├── UnreachableError    no answer, or contact lost: it may pass
+    ├── HostKeyError        the machine is not known, or not the one that was known
+    └── LoginError          the machine is there and does not let us in
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from amlexec.errors import TargetError
+
+if TYPE_CHECKING:
+    from amlexec.login import Login
+
+__all__ = ["HostKeyError", "LoginError", "UnreachableError", "error_of"]
+
+
+class UnreachableError(TargetError):
+    """The machine does not answer, or contact with it was lost. What runs there may well go on."""
+
+
+class HostKeyError(TargetError):
+    """The key that the machine shows is not known, or is not the one that is known.
+
+    `fingerprints` are those it shows, as far as they are known, such as `SHA256:…`; `changed` says whether
+    another key was known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        where: str = "",
+        fingerprints: tuple[str, ...] = (),
+        changed: bool = False,
+    ) -> None:
+        super().__init__(message, hint=hint, where=where)
+        self.fingerprints = fingerprints
+        self.changed = changed
+
+
+class LoginError(TargetError):
+    """The machine is there and does not let us in."""
+
+
+_PASSING = (
+    (r"Could not resolve hostname (\S+):? ?(.*)", "there is no machine of the name {0}: {1}"),
+    (r"[Cc]onnect to (?:host|address) \S+ port (\d+): (.*)", "no connection to port {0}: {1}"),
+    (r"Connection timed out during banner exchange", "what listens there does not answer"),
+    (r"Connection to \S+ port (\d+) timed out", "port {0} does not answer"),
+    (r"Timeout, server \S+ not responding", "contact is lost: it does not answer any more"),
+    (r"kex_exchange_identification: (.*)", "the connection ended before a word was said: {0}"),
+    (r"[Bb]anner exchange: .*: (.*)", "what listens there does not speak SSH: {0}"),
+    (r"Connection (?:closed|reset) by .*", "it ended the connection"),
+    (r"(?:Broken pipe|Connection reset by peer|client_loop: .*)", "contact is lost"),
+)
+"""How ssh says that there is no way to the machine; the messages are those of LC_ALL=C."""
+_CHANGED = re.compile(r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for \S+ has changed")
+_UNKNOWN = re.compile(
+    r"No \S+ host key is known for|Host key verification failed|No matching host key fingerprint"
+)
+_DENIED = re.compile(r"Permission denied \(([^)]*)\)")
+_TOO_MANY = re.compile(r"Too many authentication failures")
+
+
+def error_of(login: Login, words: str) -> TargetError:
+    """The error that ssh's own words are about."""
+    if _CHANGED.search(words):
+        return _changed(login, words)
+    if _UNKNOWN.search(words):
+        return HostKeyError(
+            "its host key is not known",
+            where=login.alias,
+            hint=_KNOW.format(login=login, ssh=_command(login)),
+        )
+    if denied := _DENIED.search(words):
+        return _denied(login, denied[1], words)
+    if _TOO_MANY.search(words):
+        return LoginError(
+            "it lets nobody in who offers so many keys",
+            where=login.alias,
+            hint="name the key for it: IdentityFile and IdentitiesOnly in ~/.ssh/config, or attach it with "
+            "--private-key-file",
+        )
+    for pattern, message in _PASSING:
+        if found := re.search(pattern, words):
+            return UnreachableError(
+                message.format(*(group.strip().rstrip(".").lower() for group in found.groups())),
+                where=login.alias,
+                hint=f"does `{_command(login)}` work?",
+            )
+    said = [line.strip() for line in words.splitlines() if line.strip()]
+    return UnreachableError(
+        f"ssh ended without an answer: {said[-1].rstrip('.')}" if said else "ssh ended without an answer",
+        where=login.alias,
+        hint=f"does `{_command(login)}` work?",
+    )
+
+
+_KNOW = (
+    "compare its fingerprint and attach the target anew, or log in once with `{ssh}` and answer its question"
+)
+
+
+def _changed(login: Login, words: str) -> HostKeyError:
+    fingerprints = tuple(re.findall(r"\bSHA256:[A-Za-z0-9+/]{43}", words))[:1]
+    shown = f" (it shows {fingerprints[0]})" if fingerprints else ""
+    place = re.search(r"Offending \S+ key in (.*:\d+)", words)
+    return HostKeyError(
+        f"its host key has changed{shown}; it may be another machine that says to be this one",
+        where=login.alias,
+        hint="ask who runs it; if the change is meant, "
+        + (
+            "attach the target anew"
+            if login.known_hosts
+            else f"remove {place[1] if place else 'the old key'}"
+        ),
+        fingerprints=fingerprints,
+        changed=True,
+    )
+
+
+def _denied(login: Login, methods: str, words: str) -> LoginError:
+    user = f"user {login.user}" if login.user else "the user"
+    tried = "the password" if login.secret and not login.private_key else "no key"
+    del words
+    what = f"{user} is not let in: {tried} was {'not ' if tried != 'no key' else ''}accepted"
+    return LoginError(
+        f"{what}; it takes {', '.join(methods.split(','))}",
+        where=login.alias,
+        hint=_cure(login, methods),
+    )
+
+
+def _cure(login: Login, methods: str) -> str:
+    if login.secret and not login.private_key:
+        return "attach the target anew with the right password"
+    if "publickey" in methods:
+        return f"does `{_command(login)}` work? Put a key into the agent, or attach the target with -k or -w"
+    return "attach the target with a password"
+
+
+def _command(login: Login) -> str:
+    user = f"{login.user}@" if login.user else ""
+    return f"ssh {f'-p {login.port} ' if login.port else ''}{user}{login.host}"
+
+
+def refused_shell(login: Login, status: int, said: bytes) -> LoginError:
+    """The error where the login went well, and no script was run."""
+    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
+    last = f": {lines[-1].rstrip('.')}" if lines else ""
+    return LoginError(
+        f"the login ends with {status} before a command is run{last}",
+        where=login.alias,
+        hint=f"what does `{_command(login)} exec /bin/sh -c true` say? The login shell or one of its "
+        "start-up files may end it, or the password has to be changed first",
+    )
