@@ -5,13 +5,14 @@ The shell scripts need nothing but a POSIX `sh` and `ps` or `/proc`; `site/` wor
 
 from pathlib import Path
 
-__all__ = ["SITE", "shell"]
+__all__ = ["HERE", "SITE", "shell"]
 
-_HERE = Path(__file__).parent
-SITE = _HERE / "site"
+HERE = Path(__file__).parent
+"""This folder: what goes to another machine, where it isn't there already."""
+SITE = HERE / "site"
 """The folder that goes on a run's PYTHONPATH."""
 
 
 def shell(name: str) -> str:
     """The absolute path of the shell script `name`: `supervisor`, `state` or `stop`."""
-    return str(_HERE / f"{name}.sh")
+    return str(HERE / f"{name}.sh")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from amlexec.locks import Held
     from amlexec.model import Plan, Project
 
-__all__ = ["HostTarget"]
+__all__ = ["HostTarget", "read_state"]
 
 _LOOK_SECONDS = 0.05
 """How often the logs of a run are looked at."""
@@ -81,7 +81,7 @@ class HostTarget:
     def state(self, paths: RunPaths) -> State:
         """See `Target.state`."""
         answer = self._connection.run(["sh", shell("state"), str(paths.folder)], timeout=_STOP_SECONDS)
-        return self._read(answer.stdout, answer.stderr)
+        return read_state(answer.stdout, answer.stderr, self._connection.name)
 
     def follow(
         self,
@@ -119,7 +119,7 @@ class HostTarget:
         answer = self._connection.run(
             ["sh", shell("stop"), str(paths.folder), str(grace)], timeout=grace + _STOP_SECONDS
         )
-        return self._read(answer.stdout, answer.stderr)
+        return read_state(answer.stdout, answer.stderr, self._connection.name)
 
     def collect(self, paths: RunPaths) -> None:
         """See `Target.collect`. The logs are at home already; `outputs/` moves out of the checkout."""
@@ -135,22 +135,24 @@ class HostTarget:
         if paths.checkout.exists():
             shutil.rmtree(paths.checkout)
 
-    def _read(self, said: str, complaint: str) -> State:
-        words = said.split()
-        try:
-            if words[0] == "ended":
-                began = None if words[2] == "-" else float(words[2])
-                return State("ended", began, float(words[3]), int(words[1]), words[4] == "1")
-            if words[0] == "lost":
-                began = None if words[1] == "-" else float(words[1])
-                return State("lost", began, canceled=words[2] == "1")
-            if words[0] == "running":
-                return State("running", float(words[1]))
-            if words[0] in {"new", "starting"}:
-                return State(words[0])
-        except (IndexError, ValueError):
-            pass  # said below: it is not an answer
-        raise TargetError(
-            f"the state of the run can't be read: {complaint.strip() or said.strip() or 'no answer'}",
-            where=self._connection.name,
-        )
+
+def read_state(said: str, complaint: str, where: str) -> State:
+    """The line of `state.sh` as a value. Raises TargetError where it is something else."""
+    words = said.split()
+    try:
+        if words[0] == "ended":
+            began = None if words[2] == "-" else float(words[2])
+            return State("ended", began, float(words[3]), int(words[1]), words[4] == "1")
+        if words[0] == "lost":
+            began = None if words[1] == "-" else float(words[1])
+            return State("lost", began, canceled=words[2] == "1")
+        if words[0] == "running":
+            return State("running", float(words[1]))
+        if words[0] in {"new", "starting"}:
+            return State(words[0])
+    except (IndexError, ValueError):
+        pass  # said below: it is not an answer
+    raise TargetError(
+        f"the state of the run can't be read: {complaint.strip() or said.strip() or 'no answer'}",
+        where=where,
+    )
