@@ -102,7 +102,7 @@ def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
     paths, run, held = history.create(plan.project, _record(plan, launch), int(time.time() * 1000))
     try:
         with _ending_badly(paths):
-            run = _stage(plan, paths, run, talk)
+            run = _stage(plan, target, paths, run, talk)
             talk.say(f"RunId: {run.run_id}")
             talk.say(f"Python {launch.python.version} ({launch.python.path})")
             if not detach:
@@ -212,20 +212,14 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _stage(plan: Plan, paths: RunPaths, run: Run, talk: Talk) -> Run:
+def _stage(plan: Plan, target: Target, paths: RunPaths, run: Run, talk: Talk) -> Run:
     from amlexec import git, snapshot
 
     taken = snapshot.take(plan.project)
     for warning in taken.warnings:
         talk.warn(warning)
     source = git.describe(plan.project.root)
-    snapshot.checkout(plan.project, taken.tree, paths.checkout)
-    if not (paths.checkout / plan.script).is_file():
-        raise UsageError(
-            f"the script {plan.script!r} is not part of the snapshot: an ignore rule leaves it out",
-            where=plan.project.root,
-            hint="look at .amlignore, or where there is none, .gitignore",
-        )
+    target.stage(paths, plan, taken.tree)
     run = run._replace(
         status="Starting",
         snapshot=SnapshotRecord(taken.tree, taken.files, taken.bytes),

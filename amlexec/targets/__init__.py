@@ -63,6 +63,14 @@ class Target(Protocol):
             TargetError: the target can't be used now.
         """
 
+    def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
+        """Make the snapshot `tree` ready to run where the target needs it.
+
+        Raises:
+            UsageError: the script is not part of it.
+            TargetError: it can't be written there.
+        """
+
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
         """Start the run in its checkout; what is returned can be read when it has ended.
 
@@ -115,10 +123,16 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
         from amlexec.targets.docker import DockerTarget
 
         return DockerTarget(project, from_environment())
+    if kind == "remote":
+        from amlexec import config
+        from amlexec.ssh import SSHConnection, login_of
+        from amlexec.targets.remote import RemoteTarget
+
+        return RemoteTarget(project, SSHConnection(login_of(config.load_target(project, name))))
     raise UsageError(
-        f"compute target {name!r} is of type {kind}; this version runs on local and docker targets only",
+        f"compute target {name!r} is of type {kind}; which this version can't run on",
         where=where,
-        hint="name a local or docker target with -t",
+        hint="name another target with -t",
     )
 
 

@@ -12,7 +12,7 @@ from amlexec.environments.image import PREFIX
 from amlexec.errors import TargetError
 from amlexec.history import Interpreter
 from amlexec.targets import Launch, State, baggage
-from amlexec.targets.folders import bring_home, hand_on, shared_folder
+from amlexec.targets.folders import bring_home, check_out, hand_on, shared_folder
 from amlexec.upkeep import Subject, Upkeep
 
 if TYPE_CHECKING:
@@ -115,6 +115,10 @@ class DockerTarget:
         before = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = f"{SITE}:{before}" if before else SITE
         return environment
+
+    def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
+        """See `Target.stage`. From here it is mounted, or copied in."""
+        check_out(self._project, paths, plan, tree)
 
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
         """See `Target.start`. The engine is the supervisor."""

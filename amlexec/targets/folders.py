@@ -6,14 +6,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec.errors import TargetError
+from amlexec.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amlexec.model import ComputeTarget, Project
+    from amlexec.history import RunPaths
+    from amlexec.model import ComputeTarget, Plan, Project
 
-__all__ = ["bring_home", "hand_on", "shared_folder"]
+__all__ = ["bring_home", "check_out", "hand_on", "no_script", "shared_folder"]
 
 _CHUNK = 1 << 18
 
@@ -36,6 +37,28 @@ def shared_folder(project: Project, target: ComputeTarget) -> Path | None:
             hint="name a folder that you may write to, or remove the key",
         ) from None
     return shared
+
+
+def check_out(project: Project, paths: RunPaths, plan: Plan, tree: str) -> None:
+    """Write the snapshot into the run's own copy of the project.
+
+    Raises:
+        UsageError: the script is not part of it.
+    """
+    from amlexec import snapshot
+
+    snapshot.checkout(project, tree, paths.checkout)
+    if not (paths.checkout / plan.script).is_file():
+        raise no_script(project, plan)
+
+
+def no_script(project: Project, plan: Plan) -> UsageError:
+    """The error of a script that the snapshot does not have."""
+    return UsageError(
+        f"the script {plan.script!r} is not part of the snapshot: an ignore rule leaves it out",
+        where=project.root,
+        hint="look at .amlignore, or where there is none, .gitignore",
+    )
 
 
 def hand_on(path: Path, position: int, sink: Callable[[bytes], object]) -> int:

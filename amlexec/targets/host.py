@@ -11,7 +11,7 @@ from amlexec import interpreter
 from amlexec.errors import TargetError
 from amlexec.runtime import SITE, shell
 from amlexec.targets import Launch, State
-from amlexec.targets.folders import bring_home, hand_on, shared_folder
+from amlexec.targets.folders import bring_home, check_out, hand_on, shared_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +63,10 @@ class HostTarget:
         environment["PYTHONPATH"] = os.pathsep.join([str(SITE), *([before] if before else [])])
         return environment
 
+    def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
+        """See `Target.stage`."""
+        check_out(self._project, paths, plan, tree)
+
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes]:
         """See `Target.start`."""
         del plan  # everything that a process needs is in the launch
@@ -105,7 +109,7 @@ class HostTarget:
             # file without that the script may still be there: somebody has killed the supervisor alone.
             if bell is not None and select.select([bell], [], [], _LOOK_SECONDS)[0]:
                 if said := os.read(bell.fileno(), 1 << 16):
-                    state = self._read(said.decode(errors="replace"), "")
+                    state = read_state(said.decode(errors="replace"), "", self._connection.name)
                 else:
                     bell, asked = None, float("-inf")
             elif bell is None and asked > 0:

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from amlexec import snapshot, transfer
-from amlexec.errors import ConfigurationError, TargetError, UsageError
+from amlexec.errors import ConfigurationError, TargetError
 from amlexec.history import Interpreter
 from amlexec.runtime import HERE
 from amlexec.ssh_words import UnreachableError
 from amlexec.targets import Launch, State
+from amlexec.targets.folders import bring_home, no_script
 from amlexec.targets.host import read_state
-from amlexec.targets.folders import bring_home
 from amlexec.targets.patience import Patience
 
 if TYPE_CHECKING:
@@ -95,11 +95,7 @@ class RemoteTarget:
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
         """See `Target.stage`. Only what the machine lacks is sent."""
         if plan.script not in snapshot.files(self._project, tree):
-            raise UsageError(
-                f"the script {plan.script!r} is not part of the snapshot: an ignore rule leaves it out",
-                where=self._project.root,
-                hint="look at .amlignore, or where there is none, .gitignore",
-            )
+            raise no_script(self._project, plan)
         for _ in range(_TRIES):
             known = self._look(plan.target.python_location)
             old = known.get("tree", "")
