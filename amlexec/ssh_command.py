@@ -10,7 +10,7 @@ from amlexec.errors import TargetError
 if TYPE_CHECKING:
     from amlexec.login import Login
 
-__all__ = ["control", "no_ssh", "ssh_command"]
+__all__ = ["control", "no_ssh", "probe_command", "ssh_command"]
 
 _PERSIST = 60
 """Seconds that a connection stays after its last use."""
@@ -22,46 +22,76 @@ _CONTROL = 10.0
 """Seconds that the connection's own process, which is here, may take to answer."""
 
 
-def ssh_command(login: Login, control_path: str, log: str, *, password: bool = False) -> list[str]:
+_COMMON = {
+    "StrictHostKeyChecking": "yes",
+    "ConnectTimeout": str(_CONNECT),
+    "ConnectionAttempts": "1",
+    "ServerAliveInterval": str(_ALIVE),
+    "ServerAliveCountMax": "3",
+    "LogLevel": "ERROR",
+    # What a configuration may have for a terminal's sake, and what would stand in a script's way.
+    "RequestTTY": "no",
+    "RemoteCommand": "none",
+    "PermitLocalCommand": "no",
+    "ClearAllForwardings": "yes",
+    "ForwardX11": "no",
+    "SessionType": "default",
+    "StdinNull": "no",
+    "ForkAfterAuthentication": "no",
+}
+
+
+def ssh_command(login: Login, control_path: str, log: str) -> list[str]:
     """`ssh` with its options, up to the host. Its own words go to `log`, apart from the script's."""
     options = {
-        "BatchMode": "no" if password else "yes",
-        "StrictHostKeyChecking": "yes",
+        **_COMMON,
+        "BatchMode": "no" if login.secret else "yes",
         "ControlMaster": "auto",
         "ControlPath": control_path.replace("%", "%%"),
         "ControlPersist": str(_PERSIST),
-        "ConnectTimeout": str(_CONNECT),
-        "ConnectionAttempts": "1",
-        "ServerAliveInterval": str(_ALIVE),
-        "ServerAliveCountMax": "3",
-        "LogLevel": "ERROR",
-        # What a configuration may have for a terminal's sake, and what would stand in a script's way.
-        "RequestTTY": "no",
-        "RemoteCommand": "none",
-        "PermitLocalCommand": "no",
-        "ClearAllForwardings": "yes",
-        "ForwardX11": "no",
-        "SessionType": "default",
-        "StdinNull": "no",
-        "ForkAfterAuthentication": "no",
     }
-    if password:
+    if login.private_key:
+        options |= {
+            "IdentityFile": _quoted(login.private_key),
+            "IdentitiesOnly": "yes",
+            "PreferredAuthentications": "publickey",
+        }
+    elif login.secret:
         options |= {
             "NumberOfPasswordPrompts": "1",
             "PreferredAuthentications": "password,keyboard-interactive,publickey",
         }
-    if login.private_key:
-        options |= {"IdentityFile": _quoted(login.private_key), "IdentitiesOnly": "yes"}
-        if not password:
-            options["PreferredAuthentications"] = "publickey"
     if login.known_hosts:
-        # The name that the keys were pinned under, whatever ~/.ssh/config makes of the host.
         options |= {
             "UserKnownHostsFile": _quoted(login.known_hosts),
             "GlobalKnownHostsFile": "/dev/null",
+            # The name that the keys were pinned under, whatever ~/.ssh/config makes of the host.
             "HostKeyAlias": login.address,
             "UpdateHostKeys": "no",
         }
+    return _command(login, log, options)
+
+
+def probe_command(login: Login, known_hosts: str, log: str) -> list[str]:
+    """`ssh` that writes the host key it is shown to a file, and logs nobody in."""
+    options = {
+        **_COMMON,
+        "BatchMode": "yes",
+        # The file is empty: whatever key comes is written down, and trusted for nothing.
+        "StrictHostKeyChecking": "accept-new",
+        "UserKnownHostsFile": _quoted(known_hosts),
+        "GlobalKnownHostsFile": "/dev/null",
+        "HashKnownHosts": "no",
+        "UpdateHostKeys": "no",
+        "VerifyHostKeyDNS": "no",
+        "PreferredAuthentications": "none",
+        "ControlMaster": "no",
+        "ControlPath": "none",
+    }
+    return _command(login, log, options)
+
+
+def _command(login: Login, log: str, options: dict[str, str]) -> list[str]:
     command = ["ssh", "-E", log]
     for name, value in options.items():
         command += ["-o", f"{name}={value}"]

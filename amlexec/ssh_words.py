@@ -47,7 +47,13 @@ class HostKeyError(TargetError):
 
 
 class LoginError(TargetError):
-    """The machine is there and does not let us in."""
+    """The machine is there and does not let us in. `methods` are the ways in that it would take."""
+
+    def __init__(
+        self, message: str, *, hint: str = "", where: str = "", methods: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, hint=hint, where=where)
+        self.methods = methods
 
 
 _PASSING = (
@@ -67,21 +73,29 @@ _UNKNOWN = re.compile(
     r"No \S+ host key is known for|Host key verification failed|No matching host key fingerprint"
 )
 _DENIED = re.compile(r"Permission denied \(([^)]*)\)")
+_OPEN_KEY = re.compile(r"UNPROTECTED PRIVATE KEY FILE|bad permissions")
 _TOO_MANY = re.compile(r"Too many authentication failures")
 
 
-def error_of(login: Login, words: str) -> TargetError:
-    """The error that ssh's own words are about."""
+def error_of(login: Login, words: str, refused: str = "") -> TargetError:
+    """The error that ssh's own words are about; `refused` is a question of it that was not answered."""
+    if _OPEN_KEY.search(words):
+        return LoginError(
+            f"ssh takes no private key that others can read: {login.private_key}".rstrip(": "),
+            where=login.alias,
+            hint="run `chmod 600` on it",
+        )
     if _CHANGED.search(words):
         return _changed(login, words)
     if _UNKNOWN.search(words):
         return HostKeyError(
             "its host key is not known",
             where=login.alias,
-            hint=_KNOW.format(login=login, ssh=_command(login)),
+            hint="compare its fingerprint and attach the target anew, or log in once with "
+            f"`{_command(login)}` and answer its question",
         )
     if denied := _DENIED.search(words):
-        return _denied(login, denied[1], words)
+        return _denied(login, tuple(denied[1].split(",")), refused)
     if _TOO_MANY.search(words):
         return LoginError(
             "it lets nobody in who offers so many keys",
@@ -104,11 +118,6 @@ def error_of(login: Login, words: str) -> TargetError:
     )
 
 
-_KNOW = (
-    "compare its fingerprint and attach the target anew, or log in once with `{ssh}` and answer its question"
-)
-
-
 def _changed(login: Login, words: str) -> HostKeyError:
     fingerprints = tuple(re.findall(r"\bSHA256:[A-Za-z0-9+/]{43}", words))[:1]
     shown = f" (it shows {fingerprints[0]})" if fingerprints else ""
@@ -127,21 +136,28 @@ def _changed(login: Login, words: str) -> HostKeyError:
     )
 
 
-def _denied(login: Login, methods: str, words: str) -> LoginError:
+def _denied(login: Login, methods: tuple[str, ...], refused: str) -> LoginError:
     user = f"user {login.user}" if login.user else "the user"
-    tried = "the password" if login.secret and not login.private_key else "no key"
-    del words
-    what = f"{user} is not let in: {tried} was {'not ' if tried != 'no key' else ''}accepted"
+    offered = "the password" if login.secret and not login.private_key else "the key"
+    if refused and offered == "the password":
+        message = f"it asks {user} for more than a password: {refused.rstrip(':')}"
+    elif login.secret or login.private_key:
+        message = f"{offered} of {user} was not accepted"
+    else:
+        message = f"{user} is not let in with the keys that there are"
     return LoginError(
-        f"{what}; it takes {', '.join(methods.split(','))}",
+        f"{message}; it takes {', '.join(methods)}",
         where=login.alias,
         hint=_cure(login, methods),
+        methods=methods,
     )
 
 
-def _cure(login: Login, methods: str) -> str:
+def _cure(login: Login, methods: tuple[str, ...]) -> str:
     if login.secret and not login.private_key:
         return "attach the target anew with the right password"
+    if login.private_key:
+        return f"is its public half in ~/.ssh/authorized_keys there? Does `{_command(login)}` work?"
     if "publickey" in methods:
         return f"does `{_command(login)}` work? Put a key into the agent, or attach the target with -k or -w"
     return "attach the target with a password"
