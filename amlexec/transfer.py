@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import git, snapshot_store
 
@@ -82,34 +82,25 @@ def _empty(project: Project, store: Store) -> str:
 
 
 def pack(
-    project: Project,
-    entries: tuple[Entry, ...],
-    into: IO[bytes],
-    prefix: str,
-    *,
-    gone: tuple[bytes, ...] = (),
-) -> int:
-    """Write these files as a tar archive below the folder `prefix`; the bytes of their contents.
+    project: Project, entries: tuple[Entry, ...], gone: tuple[bytes, ...], archive: tarfile.TarFile
+) -> None:
+    """Add these files to an archive, below the folder `tree`, and `gone.sh`, which removes `gone`."""
+    script = b"".join(b"rm -f -- %b\n" % _quoted(name) for name in gone)
+    _add(archive, "gone.sh", 0o600, script)
+    for entry, content in _contents(project, entries):
+        name = f"tree/{os.fsdecode(entry.name)}"
+        if entry.mode == _LINK:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, os.fsdecode(content)
+            archive.addfile(member)
+        else:
+            _add(archive, name, 0o755 if entry.mode == _PROGRAM else 0o644, content)
 
-    Beside the folder is `gone.sh`, which removes the names `gone` from the working directory.
-    """
-    total = 0
-    with tarfile.open(fileobj=into, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as archive:
-        script = b"".join(b"rm -f -- %b\n" % _quoted(name) for name in gone)
-        member = tarfile.TarInfo("gone.sh")
-        member.size, member.mode = len(script), 0o600
-        archive.addfile(member, io.BytesIO(script))
-        for entry, content in _contents(project, entries):
-            member = tarfile.TarInfo(f"{prefix}/{os.fsdecode(entry.name)}")
-            if entry.mode == _LINK:
-                member.type, member.linkname = tarfile.SYMTYPE, os.fsdecode(content)
-                archive.addfile(member)
-                continue
-            member.mode = 0o755 if entry.mode == _PROGRAM else 0o644
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-            total += len(content)
-    return total
+
+def _add(archive: tarfile.TarFile, name: str, mode: int, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(content), mode
+    archive.addfile(member, io.BytesIO(content))
 
 
 def _quoted(name: bytes) -> bytes:

@@ -123,10 +123,13 @@ class RemoteTarget:
         )
 
     def _pack(self, archive: IO[bytes], changes: transfer.Difference, *, whole: bool) -> None:
-        transfer.pack(self._project, changes.sent, archive, "tree", gone=changes.gone)
-        if whole:
-            with tarfile.open(fileobj=archive, mode="a") as more:
-                more.add(HERE, "runtime", filter=_plain)
+        # Names may hold every byte but NUL: the GNU form takes them as they are.
+        with tarfile.open(
+            fileobj=archive, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape"
+        ) as packed:
+            transfer.pack(self._project, changes.sent, changes.gone, packed)
+            if whole:
+                packed.add(HERE, "runtime", filter=_plain)
 
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
         """See `Target.start`."""
