@@ -20,6 +20,7 @@ GROUPS = {
     "init": "make a project ready: aml_config, dodo.py, ignore rules",
     "lint": "validate the files of aml_config",
     "lock": "write down which packages the dependencies come to",
+    "computetarget": "attach machines, list, check and detach targets",
     "experiment": "run scripts, and act on runs",
     "history": "find, compare and read runs",
 }

@@ -48,7 +48,6 @@ done
 # A run leads a session of its own, and one of these makes it.
 there setsid || there perl || there python3 || missing="$missing setsid"
 say MISSING "${missing# }"
-! there git || say GIT "$(limited git --version 2>&1)"
 ! there tar || say TAR yes
 
 if [ -z "${HOME-}" ]; then
@@ -81,6 +80,8 @@ fi
 if [ -n "$python" ]; then
   python=$(expand "$python")
   path=$(command -v "$python" 2>/dev/null)
+  # As for a run: many a Linux machine has its Python under the other name only.
+  [ -n "$path" ] || [ "$python" != python ] || path=$(command -v python3 2>/dev/null)
   if [ -n "$path" ] && [ -x "$path" ]; then
     if version=$(limited "$path" -E -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>&1); then
       say PYTHON "$version $path"

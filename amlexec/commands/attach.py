@@ -1,0 +1,254 @@
+"""`amlexec computetarget attach`: make a machine over SSH a compute target."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from amlexec import console
+from amlexec.errors import UsageError
+
+if TYPE_CHECKING:
+    from amlexec.admission import Admitted
+    from amlexec.attachment import Attachment
+    from amlexec.first_login import Credentials
+    from amlexec.model import Project
+
+__all__ = ["add", "run"]
+
+
+def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the arguments."""
+    verb = verbs.add_parser(
+        "attach",
+        help="make a machine over SSH a compute target",
+        description="Make a machine over SSH a compute target: log in, look round, and write NAME.compute "
+        "and NAME.runconfig. Without a password or a key, what OpenSSH has is used: its configuration, agent "
+        "and keys; a password is asked for only on a terminal, and only where the machine wants one.",
+        allow_abbrev=False,
+    )
+    verb.add_argument("kind", nargs="?", metavar="KIND", help="remotedocker, remote or cluster")
+    verb.add_argument("--type", dest="typed", metavar="KIND", help="the same, in an older spelling")
+    verb.add_argument(
+        "--cluster", action="store_true", help="the same as the kind cluster, in the oldest one"
+    )
+    verb.add_argument("-n", "--name", required=True, metavar="NAME", help="what to call it; names the files")
+    verb.add_argument(
+        "-a", "--address", required=True, metavar="ADDRESS", help="host name or IP address, or HOST:PORT"
+    )
+    verb.add_argument("-u", "--username", required=True, metavar="USER", help="the user to log in as")
+    verb.add_argument(
+        "-w", "--password", metavar="PASSWORD", help="the user's password; the shell's history keeps it too"
+    )
+    verb.add_argument(
+        "--password-stdin", action="store_true", help="read the password from standard input, one line"
+    )
+    verb.add_argument(
+        "-k",
+        "--use-amlexec-ssh-key",
+        "--use-azureml-ssh-key",
+        dest="new_key",
+        action="store_true",
+        help="make a key pair for it; with a password or a key file too, install it there with that",
+    )
+    verb.add_argument("--private-key-file", metavar="FILE", help="log in with this key")
+    verb.add_argument(
+        "--private-key-passphrase",
+        metavar="TEXT",
+        help="of that key; better: ssh-add FILE, and neither option",
+    )
+    verb.add_argument(
+        "--base-docker-image", metavar="IMAGE", help="remotedocker: the image that environments are built on"
+    )
+    verb.add_argument("--ssh-port", type=int, metavar="N", help="where its sshd listens, if not on 22")
+    verb.add_argument(
+        "--fingerprint", metavar="SHA256:…", help="what the machine's host key must be; else it is shown"
+    )
+    verb.add_argument("--no-check", action="store_true", help="write the files only: connect to nothing")
+    verb.add_argument("--force", action="store_true", help="replace files that are there")
+    # Workbench asked with an echo without it; here a password is never shown.
+    verb.add_argument("--hide-password", action="store_true", help=argparse.SUPPRESS)
+    verb.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+
+
+def run(project: Project, arguments: argparse.Namespace) -> int:
+    """Log in, write the files, say what to type next; the exit code."""
+    from amlexec import admission
+
+    wanted = _attachment(arguments)
+    _must_fit_together(arguments)
+    admission.must_be_free(project, wanted.name, force=arguments.force)
+    order = admission.Order(
+        wanted,
+        _credentials(arguments),
+        new_key=arguments.new_key,
+        check=not arguments.no_check,
+        fingerprint=_fingerprint(arguments),
+        force=arguments.force,
+    )
+    question = f"Password of {wanted.username} on {wanted.address}: "
+    admitted = admission.admit(project, order, console.say, lambda: _asked(question))
+    console.data("Successfully created the following files:")
+    for file in admitted.files:
+        console.data(f"  {file}{' (replaced)' if file in admitted.replaced else ''}")
+    _tell(project, wanted, admitted, arguments)
+    return 0
+
+
+def _fingerprint(arguments: argparse.Namespace) -> str:
+    if arguments.fingerprint is None:
+        return ""
+    from amlexec.trust import valid_fingerprint
+
+    return valid_fingerprint(arguments.fingerprint)
+
+
+def _attachment(arguments: argparse.Namespace) -> Attachment:
+    from amlexec.attachment import Attachment, address_of, valid_image, valid_name
+
+    kind = _kind(arguments)
+    if arguments.base_docker_image is not None and kind != "remotedocker":
+        raise UsageError(
+            f"--base-docker-image says nothing about a target of type {kind}",
+            hint="leave it out, or attach the machine as remotedocker",
+        )
+    return Attachment(
+        name=valid_name(arguments.name),
+        kind=kind,
+        address=address_of(arguments.address, arguments.ssh_port, kind),
+        username=arguments.username,
+        base_docker_image=valid_image(arguments.base_docker_image or ""),
+    )
+
+
+def _kind(arguments: argparse.Namespace) -> str:
+    from amlexec.attachment import KINDS
+    from amlexec.generations import ALIASES
+    from amlexec.wording import close, either
+
+    spelled = [arguments.kind, arguments.typed, "cluster" if arguments.cluster else None]
+    given = sorted({ALIASES.get(each, each) for each in spelled if each is not None})
+    if len(given) > 1:
+        raise UsageError(f"two kinds are given, {given[0]} and {given[1]}", hint="give one")
+    if not given:
+        console.say("no kind was given, so it is remotedocker, as it always was in `attach` without a kind")
+        return "remotedocker"
+    if given[0] in {"local", "docker"}:
+        raise UsageError(
+            f"a target of type {given[0]} is on this machine: there is nothing to attach",
+            hint="`amlexec init` makes one",
+        )
+    if given[0] not in KINDS:
+        guess = close(given[0], KINDS)
+        raise UsageError(
+            f"{given[0]!r} is no kind of machine to attach; expected {either(KINDS)}",
+            hint=f"did you mean {guess}?" if guess else "",
+        )
+    return str(given[0])
+
+
+def _must_fit_together(arguments: argparse.Namespace) -> None:
+    ways = {
+        "-w": arguments.password is not None,
+        "--password-stdin": arguments.password_stdin,
+        "--private-key-file": arguments.private_key_file is not None,
+    }
+    chosen = [name for name, is_given in ways.items() if is_given]
+    if len(chosen) > 1:
+        raise UsageError(f"{chosen[0]} and {chosen[1]} are two ways to log in", hint="give one of them")
+    if arguments.private_key_passphrase is not None and arguments.private_key_file is None:
+        raise UsageError("--private-key-passphrase is given without --private-key-file")
+    if arguments.no_check and arguments.fingerprint is not None:
+        raise UsageError("--no-check connects to nothing, and so --fingerprint can't be compared")
+    if arguments.no_check and arguments.new_key and chosen:
+        raise UsageError(
+            f"--no-check connects to nothing, and so the key can't be installed with {chosen[0]}",
+            hint="leave out one of the two",
+        )
+
+
+def _credentials(arguments: argparse.Namespace) -> Credentials:
+    from amlexec.first_login import Credentials
+
+    if arguments.private_key_file is not None:
+        from amlexec.attachment import valid_key_file
+
+        return Credentials(arguments.private_key_passphrase or "", valid_key_file(arguments.private_key_file))
+    password = arguments.password
+    if password is not None:
+        console.say("warning: the shell's history and the list of processes keep the password of -w")
+        console.say("  hint: leave -w out to be asked for it, or use --password-stdin")
+    elif arguments.password_stdin:
+        password = _asked() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+    else:
+        return Credentials()
+    if not password:
+        raise UsageError("the password is empty", hint="leave the option out to log in without one")
+    return Credentials(password)
+
+
+def _asked(question: str = "Password: ") -> str:
+    """A password that is typed unseen; "" where there is no terminal to type it on."""
+    if not sys.stdin.isatty():
+        return ""
+    import getpass
+
+    try:
+        return getpass.getpass(question)
+    except EOFError:
+        return ""
+
+
+def _tell(project: Project, wanted: Attachment, admitted: Admitted, arguments: argparse.Namespace) -> None:
+    """What was found wanting, and what to type next."""
+    from amlexec.commands import computetarget
+    from amlexec.findings import OK
+
+    name = wanted.name
+    if admitted.public_key:
+        for line in _append(wanted, admitted.public_key):
+            console.data(line)
+    if wanting := [each for each in admitted.findings if each.status != OK]:
+        console.say("")
+        console.say("Before it can be used as it should:")
+        for line in computetarget.findings(wanting):
+            console.say(f"  {line}")
+    if arguments.no_check and not admitted.public_key:
+        console.say(f"nobody has asked the machine anything yet: amlexec computetarget check {name}")
+    console.data("")
+    if wanted.kind == "remote":
+        console.data(f"Runs on {name} use the packages that its Python has; install there what is missing.")
+        console.data("Run a script there:")
+    else:
+        if not os.path.exists(f"{project.root}/aml_config/conda_dependencies.yml"):  # noqa: PTH110
+            console.data(
+                "First write aml_config/conda_dependencies.yml; `amlexec init` makes one to start from."
+            )
+        console.data(f"Before running against {name}, you need to prepare it:")
+        console.data(f"  amlexec experiment prepare -c {_quoted(name)}")
+        console.data("Then run a script there:")
+    console.data(f"  amlexec experiment submit -c {_quoted(name)} train.py")
+
+
+def _append(wanted: Attachment, public: str) -> list[str]:
+    command = (
+        f"mkdir -p ~/.ssh && chmod 700 ~/.ssh && echo '{public}' >> ~/.ssh/authorized_keys"
+        " && chmod 600 ~/.ssh/authorized_keys"
+    )
+    return [
+        "",
+        f"The key lets nobody in yet. On {wanted.address}, {wanted.username} has to type this line:",
+        "",
+        command,
+        "",
+        "Then see whether it does:",
+        f"  amlexec computetarget check {_quoted(wanted.name)}",
+    ]
+
+
+def _quoted(name: str) -> str:
+    import shlex
+
+    return shlex.quote(name)

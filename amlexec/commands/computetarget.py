@@ -1,0 +1,248 @@
+"""`amlexec computetarget`: attach machines, look at compute targets, check and detach them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amlexec import config, console
+from amlexec.errors import ConfigurationError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from amlexec.findings import Finding
+    from amlexec.model import ComputeTarget, Project
+
+__all__ = ["add", "run"]
+
+
+def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the arguments."""
+    group = groups.add_parser(
+        "computetarget", help="attach machines, list, check and detach targets", allow_abbrev=False
+    )
+    verbs = group.add_subparsers(metavar="VERB", dest="verb", required=True)
+    about = {
+        "list": "list the compute targets of the project",
+        "show": "show what a compute target is, all but its secrets",
+        "check": "check whether a compute target can be used, and say what to do where it can't",
+        "detach": "remove a compute target's files, and its secrets from the key store",
+    }
+    from amlexec.commands import attach
+
+    attach.add(verbs)
+    verb = {
+        name: verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        for name, summary in about.items()
+    }
+    for name in ("show", "check", "detach"):
+        verb[name].add_argument("target", nargs="?", metavar="NAME", help="name of the compute target")
+        verb[name].add_argument(
+            "-n", "--name", dest="named", metavar="NAME", help="the same, as in Workbench"
+        )
+    verb["detach"].add_argument(
+        "--force", action="store_true", help="remove the run configuration too if it was changed"
+    )
+    for name in ("list", "show", "check"):
+        verb[name].add_argument("-o", "--output", choices=["table", "json"], default="table", help="form")
+    for each in verb.values():
+        each.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the verb; the exit code."""
+    project = config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109 - one import less
+    if arguments.verb == "attach":
+        from amlexec.commands import attach
+
+        return attach.run(project, arguments)
+    verbs: dict[str, Callable[[Project, argparse.Namespace], int]] = {
+        "list": _list,
+        "show": _show,
+        "check": _check,
+        "detach": _detach,
+    }
+    return verbs[arguments.verb](project, arguments)
+
+
+def _name(project: Project, arguments: argparse.Namespace) -> str:
+    """The name that was given, without a suffix; a path to the file will do too."""
+    given, named = arguments.target, arguments.named
+    if given and named and given != named:
+        raise UsageError(f"two names are given, {given!r} and {named!r}", hint="give one")
+    name: str = given or named or ""
+    if not name:
+        from amlexec.wording import either
+
+        known = config.compute_targets(project)
+        hint = f"there is {either(known)}" if known else "`amlexec computetarget attach` makes one"
+        raise UsageError("which compute target?", hint=hint)
+    if "/" in name and Path(name).resolve().parent == Path(project.configuration):
+        name = Path(name).name
+    return name.removesuffix(".compute").removesuffix(".runconfig")
+
+
+def _list(project: Project, arguments: argparse.Namespace) -> int:
+    from amlexec.commands import output
+
+    rows: list[dict[str, Any]] = []
+    for name in config.compute_targets(project):
+        row = {"name": name, "kind": None, "address": None, "user": None}
+        try:
+            target = config.load_target(project, name)
+        except ConfigurationError as error:
+            for line in error.lines():
+                console.say(line)
+        else:
+            row |= {"kind": target.kind, "address": target.address or None, "user": target.username or None}
+        rows.append({**row, "file": f"aml_config/{name}.compute"})
+    if not rows:
+        console.say("there are no compute targets yet: `amlexec init` makes some")
+    if rows or arguments.output == "json":
+        console.data(output.render(rows, arguments.output))
+    return 0
+
+
+def _show(project: Project, arguments: argparse.Namespace) -> int:
+    from amlexec import attach
+    from amlexec.commands import output
+
+    target = config.load_target(project, _name(project, arguments))
+    shown = _told(target)
+    shown["runConfigurations"] = ", ".join(attach.named_by(project, target.name)) or None
+    if arguments.output == "json":
+        console.data(output.as_json({**shown, "runConfigurations": attach.named_by(project, target.name)}))
+    else:
+        console.data(output.fields({key: value for key, value in shown.items() if value is not None}))
+    return 0
+
+
+def _told(target: ComputeTarget) -> dict[str, Any]:
+    """The keys of a target as the file spells them, those that its kind makes use of."""
+    over_ssh = target.kind in {"remote", "remotedocker", "cluster"}
+    in_docker = target.kind in {"docker", "remotedocker"}
+    shown: dict[str, Any] = {"name": target.name, "type": target.kind, "file": target.place.path}
+    if over_ssh:
+        shown |= {"address": target.address, "username": target.username, "login": _login(target)}
+    if in_docker:
+        shown |= {
+            "baseDockerImage": target.base_docker_image,
+            "sharedVolumes": target.shared_volumes,
+            "nvidiaDocker": target.nvidia_docker,
+        }
+    if target.kind in {"local", "remote"}:
+        shown["pythonLocation"] = target.python_location
+    if target.kind == "cluster":
+        shown |= {
+            "yarnDeployMode": target.yarn_deploy_mode,
+            "sparkSubmitLocation": target.spark_submit_location,
+        }
+    if target.kind == "batchai":
+        shown["nodeCount"] = target.node_count
+    shown["userManagedEnvironment"] = target.user_managed_environment
+    shown["nativeSharedDirectory"] = target.native_shared_directory or None
+    return shown
+
+
+def _login(target: ComputeTarget) -> str:
+    from amlexec import keystore
+    from amlexec.login import login_of
+
+    login = login_of(target)
+    if keystore.is_handle(login.private_key):
+        return "a key in the key store"
+    if login.private_key:
+        return f"the key {target.private_key}"
+    if keystore.is_handle(login.secret):
+        return "a password in the key store"
+    if login.secret:
+        return "a password, which stands in the file"
+    return "OpenSSH's own configuration, agent and keys"
+
+
+def _check(project: Project, arguments: argparse.Namespace) -> int:
+    from amlexec import doctor
+    from amlexec.findings import FAILED
+
+    target = config.load_target(project, _name(project, arguments))
+    found = doctor.examine(project, target)
+    failed = sum(each.status == FAILED for each in found)
+    if arguments.output == "json":
+        from amlexec.commands import output
+
+        checks = [each._asdict() for each in found]
+        told = {"name": target.name, "kind": target.kind, "ok": not failed, "checks": checks}
+        console.data(output.as_json(told))
+    else:
+        for line in findings(found):
+            console.data(line)
+    if failed:
+        console.say(f"{target.name} can't be used as it is: {failed} of {len(found)} checks failed")
+    return 2 if failed else 0
+
+
+def findings(found: list[Finding]) -> list[str]:
+    """Findings as lines: question, `ok` or not, the answer, and below it what to do."""
+    from amlexec.commands.output import cell
+
+    first = max(len(each.check) for each in found)
+    second = max(len(each.status) for each in found)
+    lines = []
+    for each in found:
+        lines.append(f"{each.check:<{first}}  {each.status:<{second}}  {cell(each.message)}".rstrip())
+        if each.hint:
+            lines.append(f"{'':<{first + second + 4}}hint: {cell(each.hint)}")
+    return lines
+
+
+def _detach(project: Project, arguments: argparse.Namespace) -> int:
+    from amlexec import attach, references
+    from amlexec.attachment import KINDS
+
+    name = _name(project, arguments)
+    if not references.has_target(project, name):
+        known = config.compute_targets(project)
+        hint = references.names_hint(name, known)
+        raise UsageError(f"there is no compute target {name!r} in aml_config", hint=hint)
+    try:
+        kind = config.load_target(project, name).kind
+    except ConfigurationError:
+        kind = ""  # what is broken can be detached too
+    if kind and kind not in KINDS:
+        raise UsageError(
+            f"{name} is of type {kind}: it is no machine that was attached",
+            hint=f"to be rid of it, remove aml_config/{name}.compute",
+        )
+    _must_be_idle(project, name, force=arguments.force)
+    done = attach.detach(project, name, force=arguments.force)
+    for file in done.removed:
+        console.data(f"removed {file}")
+    if done.secrets:
+        console.data("removed its secret from the key store")
+    for file, reason in done.kept:
+        console.data(f"kept    {file}: {reason}")
+    others = [f"aml_config/{each}.runconfig" for each in attach.named_by(project, name)]
+    if still := [file for file in others if file not in dict(done.kept)]:
+        console.say(
+            f"warning: {', '.join(still)} still name{'s' if len(still) == 1 else ''} {name} as Target"
+        )
+    return 0
+
+
+def _must_be_idle(project: Project, name: str, *, force: bool) -> None:
+    from amlexec import history
+
+    open_ones = [
+        record.run_id
+        for record in history.runs(project)[0]
+        if record.target == name and record.status not in history.FINAL
+    ]
+    if open_ones and not force:
+        more = f" and {len(open_ones) - 1} more" if len(open_ones) > 1 else ""
+        raise UsageError(
+            f"{open_ones[0]}{more} may still be running on {name}, and would be out of reach",
+            hint=f"cancel it (amlexec experiment cancel -r {open_ones[0]}), wait for it, or add --force",
+        )
