@@ -1,6 +1,6 @@
 """The parts as pytest fixtures. One that is absent skips the test, saying how to get it; in CI it fails it.
 
-Which must not be absent elsewhere: AMLEXEC_REQUIRE=docker,base_image,channel,registry.
+Which must not be absent elsewhere: AMLEXEC_REQUIRE=docker,base_image,channel,registry,ssh_host.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from .serving import Site, serve
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["base_image", "channel", "engine", "registry", "simple_index", "wheels"]
+__all__ = ["base_image", "channel", "engine", "need", "registry", "simple_index", "wheels"]
 
 
 @pytest.fixture(scope="session")
 def engine() -> docker_engine.Engine:
     """A Docker engine that answers."""
-    _need("docker", "a Docker engine", daemon.answers)
+    need("docker", "a Docker engine", daemon.answers)
     return docker_engine.from_environment()
 
 
 @pytest.fixture(scope="session")
 def base_image(engine: docker_engine.Engine) -> str:
     """The reference of a small image with a shell and what a conda environment needs, without Python."""
-    _need("base_image", f"the image {image.REFERENCE}", image.is_there)
+    need("base_image", f"the image {image.REFERENCE}", image.is_there)
     return image.REFERENCE
 
 
 @pytest.fixture(scope="session")
 def channel() -> str:
     """The `file://` address of a conda channel; `engines/channel.py` says what is in it."""
-    _need("channel", "the conda channel", conda_channel.is_there)
+    need("channel", "the conda channel", conda_channel.is_there)
     return (state() / CHANNEL).as_uri()
 
 
 @pytest.fixture(scope="session")
 def wheels() -> str:
     """The folder of wheels, with `simple/` as their index; `engines/channel.py` says what is in it."""
-    _need("channel", "the folder of wheels", conda_channel.is_there)
+    need("channel", "the folder of wheels", conda_channel.is_there)
     return str(state() / WHEELS)
 
 
@@ -62,12 +62,13 @@ def simple_index(wheels: str) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The `host:port` of a Docker registry, empty at first."""
-    _need("registry", "a Docker registry", docker_registry.is_there)
+    need("registry", "a Docker registry", docker_registry.is_there)
     with docker_registry.serve(tmp_path_factory.mktemp("registry")) as address:
         yield address
 
 
-def _need(part: str, what: str, is_there: Callable[[], bool]) -> None:
+def need(part: str, what: str, is_there: Callable[[], bool]) -> None:
+    """Skip the test where a part is absent, saying how to get it; fail it where it must be there."""
     if is_there():
         return
     told = f"{what} is not there, or not up to date: {HOW}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import TaskFailed
 
-from . import base_image, channel, daemon, registry
+from . import base_image, channel, daemon, registry, ssh_host
 from .places import can_install, is_ci
 from .tools import MissingError, ToolError, install, run
 
@@ -19,7 +19,7 @@ __all__ = ["get_part", "task_engines"]
 
 
 def task_engines() -> Iterator[dict[str, Any]]:
-    """make the real parts ready that the tests need: git, a Docker engine, an image, a channel, a registry"""
+    """make the real parts ready that the tests need: git, a Docker engine, images, a channel, a registry"""
     yield {"name": None, "doc": task_engines.__doc__}
     yield _part("git", "git", _has_git, _get_git)
     yield _part("docker", "a Docker engine", daemon.answers, daemon.ready, clean=daemon.stop)
@@ -35,6 +35,14 @@ def task_engines() -> Iterator[dict[str, Any]]:
         "channel", "a conda channel and wheels", channel.is_there, channel.ready, clean=channel.remove
     )
     yield _part("registry", "a Docker registry", registry.is_there, registry.ready, clean=registry.remove)
+    yield _part(
+        "ssh_host",
+        f"the image {ssh_host.REFERENCE}",
+        ssh_host.is_there,
+        ssh_host.ready,
+        clean=ssh_host.remove,
+        after=("docker",),
+    )
 
 
 def _part(
