@@ -4,25 +4,105 @@ In a `console` block a line that begins with `$ ` is a command; the lines below 
 for anything within a line, and a line that is only `…` for any number of lines. The blocks of a page are one
 session, in an empty folder. A block of another kind whose line above names a file (`` `NAME`: ``) is that
 file.
+
+From a page's first command with the word `docker` on, a Docker engine does what the page says, without any
+network. Four names of the world stand for parts of the tests then, and in what is printed the other way
+round:
+
+- `conda-forge` is the tests' channel, by way of CONDA_CHANNEL_ALIAS; pip's index is the tests' index;
+- `debian:bookworm-slim` in a `.compute` file is an image of the page's own, made of the tests' base image, so
+  that nothing is prepared yet when the page begins, and all that it leaves on the engine can be removed;
+- `python=3.12` in a dependencies file is the Python that the tests' channel has;
+- `registry.example.org` is the tests' registry.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from amlexec import images
 from tests.conftest import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.engines.serving import Site
+    from tests.places import Shop
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     page for page in [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"] if "```console" in page.read_text()
 )
 BLOCK = re.compile(r"(?:`(?P<file>[^`\n]+)`:\n\n)?```(?P<kind>\w+)\n(?P<body>.*?)```", re.DOTALL)
+BASE = "debian:bookworm-slim"
+REGISTRY = "registry.example.org"
+
+
+class Stage:
+    """Where a page's Docker part is played: parts of the tests, and the names that the page gives them."""
+
+    def __init__(self, base: str, registry: Callable[[], str]) -> None:
+        self._base = base
+        self._start_registry = registry
+        self._registry = ""
+
+    def dress(self, folder: Path) -> None:
+        """Put the tests' names into the files of all projects in a folder."""
+        python = f"python={sys.version_info[0]}.{sys.version_info[1]}"
+        for pattern, shown, meant in (
+            ("*.compute", BASE, self._base),
+            ("conda_dependencies.yml", "python=3.12", python),
+        ):
+            for path in folder.rglob(f"aml_config/{pattern}"):
+                text = path.read_bytes()
+                if shown.encode() in text:
+                    path.write_bytes(text.replace(shown.encode(), meant.encode()))
+
+    def meant(self, command: str) -> str:
+        """A command of the page, with the tests' names."""
+        if REGISTRY in command and not self._registry:
+            self._registry = self._start_registry()
+        return command.replace(REGISTRY, self._registry)
+
+    def shown(self, printed: str) -> str:
+        """What was printed, with the page's names."""
+        printed = printed.replace(self._base, BASE)
+        return printed.replace(self._registry, REGISTRY) if self._registry else printed
+
+
+@pytest.fixture(scope="session")
+def channels(channel: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a folder in which `conda-forge` is the tests' channel."""
+    folder = tmp_path_factory.mktemp("channels")
+    (folder / "conda-forge").symlink_to(channel.removeprefix("file://"))
+    return folder.as_uri()
+
+
+@pytest.fixture
+def stage(
+    shop: Shop,
+    channels: str,
+    simple_index: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> Stage:
+    """The parts of the tests, for one page."""
+    monkeypatch.setenv("CONDA_CHANNEL_ALIAS", channels)
+    monkeypatch.setenv("PIP_INDEX_URL", f"{simple_index.url}/simple/")
+    # The same image under another name: another digest, and yet one conda layer for all pages.
+    base = f"amlexec-test/page:{shop.session}-{re.sub(r'[^a-z0-9]+', '-', tmp_path.name.lower())}"
+    images.tag(shop.engine, shop.base, base)
+    return Stage(base, lambda: str(request.getfixturevalue("registry")))
 
 
 def blocks(page: Path) -> list[tuple[str, str, str]]:
@@ -53,45 +133,75 @@ def matches(wanted: list[str], printed: list[str]) -> bool:
     return re.fullmatch(pattern, "".join(f"{line.rstrip()}\n" for line in printed)) is not None
 
 
+class Session:
+    """A reader's shell: its folder and exported variables live on from one command to the next."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._state = folder / ".state"
+        self._state.write_text(f"cd {folder}\n")
+        self._stage: Stage | None = None
+
+    def enter(self, begin: Callable[[], Stage]) -> None:
+        """From now on there is a Docker engine. What this changes in the environment, the shell sees."""
+        if self._stage is not None:
+            return
+        before = dict(os.environ)
+        self._stage = begin()
+        with self._state.open("a") as state:
+            for name in before.keys() - os.environ.keys():
+                state.write(f"unset {name}\n")
+            for name, value in os.environ.items():
+                if before.get(name) != value:
+                    state.write(f"export {name}={shlex.quote(value)}\n")
+
+    def write(self, file: str, body: str) -> None:
+        """A file that the page shows."""
+        path = Path(self._bash(f". {self._state}; pwd").stdout.decode().strip(), file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(body)
+
+    def type(self, command: str) -> str:
+        """A command that the page shows; what it prints."""
+        if self._stage is not None:
+            self._stage.dress(self._folder)
+            command = self._stage.meant(command)
+        done = self._bash(f". {self._state}\n{command}\n{{ export -p; echo \"cd '$PWD'\"; }} >{self._state}")
+        printed = done.stdout.decode()
+        if self._stage is not None:
+            printed = self._stage.shown(printed)
+        return printed.replace(str(self._folder), "/home/you")
+
+    def _bash(self, script: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            ["bash", "-c", script],
+            env={**os.environ, "COLUMNS": "110", "LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_what_a_page_shows_is_so(page: Path, tmp_path: Path) -> None:
+def test_what_a_page_shows_is_so(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     shutil.copytree(
         ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns(".amlexec", "__pycache__")
     )
-    environment = {**os.environ, "COLUMNS": "110", "LC_ALL": "C.UTF-8"}
-    state = tmp_path / ".state"
-    state.write_text(f"cd {tmp_path}\n")
+    session = Session(tmp_path)
     seen = 0
     for kind, file, body in blocks(page):
         if kind != "console":
             if file:
-                folder = subprocess.run(
-                    ["bash", "-c", f". {state}; pwd"],
-                    env=environment,
-                    capture_output=True,
-                    text=True,
-                    check=True,
-                ).stdout.strip()
-                Path(folder, file).parent.mkdir(parents=True, exist_ok=True)
-                Path(folder, file).write_text(body)
+                session.write(file, body)
             continue
         for command, wanted in commands(body):
-            done = subprocess.run(
-                # Folder and exported variables live on, as in the reader's own shell.
-                ["bash", "-c", f". {state}\n{command}\n{{ export -p; echo \"cd '$PWD'\"; }} >{state}"],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=PATIENCE,
-                check=False,
-            )
-            printed = done.stdout.decode().replace(str(tmp_path), "/home/you").splitlines()
-            assert matches(wanted, printed), (
-                f"{page.name}: $ {command}\nthe page says\n"
-                + "\n".join(wanted)
-                + "\nit printed\n"
-                + "\n".join(printed)
+            if re.search(r"\bdocker\b", command):
+                session.enter(lambda: request.getfixturevalue("stage"))
+            printed = session.type(command).splitlines()
+            assert matches(wanted, printed), "\n".join(
+                [f"{page.name}: $ {command}", "the page says", *wanted, "it printed", *printed]
             )
             seen += 1
     assert seen
