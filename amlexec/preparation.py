@@ -9,8 +9,6 @@ from amlexec.environments import memory
 from amlexec.environments.image import reference
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from amlexec.environments.image import Image, Shelf
     from amlexec.environments.order import Order
     from amlexec.model import ComputeTarget, Project
@@ -131,13 +129,10 @@ def prepare(
     if found.ready:
         remember(want, found)
         return found
-    from amlexec import locks
-    from amlexec.environments.worker import LOCKED_SECONDS, lock_file
+    from amlexec.environments.turns import turn
 
     progress.step(f"{want.configuration}: {found.reason}")
-    lock = lock_file(shelf.engine, want.digest)
-    _tell_who(lock, progress)
-    with locks.exclusive(str(lock), LOCKED_SECONDS):
+    with turn(shelf.engine, want.digest, "prepares the same environment", progress):
         shelf.forget()
         again = readiness(want, shelf)
         if not again.ready or again.image_id == found.image_id:
@@ -177,17 +172,3 @@ def remember(want: Wanted, found: Readiness) -> None:
     if last is None or (last.digest, last.image_id) != (want.digest, found.image_id):
         now = memory.Remembered(want.digest, want.canonical, found.image_id, found.reason)
         memory.remember(want.project, want.configuration, now)
-
-
-def _tell_who(lock: Path, progress: Progress) -> None:
-    import time
-
-    from amlexec import locks
-
-    held = locks.take(str(lock))
-    if held is not None:
-        held.release()
-        return
-    who = lock.read_text("ascii", "replace").strip()
-    since = time.strftime("%H:%M:%S", time.localtime(lock.stat().st_mtime))
-    progress.step(f"waiting for process {who}, which prepares the same environment since {since}")
