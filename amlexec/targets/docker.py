@@ -264,7 +264,7 @@ class DockerTarget:
             except EngineLostError:
                 pass  # asked again below: an engine that is there answers, one that is gone is an error
             except EngineAnswerError as error:
-                if error.status != 404:
+                if error.status not in {404, 409}:  # gone, or just being removed
                     raise
             state = self.state(paths)
             if state.phase == "lost":
