@@ -55,6 +55,17 @@ def digest(project: DockerProject) -> str:
     return str(done.out.strip())
 
 
+def until(process: subprocess.Popen[bytes], beginning: bytes) -> bytes:
+    """Read what a prepare says until it comes to a line with that beginning."""
+    assert process.stderr is not None
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        if line.startswith(beginning):
+            return line
+    raise AssertionError(seen)
+
+
 def image_of(project: DockerProject) -> dict[str, Any]:
     """The image of a project's environment."""
     (found,) = project.shop.images(**{"amlexec.digest": digest(project)})
@@ -76,7 +87,7 @@ def nothing_left(project: DockerProject) -> bool:
     """Whether no container and no folder is left of making things."""
     making = [one for one in project.shop.containers() if one["Labels"].get("amlexec.building")]
     staging = project.shop.cache / "staging"
-    return not making and [path.name for path in staging.iterdir()] == ["lock"]
+    return not making and {path.name for path in staging.glob("*")} <= {"lock"}
 
 
 def test_the_life_of_an_environment(make: Callable[..., DockerProject]) -> None:
@@ -260,13 +271,11 @@ def test_two_at_once(make: Callable[..., DockerProject]) -> None:
     project = make("six=1.16", "setuptools")
     command = ("-m", "amlexec", "experiment", "prepare", "-c", "docker")
     first = project.start(sys.executable, *command)
-    assert first.stderr is not None
-    assert b"solving" in first.stderr.readline()
+    until(first, b"solving")
     first.send_signal(signal.SIGSTOP)
     try:
         second = project.start(sys.executable, *command)
-        assert second.stderr is not None
-        told = second.stderr.readline().decode()
+        told = until(second, b"waiting").decode()
     finally:
         first.send_signal(signal.SIGCONT)
     assert f"waiting for process {first.pid}, which prepares the same environment since " in told
@@ -305,14 +314,8 @@ def test_interrupted_in_each_phase(make: Callable[..., DockerProject], how: sign
     Path(project.root, "wheels").symlink_to(project.shop.wheels)
     for phase in (b"solving", b"installing", b"copying", b"installing the pip"):
         process = project.start(sys.executable, "-m", "amlexec", "experiment", "prepare", "-c", "docker")
-        assert process.stderr is not None
-        seen = []
-        for line in process.stderr:
-            seen.append(line)
-            if line.startswith(phase):
-                process.send_signal(how)
-                break
-        assert seen[-1].startswith(phase), seen
+        until(process, phase)
+        process.send_signal(how)
         _, err = process.communicate(timeout=PATIENCE)
         if how == signal.SIGINT:
             assert (process.returncode, err) == (130, b"interrupted\n")
@@ -477,5 +480,5 @@ def test_sources_of_an_editable_package_stay(make: Callable[..., DockerProject])
 def test_local_targets_have_nothing_to_prepare(shop: Shop, tmp_path: Path) -> None:
     project = DockerProject(tmp_path / "demo", shop, PLACES[0])
     done: Done = project.prepare(env={**os.environ, "DOCKER_HOST": NOWHERE})
-    assert (done.code, done.out) == (0, "")
-    assert "nothing to prepare" in done.err
+    assert done.code == 0, done.err
+    assert "nothing to prepare" in done.out
