@@ -119,10 +119,11 @@ def prepare(
         TargetError: it can't be made, or what was published is not what it says.
     """
     found = readiness(want, shelf)
-    if found.ready and refresh:
+    image = shelf.get(want.digest)
+    if image is not None and refresh:
         from amlexec.environments import base
 
-        known = shelf.all()[want.digest].base
+        known = image.base
         spec = want.order.spec
         reason = base.moved(shelf.engine, spec.base_image, want.order.base_place, known, progress)
         found = found._replace(ready=not reason, reason=reason or f"{found.reason}, made of its newest base")

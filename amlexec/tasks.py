@@ -66,7 +66,7 @@ def task_prepare() -> Iterator[dict[str, Any]]:
 
     project = _project()
     # One for all, so that the engine is asked once.
-    upkeep = Upkeep(project)
+    upkeep = Upkeep(project, many=True)
     yield {"basename": "prepare", "name": None, "doc": "make the environments ready that aren't"}
     for name in config.run_configurations(project):
         environment = Environment(upkeep, name)

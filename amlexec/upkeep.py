@@ -17,7 +17,6 @@ from amlexec.errors import ConfigurationError
 from amlexec.preparation import Readiness
 
 if TYPE_CHECKING:
-    from amlexec.engine import Engine
     from amlexec.environments.removal import Removal
     from amlexec.model import Declaration, Project, Violation
     from amlexec.preparation import Wanted
@@ -53,11 +52,14 @@ class Known(NamedTuple):
 
 
 class Upkeep:
-    """The environments of a project on the engine that the `docker` command would ask."""
+    """The environments of a project on the engine that the `docker` command would ask.
 
-    def __init__(self, project: Project, engine: Engine | None = None) -> None:
+    Whoever is going to look at several says `many`: the engine is then asked once for all of them.
+    """
+
+    def __init__(self, project: Project, *, many: bool = False) -> None:
         self.project = project
-        self._engine = engine
+        self._many = many
         self._shelf: Shelf | None = None
 
     @property
@@ -66,7 +68,7 @@ class Upkeep:
         if self._shelf is None:
             from amlexec.engine import from_environment
 
-            self._shelf = Shelf(self._engine or from_environment())
+            self._shelf = Shelf(from_environment())
         return self._shelf
 
     def known(self, name: str, target: str = "", *, keep: bool = False) -> Known:
@@ -129,6 +131,8 @@ class Upkeep:
         """
         if known.is_yours:
             return self._kept(known, Readiness(True, "", YOURS))
+        if self._many:
+            self.shelf.all()
         image = self.shelf.get(known.digest)
         if image is not None and known.wanted is None:
             last = memory.recall(self.project, known.name)
