@@ -6,14 +6,7 @@ session, in an empty folder. A block of another kind whose line above names a fi
 file.
 
 From a page's first command with the word `docker` on, a Docker engine does what the page says, without any
-network. Four names of the world stand for parts of the tests then, and in what is printed the other way
-round:
-
-- `conda-forge` is the tests' channel, by way of CONDA_CHANNEL_ALIAS; pip's index is the tests' index;
-- `debian:bookworm-slim` in a `.compute` file is an image of the page's own, made of the tests' base image, so
-  that nothing is prepared yet when the page begins, and all that it leaves on the engine can be removed;
-- `python=3.12` in a dependencies file is the Python that the tests' channel has;
-- `registry.example.org` is the tests' registry.
+network: `stage.py` says which names of the world stand for which parts of the tests.
 """
 
 from __future__ import annotations
@@ -23,86 +16,24 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import images
 from tests.conftest import PATIENCE
+from tests.stage import channels, stage  # noqa: F401 - fixtures, which are asked for by name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.engines.serving import Site
-    from tests.places import Shop
+    from tests.stage import Stage
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     page for page in [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"] if "```console" in page.read_text()
 )
 BLOCK = re.compile(r"(?:`(?P<file>[^`\n]+)`:\n\n)?```(?P<kind>\w+)\n(?P<body>.*?)```", re.DOTALL)
-BASE = "debian:bookworm-slim"
-REGISTRY = "registry.example.org"
-
-
-class Stage:
-    """Where a page's Docker part is played: parts of the tests, and the names that the page gives them."""
-
-    def __init__(self, base: str, registry: Callable[[], str]) -> None:
-        self._base = base
-        self._start_registry = registry
-        self._registry = ""
-
-    def dress(self, folder: Path) -> None:
-        """Put the tests' names into the files of all projects in a folder."""
-        python = f"python={sys.version_info[0]}.{sys.version_info[1]}"
-        for pattern, shown, meant in (
-            ("*.compute", BASE, self._base),
-            ("conda_dependencies.yml", "python=3.12", python),
-        ):
-            for path in folder.rglob(f"aml_config/{pattern}"):
-                text = path.read_bytes()
-                if shown.encode() in text:
-                    path.write_bytes(text.replace(shown.encode(), meant.encode()))
-
-    def meant(self, command: str) -> str:
-        """A command of the page, with the tests' names."""
-        if REGISTRY in command and not self._registry:
-            self._registry = self._start_registry()
-        return command.replace(REGISTRY, self._registry)
-
-    def shown(self, printed: str) -> str:
-        """What was printed, with the page's names."""
-        printed = printed.replace(self._base, BASE)
-        return printed.replace(self._registry, REGISTRY) if self._registry else printed
-
-
-@pytest.fixture(scope="session")
-def channels(channel: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The address of a folder in which `conda-forge` is the tests' channel."""
-    folder = tmp_path_factory.mktemp("channels")
-    (folder / "conda-forge").symlink_to(channel.removeprefix("file://"))
-    return folder.as_uri()
-
-
-@pytest.fixture
-def stage(
-    shop: Shop,
-    channels: str,
-    simple_index: Site,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-) -> Stage:
-    """The parts of the tests, for one page."""
-    monkeypatch.setenv("CONDA_CHANNEL_ALIAS", channels)
-    monkeypatch.setenv("PIP_INDEX_URL", f"{simple_index.url}/simple/")
-    # The same image under another name: another digest, and yet one conda layer for all pages.
-    base = f"amlexec-test/page:{shop.session}-{re.sub(r'[^a-z0-9]+', '-', tmp_path.name.lower())}"
-    images.tag(shop.engine, shop.base, base)
-    return Stage(base, lambda: str(request.getfixturevalue("registry")))
 
 
 def blocks(page: Path) -> list[tuple[str, str, str]]:

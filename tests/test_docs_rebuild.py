@@ -20,13 +20,14 @@ from amlexec.environments import memory
 from amlexec.environments.image import reference
 from amlexec.environments.reason import explain
 from amlexec.environments.spec import canonical
-from amlexec.upkeep import Upkeep, subject
+from amlexec.upkeep import Upkeep
 from tests.places import DockerProject, new_base
 from tests.test_docs import blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from amlexec.preparation import Wanted
     from tests.places import Shop
 
 PAGE = Path(__file__).parent.parent / "docs/explanation/when-is-an-environment-rebuilt.md"
@@ -76,17 +77,20 @@ class Table:
 
     def expect(self) -> tuple[bool, str]:
         """Whether the environment is up to date as far as files tell, and the reason."""
-        project = config.find_project(self.root)
-        found = Upkeep(project).expect(subject(project, "docker"))
+        upkeep = Upkeep(config.find_project(self.root))
+        found = upkeep.expect(upkeep.known("docker"))
         return found.ready, found.reason
+
+    def wanted(self) -> Wanted:
+        """All that the files say."""
+        upkeep = Upkeep(config.find_project(self.root))
+        return upkeep.wanted(upkeep.known("docker"))
 
     def prepared(self) -> None:
         """Have it remembered as prepared, without an engine."""
-        project = config.find_project(self.root)
-        want = Upkeep(project).wanted(subject(project, "docker"))
-        memory.remember(
-            project, "docker", memory.Remembered(want.digest, want.canonical, "sha256:0", "prepared")
-        )
+        want = self.wanted()
+        last = memory.Remembered(want.digest, want.canonical, "sha256:0", "prepared")
+        memory.remember(want.project, "docker", last)
 
 
 def comment(table: Table) -> None:
@@ -238,8 +242,7 @@ def test_another_amlexec(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def of_value(change: str, table: Table, **changed: object) -> None:
     """A row about a part of the value that no file says."""
-    project = config.find_project(table.root)
-    spec = Upkeep(project).wanted(subject(project, "docker")).order.spec
+    spec = table.wanted().order.spec
     other = canonical(spec._replace(**changed))  # type: ignore[arg-type]
     assert canonical(spec) != other
     row = ROWS[change]
@@ -251,11 +254,8 @@ def test_another_recipe(table: Table) -> None:
 
 
 def test_another_processor(table: Table) -> None:
-    project = config.find_project(table.root)
-    platform = Upkeep(project).wanted(subject(project, "docker")).order.spec.platform
-    of_value(
-        "the engine has another kind of processor", table, platform=platform._replace(subdir="linux-aarch64")
-    )
+    other = table.wanted().order.spec.platform._replace(subdir="linux-aarch64")
+    of_value("the engine has another kind of processor", table, platform=other)
 
 
 @pytest.fixture
