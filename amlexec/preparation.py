@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import config
 from amlexec.environments import memory
-from amlexec.environments.image import reference
+from amlexec.environments.image import DEFAULT, reference
 
 if TYPE_CHECKING:
     from amlexec.environments.image import Image, Shelf
@@ -50,7 +50,6 @@ def wanted(project: Project, configuration: str, target: ComputeTarget, conda_fi
     """
     from amlexec import lockfile
     from amlexec.digest import of_bytes
-    from amlexec.environments.base import DEFAULT
     from amlexec.environments.order import Order
     from amlexec.environments.spec import canonical, requirements_of, shared_folder, spec_of
     from amlexec.platforms import of_target

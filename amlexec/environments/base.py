@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import images
 from amlexec.engine import EngineAnswerError
+from amlexec.environments.image import DEFAULT
 from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
@@ -14,10 +15,8 @@ if TYPE_CHECKING:
     from amlexec.platforms import Platform
     from amlexec.progress import Progress
 
-__all__ = ["DEFAULT", "Base", "ensure", "moved", "must_be_for"]
+__all__ = ["Base", "ensure", "moved", "must_be_for"]
 
-DEFAULT = "debian:bookworm-slim"
-"""Where `baseDockerImage` is not set: small, maintained, with glibc. An environment brings its own Python."""
 _DEAD = ("microsoft/", "azureml/")
 """Images of the time, which no registry has any more."""
 

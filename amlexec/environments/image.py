@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from amlexec.engine import Engine
 
-__all__ = ["CONDA", "DIGEST", "NAME", "PREFIX", "Image", "Shelf", "reference"]
+__all__ = ["CONDA", "DEFAULT", "DIGEST", "NAME", "PREFIX", "Image", "Shelf", "reference"]
 
 NAME = "amlexec"
 """The repository of every image that is made here; the tag is the beginning of the digest."""
+DEFAULT = "debian:bookworm-slim"
+"""Where `baseDockerImage` is not set: small, maintained, with glibc. An environment brings its own Python."""
 PREFIX = "/opt/amlexec/env"
 """Where the environment is in an image: one environment, so one place."""
 
