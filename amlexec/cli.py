@@ -61,13 +61,11 @@ def parser(only: str | None = None, verb: str | None = None) -> argparse.Argumen
     groups = top.add_subparsers(
         metavar="COMMAND", dest="group", required=True, parser_class=_Parser, prog=top.prog
     )
-    for name, summary in GROUPS.items():
+    for name in GROUPS:
         if name == only == "experiment" and verb is not None:
             import_module("amlexec.commands.experiment").add(groups, verb)
         elif only in (None, name):
             import_module(f"amlexec.commands.{name}").add(groups)
-        else:
-            groups.add_parser(name, help=summary)
     return top
 
 

@@ -57,7 +57,7 @@ def split(reference: str) -> tuple[str, str]:
 def inspect(engine: Engine, image: str) -> dict[str, Any] | None:
     """What the engine knows of an image (reference or id), or None where it has none."""
     try:
-        return dict(engine.request("GET", f"/images/{image}/json"))
+        return dict(engine.glance(f"/images/{image}/json"))
     except EngineAnswerError as error:
         if error.status == 404:
             return None

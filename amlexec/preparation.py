@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import config
 from amlexec.environments import memory
-from amlexec.environments.image import reference
+from amlexec.environments.image import DEFAULT, reference
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from amlexec.environments.image import Image, Shelf
     from amlexec.environments.order import Order
     from amlexec.model import ComputeTarget, Project
@@ -52,7 +50,6 @@ def wanted(project: Project, configuration: str, target: ComputeTarget, conda_fi
     """
     from amlexec import lockfile
     from amlexec.digest import of_bytes
-    from amlexec.environments.base import DEFAULT
     from amlexec.environments.order import Order
     from amlexec.environments.spec import canonical, requirements_of, shared_folder, spec_of
     from amlexec.platforms import of_target
@@ -121,23 +118,21 @@ def prepare(
         TargetError: it can't be made, or what was published is not what it says.
     """
     found = readiness(want, shelf)
-    if found.ready and refresh:
+    image = shelf.get(want.digest)
+    if image is not None and refresh:
         from amlexec.environments import base
 
-        known = shelf.all()[want.digest].base
+        known = image.base
         spec = want.order.spec
         reason = base.moved(shelf.engine, spec.base_image, want.order.base_place, known, progress)
         found = found._replace(ready=not reason, reason=reason or f"{found.reason}, made of its newest base")
     if found.ready:
         remember(want, found)
         return found
-    from amlexec import locks
-    from amlexec.environments.worker import LOCKED_SECONDS, lock_file
+    from amlexec.environments.turns import turn
 
     progress.step(f"{want.configuration}: {found.reason}")
-    lock = lock_file(shelf.engine, want.digest)
-    _tell_who(lock, progress)
-    with locks.exclusive(str(lock), LOCKED_SECONDS):
+    with turn(shelf.engine, want.digest, "prepares the same environment", progress):
         shelf.forget()
         again = readiness(want, shelf)
         if not again.ready or again.image_id == found.image_id:
@@ -177,17 +172,3 @@ def remember(want: Wanted, found: Readiness) -> None:
     if last is None or (last.digest, last.image_id) != (want.digest, found.image_id):
         now = memory.Remembered(want.digest, want.canonical, found.image_id, found.reason)
         memory.remember(want.project, want.configuration, now)
-
-
-def _tell_who(lock: Path, progress: Progress) -> None:
-    import time
-
-    from amlexec import locks
-
-    held = locks.take(str(lock))
-    if held is not None:
-        held.release()
-        return
-    who = lock.read_text("ascii", "replace").strip()
-    since = time.strftime("%H:%M:%S", time.localtime(lock.stat().st_mtime))
-    progress.step(f"waiting for process {who}, which prepares the same environment since {since}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from amlexec.model import Project
-    from amlexec.upkeep import Subject, Upkeep
+    from amlexec.upkeep import Upkeep
 
 __all__ = ["DOIT_CONFIG", "task_lint", "task_prepare", "task_submit"]
 
@@ -66,7 +66,7 @@ def task_prepare() -> Iterator[dict[str, Any]]:
 
     project = _project()
     # One for all, so that the engine is asked once.
-    upkeep = Upkeep(project)
+    upkeep = Upkeep(project, many=True)
     yield {"basename": "prepare", "name": None, "doc": "make the environments ready that aren't"}
     for name in config.run_configurations(project):
         environment = Environment(upkeep, name)
@@ -114,19 +114,13 @@ class Environment:
         """The reason, in one sentence: for `doit info`, and for the reporter where a task is skipped."""
         return self.reason
 
-    def subject(self) -> Subject:
-        """What its files say now. Raises ConfigurationError."""
-        from amlexec.upkeep import subject
-
-        return subject(self.upkeep.project, self.name)
-
     def __call__(self, task: Any) -> bool:
         """Whether it is ready: the engine is asked when tasks run, not for `doit list` and `doit info`."""
         # doit gives a task that declares no verbosity one when it is about to run, whatever the reporter.
         is_running = task.verbosity is not None
         try:
-            one = self.subject()
-            found = self.upkeep.look(one) if is_running else self.upkeep.expect(one)
+            known = self.upkeep.known(self.name, keep=is_running)
+            found = self.upkeep.look(known) if is_running else self.upkeep.expect(known)
         except AmlexecError as error:
             # The action meets it again, and tells it.
             self.reason = "; ".join(error.lines())
@@ -177,10 +171,10 @@ def _prepare(environment: Environment) -> int:
     from amlexec.commands.prepare import said
     from amlexec.console import data
 
-    one = environment.subject()
+    known = environment.upkeep.known(environment.name, keep=True)
     with progress.for_terminal() as shown:
-        found = environment.upkeep.prepare(one, shown, pull_from=publishing.place())
-    data(said(one, found))
+        found = environment.upkeep.prepare(known, shown, pull_from=publishing.place())
+    data(said(known, found))
     return 0
 
 

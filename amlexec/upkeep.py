@@ -6,63 +6,60 @@ all environments, and what only a preparation needs is not imported.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import config, preparation
 from amlexec.environments import memory, stamps
 from amlexec.environments.image import Shelf, reference
+from amlexec.environments.stamps import Stamp
 from amlexec.errors import ConfigurationError
 from amlexec.preparation import Readiness
 
 if TYPE_CHECKING:
-    from amlexec.engine import Engine
     from amlexec.environments.removal import Removal
-    from amlexec.model import ComputeTarget, Project, Violation
+    from amlexec.model import Declaration, Project, Violation
     from amlexec.preparation import Wanted
     from amlexec.progress import Progress
 
-__all__ = ["YOURS", "Subject", "Upkeep", "subject"]
+__all__ = ["YOURS", "Known", "Upkeep"]
 
 YOURS = "the environment of a local target is yours; nothing to prepare"
 
 
-class Subject(NamedTuple):
-    """What decides an environment: read once, so that all that follows is about the same thing."""
+class Known(NamedTuple):
+    """What the files of a run configuration say of its environment."""
 
+    asked: str
+    """As the run configuration was asked for: a name, or a path."""
     name: str
-    """Of the run configuration."""
-    target: ComputeTarget
-    dependencies_file: str
+    target: str
+    """The target that stands for the file's; "" for the file's."""
+    kind: str
+    digest: str
     notes: tuple[Violation, ...] = ()
+    declaration: Declaration | None = None
+    """None where the files were not read, since they are as they were."""
+    wanted: Wanted | None = None
+    """None where the files were not read, and where there is nothing to prepare."""
+    began: int = 0
+    """When reading began, see `stamps.clock`."""
 
     @property
     def is_yours(self) -> bool:
         """There is nothing to prepare."""
-        return self.target.kind == "local"
-
-
-def subject(project: Project, name: str, target: str = "") -> Subject:
-    """What the files of a run configuration say; `target` stands for the file's Target.
-
-    Raises:
-        ConfigurationError: they are wrong.
-        UsageError: there is no such run configuration or target, or nothing can be prepared on it yet.
-    """
-    declaration = config.load(project, name, target)
-    configuration, found = declaration.run_configuration, declaration.compute_target
-    if found.kind not in {"local", "docker"}:
-        from amlexec.targets import runs_on
-
-        runs_on(found, project)
-    return Subject(configuration.name, found, configuration.conda_dependencies_file, declaration.notes)
+        return self.kind == "local"
 
 
 class Upkeep:
-    """The environments of a project on an engine, by default the one that the `docker` command would ask."""
+    """The environments of a project on the engine that the `docker` command would ask.
 
-    def __init__(self, project: Project, engine: Engine | None = None) -> None:
+    Whoever is going to look at several says `many`: the engine is then asked once for all of them.
+    """
+
+    def __init__(self, project: Project, *, many: bool = False) -> None:
         self.project = project
-        self._engine = engine
+        self._many = many
         self._shelf: Shelf | None = None
 
     @property
@@ -71,71 +68,92 @@ class Upkeep:
         if self._shelf is None:
             from amlexec.engine import from_environment
 
-            self._shelf = Shelf(self._engine or from_environment())
+            self._shelf = Shelf(from_environment())
         return self._shelf
 
-    def digest(self, one: Subject) -> str:
-        """The digest of an environment; nobody is asked. Raises ConfigurationError."""
-        return self._stamped(one) or self.wanted(one).digest
+    def known(self, name: str, target: str = "", *, keep: bool = False) -> Known:
+        """What a run configuration's files say; they are read if they were touched. Nobody is asked.
 
-    def wanted(self, one: Subject) -> Wanted:
-        """All of what the files say of an environment; nobody is asked. Raises ConfigurationError."""
-        return preparation.wanted(self.project, one.name, one.target, one.dependencies_file)
+        With `keep`, what was read may be remembered once the environment is ready.
 
-    def expect(self, one: Subject) -> Readiness:
+        Raises:
+            ConfigurationError: they are wrong.
+            UsageError: there is no such run configuration or target, or nothing can be prepared on it yet.
+        """
+        stamp = None if target or "/" in name else stamps.recall(self.project, name)
+        if stamp is not None:
+            return Known(name, name, target, stamp.kind, stamp.digest)
+        return self._read(name, target, keep=keep)
+
+    def wanted(self, known: Known) -> Wanted:
+        """All that the files say of an environment, which is not a local one. Raises as `known`."""
+        want = known.wanted or self._read(known.asked, known.target, keep=False).wanted
+        assert want is not None, "there is something to prepare"
+        return want
+
+    def _read(self, name: str, target: str, *, keep: bool) -> Known:
+        began = stamps.clock(self.project) if keep else 0
+        declaration = config.load(self.project, name, target)
+        configuration, found = declaration.run_configuration, declaration.compute_target
+        want = None
+        if found.kind == "docker":
+            file = configuration.conda_dependencies_file
+            want = preparation.wanted(self.project, configuration.name, found, file)
+        elif found.kind != "local":
+            from amlexec.targets import runs_on
+
+            runs_on(found, self.project)
+        digest = want.digest if want is not None else ""
+        notes = declaration.notes
+        return Known(name, configuration.name, target, found.kind, digest, notes, declaration, want, began)
+
+    def expect(self, known: Known) -> Readiness:
         """How an environment is as far as files and memory tell: nobody is asked, nothing is written.
 
         Raises:
             ConfigurationError: a file is wrong.
         """
-        if one.is_yours:
+        if known.is_yours:
             return Readiness(True, "", YOURS)
-        last = memory.recall(self.project, one.name)
-        stamped = self._stamped(one)
-        want = None if stamped else self.wanted(one)
-        digest = stamped if want is None else want.digest
-        if last is not None and last.digest == digest and last.image_id:
-            told = f"up to date: it was prepared as {reference(digest)}; the engine is asked when it is used"
-            return Readiness(True, digest, told, last.image_id)
-        return Readiness(False, digest, preparation.why_not(want or self.wanted(one)))
+        last = memory.recall(self.project, known.name)
+        if last is not None and last.digest == known.digest and last.image_id:
+            name = reference(known.digest)
+            told = f"up to date: it was prepared as {name}; the engine is asked when it is used"
+            return Readiness(True, known.digest, told, last.image_id)
+        return Readiness(False, known.digest, preparation.why_not(self.wanted(known)))
 
-    def look(self, one: Subject) -> Readiness:
+    def look(self, known: Known) -> Readiness:
         """How an environment is: the engine is asked, once for all that are looked at.
 
         Raises:
             ConfigurationError: a file is wrong.
             EngineError: the engine can't be asked.
         """
-        if one.is_yours:
-            return Readiness(True, "", YOURS)
-        digest = self._stamped(one)
-        image = self.shelf.get(digest) if digest else None
-        last = memory.recall(self.project, one.name) if image is not None else None
-        if (
-            image is not None
-            and last is not None
-            and (last.digest, last.image_id) == (digest, image.image_id)
-        ):
-            return preparation.ready(image)
-        began = stamps.clock(self.project)
-        want = self.wanted(one)
-        found = preparation.readiness(want, self.shelf)
-        if found.ready:
-            self._keep(one, want, found, began)
-        return found
+        if known.is_yours:
+            return self._kept(known, Readiness(True, "", YOURS))
+        if self._many:
+            self.shelf.all()
+        image = self.shelf.get(known.digest)
+        if image is not None and known.wanted is None:
+            last = memory.recall(self.project, known.name)
+            if last is not None and (last.digest, last.image_id) == (known.digest, image.image_id):
+                return preparation.ready(image)
+        if known.wanted is None:
+            known = self._read(known.asked, known.target, keep=True)
+        return self._kept(known, preparation.readiness(self.wanted(known), self.shelf))
 
     def prepare(
-        self, one: Subject, progress: Progress, *, refresh: bool = False, pull_from: str = ""
+        self, known: Known, progress: Progress, *, refresh: bool = False, pull_from: str = ""
     ) -> Readiness:
         """Make an environment ready if it isn't. Parameters and errors as of `preparation.prepare`."""
-        found = self.look(one)
-        if one.is_yours or (found.ready and not refresh):
+        found = self.look(known)
+        if known.is_yours or (found.ready and not refresh):
             return found
-        began = stamps.clock(self.project)
-        want = self.wanted(one)
+        if known.wanted is None:
+            known = self._read(known.asked, known.target, keep=True)
+        want = self.wanted(known)
         found = preparation.prepare(want, self.shelf, progress, refresh=refresh, pull_from=pull_from)
-        self._keep(one, want, found, began)
-        return found
+        return self._kept(known, found)
 
     def remove(self, name: str, *, dry_run: bool = False) -> list[Removal]:
         """Remove the environment of a run configuration from the engine: the one that its files declare,
@@ -148,12 +166,9 @@ class Upkeep:
 
         last = memory.recall(self.project, name)
         digests = {last.digest} if last is not None else set()
-        try:
-            one = subject(self.project, name)
-            if not one.is_yours:
-                digests.add(self.digest(one))
-        except ConfigurationError:
-            pass  # files that are wrong keep nobody from removing what was made of them before
+        # Files that are wrong keep nobody from removing what was made of them before.
+        with suppress(ConfigurationError):
+            digests |= {self.known(name).digest} - {""}
         if not digests:
             return []
         told = removal.remove(self.shelf, digests, self.project.name, dry_run=dry_run)
@@ -161,12 +176,25 @@ class Upkeep:
             memory.forget_images(self.project, {one for one in digests if self.shelf.get(one) is None})
         return told
 
-    def _stamped(self, one: Subject) -> str:
-        return stamps.recall(self.project, one.target, one.dependencies_file)
-
-    def _keep(self, one: Subject, want: Wanted, found: Readiness, began: int) -> None:
+    def _kept(self, known: Known, found: Readiness) -> Readiness:
+        """What was found, remembered for the next time."""
+        want = known.wanted
+        if want is not None and found.ready:
+            preparation.remember(want, found)
+        if not (found.ready and known.began and known.declaration) or known.target or known.notes:
+            return found
         from amlexec.lockfile import path_of
 
-        preparation.remember(want, found)
-        files = (*want.order.spec.files, f"{self.project.root}/{path_of(one.dependencies_file)}")
-        stamps.keep(self.project, one.target, one.dependencies_file, want.digest, files, began)
+        configuration = known.declaration.run_configuration
+        paths = [
+            str(configuration.place),
+            f"aml_config/{known.declaration.compute_target.name}.compute",
+            configuration.spark_dependencies_file,
+            configuration.conda_dependencies_file,
+            path_of(configuration.conda_dependencies_file),
+            *(want.order.spec.files if want is not None else ()),
+        ]
+        files = [path if path.startswith("/") else f"{self.project.root}/{path}" for path in paths]
+        if files[0] == f"{self.project.configuration}/{known.name}.runconfig":
+            stamps.keep(self.project, known.name, Stamp(known.kind, known.digest), files, known.began)
+        return found

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import history, lint, snapshot, submit
+from benchmarks import docker, history, lint, snapshot, submit
 from benchmarks.timing import Row, Sizes
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[Path, int, Sizes], Iterator[Row]]] = {
     "lint": lint.rows,
     "history": history.rows,
     "snapshot": snapshot.rows,
+    "docker": docker.rows,
 }
 SMALL = Sizes(files=3, runs=3, snapshot=200)
 TITLES = ("", "ours", "peer", "", "figure", "wanted", "in bare Pythons", "")

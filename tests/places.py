@@ -28,7 +28,17 @@ if TYPE_CHECKING:
 
     from amlexec.engine import Engine
 
-__all__ = ["LABEL", "PLACES", "DockerProject", "Place", "Shop", "alive", "new_base", "shop", "shop_of_session"]
+__all__ = [
+    "LABEL",
+    "PLACES",
+    "DockerProject",
+    "Place",
+    "Shop",
+    "alive",
+    "new_base",
+    "shop",
+    "shop_of_session",
+]
 
 LABEL = "amlexec-test.session"
 _NETWORK = ("PIP_", "UV_", "CONDA", "RATTLER_", "SSL_CERT", "REQUESTS_CA", "CURL_CA", "NETRC")

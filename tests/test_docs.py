@@ -4,19 +4,30 @@ In a `console` block a line that begins with `$ ` is a command; the lines below 
 for anything within a line, and a line that is only `…` for any number of lines. The blocks of a page are one
 session, in an empty folder. A block of another kind whose line above names a file (`` `NAME`: ``) is that
 file.
+
+From a page's first command with the word `docker` on, a Docker engine does what the page says, without any
+network: `stage.py` says which names of the world stand for which parts of the tests.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.conftest import PATIENCE
+from tests.stage import channels, stage  # noqa: F401 - fixtures, which are asked for by name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.stage import Stage
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -53,45 +64,75 @@ def matches(wanted: list[str], printed: list[str]) -> bool:
     return re.fullmatch(pattern, "".join(f"{line.rstrip()}\n" for line in printed)) is not None
 
 
+class Session:
+    """A reader's shell: its folder and exported variables live on from one command to the next."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._state = folder / ".state"
+        self._state.write_text(f"cd {folder}\n")
+        self._stage: Stage | None = None
+
+    def enter(self, begin: Callable[[], Stage]) -> None:
+        """From now on there is a Docker engine. What this changes in the environment, the shell sees."""
+        if self._stage is not None:
+            return
+        before = dict(os.environ)
+        self._stage = begin()
+        with self._state.open("a") as state:
+            for name in before.keys() - os.environ.keys():
+                state.write(f"unset {name}\n")
+            for name, value in os.environ.items():
+                if before.get(name) != value:
+                    state.write(f"export {name}={shlex.quote(value)}\n")
+
+    def write(self, file: str, body: str) -> None:
+        """A file that the page shows."""
+        path = Path(self._bash(f". {self._state}; pwd").stdout.decode().strip(), file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(body)
+
+    def type(self, command: str) -> str:
+        """A command that the page shows; what it prints."""
+        if self._stage is not None:
+            self._stage.dress(self._folder)
+            command = self._stage.meant(command)
+        done = self._bash(f". {self._state}\n{command}\n{{ export -p; echo \"cd '$PWD'\"; }} >{self._state}")
+        printed = done.stdout.decode()
+        if self._stage is not None:
+            printed = self._stage.shown(printed)
+        return printed.replace(str(self._folder), "/home/you")
+
+    def _bash(self, script: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            ["bash", "-c", script],
+            env={**os.environ, "COLUMNS": "110", "LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_what_a_page_shows_is_so(page: Path, tmp_path: Path) -> None:
+def test_what_a_page_shows_is_so(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     shutil.copytree(
         ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns(".amlexec", "__pycache__")
     )
-    environment = {**os.environ, "COLUMNS": "110", "LC_ALL": "C.UTF-8"}
-    state = tmp_path / ".state"
-    state.write_text(f"cd {tmp_path}\n")
+    session = Session(tmp_path)
     seen = 0
     for kind, file, body in blocks(page):
         if kind != "console":
             if file:
-                folder = subprocess.run(
-                    ["bash", "-c", f". {state}; pwd"],
-                    env=environment,
-                    capture_output=True,
-                    text=True,
-                    check=True,
-                ).stdout.strip()
-                Path(folder, file).parent.mkdir(parents=True, exist_ok=True)
-                Path(folder, file).write_text(body)
+                session.write(file, body)
             continue
         for command, wanted in commands(body):
-            done = subprocess.run(
-                # Folder and exported variables live on, as in the reader's own shell.
-                ["bash", "-c", f". {state}\n{command}\n{{ export -p; echo \"cd '$PWD'\"; }} >{state}"],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=PATIENCE,
-                check=False,
-            )
-            printed = done.stdout.decode().replace(str(tmp_path), "/home/you").splitlines()
-            assert matches(wanted, printed), (
-                f"{page.name}: $ {command}\nthe page says\n"
-                + "\n".join(wanted)
-                + "\nit printed\n"
-                + "\n".join(printed)
+            if re.search(r"\bdocker\b", command):
+                session.enter(lambda: request.getfixturevalue("stage"))
+            printed = session.type(command).splitlines()
+            assert matches(wanted, printed), "\n".join(
+                [f"{page.name}: $ {command}", "the page says", *wanted, "it printed", *printed]
             )
             seen += 1
     assert seen

@@ -7,17 +7,25 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.stage import channels, stage  # noqa: F401 - fixtures, which are asked for by name
+
+if TYPE_CHECKING:
+    from tests.stage import Stage
+
 EXAMPLES = sorted(path.parent for path in (Path(__file__).parent.parent / "examples").glob("*/verify"))
+IRIS = next(path for path in EXAMPLES if path.name == "iris")
 
 
-def verify(example: Path) -> subprocess.CompletedProcess[str]:
+def verify(example: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return subprocess.run(
         [str(example / "verify")],
-        env={**os.environ, "PATH": path},
+        env={**environment, "PATH": path, **variables},
         capture_output=True,
         text=True,
         timeout=300,
@@ -25,20 +33,40 @@ def verify(example: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
-def test_verify_passes_and_leaves_the_example_alone(example: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "with a blank" / example.name
+def copied(example: Path, folder: Path) -> Path:
+    """A copy of an example, in the folder `folder`."""
+    copy = folder / example.name
     shutil.copytree(example, copy, ignore=shutil.ignore_patterns(".amlexec", "__pycache__"))
+    return copy
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_verify_passes_and_leaves_the_example_alone(
+    example: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    parts: Stage = request.getfixturevalue("stage")
+    copy = copied(example, tmp_path / "with a blank")
+    parts.dress(copy)
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    done = verify(copy)
+    done = verify(copy, CI="true")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("verify: both doors work, here and in Docker\n")
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 
 
+def test_verify_without_an_engine(tmp_path: Path) -> None:
+    copy = copied(IRIS, tmp_path)
+    nowhere = f"unix://{tmp_path}/none.sock"
+    done = verify(copy, DOCKER_HOST=nowhere)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no Docker engine answers, so the target docker was left out" in done.stdout
+    done = verify(copy, DOCKER_HOST=nowhere, CI="true")
+    assert done.returncode == 1
+    assert "verify: whether the environment is ready can't be told: exit code 2" in done.stderr
+
+
 def test_verify_fails_where_a_run_brings_home_something_else(tmp_path: Path) -> None:
-    iris = next(path for path in EXAMPLES if path.name == "iris")
-    copy = tmp_path / "iris"
-    shutil.copytree(iris, copy, ignore=shutil.ignore_patterns(".amlexec", "__pycache__"))
+    copy = copied(IRIS, tmp_path)
     script = copy / "train.py"
     script.write_text(script.read_text(encoding="utf-8").replace("SEED = 0", "SEED = 1"), encoding="utf-8")
     done = verify(copy)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import console
 from amlexec.errors import UsageError
-from amlexec.upkeep import YOURS, Subject, Upkeep, subject
+from amlexec.upkeep import YOURS, Known, Upkeep
 
 if TYPE_CHECKING:
     import argparse
@@ -19,11 +19,11 @@ __all__ = ["prepare", "said"]
 
 def prepare(project: Project, arguments: argparse.Namespace) -> int:
     """Do what the arguments say; the exit code. Raises what its parts raise."""
-    one = subject(project, arguments.run_configuration, arguments.target or "")
+    upkeep = Upkeep(project)
+    one = upkeep.known(arguments.run_configuration, arguments.target or "", keep=not arguments.print_digest)
     for note in one.notes:
         for line in note.lines():
             console.say(line)
-    upkeep = Upkeep(project)
     for option in ("print_digest", "print_dockerfile", "context", "push"):
         if one.is_yours and getattr(arguments, option):
             raise UsageError(
@@ -31,7 +31,7 @@ def prepare(project: Project, arguments: argparse.Namespace) -> int:
                 hint="name a docker target with -t",
             )
     if arguments.print_digest:
-        console.data(upkeep.digest(one))
+        console.data(one.digest)
         return 0
     if arguments.print_dockerfile or arguments.context:
         return _dockerfile(upkeep, one, arguments)
@@ -49,12 +49,12 @@ def prepare(project: Project, arguments: argparse.Namespace) -> int:
     return 0 if found.ready else 1
 
 
-def said(one: Subject, found: Readiness) -> str:
+def said(one: Known, found: Readiness) -> str:
     """The sentence about an environment that both doors print."""
     return f"{one.name}: {'' if found.ready else 'not ready: '}{found.reason}"
 
 
-def _prepare(upkeep: Upkeep, one: Subject, arguments: argparse.Namespace) -> Readiness:
+def _prepare(upkeep: Upkeep, one: Known, arguments: argparse.Namespace) -> Readiness:
     found = upkeep.look(one)
     if found.ready and not arguments.refresh:
         return found
@@ -72,7 +72,7 @@ def _push(upkeep: Upkeep, found: Readiness, where: str) -> str:
         return publishing.push(upkeep.shelf.engine, found.digest, publishing.place(where), shown)
 
 
-def _dockerfile(upkeep: Upkeep, one: Subject, arguments: argparse.Namespace) -> int:
+def _dockerfile(upkeep: Upkeep, one: Known, arguments: argparse.Namespace) -> int:
     from amlexec import progress
     from amlexec.environments import dockerfile
 

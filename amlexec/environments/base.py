@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import images
 from amlexec.engine import EngineAnswerError
+from amlexec.environments.image import DEFAULT
 from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
     from amlexec.engine import Engine
     from amlexec.model import Place
+    from amlexec.platforms import Platform
     from amlexec.progress import Progress
 
-__all__ = ["DEFAULT", "Base", "ensure", "moved"]
+__all__ = ["Base", "ensure", "moved", "must_be_for"]
 
-DEFAULT = "debian:bookworm-slim"
-"""Where `baseDockerImage` is not set: small, maintained, with glibc. An environment brings its own Python."""
 _DEAD = ("microsoft/", "azureml/")
 """Images of the time, which no registry has any more."""
 
@@ -41,6 +41,12 @@ def ensure(
     Raises:
         TargetError: it can't be had, or it isn't for Linux.
     """
+    if (system := engine.version().get("Os")) != "linux":
+        raise TargetError(
+            f"the Docker engine runs containers for {system}, and environments are made for Linux",
+            where=engine.address,
+            hint="switch it to Linux containers, or name another engine with DOCKER_HOST",
+        )
     found = None if refresh else images.inspect(engine, reference)
     if found is None:
         _pull(engine, reference, place, progress)
@@ -61,6 +67,20 @@ def ensure(
         str(found["Os"]),
         str(found["Architecture"]),
     )
+
+
+def must_be_for(found: Base, platform: Platform, reference: str, place: Place) -> None:
+    """Raise where a base image is for another processor than the environment (TargetError)."""
+    from amlexec.platforms import of_image
+
+    there = of_image(found.system, found.architecture)
+    if there.subdir != platform.subdir:
+        raise TargetError(
+            f"the base image {reference} is for {there.machine}, and the environment for {platform.machine}",
+            where=str(place),
+            hint=f"set baseDockerImage to an image for {platform.machine}, or pull the one for it: "
+            f"docker pull --platform {found.system}/{platform.machine} {reference}",
+        )
 
 
 def _pull(engine: Engine, reference: str, place: Place, progress: Progress) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from amlexec.errors import TargetError
 
@@ -46,7 +47,8 @@ class Log:
         for text in texts:
             for found in re.findall(r"://([^/\s@]+)@", text):
                 user, _, password = found.partition(":")
-                self._secrets.append((password or user).encode())
+                # Some tools print it as it is meant, others as it stands in the address.
+                self._secrets += {one.encode() for one in (password or user, unquote(password or user))}
 
     def line(self, text: str) -> None:
         """A line of our own."""

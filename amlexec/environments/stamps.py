@@ -1,4 +1,4 @@
-"""The digest of dependencies whose files have not been touched, without reading them again.
+"""The digest of an environment whose files have not been touched, without reading them again.
 
 A stamp names every file that a digest followed from and what the file system said of it: device, inode,
 size, and both times. It is a hint for speed: one that is not there, or doesn't hold, costs a reading. What
@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amlexec.model import ComputeTarget, Project
+    from amlexec.model import Project
 
-__all__ = ["clock", "keep", "recall"]
+__all__ = ["Stamp", "clock", "keep", "recall"]
 
 # ruff: noqa: PTH103, PTH105, PTH108, PTH112, PTH116, PTH118, PTH120, PTH123 - pathlib costs a no-op 3 ms
 
@@ -26,28 +26,31 @@ _FORM = 1
 _GRAIN = 2_000_000_000
 """Nanoseconds. A file that was touched a moment ago may be touched again without its times telling so."""
 _RECIPE = os.path.join(os.path.dirname(__file__), "spec.py")
+_END = "whole"
 
 
-def _path(project: Project, target: ComputeTarget, dependencies_file: str) -> str:
-    from hashlib import sha256
+class Stamp(NamedTuple):
+    """What the files of a run configuration come to."""
 
-    # Of the target everything, though few keys count today: a key that comes to count must not be forgotten.
-    told = target._replace(name="", place=None)  # type: ignore[arg-type]
-    parts = (_FORM, __version__, os.uname().machine, os.environ.get("HOME"), dependencies_file, *told)
-    name = sha256("\0".join(map(str, parts)).encode("utf-8", "surrogateescape")).hexdigest()[:20]
-    return f"{project.state}/environments/{name}.stamp"
+    kind: str
+    """Of its compute target."""
+    digest: str
+    """Of its environment; "" where there is none to prepare."""
 
 
-def recall(project: Project, target: ComputeTarget, dependencies_file: str) -> str:
-    """The digest of an environment, if none of its files was touched since; "" where that isn't known."""
+def recall(project: Project, name: str) -> Stamp | None:
+    """What a run configuration comes to, if none of its files was touched since; None where nobody knows."""
     try:
-        with open(_path(project, target, dependencies_file), encoding="utf-8") as file:
-            digest, *lines = file.read().splitlines()
+        with open(_path(project, name), encoding="utf-8") as file:
+            head, told, *lines = file.read().splitlines()
     except (OSError, ValueError):
-        return ""
-    if not lines or lines[-1] != digest:  # a file that was not written whole
-        return ""
-    return digest if all(line == _line(line.rpartition("\t")[2]) for line in lines[:-1]) else ""
+        return None
+    if head != _head() or not lines or lines[-1] != _END:
+        return None
+    if any(line != _line(line.rpartition("\t")[2]) for line in lines[:-1]):
+        return None
+    kind, _, digest = told.partition(" ")
+    return Stamp(kind, digest)
 
 
 def clock(project: Project) -> int:
@@ -66,35 +69,37 @@ def clock(project: Project) -> int:
             os.unlink(path)
 
 
-def keep(
-    project: Project,
-    target: ComputeTarget,
-    dependencies_file: str,
-    digest: str,
-    files: Iterable[str],
-    began: int,
-) -> None:
-    """Remember the digest that was read from these files after `began` (see `clock`).
+def keep(project: Project, name: str, stamp: Stamp, files: Iterable[str], began: int) -> None:
+    """Remember what was read from these files after `began` (see `clock`).
 
-    `dependencies_file` is relative to the project's root; files that are not there may be among `files`.
-    Nothing is kept of folders, of lines with variables in them, and of what was touched only just now.
+    Files are absolute; some may not be there. Nothing is kept of folders, of files with variables in them,
+    and of what was touched only just now.
     """
     lines = []
-    for path in sorted({os.path.join(project.root, dependencies_file), *files, _RECIPE}):
+    for path in sorted({*files, _RECIPE}):
         if "\n" in path or "\t" in path or os.path.isdir(path) or _has_variables(path):
             return
         lines.append(_line(path))
         if not lines[-1].startswith("-") and int(lines[-1].split(" ", 1)[0]) > began - _GRAIN:
             return
-    path = _path(project, target, dependencies_file)
+    path = _path(project, name)
     beside = f"{path}.{os.getpid()}.new"
     try:
         with open(beside, "w", encoding="utf-8") as file:
-            file.write("\n".join([digest, *lines, digest, ""]))
+            file.write("\n".join([_head(), f"{stamp.kind} {stamp.digest}", *lines, _END, ""]))
         os.replace(beside, path)
     except (OSError, ValueError):
         with suppress(OSError):
             os.unlink(beside)
+
+
+def _path(project: Project, name: str) -> str:
+    return f"{project.state}/environments/{name}.stamp"
+
+
+def _head() -> str:
+    # `~` in a path means another folder for another user, and a machine prepares for its own processor.
+    return " ".join(map(repr, (_FORM, __version__, os.uname().machine, os.environ.get("HOME"))))
 
 
 def _line(path: str) -> str:

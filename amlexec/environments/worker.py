@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec import containers, images
 from amlexec.engine import EngineAnswerError
 from amlexec.environments.image import PREFIX
+from amlexec.environments.turns import BUILDING, MAKER, me, sweep
 from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
@@ -19,28 +19,29 @@ if TYPE_CHECKING:
 
     from amlexec.engine import Body, Engine
 
-__all__ = ["BUILDING", "LOCKED_SECONDS", "Worker", "lock_file", "sweep"]
+__all__ = ["BUILDING", "Worker", "sweep"]
 
-BUILDING = "amlexec.building"
-"""The label of a container in which something is being made: its value is what."""
 _SLEEP = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nsignal.pause()"
-LOCKED_SECONDS = 3600.0
-"""How long another process may take to make the same thing before waiting for it is given up."""
 
 
 class Worker:
-    """A container from `image` for making `what` (a digest); removed at the end of the `with` block."""
+    """A container from `image` for making `what` (a digest); removed at the end of the `with` block.
 
-    def __init__(self, engine: Engine, image: str, what: str) -> None:
+    With `as_machine` it has the network of the engine's machine, and that one's loopback.
+    """
+
+    def __init__(self, engine: Engine, image: str, what: str, *, as_machine: bool = False) -> None:
         self._engine = engine
         settings = {
             "Image": image,
-            "Entrypoint": [f"{PREFIX}/bin/python"],
-            "Cmd": ["-I", "-S", "-c", _SLEEP],
+            # An empty one is none: the base image's must not run here, and none may stay in what is made.
+            "Entrypoint": [""],
+            "Cmd": [f"{PREFIX}/bin/python", "-I", "-S", "-c", _SLEEP],
             "User": "0:0",
             "WorkingDir": "/",
-            "Labels": {BUILDING: what},
+            "Labels": {BUILDING: what, MAKER: me()},
             "Healthcheck": {"Test": ["NONE"]},
+            "HostConfig": {"NetworkMode": "host"} if as_machine else {},
         }
         self._container = containers.create(engine, settings)
 
@@ -100,36 +101,24 @@ class Worker:
         with containers.Output(self._engine, stream) as output:
             for frame in output:
                 told(frame.data)
-        return int(self._engine.request("GET", f"/exec/{made}/json")["ExitCode"])
+        code = self._engine.request("GET", f"/exec/{made}/json")["ExitCode"]
+        if code is None:
+            raise TargetError(
+                "the engine stopped in the middle of making the environment",
+                where=self._engine.address,
+                hint="look whether it runs (`docker info`), then prepare again",
+            )
+        return int(code)
 
     def commit(self, reference: str, labels: Mapping[str, str], variables: Mapping[str, str]) -> str:
         """Make it an image under that name, all at once; its id."""
         containers.kill(self._engine, self._container)
         changes = [
-            "ENTRYPOINT []",
             f'CMD ["{PREFIX}/bin/python"]',
             *(f"ENV {name}={json.dumps(value)}" for name, value in variables.items()),
-            *(f"LABEL {name}={json.dumps(value)}" for name, value in {BUILDING: "", **labels}.items()),
+            *(
+                f"LABEL {name}={json.dumps(value)}"
+                for name, value in {BUILDING: "", MAKER: "", **labels}.items()
+            ),
         ]
         return images.commit(self._engine, self._container, reference, changes=changes)
-
-
-def lock_file(engine: Engine, what: str) -> Path:
-    """The lock of whoever makes `what`: one for all users of this machine, since they share the engine."""
-    import tempfile
-
-    from amlexec.digest import of_bytes
-
-    folder = Path(tempfile.gettempdir(), "amlexec-locks")
-    if not folder.exists():
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o777)
-    return folder / f"{of_bytes(engine.address.encode())[:8]}-{what[:20]}"
-
-
-def sweep(engine: Engine, what: str) -> int:
-    """Remove what a killed process left of making `what`; how many. Its lock is held by the caller."""
-    left = containers.find(engine, {BUILDING: what})
-    for one in left:
-        containers.remove(engine, one["Id"], force=True)
-    return len(left)

@@ -6,14 +6,13 @@ import os
 from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
 
-from amlexec import containers
+from amlexec import containers, preparation
 from amlexec.engine import EngineAnswerError, EngineLostError
-from amlexec.environments.image import PREFIX
+from amlexec.environments.image import PREFIX, Shelf
 from amlexec.errors import TargetError
 from amlexec.history import Interpreter
 from amlexec.targets import Launch, State, baggage
 from amlexec.targets.folders import bring_home, check_out, hand_on, shared_folder
-from amlexec.upkeep import Subject, Upkeep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,9 +50,11 @@ class DockerTarget:
 
     def check(self, plan: Plan) -> Launch:
         """See `Target.check`. An environment that is not ready is prepared where the plan says so."""
-        upkeep = Upkeep(self._project, self._engine)
-        one = Subject(plan.configuration, plan.target, plan.conda_dependencies_file)
-        found = upkeep.look(one)
+        shelf = Shelf(self._engine)
+        want = preparation.wanted(
+            self._project, plan.configuration, plan.target, plan.conda_dependencies_file
+        )
+        found = preparation.readiness(want, shelf)
         if not found.ready:
             if not plan.prepare_environment:
                 raise TargetError(
@@ -64,7 +65,7 @@ class DockerTarget:
             from amlexec import progress, publishing
 
             with progress.for_terminal() as shown:
-                found = upkeep.prepare(one, shown, pull_from=publishing.place())
+                found = preparation.prepare(want, shelf, shown, pull_from=publishing.place())
         if plan.target.nvidia_docker and "nvidia" not in (self._engine.info().get("Runtimes") or {}):
             raise TargetError(
                 "nvidiaDocker is true, and this engine has no NVIDIA runtime",
@@ -267,7 +268,7 @@ class DockerTarget:
             except EngineLostError:
                 pass  # asked again below: an engine that is there answers, one that is gone is an error
             except EngineAnswerError as error:
-                if error.status != 404:
+                if error.status not in {404, 409}:  # gone, or just being removed
                     raise
             state = self.state(paths)
             if state.phase == "lost":

@@ -1,0 +1,206 @@
+"""The pip section of an environment, installed inside of its image by the environment's own pip.
+
+What pip needs for it and nobody afterwards (requirements with passwords, certificates, wheels, sources) is
+gone before the image is committed: no layer ever has it. Only sources of editable packages stay.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from amlexec.environments import layers
+from amlexec.environments.image import PREFIX
+from amlexec.environments.pins import pip_lines
+from amlexec.environments.pip import index_lines
+from amlexec.errors import TargetError
+from amlexec.network import build_variables
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amlexec.environments.log import Log
+    from amlexec.environments.order import Order
+    from amlexec.environments.resolution import Resolution
+    from amlexec.environments.worker import Worker
+    from amlexec.network import Network
+
+__all__ = ["install", "is_wanted", "needs_this_machine"]
+
+_SOURCES = "/opt/amlexec/src"
+"""Where local wheels and folders with sources are while pip installs them; editable ones for ever."""
+_REQUIREMENTS = "/tmp/amlexec-requirements"  # noqa: S108 - in a container that is ours alone
+_BUNDLE = "/tmp/amlexec-ca.pem"  # noqa: S108
+_PATIENCE = ("PIP_RETRIES", "PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT")
+_LOOPBACK = re.compile(r"://([^/\s@]*@)?(localhost|127(\.\d+){3}|\[::1\])(?=[:/]|$)", re.IGNORECASE)
+_LIST = f"""
+import importlib.metadata, json, os, shutil, sys
+for path in sys.argv[1:]:
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+    elif os.path.exists(path):
+        os.unlink(path)
+    at = os.path.dirname(path)
+    while at.startswith({_SOURCES!r}) and not os.listdir(at):
+        os.rmdir(at)
+        at = os.path.dirname(at)
+found = sorted({{(d.metadata["Name"], d.version) for d in importlib.metadata.distributions()}})
+sys.stdout.write(json.dumps(found))
+"""
+
+
+def is_wanted(order: Order) -> bool:
+    """Whether there is anything to install."""
+    return any(not entry.is_constraint for entry in order.requirements.entries)
+
+
+def needs_this_machine(order: Order, network: Network) -> bool:
+    """Whether pip must see this machine as itself: an index or a proxy on the loopback."""
+    told = [*network.addresses, *(entry.raw for entry in order.requirements.entries)]
+    return any(_LOOPBACK.search(str(address)) for address in told)
+
+
+class _Section(NamedTuple):
+    """What pip is given. Lines may hold passwords."""
+
+    lines: tuple[str, ...]
+    constraints: tuple[str, ...]
+    sources: tuple[tuple[str, str], ...]
+    """Files and folders of this machine, and where they have to be in the image."""
+    kept: tuple[str, ...]
+    """Which of those places are needed after pip has ended."""
+    options: tuple[str, ...] = ()
+    """Of pip's command line."""
+
+
+def install(
+    worker: Worker, order: Order, resolution: Resolution, network: Network, log: Log
+) -> list[tuple[str, str]]:
+    """Install it; name and version of all that Python then finds installed.
+
+    Raises:
+        TargetError: pip failed, with the line that it was about, its last lines and the log's path.
+    """
+    section = _locked(order, resolution, network) if order.lock is not None else _declared(order)
+    links = [(path, _links(number)) for number, path in enumerate(_folders(network)) if path]
+    files = {
+        f"{_REQUIREMENTS}.txt": _text(section.lines),
+        f"{_REQUIREMENTS}.constraints": _text(section.constraints),
+    }
+    if network.ca_bundle:
+        files[_BUNDLE] = Path(network.ca_bundle).read_bytes()
+    with tempfile.TemporaryFile() as held:
+        with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            for path, at in (*section.sources, *links):
+                _add(archive, path, at)
+            for name, text in files.items():
+                _add_text(archive, name, text)
+        held.seek(0)
+        worker.put(held)
+    worker.start()
+    variables = _variables(network)
+    log.hide(*variables.values(), *section.lines, *section.constraints)
+    command = [f"{PREFIX}/bin/python", "-m", "pip", "install", "--no-cache-dir", "--root-user-action=ignore"]
+    command += ["--disable-pip-version-check", "--progress-bar=off", *section.options]
+    command += ["-r", f"{_REQUIREMENTS}.txt", "-c", f"{_REQUIREMENTS}.constraints"]
+    code = worker.run(command, log.write, variables)
+    if code != 0:
+        raise log.failure(order, code)
+    said = bytearray()
+    left = [*files, *(at for _, at in (*section.sources, *links) if at not in section.kept)]
+    if worker.run([f"{PREFIX}/bin/python", "-I", "-c", _LIST, *left], said.extend) != 0:
+        raise TargetError(f"the installed packages can't be listed: {said.decode(errors='replace')}")
+    return [(str(name), str(version)) for name, version in json.loads(said)]
+
+
+def _declared(order: Order) -> _Section:
+    told: dict[bool, list[str]] = {False: [], True: []}
+    sources, kept = [], []
+    for number, entry in enumerate(order.requirements.entries):
+        line = str(entry.raw)
+        if entry.path:
+            at = _inside(number, entry.path)
+            sources.append((entry.path, at))
+            line = line.replace(entry.path, at)
+            if entry.kind.endswith("editable"):
+                kept.append(at)
+        told[entry.is_constraint].append(line)
+    return _Section(tuple(told[False]), tuple(told[True]), tuple(sources), tuple(kept))
+
+
+def _locked(order: Order, resolution: Resolution, network: Network) -> _Section:
+    """Exactly what the lock file names."""
+    pinned = pip_lines(order.project.root, resolution.pins, order.requirements)
+    places = [_inside(number, one.path) for number, one in enumerate(pinned)]
+    texts = [str(one.text).replace("{}", at) for one, at in zip(pinned, places, strict=True)]
+    sources = tuple((one.path, at) for one, at in zip(pinned, places, strict=True) if one.path)
+    indexes = [str(line) for line in index_lines(order.requirements, network)]
+    return _Section((*indexes, *texts), (), sources, (), ("--no-deps",))
+
+
+def _text(lines: Sequence[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _variables(network: Network) -> dict[str, str]:
+    variables = {name: str(value) for name, value in build_variables(network).items()}
+    variables |= {name: os.environ[name] for name in _PATIENCE if name in os.environ}
+    variables |= {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INPUT": "1", "HOME": "/root"}
+    if network.find_links:
+        links = zip(network.find_links, _folders(network), strict=True)
+        told = (_links(number) if path else str(link) for number, (link, path) in enumerate(links))
+        variables["PIP_FIND_LINKS"] = " ".join(told)
+    if network.ca_bundle:
+        variables |= {"PIP_CERT": _BUNDLE, "SSL_CERT_FILE": _BUNDLE, "REQUESTS_CA_BUNDLE": _BUNDLE}
+    return variables
+
+
+def _folders(network: Network) -> list[str]:
+    """For each place with packages in pip's settings, its folder on this machine; "" for an address."""
+    paths = [str(link).removeprefix("file://") for link in network.find_links]
+    return [path if Path(path).is_dir() else "" for path in paths]
+
+
+def _inside(number: int, path: str) -> str:
+    return f"{_SOURCES}/{number}/{Path(path).name}"
+
+
+def _links(number: int) -> str:
+    return f"{_SOURCES}/links/{number}"
+
+
+def _add(archive: tarfile.TarFile, path: str, inside: str) -> None:
+    """Add a wheel, sources, or a folder of packages: that has neither of the files that sources have."""
+    folder = Path(path)
+    if not folder.is_dir() or any((folder / name).exists() for name in ("pyproject.toml", "setup.py")):
+        _add_tree(archive, path, inside)
+        return
+    # pip looks at what lies in it, and not below; links stand for files.
+    for one in sorted(folder.iterdir()):
+        if one.is_file():
+            _add_tree(archive, str(one), f"{inside}/{one.name}")
+
+
+def _add_tree(archive: tarfile.TarFile, path: str, inside: str) -> None:
+    def normal(one: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        if any(part in {".git", "__pycache__", ".amlexec"} for part in one.name.split("/")):
+            return None
+        one.uid = one.gid = 0
+        one.uname = one.gname = ""
+        one.mtime = layers.EPOCH
+        return one
+
+    # What the line names may be a link, also to somewhere else.
+    archive.add(os.path.realpath(path), inside.lstrip("/"), filter=normal)
+
+
+def _add_text(archive: tarfile.TarFile, path: str, text: bytes) -> None:
+    entry: Any = tarfile.TarInfo(path.lstrip("/"))
+    entry.size, entry.mode, entry.mtime = len(text), 0o600, layers.EPOCH
+    archive.addfile(entry, io.BytesIO(text))

@@ -1,0 +1,89 @@
+"""Where the documentation and the examples are played: what they name is there, and no network is asked.
+
+Four names of the world stand for parts of the tests, and in what is printed the other way round:
+
+- `conda-forge` is the tests' channel, by way of CONDA_CHANNEL_ALIAS; pip's index is the tests' index;
+- `debian:bookworm-slim` in a `.compute` file is an image of this play's own, made of the tests' base image,
+  so that nothing is prepared yet when it begins, and all that it leaves on the engine is found and removed;
+- `python=3.12` in a dependencies file is the Python that the tests' channel has;
+- `registry.example.org` is the tests' registry.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from amlexec import images
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.places import Shop
+
+__all__ = ["Stage", "channels", "stage"]
+
+BASE = "debian:bookworm-slim"
+REGISTRY = "registry.example.org"
+
+
+class Stage:
+    """Parts of the tests, and the names of the world that stand for them."""
+
+    def __init__(self, base: str, registry: Callable[[], str]) -> None:
+        self._base = base
+        self._start_registry = registry
+        self._registry = ""
+
+    def dress(self, folder: Path) -> None:
+        """Put the tests' names into the files of all projects in a folder."""
+        python = f"python={sys.version_info[0]}.{sys.version_info[1]}"
+        for pattern, shown, meant in (
+            ("*.compute", BASE, self._base),
+            ("conda_dependencies.yml", "python=3.12", python),
+        ):
+            for path in folder.rglob(f"aml_config/{pattern}"):
+                text = path.read_bytes()
+                if shown.encode() in text:
+                    path.write_bytes(text.replace(shown.encode(), meant.encode()))
+
+    def meant(self, command: str) -> str:
+        """A command with the tests' names."""
+        if REGISTRY in command and not self._registry:
+            self._registry = self._start_registry()
+        return command.replace(REGISTRY, self._registry)
+
+    def shown(self, printed: str) -> str:
+        """What was printed, with the names of the world."""
+        printed = printed.replace(self._base, BASE)
+        return printed.replace(self._registry, REGISTRY) if self._registry else printed
+
+
+@pytest.fixture(scope="session")
+def channels(channel: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a folder in which `conda-forge` is the tests' channel."""
+    folder = tmp_path_factory.mktemp("channels")
+    (folder / "conda-forge").symlink_to(channel.removeprefix("file://"))
+    return folder.as_uri()
+
+
+@pytest.fixture
+def stage(
+    shop: Shop,
+    channels: str,
+    wheels: str,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> Stage:
+    """The parts of the tests, for one page or one example."""
+    monkeypatch.setenv("CONDA_CHANNEL_ALIAS", channels)
+    monkeypatch.setenv("PIP_INDEX_URL", Path(wheels, "simple").as_uri() + "/")
+    # The same image under another name: another digest, and yet one conda layer for all plays.
+    base = f"amlexec-test/stage:{shop.session}-{re.sub(r'[^a-z0-9]+', '-', tmp_path.name.lower())}"
+    images.tag(shop.engine, shop.base, base)
+    return Stage(base, lambda: str(request.getfixturevalue("registry")))
