@@ -47,16 +47,17 @@ class Identity(NamedTuple):
 def is_for_us(question: str, identity: Identity, private_key: str) -> bool:
     """Whether `ssh` asks for what the secret is: the passphrase of that key, else the password of that user.
 
-    The questions are those of OpenSSH's sshconnect2.c; the second form is keyboard-interactive
-    authentication, where the machine words the question.
+    The questions are those of OpenSSH's sshconnect2.c; the last form is keyboard-interactive
+    authentication, where the machine words the question. OpenSSH before 8.5 does not say then who asks: it
+    could be a jump host, and gets no answer.
     """
     if private_key:
         return question == f"Enter passphrase for key '{private_key[:100]}': "
     who = f"{identity.user}@{identity.host}"
     if question == f"{who}'s password: ":
         return True
-    match = re.fullmatch(rf"(?:\({re.escape(who)}\) )?([^\n]*)", question)
-    return match is not None and "password" in match[1].lower() and not _MORE.search(match[1])
+    asker, _, words = question.partition(") ")
+    return asker == f"({who}" and "password" in words.lower() and not _MORE.search(words)
 
 
 class Asking:

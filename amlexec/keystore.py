@@ -186,9 +186,8 @@ def private_key_file(handle: str, scratch: Path) -> Path:
     if not _shared():
         return path
     # OpenSSH refuses a key of its user's that the user's group can read.
-    copy = scratch / f"key-{path.name}"
-    if not copy.exists() or copy.read_bytes() != data:
-        _replace(copy, data, 0o600)
+    copy = scratch / path.name
+    _replace(copy, data, 0o600)
     return copy
 
 

@@ -11,6 +11,8 @@ import contextlib
 import hashlib
 import os
 import secrets
+import tempfile
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from amlexec import keystore
@@ -130,15 +132,24 @@ class SSHConnection:
     def _channel(
         self, script: str, arguments: tuple[str, ...], given: bytes | IO[bytes] | None, timeout: float | None
     ) -> Iterator[Stream]:
-        login, path = self._login, self._control()
-        if keystore.is_handle(login.private_key):
-            file = keystore.private_key_file(login.private_key, runtime_folder())
-            login = login._replace(private_key=str(file))
-        with contextlib.closing(
-            Stream(login, path, remote_script(script, arguments), given, timeout)
-        ) as channel:
-            channel.begin()
+        sent = remote_script(script, arguments)
+        with contextlib.ExitStack() as opened:
+            with self._ready() as login:
+                channel = Stream(login, self._control(), sent, given, timeout)
+                opened.callback(channel.close)
+                channel.begin()
             yield channel
+
+    @contextlib.contextmanager
+    def _ready(self) -> Iterator[Login]:
+        """The login with a private key that `ssh` can read while it logs in."""
+        login = self._login
+        if not keystore.is_handle(login.private_key):
+            yield login
+            return
+        with tempfile.TemporaryDirectory(dir=runtime_folder(), prefix="key-") as scratch:
+            file = keystore.private_key_file(login.private_key, Path(scratch))
+            yield login._replace(private_key=str(file))
 
     def _control(self) -> str:
         """The socket of the connection: the same for everybody here who logs in there in the same way."""

@@ -34,6 +34,7 @@ _ANSWER = 60.0
 _FAILED = 255
 """The exit code of `ssh` where it failed itself."""
 _BLOCK = 1 << 16
+_NOISE = 1 << 10
 
 
 class Stream:
@@ -105,10 +106,10 @@ class Stream:
         while start not in seen:
             part = self._read(deadline)
             if not part:
-                self._code = self._end()
+                self._code = self._end(seen)
                 raise refused_shell(self._login, self._code, self._stderr)
-            # Of what start-up files print, only what may be half of the mark is kept.
-            seen = seen[-len(start) :] + part
+            # Of what start-up files print, the end is kept: half of the mark, or why they ended the login.
+            seen = seen[-_NOISE:] + part
         self._begun = True
         if self._asking:
             self._asking.close()
@@ -176,7 +177,7 @@ class Stream:
             if asking:
                 asking.answer()
 
-    def _end(self) -> int:
+    def _end(self, noise: bytes = b"") -> int:
         try:
             status = self._process.wait(_left(self._deadline))
         except subprocess.TimeoutExpired:
@@ -189,7 +190,7 @@ class Stream:
         words = self._words()
         if not self._begun:
             if status != _FAILED and not words.strip():
-                raise refused_shell(self._login, status, said)
+                raise refused_shell(self._login, status, noise + said)
             refused = self._asking.refused if self._asking else ""
             raise error_of(self._login, f"{words}\n{said.decode(errors='replace')}", refused)
         if status == _FAILED:

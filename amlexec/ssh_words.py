@@ -57,7 +57,7 @@ class LoginError(TargetError):
 
 
 _PASSING = (
-    (r"Could not resolve hostname (\S+):? ?(.*)", "there is no machine of the name {0}: {1}"),
+    (r"Could not resolve hostname (\S+?): (.*)", "there is no machine of the name {0}: {1}"),
     (r"[Cc]onnect to (?:host|address) \S+ port (\d+): (.*)", "no connection to port {0}: {1}"),
     (r"Connection timed out during banner exchange", "what listens there does not answer"),
     (r"Connection to \S+ port (\d+) timed out", "port {0} does not answer"),
@@ -72,7 +72,9 @@ _CHANGED = re.compile(r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for \S+ 
 _UNKNOWN = re.compile(
     r"No \S+ host key is known for|Host key verification failed|No matching host key fingerprint"
 )
-_DENIED = re.compile(r"Permission denied \(([^)]*)\)")
+_DENIED = re.compile(r"(?:(\S+@\S+): )?Permission denied \(([^)]*)\)")
+_BEHIND = re.compile(r"Connection closed by UNKNOWN|Stdio forwarding request failed")
+"""What ssh says when the way through a jump host ends."""
 _OPEN_KEY = re.compile(r"UNPROTECTED PRIVATE KEY FILE|bad permissions")
 _TOO_MANY = re.compile(r"Too many authentication failures")
 
@@ -95,7 +97,14 @@ def error_of(login: Login, words: str, refused: str = "") -> TargetError:
             f"`{_command(login)}` and answer its question",
         )
     if denied := _DENIED.search(words):
-        return _denied(login, tuple(denied[1].split(",")), refused)
+        methods = tuple(denied[2].split(","))
+        if denied[1] and _BEHIND.search(words):
+            return LoginError(
+                f"the jump host does not let {denied[1]} in; it takes {', '.join(methods)}",
+                where=login.alias,
+                hint=f"does `{_command(login)}` work without a question? A key or an agent has to open the way",
+            )
+        return _denied(login, methods, refused)
     if _TOO_MANY.search(words):
         return LoginError(
             "it lets nobody in who offers so many keys",
