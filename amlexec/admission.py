@@ -128,15 +128,16 @@ def _meet(
         # What OpenSSH knows it also keeps up to date: keys that are renewed, keys that are signed.
         if not trust.known:
             _pin(login, trust, undo)
+            say(f"{login.alias}: from now on it has to be that one")
     return met
 
 
 def _introduced(trust: Trust, fingerprint: str) -> str:
     shown = f"its host key is {trust.key.fingerprint} ({trust.key.type})"
     why = {
-        "pinned": "the one that was pinned",
+        "pinned": "the one that is pinned",
         "OpenSSH": "known to OpenSSH",
-        "": "as --fingerprint says" if fingerprint else "seen for the first time, and pinned from now on",
+        "": "as it has to be" if fingerprint else "which is seen for the first time",
     }
     return f"{trust.login.alias}: {shown}, {why[trust.known]}"
 

@@ -53,13 +53,18 @@ def write(project: Project, attachment: Attachment, *, force: bool = False) -> t
     """Write both files of a target, or neither; their names, relative to the project's root.
 
     Raises:
-        UsageError: one of them is there, and `force` is not given.
+        UsageError: one of them is there, and `force` is not given; or it is a folder.
         TargetError: the disk refuses. What was there before is there again.
     """
     name = attachment.name
     texts = (compute_text(attachment), runconfig_text(name, attachment.kind))
-    if not force and (there := occupied(project, name)):
+    there = occupied(project, name)
+    if there and not force:
         raise taken(name, there)
+    for file in there:
+        if Path(project.root, file).is_dir():
+            hint = "choose another name with -n"
+            raise UsageError("it is a folder, and not replaced", where=file, hint=hint)
     try:
         with contextlib.ExitStack() as beside, contextlib.ExitStack() as undo:
             staged = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -114,12 +115,13 @@ def valid_image(text: str) -> str:
 
 
 def valid_key_file(text: str) -> str:
-    """The absolute path of a private key, links not resolved.
+    """The absolute path of a private key.
 
     Raises:
         UsageError: there is none.
     """
-    path = Path(text).expanduser().absolute()
+    # Links are not resolved: which key they lead to may change.
+    path = Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100
     try:
         with path.open("rb") as file:
             first = file.read(64)

@@ -21,6 +21,8 @@ __all__ = ["check"]
 
 _PLACEHOLDER = re.compile(r"<[^<>]*>")
 _HANDLE = re.compile(r"AzureMlSecret=.*|[^#]+#[^#]+#[0-9a-f]{32}", re.DOTALL)
+_OURS = re.compile(r"amlexec:[0-9a-f]{32}")
+"""A handle of the key store."""
 _CONSTRAINT = r"[=<>!~]{0,3}\s*[\dv*][\w.*+!-]*"
 _SPEC = re.compile(
     r"([\w./:-]+::)?[A-Za-z0-9_][\w.-]*"
@@ -99,9 +101,14 @@ def _compute(found: _Found, root: Mapping, *, lint: bool) -> None:
 
 
 def _secret(found: _Found, node: Scalar, key: str, *, lint: bool) -> None:
-    closed = "remove the key: OpenSSH's own configuration, agent and keys say how to log in"
+    closed = "attach the machine anew, or remove the key, for OpenSSH's own configuration, agent and keys"
     plain = "remove it, and change it on the machine: whoever has had this file knows it"
-    if _HANDLE.fullmatch(node.text):
+    if _OURS.fullmatch(node.text):
+        return
+    if node.text.startswith("amlexec:"):
+        again = "attach the machine anew: amlexec computetarget attach … --force"
+        found.say("error", node, f"{key} is no whole handle of the key store", again, key)
+    elif _HANDLE.fullmatch(node.text):
         found.say("note", node, f"{key} is a handle of a vault that is closed", closed, key)
     elif key.endswith("password"):
         severity = "error" if lint else "warning"

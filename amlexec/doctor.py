@@ -82,6 +82,7 @@ def examine(project: Project, target: ComputeTarget) -> list[Finding]:
             f"{target.name} is of type {target.kind}, a service of the cloud: there is nothing here to check",
             where=str(target.place),
         )
+    from amlexec import keystore
     from amlexec.ssh import HostKeyError, LoginError, SSHConnection, UnreachableError, login_of
 
     login = login_of(target)
@@ -96,7 +97,13 @@ def examine(project: Project, target: ComputeTarget) -> list[Finding]:
         except HostKeyError as error:
             return [*found, Finding("SSH", OK, "it answers"), _of_error("host key", error)]
         except LoginError as error:
-            return [*found, *_trusted(login), _of_error("login", error)]
+            refused = _of_error("login", error)
+            if keystore.is_handle(login.private_key):
+                hint = (
+                    f"`amlexec computetarget show {target.name}` prints the line that lets its key in there"
+                )
+                refused = refused._replace(hint=hint)
+            return [*found, *_trusted(login), refused]
         return [*found, *_trusted(login), *findings_of(connection, target, facts)]
 
 

@@ -216,7 +216,8 @@ def _tell(project: Project, wanted: Attachment, admitted: Admitted, arguments: a
         for line in computetarget.findings(wanting):
             console.say(f"  {line}")
     if arguments.no_check and not admitted.public_key:
-        console.say(f"nobody has asked the machine anything yet: amlexec computetarget check {name}")
+        console.say("whether it can be used was not asked; this does:")
+        console.say(f"  amlexec computetarget check {_quoted(name)}")
     console.data("")
     if wanted.kind == "remote":
         console.data(f"Runs on {name} use the packages that its Python has; install there what is missing.")

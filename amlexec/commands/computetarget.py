@@ -127,6 +127,7 @@ def _told(target: ComputeTarget) -> dict[str, Any]:
     shown: dict[str, Any] = {"name": target.name, "type": target.kind, "file": target.place.path}
     if over_ssh:
         shown |= {"address": target.address, "username": target.username, "login": _login(target)}
+        shown["publicKey"] = _public_key(target)
     if in_docker:
         shown |= {
             "baseDockerImage": target.base_docker_image,
@@ -145,6 +146,13 @@ def _told(target: ComputeTarget) -> dict[str, Any]:
     shown["userManagedEnvironment"] = target.user_managed_environment
     shown["nativeSharedDirectory"] = target.native_shared_directory or None
     return shown
+
+
+def _public_key(target: ComputeTarget) -> str | None:
+    """The line for `authorized_keys`, of a key that is in the key store."""
+    from amlexec import keystore
+
+    return keystore.public_key(target.private_key) if keystore.is_handle(target.private_key) else None
 
 
 def _login(target: ComputeTarget) -> str:
@@ -217,6 +225,7 @@ def _detach(project: Project, arguments: argparse.Namespace) -> int:
             hint=f"to be rid of it, remove aml_config/{name}.compute",
         )
     _must_be_idle(project, name, force=arguments.force)
+    naming = [f"aml_config/{each}.runconfig" for each in attach.named_by(project, name)]
     done = attach.detach(project, name, force=arguments.force)
     for file in done.removed:
         console.data(f"removed {file}")
@@ -224,8 +233,8 @@ def _detach(project: Project, arguments: argparse.Namespace) -> int:
         console.data("removed its secret from the key store")
     for file, reason in done.kept:
         console.data(f"kept    {file}: {reason}")
-    others = [f"aml_config/{each}.runconfig" for each in attach.named_by(project, name)]
-    if still := [file for file in others if file not in dict(done.kept)]:
+    gone = {*done.removed, *dict(done.kept)}
+    if still := [file for file in naming if file not in gone]:
         console.say(
             f"warning: {', '.join(still)} still name{'s' if len(still) == 1 else ''} {name} as Target"
         )
