@@ -22,17 +22,20 @@ import pytest
 from amlexec import containers, images
 from amlexec.engine import EngineAnswerError
 from tests.conftest import PATIENCE, ProjectFolder, eventually
+from tests.engines.ssh_host import QUIET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from amlexec.engine import Engine
+    from tests.hosts import Host
 
 __all__ = [
     "LABEL",
     "PLACES",
     "DockerProject",
     "Place",
+    "RemoteProject",
     "Shop",
     "alive",
     "new_base",
@@ -63,6 +66,7 @@ PLACES = (
     Place("local", "local", mounts=True),
     Place("docker", "docker", mounts=True),
     Place("docker-copy", "docker", mounts=False),
+    Place("remote", "remote", mounts=False),
 )
 
 
@@ -149,6 +153,10 @@ class DockerProject(ProjectFolder):
         """Wait until a run has printed a line."""
         eventually(lambda: self.printed(run_id).endswith(b"\n"), "the script begins")
 
+    def has_copy(self, run_id: str) -> bool:
+        """Whether the copy of the project that a run executed in is still there."""
+        return (self.run_folder(run_id) / "project").is_dir()
+
     def tell(self, run_id: str, name: str = "go") -> None:
         """Put an empty file into the folder that a run executes in."""
         if self.place.mounts:
@@ -159,6 +167,32 @@ class DockerProject(ProjectFolder):
             archive.addfile(tarfile.TarInfo(name))
         container = (self.run_folder(run_id) / "control/container").read_text()
         containers.put_archive(self.shop.engine, container, "/azureml-run", held.getvalue())
+
+
+class RemoteProject(DockerProject):
+    """A project that runs on a test host."""
+
+    def __init__(self, root: Path, shop: Shop, place: Place, host: Host) -> None:
+        self.host = host
+        super().__init__(root, shop, place)
+
+    def compute(self, *lines: str, base: str = "") -> str:
+        """The text of the `.compute` file, with more lines."""
+        told = ["type: remote", f"address: {self.host.address}", f"username: {QUIET}"]
+        return "\n".join([*told, "pythonLocation: python3", *lines]) + "\n"
+
+    def printed(self, run_id: str) -> bytes:
+        """What a run has printed to standard output by now."""
+        log = f"/home/{QUIET}/.amlexec/runs/{run_id}/stdout.log"
+        return self.host.ssh(f"cat {log} 2>/dev/null || :").encode()
+
+    def has_copy(self, run_id: str) -> bool:
+        """Whether the copy of the project that a run executed in is still there."""
+        return self.host.ssh(f"ls /home/{QUIET}/.amlexec/runs/{run_id}") != ""
+
+    def tell(self, run_id: str, name: str = "go") -> None:
+        """Put an empty file into the folder that a run executes in."""
+        self.host.ssh(f"touch /home/{QUIET}/.amlexec/runs/{run_id}/project/{name}")
 
 
 def alive(token: str) -> bool:

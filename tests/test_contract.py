@@ -17,7 +17,8 @@ from amlexec import config, containers, history, runs
 from amlexec.plan import plan
 from amlexec.targets.docker import DockerTarget
 from tests.conftest import PATIENCE, eventually
-from tests.places import PLACES, DockerProject, Place, Shop, alive
+from tests.engines.ssh_host import QUIET
+from tests.places import PLACES, DockerProject, Place, RemoteProject, Shop, alive
 
 if TYPE_CHECKING:
     import subprocess
@@ -50,8 +51,15 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 
 @pytest.fixture
-def make(prepared: Shop, shop: Shop, place: Place, tmp_path: Path) -> Callable[[str], DockerProject]:
+def make(
+    prepared: Shop, shop: Shop, place: Place, tmp_path: Path, request: pytest.FixtureRequest
+) -> Callable[[str], DockerProject]:
     """Make a project in a folder of that name."""
+    if place.kind == "remote":
+        host, client = request.getfixturevalue("host"), request.getfixturevalue("client")
+        client.knows(host)
+        client.configure("127.0.0.1", f"IdentityFile {host.key}", "IdentitiesOnly yes")
+        return lambda name: RemoteProject(tmp_path / name, shop, place, host)
     return lambda name: DockerProject(tmp_path / name, shop, place)
 
 
@@ -98,7 +106,8 @@ def test_a_script_runs_in_a_copy_and_is_recorded(project: DockerProject) -> None
     assert done.code == 0, done.err
     folder = project.run_folder(done.run_id)
     cwd, argv = json.loads((folder / "stdout.log").read_bytes())
-    assert cwd == ("/azureml-run" if project.place.is_docker else str(folder / "project"))
+    places = {"local": f"{folder}/project", "remote": f"/home/remo/.amlexec/runs/{done.run_id}/project"}
+    assert cwd == places.get(project.place.name, "/azureml-run")
     assert argv == ["src/train.py", *_ANYTHING]
     assert (folder / "stdout.log").read_text() in done.out
     assert _tree(project.root) == before
@@ -147,7 +156,7 @@ def test_output_is_exact_and_a_failure_has_its_own_code(project: DockerProject) 
     assert b"train.py: error: the script failed: exit code 7" in err
     record = project.record(run_id)
     assert (record["status"], record["exit_code"]) == ("Failed", 7)
-    assert (folder / "project").is_dir(), "the copy may show why"
+    assert project.has_copy(run_id), "it may show why"
     assert project.containers() == []
 
 
@@ -253,6 +262,9 @@ def test_the_shared_directory_ends_with_a_separator_and_stays(project: DockerPro
     if project.place.mounts:
         assert kept.read_text() == "xx"
         assert "AZUREML_NATIVE_SHARE_DIRECTORY" not in first.err
+    elif isinstance(project, RemoteProject):
+        assert f"\n/home/{QUIET}/.azureml/share/demo/\n" in first.out
+        assert project.host.ssh(f"cat /home/{QUIET}/.azureml/share/demo/model.pkl") == "xx"
     else:
         assert "\nNone\n" in first.out
         assert first.err.count("AZUREML_NATIVE_SHARE_DIRECTORY") == 1

@@ -71,7 +71,10 @@ begin() {
   eval "$(cat)" || exit 2
   cd "$folder/project" || exit 2
   umask 022
-  nohup sh "$runtime/supervisor.sh" "$folder" "$@" </dev/null >/dev/null 2>&1 &
+  # What a shell starts in the background has SIGINT ignored, and no shell can undo that: the run's Python can.
+  nohup "$1" -I -S -c 'import os, signal, sys
+for one in (signal.SIGINT, signal.SIGQUIT): signal.signal(one, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])' sh "$runtime/supervisor.sh" "$folder" "$@" </dev/null >/dev/null 2>&1 &
   tries=0
   until [ -e "$folder/control/supervisor" ]; do
     tries=$((tries + 1))
@@ -146,4 +149,10 @@ fetch() {
 forget() { rm -f "$base/projects/$1/id"; }
 
 # remove RUN
-remove() { rm -rf "$base/runs/$1"; }
+remove() {
+  [ -d "$base/runs/$1" ] || return 0
+  rm -rf "$base/runs/$1" 2>/dev/null && return
+  # A script may have taken the owner's rights away.
+  chmod -R u+rwX "$base/runs/$1"
+  rm -rf "$base/runs/$1"
+}

@@ -7,6 +7,7 @@ what the machine lacks of the snapshot; what comes back are the logs, by byte of
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 import shutil
 import tarfile
@@ -307,6 +308,8 @@ def _extract(archive: tarfile.TarFile, entry: tarfile.TarInfo, into: Path) -> No
     if not (entry.isdir() or entry.isfile() or entry.issym() or entry.islnk()):
         return
     entry.mode |= 0o700 if entry.isdir() else 0o600
+    # Ours, whoever the user there is.
+    entry.uid, entry.gid, entry.uname, entry.gname = os.getuid(), os.getgid(), "", ""
     options: dict[str, Any] = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
     archive.extract(entry, into, set_attrs=not entry.issym(), **options)
 
