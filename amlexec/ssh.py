@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 import tempfile
 from pathlib import Path
@@ -101,14 +102,14 @@ class SSHConnection:
         """
         with contextlib.ExitStack() as held:
             reading, writing = os.pipe()
-            silence = os.fdopen(writing, "wb", 0)
-            held.callback(silence.close)
+            nothing = held.enter_context(os.fdopen(reading, "rb", 0))
+            silence = held.enter_context(os.fdopen(writing, "wb", 0))
             # While its input is open, the connection does not end between two uses of the socket.
-            held.enter_context(self.stream("cat >/dev/null", input=os.fdopen(reading, "rb", 0)))
+            held.enter_context(self.stream("cat >/dev/null", input=nothing))
             held.callback(silence.close)
             connection, path = self._control(), runtime_folder() / f"s-{secrets.token_hex(6)}"
             # What ssh(1) calls local_socket:remote_socket.
-            mapping = f"{path}:{remote_socket}".replace("\\", "\\\\")
+            mapping = ":".join(re.sub(r"([\\:])", r"\\\1", side) for side in (str(path), remote_socket))
             if said := control(connection, "forward", "-L", mapping):
                 raise UnreachableError(
                     f"its socket {remote_socket} can't be forwarded: {said}", where=self.name

@@ -72,9 +72,7 @@ _CHANGED = re.compile(r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for \S+ 
 _UNKNOWN = re.compile(
     r"No \S+ host key is known for|Host key verification failed|No matching host key fingerprint"
 )
-_DENIED = re.compile(r"(?:(\S+@\S+): )?Permission denied \(([^)]*)\)")
-_BEHIND = re.compile(r"Connection closed by UNKNOWN|Stdio forwarding request failed")
-"""What ssh says when the way through a jump host ends."""
+_DENIED = re.compile(r"Permission denied \(([^)]*)\)")
 _OPEN_KEY = re.compile(r"UNPROTECTED PRIVATE KEY FILE|bad permissions")
 _TOO_MANY = re.compile(r"Too many authentication failures")
 
@@ -97,14 +95,14 @@ def error_of(login: Login, words: str, refused: str = "") -> TargetError:
             f"`{_command(login)}` and answer its question",
         )
     if denied := _DENIED.search(words):
-        methods = tuple(denied[2].split(","))
-        if denied[1] and _BEHIND.search(words):
-            return LoginError(
-                f"the jump host does not let {denied[1]} in; it takes {', '.join(methods)}",
-                where=login.alias,
-                hint=f"does `{_command(login)}` work without a question? A key or an agent has to open the way",
-            )
-        return _denied(login, methods, refused)
+        return _denied(login, tuple(denied[1].split(",")), refused)
+    if refused and "kex_exchange_identification" in words:
+        # Before the machine itself has said a word: a jump host. Its own words are kept from us by ssh.
+        return LoginError(
+            f"the jump host on the way asks: {refused.rstrip(':')}",
+            where=login.alias,
+            hint=f"does `{_command(login)}` work without a question? A key or an agent has to open the way",
+        )
     if _TOO_MANY.search(words):
         return LoginError(
             "it lets nobody in who offers so many keys",
