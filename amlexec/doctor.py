@@ -113,8 +113,9 @@ def findings_of(connection: SSHConnection, target: ComputeTarget, facts: Facts) 
     if target.kind == "remotedocker" and facts.get("DOCKER_ACCESS"):
         from amlexec.engine import Engine
 
+        socket = facts.get("DOCKER_SOCKET")
         try:
-            found += engine(Engine(f"unix://{connection.forward(facts.get('DOCKER_SOCKET'))}"), target)
+            found += engine(Engine(f"unix://{connection.forward(socket)}"), target, socket)
         except TargetError as error:
             found.append(_of_error("Docker", error))
     return found
@@ -151,13 +152,21 @@ def _of_error(check: str, error: AmlexecError) -> Finding:
     return Finding(check, FAILED, error.message, error.hint)
 
 
-def engine(asked: Engine, target: ComputeTarget) -> list[Finding]:
-    """What a Docker engine says of itself, and what that means for the target."""
+def engine(asked: Engine, target: ComputeTarget, socket: str = "") -> list[Finding]:
+    """What a Docker engine says of itself, and what that means for the target.
+
+    `socket` is where it listens on the target's machine, if that is not this one.
+    """
+    from amlexec.engine import EngineAbsentError, EngineLostError
+
     try:
         version = asked.version()
         info = asked.info() if target.nvidia_docker else {}
+    except (EngineAbsentError, EngineLostError) as error:
+        hint = "start it there: sudo systemctl start docker" if socket else error.hint
+        return [Finding("Docker", FAILED, f"no engine answers at {socket or asked.address}", hint)]
     except TargetError as error:
-        return [Finding("Docker", FAILED, error.message, error.hint)]
+        return [_of_error("Docker", error)]
     told = f"{version.get('Version')} ({version.get('Os')}, {version.get('Arch')})"
     if version.get("Os") != "linux":
         return [Finding("Docker", FAILED, f"the engine is {told}", "let it run Linux containers")]
@@ -186,7 +195,7 @@ def here(project: Project, target: ComputeTarget) -> list[Finding]:
         try:
             found += engine(from_environment(), target)
         except TargetError as error:
-            found.append(Finding("Docker", FAILED, error.message, error.hint))
+            found.append(_of_error("Docker", error))
     return found
 
 

@@ -175,6 +175,9 @@ def _credentials(arguments: argparse.Namespace) -> Credentials:
     if arguments.private_key_file is not None:
         from amlexec.attachment import valid_key_file
 
+        if arguments.private_key_passphrase is not None:
+            console.say("warning: the shell's history and the list of processes keep the passphrase")
+            console.say("  hint: `ssh-add FILE` asks for it, and then neither option is needed")
         return Credentials(arguments.private_key_passphrase or "", valid_key_file(arguments.private_key_file))
     password = arguments.password
     if password is not None:
