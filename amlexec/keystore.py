@@ -7,7 +7,6 @@ folder instead, which a group may share: whoever can read it can use its targets
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -16,12 +15,10 @@ import stat
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from amlexec import system_keyring
 from amlexec.errors import TargetError
-
-if TYPE_CHECKING:
-    from keyring.backend import KeyringBackend
 
 __all__ = [
     "Entry",
@@ -40,8 +37,6 @@ __all__ = [
 ]
 
 _HANDLE = re.compile(r"amlexec:([0-9a-f]{32})")
-_SERVICE = "amlexec"
-"""What our entries are called in the system's keyring."""
 _PASSWORDS, _KEYS, _HOSTS = "passwords", "keys", "hosts"
 
 
@@ -77,10 +72,9 @@ def put(secret: str, about: str = "") -> str:
     if "\n" in secret or "\0" in secret:
         raise TargetError("a password can't have line ends or NUL characters")
     name = secrets.token_hex(16)
-    backend = None if _shared() else _keyring()
     told = {"about": about, "secret": secret}
-    if backend is not None and _to_keyring(backend, name, secret):
-        told = {"about": about, "keyring": backend.name}
+    if not _shared() and (keeper := system_keyring.put(name, secret)):
+        told = {"about": about, "keyring": keeper}
     write(folder() / _PASSWORDS / name, json.dumps(told).encode())
     return f"amlexec:{name}"
 
@@ -92,11 +86,10 @@ def get(handle: str) -> str:
         TargetError: it isn't there, others can read it, or the keyring does not give it.
     """
     path = folder() / _PASSWORDS / _name(handle)
-    told = json.loads(_read(path, handle))
+    told = _told(path, handle)
     if "keyring" not in told:
-        return str(told["secret"])
-    backend = _keyring()
-    found = None if backend is None else _from_keyring(backend, path.name)
+        return told["secret"]
+    found = system_keyring.get(path.name)
     if found is None:
         raise TargetError(
             f"the system's keyring ({told['keyring']}) does not give the secret {handle}",
@@ -109,16 +102,13 @@ def delete(handle: str) -> None:
     """Forget what a handle stands for. Twice is harmless.
 
     Raises:
-        TargetError: the store can't be written.
+        TargetError: the store can't be written, or the keyring is locked.
     """
     name = _name(handle)
     password = folder() / _PASSWORDS / name
     try:
-        if password.exists() and b'"keyring"' in password.read_bytes() and (backend := _keyring()):
-            from keyring.errors import KeyringError
-
-            with contextlib.suppress(KeyringError):  # it may have been deleted there
-                backend.delete_password(_SERVICE, name)
+        if password.exists() and b'"keyring"' in password.read_bytes():
+            system_keyring.delete(name, handle)
         key = folder() / _KEYS / name
         for path in (password, key, key.with_suffix(".pub")):
             path.unlink(missing_ok=True)
@@ -135,7 +125,7 @@ def entries() -> list[Entry]:
     found = []
     for path in _files(_PASSWORDS):
         handle = f"amlexec:{path.name}"
-        found.append(Entry(handle, "password", str(json.loads(_read(path, handle)).get("about", ""))))
+        found.append(Entry(handle, "password", _told(path, handle)["about"]))
     for path in _files(_KEYS):
         if path.suffix == ".pub":
             words = path.read_text("utf-8", "replace").split(maxsplit=2)
@@ -283,6 +273,19 @@ def _read(path: Path, handle: str) -> bytes:
         raise _unusable(error) from None
 
 
+def _told(path: Path, handle: str) -> dict[str, str]:
+    """What a file of a password says: `about`, and `secret` or `keyring`."""
+    try:
+        told = json.loads(_read(path, handle))
+    except ValueError:
+        told = None
+    if not isinstance(told, dict) or not {"about"} < told.keys():
+        raise TargetError(
+            f"the file of the secret {handle} is damaged", where=str(path), hint="attach the target anew"
+        )
+    return told
+
+
 def _guard(path: Path, found: os.stat_result | None = None) -> None:
     """Refuse what those can read, or change, for whom the store is not."""
     found = found or path.stat()
@@ -320,33 +323,3 @@ def _unusable(error: OSError) -> TargetError:
         where=str(error.filename or folder()),
         hint="name another folder in AMLEXEC_KEYSTORE, or give yourself access to this one",
     )
-
-
-def _keyring() -> KeyringBackend | None:
-    """The system's keyring; None where there is none that keeps a secret secret."""
-    try:
-        import keyring
-    except ImportError:
-        return None
-    backend = keyring.get_keyring()
-    # https://github.com/jaraco/keyring: those that are recommended have 1 or more, a plain file less.
-    return backend if backend.priority >= 1 else None
-
-
-def _to_keyring(backend: KeyringBackend, name: str, secret: str) -> bool:
-    from keyring.errors import KeyringError
-
-    try:
-        backend.set_password(_SERVICE, name, secret)
-        return backend.get_password(_SERVICE, name) == secret
-    except KeyringError:
-        return False  # locked, or no session to ask: the owner's own file has it then
-
-
-def _from_keyring(backend: KeyringBackend, name: str) -> str | None:
-    from keyring.errors import KeyringError
-
-    try:
-        return backend.get_password(_SERVICE, name)
-    except KeyringError:
-        return None

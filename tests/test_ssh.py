@@ -310,6 +310,19 @@ class TestPassword:
             host.connection(private_key="", secret=keystore.put(PASSWORD)).run("true")
         assert caught.value.where == "gpubox"
 
+    def test_where_nothing_can_be_executed(
+        self, host: Host, client: Client, handle: str, small_disk: Path
+    ) -> None:
+        subprocess.run(["mount", "-o", "remount,noexec", str(small_disk)], check=True)
+        subprocess.run(["mount", "--bind", str(small_disk), str(client.runtime)], check=True)
+        try:
+            connection = host.connection(private_key="", secret=handle)
+            assert connection.run("echo on").stdout == "on\n"
+            client.hang_up()
+        finally:
+            subprocess.run(["umount", "-l", str(client.runtime)], check=True)
+        assert [path.name for path in keystore.own_folder().iterdir()] == ["passwords"]
+
     def test_secret_that_is_not_in_the_store(self, host: Host, handle: str) -> None:
         keystore.delete(handle)
         with pytest.raises(TargetError, match=f"no secret {handle}"):
