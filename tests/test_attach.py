@@ -21,6 +21,7 @@ from amlexec.errors import UsageError
 from amlexec.trust import valid_fingerprint
 from tests.conftest import PATIENCE, Done
 from tests.hosts import PASSWORD, QUIET
+from tests.test_docs import blocks, commands, matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -829,3 +830,39 @@ def test_an_attach_that_is_killed_can_be_repeated(project: ProjectFolder, client
         host.unpause()
     done = target(project, *arguments)
     assert done.code == 0, done.err
+
+
+def test_what_the_how_to_shows_is_so(
+    client: Client, new_host: Callable[..., Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = new_host()
+    machine.ssh("useradd --create-home --shell /bin/bash ada && chpasswd", input=f"ada:{PASSWORD}\n".encode())
+    client.configure("gpu.example.org", "HostName 127.0.0.1", f"Port {machine.port}")
+    shutil.copy(machine.key, client.home / ".ssh/id_ed25519")
+    (client.home / "password.txt").write_text(PASSWORD)
+    page = Path(__file__).parent.parent / "docs/how-to/use-a-machine-over-ssh.md"
+    folder = tmp_path / "reader"
+    folder.mkdir()
+    seen = 0
+    for kind, file, body in blocks(page):
+        if file:
+            (folder / file).write_text(body)
+        if kind != "shellsession":
+            continue
+        for command, wanted in commands(body):
+            if command.startswith("cd "):
+                folder /= command[3:]
+                continue
+            done = subprocess.run(
+                ["bash", "-c", command],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=PATIENCE,
+                check=False,
+            )
+            printed = done.stdout.decode()
+            assert matches(wanted, printed.splitlines()), f"$ {command}\n{printed}"
+            seen += 1
+    assert seen
