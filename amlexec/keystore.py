@@ -10,10 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
 import stat
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,7 +68,7 @@ def put(secret: str, about: str = "") -> str:
     """
     if "\n" in secret or "\0" in secret:
         raise TargetError("a password can't have line ends or NUL characters")
-    name = secrets.token_hex(16)
+    name = os.urandom(16).hex()
     told = {"about": about, "secret": secret}
     if not _shared() and (keeper := system_keyring.put(name, secret)):
         told = {"about": about, "keyring": keeper}
@@ -140,7 +137,10 @@ def new_key_pair(about: str) -> KeyPair:
     Raises:
         TargetError: there is no `ssh-keygen`, or the store can't be written.
     """
-    name = secrets.token_hex(16)
+    import subprocess
+    import tempfile
+
+    name = os.urandom(16).hex()
     comment = " ".join(about.split()) or "amlexec"
     with tempfile.TemporaryDirectory(dir=_made(folder() / _KEYS)) as scratch:
         path = Path(scratch, "key")
@@ -304,6 +304,8 @@ def _guard(path: Path, found: os.stat_result | None = None) -> None:
 
 
 def _replace(path: Path, data: bytes, mode: int) -> None:
+    import tempfile
+
     descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".new-")
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from amlexec.errors import TargetError
 
-__all__ = ["runtime_folder"]
+__all__ = ["new_file", "runtime_folder"]
 
 _LONGEST = 60
 """Bytes. A socket's path has 104 on macOS, 108 on Linux; ssh adds 17 to the name while it makes one."""
@@ -42,3 +42,14 @@ def runtime_folder() -> Path:
             hint="remove it, or set XDG_RUNTIME_DIR to a folder of your own with a short path",
         )
     return folder
+
+
+def new_file(prefix: str) -> tuple[int, Path]:
+    """A new file in that folder, open to be read and written, and its path. Raises TargetError."""
+    path = runtime_folder() / f"{prefix}-{os.urandom(8).hex()}"
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), path
+    except OSError as error:
+        raise TargetError(
+            f"no file can be made for a connection: {error.strerror}", where=str(path)
+        ) from None

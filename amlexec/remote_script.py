@@ -3,13 +3,13 @@
 The login shell there may be any: all that it is given is one `exec /bin/sh -c '…'` with no character in it
 that a shell of any family would touch between single quotes. That prologue prints a mark, so that what
 start-up files have printed can be told from what the script prints, then reads its own program from standard
-input: its length, then so many bytes. It never reads further, so the rest is the script's own input.
+input: a line, or a length and so many bytes. It never reads further, so the rest is the script's own input.
 """
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,10 +21,12 @@ __all__ = ["RemoteScript", "remote_script"]
 # `dd` with one block takes what has come so far and no byte too many: `head -c` is not in POSIX, and a shell
 # that reads its script from standard input itself may read ahead.
 _PROLOGUE = (
-    "echo;echo {mark};echo >&2;echo {mark} >&2;read -r n;t=;while [ ${{#t}} -lt $n ];do "
+    "echo;echo {mark};echo >&2;echo {mark} >&2;read -r n t;while [ ${{#t}} -lt $n ];do "
     'c=$(dd bs=$((n-${{#t}})) count=1 2>/dev/null);[ "$c" ]||exit 255;t=$t$c;done;'
     't=$(printf %b. "$t");eval "${{t%.}}"'
 )
+_SHORT = 2000
+"""Characters of a program that travels in the first line."""
 # In a subshell, so that the script can exit; through eval, so that its syntax errors stay its own.
 _PROGRAM = """\
 set -- {arguments}
@@ -73,10 +75,12 @@ def remote_script(script: str, arguments: Sequence[str]) -> RemoteScript:
     """
     if any("\0" in text for text in (script, *arguments)):
         raise ValueError("a script and its arguments can't have NUL characters")
-    mark = f"amlexec-{secrets.token_hex(12)}"
+    mark = f"amlexec-{os.urandom(12).hex()}"
     program = _PROGRAM.format(
         arguments=" ".join(map(shlex.quote, arguments)), script=shlex.quote(script), mark=mark
     )
     encoded = "".join(_ENCODED[byte] for byte in program.encode("utf-8", "surrogateescape"))
     command = f"exec /bin/sh -c '{_PROLOGUE.format(mark=mark)}'"
-    return RemoteScript(command, f"{len(encoded)}\n{encoded}".encode(), mark)
+    # `read` takes one byte at a time, and starts no program for it.
+    head = f"0 {encoded}\n" if len(encoded) <= _SHORT else f"{len(encoded)}\n{encoded}"
+    return RemoteScript(command, head.encode(), mark)

@@ -11,8 +11,6 @@ import contextlib
 import hashlib
 import os
 import re
-import secrets
-import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -107,7 +105,7 @@ class SSHConnection:
             # While its input is open, the connection does not end between two uses of the socket.
             held.enter_context(self.stream("cat >/dev/null", input=nothing))
             held.callback(silence.close)
-            connection, path = self._control(), runtime_folder() / f"s-{secrets.token_hex(6)}"
+            connection, path = self._control(), runtime_folder() / f"s-{os.urandom(6).hex()}"
             # What ssh(1) calls local_socket:remote_socket.
             mapping = ":".join(re.sub(r"([\\:])", r"\\\1", side) for side in (str(path), remote_socket))
             if said := control(connection, "forward", "-L", mapping):
@@ -148,6 +146,8 @@ class SSHConnection:
         if not keystore.is_handle(login.private_key):
             yield login
             return
+        import tempfile
+
         with tempfile.TemporaryDirectory(dir=runtime_folder(), prefix="key-") as scratch:
             file = keystore.private_key_file(login.private_key, Path(scratch))
             yield login._replace(private_key=str(file))

@@ -7,14 +7,13 @@ import io
 import os
 import select
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from amlexec.errors import TargetError
 from amlexec.feeding import Feeder
-from amlexec.private import runtime_folder
+from amlexec.private import new_file
 from amlexec.ssh_command import control, no_ssh, ssh_command
 from amlexec.ssh_words import LoginError, UnreachableError, error_of, refused_shell
 
@@ -65,8 +64,10 @@ class Stream:
             )
         self._asking = _asking(login)
         # Files, not pipes: the connection's process, which writes them, may live on, and nobody has to read.
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close
-        descriptor, self._log = tempfile.mkstemp(dir=runtime_folder(), prefix="log-")
+        descriptor, path = new_file("errors")
+        path.unlink()
+        self._errors = os.fdopen(descriptor, "r+b")
+        descriptor, self._log = new_file("log")
         os.close(descriptor)
         try:
             self._process = self._start()
@@ -158,7 +159,7 @@ class Stream:
         if self._asking:
             self._asking.close()
         self._errors.close()
-        Path(self._log).unlink(missing_ok=True)
+        self._log.unlink(missing_ok=True)
 
     def _read(self, deadline: float | None) -> bytes:
         """What has come; b"" at the end. Answers what `ssh` asks. Raises UnreachableError at the deadline."""
@@ -217,7 +218,7 @@ class Stream:
         )
 
     def _words(self) -> str:
-        return Path(self._log).read_text("utf-8", "replace")
+        return self._log.read_text("utf-8", "replace")
 
 
 class _Rest(io.RawIOBase):
