@@ -95,13 +95,15 @@ def _home(facts: Facts) -> Finding:
     home, free = facts.get("HOME"), facts.get("HOME_FREE")
     room = int(free) * 1024 if free.isdecimal() else None
     where = home or "the home folder"
-    if room is not None and room < FULL:
-        return Finding("home folder", FAILED, f"{where} has only {size(room)} free", "make room there")
-    if not facts.get("HOME_WRITABLE"):
-        reason = facts.get("HOME_ERROR").rpartition(": ")[2].rstrip(".") or "no file can be made there"
+    reason = facts.get("HOME_ERROR").rpartition(": ")[2].rstrip(".") or "no file can be made there"
+    # A shell may know no more of a full disk than this.
+    of_space = any(words in reason.lower() for words in ("space", "quota", "i/o error", "input/output"))
+    if not facts.get("HOME_WRITABLE") and not (of_space and room is not None and room < FULL):
         reason = reason[:1].lower() + reason[1:] if reason[:4] != "HOME" else reason
         hint = "the home folder of the user has to be there and to be writable: runs are kept in ~/.amlexec"
         return Finding("home folder", FAILED, f"{where}: {reason}", hint)
+    if room is not None and room < FULL:
+        return Finding("home folder", FAILED, f"{where} has only {size(room)} free", "make room there")
     if room is None:
         return Finding("home folder", OK, where)
     told = f"{where}, {size(room)} free"

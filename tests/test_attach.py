@@ -559,13 +559,25 @@ def test_without_a_terminal_nobody_is_asked(project: ProjectFolder, client: Clie
     nothing_is_left(project, before)
 
 
-def on_a_terminal(project: ProjectFolder, host: Host, *typed: bytes, arguments: tuple[str, ...] = ()) -> Done:
+ON_A_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def on_a_terminal(project: ProjectFolder, host: Host, *typed: bytes) -> Done:
     """Attach from a terminal of its own, typing an answer to each question."""
-    pid, terminal = pty.fork()
-    if pid == 0:  # pragma: no cover - another process
-        os.chdir(project.root)
-        command = [sys.executable, "-m", "amlexec", "computetarget", "attach", "remote", "-n", "gpubox"]
-        os.execv(sys.executable, [*command, "-a", host.address, "-u", QUIET, *arguments])
+    terminal, inside = pty.openpty()
+    process = project.start(
+        *(sys.executable, "-c", ON_A_TERMINAL, sys.executable, "-m", "amlexec", "computetarget"),
+        *("attach", "remote", "-n", "gpubox", "-a", host.address, "-u", QUIET),
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+    )
+    os.close(inside)
     said, answers = b"", list(typed)
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
@@ -578,10 +590,10 @@ def on_a_terminal(project: ProjectFolder, host: Host, *typed: bytes, arguments: 
         said += part
         if answers and said.count(b"Password of ") > len(typed) - len(answers) and said.endswith(b": "):
             os.write(terminal, answers.pop(0))
+    process.wait(timeout=PATIENCE)
     os.close(terminal)
-    _, status = os.waitpid(pid, 0)
     assert not answers, said.decode()
-    return Done(os.waitstatus_to_exitcode(status), said.decode(), "")
+    return Done(process.returncode, said.decode(), "")
 
 
 def test_on_a_terminal_a_password_is_asked_for(project: ProjectFolder, client: Client, host: Host) -> None:

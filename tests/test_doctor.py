@@ -98,6 +98,22 @@ def test_where_all_is_well_everything_is_ok(kind: str) -> None:
             "home folder",
         ),
         ("remote", {"HOME_FREE": "50"}, "home folder", FAILED, "only 0 MB free", "make room"),
+        (
+            "remote",
+            {"HOME_FREE": "0", "HOME_WRITABLE": None, "HOME_ERROR": "sh: 1: printf: I/O error"},
+            "home folder",
+            FAILED,
+            "/home/ada has only 0 MB free",
+            "make room",
+        ),
+        (
+            "remote",
+            {"HOME_FREE": "0", "HOME_WRITABLE": None, "HOME_ERROR": "x: Permission denied"},
+            "home folder",
+            FAILED,
+            "/home/ada: permission denied",
+            "~/.amlexec",
+        ),
         ("remote", {"HOME_FREE": "1000000"}, "home folder", WARNING, "977 MB free", "make some"),
         ("remote", {"HOME_FREE": None}, "home folder", OK, "/home/ada", ""),
         (

@@ -206,7 +206,7 @@ def _asked(question: str = "Password: ") -> str:
 
 def _tell(project: Project, wanted: Attachment, admitted: Admitted, arguments: argparse.Namespace) -> None:
     """What was found wanting, and what to type next."""
-    from amlexec.commands import computetarget
+    from amlexec.commands import answers
     from amlexec.findings import OK
 
     name = wanted.name
@@ -216,7 +216,7 @@ def _tell(project: Project, wanted: Attachment, admitted: Admitted, arguments: a
     if wanting := [each for each in admitted.findings if each.status != OK]:
         console.say("")
         console.say("Before it can be used as it should:")
-        for line in computetarget.findings(wanting):
+        for line in answers.lines(wanting):
             console.say(f"  {line}")
     if arguments.no_check and not admitted.public_key:
         console.say("whether it can be used was not asked; this does:")

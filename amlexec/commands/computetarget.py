@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from amlexec.findings import Finding
     from amlexec.model import ComputeTarget, Project
 
 __all__ = ["add", "run"]
@@ -173,6 +172,7 @@ def _login(target: ComputeTarget) -> str:
 
 def _check(project: Project, arguments: argparse.Namespace) -> int:
     from amlexec import doctor
+    from amlexec.commands import answers
     from amlexec.findings import FAILED
 
     target = config.load_target(project, _name(project, arguments))
@@ -185,25 +185,11 @@ def _check(project: Project, arguments: argparse.Namespace) -> int:
         told = {"name": target.name, "kind": target.kind, "ok": not failed, "checks": checks}
         console.data(output.as_json(told))
     else:
-        for line in findings(found):
+        for line in answers.lines(found):
             console.data(line)
     if failed:
         console.say(f"{target.name} can't be used as it is: {failed} of {len(found)} checks failed")
     return 2 if failed else 0
-
-
-def findings(found: list[Finding]) -> list[str]:
-    """Findings as lines: question, `ok` or not, the answer, and below it what to do."""
-    from amlexec.commands.output import cell
-
-    first = max(len(each.check) for each in found)
-    second = max(len(each.status) for each in found)
-    lines = []
-    for each in found:
-        lines.append(f"{each.check:<{first}}  {each.status:<{second}}  {cell(each.message)}".rstrip())
-        if each.hint:
-            lines.append(f"{'':<{first + second + 4}}hint: {cell(each.hint)}")
-    return lines
 
 
 def _detach(project: Project, arguments: argparse.Namespace) -> int:
