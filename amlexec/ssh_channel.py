@@ -83,9 +83,9 @@ class Stream:
         asking = self._asking.environment() if self._asking else {}
         return subprocess.Popen(
             [
-                *ssh_command(str(self._log)in, self._connection, self._log),
+                *ssh_command(self._login, self._connection, str(self._log)),
                 "--",
-                str(self._log)in.host,
+                self._login.host,
                 self._sent.command,
             ],
             stdin=subprocess.PIPE,
