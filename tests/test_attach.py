@@ -757,6 +757,22 @@ def test_a_key_of_the_users_own_is_named_and_not_copied(
     assert own.exists()
 
 
+def test_a_target_that_runs_go_on_at_is_not_detached(
+    project: ProjectFolder, client: Client, host: Host
+) -> None:
+    assert attach(project, host, "--private-key-file", str(host.key)).code == 0
+    project.write("train.py", "import time\ntime.sleep(600)\n")
+    run_id = project.amlexec("experiment", "submit", "-c", "gpubox", "--async", "train.py").run_id
+    before = files_of(project)
+    done = target(project, "detach", "gpubox")
+    assert done.code == 3
+    assert f"{run_id} may still be running on gpubox" in done.err
+    assert f"amlexec experiment status -r {run_id}" in done.err
+    assert files_of(project) == before
+    assert project.amlexec("experiment", "cancel", "-r", run_id, "--grace", "1").code == 0
+    assert target(project, "detach", "gpubox").code == 0
+
+
 def test_a_key_with_a_passphrase(project: ProjectFolder, client: Client, host: Host) -> None:
     own = client.home / ".ssh/id_own"
     shutil.copy(host.key, own)

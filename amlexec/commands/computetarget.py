@@ -43,7 +43,9 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
             "-n", "--name", dest="named", metavar="NAME", help="the same, as in Workbench"
         )
     verb["detach"].add_argument(
-        "--force", action="store_true", help="remove the run configuration too if it was changed"
+        "--force",
+        action="store_true",
+        help="even if runs go on there, and the run configuration even if it was changed",
     )
     for name in ("list", "show", "check"):
         verb[name].add_argument("-o", "--output", choices=["table", "json"], default="table", help="form")
@@ -239,5 +241,5 @@ def _must_be_idle(project: Project, name: str, *, force: bool) -> None:
         more = f" and {len(open_ones) - 1} more" if len(open_ones) > 1 else ""
         raise UsageError(
             f"{open_ones[0]}{more} may still be running on {name}, and would be out of reach",
-            hint=f"cancel it (amlexec experiment cancel -r {open_ones[0]}), wait for it, or add --force",
+            hint=f"see how it is: amlexec experiment status -r {open_ones[0]}; or add --force",
         )
