@@ -126,7 +126,7 @@ def _conda_layer(
             progress.step(f"copying them onto {order.spec.base_image}")
             with Worker(engine, found.image_id, what) as worker:
                 worker.put(archive)
-                worker.start()
+                worker.start(order.spec.base_image, str(order.base_place))
                 code = worker.run([f"{PREFIX}/bin/python", "-I", "-c", COMPILE], log.write)
                 if code != 0:
                     raise TargetError(f"Python's modules could not be compiled: exit code {code}")

@@ -57,8 +57,10 @@ class Worker:
         """Unpack a tar archive at the root."""
         containers.put_archive(self._engine, self._container, "/", archive)
 
-    def start(self) -> None:
-        """Start the environment's own Python, which shows whether it runs on this base image at all.
+    def start(self, base: str = "", where: str = "") -> None:
+        """Start the environment's own Python, which shows whether it runs on the base image at all.
+
+        `base` is that one's reference, and `where` the place that names it, for the error.
 
         Raises:
             TargetError: it doesn't.
@@ -75,7 +77,8 @@ class Worker:
             with containers.logs(self._engine, self._container) as output:
                 why = b"".join(frame.data for frame in output).decode(errors="replace").strip()
         raise TargetError(
-            f"the environment's Python does not start on this base image: {why or 'it ended at once'}",
+            f"the environment's Python does not start on {base or 'this image'}: {why or 'it ended at once'}",
+            where=where,
             hint="baseDockerImage must be an image with glibc (Debian, Ubuntu, Fedora; not Alpine)",
         )
 
