@@ -160,6 +160,8 @@ def _a_run(shop: Shop, rounds: int) -> Iterator[Row]:
     peer = Peer("docker run --rm", Command(docker, project) if shutil.which("docker") else None)
     submit = Command((script("amlexec"), "experiment", "submit", "-c", "docker", "train.py"), project)
     yield compared("amlexec experiment submit, docker", submit, peer, Figure("more ms", 100), rounds)
+    # Else its conda layer would serve the builds.
+    run(shop.amlexec(project, "experiment", "clean", "--environments"))
 
 
 def _image(shop: Shop, project: Path) -> str:
@@ -175,6 +177,7 @@ def _builds(shop: Shop, rounds: int) -> Iterator[Row]:
         for start in ("colorama", "amlexec_test_greet")
     )
     first, second = shop.project("first", colorama), shop.project("second", colorama, greet)
+    label = shop.base.partition(":")[2]
     clean = ("experiment", "clean", "--environments")
     prepare = ("experiment", "prepare", "-c", "docker")
     context = shop.folder / "context"
@@ -184,6 +187,7 @@ def _builds(shop: Shop, rounds: int) -> Iterator[Row]:
     def fresh() -> None:
         run(shop.amlexec(second, *clean))
         run(shop.amlexec(first, *clean))
+        assert not images.find(shop.engine, {"amlexec-bench": label, "amlexec.conda": ""}), "a layer is left"
 
     def timed(command: Command) -> float:
         os.sync()  # else it waits for what the one before has written
