@@ -22,7 +22,7 @@ from amlexec.network import client
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rattler import RepoDataRecord
+    from rattler import Channel, RepoDataRecord
 
     from amlexec.model import CondaDependencies, Project
     from amlexec.network import Network
