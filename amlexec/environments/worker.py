@@ -115,7 +115,7 @@ class Worker:
                 "POST", f"/exec/{made}/start", body={"Detach": False, "Tty": False}, timeout=None
             )
         except EngineAnswerError as error:
-            if error.status != 409:
+            if "is not running" not in error.reason:
                 raise
             raise self._not_started("") from error  # it ended after we had looked
         with containers.Output(self._engine, stream) as output:
