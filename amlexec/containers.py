@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -143,9 +144,46 @@ def _joined(frames: list[Frame]) -> Iterator[Frame]:
 
 
 def create(engine: Engine, settings: Mapping[str, Any], *, name: str = "", platform: str = "") -> str:
-    """Make a container from the engine's own settings (`Image`, `Cmd`, `HostConfig` …); its id."""
+    """Make a container from the engine's own settings (`Image`, `Cmd`, `HostConfig` …); its id.
+
+    Ctrl-C meanwhile leaves no container behind.
+    """
     query = {"name": name or None, "platform": platform or None}
-    return str(engine.request("POST", "/containers/create", query=query, body=dict(settings))["Id"])
+    with _ctrl_c_waits() as came:
+        made = str(engine.request("POST", "/containers/create", query=query, body=dict(settings))["Id"])
+    if came:
+        remove(engine, made, force=True)
+        raise KeyboardInterrupt
+    return made
+
+
+@contextlib.contextmanager
+def _ctrl_c_waits() -> Iterator[list[int]]:
+    """Let one Ctrl-C wait, where it would be a KeyboardInterrupt; what is given tells whether it came."""
+    import signal
+    import threading
+
+    came: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
+    if before is not signal.default_int_handler or not is_main:
+        yield came
+        return
+
+    def note(number: int, _: object) -> None:
+        came.append(number)
+        if len(came) > 1:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield came
+    except BaseException:
+        if came:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def start(engine: Engine, container: str) -> None:

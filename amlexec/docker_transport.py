@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import socket
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from amlexec.errors import TargetError
 
@@ -146,10 +145,12 @@ def connect(place: Endpoint, timeout: float | None) -> socket.socket:
     Raises:
         EngineAbsentError, EngineDeniedError: what they say.
     """
-    parts = urlsplit(place.address)
     try:
-        if parts.scheme == "unix":
-            return _connect_local(parts.path, timeout)
+        if place.address.startswith("unix://"):
+            return _connect_local(place.address.removeprefix("unix://"), timeout)
+        from urllib.parse import urlsplit
+
+        parts = urlsplit(place.address)
         port = parts.port or (2376 if place.certificates else 2375)
         connected = socket.create_connection((parts.hostname or "", port), timeout)
         if place.certificates or parts.scheme == "https":

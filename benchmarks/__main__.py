@@ -26,7 +26,7 @@ BENCHMARKS: dict[str, Callable[[Path, int, Sizes], Iterator[Row]]] = {
     "snapshot": snapshot.rows,
     "docker": docker.rows,
 }
-SMALL = Sizes(files=3, runs=3, snapshot=200)
+SMALL = Sizes(files=3, runs=3, snapshot=200, configurations=8, environments=1)
 TITLES = ("", "ours", "peer", "", "figure", "wanted", "in bare Pythons", "")
 
 

@@ -87,11 +87,10 @@ class Shop(NamedTuple):
 
 def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
     """The rows, measured one after the other. Raises RuntimeError where the engine or a part is absent."""
-    del sizes
     if not base_image.is_there() or not channel.is_there():
         raise RuntimeError(f"a Docker engine, the base image or the conda channel is not there: {HOW}")
     with _shop(folder) as shop:
-        yield from _nothing_to_do(shop, rounds)
+        yield from _nothing_to_do(shop, rounds, sizes)
         yield from _a_run(shop, rounds)
         yield from _builds(shop, max(1, rounds // 3))
 
@@ -116,13 +115,14 @@ def _shop(folder: Path) -> Iterator[Shop]:
                 images.remove(engine, name)
 
 
-def _nothing_to_do(shop: Shop, rounds: int) -> Iterator[Row]:
+def _nothing_to_do(shop: Shop, rounds: int, sizes: Sizes) -> Iterator[Row]:
     plain = shop.folder / "plain"
     plain.mkdir()
     (plain / "dodo.py").write_text(PLAIN.format(count=6), encoding="utf-8")
     six, hundred = shop.project("six"), shop.project("hundred")
-    _configurations(shop, six, 5, 2)
-    _configurations(shop, hundred, 99, 5)
+    # One of them is `local`.
+    _configurations(shop, six, 5, min(2, sizes.environments))
+    _configurations(shop, hundred, sizes.configurations - 1, sizes.environments)
     for project in (six, hundred):
         run(shop.doit(project, "prepare"))
         time.sleep(2.1)  # until stat data alone says that a file is unchanged
@@ -136,7 +136,8 @@ def _nothing_to_do(shop: Shop, rounds: int) -> Iterator[Row]:
     yield compared("the same with --print-digest", digest, peer, Figure("ratio", None), rounds)
     many = Command((script("doit"), "prepare"), hundred)
     peer = Peer("6 run configurations", ours)
-    yield compared("doit prepare, 100 of 5 environments", many, peer, Figure("ratio", 2), rounds)
+    name = f"doit prepare, {sizes.configurations} of {sizes.environments} environments"
+    yield compared(name, many, peer, Figure("ratio", 2), rounds)
 
 
 def _configurations(shop: Shop, project: Path, count: int, environments: int) -> None:
@@ -160,6 +161,8 @@ def _a_run(shop: Shop, rounds: int) -> Iterator[Row]:
     peer = Peer("docker run --rm", Command(docker, project) if shutil.which("docker") else None)
     submit = Command((script("amlexec"), "experiment", "submit", "-c", "docker", "train.py"), project)
     yield compared("amlexec experiment submit, docker", submit, peer, Figure("more ms", 100), rounds)
+    # Else its conda layer would serve the builds.
+    run(shop.amlexec(project, "experiment", "clean", "--environments"))
 
 
 def _image(shop: Shop, project: Path) -> str:
@@ -185,16 +188,20 @@ def _builds(shop: Shop, rounds: int) -> Iterator[Row]:
         run(shop.amlexec(second, *clean))
         run(shop.amlexec(first, *clean))
 
+    def timed(command: Command) -> float:
+        os.sync()  # else it waits for what the one before has written
+        return run(command)
+
     def ours() -> float:
         fresh()
-        return run(shop.amlexec(first, *prepare))
+        return timed(shop.amlexec(first, *prepare))
 
     def one_line_more() -> float:
         fresh()
         run(shop.amlexec(first, *prepare))
-        return run(shop.amlexec(second, *prepare))
+        return timed(shop.amlexec(second, *prepare))
 
-    build, file, more = _in_turn((ours, lambda: run(by_hand), one_line_more), rounds)
+    build, file, more = _in_turn((ours, lambda: timed(by_hand), one_line_more), rounds)
     unit = statistics.median(run(Command((sys.executable, "-c", "pass"), first)) for _ in range(rounds))
     yield _row("a build, packages in the cache", build, "a Dockerfile", file, Figure("ratio", 1.3), unit)
     most = Figure("ratio", 1 / 3)

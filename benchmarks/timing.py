@@ -25,6 +25,10 @@ class Sizes(NamedTuple):
     """Runs in the history."""
     snapshot: int = 10_000
     """Files of 10 kB in a snapshot."""
+    configurations: int = 100
+    """Run configurations of a project that has many."""
+    environments: int = 5
+    """Environments that they share."""
 
 
 class Command(NamedTuple):

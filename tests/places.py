@@ -215,9 +215,13 @@ def _has(token: str) -> bool:
 
 
 def new_base(engine: Engine, of: str, reference: str, *labels: str) -> None:
-    """Make an image that is `of` with labels (`name=value`)."""
+    """Make an image that is `of` with labels (`name=value`), and with layers that no other image has."""
     made = containers.create(engine, {"Image": of, "Cmd": ["none"]})
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo(f"own-{uuid.uuid4().hex}"))
     try:
+        containers.put_archive(engine, made, "/", held.getvalue())
         images.commit(engine, made, reference, changes=[f"LABEL {label}" for label in labels])
     finally:
         containers.remove(engine, made, force=True)

@@ -1,12 +1,13 @@
 """Where the documentation and the examples are played: what they name is there, and no network is asked.
 
-Four names of the world stand for parts of the tests, and in what is printed the other way round:
+Some names of the world stand for parts of the tests, and in what is printed the other way round:
 
 - `conda-forge` is the tests' channel, by way of CONDA_CHANNEL_ALIAS; pip's index is the tests' index;
 - `debian:bookworm-slim` in a `.compute` file is an image of this play's own, made of the tests' base image,
   so that nothing is prepared yet when it begins, and all that it leaves on the engine is found and removed;
 - `python=3.12` in a dependencies file is the Python that the tests' channel has;
-- `registry.example.org` is the tests' registry.
+- `registry.example.org` is the tests' registry, and `https://…@conda.example.org/team` the tests' channel for
+  who logs in as `ada` with the password `hush-hush`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amlexec import images
+from tests.engines.serving import serve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.places import Shop
 
@@ -29,27 +31,34 @@ __all__ = ["Stage", "channels", "stage"]
 
 BASE = "debian:bookworm-slim"
 REGISTRY = "registry.example.org"
+PRIVATE = ("https://", "conda.example.org/team")
+"""A channel behind a login, around user and password."""
 
 
 class Stage:
     """Parts of the tests, and the names of the world that stand for them."""
 
-    def __init__(self, base: str, registry: Callable[[], str]) -> None:
+    def __init__(self, base: str, private: str, registry: Callable[[], str]) -> None:
         self._base = base
+        self._private = private
         self._start_registry = registry
         self._registry = ""
 
     def dress(self, folder: Path) -> None:
         """Put the tests' names into the files of all projects in a folder."""
         python = f"python={sys.version_info[0]}.{sys.version_info[1]}"
+        login = r"(\$\{\w+\}:\$\{\w+\}@)"
+        private = rf"http://\g<1>{self._private}"
         for pattern, shown, meant in (
-            ("*.compute", BASE, self._base),
-            ("conda_dependencies.yml", "python=3.12", python),
+            ("*.compute", re.escape(BASE), self._base),
+            ("conda_dependencies.yml", r"python=3\.12\b", python),
+            ("conda_dependencies.yml", login.join(map(re.escape, PRIVATE)), private),
         ):
             for path in folder.rglob(f"aml_config/{pattern}"):
                 text = path.read_bytes()
-                if shown.encode() in text:
-                    path.write_bytes(text.replace(shown.encode(), meant.encode()))
+                changed = re.sub(shown.encode(), meant.encode(), text)
+                if changed != text:
+                    path.write_bytes(changed)
 
     def meant(self, command: str) -> str:
         """A command with the tests' names."""
@@ -59,7 +68,7 @@ class Stage:
 
     def shown(self, printed: str) -> str:
         """What was printed, with the names of the world."""
-        printed = printed.replace(self._base, BASE)
+        printed = printed.replace(self._base, BASE).replace(f"http://{self._private}", "".join(PRIVATE))
         return printed.replace(self._registry, REGISTRY) if self._registry else printed
 
 
@@ -74,16 +83,19 @@ def channels(channel: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def stage(
     shop: Shop,
+    channel: str,
     channels: str,
     wheels: str,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
     tmp_path: Path,
-) -> Stage:
+) -> Iterator[Stage]:
     """The parts of the tests, for one page or one example."""
     monkeypatch.setenv("CONDA_CHANNEL_ALIAS", channels)
     monkeypatch.setenv("PIP_INDEX_URL", Path(wheels, "simple").as_uri() + "/")
     # The same image under another name: another digest, and yet one conda layer for all plays.
     base = f"amlexec-test/stage:{shop.session}-{re.sub(r'[^a-z0-9]+', '-', tmp_path.name.lower())}"
     images.tag(shop.engine, shop.base, base)
-    return Stage(base, lambda: str(request.getfixturevalue("registry")))
+    with serve(channel.removeprefix("file://"), user="ada", password="hush-hush") as private:
+        address = private.url.removeprefix("http://")
+        yield Stage(base, address, lambda: str(request.getfixturevalue("registry")))

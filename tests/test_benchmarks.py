@@ -26,7 +26,7 @@ def test_a_benchmark_yields_rows(name: str, tmp_path: Path, request: pytest.Fixt
         for part in ("base_image", "channel"):
             request.getfixturevalue(part)
     command = [sys.executable, "-m", "benchmarks", name, "--small", "--pairs", "1", "--results", tmp_path]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     (kept,) = tmp_path.glob("*.json")
     rows = json.loads(kept.read_text(encoding="utf-8"))["rows"]

@@ -433,6 +433,46 @@ def test_submits_at_once_are_runs_of_their_own(project: DockerProject) -> None:
     assert project.containers() == []
 
 
+def by_hand(
+    project: DockerProject, uid: int, gid: int, before: Callable[[str], object] = str
+) -> tuple[history.Run, bytes, history.RunPaths]:
+    """Run `train.py` by a target's verbs: the run, its output, its paths. `before` is told its id."""
+    told = config.find_project(project.root)
+    target = DockerTarget(told, project.shop.engine, uid=uid, gid=gid)
+    planned = plan(config.load(told, project.place.name), "train.py")
+    launch = target.check(planned)
+    paths, run, held = history.create(told, history.Run(**_blank(project)), int(time.time() * 1000))
+    paths.checkout.mkdir()
+    (paths.checkout / "train.py").write_bytes((project.root / "train.py").read_bytes())
+    before(run.run_id)
+    out: list[bytes] = []
+    try:
+        target.start(paths, planned, launch, held)
+        state = target.follow(paths, None, out.append, out.append)
+        return runs.settle(paths, run, target, state), b"".join(out), paths
+    finally:
+        held.release()
+
+
+def test_a_name_that_somebody_else_has(prepared: Shop, shop: Shop, tmp_path: Path) -> None:
+    """As where two projects of one name begin a run in the same millisecond."""
+    project = DockerProject(tmp_path / "demo", shop)
+    project.write("train.py", "print('mine')\n")
+    taken = []
+
+    def take(run_id: str) -> None:
+        settings = {"Image": shop.base, "Cmd": ["true"]}
+        taken.append(containers.create(shop.engine, settings, name=f"amlexec-{run_id}"))
+
+    try:
+        done, out, _ = by_hand(project, os.getuid(), os.getgid(), take)
+        assert (done.status, out) == ("Completed", b"mine\n")
+        assert containers.inspect(shop.engine, taken[0]) is not None
+    finally:
+        for container in taken:
+            containers.remove(shop.engine, container, force=True)
+
+
 @pytest.mark.parametrize("mounts", [True, False])
 def test_a_user_of_any_number_has_a_name_a_home_and_the_outputs(
     prepared: Shop, shop: Shop, tmp_path: Path, mounts: bool
@@ -450,24 +490,9 @@ def test_a_user_of_any_number_has_a_name_a_home_and_the_outputs(
         "os.makedirs('outputs/deep')\nopen('outputs/deep/x', 'w').write('x')\n"
         "from amlexec.run import log\nlog('loss', 1)\nopen('beside.txt', 'w').close()\n",
     )
-    told = config.find_project(project.root)
-    target = DockerTarget(told, shop.engine, uid=12345, gid=12346)
-    planned = plan(config.load(told, project.place.name), "train.py")
-    launch = target.check(planned)
-    run = history.Run(**_blank(project))
-    paths, run, held = history.create(told, run, int(time.time() * 1000))
-    paths.checkout.mkdir()
-    (paths.checkout / "train.py").write_bytes((project.root / "train.py").read_bytes())
-    try:
-        target.start(paths, planned, launch, held)
-        said: dict[str, list[bytes]] = {"out": [], "err": []}
-        state = target.follow(paths, None, said["out"].append, said["err"].append)
-        assert (state.phase, state.exit_code) == ("ended", 0), said
-        done = runs.settle(paths, run, target, state)
-    finally:
-        held.release()
-    assert done.status == "Completed"
-    assert b"".join(said["out"]) == paths.stdout.read_bytes() == b"user\n"
+    done, out, paths = by_hand(project, 12345, 12346)
+    assert done.status == "Completed", out
+    assert out == paths.stdout.read_bytes() == b"user\n"
     assert done.metrics == {"loss": 1}
     for path in (paths.outputs, *paths.outputs.rglob("*")):
         assert (path.stat().st_uid, path.stat().st_gid) == (12345, 12346), path
@@ -485,7 +510,7 @@ def _blank(project: DockerProject) -> dict[str, object]:
 
 
 def test_a_container_says_whose_it_is(prepared: Shop, shop: Shop, tmp_path: Path) -> None:
-    project = DockerProject(tmp_path / "demo", shop)
+    project = DockerProject(tmp_path / f"demo-{shop.session}", shop)  # a name that nobody else runs under now
     project.write("train.py", WAITING)
     run_id = project.submit("--async", "train.py").run_id
     (found,) = project.containers()

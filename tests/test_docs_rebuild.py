@@ -22,6 +22,7 @@ from amlexec.environments.reason import explain
 from amlexec.environments.spec import canonical
 from amlexec.upkeep import Upkeep
 from tests.places import DockerProject, new_base
+from tests.stage import channels  # noqa: F401 - a fixture
 from tests.test_docs import blocks
 
 if TYPE_CHECKING:
@@ -259,9 +260,10 @@ def test_another_processor(table: Table) -> None:
 
 
 @pytest.fixture
-def docker(tmp_path: Path, shop: Shop) -> DockerProject:
+def docker(tmp_path: Path, shop: Shop, channels: str) -> DockerProject:  # noqa: F811
     """A project on the engine, with packages that the tests' channel has, and a base image of its own."""
-    made = DockerProject(tmp_path / "demo", shop, conda=shop.conda("idna"))
+    conda = shop.conda("idna", channel=f"{channels}/conda-forge")
+    made = DockerProject(tmp_path / "rebuilt", shop, conda=conda)
     images.tag(shop.engine, shop.base, own_base(made))
     made.write("aml_config/docker.compute", made.compute(base=own_base(made)))
     return made
@@ -323,7 +325,7 @@ def test_the_engine(docker: DockerProject, shop: Shop) -> None:
     digest = docker.prepare("--print-digest").out.strip()
     shutil.rmtree(docker.root / ".amlexec")
     looked(ROWS["`.amlexec` was removed"], docker)
-    other = DockerProject(docker.root.parent / "other", shop, conda=shop.conda("idna"))
+    other = DockerProject(docker.root.parent / "twin", shop, conda=(docker.root / CONDA).read_text("utf-8"))
     other.write("aml_config/docker.compute", other.compute(base=own_base(docker)))
     looked(ROWS["another project has the same dependencies"], other)
 

@@ -60,3 +60,11 @@ def test_a_damaged_lock_file_is_one_error(project: DockerProject) -> None:
     assert done.code == 3
     assert "aml_config/conda_dependencies.lock" in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_channel_that_cannot_be_is_an_error_of_its_line(project: DockerProject, shop: Shop) -> None:
+    project.write("aml_config/conda_dependencies.yml", shop.conda(channel="http://256.0.0.1:9/x"))
+    done = project.prepare()
+    assert done.code == 3, done.err
+    assert "aml_config/conda_dependencies.yml:2:" in done.err
+    assert "Traceback" not in done.err

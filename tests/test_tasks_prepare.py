@@ -16,9 +16,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amlexec import containers, images
-from amlexec.environments import stamps
-from amlexec.environments.stamps import Stamp
-from amlexec.model import Project
 from tests.places import LABEL, DockerProject, Shop, new_base
 
 if TYPE_CHECKING:
@@ -447,74 +444,3 @@ def test_options_that_make_no_sense_for_a_local_target(demo: DockerProject) -> N
         assert f"{option[0]} makes no sense for local" in done.err
     done = demo.amlexec("experiment", "prepare", "-c", "local", "--check", "-o", "json")
     assert json.loads(done.out)["ready"] is True
-
-
-class TestStamps:
-    """A stamp is believed only where nothing can have changed."""
-
-    OLD = 1 << 62
-    """A clock for which every file was last touched long ago."""
-
-    @pytest.fixture
-    def files(self, tmp_path: Path) -> list[Path]:
-        (tmp_path / ".amlexec/environments").mkdir(parents=True)
-        found = [tmp_path / "a.yml", tmp_path / "b.txt"]
-        for path in found:
-            path.write_text("one")
-        return found
-
-    def keep(self, files: list[Path], began: int = OLD) -> Stamp | None:
-        project = Project(str(files[0].parent))
-        missing = files[0].parent / "a.lock"
-        stamps.keep(project, "x", Stamp("docker", "d" * 64), map(str, [*files, missing]), began)
-        return self.recall(files)
-
-    def recall(self, files: list[Path]) -> Stamp | None:
-        return stamps.recall(Project(str(files[0].parent)), "x")
-
-    def test_it_holds_while_nothing_is_touched(self, files: list[Path]) -> None:
-        assert self.keep(files) == Stamp("docker", "d" * 64)
-
-    def test_content_of_the_same_size_with_its_time_put_back(self, files: list[Path]) -> None:
-        assert self.keep(files)
-        told = files[1].stat()
-        files[1].write_text("two")
-        os.utime(files[1], ns=(told.st_atime_ns, told.st_mtime_ns))
-        assert self.recall(files) is None
-
-    def test_another_file_in_its_place(self, files: list[Path]) -> None:
-        assert self.keep(files)
-        other = files[1].with_name("new")
-        other.write_text("one")
-        other.replace(files[1])
-        assert self.recall(files) is None
-
-    def test_a_file_that_was_not_there(self, files: list[Path]) -> None:
-        assert self.keep(files)
-        (files[0].parent / "a.lock").touch()
-        assert self.recall(files) is None
-
-    def test_a_file_that_is_gone(self, files: list[Path]) -> None:
-        assert self.keep(files)
-        files[0].unlink()
-        assert self.recall(files) is None
-
-    def test_another_home(self, files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-        assert self.keep(files)
-        monkeypatch.setenv("HOME", "/elsewhere")
-        assert self.recall(files) is None
-
-    def test_half_of_it(self, files: list[Path]) -> None:
-        assert self.keep(files)
-        path = files[0].parent / ".amlexec/environments/x.stamp"
-        for size in range(len(path.read_text()) - 1):
-            path.write_text(path.read_text()[:size] if size else "")
-            assert self.recall(files) is None
-            self.keep(files)
-
-    def test_what_is_not_kept(self, files: list[Path]) -> None:
-        project = Project(str(files[0].parent))
-        assert self.keep(files, stamps.clock(project)) is None, "touched a moment ago"
-        files[0].write_text("-r ${WHERE}/x.txt")
-        assert self.keep(files) is None, "its variables may change"
-        assert self.keep([files[1], files[1].parent / ".amlexec"]) is None, "a folder"

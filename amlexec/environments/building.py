@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from amlexec import digest as content
 from amlexec import images
+from amlexec.addresses import public
 from amlexec.environments import base, conda, image, layers, pip_section, staging
 from amlexec.environments.image import PREFIX
 from amlexec.environments.order import Built
@@ -77,7 +78,7 @@ def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
             installed = pip_section.install(worker, order, resolution, network, log)
         made = worker.commit(image.reference(order.digest), labels, variables)
     packages = tuple(
-        (record.name.source, str(record.version), str(record.build), record.url) for record in records
+        (record.name.source, str(record.version), str(record.build), public(record.url)) for record in records
     )
     return Built(made, found.pinned, resolution.python, packages, tuple(installed))
 
@@ -112,7 +113,12 @@ def _conda_layer(
     """The image with the conda packages: one for all environments that only differ in their pip section."""
     what = content.of_bytes(
         content.canonical_json(
-            [order.spec.recipe, found.image_id, [[one.url, (one.sha256 or b"").hex()] for one in records]]
+            [
+                order.spec.recipe,
+                found.image_id,
+                # Without logins: a new password is no new package.
+                [[public(one.url), (one.sha256 or b"").hex()] for one in records],
+            ]
         )
     )
     if known := images.find(engine, {image.CONDA: what}):
@@ -126,7 +132,7 @@ def _conda_layer(
             progress.step(f"copying them onto {order.spec.base_image}")
             with Worker(engine, found.image_id, what) as worker:
                 worker.put(archive)
-                worker.start()
+                worker.start(order.spec.base_image, str(order.base_place))
                 code = worker.run([f"{PREFIX}/bin/python", "-I", "-c", COMPILE], log.write)
                 if code != 0:
                     raise TargetError(f"Python's modules could not be compiled: exit code {code}")

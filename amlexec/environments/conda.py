@@ -22,7 +22,7 @@ from amlexec.network import client
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rattler import RepoDataRecord
+    from rattler import Channel, RepoDataRecord
 
     from amlexec.model import CondaDependencies, Project
     from amlexec.network import Network
@@ -113,7 +113,7 @@ async def _solve(
     from rattler import exceptions
 
     gateway = rattler.Gateway(cache_dir=_made(cache / "channels"), client=client(network))
-    places = [rattler.Channel(source.address) for source in sources]
+    places = [_channel(source) for source in sources]
     wanted = _match_specs(specs)
     # rattler reads only what fits a spec, and so would not see that the first channel that has a package
     # has no version of it that fits. With the bare name it sees all of them.
@@ -137,6 +137,20 @@ async def _solve(
     except (exceptions.GatewayError, exceptions.FetchRepoDataError, exceptions.IoError) as error:
         raise conda_errors.unreachable(str(error), sources, network) from None
     return sorted(records, key=lambda record: record.name.normalized)
+
+
+def _channel(source: Source) -> Channel:
+    import rattler
+    from rattler import exceptions
+
+    try:
+        return rattler.Channel(source.address)
+    except exceptions.InvalidChannelError as error:
+        raise ConfigurationError(
+            f"the channel {public(source.address)} can't be: {public(str(error))}",
+            where=str(source.line.place),
+            hint="write a channel's name, its address, or a folder",
+        ) from None
 
 
 def _match_specs(specs: list[Line]) -> list[Any]:
@@ -180,7 +194,8 @@ def _virtual_packages(platform: Platform) -> list[Any]:
 
 def _made(folder: Path) -> Path:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        # For the user alone: what is remembered of a channel has its address, with the login in it.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise TargetError(
             f"cannot make the folder {folder}: {error.strerror}",

@@ -10,11 +10,13 @@ from urllib.parse import unquote
 from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from typing_extensions import Self
 
     from amlexec.environments.order import Order
+    from amlexec.requirements import Entry
 
 __all__ = ["TAIL", "Log"]
 
@@ -74,15 +76,8 @@ class Log:
     def failure(self, order: Order, code: int) -> TargetError:
         """The error of a pip that failed, with the place of the line that it was about."""
         lines = self.tail()
-        where = str(order.dependencies.place)
-        said = "\n".join(lines)
-        for entry in order.requirements.entries:
-            name = entry.name
-            if name and re.search(
-                rf"(?<![\w-]){re.escape(name)}(?![\w-])", said.replace("_", "-"), re.IGNORECASE
-            ):
-                where = str(entry.place)
-                break
+        entry = _concerned(lines, order.requirements.entries)
+        where = str(order.dependencies.place if entry is None else entry.place)
         told = next((line for line in reversed(lines) if "ERROR" in line), f"exit code {code}")
         shown = "\n".join(f"  | {line}" for line in lines)
         return TargetError(
@@ -90,3 +85,19 @@ class Log:
             where=where,
             hint=f"the whole log is {self.path}",
         )
+
+
+def _concerned(lines: list[str], entries: Sequence[Entry]) -> Entry | None:
+    """The line of the pip section that a failure is about: what the errors name last, else the log's end."""
+    errors = [line for line in lines if "ERROR" in line]
+    for told in (errors, lines):
+        text = "\n".join(told).replace("_", "-").lower()
+        found = [
+            (match.start(), number)
+            for number, entry in enumerate(entries)
+            if (name := (entry.name or Path(entry.path).name).replace("_", "-").lower())
+            for match in re.finditer(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text)
+        ]
+        if found:
+            return entries[max(found)[1]]
+    return None

@@ -23,6 +23,9 @@ __all__ = ["BUILDING", "Worker", "sweep"]
 
 _SLEEP = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nsignal.pause()"
 
+_NOT_EXECUTED = (126, 127)
+"""The engine's exit codes for a program that the kernel can't execute."""
+
 
 class Worker:
     """A container from `image` for making `what` (a digest); removed at the end of the `with` block.
@@ -32,6 +35,7 @@ class Worker:
 
     def __init__(self, engine: Engine, image: str, what: str, *, as_machine: bool = False) -> None:
         self._engine = engine
+        self._base = self._where = ""
         settings = {
             "Image": image,
             # An empty one is none: the base image's must not run here, and none may stay in what is made.
@@ -57,25 +61,32 @@ class Worker:
         """Unpack a tar archive at the root."""
         containers.put_archive(self._engine, self._container, "/", archive)
 
-    def start(self) -> None:
-        """Start the environment's own Python, which shows whether it runs on this base image at all.
+    def start(self, base: str = "", where: str = "") -> None:
+        """Start the environment's own Python, which shows whether it runs on the base image at all.
+
+        `base` is that one's reference, and `where` the place that names it, for the error.
 
         Raises:
             TargetError: it doesn't.
         """
+        self._base, self._where = base, where
         why = ""
         try:
             containers.start(self._engine, self._container)
         except EngineAnswerError as error:
             why = error.reason
         found = containers.inspect(self._engine, self._container)
-        if not why and found is not None and found["State"]["Running"]:
-            return
+        if why or found is None or not found["State"]["Running"]:
+            raise self._not_started(why)
+
+    def _not_started(self, why: str) -> TargetError:
         if not why:
             with containers.logs(self._engine, self._container) as output:
                 why = b"".join(frame.data for frame in output).decode(errors="replace").strip()
-        raise TargetError(
-            f"the environment's Python does not start on this base image: {why or 'it ended at once'}",
+        return TargetError(
+            f"the environment's Python does not start on {self._base or 'this image'}: "
+            f"{why or 'it ended at once'}",
+            where=self._where,
             hint="baseDockerImage must be an image with glibc (Debian, Ubuntu, Fedora; not Alpine)",
         )
 
@@ -85,7 +96,11 @@ class Worker:
         told: Callable[[bytes], object],
         variables: Mapping[str, str] | None = None,
     ) -> int:
-        """Run a program in it; its exit code. Neither the container nor an image keeps `variables`."""
+        """Run the environment's Python; its exit code. Neither container nor image keeps `variables`.
+
+        Raises:
+            TargetError: it does not start, or the engine stopped meanwhile.
+        """
         settings = {
             "Cmd": list(arguments),
             "Env": [f"{name}={value}" for name, value in (variables or {}).items()],
@@ -94,10 +109,15 @@ class Worker:
             "WorkingDir": "/",
         }
         path = f"/containers/{self._container}/exec"
-        made = self._engine.request("POST", path, body=settings)["Id"]
-        stream = self._engine.stream(
-            "POST", f"/exec/{made}/start", body={"Detach": False, "Tty": False}, timeout=None
-        )
+        try:
+            made = self._engine.request("POST", path, body=settings)["Id"]
+            stream = self._engine.stream(
+                "POST", f"/exec/{made}/start", body={"Detach": False, "Tty": False}, timeout=None
+            )
+        except EngineAnswerError as error:
+            if "is not running" not in error.reason:
+                raise
+            raise self._not_started("") from error  # it ended after we had looked
         with containers.Output(self._engine, stream) as output:
             for frame in output:
                 told(frame.data)
@@ -108,6 +128,8 @@ class Worker:
                 where=self._engine.address,
                 hint="look whether it runs (`docker info`), then prepare again",
             )
+        if code in _NOT_EXECUTED:
+            raise self._not_started("")
         return int(code)
 
     def commit(self, reference: str, labels: Mapping[str, str], variables: Mapping[str, str]) -> str:

@@ -60,7 +60,7 @@ class DockerTarget:
                 raise TargetError(
                     f"the environment of {plan.configuration} is not ready: {found.reason}",
                     where=plan.target.name,
-                    hint=f"amlexec experiment prepare -c {plan.configuration}, or submit with --prepare",
+                    hint=f"{_prepare(plan)}, or submit with --prepare",
                 )
             from amlexec import progress, publishing
 
@@ -158,7 +158,7 @@ class DockerTarget:
             raise TargetError(
                 "the image of the environment has just been removed from the engine",
                 where=plan.target.name,
-                hint=f"amlexec experiment prepare -c {plan.configuration}, or submit with --prepare",
+                hint=f"{_prepare(plan)}, or submit with --prepare",
             ) from error
 
     def _fill(self, container: str, paths: RunPaths, *, mounted: bool) -> None:
@@ -352,3 +352,9 @@ def _epoch(text: str) -> float | None:
         return None
     whole, _, fraction = text.removesuffix("Z").partition(".")
     return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")
+
+
+def _prepare(plan: Plan) -> str:
+    """The command that makes the plan's environment ready."""
+    elsewhere = "" if plan.target.name == plan.configuration else f" -t {plan.target.name}"
+    return f"amlexec experiment prepare -c {plan.configuration}{elsewhere}"

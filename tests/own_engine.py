@@ -1,0 +1,106 @@
+"""A Docker engine of a test's own, that may be stopped, killed and started again: nobody else's is touched.
+
+It has its own socket, files and network name space, so it can't be seen from the other one, nor the other
+way round. Its containers have no network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amlexec import images
+from amlexec.engine import Engine, EngineError
+from tests.conftest import PATIENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["OwnEngine", "own_engine", "why_none"]
+
+
+def why_none() -> str:
+    """Why this machine can't have one, and how it could; "" where it can."""
+    if os.geteuid() != 0:
+        return "a second Docker engine can only be started by root"
+    missing = [name for name in ("dockerd", "unshare") if shutil.which(name) is None]
+    return f"no {missing[0]}: run `doit engines` on Debian as root" if missing else ""
+
+
+class OwnEngine:
+    """dockerd in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.address = f"unix://{folder}/s"
+        self.engine = Engine(self.address)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        # Of one that was killed: its number may be another process's by now, or a dead one's.
+        for left in ("pid", "run/containerd/containerd.pid"):
+            (self.folder / left).unlink(missing_ok=True)
+        words = ["unshare", "--net", "dockerd", "--host", self.address, "--bridge", "none"]
+        words += [f"--data-root={self.folder}/data", f"--exec-root={self.folder}/run"]
+        words += [f"--pidfile={self.folder}/pid", "--iptables=false", "--ip6tables=false"]
+        words += ["--ip-forward=false", "--ip-masq=false", "--shutdown-timeout=5"]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.engine.ping()
+            except EngineError:
+                said = (self.folder / "log").read_text("utf-8", "replace")[-2000:]
+                assert self._process.poll() is None, said
+                assert time.monotonic() < until, said
+                time.sleep(0.02)
+            else:
+                return
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it, and wait until it is gone."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(PATIENCE)
+            self._process = None
+
+    def take(self, engine: Engine, image: str) -> None:
+        """Copy an image from another engine."""
+        with images.save(engine, image) as stream:
+            images.load(self.engine, stream.pieces())
+
+
+@contextlib.contextmanager
+def own_engine() -> Iterator[OwnEngine]:
+    """One that runs while the block does; nothing of it stays."""
+    # Not in pytest's folder: a socket's path may have no more than 107 characters.
+    folder = Path(tempfile.mkdtemp(prefix="amlexec-engine-"))
+    engine = OwnEngine(folder)
+    try:
+        engine.start()
+        yield engine
+        with contextlib.suppress(EngineError):
+            for one in engine.engine.request("GET", "/containers/json", query={"all": True}):
+                engine.engine.request("DELETE", f"/containers/{one['Id']}", query={"force": True})
+    finally:
+        engine.end()
+        _unmount(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unmount(folder: Path) -> None:
+    """Whatever a killed engine has left mounted."""
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text("utf-8").splitlines()]
+    for mount in sorted((one for one in mounts if one.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", "-l", mount], check=False)
