@@ -178,6 +178,7 @@ class RemoteProject(DockerProject):
 
     def compute(self, *lines: str, base: str = "") -> str:
         """The text of the `.compute` file, with more lines."""
+        assert not base, "this machine has no images"
         told = ["type: remote", f"address: {self.host.address}", f"username: {QUIET}"]
         return "\n".join([*told, "pythonLocation: python3", *lines]) + "\n"
 

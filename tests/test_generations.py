@@ -210,7 +210,6 @@ def test_paths_have_one_form(path: str, normal: str) -> None:
     assert readings.normal(path) == normal
 
 
-
 def test_without_shared_volumes_no_shared_directory_is_implied() -> None:
     assert compute_target("type: docker\nsharedVolumes: false\n").native_shared_directory == ""
     named = compute_target("type: docker\nsharedVolumes: false\nnativeSharedDirectory: /srv\n")
