@@ -93,6 +93,7 @@ size() {
 #   "1 LENGTH" or "2 LENGTH" on a line, then that many bytes; last of all "S " and the line of state.sh.
 follow() {
   folder=$base/runs/$1 runtime=$base/runtime/$2 out=$3 err=$4
+  [ -d "$folder" ] || { echo "S gone"; return; }
   idle=0
   while :; do
     state=$(sh "$runtime/state.sh" "$folder")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from amlexec import containers
 from amlexec.engine import EngineAnswerError
 from amlexec.runtime import SITE
+from amlexec.targets.unpacking import extract
 
 if TYPE_CHECKING:
     from amlexec.engine import Engine
@@ -101,16 +102,4 @@ def unpack(engine: Engine, container: str, path: str, into: Path, name: str = ""
                 entry.name = name + entry.name[len(last) :]
             if entry.islnk() and name:
                 entry.linkname = name + entry.linkname[len(last) :]
-            if entry.isdir() or entry.isfile() or entry.issym() or entry.islnk():
-                # Devices and pipes of a container mean nothing here.
-                _extract(archive, entry, into)
-
-
-def _extract(archive: tarfile.TarFile, entry: tarfile.TarInfo, into: Path) -> None:
-    entry.mode |= 0o600  # what could not be read or removed here would only be in the way
-    if entry.isdir():
-        entry.mode |= 0o700
-    if hasattr(tarfile, "tar_filter"):
-        archive.extract(entry, into, set_attrs=not entry.issym(), filter="tar")
-    else:  # Python 3.10 before its security releases
-        archive.extract(entry, into, set_attrs=not entry.issym())
+            extract(archive, entry, into)

@@ -7,13 +7,12 @@ what the machine lacks of the snapshot; what comes back are the logs, by byte of
 from __future__ import annotations
 
 import hashlib
-import os
 import shlex
 import shutil
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from amlexec import snapshot, transfer
 from amlexec.errors import ConfigurationError, TargetError
@@ -24,6 +23,7 @@ from amlexec.targets import Launch, State
 from amlexec.targets.folders import bring_home, no_script
 from amlexec.targets.host import read_state
 from amlexec.targets.patience import Patience
+from amlexec.targets.unpacking import extract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,7 +115,7 @@ class RemoteTarget:
                     timeout=None,
                 )
             if answer.exit_code == 0:
-                (paths.control / "host").write_text(self._connection.name, "utf-8")
+                (paths.control / "runtime").write_text(self._runtime, "utf-8")
                 return
             if answer.exit_code != _AGAIN:
                 raise self._failed("the snapshot could not be sent", answer.stderr)
@@ -160,7 +160,14 @@ class RemoteTarget:
 
     def state(self, paths: RunPaths) -> State:
         """See `Target.state`."""
-        return self._read(self._verb("state", paths.folder.name, self._runtime))
+        return self._read(self._verb("state", paths.folder.name, self._of(paths)))
+
+    def _of(self, paths: RunPaths) -> str:
+        """The digest of what a run was started with: a newer amlexec asks about it in the old way."""
+        try:
+            return (paths.control / "runtime").read_text("utf-8")
+        except FileNotFoundError:
+            return self._runtime
 
     def _read(self, said: str) -> State:
         if said.split()[:1] == ["gone"]:
@@ -195,7 +202,7 @@ class RemoteTarget:
     ) -> State:
         sizes = [str(path.stat().st_size if path.exists() else 0) for path, _ in sinks.values()]
         with self._connection.stream(
-            f'{self._script}\nfollow "$@"\n', paths.folder.name, self._runtime, *sizes
+            f'{self._script}\nfollow "$@"\n', paths.folder.name, self._of(paths), *sizes
         ) as channel:
             while line := channel.stdout.readline():
                 if patience is not None:
@@ -212,7 +219,7 @@ class RemoteTarget:
         """See `Target.stop`."""
         answer = self._connection.run(
             f'{self._script}\nstop "$@"\n',
-            *(paths.folder.name, self._runtime, str(grace)),
+            *(paths.folder.name, self._of(paths), str(grace)),
             timeout=grace + _STOP_SECONDS,
         )
         if answer.exit_code != 0:
@@ -235,9 +242,13 @@ class RemoteTarget:
             shutil.rmtree(came)
         came.mkdir()
         with self._connection.stream(f'{self._script}\nfetch "$@"\n', paths.folder.name) as channel:
-            with tarfile.open(fileobj=channel.stdout, mode="r|") as archive:
-                for entry in archive:
-                    _extract(archive, entry, came)
+            try:
+                with tarfile.open(fileobj=channel.stdout, mode="r|") as archive:
+                    for entry in archive:
+                        extract(archive, entry, came, ours=True)
+            except tarfile.ReadError as error:
+                channel.wait()  # raises, if it is the connection that ended
+                raise self._failed("the outputs could not be read", channel.stderr or str(error)) from None
             if channel.wait() != 0:
                 raise self._failed("the outputs could not be read", channel.stderr)
         _must_be_whole(came, self._connection.name)
@@ -302,16 +313,6 @@ def _must_be_whole(came: Path, where: str) -> None:
                 where=where,
                 hint="fetch it again: amlexec experiment status -r RUN",
             )
-
-
-def _extract(archive: tarfile.TarFile, entry: tarfile.TarInfo, into: Path) -> None:
-    if not (entry.isdir() or entry.isfile() or entry.issym() or entry.islnk()):
-        return
-    entry.mode |= 0o700 if entry.isdir() else 0o600
-    # Ours, whoever the user there is.
-    entry.uid, entry.gid, entry.uname, entry.gname = os.getuid(), os.getgid(), "", ""
-    options: dict[str, Any] = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
-    archive.extract(entry, into, set_attrs=not entry.issym(), **options)
 
 
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
