@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 REMOTE = next(place for place in PLACES if place.kind == "remote")
 COUNTING = (
-    "import sys, time\nfor n in range(400):\n    print('line', n, 'x' * 1000)\n    print(n, file=sys.stderr)\n"
-    "    if n % 20 == 0:\n        time.sleep(0.2)\n"
+    "import sys, time\nfor n in range(400):\n    print('line', n, 'x' * 1000)\n"
+    "    print(n, file=sys.stderr)\n    if n % 20 == 0:\n        time.sleep(0.2)\n"
 )
 COUNTED = "".join(f"line {n} {'x' * 1000}\n" for n in range(400)).encode()
 
