@@ -65,8 +65,8 @@ def task_prepare() -> Iterator[dict[str, Any]]:
     from amlexec.upkeep import Upkeep
 
     project = _project()
-    # One for all, so that the engine is asked once.
-    upkeep = Upkeep(project, many=True)
+    # One for all, so that the engine is asked once for equal environments.
+    upkeep = Upkeep(project)
     yield {"basename": "prepare", "name": None, "doc": "make the environments ready that aren't"}
     for name in config.run_configurations(project):
         environment = Environment(upkeep, name)

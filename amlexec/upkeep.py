@@ -1,7 +1,7 @@
 """The environments of a project's run configurations, looked at and made ready by whichever door is used.
 
 Looking costs as little as it can: files that were not touched are not read, the engine is asked once for
-all environments, and what only a preparation needs is not imported.
+each environment, and what only a preparation needs is not imported.
 """
 
 from __future__ import annotations
@@ -54,12 +54,11 @@ class Known(NamedTuple):
 class Upkeep:
     """The environments of a project on the engine that the `docker` command would ask.
 
-    Whoever is going to look at several says `many`: the engine is then asked once for all of them.
+    Each is asked for once, however many run configurations have it.
     """
 
-    def __init__(self, project: Project, *, many: bool = False) -> None:
+    def __init__(self, project: Project) -> None:
         self.project = project
-        self._many = many
         self._shelf: Shelf | None = None
 
     @property
@@ -123,7 +122,7 @@ class Upkeep:
         return Readiness(False, known.digest, preparation.why_not(self.wanted(known)))
 
     def look(self, known: Known) -> Readiness:
-        """How an environment is: the engine is asked, once for all that are looked at.
+        """How an environment is: the engine is asked, once for all run configurations that have it.
 
         Raises:
             ConfigurationError: a file is wrong.
@@ -131,8 +130,6 @@ class Upkeep:
         """
         if known.is_yours:
             return self._kept(known, Readiness(True, "", YOURS))
-        if self._many:
-            self.shelf.all()
         image = self.shelf.get(known.digest)
         if image is not None and known.wanted is None:
             last = memory.recall(self.project, known.name)
