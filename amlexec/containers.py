@@ -25,6 +25,7 @@ __all__ = [
     "Output",
     "attach",
     "create",
+    "epoch",
     "find",
     "get_archive",
     "inspect",
@@ -290,6 +291,16 @@ def put_archive(engine: Engine, container: str, folder: str, archive: Body) -> N
 def get_archive(engine: Engine, container: str, path: str, *, timeout: float | None = None) -> Stream:
     """A file or folder of the container as a tar archive, for `tarfile.open(fileobj=…, mode="r|")`."""
     return engine.stream("GET", f"/containers/{container}/archive", query={"path": path}, timeout=timeout)
+
+
+def epoch(text: str) -> float | None:
+    """The engine's time (nanoseconds, `Z`) in seconds since 1970; None for its year 1, which means never."""
+    from datetime import datetime
+
+    if text.startswith("0001"):
+        return None
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")
 
 
 def _found(engine: Engine, method: str, path: str, query: Mapping[str, Any], also: int = 404) -> bool:

@@ -33,6 +33,7 @@ from tests.test_contract import WAITING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+DOCKER = [place for place in PLACES if place.is_docker]
 DEPENDENCIES = "aml_config/conda_dependencies.yml"
 
 
@@ -360,7 +361,7 @@ class TestRun:
         assert record["outputs"] == {"files": 1, "bytes": 1}, "what it wrote before comes home"
         assert ready.containers() == []
 
-    @pytest.mark.parametrize("place", PLACES[1:], ids=[place.name for place in PLACES[1:]])
+    @pytest.mark.parametrize("place", DOCKER, ids=[place.name for place in DOCKER])
     def test_whose_container_somebody_removes(self, shop: Shop, tmp_path: Path, place: Place) -> None:
         project = DockerProject(tmp_path / "demo", shop, place)
         project.write("train.py", WAITING)
@@ -382,7 +383,7 @@ class TestRun:
         assert project.submit("--async", "train.py").code == 0
         assert project.amlexec("experiment", "cancel", "-r", "last", "--grace", "0").code == 0
 
-    @pytest.mark.parametrize("place", PLACES[1:], ids=[place.name for place in PLACES[1:]])
+    @pytest.mark.parametrize("place", DOCKER, ids=[place.name for place in DOCKER])
     @pytest.mark.parametrize("phase", ["recorded", "created", "running", "ended"])
     def test_whose_client_is_killed(self, shop: Shop, tmp_path: Path, place: Place, phase: str) -> None:
         """With kill -9, as soon as the run is seen to be that far; what is found then is always true."""

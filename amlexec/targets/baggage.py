@@ -17,7 +17,7 @@ from amlexec.targets.unpacking import extract
 if TYPE_CHECKING:
     from amlexec.engine import Engine
 
-__all__ = ["SITE", "add_user", "give", "pack", "unpack", "user_name"]
+__all__ = ["SITE", "add_user", "give", "pack", "save_logs", "unpack", "user_name"]
 
 _IN_MEMORY = 16 << 20
 """Bytes of an archive that stay in memory; larger ones go through a temporary file."""
@@ -103,3 +103,14 @@ def unpack(engine: Engine, container: str, path: str, into: Path, name: str = ""
             if entry.islnk() and name:
                 entry.linkname = name + entry.linkname[len(last) :]
             extract(archive, entry, into)
+
+
+def save_logs(engine: Engine, container: str, stdout: Path, stderr: Path) -> None:
+    """Write both logs of a container, whole, each put where it belongs by rename."""
+    beside = {path: path.with_name(f".{path.name}.new") for path in (stdout, stderr)}
+    logs = containers.logs(engine, container)
+    with logs as output, beside[stdout].open("wb") as out, beside[stderr].open("wb") as err:
+        for frame in output:
+            (out if frame.stream == containers.STDOUT else err).write(frame.data)
+    for path, new in beside.items():
+        new.replace(path)

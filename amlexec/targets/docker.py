@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any
 
 from amlexec import containers, preparation
@@ -228,7 +227,7 @@ class DockerTarget:
         if found is None:
             return State("lost", why="its container is no longer on the engine")
         state = found["State"]
-        began = _epoch(state["StartedAt"])
+        began = containers.epoch(state["StartedAt"])
         if state["Status"] == "created":
             return State("new")
         if state["Status"] not in {"exited", "dead"}:
@@ -236,7 +235,7 @@ class DockerTarget:
         return State(
             "ended",
             began,
-            _epoch(state["FinishedAt"]),
+            containers.epoch(state["FinishedAt"]),
             int(state["ExitCode"]),
             (paths.control / "cancel").exists(),
             "the engine's machine ran out of the memory it may use" if state.get("OOMKilled") else "",
@@ -296,7 +295,7 @@ class DockerTarget:
         container = _container(paths)
         found = containers.inspect(self._engine, container) if container else None
         if container and found is not None:
-            self._logs(container, paths)
+            baggage.save_logs(self._engine, container, paths.stdout, paths.stderr)
             if not found["HostConfig"].get("Mounts"):
                 baggage.unpack(self._engine, container, f"{CHECKOUT}/outputs", paths.checkout)
                 baggage.unpack(self._engine, container, LOGGED, paths.folder, "logged")
@@ -305,16 +304,6 @@ class DockerTarget:
             (logged / "metrics.jsonl").replace(paths.metrics)
         bring_home(logged / "outputs", paths.outputs)
         bring_home(paths.checkout / "outputs", paths.outputs)
-
-    def _logs(self, container: str, paths: RunPaths) -> None:
-        """Both logs, whole, each put where it belongs by rename."""
-        beside = {number: paths.folder / f".log-{number}.new" for number in (1, 2)}
-        logs = containers.logs(self._engine, container)
-        with logs as output, beside[1].open("wb") as out, beside[2].open("wb") as err:
-            for frame in output:
-                (out if frame.stream == containers.STDOUT else err).write(frame.data)
-        beside[1].replace(paths.stdout)
-        beside[2].replace(paths.stderr)
 
     def release(self, paths: RunPaths) -> None:
         """See `Target.release`."""
@@ -344,14 +333,6 @@ def _container(paths: RunPaths) -> str | None:
         return (paths.control / "container").read_text() or None
     except FileNotFoundError:
         return None
-
-
-def _epoch(text: str) -> float | None:
-    """The engine's time (nanoseconds, `Z`) in seconds since 1970; None for its year 1, which means never."""
-    if text.startswith("0001"):
-        return None
-    whole, _, fraction = text.removesuffix("Z").partition(".")
-    return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")
 
 
 def _prepare(plan: Plan) -> str:
