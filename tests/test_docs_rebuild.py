@@ -90,7 +90,7 @@ class Table:
     def prepared(self) -> None:
         """Have it remembered as prepared, without an engine."""
         want = self.wanted()
-        last = memory.Remembered(want.digest, want.canonical, "sha256:0", "prepared")
+        last = memory.Remembered(want.digest, want.canonical, "sha256:0", "prepared", "docker", "docker")
         memory.remember(want.project, "docker", last)
 
 

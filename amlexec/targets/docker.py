@@ -7,7 +7,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from amlexec import containers, preparation
 from amlexec.engine import EngineAnswerError, EngineLostError
-from amlexec.environments.image import PREFIX, Shelf
+from amlexec.environments.image import PREFIX
+from amlexec.environments.on_engine import EngineShelf
 from amlexec.errors import TargetError
 from amlexec.history import Interpreter
 from amlexec.targets import Launch, State, baggage
@@ -49,7 +50,7 @@ class DockerTarget:
 
     def check(self, plan: Plan) -> Launch:
         """See `Target.check`. An environment that is not ready is prepared where the plan says so."""
-        shelf = Shelf(self._engine)
+        shelf = EngineShelf(self._engine)
         want = preparation.wanted(
             self._project, plan.configuration, plan.target, plan.conda_dependencies_file
         )
@@ -82,7 +83,7 @@ class DockerTarget:
             platform=found.platform,
             environment=self._environment(plan, mounted=mounted),
             digest=found.digest,
-            image_id=found.image_id,
+            image_id=found.key,
             warnings=self._warnings(plan, mounted=mounted),
         )
 
