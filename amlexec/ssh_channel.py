@@ -15,7 +15,15 @@ from amlexec.errors import TargetError
 from amlexec.feeding import Feeder
 from amlexec.private import new_file
 from amlexec.ssh_command import control, no_ssh, ssh_command
-from amlexec.ssh_words import LoginError, UnreachableError, error_of, refused_shell
+from amlexec.ssh_words import (
+    LoginError,
+    UnreachableError,
+    error_of,
+    password_accepted,
+    refused_shell,
+    unproven,
+    without_progress,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,9 +54,15 @@ class Stream:
         sent: RemoteScript,
         given: bytes | IO[bytes] | None,
         timeout: float | None,
+        *,
+        proven: bool = False,
     ) -> None:
-        """Start `ssh`; `connection` is the path of the socket that its connection has here."""
+        """Start `ssh`; `connection` is the path of the socket that its connection has here.
+
+        With `proven`, a password that was not asked for, or not what let us in, is a LoginError.
+        """
         self._login, self._connection, self._sent = login, connection, sent
+        self._proven = proven and bool(login.secret) and not login.private_key
         self._timeout = timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._code: int | None = None
@@ -83,7 +97,7 @@ class Stream:
         asking = self._asking.environment() if self._asking else {}
         return subprocess.Popen(
             [
-                *ssh_command(self._login, self._connection, str(self._log)),
+                *ssh_command(self._login, self._connection, str(self._log), proven=self._proven),
                 "--",
                 self._login.host,
                 self._sent.command,
@@ -112,6 +126,8 @@ class Stream:
             # Of what start-up files print, the end is kept: half of the mark, or why they ended the login.
             seen = seen[-_NOISE:] + part
         self._begun = True
+        if self._proven and not password_accepted(self._log.read_text("utf-8", "replace")):
+            raise unproven(self._login)
         if self._asking:
             self._asking.close()
         rest = seen.partition(start)[2]
@@ -218,7 +234,7 @@ class Stream:
         )
 
     def _words(self) -> str:
-        return self._log.read_text("utf-8", "replace")
+        return without_progress(self._log.read_text("utf-8", "replace"))
 
 
 class _Rest(io.RawIOBase):
