@@ -49,7 +49,10 @@ stage() {
     rm -f "$project/id"
     if [ -z "$old" ]; then rm -rf "$project/tree" && mkdir "$project/tree" || exit 2; fi
     (cd "$project/tree" && . "$project/incoming/gone.sh") || exit 2
-    if [ -d "$project/incoming/tree" ]; then
+    if [ -z "$old" ] && [ -d "$project/incoming/tree" ]; then
+      # All of it has come: it need not be copied.
+      rmdir "$project/tree" && mv "$project/incoming/tree" "$project/tree" || exit 2
+    elif [ -d "$project/incoming/tree" ]; then
       (cd "$project/incoming/tree" && tar -cf - .) | (cd "$project/tree" && tar -xf -) || exit 2
     fi
     echo "$new" >"$project/id.new" && mv -f "$project/id.new" "$project/id" || exit 2
@@ -106,8 +109,8 @@ os.execvp(sys.argv[1], sys.argv[1:])' sh "$runtime/supervisor.sh" "$folder" "$@"
   tries=0
   until [ -e "$folder/control/supervisor" ]; do
     tries=$((tries + 1))
-    [ "$tries" -lt 300 ] || { echo "the supervisor has not begun within 30 s" >&2; exit 2; }
-    nap
+    [ "$tries" -lt 400 ] || { echo "the supervisor has not begun within 30 s" >&2; exit 2; }
+    if [ "$tries" -lt 100 ]; then blink; else nap; fi
   done
 }
 
@@ -141,7 +144,10 @@ follow() {
       # Something has to be said now and then, or a lost connection would not be noticed.
       idle=$((idle + 1))
       [ $((idle % 50)) -ne 0 ] || echo "- 0" || return
-      nap
+      # What has just printed may print again or end, and what waits in a pipe is lost in a cut.
+      if [ "$idle" -lt 20 ]; then blink; else nap; fi
+    else
+      idle=0
     fi
   done
 }

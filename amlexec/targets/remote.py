@@ -23,6 +23,7 @@ from amlexec.targets.host import read_state
 from amlexec.targets.logs import Log
 from amlexec.targets.patience import Patience
 from amlexec.targets.unpacking import extract
+from amlexec.targets.verbs import Verbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,15 +48,19 @@ class RemoteTarget:
     def __init__(self, project: Project, connection: SSHConnection) -> None:
         self._project = project
         self._connection = connection
-        self._script = "\n".join((HERE / name).read_text("utf-8") for name in ("identity.sh", "host.sh"))
         self._runtime = _digest_of_runtime()
+        self._verbs = Verbs(connection, self._runtime)
+        self._known: dict[str, str] | None = None
+        """What `check` has found, for the `stage` that comes next."""
+        self._shown = ""
+        """The run whose logs are here whole, since we have followed it to its end."""
         # The mirror of a project there belongs to this folder of this machine.
         owner = f"{_machine()}\0{project.root}"
         self._mirror = f"{project.name[:40]}-{hashlib.sha256(owner.encode()).hexdigest()[:12]}"
 
     def check(self, plan: Plan) -> Launch:
         """See `Target.check`."""
-        known = self._look(plan.target.python_location)
+        known = self._known = self._look(plan.target.python_location)
         system = known.get("system", "")
         if not system.startswith("Linux"):
             raise TargetError(
@@ -98,7 +103,7 @@ class RemoteTarget:
         if plan.script not in snapshot.files(self._project, tree):
             raise no_script(self._project, plan)
         for _ in range(_TRIES):
-            known = self._look(plan.target.python_location)
+            known, self._known = self._known or self._look(plan.target.python_location), None
             old = known.get("tree", "")
             changes = transfer.difference(self._project, old, tree)
             if changes is None:
@@ -108,13 +113,13 @@ class RemoteTarget:
             with tempfile.TemporaryFile() as archive:
                 self._pack(archive, changes, paths, runtime="runtime" not in known)
                 archive.seek(0)
-                answer = self._connection.run(
-                    f'{self._script}\nstage "$@"\n',
-                    *(paths.folder.name, self._runtime, self._mirror, old, tree),
+                answer = self._verbs.run(
+                    *("stage", paths.folder.name, self._runtime, self._mirror, old, tree),
                     input=archive,
                     timeout=None,
                 )
             if answer.exit_code == 0:
+                self._verbs.arrived()
                 return
             if answer.exit_code != _AGAIN:
                 raise self._failed("the snapshot could not be sent", answer.stderr)
@@ -153,9 +158,8 @@ class RemoteTarget:
         record = paths.record.read_text("utf-8", "surrogateescape")
         text += f"record={shlex.quote(record.rstrip())}\n"
         try:
-            answer = self._connection.run(
-                f'{self._script}\nbegin "$@"\n',
-                *(run, self._runtime, *launch.argv),
+            answer = self._verbs.run(
+                *("begin", run, self._runtime, *launch.argv),
                 input=text.encode("utf-8", "surrogateescape"),
                 timeout=90.0,
             )
@@ -192,7 +196,7 @@ class RemoteTarget:
 
         The state is None where it can't be read. Raises as `state` does.
         """
-        with self._connection.stream(f'{self._script}\nrecords "$@"\n', start) as channel:
+        with self._verbs.stream("records", start) as channel:
             lines = channel.stdout.read().decode("utf-8", "surrogateescape").split("\n")[:-1]
             if channel.wait() != 0:
                 raise self._failed("the runs there can't be listed", channel.stderr)
@@ -216,13 +220,17 @@ class RemoteTarget:
             log.show()
         while True:
             try:
-                return self._follow(paths, logs, patience)
+                state = self._follow(paths, logs, patience)
             except UnreachableError as error:
                 patience.lost(error)
+            else:
+                if state.phase == "ended":
+                    self._shown = paths.folder.name
+                return state
 
     def _follow(self, paths: RunPaths, logs: dict[bytes, Log], patience: Patience | None = None) -> State:
         sizes = [str(log.position) for log in logs.values()]
-        with self._connection.stream(f'{self._script}\nfollow "$@"\n', paths.folder.name, *sizes) as channel:
+        with self._verbs.stream("follow", paths.folder.name, *sizes) as channel:
             while line := channel.stdout.readline():
                 if patience is not None:
                     patience.found()
@@ -237,9 +245,7 @@ class RemoteTarget:
 
     def stop(self, paths: RunPaths, grace: int) -> State:
         """See `Target.stop`."""
-        answer = self._connection.run(
-            f'{self._script}\nstop "$@"\n', paths.folder.name, str(grace), timeout=grace + _STOP_SECONDS
-        )
+        answer = self._verbs.run("stop", paths.folder.name, str(grace), timeout=grace + _STOP_SECONDS)
         if answer.exit_code != 0:
             raise self._failed("the run could not be stopped", answer.stderr)
         return self._read(paths, answer.stdout)
@@ -249,13 +255,13 @@ class RemoteTarget:
         logs = {b"1": Log(paths.stdout), b"2": Log(paths.stderr)}
         for path in (paths.stdout, paths.stderr):
             path.touch()
-        if self._follow(paths, logs) == self._gone():
+        if self._shown != paths.folder.name and self._follow(paths, logs) == self._gone():
             return
         came = paths.folder / "incoming"
         if came.exists():
             shutil.rmtree(came)
         came.mkdir()
-        with self._connection.stream(f'{self._script}\nfetch "$@"\n', paths.folder.name) as channel:
+        with self._verbs.stream("fetch", paths.folder.name) as channel:
             try:
                 with tarfile.open(fileobj=channel.stdout, mode="r|") as archive:
                     for entry in archive:
@@ -286,7 +292,7 @@ class RemoteTarget:
         self._verb("remove", run_id)
 
     def _verb(self, *words: str) -> str:
-        answer = self._connection.run(f'{self._script}\n{words[0]} "$@"\n', *words[1:])
+        answer = self._verbs.run(*words)
         if answer.exit_code != 0:
             raise self._failed(f"`{words[0]}` failed there", answer.stderr)
         return answer.stdout
