@@ -22,7 +22,7 @@ from amlexec.targets.folders import bring_home, no_script
 from amlexec.targets.host import read_state
 from amlexec.targets.logs import Log
 from amlexec.targets.patience import Patience
-from amlexec.targets.unpacking import extract
+from amlexec.targets.unpacking import extract, must_be_whole
 from amlexec.targets.verbs import Verbs
 
 if TYPE_CHECKING:
@@ -261,22 +261,30 @@ class RemoteTarget:
         if came.exists():
             shutil.rmtree(came)
         came.mkdir()
-        with self._verbs.stream("fetch", paths.folder.name) as channel:
+        try:
+            must_be_whole(came, self._fetch(paths.folder.name, came), self._connection.name)
+            if (came / "metrics.jsonl").exists():
+                (came / "metrics.jsonl").replace(paths.metrics)
+            bring_home(came / "outputs", paths.outputs)
+            bring_home(came / "project" / "outputs", paths.outputs)
+        finally:
+            shutil.rmtree(came)
+
+    def _fetch(self, run_id: str, into: Path) -> bytes:
+        """Write what a run brings home into a folder; the digests that the files have there."""
+        with self._verbs.stream("fetch", run_id) as channel:
             try:
+                length = channel.stdout.readline().strip()
+                digests = channel.stdout.read(int(length)) if length else b""
                 with tarfile.open(fileobj=channel.stdout, mode="r|") as archive:
                     for entry in archive:
-                        extract(archive, entry, came, ours=True)
+                        extract(archive, entry, into, ours=True)
             except tarfile.ReadError as error:
                 channel.wait()  # raises, if it is the connection that ended
                 raise self._failed("the outputs could not be read", channel.stderr or str(error)) from None
             if channel.wait() != 0:
                 raise self._failed("the outputs could not be read", channel.stderr)
-        _must_be_whole(came, self._connection.name)
-        if (came / "metrics.jsonl").exists():
-            (came / "metrics.jsonl").replace(paths.metrics)
-        bring_home(came / "outputs", paths.outputs)
-        bring_home(came / "project" / "outputs", paths.outputs)
-        shutil.rmtree(came)
+        return digests
 
     def release(self, paths: RunPaths) -> None:
         """See `Target.release`. A process that has ended holds nothing; its folder there is for `clean`."""
@@ -300,6 +308,9 @@ class RemoteTarget:
     def _failed(self, what: str, said: str) -> TargetError:
         last = said.strip().rpartition("\n")[2]
         full = "No space left" in said or "quota" in said.lower()
+        if last.endswith("I/O error"):
+            # Some shells know no more of a full disk than this.
+            full, last = True, "nothing can be written there: its disk is full, or broken"
         return TargetError(
             f"{what}: {last or 'it said nothing'}",
             where=self._connection.name,
@@ -307,24 +318,6 @@ class RemoteTarget:
             if full
             else "",
         )
-
-
-def _must_be_whole(came: Path, where: str) -> None:
-    listed = came / "control" / "digests"
-    for line in listed.read_text("utf-8", "surrogateescape").splitlines() if listed.exists() else ():
-        digest, _, name = line.partition("  ")
-        if line.startswith("\\") or not (came / name).is_file():
-            continue  # sha256sum escapes names with newlines; tar has checked that they are there
-        with (came / name).open("rb") as file:
-            found = hashlib.sha256()
-            while chunk := file.read(1 << 20):
-                found.update(chunk)
-        if found.hexdigest() != digest:
-            raise TargetError(
-                f"{name} has changed on its way here, or is still being written",
-                where=where,
-                hint="fetch it again: amlexec experiment status -r RUN",
-            )
 
 
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
