@@ -56,7 +56,8 @@ class RemoteTarget:
         """The run whose logs are here whole, since we have followed it to its end."""
         # The mirror of a project there belongs to this folder of this machine.
         owner = f"{_machine()}\0{project.root}"
-        self._mirror = f"{project.name[:40]}-{hashlib.sha256(owner.encode()).hexdigest()[:12]}"
+        self.mirror = f"{project.name[:40]}-{hashlib.sha256(owner.encode()).hexdigest()[:12]}"
+        """The name of the project's copy there: nobody else's projects have it."""
 
     def check(self, plan: Plan) -> Launch:
         """See `Target.check`."""
@@ -95,8 +96,13 @@ class RemoteTarget:
         return environment
 
     def _look(self, python: str) -> dict[str, str]:
-        answer = self._verb("look", python, self._runtime, self._mirror)
+        answer = self._verb("look", python, self._runtime, self.mirror)
         return dict(line.partition(" ")[::2] for line in answer.splitlines())
+
+    @property
+    def runtime(self) -> str:
+        """Where, below the user's home there, lies what travels into a run."""
+        return f".amlexec/runtime/{self._runtime}"
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
         """See `Target.stage`. Only what the machine lacks is sent."""
@@ -108,13 +114,13 @@ class RemoteTarget:
             changes = transfer.difference(self._project, old, tree)
             if changes is None:
                 # What is there is a snapshot that is not known here any more: begin anew.
-                self._verb("forget", self._mirror)
+                self._verb("forget", self.mirror)
                 continue
             with tempfile.TemporaryFile() as archive:
                 self._pack(archive, changes, paths, runtime="runtime" not in known)
                 archive.seek(0)
                 answer = self._verbs.run(
-                    *("stage", paths.folder.name, self._runtime, self._mirror, old, tree),
+                    *("stage", paths.folder.name, self._runtime, self.mirror, old, tree),
                     input=archive,
                     timeout=None,
                 )
@@ -255,8 +261,11 @@ class RemoteTarget:
         logs = {b"1": Log(paths.stdout), b"2": Log(paths.stderr)}
         for path in (paths.stdout, paths.stderr):
             path.touch()
-        if self._shown != paths.folder.name and self._follow(paths, logs) == self._gone():
-            return
+        if self._shown == paths.folder.name or self._follow(paths, logs) != self._gone():
+            self.fetch(paths)
+
+    def fetch(self, paths: RunPaths) -> None:
+        """Bring home what a run has written into its folder there; every file is checked."""
         came = paths.folder / "incoming"
         if came.exists():
             shutil.rmtree(came)
