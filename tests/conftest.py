@@ -154,4 +154,4 @@ def eventually(true: Callable[[], bool], what: str) -> None:
 
 
 from tests.hosts import client, host, host_of_session, new_host, ssh_image  # noqa: E402, F401 - likewise
-from tests.places import shop, shop_of_session  # noqa: E402, F401 - it is made of what is above
+from tests.places import shop, shop_of_session, spark_base  # noqa: E402, F401 - it is made of what is above

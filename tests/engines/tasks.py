@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import TaskFailed
 
-from . import base_image, channel, daemon, registry, ssh_host
+from . import base_image, channel, daemon, registry, spark, ssh_host
 from .places import can_install, is_ci
 from .tools import MissingError, ToolError, install, run
 
@@ -42,6 +42,14 @@ def task_engines() -> Iterator[dict[str, Any]]:
         ssh_host.ready,
         clean=ssh_host.remove,
         after=("docker",),
+    )
+    yield _part(
+        "spark",
+        f"Spark {spark.SPARK} and {spark.NEWER}, Java, and the image {spark.REFERENCE}",
+        spark.is_there,
+        spark.ready,
+        clean=spark.remove,
+        after=("base_image",),
     )
 
 
