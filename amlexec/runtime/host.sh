@@ -64,15 +64,15 @@ stage() {
   mv "$base/runs/.$run.new" "$base/runs/$run"
 }
 
-# begin RUN RUNTIME ARGUMENT…: start the supervisor, detached. Standard input is the environment, as shell text.
+# begin RUN RUNTIME PYTHON ARGUMENT…: start the supervisor, detached. Standard input is the environment, as shell text.
 begin() {
-  folder=$base/runs/$1 runtime=$base/runtime/$2
-  shift 2
+  folder=$base/runs/$1 runtime=$base/runtime/$2 python=$3
+  shift 3
   eval "$(cat)" || exit 2
   cd "$folder/project" || exit 2
   umask 022
   # What a shell starts in the background has SIGINT ignored, and no shell can undo that: the run's Python can.
-  nohup "$1" -I -S -c 'import os, signal, sys
+  nohup "$python" -I -S -c 'import os, signal, sys
 for one in (signal.SIGINT, signal.SIGQUIT): signal.signal(one, signal.SIG_DFL)
 os.execvp(sys.argv[1], sys.argv[1:])' sh "$runtime/supervisor.sh" "$folder" "$@" </dev/null >/dev/null 2>&1 &
   tries=0

@@ -70,12 +70,17 @@ class RemoteTarget:
                 hint="give the path of a Python interpreter on that machine",
             )
         script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
-        return Launch(
+        launch = Launch(
             argv=(known["python"], script, *plan.arguments),
             python=Interpreter(known["python"], known["version"]),
             platform=system.lower().replace(" ", "-"),
             environment=self._environment(plan, known["home"]),
         )
+        if plan.framework == "PySpark":
+            from amlexec.targets import pyspark
+
+            return pyspark.remote(plan, launch, self._connection)
+        return launch
 
     def _environment(self, plan: Plan, home: str) -> dict[str, str]:
         environment = {"PYTHONUNBUFFERED": "1"}
@@ -150,6 +155,7 @@ class RemoteTarget:
             f'{self._script}\nbegin "$@"\n',
             run,
             self._runtime,
+            launch.python.path,
             *launch.argv,
             input=text.encode(),
             timeout=90.0,
