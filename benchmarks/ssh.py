@@ -141,8 +141,8 @@ def _bytes_of(wire: Wire, home: Station, command: Command) -> float:
 def _followed(host: Host, home: Station, folder: Path, sizes: Sizes) -> Row:
     """A log that is followed through cuts: equal to the byte, and hardly anything sent twice."""
     cuts = sizes.cuts
-    size = (cuts + 3) * 5_000_000
-    wire = Wire(host.port, cut_after=4_000_000, cuts=cuts)
+    size = (cuts + 1) * 25_000_000
+    wire = Wire(host.port, cut_after=24_000_000, cuts=cuts)
     home.knows(host, wire.port)
     project = project_on(wire.port, folder / "follow")
     (project / "pour.py").write_text(POURING, "utf-8")

@@ -42,6 +42,8 @@ mkdir -p {_JARS}
 for jar in {SCRATCH}/ivy/jars/*; do [ ! -e "$jar" ] || mv "$jar" {_JARS}/; done
 chmod -R a+rX {_JARS}
 rm -rf {SCRATCH}
+# These two are the engine's own, for what can't be executed at all.
+case $code in 126 | 127) code=1 ;; esac
 exit $code
 """
 _UNRESOLVED = re.compile(r"unresolved dependency: ([^#\s]+)#([^;\s]+);([^:\s]+): ")
