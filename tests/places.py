@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from amlexec.engine import Engine
     from tests.engine_hosts import EngineHost
+    from tests.engines.spark import Installed
     from tests.hosts import Host
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "new_base",
     "shop",
     "shop_of_session",
+    "spark_base",
 ]
 
 LABEL = "amlexec-test.session"
@@ -295,3 +297,11 @@ def shop(shop_of_session: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
             monkeypatch.delenv(name)
     monkeypatch.setenv("AMLEXEC_CACHE", str(shop_of_session.cache))
     return shop_of_session
+
+
+@pytest.fixture(scope="session")
+def spark_base(spark_parts: Installed, shop_of_session: Shop) -> str:
+    """An image of this session with Spark and Java."""
+    reference = f"amlexec-test/session-spark:{shop_of_session.session}"
+    new_base(shop_of_session.engine, spark_parts.image, reference, f"{LABEL}={shop_of_session.session}")
+    return reference

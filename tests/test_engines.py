@@ -34,6 +34,7 @@ class TestTasks:
             "registry",
             "ssh_host",
             "engine_host",
+            "spark",
         ]
 
     @pytest.mark.parametrize(("ci", "fails"), [("true", True), ("1", True), ("false", False), ("", False)])

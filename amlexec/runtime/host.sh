@@ -91,11 +91,11 @@ lock() {
   rm -rf "$1/lock.$$"
 }
 
-# begin RUN RUNTIME ARGUMENT…: start the supervisor, detached. Standard input is shell text, which exports the
+# begin RUN RUNTIME PYTHON ARGUMENT…: start the supervisor, detached. Standard input is shell text, which exports the
 # environment and sets `record` to the text of run.json.
 begin() {
-  folder=$base/runs/$1 runtime=$base/runtime/$2
-  shift 2
+  folder=$base/runs/$1 runtime=$base/runtime/$2 python=$3
+  shift 3
   record=
   eval "$(cat)" || exit 2
   [ -n "$record" ] || { echo "the connection ended before all of it had come" >&2; exit 2; }
@@ -103,7 +103,7 @@ begin() {
   cd "$folder/project" || exit 2
   umask 022
   # What a shell starts in the background has SIGINT ignored, and no shell can undo that: the run's Python can.
-  nohup "$1" -I -S -c 'import os, signal, sys
+  nohup "$python" -I -S -c 'import os, signal, sys
 for one in (signal.SIGINT, signal.SIGQUIT): signal.signal(one, signal.SIG_DFL)
 os.execvp(sys.argv[1], sys.argv[1:])' sh "$runtime/supervisor.sh" "$folder" "$@" </dev/null >/dev/null 2>&1 &
   tries=0

@@ -36,6 +36,8 @@ class Launch(NamedTuple):
     """Of the image, where there is one."""
     warnings: tuple[str, ...] = ()
     """Sentences to print before the run."""
+    settings: tuple[tuple[str, str], ...] = ()
+    """Names and values that are in `argv`: those that look secret are not recorded."""
 
 
 class State(NamedTuple):

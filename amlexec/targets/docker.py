@@ -49,7 +49,11 @@ class DockerTarget:
         """See `Target.check`. An environment that is not ready is prepared where the plan says so."""
         shelf = EngineShelf(self._engine)
         want = preparation.wanted(
-            self._project, plan.configuration, plan.target, plan.conda_dependencies_file
+            self._project,
+            plan.configuration,
+            plan.target,
+            plan.conda_dependencies_file,
+            plan.spark_dependencies_file if plan.framework == "PySpark" else "",
         )
         found = preparation.readiness(want, shelf)
         if not found.ready:
@@ -74,7 +78,7 @@ class DockerTarget:
         mounted = self._ground.can_mount(plan)
         if mounted:
             self._ground.check(plan)
-        return Launch(
+        launch = Launch(
             argv=(python, script, *plan.arguments),
             python=Interpreter(python, found.python),
             platform=found.platform,
@@ -83,6 +87,11 @@ class DockerTarget:
             image_id=found.key,
             warnings=self._warnings(plan, mounted=mounted),
         )
+        if plan.framework == "PySpark":
+            from amlexec.targets import pyspark
+
+            return pyspark.contained(plan, launch, self._engine)
+        return launch
 
     def _warnings(self, plan: Plan, *, mounted: bool) -> tuple[str, ...]:
         told = [why] if (why := self._ground.why_not(plan)) else []

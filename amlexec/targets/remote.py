@@ -76,12 +76,17 @@ class RemoteTarget:
                 hint="give the path of a Python interpreter on that machine",
             )
         script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
-        return Launch(
+        launch = Launch(
             argv=(known["python"], script, *plan.arguments),
             python=Interpreter(known["python"], known["version"]),
             platform=system.lower().replace(" ", "-"),
             environment=self._environment(plan, known["home"]),
         )
+        if plan.framework == "PySpark":
+            from amlexec.targets import pyspark
+
+            return pyspark.remote(plan, launch, self._connection)
+        return launch
 
     def _environment(self, plan: Plan, home: str) -> dict[str, str]:
         environment = {"PYTHONUNBUFFERED": "1"}
@@ -165,7 +170,7 @@ class RemoteTarget:
         text += f"record={shlex.quote(record.rstrip())}\n"
         try:
             answer = self._verbs.run(
-                *("begin", run, self._runtime, *launch.argv),
+                *("begin", run, self._runtime, launch.python.path, *launch.argv),
                 input=text.encode("utf-8", "surrogateescape"),
                 timeout=90.0,
             )
