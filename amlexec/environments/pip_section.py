@@ -9,12 +9,12 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import tarfile
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from amlexec.addresses import is_loopback
 from amlexec.environments import layers
 from amlexec.environments.image import PREFIX
 from amlexec.environments.pins import pip_lines
@@ -38,7 +38,6 @@ _SOURCES = "/opt/amlexec/src"
 _REQUIREMENTS = "/tmp/amlexec-requirements"  # noqa: S108 - in a container that is ours alone
 _BUNDLE = "/tmp/amlexec-ca.pem"  # noqa: S108
 _PATIENCE = ("PIP_RETRIES", "PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT")
-_LOOPBACK = re.compile(r"://([^/\s@]*@)?(localhost|127(\.\d+){3}|\[::1\])(?=[:/]|$)", re.IGNORECASE)
 _LIST = f"""
 import importlib.metadata, json, os, shutil, sys
 for path in sys.argv[1:]:
@@ -63,7 +62,7 @@ def is_wanted(order: Order) -> bool:
 def needs_this_machine(order: Order, network: Network) -> bool:
     """Whether pip must see this machine as itself: an index or a proxy on the loopback."""
     told = [*network.addresses, *(entry.raw for entry in order.requirements.entries)]
-    return any(_LOOPBACK.search(str(address)) for address in told)
+    return any(is_loopback(str(address)) for address in told)
 
 
 class _Section(NamedTuple):
