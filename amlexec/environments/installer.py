@@ -109,7 +109,7 @@ def _add_rattler(site: Path, platform: Platform, network: Network, cache: Path) 
     command = [
         *(find_uv_bin(), "pip", "install", f"py-rattler=={_version()}", "--target", str(site), "--no-deps"),
         *("--python", sys.executable),
-        *("--only-binary", ":all:", "--python-platform", f"{platform.machine}-manylinux_2_17"),
+        *("--only-binary", ":all:", "--python-platform", platform.uv_platform),
         *("--python-version", _PYTHON, "--no-config", "--no-progress", "--color", "never"),
         *("--cache-dir", str(cache / "uv")),
     ]
@@ -140,6 +140,7 @@ def _no_rattler(platform: Platform, said: str, network: Network) -> TargetError:
     from amlexec.addresses import hidden
 
     lines = [line.strip() for line in hidden(said, network.addresses).splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("hint:")]
     return TargetError(
         f"there is no py-rattler {_version()} for {platform.subdir} to be had, which installs packages "
         f"there: {lines[-1] if lines else 'uv says no more'}",
