@@ -89,7 +89,8 @@ def examine(project: Project, target: ComputeTarget) -> list[Finding]:
     found = [_resolved(login)]
     if found[0].status == FAILED:
         return found
-    with SSHConnection(login) as connection:
+    # What another connection has proven a minute ago need not be so any more.
+    with SSHConnection(login, anew=True) as connection:
         try:
             facts = ask(connection, target)
         except UnreachableError as error:

@@ -5,6 +5,8 @@
     AmlexecError
     ├── ScriptFailedError        1    the script ran and failed; its own code is in the record
     ├── TargetError              2    a target or a tool failed: amlexec could not do its part
+    │   └── NoContactError       2    a machine could not be asked: that says nothing of what runs there
+    │       └── UnreachableError 2    it does not answer, or contact was lost: it may pass
     └── ConfigurationError       3    nothing has run: a declaration is wrong; all violations at once
         └── UsageError           3    nothing has run: the command line is wrong
 
@@ -25,8 +27,10 @@ __all__ = [
     "INTERRUPTED",
     "AmlexecError",
     "ConfigurationError",
+    "NoContactError",
     "ScriptFailedError",
     "TargetError",
+    "UnreachableError",
     "UsageError",
 ]
 
@@ -64,6 +68,14 @@ class TargetError(AmlexecError):
     """A compute target, or a tool that amlexec needs, could not do its part."""
 
     exit_code = 2
+
+
+class NoContactError(TargetError):
+    """A machine could not be asked, for whatever reason. What runs there may well go on."""
+
+
+class UnreachableError(NoContactError):
+    """The machine does not answer, or contact with it was lost. What runs there may well go on."""
 
 
 class ConfigurationError(AmlexecError):

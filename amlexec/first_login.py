@@ -102,7 +102,7 @@ def enter(
 
 
 def _look_round(login: Login, target: ComputeTarget) -> tuple[Finding, ...]:
-    with SSHConnection(login) as connection:
+    with SSHConnection(login, anew=True) as connection:
         facts = doctor.ask(connection, target)
         return tuple(doctor.findings_of(connection, target, facts))
 

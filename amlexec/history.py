@@ -17,6 +17,8 @@ from amlexec.errors import TargetError, UsageError
 from amlexec.locks import Held, take
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from amlexec.model import Project
 
 __all__ = [
@@ -27,9 +29,14 @@ __all__ = [
     "RunPaths",
     "SnapshotRecord",
     "Source",
+    "adopt",
+    "chosen",
     "create",
     "find",
     "instant",
+    "milliseconds",
+    "parsed",
+    "project_part",
     "read",
     "runs",
     "write",
@@ -90,6 +97,11 @@ class RunPaths(NamedTuple):
     def lock(self) -> Path:
         """Held by the process that makes the run ready, and by the one that writes its end."""
         return self.control / "lock"
+
+    @property
+    def returned(self) -> Path:
+        """There where the run was brought here from its machine by somebody who has not submitted it here."""
+        return self.control / "returned"
 
     @property
     def checkout(self) -> Path:
@@ -186,11 +198,8 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
     The id is `<project>_<epoch ms>`; two submits in one millisecond take two numbers. The folder appears
     whole, with its lock held: it is made beside and renamed, which fails where a run already has the name.
     """
-    parent = Path(project.state, _RUNS)
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", project.name).strip("-.")[:60] or "project"
-    parent.mkdir(parents=True, exist_ok=True)
-    beside = parent / f".new-{os.getpid()}-{os.urandom(4).hex()}"
-    beside.mkdir()
+    parent, name = Path(project.state, _RUNS), project_part(project)
+    beside = _beside(parent)
     held = None
     try:
         (beside / "control").mkdir()
@@ -214,6 +223,41 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
 
         shutil.rmtree(beside, ignore_errors=True)
         raise
+
+
+def adopt(project: Project, run: Run) -> RunPaths:
+    """Make the folder of a run that was submitted elsewhere, with its record; one that is there stays."""
+    paths = RunPaths.of(project, run.run_id)
+    if paths.folder.exists():
+        return paths
+    beside = RunPaths(_beside(paths.folder.parent))
+    try:
+        beside.control.mkdir()
+        beside.returned.touch()
+        write(beside, run)
+        try:
+            beside.folder.rename(paths.folder)
+        except OSError:
+            if not paths.folder.exists():
+                raise
+    finally:
+        if beside.folder.exists():
+            import shutil
+
+            shutil.rmtree(beside.folder)
+    return paths
+
+
+def project_part(project: Project) -> str:
+    """What the ids of a project's runs begin with, before the last `_`."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", project.name).strip("-.")[:60] or "project"
+
+
+def _beside(parent: Path) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    beside = parent / f".new-{os.getpid()}-{os.urandom(4).hex()}"
+    beside.mkdir()
+    return beside
 
 
 def write(paths: RunPaths, run: Run) -> None:
@@ -245,13 +289,22 @@ def read(paths: RunPaths) -> Run:
         TargetError: there is none, or it is damaged.
     """
     try:
-        values = json.loads(paths.record.read_text(encoding="utf-8", errors="surrogateescape"))
+        return parsed(paths.record.read_text(encoding="utf-8", errors="surrogateescape"), paths.folder.name)
     except (FileNotFoundError, NotADirectoryError):
         raise TargetError("this is no run: it has no run.json", where=str(paths.folder)) from None
     except (OSError, ValueError) as error:
-        raise _damaged(paths, str(error)) from error
-    if not isinstance(values, dict) or values.get("run_id") != paths.folder.name:
-        raise _damaged(paths, "it is not the record of this run")
+        raise TargetError(
+            f"this record can't be read: {error}",
+            where=str(paths.record),
+            hint="the other files of the run are as they were; mend run.json, or remove the run's folder",
+        ) from error
+
+
+def parsed(text: str, run_id: str) -> Run:
+    """The run that the text of a `run.json` tells of. Raises ValueError where it is none, or another run."""
+    values = json.loads(text)
+    if not isinstance(values, dict) or values.get("run_id") != run_id:
+        raise ValueError("it is not the record of this run")
     try:
         for key, kind in _NESTED.items():
             if values[key] is not None:
@@ -261,15 +314,7 @@ def read(paths: RunPaths) -> Run:
                 values[key] = tuple(values[key])
         return Run(**{key: values[key] for key in Run._fields})
     except (KeyError, TypeError) as error:
-        raise _damaged(paths, f"{type(error).__name__}: {error}") from error
-
-
-def _damaged(paths: RunPaths, why: str) -> TargetError:
-    return TargetError(
-        f"this record can't be read: {why}",
-        where=str(paths.record),
-        hint="the other files of the run are as they were; mend run.json, or remove the run's folder",
-    )
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def runs(project: Project) -> tuple[list[Run], list[TargetError]]:
@@ -301,17 +346,22 @@ def find(project: Project, reference: str) -> RunPaths:
         names = sorted(entry.name for entry in os.scandir(parent) if not entry.name.startswith("."))
     except FileNotFoundError:
         names = []
-    if reference in names:
-        return RunPaths(parent / reference)
     if reference == "last":
         # A run's id ends with its time, so the newest is found without reading all the others.
-        for name in sorted(names, key=_milliseconds, reverse=True):
+        for name in sorted(names, key=milliseconds, reverse=True):
             if RunPaths(parent / name).record.is_file():
                 return RunPaths(parent / name)
         raise UsageError("there are no runs yet", hint="amlexec experiment submit -c local SCRIPT")
+    return RunPaths(parent / chosen(names, reference))
+
+
+def chosen(names: Sequence[str], reference: str, hint: str = "amlexec history list shows them all") -> str:
+    """The one of these ids that `reference` is, or that alone begins with it. Raises UsageError."""
+    if reference in names:
+        return reference
     meant = [name for name in names if reference and name.startswith(reference)]
     if len(meant) == 1:
-        return RunPaths(parent / meant[0])
+        return meant[0]
     if meant:
         raise UsageError(
             f"{len(meant)} runs begin with {reference!r}", hint=f"{', '.join(meant[-3:])}: which one?"
@@ -321,10 +371,11 @@ def find(project: Project, reference: str) -> RunPaths:
     near = get_close_matches(reference, names, n=3)
     raise UsageError(
         f"there is no run {reference!r}",
-        hint=f"did you mean {' or '.join(near)}?" if near else "amlexec history list shows them all",
+        hint=f"did you mean {' or '.join(near)}?" if near else hint,
     )
 
 
-def _milliseconds(run_id: str) -> int:
+def milliseconds(run_id: str) -> int:
+    """The time that the id ends with; 0 for an id of another form."""
     number = run_id.rpartition("_")[2]
     return int(number) if number.isascii() and number.isdigit() else 0

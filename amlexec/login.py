@@ -16,8 +16,8 @@ __all__ = ["Login", "PlainPassword", "login_of", "split_address"]
 _WORKBENCH = re.compile(r"AzureMlSecret=.*|[^#]+#[^#]+#[0-9a-f]{32}", re.DOTALL)
 """A handle of a secret that Azure ML Workbench kept, in the forms it has had."""
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?")
-_USER = re.compile(r"[^\s\0@:'\"`$\\;&<>|(){}!-][^\s\0'\"`$\\;&<>|(){}!]*")
-"""What OpenSSH itself takes for a user on a command line, without a dash in front."""
+_USER = re.compile(r"(?!.*\\\Z)[^\s\0@:'\"`$;&<>|(){}!\\-][^\s\0'\"`$;&<>|(){}!]*")
+"""What OpenSSH itself takes for a user on a command line, without a dash in front: `CORP\\ada` is one."""
 
 
 class PlainPassword(str):

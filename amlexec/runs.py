@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from amlexec.model import Project
     from amlexec.targets import Target
 
-__all__ = ["GRACE_SECONDS", "cancel", "clean", "ending", "refresh", "settle", "target_of_run"]
+__all__ = [
+    "GRACE_SECONDS",
+    "cancel",
+    "clean",
+    "collect_again",
+    "ending",
+    "refresh",
+    "seen",
+    "settle",
+    "target_of_run",
+]
 
 
 def target_of_run(project: Project, run: Run) -> Target:
@@ -29,10 +39,11 @@ def target_of_run(project: Project, run: Run) -> Target:
     return target_of(project, run.target, run.target_kind)
 
 
-def refresh(project: Project, run: Run, state: State | None = None) -> Run:
+def refresh(project: Project, run: Run, state: State | None = None, target: Target | None = None) -> Run:
     """The run as it is now: where the record says that it is not over, its target is asked.
 
-    It need not be asked where the caller has just read an end: that is `state`, and ends don't change.
+    It need not be asked where the caller has just read an end: that is `state`, and ends don't change. Who
+    has followed it passes the `target` that knows what is here already.
 
     A run that is found to have ended is brought home and its end recorded. Raises as `Target.state` does:
     a target that doesn't answer says nothing about the run.
@@ -48,10 +59,14 @@ def refresh(project: Project, run: Run, state: State | None = None) -> Run:
         run = history.read(paths)  # it may have been written since
         if run.status in FINAL:
             return run
-        target = target_of_run(project, run)
+        target = target or target_of_run(project, run)
         if state is None or state.phase != "ended":
             state = target.state(paths)
-        return settle(paths, run, target, state)
+        found = settle(paths, run, target, state)
+        if found.status != run.status and found.status not in FINAL:
+            # What was last read is what is shown while the target can't be reached.
+            history.write(paths, found)
+        return found
     finally:
         held.release()
 
@@ -60,27 +75,36 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
     """Write what `state` says into the record, if it says an end; the run's lock is held by the caller."""
     if state.phase in {"starting", "running"}:
         return _live(run, state)
+    if run.status == "Preparing":
+        # Nothing is started before this has become another status: what was not there can't have gone.
+        state = State("new")
     target.collect(paths)
-    status, reason, exit_code = ending(state)
-    logged = _metrics(paths)
+    done = _over(run, state)._replace(metrics=_metrics(paths), outputs=_outputs(paths.outputs))
+    history.write(paths, done)
+    note(paths, f"{done.status}{f': {done.reason}' if done.reason else ''}")
+    # Only now: had we ended before the record was written, the target could still be asked.
+    target.release(paths)
+    if done.status == "Completed" and not paths.returned.exists():
+        # The copy of a run that failed is kept: it may show why. What was submitted elsewhere has to get home
+        # there too.
+        target.clean(paths)
+    return done
 
-    done = run._replace(
+
+def seen(run: Run, state: State) -> Run:
+    """The run as `state` says that it is; of what it has made, nothing is known yet."""
+    return _live(run, state) if state.phase in {"new", "starting", "running"} else _over(run, state)
+
+
+def _over(run: Run, state: State) -> Run:
+    status, reason, exit_code = ending(state)
+    return run._replace(
         status=status,
         reason=reason,
         start_time_utc=None if state.began is None else history.instant(state.began),
         end_time_utc=None if state.ended is None else history.instant(state.ended),
         exit_code=exit_code,
-        metrics=logged,
-        outputs=_outputs(paths.outputs),
     )
-    history.write(paths, done)
-    note(paths, f"{status}{f': {reason}' if reason else ''}")
-    # Only now: had we ended before the record was written, the target could still be asked.
-    target.release(paths)
-    if status == "Completed":
-        # The copy of a run that failed is kept: it may show why.
-        target.clean(paths)
-    return done
 
 
 def _metrics(paths: RunPaths) -> dict[str, object]:
@@ -172,6 +196,31 @@ def cancel(project: Project, paths: RunPaths, grace: int = GRACE_SECONDS) -> tup
             )
         # Another process, which follows the run, is just writing its end.
         time.sleep(0.05)
+
+
+def collect_again(project: Project, paths: RunPaths) -> Run:
+    """Bring home once more what came of a run that is over, over what is here; the record says what came.
+
+    Raises:
+        TargetError: its target can't be reached, or it is being brought home at this moment.
+    """
+    held = locks.take(str(paths.lock))
+    if held is None:
+        raise TargetError(f"another process is just bringing the run {paths.folder.name} home")
+    try:
+        run = history.read(paths)
+        target = target_of_run(project, run)
+        state = target.state(paths)
+        if state.phase == "lost" and run.status != "Lost":
+            raise TargetError(
+                f"nothing more can be brought home: {state.why or 'nothing is left there'}", where=run.target
+            )
+        target.collect(paths)
+        done = run._replace(metrics=_metrics(paths), outputs=_outputs(paths.outputs))
+        history.write(paths, done)
+        return done
+    finally:
+        held.release()
 
 
 def clean(project: Project, paths: RunPaths) -> bool:

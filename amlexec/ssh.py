@@ -42,9 +42,14 @@ __all__ = [
 class SSHConnection:
     """A machine that is reached through OpenSSH. Threads may share it."""
 
-    def __init__(self, login: Login) -> None:
-        """Nothing is opened yet."""
+    def __init__(self, login: Login, *, anew: bool = False) -> None:
+        """Nothing is opened yet.
+
+        With `anew`, the connection is one of its own, which ends with `close`: what lets us in is proven, be
+        there another connection already. A password that is not what let us in is a LoginError.
+        """
         self._login = login
+        self._anew = os.urandom(8).hex() if anew else ""
         self._held = contextlib.ExitStack()
 
     @property
@@ -118,8 +123,13 @@ class SSHConnection:
         return str(path)
 
     def close(self) -> None:
-        """End the forwards. The connection itself ends a minute after its last use, by whomever."""
+        """End the forwards. The connection itself ends a minute after its last use, by whomever.
+
+        One of its own ends now.
+        """
         self._held.close()
+        if self._anew and Path(self._control()).exists():
+            control(self._control(), "exit")
 
     def __enter__(self) -> Self:
         return self
@@ -134,7 +144,7 @@ class SSHConnection:
         sent = remote_script(script, arguments)
         with contextlib.ExitStack() as opened:
             with self._ready() as login:
-                channel = Stream(login, self._control(), sent, given, timeout)
+                channel = Stream(login, self._control(), sent, given, timeout, proven=bool(self._anew))
                 opened.callback(channel.close)
                 channel.begin()
             yield channel
@@ -157,5 +167,5 @@ class SSHConnection:
         secret = "plain" if isinstance(self._login.secret, PlainPassword) else self._login.secret
         login = self._login._replace(secret=secret, alias="")
         # The variables say which `ssh`, and so which configuration of it, is meant.
-        told = [*map(str, login), os.environ.get("HOME", ""), os.environ.get("PATH", "")]
+        told = [*map(str, login), os.environ.get("HOME", ""), os.environ.get("PATH", ""), self._anew]
         return str(runtime_folder() / hashlib.sha256("\0".join(told).encode()).hexdigest()[:16])

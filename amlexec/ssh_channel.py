@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import select
@@ -15,7 +16,15 @@ from amlexec.errors import TargetError
 from amlexec.feeding import Feeder
 from amlexec.private import new_file
 from amlexec.ssh_command import control, no_ssh, ssh_command
-from amlexec.ssh_words import LoginError, UnreachableError, error_of, refused_shell
+from amlexec.ssh_words import (
+    LoginError,
+    UnreachableError,
+    error_of,
+    password_accepted,
+    refused_shell,
+    unproven,
+    without_progress,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +41,8 @@ _ANSWER = 60.0
 """Seconds until a script must have begun, where the caller has set no time."""
 _FAILED = 255
 """The exit code of `ssh` where it failed itself."""
-_BLOCK = 1 << 16
+_BLOCK = 1 << 20
+"""Bytes; the most that Linux gives everybody for a pipe."""
 _NOISE = 1 << 10
 
 
@@ -46,9 +56,15 @@ class Stream:
         sent: RemoteScript,
         given: bytes | IO[bytes] | None,
         timeout: float | None,
+        *,
+        proven: bool = False,
     ) -> None:
-        """Start `ssh`; `connection` is the path of the socket that its connection has here."""
+        """Start `ssh`; `connection` is the path of the socket that its connection has here.
+
+        With `proven`, a password that was not asked for, or not what let us in, is a LoginError.
+        """
         self._login, self._connection, self._sent = login, connection, sent
+        self._proven = proven and bool(login.secret) and not login.private_key
         self._timeout = timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._code: int | None = None
@@ -77,13 +93,17 @@ class Stream:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._output = self._process.stdout.fileno()
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            # Of what has come when contact is lost, only what is in the pipe is not lost; not all may ask.
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, _BLOCK)
         self._feeder = Feeder(self._process.stdin, sent.head, given)
 
     def _start(self) -> subprocess.Popen[bytes]:
         asking = self._asking.environment() if self._asking else {}
         return subprocess.Popen(
             [
-                *ssh_command(self._login, self._connection, str(self._log)),
+                *ssh_command(self._login, self._connection, str(self._log), proven=self._proven),
                 "--",
                 self._login.host,
                 self._sent.command,
@@ -112,6 +132,8 @@ class Stream:
             # Of what start-up files print, the end is kept: half of the mark, or why they ended the login.
             seen = seen[-_NOISE:] + part
         self._begun = True
+        if self._proven and not password_accepted(self._log.read_text("utf-8", "replace")):
+            raise unproven(self._login)
         if self._asking:
             self._asking.close()
         rest = seen.partition(start)[2]
@@ -218,7 +240,7 @@ class Stream:
         )
 
     def _words(self) -> str:
-        return self._log.read_text("utf-8", "replace")
+        return without_progress(self._log.read_text("utf-8", "replace"))
 
 
 class _Rest(io.RawIOBase):

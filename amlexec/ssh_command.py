@@ -41,8 +41,11 @@ _COMMON = {
 }
 
 
-def ssh_command(login: Login, control_path: str, log: str) -> list[str]:
-    """`ssh` with its options, up to the host. Its own words go to `log`, apart from the script's."""
+def ssh_command(login: Login, control_path: str, log: str, *, proven: bool = False) -> list[str]:
+    """`ssh` with its options, up to the host. Its own words go to `log`, apart from the script's.
+
+    With `proven`, they say which of the ways in was taken.
+    """
     options = {
         **_COMMON,
         "BatchMode": "no" if login.secret else "yes",
@@ -61,6 +64,8 @@ def ssh_command(login: Login, control_path: str, log: str) -> list[str]:
             "NumberOfPasswordPrompts": "1",
             "PreferredAuthentications": "password,keyboard-interactive,publickey",
         }
+    if proven:
+        options["LogLevel"] = "VERBOSE"
     if login.known_hosts:
         options |= {
             "UserKnownHostsFile": _quoted(login.known_hosts),

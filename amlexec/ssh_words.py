@@ -2,7 +2,7 @@
 
 ::
 
-    TargetError
+    NoContactError
     ├── UnreachableError    no answer, or contact lost: it may pass
     ├── HostKeyError        the machine is not known, or not the one that was known
     └── LoginError          the machine is there and does not let us in
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from amlexec.errors import TargetError
+from amlexec.errors import NoContactError, UnreachableError
 
 if TYPE_CHECKING:
     from amlexec.login import Login
@@ -21,11 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["HostKeyError", "LoginError", "UnreachableError", "error_of"]
 
 
-class UnreachableError(TargetError):
-    """The machine does not answer, or contact with it was lost. What runs there may well go on."""
-
-
-class HostKeyError(TargetError):
+class HostKeyError(NoContactError):
     """The key that the machine shows is not known, or is not the one that is known.
 
     `fingerprints` are those it shows, as far as they are known, such as `SHA256:…`; `changed` says whether
@@ -46,7 +42,7 @@ class HostKeyError(TargetError):
         self.changed = changed
 
 
-class LoginError(TargetError):
+class LoginError(NoContactError):
     """The machine is there and does not let us in. `methods` are the ways in that it would take."""
 
     def __init__(
@@ -57,7 +53,7 @@ class LoginError(TargetError):
 
 
 _PASSING = (
-    (r"Could not resolve hostname (\S+?): (.*)", "there is no machine of the name {0}: {1}"),
+    (r"Could not resolve hostname (\S+?): (.*)", "there is no machine of the name {0} ({1})"),
     (r"[Cc]onnect to (?:host|address) \S+ port (\d+): (.*)", "no connection to port {0}: {1}"),
     (r"Connection timed out during banner exchange", "what listens there does not answer"),
     (r"Connection to \S+ port (\d+) timed out", "port {0} does not answer"),
@@ -73,11 +69,13 @@ _UNKNOWN = re.compile(
     r"No \S+ host key is known for|Host key verification failed|No matching host key fingerprint"
 )
 _DENIED = re.compile(r"Permission denied \(([^)]*)\)")
+_BY_PASSWORD = re.compile(r'Authenticated (?:to .* )?using "(?:password|keyboard-interactive)"')
+_PROGRESS = re.compile(r"Authenticated |Transferred: |Bytes per second: ")
 _OPEN_KEY = re.compile(r"UNPROTECTED PRIVATE KEY FILE|bad permissions")
 _TOO_MANY = re.compile(r"Too many authentication failures")
 
 
-def error_of(login: Login, words: str, refused: str = "") -> TargetError:
+def error_of(login: Login, words: str, refused: str = "") -> NoContactError:
     """The error that ssh's own words are about; `refused` is a question of it that was not answered."""
     if _OPEN_KEY.search(words):
         return LoginError(
@@ -173,6 +171,26 @@ def _cure(login: Login, methods: tuple[str, ...]) -> str:
 def _command(login: Login) -> str:
     user = f"{login.user}@" if login.user else ""
     return f"ssh {f'-p {login.port} ' if login.port else ''}{user}{login.host}"
+
+
+def password_accepted(words: str) -> bool:
+    """Whether a password was (part of) what let us in, as ssh says it with LogLevel VERBOSE."""
+    return _BY_PASSWORD.search(words) is not None
+
+
+def without_progress(words: str) -> str:
+    """The words that tell of errors: LogLevel VERBOSE tells of what goes well too."""
+    return "".join(line for line in words.splitlines(keepends=True) if not _PROGRESS.match(line))
+
+
+def unproven(login: Login) -> LoginError:
+    """The error where a password was given, and something else has let us in."""
+    user = f"user {login.user}" if login.user else "the user"
+    return LoginError(
+        f"a key has let {user} in, and not the password, which is wrong or was not asked for",
+        where=login.alias,
+        hint="attach it without a password, or with the right one",
+    )
 
 
 def refused_shell(login: Login, status: int, said: bytes) -> LoginError:

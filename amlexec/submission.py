@@ -6,13 +6,13 @@ import getpass
 import os
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from amlexec import __version__, history, redaction, runs
-from amlexec.errors import AmlexecError, TargetError, UsageError
+from amlexec.errors import AmlexecError, TargetError, UnreachableError, UsageError
 from amlexec.history import Run, RunPaths, SnapshotRecord, Source
 from amlexec.targets import runs_on
 
@@ -143,8 +143,17 @@ def follow(
         if bell is not None:
             bell.close()
     try:
-        with _uninterrupted():
-            return _settled(project, paths, run, state)
+        # From another machine it can take long. Nothing is lost by an interrupt: it can be done again.
+        with nullcontext() if run.target_kind == "remote" else _uninterrupted():
+            return _settled(project, paths, run, state, target)
+    except KeyboardInterrupt:
+        return Detached(run.run_id, "interrupt")
+    except UnreachableError as error:
+        error.hint = (
+            f"nothing is lost: when it can be reached, amlexec experiment return -r {run.run_id} brings home "
+            "what came of the run"
+        )
+        raise
     except OSError as error:
         raise TargetError(
             f"the run is over, and its end could not be recorded: {error.strerror or error}",
@@ -153,10 +162,10 @@ def follow(
         ) from error
 
 
-def _settled(project: Project, paths: RunPaths, run: Run, state: State) -> Run:
+def _settled(project: Project, paths: RunPaths, run: Run, state: State, target: Target) -> Run:
     until = time.monotonic() + runs.GRACE_SECONDS
     while True:
-        run = runs.refresh(project, history.read(paths), state)
+        run = runs.refresh(project, history.read(paths), state, target)
         if run.status in history.FINAL:
             return run
         if time.monotonic() > until:
@@ -242,6 +251,11 @@ def _ending_badly(paths: RunPaths) -> Iterator[None]:
         else:
             why = error.message if isinstance(error, AmlexecError) else f"{type(error).__name__}: {error}"
             status, reason = "Failed", f"the script did not begin: {why}"
+        if isinstance(error, UnreachableError) and history.read(paths).status == "Starting":
+            # It was to begin when contact was lost: whether it has, only its target can say.
+            runs.note(paths, f"contact was lost when the script was to begin: {error.message}")
+            error.hint = f"it may have begun: amlexec experiment status -r {paths.folder.name}"
+            raise
         if isinstance(error, UsageError):
             # The command line was wrong, and nothing has run: there is no run to tell of.
             import shutil

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import shutil
 import signal
 import subprocess
@@ -530,6 +531,34 @@ def test_a_wrong_password_leaves_nothing(project: ProjectFolder, client: Client,
     assert attach(project, host, "--password-stdin", given=f"{PASSWORD}\n").code == 0
     assert attach(project, host, "--password-stdin", "--force", given="canary\n").code == 2
     assert keystore.get(keystore.entries()[0].handle) == PASSWORD
+
+
+def test_a_password_that_was_not_what_let_us_in_is_not_kept(
+    project: ProjectFolder, client: Client, host: Host
+) -> None:
+    shutil.copy(host.key, client.home / ".ssh/id_ed25519")
+    before = files_of(project)
+    done = attach(project, host, "--password-stdin", given="canary\n")
+    assert done.code == 2, done.out
+    assert f"a key has let user {QUIET} in, and not the password" in done.err
+    assert "canary" not in done.out + done.err
+    nothing_is_left(project, before)
+    done = attach(project, host, "--password-stdin", given=f"{PASSWORD}\n")
+    assert done.code == 0, done.err
+
+
+def test_a_user_of_a_domain(project: ProjectFolder, client: Client, new_host: Callable[..., Host]) -> None:
+    host = new_host()
+    name = "CORP\\ada"
+    script = f"line=$(grep ^{QUIET}: $0); printf 'CORP\\\\ada%s\\n' \"${{line#{QUIET}}}\" >>$0"
+    host.ssh("".join(f"sh -c {shlex.quote(script)} {file};" for file in ("/etc/passwd", "/etc/shadow")))
+    shutil.copy(host.key, client.home / ".ssh/id_ed25519")
+    arguments = ("attach", "remote", "-n", "gpubox", "-a", host.address, "-u", name)
+    assert target(project, *arguments).code == 0
+    done = target(project, "check", "gpubox")
+    assert done.code == 0, done.out + done.err
+    done = attach(project, host, "--password-stdin", "--force", user=name, given=f"{PASSWORD}\n")
+    assert done.code == 0, done.err
 
 
 def test_what_openssh_has_is_enough(project: ProjectFolder, client: Client, host: Host) -> None:

@@ -135,7 +135,7 @@ def test_a_run_whose_folder_is_gone_is_lost(project: RemoteProject) -> None:
     run_id = project.submit("--async", "train.py").run_id
     project.begun(run_id)
     leader = project.host.ssh(f"cut -d' ' -f1 /home/{QUIET}/.amlexec/runs/{run_id}/control/script").strip()
-    project.host.ssh(f"rm -rf /home/{QUIET}/.amlexec/runs/{run_id}; kill -9 -- -{leader}; true")
+    project.host.ssh(f"rm -rf /home/{QUIET}/.amlexec/runs/{run_id}; kill -9 -{leader}")
     done = project.amlexec("experiment", "status", "-r", run_id)
     assert done.code == 0, done.err
     assert "Lost" in done.out

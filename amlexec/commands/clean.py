@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import console, history, runs
 from amlexec.engine import EngineAbsentError, EngineDeniedError
+from amlexec.errors import UsageError
 from amlexec.history import FINAL, RunPaths
 
 if TYPE_CHECKING:
@@ -22,11 +23,25 @@ def clean(project: Project, arguments: argparse.Namespace) -> int:
     """Do what the arguments say; the exit code. Raises what its parts raise."""
     if arguments.environments:
         return _environments(project)
+    if arguments.source:
+        return _elsewhere(project, arguments)
     if arguments.run:
         copies = int(runs.clean(project, history.find(project, arguments.run)))
     else:
         copies = _all(project)
     console.say(f"{_number(copies, 'copy', 'copies')} of the project removed")
+    return 0
+
+
+def _elsewhere(project: Project, arguments: argparse.Namespace) -> int:
+    from amlexec.elsewhere import Machine
+
+    if not arguments.run:
+        raise UsageError("--from wants the one run that is meant", hint="name it with -r RUN")
+    machine = Machine(project, arguments.source)
+    record = machine.find(arguments.run)
+    machine.remove(record)
+    console.say(f"{record.run_id} removed from {machine.name}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`amlexec experiment`: submit a run, and follow, look at, cancel and clean up runs from any shell."""
+"""`amlexec experiment`: submit a run; follow, look at, return, cancel and clean up runs from any shell."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _VERBS = {
     "prepare": "prepare",
     "follow": "running",
     "status": "running",
+    "return": "bringing",
     "cancel": "running",
     "clean": "clean",
 }
@@ -112,14 +113,25 @@ def _add_clean(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name:
     which.add_argument(
         "--environments", action="store_true", help="this project's environments, from the Docker engine"
     )
+    _add_from(verb)
     verb.add_argument("-t", "--target", help="accepted and ignored: the record knows the target")
     verb.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+
+
+def _add_from(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--from",
+        dest="source",
+        metavar="TARGET",
+        help="the run is on that machine, and was submitted somewhere else",
+    )
 
 
 def _add_about_a_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
     summary = {
         "follow": "show what a run prints, from its beginning, until it is over",
         "status": "say how a run is",
+        "return": "bring home what came of a run that is over: logs, metrics, outputs and its record",
         "cancel": "stop a run: TERM, a grace, then KILL of all it started",
     }[name]
     verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
@@ -132,9 +144,14 @@ def _add_about_a_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser],
             metavar="SECONDS",
             help="time between TERM and KILL (default: %(default)s)",
         )
+    if name == "return":
+        verb.add_argument(
+            "-f", "--overwrite", action="store_true", help="once more, over what is here already"
+        )
+    _add_from(verb)
     verb.add_argument("-t", "--target", help="accepted and ignored: the record knows the target")
     verb.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
-    if name in {"status", "cancel"}:
+    if name in {"status", "return", "cancel"}:
         verb.add_argument("-o", "--output", choices=["text", "json"], default="text", help="form")
 
 
@@ -150,5 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Do the verb; the exit code."""
     project = config.find_project(arguments.project or os.getcwd())  # noqa: PTH109 - one import less
     module = import_module(f"amlexec.commands.{_VERBS[arguments.verb]}")
-    code: int = getattr(module, arguments.verb)(project, arguments)
+    # `return` is a word of Python's own.
+    verb = "bring" if arguments.verb == "return" else arguments.verb
+    code: int = getattr(module, verb)(project, arguments)
     return code

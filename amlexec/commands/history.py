@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from amlexec import config, console, history
 from amlexec.commands import artifacts, output, view
-from amlexec.errors import AmlexecError, TargetError, UsageError
+from amlexec.errors import AmlexecError, NoContactError, TargetError, UsageError
 from amlexec.history import FINAL, Run, RunPaths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from amlexec.model import Project
 
@@ -49,6 +49,15 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     verb["compare"].add_argument("--all", action="store_true", help="show also what is the same")
     verb["list"].add_argument("--last", type=_count, metavar="N", help="the newest N runs only")
+    verb["list"].add_argument(
+        "--from",
+        dest="source",
+        metavar="TARGET",
+        help="list what is on that machine instead, wherever it was submitted",
+    )
+    verb["list"].add_argument(
+        "--all", action="store_true", help="with --from: the runs of other projects there too"
+    )
     verb["info"].add_argument(
         "-a",
         "--artifact",
@@ -96,6 +105,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(project: Project, arguments: argparse.Namespace) -> None:
+    if arguments.source:
+        _list_from(project, arguments)
+        return
+    if arguments.all:
+        raise UsageError("--all is about a machine", hint="name it: --from TARGET")
     known, problems = history.runs(project)
     for problem in problems[:_MOST_PROBLEMS]:
         _warn(problem)
@@ -105,8 +119,30 @@ def _list(project: Project, arguments: argparse.Namespace) -> None:
         console.say("there are no runs yet: amlexec experiment submit -c local SCRIPT")
     # The files of every run are looked up only for a reader who may want them.
     files = arguments.output == "json" or arguments.query is not None
-    views = _views(project, [_now(project, each) for each in known[: arguments.last]], files=files)
+    silent: dict[str, NoContactError] = {}
+    now = [_now(project, each, silent) for each in known[: arguments.last]]
+    views = _views(project, now, files=files, silent=silent)
     if files:
+        _print(views, arguments)
+    elif views:
+        console.data(output.table(*view.listing(views)))
+
+
+def _list_from(project: Project, arguments: argparse.Namespace) -> None:
+    from amlexec.elsewhere import Machine
+
+    machine = Machine(project, arguments.source)
+    there = machine.list(everything=arguments.all)
+    for problem in there.problems:
+        _warn(problem)
+    if not there.runs:
+        whose = "" if arguments.all else "of this project "
+        console.say(f"there are no runs {whose}on {machine.name}")
+    views = _views(project, there.runs[: arguments.last], files=False)
+    for shown in views:
+        # A name of another project, as far as the id has it.
+        shown["experiment_id"] = shown["run_id"].rpartition("_")[0]
+    if arguments.output == "json" or arguments.query is not None:
         _print(views, arguments)
     elif views:
         console.data(output.table(*view.listing(views)))
@@ -136,11 +172,14 @@ def _info(project: Project, arguments: argparse.Namespace) -> None:
 
 
 def _show(project: Project, record: Run, arguments: argparse.Namespace) -> None:
-    shown = _views(project, [_now(project, record)])[0]
+    silent: dict[str, NoContactError] = {}
+    shown = _views(project, [_now(project, record, silent)], silent=silent)[0]
     if arguments.output == "json" or arguments.query is not None:
         _print(shown, arguments)
         return
     there = {key: value for key, value in shown.items() if value not in (None, "", [], {})}
+    if not shown["unreachable"]:
+        del there["unreachable"]
     if shown["attachments"]:
         names = shown["attachments"].split(",")
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
@@ -190,9 +229,12 @@ def _download(project: Project, arguments: argparse.Namespace) -> None:
     console.data(str(folder))
 
 
-def _now(project: Project, record: Run) -> Run:
-    """The run as it is at this moment; where that can't be found out, as its record has it."""
-    if record.status in FINAL:
+def _now(project: Project, record: Run, silent: dict[str, NoContactError] | None = None) -> Run:
+    """The run as it is at this moment; where that can't be found out, as its record has it.
+
+    Targets that can't be reached are added to `silent`; one that is in there is not asked again.
+    """
+    if record.status in FINAL or (silent is not None and record.target in silent):
         return record
     from amlexec import metrics, runs
 
@@ -207,6 +249,8 @@ def _now(project: Project, record: Run) -> Run:
                 )
     except AmlexecError as error:
         _warn(error)
+        if silent is not None and isinstance(error, NoContactError):
+            silent[record.target] = error
     except OSError as error:
         _warn(console.system_error(error))
     return record
@@ -217,7 +261,9 @@ def _warn(problem: AmlexecError) -> None:
     console.say(f"{place}warning: {problem.message}")
 
 
-def _views(project: Project, records: Sequence[Run], *, files: bool = True) -> list[dict[str, Any]]:
+def _views(
+    project: Project, records: Sequence[Run], *, files: bool = True, silent: Container[str] = ()
+) -> list[dict[str, Any]]:
     numbers = _numbers(project)
     now = datetime.now(timezone.utc)
     return [
@@ -227,6 +273,7 @@ def _views(project: Project, records: Sequence[Run], *, files: bool = True) -> l
             attachments=artifacts.names(RunPaths.of(project, record.run_id)) if files else (),
             project=project.name,
             now=now,
+            unreachable=record.target in silent and record.status not in FINAL,
         )
         for record in records
     ]

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from amlexec import config, console, history, runs, submission
-from amlexec.errors import INTERRUPTED
+from amlexec.errors import INTERRUPTED, NoContactError
 from amlexec.history import Run, RunPaths
 from amlexec.plan import plan
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from amlexec.model import Project
     from amlexec.submission import Detached
 
-__all__ = ["cancel", "finish", "follow", "status", "submit"]
+__all__ = ["cancel", "finish", "follow", "status", "submit", "tell"]
 
 
 def submit(project: Project, arguments: argparse.Namespace) -> int:
@@ -54,33 +54,61 @@ def finish(project: Project, outcome: Run | Detached) -> int:
 
 def follow(project: Project, arguments: argparse.Namespace) -> int:
     """`amlexec experiment follow`; the exit code. Raises what its parts raise."""
-    paths = history.find(project, arguments.run)
+    if arguments.source:
+        from amlexec.elsewhere import Machine
+
+        machine = Machine(project, arguments.source)
+        paths = machine.bring(machine.find(arguments.run))
+    else:
+        paths = history.find(project, arguments.run)
     record = history.read(paths)
     return finish(project, submission.follow(project, paths, record, console.Console()))
 
 
 def status(project: Project, arguments: argparse.Namespace) -> int:
     """`amlexec experiment status`; the exit code. Raises what its parts raise."""
-    paths = history.find(project, arguments.run)
-    _tell(runs.refresh(project, history.read(paths)), arguments.output)
+    if arguments.source:
+        from amlexec.elsewhere import Machine
+
+        tell(Machine(project, arguments.source).find(arguments.run), arguments.output)
+        return 0
+    record = history.read(history.find(project, arguments.run))
+    try:
+        tell(runs.refresh(project, record), arguments.output)
+    except NoContactError:
+        # What was read last; that it could not be read now is an answer, and an error too.
+        tell(record, arguments.output, unreachable=True)
+        raise
     return 0
 
 
 def cancel(project: Project, arguments: argparse.Namespace) -> int:
     """`amlexec experiment cancel`; the exit code. Raises what its parts raise."""
-    paths = history.find(project, arguments.run)
-    record, ended = runs.cancel(project, paths, arguments.grace)
+    if arguments.source:
+        from amlexec.elsewhere import Machine
+
+        machine = Machine(project, arguments.source)
+        record = machine.find(arguments.run)
+        ended = record.status not in history.FINAL
+        if ended:
+            record = machine.stop(record, arguments.grace)
+            ended = record.status == "Canceled"
+    else:
+        record, ended = runs.cancel(project, history.find(project, arguments.run), arguments.grace)
     if not ended:
         console.say(f"the run was over already: {record.status}")
-    _tell(record, arguments.output)
+    tell(record, arguments.output)
     return 0
 
 
-def _tell(record: Run, form: str) -> None:
+def tell(record: Run, form: str, *, unreachable: bool = False) -> None:
+    """Print how a run is, as text or JSON."""
     if form == "json":
         import json
 
         keys = ("run_id", "status", "reason", "exit_code", "start_time_utc", "end_time_utc", "target")
-        console.data(json.dumps({key: getattr(record, key) for key in keys}, indent=2))
+        told = {key: getattr(record, key) for key in keys}
+        console.data(json.dumps({**told, "unreachable": unreachable}, indent=2))
         return
-    console.data(f"{record.run_id}  {record.status}{f'  ({record.reason})' if record.reason else ''}")
+    why = f"{record.target} is unreachable; this is what was read last" if unreachable else record.reason
+    console.data(f"{record.run_id}  {record.status}{f'  ({why})' if why else ''}")

@@ -16,16 +16,24 @@ __all__ = ["Row", "comparison", "duration", "flat", "flattened", "listing"]
 
 
 def flat(
-    run: Run, *, number: int | None, attachments: Iterable[str], project: str, now: datetime
+    run: Run,
+    *,
+    number: int | None,
+    attachments: Iterable[str],
+    project: str,
+    now: datetime,
+    unreachable: bool = False,
 ) -> dict[str, Any]:
     """The JSON of a run, with the keys that Workbench's history had, and ours after them.
 
     `number` is its place among the runs of the project, the oldest being 1. Metrics have a key of their own.
+    Of a run that is `unreachable`, the status is the one that was read last.
     """
     return {
         "run_id": run.run_id,
         "run_number": number,
         "status": run.status,
+        "unreachable": unreachable,
         "reason": run.reason,
         "exit_code": run.exit_code,
         "script_name": run.script_name,
@@ -93,12 +101,18 @@ def listing(views: Sequence[Mapping[str, Any]]) -> tuple[list[list[object]], lis
     names = list(dict.fromkeys(name for view in views for name in view["metrics"]))
     rows = [
         [
-            *(_seconds(view[key]) if key == "start_time_utc" else view[key] for key in columns),
+            *(_cell(view, key) for key in columns),
             *(_last(view["metrics"].get(name)) for name in names),
         ]
         for view in views
     ]
     return rows, [title(key) for key in (*columns, *names)]
+
+
+def _cell(view: Mapping[str, Any], key: str) -> object:
+    if key == "status" and view["unreachable"]:
+        return f"{view[key]}, unreachable"
+    return _seconds(view[key]) if key == "start_time_utc" else view[key]
 
 
 def _seconds(moment: str | None) -> str | None:

@@ -1,5 +1,5 @@
-# The verbs of a run on another machine. Sent together with a last line that calls one of them; nothing of it
-# is installed there but what lies under ~/.amlexec.
+# The verbs of a run on another machine. Sent after identity.sh, and before a last line that calls one of them;
+# nothing of it is installed there but what lies under ~/.amlexec.
 
 umask 077
 base=$HOME/.amlexec
@@ -23,29 +23,24 @@ look() {
   "$python" -I -S -c 'import sys; sys.stdout.write("version %d.%d.%d\n" % sys.version_info[:3])' </dev/null
 }
 
-# stage RUN RUNTIME PROJECT OLD NEW DELETIONS: make a run's folder from what is there and what comes as a tar archive.
-# The archive has runtime/ (if it was not there), gone.sh and tree/.
+# stage RUN RUNTIME PROJECT OLD NEW: make a run's folder from what is there and what comes as a tar archive.
+# The archive has runtime/ (if it was not there), gone.sh, tree/, run.json, and last of all `whole`.
 stage() {
   run=$1 runtime=$2 project=$base/projects/$3 old=$4 new=$5
   mkdir -p "$base/runtime" "$base/runs" "$project/tree" || exit 2
-  # One at a time: a mirror is changed in place. mkdir is the lock that every file system has.
-  tries=0
-  until mkdir "$project/lock" 2>/dev/null; do
-    read -r holder 2>/dev/null <"$project/lock/pid" && ! kill -0 "$holder" 2>/dev/null && rm -rf "$project/lock"
-    tries=$((tries + 1))
-    [ "$tries" -lt 600 ] || { echo "another submission has held $project/lock for a minute" >&2; exit 2; }
-    sleep 0.1 2>/dev/null || sleep 1
-  done
-  trap 'rm -rf "$project/lock" "$project/incoming"' EXIT
-  echo $$ >"$project/lock/pid"
+  lock "$project" || exit 2
+  trap 'rm -rf "$project/incoming" "$project/run" "$project/lock"' EXIT
   now=
   [ -r "$project/id" ] && now=$(cat "$project/id")
   if [ "$now" != "$old" ]; then
     # Somebody else sent another snapshot in between: the sender has to look again.
     exit 75
   fi
-  rm -rf "$project/incoming"
+  # What somebody left who was killed here.
+  rm -rf "$project/incoming" "$project/run"
   mkdir "$project/incoming" && tar -xf - -C "$project/incoming" || exit 2
+  # A connection that ends between two files is no end of an archive, though tar may take it for one.
+  [ -e "$project/incoming/whole" ] || { echo "the connection ended before all of it had come" >&2; exit 2; }
   if [ -d "$project/incoming/runtime" ] && [ ! -d "$base/runtime/$runtime" ]; then
     mv "$project/incoming/runtime" "$base/runtime/$runtime" 2>/dev/null || [ -d "$base/runtime/$runtime" ] || exit 2
   fi
@@ -54,21 +49,57 @@ stage() {
     rm -f "$project/id"
     if [ -z "$old" ]; then rm -rf "$project/tree" && mkdir "$project/tree" || exit 2; fi
     (cd "$project/tree" && . "$project/incoming/gone.sh") || exit 2
-    if [ -d "$project/incoming/tree" ]; then
+    if [ -z "$old" ] && [ -d "$project/incoming/tree" ]; then
+      # All of it has come: it need not be copied.
+      rmdir "$project/tree" && mv "$project/incoming/tree" "$project/tree" || exit 2
+    elif [ -d "$project/incoming/tree" ]; then
       (cd "$project/incoming/tree" && tar -cf - .) | (cd "$project/tree" && tar -xf -) || exit 2
     fi
     echo "$new" >"$project/id.new" && mv -f "$project/id.new" "$project/id" || exit 2
   fi
-  mkdir "$base/runs/.$run.new" && mkdir "$base/runs/.$run.new/control" || exit 2
-  cp -R "$project/tree" "$base/runs/.$run.new/project" || exit 2
-  mv "$base/runs/.$run.new" "$base/runs/$run"
+  mkdir "$project/run" && mkdir "$project/run/control" || exit 2
+  cp -R "$project/tree" "$project/run/project" || exit 2
+  echo "$runtime" >"$project/run/control/runtime" && mv "$project/incoming/run.json" "$project/run/run.json" || exit 2
+  [ ! -e "$base/runs/$run" ] && mv "$project/run" "$base/runs/$run"
 }
 
-# begin RUN RUNTIME ARGUMENT…: start the supervisor, detached. Standard input is the environment, as shell text.
+# lock FOLDER: wait until nobody else has it, for a minute at most. A mirror is changed in place: one at a time.
+lock() {
+  # Said first and shown by one rename, so that there is no lock without a name in it.
+  rm -rf "$1/lock.$$"
+  identify $$ && mkdir "$1/lock.$$" && echo "$$ $identity" >"$1/lock.$$/pid" || return 1
+  tries=0
+  until mkdir "$1/lock" 2>/dev/null && mv "$1/lock.$$/pid" "$1/lock/pid"; do
+    tries=$((tries + 1))
+    if [ -e "$1/lock/pid" ]; then
+      # Who has it may have been killed, or its machine restarted. Of all who see that one takes it away, and
+      # gives it back if somebody else has got it in between.
+      if ! alive "$1/lock/pid" && mv "$1/lock/pid" "$1/lock.$$/old" 2>/dev/null; then
+        if alive "$1/lock.$$/old"; then mv "$1/lock.$$/old" "$1/lock/pid"; else rmdir "$1/lock" 2>/dev/null; fi
+      fi
+    elif [ $((tries % 50)) -eq 0 ]; then
+      # Killed between two commands.
+      rmdir "$1/lock" 2>/dev/null
+    fi
+    if [ "$tries" -ge 600 ]; then
+      rm -rf "$1/lock.$$"
+      echo "another submission has held $1/lock for a minute" >&2
+      return 1
+    fi
+    nap
+  done
+  rm -rf "$1/lock.$$"
+}
+
+# begin RUN RUNTIME ARGUMENT…: start the supervisor, detached. Standard input is shell text, which exports the
+# environment and sets `record` to the text of run.json.
 begin() {
   folder=$base/runs/$1 runtime=$base/runtime/$2
   shift 2
+  record=
   eval "$(cat)" || exit 2
+  [ -n "$record" ] || { echo "the connection ended before all of it had come" >&2; exit 2; }
+  publish "$folder/run.json" "$record" || exit 2
   cd "$folder/project" || exit 2
   umask 022
   # What a shell starts in the background has SIGINT ignored, and no shell can undo that: the run's Python can.
@@ -78,8 +109,8 @@ os.execvp(sys.argv[1], sys.argv[1:])' sh "$runtime/supervisor.sh" "$folder" "$@"
   tries=0
   until [ -e "$folder/control/supervisor" ]; do
     tries=$((tries + 1))
-    [ "$tries" -lt 300 ] || { echo "the supervisor has not begun within 30 s" >&2; exit 2; }
-    sleep 0.1 2>/dev/null || sleep 1
+    [ "$tries" -lt 400 ] || { echo "the supervisor has not begun within 30 s" >&2; exit 2; }
+    if [ "$tries" -lt 100 ]; then blink; else nap; fi
   done
 }
 
@@ -89,11 +120,12 @@ size() {
   if [ -r "$1" ]; then size=$(($(wc -c <"$1"))); fi
 }
 
-# follow RUN RUNTIME OUT ERR: what the logs have after these many bytes, framed, until the run is over.
+# follow RUN OUT ERR: what the logs have after these many bytes, framed, until the run is over.
 #   "1 LENGTH" or "2 LENGTH" on a line, then that many bytes; last of all "S " and the line of state.sh.
 follow() {
-  folder=$base/runs/$1 runtime=$base/runtime/$2 out=$3 err=$4
+  folder=$base/runs/$1 out=$2 err=$3
   [ -d "$folder" ] || { echo "S gone"; return; }
+  started_with "$folder"
   idle=0
   while :; do
     state=$(sh "$runtime/state.sh" "$folder")
@@ -112,7 +144,10 @@ follow() {
       # Something has to be said now and then, or a lost connection would not be noticed.
       idle=$((idle + 1))
       [ $((idle % 50)) -ne 0 ] || echo "- 0" || return
-      sleep 0.1 2>/dev/null || sleep 1
+      # What has just printed may print again or end, and what waits in a pipe is lost in a cut.
+      if [ "$idle" -lt 20 ]; then blink; else nap; fi
+    else
+      idle=0
     fi
   done
 }
@@ -126,12 +161,35 @@ piece() {
   tail -c "+$(($3 + 1))" "$2" | head -c "$sent"
 }
 
-# state RUN RUNTIME, stop RUN RUNTIME GRACE
+# started_with FOLDER: set `runtime` to what a run was started with: a newer amlexec asks about it in the old way.
+started_with() {
+  read -r runtime 2>/dev/null <"$1/control/runtime" || { echo "$1/control/runtime can't be read" >&2; exit 2; }
+  runtime=$base/runtime/$runtime
+}
+
+# state RUN, stop RUN GRACE
 state() {
   [ -d "$base/runs/$1" ] || { echo "gone"; return; }
-  sh "$base/runtime/$2/state.sh" "$base/runs/$1"
+  started_with "$base/runs/$1"
+  sh "$runtime/state.sh" "$base/runs/$1"
 }
-stop() { sh "$base/runtime/$2/stop.sh" "$base/runs/$1" "$3"; }
+stop() {
+  [ -d "$base/runs/$1" ] || { echo "gone"; return; }
+  started_with "$base/runs/$1"
+  sh "$runtime/stop.sh" "$base/runs/$1" "$2"
+}
+
+# records START: of every run whose id begins so, its id, the line of state.sh, and its record, a line each.
+records() {
+  for folder in "$base/runs/$1"*; do
+    [ -d "$folder/control" ] || continue
+    echo "${folder##*/}"
+    (started_with "$folder" && sh "$runtime/state.sh" "$folder") 2>/dev/null || echo
+    # A line end in JSON is no more than a blank.
+    tr '\n' ' ' 2>/dev/null <"$folder/run.json" || :
+    echo
+  done
+}
 
 # fetch RUN: what a run brings home, as a tar archive: metrics, control log, outputs, and their lengths and digests.
 fetch() {

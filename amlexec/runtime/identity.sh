@@ -23,6 +23,20 @@ identify() {
   fi
 }
 
+# machine: set `machine` to what tells this start of the machine from its last one; empty where nothing tells.
+# A container that is started again keeps the boot id, but not the start of its first process.
+machine() {
+  machine=
+  boot=
+  read -r boot 2>/dev/null </proc/sys/kernel/random/boot_id || return 0
+  machine=$boot
+  read -r line 2>/dev/null </proc/1/stat || return 0
+  # shellcheck disable=SC2086 # to be split into fields
+  set -- ${line##*)}
+  shift 19
+  machine=$boot/$1
+}
+
 # alive FILE: whether the process that FILE ("PID START …") names is still that process, still running.
 alive() {
   [ -r "$1" ] || return 1
@@ -52,6 +66,9 @@ clock() {
 
 # nap: a tenth of a second, or a second where `sleep` has no fractions.
 nap() { sleep 0.1 2>/dev/null || sleep 1; }
+
+# blink: a hundredth of a second, for what is as good as there; or as long as `nap` where that can't be.
+blink() { sleep 0.01 2>/dev/null || sleep 1; }
 
 # publish FILE TEXT: write a file whole, by rename.
 publish() { printf '%s\n' "$2" >"$1.new" && mv -f "$1.new" "$1"; }

@@ -5,7 +5,7 @@
 #                                        CANCELED is 1 if a cancel was asked for before the end
 #   running BEGAN                        the command is running
 #   starting                             the supervisor is there, the command not yet
-#   lost BEGAN CANCELED                  both are gone and no end was written
+#   lost BEGAN CANCELED [restarted]      both are gone and no end was written; its machine was restarted
 #   new                                  there has been no supervisor
 #
 # usage: sh state.sh FOLDER
@@ -34,5 +34,11 @@ elif [ ! -e "$control/supervisor" ]; then
   echo "new"
 else
   # It may have ended between the first look and the second.
-  ended || echo "lost $began $canceled"
+  ended || {
+    then=
+    read -r _ _ then <"$control/supervisor"
+    machine
+    [ -z "$then" ] || [ -z "$machine" ] || [ "$then" = "$machine" ] || canceled="$canceled restarted"
+    echo "lost $began $canceled"
+  }
 fi

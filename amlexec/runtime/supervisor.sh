@@ -5,7 +5,7 @@
 #
 # The working directory and the environment are the command's. FOLDER is the run's folder; into it go
 #   stdout.log, stderr.log    what the command prints
-#   control/supervisor        "PID START" of this process, before anything else happens
+#   control/supervisor        "PID START MACHINE" of this process, before anything else happens
 #   control/script            "PID START EPOCH" of the command, the leader of a session and group of its own
 #   control/end               "STATUS EPOCH", last of all; STATUS as a shell has it
 # each by rename. A file control/cancel that is there before the command begins keeps it from beginning.
@@ -18,7 +18,8 @@ shift
 # Handlers, not "ignore": what is ignored here would be ignored by the command too.
 trap : HUP INT TERM
 identify $$
-publish "$folder/control/supervisor" "$$ $identity" || exit 125
+machine
+publish "$folder/control/supervisor" "$$ $identity $machine" || exit 125
 # Our standard input was the run's lock: until now, nobody could see that the run has begun.
 exec </dev/null
 # The end's place on the disk, taken while there is one: a script that fills the disk has an end too.

@@ -149,7 +149,8 @@ def read_state(said: str, complaint: str, where: str) -> State:
             return State("ended", began, float(words[3]), int(words[1]), words[4] == "1")
         if words[0] == "lost":
             began = None if words[1] == "-" else float(words[1])
-            return State("lost", began, canceled=words[2] == "1")
+            why = "its machine was restarted before it ended" if words[3:] == ["restarted"] else ""
+            return State("lost", began, canceled=words[2] == "1", why=why)
         if words[0] == "running":
             return State("running", float(words[1]))
         if words[0] in {"new", "starting"}:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from amlexec.console import say
-from amlexec.ssh_words import UnreachableError
+from amlexec.errors import UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

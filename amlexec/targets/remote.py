@@ -11,22 +11,23 @@ import shlex
 import shutil
 import tarfile
 import tempfile
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from amlexec import snapshot, transfer
-from amlexec.errors import ConfigurationError, TargetError
+from amlexec.errors import ConfigurationError, TargetError, UnreachableError
 from amlexec.history import Interpreter
 from amlexec.runtime import HERE
-from amlexec.ssh_words import UnreachableError
 from amlexec.targets import Launch, State
 from amlexec.targets.folders import bring_home, no_script
 from amlexec.targets.host import read_state
+from amlexec.targets.logs import Log
 from amlexec.targets.patience import Patience
 from amlexec.targets.unpacking import extract
+from amlexec.targets.verbs import Verbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from amlexec.history import RunPaths
     from amlexec.locks import Held
@@ -47,15 +48,19 @@ class RemoteTarget:
     def __init__(self, project: Project, connection: SSHConnection) -> None:
         self._project = project
         self._connection = connection
-        self._script = (HERE / "host.sh").read_text("utf-8")
         self._runtime = _digest_of_runtime()
+        self._verbs = Verbs(connection, self._runtime)
+        self._known: dict[str, str] | None = None
+        """What `check` has found, for the `stage` that comes next."""
+        self._shown = ""
+        """The run whose logs are here whole, since we have followed it to its end."""
         # The mirror of a project there belongs to this folder of this machine.
         owner = f"{_machine()}\0{project.root}"
         self._mirror = f"{project.name[:40]}-{hashlib.sha256(owner.encode()).hexdigest()[:12]}"
 
     def check(self, plan: Plan) -> Launch:
         """See `Target.check`."""
-        known = self._look(plan.target.python_location)
+        known = self._known = self._look(plan.target.python_location)
         system = known.get("system", "")
         if not system.startswith("Linux"):
             raise TargetError(
@@ -98,7 +103,7 @@ class RemoteTarget:
         if plan.script not in snapshot.files(self._project, tree):
             raise no_script(self._project, plan)
         for _ in range(_TRIES):
-            known = self._look(plan.target.python_location)
+            known, self._known = self._known or self._look(plan.target.python_location), None
             old = known.get("tree", "")
             changes = transfer.difference(self._project, old, tree)
             if changes is None:
@@ -106,16 +111,15 @@ class RemoteTarget:
                 self._verb("forget", self._mirror)
                 continue
             with tempfile.TemporaryFile() as archive:
-                self._pack(archive, changes, whole="runtime" not in known)
+                self._pack(archive, changes, paths, runtime="runtime" not in known)
                 archive.seek(0)
-                answer = self._connection.run(
-                    f'{self._script}\nstage "$@"\n',
-                    *(paths.folder.name, self._runtime, self._mirror, old, tree),
+                answer = self._verbs.run(
+                    *("stage", paths.folder.name, self._runtime, self._mirror, old, tree),
                     input=archive,
                     timeout=None,
                 )
             if answer.exit_code == 0:
-                (paths.control / "runtime").write_text(self._runtime, "utf-8")
+                self._verbs.arrived()
                 return
             if answer.exit_code != _AGAIN:
                 raise self._failed("the snapshot could not be sent", answer.stderr)
@@ -123,14 +127,19 @@ class RemoteTarget:
             "other submissions kept changing the project's copy there", where=self._connection.name
         )
 
-    def _pack(self, archive: IO[bytes], changes: transfer.Difference, *, whole: bool) -> None:
+    def _pack(
+        self, archive: IO[bytes], changes: transfer.Difference, paths: RunPaths, *, runtime: bool
+    ) -> None:
         # Names may hold every byte but NUL: the GNU form takes them as they are.
         with tarfile.open(
             fileobj=archive, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape"
         ) as packed:
             transfer.pack(self._project, changes.sent, changes.gone, packed)
-            if whole:
+            if runtime:
                 packed.add(HERE, "runtime", filter=_plain)
+            # So that it can be found from everywhere: `start` puts the one with the snapshot in its place.
+            packed.add(paths.record, "run.json", filter=_plain)
+            packed.addfile(tarfile.TarInfo("whole"))
 
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
         """See `Target.start`."""
@@ -146,33 +155,55 @@ class RemoteTarget:
         shared = environment.get("AZUREML_NATIVE_SHARE_DIRECTORY")
         if shared:
             text += f"mkdir -p {shlex.quote(shared)} || exit 2\n"
-        answer = self._connection.run(
-            f'{self._script}\nbegin "$@"\n',
-            run,
-            self._runtime,
-            *launch.argv,
-            input=text.encode(),
-            timeout=90.0,
-        )
+        record = paths.record.read_text("utf-8", "surrogateescape")
+        text += f"record={shlex.quote(record.rstrip())}\n"
+        try:
+            answer = self._verbs.run(
+                *("begin", run, self._runtime, *launch.argv),
+                input=text.encode("utf-8", "surrogateescape"),
+                timeout=90.0,
+            )
+        except KeyboardInterrupt:
+            # It may have begun: nobody shall be told that it has not while it runs.
+            self.stop(paths, 0)
+            raise
         if answer.exit_code != 0:
             raise self._failed("the run could not be started", answer.stderr)
         return None
 
     def state(self, paths: RunPaths) -> State:
         """See `Target.state`."""
-        return self._read(self._verb("state", paths.folder.name, self._of(paths)))
+        return self._read(paths, self._verb("state", paths.folder.name))
 
-    def _of(self, paths: RunPaths) -> str:
-        """The digest of what a run was started with: a newer amlexec asks about it in the old way."""
-        try:
-            return (paths.control / "runtime").read_text("utf-8")
-        except FileNotFoundError:
-            return self._runtime
+    def _read(self, paths: RunPaths, said: str) -> State:
+        if said.split()[:1] != ["gone"]:
+            return read_state(said, "", self._connection.name)
+        if paths.returned.exists():
+            # Who submitted it may well know how it ended.
+            raise TargetError(
+                f"the run {paths.folder.name} is no longer there: who submitted it has brought it home, or "
+                "somebody has removed it",
+                where=self._connection.name,
+                hint=f"what came of it is in {paths.folder}",
+            )
+        return self._gone()
 
-    def _read(self, said: str) -> State:
-        if said.split()[:1] == ["gone"]:
-            return State("lost", why=f"its folder is no longer on {self._connection.name}")
-        return read_state(said, "", self._connection.name)
+    def _gone(self) -> State:
+        return State("lost", why=f"its folder is no longer on {self._connection.name}")
+
+    def records(self, start: str) -> list[tuple[str, State | None, str]]:
+        """Every run there whose id begins with `start`: its id, its state, and the text of its record.
+
+        The state is None where it can't be read. Raises as `state` does.
+        """
+        with self._verbs.stream("records", start) as channel:
+            lines = channel.stdout.read().decode("utf-8", "surrogateescape").split("\n")[:-1]
+            if channel.wait() != 0:
+                raise self._failed("the runs there can't be listed", channel.stderr)
+        return [
+            (run_id, read_state(said, "", self._connection.name) if said else None, record)
+            for run_id, said, record in zip(lines[::3], lines[1::3], lines[2::3], strict=True)
+        ]
 
     def follow(
         self,
@@ -184,64 +215,53 @@ class RemoteTarget:
         """See `Target.follow`. What is here already is shown first; a cut is waited out and gone on after."""
         del bell
         patience = Patience(paths.folder.name)
-        sinks = {b"1": (paths.stdout, stdout), b"2": (paths.stderr, stderr)}
-        for path, sink in sinks.values():
-            if path.exists():
-                sink(path.read_bytes())
+        logs = {b"1": Log(paths.stdout, stdout), b"2": Log(paths.stderr, stderr)}
+        for log in logs.values():
+            log.show()
         while True:
             try:
-                return self._follow(paths, sinks, patience)
+                state = self._follow(paths, logs, patience)
             except UnreachableError as error:
                 patience.lost(error)
+            else:
+                if state.phase == "ended":
+                    self._shown = paths.folder.name
+                return state
 
-    def _follow(
-        self,
-        paths: RunPaths,
-        sinks: dict[bytes, tuple[Path, Callable[[bytes], object]]],
-        patience: Patience | None = None,
-    ) -> State:
-        sizes = [str(path.stat().st_size if path.exists() else 0) for path, _ in sinks.values()]
-        with self._connection.stream(
-            f'{self._script}\nfollow "$@"\n', paths.folder.name, self._of(paths), *sizes
-        ) as channel:
+    def _follow(self, paths: RunPaths, logs: dict[bytes, Log], patience: Patience | None = None) -> State:
+        sizes = [str(log.position) for log in logs.values()]
+        with self._verbs.stream("follow", paths.folder.name, *sizes) as channel:
             while line := channel.stdout.readline():
                 if patience is not None:
                     patience.found()
                 number, _, rest = line.strip().partition(b" ")
                 if number == b"S":
-                    return self._read(rest.decode())
-                if number in sinks:
-                    _copy(channel.stdout, int(rest), *sinks[number])
-            channel.wait()
+                    return self._read(paths, rest.decode())
+                if number in logs:
+                    logs[number].copy(channel.stdout, int(rest))
+            if channel.wait() != 0:
+                raise self._failed("the run can't be followed", channel.stderr)
         raise UnreachableError("the connection ended", where=self._connection.name)
 
     def stop(self, paths: RunPaths, grace: int) -> State:
         """See `Target.stop`."""
-        answer = self._connection.run(
-            f'{self._script}\nstop "$@"\n',
-            *(paths.folder.name, self._of(paths), str(grace)),
-            timeout=grace + _STOP_SECONDS,
-        )
+        answer = self._verbs.run("stop", paths.folder.name, str(grace), timeout=grace + _STOP_SECONDS)
         if answer.exit_code != 0:
             raise self._failed("the run could not be stopped", answer.stderr)
-        return self._read(answer.stdout)
+        return self._read(paths, answer.stdout)
 
     def collect(self, paths: RunPaths) -> None:
         """See `Target.collect`. The logs are brought to their full length; every file is checked."""
-        nowhere: dict[bytes, tuple[Path, Callable[[bytes], object]]] = {
-            b"1": (paths.stdout, len),
-            b"2": (paths.stderr, len),
-        }
-        state = self._follow(paths, nowhere)
-        if state.phase == "lost" and state.why:
-            return  # its folder is gone
-        for path, _ in nowhere.values():
+        logs = {b"1": Log(paths.stdout), b"2": Log(paths.stderr)}
+        for path in (paths.stdout, paths.stderr):
             path.touch()
+        if self._shown != paths.folder.name and self._follow(paths, logs) == self._gone():
+            return
         came = paths.folder / "incoming"
         if came.exists():
             shutil.rmtree(came)
         came.mkdir()
-        with self._connection.stream(f'{self._script}\nfetch "$@"\n', paths.folder.name) as channel:
+        with self._verbs.stream("fetch", paths.folder.name) as channel:
             try:
                 with tarfile.open(fileobj=channel.stdout, mode="r|") as archive:
                     for entry in archive:
@@ -267,8 +287,12 @@ class RemoteTarget:
         if paths.checkout.exists():
             shutil.rmtree(paths.checkout)
 
+    def forget(self, run_id: str) -> None:
+        """Remove all that a run that is over has left there."""
+        self._verb("remove", run_id)
+
     def _verb(self, *words: str) -> str:
-        answer = self._connection.run(f'{self._script}\n{words[0]} "$@"\n', *words[1:])
+        answer = self._verbs.run(*words)
         if answer.exit_code != 0:
             raise self._failed(f"`{words[0]}` failed there", answer.stderr)
         return answer.stdout
@@ -283,18 +307,6 @@ class RemoteTarget:
             if full
             else "",
         )
-
-
-def _copy(source: IO[bytes], length: int, path: Path, sink: Callable[[bytes], object]) -> None:
-    """Hand on what came of a log, and keep it: the file's length is where a resumed following goes on."""
-    with path.open("ab", buffering=0) as log:
-        while length:
-            chunk = source.read(min(length, 1 << 16))
-            if not chunk:
-                raise UnreachableError("the connection ended in the middle of a log")
-            log.write(chunk)
-            sink(chunk)
-            length -= len(chunk)
 
 
 def _must_be_whole(came: Path, where: str) -> None:

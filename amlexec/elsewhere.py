@@ -1,0 +1,119 @@
+"""Runs that are on a machine over SSH, whoever submitted them and from wherever: all it takes is the login.
+
+A run's folder there has the record that it was submitted with; how the run is, its supervisor has written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec import config, history, runs
+from amlexec.errors import TargetError, UsageError
+from amlexec.history import FINAL, RunPaths
+from amlexec.targets import runs_on
+
+if TYPE_CHECKING:
+    from amlexec.history import Run
+    from amlexec.model import Project
+    from amlexec.targets.remote import RemoteTarget
+
+__all__ = ["Machine"]
+
+
+class Listing(NamedTuple):
+    """The runs that are on a machine."""
+
+    runs: list[Run]
+    """As they are now, newest first. Their metrics and outputs have not been read."""
+    problems: list[TargetError]
+    """One for each folder that is no readable run."""
+
+
+class Machine:
+    """A compute target, as the place where runs are."""
+
+    def __init__(self, project: Project, name: str) -> None:
+        """Nobody is asked yet.
+
+        Raises:
+            ConfigurationError: there is no such compute target.
+            UsageError: it is of a kind whose runs are known only where they were submitted.
+        """
+        declared = config.load_target(project, name)
+        if declared.kind != "remote":
+            raise UsageError(
+                f"{name} is of type {declared.kind}: its runs are known only where they were submitted",
+                where=str(declared.place),
+                hint="--from names a machine over SSH, of type remote",
+            )
+        self.name = declared.name
+        self._project = project
+        self._target: RemoteTarget = runs_on(declared, project)  # type: ignore[assignment]
+
+    def list(self, *, everything: bool = False) -> Listing:
+        """The runs of this project that are there; with `everything`, those of others too.
+
+        Raises as `Target.state` does.
+        """
+        ours = history.project_part(self._project)
+        found, problems = [], []
+        for run_id, state, text in self._target.records("" if everything else f"{ours}_"):
+            if not everything and run_id.rpartition("_")[0] != ours:
+                continue
+            try:
+                recorded = history.parsed(text, run_id)
+            except ValueError as error:
+                problems.append(
+                    TargetError(f"the record of the run {run_id} can't be read: {error}", where=self.name)
+                )
+                continue
+            recorded = recorded._replace(target=self.name)
+            if state is None:
+                problems.append(TargetError(f"the state of the run {run_id} can't be read", where=self.name))
+            found.append(recorded if state is None else runs.seen(recorded, state))
+        found.sort(key=lambda run: (run.created_utc, run.run_id), reverse=True)
+        return Listing(found, problems)
+
+    def find(self, reference: str) -> Run:
+        """The run that is meant: by its whole id, or by what names one of this project's.
+
+        Raises:
+            UsageError: no run, or several, are meant.
+        """
+        whole = history.milliseconds(reference) > 0
+        there = self.list(everything=whole).runs
+        by_id = {run.run_id: run for run in there}
+        if reference == "last":
+            if not there:
+                raise UsageError(f"there are no runs of this project on {self.name}")
+            return max(there, key=lambda run: history.milliseconds(run.run_id))
+        hint = f"amlexec history list --from {self.name} shows those that are there"
+        return by_id[history.chosen(sorted(by_id), reference, hint)]
+
+    def bring(self, run: Run) -> RunPaths:
+        """The paths of the run here, where from now on it is a run like those of this project's own."""
+        # How it ended is written when it has been brought home.
+        status = run.status if run.status not in FINAL else "Starting"
+        return history.adopt(
+            self._project, run._replace(status=status, reason="", end_time_utc=None, exit_code=None)
+        )
+
+    def stop(self, run: Run, grace: int) -> Run:
+        """Stop a run; how it is then. Raises as `Target.stop` does."""
+        return runs.seen(run, self._target.stop(self._paths(run), grace))
+
+    def remove(self, run: Run) -> None:
+        """Remove all that the run has left there.
+
+        Raises:
+            UsageError: it is not over.
+        """
+        if run.status not in FINAL:
+            raise UsageError(
+                f"the run {run.run_id} is {run.status}",
+                hint=f"cancel it first: amlexec experiment cancel -r {run.run_id} --from {self.name}",
+            )
+        self._target.forget(run.run_id)
+
+    def _paths(self, run: Run) -> RunPaths:
+        return RunPaths.of(self._project, run.run_id)
