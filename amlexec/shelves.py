@@ -13,16 +13,22 @@ __all__ = ["is_prepared", "shelf_of"]
 
 def is_prepared(target: ComputeTarget) -> bool:
     """Whether amlexec prepares the environment of a target, rather than its user."""
-    return target.kind == "docker"
+    return target.kind == "docker" or (target.kind == "remote" and not target.user_managed_environment)
 
 
 def shelf_of(target: ComputeTarget) -> Shelf:
     """The place of a target whose environment amlexec prepares. Nothing is connected or asked yet.
 
     Raises:
+        ConfigurationError: its file declares no login.
         TargetError: the settings that say where it is can't be read.
     """
     assert is_prepared(target), "its environment is the user's"
+    if target.kind == "remote":
+        from amlexec.environments.on_host import HostShelf
+        from amlexec.ssh import SSHConnection, login_of
+
+        return HostShelf(SSHConnection(login_of(target)))
     from amlexec.engine import from_environment
     from amlexec.environments.on_engine import EngineShelf
 

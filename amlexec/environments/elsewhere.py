@@ -92,19 +92,25 @@ def _channel(record: RepoDataRecord) -> str:
 
 @contextlib.contextmanager
 def packed(records: Sequence[RepoDataRecord], network: Network) -> Iterator[IO[bytes]]:
-    """The files of packages that are only here, as a tar archive; a file that is gone afterwards.
+    """The files of packages that are only here, as a compressed archive; a file that is gone afterwards.
+
+    Its last member is an empty `~whole`.
 
     Raises:
         TargetError: a package is gone from its channel.
     """
     with tempfile.TemporaryDirectory(prefix="amlexec-") as folder, tempfile.TemporaryFile() as archive:
-        with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as written:
+        # They are compressed already.
+        with tarfile.open(
+            fileobj=archive, mode="w:gz", format=tarfile.PAX_FORMAT, compresslevel=0
+        ) as written:
             for record in records:
                 try:
                     written.add(_file(record, Path(folder), network), record.file_name, filter=_plain)
                 except OSError as error:
                     told = f"failed to fetch {record.file_name}\n{error.strerror or error}"
                     raise conda_errors.not_installed(told, records, network) from error
+            written.addfile(tarfile.TarInfo("~whole"))
         archive.seek(0)
         yield archive
 

@@ -219,7 +219,11 @@ class _Teller:
         now = time.monotonic()
         if now - self._last > _EVERY_SECONDS or done == total:
             self._last = now
-            _print({"at": [done, total]})
+            try:
+                _print({"at": [done, total]})
+            except BrokenPipeError:
+                # Whoever gave the order is gone. An exception would end nothing: rattler's threads go on.
+                os._exit(1)
 
 
 def _print(value: object) -> None:
