@@ -63,6 +63,11 @@ class Place(NamedTuple):
     """`sharedVolumes`."""
 
     @property
+    def is_prepared(self) -> bool:
+        """Whether amlexec prepares the environment there."""
+        return self.is_docker or self.name == "managed"
+
+    @property
     def is_docker(self) -> bool:
         """Whether runs are containers."""
         return self.kind in {"docker", "remotedocker"}
@@ -75,6 +80,7 @@ PLACES = (
     Place("remote", "remote", mounts=False),
     Place("remotedocker", "remotedocker", mounts=False),
     Place("remotedocker-copy", "remotedocker", mounts=False, volumes=False),
+    Place("managed", "remote", mounts=False),
 )
 
 
@@ -190,7 +196,11 @@ class RemoteProject(DockerProject):
         """The text of the `.compute` file, with more lines."""
         assert not base, "this machine has no images"
         told = ["type: remote", f"address: {self.host.address}", f"username: {QUIET}"]
-        return "\n".join([*told, "pythonLocation: python3", *lines]) + "\n"
+        if self.place.is_prepared:
+            told.append("userManagedEnvironment: false")
+        else:
+            told.append("pythonLocation: python3")
+        return "\n".join([*told, *lines]) + "\n"
 
     def printed(self, run_id: str) -> bytes:
         """What a run has printed to standard output by now."""

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING
 from amlexec import digest as content
 from amlexec import images
 from amlexec.addresses import public
-from amlexec.environments import base, conda, image, layers, maven, pip_section, staging
+from amlexec.environments import base, conda, image, installing, layers, maven, pip_section, staging
 from amlexec.environments.image import PREFIX
 from amlexec.environments.order import Built
 from amlexec.environments.resolution import Resolution
@@ -153,7 +153,7 @@ def archived(
     cache = cache_folder()
     with staging.room(cache) as folder:
         progress.step(f"installing {len(records)} conda packages")
-        conda.install(
+        installing.install(
             records,
             folder / "env",
             PREFIX,
