@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import shutil
+import sys
 import tarfile
 import time
 import uuid
@@ -22,6 +23,7 @@ import pytest
 from amlexec import containers, images
 from amlexec.engine import EngineAnswerError
 from tests.conftest import PATIENCE, ProjectFolder, eventually
+from tests.engines.base_image import _libraries as libraries
 from tests.engines.ssh_host import QUIET
 
 if TYPE_CHECKING:
@@ -119,11 +121,15 @@ class DockerProject(ProjectFolder):
         super().__init__(root)
         self.shop = shop
         self.place = place
-        self.engine = shop.engine
         self.write("aml_config/conda_dependencies.yml", conda or shop.conda("six"))
         self.write("aml_config/local.compute", "type: local\n")
         self.write(f"aml_config/{place.name}.compute", self.compute())
         self.configure()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that its runs are on."""
+        return self.shop.engine
 
     def compute(self, *lines: str, base: str = "") -> str:
         """The text of the `.compute` file, with more lines."""
@@ -223,7 +229,11 @@ class RemoteDockerProject(DockerProject):
         self.host = host
         self.user = user
         super().__init__(root, shop, place)
-        self.engine = host.docker
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that its runs are on."""
+        return self.host.docker
 
     def compute(self, *lines: str, base: str = "") -> str:
         """The text of the `.compute` file, with more lines."""
@@ -262,11 +272,20 @@ def new_base(engine: Engine, of: str, reference: str, *labels: str) -> None:
     held = io.BytesIO()
     with tarfile.open(fileobj=held, mode="w") as archive:
         archive.addfile(tarfile.TarInfo(f"own-{uuid.uuid4().hex}"))
+        for library in _of_libc():
+            archive.add(os.path.realpath(library), library.lstrip("/"))
     try:
         containers.put_archive(engine, made, "/", held.getvalue())
         images.commit(engine, made, reference, changes=[f"LABEL {label}" for label in labels])
     finally:
         containers.remove(engine, made, force=True)
+
+
+def _of_libc() -> list[str]:
+    """What every image with glibc has, and the base image has not, since none of its programs needs it."""
+    folder = Path(next(path for path in libraries([Path(sys.executable)]) if "/libc.so" in path)).parent
+    names = ("libdl.so.2", "libpthread.so.0", "librt.so.1")
+    return [f"{os.path.realpath(folder)}/{name}" for name in names if (folder / name).exists()]
 
 
 @pytest.fixture(scope="session")
