@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from amlexec import console, history, runs
 from amlexec.engine import EngineAbsentError, EngineDeniedError
-from amlexec.errors import UsageError
+from amlexec.errors import ConfigurationError, TargetError, UnreachableError, UsageError
 from amlexec.history import FINAL, RunPaths
+from amlexec.targets import target_of
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from amlexec.environments.shelf import Removal
+    from amlexec.environments.shelf import Removal, Shelf
     from amlexec.model import Project
+    from amlexec.targets.docker import DockerTarget
 
 __all__ = ["clean", "told"]
 
@@ -52,34 +54,69 @@ def _all(project: Project) -> int:
     over = [record for record in known if runs.refresh(project, record).status in FINAL]
     copies = sum(runs.clean(project, RunPaths.of(project, record.run_id)) for record in over)
     from amlexec import sweeping
-    from amlexec.engine import from_environment
 
     half_made = sweeping.folders(project)
     if half_made:
         console.say(f"{_number(len(half_made), 'half-made folder', 'half-made folders')} of runs removed")
-    try:
-        left = sweeping.containers(project, from_environment())
-    except (EngineAbsentError, EngineDeniedError) as error:
-        # Where nobody uses Docker there is nothing to look for.
-        if any(record.target_kind == "docker" for record in known):
-            console.say(f"containers were not looked for: {error.message}")
-        return copies
-    for run_id in left:
-        console.say(f"the container of the run {run_id} removed")
+    elsewhere = {record.target for record in known if record.target_kind == "remotedocker"}
+    for name, kind in [("", "docker"), *((name, "remotedocker") for name in sorted(elsewhere))]:
+        try:
+            left = sweeping.containers(project, cast("DockerTarget", target_of(project, name, kind)))
+        except (EngineAbsentError, EngineDeniedError, UnreachableError) as error:
+            # Where nobody uses Docker there is nothing to look for.
+            if name or any(record.target_kind == "docker" for record in known):
+                where = f" on {name}" if name else ""
+                console.say(f"containers{where} were not looked for: {error.message}")
+            continue
+        except ConfigurationError:
+            continue  # the target is no more, and nobody knows where it was
+        for run_id in left:
+            console.say(f"the container of the run {run_id} removed")
     return copies
 
 
 def _environments(project: Project) -> int:
-    from amlexec.engine import from_environment
     from amlexec.environments import memory
-    from amlexec.environments.on_engine import EngineShelf
 
-    shelf = EngineShelf(from_environment())
-    ours = [kept.digest for kept in shelf.all().values() if kept.project == project.name]
-    for line in told(shelf.remove(ours, project.name)):
+    removed: list[Removal] = []
+    failed: TargetError | None = None
+    for shelf in _shelves(project):
+        try:
+            ours = [kept.digest for kept in shelf.all().values() if kept.project == project.name]
+            removed += shelf.remove(ours, project.name)
+            memory.forget_removed(project, {digest for digest in ours if shelf.get(digest) is None})
+        except TargetError as error:
+            if failed is not None:
+                for line in failed.lines():
+                    console.say(line)
+            failed = error
+    for line in told(removed):
         console.say(line)
-    memory.forget_removed(project, {digest for digest in ours if shelf.get(digest) is None})
+    if failed is not None:
+        raise failed
     return 0
+
+
+def _shelves(project: Project) -> list[Shelf]:
+    """Every place that may keep environments of the project: one for all docker targets, and each machine."""
+    from amlexec import config
+    from amlexec.model import ComputeTarget, Place
+    from amlexec.shelves import is_prepared, shelf_of
+
+    found = {}
+    for name in config.compute_targets(project):
+        try:
+            target = config.load_target(project, name)
+            if is_prepared(target):
+                shelf = shelf_of(target)
+                found[shelf.address] = shelf
+        except ConfigurationError as error:
+            for line in error.lines():
+                console.say(line)
+    if not found:
+        # What was made before is on the engine here, whatever the files say now.
+        return [shelf_of(ComputeTarget("docker", "docker", Place("")))]
+    return list(found.values())
 
 
 def told(removals: Sequence[Removal], *, dry_run: bool = False) -> list[str]:
