@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
+import subprocess
 import sys
 import tarfile
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ from amlexec.platforms import DEFAULT
 from tests.conftest import PATIENCE, eventually
 from tests.engines.ssh_host import QUIET
 from tests.places import LABEL, PLACES, DockerProject, RemoteDockerProject, Shop
+from tests.test_docs import ROOT, blocks, commands, matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +93,7 @@ def test_an_environment_is_the_same_wherever_its_packages_were_fetched(
     assert "up to date" in again.out + again.err
 
 
+PROGRESS = ("gpubox: it was never", "solving", "sending", "installing", "compiling", "pulling")
 COUNTING = (
     "import sys, time\nfor n in range(400):\n    print('line', n, 'x' * 1000)\n"
     "    print(n, file=sys.stderr)\n    if n % 20 == 0:\n        time.sleep(0.2)\n"
@@ -272,3 +276,31 @@ def test_an_engine_of_another_processor(told: str, fits: bool) -> None:
     why = base.misfit("linux", told, DEFAULT)
     assert bool(why) is not fits
     assert fits or told in why
+
+
+def test_what_the_how_to_shows_is_so(
+    client: Client, new_engine_host: Callable[..., EngineHost], shop: Shop, tmp_path: Path
+) -> None:
+    machine = new_engine_host()
+    machine.ssh("useradd --create-home --shell /bin/bash --groups docker ada")
+    machine.take(shop.engine, shop.base)
+    machine.ssh(f"docker tag {shop.base} debian:bookworm-slim")
+    client.configure("gpu.example.org", "HostName 127.0.0.1", f"Port {machine.port}")
+    shutil.copy(machine.key, client.home / ".ssh/id_ed25519")
+    folder = tmp_path / "reader"
+    folder.mkdir()
+    for kind, file, body in blocks(ROOT / "docs/how-to/use-docker-on-another-machine.md"):
+        if file:
+            (folder / file).write_text(body)
+        for command, wanted in commands(body) if kind == "shellsession" else ():
+            if command.startswith("cd "):
+                folder /= command[3:]
+                # No test asks the network for packages.
+                (folder / "aml_config/conda_dependencies.yml").write_text(shop.conda("six"))
+                continue
+            done = subprocess.run(
+                ["bash", "-c", f"{command} 2>&1"], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True
+            )
+            printed = done.stdout.decode()
+            lines = [line for line in printed.splitlines() if not line.startswith(PROGRESS)]
+            assert matches(wanted, lines), f"$ {command}\n{printed}"
