@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from amlexec import images
+from amlexec import containers, images
 from amlexec.environments import base
 from amlexec.environments.image import CONDA, DIGEST, reference
 from amlexec.platforms import DEFAULT
@@ -221,17 +221,55 @@ def test_wheels_are_sent_and_an_index_of_this_machine_is_none(
     assert "has six\n" in done.out, done.err
 
 
-def test_what_is_known_there_is_not_sent_again(project: RemoteDockerProject, shop: Shop) -> None:
-    """The installer and the packages are kept by the engine, and are in no image."""
+def test_what_is_known_there_is_not_sent_again(alone: RemoteDockerProject, shop: Shop) -> None:
+    """Through a connection that is cut meanwhile, too. What is kept there is in no image."""
     conda = "aml_config/conda_dependencies.yml"
-    project.write(conda, shop.conda("six=1.17"))
-    assert project.prepare().code == 0
-    project.write(conda, shop.conda("six=1.17", pip=(f"--find-links {shop.wheels}", "--no-index", "six")))
-    again = project.prepare()
-    assert again.code == 0, again.err
-    assert "sending an installer" not in again.err
-    project.write("train.py", "import os\nprint(os.path.exists('/dev/amlexec'))\n")
-    assert "False\n" in project.submit("train.py").out
+    alone.write(conda, shop.conda("six=1.16"))
+    alone.host.take(shop.engine, shop.base)
+    command = (sys.executable, "-m", "amlexec", "experiment", "prepare", "-c", PLACE.name)
+    preparing = alone.start(*command)
+    assert preparing.stderr is not None
+    for line in preparing.stderr:
+        if line.startswith(b"installing"):
+            break
+    alone.host.ssh(f"for p in $(pgrep -u {QUIET} sshd); do kill -9 $p; done; true")
+    out, err = preparing.communicate(timeout=PATIENCE)
+    assert preparing.returncode == 2, (out, err)
+    assert b"Traceback" not in err
+    first = alone.prepare()
+    assert first.code == 0, first.err
+    assert "sending an installer" not in first.err
+    left = containers.find(alone.engine, {LABEL: shop.session})
+    assert left == [], "nothing half-made"
+    alone.write(conda, shop.conda("six=1.17"))
+    second = alone.prepare()
+    assert second.code == 0, second.err
+    assert "sending 1 conda packages that only this machine has" in second.err
+    alone.write("train.py", "import os\nprint(os.path.exists('/dev/amlexec'))\n")
+    assert "False\n" in alone.submit("train.py").out
+
+
+def test_both_doors_and_a_machine_that_hangs(alone: RemoteDockerProject, client: Client) -> None:
+    client.hang_up()
+    alone.write("train.py", "print('ran')\n")
+    assert alone.doit("list", "--all").code == 0
+    assert "make the environment of" in alone.doit("info", f"prepare:{PLACE.name}").out
+    assert not [path for path in client.sockets() if len(path.name) == 16], "nobody was asked"
+    done = alone.doit(f"submit:{PLACE.name}", "script=train.py")
+    assert done.code == 0, done.err
+    assert "ran\n" in done.out
+    client.hang_up()
+    alone.host.pause()
+    try:
+        hung = alone.doit(f"prepare:{PLACE.name}")
+    finally:
+        alone.host.unpause()
+    assert hung.code != 0
+    assert "does not answer" in hung.out + hung.err
+    assert "Traceback" not in hung.err
+    done = alone.doit("clean", f"prepare:{PLACE.name}")
+    assert "1 image removed" in done.out
+    assert images.find(alone.engine, {DIGEST: ""}) == []
 
 
 def test_clean_leaves_nothing(alone: RemoteDockerProject) -> None:
