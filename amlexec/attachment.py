@@ -47,8 +47,8 @@ class Attachment(NamedTuple):
     python_location: str = ""
 
 
-def valid_name(name: str) -> str:
-    """The name of a compute target without a suffix; it becomes the name of files.
+def valid_name(name: str, what: str = "compute target") -> str:
+    """The name of a compute target, or of `what`, without a suffix; it becomes the name of files.
 
     Raises:
         UsageError: files and tasks can't have that name.
@@ -58,8 +58,8 @@ def valid_name(name: str) -> str:
         bare = bare.removesuffix(suffix)
     if not _NAME.fullmatch(bare) or bare[-1] in " ." or len(bare.encode()) > _LONGEST_NAME:
         raise UsageError(
-            f"{name!r} can't be the name of a compute target",
-            hint="the name becomes that of two files: use letters, digits, '-' and '_', as in gpubox",
+            f"{name!r} can't be the name of a {what}",
+            hint="the name becomes that of files: use letters, digits, '-' and '_', as in gpubox",
         )
     return bare
 

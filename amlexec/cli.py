@@ -21,10 +21,13 @@ GROUPS = {
     "lint": "validate the files of aml_config",
     "lock": "write down which packages the dependencies come to",
     "computetarget": "attach machines, list, check and detach targets",
+    "runconfiguration": "make run configurations, list, show and delete them",
     "experiment": "run scripts, and act on runs",
     "history": "find, compare and read runs",
 }
 """Each is a module of `amlexec.commands`, with `add` (its arguments) and `run`."""
+_ALSO = {"runconfigurations": "runconfiguration"}
+"""Workbench's documents had both."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -71,6 +74,8 @@ def parser(only: str | None = None, verb: str | None = None) -> argparse.Argumen
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the command line says; the exit code."""
+    if arguments and arguments[0] in _ALSO:
+        arguments = [_ALSO[arguments[0]], *arguments[1:]]
     try:
         group = arguments[0] if arguments and arguments[0] in GROUPS else None
         head, tail = _split(arguments)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import config
 from amlexec.environments import memory
-from amlexec.environments.image import DEFAULT, reference
+from amlexec.environments.image import DEFAULT
 
 if TYPE_CHECKING:
-    from amlexec.environments.image import Image, Shelf
-    from amlexec.environments.order import Order
+    from amlexec.environments.order import Built, Order
+    from amlexec.environments.shelf import Kept, Shelf
     from amlexec.model import ComputeTarget, Project
     from amlexec.progress import Progress
 
@@ -24,6 +24,7 @@ class Wanted(NamedTuple):
 
     project: Project
     configuration: str
+    target: ComputeTarget
     digest: str
     canonical: str
     order: Order
@@ -36,14 +37,19 @@ class Readiness(NamedTuple):
     digest: str
     reason: str
     """One sentence: why it is not, or what makes it up to date."""
-    image_id: str = ""
+    key: str = ""
+    """Of what is there: an image's id, a folder's path."""
     python: str = ""
     """Version."""
     platform: str = ""
 
 
-def wanted(project: Project, configuration: str, target: ComputeTarget, conda_file: str) -> Wanted:
+def wanted(
+    project: Project, configuration: str, target: ComputeTarget, conda_file: str, spark_file: str = ""
+) -> Wanted:
     """What the files declare, as a digest. Solves nothing, asks nobody.
+
+    `spark_file` is the Spark dependencies file where the framework is PySpark, else "".
 
     Raises:
         ConfigurationError: a file is wrong, or refers to something that can't be followed.
@@ -68,37 +74,54 @@ def wanted(project: Project, configuration: str, target: ComputeTarget, conda_fi
         shared=shared,
         pip=found,
     )
-    text = canonical(spec).decode()
+    order = Order(project, spec, "", dependencies, found, target.place, lock)
+    if spark_file:
+        order = _with_packages(order, spark_file)
+    text = canonical(order.spec).decode()
     digest = of_bytes(text.encode())
-    order = Order(project, spec, digest, dependencies, found, target.place, lock)
-    return Wanted(project, configuration, digest, text, order)
+    return Wanted(project, configuration, target, digest, text, order._replace(digest=digest))
+
+
+def _with_packages(order: Order, spark_file: str) -> Order:
+    """The order, with the Maven packages that a Spark dependencies file names."""
+    from amlexec.environments import maven
+
+    declared = config.find_spark(order.project, spark_file)
+    value = maven.value(order.project, declared)
+    if not value:
+        return order
+    spec = order.spec._replace(
+        spark=value,
+        places=(*order.spec.places, (("spark", ""), declared.place)),
+        files=(*order.spec.files, *maven.files(order.project, declared)),
+    )
+    return order._replace(spec=spec, spark=declared)
 
 
 def readiness(want: Wanted, shelf: Shelf) -> Readiness:
-    """Whether the engine has the environment: one small request, none where it was asked before.
+    """Whether the environment is there: one small request, none where it was asked before.
 
     Raises:
-        EngineError: the engine can't be asked.
+        TargetError: that can't be asked now.
     """
-    image = shelf.get(want.digest)
-    if image is not None:
-        return ready(image)
-    return Readiness(False, want.digest, why_not(want))
+    kept = shelf.get(want.digest)
+    if kept is not None:
+        return ready(kept, f"up to date: {shelf.there(kept.digest)}")
+    return Readiness(False, want.digest, why_not(want, shelf))
 
 
-def ready(image: Image, reason: str = "") -> Readiness:
-    """That the engine has an environment."""
-    told = reason or f"up to date: the engine has {reference(image.digest)}"
-    return Readiness(True, image.digest, told, image.image_id, image.python, image.platform)
+def ready(kept: Kept, reason: str) -> Readiness:
+    """That an environment is there."""
+    return Readiness(True, kept.digest, reason, kept.key, kept.python, kept.platform)
 
 
-def why_not(want: Wanted) -> str:
-    """Why an environment that the engine does not have is to be made, in one sentence."""
+def why_not(want: Wanted, shelf: Shelf) -> str:
+    """Why an environment that is not there is to be made, in one sentence. Asks nobody."""
     last = memory.recall(want.project, want.configuration)
     if last is None:
         return _NEVER
     if last.digest == want.digest:
-        return "its image is no longer on the engine"
+        return shelf.gone()
     from amlexec.environments.reason import explain
 
     return explain(last.canonical, want.canonical, want.order.spec.places) or _NEVER
@@ -118,24 +141,18 @@ def prepare(
         TargetError: it can't be made, or what was published is not what it says.
     """
     found = readiness(want, shelf)
-    image = shelf.get(want.digest)
-    if image is not None and refresh:
-        from amlexec.environments import base
-
-        known = image.base
-        spec = want.order.spec
-        reason = base.moved(shelf.engine, spec.base_image, want.order.base_place, known, progress)
+    kept = shelf.get(want.digest)
+    if kept is not None and refresh:
+        reason = shelf.moved(kept, want.order, progress)
         found = found._replace(ready=not reason, reason=reason or f"{found.reason}, made of its newest base")
     if found.ready:
         remember(want, found)
         return found
-    from amlexec.environments.turns import turn
-
     progress.step(f"{want.configuration}: {found.reason}")
-    with turn(shelf.engine, want.digest, "prepares the same environment", progress):
+    with shelf.turn(want.digest, progress):
         shelf.forget()
         again = readiness(want, shelf)
-        if not again.ready or again.image_id == found.image_id:
+        if not again.ready or again.key == found.key:
             again = _made(want, shelf, progress, found, pull_from)
     remember(want, again)
     return again
@@ -143,32 +160,29 @@ def prepare(
 
 def _made(want: Wanted, shelf: Shelf, progress: Progress, old: Readiness, pull_from: str) -> Readiness:
     """The environment, pulled or built; `old` says why, and which image it replaces, if any."""
-    from amlexec.environments import building
     from amlexec.environments.log import Log
 
-    said, built = "prepared", None
+    built: Built | None = None
     with Log(memory.folder(want.project) / f"{want.digest}.log") as log:
         log.line(f"{want.configuration}: {old.reason}")
-        if pull_from and not old.image_id:
-            from amlexec import publishing
-
-            said, built = "pulled", publishing.pull(shelf.engine, want.order, pull_from, progress, log)
+        if pull_from and not old.key:
+            said, built = "pulled", shelf.pull(want.order, pull_from, progress, log)
         if built is None:
-            said, built = "prepared", building.build(shelf.engine, want.order, progress, log)
+            said, built = "prepared", shelf.build(want.order, progress, log)
     memory.keep_packages(want.project, want.digest, built)
     shelf.forget()
-    image = shelf.get(want.digest)
-    assert image is not None, "it was just published"
-    if old.image_id and old.image_id != image.image_id:
-        from amlexec.environments import removal
-
-        removal.discard(shelf.engine, old.image_id)
-    return ready(image, f"{said}: {old.reason}")
+    kept = shelf.get(want.digest)
+    assert kept is not None, "it was just published"
+    if old.key and old.key != kept.key:
+        shelf.replaced(old.key)
+    return ready(kept, f"{said}: {old.reason}")
 
 
 def remember(want: Wanted, found: Readiness) -> None:
     """Keep what the environment of a run configuration is now, and why it was made."""
     last = memory.recall(want.project, want.configuration)
-    if last is None or (last.digest, last.image_id) != (want.digest, found.image_id):
-        now = memory.Remembered(want.digest, want.canonical, found.image_id, found.reason)
+    if last is None or (last.digest, last.key, last.target) != (want.digest, found.key, want.target.name):
+        now = memory.Remembered(
+            want.digest, want.canonical, found.key, found.reason, want.target.name, want.target.kind
+        )
         memory.remember(want.project, want.configuration, now)

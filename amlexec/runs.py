@@ -39,10 +39,11 @@ def target_of_run(project: Project, run: Run) -> Target:
     return target_of(project, run.target, run.target_kind)
 
 
-def refresh(project: Project, run: Run, state: State | None = None) -> Run:
+def refresh(project: Project, run: Run, state: State | None = None, target: Target | None = None) -> Run:
     """The run as it is now: where the record says that it is not over, its target is asked.
 
-    It need not be asked where the caller has just read an end: that is `state`, and ends don't change.
+    It need not be asked where the caller has just read an end: that is `state`, and ends don't change. Who
+    has followed it passes the `target` that knows what is here already.
 
     A run that is found to have ended is brought home and its end recorded. Raises as `Target.state` does:
     a target that doesn't answer says nothing about the run.
@@ -58,7 +59,7 @@ def refresh(project: Project, run: Run, state: State | None = None) -> Run:
         run = history.read(paths)  # it may have been written since
         if run.status in FINAL:
             return run
-        target = target_of_run(project, run)
+        target = target or target_of_run(project, run)
         if state is None or state.phase != "ended":
             state = target.state(paths)
         found = settle(paths, run, target, state)

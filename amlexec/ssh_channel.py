@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import select
@@ -40,7 +41,8 @@ _ANSWER = 60.0
 """Seconds until a script must have begun, where the caller has set no time."""
 _FAILED = 255
 """The exit code of `ssh` where it failed itself."""
-_BLOCK = 1 << 16
+_BLOCK = 1 << 20
+"""Bytes; the most that Linux gives everybody for a pipe."""
 _NOISE = 1 << 10
 
 
@@ -91,6 +93,10 @@ class Stream:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._output = self._process.stdout.fileno()
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            # Of what has come when contact is lost, only what is in the pipe is not lost; not all may ask.
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, _BLOCK)
         self._feeder = Feeder(self._process.stdin, sent.head, given)
 
     def _start(self) -> subprocess.Popen[bytes]:

@@ -145,7 +145,7 @@ def follow(
     try:
         # From another machine it can take long. Nothing is lost by an interrupt: it can be done again.
         with nullcontext() if run.target_kind == "remote" else _uninterrupted():
-            return _settled(project, paths, run, state)
+            return _settled(project, paths, run, state, target)
     except KeyboardInterrupt:
         return Detached(run.run_id, "interrupt")
     except UnreachableError as error:
@@ -162,10 +162,10 @@ def follow(
         ) from error
 
 
-def _settled(project: Project, paths: RunPaths, run: Run, state: State) -> Run:
+def _settled(project: Project, paths: RunPaths, run: Run, state: State, target: Target) -> Run:
     until = time.monotonic() + runs.GRACE_SECONDS
     while True:
-        run = runs.refresh(project, history.read(paths), state)
+        run = runs.refresh(project, history.read(paths), state, target)
         if run.status in history.FINAL:
             return run
         if time.monotonic() > until:
@@ -179,9 +179,10 @@ def _settled(project: Project, paths: RunPaths, run: Run, state: State) -> Run:
 
 def _record(plan: Plan, launch: Launch) -> Run:
     now = time.time()
+    known = (*plan.environment_variables, *launch.settings)
 
     def hide(texts: Sequence[str]) -> tuple[str, ...]:
-        return tuple(redaction.redact(text, plan.environment_variables) for text in texts)
+        return tuple(redaction.redact(text, known) for text in texts)
 
     return Run(
         run_id="",

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import config, preparation
 from amlexec.environments import memory, stamps
-from amlexec.environments.image import Shelf, reference
 from amlexec.environments.stamps import Stamp
 from amlexec.errors import ConfigurationError
+from amlexec.model import ComputeTarget, Place
 from amlexec.preparation import Readiness
+from amlexec.shelves import is_prepared, shelf_of
 
 if TYPE_CHECKING:
-    from amlexec.environments.removal import Removal
+    from amlexec.environments.shelf import Removal, Shelf
     from amlexec.model import Declaration, Project, Violation
     from amlexec.preparation import Wanted
     from amlexec.progress import Progress
@@ -33,9 +34,12 @@ class Known(NamedTuple):
     asked: str
     """As the run configuration was asked for: a name, or a path."""
     name: str
-    target: str
+    override: str
     """The target that stands for the file's; "" for the file's."""
+    target: str
+    """The name of the compute target."""
     kind: str
+    """Of that."""
     digest: str
     notes: tuple[Violation, ...] = ()
     declaration: Declaration | None = None
@@ -48,27 +52,33 @@ class Known(NamedTuple):
     @property
     def is_yours(self) -> bool:
         """There is nothing to prepare."""
-        return self.kind == "local"
+        return not self.digest
 
 
 class Upkeep:
-    """The environments of a project on the engine that the `docker` command would ask.
-
-    Each is asked for once, however many run configurations have it.
-    """
+    """The environments of a project, each asked for once, however many run configurations have it."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self._shelf: Shelf | None = None
+        self._shelves: dict[str, Shelf] = {}
 
-    @property
-    def shelf(self) -> Shelf:
-        """What the engine has. Raises TargetError where Docker's settings can't be read."""
-        if self._shelf is None:
-            from amlexec.engine import from_environment
+    def shelf(self, known: Known) -> Shelf:
+        """The place that keeps an environment which is not the user's. Asks nobody.
 
-            self._shelf = Shelf(from_environment())
-        return self._shelf
+        Raises:
+            ConfigurationError, TargetError: what says where it is can't be read.
+        """
+        # All docker targets are on the one engine that the `docker` command would ask.
+        which = "" if known.kind == "docker" else known.target
+        if which not in self._shelves:
+            if known.declaration is not None:
+                target = known.declaration.compute_target
+            elif known.kind == "docker":
+                target = ComputeTarget(known.target, known.kind, Place(""))
+            else:
+                target = config.load_target(self.project, known.target)
+            self._shelves[which] = shelf_of(target)
+        return self._shelves[which]
 
     def known(self, name: str, target: str = "", *, keep: bool = False) -> Known:
         """What a run configuration's files say; they are read if they were touched. Nobody is asked.
@@ -81,12 +91,12 @@ class Upkeep:
         """
         stamp = None if target or "/" in name else stamps.recall(self.project, name)
         if stamp is not None:
-            return Known(name, name, target, stamp.kind, stamp.digest)
+            return Known(name, name, "", stamp.target, stamp.kind, stamp.digest)
         return self._read(name, target, keep=keep)
 
     def wanted(self, known: Known) -> Wanted:
         """All that the files say of an environment, which is not a local one. Raises as `known`."""
-        want = known.wanted or self._read(known.asked, known.target, keep=False).wanted
+        want = known.wanted or self._read(known.asked, known.override, keep=False).wanted
         assert want is not None, "there is something to prepare"
         return want
 
@@ -95,16 +105,18 @@ class Upkeep:
         declaration = config.load(self.project, name, target)
         configuration, found = declaration.run_configuration, declaration.compute_target
         want = None
-        if found.kind == "docker":
+        if is_prepared(found):
             file = configuration.conda_dependencies_file
-            want = preparation.wanted(self.project, configuration.name, found, file)
+            spark_file = configuration.spark_dependencies_file if configuration.framework == "PySpark" else ""
+            want = preparation.wanted(self.project, configuration.name, found, file, spark_file)
         elif found.kind != "local":
             from amlexec.targets import runs_on
 
             runs_on(found, self.project)
         digest = want.digest if want is not None else ""
         notes = declaration.notes
-        return Known(name, configuration.name, target, found.kind, digest, notes, declaration, want, began)
+        named = (name, configuration.name, target, found.name, found.kind)
+        return Known(*named, digest, notes, declaration, want, began)
 
     def expect(self, known: Known) -> Readiness:
         """How an environment is as far as files and memory tell: nobody is asked, nothing is written.
@@ -114,12 +126,11 @@ class Upkeep:
         """
         if known.is_yours:
             return Readiness(True, "", YOURS)
-        last = memory.recall(self.project, known.name)
-        if last is not None and last.digest == known.digest and last.image_id:
-            name = reference(known.digest)
-            told = f"up to date: it was prepared as {name}; the engine is asked when it is used"
-            return Readiness(True, known.digest, told, last.image_id)
-        return Readiness(False, known.digest, preparation.why_not(self.wanted(known)))
+        shelf, last = self.shelf(known), memory.recall(self.project, known.name)
+        if last is not None and last.digest == known.digest and last.key:
+            told = f"up to date when it was last looked at: {shelf.there(known.digest)}"
+            return Readiness(True, known.digest, told, last.key)
+        return Readiness(False, known.digest, preparation.why_not(self.wanted(known), shelf))
 
     def look(self, known: Known) -> Readiness:
         """How an environment is: the engine is asked, once for all run configurations that have it.
@@ -130,14 +141,15 @@ class Upkeep:
         """
         if known.is_yours:
             return self._kept(known, Readiness(True, "", YOURS))
-        image = self.shelf.get(known.digest)
-        if image is not None and known.wanted is None:
+        shelf = self.shelf(known)
+        kept = shelf.get(known.digest)
+        if kept is not None and known.wanted is None:
             last = memory.recall(self.project, known.name)
-            if last is not None and (last.digest, last.image_id) == (known.digest, image.image_id):
-                return preparation.ready(image)
+            if last is not None and (last.digest, last.key) == (known.digest, kept.key):
+                return preparation.ready(kept, f"up to date: {shelf.there(kept.digest)}")
         if known.wanted is None:
-            known = self._read(known.asked, known.target, keep=True)
-        return self._kept(known, preparation.readiness(self.wanted(known), self.shelf))
+            known = self._read(known.asked, known.override, keep=True)
+        return self._kept(known, preparation.readiness(self.wanted(known), shelf))
 
     def prepare(
         self, known: Known, progress: Progress, *, refresh: bool = False, pull_from: str = ""
@@ -147,30 +159,34 @@ class Upkeep:
         if known.is_yours or (found.ready and not refresh):
             return found
         if known.wanted is None:
-            known = self._read(known.asked, known.target, keep=True)
+            known = self._read(known.asked, known.override, keep=True)
         want = self.wanted(known)
-        found = preparation.prepare(want, self.shelf, progress, refresh=refresh, pull_from=pull_from)
+        found = preparation.prepare(want, self.shelf(known), progress, refresh=refresh, pull_from=pull_from)
         return self._kept(known, found)
 
     def remove(self, name: str, *, dry_run: bool = False) -> list[Removal]:
-        """Remove the environment of a run configuration from the engine: the one that its files declare,
+        """Remove the environment of a run configuration from its target: the one that its files declare,
         and the one that was prepared last. With `dry_run`, only tell.
 
         Raises:
-            EngineError: the engine can't be asked.
+            ConfigurationError: a file is wrong, and nobody knows where something was prepared.
+            TargetError: the target can't be asked.
         """
-        from amlexec.environments import removal
-
         last = memory.recall(self.project, name)
-        digests = {last.digest} if last is not None else set()
+        known = None
         # Files that are wrong keep nobody from removing what was made of them before.
         with suppress(ConfigurationError):
-            digests |= {self.known(name).digest} - {""}
-        if not digests:
+            known = self.known(name)
+        if known is None and last is not None:
+            known = Known(name, name, "", last.target, last.kind, last.digest)
+        if known is None or known.is_yours:
             return []
-        told = removal.remove(self.shelf, digests, self.project.name, dry_run=dry_run)
+        shelf = self.shelf(known)
+        # On another target that has the name by now, there is nothing of it.
+        digests = {known.digest, *([last.digest] if last is not None else [])}
+        told = shelf.remove(digests, self.project.name, dry_run=dry_run)
         if not dry_run:
-            memory.forget_images(self.project, {one for one in digests if self.shelf.get(one) is None})
+            memory.forget_removed(self.project, {one for one in digests if shelf.get(one) is None})
         return told
 
     def _kept(self, known: Known, found: Readiness) -> Readiness:
@@ -178,7 +194,7 @@ class Upkeep:
         want = known.wanted
         if want is not None and found.ready:
             preparation.remember(want, found)
-        if not (found.ready and known.began and known.declaration) or known.target or known.notes:
+        if not (found.ready and known.began and known.declaration) or known.override or known.notes:
             return found
         from amlexec.lockfile import path_of
 
@@ -193,5 +209,7 @@ class Upkeep:
         ]
         files = [path if path.startswith("/") else f"{self.project.root}/{path}" for path in paths]
         if files[0] == f"{self.project.configuration}/{known.name}.runconfig":
-            stamps.keep(self.project, known.name, Stamp(known.kind, known.digest), files, known.began)
+            stamps.keep(
+                self.project, known.name, Stamp(known.kind, known.target, known.digest), files, known.began
+            )
         return found

@@ -29,6 +29,8 @@ class Sizes(NamedTuple):
     """Run configurations of a project that has many."""
     environments: int = 5
     """Environments that they share."""
+    cuts: int = 100
+    """Of the connection, while a log is followed."""
 
 
 class Command(NamedTuple):

@@ -13,7 +13,8 @@ from benchmarks.__main__ import BENCHMARKS
 from benchmarks.timing import Figure, Row
 
 ROOT = Path(__file__).parent.parent
-ROWS = {"submit": 4, "lint": 2, "history": 2, "snapshot": 4, "docker": 7}
+ROWS = {"submit": 4, "lint": 2, "history": 2, "snapshot": 4, "docker": 7, "ssh": 6}
+PARTS = {"docker": ("base_image", "channel"), "ssh": ("ssh_image",)}
 
 
 def test_every_benchmark_is_held_here() -> None:
@@ -22,9 +23,8 @@ def test_every_benchmark_is_held_here() -> None:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_benchmark_yields_rows(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    if name == "docker":
-        for part in ("base_image", "channel"):
-            request.getfixturevalue(part)
+    for part in PARTS.get(name, ()):
+        request.getfixturevalue(part)
     command = [sys.executable, "-m", "benchmarks", name, "--small", "--pairs", "1", "--results", tmp_path]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr

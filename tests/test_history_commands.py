@@ -21,40 +21,27 @@ import pytest
 
 from amlexec import history
 from amlexec.commands.output import cell, table
-from amlexec.history import Interpreter, Outputs, Run, RunPaths, SnapshotRecord, Source
+from amlexec.history import Interpreter, Outputs, RunPaths, SnapshotRecord, Source
 from amlexec.model import Project
+from tests.records import RUN
 
 TIMEOUT = 120
 START = 1521077190506  # 2018-03-15T01:26:30.506Z
 
-RECORD = Run(
-    run_id="",
+RECORD = RUN._replace(
     status="Completed",
-    reason="",
-    run_configuration="local",
-    target="local",
-    target_kind="local",
-    script_name="train.py",
-    arguments=("--lr", "0.1"),
-    argv=("/usr/bin/python3", "train.py", "--lr", "0.1"),
-    framework="Python",
-    tracked=True,
     environment_variables={"SEED": "1"},
     created_utc="",
     start_time_utc="",
     end_time_utc="",
     exit_code=0,
     python=Interpreter("/usr/bin/python3", "3.11.2"),
-    platform="linux-x86_64",
     snapshot=SnapshotRecord("a" * 40, 3, 1000),
     source=Source("c" * 40, dirty=False),
-    environment_digest=None,
-    image_id=None,
     metrics={},
     outputs=Outputs(0, 0),
     user_id="ada",
     host="laptop",
-    amlexec="0.1.0",
 )
 
 

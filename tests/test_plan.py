@@ -52,9 +52,12 @@ def test_tracking_can_only_be_turned_off() -> None:
     assert not plan(declaration(tracked_run=False), "x.py", tracked=True).tracked
 
 
-def test_spark_needs_a_target_that_has_it() -> None:
-    with pytest.raises(UsageError, match="PySpark can't run on the local target"):
-        plan(declaration(framework="PySpark"), "x.py")
+@pytest.mark.parametrize(("script", "why"), [("x", "for a Java program"), ("a#.py", "'#' ends a path")])
+def test_spark_takes_a_script_by_its_name(script: str, why: str) -> None:
+    assert plan(declaration(framework="PySpark"), "x.py").framework == "PySpark"
+    with pytest.raises(UsageError, match=why) as raised:
+        plan(declaration(framework="PySpark"), script)
+    assert raised.value.where == "aml_config/local.runconfig"
 
 
 def test_notes_become_warnings() -> None:

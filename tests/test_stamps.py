@@ -30,7 +30,7 @@ def files(tmp_path: Path) -> list[Path]:
 def keep(files: list[Path], began: int = OLD) -> Stamp | None:
     project = Project(str(files[0].parent))
     missing = files[0].parent / "a.lock"
-    stamps.keep(project, "x", Stamp("docker", "d" * 64), map(str, [*files, missing]), began)
+    stamps.keep(project, "x", Stamp("docker", "docker", "d" * 64), map(str, [*files, missing]), began)
     return recall(files)
 
 
@@ -39,7 +39,7 @@ def recall(files: list[Path]) -> Stamp | None:
 
 
 def test_it_holds_while_nothing_is_touched(files: list[Path]) -> None:
-    assert keep(files) == Stamp("docker", "d" * 64)
+    assert keep(files) == Stamp("docker", "docker", "d" * 64)
 
 
 def test_content_of_the_same_size_with_its_time_put_back(files: list[Path]) -> None:

@@ -119,7 +119,7 @@ def test_each_step_says_its_reason(demo: DockerProject) -> None:
     second = demo.doit("prepare")
     assert f"-- prepare:docker (up to date: the engine has {image})" in second.out
     assert "-- prepare:local (the environment of a local target is yours; nothing to prepare)" in second.out
-    assert f"it was prepared as {image}" in info(demo)
+    assert f"the engine has {image}" in info(demo)
 
     path = demo.configuration / "conda_dependencies.yml"
     path.write_text(f"# a comment\n{path.read_text()}")

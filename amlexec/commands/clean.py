@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from amlexec.environments.removal import Removal
+    from amlexec.environments.shelf import Removal
     from amlexec.model import Project
 
 __all__ = ["clean", "told"]
@@ -71,14 +71,14 @@ def _all(project: Project) -> int:
 
 def _environments(project: Project) -> int:
     from amlexec.engine import from_environment
-    from amlexec.environments import memory, removal
-    from amlexec.environments.image import Shelf
+    from amlexec.environments import memory
+    from amlexec.environments.on_engine import EngineShelf
 
-    shelf = Shelf(from_environment())
-    ours = [image.digest for image in shelf.all().values() if image.project == project.name]
-    for line in told(removal.remove(shelf, ours, project.name)):
+    shelf = EngineShelf(from_environment())
+    ours = [kept.digest for kept in shelf.all().values() if kept.project == project.name]
+    for line in told(shelf.remove(ours, project.name)):
         console.say(line)
-    memory.forget_images(project, {digest for digest in ours if shelf.get(digest) is None})
+    memory.forget_removed(project, {digest for digest in ours if shelf.get(digest) is None})
     return 0
 
 

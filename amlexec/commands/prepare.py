@@ -11,6 +11,7 @@ from amlexec.upkeep import YOURS, Known, Upkeep
 if TYPE_CHECKING:
     import argparse
 
+    from amlexec.engine import Engine
     from amlexec.model import Project
     from amlexec.preparation import Readiness
 
@@ -36,17 +37,23 @@ def prepare(project: Project, arguments: argparse.Namespace) -> int:
     if arguments.print_dockerfile or arguments.context:
         return _dockerfile(upkeep, one, arguments)
     found = upkeep.look(one) if arguments.check else _prepare(upkeep, one, arguments)
-    pushed = _push(upkeep, found, arguments.push) if arguments.push and found.ready else ""
+    pushed = _push(upkeep, one, found, arguments.push) if arguments.push and found.ready else ""
     if arguments.output == "json":
         import json
 
         more = {"published": pushed} if pushed else {}
-        console.data(json.dumps(found._asdict() | more, indent=2))
+        console.data(json.dumps(_named(found) | more, indent=2))
     else:
         console.data(said(one, found))
         if pushed:
             console.data(pushed)
     return 0 if found.ready else 1
+
+
+def _named(found: Readiness) -> dict[str, object]:
+    told = found._asdict()
+    key = told.pop("key")
+    return told | ({"folder": key} if key.startswith("/") else {"image_id": key})
 
 
 def said(one: Known, found: Readiness) -> str:
@@ -65,11 +72,23 @@ def _prepare(upkeep: Upkeep, one: Known, arguments: argparse.Namespace) -> Readi
         return upkeep.prepare(one, shown, refresh=arguments.refresh, pull_from=where)
 
 
-def _push(upkeep: Upkeep, found: Readiness, where: str) -> str:
+def _engine(upkeep: Upkeep, one: Known) -> Engine:
+    from amlexec.environments.on_engine import EngineShelf
+
+    shelf = upkeep.shelf(one)
+    if isinstance(shelf, EngineShelf):
+        return shelf.engine
+    raise UsageError(
+        f"the environment of {one.name} is no image: {one.target} has it in a folder",
+        hint="name a target of type docker or remotedocker with -t",
+    )
+
+
+def _push(upkeep: Upkeep, one: Known, found: Readiness, where: str) -> str:
     from amlexec import progress, publishing
 
     with progress.for_terminal() as shown:
-        return publishing.push(upkeep.shelf.engine, found.digest, publishing.place(where), shown)
+        return publishing.push(_engine(upkeep, one), found.digest, publishing.place(where), shown)
 
 
 def _dockerfile(upkeep: Upkeep, one: Known, arguments: argparse.Namespace) -> int:
@@ -77,7 +96,7 @@ def _dockerfile(upkeep: Upkeep, one: Known, arguments: argparse.Namespace) -> in
     from amlexec.environments import dockerfile
 
     with progress.for_terminal() as shown:
-        recipe = dockerfile.recipe(upkeep.shelf.engine, upkeep.wanted(one), shown)
+        recipe = dockerfile.recipe(_engine(upkeep, one), upkeep.wanted(one), shown)
         if arguments.context:
             dockerfile.write(recipe, arguments.context, shown)
     if arguments.print_dockerfile:

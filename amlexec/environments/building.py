@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING
 from amlexec import digest as content
 from amlexec import images
 from amlexec.addresses import public
-from amlexec.environments import base, conda, image, layers, pip_section, staging
+from amlexec.environments import base, conda, image, layers, maven, pip_section, staging
 from amlexec.environments.image import PREFIX
 from amlexec.environments.order import Built
 from amlexec.environments.resolution import Resolution
@@ -70,12 +70,17 @@ def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
         image.PLATFORM: order.spec.platform.subdir,
         image.CONDA: "",
     }
-    as_machine = pip_section.needs_this_machine(order, network)
+    as_machine = pip_section.needs_this_machine(order, network) or maven.needs_this_machine(order)
     with Worker(engine, layer, order.digest, as_machine=as_machine) as worker:
         installed: list[tuple[str, str]] = []
         if pip_section.is_wanted(order):
             progress.step("installing the pip section")
             installed = pip_section.install(worker, order, resolution, network, log)
+        if order.spec.spark:
+            progress.step("fetching the Maven packages")
+            from amlexec.environments import maven_baking
+
+            maven_baking.bake(worker, order, network, variables, log)
         made = worker.commit(image.reference(order.digest), labels, variables)
     packages = tuple(
         (record.name.source, str(record.version), str(record.build), public(record.url)) for record in records

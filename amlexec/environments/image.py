@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
+
+from amlexec.environments.shelf import Kept
 
 if TYPE_CHECKING:
     from amlexec.engine import Engine
 
-__all__ = ["CONDA", "DEFAULT", "DIGEST", "NAME", "PREFIX", "Image", "Shelf", "reference"]
+__all__ = ["CONDA", "DEFAULT", "DIGEST", "NAME", "PREFIX", "Images", "reference"]
 
 NAME = "amlexec"
 """The repository of every image that is made here; the tag is the beginning of the digest."""
@@ -27,29 +29,15 @@ CONDA = "amlexec.conda"
 """The label of an image that is a conda layer: what environments that differ in their pip section share."""
 
 
-class Image(NamedTuple):
-    """An environment that the engine has."""
-
-    image_id: str
-    digest: str
-    python: str
-    """Version."""
-    platform: str
-    base: str
-    """Reference of the base image by digest, or by id where it has none."""
-    project: str
-    """Name of the project that it was first made for."""
-
-
-class Shelf:
+class Images:
     """The environments that an engine has, each asked for once; `forget` after a change."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._images: dict[str, Image | None] = {}
+        self._images: dict[str, Kept | None] = {}
         self._is_whole = False
 
-    def get(self, digest: str) -> Image | None:
+    def get(self, digest: str) -> Kept | None:
         """The environment with that digest, if the engine has it.
 
         Raises:
@@ -65,7 +53,7 @@ class Shelf:
             self._images[digest] = image if image is not None and image.digest == digest else None
         return self._images.get(digest)
 
-    def all(self) -> dict[str, Image]:
+    def all(self) -> dict[str, Kept]:
         """Every environment, by digest: one request, after which `get` needs none. Raises as `get`."""
         if not self._is_whole:
             from amlexec import images
@@ -82,7 +70,7 @@ class Shelf:
         self._is_whole = False
 
 
-def _image(found: dict[str, Any], labels: dict[str, str] | None) -> Image | None:
+def _image(found: dict[str, Any], labels: dict[str, str] | None) -> Kept | None:
     """What the engine says of an image, if it is an environment.
 
     What others have built on one carries its labels too, and not its name.
@@ -90,7 +78,7 @@ def _image(found: dict[str, Any], labels: dict[str, str] | None) -> Image | None
     digest = (labels or {}).get(DIGEST, "")
     if not labels or not digest or reference(digest) not in (found.get("RepoTags") or ()):
         return None
-    return Image(
+    return Kept(
         str(found["Id"]),
         digest,
         labels.get(PYTHON, ""),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from amlexec.environments.order import Built
     from amlexec.model import Project
 
-__all__ = ["Remembered", "folder", "forget_images", "keep_packages", "recall", "remember"]
+__all__ = ["Remembered", "folder", "forget_removed", "keep_packages", "recall", "remember"]
 
 
 class Remembered(NamedTuple):
@@ -23,10 +23,14 @@ class Remembered(NamedTuple):
 
     digest: str
     canonical: str
-    image_id: str
-    """ "" once it has been removed."""
-    reason: str = ""
+    key: str
+    """See `shelf.Kept`; "" once it has been removed."""
+    reason: str
     """Why it was made, or where it came from."""
+    target: str
+    """The name of the compute target that has it."""
+    kind: str
+    """Of that."""
 
 
 def folder(project: Project) -> Path:
@@ -41,9 +45,7 @@ def recall(project: Project, configuration: str) -> Remembered | None:
     try:
         with open(f"{project.state}/environments/{configuration}.json", encoding="utf-8") as file:  # noqa: PTH123
             said = json.loads(file.read())
-        return Remembered(
-            str(said["digest"]), str(said["canonical"]), str(said["image_id"]), str(said.get("reason", ""))
-        )
+        return Remembered(*(str(said[key]) for key in Remembered._fields))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -72,10 +74,10 @@ def keep_packages(project: Project, digest: str, built: Built) -> None:
     replace(at / f"{digest}.packages.json", json.dumps(packages, indent=2) + "\n")
 
 
-def forget_images(project: Project, digests: Iterable[str]) -> None:
-    """Note that the images of these environments have been removed."""
+def forget_removed(project: Project, digests: Iterable[str]) -> None:
+    """Note that these environments have been removed."""
     gone = set(digests)
     for path in folder(project).glob("*.json"):
         last = recall(project, path.name.removesuffix(".json"))
-        if last is not None and last.digest in gone and last.image_id:
-            remember(project, path.name.removesuffix(".json"), last._replace(image_id=""))
+        if last is not None and last.digest in gone and last.key:
+            remember(project, path.name.removesuffix(".json"), last._replace(key=""))

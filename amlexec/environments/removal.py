@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from amlexec import images
 from amlexec.engine import EngineAnswerError
-from amlexec.environments.image import CONDA, Shelf, reference
+from amlexec.environments.image import CONDA, Images, reference
+from amlexec.environments.shelf import Removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from amlexec.engine import Engine
 
-__all__ = ["Removal", "discard", "remove"]
+__all__ = ["discard", "remove"]
 
 _LAYERS = reference("", "conda")
 
 
-class Removal(NamedTuple):
-    """What became of one image."""
-
-    reference: str
-    size: int
-    """Bytes that it alone took, which are free now."""
-    kept: str = ""
-    """Why it is still there; "" where it isn't."""
-
-
-def remove(shelf: Shelf, digests: Iterable[str], project: str, *, dry_run: bool = False) -> list[Removal]:
+def remove(shelf: Images, digests: Iterable[str], project: str, *, dry_run: bool = False) -> list[Removal]:
     """Remove environments, by digest, that were made for the project of that name.
 
     A conda layer goes with the last environment that stands on it. What has other labels or names than
@@ -37,7 +28,6 @@ def remove(shelf: Shelf, digests: Iterable[str], project: str, *, dry_run: bool 
     Raises:
         EngineError: the engine can't be asked.
     """
-    shelf.forget()
     told = []
     layers: dict[str, dict[str, Any]] = {}
     gone = set()
@@ -49,13 +39,12 @@ def remove(shelf: Shelf, digests: Iterable[str], project: str, *, dry_run: bool 
         if image.project != project:
             told.append(Removal(name, 0, f"it was made for the project {image.project}"))
             continue
-        below = _layers_below(shelf.engine, image.image_id)
+        below = _layers_below(shelf.engine, image.key)
         removal = _remove(shelf.engine, name, dry_run=dry_run)
         told.append(removal)
         if not removal.kept:
-            gone.add(image.image_id)
+            gone.add(image.key)
             layers |= below
-    shelf.forget()
     told += _remove_layers(shelf, layers, gone, dry_run=dry_run)
     return told
 
@@ -67,7 +56,7 @@ def discard(engine: Engine, image_id: str) -> None:
         return
     layers = _layers_below(engine, image_id)
     if not _remove(engine, image_id, dry_run=False).kept:
-        list(_remove_layers(Shelf(engine), layers, set(), dry_run=False))
+        list(_remove_layers(Images(engine), layers, set(), dry_run=False))
 
 
 def _remove(engine: Engine, name: str, *, dry_run: bool) -> Removal:
@@ -83,14 +72,14 @@ def _remove(engine: Engine, name: str, *, dry_run: bool) -> Removal:
 
 
 def _remove_layers(
-    shelf: Shelf, layers: dict[str, dict[str, Any]], gone: set[str], *, dry_run: bool
+    shelf: Images, layers: dict[str, dict[str, Any]], gone: set[str], *, dry_run: bool
 ) -> Iterator[Removal]:
     if not layers:
         return
     stand = [
         _chain(found)
         for image in shelf.all().values()
-        if image.image_id not in gone and (found := images.inspect(shelf.engine, image.image_id))
+        if image.key not in gone and (found := images.inspect(shelf.engine, image.key))
     ]
     for name, layer in sorted(layers.items()):
         below = _chain(layer)

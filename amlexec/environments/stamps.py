@@ -22,7 +22,7 @@ __all__ = ["Stamp", "clock", "keep", "recall"]
 
 # ruff: noqa: PTH103, PTH105, PTH108, PTH112, PTH116, PTH118, PTH120, PTH123 - pathlib costs a no-op 3 ms
 
-_FORM = 1
+_FORM = 2
 _GRAIN = 2_000_000_000
 """Nanoseconds. A file that was touched a moment ago may be touched again without its times telling so."""
 _RECIPE = os.path.join(os.path.dirname(__file__), "spec.py")
@@ -34,6 +34,8 @@ class Stamp(NamedTuple):
 
     kind: str
     """Of its compute target."""
+    target: str
+    """The name of that."""
     digest: str
     """Of its environment; "" where there is none to prepare."""
 
@@ -49,8 +51,8 @@ def recall(project: Project, name: str) -> Stamp | None:
         return None
     if any(line != _line(line.rpartition("\t")[2]) for line in lines[:-1]):
         return None
-    kind, _, digest = told.partition(" ")
-    return Stamp(kind, digest)
+    parts = told.split("\t")
+    return Stamp(*parts) if len(parts) == len(Stamp._fields) else None
 
 
 def clock(project: Project) -> int:
@@ -86,7 +88,7 @@ def keep(project: Project, name: str, stamp: Stamp, files: Iterable[str], began:
     beside = f"{path}.{os.getpid()}.new"
     try:
         with open(beside, "w", encoding="utf-8") as file:
-            file.write("\n".join([_head(), f"{stamp.kind} {stamp.digest}", *lines, _END, ""]))
+            file.write("\n".join([_head(), "\t".join(stamp), *lines, _END, ""]))
         os.replace(beside, path)
     except (OSError, ValueError):
         with suppress(OSError):

@@ -49,7 +49,10 @@ stage() {
     rm -f "$project/id"
     if [ -z "$old" ]; then rm -rf "$project/tree" && mkdir "$project/tree" || exit 2; fi
     (cd "$project/tree" && . "$project/incoming/gone.sh") || exit 2
-    if [ -d "$project/incoming/tree" ]; then
+    if [ -z "$old" ] && [ -d "$project/incoming/tree" ]; then
+      # All of it has come: it need not be copied.
+      rmdir "$project/tree" && mv "$project/incoming/tree" "$project/tree" || exit 2
+    elif [ -d "$project/incoming/tree" ]; then
       (cd "$project/incoming/tree" && tar -cf - .) | (cd "$project/tree" && tar -xf -) || exit 2
     fi
     echo "$new" >"$project/id.new" && mv -f "$project/id.new" "$project/id" || exit 2
@@ -88,11 +91,11 @@ lock() {
   rm -rf "$1/lock.$$"
 }
 
-# begin RUN RUNTIME ARGUMENT…: start the supervisor, detached. Standard input is shell text, which exports the
+# begin RUN RUNTIME PYTHON ARGUMENT…: start the supervisor, detached. Standard input is shell text, which exports the
 # environment and sets `record` to the text of run.json.
 begin() {
-  folder=$base/runs/$1 runtime=$base/runtime/$2
-  shift 2
+  folder=$base/runs/$1 runtime=$base/runtime/$2 python=$3
+  shift 3
   record=
   eval "$(cat)" || exit 2
   [ -n "$record" ] || { echo "the connection ended before all of it had come" >&2; exit 2; }
@@ -100,14 +103,14 @@ begin() {
   cd "$folder/project" || exit 2
   umask 022
   # What a shell starts in the background has SIGINT ignored, and no shell can undo that: the run's Python can.
-  nohup "$1" -I -S -c 'import os, signal, sys
+  nohup "$python" -I -S -c 'import os, signal, sys
 for one in (signal.SIGINT, signal.SIGQUIT): signal.signal(one, signal.SIG_DFL)
 os.execvp(sys.argv[1], sys.argv[1:])' sh "$runtime/supervisor.sh" "$folder" "$@" </dev/null >/dev/null 2>&1 &
   tries=0
   until [ -e "$folder/control/supervisor" ]; do
     tries=$((tries + 1))
-    [ "$tries" -lt 300 ] || { echo "the supervisor has not begun within 30 s" >&2; exit 2; }
-    nap
+    [ "$tries" -lt 400 ] || { echo "the supervisor has not begun within 30 s" >&2; exit 2; }
+    if [ "$tries" -lt 100 ]; then blink; else nap; fi
   done
 }
 
@@ -141,7 +144,10 @@ follow() {
       # Something has to be said now and then, or a lost connection would not be noticed.
       idle=$((idle + 1))
       [ $((idle % 50)) -ne 0 ] || echo "- 0" || return
-      nap
+      # What has just printed may print again or end, and what waits in a pipe is lost in a cut.
+      if [ "$idle" -lt 20 ]; then blink; else nap; fi
+    else
+      idle=0
     fi
   done
 }

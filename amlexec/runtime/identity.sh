@@ -67,5 +67,8 @@ clock() {
 # nap: a tenth of a second, or a second where `sleep` has no fractions.
 nap() { sleep 0.1 2>/dev/null || sleep 1; }
 
+# blink: a hundredth of a second, for what is as good as there; or as long as `nap` where that can't be.
+blink() { sleep 0.01 2>/dev/null || sleep 1; }
+
 # publish FILE TEXT: write a file whole, by rename.
 publish() { printf '%s\n' "$2" >"$1.new" && mv -f "$1.new" "$1"; }

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Log"]
 
-_BLOCK = 1 << 16
+_BLOCK = 1 << 20
 
 
 class Log:

@@ -23,6 +23,7 @@ from amlexec.targets.host import read_state
 from amlexec.targets.logs import Log
 from amlexec.targets.patience import Patience
 from amlexec.targets.unpacking import extract, must_be_whole
+from amlexec.targets.verbs import Verbs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,15 +48,20 @@ class RemoteTarget:
     def __init__(self, project: Project, connection: SSHConnection) -> None:
         self._project = project
         self._connection = connection
-        self._script = "\n".join((HERE / name).read_text("utf-8") for name in ("identity.sh", "host.sh"))
         self._runtime = _digest_of_runtime()
+        self._verbs = Verbs(connection, self._runtime)
+        self._known: dict[str, str] | None = None
+        """What `check` has found, for the `stage` that comes next."""
+        self._shown = ""
+        """The run whose logs are here whole, since we have followed it to its end."""
         # The mirror of a project there belongs to this folder of this machine.
         owner = f"{_machine()}\0{project.root}"
-        self._mirror = f"{project.name[:40]}-{hashlib.sha256(owner.encode()).hexdigest()[:12]}"
+        self.mirror = f"{project.name[:40]}-{hashlib.sha256(owner.encode()).hexdigest()[:12]}"
+        """The name of the project's copy there: nobody else's projects have it."""
 
     def check(self, plan: Plan) -> Launch:
         """See `Target.check`."""
-        known = self._look(plan.target.python_location)
+        known = self._known = self._look(plan.target.python_location)
         system = known.get("system", "")
         if not system.startswith("Linux"):
             raise TargetError(
@@ -70,12 +76,17 @@ class RemoteTarget:
                 hint="give the path of a Python interpreter on that machine",
             )
         script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
-        return Launch(
+        launch = Launch(
             argv=(known["python"], script, *plan.arguments),
             python=Interpreter(known["python"], known["version"]),
             platform=system.lower().replace(" ", "-"),
             environment=self._environment(plan, known["home"]),
         )
+        if plan.framework == "PySpark":
+            from amlexec.targets import pyspark
+
+            return pyspark.remote(plan, launch, self._connection)
+        return launch
 
     def _environment(self, plan: Plan, home: str) -> dict[str, str]:
         environment = {"PYTHONUNBUFFERED": "1"}
@@ -90,31 +101,36 @@ class RemoteTarget:
         return environment
 
     def _look(self, python: str) -> dict[str, str]:
-        answer = self._verb("look", python, self._runtime, self._mirror)
+        answer = self._verb("look", python, self._runtime, self.mirror)
         return dict(line.partition(" ")[::2] for line in answer.splitlines())
+
+    @property
+    def runtime(self) -> str:
+        """Where, below the user's home there, lies what travels into a run."""
+        return f".amlexec/runtime/{self._runtime}"
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
         """See `Target.stage`. Only what the machine lacks is sent."""
         if plan.script not in snapshot.files(self._project, tree):
             raise no_script(self._project, plan)
         for _ in range(_TRIES):
-            known = self._look(plan.target.python_location)
+            known, self._known = self._known or self._look(plan.target.python_location), None
             old = known.get("tree", "")
             changes = transfer.difference(self._project, old, tree)
             if changes is None:
                 # What is there is a snapshot that is not known here any more: begin anew.
-                self._verb("forget", self._mirror)
+                self._verb("forget", self.mirror)
                 continue
             with tempfile.TemporaryFile() as archive:
                 self._pack(archive, changes, paths, runtime="runtime" not in known)
                 archive.seek(0)
-                answer = self._connection.run(
-                    f'{self._script}\nstage "$@"\n',
-                    *(paths.folder.name, self._runtime, self._mirror, old, tree),
+                answer = self._verbs.run(
+                    *("stage", paths.folder.name, self._runtime, self.mirror, old, tree),
                     input=archive,
                     timeout=None,
                 )
             if answer.exit_code == 0:
+                self._verbs.arrived()
                 return
             if answer.exit_code != _AGAIN:
                 raise self._failed("the snapshot could not be sent", answer.stderr)
@@ -153,9 +169,8 @@ class RemoteTarget:
         record = paths.record.read_text("utf-8", "surrogateescape")
         text += f"record={shlex.quote(record.rstrip())}\n"
         try:
-            answer = self._connection.run(
-                f'{self._script}\nbegin "$@"\n',
-                *(run, self._runtime, *launch.argv),
+            answer = self._verbs.run(
+                *("begin", run, self._runtime, launch.python.path, *launch.argv),
                 input=text.encode("utf-8", "surrogateescape"),
                 timeout=90.0,
             )
@@ -192,7 +207,7 @@ class RemoteTarget:
 
         The state is None where it can't be read. Raises as `state` does.
         """
-        with self._connection.stream(f'{self._script}\nrecords "$@"\n', start) as channel:
+        with self._verbs.stream("records", start) as channel:
             lines = channel.stdout.read().decode("utf-8", "surrogateescape").split("\n")[:-1]
             if channel.wait() != 0:
                 raise self._failed("the runs there can't be listed", channel.stderr)
@@ -216,13 +231,17 @@ class RemoteTarget:
             log.show()
         while True:
             try:
-                return self._follow(paths, logs, patience)
+                state = self._follow(paths, logs, patience)
             except UnreachableError as error:
                 patience.lost(error)
+            else:
+                if state.phase == "ended":
+                    self._shown = paths.folder.name
+                return state
 
     def _follow(self, paths: RunPaths, logs: dict[bytes, Log], patience: Patience | None = None) -> State:
         sizes = [str(log.position) for log in logs.values()]
-        with self._connection.stream(f'{self._script}\nfollow "$@"\n', paths.folder.name, *sizes) as channel:
+        with self._verbs.stream("follow", paths.folder.name, *sizes) as channel:
             while line := channel.stdout.readline():
                 if patience is not None:
                     patience.found()
@@ -237,9 +256,7 @@ class RemoteTarget:
 
     def stop(self, paths: RunPaths, grace: int) -> State:
         """See `Target.stop`."""
-        answer = self._connection.run(
-            f'{self._script}\nstop "$@"\n', paths.folder.name, str(grace), timeout=grace + _STOP_SECONDS
-        )
+        answer = self._verbs.run("stop", paths.folder.name, str(grace), timeout=grace + _STOP_SECONDS)
         if answer.exit_code != 0:
             raise self._failed("the run could not be stopped", answer.stderr)
         return self._read(paths, answer.stdout)
@@ -249,8 +266,11 @@ class RemoteTarget:
         logs = {b"1": Log(paths.stdout), b"2": Log(paths.stderr)}
         for path in (paths.stdout, paths.stderr):
             path.touch()
-        if self._follow(paths, logs) == self._gone():
-            return
+        if self._shown == paths.folder.name or self._follow(paths, logs) != self._gone():
+            self.fetch(paths)
+
+    def fetch(self, paths: RunPaths) -> None:
+        """Bring home what a run has written into its folder there; every file is checked."""
         came = paths.folder / "incoming"
         if came.exists():
             shutil.rmtree(came)
@@ -266,7 +286,7 @@ class RemoteTarget:
 
     def _fetch(self, run_id: str, into: Path) -> bytes:
         """Write what a run brings home into a folder; the digests that the files have there."""
-        with self._connection.stream(f'{self._script}\nfetch "$@"\n', run_id) as channel:
+        with self._verbs.stream("fetch", run_id) as channel:
             try:
                 length = channel.stdout.readline().strip()
                 digests = channel.stdout.read(int(length)) if length else b""
@@ -294,7 +314,7 @@ class RemoteTarget:
         self._verb("remove", run_id)
 
     def _verb(self, *words: str) -> str:
-        answer = self._connection.run(f'{self._script}\n{words[0]} "$@"\n', *words[1:])
+        answer = self._verbs.run(*words)
         if answer.exit_code != 0:
             raise self._failed(f"`{words[0]}` failed there", answer.stderr)
         return answer.stdout

@@ -1,0 +1,149 @@
+"""`amlexec runconfiguration`: make run configurations, look at them, remove them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amlexec import config, console
+from amlexec.errors import ConfigurationError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from amlexec.model import Declaration, Project
+
+__all__ = ["add", "run"]
+
+
+def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the arguments."""
+    group = groups.add_parser(
+        "runconfiguration",
+        help="make run configurations, list, show and delete them",
+        allow_abbrev=False,
+    )
+    verbs = group.add_subparsers(metavar="VERB", dest="verb", required=True)
+    about = {
+        "create": "write a run configuration for a compute target that is there",
+        "list": "list the run configurations of the project",
+        "show": "show what a run configuration comes to",
+        "delete": "remove a run configuration's file",
+    }
+    verb = {
+        name: verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        for name, summary in about.items()
+    }
+    for name in ("create", "show", "delete"):
+        verb[name].add_argument(
+            "-n", "--name", required=True, metavar="NAME", help="name of the run configuration"
+        )
+    verb["create"].add_argument(
+        "-t", "--target", required=True, metavar="TARGET", help="the compute target that it runs on"
+    )
+    for name in ("list", "show"):
+        verb[name].add_argument("-o", "--output", choices=["table", "json"], default="table", help="form")
+    for each in verb.values():
+        each.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the verb; the exit code."""
+    project = config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109 - one import less
+    verbs = {"create": _create, "list": _list, "show": _show, "delete": _delete}
+    return verbs[arguments.verb](project, arguments)
+
+
+def _create(project: Project, arguments: argparse.Namespace) -> int:
+    from amlexec.attachment import runconfig_text, valid_name
+
+    name = valid_name(arguments.name, "run configuration")
+    # Raises where there is no such target, or its file is wrong.
+    target = config.load_target(project, arguments.target.removesuffix(".compute"))
+    path = Path(project.configuration, f"{name}.runconfig")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(runconfig_text(target.name, target.kind))
+    except FileExistsError:
+        raise UsageError(
+            f"there is a run configuration {name!r} already",
+            where=_shown(name),
+            hint="give another name with -n, or edit that file",
+        ) from None
+    console.data(f"wrote {_shown(name)}")
+    console.data(f"next: amlexec experiment submit -c {name} SCRIPT")
+    return 0
+
+
+def _list(project: Project, arguments: argparse.Namespace) -> int:
+    from amlexec.commands import output
+
+    rows: list[dict[str, Any]] = []
+    for name in config.run_configurations(project):
+        row: dict[str, Any] = {"name": name, "target": None, "framework": None}
+        try:
+            found = config.load(project, name).run_configuration
+        except ConfigurationError as error:
+            for line in error.lines():
+                console.say(line)
+        else:
+            row |= {"target": found.target, "framework": found.framework}
+        rows.append({**row, "file": _shown(name)})
+    if not rows:
+        console.say("there are no run configurations yet: `amlexec init` makes some")
+    if rows or arguments.output == "json":
+        console.data(output.render(rows, arguments.output))
+    return 0
+
+
+def _show(project: Project, arguments: argparse.Namespace) -> int:
+    from amlexec.commands import output
+
+    shown = _told(config.load(project, arguments.name))
+    if arguments.output == "json":
+        console.data(output.as_json(shown))
+    else:
+        console.data(output.fields({key: _text(value) for key, value in shown.items()}))
+    return 0
+
+
+def _told(declaration: Declaration) -> dict[str, Any]:
+    """The keys as the file spells them; values of variables whose names look secret are hidden."""
+    from amlexec import redaction
+
+    found, target = declaration.run_configuration, declaration.compute_target
+    return {
+        "name": found.name,
+        "Target": target.name,
+        "type": target.kind,
+        "Framework": found.framework,
+        "ArgumentVector": list(found.argument_vector),
+        "EnvironmentVariables": redaction.redacted(dict(found.environment_variables)),
+        "CondaDependenciesFile": found.conda_dependencies_file,
+        "SparkDependenciesFile": found.spark_dependencies_file,
+        "PrepareEnvironment": found.prepare_environment,
+        "TrackedRun": found.tracked_run,
+    }
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={each}" for name, each in value.items())
+    return " ".join(value) if isinstance(value, list) else value
+
+
+def _delete(project: Project, arguments: argparse.Namespace) -> int:
+    name = arguments.name.removesuffix(".runconfig")
+    known = config.run_configurations(project)
+    if name not in known:
+        from amlexec.references import names_hint
+
+        raise UsageError(f"there is no run configuration {name!r}", hint=names_hint(name, known))
+    Path(project.configuration, f"{name}.runconfig").unlink()
+    console.data(f"removed {_shown(name)}")
+    return 0
+
+
+def _shown(name: str) -> str:
+    return f"aml_config/{name}.runconfig"

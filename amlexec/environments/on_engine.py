@@ -1,0 +1,92 @@
+"""The environments that a Docker engine keeps, as images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amlexec.environments.image import Images, reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from contextlib import AbstractContextManager
+
+    from amlexec.engine import Engine
+    from amlexec.environments.log import Log
+    from amlexec.environments.order import Built, Order
+    from amlexec.environments.shelf import Kept, Removal
+    from amlexec.progress import Progress
+
+__all__ = ["EngineShelf"]
+
+
+class EngineShelf:
+    """A `Shelf`. Making and removing import what looking must not pay for."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Nothing is asked yet."""
+        self.engine = engine
+        self._images = Images(engine)
+
+    @property
+    def address(self) -> str:
+        """See `Shelf.address`."""
+        return self.engine.address
+
+    def there(self, digest: str) -> str:
+        """See `Shelf.there`."""
+        return f"the engine has {reference(digest)}"
+
+    def gone(self) -> str:
+        """See `Shelf.gone`."""
+        return "its image is no longer on the engine"
+
+    def get(self, digest: str) -> Kept | None:
+        """See `Shelf.get`: one small request."""
+        return self._images.get(digest)
+
+    def all(self) -> dict[str, Kept]:
+        """See `Shelf.all`: one request, after which `get` needs none."""
+        return self._images.all()
+
+    def forget(self) -> None:
+        """See `Shelf.forget`."""
+        self._images.forget()
+
+    def turn(self, digest: str, progress: Progress) -> AbstractContextManager[None]:
+        """See `Shelf.turn`."""
+        from amlexec.environments.turns import turn
+
+        return turn(self.engine, digest, "prepares the same environment", progress)
+
+    def moved(self, kept: Kept, order: Order, progress: Progress) -> str:
+        """See `Shelf.moved`: the base image's tag may mean another image by now."""
+        from amlexec.environments import base
+
+        return base.moved(self.engine, order.spec.base_image, order.base_place, kept.base, progress)
+
+    def pull(self, order: Order, place: str, progress: Progress, log: Log) -> Built | None:
+        """See `Shelf.pull`; `place` is `REGISTRY/REPOSITORY`."""
+        from amlexec import publishing
+
+        return publishing.pull(self.engine, order, place, progress, log)
+
+    def build(self, order: Order, progress: Progress, log: Log) -> Built:
+        """See `Shelf.build`."""
+        from amlexec.environments import building
+
+        return building.build(self.engine, order, progress, log)
+
+    def replaced(self, key: str) -> None:
+        """See `Shelf.replaced`."""
+        from amlexec.environments import removal
+
+        removal.discard(self.engine, key)
+
+    def remove(self, digests: Iterable[str], project: str, *, dry_run: bool = False) -> list[Removal]:
+        """See `Shelf.remove`. Conda layers that no environment stands on any more go as well."""
+        from amlexec.environments import removal
+
+        self.forget()
+        told = removal.remove(self._images, digests, project, dry_run=dry_run)
+        self.forget()
+        return told

@@ -1,0 +1,30 @@
+"""Which place keeps the environments of a compute target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from amlexec.environments.shelf import Shelf
+    from amlexec.model import ComputeTarget
+
+__all__ = ["is_prepared", "shelf_of"]
+
+
+def is_prepared(target: ComputeTarget) -> bool:
+    """Whether amlexec prepares the environment of a target, rather than its user."""
+    return target.kind in {"docker", "remotedocker"}
+
+
+def shelf_of(target: ComputeTarget) -> Shelf:
+    """The place of a target whose environment amlexec prepares. Nothing is connected or asked yet.
+
+    Raises:
+        ConfigurationError: its `.compute` file can't be followed.
+        TargetError: the settings that say where it is can't be read.
+    """
+    assert is_prepared(target), "its environment is the user's"
+    from amlexec.engines import engine_of
+    from amlexec.environments.on_engine import EngineShelf
+
+    return EngineShelf(engine_of(target))

@@ -1,0 +1,72 @@
+"""The verbs of `runtime/host.sh` on a machine: sent there once, and called by name from then on."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import IO, TYPE_CHECKING
+
+from amlexec.runtime import HERE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from amlexec.connections import Answer
+    from amlexec.ssh import SSHConnection, Stream
+
+__all__ = ["Verbs"]
+
+_PARTS = ("identity.sh", "host.sh")
+_ABSENT = 97
+"""Exit code of a call by name where the machine does not have the verbs yet."""
+
+
+class Verbs:
+    """The verbs on a machine. `runtime` is the digest under which runs have left them there.
+
+    They are 10 kB, more than all else that a small run sends; and a verb is called seven times for each.
+    """
+
+    def __init__(self, connection: SSHConnection, runtime: str) -> None:
+        self._connection = connection
+        self._folder = f"$HOME/.amlexec/runtime/{runtime}"
+        self._is_there: bool | None = None
+        """Whether the machine has them; None until it was asked."""
+
+    def arrived(self) -> None:
+        """A run has left them there."""
+        self._is_there = True
+
+    def run(
+        self,
+        verb: str,
+        *arguments: str,
+        input: bytes | IO[bytes] | None = None,  # noqa: A002 - as subprocess calls it
+        timeout: float | None = 60.0,
+    ) -> Answer:
+        """Run a verb to its end; parameters and errors as of `SSHConnection.run`."""
+        if self._is_there is not False:
+            answer = self._connection.run(self._by_name(verb), *arguments, input=input, timeout=timeout)
+            self._is_there = answer.exit_code != _ABSENT
+            if self._is_there:
+                return answer
+            if input is not None and not isinstance(input, bytes):
+                input.seek(0)
+        return self._connection.run(self._script(verb), *arguments, input=input, timeout=timeout)
+
+    @contextlib.contextmanager
+    def stream(self, verb: str, *arguments: str) -> Iterator[Stream]:
+        """Run a verb, and read what it prints; parameters and errors as of `SSHConnection.stream`."""
+        if self._is_there is None:
+            self.run(":")
+        with self._connection.stream(self._script(verb), *arguments) as channel:
+            yield channel
+
+    def _script(self, verb: str) -> str:
+        if self._is_there:
+            return self._by_name(verb)
+        parts = [(HERE / name).read_text("utf-8") for name in _PARTS]
+        return "\n".join([*parts, f'{verb} "$@"\n'])
+
+    def _by_name(self, verb: str) -> str:
+        sourced = "".join(f'. "{self._folder}/{name}"\n' for name in _PARTS)
+        return f'[ -r "{self._folder}/{_PARTS[-1]}" ] || exit {_ABSENT}\n{sourced}{verb} "$@"\n'

@@ -1,0 +1,210 @@
+"""Runs on a machine over SSH: submitting, sending, following, beside `ssh`, rsync and tar.
+
+It needs what the tests need: a Docker engine and the image of a host (`doit engines`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import statistics
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from benchmarks.hosts import Station, Wire, machine, station
+from benchmarks.snapshot import make_tree
+from benchmarks.submit import new_project
+from benchmarks.timing import Command, Figure, Row, Sizes, run
+from tests.engines.ssh_host import QUIET
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.hosts import Host
+
+__all__ = ["rows"]
+
+_SECONDS = 600.0
+POURING = """\
+import sys, time
+line = bytes(range(33, 127)) * 10 + b"\\n"
+piece = line * (500_000 // len(line))
+left, until = int(sys.argv[1]), time.monotonic()
+while left > 0:
+    sys.stdout.buffer.write(piece[:left])
+    left -= len(piece)
+    until += len(piece) / 50e6
+    time.sleep(max(0, until - time.monotonic()))
+"""
+"""Prints so many bytes, 50 MB of them a second."""
+
+
+def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
+    """The rows, measured one after the other. Raises RuntimeError where a part is absent."""
+    with machine(folder / "machine") as host, station(folder) as home:
+        home.knows(host, host.port)
+        yield from _submits(host, home, folder, rounds)
+        yield from _transfers(host, home, folder, max(1, rounds // 3), sizes)
+        yield _followed(host, home, folder, sizes)
+
+
+def project_on(port: int, folder: Path) -> Path:
+    """A project with the host, reached at `port`, as its target `gpubox`."""
+    made = new_project(folder)
+    text = f"type: remote\naddress: 127.0.0.1:{port}\nusername: {QUIET}\npythonLocation: python3\n"
+    (made / "aml_config/gpubox.compute").write_text(f"{text}userManagedEnvironment: true\n", "utf-8")
+    (made / "aml_config/gpubox.runconfig").write_text("Target: gpubox\nFramework: Python\n", "utf-8")
+    return made
+
+
+def _submits(host: Host, home: Station, folder: Path, rounds: int) -> Iterator[Row]:
+    project = project_on(host.port, folder / "submit")
+    submit = home.amlexec(project, "experiment", "submit", "-c", "gpubox", "train.py")
+    run(submit)
+    host.ssh(f"install -m 644 /home/{QUIET}/.amlexec/projects/submit-*/tree/train.py /home/{QUIET}/train.py")
+    by_hand = home.command(project, "ssh", f"bench-{host.port}", "python3 train.py")
+    multiplexed = (
+        "-o",
+        "ControlMaster=auto",
+        "-o",
+        f"ControlPath={home.runtime}/m",
+        "-o",
+        "ControlPersist=60",
+    )
+    warm = home.command(project, "ssh", *multiplexed, f"bench-{host.port}", "python3 train.py")
+
+    def cold() -> float:
+        home.hang_up()
+        return run(submit)
+
+    ours, theirs, unit = _in_turn(project, rounds, cold, lambda: run(by_hand))
+    name, peer = "submit on a remote host, no connection yet", "ssh HOST python3 train.py"
+    yield _row(name, ours, peer, theirs, Figure("ratio", 3), unit)
+    yield _row(name, ours, peer, theirs, Figure("more ms", 250), unit)
+    ours, theirs, unit = _in_turn(project, rounds, lambda: run(submit), lambda: run(warm))
+    name = "submit on a remote host, over a connection"
+    yield _row(name, ours, f"{peer}, multiplexed", theirs, Figure("more ms", 250), unit)
+
+
+def _transfers(host: Host, home: Station, folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
+    wire = Wire(host.port)
+    home.knows(host, wire.port)
+    try:
+        yield from _sent(host, home, folder, rounds, sizes, wire)
+    finally:
+        home.hang_up()
+        wire.close()
+
+
+def _sent(host: Host, home: Station, folder: Path, rounds: int, sizes: Sizes, wire: Wire) -> Iterator[Row]:
+    project = project_on(wire.port, folder / "transfer")
+    make_tree(project, sizes.snapshot)
+    submit = home.amlexec(project, "experiment", "submit", "-c", "gpubox", "train.py")
+    there = f"bench-{wire.port}"
+    # Without what no run has: our own state.
+    tar = f"tar -c --exclude=.amlexec . | ssh {there} 'rm -rf copy && mkdir copy && tar -x -C copy'"
+
+    def first() -> float:
+        home.hang_up()
+        host.ssh(f"rm -rf /home/{QUIET}/.amlexec/projects")
+        return run(submit)
+
+    run(submit)  # the snapshot is there already: what is compared is the sending
+    ours, theirs, unit = _in_turn(project, rounds, first, lambda: run(home.command(project, "sh", "-c", tar)))
+    name = f"submit, {sizes.snapshot:,} files to send"
+    yield _row(name, ours, "tar -c | ssh HOST tar -x", theirs, Figure("ratio", 1.5), unit)
+    has_rsync = shutil.which("rsync") is not None
+    bytes_ours, bytes_theirs = [], []
+    rsync = f"rsync -a --delete --exclude=.amlexec -e ssh ./ {there}:copy/"
+    if has_rsync:
+        run(home.command(project, "sh", "-c", rsync))
+    for number in range(rounds):
+        (project / "part0/set0/file0.txt").write_text(f"changed {number}\n" * 500, "utf-8")
+        bytes_ours.append(_bytes_of(wire, home, submit))
+        if has_rsync:
+            bytes_theirs.append(_bytes_of(wire, home, home.command(project, "sh", "-c", rsync)))
+    name, peer = "the same, one file changed: kB on the wire", "rsync -a"
+    yield _row(name, bytes_ours, peer, bytes_theirs, Figure("ratio", 1.2), unit)
+
+
+def _bytes_of(wire: Wire, home: Station, command: Command) -> float:
+    """Kilobytes that a command and its connection send to the machine."""
+    home.hang_up()
+    wire.reset()
+    run(command)
+    home.hang_up()
+    return wire.sent / 1000
+
+
+def _followed(host: Host, home: Station, folder: Path, sizes: Sizes) -> Row:
+    """A log that is followed through cuts: equal to the byte, and hardly anything sent twice."""
+    cuts = sizes.cuts
+    size = (cuts + 1) * 25_000_000
+    wire = Wire(host.port, cut_after=24_000_000, cuts=cuts)
+    home.knows(host, wire.port)
+    project = project_on(wire.port, folder / "follow")
+    (project / "pour.py").write_text(POURING, "utf-8")
+    piece = bytes(range(33, 127)) * 10 + b"\n"
+    piece *= 500_000 // len(piece)
+    command = home.amlexec(project, "experiment", "submit", "-c", "gpubox", "pour.py", str(size))
+    unit = run(Command((sys.executable, "-c", "pass"), project))
+    digest, length = hashlib.sha256(), 0
+    with subprocess.Popen(
+        command.arguments, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        # Around what the script prints, the command tells of the run.
+        while process.stdout.readline().strip(b"=\n"):
+            pass
+        while chunk := process.stdout.read(min(1 << 16, size - length)):
+            digest.update(chunk)
+            length += len(chunk)
+        process.stdout.read()
+        code = process.wait(_SECONDS)
+    wire.close()
+    expected = hashlib.sha256()
+    for at in range(0, size, len(piece)):
+        expected.update(piece[: size - at])
+    if code != 0 or digest.digest() != expected.digest():
+        raise RuntimeError(f"the log that was followed is another one: {length} bytes of {size}")
+    # Towards us comes the log, what was lost of it in a cut, and what SSH adds to each packet.
+    name = f"{size // 1_000_000} MB of log, {wire.made - 1} cuts: bytes received of bytes printed"
+    return Row(
+        name,
+        wire.received / 1e6,
+        "MB printed",
+        size / 1e6,
+        wire.received / size,
+        Figure("ratio", 1.02),
+        unit,
+        1,
+    )
+
+
+def _in_turn(
+    folder: Path, rounds: int, ours: Callable[[], float], peer: Callable[[], float]
+) -> tuple[list[float], list[float], float]:
+    """Times of both, turn by turn, after one of each that does not count; and a bare Python's median."""
+    bare = Command((sys.executable, "-c", "pass"), folder)
+    ours()
+    peer()
+    times: tuple[list[float], list[float], list[float]] = ([], [], [])
+    for number in range(rounds):
+        for at in (0, 1) if number % 2 else (1, 0):
+            times[at].append((ours, peer)[at]())
+        times[2].append(run(bare))
+    return times[0], times[1], statistics.median(times[2])
+
+
+def _row(name: str, ours: list[float], peer_name: str, peer: list[float], wanted: Figure, unit: float) -> Row:
+    if not peer:
+        return Row(name, statistics.median(ours), peer_name, None, None, wanted, unit, len(ours))
+    pairs = list(zip(ours, peer, strict=True))
+    value = statistics.median(
+        mine / other if wanted.kind == "ratio" else mine - other for mine, other in pairs
+    )
+    return Row(
+        name, statistics.median(ours), peer_name, statistics.median(peer), value, wanted, unit, len(ours)
+    )
