@@ -145,7 +145,9 @@ def test_canceling_and_cleaning_from_another_computer(pair: Pair) -> None:
     assert pair.listed() == {}
     gone = pair.from_other("experiment", "status", "-r", run_id)
     assert gone.code == 3
-    assert "history list --from box" in gone.err
+    assert f"there is no run '{run_id}'" in gone.err
+    gone = pair.from_other("experiment", "status", "-r", "last")
+    assert (gone.code, "no runs of this project on box" in gone.err) == (3, True)
 
 
 def test_runs_of_other_projects_are_shown_when_asked_for(
