@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from amlexec.engine import Engine
+    from tests.engine_hosts import EngineHost
     from tests.engines.spark import Installed
     from tests.hosts import Host
 
@@ -36,6 +37,7 @@ __all__ = [
     "PLACES",
     "DockerProject",
     "Place",
+    "RemoteDockerProject",
     "RemoteProject",
     "Shop",
     "alive",
@@ -57,18 +59,22 @@ class Place(NamedTuple):
     kind: str
     mounts: bool
     """Whether folders of this machine are the same folders there."""
+    volumes: bool = True
+    """`sharedVolumes`."""
 
     @property
     def is_docker(self) -> bool:
         """Whether runs are containers."""
-        return self.kind == "docker"
+        return self.kind in {"docker", "remotedocker"}
 
 
 PLACES = (
     Place("local", "local", mounts=True),
     Place("docker", "docker", mounts=True),
-    Place("docker-copy", "docker", mounts=False),
+    Place("docker-copy", "docker", mounts=False, volumes=False),
     Place("remote", "remote", mounts=False),
+    Place("remotedocker", "remotedocker", mounts=False),
+    Place("remotedocker-copy", "remotedocker", mounts=False, volumes=False),
 )
 
 
@@ -107,6 +113,7 @@ class DockerProject(ProjectFolder):
         super().__init__(root)
         self.shop = shop
         self.place = place
+        self.engine = shop.engine
         self.write("aml_config/conda_dependencies.yml", conda or shop.conda("six"))
         self.write("aml_config/local.compute", "type: local\n")
         self.write(f"aml_config/{place.name}.compute", self.compute())
@@ -117,7 +124,7 @@ class DockerProject(ProjectFolder):
         told = [f"type: {self.place.kind}"]
         if self.place.is_docker:
             told += [f"baseDockerImage: {base or self.shop.base}"]
-            told += [f"sharedVolumes: {str(self.place.mounts).lower()}"]
+            told += [f"sharedVolumes: {str(self.place.volumes).lower()}"]
         return "\n".join([*told, *lines]) + "\n"
 
     def configure(self, *lines: str) -> None:
@@ -138,7 +145,8 @@ class DockerProject(ProjectFolder):
         """The containers of this project's runs."""
         if not self.place.is_docker:
             return []
-        return self.shop.containers(**{"amlexec.project": str(self.root)})
+        wanted = {LABEL: self.shop.session, "amlexec.project": str(self.root)}
+        return containers.find(self.engine, wanted)
 
     def printed(self, run_id: str) -> bytes:
         """What a run has printed to standard output by now."""
@@ -148,7 +156,7 @@ class DockerProject(ProjectFolder):
         found = self.run_folder(run_id) / "control/container"
         if not found.exists():
             return b""
-        with containers.logs(self.shop.engine, found.read_text()) as output:
+        with containers.logs(self.engine, found.read_text()) as output:
             return b"".join(frame.data for frame in output if frame.stream == containers.STDOUT)
 
     def begun(self, run_id: str) -> None:
@@ -168,7 +176,7 @@ class DockerProject(ProjectFolder):
         with tarfile.open(fileobj=held, mode="w") as archive:
             archive.addfile(tarfile.TarInfo(name))
         container = (self.run_folder(run_id) / "control/container").read_text()
-        containers.put_archive(self.shop.engine, container, "/azureml-run", held.getvalue())
+        containers.put_archive(self.engine, container, "/azureml-run", held.getvalue())
 
 
 class RemoteProject(DockerProject):
@@ -196,6 +204,27 @@ class RemoteProject(DockerProject):
     def tell(self, run_id: str, name: str = "go") -> None:
         """Put an empty file into the folder that a run executes in."""
         self.host.ssh(f"touch /home/{QUIET}/.amlexec/runs/{run_id}/project/{name}")
+
+
+class RemoteDockerProject(DockerProject):
+    """A project that runs in containers of a test host's engine."""
+
+    def __init__(self, root: Path, shop: Shop, place: Place, host: EngineHost, user: str = QUIET) -> None:
+        self.host = host
+        self.user = user
+        super().__init__(root, shop, place)
+        self.engine = host.docker
+
+    def compute(self, *lines: str, base: str = "") -> str:
+        """The text of the `.compute` file, with more lines."""
+        address = (f"address: {self.host.address}", f"username: {self.user}")
+        return super().compute(*address, *lines, base=base)
+
+    def has_copy(self, run_id: str) -> bool:
+        """Whether the copy of the project that a run executed in is still there."""
+        if not self.place.volumes:
+            return super().has_copy(run_id)
+        return self.host.ssh(f"ls /home/{self.user}/.amlexec/runs/{run_id} 2>/dev/null || :") != ""
 
 
 def alive(token: str) -> bool:

@@ -191,15 +191,16 @@ records() {
   done
 }
 
-# fetch RUN: what a run brings home, as a tar archive: metrics, control log, outputs, and their lengths and digests.
+# fetch RUN: what a run brings home: the digests of its outputs, with their length on a line before them; then a
+# tar archive of its record, metrics, control log and outputs. Nothing is written: the disk may be full.
 fetch() {
   cd "$base/runs/$1" || exit 2
-  mkdir -p control
-  {
-    find outputs project/outputs -type f -exec sha256sum {} + 2>/dev/null || true
-  } >control/digests
-  set --
-  for name in control/digests metrics.jsonl control.log outputs; do [ ! -e "$name" ] || set -- "$@" "$name"; done
+  LC_ALL=C
+  digests=$(find outputs project/outputs -type f -exec sha256sum {} + 2>/dev/null)
+  printf '%s\n' "$digests" | wc -c
+  printf '%s\n' "$digests"
+  set -- run.json
+  for name in metrics.jsonl control.log outputs; do [ ! -e "$name" ] || set -- "$@" "$name"; done
   [ ! -d project/outputs ] || [ -h project/outputs ] || set -- "$@" project/outputs
   tar -cf - "$@"
 }
