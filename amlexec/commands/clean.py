@@ -12,10 +12,10 @@ from amlexec.targets import target_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from amlexec.environments.shelf import Removal, Shelf
-    from amlexec.model import Project
+    from amlexec.model import ComputeTarget, Project
     from amlexec.targets.docker import DockerTarget
 
 __all__ = ["clean", "told"]
@@ -76,47 +76,50 @@ def _all(project: Project) -> int:
 
 
 def _environments(project: Project) -> int:
+    """Remove them from the engine, and from every machine that keeps some for this project."""
     from amlexec.environments import memory
 
-    removed: list[Removal] = []
-    failed: TargetError | None = None
+    code = 0
+    gone: set[str] = set()
+    kept: set[str] = set()
     for shelf in _shelves(project):
         try:
-            ours = [kept.digest for kept in shelf.all().values() if kept.project == project.name]
-            removed += shelf.remove(ours, project.name)
-            memory.forget_removed(project, {digest for digest in ours if shelf.get(digest) is None})
+            ours = [one.digest for one in shelf.all().values() if one.project == project.name]
+            for line in told(shelf.remove(ours, project.name)):
+                console.say(line)
+            left = {digest for digest in ours if shelf.get(digest) is not None}
         except TargetError as error:
-            if failed is not None:
-                for line in failed.lines():
-                    console.say(line)
-            failed = error
-    for line in told(removed):
-        console.say(line)
-    if failed is not None:
-        raise failed
-    return 0
+            # A machine that can't be reached keeps nobody from making room on the others.
+            code = console.show(error)
+            continue
+        gone |= {*ours} - left
+        kept |= left
+    memory.forget_removed(project, gone - kept)
+    return code
 
 
-def _shelves(project: Project) -> list[Shelf]:
-    """Every place that may keep environments of the project: one for all docker targets, and each machine."""
+def _shelves(project: Project) -> Iterator[Shelf]:
+    """Each place that keeps environments of the project's targets, once; the engine comes first."""
     from amlexec import config
-    from amlexec.model import ComputeTarget, Place
+    from amlexec.engine import from_environment
+    from amlexec.environments.on_engine import EngineShelf
     from amlexec.shelves import is_prepared, shelf_of
 
-    found = {}
+    machines: dict[tuple[str, str, str], ComputeTarget] = {}
+    has_docker = False
     for name in config.compute_targets(project):
         try:
             target = config.load_target(project, name)
-            if is_prepared(target):
-                shelf = shelf_of(target)
-                found[shelf.address] = shelf
         except ConfigurationError as error:
-            for line in error.lines():
-                console.say(line)
-    if not found:
-        # What was made before is on the engine here, whatever the files say now.
-        return [shelf_of(ComputeTarget("docker", "docker", Place("")))]
-    return list(found.values())
+            console.say(error.lines()[0])
+            continue
+        has_docker = has_docker or target.kind == "docker"
+        if is_prepared(target) and target.address:
+            machines.setdefault((target.kind, target.address, target.username), target)
+    if has_docker or not machines:
+        yield EngineShelf(from_environment())
+    for target in machines.values():
+        yield shelf_of(target)
 
 
 def told(removals: Sequence[Removal], *, dry_run: bool = False) -> list[str]:
@@ -128,10 +131,15 @@ def told(removals: Sequence[Removal], *, dry_run: bool = False) -> list[str]:
         for one in removals
     ]
     gone = [one for one in removals if not one.kept]
-    count = _number(len(gone), "image", "images")
+    one, many = ("environment", "environments") if _are_folders(removals) else ("image", "images")
+    count = _number(len(gone), one, many)
     if dry_run:
         return [*lines, f"{count} would be removed, {_size(sum(one.size for one in gone))}"]
     return [*lines, f"{count} removed, {_size(sum(one.size for one in gone))} freed"]
+
+
+def _are_folders(removals: Sequence[Removal]) -> bool:
+    return any("~/" in one.reference for one in removals)
 
 
 def _number(count: int, one: str, many: str) -> str:
