@@ -84,9 +84,8 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
     note(paths, f"{done.status}{f': {done.reason}' if done.reason else ''}")
     # Only now: had we ended before the record was written, the target could still be asked.
     target.release(paths)
-    if done.status == "Completed" and not paths.returned.exists():
-        # The copy of a run that failed is kept: it may show why. What was submitted elsewhere has to get home
-        # there too.
+    if done.status == "Completed":
+        # The copy of a run that failed is kept: it may show why.
         target.clean(paths)
     return done
 
