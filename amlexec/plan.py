@@ -39,15 +39,12 @@ def plan(
     target = declaration.compute_target
     if script is None:
         script, arguments = _vector(declaration)
-    script = _normal(script)
-    if configuration.framework == "PySpark":
-        _must_be_for_spark(script, str(configuration.place))
     return Plan(
         project=declaration.project,
         configuration=configuration.name,
         target=target,
         framework=configuration.framework,
-        script=script,
+        script=_normal(script),
         arguments=tuple(arguments),
         environment_variables=configuration.environment_variables,
         conda_dependencies_file=configuration.conda_dependencies_file,
@@ -73,22 +70,6 @@ def _vector(declaration: Declaration) -> tuple[str, Sequence[str]]:
             hint=hint,
         )
     return configuration.argument_vector[0], configuration.argument_vector[1:]
-
-
-def _must_be_for_spark(script: str, where: str) -> None:
-    """Raise where spark-submit would take a script for something else (UsageError)."""
-    if not script.endswith(".py"):
-        raise UsageError(
-            f"Framework is PySpark, and spark-submit takes {script!r} for a Java program",
-            where=where,
-            hint="name a script that ends with .py, or say Framework: Python",
-        )
-    if "#" in script:
-        raise UsageError(
-            f"Framework is PySpark, and spark-submit does not find {script!r}: '#' ends a path for it",
-            where=where,
-            hint="give the script another name",
-        )
 
 
 def _normal(script: str) -> str:

@@ -52,14 +52,6 @@ def test_tracking_can_only_be_turned_off() -> None:
     assert not plan(declaration(tracked_run=False), "x.py", tracked=True).tracked
 
 
-@pytest.mark.parametrize(("script", "why"), [("x", "for a Java program"), ("a#.py", "'#' ends a path")])
-def test_spark_takes_a_script_by_its_name(script: str, why: str) -> None:
-    assert plan(declaration(framework="PySpark"), "x.py").framework == "PySpark"
-    with pytest.raises(UsageError, match=why) as raised:
-        plan(declaration(framework="PySpark"), script)
-    assert raised.value.where == "aml_config/local.runconfig"
-
-
 def test_notes_become_warnings() -> None:
     note = Violation(Place("f", 1, 2), "warning", "odd", "do this")
     planned = plan(declaration()._replace(notes=(note,)), "x.py")

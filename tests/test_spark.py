@@ -51,7 +51,7 @@ worker = spark.sparkContext.parallelize([1, 2, 3], 1).map(lambda one: (one, sys.
 told = dict(
     kept=kept, argv=sys.argv[1:], driver=sys.executable, worker=worker, version=spark.version,
     sum=spark.range(1000).selectExpr('sum(id)').first()[0], name=conf.get('spark.app.name'), cwd=os.getcwd(),
-    script=os.path.basename(sys.argv[0]),
+    script=sys.argv[0],
 )
 try:
     import top, base
@@ -63,6 +63,8 @@ os.makedirs('outputs', exist_ok=True)
 with open('outputs/told.json', 'w') as file:
     json.dump(told, file)
 print('told')
+print('to stderr', file=sys.stderr)
+assert sys.stdin.read() == ''
 spark.stop()
 raise SystemExit(7)
 """
@@ -163,6 +165,7 @@ class TestHere:
         check_told(found, sys.executable, version)
         assert (found["packages"], found["cwd"]) == (["1.0", "1.0", True], f"{folder}/project")
         assert (folder / "stdout.log").read_bytes().endswith(b"told\n")
+        assert b"to stderr\n" in (folder / "stderr.log").read_bytes()
         log = (folder / "stderr.log").read_text()
         assert "org.example#top;1.0 in repository-1" in log
         assert "maven.org" not in log
@@ -271,13 +274,6 @@ class TestHereWithout:
         told = f"error: repositories has file:maven, and there is no folder {project.root}/maven"
         assert f"aml_config/spark_dependencies.yml: {told}" in done.err
 
-    @pytest.mark.parametrize("name", ["train", "a#b.py"])
-    def test_a_script_that_spark_takes_for_one(self, project: ProjectFolder, name: str) -> None:
-        project.write(name, "")
-        done = project.submit(name)
-        assert done.code == 3
-        assert "aml_config/local.runconfig: error: Framework is PySpark, and spark-submit " in done.err
-
 
 class TestInAContainer:
     """On a Docker engine."""
@@ -310,6 +306,7 @@ class TestInAContainer:
         check_told(found, "/opt/amlexec/env/bin/python", parts.SPARK)
         assert (found["packages"], found["cwd"]) == (["1.0", "1.0", True], "/azureml-run")
         assert (folder / "stdout.log").read_bytes().endswith(b"told\n")
+        assert b"to stderr\n" in (folder / "stderr.log").read_bytes()
         # What a run needs of them is in the image.
         assert "resolving dependencies" not in (folder / "stderr.log").read_text()
 
@@ -432,6 +429,7 @@ class TestOverSSH:
         check_told(found, "/usr/bin/python3", parts.SPARK)
         assert found["packages"] == ["1.0", "1.0", True]
         assert (folder / "stdout.log").read_bytes().endswith(b"told\n")
+        assert b"to stderr\n" in (folder / "stderr.log").read_bytes()
 
         project.write("train.py", WAITING)
         declare(project, FAST)

@@ -53,8 +53,9 @@ def launched(
         # Of this machine's own settings none: a notebook that is named there would never end.
         environment[name] = named.get(name, launch.python.path)
     environment.pop("PYSPARK_DRIVER_PYTHON_OPTS", None)
+    site = launch.environment["PYTHONPATH"].partition(":")[0]
     return launch._replace(
-        argv=(found.submit, *options, *launch.argv[1:]),
+        argv=(found.submit, *options, f"{site}/amlexec/spark_driver.py", *launch.argv[1:]),
         environment=environment,
         settings=spark.settings(dependencies),
     )
