@@ -75,7 +75,7 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
     """Write what `state` says into the record, if it says an end; the run's lock is held by the caller."""
     if state.phase in {"starting", "running"}:
         return _live(run, state)
-    if run.status == "Preparing":
+    if run.status == "Preparing" and state.phase == "lost":
         # Nothing is started before this has become another status: what was not there can't have gone.
         state = State("new")
     target.collect(paths)
