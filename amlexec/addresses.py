@@ -10,9 +10,10 @@ from amlexec.redaction import HIDDEN, is_secret
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Secret", "expand", "hidden", "is_address", "is_readable", "public", "secrets"]
+__all__ = ["Secret", "expand", "hidden", "is_address", "is_loopback", "is_readable", "public", "secrets"]
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
+_LOOPBACK = re.compile(r"://([^/\s@]*@)?(localhost|127(\.\d+){3}|\[::1\])(?=[:/]|$)", re.IGNORECASE)
 _HOST = re.compile(r"(\[[^\]]*\]|[^:@]*)(:\d*)?")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 """The form that pip expands: https://pip.pypa.io/en/stable/reference/requirements-file-format/."""
@@ -69,6 +70,11 @@ def is_readable(address: str) -> bool:
     """Whether it is clear what in an address is the host; `https://user:pa/ss@host` is not clear."""
     match = _ADDRESS.fullmatch(address)
     return match is None or _HOST.fullmatch(match[2].rpartition("@")[2]) is not None
+
+
+def is_loopback(text: str) -> bool:
+    """Whether an address in `text` means the machine that it is used on."""
+    return _LOOPBACK.search(text) is not None
 
 
 def public(address: str) -> str:

@@ -144,6 +144,16 @@ class Stream:
             while piece := self._response.read1(_PIECE):
                 yield piece
 
+    def give(self, data: bytes) -> None:
+        """Send the input of what the answer is the output of, and its end.
+
+        Raises:
+            EngineLostError: the engine ended meanwhile.
+        """
+        with named(self._address):
+            self._socket.sendall(data)
+            self._socket.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         """Hang up."""
         self.closed = True

@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 
     from rattler.networking import Client
 
-__all__ = ["Network", "build_variables", "cache_folder", "client", "settings", "uv_variables"]
+__all__ = [
+    "Network",
+    "build_variables",
+    "cache_folder",
+    "client",
+    "rattler_settings",
+    "settings",
+    "uv_variables",
+]
 
 _PROXIES = ("https_proxy", "http_proxy", "all_proxy", "no_proxy")
 _BUNDLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -227,6 +235,20 @@ def client(network: Network) -> Client:
     from rattler import Config
     from rattler.networking import Client
 
+    try:
+        return Client.from_config(Config.from_toml(rattler_settings(network)), user_agent="amlexec")
+    except Exception as error:
+        message = hidden(" ".join(str(error).split()), network.addresses)
+        raise ConfigurationError(
+            f"the proxy settings cannot be used: {message}", hint="see HTTPS_PROXY"
+        ) from None
+
+
+def rattler_settings(network: Network) -> str:
+    """What rattler is to know of proxies and certificates, as the TOML of its configuration.
+
+    It finds the certificates by SSL_CERT_FILE.
+    """
     lines = ['tls-root-certs = "system"'] if network.ca_bundle else []
     proxies = dict(network.proxies)
     if proxies.get("https_proxy") or proxies.get("http_proxy"):
@@ -235,14 +257,7 @@ def client(network: Network) -> Client:
         if proxies.get("no_proxy"):
             hosts = ", ".join(_toml(one.strip()) for one in proxies["no_proxy"].split(",") if one.strip())
             lines.append(f"non-proxy-hosts = [{hosts}]")
-    try:
-        config = Config.from_toml("\n".join(lines) + "\n")
-        return Client.from_config(config, user_agent="amlexec")
-    except Exception as error:
-        message = hidden(" ".join(str(error).split()), network.addresses)
-        raise ConfigurationError(
-            f"the proxy settings cannot be used: {message}", hint="see HTTPS_PROXY"
-        ) from None
+    return "\n".join(lines) + "\n"
 
 
 def _toml(text: str) -> str:

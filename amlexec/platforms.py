@@ -10,7 +10,7 @@ from amlexec.errors import TargetError
 if TYPE_CHECKING:
     from amlexec.model import ComputeTarget
 
-__all__ = ["DEFAULT", "Platform", "of_image", "of_target"]
+__all__ = ["DEFAULT", "Platform", "of_image", "of_target", "subdir_of"]
 
 _MACHINES = {
     "linux-64": "x86_64",
@@ -117,6 +117,11 @@ def of_target(target: ComputeTarget) -> Platform:
     if target.kind == "docker":
         subdir = _DOCKER.get(platform.machine().lower(), subdir)
     return Platform(subdir, cuda=_CUDA if target.nvidia_docker else "")
+
+
+def subdir_of(machine: str) -> str:
+    """conda's name for Linux on a processor, by what `uname -m` calls that; "" where there is none."""
+    return _DOCKER.get(machine.lower(), "")
 
 
 def of_image(system: str, architecture: str, *, glibc: str = "", cuda: str = "") -> Platform:

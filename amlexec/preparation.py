@@ -66,7 +66,7 @@ def wanted(
     lock = lockfile.read(project, conda_file)
     spec = spec_of(
         project,
-        target.base_docker_image or DEFAULT,
+        "" if target.kind == "remote" else target.base_docker_image or DEFAULT,
         dependencies,
         of_target(target),
         lock=lock,
@@ -144,7 +144,8 @@ def prepare(
     kept = shelf.get(want.digest)
     if kept is not None and refresh:
         reason = shelf.moved(kept, want.order, progress)
-        found = found._replace(ready=not reason, reason=reason or f"{found.reason}, made of its newest base")
+        same = f"{found.reason}, made of its newest base" if kept.base else found.reason
+        found = found._replace(ready=not reason, reason=reason or same)
     if found.ready:
         remember(want, found)
         return found

@@ -48,8 +48,13 @@ def run_configuration(name: str, path: str, reading: Reading) -> RunConfiguratio
 
 def compute_target(name: str, path: str, fields: dict[str, Any]) -> ComputeTarget:
     """A compute target; `path` is how messages name its file."""
-    # Docker Desktop on Windows shares folders only after a setting has been made there.
-    fields = {"shared_volumes": sys.platform != "win32"} | fields
+    defaults = {
+        # Docker Desktop on Windows shares folders only after a setting has been made there.
+        "shared_volumes": sys.platform != "win32",
+        # Files that were written by hand name a machine with a Python on it, and no more.
+        "user_managed_environment": fields["kind"] == "remote",
+    }
+    fields = defaults | fields
     return ComputeTarget(name=name, place=Place(path), **fields)
 
 
@@ -63,6 +68,8 @@ def overridden(target: ComputeTarget, reading: Reading) -> ComputeTarget:
     kind = _IN_A_CONTAINER.get(target.kind, target.kind) if reading.get("docker") else target.kind
     own: dict[str, Any] = reading.get("own", {})
     fields = dict(reading.get("compute", {}))
+    if kind != target.kind:
+        fields = {"user_managed_environment": False} | fields
     if kind != target.kind and not target.base_docker_image:
         fields = {"base_docker_image": own.get("base_docker_image", "")} | fields
     return target._replace(kind=kind, **fields)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["attach_hint", "check", "has_target", "names_hint", "no_target"]
 
 _DEFAULTS: dict[str, str] = RunConfiguration._field_defaults
-_BUILT = frozenset(["docker", "remotedocker", "cluster"])
-"""Kinds whose environment is made from the conda dependencies file."""
+_BUILT = frozenset(["docker", "remote", "remotedocker", "cluster"])
+"""Kinds whose environment is made from the conda dependencies file, unless the user manages it."""
 
 
 def names_hint(name: str, known: Iterable[str], otherwise: str = "") -> str:

@@ -13,6 +13,8 @@ __all__ = ["is_prepared", "shelf_of"]
 
 def is_prepared(target: ComputeTarget) -> bool:
     """Whether amlexec prepares the environment of a target, rather than its user."""
+    if target.kind == "remote":
+        return not target.user_managed_environment
     return target.kind in {"docker", "remotedocker"}
 
 
@@ -24,6 +26,11 @@ def shelf_of(target: ComputeTarget) -> Shelf:
         TargetError: the settings that say where it is can't be read.
     """
     assert is_prepared(target), "its environment is the user's"
+    if target.kind == "remote":
+        from amlexec.environments.on_host import HostShelf
+        from amlexec.ssh import SSHConnection, login_of
+
+        return HostShelf(SSHConnection(login_of(target)))
     from amlexec.engines import engine_of
     from amlexec.environments.on_engine import EngineShelf
 

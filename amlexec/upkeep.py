@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from amlexec.preparation import Wanted
     from amlexec.progress import Progress
 
-__all__ = ["YOURS", "Known", "Upkeep"]
+__all__ = ["Known", "Upkeep", "yours"]
 
-YOURS = "the environment of a local target is yours; nothing to prepare"
+
+def yours(kind: str) -> str:
+    """That there is nothing to prepare on a target of that kind."""
+    told = "a local target" if kind == "local" else f"a {kind} target with userManagedEnvironment: true"
+    return f"the environment of {told} is yours; nothing to prepare"
 
 
 class Known(NamedTuple):
@@ -125,7 +129,7 @@ class Upkeep:
             ConfigurationError: a file is wrong.
         """
         if known.is_yours:
-            return Readiness(True, "", YOURS)
+            return Readiness(True, "", yours(known.kind))
         shelf, last = self.shelf(known), memory.recall(self.project, known.name)
         if last is not None and last.digest == known.digest and last.key:
             told = f"up to date when it was last looked at: {shelf.there(known.digest)}"
@@ -140,7 +144,7 @@ class Upkeep:
             EngineError: the engine can't be asked.
         """
         if known.is_yours:
-            return self._kept(known, Readiness(True, "", YOURS))
+            return self._kept(known, Readiness(True, "", yours(known.kind)))
         shelf = self.shelf(known)
         kept = shelf.get(known.digest)
         if kept is not None and known.wanted is None:

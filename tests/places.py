@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import shutil
+import sys
 import tarfile
 import time
 import uuid
@@ -22,6 +23,7 @@ import pytest
 from amlexec import containers, images
 from amlexec.engine import EngineAnswerError
 from tests.conftest import PATIENCE, ProjectFolder, eventually
+from tests.engines.base_image import _libraries as libraries
 from tests.engines.ssh_host import QUIET
 
 if TYPE_CHECKING:
@@ -76,6 +78,11 @@ class Place(NamedTuple):
     """`sharedVolumes`."""
 
     @property
+    def is_prepared(self) -> bool:
+        """Whether amlexec prepares the environment there."""
+        return self.is_docker or self.name == "managed"
+
+    @property
     def is_docker(self) -> bool:
         """Whether runs are containers."""
         return self.kind in {"docker", "remotedocker"}
@@ -88,6 +95,7 @@ PLACES = (
     Place("remote", "remote", mounts=False),
     Place("remotedocker", "remotedocker", mounts=False),
     Place("remotedocker-copy", "remotedocker", mounts=False, volumes=False),
+    Place("managed", "remote", mounts=False),
 )
 
 
@@ -126,11 +134,15 @@ class DockerProject(ProjectFolder):
         super().__init__(root)
         self.shop = shop
         self.place = place
-        self.engine = shop.engine
         self.write("aml_config/conda_dependencies.yml", conda or shop.conda("six"))
         self.write("aml_config/local.compute", "type: local\n")
         self.write(f"aml_config/{place.name}.compute", self.compute())
         self.configure()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that its runs are on."""
+        return self.shop.engine
 
     def compute(self, *lines: str, base: str = "") -> str:
         """The text of the `.compute` file, with more lines."""
@@ -203,7 +215,11 @@ class RemoteProject(DockerProject):
         """The text of the `.compute` file, with more lines."""
         assert not base, "this machine has no images"
         told = ["type: remote", f"address: {self.host.address}", f"username: {QUIET}"]
-        return "\n".join([*told, "pythonLocation: python3", *lines]) + "\n"
+        if self.place.is_prepared:
+            told.append("userManagedEnvironment: false")
+        else:
+            told.append("pythonLocation: python3")
+        return "\n".join([*told, *lines]) + "\n"
 
     def printed(self, run_id: str) -> bytes:
         """What a run has printed to standard output by now."""
@@ -226,7 +242,11 @@ class RemoteDockerProject(DockerProject):
         self.host = host
         self.user = user
         super().__init__(root, shop, place)
-        self.engine = host.docker
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that its runs are on."""
+        return self.host.docker
 
     def compute(self, *lines: str, base: str = "") -> str:
         """The text of the `.compute` file, with more lines."""
@@ -284,11 +304,20 @@ def new_base(engine: Engine, of: str, reference: str, *labels: str) -> None:
     held = io.BytesIO()
     with tarfile.open(fileobj=held, mode="w") as archive:
         archive.addfile(tarfile.TarInfo(f"own-{uuid.uuid4().hex}"))
+        for library in _of_libc():
+            archive.add(os.path.realpath(library), library.lstrip("/"))
     try:
         containers.put_archive(engine, made, "/", held.getvalue())
         images.commit(engine, made, reference, changes=[f"LABEL {label}" for label in labels])
     finally:
         containers.remove(engine, made, force=True)
+
+
+def _of_libc() -> list[str]:
+    """What every image with glibc has, and the base image has not, since none of its programs needs it."""
+    folder = Path(next(path for path in libraries([Path(sys.executable)]) if "/libc.so" in path)).parent
+    names = ("libdl.so.2", "libpthread.so.0", "librt.so.1")
+    return [f"{os.path.realpath(folder)}/{name}" for name in names if (folder / name).exists()]
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amlexec import config, containers, history, runs
+from amlexec.environments.image import reference
 from amlexec.plan import plan
 from amlexec.targets.docker import DockerTarget
 from amlexec.targets.ground import Here
@@ -47,10 +48,19 @@ def prepared(shop_of_session: Shop, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def prepared_there(prepared: Shop, engine_host_of_session: EngineHost) -> None:
+def taken_there(
+    prepared: Shop, engine_host_of_session: EngineHost, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """The same environment on the other machine's engine, where making it has tests of its own."""
-    (made,) = prepared.images(**{"amlexec.digest": ""})
-    engine_host_of_session.take(prepared.engine, made["RepoTags"][0])
+    project = DockerProject(tmp_path_factory.mktemp("taken") / "demo", prepared)
+    digest = project.prepare("--print-digest").out.strip()
+    engine_host_of_session.take(prepared.engine, reference(digest))
+
+
+@pytest.fixture(scope="session")
+def prepared_there() -> list[str]:
+    """The places whose environment has been made ready on the machine of the session."""
+    return []
 
 
 @pytest.fixture(params=PLACES, ids=[place.name for place in PLACES])
@@ -62,17 +72,26 @@ def place(request: pytest.FixtureRequest) -> Place:
 
 @pytest.fixture
 def make(
-    prepared: Shop, shop: Shop, place: Place, tmp_path: Path, request: pytest.FixtureRequest
+    prepared: Shop,
+    prepared_there: list[str],
+    shop: Shop,
+    place: Place,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> Callable[[str], DockerProject]:
     """Make a project in a folder of that name."""
     if place.kind == "remote":
         host, client = request.getfixturevalue("host"), request.getfixturevalue("client")
         client.knows(host)
         client.configure("127.0.0.1", f"IdentityFile {host.key}", "IdentitiesOnly yes")
+        if place.is_prepared and not prepared_there:
+            done = RemoteProject(tmp_path / "first", shop, place, host).prepare()
+            assert done.code == 0, done.err
+            prepared_there.append(place.name)
         return lambda name: RemoteProject(tmp_path / name, shop, place, host)
     if place.kind == "remotedocker":
         other = request.getfixturevalue("engine_host")
-        request.getfixturevalue("prepared_there")
+        request.getfixturevalue("taken_there")
         return lambda name: RemoteDockerProject(tmp_path / name, shop, place, other)
     return lambda name: DockerProject(tmp_path / name, shop, place)
 
@@ -121,7 +140,7 @@ def test_a_script_runs_in_a_copy_and_is_recorded(project: DockerProject) -> None
     folder = project.run_folder(done.run_id)
     cwd, argv = json.loads((folder / "stdout.log").read_bytes())
     places = {"local": f"{folder}/project", "remote": f"/home/remo/.amlexec/runs/{done.run_id}/project"}
-    assert cwd == places.get(project.place.name, "/azureml-run")
+    assert cwd == places.get(project.place.kind, "/azureml-run")
     assert argv == ["src/train.py", *_ANYTHING]
     assert (folder / "stdout.log").read_text() in done.out
     assert _tree(project.root) == before
@@ -132,7 +151,8 @@ def test_a_script_runs_in_a_copy_and_is_recorded(project: DockerProject) -> None
     assert record["created_utc"] <= record["start_time_utc"] <= record["end_time_utc"]
     assert record["python"]["version"].startswith("3.")
     assert record["target_kind"] == project.place.kind
-    assert bool(record["environment_digest"]) is bool(record["image_id"]) is project.place.is_docker
+    assert bool(record["environment_digest"]) is project.place.is_prepared
+    assert bool(record["image_id"]) is project.place.is_docker
     assert not (folder / "project").exists()
     assert project.containers() == []
 
@@ -263,7 +283,7 @@ def test_environment_variables_reach_the_script_and_secrets_no_record(project: D
 def test_the_shared_directory_ends_with_a_separator_and_stays(project: DockerProject) -> None:
     project.write(
         f"aml_config/{project.place.name}.compute",
-        project.compute('nativeSharedDirectory: "~/.azureml/share/"'),
+        project.compute(f'nativeSharedDirectory: "~/.azureml/{project.place.name}/"'),
     )
     project.write(
         "train.py",
@@ -272,13 +292,14 @@ def test_the_shared_directory_ends_with_a_separator_and_stays(project: DockerPro
     )
     first, second = project.submit("train.py"), project.submit("train.py")
     assert (first.code, second.code) == (0, 0), first.err
-    kept = Path("~/.azureml/share/demo/model.pkl").expanduser()
+    kept = Path(f"~/.azureml/{project.place.name}/demo/model.pkl").expanduser()
     if project.place.mounts:
         assert kept.read_text() == "xx"
         assert "AZUREML_NATIVE_SHARE_DIRECTORY" not in first.err
     elif isinstance(project, RemoteProject):
-        assert f"\n/home/{QUIET}/.azureml/share/demo/\n" in first.out
-        assert project.host.ssh(f"cat /home/{QUIET}/.azureml/share/demo/model.pkl") == "xx"
+        there = f"/home/{QUIET}/.azureml/{project.place.name}/demo/"
+        assert f"\n{there}\n" in first.out
+        assert project.host.ssh(f"cat {there}model.pkl") == "xx"
     else:
         assert not kept.exists()
         if project.place.volumes:

@@ -18,7 +18,7 @@ import pytest
 from amlexec import config, lockfile, network
 from amlexec.addresses import Secret
 from amlexec.commands import lock as command
-from amlexec.environments import conda
+from amlexec.environments import conda, installing
 from amlexec.environments.pins import Pin, pip_lines
 from amlexec.environments.pip import index_lines
 from amlexec.environments.resolution import Resolution, resolve
@@ -278,7 +278,9 @@ class TestSolve:
             sources = conda.channels(declared.project, config.load_conda(declared.project, FILE), settings)
             again = lockfile.resolution_from(declared.read(), PLATFORM, sources)
             assert [one.url for one in again.records] == [one.url for one in found.records]
-            conda.install(again.records, prefix, "/opt/env", PLATFORM, settings, cache=tmp_path / "cache")
+            installing.install(
+                again.records, prefix, "/opt/env", PLATFORM, settings, cache=tmp_path / "cache"
+            )
             told = "".join(path.read_text("utf-8") for path in (prefix / "conda-meta").glob("*.json"))
             assert "hidden" not in told
             assert f"{site.url}/noarch/six-1.17.0" in told
@@ -621,7 +623,7 @@ def files_of(prefix: Path) -> dict[str, Installed]:
 class TestInstall:
     def install(self, declared: Declared, prefix: Path, cache: Path, **more: object) -> list[object]:
         records = declared.resolve().records
-        conda.install(records, prefix, "/opt/env", PLATFORM, network.settings(), cache=cache, **more)  # type: ignore[arg-type]
+        installing.install(records, prefix, "/opt/env", PLATFORM, network.settings(), cache=cache, **more)  # type: ignore[arg-type]
         return list(records)
 
     def test_final_prefix_and_progress(
@@ -669,7 +671,7 @@ class TestInstall:
                 gone = own / "noarch/thing-1.0-0.tar.bz2"
                 gone.rename(tmp_path / "kept")
                 with pytest.raises(TargetError) as caught:
-                    conda.install(
+                    installing.install(
                         records,
                         tmp_path / "env",
                         "/opt/env",
@@ -692,7 +694,7 @@ class TestInstall:
                 records = declared.write([address], ["thing"]).resolve().records
                 packages.write_package(own, package("thing", "1.0", "python"))
                 with pytest.raises(TargetError) as caught:
-                    conda.install(
+                    installing.install(
                         records,
                         tmp_path / f"env{number}",
                         "/opt/env",
@@ -708,7 +710,7 @@ class TestInstall:
     def test_disk_is_full(self, declared: Declared, channel: str, small_disk: Path) -> None:
         records = declared.write([channel], ["python"]).resolve().records
         with pytest.raises(TargetError) as caught:
-            conda.install(
+            installing.install(
                 records, small_disk / "env", "/opt/env", PLATFORM, network.settings(), cache=small_disk / "c"
             )
         assert caught.value.message == "the disk is full: the conda packages cannot be unpacked"

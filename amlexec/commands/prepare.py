@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import console
 from amlexec.errors import UsageError
-from amlexec.upkeep import YOURS, Known, Upkeep
+from amlexec.upkeep import Known, Upkeep, yours
 
 if TYPE_CHECKING:
     import argparse
@@ -28,7 +28,7 @@ def prepare(project: Project, arguments: argparse.Namespace) -> int:
     for option in ("print_digest", "print_dockerfile", "context", "push"):
         if one.is_yours and getattr(arguments, option):
             raise UsageError(
-                f"--{option.replace('_', '-')} makes no sense for {one.name}: {YOURS}",
+                f"--{option.replace('_', '-')} makes no sense for {one.name}: {yours(one.kind)}",
                 hint="name a docker target with -t",
             )
     if arguments.print_digest:

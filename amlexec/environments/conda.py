@@ -1,4 +1,4 @@
-"""The conda half of an environment: solve for the target's platform, and install.
+"""The conda half of an environment, solved for the target's platform.
 
 rattler does the work. What a solve may depend on is the channels, the specs and the target's virtual
 packages; nothing of the machine that it happens on.
@@ -7,12 +7,10 @@ packages; nothing of the machine that it happens on.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amlexec import digest
 from amlexec.addresses import expand, is_address, is_readable, public
 from amlexec.environments import conda_errors, matchspec
 from amlexec.errors import ConfigurationError, TargetError
@@ -20,7 +18,7 @@ from amlexec.model import Line, Violation
 from amlexec.network import client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from rattler import Channel, RepoDataRecord
 
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     from amlexec.network import Network
     from amlexec.platforms import Platform
 
-__all__ = ["Source", "channels", "install", "python_version", "solve", "with_passwords"]
+__all__ = ["Source", "channels", "python_version", "solve", "with_passwords"]
 
 _IMPLIED = "python"
 """A script needs one, whatever the file says."""
@@ -197,10 +195,7 @@ def _made(folder: Path) -> Path:
         # For the user alone: what is remembered of a channel has its address, with the login in it.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise TargetError(
-            f"cannot make the folder {folder}: {error.strerror}",
-            hint="set AMLEXEC_CACHE to a folder that can be written",
-        ) from error
+        raise conda_errors.no_cache(folder, error) from error
     return folder
 
 
@@ -230,123 +225,3 @@ def with_passwords(records: Sequence[RepoDataRecord], sources: Sequence[Source])
                 break
         found.append(record)
     return found
-
-
-def install(
-    records: Sequence[RepoDataRecord],
-    prefix: Path,
-    final_prefix: str,
-    platform: Platform,
-    network: Network,
-    *,
-    cache: Path,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Install packages into the new folder `prefix`, to be used at `final_prefix`.
-
-    Files are hard links into `cache` where both are on one file system, so nobody may write to them or
-    change their times and modes afterwards. Equal records give equal names, contents and modes of files,
-    on every machine. Scripts that packages want to run after linking are not run. `progress` is told how
-    many of how many bytes of packages are done, from other threads.
-
-    Raises:
-        TargetError: a package is gone from its channel, is not what was solved for, or can't be fetched.
-    """
-    for record in records:
-        _must_be_whole(record)
-    asyncio.run(_install(records, prefix, final_prefix, platform, network, cache, progress))
-    for file in sorted((prefix / "conda-meta").glob("*.json")):
-        _forget_this_machine(file)
-
-
-async def _install(
-    records: Sequence[RepoDataRecord],
-    prefix: Path,
-    final_prefix: str,
-    platform: Platform,
-    network: Network,
-    cache: Path,
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    import rattler
-    from rattler import exceptions
-
-    reporter: Any = _Reporter(records, progress or _tell_nobody)
-    try:
-        await rattler.install(
-            list(records),
-            target_prefix=prefix,
-            cache_dir=_made(cache / "packages"),
-            platform=rattler.Subdir(platform.subdir),
-            execute_link_scripts=False,
-            show_progress=False,
-            client=client(network),
-            reporter=reporter,
-            alternative_target_prefix=final_prefix,
-        )
-    except (exceptions.InstallerError, exceptions.LinkError, exceptions.IoError) as error:
-        raise conda_errors.not_installed(str(error), records, network) from None
-
-
-def _tell_nobody(_done: int, _total: int) -> None:
-    pass
-
-
-class _Reporter:
-    """rattler's callbacks; it asks for what is defined and for nothing else."""
-
-    def __init__(self, records: Sequence[RepoDataRecord], progress: Callable[[int, int], None]) -> None:
-        self._progress = progress
-        self._sizes = {record.name.normalized: record.size or 1 for record in records}
-        self._names: dict[int, str] = {}
-        self._done: dict[str, int] = {}
-
-    def on_populate_cache_start(self, operation: int, package_name: str) -> int:
-        self._names[operation] = package_name
-        return operation
-
-    def on_download_start(self, cache_entry: int) -> int:
-        return cache_entry
-
-    def on_download_progress(self, download_idx: int, progress: int, total: int | None) -> None:  # noqa: ARG002
-        self._at(download_idx, progress)
-
-    def on_link_start(self, operation: int, package_name: str) -> int:
-        self._names[operation] = package_name
-        return operation
-
-    def on_link_complete(self, index: int) -> None:
-        self._at(index, self._sizes.get(self._names.get(index, ""), 0))
-
-    def _at(self, index: int, done: int) -> None:
-        self._done[self._names.get(index, "")] = done
-        self._progress(sum(self._done.values()), sum(self._sizes.values()))
-
-
-def _must_be_whole(record: RepoDataRecord) -> None:
-    # rattler checks what it downloads, and not what it copies from a folder.
-    if not record.url.startswith("file:") or record.sha256 is None:
-        return
-    from urllib.parse import unquote, urlsplit
-
-    path = unquote(urlsplit(record.url).path)
-    try:
-        found = digest.of_file(path)
-    except OSError:
-        return  # it may be in the cache; if not, the installation says what is wrong
-    if found != record.sha256.hex():
-        raise conda_errors.mismatch(record, found)
-
-
-def _forget_this_machine(file: Path) -> None:
-    """Take out of a record in `conda-meta` what differs between machines, and what is secret."""
-    record = json.loads(file.read_text("utf-8"))
-    for key in ("extracted_package_dir", "package_tarball_full_path"):
-        record.pop(key, None)
-    if isinstance(record.get("link"), dict):
-        record["link"] = {"source": "", "type": 1}
-    for key in ("url", "channel"):
-        if isinstance(record.get(key), str):
-            record[key] = public(record[key])
-    file.unlink()
-    file.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", "utf-8")

@@ -13,6 +13,7 @@ from amlexec.model import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from rattler import Channel, Gateway, RepoDataRecord
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from amlexec.network import Network
     from amlexec.platforms import Platform
 
-__all__ = ["Asked", "mismatch", "not_installed", "unreachable", "unsolvable"]
+__all__ = ["Asked", "mismatch", "no_cache", "not_installed", "unreachable", "unsolvable"]
 
 _TREE_LINES = 10
 """A tree may have thousands of lines; what matters stands in its first ones."""
@@ -178,4 +179,12 @@ def mismatch(record: RepoDataRecord, found: str) -> TargetError:
         f"{public(record.url)} has the sha256 {found}, and {expected} was expected",
         hint="the download is damaged, or the channel has put another file in its place; "
         f"`amlexec lock -c NAME --upgrade {record.name.normalized}` accepts what is there now",
+    )
+
+
+def no_cache(folder: Path, error: OSError) -> TargetError:
+    """The error for a cache in which nothing can be kept."""
+    return TargetError(
+        f"cannot make the folder {folder}: {error.strerror}",
+        hint="set AMLEXEC_CACHE to a folder that can be written",
     )

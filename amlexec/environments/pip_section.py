@@ -9,12 +9,12 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import tarfile
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from amlexec.addresses import is_loopback
 from amlexec.environments import layers
 from amlexec.environments.image import PREFIX
 from amlexec.environments.pins import pip_lines
@@ -23,7 +23,7 @@ from amlexec.errors import TargetError
 from amlexec.network import build_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from amlexec.environments.log import Log
     from amlexec.environments.order import Order
@@ -31,28 +31,39 @@ if TYPE_CHECKING:
     from amlexec.environments.worker import Worker
     from amlexec.network import Network
 
-__all__ = ["install", "is_wanted", "needs_this_machine"]
+__all__ = [
+    "LIST",
+    "PATIENCE",
+    "Section",
+    "install",
+    "is_wanted",
+    "needs_this_machine",
+    "section_of",
+    "write_sources",
+]
 
 _SOURCES = "/opt/amlexec/src"
 """Where local wheels and folders with sources are while pip installs them; editable ones for ever."""
 _REQUIREMENTS = "/tmp/amlexec-requirements"  # noqa: S108 - in a container that is ours alone
 _BUNDLE = "/tmp/amlexec-ca.pem"  # noqa: S108
-_PATIENCE = ("PIP_RETRIES", "PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT")
-_LOOPBACK = re.compile(r"://([^/\s@]*@)?(localhost|127(\.\d+){3}|\[::1\])(?=[:/]|$)", re.IGNORECASE)
-_LIST = f"""
+PATIENCE = ("PIP_RETRIES", "PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT")
+LIST = """
 import importlib.metadata, json, os, shutil, sys
-for path in sys.argv[1:]:
+root, *paths = sys.argv[1:]
+for path in paths:
     if os.path.isdir(path):
         shutil.rmtree(path)
     elif os.path.exists(path):
         os.unlink(path)
     at = os.path.dirname(path)
-    while at.startswith({_SOURCES!r}) and not os.listdir(at):
+    while at.startswith(root) and not os.listdir(at):
         os.rmdir(at)
         at = os.path.dirname(at)
-found = sorted({{(d.metadata["Name"], d.version) for d in importlib.metadata.distributions()}})
+found = sorted({(d.metadata["Name"], d.version) for d in importlib.metadata.distributions()})
 sys.stdout.write(json.dumps(found))
 """
+"""Removes what pip needed and nobody afterwards, and lists what Python finds installed. Its arguments are the
+folder of sources, and the paths to remove."""
 
 
 def is_wanted(order: Order) -> bool:
@@ -63,10 +74,10 @@ def is_wanted(order: Order) -> bool:
 def needs_this_machine(order: Order, network: Network) -> bool:
     """Whether pip must see this machine as itself: an index or a proxy on the loopback."""
     told = [*network.addresses, *(entry.raw for entry in order.requirements.entries)]
-    return any(_LOOPBACK.search(str(address)) for address in told)
+    return any(is_loopback(str(address)) for address in told)
 
 
-class _Section(NamedTuple):
+class Section(NamedTuple):
     """What pip is given. Lines may hold passwords."""
 
     lines: tuple[str, ...]
@@ -87,7 +98,7 @@ def install(
     Raises:
         TargetError: pip failed, with the line that it was about, its last lines and the log's path.
     """
-    section = _locked(order, resolution, network) if order.lock is not None else _declared(order)
+    section = section_of(order, resolution, network, _SOURCES)
     links = [(path, _links(number)) for number, path in enumerate(_folders(network)) if path]
     files = {
         f"{_REQUIREMENTS}.txt": _text(section.lines),
@@ -97,8 +108,7 @@ def install(
         files[_BUNDLE] = Path(network.ca_bundle).read_bytes()
     with tempfile.TemporaryFile() as held:
         with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            for path, at in (*section.sources, *links):
-                _add(archive, path, at)
+            write_sources(archive, (*section.sources, *links))
             for name, text in files.items():
                 _add_text(archive, name, text)
         held.seek(0)
@@ -114,34 +124,39 @@ def install(
         raise log.failure(order, code)
     said = bytearray()
     left = [*files, *(at for _, at in (*section.sources, *links) if at not in section.kept)]
-    if worker.run([f"{PREFIX}/bin/python", "-I", "-c", _LIST, *left], said.extend) != 0:
+    if worker.run([f"{PREFIX}/bin/python", "-I", "-c", LIST, _SOURCES, *left], said.extend) != 0:
         raise TargetError(f"the installed packages can't be listed: {said.decode(errors='replace')}")
     return [(str(name), str(version)) for name, version in json.loads(said)]
 
 
-def _declared(order: Order) -> _Section:
+def section_of(order: Order, resolution: Resolution, network: Network, folder: str) -> Section:
+    """What pip is given; `folder` is where sources lie then."""
+    return _locked(order, resolution, network, folder) if order.lock is not None else _declared(order, folder)
+
+
+def _declared(order: Order, folder: str) -> Section:
     told: dict[bool, list[str]] = {False: [], True: []}
     sources, kept = [], []
     for number, entry in enumerate(order.requirements.entries):
         line = str(entry.raw)
         if entry.path:
-            at = _inside(number, entry.path)
+            at = _inside(folder, number, entry.path)
             sources.append((entry.path, at))
             line = line.replace(entry.path, at)
             if entry.kind.endswith("editable"):
                 kept.append(at)
         told[entry.is_constraint].append(line)
-    return _Section(tuple(told[False]), tuple(told[True]), tuple(sources), tuple(kept))
+    return Section(tuple(told[False]), tuple(told[True]), tuple(sources), tuple(kept))
 
 
-def _locked(order: Order, resolution: Resolution, network: Network) -> _Section:
+def _locked(order: Order, resolution: Resolution, network: Network, folder: str) -> Section:
     """Exactly what the lock file names."""
     pinned = pip_lines(order.project.root, resolution.pins, order.requirements)
-    places = [_inside(number, one.path) for number, one in enumerate(pinned)]
+    places = [_inside(folder, number, one.path) for number, one in enumerate(pinned)]
     texts = [str(one.text).replace("{}", at) for one, at in zip(pinned, places, strict=True)]
     sources = tuple((one.path, at) for one, at in zip(pinned, places, strict=True) if one.path)
     indexes = [str(line) for line in index_lines(order.requirements, network)]
-    return _Section((*indexes, *texts), (), sources, (), ("--no-deps",))
+    return Section((*indexes, *texts), (), sources, (), ("--no-deps",))
 
 
 def _text(lines: Sequence[str]) -> bytes:
@@ -150,7 +165,7 @@ def _text(lines: Sequence[str]) -> bytes:
 
 def _variables(network: Network) -> dict[str, str]:
     variables = {name: str(value) for name, value in build_variables(network).items()}
-    variables |= {name: os.environ[name] for name in _PATIENCE if name in os.environ}
+    variables |= {name: os.environ[name] for name in PATIENCE if name in os.environ}
     variables |= {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INPUT": "1", "HOME": "/root"}
     if network.find_links:
         links = zip(network.find_links, _folders(network), strict=True)
@@ -167,12 +182,18 @@ def _folders(network: Network) -> list[str]:
     return [path if Path(path).is_dir() else "" for path in paths]
 
 
-def _inside(number: int, path: str) -> str:
-    return f"{_SOURCES}/{number}/{Path(path).name}"
+def _inside(folder: str, number: int, path: str) -> str:
+    return f"{folder}/{number}/{Path(path).name}"
 
 
 def _links(number: int) -> str:
     return f"{_SOURCES}/links/{number}"
+
+
+def write_sources(archive: tarfile.TarFile, sources: Iterable[tuple[str, str]]) -> None:
+    """Add files and folders of this machine, each with the place that it is to have."""
+    for path, at in sources:
+        _add(archive, path, at)
 
 
 def _add(archive: tarfile.TarFile, path: str, inside: str) -> None:

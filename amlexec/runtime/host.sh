@@ -4,12 +4,22 @@
 umask 077
 base=$HOME/.amlexec
 
-# look PYTHON RUNTIME PROJECT: what a submission has to know, a line "KEY VALUE" each.
+# look PYTHON RUNTIME PROJECT [ENVIRONMENT]: what a submission has to know, a line "KEY VALUE" each.
 look() {
   echo "home $HOME"
+  echo "path $PATH"
   echo "system $(uname -s) $(uname -m)"
   [ -d "$base/runtime/$2" ] && echo "runtime there"
   [ -r "$base/projects/$3/id" ] && echo "tree $(cat "$base/projects/$3/id")"
+  if [ -n "${4-}" ]; then
+    for prefix in "$base/envs/$4"/*; do
+      [ -r "$prefix/amlexec.json" ] && [ -x "$prefix/bin/python" ] || continue
+      echo "environment $prefix"
+      echo "marker $(cat "$prefix/amlexec.json")"
+      break
+    done
+    return 0
+  fi
   case $1 in
   '~/'*) python=$HOME/${1#'~/'} ;;
   */*) python=$1 ;;

@@ -17,10 +17,12 @@ from amlexec import snapshot, transfer
 from amlexec.errors import ConfigurationError, TargetError, UnreachableError
 from amlexec.history import Interpreter
 from amlexec.runtime import HERE
+from amlexec.shelves import is_prepared
 from amlexec.targets import Launch, State
 from amlexec.targets.folders import bring_home, no_script
 from amlexec.targets.host import read_state
 from amlexec.targets.logs import Log
+from amlexec.targets.managed import Managed, variables
 from amlexec.targets.patience import Patience
 from amlexec.targets.unpacking import extract, must_be_whole
 from amlexec.targets.verbs import Verbs
@@ -61,13 +63,17 @@ class RemoteTarget:
 
     def check(self, plan: Plan) -> Launch:
         """See `Target.check`."""
-        known = self._known = self._look(plan.target.python_location)
+        managed = Managed(self._project, plan, self._connection) if is_prepared(plan.target) else None
+        known = self._known = self._look(plan.target.python_location, managed.name if managed else "")
         system = known.get("system", "")
         if not system.startswith("Linux"):
             raise TargetError(
                 f"runs need Linux, and this machine is {system or 'something else'}",
                 where=self._connection.name,
             )
+        found = managed.ready(known) if managed else None
+        if found is not None:
+            known |= {"python": f"{found.key}/bin/python", "version": found.python}
         if "version" not in known:
             raise ConfigurationError(
                 f"pythonLocation is {plan.target.python_location!r}, and there is no such Python on "
@@ -80,7 +86,8 @@ class RemoteTarget:
             argv=(known["python"], script, *plan.arguments),
             python=Interpreter(known["python"], known["version"]),
             platform=system.lower().replace(" ", "-"),
-            environment=self._environment(plan, known["home"]),
+            environment=self._environment(plan, known, found.key if found else ""),
+            digest=found.digest if found else "",
         )
         return self._with_spark(plan, launch) if plan.framework == "PySpark" else launch
 
@@ -89,8 +96,11 @@ class RemoteTarget:
 
         return pyspark.remote(plan, launch, self._connection)
 
-    def _environment(self, plan: Plan, home: str) -> dict[str, str]:
+    def _environment(self, plan: Plan, known: dict[str, str], prefix: str) -> dict[str, str]:
+        home = known["home"]
         environment = {"PYTHONUNBUFFERED": "1"}
+        if prefix:
+            environment |= variables(prefix, known["path"])
         shared = plan.target.native_shared_directory
         if shared:
             whole = shared.replace("~", home, 1) if shared.startswith("~/") else shared
@@ -101,8 +111,8 @@ class RemoteTarget:
         environment["PYTHONPATH"] = f"{site}:{before}" if before else site
         return environment
 
-    def _look(self, python: str) -> dict[str, str]:
-        answer = self._verb("look", python, self._runtime, self.mirror)
+    def _look(self, python: str, environment: str = "") -> dict[str, str]:
+        answer = self._verb("look", python, self._runtime, self.mirror, environment)
         return dict(line.partition(" ")[::2] for line in answer.splitlines())
 
     @property

@@ -1,0 +1,182 @@
+# Making and removing environments on a machine. Sent after identity.sh and look.sh, and before a last line that
+# calls one of the verbs. In envs/NAME there are the environment, in a folder whose name no other preparation has
+# had, and `turn`, while somebody makes it. So what somebody left half-made is in nobody's way.
+
+umask 077
+base=$HOME/.amlexec
+incoming=$base/incoming
+
+# hold NAME WHO: be the only one who makes an environment, until standard input ends. Prints "wait WHO" for whoever
+# has it, "." now and then, and "yours". The input is a line every few seconds: a holder of whom nothing was heard
+# for a minute has lost contact, and what it still does is done in a folder of its own.
+hold() {
+  turn=$envs/$1/turn
+  identify $$
+  heard='' silent=0 told='' tries=0
+  until mkdir -p "$envs/$1" && mkdir "$turn" 2>/dev/null; do
+    if [ ! -d "$turn" ]; then
+      # Whoever had it has just gone; or nothing can be made here.
+      tries=$((tries + 1))
+      [ "$tries" -lt 20 ] || { mkdir "$turn"; exit 2; }
+      nap
+      continue
+    fi
+    now=$(cat "$turn/beat" 2>/dev/null)
+    if [ "$now" = "$heard" ]; then silent=$((silent + 1)); else silent=0; fi
+    heard=$now
+    if [ "$silent" -ge 60 ] || over "$turn/here"; then
+      rm -rf "$turn"
+      continue
+    fi
+    who=$(cat "$turn/who" 2>/dev/null)
+    if [ "$who" = "$told" ]; then echo .; else echo "wait $who"; fi
+    told=$who
+    sleep 1
+  done
+  trap 'rm -rf "$turn"; rmdir "$envs/$name" 2>/dev/null' EXIT
+  trap 'exit 1' HUP INT TERM PIPE
+  name=$1
+  publish "$turn/here" "$$ $identity $(uname -n)" && publish "$turn/who" "$2" || exit 2
+  echo yours
+  beat=0
+  while read -r _; do
+    beat=$((beat + 1))
+    echo "$beat" >"$turn/beat"
+  done
+  exit 0
+}
+
+# over FILE: whether FILE ("PID START MACHINE") names a process that this machine had, and has no more.
+over() {
+  read -r _ _ machine 2>/dev/null <"$1" || return 1
+  [ "$machine" = "$(uname -n)" ] && ! alive "$1"
+}
+
+# begin NAME FOLDER INSTALLER: what the machine is, a line "KEY VALUE" each; and the empty folder for an environment.
+begin() {
+  echo "system $(uname -s)"
+  echo "machine $(uname -m)"
+  echo "libc $(getconf GNU_LIBC_VERSION 2>/dev/null)"
+  echo "home $HOME"
+  mkdir -p "$envs/$1" "$base/installers" "$incoming" || exit 2
+  # What somebody left who was killed here, or has lost contact.
+  for left in "$envs/$1"/*; do
+    case $left in */turn | */'*') continue ;; esac
+    [ -e "$left/amlexec.json" ] && [ -x "$left/bin/python" ] || rm -rf "$left"
+  done
+  rm -rf "$incoming/$1."*
+  for left in "$base/installers"/.*.new /dev/shm/"amlexec-$(id -u)"-*; do
+    pid=${left%.new}
+    [ ! -d "$left" ] || kill -0 "${pid##*.}" 2>/dev/null || rm -rf "$left"
+  done
+  mkdir "$envs/$1/$2" "$incoming/$1.$2" || exit 2
+  probe=$incoming/$1.$2/probe
+  printf '#!/bin/sh\nexit 0\n' >"$probe" && chmod 700 "$probe" || exit 2
+  "$probe" </dev/null >/dev/null 2>&1 && echo "programs yes"
+  rm -f "$probe"
+  for program in gzip tar; do command -v "$program" >/dev/null 2>&1 && echo "$program yes"; done
+  [ -x "$base/installers/$3/bin/python" ] && echo "installer yes"
+  return 0
+}
+
+# take NAME: the installer of that name, from an archive on standard input.
+take() {
+  into=$base/installers/.$1.$$.new
+  trap 'rm -rf "$into"' EXIT
+  trap 'exit 1' HUP INT TERM PIPE
+  rm -rf "$into"
+  mkdir "$into" || exit 2
+  gzip -dc | (cd "$into" && tar -xf -) || exit 2
+  # An archive that was cut off between two files is no error for every tar.
+  "$into/$1/bin/python" -I -B -c 'import rattler' </dev/null || exit 2
+  [ -d "$base/installers/$1" ] || mv "$into/$1" "$base/installers/$1" || exit 2
+}
+
+# put FOLDER: unpack a compressed archive from standard input; its last file is `~whole`.
+put() {
+  mkdir -p "$1" || exit 2
+  gzip -dc | (cd "$1" && tar -xf -) || exit 2
+  [ -e "$1/~whole" ] || { echo "the connection ended before all of it had come" >&2; exit 2; }
+  rm -f "$1/~whole"
+}
+
+# run INSTALLER ARGUMENT…: the installer's Python.
+run() {
+  python=$base/installers/$1/bin/python
+  shift
+  exec "$python" "$@"
+}
+
+# private NAME: set `private` to a new folder for what must not be left on a disk: in memory, where that can be.
+private() {
+  for private in /dev/shm "${XDG_RUNTIME_DIR-}" "$incoming"; do
+    [ -n "$private" ] && [ -d "$private" ] && [ -w "$private" ] || continue
+    private=$private/amlexec-$(id -u)-$1.$$
+    mkdir "$private" 2>/dev/null && return
+  done
+  return 1
+}
+
+# pip NAME FOLDER ARGUMENT…: the environment's own pip. Standard input is an archive with requirements.txt,
+# constraints.txt and, where there are some, variables.sh, ca.pem and .netrc.
+pip() {
+  prefix=$envs/$1/$2 TMPDIR=$incoming/$1.$2/tmp
+  private "$2" && mkdir -p "$TMPDIR" || exit 2
+  trap 'rm -rf "$private"' EXIT
+  trap 'exit 1' HUP INT TERM PIPE
+  shift 2
+  (cd "$private" && tar -xf -) && [ -e "$private/requirements.txt" ] || exit 2
+  # What pip is told elsewhere shall not decide what is installed here.
+  for name in $(env | sed -n 's/^\(PIP_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
+  export TMPDIR PIP_CONFIG_FILE=/dev/null PIP_NO_INPUT=1
+  if [ -e "$private/variables.sh" ]; then . "$private/variables.sh"; fi
+  if [ -e "$private/ca.pem" ]; then
+    export PIP_CERT="$private/ca.pem" SSL_CERT_FILE="$private/ca.pem" REQUESTS_CA_BUNDLE="$private/ca.pem"
+  fi
+  if [ -e "$private/.netrc" ]; then export HOME="$private"; fi
+  cd / && "$prefix/bin/python" -m pip install "$@" -r "$private/requirements.txt" -c "$private/constraints.txt" </dev/null 2>&1
+}
+
+# list NAME FOLDER PROGRAM PATH…: compile what is installed, and let PROGRAM remove the paths and list the rest.
+list() {
+  prefix=$envs/$1/$2 program=$3
+  shift 3
+  "$prefix/bin/python" -I -m compileall -qq "$prefix"/lib/python3*/site-packages </dev/null >/dev/null 2>&1
+  "$prefix/bin/python" -I -B -c "$program" "$@" </dev/null
+}
+
+# finish NAME FOLDER LENGTH: the marker, of that many bytes, from standard input; from now on the environment is there.
+finish() {
+  at=$envs/$1/$2/amlexec.json
+  cat >"$at.new" && [ "$(($(wc -c <"$at.new")))" -eq "$3" ] || exit 2
+  sync -f "$at.new" 2>/dev/null
+  mv -f "$at.new" "$at" || exit 2
+  rm -rf "$incoming/$1.$2"
+}
+
+# drop NAME FOLDER: what was half-made.
+drop() {
+  rm -rf "$incoming/$1.$2" "$envs/$1/$2"
+  rmdir "$envs/$1" 2>/dev/null
+  return 0
+}
+
+# used PREFIX: whether a process runs a program of it.
+used() {
+  for program in /proc/[0-9]*/exe; do
+    case $(readlink "$program" 2>/dev/null) in "$1"/*) return ;; esac
+  done
+  return 1
+}
+
+# remove NAME KEEP: "SIZE" in kB, or "used"; with KEEP, only tell.
+remove() {
+  whole "$1" || return 0
+  if used "$prefix"; then echo used; return; fi
+  size=$(du -sk "$envs/$1" 2>/dev/null) || size=0
+  if [ -z "$2" ]; then
+    # First what makes it one: a removal that is cut off leaves nothing that looks whole.
+    rm -f "$prefix/amlexec.json" && rm -rf "$envs/$1" || exit 2
+  fi
+  echo "${size%%[!0-9]*}"
+}

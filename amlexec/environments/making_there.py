@@ -1,0 +1,207 @@
+"""Making an environment on a machine over SSH, in its own folder: conda packages, pip section, marker."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import tempfile
+from typing import TYPE_CHECKING, cast
+
+from amlexec import platforms
+from amlexec.addresses import public
+from amlexec.environments import elsewhere, installer, installing, layers, pip_section, pip_there, staging
+from amlexec.environments.building import resolved
+from amlexec.environments.order import Built
+from amlexec.environments.there import There
+from amlexec.errors import TargetError
+from amlexec.network import cache_folder, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import IO
+
+    from rattler import RepoDataRecord
+
+    from amlexec.environments.log import Log
+    from amlexec.environments.order import Order
+    from amlexec.network import Network
+    from amlexec.platforms import Platform
+    from amlexec.progress import Progress
+    from amlexec.ssh import SSHConnection
+
+__all__ = ["make"]
+
+_YOURS = "or let it be yours: userManagedEnvironment: true, with pythonLocation"
+
+
+def make(connection: SSHConnection, order: Order, progress: Progress, log: Log) -> Built:
+    """Make the environment of an order; it is there with the last step, or never.
+
+    Raises:
+        ConfigurationError: the dependencies can't be fulfilled.
+        TargetError: the machine can't have it, something could not be fetched, or contact was lost.
+    """
+    there = There(connection, order.digest)
+    name = installer.name_of(order.spec.platform)
+    try:
+        progress.step(f"looking at {there.machine}")
+        known = there.begin(name)
+        _must_fit(known, order.spec.platform, there)
+        network = settings()
+        resolution = resolved(order, network, progress)
+        if pip_section.is_wanted(order):
+            pip_there.must_be_reachable(order, resolution, network, there.machine)
+        _Conda(there, order, network, progress, log).install(resolution.records, has="installer" in known)
+        installed: list[tuple[str, str]] = []
+        if pip_section.is_wanted(order):
+            progress.step(f"installing the pip section on {there.machine}")
+            installed = pip_there.install(there, order, resolution, network, log)
+        else:
+            pip_there.listed(there)
+        packages = tuple(
+            (one.name.source, str(one.version), str(one.build), public(one.url)) for one in resolution.records
+        )
+        built = Built(there.prefix, "", resolution.python, packages, tuple(installed))
+        _finish(there, order, built)
+    except BaseException:
+        # What can't be removed now is in nobody's way, and is removed by whoever makes it next.
+        with contextlib.suppress(TargetError):
+            there.run("drop")
+        raise
+    return built
+
+
+def _must_fit(known: dict[str, str], platform: Platform, there: There) -> None:
+    """Raises TargetError where no environment for that platform would run on the machine."""
+    system, machine = known.get("system", ""), known.get("machine", "")
+    found = platforms.subdir_of(machine) if system == "Linux" else ""
+    if found != platform.subdir:
+        raise TargetError(
+            f"it is {system} on {machine}, and environments for it are made for {platform.subdir}",
+            where=there.machine,
+            hint=f"attach a machine that is {platform.subdir}, {_YOURS}",
+        )
+    libc, _, version = known.get("libc", "").partition(" ")
+    if libc != "glibc":
+        raise TargetError(
+            "it has no glibc, which conda's packages are made for",
+            where=there.machine,
+            hint=f"use Docker there, {_YOURS}",
+        )
+    if _numbers(version) < _numbers(platform.glibc):
+        raise TargetError(
+            f"it has glibc {version}, and packages are chosen for {platform.glibc} and later",
+            where=there.machine,
+            hint=f"use Docker there, {_YOURS}",
+        )
+    if "programs" not in known:
+        raise TargetError(
+            "no program can be started from ~/.amlexec: the home folder is mounted with noexec",
+            where=there.machine,
+            hint="an environment in it could not run: have it mounted without noexec",
+        )
+    missing = [program for program in ("gzip", "tar") if program not in known]
+    if missing:
+        raise TargetError(
+            f"there is no {' and no '.join(missing)}", where=there.machine, hint="have it installed there"
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())
+
+
+class _Conda:
+    """The conda packages of an environment."""
+
+    def __init__(self, there: There, order: Order, network: Network, progress: Progress, log: Log) -> None:
+        self._there, self._order, self._network = there, order, network
+        self._progress, self._log = progress, log
+        self._name = installer.name_of(order.spec.platform)
+        self._cache = cache_folder()
+
+    def install(self, records: Sequence[RepoDataRecord], *, has: bool) -> None:
+        """Install them; `has` says whether the machine has the installer."""
+        if not has:
+            archive = installer.archive(self._order, self._network, self._cache)
+            if archive is None:
+                self._send_all(records)
+                return
+            size = archive.stat().st_size
+            self._progress.step(f"sending an installer to {self._there.machine}, once: {size / 1e6:.0f} MB")
+            with archive.open("rb") as file:
+                self._there.send("take", self._name, file, "the installer")
+        packages = f"{self._there.base}/packages"
+        self._send_what_is_only_here(records, packages)
+        self._progress.step(f"installing {len(records)} conda packages on {self._there.machine}")
+        text = elsewhere.order(
+            records,
+            self._there.prefix,
+            self._order.spec.platform,
+            self._network,
+            cache=packages,
+            sent=f"{self._there.incoming}/sent",
+        )
+        done = self._ask(records, text)
+        self._log.line(f"{len(done)} conda packages")
+
+    def _send_what_is_only_here(self, records: Sequence[RepoDataRecord], packages: str) -> None:
+        here = [one for one in records if elsewhere.is_only_here(one)]
+        lacking = self._ask(here, elsewhere.question(here, packages)) if here else []
+        sent = [one for one in here if one.file_name in lacking]
+        if not sent:
+            return
+        size = sum(one.size or 0 for one in sent)
+        self._progress.step(
+            f"sending {len(sent)} conda packages that only this machine has: {size / 1e6:.1f} MB"
+        )
+        with elsewhere.packed(sent, self._network) as archive:
+            self._there.send("put", f"{self._there.incoming}/sent", archive, "a package")
+
+    def _ask(self, records: Sequence[RepoDataRecord], text: bytes) -> list[str]:
+        answer = elsewhere.Answer(records, self._network, self._there.machine, self._progress.at)
+        arguments = elsewhere.arguments()
+        noise = self._there.python(self._name, *arguments, given=text, told=answer.feed)
+        found: list[str] = answer.result(noise)
+        return found
+
+    def _send_all(self, records: Sequence[RepoDataRecord]) -> None:
+        """Where no channel has a Python for the installer: install here, for there, and send all of it."""
+        self._progress.step(
+            f"no channel has a Python that could install on {self._there.machine}: "
+            f"installing {len(records)} conda packages here, and sending all of them"
+        )
+        prefix = self._there.prefix
+        with staging.room(self._cache) as room:
+            installing.install(
+                records,
+                room / "env",
+                prefix,
+                self._order.spec.platform,
+                self._network,
+                cache=self._cache,
+                progress=self._progress.at,
+            )
+            (room / "env" / "~whole").touch()  # the last one by name
+            with tempfile.TemporaryFile(dir=room) as archive:
+                with gzip.GzipFile(fileobj=archive, mode="wb", compresslevel=1) as packed:
+                    layers.write(str(room / "env"), ".", cast("IO[bytes]", packed))
+                archive.seek(0)
+                self._there.send("put", prefix, archive, "the environment")
+
+
+def _finish(there: There, order: Order, built: Built) -> None:
+    """Write the marker: from then on, the environment is there."""
+    told = {
+        "digest": order.digest,
+        "python": built.python,
+        "platform": order.spec.platform.subdir,
+        "project": order.project.name,
+        "packages": {
+            "conda": [list(one) for one in built.conda],
+            "pip": [list(one) for one in built.pip],
+        },
+    }
+    text = (json.dumps(told) + "\n").encode()
+    there.run("finish", str(len(text)), input=text)

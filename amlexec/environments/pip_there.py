@@ -1,0 +1,148 @@
+"""The pip section of an environment on a machine over SSH, installed there by the environment's own pip.
+
+Wheels and sources go as files, and are gone afterwards but for sources of editable packages. What may hold a
+login is read there from a folder in memory that nobody else can enter, and that ends with pip.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import re
+import shlex
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+from urllib.parse import unquote
+
+from amlexec.addresses import is_loopback, public
+from amlexec.environments import pip_section
+from amlexec.environments.pip import index_lines
+from amlexec.errors import ConfigurationError, TargetError
+
+if TYPE_CHECKING:
+    from amlexec.addresses import Secret
+    from amlexec.environments.log import Log
+    from amlexec.environments.order import Order
+    from amlexec.environments.resolution import Resolution
+    from amlexec.environments.there import There
+    from amlexec.network import Network
+
+__all__ = ["install", "must_be_reachable"]
+
+_LOGIN = re.compile(r"(?<!git\+http)(?<!git\+https)://([^/\s@:]+):([^/\s@]*)@([^/\s:?#]+)")
+_PLAIN = re.compile(r"[^\s\"'\\#]+")
+"""What every version of Python reads from a .netrc as it stands."""
+_OPTIONS = ("--no-cache-dir", "--disable-pip-version-check", "--progress-bar=off")
+
+
+def must_be_reachable(order: Order, resolution: Resolution, network: Network, name: str) -> None:
+    """Raises ConfigurationError where a package index is on the loopback of this machine."""
+    section = pip_section.section_of(order, resolution, network, "")
+    for line in (*section.lines, *section.constraints, *map(str, index_lines(order.requirements, network))):
+        if is_loopback(line):
+            address = public(line.split()[-1])
+            entry = next((one for one in order.requirements.entries if str(one.raw) == line), None)
+            raise ConfigurationError(
+                f"{address} means this machine's loopback, where {name} finds nothing",
+                where=str(entry.place if entry is not None else order.dependencies.place),
+                hint="give an address that leads here from there, or a folder of wheels with --find-links",
+            )
+
+
+def install(
+    there: There, order: Order, resolution: Resolution, network: Network, log: Log
+) -> list[tuple[str, str]]:
+    """Install it; name and version of all that Python then finds installed.
+
+    Raises:
+        TargetError: pip failed, with the line that it was about, its last lines and the log's path.
+    """
+    sources = f"{there.prefix}/src"
+    section = pip_section.section_of(order, resolution, network, sources)
+    paths = [str(link).removeprefix("file://") for link in network.find_links]
+    links = [
+        (path, f"{sources}/links/{number}")
+        for number, path in enumerate(paths)
+        if os.path.isdir(path)  # noqa: PTH112
+    ]
+    sent = (*section.sources, *links)
+    if sent:
+        with tempfile.TemporaryFile() as held:
+            _write(held, [(path, at.removeprefix(f"{sources}/")) for path, at in sent])
+            there.send("put", sources, held, "the files of the pip section")
+    log.hide(*section.lines, *section.constraints, *network.addresses)
+    told = dict(links)
+    places = tuple(told.get(path, str(link)) for path, link in zip(paths, network.find_links, strict=True))
+    indexes = index_lines(order.requirements, network._replace(find_links=cast("tuple[Secret, ...]", places)))
+    own = {*map(str, index_lines(order.requirements, network))}
+    own |= {str(entry.raw) for entry in order.requirements.entries if entry.kind == "option"}
+    lines = [*map(str, indexes), *(f"--trusted-host {host}" for host in network.trusted_hosts)]
+    lines += [line for line in section.lines if line not in own and line not in lines]
+    private = _private(lines, section.constraints, network)
+    options = [*_OPTIONS, *section.options]
+    code = there.pip(*options, given=private, told=log.write)
+    if code != 0:
+        raise log.failure(order, code)
+    return listed(there, sources, [at for _, at in sent if at not in section.kept])
+
+
+def listed(there: There, sources: str = "", left: list[str] | None = None) -> list[tuple[str, str]]:
+    """Name and version of all that the environment's Python finds installed; `left` is removed before."""
+    said = there.run("list", pip_section.LIST, sources or there.prefix, *(left or []))
+    try:
+        return [(str(name), str(version)) for name, version in json.loads(said)]
+    except ValueError:
+        raise TargetError(f"the installed packages can't be listed: {said}", where=there.machine) from None
+
+
+def _write(held: IO[bytes], sources: list[tuple[str, str]]) -> None:
+    with (
+        gzip.GzipFile(fileobj=held, mode="wb", compresslevel=4) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
+    ):
+        pip_section.write_sources(archive, sources)
+        archive.addfile(tarfile.TarInfo("~whole"))
+    held.seek(0)
+
+
+def _private(lines: list[str], constraints: tuple[str, ...], network: Network) -> bytes:
+    """What pip reads there, as an archive; logins are in a `.netrc`, so that no child of pip's shows them."""
+    logins: dict[str, tuple[str, str]] = {}
+    files = {
+        "requirements.txt": "".join(f"{_without_login(line, logins)}\n" for line in lines),
+        "constraints.txt": "".join(f"{_without_login(line, logins)}\n" for line in constraints),
+        "variables.sh": _variables(network),
+    }
+    if logins:
+        entries = (f"machine {host} login {user} password {word}\n" for host, (user, word) in logins.items())
+        files[".netrc"] = "".join(entries)
+    if network.ca_bundle:
+        files["ca.pem"] = Path(network.ca_bundle).read_text("utf-8")
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(text.encode()), 0o600
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return held.getvalue()
+
+
+def _without_login(line: str, logins: dict[str, tuple[str, str]]) -> str:
+    def taken(match: re.Match[str]) -> str:
+        login, host = (unquote(match[1]), unquote(match[2])), match[3]
+        if not all(_PLAIN.fullmatch(word) for word in login) or logins.setdefault(host, login) != login:
+            return match[0]
+        return f"://{host}"
+
+    return _LOGIN.sub(taken, line)
+
+
+def _variables(network: Network) -> str:
+    proxies = [(name, str(value)) for name, value in network.proxies if not is_loopback(value)]
+    told = [*proxies, *((name.upper(), value) for name, value in proxies)]
+    told += [(name, os.environ[name]) for name in pip_section.PATIENCE if name in os.environ]
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in told)

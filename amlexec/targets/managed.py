@@ -1,0 +1,73 @@
+"""The environment of a remote target that amlexec prepares: ready or not, and how a run gets into it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amlexec import preparation
+from amlexec.environments.on_host import HostShelf
+from amlexec.environments.there import NAME_LENGTH
+from amlexec.errors import TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from amlexec.model import Plan, Project
+    from amlexec.preparation import Readiness, Wanted
+    from amlexec.ssh import SSHConnection
+
+__all__ = ["Managed", "variables"]
+
+
+class Managed:
+    """The environment of a plan, on the machine that it is to run on."""
+
+    def __init__(self, project: Project, plan: Plan, connection: SSHConnection) -> None:
+        """What the files declare. Nobody is asked.
+
+        Raises:
+            ConfigurationError: they are wrong.
+        """
+        self._plan = plan
+        self._shelf = HostShelf(connection)
+        self._wanted: Wanted = preparation.wanted(
+            project, plan.configuration, plan.target, plan.conda_dependencies_file
+        )
+
+    @property
+    def name(self) -> str:
+        """What its folder is called."""
+        return self._wanted.digest[:NAME_LENGTH]
+
+    def ready(self, known: Mapping[str, str]) -> Readiness:
+        """The environment, prepared where the plan says so; `known` is what `look` has told of it.
+
+        Raises:
+            ConfigurationError: the dependencies can't be fulfilled.
+            TargetError: it is not ready and is not to be prepared, or can't be.
+        """
+        self._shelf.learn(self._wanted.digest, f"{known.get('environment', '')}\n{known.get('marker', '')}\n")
+        found = preparation.readiness(self._wanted, self._shelf)
+        if found.ready:
+            return found
+        if not self._plan.prepare_environment:
+            raise TargetError(
+                f"the environment of {self._plan.configuration} is not ready: {found.reason}",
+                where=self._plan.target.name,
+                hint=f"{_prepare(self._plan)}, or submit with --prepare",
+            )
+        from amlexec import progress
+
+        with progress.for_terminal() as shown:
+            return preparation.prepare(self._wanted, self._shelf, shown)
+
+
+def _prepare(plan: Plan) -> str:
+    """The command that makes the plan's environment ready."""
+    elsewhere = "" if plan.target.name == plan.configuration else f" -t {plan.target.name}"
+    return f"amlexec experiment prepare -c {plan.configuration}{elsewhere}"
+
+
+def variables(prefix: str, path: str) -> dict[str, str]:
+    """What is different in an environment that is activated; `path` is the machine's PATH."""
+    return {"PATH": f"{prefix}/bin:{path}", "CONDA_PREFIX": prefix}

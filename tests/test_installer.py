@@ -1,0 +1,281 @@
+"""The installer, and what it does on a machine that has nothing: made, unpacked, and given orders."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rattler import RepoDataRecord
+from rattler.index import index_fs
+
+from amlexec import config, network
+from amlexec.channel_logins import logins
+from amlexec.environments import conda, elsewhere, installer, installing
+from amlexec.environments.order import Order
+from amlexec.environments.spec import requirements_of, spec_of
+from amlexec.errors import TargetError
+from amlexec.model import Place, Project
+from amlexec.platforms import Platform
+from tests.engines import packages
+from tests.engines.serving import serve
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from amlexec.network import Network
+    from tests.conftest import ProjectFolder
+
+PLATFORM = Platform(packages.subdir())
+FILE = "aml_config/conda_dependencies.yml"
+
+
+@pytest.fixture(autouse=True)
+def _own_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("PIP_", "UV_", "CONDA", "RATTLER_", "SSL_CERT", "NETRC")):
+            monkeypatch.delenv(name)
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+
+
+def ordered(folder: ProjectFolder, channel: str, *specs: str, platform: Platform = PLATFORM) -> Order:
+    """An order for what the specs come to."""
+    lines = ["channels:", f"  - {channel}", "dependencies:", *(f"  - {spec}" for spec in specs)]
+    folder.write(FILE, "\n".join(lines) + "\n")
+    project = Project(str(folder.root))
+    dependencies = config.load_conda(project, FILE)
+    spec = spec_of(project, "", dependencies, platform)
+    found = requirements_of(project, dependencies)
+    return Order(project, spec, "0" * 64, dependencies, found, Place(""))
+
+
+def solved(order: Order, cache: Path, settings: Network) -> list[RepoDataRecord]:
+    return conda.solve(order.project, order.dependencies, order.spec.platform, settings, cache=cache)
+
+
+def channel_of(folder: Path, channel: str, *chosen: packages.Package) -> Path:
+    """A channel of these packages, and of the real one's Python if one is named."""
+    for source in Path(channel.removeprefix("file://")).glob("*/python-*") if channel else ():
+        (folder / source.parent.name).mkdir(parents=True)
+        os.link(source, folder / source.parent.name / source.name)
+    for one in chosen:
+        packages.write_package(folder, one)
+    asyncio.run(index_fs(folder, write_shards=False, write_zst=False, force=True))
+    return folder
+
+
+class Elsewhere:
+    """A machine: a folder with the installer in it, and nothing of ours."""
+
+    def __init__(self, home: Path, archive: Path) -> None:
+        self.home = home
+        home.mkdir()
+        with tarfile.open(archive) as unpacked:
+            unpacked.extractall(home, filter="fully_trusted")
+        (self.installer,) = home.iterdir()
+        self.cache = str(home / "packages")
+        self.said = b""
+
+    def ask(self, text: bytes, records: Sequence[RepoDataRecord], settings: Network, **variables: str) -> Any:
+        process = subprocess.Popen(
+            [self.installer / "bin/python", *elsewhere.arguments()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            env={"HOME": "/nonexistent", **variables},
+        )
+        self.said, noise = process.communicate(text, timeout=120)
+        self.seen: list[tuple[int, int]] = []
+        answer = elsewhere.Answer(records, settings, "box", lambda *at: self.seen.append(at))
+        for at in range(0, len(self.said), 7):
+            answer.feed(self.said[at : at + 7])
+        return answer.result(noise.decode())
+
+    def install(self, records: Sequence[RepoDataRecord], settings: Network, name: str = "env") -> Any:
+        """Send what is asked for, and have it installed."""
+        here = [one for one in records if elsewhere.is_only_here(one)]
+        lacking = self.ask(elsewhere.question(here, self.cache), here, settings)
+        sent = self.home / "sent"
+        sent.mkdir(exist_ok=True)
+        wanted = [one for one in here if one.file_name in lacking]
+        with (
+            elsewhere.packed(wanted, settings) as archive,
+            tarfile.open(fileobj=archive) as unpacked,
+        ):
+            unpacked.extractall(sent, filter="data")
+        order = elsewhere.order(
+            records, str(self.home / name), PLATFORM, settings, cache=self.cache, sent=str(sent)
+        )
+        done = self.ask(order, records, settings)
+        shutil.rmtree(sent)
+        return lacking, done
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, channel: str) -> Iterator[tuple[Path, Path]]:
+    """A package cache, and the installer that was made in it."""
+    from tests.conftest import ProjectFolder
+
+    cache = tmp_path_factory.mktemp("cache")
+    order = ordered(ProjectFolder(tmp_path_factory.mktemp("project") / "demo"), channel, "python")
+    archive = installer.archive(order, network.settings({"PIP_CONFIG_FILE": os.devnull}), cache)
+    assert archive is not None
+    yield cache, archive
+    shutil.rmtree(cache)
+
+
+@pytest.fixture
+def box(tmp_path: Path, made: tuple[Path, Path]) -> Elsewhere:
+    return Elsewhere(tmp_path / "box", made[1])
+
+
+def contents(prefix: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path.relative_to(prefix)): (path.lstat().st_mode, path.read_bytes())
+        for path in prefix.rglob("*")
+        if path.is_file() and not path.is_symlink() and path.name != "history"
+    }
+
+
+def test_it_is_made_once(
+    made: tuple[Path, Path], project: ProjectFolder, channel: str, box: Elsewhere
+) -> None:
+    cache, archive = made
+    before = archive.stat()
+    assert installer.archive(ordered(project, channel, "python"), network.settings(), cache) == archive
+    assert archive.stat().st_ino == before.st_ino
+    assert archive.name == f"{installer.name_of(PLATFORM)}.tar.gz"
+    assert box.installer.name == installer.name_of(PLATFORM)
+    assert not list(box.installer.rglob("conda-meta"))
+    assert [path.name for path in box.installer.glob("lib/python3.*/site-packages/*")] == ["rattler"]
+
+
+def test_what_it_installs_is_what_is_installed_here(
+    made: tuple[Path, Path], project: ProjectFolder, channel: str, box: Elsewhere
+) -> None:
+    settings = network.settings()
+    records = solved(ordered(project, channel, "python", "prefixtool=2.0", "six"), made[0], settings)
+    lacking, done = box.install(records, settings)
+    assert sorted(lacking) == sorted(one.file_name for one in records)
+    assert sorted(one[0] for one in done) == ["prefixtool", "python", "six"]
+    assert box.seen[-1][0] == box.seen[-1][1] > 0
+    here = box.home / "here"
+    installing.install(records, here, str(box.home / "env"), PLATFORM, settings, cache=made[0])
+    assert contents(box.home / "env") == contents(here)
+    told = subprocess.run([box.home / "env/bin/prefixtool"], capture_output=True, text=True, check=True)
+    assert told.stdout == f"{box.home}/env 2.0\n"
+    # What the other machine has by now is not sent again.
+    assert box.install(records, settings, "again")[0] == []
+
+
+def test_packages_are_fetched_there_with_a_login_that_stays_in_memory(
+    made: tuple[Path, Path], project: ProjectFolder, channel: str, box: Elsewhere
+) -> None:
+    canary = "c4narYpw"
+    with serve(channel.removeprefix("file://"), user="ann", password=canary) as site:
+        # An address of this machine that does not say so, as one in a network of its own would be.
+        address = site.url.replace("127.0.0.1", f"ann:{canary}@0.0.0.0")
+        settings = network.settings()
+        records = solved(ordered(project, address, "six=1.17"), made[0], settings)
+        site.requests.clear()
+        lacking, _ = box.install(records, settings)
+        asked = [path for path in site.requests if path.endswith((".conda", ".tar.bz2"))]
+    assert lacking == []
+    assert len(asked) == len(records) == 2
+    told = json.loads((box.home / "env/conda-meta/six-1.17.0-py_0.json").read_text())
+    assert told["url"].startswith("http://0.0.0.0:")
+    found = subprocess.run(["grep", "-r", "-l", canary, box.home], capture_output=True, text=True)
+    assert found.stdout == ""
+
+
+@pytest.mark.parametrize("kept", ["netrc", "store"])
+def test_logins_that_are_kept_here_are_used_there(
+    kept: str,
+    made: tuple[Path, Path],
+    project: ProjectFolder,
+    channel: str,
+    box: Elsewhere,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    if kept == "netrc":
+        Path(os.environ["HOME"], ".netrc").write_text("machine 0.0.0.0 login ann password pw1234\n")
+    else:
+        login = {"BasicHTTP": {"username": "ann", "password": "pw1234"}}
+        (tmp_path / "store.json").write_text(json.dumps({"0.0.0.0": login, "elsewhere.example": login}))
+        monkeypatch.setenv("RATTLER_AUTH_FILE", str(tmp_path / "store.json"))
+    assert list(logins(["http://0.0.0.0:80/x", "http://other.example/"])) == ["0.0.0.0"]
+    with serve(channel.removeprefix("file://"), user="ann", password="pw1234") as site:
+        address = site.url.replace("127.0.0.1", "0.0.0.0")
+        settings = network.settings()
+        records = solved(ordered(project, address, "six=1.17"), made[0], settings)
+        box.install(records, settings)
+    assert (box.home / "env/bin/python").exists()
+
+
+def test_errors_are_those_of_an_installation_here(
+    made: tuple[Path, Path],
+    project: ProjectFolder,
+    box: Elsewhere,
+    tmp_path: Path,
+    small_disk: Path,
+    channel: str,
+) -> None:
+    settings = network.settings()
+    python = solved(ordered(project, channel, "python"), made[0], settings)
+    own = channel_of(tmp_path / "own", channel, packages.Package("thing", "1.0", "0", noarch="generic"))
+    with serve(str(own)) as site:
+        address = site.url.replace("127.0.0.1", "0.0.0.0")
+        found = solved(ordered(project, address, "thing"), made[0], settings)
+        record = next(one for one in found if one.name.normalized == "thing")
+        packages.write_package(own, packages.Package("thing", "1.0", "0", depends=["six"], noarch="generic"))
+        with pytest.raises(TargetError, match=r"has the sha256 .* was expected") as caught:
+            box.install([record], settings)
+        assert caught.value.where == "box"
+        (own / "noarch/thing-1.0-0.tar.bz2").unlink()
+        with pytest.raises(TargetError, match=r"thing-1.0-0.tar.bz2 is no longer in its channel"):
+            box.install([record], settings)
+        gone = RepoDataRecord(record, record.file_name, f"file://{own}/{record.file_name}", own.as_uri())
+        with pytest.raises(TargetError, match=r"thing-1.0-0.tar.bz2 is no longer in its channel"):
+            box.install([gone], settings)
+    box.cache = str(small_disk / "packages")
+    with pytest.raises(TargetError, match="the disk is full"):
+        box.install(python, settings)
+
+
+def test_a_process_that_is_killed(box: Elsewhere) -> None:
+    answer = elsewhere.Answer([], network.settings(), "box")
+    answer.feed(b'{"at": [1, 2]}\nKilled\n')
+    with pytest.raises(TargetError, match="nothing says why: Killed") as caught:
+        answer.result()
+    assert caught.value.where == "box"
+
+
+def test_a_channel_without_a_python_for_it(project: ProjectFolder, tmp_path: Path) -> None:
+    own = channel_of(tmp_path / "own", "", packages.Package("python", "3.8.1", "0", noarch="generic"))
+    order = ordered(project, own.as_uri(), "python")
+    assert installer.archive(order, network.settings(), tmp_path / "cache") is None
+
+
+def test_another_platform_and_no_index(
+    project: ProjectFolder, channel: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:1/simple")
+    monkeypatch.setenv("UV_HTTP_TIMEOUT", "5")
+    other = Platform("linux-aarch64" if PLATFORM.subdir == "linux-64" else "linux-64")
+    files = [packages.Entry("lib/python3.12/os.py"), packages.Entry("bin/python", mode=0o755)]
+    own = channel_of(tmp_path / "own", "", packages.Package("python", "3.12.0", "0", files, noarch="generic"))
+    order = ordered(project, own.as_uri(), "python", platform=other)
+    with pytest.raises(TargetError, match=f"no py-rattler .* for {other.subdir} to be had") as caught:
+        installer.archive(order, network.settings(), tmp_path / "cache")
+    assert "PIP_INDEX_URL" in caught.value.hint
+    assert not list((tmp_path / "cache/installers").glob("*"))
