@@ -132,7 +132,7 @@ def _utf16(letter: str) -> str:
 
 
 def application(log: str) -> tuple[str, str]:
-    """Id and tracking address of the application that a log of spark-submit is about; "" what it doesn't tell."""
+    """Id and tracking address of the application that a log is of; "" where spark-submit didn't tell."""
     known = _YARN_ID.search(log) or _STANDALONE_ID.search(log)
     found = (known[known.lastindex or 0]) if known else ""
     address = next((one[1] or one[2] for one in _TRACKING.finditer(log) if one[1] or one[2]), "")

@@ -264,12 +264,15 @@ class ClusterProject(RemoteProject):
     """A project that runs on a Spark cluster with a master of Spark's own."""
 
     host: SparkHead
+    is_managed = False
+    """Whether its environment is ours."""
 
     def compute(self, *lines: str, base: str = "", master: str = "") -> str:
         """The text of the `.compute` file, with more lines."""
         assert not base, "this machine has no images"
         told = ["type: cluster", f"address: {self.host.address}", f"username: {QUIET}"]
-        told += [f"master: {master or self.host.master}", "userManagedEnvironment: true"]
+        told += [f"master: {master or self.host.master}"]
+        told += [f"userManagedEnvironment: {str(not self.is_managed).lower()}"]
         return "\n".join([*told, "pythonLocation: python3", *lines]) + "\n"
 
     def configure(self, *lines: str) -> None:

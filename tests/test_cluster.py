@@ -158,6 +158,65 @@ class TestARun:
         assert project.record(run_id)["status"] == "Canceled"
 
 
+class TestAnEnvironmentOfOurs:
+    """A conda environment: on the head node, and as an archive on the executors."""
+
+    SCRIPT = """\
+import json, os, sys, six
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+def tell(_):
+    import six
+    return [sys.prefix, six.__version__, six.__file__]
+found = spark.sparkContext.parallelize(range(2), 2).map(tell).collect()
+print(json.dumps([sys.prefix, six.__version__, found]))
+"""
+
+    @pytest.fixture
+    def project(self, project: ClusterProject) -> ClusterProject:
+        project.is_managed = True
+        project.write("aml_config/cluster.compute", project.compute())
+        project.write("train.py", self.SCRIPT)
+        return project
+
+    def test_the_executors_have_it(self, project: ClusterProject) -> None:
+        first = project.submit("train.py")
+        assert (first.code, "it was never prepared here" in first.err) == (2, True)
+        assert project.prepare().code == 0
+        done = project.submit("train.py")
+        assert done.code == 0, done.err
+        record = project.record(done.run_id)
+        folder = f"/home/{QUIET}/.amlexec"
+        archive = f"{folder}/archives/{record['environment_digest']}.tar.gz"
+        assert f"{archive}#environment" in record["argv"]
+        printed = (project.run_folder(done.run_id) / "stdout.log").read_text()
+        prefix, version, found = json.loads(printed)
+        assert prefix == record["python"]["path"].removesuffix("/bin/python")
+        assert (version, prefix.startswith(f"{folder}/envs/")) == ("1.17.0", True)
+        for there, imported, file in found:
+            assert re.fullmatch(r"/tmp/work-(one|two)/app-[-\d]+/\d+/environment", there), there
+            assert (imported, file.startswith(f"{there}/lib/python")) == ("1.17.0", True)
+
+        # The next run makes and sends none; half of one is used by nobody.
+        head = project.host
+        made = head.ssh(f"stat -c %i:%Z {archive}")
+        again = project.submit("train.py")
+        assert (again.code, head.ssh(f"stat -c %i:%Z {archive}")) == (0, made), again.err
+        head.ssh(
+            f"head -c 1000 {archive} >{folder}/archives/.half.1.new; touch -d -3days {folder}/archives/.half.1.new"
+        )
+        head.ssh(f"rm {archive}; chown {QUIET} {folder}/archives/.half.1.new")
+        processes = [
+            project.start(
+                sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "cluster", "train.py"
+            )
+            for _ in range(2)
+        ]
+        ended = [process.communicate(timeout=PATIENCE) for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], ended
+        assert head.ssh(f"ls -A {folder}/archives") == f"{record['environment_digest']}.tar.gz\n"
+
+
 class TestBeforeARun:
     """What is said before anything begins."""
 

@@ -177,6 +177,8 @@ remove() {
   if [ -z "$2" ]; then
     # First what makes it one: a removal that is cut off leaves nothing that looks whole.
     rm -f "$prefix/amlexec.json" && rm -rf "$envs/$1" || exit 2
+    # What it went to the executors of a Spark cluster as.
+    rm -f "$base/archives/$1"*.tar.gz
   fi
   echo "${size%%[!0-9]*}"
 }

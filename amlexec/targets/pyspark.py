@@ -140,7 +140,13 @@ def cluster(plan: Plan, launch: Launch, connection: SSHConnection, shipped: Ship
     """
     target, variables = plan.target, plan.environment_variables
     dependencies = config.find_spark(plan.project, plan.spark_dependencies_file)
-    answer = _asked_there(plan, launch, connection, "spark_master.py", target.master)
+    # The cluster's own Spark, and not one that the environment happens to have.
+    prefix = launch.python.path.removesuffix("/bin/python")
+    there = dict(launch.environment)
+    if "PATH" in there:
+        there["PATH"] = there["PATH"].removeprefix(f"{prefix}/bin:")
+    alone = launch._replace(environment=there)
+    answer = _asked_there(plan, alone, connection, "spark_master.py", target.master)
     found = _usable(plan, launch, answer, connection.name)
     master_must_answer(plan.target, answer, connection.name)
     kept = [one for one in dependencies.configuration if not is_secret(one[0].replace(".", "_"))]
