@@ -337,7 +337,7 @@ def test_the_pip_section(project: There, tmp_path: Path) -> None:
     unreachable = project.prepare()
     assert unreachable.code == 3
     assert (
-        "http://127.0.0.1:3141/simple means this machine's loopback, where managed finds" in unreachable.err
+        "http://127.0.0.1:3141/simple is on this machine alone, and managed can't reach it" in unreachable.err
     )
 
 
