@@ -50,8 +50,11 @@ def load(state: str, entry: str) -> Reading | None:
 
 
 def store(state: str, entry: str, reading: Mapping[str, object]) -> None:
-    """Remember a reading."""
+    """Remember a reading, unless there is a secret in it: that would outlive the line that it stood in."""
     import json
+
+    if _has_secret(reading):
+        return
 
     path = f"{state}/{_FOLDER}/{entry}.json"
     beside = f"{path}.{os.getpid()}.new"
@@ -63,6 +66,14 @@ def store(state: str, entry: str, reading: Mapping[str, object]) -> None:
     except OSError:
         # A full disk or a project that belongs to somebody else: the next run reads the file again.
         _remove(beside)
+
+
+def _has_secret(reading: Mapping[str, object]) -> bool:
+    from amlexec import redaction
+
+    run = reading.get("runconfig")
+    variables = run.get("environment_variables", ()) if isinstance(run, dict) else ()
+    return any(value and redaction.is_secret(name) for name, value in variables)
 
 
 def _remove(path: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from amlexec import cache, readings, references, schemas
 from amlexec.errors import ConfigurationError, UsageError
-from amlexec.model import Declaration, Place, Project, Violation
+from amlexec.model import Declaration, Place, Project, SparkDependencies, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
     from amlexec.checks import Checker
     from amlexec.generations import Reading
-    from amlexec.model import ComputeTarget, CondaDependencies, SparkDependencies
+    from amlexec.model import ComputeTarget, CondaDependencies
 
 __all__ = [
     "compute_targets",
     "find_project",
+    "find_spark",
     "load",
     "load_conda",
     "load_spark",
@@ -134,6 +135,16 @@ def load_spark(project: Project, path: str) -> SparkDependencies:
         ConfigurationError: it is not there, or has errors.
     """
     return readings.spark(*_dependencies(project, path, schemas.SPARK))
+
+
+def find_spark(project: Project, path: str) -> SparkDependencies:
+    """A Spark dependencies file, as `load_spark` reads it; without anything in it where it is not there.
+
+    A file that a run configuration names is known to be there by then.
+    """
+    if os.path.exists(os.path.join(project.root, readings.normal(path))):  # noqa: PTH110
+        return load_spark(project, path)
+    return SparkDependencies(Place(path))
 
 
 def _dependencies(project: Project, path: str, kind: str) -> tuple[str, Reading]:

@@ -30,8 +30,14 @@ class Connection(Protocol):
     def name(self) -> str:
         """What messages call the machine."""
 
-    def run(self, arguments: Sequence[str], *, timeout: float | None = None) -> Answer:
-        """Run a program to its end. No shell looks at the arguments.
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        timeout: float | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Run a program to its end. No shell looks at the arguments. `environment` is all of its own.
 
         Raises:
             TargetError: the program is not there, can't be started, or took longer than `timeout` seconds.
@@ -51,11 +57,22 @@ class LocalConnection:
 
     name = "this machine"
 
-    def run(self, arguments: Sequence[str], *, timeout: float | None = None) -> Answer:
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        timeout: float | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Answer:
         """See `Connection.run`."""
         try:
             done = subprocess.run(
-                list(arguments), stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=timeout
+                list(arguments),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                timeout=timeout,
+                env=None if environment is None else dict(environment),
             )
         except subprocess.TimeoutExpired:
             raise TargetError(f"{arguments[0]} has not ended after {timeout:g} s", where=self.name) from None

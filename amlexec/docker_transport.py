@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from amlexec.errors import TargetError
 
@@ -36,7 +36,9 @@ __all__ = [
     "EngineLostError",
     "EngineTimeoutError",
     "Stream",
+    "Way",
     "connect",
+    "connect_local",
     "named",
 ]
 
@@ -71,6 +73,27 @@ class EngineAnswerError(EngineError):
         super().__init__(f"the Docker engine says: {reason.strip().rstrip('.')}", hint=hint, where=where)
         self.reason = reason
         self.status = status
+
+
+class Way(Protocol):
+    """How an engine is reached that has no address which can be connected to from here."""
+
+    @property
+    def address(self) -> str:
+        """What messages and locks call the engine."""
+
+    def connect(self, timeout: float | None) -> socket.socket:
+        """A connection to the engine, as of `connect`. Raises TargetError also for what is on the way."""
+
+    def find_again(self) -> None:
+        """After a connection that ended without a word: return where there is a way again.
+
+        Raises:
+            TargetError: there is none, and why.
+        """
+
+    def mute(self) -> EngineError:
+        """The error where there is a way, and nobody answers at its end."""
 
 
 class Stream:
@@ -121,6 +144,16 @@ class Stream:
             while piece := self._response.read1(_PIECE):
                 yield piece
 
+    def give(self, data: bytes) -> None:
+        """Send the input of what the answer is the output of, and its end.
+
+        Raises:
+            EngineLostError: the engine ended meanwhile.
+        """
+        with named(self._address):
+            self._socket.sendall(data)
+            self._socket.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
         """Hang up."""
         self.closed = True
@@ -147,7 +180,7 @@ def connect(place: Endpoint, timeout: float | None) -> socket.socket:
     """
     try:
         if place.address.startswith("unix://"):
-            return _connect_local(place.address.removeprefix("unix://"), timeout)
+            return connect_local(place.address.removeprefix("unix://"), timeout)
         from urllib.parse import urlsplit
 
         parts = urlsplit(place.address)
@@ -169,7 +202,8 @@ def connect(place: Endpoint, timeout: float | None) -> socket.socket:
     return connected
 
 
-def _connect_local(path: str, timeout: float | None) -> socket.socket:
+def connect_local(path: str, timeout: float | None) -> socket.socket:
+    """A connection to a Unix socket here. Raises OSError."""
     connected = socket.socket(socket.AF_UNIX)
     try:
         connected.settimeout(timeout)

@@ -28,7 +28,10 @@ from amlexec.docker_transport import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from http.client import HTTPConnection, HTTPResponse
+    from socket import socket
     from typing import IO, TypeAlias
+
+    from amlexec.docker_transport import Way
 
     Body: TypeAlias = Mapping[str, Any] | bytes | IO[bytes] | Iterable[bytes]
 
@@ -54,24 +57,33 @@ _CUT_SHORT = "the Docker engine ended in the middle of an answer"
 class Engine:
     """A Docker engine at an address. Every request has its own connection: threads may share an engine."""
 
-    def __init__(self, address: str | Endpoint) -> None:
-        """`address` is `unix://PATH`, `tcp://HOST:PORT` or an `Endpoint`; nothing is asked yet.
+    def __init__(self, address: str | Endpoint | Way) -> None:
+        """`address` is `unix://PATH`, `tcp://HOST:PORT`, an `Endpoint` or a `Way`; nothing is asked yet.
 
         Raises:
             EngineError: an address of another kind.
         """
-        self._endpoint = address if isinstance(address, Endpoint) else Endpoint(address)
-        self.address = self._endpoint.address
-        kind, _, place = self.address.partition("://")
-        self._host = "localhost" if kind == "unix" else _host(self.address)
-        if not place or not self._host or kind not in ("unix", *_NETWORK):
+        place = Endpoint(address) if isinstance(address, str) else address
+        self._place = place
+        self.address = place.address
+        self._host = self._host_of(place) if isinstance(place, Endpoint) else "localhost"
+        self._api: tuple[int, ...] = _API
+        self._agreed = False
+
+    def _host_of(self, endpoint: Endpoint) -> str:
+        kind, _, place = endpoint.address.partition("://")
+        host = "localhost" if kind == "unix" else _host(endpoint.address)
+        if not place or not host or kind not in ("unix", *_NETWORK):
             raise EngineError(
                 f"a Docker engine can't be reached at {self.address!r} from here",
                 hint="use unix:///PATH/TO/docker.sock or tcp://HOST:PORT in DOCKER_HOST or the context; "
                 "an engine on another machine is a compute target of type remotedocker",
             )
-        self._api: tuple[int, ...] = _API
-        self._agreed = False
+        return host
+
+    def _connect(self, timeout: float | None) -> socket:
+        place = self._place
+        return connect(place, timeout) if isinstance(place, Endpoint) else place.connect(timeout)
 
     def request(
         self,
@@ -108,7 +120,7 @@ class Engine:
         """
         question = f"GET {self._prefix()}{_quoted(path)}{_query(query)} HTTP/1.0\r\n\r\n"
         data = b""
-        with connect(self._endpoint, _TIMEOUT) as connected, contextlib.suppress(OSError):
+        with self._connect(_TIMEOUT) as connected, contextlib.suppress(OSError):
             connected.sendall(question.encode())
             data = b"".join(iter(lambda: connected.recv(_PIECE), b""))
         head, _, body = data.partition(b"\r\n\r\n")
@@ -203,13 +215,35 @@ class Engine:
         headers: Mapping[str, str] | None,
         timeout: float | None,
     ) -> Stream:
+        try:
+            return self._asked(method, target, body, headers, timeout)
+        except EngineLostError:
+            if isinstance(self._place, Endpoint):
+                raise
+            self._place.find_again()
+            if method != "GET":
+                raise  # it may have been heard
+            place = self._place
+        try:
+            return self._asked(method, target, body, headers, timeout)
+        except EngineLostError:
+            raise place.mute() from None
+
+    def _asked(
+        self,
+        method: str,
+        target: str,
+        body: Body | None,
+        headers: Mapping[str, str] | None,
+        timeout: float | None,
+    ) -> Stream:
         from http.client import HTTPConnection
 
         fields = {"Connection": "close", **(headers or {})}
         if isinstance(body, dict):
             body = json.dumps(body).encode()
             fields["Content-Type"] = "application/json"
-        connected = connect(self._endpoint, timeout)
+        connected = self._connect(timeout)
         try:
             with named(self.address):
                 connection = HTTPConnection(self._host)

@@ -39,12 +39,6 @@ def plan(
     target = declaration.compute_target
     if script is None:
         script, arguments = _vector(declaration)
-    if configuration.framework == "PySpark" and target.kind in {"local", "docker"}:
-        raise UsageError(
-            f"Framework PySpark can't run on the {target.kind} target {target.name!r}",
-            where=str(configuration.place),
-            hint="say Framework: Python, or name a target that has Spark",
-        )
     return Plan(
         project=declaration.project,
         configuration=configuration.name,

@@ -44,8 +44,12 @@ class Readiness(NamedTuple):
     platform: str = ""
 
 
-def wanted(project: Project, configuration: str, target: ComputeTarget, conda_file: str) -> Wanted:
+def wanted(
+    project: Project, configuration: str, target: ComputeTarget, conda_file: str, spark_file: str = ""
+) -> Wanted:
     """What the files declare, as a digest. Solves nothing, asks nobody.
+
+    `spark_file` is the Spark dependencies file where the framework is PySpark, else "".
 
     Raises:
         ConfigurationError: a file is wrong, or refers to something that can't be followed.
@@ -70,10 +74,28 @@ def wanted(project: Project, configuration: str, target: ComputeTarget, conda_fi
         shared=shared,
         pip=found,
     )
-    text = canonical(spec).decode()
+    order = Order(project, spec, "", dependencies, found, target.place, lock)
+    if spark_file:
+        order = _with_packages(order, spark_file)
+    text = canonical(order.spec).decode()
     digest = of_bytes(text.encode())
-    order = Order(project, spec, digest, dependencies, found, target.place, lock)
-    return Wanted(project, configuration, target, digest, text, order)
+    return Wanted(project, configuration, target, digest, text, order._replace(digest=digest))
+
+
+def _with_packages(order: Order, spark_file: str) -> Order:
+    """The order, with the Maven packages that a Spark dependencies file names."""
+    from amlexec.environments import maven
+
+    declared = config.find_spark(order.project, spark_file)
+    value = maven.value(order.project, declared)
+    if not value:
+        return order
+    spec = order.spec._replace(
+        spark=value,
+        places=(*order.spec.places, (("spark", ""), declared.place)),
+        files=(*order.spec.files, *maven.files(order.project, declared)),
+    )
+    return order._replace(spec=spec, spark=declared)
 
 
 def readiness(want: Wanted, shelf: Shelf) -> Readiness:

@@ -13,14 +13,16 @@ __all__ = ["is_prepared", "shelf_of"]
 
 def is_prepared(target: ComputeTarget) -> bool:
     """Whether amlexec prepares the environment of a target, rather than its user."""
-    return target.kind == "docker" or (target.kind == "remote" and not target.user_managed_environment)
+    if target.kind == "remote":
+        return not target.user_managed_environment
+    return target.kind in {"docker", "remotedocker"}
 
 
 def shelf_of(target: ComputeTarget) -> Shelf:
     """The place of a target whose environment amlexec prepares. Nothing is connected or asked yet.
 
     Raises:
-        ConfigurationError: its file declares no login.
+        ConfigurationError: its `.compute` file can't be followed.
         TargetError: the settings that say where it is can't be read.
     """
     assert is_prepared(target), "its environment is the user's"
@@ -29,7 +31,7 @@ def shelf_of(target: ComputeTarget) -> Shelf:
         from amlexec.ssh import SSHConnection, login_of
 
         return HostShelf(SSHConnection(login_of(target)))
-    from amlexec.engine import from_environment
+    from amlexec.engines import engine_of
     from amlexec.environments.on_engine import EngineShelf
 
-    return EngineShelf(from_environment())
+    return EngineShelf(engine_of(target))

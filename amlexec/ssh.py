@@ -57,6 +57,13 @@ class SSHConnection:
         """What messages call the machine."""
         return self._login.alias
 
+    @property
+    def address(self) -> str:
+        """`ssh://user@host:port`, as far as it is told: the same for all who log in there as that user."""
+        user = f"{self._login.user}@" if self._login.user else ""
+        host = f"[{self._login.host}]" if ":" in self._login.host else self._login.host
+        return f"ssh://{user}{host}{f':{self._login.port}' if self._login.port else ''}"
+
     def run(
         self,
         script: str,
@@ -111,8 +118,7 @@ class SSHConnection:
             held.enter_context(self.stream("cat >/dev/null", input=nothing))
             held.callback(silence.close)
             connection, path = self._control(), runtime_folder() / f"s-{os.urandom(6).hex()}"
-            # What ssh(1) calls local_socket:remote_socket.
-            mapping = ":".join(re.sub(r"([\\:])", r"\\\1", side) for side in (str(path), remote_socket))
+            mapping = _mapping(str(path), remote_socket)
             if said := control(connection, "forward", "-L", mapping):
                 raise UnreachableError(
                     f"its socket {remote_socket} can't be forwarded: {said}", where=self.name
@@ -121,6 +127,34 @@ class SSHConnection:
             held.callback(control, connection, "cancel", "-L", mapping)
             self._held.push(held.pop_all())
         return str(path)
+
+    def lasting_socket(self, name: str) -> str:
+        """The path here of the socket that `forward_lasting` makes under that name, be it there or not."""
+        return f"{self._control()}-{name}"
+
+    def forward_lasting(self, name: str, remote_socket: str) -> None:
+        """Have `lasting_socket(name)` lead to a Unix socket there for as long as the connection stays.
+
+        All processes of this user share it. Where it led elsewhere before, it does so no more. The
+        connection has to be there: `run` something first. Raises as `forward` does.
+        """
+        from amlexec.locks import exclusive
+
+        connection, path = self._control(), Path(self.lasting_socket(name))
+        mapping = _mapping(str(path), remote_socket)
+        with exclusive(f"{path}.lock", 60.0):
+            # Of a connection that has ended, a socket is left to which nobody listens. One that is replaced
+            # has to be given up first, for a forward that ssh has is not made twice.
+            control(connection, "cancel", "-L", mapping)
+            path.unlink(missing_ok=True)
+            if said := control(connection, "forward", "-L", mapping):
+                raise UnreachableError(
+                    f"its socket {remote_socket} can't be forwarded: {said}", where=self.name
+                )
+
+    def begin_anew(self) -> None:
+        """Let the next call log in anew, as where the user's groups have changed. What runs goes on."""
+        control(self._control(), "stop")
 
     def close(self) -> None:
         """End the forwards. The connection itself ends a minute after its last use, by whomever.
@@ -169,3 +203,8 @@ class SSHConnection:
         # The variables say which `ssh`, and so which configuration of it, is meant.
         told = [*map(str, login), os.environ.get("HOME", ""), os.environ.get("PATH", ""), self._anew]
         return str(runtime_folder() / hashlib.sha256("\0".join(told).encode()).hexdigest()[:16])
+
+
+def _mapping(here: str, there: str) -> str:
+    """What ssh(1) calls local_socket:remote_socket."""
+    return ":".join(re.sub(r"([\\:])", r"\\\1", side) for side in (here, there))

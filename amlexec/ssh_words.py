@@ -117,7 +117,9 @@ def error_of(login: Login, words: str, refused: str = "") -> NoContactError:
             )
     said = [line.strip() for line in words.splitlines() if line.strip()]
     return UnreachableError(
-        f"ssh ended without an answer: {said[-1].rstrip('.')}" if said else "ssh ended without an answer",
+        f"ssh ended without an answer: {said[-1].rstrip('.')}"
+        if said
+        else "contact was lost before an answer came",
         where=login.alias,
         hint=f"does `{_command(login)}` work?",
     )

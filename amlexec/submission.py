@@ -179,9 +179,10 @@ def _settled(project: Project, paths: RunPaths, run: Run, state: State, target: 
 
 def _record(plan: Plan, launch: Launch) -> Run:
     now = time.time()
+    known = (*plan.environment_variables, *launch.settings)
 
     def hide(texts: Sequence[str]) -> tuple[str, ...]:
-        return tuple(redaction.redact(text, plan.environment_variables) for text in texts)
+        return tuple(redaction.redact(text, known) for text in texts)
 
     return Run(
         run_id="",

@@ -153,5 +153,7 @@ def eventually(true: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+from tests.engine_hosts import engine_host, engine_host_of_session, new_engine_host  # noqa: E402, F401 - likewise
 from tests.hosts import client, host, host_of_session, new_host, ssh_image  # noqa: E402, F401 - likewise
-from tests.places import shop, shop_of_session  # noqa: E402, F401 - it is made of what is above
+from tests.places import shop, shop_of_session, spark_base  # noqa: E402, F401 - it is made of what is above
+from tests.wires import new_wire  # noqa: E402, F401 - likewise

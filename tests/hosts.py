@@ -144,7 +144,7 @@ class Host:
             *("-o", "GlobalKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"),
         ]
 
-    def create(self, **settings: object) -> None:
+    def create(self, *, of: str = ssh_host.REFERENCE, **settings: object) -> None:
         """Make the container and start it, on a port that nobody has."""
         for attempt in range(5):
             with socket.socket() as probe:
@@ -152,7 +152,7 @@ class Host:
                 self.port = probe.getsockname()[1]
             host = {"NetworkMode": "host", "Init": True, **settings}
             wanted = {
-                "Image": ssh_host.REFERENCE,
+                "Image": of,
                 "Hostname": self.name,
                 "Cmd": ["sh", "/etc/ssh/start"],
                 "HostConfig": host,

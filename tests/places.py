@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import shutil
+import sys
 import tarfile
 import time
 import uuid
@@ -22,12 +23,15 @@ import pytest
 from amlexec import containers, images
 from amlexec.engine import EngineAnswerError
 from tests.conftest import PATIENCE, ProjectFolder, eventually
+from tests.engines.base_image import _libraries as libraries
 from tests.engines.ssh_host import QUIET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from amlexec.engine import Engine
+    from tests.engine_hosts import EngineHost
+    from tests.engines.spark import Installed
     from tests.hosts import Host
 
 __all__ = [
@@ -35,12 +39,14 @@ __all__ = [
     "PLACES",
     "DockerProject",
     "Place",
+    "RemoteDockerProject",
     "RemoteProject",
     "Shop",
     "alive",
     "new_base",
     "shop",
     "shop_of_session",
+    "spark_base",
 ]
 
 LABEL = "amlexec-test.session"
@@ -55,6 +61,8 @@ class Place(NamedTuple):
     kind: str
     mounts: bool
     """Whether folders of this machine are the same folders there."""
+    volumes: bool = True
+    """`sharedVolumes`."""
 
     @property
     def is_prepared(self) -> bool:
@@ -64,14 +72,16 @@ class Place(NamedTuple):
     @property
     def is_docker(self) -> bool:
         """Whether runs are containers."""
-        return self.kind == "docker"
+        return self.kind in {"docker", "remotedocker"}
 
 
 PLACES = (
     Place("local", "local", mounts=True),
     Place("docker", "docker", mounts=True),
-    Place("docker-copy", "docker", mounts=False),
+    Place("docker-copy", "docker", mounts=False, volumes=False),
     Place("remote", "remote", mounts=False),
+    Place("remotedocker", "remotedocker", mounts=False),
+    Place("remotedocker-copy", "remotedocker", mounts=False, volumes=False),
     Place("managed", "remote", mounts=False),
 )
 
@@ -116,12 +126,17 @@ class DockerProject(ProjectFolder):
         self.write(f"aml_config/{place.name}.compute", self.compute())
         self.configure()
 
+    @property
+    def engine(self) -> Engine:
+        """The engine that its runs are on."""
+        return self.shop.engine
+
     def compute(self, *lines: str, base: str = "") -> str:
         """The text of the `.compute` file, with more lines."""
         told = [f"type: {self.place.kind}"]
         if self.place.is_docker:
             told += [f"baseDockerImage: {base or self.shop.base}"]
-            told += [f"sharedVolumes: {str(self.place.mounts).lower()}"]
+            told += [f"sharedVolumes: {str(self.place.volumes).lower()}"]
         return "\n".join([*told, *lines]) + "\n"
 
     def configure(self, *lines: str) -> None:
@@ -142,7 +157,8 @@ class DockerProject(ProjectFolder):
         """The containers of this project's runs."""
         if not self.place.is_docker:
             return []
-        return self.shop.containers(**{"amlexec.project": str(self.root)})
+        wanted = {LABEL: self.shop.session, "amlexec.project": str(self.root)}
+        return containers.find(self.engine, wanted)
 
     def printed(self, run_id: str) -> bytes:
         """What a run has printed to standard output by now."""
@@ -152,7 +168,7 @@ class DockerProject(ProjectFolder):
         found = self.run_folder(run_id) / "control/container"
         if not found.exists():
             return b""
-        with containers.logs(self.shop.engine, found.read_text()) as output:
+        with containers.logs(self.engine, found.read_text()) as output:
             return b"".join(frame.data for frame in output if frame.stream == containers.STDOUT)
 
     def begun(self, run_id: str) -> None:
@@ -172,7 +188,7 @@ class DockerProject(ProjectFolder):
         with tarfile.open(fileobj=held, mode="w") as archive:
             archive.addfile(tarfile.TarInfo(name))
         container = (self.run_folder(run_id) / "control/container").read_text()
-        containers.put_archive(self.shop.engine, container, "/azureml-run", held.getvalue())
+        containers.put_archive(self.engine, container, "/azureml-run", held.getvalue())
 
 
 class RemoteProject(DockerProject):
@@ -206,6 +222,31 @@ class RemoteProject(DockerProject):
         self.host.ssh(f"touch /home/{QUIET}/.amlexec/runs/{run_id}/project/{name}")
 
 
+class RemoteDockerProject(DockerProject):
+    """A project that runs in containers of a test host's engine."""
+
+    def __init__(self, root: Path, shop: Shop, place: Place, host: EngineHost, user: str = QUIET) -> None:
+        self.host = host
+        self.user = user
+        super().__init__(root, shop, place)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that its runs are on."""
+        return self.host.docker
+
+    def compute(self, *lines: str, base: str = "") -> str:
+        """The text of the `.compute` file, with more lines."""
+        address = (f"address: {self.host.address}", f"username: {self.user}")
+        return super().compute(*address, *lines, base=base)
+
+    def has_copy(self, run_id: str) -> bool:
+        """Whether the copy of the project that a run executed in is still there."""
+        if not self.place.volumes:
+            return super().has_copy(run_id)
+        return self.host.ssh(f"ls /home/{self.user}/.amlexec/runs/{run_id} 2>/dev/null || :") != ""
+
+
 def alive(token: str) -> bool:
     """Whether a process whose command line has `token` in it still runs after a moment, wherever it is."""
     until = time.monotonic() + 5
@@ -231,11 +272,20 @@ def new_base(engine: Engine, of: str, reference: str, *labels: str) -> None:
     held = io.BytesIO()
     with tarfile.open(fileobj=held, mode="w") as archive:
         archive.addfile(tarfile.TarInfo(f"own-{uuid.uuid4().hex}"))
+        for library in _of_libc():
+            archive.add(os.path.realpath(library), library.lstrip("/"))
     try:
         containers.put_archive(engine, made, "/", held.getvalue())
         images.commit(engine, made, reference, changes=[f"LABEL {label}" for label in labels])
     finally:
         containers.remove(engine, made, force=True)
+
+
+def _of_libc() -> list[str]:
+    """What every image with glibc has, and the base image has not, since none of its programs needs it."""
+    folder = Path(next(path for path in libraries([Path(sys.executable)]) if "/libc.so" in path)).parent
+    names = ("libdl.so.2", "libpthread.so.0", "librt.so.1")
+    return [f"{os.path.realpath(folder)}/{name}" for name in names if (folder / name).exists()]
 
 
 @pytest.fixture(scope="session")
@@ -276,3 +326,11 @@ def shop(shop_of_session: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
             monkeypatch.delenv(name)
     monkeypatch.setenv("AMLEXEC_CACHE", str(shop_of_session.cache))
     return shop_of_session
+
+
+@pytest.fixture(scope="session")
+def spark_base(spark_parts: Installed, shop_of_session: Shop) -> str:
+    """An image of this session with Spark and Java."""
+    reference = f"amlexec-test/session-spark:{shop_of_session.session}"
+    new_base(shop_of_session.engine, spark_parts.image, reference, f"{LABEL}={shop_of_session.session}")
+    return reference

@@ -5,6 +5,7 @@ Some names of the world stand for parts of the tests, and in what is printed the
 - `conda-forge` is the tests' channel, by way of CONDA_CHANNEL_ALIAS; pip's index is the tests' index;
 - `debian:bookworm-slim` in a `.compute` file is an image of this play's own, made of the tests' base image,
   so that nothing is prepared yet when it begins, and all that it leaves on the engine is found and removed;
+- `apache/spark:3.5.9` in a `.compute` file is such an image of the tests' one with Spark and Java;
 - `python=3.12` in a dependencies file is the Python that the tests' channel has;
 - `registry.example.org` is the tests' registry, and `https://…@conda.example.org/team` the tests' channel for
   who logs in as `ada` with the password `hush-hush`.
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Stage", "channels", "stage"]
 
 BASE = "debian:bookworm-slim"
+SPARK = "apache/spark:3.5.9"
 REGISTRY = "registry.example.org"
 PRIVATE = ("https://", "conda.example.org/team")
 """A channel behind a login, around user and password."""
@@ -38,8 +40,12 @@ PRIVATE = ("https://", "conda.example.org/team")
 class Stage:
     """Parts of the tests, and the names of the world that stand for them."""
 
-    def __init__(self, base: str, private: str, registry: Callable[[], str]) -> None:
+    def __init__(
+        self, base: str, private: str, registry: Callable[[], str], spark: Callable[[], str]
+    ) -> None:
         self._base = base
+        self._make_spark = spark
+        self._spark = ""
         self._private = private
         self._start_registry = registry
         self._registry = ""
@@ -56,6 +62,10 @@ class Stage:
         ):
             for path in folder.rglob(f"aml_config/{pattern}"):
                 text = path.read_bytes()
+                if SPARK.encode() in text:
+                    self._spark = self._spark or self._make_spark()
+                    text = text.replace(SPARK.encode(), self._spark.encode())
+                    path.write_bytes(text)
                 changed = re.sub(shown.encode(), meant.encode(), text)
                 if changed != text:
                     path.write_bytes(changed)
@@ -69,7 +79,9 @@ class Stage:
     def shown(self, printed: str) -> str:
         """What was printed, with the names of the world."""
         printed = printed.replace(self._base, BASE).replace(f"http://{self._private}", "".join(PRIVATE))
-        return printed.replace(self._registry, REGISTRY) if self._registry else printed
+        for name, meant in ((REGISTRY, self._registry), (SPARK, self._spark)):
+            printed = printed.replace(meant, name) if meant else printed
+        return printed
 
 
 @pytest.fixture(scope="session")
@@ -94,8 +106,14 @@ def stage(
     monkeypatch.setenv("CONDA_CHANNEL_ALIAS", channels)
     monkeypatch.setenv("PIP_INDEX_URL", Path(wheels, "simple").as_uri() + "/")
     # The same image under another name: another digest, and yet one conda layer for all plays.
-    base = f"amlexec-test/stage:{shop.session}-{re.sub(r'[^a-z0-9]+', '-', tmp_path.name.lower())}"
+    name = f"{shop.session}-{re.sub(r'[^a-z0-9]+', '-', tmp_path.name.lower())}"
+    base = f"amlexec-test/stage:{name}"
     images.tag(shop.engine, shop.base, base)
+
+    def spark() -> str:
+        images.tag(shop.engine, request.getfixturevalue("spark_base"), f"amlexec-test/stage-spark:{name}")
+        return f"amlexec-test/stage-spark:{name}"
+
     with serve(channel.removeprefix("file://"), user="ada", password="hush-hush") as private:
         address = private.url.removeprefix("http://")
-        yield Stage(base, address, lambda: str(request.getfixturevalue("registry")))
+        yield Stage(base, address, lambda: str(request.getfixturevalue("registry")), spark)

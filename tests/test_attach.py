@@ -22,8 +22,8 @@ from amlexec.errors import UsageError
 from amlexec.trust import valid_fingerprint
 from tests.conftest import PATIENCE, Done
 from tests.hosts import PASSWORD, QUIET
+from tests.readers import read
 from tests.stage import channels  # noqa: F401 - a fixture
-from tests.test_docs import blocks, commands, matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -905,32 +905,14 @@ def test_what_the_how_to_shows_is_so(
     client.configure("gpu.example.org", "HostName 127.0.0.1", f"Port {machine.port}")
     shutil.copy(machine.key, client.home / ".ssh/id_ed25519")
     (client.home / "password.txt").write_text(PASSWORD)
-    page = Path(__file__).parent.parent / "docs/how-to/use-a-machine-over-ssh.md"
     folder = tmp_path / "reader"
     folder.mkdir()
-    seen = 0
-    for kind, file, body in blocks(page):
-        if file:
-            (folder / file).write_text(body)
-        if kind != "shellsession":
-            continue
-        for command, wanted in commands(body):
-            if command.startswith("cd "):
-                folder /= command[3:]
-                dependencies = folder / "aml_config/conda_dependencies.yml"
-                python = f"python={sys.version_info[0]}.{sys.version_info[1]}"
-                dependencies.write_text(dependencies.read_text().replace("python=3.12", python))
-                continue
-            done = subprocess.run(
-                ["bash", "-c", command],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=PATIENCE,
-                check=False,
-            )
-            printed = done.stdout.decode()
-            assert matches(wanted, printed.splitlines()), f"$ {command}\n{printed}"
-            seen += 1
-    assert seen
+
+    def enter(heading: str, at: Path) -> Path:
+        if heading == "Let amlexec make the environment":
+            dependencies = at / "aml_config/conda_dependencies.yml"
+            python = f"python={sys.version_info[0]}.{sys.version_info[1]}"
+            dependencies.write_text(dependencies.read_text().replace("python=3.12", python))
+        return at
+
+    read(Path(__file__).parent.parent / "docs/how-to/use-a-machine-over-ssh.md", folder, enter)

@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amlexec import config, containers, history, runs
+from amlexec.environments.image import reference
 from amlexec.plan import plan
 from amlexec.targets.docker import DockerTarget
+from amlexec.targets.ground import Here
 from tests.conftest import PATIENCE, eventually
 from tests.engines.ssh_host import QUIET
-from tests.places import PLACES, DockerProject, Place, RemoteProject, Shop, alive
+from tests.places import PLACES, DockerProject, Place, RemoteDockerProject, RemoteProject, Shop, alive
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
+
+    from tests.engine_hosts import EngineHost
 
 WAITING = (
     "import os, time\nprint('begun', flush=True)\nwhile not os.path.exists('go'):\n    time.sleep(0.02)\n"
@@ -41,6 +45,16 @@ def prepared(shop_of_session: Shop, tmp_path_factory: pytest.TempPathFactory) ->
         done = project.prepare()
     assert done.code == 0, done.err
     return shop_of_session
+
+
+@pytest.fixture(scope="session")
+def taken_there(
+    prepared: Shop, engine_host_of_session: EngineHost, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The same environment on the other machine's engine, where making it has tests of its own."""
+    project = DockerProject(tmp_path_factory.mktemp("taken") / "demo", prepared)
+    digest = project.prepare("--print-digest").out.strip()
+    engine_host_of_session.take(prepared.engine, reference(digest))
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +89,10 @@ def make(
             assert done.code == 0, done.err
             prepared_there.append(place.name)
         return lambda name: RemoteProject(tmp_path / name, shop, place, host)
+    if place.kind == "remotedocker":
+        other = request.getfixturevalue("engine_host")
+        request.getfixturevalue("taken_there")
+        return lambda name: RemoteDockerProject(tmp_path / name, shop, place, other)
     return lambda name: DockerProject(tmp_path / name, shop, place)
 
 
@@ -283,6 +301,12 @@ def test_the_shared_directory_ends_with_a_separator_and_stays(project: DockerPro
         assert f"\n{there}\n" in first.out
         assert project.host.ssh(f"cat {there}model.pkl") == "xx"
     else:
+        assert not kept.exists()
+        if project.place.volumes:
+            shared = f"/home/{QUIET}/.azureml/share/demo"
+            assert "\n/azureml-share/\n" in first.out
+            assert project.host.ssh(f"cat {shared}/model.pkl; stat -c %U {shared}") == f"xx{QUIET}\n"
+            return
         assert "\nNone\n" in first.out
         assert first.err.count("AZUREML_NATIVE_SHARE_DIRECTORY") == 1
         assert not kept.exists()
@@ -455,7 +479,8 @@ def by_hand(
 ) -> tuple[history.Run, bytes, history.RunPaths]:
     """Run `train.py` by a target's verbs: the run, its output, its paths. `before` is told its id."""
     told = config.find_project(project.root)
-    target = DockerTarget(told, project.shop.engine, uid=uid, gid=gid)
+    ground = Here(told, project.shop.engine, uid=uid, gid=gid)
+    target = DockerTarget(told, project.shop.engine, ground)
     planned = plan(config.load(told, project.place.name), "train.py")
     launch = target.check(planned)
     paths, run, held = history.create(told, history.Run(**_blank(project)), int(time.time() * 1000))

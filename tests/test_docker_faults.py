@@ -33,7 +33,7 @@ from tests.test_contract import WAITING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DOCKER = [place for place in PLACES if place.is_docker]
+DOCKER = [place for place in PLACES if place.kind == "docker"]
 DEPENDENCIES = "aml_config/conda_dependencies.yml"
 
 

@@ -38,10 +38,12 @@ BLOCK = re.compile(r"(?:`(?P<file>[^`\n]+)`:\n\n)?```(?P<kind>\w+)\n(?P<body>.*?
 
 def blocks(page: Path) -> list[tuple[str, str, str]]:
     """(kind, file or "", body) of each block."""
-    return [
-        (found["kind"], found["file"] or "", found["body"])
-        for found in BLOCK.finditer(page.read_text("utf-8"))
-    ]
+    return blocks_of(page.read_text("utf-8"))
+
+
+def blocks_of(text: str) -> list[tuple[str, str, str]]:
+    """The same, of a part of a page."""
+    return [(found["kind"], found["file"] or "", found["body"]) for found in BLOCK.finditer(text)]
 
 
 def commands(body: str) -> list[tuple[str, list[str]]]:

@@ -36,6 +36,8 @@ MANAGED = next(place for place in PLACES if place.name == "managed")
 PAGE = Path(__file__).parent.parent / "docs/explanation/when-is-an-environment-rebuilt.md"
 CONDA = "aml_config/conda_dependencies.yml"
 LOCK = "aml_config/conda_dependencies.lock"
+SPARK = "aml_config/spark_dependencies.yml"
+JAR = "maven/org/example/shapes_2.12/1.0/shapes_2.12-1.0.jar"
 
 
 class Row(NamedTuple):
@@ -65,6 +67,7 @@ class Table:
         self.write("wheels/shapes-1.0-py3-none-any.whl", "zip")
         self.write("library/pyproject.toml", "[project]\nname = 'library'\nversion = '1'\n")
         self.write("library/library.py", "SIDES = 4\n")
+        self.write(f"{JAR}", "jar")
 
     def write(self, name: str, text: str) -> None:
         """A file, byte for byte."""
@@ -199,6 +202,20 @@ IN_FILES: dict[str, Callable[[Table], None]] = {
 }
 
 
+WITH_SPARK: dict[str, Callable[[Table], None]] = {
+    "another version of a Maven package": replace('"1.0"', '"1.1"', SPARK),
+    "a Maven package more": replace(
+        '"1.0"\n', '"1.0"\n  - {group: org.example, artifact: forms_2.12, version: "1.0"}\n', SPARK
+    ),
+    "another Maven repository": replace("maven.example.org/releases", "mirror.example.org", SPARK),
+    "the content of a package in the folder `maven`": replace("jar", "jars", JAR),
+    "`Framework: Python`, which has no use for them": replace(
+        "PySpark", "Python", "aml_config/docker.runconfig"
+    ),
+    "a Spark property, except what names or excludes packages": replace("2g", "4g", SPARK),
+}
+
+
 @pytest.fixture
 def table(tmp_path: Path) -> Table:
     """The page's project, prepared."""
@@ -216,6 +233,15 @@ def holds(row: Row, *, ready: bool, reason: str) -> None:
 @pytest.mark.parametrize("change", IN_FILES)
 def test_a_change_in_files(change: str, table: Table) -> None:
     IN_FILES[change](table)
+    ready, reason = table.expect()
+    holds(ROWS[change], ready=ready, reason=reason)
+
+
+@pytest.mark.parametrize("change", WITH_SPARK)
+def test_a_change_in_the_spark_dependencies(change: str, table: Table) -> None:
+    table.edit("Python", "PySpark", "aml_config/docker.runconfig")
+    table.prepared()
+    WITH_SPARK[change](table)
     ready, reason = table.expect()
     holds(ROWS[change], ready=ready, reason=reason)
 

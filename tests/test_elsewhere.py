@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,14 +13,15 @@ import pytest
 from tests.conftest import ProjectFolder, eventually
 from tests.engines.ssh_host import QUIET
 from tests.places import PLACES, RemoteProject
+from tests.readers import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from tests.conftest import Done
     from tests.hosts import Client, Host
     from tests.places import Shop
+    from tests.wires import Wire
 
 REMOTE = next(place for place in PLACES if place.kind == "remote")
 GATED = (
@@ -143,7 +145,9 @@ def test_canceling_and_cleaning_from_another_computer(pair: Pair) -> None:
     assert pair.listed() == {}
     gone = pair.from_other("experiment", "status", "-r", run_id)
     assert gone.code == 3
-    assert "history list --from box" in gone.err
+    assert f"there is no run '{run_id}'" in gone.err
+    gone = pair.from_other("experiment", "status", "-r", "last")
+    assert (gone.code, "no runs of this project on box" in gone.err) == (3, True)
 
 
 def test_runs_of_other_projects_are_shown_when_asked_for(
@@ -282,3 +286,31 @@ def test_an_own_run_is_returned_and_returned_again(pair: Pair) -> None:
     assert gone.code == 2
     assert "no longer on remote" in gone.err
     assert (home / "outputs/deep/model").read_text() == "weights"
+
+
+def test_what_the_how_to_shows_is_so(
+    client: Client, new_host: Callable[..., Host], new_wire: Callable[[Host], Wire], tmp_path: Path
+) -> None:
+    host = new_host()
+    host.ssh("useradd --create-home --shell /bin/bash ada")
+    wire = new_wire(host)
+    client.configure("gpu.example.org", "HostName 127.0.0.1", f"Port {wire.port}")
+    shutil.copy(host.key, client.home / ".ssh/id_ed25519")
+
+    def enter(heading: str, folder: Path) -> Path:
+        if heading == "Ask how it is":
+            own = ProjectFolder(tmp_path / "own/demo")
+            own.amlexec(
+                "computetarget", "attach", "remote", "-n", "gpubox", "-a", "gpu.example.org", "-u", "ada"
+            )
+            return own.root
+        if heading == "The machine can't be reached":
+            wire.cut()
+        if heading == "Your computer is gone":
+            wire.mend()
+            (tmp_path / "other").mkdir()
+            return tmp_path / "other"
+        return folder
+
+    page = Path(__file__).parent.parent / "docs/how-to/what-to-do-when-a-run-seems-lost.md"
+    read(page, tmp_path, enter)

@@ -25,7 +25,17 @@ def _get(error: Exception) -> TaskFailed | None:
 class TestTasks:
     def test_every_part_has_its_task(self) -> None:
         names = [task["name"] for task in tasks.task_engines()]
-        assert names == [None, "git", "docker", "base_image", "channel", "registry", "ssh_host"]
+        assert names == [
+            None,
+            "git",
+            "docker",
+            "base_image",
+            "channel",
+            "registry",
+            "ssh_host",
+            "engine_host",
+            "spark",
+        ]
 
     @pytest.mark.parametrize(("ci", "fails"), [("true", True), ("1", True), ("false", False), ("", False)])
     def test_what_cannot_be_had_fails_in_ci_alone(

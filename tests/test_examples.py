@@ -11,20 +11,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.engines.ssh_host import QUIET
 from tests.stage import channels, stage  # noqa: F401 - fixtures, which are asked for by name
 
 if TYPE_CHECKING:
+    from tests.hosts import Host
     from tests.stage import Stage
 
 EXAMPLES = sorted(path.parent for path in (Path(__file__).parent.parent / "examples").glob("*/verify"))
 IRIS = next(path for path in EXAMPLES if path.name == "iris")
 
+REMOTE = next(path for path in EXAMPLES if path.name == "remote")
 
-def verify(example: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+
+def verify(example: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "CI"}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return subprocess.run(
-        [str(example / "verify")],
+        [str(example / "verify"), *arguments],
         env={**environment, "PATH": path, **variables},
         capture_output=True,
         text=True,
@@ -40,7 +44,7 @@ def copied(example: Path, folder: Path) -> Path:
     return copy
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+@pytest.mark.parametrize("example", [path for path in EXAMPLES if path != REMOTE], ids=lambda path: path.name)
 def test_verify_passes_and_leaves_the_example_alone(
     example: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -72,3 +76,18 @@ def test_verify_fails_where_a_run_brings_home_something_else(tmp_path: Path) -> 
     done = verify(copy)
     assert done.returncode == 1
     assert "verify: the first run's accuracy is" in done.stderr
+
+
+def test_verify_on_a_machine(host: Host, tmp_path: Path) -> None:
+    copy = copied(REMOTE, tmp_path / "with a blank")
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    login = (host.address, QUIET, "--private-key-file", str(host.key))
+    done = verify(copy, *login)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "from here and from elsewhere\n" in done.stdout
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    assert verify(copy).returncode == 3
+    script = copy / "train.py"
+    script.write_text(script.read_text(encoding="utf-8").replace("SEED = 0", "POINTS = 1"), encoding="utf-8")
+    done = verify(copy, *login)
+    assert done.returncode == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -211,7 +210,7 @@ def test_a_machine_that_crashes(
         host.kill()
         _, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == 2
-        assert re.search(rb"managed: error: (contact was lost|no connection to port)", said), said
+        assert said.count(b"managed: error: ") == 1, said
         host.start()
         client.hang_up()
         assert project.listed(f"{project.folder}/*/amlexec.json") == ""

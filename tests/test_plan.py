@@ -52,11 +52,6 @@ def test_tracking_can_only_be_turned_off() -> None:
     assert not plan(declaration(tracked_run=False), "x.py", tracked=True).tracked
 
 
-def test_spark_needs_a_target_that_has_it() -> None:
-    with pytest.raises(UsageError, match="PySpark can't run on the local target"):
-        plan(declaration(framework="PySpark"), "x.py")
-
-
 def test_notes_become_warnings() -> None:
     note = Violation(Place("f", 1, 2), "warning", "odd", "do this")
     planned = plan(declaration()._replace(notes=(note,)), "x.py")

@@ -99,7 +99,7 @@ def _shelves(project: Project) -> Iterator[Shelf]:
     from amlexec.environments.on_engine import EngineShelf
     from amlexec.shelves import is_prepared, shelf_of
 
-    machines: dict[tuple[str, str], ComputeTarget] = {}
+    machines: dict[tuple[str, str, str], ComputeTarget] = {}
     has_docker = False
     for name in config.compute_targets(project):
         try:
@@ -109,7 +109,7 @@ def _shelves(project: Project) -> Iterator[Shelf]:
             continue
         has_docker = has_docker or target.kind == "docker"
         if is_prepared(target) and target.address:
-            machines.setdefault((target.address, target.username), target)
+            machines.setdefault((target.kind, target.address, target.username), target)
     if has_docker or not machines:
         yield EngineShelf(from_environment())
     for target in machines.values():

@@ -8,6 +8,7 @@ from amlexec import images
 from amlexec.engine import EngineAnswerError
 from amlexec.environments.image import DEFAULT
 from amlexec.errors import TargetError
+from amlexec.platforms import subdir_of
 
 if TYPE_CHECKING:
     from amlexec.engine import Engine
@@ -67,6 +68,18 @@ def ensure(
         str(found["Os"]),
         str(found["Architecture"]),
     )
+
+
+def must_fit(engine: Engine, platform: Platform) -> None:
+    """Raise where the machine of an engine has another processor than an environment is for (TargetError)."""
+    told = engine.version()
+    machine = str(told.get("Arch", ""))
+    if told.get("Os") == "linux" and subdir_of(machine) != platform.subdir:
+        raise TargetError(
+            f"its Docker engine runs on {machine}, and environments for it are made for {platform.machine}",
+            where=engine.address,
+            hint=f"attach a machine with an {platform.machine} processor, or attach this one as `remote`",
+        )
 
 
 def must_be_for(found: Base, platform: Platform, reference: str, place: Place) -> None:

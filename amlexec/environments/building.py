@@ -8,8 +8,19 @@ from typing import IO, TYPE_CHECKING
 
 from amlexec import digest as content
 from amlexec import images
-from amlexec.addresses import public
-from amlexec.environments import base, conda, image, installing, layers, pip_section, staging
+from amlexec.addresses import is_loopback, public
+from amlexec.environments import (
+    base,
+    conda,
+    image,
+    installing,
+    layers,
+    maven,
+    pip_section,
+    pip_there,
+    staging,
+)
+from amlexec.environments.fetching_there import conda_layer, is_elsewhere
 from amlexec.environments.image import PREFIX
 from amlexec.environments.order import Built
 from amlexec.environments.resolution import Resolution
@@ -55,6 +66,8 @@ def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
     """
     sweep(engine, order.digest)
     network = settings()
+    if elsewhere := is_elsewhere(engine):
+        base.must_fit(engine, order.spec.platform)
     found = base.ensure(engine, order.spec.base_image, order.base_place, progress)
     base.must_be_for(found, order.spec.platform, order.spec.base_image, order.base_place)
     resolution = resolved(order, network, progress)
@@ -70,17 +83,36 @@ def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
         image.PLATFORM: order.spec.platform.subdir,
         image.CONDA: "",
     }
-    as_machine = pip_section.needs_this_machine(order, network)
+    as_machine = pip_section.needs_this_machine(order, network) or maven.needs_this_machine(order)
+    if elsewhere:
+        as_machine, network = False, _as_seen_from(engine, order, resolution, network)
     with Worker(engine, layer, order.digest, as_machine=as_machine) as worker:
         installed: list[tuple[str, str]] = []
         if pip_section.is_wanted(order):
             progress.step("installing the pip section")
             installed = pip_section.install(worker, order, resolution, network, log)
+        if order.spec.spark:
+            progress.step("fetching the Maven packages")
+            from amlexec.environments import maven_baking
+
+            maven_baking.bake(worker, order, network, variables, log)
         made = worker.commit(image.reference(order.digest), labels, variables)
     packages = tuple(
         (record.name.source, str(record.version), str(record.build), public(record.url)) for record in records
     )
     return Built(made, found.pinned, resolution.python, packages, tuple(installed))
+
+
+def _as_seen_from(engine: Engine, order: Order, resolution: Resolution, network: Network) -> Network:
+    """The network without what is on the loopback of this machine, for an engine on another one.
+
+    Raises:
+        ConfigurationError: the pip section needs an index that is there.
+    """
+    if pip_section.is_wanted(order):
+        pip_there.must_be_reachable(order, resolution, network, engine.address)
+    proxies = tuple((name, value) for name, value in network.proxies if not is_loopback(value))
+    return network._replace(proxies=proxies)
 
 
 def resolved(order: Order, network: Network, progress: Progress) -> Resolution:
@@ -128,6 +160,13 @@ def _conda_layer(
         if known := images.find(engine, {image.CONDA: what}):
             return str(known[0]["Id"])
         sweep(engine, what)
+        if is_elsewhere(engine):
+            made = conda_layer(engine, order, found, what, records, network, COMPILE, progress, log)
+            if made is not None:
+                return made
+            progress.step(
+                "no channel has a Python that could install there: the packages are installed here, and sent"
+            )
         with archived(order, records, network, progress, log) as archive:
             progress.step(f"copying them onto {order.spec.base_image}")
             with Worker(engine, found.image_id, what) as worker:

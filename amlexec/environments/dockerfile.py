@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Recipe", "recipe", "write"]
 
 _ARCHIVE = "env.tar"
+_MAVEN = "maven"
 _SOURCES = "src"
 _IN_IMAGE = "/opt/amlexec"
 _COMPILE = f"""import compileall; compileall.compile_dir({PREFIX + "/lib"!r}, quiet=2)"""
@@ -54,7 +55,12 @@ def recipe(engine: Engine, want: Wanted, progress: Progress) -> Recipe:
     found = base.ensure(engine, order.spec.base_image, order.base_place, progress)
     files = dict(_requirements(order))
     lines = [f"# The environment of {want.configuration}: {want.digest}"]
-    needed = [_ARCHIVE, *files, *([_SOURCES] if _paths(order) else [])]
+    needed = [
+        _ARCHIVE,
+        *files,
+        *([_SOURCES] if _paths(order) else []),
+        *([_MAVEN] if order.spec.spark else []),
+    ]
     lines.append(f"# Needs beside it: {', '.join(needed)}, which `--context FOLDER` writes.")
     if found.pinned == found.image_id:
         lines.append(f"# The base image was made on the engine, and no registry has it: {found.image_id}")
@@ -75,6 +81,12 @@ def recipe(engine: Engine, want: Wanted, progress: Progress) -> Recipe:
         for name in files:
             pip += [options[name], f"{_IN_IMAGE}/{name}"]
         lines.append(f"RUN {_exec(*pip)}")
+    if order.spec.spark:
+        from amlexec.environments import maven_baking
+
+        lines.append("# The Maven packages, fetched by the Spark of this image.")
+        lines.append(f"COPY {_MAVEN} {maven_baking.SCRATCH}/")
+        lines.append(f"RUN {_exec(*maven_baking.command(order, 'spark-submit'))}")
     lines.append(f"CMD {_exec(f'{PREFIX}/bin/python')}")
     return Recipe(order, "\n".join(lines) + "\n", tuple(files.items()))
 
@@ -109,9 +121,22 @@ def write(what: Recipe, folder: str, progress: Progress) -> None:
             shutil.copytree(path, to, ignore=_LEFT_OUT, symlinks=True)
         else:
             shutil.copyfile(path, to)
+    if order.spec.spark:
+        _write_maven(order, place / _MAVEN)
     for name, text in what.requirements:
         (place / name).write_text(text, "utf-8")
     (place / "Dockerfile").write_text(what.text, "utf-8")
+
+
+def _write_maven(order: Order, place: Path) -> None:
+    from amlexec.environments import maven_baking
+
+    place.mkdir()
+    for name, content in maven_baking.contents(order):
+        if isinstance(content, bytes):
+            (place / name).write_bytes(content)
+        else:
+            shutil.copytree(content, place / name)
 
 
 def _exec(*words: str) -> str:

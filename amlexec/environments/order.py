@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec.model import Place, SparkDependencies
+
 if TYPE_CHECKING:
     from amlexec.environments.spec import EnvironmentSpec
     from amlexec.lockfile import Lock
-    from amlexec.model import CondaDependencies, Place, Project
+    from amlexec.model import CondaDependencies, Project
     from amlexec.requirements import Requirements
 
 __all__ = ["Built", "Order"]
@@ -24,6 +26,8 @@ class Order(NamedTuple):
     base_place: Place
     lock: Lock | None = None
     """The lock file beside the dependencies, where there is one: exactly its packages are installed."""
+    spark: SparkDependencies = SparkDependencies(Place(""))
+    """What Maven packages there are to be; of none where the framework is not PySpark."""
 
 
 class Built(NamedTuple):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["explain"]
 
+_FOLDER = "the folder of Maven packages"
 _UNKNOWN = "it was made by another version of amlexec, and what changed cannot be told"
 
 
@@ -50,7 +51,8 @@ def _placed(places: Mapping[Key, Place]) -> At:
             )
         place = places.get((part, text))
         if place is None or not place.path:
-            place = places.get(("", ""))
+            # Without Spark packages there is no file of them to name.
+            place = places.get(("spark", "")) if part == "spark" else places.get(("", ""))
         if place is None or not place.path:
             return sentence
         return f"{place.path}:{place.line}: {sentence}" if place.line else f"{place.path}: {sentence}"
@@ -76,7 +78,7 @@ def _changes(before: dict[str, Any], after: dict[str, Any], at: At) -> Iterator[
             yield from _channels(before["channels"], after["channels"], at)
             yield from _specs(before["specs"], after["specs"], at)
         yield from _pip(before["pip"], after["pip"], at)
-    yield from _spark(before.get("spark", []), after.get("spark", []))
+    yield from _spark(before.get("spark", []), after.get("spark", []), at)
 
 
 def _words(value: Any) -> str:
@@ -181,12 +183,36 @@ def _packages(before: list[list[str]], after: list[list[str]], at: At) -> Iterat
         yield at(sentence, "locked", "")
 
 
-def _spark(before: list[str], after: list[str]) -> Iterator[str]:
-    for one in after:
-        if one not in before:
-            yield f"Spark package {one} added"
-    for one in before:
-        if one not in after:
-            yield f"Spark package {one} removed"
+def _spark(before: list[str], after: list[str], at: At) -> Iterator[str]:
+    """A folder counts by the packages that are named: with other packages it is another one anyway."""
+    others = [[one for one in lines if not one.startswith("folder ")] for lines in (before, after)]
+    if others[0] != others[1]:
+        before, after = others
+    gone = [one for one in before if one not in after]
+    for one in (one for one in after if one not in before):
+        thing, version = _of_maven(one)
+        was = next((other for other in gone if version and _of_maven(other)[0] == thing), None)
+        if was is None:
+            yield at(f"{thing} {'' if thing == _FOLDER else version}".rstrip() + " added", "spark", "")
+            continue
+        gone.remove(was)
+        if thing == _FOLDER:
+            yield at(f"{thing} has other packages now", "spark", "")
+        else:
+            yield at(f"{thing} {_of_maven(was)[1]} -> {version}", "spark", "")
+    for one in gone:
+        thing, version = _of_maven(one)
+        yield at(f"{thing} {'' if thing == _FOLDER else version}".rstrip() + " removed", "spark", "")
     if before != after and sorted(before) == sorted(after):
-        yield "the order of the Spark packages changed"
+        yield at("the order of the Spark packages changed", "spark", "")
+
+
+def _of_maven(line: str) -> tuple[str, str]:
+    """What a line of the Spark packages is about, and its version."""
+    kind, _, rest = line.partition(" ")
+    if kind == "folder":
+        return _FOLDER, rest
+    if rest:
+        return {"repository": "Maven repository", "without": "excluded Spark package"}.get(kind, kind), rest
+    name, _, version = line.rpartition(":")
+    return f"Spark package {name}", version

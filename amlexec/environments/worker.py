@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
     from amlexec.engine import Body, Engine
 
-__all__ = ["BUILDING", "Worker", "sweep"]
+__all__ = ["BUILDING", "IDLE", "Worker", "sweep"]
 
-_SLEEP = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nsignal.pause()"
+IDLE = "import signal, sys"
+"""What keeps a container running is made of."""
+_SLEEP = f"{IDLE}\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nsignal.pause()"
 
 _NOT_EXECUTED = (126, 127)
 """The engine's exit codes for a program that the kernel can't execute."""
@@ -33,19 +35,34 @@ class Worker:
     With `as_machine` it has the network of the engine's machine, and that one's loopback.
     """
 
-    def __init__(self, engine: Engine, image: str, what: str, *, as_machine: bool = False) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        image: str,
+        what: str,
+        *,
+        as_machine: bool = False,
+        mounts: Sequence[Mapping[str, object]] = (),
+        python: str = f"{PREFIX}/bin/python",
+    ) -> None:
+        """`mounts` are as the engine has them; `python` is what keeps the container running."""
         self._engine = engine
+        self.where = engine.address
+        """What messages call the engine."""
         self._base = self._where = ""
         settings = {
             "Image": image,
             # An empty one is none: the base image's must not run here, and none may stay in what is made.
             "Entrypoint": [""],
-            "Cmd": [f"{PREFIX}/bin/python", "-I", "-S", "-c", _SLEEP],
+            "Cmd": [python, "-I", "-S", "-c", _SLEEP],
             "User": "0:0",
             "WorkingDir": "/",
             "Labels": {BUILDING: what, MAKER: me()},
             "Healthcheck": {"Test": ["NONE"]},
-            "HostConfig": {"NetworkMode": "host"} if as_machine else {},
+            "HostConfig": {
+                "Mounts": [dict(one) for one in mounts],
+                **({"NetworkMode": "host"} if as_machine else {}),
+            },
         }
         self._container = containers.create(engine, settings)
 
@@ -57,9 +74,19 @@ class Worker:
     ) -> None:
         containers.remove(self._engine, self._container, force=True)
 
-    def put(self, archive: Body) -> None:
-        """Unpack a tar archive at the root."""
-        containers.put_archive(self._engine, self._container, "/", archive)
+    def put(self, archive: Body, folder: str = "/") -> None:
+        """Unpack a tar archive, at the root by default."""
+        containers.put_archive(self._engine, self._container, folder, archive)
+
+    def has(self, path: str) -> bool:
+        """Whether there is such a file."""
+        try:
+            containers.get_archive(self._engine, self._container, path).close()
+        except EngineAnswerError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
 
     def start(self, base: str = "", where: str = "") -> None:
         """Start the environment's own Python, which shows whether it runs on the base image at all.
@@ -95,8 +122,12 @@ class Worker:
         arguments: Sequence[str],
         told: Callable[[bytes], object],
         variables: Mapping[str, str] | None = None,
+        *,
+        given: bytes | None = None,
     ) -> int:
         """Run the environment's Python; its exit code. Neither container nor image keeps `variables`.
+
+        `given` is its standard input, which nobody keeps and no list of processes shows.
 
         Raises:
             TargetError: it does not start, or the engine stopped meanwhile.
@@ -104,6 +135,7 @@ class Worker:
         settings = {
             "Cmd": list(arguments),
             "Env": [f"{name}={value}" for name, value in (variables or {}).items()],
+            "AttachStdin": given is not None,
             "AttachStdout": True,
             "AttachStderr": True,
             "WorkingDir": "/",
@@ -119,6 +151,8 @@ class Worker:
                 raise
             raise self._not_started("") from error  # it ended after we had looked
         with containers.Output(self._engine, stream) as output:
+            if given is not None:
+                stream.give(given)
             for frame in output:
                 told(frame.data)
         code = self._engine.request("GET", f"/exec/{made}/json")["ExitCode"]

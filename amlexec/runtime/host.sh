@@ -101,11 +101,11 @@ lock() {
   rm -rf "$1/lock.$$"
 }
 
-# begin RUN RUNTIME ARGUMENT…: start the supervisor, detached. Standard input is shell text, which exports the
+# begin RUN RUNTIME PYTHON ARGUMENT…: start the supervisor, detached. Standard input is shell text, which exports the
 # environment and sets `record` to the text of run.json.
 begin() {
-  folder=$base/runs/$1 runtime=$base/runtime/$2
-  shift 2
+  folder=$base/runs/$1 runtime=$base/runtime/$2 python=$3
+  shift 3
   record=
   eval "$(cat)" || exit 2
   [ -n "$record" ] || { echo "the connection ended before all of it had come" >&2; exit 2; }
@@ -113,7 +113,7 @@ begin() {
   cd "$folder/project" || exit 2
   umask 022
   # What a shell starts in the background has SIGINT ignored, and no shell can undo that: the run's Python can.
-  nohup "$1" -I -S -c 'import os, signal, sys
+  nohup "$python" -I -S -c 'import os, signal, sys
 for one in (signal.SIGINT, signal.SIGQUIT): signal.signal(one, signal.SIG_DFL)
 os.execvp(sys.argv[1], sys.argv[1:])' sh "$runtime/supervisor.sh" "$folder" "$@" </dev/null >/dev/null 2>&1 &
   tries=0
@@ -201,15 +201,16 @@ records() {
   done
 }
 
-# fetch RUN: what a run brings home, as a tar archive: metrics, control log, outputs, and their lengths and digests.
+# fetch RUN: what a run brings home: the digests of its outputs, with their length on a line before them; then a
+# tar archive of its record, metrics, control log and outputs. Nothing is written: the disk may be full.
 fetch() {
   cd "$base/runs/$1" || exit 2
-  mkdir -p control
-  {
-    find outputs project/outputs -type f -exec sha256sum {} + 2>/dev/null || true
-  } >control/digests
-  set --
-  for name in control/digests metrics.jsonl control.log outputs; do [ ! -e "$name" ] || set -- "$@" "$name"; done
+  LC_ALL=C
+  digests=$(find outputs project/outputs -type f -exec sha256sum {} + 2>/dev/null)
+  printf '%s\n' "$digests" | wc -c
+  printf '%s\n' "$digests"
+  set -- run.json
+  for name in metrics.jsonl control.log outputs; do [ ! -e "$name" ] || set -- "$@" "$name"; done
   [ ! -d project/outputs ] || [ -h project/outputs ] || set -- "$@" project/outputs
   tar -cf - "$@"
 }

@@ -36,6 +36,8 @@ class Launch(NamedTuple):
     """Of the image, where there is one."""
     warnings: tuple[str, ...] = ()
     """Sentences to print before the run."""
+    settings: tuple[tuple[str, str], ...] = ()
+    """Names and values that are in `argv`: those that look secret are not recorded."""
 
 
 class State(NamedTuple):
@@ -123,6 +125,18 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
         from amlexec.targets.docker import DockerTarget
 
         return DockerTarget(project, from_environment())
+    if kind == "remotedocker":
+        from amlexec import config
+        from amlexec.engine import Engine
+        from amlexec.ssh import SSHConnection, login_of
+        from amlexec.ssh_engine import WayOverSSH
+        from amlexec.targets.docker import DockerTarget
+        from amlexec.targets.there import There
+
+        connection = SSHConnection(login_of(config.load_target(project, name)))
+        way = WayOverSSH(connection)
+        over = Engine(way)
+        return DockerTarget(project, over, There(project, connection, way, over))
     if kind == "remote":
         from amlexec import config
         from amlexec.ssh import SSHConnection, login_of

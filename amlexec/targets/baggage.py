@@ -40,7 +40,7 @@ def give(folder: Path, uid: int, gid: int) -> None:
             os.chown(Path(at, name), uid, gid, follow_symlinks=False)
 
 
-def add_user(engine: Engine, container: str, uid: int, gid: int, home: str) -> None:
+def add_user(engine: Engine, container: str, uid: int, gid: int, user: str, home: str) -> None:
     """Give a user of any number a name and a home in a container that has not started.
 
     Programs ask for both: `getpass.getuser()`, `~`, ssh, and git all fail for a number without a name.
@@ -57,7 +57,6 @@ def add_user(engine: Engine, container: str, uid: int, gid: int, home: str) -> N
             if error.status != 404:
                 raise
             known[name] = b""
-    user = user_name(uid)
     lines = {"passwd": f"{user}:x:{uid}:{gid}:{user}:{home}:/bin/sh\n", "group": f"{user}:x:{gid}:\n"}
     held = io.BytesIO()
     with tarfile.open(fileobj=held, mode="w") as archive:
@@ -87,8 +86,14 @@ def pack(engine: Engine, container: str, folder: Path, into: str, uid: int, gid:
         containers.put_archive(engine, container, "/", held)
 
 
-def unpack(engine: Engine, container: str, path: str, into: Path, name: str = "") -> None:
-    """Copy a folder of a container, if it is there, into the folder `into`, under its own name or `name`."""
+def unpack(
+    engine: Engine, container: str, path: str, into: Path, name: str = "", *, ours: bool = False
+) -> None:
+    """Copy a folder of a container, if it is there, into the folder `into`, under its own name or `name`.
+
+    With `ours`, everything becomes the caller's: the users of the engine's machine are not those of this one.
+    """
+    into.mkdir(exist_ok=True)
     last = path.rpartition("/")[2]
     try:
         stream = containers.get_archive(engine, container, path)
@@ -102,7 +107,7 @@ def unpack(engine: Engine, container: str, path: str, into: Path, name: str = ""
                 entry.name = name + entry.name[len(last) :]
             if entry.islnk() and name:
                 entry.linkname = name + entry.linkname[len(last) :]
-            extract(archive, entry, into)
+            extract(archive, entry, into, ours=ours)
 
 
 def save_logs(engine: Engine, container: str, stdout: Path, stderr: Path) -> None:

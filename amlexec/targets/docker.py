@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from amlexec import containers, preparation
@@ -11,8 +11,11 @@ from amlexec.environments.image import PREFIX
 from amlexec.environments.on_engine import EngineShelf
 from amlexec.errors import TargetError
 from amlexec.history import Interpreter
+from amlexec.ssh_words import UnreachableError
 from amlexec.targets import Launch, State, baggage
-from amlexec.targets.folders import bring_home, check_out, hand_on, shared_folder
+from amlexec.targets.folders import bring_home, hand_on
+from amlexec.targets.ground import CHECKOUT, LOGGED, SHARED, SITE, Here
+from amlexec.targets.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,38 +24,36 @@ if TYPE_CHECKING:
     from amlexec.history import RunPaths
     from amlexec.locks import Held
     from amlexec.model import Plan, Project
+    from amlexec.targets.ground import Ground
 
-__all__ = ["PROJECT_LABEL", "RUN_LABEL", "DockerTarget"]
+__all__ = ["OWNER_LABEL", "PROJECT_LABEL", "RUN_LABEL", "DockerTarget"]
 
-CHECKOUT = "/azureml-run"
-"""Where the copy of the project is in a container, as Workbench had it."""
-SHARED = "/azureml-share/"
-SITE = "/amlexec/site"
-LOGGED = "/amlexec/run"
-"""Where the metric logger writes."""
 HOME = "/amlexec/home"
 _SHM_BYTES = 2 << 30
 """As Workbench gave it: data loaders of several processes share memory there."""
 RUN_LABEL = "amlexec.run"
 PROJECT_LABEL = "amlexec.project"
+OWNER_LABEL = "amlexec.owner"
+"""On an engine that several machines use: which of them, and which project of it."""
 
 
 class DockerTarget:
-    """Runs in containers of the engine `engine`, as the user `uid`:`gid` (by default, the caller)."""
+    """Runs in containers of an engine, whose machine has the folders `ground` (by default, ours)."""
 
-    def __init__(
-        self, project: Project, engine: Engine, *, uid: int | None = None, gid: int | None = None
-    ) -> None:
+    def __init__(self, project: Project, engine: Engine, ground: Ground | None = None) -> None:
         self._project = project
         self._engine = engine
-        self._uid = os.getuid() if uid is None else uid
-        self._gid = os.getgid() if gid is None else gid
+        self._ground = Here(project, engine) if ground is None else ground
 
     def check(self, plan: Plan) -> Launch:
         """See `Target.check`. An environment that is not ready is prepared where the plan says so."""
         shelf = EngineShelf(self._engine)
         want = preparation.wanted(
-            self._project, plan.configuration, plan.target, plan.conda_dependencies_file
+            self._project,
+            plan.configuration,
+            plan.target,
+            plan.conda_dependencies_file,
+            plan.spark_dependencies_file if plan.framework == "PySpark" else "",
         )
         found = preparation.readiness(want, shelf)
         if not found.ready:
@@ -74,10 +75,10 @@ class DockerTarget:
             )
         python = f"{PREFIX}/bin/python"
         script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
-        mounted = self._can_mount(plan)
+        mounted = self._ground.can_mount(plan)
         if mounted:
-            shared_folder(self._project, plan.target)
-        return Launch(
+            self._ground.check(plan)
+        launch = Launch(
             argv=(python, script, *plan.arguments),
             python=Interpreter(python, found.python),
             platform=found.platform,
@@ -86,18 +87,14 @@ class DockerTarget:
             image_id=found.key,
             warnings=self._warnings(plan, mounted=mounted),
         )
+        if plan.framework == "PySpark":
+            from amlexec.targets import pyspark
 
-    def _can_mount(self, plan: Plan) -> bool:
-        # The engine behind a network address has another machine's folders.
-        return plan.target.shared_volumes and self._engine.address.startswith("unix:")
+            return pyspark.contained(plan, launch, self._engine)
+        return launch
 
     def _warnings(self, plan: Plan, *, mounted: bool) -> tuple[str, ...]:
-        told = []
-        if plan.target.shared_volumes and not mounted:
-            told.append(
-                f"the engine at {self._engine.address} can't mount folders of this machine: "
-                "the project is copied in, and outputs are copied out"
-            )
+        told = [why] if (why := self._ground.why_not(plan)) else []
         if plan.target.native_shared_directory and not mounted:
             told.append(
                 "nativeSharedDirectory needs sharedVolumes: true; AZUREML_NATIVE_SHARE_DIRECTORY is not set"
@@ -107,8 +104,8 @@ class DockerTarget:
     def _environment(self, plan: Plan, *, mounted: bool) -> dict[str, str]:
         environment = {
             "PYTHONUNBUFFERED": "1",
-            "HOME": HOME if self._uid else "/root",
-            "USER": baggage.user_name(self._uid),
+            "HOME": HOME if self._ground.user.uid else "/root",
+            "USER": self._ground.user.name,
         }
         if mounted and plan.target.native_shared_directory:
             environment["AZUREML_NATIVE_SHARE_DIRECTORY"] = SHARED
@@ -118,30 +115,38 @@ class DockerTarget:
         return environment
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
-        """See `Target.stage`. From here it is mounted, or copied in."""
-        check_out(self._project, paths, plan, tree)
+        """See `Target.stage`. From there it is mounted, or copied in."""
+        self._ground.stage(paths, plan, tree)
 
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
         """See `Target.start`. The engine is the supervisor."""
         del held  # by us: when this is done, the engine shows the container
-        mounted = self._can_mount(plan)
-        logged = paths.folder / "logged"
-        logged.mkdir()
-        if self._uid != os.getuid():
-            baggage.give(paths.checkout, self._uid, self._gid)
-            baggage.give(logged, self._uid, self._gid)
+        mounted = self._ground.can_mount(plan)
+        (paths.folder / "logged").mkdir()
         container = self._create(paths, self._settings(paths, plan, launch, mounted=mounted), plan)
         try:
             (paths.control / "container").write_text(container)
             self._fill(container, paths, mounted=mounted)
-            containers.start(self._engine, container)
+            self._begin(container)
         except BaseException:
             # Nobody would look for it: the record will say that the script did not begin.
-            containers.remove(self._engine, container, force=True)
+            with suppress(UnreachableError):
+                containers.remove(self._engine, container, force=True)
             raise
         if (paths.control / "cancel").exists():
             self.stop(paths, 0)  # asked for while the engine started it
         return None
+
+    def _begin(self, container: str) -> None:
+        try:
+            try:
+                containers.start(self._engine, container)
+            except EngineLostError:
+                # Twice does what once does. An engine that is gone is an error of its own by now.
+                containers.start(self._engine, container)
+        except UnreachableError:
+            # It may have begun: whoever follows the run waits, and finds out.
+            pass
 
     def _create(self, paths: RunPaths, settings: dict[str, Any], plan: Plan) -> str:
         try:
@@ -162,11 +167,12 @@ class DockerTarget:
             ) from error
 
     def _fill(self, container: str, paths: RunPaths, *, mounted: bool) -> None:
-        if self._uid:
-            baggage.add_user(self._engine, container, self._uid, self._gid, HOME)
+        uid, gid, name = self._ground.user
+        if uid:
+            baggage.add_user(self._engine, container, uid, gid, name, HOME)
         if not mounted:
-            baggage.pack(self._engine, container, paths.checkout, CHECKOUT, self._uid, self._gid)
-            baggage.pack(self._engine, container, paths.folder / "logged", LOGGED, self._uid, self._gid)
+            baggage.pack(self._engine, container, paths.checkout, CHECKOUT, uid, gid)
+            baggage.pack(self._engine, container, paths.folder / "logged", LOGGED, uid, gid)
             baggage.pack(self._engine, container, baggage.SITE, SITE, 0, 0)
         if (paths.control / "cancel").exists():
             raise KeyboardInterrupt
@@ -182,7 +188,10 @@ class DockerTarget:
             },
         }
         if mounted:
-            host["Mounts"] = self._mounts(paths, plan)
+            host["Mounts"] = [
+                {"Type": "bind", "Source": one.source, "Target": one.target, "ReadOnly": one.read_only}
+                for one in self._ground.mounts(paths, plan)
+            ]
         if plan.target.nvidia_docker:
             host["DeviceRequests"] = [{"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}]
         environment = {
@@ -195,29 +204,22 @@ class DockerTarget:
             "Entrypoint": list(launch.argv[:1]),
             "Cmd": list(launch.argv[1:]),
             "WorkingDir": CHECKOUT,
-            "User": f"{self._uid}:{self._gid}",
+            "User": f"{self._ground.user.uid}:{self._ground.user.gid}",
             "Env": [f"{name}={value}" for name, value in environment.items()],
             "Healthcheck": {"Test": ["NONE"]},
             "Labels": {
                 RUN_LABEL: paths.folder.name,
-                PROJECT_LABEL: self._project.root,
+                **self._labels,
                 "amlexec.digest": launch.digest,
             },
             "HostConfig": host,
         }
 
-    def _mounts(self, paths: RunPaths, plan: Plan) -> list[dict[str, Any]]:
-        binds = [
-            (str(paths.checkout), CHECKOUT, False),
-            (str(paths.folder / "logged"), LOGGED, False),
-            (str(baggage.SITE), SITE, True),
-        ]
-        if shared := shared_folder(self._project, plan.target):
-            binds.append((str(shared), SHARED.rstrip("/"), False))
-        return [
-            {"Type": "bind", "Source": source, "Target": target, "ReadOnly": read_only}
-            for source, target, read_only in binds
-        ]
+    @property
+    def _labels(self) -> dict[str, str]:
+        """What tells this project's containers from others."""
+        owner = self._ground.owner
+        return {PROJECT_LABEL: self._project.root, **({OWNER_LABEL: owner} if owner else {})}
 
     def state(self, paths: RunPaths) -> State:
         """See `Target.state`."""
@@ -251,31 +253,49 @@ class DockerTarget:
     ) -> State:
         """See `Target.follow`. An engine that is started again is followed on from where it stopped.
 
-        Of a run whose container is gone, because its end is recorded, the logs are at home.
+        Of a run whose container is gone, because its end is recorded, the logs are at home. Where contact
+        with the engine's machine is lost, it is waited for.
         """
         del bell  # the engine tells when the container ends
         seen = {containers.STDOUT: 0, containers.STDERR: 0}
         sinks = {containers.STDOUT: stdout, containers.STDERR: stderr}
+        patience = Patience(paths.folder.name)
         while True:
-            container = _container(paths)
             try:
-                if container is not None:
-                    skip = (seen[containers.STDOUT], seen[containers.STDERR])
-                    with containers.logs(self._engine, container, follow=True, skip=skip) as output:
-                        for frame in output:
-                            sinks[frame.stream](frame.data)
-                            seen[frame.stream] += len(frame.data)
-            except EngineLostError:
-                pass  # asked again below: an engine that is there answers, one that is gone is an error
-            except EngineAnswerError as error:
-                if error.status not in {404, 409}:  # gone, or just being removed
-                    raise
-            state = self.state(paths)
+                self._hand_on(paths, seen, sinks, patience)
+                state = self.state(paths)
+            except UnreachableError as error:
+                patience.lost(error)
+                continue
             if state.phase == "lost":
                 hand_on(paths.stdout, seen[containers.STDOUT], stdout)
                 hand_on(paths.stderr, seen[containers.STDERR], stderr)
             if state.phase != "running":
                 return state
+
+    def _hand_on(
+        self,
+        paths: RunPaths,
+        seen: dict[int, int],
+        sinks: dict[int, Callable[[bytes], object]],
+        patience: Patience,
+    ) -> None:
+        """Hand on what a container prints until it, or the connection, ends; `seen` is kept up to date."""
+        container = _container(paths)
+        if container is None:
+            return
+        skip = (seen[containers.STDOUT], seen[containers.STDERR])
+        try:
+            with containers.logs(self._engine, container, follow=True, skip=skip) as output:
+                patience.found()
+                for frame in output:
+                    sinks[frame.stream](frame.data)
+                    seen[frame.stream] += len(frame.data)
+        except EngineLostError:
+            pass  # asked again: an engine that is there answers, one that is gone is an error
+        except EngineAnswerError as error:
+            if error.status not in {404, 409}:  # gone, or just being removed
+                raise
 
     def stop(self, paths: RunPaths, grace: int) -> State:
         """See `Target.stop`."""
@@ -297,9 +317,12 @@ class DockerTarget:
         found = containers.inspect(self._engine, container) if container else None
         if container and found is not None:
             baggage.save_logs(self._engine, container, paths.stdout, paths.stderr)
-            if not found["HostConfig"].get("Mounts"):
-                baggage.unpack(self._engine, container, f"{CHECKOUT}/outputs", paths.checkout)
-                baggage.unpack(self._engine, container, LOGGED, paths.folder, "logged")
+            if found["HostConfig"].get("Mounts"):
+                self._ground.fetch(paths)
+            else:
+                ours = bool(self._ground.owner)
+                baggage.unpack(self._engine, container, f"{CHECKOUT}/outputs", paths.checkout, ours=ours)
+                baggage.unpack(self._engine, container, LOGGED, paths.folder, "logged", ours=ours)
         logged = paths.folder / "logged"
         if (logged / "metrics.jsonl").exists():
             (logged / "metrics.jsonl").replace(paths.metrics)
@@ -319,12 +342,13 @@ class DockerTarget:
         import shutil
 
         self._remove_all(paths)
+        self._ground.clean(paths)
         for folder in (paths.checkout, paths.folder / "logged"):
             if folder.exists():
                 shutil.rmtree(folder)
 
     def _remove_all(self, paths: RunPaths) -> None:
-        wanted = {RUN_LABEL: paths.folder.name, PROJECT_LABEL: self._project.root}
+        wanted = {RUN_LABEL: paths.folder.name, **self._labels}
         for found in containers.find(self._engine, wanted):
             containers.remove(self._engine, found["Id"], force=True)
 

@@ -43,13 +43,18 @@ class HostTarget:
         """See `Target.check`. The interpreter is looked for anew each time: environments come and go."""
         path = interpreter.find(self._project, plan.target)
         python = interpreter.version(self._project, self._connection, path)
-        return Launch(
+        launch = Launch(
             # A script whose name begins with a dash is no option of the interpreter.
             argv=(path, f"./{plan.script}" if plan.script.startswith("-") else plan.script, *plan.arguments),
             python=python,
             platform=f"{os.uname().sysname.lower()}-{os.uname().machine}",
             environment=self._environment(plan),
         )
+        if plan.framework == "PySpark":
+            from amlexec.targets import pyspark
+
+            return pyspark.local(plan, launch, self._connection)
+        return launch
 
     def _environment(self, plan: Plan) -> dict[str, str]:
         environment = dict(os.environ)

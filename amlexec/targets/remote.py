@@ -24,7 +24,7 @@ from amlexec.targets.host import read_state
 from amlexec.targets.logs import Log
 from amlexec.targets.managed import Managed, variables
 from amlexec.targets.patience import Patience
-from amlexec.targets.unpacking import extract
+from amlexec.targets.unpacking import extract, must_be_whole
 from amlexec.targets.verbs import Verbs
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class RemoteTarget:
         """The run whose logs are here whole, since we have followed it to its end."""
         # The mirror of a project there belongs to this folder of this machine.
         owner = f"{_machine()}\0{project.root}"
-        self._mirror = f"{project.name[:40]}-{hashlib.sha256(owner.encode()).hexdigest()[:12]}"
+        self.mirror = f"{project.name[:40]}-{hashlib.sha256(owner.encode()).hexdigest()[:12]}"
+        """The name of the project's copy there: nobody else's projects have it."""
 
     def check(self, plan: Plan) -> Launch:
         """See `Target.check`."""
@@ -81,13 +82,18 @@ class RemoteTarget:
                 hint="give the path of a Python interpreter on that machine",
             )
         script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
-        return Launch(
+        launch = Launch(
             argv=(known["python"], script, *plan.arguments),
             python=Interpreter(known["python"], known["version"]),
             platform=system.lower().replace(" ", "-"),
             environment=self._environment(plan, known, found.key if found else ""),
             digest=found.digest if found else "",
         )
+        if plan.framework == "PySpark":
+            from amlexec.targets import pyspark
+
+            return pyspark.remote(plan, launch, self._connection)
+        return launch
 
     def _environment(self, plan: Plan, known: dict[str, str], prefix: str) -> dict[str, str]:
         home = known["home"]
@@ -105,8 +111,13 @@ class RemoteTarget:
         return environment
 
     def _look(self, python: str, environment: str = "") -> dict[str, str]:
-        answer = self._verb("look", python, self._runtime, self._mirror, environment)
+        answer = self._verb("look", python, self._runtime, self.mirror, environment)
         return dict(line.partition(" ")[::2] for line in answer.splitlines())
+
+    @property
+    def runtime(self) -> str:
+        """Where, below the user's home there, lies what travels into a run."""
+        return f".amlexec/runtime/{self._runtime}"
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
         """See `Target.stage`. Only what the machine lacks is sent."""
@@ -118,13 +129,13 @@ class RemoteTarget:
             changes = transfer.difference(self._project, old, tree)
             if changes is None:
                 # What is there is a snapshot that is not known here any more: begin anew.
-                self._verb("forget", self._mirror)
+                self._verb("forget", self.mirror)
                 continue
             with tempfile.TemporaryFile() as archive:
                 self._pack(archive, changes, paths, runtime="runtime" not in known)
                 archive.seek(0)
                 answer = self._verbs.run(
-                    *("stage", paths.folder.name, self._runtime, self._mirror, old, tree),
+                    *("stage", paths.folder.name, self._runtime, self.mirror, old, tree),
                     input=archive,
                     timeout=None,
                 )
@@ -169,7 +180,7 @@ class RemoteTarget:
         text += f"record={shlex.quote(record.rstrip())}\n"
         try:
             answer = self._verbs.run(
-                *("begin", run, self._runtime, *launch.argv),
+                *("begin", run, self._runtime, launch.python.path, *launch.argv),
                 input=text.encode("utf-8", "surrogateescape"),
                 timeout=90.0,
             )
@@ -265,28 +276,39 @@ class RemoteTarget:
         logs = {b"1": Log(paths.stdout), b"2": Log(paths.stderr)}
         for path in (paths.stdout, paths.stderr):
             path.touch()
-        if self._shown != paths.folder.name and self._follow(paths, logs) == self._gone():
-            return
+        if self._shown == paths.folder.name or self._follow(paths, logs) != self._gone():
+            self.fetch(paths)
+
+    def fetch(self, paths: RunPaths) -> None:
+        """Bring home what a run has written into its folder there; every file is checked."""
         came = paths.folder / "incoming"
         if came.exists():
             shutil.rmtree(came)
         came.mkdir()
-        with self._verbs.stream("fetch", paths.folder.name) as channel:
+        try:
+            must_be_whole(came, self._fetch(paths.folder.name, came), self._connection.name)
+            if (came / "metrics.jsonl").exists():
+                (came / "metrics.jsonl").replace(paths.metrics)
+            bring_home(came / "outputs", paths.outputs)
+            bring_home(came / "project" / "outputs", paths.outputs)
+        finally:
+            shutil.rmtree(came)
+
+    def _fetch(self, run_id: str, into: Path) -> bytes:
+        """Write what a run brings home into a folder; the digests that the files have there."""
+        with self._verbs.stream("fetch", run_id) as channel:
             try:
+                length = channel.stdout.readline().strip()
+                digests = channel.stdout.read(int(length)) if length else b""
                 with tarfile.open(fileobj=channel.stdout, mode="r|") as archive:
                     for entry in archive:
-                        extract(archive, entry, came, ours=True)
+                        extract(archive, entry, into, ours=True)
             except tarfile.ReadError as error:
                 channel.wait()  # raises, if it is the connection that ended
                 raise self._failed("the outputs could not be read", channel.stderr or str(error)) from None
             if channel.wait() != 0:
                 raise self._failed("the outputs could not be read", channel.stderr)
-        _must_be_whole(came, self._connection.name)
-        if (came / "metrics.jsonl").exists():
-            (came / "metrics.jsonl").replace(paths.metrics)
-        bring_home(came / "outputs", paths.outputs)
-        bring_home(came / "project" / "outputs", paths.outputs)
-        shutil.rmtree(came)
+        return digests
 
     def release(self, paths: RunPaths) -> None:
         """See `Target.release`. A process that has ended holds nothing; its folder there is for `clean`."""
@@ -310,6 +332,9 @@ class RemoteTarget:
     def _failed(self, what: str, said: str) -> TargetError:
         last = said.strip().rpartition("\n")[2]
         full = "No space left" in said or "quota" in said.lower()
+        if last.endswith("I/O error"):
+            # Some shells know no more of a full disk than this.
+            full, last = True, "nothing can be written there: its disk is full, or broken"
         return TargetError(
             f"{what}: {last or 'it said nothing'}",
             where=self._connection.name,
@@ -317,24 +342,6 @@ class RemoteTarget:
             if full
             else "",
         )
-
-
-def _must_be_whole(came: Path, where: str) -> None:
-    listed = came / "control" / "digests"
-    for line in listed.read_text("utf-8", "surrogateescape").splitlines() if listed.exists() else ():
-        digest, _, name = line.partition("  ")
-        if line.startswith("\\") or not (came / name).is_file():
-            continue  # sha256sum escapes names with newlines; tar has checked that they are there
-        with (came / name).open("rb") as file:
-            found = hashlib.sha256()
-            while chunk := file.read(1 << 20):
-                found.update(chunk)
-        if found.hexdigest() != digest:
-            raise TargetError(
-                f"{name} has changed on its way here, or is still being written",
-                where=where,
-                hint="fetch it again: amlexec experiment status -r RUN",
-            )
 
 
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:

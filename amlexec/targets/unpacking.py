@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tarfile
 from typing import TYPE_CHECKING, Any
 
+from amlexec.errors import TargetError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["extract"]
+__all__ = ["extract", "must_be_whole"]
 
 
 def extract(archive: tarfile.TarFile, entry: tarfile.TarInfo, into: Path, *, ours: bool = False) -> None:
@@ -26,3 +29,26 @@ def extract(archive: tarfile.TarFile, entry: tarfile.TarInfo, into: Path, *, our
     # Python 3.10 before its security releases has no filters.
     options: dict[str, Any] = {"filter": "tar"} if hasattr(tarfile, "tar_filter") else {}
     archive.extract(entry, into, set_attrs=not entry.issym(), **options)
+
+
+def must_be_whole(came: Path, digests: bytes, where: str) -> None:
+    """Compare the files below `came` with digests in the form of sha256sum(1).
+
+    Raises:
+        TargetError: one of them is another file than it was on the machine.
+    """
+    for line in digests.split(b"\n"):
+        digest, _, name = line.partition(b"  ")
+        path = came / os.fsdecode(name)
+        if line.startswith(b"\\") or not path.is_file():
+            continue  # sha256sum escapes names with line ends; tar has checked that they are there
+        with path.open("rb") as file:
+            found = hashlib.sha256()
+            while chunk := file.read(1 << 20):
+                found.update(chunk)
+        if found.hexdigest() != digest.decode():
+            raise TargetError(
+                f"{os.fsdecode(name)} has changed on its way here, or is still being written",
+                where=where,
+                hint="fetch it again: amlexec experiment return -r RUN",
+            )

@@ -1,6 +1,6 @@
 """The parts as pytest fixtures. One that is absent skips the test, saying how to get it; in CI it fails it.
 
-Which must not be absent elsewhere: AMLEXEC_REQUIRE=docker,base_image,channel,registry,ssh_host.
+Which must not be absent elsewhere: AMLEXEC_REQUIRE=docker,base_image,channel,registry,ssh_host,spark.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from amlexec import engine as docker_engine
 
 from . import base_image as image
 from . import channel as conda_channel
-from . import daemon
+from . import daemon, spark
 from . import registry as docker_registry
 from .places import CHANNEL, HOW, WHEELS, is_required, state
 from .serving import Site, serve
@@ -21,7 +21,7 @@ from .serving import Site, serve
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["base_image", "channel", "engine", "need", "registry", "simple_index", "wheels"]
+__all__ = ["base_image", "channel", "engine", "need", "registry", "simple_index", "spark_parts", "wheels"]
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +65,13 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     need("registry", "a Docker registry", docker_registry.is_there)
     with docker_registry.serve(tmp_path_factory.mktemp("registry")) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def spark_parts(engine: docker_engine.Engine) -> spark.Installed:
+    """Spark and Java on this machine, and a base image that has them too."""
+    need("spark", f"Spark, Java or the image {spark.REFERENCE}", spark.is_there)
+    return spark.installed()
 
 
 def need(part: str, what: str, is_there: Callable[[], bool]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import TaskFailed
 
-from . import base_image, channel, daemon, registry, ssh_host
+from . import base_image, channel, daemon, engine_host, registry, spark, ssh_host
 from .places import can_install, is_ci
 from .tools import MissingError, ToolError, install, run
 
@@ -42,6 +42,22 @@ def task_engines() -> Iterator[dict[str, Any]]:
         ssh_host.ready,
         clean=ssh_host.remove,
         after=("docker",),
+    )
+    yield _part(
+        "engine_host",
+        f"the image {engine_host.REFERENCE}",
+        engine_host.is_there,
+        engine_host.ready,
+        clean=engine_host.remove,
+        after=("ssh_host",),
+    )
+    yield _part(
+        "spark",
+        f"Spark {spark.SPARK} and {spark.NEWER}, Java, and the image {spark.REFERENCE}",
+        spark.is_there,
+        spark.ready,
+        clean=spark.remove,
+        after=("base_image",),
     )
 
 

@@ -1,0 +1,96 @@
+"""The Maven packages of an environment: what of them is in its digest, and where they are looked for.
+
+What is asked is what
+`spark-submit --packages` asks: the repositories that are named, then Maven Central and spark-packages.org;
+of several that have a package, the first counts. Where all that are named are folders, nobody else is asked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from amlexec import spark
+from amlexec.addresses import public
+from amlexec.digest import canonical_json, of_bytes, of_file
+
+if TYPE_CHECKING:
+    from amlexec.environments.order import Order
+    from amlexec.model import Project, SparkDependencies
+
+__all__ = ["CENTRAL", "SPARK_MISSING", "files", "further", "needs_this_machine", "value"]
+
+SPARK_MISSING = (
+    "add pyspark and openjdk to the conda dependencies, or set baseDockerImage to an image that has "
+    "Spark (SPARK_HOME, or spark-submit on PATH)"
+)
+CENTRAL = "https://repo1.maven.org/maven2/"
+_OTHERS = "https://repos.spark-packages.org/"
+
+
+def value(project: Project, dependencies: SparkDependencies) -> tuple[str, ...]:
+    """What decides which packages are installed: canonical lines, none where there are no packages.
+
+    A folder counts by what it has of the packages that are named, and not by where it is.
+
+    Raises:
+        ConfigurationError: a folder is not there.
+    """
+    named = spark.coordinates(dependencies)
+    if not named:
+        return ()
+    spark.folders_must_be_there(dependencies, project.root)
+    lines = list(named)
+    for address in spark.repositories(dependencies):
+        if address.lower().startswith("file:"):
+            held = [
+                (inside, of_file(path)) for inside, path in _held(project, dependencies, address) if inside
+            ]
+            lines.append(f"folder {of_bytes(canonical_json(held))}")
+        else:
+            lines.append(f"repository {public(address)}")
+    return (*lines, *(f"without {one}" for one in spark.excludes(dependencies)))
+
+
+def files(project: Project, dependencies: SparkDependencies) -> tuple[str, ...]:
+    """The files of this machine that the packages are made of, absolute, as far as they are named."""
+    return tuple(
+        path
+        for address in spark.folders(dependencies)
+        for _, path in _held(project, dependencies, address)
+        if spark.coordinates(dependencies)
+    )
+
+
+def _held(project: Project, dependencies: SparkDependencies, address: str) -> list[tuple[str, str]]:
+    """What a folder has of the packages: paths in it, and absolute; the folder of each package too, as ""."""
+    root = spark.folder_of(project.root, address)
+    found = []
+    for coordinate in spark.coordinates(dependencies):
+        group, _, rest = coordinate.partition(":")
+        folder = "/".join([*group.split("."), *rest.split(":")])
+        at = os.path.join(root, folder)  # noqa: PTH118
+        if os.path.isdir(at):  # noqa: PTH112
+            found.append(("", at))
+            found += [(f"{folder}/{one}", f"{at}/{one}") for one in sorted(os.listdir(at))]  # noqa: PTH208
+    return [(inside, path) for inside, path in found if not inside or os.path.isfile(path)]  # noqa: PTH113
+
+
+def further(dependencies: SparkDependencies) -> tuple[str, ...]:
+    """Where packages are looked for after the repositories that are named, as Spark does it.
+
+    `spark.jars.packages` in https://spark.apache.org/docs/latest/configuration.html. Where all that are named
+    are folders, they are everything: then nobody is asked over the network.
+    """
+    named = spark.repositories(dependencies)
+    if named and named == spark.folders(dependencies):
+        return ()
+    own = os.environ.get("DEFAULT_ARTIFACT_REPOSITORY")
+    return (own,) if own else (CENTRAL, _OTHERS)
+
+
+def needs_this_machine(order: Order) -> bool:
+    """Whether a repository must see this machine as itself: it is on the loopback."""
+    asked = (*spark.repositories(order.spark), *further(order.spark)) if order.spec.spark else ()
+    return any(re.match(r"\w+://([^/@]*@)?(localhost|127\.|\[::1\])", one) for one in asked)

@@ -1,0 +1,170 @@
+"""Putting the Maven packages of an environment into its image, by the image's own Spark."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amlexec import spark
+from amlexec.addresses import public
+from amlexec.environments import layers, maven
+from amlexec.environments.image import PREFIX
+from amlexec.errors import ConfigurationError, TargetError
+from amlexec.runtime import shell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from amlexec.environments.log import Log
+    from amlexec.environments.order import Order
+    from amlexec.environments.worker import Worker
+    from amlexec.network import Network
+
+__all__ = ["SCRATCH", "bake", "command", "contents"]
+
+SCRATCH = "/tmp/amlexec-maven"  # noqa: S108 - in a container that is ours alone
+_JARS = "/opt/amlexec/spark/jars"
+"""Where they are in an image; `runtime/spark.sh` looks there."""
+_BAKE = f"""
+submit=$(command -v "$1") || submit=$SPARK_HOME/bin/$1
+shift
+export PYSPARK_PYTHON={PREFIX}/bin/python PYSPARK_DRIVER_PYTHON={PREFIX}/bin/python LC_ALL=C.UTF-8
+code=0
+"$submit" --master 'local[1]' --name amlexec --conf spark.ui.enabled=false \\
+  --conf spark.jars.ivy={SCRATCH}/ivy --conf spark.jars.ivySettings={SCRATCH}/settings.xml \\
+  "$@" {SCRATCH}/nothing.py || code=$?
+mkdir -p {_JARS}
+for jar in {SCRATCH}/ivy/jars/*; do [ ! -e "$jar" ] || mv "$jar" {_JARS}/; done
+chmod -R a+rX {_JARS}
+rm -rf {SCRATCH}
+# These two are the engine's own, for what can't be executed at all.
+case $code in 126 | 127) code=1 ;; esac
+exit $code
+"""
+_UNRESOLVED = re.compile(r"unresolved dependency: ([^#\s]+)#([^;\s]+);([^:\s]+): ")
+_UNREACHED = re.compile(r"(?:Server access error at url (\S+) \((.*)\)|Host (\S+) not found\. url=(\S+))")
+
+
+def contents(order: Order) -> Iterator[tuple[str, str | bytes]]:
+    """What has to be in the folder SCRATCH: names, and for each a folder of this machine or the content."""
+    roots = []
+    named = spark.repositories(order.spark)
+    for number, one in enumerate(named):
+        is_folder = one.lower().startswith("file:")
+        roots.append(f"file://{SCRATCH}/{number}" if is_folder else one)
+        if is_folder:
+            yield str(number), os.path.realpath(spark.folder_of(order.project.root, one))
+    roots += maven.further(order.spark)
+    yield "settings.xml", spark.ivy_settings(roots).encode()
+    yield "nothing.py", b""
+
+
+def command(order: Order, submit: str) -> tuple[str, ...]:
+    """The command that fetches the packages in an image, with that spark-submit."""
+    options = ["--packages", ",".join(spark.coordinates(order.spark))]
+    if left_out := spark.excludes(order.spark):
+        options += ["--exclude-packages", ",".join(left_out)]
+    return ("sh", "-c", _BAKE, "sh", submit, *options)
+
+
+def bake(worker: Worker, order: Order, network: Network, variables: Mapping[str, str], log: Log) -> None:
+    """Fetch the packages into the image that `worker` makes; `variables` are what the image will have.
+
+    Raises:
+        ConfigurationError: the image has no Spark, or a package is nowhere.
+        TargetError: it has no Java for it, a repository can't be reached, or fetching failed otherwise.
+    """
+    from amlexec.environments import java_network
+
+    with tempfile.TemporaryFile() as held:
+        with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            for name, content in (*contents(order), *java_network.files(network).items()):
+                _add(archive, f"{SCRATCH}/{name}".lstrip("/"), content)
+        held.seek(0)
+        worker.put(held)
+    worker.start()
+    found = _look(worker, order, variables)
+    log.hide(*spark.repositories(order.spark))
+    told = {**variables, **java_network.variables(network, SCRATCH)}
+    said = bytearray()
+
+    def hear(chunk: bytes) -> None:
+        said.extend(chunk)
+        log.write(chunk)
+
+    code = worker.run(command(order, found.submit), hear, told)
+    if code != 0:
+        raise _failure(order, found, said.decode(errors="replace"), code, log)
+
+
+def _look(worker: Worker, order: Order, variables: Mapping[str, str]) -> spark.Spark:
+    said = bytearray()
+    script = Path(shell("spark")).read_text("utf-8")
+    worker.run(["sh", "-c", script, "sh", "spark-submit", f"{PREFIX}/bin/python"], said.extend, variables)
+    found = spark.read(said.decode(errors="replace"))
+    where = str(order.spark.place)
+    if not found.submit:
+        raise ConfigurationError(
+            "packages are for Spark, and there is none in the environment",
+            where=where,
+            hint=maven.SPARK_MISSING,
+        )
+    spark.java_must_do(found, where, maven.SPARK_MISSING)
+    return found
+
+
+def _failure(order: Order, found: spark.Spark, said: str, code: int, log: Log) -> Exception:
+    where = str(order.spark.place)
+    whole = f"the whole log is {log.path}"
+    missing = [":".join(parts) for parts in _UNRESOLVED.findall(said)]
+    unreached = {
+        public(url or other): why or f"no address for {host}"
+        for url, why, host, other in _UNREACHED.findall(said)
+    }
+    if missing and unreached:
+        url, why = next(iter(unreached.items()))
+        return TargetError(
+            f"the Maven repository can't be reached that may have {missing[0]}: {url}: {why}",
+            where=where,
+            hint=f"{whole}; DEFAULT_ARTIFACT_REPOSITORY is where another copy of Maven Central is",
+        )
+    if missing:
+        scala = re.search(r"_(2\.1\d)", missing[0])
+        if scala and found.scala and scala[1] != found.scala:
+            hint = f"it is for Scala {scala[1]}, and {found.name} is for {found.scala}"
+        elif not maven.further(order.spark):
+            hint = f"only the folders are looked into; add {maven.CENTRAL} to repositories to look there too"
+        else:
+            hint = whole
+        return ConfigurationError(
+            f"no repository has the Maven package{'s' if missing[1:] else ''} {', '.join(missing)}",
+            where=where,
+            hint=hint,
+        )
+    last = next((line for line in reversed(said.splitlines()) if "rror" in line or "Exception" in line), "")
+    return TargetError(
+        f"the Maven packages could not be fetched: {last.strip() or f'exit code {code}'}",
+        where=where,
+        hint=whole,
+    )
+
+
+def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    entry.mtime = layers.EPOCH
+    return entry
+
+
+def _add(archive: tarfile.TarFile, name: str, content: str | bytes) -> None:
+    if isinstance(content, str):
+        archive.add(content, name, filter=_plain)
+        return
+    entry = _plain(tarfile.TarInfo(name))
+    entry.size, entry.mode = len(content), 0o600
+    archive.addfile(entry, io.BytesIO(content))

@@ -1,0 +1,75 @@
+#!/bin/sh
+# Print which Spark and which Java a script would run with, as lines of KEY VALUE; what is not there has no line.
+#
+# usage: sh spark.sh LOCATION PYTHON        as sparkSubmitLocation and pythonLocation have them
+#
+#   submit PATH       spark-submit: LOCATION, or, if that is the bare name, the one on PATH, the one of
+#                     SPARK_HOME, or that of the pyspark which is installed for PYTHON
+#   version VERSION   of Spark;  scala VERSION  of the Scala that it is made for
+#   java VERSION PATH
+#   jar PATH          of each package that was made ready for runs, in order of names
+case $1 in
+'~/'*) submit=$HOME/${1#'~/'} ;;
+*) submit=$1 ;;
+esac
+submit=$(command -v "$submit" 2>/dev/null)
+case $submit in */*) [ -x "$submit" ] || submit= ;; *) submit= ;; esac
+if [ -z "$submit" ] && [ "$1" = spark-submit ]; then
+  if [ -n "${SPARK_HOME-}" ] && [ -x "$SPARK_HOME/bin/spark-submit" ]; then
+    submit=$SPARK_HOME/bin/spark-submit
+  fi
+fi
+# The pyspark of PYTHON, if it has one: a folder that is a SPARK_HOME too. It is found without loading it.
+pyspark() {
+  "$1" -c 'import importlib.util, os
+found = importlib.util.find_spec("pyspark")
+print(os.path.dirname(found.origin) if found and found.origin else "")' 2>/dev/null </dev/null
+}
+home=
+if [ -z "$submit" ]; then
+  if [ "$1" = spark-submit ]; then
+    home=$(pyspark "$2")
+    [ -z "$home" ] || submit=$home/bin/spark-submit
+    [ -x "$submit" ] || submit=
+  fi
+else
+  # A link to it elsewhere does not find its own folder.
+  real=$(readlink -f "$submit" 2>/dev/null)
+  if [ -h "$submit" ] && [ ! -e "${submit%/*}/find-spark-home" ] && [ -e "${real%/*}/find-spark-home" ]; then
+    submit=$real
+  fi
+  home=${SPARK_HOME-}
+  [ -d "$home/jars" ] || home=${real%/*/*}
+  [ -d "$home/jars" ] || home=$(pyspark "$2")
+fi
+[ -n "$submit" ] || exit 0
+echo "submit $submit"
+for jar in "$home"/jars/spark-core_*.jar; do
+  [ -e "$jar" ] || continue
+  jar=${jar##*/spark-core_}
+  jar=${jar%.jar}
+  echo "version ${jar#*-}"
+  echo "scala ${jar%%-*}"
+done
+for jar in /opt/amlexec/spark/jars/*.jar; do
+  [ ! -e "$jar" ] || echo "jar $jar"
+done
+
+java=
+if [ -n "${JAVA_HOME-}" ]; then
+  java=$JAVA_HOME/bin/java
+elif grep -qs JAVA_HOME "${SPARK_CONF_DIR:-$home/conf}/spark-env.sh"; then
+  # Spark's own settings say which; what they are made of is for Spark to run.
+  echo "java unknown"
+  exit 0
+else
+  java=$(command -v java 2>/dev/null)
+fi
+[ -n "$java" ] && [ -x "$java" ] || exit 0
+real=$(readlink -f "$java" 2>/dev/null) || real=$java
+version=
+for release in "${real%/bin/java}/release" "${real%/jre/bin/java}/release"; do
+  [ -n "$version" ] || version=$(sed -n 's/^JAVA_VERSION="\([^"]*\)".*/\1/p' "$release" 2>/dev/null)
+done
+[ -n "$version" ] || version=$("$java" -version 2>&1 </dev/null | sed -n 's/.* version "\([^"]*\)".*/\1/p' | sed 1q)
+echo "java ${version:-unknown} $java"

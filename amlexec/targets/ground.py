@@ -1,0 +1,130 @@
+"""Where the folders of a container's run are: what is mounted into it, and for whom."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from amlexec.targets import baggage
+from amlexec.targets.folders import check_out, shared_folder
+
+if TYPE_CHECKING:
+    from amlexec.engine import Engine
+    from amlexec.history import RunPaths
+    from amlexec.model import Plan, Project
+
+__all__ = ["CHECKOUT", "LOGGED", "SHARED", "SITE", "Ground", "Here", "Mount", "User"]
+
+CHECKOUT = "/azureml-run"
+"""Where the copy of the project is in a container, as Workbench had it."""
+SHARED = "/azureml-share/"
+SITE = "/amlexec/site"
+LOGGED = "/amlexec/run"
+"""Where the metric logger writes."""
+
+
+class User(NamedTuple):
+    """Who a script is in its container."""
+
+    uid: int
+    gid: int
+    name: str
+
+
+class Mount(NamedTuple):
+    """A folder of the engine's machine, and where it is in a container."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+class Ground(Protocol):
+    """The folders of runs on the machine of an engine."""
+
+    @property
+    def owner(self) -> str:
+        """What tells the runs of this project from others of the same engine, beyond the project's folder."""
+
+    @property
+    def user(self) -> User:
+        """Who a script is. Raises TargetError where that can't be asked now."""
+
+    def can_mount(self, plan: Plan) -> bool:
+        """Whether the run's folders are mounted, rather than copied. Asks nobody."""
+
+    def why_not(self, plan: Plan) -> str:
+        """Why they are not mounted although the plan says so; "" where they are."""
+
+    def check(self, plan: Plan) -> None:
+        """Find out whether the folders that are to be mounted can be. Raises TargetError."""
+
+    def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
+        """See `Target.stage`."""
+
+    def mounts(self, paths: RunPaths, plan: Plan) -> list[Mount]:
+        """What is mounted into the container of a run that was staged."""
+
+    def fetch(self, paths: RunPaths) -> None:
+        """Bring home what a run has made in mounted folders."""
+
+    def clean(self, paths: RunPaths) -> None:
+        """Remove those folders. Twice is harmless."""
+
+
+class Here:
+    """The folders of this machine, for an engine that is on it."""
+
+    owner = ""
+
+    def __init__(
+        self, project: Project, engine: Engine, *, uid: int | None = None, gid: int | None = None
+    ) -> None:
+        """Scripts are the user `uid`:`gid`, by default the caller."""
+        self._project = project
+        self._engine = engine
+        self.user = User(os.getuid() if uid is None else uid, os.getgid() if gid is None else gid, "")
+        self.user = self.user._replace(name=baggage.user_name(self.user.uid))
+
+    def can_mount(self, plan: Plan) -> bool:
+        """See `Ground.can_mount`."""
+        # The engine behind a network address has another machine's folders.
+        return plan.target.shared_volumes and self._engine.address.startswith("unix:")
+
+    def why_not(self, plan: Plan) -> str:
+        """See `Ground.why_not`."""
+        if self.can_mount(plan) or not plan.target.shared_volumes:
+            return ""
+        return (
+            f"the engine at {self._engine.address} can't mount folders of this machine: "
+            "the project is copied in, and outputs are copied out"
+        )
+
+    def check(self, plan: Plan) -> None:
+        """See `Ground.check`."""
+        shared_folder(self._project, plan.target)
+
+    def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
+        """See `Ground.stage`."""
+        check_out(self._project, paths, plan, tree)
+
+    def mounts(self, paths: RunPaths, plan: Plan) -> list[Mount]:
+        """See `Ground.mounts`."""
+        logged = paths.folder / "logged"
+        if self.user.uid != os.getuid():
+            baggage.give(paths.checkout, self.user.uid, self.user.gid)
+            baggage.give(logged, self.user.uid, self.user.gid)
+        found = [
+            Mount(str(paths.checkout), CHECKOUT),
+            Mount(str(logged), LOGGED),
+            Mount(str(baggage.SITE), SITE, read_only=True),
+        ]
+        if shared := shared_folder(self._project, plan.target):
+            found.append(Mount(str(shared), SHARED.rstrip("/")))
+        return found
+
+    def fetch(self, paths: RunPaths) -> None:
+        """See `Ground.fetch`: they are at home."""
+
+    def clean(self, paths: RunPaths) -> None:
+        """See `Ground.clean`: the target removes what is here."""

@@ -1,0 +1,164 @@
+"""A script under spark-submit instead of under Python: which Spark, and the launch that comes of it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amlexec import config, containers, spark
+from amlexec.digest import canonical_json, of_bytes
+from amlexec.environments import maven
+from amlexec.history import replace
+from amlexec.runtime import shell
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amlexec.connections import Connection
+    from amlexec.engine import Engine
+    from amlexec.model import Plan, SparkDependencies
+    from amlexec.spark import Spark
+    from amlexec.ssh import SSHConnection
+    from amlexec.targets import Launch
+
+__all__ = ["contained", "declared", "ivy_for_folders", "launched", "local", "name_of", "remote"]
+
+_PATIENCE_SECONDS = 60
+_NO_SPARK = (
+    "install it for that Python ({} -m pip install pyspark), put spark-submit on PATH, "
+    "or give its path as sparkSubmitLocation"
+)
+_NO_JAVA = "install it (Debian: apt install default-jre-headless), or set JAVA_HOME in EnvironmentVariables"
+
+
+def declared(plan: Plan) -> SparkDependencies:
+    """What a plan's Spark dependencies file says, with folders of the project as absolute addresses.
+
+    Raises:
+        ConfigurationError: it has errors, or names a folder that is not there.
+    """
+    found = config.find_spark(plan.project, plan.spark_dependencies_file)
+    spark.folders_must_be_there(found, plan.project.root)
+    return spark.placed(found, plan.project.root)
+
+
+def launched(
+    plan: Plan, launch: Launch, found: Spark, dependencies: SparkDependencies, options: Sequence[str]
+) -> Launch:
+    """The launch of a script under Python, as one under spark-submit with these options."""
+    named = dict(plan.environment_variables)
+    environment = dict(launch.environment)
+    for name in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
+        # Of this machine's own settings none: a notebook that is named there would never end.
+        environment[name] = named.get(name, launch.python.path)
+    environment.pop("PYSPARK_DRIVER_PYTHON_OPTS", None)
+    site = launch.environment["PYTHONPATH"].partition(":")[0]
+    return launch._replace(
+        argv=(found.submit, *options, f"{site}/amlexec/spark_driver.py", *launch.argv[1:]),
+        environment=environment,
+        settings=spark.settings(dependencies),
+    )
+
+
+def local(plan: Plan, launch: Launch, connection: Connection) -> Launch:
+    """The launch on this machine. Raises ConfigurationError, TargetError where it has no Spark or Java."""
+    dependencies = declared(plan)
+    answer = connection.run(
+        ["sh", shell("spark"), plan.target.spark_submit_location, launch.python.path],
+        timeout=_PATIENCE_SECONDS,
+        environment=launch.environment,
+    )
+    found = _usable(plan, launch, answer.stdout, connection.name)
+    options = spark.arguments(dependencies, name_of(plan), ivy_for_folders(plan, dependencies))
+    return launched(plan, launch, found, dependencies, options)
+
+
+def remote(plan: Plan, launch: Launch, connection: SSHConnection) -> Launch:
+    """The launch on another machine. Raises as `local`.
+
+    A repository that is a folder with an absolute path is there; another is in the project's copy there.
+    """
+    dependencies = config.find_spark(plan.project, plan.spark_dependencies_file)
+    script = Path(shell("spark")).read_text("utf-8")
+    variables = "".join(
+        f"{name}={shlex.quote(value)}\nexport {name}\n" for name, value in launch.environment.items()
+    )
+    answer = connection.run(variables + script, plan.target.spark_submit_location, launch.python.path)
+    found = _usable(plan, launch, answer.stdout, connection.name)
+    options = spark.arguments(dependencies, name_of(plan))
+    return launched(plan, launch, found, dependencies, options)
+
+
+def contained(plan: Plan, launch: Launch, engine: Engine) -> Launch:
+    """The launch in a container. Raises as `local`. Its packages are in the image."""
+    dependencies = declared(plan)
+    found = spark.read(_asked(plan, launch, engine))
+    if not found.submit:
+        raise spark.no_spark(plan, "in the environment", maven.SPARK_MISSING)
+    spark.java_must_do(found, str(plan.target.place), maven.SPARK_MISSING)
+    # Java reads and writes names as the locale says, and an image without one has ASCII.
+    environment = {"LANG": "C.UTF-8", **launch.environment}
+    options = spark.baked_arguments(dependencies, name_of(plan), found.jars)
+    return launched(plan, launch._replace(environment=environment), found, dependencies, options)
+
+
+def _asked(plan: Plan, launch: Launch, engine: Engine) -> str:
+    """What an image says of its Spark; asked in a container once, for an image never changes."""
+    script = Path(shell("spark")).read_text("utf-8")
+    words = [plan.target.spark_submit_location, launch.python.path]
+    settings = {
+        "Image": launch.image_id,
+        "Entrypoint": ["sh", "-c", script, "sh"],
+        "Cmd": words,
+        "WorkingDir": "/",
+        "Env": [f"{name}={value}" for name, value in sorted(launch.environment.items())],
+        "Healthcheck": {"Test": ["NONE"]},
+    }
+    name = of_bytes(canonical_json([settings]))[:20]
+    memory = Path(plan.project.state, "cache", f"spark-{name}")
+    try:
+        return memory.read_text("utf-8")
+    except OSError:
+        pass  # asked below
+    container = containers.create(engine, settings)
+    try:
+        containers.start(engine, container)
+        containers.wait(engine, container, timeout=_PATIENCE_SECONDS)
+        with containers.logs(engine, container) as output:
+            frames = [frame.data for frame in output if frame.stream == containers.STDOUT]
+    finally:
+        containers.remove(engine, container, force=True)
+    answer = b"".join(frames).decode(errors="replace")
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    replace(memory, answer)
+    return answer
+
+
+def _usable(plan: Plan, launch: Launch, answer: str, there: str) -> Spark:
+    found = spark.read(answer)
+    if not found.submit:
+        raise spark.no_spark(plan, f"on {there}", _NO_SPARK.format(launch.python.path))
+    spark.java_must_do(found, str(plan.target.place), _NO_JAVA)
+    return found
+
+
+def ivy_for_folders(plan: Plan, dependencies: SparkDependencies) -> str:
+    """The path of settings with which Ivy looks into the folders, and nowhere else; "" for its own settings.
+
+    They are for packages that come from folders alone: then nobody is asked over the network.
+    """
+    roots = spark.repositories(dependencies)
+    if not roots or not spark.coordinates(dependencies) or roots != spark.folders(dependencies):
+        return ""
+    text = spark.ivy_settings(roots)
+    path = Path(plan.project.state, "cache", f"ivy-{of_bytes(text.encode())[:20]}.xml")
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace(path, text)
+    return str(path)
+
+
+def name_of(plan: Plan) -> str:
+    """What an application is called that has no name: the project, and the script."""
+    return f"{plan.project.name} {plan.script}"

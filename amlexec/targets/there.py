@@ -1,0 +1,112 @@
+"""The folders of an engine's machine that is reached over SSH: those of a run there without a container."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amlexec.errors import TargetError
+from amlexec.targets.folders import check_out
+from amlexec.targets.ground import CHECKOUT, LOGGED, SHARED, SITE, Mount, User
+from amlexec.targets.remote import RemoteTarget
+
+if TYPE_CHECKING:
+    from amlexec.engine import Engine
+    from amlexec.history import RunPaths
+    from amlexec.model import Plan, Project
+    from amlexec.ssh import SSHConnection
+    from amlexec.ssh_engine import WayOverSSH
+
+__all__ = ["There"]
+
+_STAGED = "staged"
+"""The file in a run's control folder that says that the machine has a folder of the run."""
+
+
+class There:
+    """A `Ground` on another machine."""
+
+    def __init__(self, project: Project, connection: SSHConnection, way: WayOverSSH, engine: Engine) -> None:
+        """`way` is how `engine` is reached, over `connection`. Nobody is asked yet."""
+        self._project = project
+        self._connection = connection
+        self._way = way
+        self._engine = engine
+        self._host = RemoteTarget(project, connection)
+        self._user: User | None = None
+
+    @property
+    def owner(self) -> str:
+        """See `Ground.owner`."""
+        return self._host.mirror
+
+    @property
+    def user(self) -> User:
+        """See `Ground.user`: the user there, so that what a script writes into mounted folders is theirs."""
+        if self._user is None:
+            found = self._way.surroundings
+            # A rootless engine has the user as its root.
+            is_rootless = "name=rootless" in (self._engine.info().get("SecurityOptions") or ())
+            uid, gid = (0, 0) if is_rootless else (found.uid, found.gid)
+            self._user = User(uid, gid, found.user or "user")
+        return self._user
+
+    def can_mount(self, plan: Plan) -> bool:
+        """See `Ground.can_mount`."""
+        return plan.target.shared_volumes
+
+    def why_not(self, plan: Plan) -> str:
+        """See `Ground.why_not`."""
+        del plan
+        return ""
+
+    def check(self, plan: Plan) -> None:
+        """See `Ground.check`. The shared folder is made where it is missing."""
+        if not (shared := self._shared(plan)):
+            return
+        answer = self._connection.run('mkdir -p "$1"', shared)
+        if answer.exit_code != 0:
+            raise TargetError(
+                f"nativeSharedDirectory: {shared} can't be made on {self._connection.name}: "
+                f"{answer.stderr.strip().rpartition(': ')[2]}",
+                where=str(plan.target.place),
+                hint="name a folder that you may write to there, or remove the key",
+            )
+
+    def _shared(self, plan: Plan) -> str:
+        shared, home = plan.target.native_shared_directory, self._way.surroundings.home
+        if not shared:
+            return ""
+        whole = home + shared[1:] if shared == "~" or shared.startswith("~/") else shared
+        # What is relative is relative to the home: a machine there knows no folder of the project.
+        whole = whole if whole.startswith("/") else f"{home}/{whole}"
+        return f"{whole.rstrip('/')}/{self._project.name}"
+
+    def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
+        """See `Ground.stage`. What is not mounted is checked out here, and copied in."""
+        if not self.can_mount(plan):
+            check_out(self._project, paths, plan, tree)
+            return
+        (paths.control / _STAGED).touch()
+        self._host.stage(paths, plan, tree)
+
+    def mounts(self, paths: RunPaths, plan: Plan) -> list[Mount]:
+        """See `Ground.mounts`."""
+        home = self._way.surroundings.home
+        run = f"{home}/.amlexec/runs/{paths.folder.name}"
+        found = [
+            Mount(run, LOGGED),
+            Mount(f"{run}/project", CHECKOUT),
+            Mount(f"{home}/{self._host.runtime}/site", SITE, read_only=True),
+        ]
+        if shared := self._shared(plan):
+            found.append(Mount(shared, SHARED.rstrip("/")))
+        return found
+
+    def fetch(self, paths: RunPaths) -> None:
+        """See `Ground.fetch`."""
+        self._host.fetch(paths)
+
+    def clean(self, paths: RunPaths) -> None:
+        """See `Ground.clean`."""
+        if (paths.control / _STAGED).exists():
+            self._host.clean(paths)
