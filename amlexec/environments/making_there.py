@@ -68,7 +68,7 @@ def make(connection: SSHConnection, order: Order, progress: Progress, log: Log) 
     except BaseException:
         # What can't be removed now is in nobody's way, and is removed by whoever makes it next.
         with contextlib.suppress(TargetError):
-            there.run("drop")
+            there.run("drop", timeout=20.0)
         raise
     return built
 
