@@ -276,6 +276,11 @@ def test_clean_leaves_nothing(alone: RemoteDockerProject) -> None:
     alone.write("train.py", "raise SystemExit(1)\n")
     run_id = alone.submit("train.py").run_id
     assert alone.has_copy(run_id), "it may show why"
+    plain = ("type: remote", f"address: {alone.host.address}", f"username: {QUIET}")
+    alone.write("aml_config/plain.compute", "\n".join((*plain, "userManagedEnvironment: true\n")))
+    listed = alone.amlexec("history", "list", "--from", "plain")
+    assert listed.code == 0, listed.err
+    assert run_id not in listed.out, "the machine's shell can't say how a container is"
     done = alone.amlexec("experiment", "clean", "--all")
     assert done.code == 0, done.err
     assert not alone.has_copy(run_id)
