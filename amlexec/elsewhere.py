@@ -40,11 +40,11 @@ class Machine:
             UsageError: it is of a kind whose runs are known only where they were submitted.
         """
         declared = config.load_target(project, name)
-        if declared.kind != "remote":
+        if declared.kind not in {"remote", "cluster"}:
             raise UsageError(
                 f"{name} is of type {declared.kind}: its runs are known only where they were submitted",
                 where=str(declared.place),
-                hint="--from names a machine over SSH, of type remote",
+                hint="--from names a machine over SSH, of type remote or cluster",
             )
         self.name = declared.name
         self._project = project

@@ -62,6 +62,7 @@ _COMPUTE = {
     "userManagedEnvironment": "user_managed_environment",
     "pythonLocation": "python_location",
     "sparkSubmitLocation": "spark_submit_location",
+    "master": "master",
     "yarnDeployMode": "yarn_deploy_mode",
     "nodeCount": "node_count",
 }

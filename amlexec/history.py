@@ -140,6 +140,13 @@ class Outputs(NamedTuple):
     bytes: int
 
 
+class Application(NamedTuple):
+    """What a run is to a Spark cluster, as far as the log of spark-submit tells."""
+
+    id: str
+    tracking_url: str | None
+
+
 class Run(NamedTuple):
     """A run, as `run.json` has it: the keys are the names of these fields.
 
@@ -182,9 +189,17 @@ class Run(NamedTuple):
     """Name of the machine that submitted the run."""
     amlexec: str
     """Version of amlexec that submitted the run."""
+    application: Application | None = None
+    """What a cluster calls it."""
 
 
-_NESTED = {"python": Interpreter, "snapshot": SnapshotRecord, "source": Source, "outputs": Outputs}
+_NESTED = {
+    "python": Interpreter,
+    "snapshot": SnapshotRecord,
+    "source": Source,
+    "outputs": Outputs,
+    "application": Application,
+}
 
 
 def instant(epoch: float) -> str:
@@ -307,6 +322,7 @@ def parsed(text: str, run_id: str) -> Run:
     if not isinstance(values, dict) or values.get("run_id") != run_id:
         raise ValueError("it is not the record of this run")
     try:
+        values.setdefault("application", None)
         for key, kind in _NESTED.items():
             if values[key] is not None:
                 values[key] = kind(**values[key])

@@ -92,6 +92,7 @@ class ComputeTarget(NamedTuple):
     user_managed_environment: bool = False
     python_location: str = "python"
     spark_submit_location: str = "spark-submit"
+    master: str = "yarn"
     yarn_deploy_mode: str = "cluster"
     node_count: int = 1
 

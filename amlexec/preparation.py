@@ -66,7 +66,7 @@ def wanted(
     lock = lockfile.read(project, conda_file)
     spec = spec_of(
         project,
-        "" if target.kind == "remote" else target.base_docker_image or DEFAULT,
+        "" if target.kind in {"remote", "cluster"} else target.base_docker_image or DEFAULT,
         dependencies,
         of_target(target),
         lock=lock,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import history, locks
 from amlexec.errors import TargetError, UsageError
-from amlexec.history import FINAL, Outputs, Run, RunPaths
+from amlexec.history import FINAL, Application, Outputs, Run, RunPaths
 from amlexec.targets import GRACE_SECONDS, State, target_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ __all__ = [
     "settle",
     "target_of_run",
 ]
+
+_LOG_BYTES = 4 << 20
+"""How much of a log is searched for what stands at its beginning."""
 
 
 def target_of_run(project: Project, run: Run) -> Target:
@@ -75,18 +78,19 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
     """Write what `state` says into the record, if it says an end; the run's lock is held by the caller."""
     if state.phase in {"starting", "running"}:
         return _live(run, state)
-    if run.status == "Preparing":
+    if run.status == "Preparing" and state.phase == "lost":
         # Nothing is started before this has become another status: what was not there can't have gone.
         state = State("new")
     target.collect(paths)
-    done = _over(run, state)._replace(metrics=_metrics(paths), outputs=_outputs(paths.outputs))
+    done = _over(run, state)._replace(
+        metrics=_metrics(paths), outputs=_outputs(paths.outputs), application=_application(run, paths)
+    )
     history.write(paths, done)
     note(paths, f"{done.status}{f': {done.reason}' if done.reason else ''}")
     # Only now: had we ended before the record was written, the target could still be asked.
     target.release(paths)
-    if done.status == "Completed" and not paths.returned.exists():
-        # The copy of a run that failed is kept: it may show why. What was submitted elsewhere has to get home
-        # there too.
+    if done.status == "Completed":
+        # The copy of a run that failed is kept: it may show why.
         target.clean(paths)
     return done
 
@@ -124,6 +128,19 @@ def _metrics(paths: RunPaths) -> dict[str, object]:
             f"the record has the newest {metrics.MOST_VALUES} values of a metric; the rest is in the file",
         )
     return read.values
+
+
+def _application(run: Run, paths: RunPaths) -> Application | None:
+    if run.framework != "PySpark" or run.target_kind != "cluster":
+        return None
+    from amlexec.spark_cluster import application
+
+    try:
+        with paths.stderr.open("rb") as log:
+            found, address = application(log.read(_LOG_BYTES).decode(errors="replace"))
+    except OSError:
+        return None
+    return Application(found, address or None) if found else None
 
 
 def _live(run: Run, state: State) -> Run:

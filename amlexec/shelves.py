@@ -10,10 +10,13 @@ if TYPE_CHECKING:
 
 __all__ = ["is_prepared", "shelf_of"]
 
+_ON_A_HOST = frozenset(["remote", "cluster"])
+"""Kinds whose environments are folders of a machine over SSH; of a cluster, its head node."""
+
 
 def is_prepared(target: ComputeTarget) -> bool:
     """Whether amlexec prepares the environment of a target, rather than its user."""
-    if target.kind == "remote":
+    if target.kind in _ON_A_HOST:
         return not target.user_managed_environment
     return target.kind in {"docker", "remotedocker"}
 
@@ -26,7 +29,7 @@ def shelf_of(target: ComputeTarget) -> Shelf:
         TargetError: the settings that say where it is can't be read.
     """
     assert is_prepared(target), "its environment is the user's"
-    if target.kind == "remote":
+    if target.kind in _ON_A_HOST:
         from amlexec.environments.on_host import HostShelf
         from amlexec.ssh import SSHConnection, login_of
 

@@ -111,7 +111,8 @@ class Upkeep:
         want = None
         if is_prepared(found):
             file = configuration.conda_dependencies_file
-            spark_file = configuration.spark_dependencies_file if configuration.framework == "PySpark" else ""
+            baked = configuration.framework == "PySpark" and found.kind in {"docker", "remotedocker"}
+            spark_file = configuration.spark_dependencies_file if baked else ""
             want = preparation.wanted(self.project, configuration.name, found, file, spark_file)
         elif found.kind != "local":
             from amlexec.targets import runs_on

@@ -35,8 +35,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from amlexec.engine import Engine
+    from tests.engines.spark import Installed
 
-__all__ = ["Client", "Host", "client", "host", "host_of_session", "new_host", "ssh_image"]
+__all__ = [
+    "Client",
+    "Host",
+    "SparkHead",
+    "client",
+    "host",
+    "host_of_session",
+    "new_host",
+    "spark_cluster",
+    "spark_head",
+    "spark_head_of_session",
+    "ssh_image",
+]
 
 PASSWORD = "s3cret $pw 'é"
 """The password of every user: with a blank, a quote, a dollar and a letter that is not ASCII."""
@@ -229,6 +242,64 @@ class Host:
         return False
 
 
+class SparkHead(Host):
+    """The head node of a Spark cluster, with a master of Spark's own and two workers, all on one machine."""
+
+    master_port = 0
+
+    @property
+    def master(self) -> str:
+        """The master's address."""
+        return f"spark://127.0.0.1:{self.master_port}"
+
+    def mount(self, parts: Installed) -> None:
+        """Start the machine with Spark and Java on it."""
+        java = [f"{path}:{path}:ro" for path in parts.java_folders()]
+        self.create(Binds=[f"{parts.home()}:/opt/spark:ro", *java])
+        told = {
+            "JAVA_HOME": str(parts.java),
+            "SPARK_HOME": "/opt/spark",
+            "PATH": "/opt/spark/bin:/usr/local/bin:/usr/bin:/bin",
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "SPARK_DAEMON_MEMORY": "256m",
+            "SPARK_DAEMON_JAVA_OPTS": "'-XX:+UseSerialGC -XX:TieredStopAtLevel=1'",
+        }
+        lines = "".join(f"export {name}={value}\n" for name, value in told.items())
+        self.ssh(f"cat >/home/{QUIET}/.bashrc", input=lines.encode())
+
+    def serve(self) -> None:
+        """Start a master, on a port that nobody has, and two workers."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.master_port = probe.getsockname()[1]
+        self.start_master()
+        self.start_worker("one")
+        self.start_worker("two")
+
+    def start_master(self) -> None:
+        """Start the master, and wait until it listens."""
+        options = f"--host 127.0.0.1 --port {self.master_port} --webui-port 0"
+        self._daemon("master", f"master.Master {options}", "I have been elected leader")
+
+    def start_worker(self, name: str, cores: int = 1) -> None:
+        """Start a worker, and wait until the master has it."""
+        options = f"--host 127.0.0.1 --webui-port 0 --cores {cores} --memory 1g --work-dir /tmp/work-{name}"
+        self._daemon(f"worker-{name}", f"worker.Worker {options} {self.master}", "Successfully registered")
+
+    def end(self, name: str) -> None:
+        """End a daemon, and what it has started."""
+        self.ssh(f"kill -9 -$(cat /tmp/{name}.pid); rm /tmp/{name}.pid")
+
+    def _daemon(self, name: str, what: str, up: str) -> None:
+        log = f"/tmp/{name}.log"
+        start = f"setsid /opt/spark/bin/spark-class org.apache.spark.deploy.{what} >{log} 2>&1 </dev/null &"
+        wait = (
+            f"for i in $(seq 600); do grep -q '{up}' {log} && exit 0; sleep 0.1; done; cat {log} >&2; exit 1"
+        )
+        script = f". ~/.bashrc; cd; rm -f {log}; {start} echo $! >/tmp/{name}.pid; {wait}"
+        self.ssh(script, QUIET)
+
+
 class Client:
     """The user's side: a home with an OpenSSH configuration that is its own."""
 
@@ -252,6 +323,11 @@ class Client:
         """Add a host's key to `~/.ssh/known_hosts`."""
         with self.known_hosts.open("a") as file:
             file.write(f"[127.0.0.1]:{host.port} {host.host_key}\n")
+
+    def lets_in(self, host: Host) -> None:
+        """Know a host, and log in there with its key."""
+        self.knows(host)
+        self.configure("127.0.0.1", f"IdentityFile {host.key}", "IdentitiesOnly yes")
 
     def sockets(self) -> list[Path]:
         """What is left in the folder of connections: their sockets, and what else there may be."""
@@ -308,6 +384,36 @@ def new_host(ssh_image: str, engine: Engine, client: Client, tmp_path: Path) -> 
             return started.enter_context(_machine(engine, folder, **settings))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def spark_head_of_session(
+    ssh_image: str, engine: Engine, spark_parts: Installed, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SparkHead]:
+    """One cluster for a session of tests; take `spark_head`."""
+    with spark_cluster(engine, spark_parts, tmp_path_factory.mktemp("spark-head")) as found:
+        yield found
+
+
+@pytest.fixture
+def spark_head(spark_head_of_session: SparkHead, client: Client) -> SparkHead:
+    """A cluster that runs, shared by all tests: leave it as it was found."""
+    client.lets_in(spark_head_of_session)
+    return spark_head_of_session
+
+
+@contextlib.contextmanager
+def spark_cluster(engine: Engine, parts: Installed, folder: Path) -> Iterator[SparkHead]:
+    """A cluster of one's own."""
+    machine = SparkHead(engine, folder)
+    try:
+        machine.mount(parts)
+        machine.serve()
+        yield machine
+    finally:
+        with contextlib.suppress(TargetError):
+            machine.unpause()
+        containers.remove(engine, machine.name, force=True)
 
 
 @pytest.fixture

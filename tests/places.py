@@ -32,10 +32,12 @@ if TYPE_CHECKING:
     from amlexec.engine import Engine
     from tests.engine_hosts import EngineHost
     from tests.engines.spark import Installed
-    from tests.hosts import Host
+    from tests.hosts import Host, SparkHead
 
 __all__ = [
     "LABEL",
+    "SPARK_FAST",
+    "ClusterProject",
     "PLACES",
     "DockerProject",
     "Place",
@@ -50,6 +52,17 @@ __all__ = [
 ]
 
 LABEL = "amlexec-test.session"
+SPARK_FAST = """\
+configuration:
+  spark.ui.enabled: false
+  spark.driver.memory: 512m
+  spark.driver.extraJavaOptions: -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+  spark.executor.memory: 512m
+  spark.executor.extraJavaOptions: -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+  spark.sql.shuffle.partitions: 1
+  spark.default.parallelism: 1
+"""
+"""Spark dependencies with which a Spark of the tests begins as soon as it can."""
 _NETWORK = ("PIP_", "UV_", "CONDA", "RATTLER_", "SSL_CERT", "REQUESTS_CA", "CURL_CA", "NETRC")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
@@ -245,6 +258,28 @@ class RemoteDockerProject(DockerProject):
         if not self.place.volumes:
             return super().has_copy(run_id)
         return self.host.ssh(f"ls /home/{self.user}/.amlexec/runs/{run_id} 2>/dev/null || :") != ""
+
+
+class ClusterProject(RemoteProject):
+    """A project that runs on a Spark cluster with a master of Spark's own."""
+
+    host: SparkHead
+    is_managed = False
+    """Whether its environment is ours."""
+
+    def compute(self, *lines: str, base: str = "", master: str = "") -> str:
+        """The text of the `.compute` file, with more lines."""
+        assert not base, "this machine has no images"
+        told = ["type: cluster", f"address: {self.host.address}", f"username: {QUIET}"]
+        told += [f"master: {master or self.host.master}"]
+        told += [f"userManagedEnvironment: {str(not self.is_managed).lower()}"]
+        return "\n".join([*told, "pythonLocation: python3", *lines]) + "\n"
+
+    def configure(self, *lines: str) -> None:
+        """Write the `.runconfig` file, with more lines, and fast settings of Spark."""
+        told = [f"Target: {self.place.name}", "Framework: PySpark", *lines]
+        self.write(f"aml_config/{self.place.name}.runconfig", "\n".join(told) + "\n")
+        self.write("aml_config/spark_dependencies.yml", SPARK_FAST)
 
 
 def alive(token: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -211,7 +210,7 @@ def test_a_machine_that_crashes(
         host.kill()
         _, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == 2
-        assert re.search(rb"managed: error: (contact was lost|no connection to port)", said), said
+        assert said.count(b"managed: error: ") == 1, said
         host.start()
         client.hang_up()
         assert project.listed(f"{project.folder}/*/amlexec.json") == ""
@@ -337,7 +336,7 @@ def test_the_pip_section(project: There, tmp_path: Path) -> None:
     unreachable = project.prepare()
     assert unreachable.code == 3
     assert (
-        "http://127.0.0.1:3141/simple means this machine's loopback, where managed finds" in unreachable.err
+        "http://127.0.0.1:3141/simple is on this machine alone, and managed can't reach it" in unreachable.err
     )
 
 

@@ -16,7 +16,7 @@ from tests.conftest import ProjectFolder, eventually
 from tests.engines import spark as parts
 from tests.engines.serving import serve
 from tests.engines.ssh_host import QUIET
-from tests.places import PLACES, DockerProject, RemoteProject
+from tests.places import PLACES, SPARK_FAST, DockerProject, RemoteProject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
     from tests.hosts import Client, Host
     from tests.places import Shop
 
-FAST = """\
-configuration:
-  spark.ui.enabled: false
-  spark.driver.memory: 512m
-  spark.driver.extraJavaOptions: -XX:+UseSerialGC -XX:TieredStopAtLevel=1
-  spark.sql.shuffle.partitions: 1
-  spark.default.parallelism: 1
-"""
 ODD = {
     "spark.test.blanks": "  two  words ",
     "spark.test.quotes": 'it\'s "quoted"',
@@ -82,7 +74,11 @@ PACKAGES = "packages:\n  - {group: org.example, artifact: top, version: '1.0'}\n
 
 def dependencies(*more: str) -> str:
     """A Spark dependencies file with odd values; JSON is YAML too."""
-    return FAST + "".join(f"  {name}: {json.dumps(value)}\n" for name, value in ODD.items()) + "".join(more)
+    return (
+        SPARK_FAST
+        + "".join(f"  {name}: {json.dumps(value)}\n" for name, value in ODD.items())
+        + "".join(more)
+    )
 
 
 def configure(project: ProjectFolder, name: str, *lines: str) -> None:
@@ -185,7 +181,7 @@ class TestHere:
 
     def test_secrets_are_not_recorded(self, project: Callable[..., ProjectFolder]) -> None:
         made = project()
-        declare(made, FAST, "  spark.my.password: hush-hush\n")
+        declare(made, SPARK_FAST, "  spark.my.password: hush-hush\n")
         done = made.submit("train.py")
         assert done.code == 0, done.err
         assert "spark.my.password=***" in made.record(done.run_id)["argv"]
@@ -203,7 +199,7 @@ class TestHere:
 
     def test_a_cancel_ends_all_of_it(self, project: Callable[..., ProjectFolder]) -> None:
         made = project()
-        declare(made, FAST)
+        declare(made, SPARK_FAST)
         made.write("train.py", WAITING)
         done = made.amlexec("experiment", "submit", "-c", "local", "--async", "train.py")
         assert done.code == 0, done.err
@@ -383,7 +379,7 @@ class TestInAContainer:
 
     def test_a_cancel_ends_the_container(self, project: Callable[..., DockerProject]) -> None:
         made = project()
-        declare(made, FAST)
+        declare(made, SPARK_FAST)
         made.write("train.py", WAITING)
         done = made.submit("--async", "train.py")
         assert done.code == 0, done.err
@@ -432,7 +428,7 @@ class TestOverSSH:
         assert b"to stderr\n" in (folder / "stderr.log").read_bytes()
 
         project.write("train.py", WAITING)
-        declare(project, FAST)
+        declare(project, SPARK_FAST)
         done = project.submit("--async", "train.py")
         assert done.code == 0, done.err
         project.begun(done.run_id)

@@ -135,10 +135,11 @@ def _told(target: ComputeTarget) -> dict[str, Any]:
             "sharedVolumes": target.shared_volumes,
             "nvidiaDocker": target.nvidia_docker,
         }
-    if target.kind in {"local", "remote"}:
+    if target.kind in {"local", "remote", "cluster"}:
         shown["pythonLocation"] = target.python_location
     if target.kind == "cluster":
         shown |= {
+            "master": target.master,
             "yarnDeployMode": target.yarn_deploy_mode,
             "sparkSubmitLocation": target.spark_submit_location,
         }

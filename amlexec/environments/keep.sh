@@ -188,6 +188,8 @@ remove() {
   if [ -z "$2" ]; then
     # First what makes it one: a removal that is cut off leaves nothing that looks whole.
     rm -f "$prefix/amlexec.json" && rm -rf "$envs/$1" || exit 2
+    # What it went to the executors of a Spark cluster as.
+    rm -f "$base/archives/$1"*.tar.gz
     [ -z "$last" ] || rm -rf "$base/packages" || exit 2
   fi
   echo "$size"

@@ -143,6 +143,12 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
         from amlexec.targets.remote import RemoteTarget
 
         return RemoteTarget(project, SSHConnection(login_of(config.load_target(project, name))))
+    if kind == "cluster":
+        from amlexec import config
+        from amlexec.ssh import SSHConnection, login_of
+        from amlexec.targets.cluster import ClusterTarget
+
+        return ClusterTarget(project, SSHConnection(login_of(config.load_target(project, name))))
     raise UsageError(
         f"compute target {name!r} is of type {kind}; which this version can't run on",
         where=where,

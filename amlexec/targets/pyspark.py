@@ -6,23 +6,26 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import config, containers, spark
+from amlexec import config, containers, spark, spark_cluster
 from amlexec.digest import canonical_json, of_bytes
 from amlexec.environments import maven
+from amlexec.errors import TargetError
 from amlexec.history import replace
-from amlexec.runtime import shell
+from amlexec.redaction import is_secret
+from amlexec.runtime import SITE, shell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from amlexec.connections import Connection
     from amlexec.engine import Engine
-    from amlexec.model import Plan, SparkDependencies
+    from amlexec.model import ComputeTarget, Plan, SparkDependencies
     from amlexec.spark import Spark
+    from amlexec.spark_cluster import Shipped
     from amlexec.ssh import SSHConnection
     from amlexec.targets import Launch
 
-__all__ = ["contained", "declared", "ivy_for_folders", "launched", "local", "name_of", "remote"]
+__all__ = ["cluster", "contained", "declared", "ivy_for_folders", "launched", "local", "name_of", "remote"]
 
 _PATIENCE_SECONDS = 60
 _NO_SPARK = (
@@ -80,12 +83,7 @@ def remote(plan: Plan, launch: Launch, connection: SSHConnection) -> Launch:
     A repository that is a folder with an absolute path is there; another is in the project's copy there.
     """
     dependencies = config.find_spark(plan.project, plan.spark_dependencies_file)
-    script = Path(shell("spark")).read_text("utf-8")
-    variables = "".join(
-        f"{name}={shlex.quote(value)}\nexport {name}\n" for name, value in launch.environment.items()
-    )
-    answer = connection.run(variables + script, plan.target.spark_submit_location, launch.python.path)
-    found = _usable(plan, launch, answer.stdout, connection.name)
+    found = _usable(plan, launch, _asked_there(plan, launch, connection), connection.name)
     options = spark.arguments(dependencies, name_of(plan))
     return launched(plan, launch, found, dependencies, options)
 
@@ -133,6 +131,70 @@ def _asked(plan: Plan, launch: Launch, engine: Engine) -> str:
     memory.parent.mkdir(parents=True, exist_ok=True)
     replace(memory, answer)
     return answer
+
+
+def cluster(plan: Plan, launch: Launch, connection: SSHConnection, shipped: Shipped) -> Launch:
+    """The launch on a cluster whose head node this is. Raises as `local`, and where no master answers.
+
+    Of `launch`, the Python is the driver's where it runs on the head node.
+    """
+    target, variables = plan.target, plan.environment_variables
+    dependencies = config.find_spark(plan.project, plan.spark_dependencies_file)
+    # The cluster's own Spark, and not one that the environment happens to have.
+    prefix = launch.python.path.removesuffix("/bin/python")
+    there = dict(launch.environment)
+    if "PATH" in there:
+        there["PATH"] = there["PATH"].removeprefix(f"{prefix}/bin:")
+    alone = launch._replace(environment=there)
+    answer = _asked_there(plan, alone, connection, "spark_master.py", target.master)
+    found = _usable(plan, launch, answer, connection.name)
+    master_must_answer(plan.target, answer, connection.name)
+    kept = [one for one in dependencies.configuration if not is_secret(one[0].replace(".", "_"))]
+    own = dict(dependencies.configuration).get("spark.submit.pyFiles", "")
+    options = [
+        *spark_cluster.options(target, variables, launch.python.path, shipped),
+        *("--py-files", ",".join([*([own] if own else []), spark_cluster.MODULES])),
+        *spark.arguments(dependencies._replace(configuration=tuple(kept)), name_of(plan)),
+    ]
+    if target.master == "yarn":
+        options += spark_cluster.tagged(dependencies.configuration)
+    if spark_cluster.properties(target, variables, dependencies.configuration):
+        options[:0] = ["--properties-file", spark_cluster.PROPERTIES]
+    launch = launched(plan, launch, found, dependencies, options)
+    python = spark_cluster.executors_python(target, launch.python.path, shipped)
+    named = dict(variables).get("PYSPARK_PYTHON", python)
+    return launch._replace(environment={**launch.environment, "PYSPARK_PYTHON": named})
+
+
+def master_must_answer(target: ComputeTarget, answer: str, there: str) -> None:
+    """Raise where the answer of `runtime/spark_master.py` is that none does (TargetError)."""
+    told = dict(line.partition(" ")[::2] for line in answer.splitlines())
+    if "master_error" not in told:
+        return
+    if target.master == "yarn":
+        raise TargetError(
+            f"YARN's ResourceManager does not answer: {told['master_error']}",
+            where=there,
+            hint="look there with `yarn node -list`; it is named in yarn-site.xml in HADOOP_CONF_DIR",
+        )
+    raise TargetError(
+        f"the Spark master {target.master} does not answer: {told['master_error']}",
+        where=there,
+        hint=f"start it (sbin/start-master.sh), or name another as master in {target.place.path}",
+    )
+
+
+def _asked_there(plan: Plan, launch: Launch, connection: SSHConnection, *more: str) -> str:
+    """What another machine says of its Spark, and a Python program of the runtime with its arguments."""
+    variables = "".join(
+        f"{name}={shlex.quote(value)}\nexport {name}\n" for name, value in launch.environment.items()
+    )
+    script = f"(\n{Path(shell('spark')).read_text('utf-8')}\n)\n"
+    if more:
+        words = [launch.python.path, "-c", (SITE / "amlexec" / more[0]).read_text("utf-8"), *more[1:]]
+        script += f"exec {' '.join(map(shlex.quote, words))} </dev/null\n"
+    answer = connection.run(variables + script, plan.target.spark_submit_location, launch.python.path)
+    return answer.stdout
 
 
 def _usable(plan: Plan, launch: Launch, answer: str, there: str) -> Spark:

@@ -89,11 +89,12 @@ class RemoteTarget:
             environment=self._environment(plan, known, found.key if found else ""),
             digest=found.digest if found else "",
         )
-        if plan.framework == "PySpark":
-            from amlexec.targets import pyspark
+        return self._with_spark(plan, launch) if plan.framework == "PySpark" else launch
 
-            return pyspark.remote(plan, launch, self._connection)
-        return launch
+    def _with_spark(self, plan: Plan, launch: Launch) -> Launch:
+        from amlexec.targets import pyspark
+
+        return pyspark.remote(plan, launch, self._connection)
 
     def _environment(self, plan: Plan, known: dict[str, str], prefix: str) -> dict[str, str]:
         home = known["home"]
@@ -164,7 +165,7 @@ class RemoteTarget:
 
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
         """See `Target.start`."""
-        del plan, held  # by us: `begin` returns when the supervisor can be seen
+        del held  # by us: `begin` returns when the supervisor can be seen
         run = paths.folder.name
         home = launch.environment["PYTHONPATH"].partition("/.amlexec/")[0]
         environment = {
@@ -176,6 +177,7 @@ class RemoteTarget:
         shared = environment.get("AZUREML_NATIVE_SHARE_DIRECTORY")
         if shared:
             text += f"mkdir -p {shlex.quote(shared)} || exit 2\n"
+        text += self._preparing(paths, plan, launch)
         record = paths.record.read_text("utf-8", "surrogateescape")
         text += f"record={shlex.quote(record.rstrip())}\n"
         try:
@@ -191,6 +193,11 @@ class RemoteTarget:
         if answer.exit_code != 0:
             raise self._failed("the run could not be started", answer.stderr)
         return None
+
+    def _preparing(self, paths: RunPaths, plan: Plan, launch: Launch) -> str:
+        """Shell text for what has to be done there before the run begins; `$folder` is the run's folder."""
+        del paths, plan, launch
+        return ""
 
     def state(self, paths: RunPaths) -> State:
         """See `Target.state`."""
@@ -315,7 +322,9 @@ class RemoteTarget:
 
     def clean(self, paths: RunPaths) -> None:
         """See `Target.clean`."""
-        self._verb("remove", paths.folder.name)
+        if not paths.returned.exists():
+            # What somebody else has submitted has to get home there too: `forget` removes it.
+            self._verb("remove", paths.folder.name)
         if paths.checkout.exists():
             shutil.rmtree(paths.checkout)
 

@@ -1,0 +1,28 @@
+"""Pack the Python modules of a project for the executors of Spark.
+
+usage: project_modules.py FOLDER ARCHIVE
+"""
+
+import os
+import sys
+import zipfile
+
+LEFT_OUT = ("outputs", "aml_config", "__pycache__")
+
+
+def main():
+    """All that ends with .py, but what a run brings with it or makes."""
+    folder, archive = sys.argv[1:]
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("amlexec_project.txt", "")  # an archive of nothing is none for Spark
+        for at, folders, files in os.walk(folder):
+            top = at == folder
+            folders[:] = sorted(one for one in folders if one[0] != "." and not (top and one in LEFT_OUT))
+            for name in sorted(files):
+                path = os.path.join(at, name)
+                if name.endswith(".py") and os.path.isfile(path):
+                    packed.write(path, os.path.relpath(path, folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Say whether the master of a Spark cluster answers. usage: spark_master.py MASTER
+
+Prints `master ADDRESS` where one does, `master_error WHAT` where none does, nothing where that can't be told.
+"""
+
+import os
+import socket
+import sys
+import xml.etree.ElementTree as ET
+
+SECONDS = 5
+
+
+def addresses(master):
+    """The addresses of `spark://...` or `yarn`, as host and port; none where they are not known."""
+    if master.startswith("spark://"):
+        return [split(one, 7077) for one in master[len("spark://") :].split(",")]
+    return resource_managers() if master == "yarn" else []
+
+
+def split(text, port):
+    """`host:port` as host and port."""
+    host, colon, number = text.strip().rpartition(":")
+    return (host.strip("[]"), int(number)) if colon and number.isdigit() else (text.strip("[]"), port)
+
+
+def resource_managers():
+    """What yarn-site.xml says; https://hadoop.apache.org/docs/stable/hadoop-yarn/hadoop-yarn-common/."""
+    folders = [os.environ.get(name) for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR")]
+    for folder in [one for one in folders if one] or ["/etc/hadoop/conf"]:
+        try:
+            root = ET.parse(os.path.join(folder, "yarn-site.xml")).getroot()  # noqa: S314
+        except (IOError, OSError, ET.ParseError):
+            continue
+        known = {}
+        for one in root.iter("property"):
+            known[(one.findtext("name") or "").strip()] = (one.findtext("value") or "").strip()
+        suffixes = [
+            "." + one.strip()
+            for one in known.get("yarn.resourcemanager.ha.rm-ids", "").split(",")
+            if one.strip()
+        ]
+        found = []
+        for suffix in suffixes or [""]:
+            address = known.get("yarn.resourcemanager.address" + suffix, "")
+            host = known.get("yarn.resourcemanager.hostname" + suffix, "")
+            if address and "$" not in address:
+                found.append(split(address, 8032))
+            elif host and "$" not in host:
+                found.append((host, 8032))
+        return found
+    return []
+
+
+def main():
+    """Try one after the other."""
+    failures = []
+    for host, port in addresses(sys.argv[1]):
+        try:
+            socket.create_connection((host, port), SECONDS).close()
+        except (IOError, OSError) as error:
+            failures.append("%s:%d: %s" % (host, port, error.strerror or error))
+        else:
+            print("master %s:%d" % (host, port))
+            return
+    if failures:
+        print("master_error %s" % "; ".join(failures))
+
+
+if __name__ == "__main__":
+    main()

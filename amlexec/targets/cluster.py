@@ -1,0 +1,110 @@
+"""A run on a Spark cluster: spark-submit as a run of its head node, and the application that it submits."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from amlexec import config, history, spark_cluster
+from amlexec.spark_cluster import Shipped
+from amlexec.targets.remote import RemoteTarget
+
+if TYPE_CHECKING:
+    from amlexec.history import RunPaths
+    from amlexec.model import Plan
+    from amlexec.targets import Launch, State
+
+__all__ = ["ClusterTarget"]
+
+_IN_CLUSTER = (
+    "YARN runs the driver on a node of the cluster: what the script prints is in YARN's logs, and its "
+    "outputs/ stay there; with yarnDeployMode: client both come home"
+)
+_KILL = """
+found=$(grep -ho 'application_[0-9]*_[0-9]*' "$HOME/.amlexec/runs/$1/stderr.log" 2>/dev/null | sed 1q)
+yarn=$(command -v yarn) || yarn=${HADOOP_HOME:-/usr/lib/hadoop}/bin/yarn
+if [ -z "$found" ]; then
+  found=$("$yarn" application -list -appTags "$2" 2>/dev/null </dev/null |
+    grep -o 'application_[0-9]*_[0-9]*' | sed 1q)
+fi
+[ -n "$found" ] || exit 0
+exec "$yarn" application -kill "$found" </dev/null >&2
+"""
+_ARCHIVE = """
+umask 077
+folder=$HOME/.amlexec/archives
+archive=$folder/$2.tar.gz
+if [ ! -e "$archive" ]; then
+  mkdir -p "$folder" || exit 2
+  find "$folder" -name '.*.new' -mtime +0 -exec rm -f {} + 2>/dev/null
+  new=$folder/.$2.$$.new
+  said=$folder/.$2.$$.said.new
+  trap 'rm -f "$new" "$said"' EXIT
+  trap 'exit 1' HUP INT TERM
+  # A pipe has the exit code of its last part only: without the word that is written last it was cut.
+  { tar -C "$1" -cf - . && echo whole >&3; } 3>"$said" | gzip -1 >"$new"
+  ended=$?
+  [ "$ended" -eq 0 ] && [ -s "$said" ] && mv "$new" "$archive" || exit 2
+fi
+printf '%s' "$archive"
+"""
+"""Two who do it at once do it twice, which harms nobody: each puts a whole one in its place."""
+_DEFAULTS = """
+for conf in "${SPARK_CONF_DIR-}" "${SPARK_HOME-}/conf" "$(readlink -f "$submit" | sed 's,/[^/]*/[^/]*$,,')/conf" \\
+  /etc/spark/conf /etc/spark3/conf /etc/spark2/conf /usr/hdp/current/spark*-client/conf; do
+  [ -e "$conf/spark-defaults.conf" ] || continue
+  cat "$conf/spark-defaults.conf" >"$folder/control/spark.conf"
+  break
+done
+"""
+"""Spark reads no other properties file beside the one that it is given."""
+
+
+class ClusterTarget(RemoteTarget):
+    """Runs on a Spark cluster. Without Spark, `Framework: Python`, they are processes of its head node."""
+
+    def _with_spark(self, plan: Plan, launch: Launch) -> Launch:
+        from amlexec.targets import pyspark
+
+        launch = pyspark.cluster(plan, launch, self._connection, self._shipped(plan, launch))
+        if spark_cluster.mode(plan.target) == "cluster":
+            launch = launch._replace(warnings=(*launch.warnings, _IN_CLUSTER))
+        return launch
+
+    def _shipped(self, plan: Plan, launch: Launch) -> Shipped:
+        """The archive of an environment that amlexec has prepared: made once, and then there for all runs."""
+        if not launch.digest or plan.target.master.startswith("local"):
+            return Shipped()
+        prefix = launch.python.path.removesuffix("/bin/python")
+        answer = self._connection.run(_ARCHIVE, prefix, launch.digest, timeout=None)
+        if answer.exit_code != 0:
+            raise self._failed("the environment could not be packed for the executors", answer.stderr)
+        return Shipped(answer.stdout.strip())
+
+    def _environment(self, plan: Plan, known: dict[str, str], prefix: str) -> dict[str, str]:
+        # No folder of one machine is shared by all of a cluster's.
+        alone = plan.target._replace(native_shared_directory="")
+        return super()._environment(plan._replace(target=alone), known, prefix)
+
+    def _preparing(self, paths: RunPaths, plan: Plan, launch: Launch) -> str:
+        if plan.framework != "PySpark":
+            return ""
+        packed = [launch.python.path, "-I", "-S"]
+        text = f'{shlex.join(packed)} "$runtime/site/amlexec/project_modules.py" "$folder/project" '
+        text += '"$folder/control/modules.zip" || exit 2\n'
+        declared = config.find_spark(plan.project, plan.spark_dependencies_file)
+        own = spark_cluster.properties(plan.target, plan.environment_variables, declared.configuration)
+        if own:
+            text += f"submit={shlex.quote(launch.argv[0])}\n{_DEFAULTS}"
+            text += f"printf '\\n%s' {shlex.quote(own)} >>\"$folder/control/spark.conf\" || exit 2\n"
+        return text
+
+    def stop(self, paths: RunPaths, grace: int) -> State:
+        """See `Target.stop`. An application of YARN does not end with what has submitted it."""
+        state = super().stop(paths, grace)
+        tag = spark_cluster.tag_of(history.read(paths).argv or ())
+        if tag:
+            answer = self._connection.run(_KILL, paths.folder.name, tag, timeout=120.0)
+            if answer.exit_code != 0:
+                raise self._failed("the application could not be killed", answer.stderr)
+        return state

@@ -1,0 +1,244 @@
+"""Runs on a Spark cluster: a master of Spark's own with two workers, and what can be had of YARN."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import PATIENCE, eventually
+from tests.engines.ssh_host import QUIET
+from tests.places import SPARK_FAST, ClusterProject, Place
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.hosts import SparkHead
+    from tests.places import Shop
+
+CLUSTER = Place("cluster", "cluster", mounts=False)
+SCRIPT = """\
+import json, os, sys
+from pyspark.sql import SparkSession
+from near import tell
+spark = SparkSession.builder.getOrCreate()
+found = spark.sparkContext.parallelize(range(2), 2).map(tell).collect()
+names = ('LEVEL', 'API_KEY', 'AZUREML_NATIVE_SHARE_DIRECTORY')
+told = {'driver': [os.environ.get(name) for name in names], 'executors': found, 'python': sys.executable,
+        'master': spark.sparkContext.master, 'sum': spark.range(1000).selectExpr('sum(id)').first()[0]}
+os.makedirs('outputs', exist_ok=True)
+with open('outputs/told.json', 'w') as file:
+    json.dump(told, file)
+print('told', sys.argv[1:])
+print('to stderr', file=sys.stderr)
+spark.stop()
+raise SystemExit(7)
+"""
+NEAR = """\
+import os, sys
+def tell(_):
+    return [os.environ.get('LEVEL'), os.environ.get('API_KEY'), sys.executable, 'work-' in os.getcwd()]
+"""
+COUNTING = """\
+import os, time
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+def slow(number):
+    open('/tmp/slow-%s-%d' % (os.environ['TOKEN'], number), 'w').close()
+    until = time.time() + 120
+    while not os.path.exists('/tmp/go-' + os.environ['TOKEN']) and time.time() < until:
+        time.sleep(0.02)
+    return number
+print('begun', flush=True)
+print('sum', spark.sparkContext.parallelize(range(2), 2).map(slow).sum(), flush=True)
+"""
+
+
+@pytest.fixture
+def project(spark_head: SparkHead, shop: Shop, tmp_path: Path) -> ClusterProject:
+    """A project that runs on the cluster that all tests share."""
+    return ClusterProject(tmp_path / "demo", shop, CLUSTER, spark_head)
+
+
+def executors(head: SparkHead) -> list[str]:
+    """The processes of executors, by number."""
+    return head.ssh("pgrep -f '[C]oarseGrainedExecutorBackend' || :").split()
+
+
+class TestARun:
+    """On a master with two workers."""
+
+    def test_driver_and_executors(self, project: ClusterProject) -> None:
+        variables = ["EnvironmentVariables:", "  LEVEL: a b", "  API_KEY: hush-hush"]
+        project.configure(*variables)
+        project.write("aml_config/cluster.compute", project.compute("nativeSharedDirectory: ~/share"))
+        project.write("train.py", SCRIPT)
+        project.write("near.py", NEAR)
+        done = project.submit("train.py", "x y")
+        assert done.code == 1, done.err
+        record = project.record(done.run_id)
+        assert (record["exit_code"], record["target_kind"]) == (7, "cluster")
+        assert re.fullmatch(r"app-\d{14}-\d{4}", record["application"]["id"])
+        assert record["argv"][:7] == [
+            *("/opt/spark/bin/spark-submit", "--properties-file", "../control/spark.conf"),
+            *("--master", project.host.master, "--deploy-mode", "client"),
+        ]
+        assert "hush-hush" not in json.dumps(record)
+        folder = project.run_folder(done.run_id)
+        told = json.loads((folder / "outputs/told.json").read_text())
+        assert told == {
+            "driver": ["a b", "hush-hush", None],
+            "executors": [["a b", "hush-hush", "/usr/bin/python3", True]] * 2,
+            "python": "/usr/bin/python3",
+            "master": project.host.master,
+            "sum": 499500,
+        }
+        assert (folder / "stdout.log").read_bytes() == b"told ['x y']\n"
+        assert b"to stderr\n" in (folder / "stderr.log").read_bytes()
+        mode = project.host.ssh(f"stat -c %a /home/{QUIET}/.amlexec/runs/{done.run_id}/control/spark.conf")
+        assert mode == "600\n"
+
+    def test_an_executor_that_is_lost(self, project: ClusterProject) -> None:
+        project.configure("EnvironmentVariables:", "  TOKEN: lost")
+        project.write("train.py", COUNTING)
+        done = project.submit("--async", "train.py")
+        assert done.code == 0, done.err
+        head = project.host
+        eventually(
+            lambda: len(head.ssh("ls /tmp/slow-lost-* 2>/dev/null || :").split()) == 2, "both tasks run"
+        )
+        head.ssh(f"kill -9 {executors(head)[0]}; touch /tmp/go-lost")
+        ended = project.amlexec("experiment", "follow", "-r", done.run_id)
+        assert (ended.code, "sum 1\n" in ended.out) == (0, True), ended.err
+        assert "Lost executor" in (project.run_folder(done.run_id) / "stderr.log").read_text()
+
+    def test_a_cancel_ends_the_application(self, project: ClusterProject) -> None:
+        project.configure("EnvironmentVariables:", "  TOKEN: cancel")
+        project.write("train.py", COUNTING)
+        done = project.submit("--async", "train.py")
+        assert done.code == 0, done.err
+        eventually(lambda: len(executors(project.host)) > 0, "executors run")
+        assert project.amlexec("experiment", "cancel", "-r", done.run_id).code == 0
+        eventually(lambda: not executors(project.host), "executors end")
+        assert project.record(done.run_id)["status"] == "Canceled"
+
+    def test_a_connection_that_is_lost(self, project: ClusterProject, tmp_path: Path) -> None:
+        project.configure("EnvironmentVariables:", "  TOKEN: cut")
+        project.write("train.py", COUNTING)
+        head, printed = project.host, tmp_path / "out"
+        with printed.open("wb") as out:
+            command = (sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "cluster", "train.py")
+            process = project.start(*command, stdout=out)
+            eventually(lambda: b"begun\n" in printed.read_bytes(), "the script begins")
+            # sshd's children of this client end; the run is none of theirs.
+            head.ssh("for p in $(pgrep -u remo sshd); do kill -9 $p; done; true")
+            head.ssh("touch /tmp/go-cut")
+            _, err = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, b"sum 1\n" in printed.read_bytes()) == (0, True), err
+
+    def test_no_worker_is_free(self, project: ClusterProject, tmp_path: Path) -> None:
+        more = "  spark.starvation.timeout: 1s\n"
+        project.write(
+            "aml_config/spark_dependencies.yml",
+            SPARK_FAST.replace("executor.memory: 512m", "executor.memory: 900g") + more,
+        )
+        project.write("train.py", COUNTING)
+        told = tmp_path / "err"
+        with told.open("wb") as err:
+            command = (sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "cluster", "train.py")
+            process = project.start(*command, stderr=err)
+            words = b"Initial job has not accepted any resources; check your cluster UI"
+            eventually(lambda: words in told.read_bytes(), "it says so while it waits")
+            (run_id,) = project.run_ids()
+            assert project.amlexec("experiment", "cancel", "-r", run_id).code == 0
+            process.communicate(timeout=PATIENCE)
+        assert project.record(run_id)["status"] == "Canceled"
+
+
+class TestAnEnvironmentOfOurs:
+    """A conda environment: on the head node, and as an archive on the executors."""
+
+    SCRIPT = """\
+import json, os, sys, six
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+def tell(_):
+    import six
+    return [sys.prefix, six.__version__, six.__file__]
+found = spark.sparkContext.parallelize(range(2), 2).map(tell).collect()
+print(json.dumps([sys.prefix, six.__version__, found]))
+"""
+
+    @pytest.fixture
+    def project(self, project: ClusterProject) -> ClusterProject:
+        project.is_managed = True
+        project.write("aml_config/cluster.compute", project.compute())
+        project.write("train.py", self.SCRIPT)
+        return project
+
+    def test_the_executors_have_it(self, project: ClusterProject) -> None:
+        first = project.submit("train.py")
+        assert (first.code, "it was never prepared here" in first.err) == (2, True)
+        assert project.prepare().code == 0
+        done = project.submit("train.py")
+        assert done.code == 0, done.err
+        record = project.record(done.run_id)
+        folder = f"/home/{QUIET}/.amlexec"
+        archive = f"{folder}/archives/{record['environment_digest']}.tar.gz"
+        assert f"{archive}#environment" in record["argv"]
+        printed = (project.run_folder(done.run_id) / "stdout.log").read_text()
+        prefix, version, found = json.loads(printed)
+        assert prefix == record["python"]["path"].removesuffix("/bin/python")
+        assert (version, prefix.startswith(f"{folder}/envs/")) == ("1.17.0", True)
+        for there, imported, file in found:
+            assert re.fullmatch(r"/tmp/work-(one|two)/app-[-\d]+/\d+/environment", there), there
+            assert (imported, file.startswith(f"{there}/lib/python")) == ("1.17.0", True)
+
+        # The next run makes and sends none; half of one is used by nobody.
+        head = project.host
+        made = head.ssh(f"stat -c %i:%Z {archive}")
+        again = project.submit("train.py")
+        assert (again.code, head.ssh(f"stat -c %i:%Z {archive}")) == (0, made), again.err
+        head.ssh(
+            f"head -c 1000 {archive} >{folder}/archives/.half.1.new; touch -d -3days {folder}/archives/.half.1.new"
+        )
+        head.ssh(f"rm {archive}; chown {QUIET} {folder}/archives/.half.1.new")
+        processes = [
+            project.start(
+                sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "cluster", "train.py"
+            )
+            for _ in range(2)
+        ]
+        ended = [process.communicate(timeout=PATIENCE) for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], ended
+        assert head.ssh(f"ls -A {folder}/archives") == f"{record['environment_digest']}.tar.gz\n"
+
+
+class TestBeforeARun:
+    """What is said before anything begins."""
+
+    def test_the_master_is_down(self, project: ClusterProject) -> None:
+        project.write("aml_config/cluster.compute", project.compute(master="spark://127.0.0.1:9"))
+        project.write("train.py", SCRIPT)
+        done = project.submit("train.py")
+        assert done.code == 2
+        why = "the Spark master spark://127.0.0.1:9 does not answer: 127.0.0.1:9: Connection refused"
+        assert f"cluster: error: {why}\n  hint: start it" in done.err
+        assert project.run_ids() == []
+
+    def test_no_resource_manager_answers(self, project: ClusterProject) -> None:
+        site = "<configuration><property><name>yarn.resourcemanager.address</name><value>127.0.0.1:9</value>"
+        head = project.host
+        head.ssh(
+            f"mkdir -p /tmp/yarn-down; echo '{site}</property></configuration>' >/tmp/yarn-down/yarn-site.xml"
+        )
+        project.configure("EnvironmentVariables:", "  HADOOP_CONF_DIR: /tmp/yarn-down")
+        project.write("aml_config/cluster.compute", project.compute(master="yarn"))
+        project.write("train.py", SCRIPT)
+        done = project.submit("train.py")
+        assert done.code == 2
+        assert "error: YARN's ResourceManager does not answer: 127.0.0.1:9: Connection refused" in done.err
+        assert project.run_ids() == []
