@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from _thread import get_ident
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -285,7 +286,7 @@ def write(paths: RunPaths, run: Run) -> None:
 
 def replace(path: Path, text: str) -> None:
     """Put `text` where `path` says, so that a reader sees the old file or the new one, on the disk."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.new")
     try:
         with beside.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             file.write(text)

@@ -164,7 +164,9 @@ def _made(want: Wanted, shelf: Shelf, progress: Progress, old: Readiness, pull_f
     from amlexec.environments.log import Log
 
     built: Built | None = None
-    with Log(memory.folder(want.project) / f"{want.digest}.log") as log:
+    # Two machines may be given the same environment at the same time.
+    name = want.digest if want.target.kind == "docker" else f"{want.digest}-{want.target.name}"
+    with Log(memory.folder(want.project) / f"{name}.log") as log:
         log.line(f"{want.configuration}: {old.reason}")
         if pull_from and not old.key:
             said, built = "pulled", shelf.pull(want.order, pull_from, progress, log)

@@ -61,6 +61,7 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         if unread:
             # doit closes its database on the way out.
             raise SystemExit(show(_unread(unread[0], wanted)))
+        _begin(tasks, selected_tasks)
 
     def skip_uptodate(self, task: Any) -> None:
         """A task that has nothing to do says why not, where it knows."""
@@ -86,6 +87,19 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         if self._code > 2:  # 0 to 2 are doit's own, and mean the same
             self.outstream.flush()
             raise SystemExit(self._code)
+
+
+def _begin(tasks: Mapping[str, Any], selected: Iterable[str]) -> None:
+    """Let the tasks that were asked for be begun with, where they can be side by side (see `Ahead`)."""
+    asked: dict[Any, list[str]] = {}
+    for name in selected:
+        of_group = [one for one in tasks[name].task_dep if tasks[one].subtask_of == name]
+        for one in of_group or [name]:
+            if "ahead" in (tasks[one].meta or {}):
+                ahead, configuration = tasks[one].meta["ahead"]
+                asked.setdefault(ahead, []).append(configuration)
+    for ahead, names in asked.items():
+        ahead.begin(dict.fromkeys(names))
 
 
 def _unread(name: str, wanted: set[str]) -> AmlexecError:

@@ -78,7 +78,7 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
     """Write what `state` says into the record, if it says an end; the run's lock is held by the caller."""
     if state.phase in {"starting", "running"}:
         return _live(run, state)
-    if run.status == "Preparing":
+    if run.status == "Preparing" and state.phase == "lost":
         # Nothing is started before this has become another status: what was not there can't have gone.
         state = State("new")
     target.collect(paths)
@@ -89,9 +89,8 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
     note(paths, f"{done.status}{f': {done.reason}' if done.reason else ''}")
     # Only now: had we ended before the record was written, the target could still be asked.
     target.release(paths)
-    if done.status == "Completed" and not paths.returned.exists():
-        # The copy of a run that failed is kept: it may show why. What was submitted elsewhere has to get home
-        # there too.
+    if done.status == "Completed":
+        # The copy of a run that failed is kept: it may show why.
         target.clean(paths)
     return done
 

@@ -15,12 +15,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from amlexec import keystore
-from amlexec.connections import Answer
 from amlexec.login import Login, PlainPassword, login_of
 from amlexec.private import runtime_folder
-from amlexec.remote_script import remote_script
-from amlexec.ssh_channel import Stream
-from amlexec.ssh_command import control
 from amlexec.ssh_words import HostKeyError, LoginError, UnreachableError
 
 if TYPE_CHECKING:
@@ -28,12 +24,14 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from amlexec.connections import Answer
+    from amlexec.ssh_channel import Stream
+
 __all__ = [
     "HostKeyError",
     "Login",
     "LoginError",
     "SSHConnection",
-    "Stream",
     "UnreachableError",
     "login_of",
 ]
@@ -87,6 +85,8 @@ class SSHConnection:
         with self._channel(script, arguments, input, timeout) as channel:
             out = channel.stdout.read()
             code = channel.wait()
+        from amlexec.connections import Answer
+
         return Answer(code, out.decode(errors="replace"), channel.stderr)
 
     @contextlib.contextmanager
@@ -119,12 +119,12 @@ class SSHConnection:
             held.callback(silence.close)
             connection, path = self._control(), runtime_folder() / f"s-{os.urandom(6).hex()}"
             mapping = _mapping(str(path), remote_socket)
-            if said := control(connection, "forward", "-L", mapping):
+            if said := _control_of(connection, "forward", "-L", mapping):
                 raise UnreachableError(
                     f"its socket {remote_socket} can't be forwarded: {said}", where=self.name
                 )
             held.callback(path.unlink, missing_ok=True)
-            held.callback(control, connection, "cancel", "-L", mapping)
+            held.callback(_control_of, connection, "cancel", "-L", mapping)
             self._held.push(held.pop_all())
         return str(path)
 
@@ -145,16 +145,16 @@ class SSHConnection:
         with exclusive(f"{path}.lock", 60.0):
             # Of a connection that has ended, a socket is left to which nobody listens. One that is replaced
             # has to be given up first, for a forward that ssh has is not made twice.
-            control(connection, "cancel", "-L", mapping)
+            _control_of(connection, "cancel", "-L", mapping)
             path.unlink(missing_ok=True)
-            if said := control(connection, "forward", "-L", mapping):
+            if said := _control_of(connection, "forward", "-L", mapping):
                 raise UnreachableError(
                     f"its socket {remote_socket} can't be forwarded: {said}", where=self.name
                 )
 
     def begin_anew(self) -> None:
         """Let the next call log in anew, as where the user's groups have changed. What runs goes on."""
-        control(self._control(), "stop")
+        _control_of(self._control(), "stop")
 
     def close(self) -> None:
         """End the forwards. The connection itself ends a minute after its last use, by whomever.
@@ -163,7 +163,7 @@ class SSHConnection:
         """
         self._held.close()
         if self._anew and Path(self._control()).exists():
-            control(self._control(), "exit")
+            _control_of(self._control(), "exit")
 
     def __enter__(self) -> Self:
         return self
@@ -175,6 +175,10 @@ class SSHConnection:
     def _channel(
         self, script: str, arguments: tuple[str, ...], given: bytes | IO[bytes] | None, timeout: float | None
     ) -> Iterator[Stream]:
+        # What has a socket forwarded already pays for none of it.
+        from amlexec.remote_script import remote_script
+        from amlexec.ssh_channel import Stream
+
         sent = remote_script(script, arguments)
         with contextlib.ExitStack() as opened:
             with self._ready() as login:
@@ -203,6 +207,12 @@ class SSHConnection:
         # The variables say which `ssh`, and so which configuration of it, is meant.
         told = [*map(str, login), os.environ.get("HOME", ""), os.environ.get("PATH", ""), self._anew]
         return str(runtime_folder() / hashlib.sha256("\0".join(told).encode()).hexdigest()[:16])
+
+
+def _control_of(connection: str, verb: str, *arguments: str) -> str:
+    from amlexec.ssh_command import control
+
+    return control(connection, verb, *arguments)
 
 
 def _mapping(here: str, there: str) -> str:

@@ -144,7 +144,7 @@ def follow(
             bell.close()
     try:
         # From another machine it can take long. Nothing is lost by an interrupt: it can be done again.
-        with nullcontext() if run.target_kind in {"remote", "cluster"} else _uninterrupted():
+        with nullcontext() if run.target_kind in {"remote", "remotedocker", "cluster"} else _uninterrupted():
             return _settled(project, paths, run, state, target)
     except KeyboardInterrupt:
         return Detached(run.run_id, "interrupt")

@@ -13,29 +13,23 @@ from amlexec.errors import TargetError
 from amlexec.history import FINAL, RunPaths
 
 if TYPE_CHECKING:
-    from amlexec.engine import Engine
     from amlexec.model import Project
+    from amlexec.targets.docker import DockerTarget
 
 __all__ = ["containers", "folders"]
 
 _HALF_MADE = re.compile(r"\.new-(\d+)-[0-9a-f]+")
 
 
-def containers(project: Project, engine: Engine) -> list[str]:
+def containers(project: Project, target: DockerTarget) -> list[str]:
     """Remove this project's containers whose run is over, or whose folder is gone; the runs they were of.
 
     Raises:
-        EngineError: the engine can't be asked.
+        TargetError: the engine can't be asked.
     """
-    from amlexec import containers as on_engine
-    from amlexec.targets.docker import PROJECT_LABEL, RUN_LABEL
-
-    gone = []
-    for found in on_engine.find(engine, {PROJECT_LABEL: project.root, RUN_LABEL: ""}):
-        run_id = str(found["Labels"][RUN_LABEL])
-        if _is_over(RunPaths.of(project, run_id)) and on_engine.remove(engine, found["Id"], force=True):
-            gone.append(run_id)
-    return sorted(gone)
+    found = target.containers()
+    over = {run_id: ids for run_id, ids in found.items() if _is_over(RunPaths.of(project, run_id))}
+    return sorted(run_id for run_id, ids in over.items() if target.remove(ids))
 
 
 def _is_over(paths: RunPaths) -> bool:

@@ -19,6 +19,7 @@ from amlexec.reporter import READ, Ended, Failed, Reporter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from amlexec.ahead import Ahead
     from amlexec.model import Project
     from amlexec.upkeep import Upkeep
 
@@ -30,6 +31,8 @@ DOIT_CONFIG = {
     "reporter": Reporter,
     # `doit` alone changes nothing outside the project's folder: environments are prepared when asked for.
     "default_tasks": ["lint"],
+    # A machine that can't be reached is no reason to leave the others out.
+    "continue": True,
 }
 
 READ["submit"] = {"script", "args"}
@@ -62,14 +65,16 @@ def task_lint() -> Iterator[dict[str, Any]]:
 
 def task_prepare() -> Iterator[dict[str, Any]]:
     """make the environments ready whose dependencies have changed"""
+    from amlexec.ahead import Ahead
     from amlexec.upkeep import Upkeep
 
     project = _project()
     # One for all, so that the engine is asked once for equal environments.
     upkeep = Upkeep(project)
+    ahead = Ahead(upkeep)
     yield {"basename": "prepare", "name": None, "doc": "make the environments ready that aren't"}
     for name in config.run_configurations(project):
-        environment = Environment(upkeep, name)
+        environment = Environment(upkeep, name, ahead)
         yield {
             "basename": "prepare",
             "name": name,
@@ -77,7 +82,7 @@ def task_prepare() -> Iterator[dict[str, Any]]:
             "actions": [(_guarded, [_prepare, environment])],
             "uptodate": [environment],
             "clean": [(_clean, [environment])],
-            "meta": {"reason": environment},
+            "meta": {"reason": environment, "ahead": (ahead, name)},
             "io": {"capture": False},
         }
 
@@ -101,9 +106,10 @@ def task_submit() -> Iterator[dict[str, Any]]:
 class Environment:
     """The environment of a run configuration, and whether it is ready, as doit asks for it."""
 
-    def __init__(self, upkeep: Upkeep, name: str) -> None:
+    def __init__(self, upkeep: Upkeep, name: str, ahead: Ahead) -> None:
         self.upkeep = upkeep
         self.name = name
+        self.ahead = ahead
         self.reason = ""
 
     def __str__(self) -> str:
@@ -119,8 +125,13 @@ class Environment:
         # doit gives a task that declares no verbosity one when it is about to run, whatever the reporter.
         is_running = task.verbosity is not None
         try:
-            known = self.upkeep.known(self.name, keep=is_running)
-            found = self.upkeep.look(known) if is_running else self.upkeep.expect(known)
+            found = self.ahead.look(self.name) if is_running else None
+            if found is None:
+                known = self.upkeep.known(self.name, keep=is_running)
+                found = self.upkeep.look(known) if is_running else self.upkeep.expect(known)
+        except KeyboardInterrupt as error:
+            # Outside of an action, doit would show a traceback.
+            raise SystemExit(show(error)) from None
         except AmlexecError as error:
             # The action meets it again, and tells it.
             self.reason = "; ".join(error.lines())
@@ -172,8 +183,10 @@ def _prepare(environment: Environment) -> int:
     from amlexec.console import data
 
     known = environment.upkeep.known(environment.name, keep=True)
-    with progress.for_terminal() as shown:
-        found = environment.upkeep.prepare(known, shown, pull_from=publishing.place())
+    found = environment.ahead.prepare(environment.name)
+    if found is None:
+        with progress.for_terminal() as shown:
+            found = environment.upkeep.prepare(known, shown, pull_from=publishing.place())
     data(said(known, found))
     return 0
 

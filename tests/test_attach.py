@@ -23,12 +23,14 @@ from amlexec.trust import valid_fingerprint
 from tests.conftest import PATIENCE, Done
 from tests.hosts import PASSWORD, QUIET
 from tests.readers import read
+from tests.stage import channels  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import ProjectFolder
     from tests.hosts import Client, Host
+    from tests.places import Shop
 
 HANDLE = "amlexec:" + "0f" * 16
 
@@ -890,8 +892,14 @@ def test_an_attach_that_is_killed_can_be_repeated(project: ProjectFolder, client
 
 
 def test_what_the_how_to_shows_is_so(
-    client: Client, new_host: Callable[..., Host], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client,
+    new_host: Callable[..., Host],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    channels: str,  # noqa: F811
+    shop: Shop,
 ) -> None:
+    monkeypatch.setenv("CONDA_CHANNEL_ALIAS", channels)
     machine = new_host()
     machine.ssh("useradd --create-home --shell /bin/bash ada && chpasswd", input=f"ada:{PASSWORD}\n".encode())
     client.configure("gpu.example.org", "HostName 127.0.0.1", f"Port {machine.port}")
@@ -899,4 +907,12 @@ def test_what_the_how_to_shows_is_so(
     (client.home / "password.txt").write_text(PASSWORD)
     folder = tmp_path / "reader"
     folder.mkdir()
-    read(Path(__file__).parent.parent / "docs/how-to/use-a-machine-over-ssh.md", folder)
+
+    def enter(heading: str, at: Path) -> Path:
+        if heading == "Let amlexec make the environment":
+            dependencies = at / "aml_config/conda_dependencies.yml"
+            python = f"python={sys.version_info[0]}.{sys.version_info[1]}"
+            dependencies.write_text(dependencies.read_text().replace("python=3.12", python))
+        return at
+
+    read(Path(__file__).parent.parent / "docs/how-to/use-a-machine-over-ssh.md", folder, enter)

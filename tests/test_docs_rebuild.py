@@ -21,7 +21,7 @@ from amlexec.environments.image import reference
 from amlexec.environments.reason import explain
 from amlexec.environments.spec import canonical
 from amlexec.upkeep import Upkeep
-from tests.places import DockerProject, new_base
+from tests.places import PLACES, DockerProject, RemoteProject, new_base
 from tests.stage import channels  # noqa: F401 - a fixture
 from tests.test_docs import blocks
 
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amlexec.preparation import Wanted
+    from tests.hosts import Client, Host
     from tests.places import Shop
 
+MANAGED = next(place for place in PLACES if place.name == "managed")
 PAGE = Path(__file__).parent.parent / "docs/explanation/when-is-an-environment-rebuilt.md"
 CONDA = "aml_config/conda_dependencies.yml"
 LOCK = "aml_config/conda_dependencies.lock"
@@ -361,6 +363,39 @@ def test_the_engine(docker: DockerProject, shop: Shop) -> None:
     done(docker)
     images.remove(shop.engine, reference(digest))
     looked(ROWS["the image was removed"], docker)
+
+
+def test_a_machine_over_ssh(shop: Shop, client: Client, host: Host, tmp_path: Path) -> None:
+    client.knows(host)
+    client.configure("127.0.0.1", f"IdentityFile {host.key}", "IdentitiesOnly yes")
+    made = RemoteProject(tmp_path / "rebuilt", shop, MANAGED, host)
+    made.write(CONDA, shop.conda("tabulate", f"six>=0.0.{tmp_path.stat().st_ino}"))
+    killed = made.start(sys.executable, "-m", "amlexec", "experiment", "prepare", "-c", "managed")
+    assert killed.stderr is not None
+    while b"solving" not in killed.stderr.readline():
+        assert killed.poll() is None
+    killed.kill()
+    killed.communicate()
+    over_ssh(ROWS["a preparation on the machine was killed half-way"], made)
+    done(made)
+    over_ssh(ROWS["`nativeSharedDirectory` on that machine"], made)
+    folder = made.prepare("-o", "json").out.partition('"folder": "')[2].partition('"')[0]
+    for row, gone in (
+        ("the Python in that folder was removed", f"{folder}/bin/python"),
+        ("the environment's folder on the machine was removed", folder),
+    ):
+        host.ssh(f"rm -r {gone}")
+        over_ssh(ROWS[row], made)
+
+
+def over_ssh(row: Row, project: RemoteProject) -> None:
+    """What a row says is what `--check` says."""
+    if row.rebuilt == "no":
+        text = project.compute('nativeSharedDirectory: "~/elsewhere/"')
+        project.write("aml_config/managed.compute", text)
+    found = project.prepare("--check")
+    told = found.out.removeprefix("managed: ").removeprefix("not ready: ").rstrip("\n")
+    holds(row, ready=not found.code, reason=told.replace("managed", "gpubox"))
 
 
 def test_a_base_image_that_moves(docker: DockerProject, shop: Shop) -> None:

@@ -105,7 +105,8 @@ def test_from_another_computer_a_run_is_seen_followed_and_brought_home(pair: Pai
     assert (shown["metrics"], shown["exit_code"]) == ({"Accuracy": 0.9}, 0)
     assert shown["outputs"] == {"files": 1, "bytes": 7}
 
-    # Who submitted it finds all of it too.
+    # Who submitted it finds all of it too, even after they have tidied up there.
+    assert pair.other.amlexec("experiment", "clean", "--all").code == 0
     mine = pair.own.amlexec("experiment", "return", "-r", run_id)
     assert mine.code == 0, mine.err
     records = [project.record(run_id) for project in (pair.own, pair.other)]

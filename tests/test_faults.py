@@ -99,14 +99,14 @@ def test_an_interpreter_that_is_none(project: ProjectFolder) -> None:
     assert "/bin/false doesn't answer as a Python does" in done.err
 
 
-def test_a_target_of_a_kind_that_is_to_come(project: ProjectFolder) -> None:
+def test_a_target_of_a_kind_that_nothing_runs_on(project: ProjectFolder) -> None:
     project.write("train.py", "")
-    project.write("aml_config/box.compute", "type: remotedocker\naddress: localhost\nusername: me\n")
+    project.write("aml_config/box.compute", "type: batchai\n")
     project.write("aml_config/conda_dependencies.yml", "dependencies: [python]\n")
     done = project.submit("-t", "box", "train.py")
     assert done.code == 3
     assert "box.compute" in done.err
-    assert "remotedocker" in done.err
+    assert "batchai" in done.err
     assert project.run_ids() == []
 
 

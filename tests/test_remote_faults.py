@@ -260,8 +260,8 @@ def test_a_cut_while_a_project_is_sent(wired: Wired) -> None:
     wired.wire.cut_after(1_000_000, UP)
     assert "remote: error: " in one_error(wired.project.submit("train.py"))
     assert wired.project.record(only(wired.project))["status"] == "Failed"
-    eventually(lambda: "lock" not in wired.there()["copy"], "what was sent by halves is taken away")
-    assert wired.there() == {"runs": [], "copy": ["tree"]}
+    eventually(lambda: set(wired.there()["copy"]) <= {"tree"}, "what was sent by halves is taken away")
+    assert wired.there()["runs"] == []
     wired.ready()
     done = wired.project.submit("train.py")
     assert done.code == 1, done.err
@@ -277,7 +277,7 @@ def marking(wired: Wired) -> str:
     return mark
 
 
-def test_a_cut_before_the_start_is_understood(wired: Wired) -> None:
+def test_a_cut_while_a_run_is_started(wired: Wired) -> None:
     project, mark = wired.project, marking(wired)
     for _ in range(2):  # from the second time on, all submissions say as much
         project.write("data", os.urandom(30_000))
@@ -285,7 +285,7 @@ def test_a_cut_before_the_start_is_understood(wired: Wired) -> None:
         assert project.submit("--async", "train.py").code == 0
     whole = wired.wire.passed[UP]
     seen = set()
-    for left in (25_000, 4000, 900):
+    for left in (25_000, 12_000, 4000, 2500, 1500, 900):
         project.write("data", os.urandom(30_000))
         wired.host.ssh(f"rm -f {mark}")
         wired.client.hang_up()
@@ -294,11 +294,13 @@ def test_a_cut_before_the_start_is_understood(wired: Wired) -> None:
         assert "remote: error: " in one_error(project.submit("--async", "train.py"))
         wired.ready()
         (run_id,) = set(project.run_ids()) - known
-        assert project.record(run_id)["status"] in {"Failed", "Starting"}
-        project.amlexec("experiment", "status", "-r", run_id)
-        seen.add(project.record(run_id)["status"])
-        assert wired.host.ssh(f"ls {mark} 2>/dev/null || :") == "", "it has not begun"
-    assert seen == {"Failed", "Lost"}
+        if project.record(run_id)["status"] == "Starting":
+            project.amlexec("experiment", "follow", "-r", run_id)
+        status = project.record(run_id)["status"]
+        begun = wired.host.ssh(f"ls {mark} 2>/dev/null || :") != ""
+        assert status in ({"Completed"} if begun else {"Failed", "Lost"}), left
+        seen.add(status)
+    assert {"Failed", "Lost"} <= seen
 
 
 def test_a_cut_when_only_we_do_not_know_that_it_has_begun(wired: Wired) -> None:
@@ -416,8 +418,8 @@ def test_a_client_that_is_killed(wired: Wired, phase: str, count: int) -> None:
     assert asked.code == 0, asked.err
     if phase == "transfer":
         assert asked.out == f"{run_id}  Lost  (amlexec ended before the script began)\n"
-        eventually(lambda: "lock" not in wired.there()["copy"], "what was sent by halves is taken away")
-        assert wired.there() == {"runs": [], "copy": ["tree"]}
+        eventually(lambda: set(wired.there()["copy"]) <= {"tree"}, "what was sent by halves is taken away")
+        assert wired.there()["runs"] == []
     else:
         assert asked.out == f"{run_id}  Completed\n"
         home = project.run_folder(run_id)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from amlexec import console, history, runs
 from amlexec.engine import EngineAbsentError, EngineDeniedError
-from amlexec.errors import UsageError
+from amlexec.errors import ConfigurationError, TargetError, UnreachableError, UsageError
 from amlexec.history import FINAL, RunPaths
+from amlexec.targets import target_of
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from amlexec.environments.shelf import Removal
-    from amlexec.model import Project
+    from amlexec.environments.shelf import Removal, Shelf
+    from amlexec.model import ComputeTarget, Project
+    from amlexec.targets.docker import DockerTarget
 
 __all__ = ["clean", "told"]
 
@@ -52,34 +54,72 @@ def _all(project: Project) -> int:
     over = [record for record in known if runs.refresh(project, record).status in FINAL]
     copies = sum(runs.clean(project, RunPaths.of(project, record.run_id)) for record in over)
     from amlexec import sweeping
-    from amlexec.engine import from_environment
 
     half_made = sweeping.folders(project)
     if half_made:
         console.say(f"{_number(len(half_made), 'half-made folder', 'half-made folders')} of runs removed")
-    try:
-        left = sweeping.containers(project, from_environment())
-    except (EngineAbsentError, EngineDeniedError) as error:
-        # Where nobody uses Docker there is nothing to look for.
-        if any(record.target_kind == "docker" for record in known):
-            console.say(f"containers were not looked for: {error.message}")
-        return copies
-    for run_id in left:
-        console.say(f"the container of the run {run_id} removed")
+    elsewhere = {record.target for record in known if record.target_kind == "remotedocker"}
+    for name, kind in [("", "docker"), *((name, "remotedocker") for name in sorted(elsewhere))]:
+        try:
+            left = sweeping.containers(project, cast("DockerTarget", target_of(project, name, kind)))
+        except (EngineAbsentError, EngineDeniedError, UnreachableError) as error:
+            # Where nobody uses Docker there is nothing to look for.
+            if name or any(record.target_kind == "docker" for record in known):
+                where = f" on {name}" if name else ""
+                console.say(f"containers{where} were not looked for: {error.message}")
+            continue
+        except ConfigurationError:
+            continue  # the target is no more, and nobody knows where it was
+        for run_id in left:
+            console.say(f"the container of the run {run_id} removed")
     return copies
 
 
 def _environments(project: Project) -> int:
-    from amlexec.engine import from_environment
+    """Remove them from the engine, and from every machine that keeps some for this project."""
     from amlexec.environments import memory
-    from amlexec.environments.on_engine import EngineShelf
 
-    shelf = EngineShelf(from_environment())
-    ours = [kept.digest for kept in shelf.all().values() if kept.project == project.name]
-    for line in told(shelf.remove(ours, project.name)):
-        console.say(line)
-    memory.forget_removed(project, {digest for digest in ours if shelf.get(digest) is None})
-    return 0
+    code = 0
+    gone: set[str] = set()
+    kept: set[str] = set()
+    for shelf in _shelves(project):
+        try:
+            ours = [one.digest for one in shelf.all().values() if one.project == project.name]
+            for line in told(shelf.remove(ours, project.name)):
+                console.say(line)
+            left = {digest for digest in ours if shelf.get(digest) is not None}
+        except TargetError as error:
+            # A machine that can't be reached keeps nobody from making room on the others.
+            code = console.show(error)
+            continue
+        gone |= {*ours} - left
+        kept |= left
+    memory.forget_removed(project, gone - kept)
+    return code
+
+
+def _shelves(project: Project) -> Iterator[Shelf]:
+    """Each place that keeps environments of the project's targets, once; the engine comes first."""
+    from amlexec import config
+    from amlexec.engine import from_environment
+    from amlexec.environments.on_engine import EngineShelf
+    from amlexec.shelves import is_prepared, shelf_of
+
+    machines: dict[tuple[str, str, str], ComputeTarget] = {}
+    has_docker = False
+    for name in config.compute_targets(project):
+        try:
+            target = config.load_target(project, name)
+        except ConfigurationError as error:
+            console.say(error.lines()[0])
+            continue
+        has_docker = has_docker or target.kind == "docker"
+        if is_prepared(target) and target.address:
+            machines.setdefault((target.kind, target.address, target.username), target)
+    if has_docker or not machines:
+        yield EngineShelf(from_environment())
+    for target in machines.values():
+        yield shelf_of(target)
 
 
 def told(removals: Sequence[Removal], *, dry_run: bool = False) -> list[str]:
@@ -91,10 +131,15 @@ def told(removals: Sequence[Removal], *, dry_run: bool = False) -> list[str]:
         for one in removals
     ]
     gone = [one for one in removals if not one.kept]
-    count = _number(len(gone), "image", "images")
+    one, many = ("environment", "environments") if _are_folders(removals) else ("image", "images")
+    count = _number(len(gone), one, many)
     if dry_run:
         return [*lines, f"{count} would be removed, {_size(sum(one.size for one in gone))}"]
     return [*lines, f"{count} removed, {_size(sum(one.size for one in gone))} freed"]
+
+
+def _are_folders(removals: Sequence[Removal]) -> bool:
+    return any("~/" in one.reference for one in removals)
 
 
 def _number(count: int, one: str, many: str) -> str:

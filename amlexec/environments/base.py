@@ -73,13 +73,20 @@ def ensure(
 def must_fit(engine: Engine, platform: Platform) -> None:
     """Raise where the machine of an engine has another processor than an environment is for (TargetError)."""
     told = engine.version()
-    machine = str(told.get("Arch", ""))
-    if told.get("Os") == "linux" and subdir_of(machine) != platform.subdir:
+    if why := misfit(str(told.get("Os", "")), str(told.get("Arch", "")), platform):
         raise TargetError(
-            f"its Docker engine runs on {machine}, and environments for it are made for {platform.machine}",
+            why,
             where=engine.address,
-            hint=f"attach a machine with an {platform.machine} processor, or attach this one as `remote`",
+            hint=f"attach a machine with an {platform.machine} processor, or this one as `remote`, with a "
+            "Python of its own",
         )
+
+
+def misfit(system: str, machine: str, platform: Platform) -> str:
+    """Why an engine on such a machine can't run what is made for a platform; "" where it can."""
+    if system != "linux" or subdir_of(machine) == platform.subdir:
+        return ""  # another system has a word of its own
+    return f"its Docker engine runs on {machine}, and environments for it are made for {platform.machine}"
 
 
 def must_be_for(found: Base, platform: Platform, reference: str, place: Place) -> None:

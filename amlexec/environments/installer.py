@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from amlexec.environments import conda, installing, layers, staging
+from amlexec import locks
+from amlexec.environments import conda, conda_errors, installing, layers, staging
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.model import Line
 from amlexec.network import uv_variables
@@ -38,6 +39,8 @@ _NOT_NEEDED = frozenset(
 )
 """Folders of a Python, at any depth, that nobody needs who only installs packages."""
 _LEVEL = 4
+_WAIT_SECONDS = 1800.0
+"""For another process to make it."""
 
 
 def name_of(platform: Platform) -> str:
@@ -56,24 +59,33 @@ def archive(order: Order, network: Network, cache: Path) -> Path | None:
     path = cache / "installers" / f"{name_of(order.spec.platform)}.tar.gz"
     if path.exists():
         return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise conda_errors.no_cache(path.parent, error) from error
+    with locks.exclusive(f"{path}.lock", _WAIT_SECONDS):
+        return path if path.exists() or _make(path, order, network, cache) else None
+
+
+def _make(path: Path, order: Order, network: Network, cache: Path) -> bool:
+    """Make it; False where no channel has a Python for it."""
     python = Line(f"python >={_PYTHON}", order.dependencies.place)
     alone = order.dependencies._replace(specs=(python,), pip=())
     try:
         records = conda.solve(order.project, alone, order.spec.platform, network, cache=cache)
     except ConfigurationError:
-        return None
+        return False
     with staging.room(cache) as room:
         prefix = room / "env"
         installing.install(records, prefix, str(prefix), order.spec.platform, network, cache=cache)
         _trim(prefix)
         (site,) = prefix.glob("lib/python3.*/")
         _add_rattler(site / "site-packages", order.spec.platform, network, cache)
-        path.parent.mkdir(parents=True, exist_ok=True)
         beside = room / path.name
         with gzip.GzipFile(beside, "wb", _LEVEL, mtime=0) as written:
             layers.write(str(prefix), name_of(order.spec.platform), cast("IO[bytes]", written))
         os.replace(beside, path)  # noqa: PTH105
-    return path
+    return True
 
 
 def _version() -> str:

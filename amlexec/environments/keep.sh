@@ -13,11 +13,13 @@ hold() {
   turn=$envs/$1/turn
   identify $$
   heard='' silent=0 told='' tries=0
-  until mkdir -p "$envs/$1" && mkdir "$turn" 2>/dev/null; do
+  until mkdir "$turn" 2>/dev/null; do
     if [ ! -d "$turn" ]; then
-      # Whoever had it has just gone; or nothing can be made here.
+      # Whoever had it has just gone, and the folder with it; or nothing can be made here.
+      mkdir -p "$envs/$1" || exit 2
       tries=$((tries + 1))
       [ "$tries" -lt 20 ] || { mkdir "$turn"; exit 2; }
+      [ "$tries" -gt 1 ] || continue
       nap
       continue
     fi
@@ -169,16 +171,26 @@ used() {
   return 1
 }
 
-# remove NAME KEEP: "SIZE" in kB, or "used"; with KEEP, only tell.
+# own FOLDER LINKS: how many kB there are in files with so many links: most files are links to what is kept in `packages`.
+own() {
+  find "$1" -type f -links "$2" -exec ls -ln {} + 2>/dev/null | awk '{ size += $5 } END { print int(size / 1024) }'
+}
+
+# remove NAME KEEP: how many kB are free then, or "used"; with KEEP, only tell. The last environment takes the packages
+# with it that are kept for the next one.
 remove() {
   whole "$1" || return 0
   if used "$prefix"; then echo used; return; fi
-  size=$(du -sk "$envs/$1" 2>/dev/null) || size=0
+  last=yes
+  for other in "$envs"/*; do [ "$other" = "$envs/$1" ] || last=; done
+  size=$(own "$envs/$1" 1)
+  [ -z "$last" ] || size=$((size + $(own "$base/packages" +0)))
   if [ -z "$2" ]; then
     # First what makes it one: a removal that is cut off leaves nothing that looks whole.
     rm -f "$prefix/amlexec.json" && rm -rf "$envs/$1" || exit 2
     # What it went to the executors of a Spark cluster as.
     rm -f "$base/archives/$1"*.tar.gz
+    [ -z "$last" ] || rm -rf "$base/packages" || exit 2
   fi
-  echo "${size%%[!0-9]*}"
+  echo "$size"
 }

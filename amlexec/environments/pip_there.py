@@ -40,14 +40,14 @@ _OPTIONS = ("--no-cache-dir", "--disable-pip-version-check", "--progress-bar=off
 
 
 def must_be_reachable(order: Order, resolution: Resolution, network: Network, name: str) -> None:
-    """Raises ConfigurationError where a package index is on the loopback of this machine."""
+    """Raises ConfigurationError where a package index is a folder, or on the loopback, of this machine."""
     section = pip_section.section_of(order, resolution, network, "")
     for line in (*section.lines, *section.constraints, *map(str, index_lines(order.requirements, network))):
-        if is_loopback(line):
+        if is_loopback(line) or line.startswith(("--index-url file:", "--extra-index-url file:")):
             address = public(line.split()[-1])
             entry = next((one for one in order.requirements.entries if str(one.raw) == line), None)
             raise ConfigurationError(
-                f"{address} means this machine's loopback, where {name} finds nothing",
+                f"{address} is on this machine alone, and {name} can't reach it",
                 where=str(entry.place if entry is not None else order.dependencies.place),
                 hint="give an address that leads here from there, or a folder of wheels with --find-links",
             )

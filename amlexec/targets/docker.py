@@ -262,7 +262,7 @@ class DockerTarget:
         patience = Patience(paths.folder.name)
         while True:
             try:
-                self._hand_on(paths, seen, sinks, patience)
+                is_whole = self._hand_on(paths, seen, sinks, patience)
                 state = self.state(paths)
             except UnreachableError as error:
                 patience.lost(error)
@@ -270,7 +270,8 @@ class DockerTarget:
             if state.phase == "lost":
                 hand_on(paths.stdout, seen[containers.STDOUT], stdout)
                 hand_on(paths.stderr, seen[containers.STDERR], stderr)
-            if state.phase != "running":
+            # It may have ended while nobody was there to read the rest.
+            if state.phase != "running" and (is_whole or state.phase != "ended"):
                 return state
 
     def _hand_on(
@@ -279,11 +280,14 @@ class DockerTarget:
         seen: dict[int, int],
         sinks: dict[int, Callable[[bytes], object]],
         patience: Patience,
-    ) -> None:
-        """Hand on what a container prints until it, or the connection, ends; `seen` is kept up to date."""
+    ) -> bool:
+        """Hand on what a container prints until it, or the connection, ends; whether it was the former.
+
+        `seen` is kept up to date.
+        """
         container = _container(paths)
         if container is None:
-            return
+            return True
         skip = (seen[containers.STDOUT], seen[containers.STDERR])
         try:
             with containers.logs(self._engine, container, follow=True, skip=skip) as output:
@@ -292,10 +296,11 @@ class DockerTarget:
                     sinks[frame.stream](frame.data)
                     seen[frame.stream] += len(frame.data)
         except EngineLostError:
-            pass  # asked again: an engine that is there answers, one that is gone is an error
+            return False  # asked again: an engine that is there answers, one that is gone is an error
         except EngineAnswerError as error:
             if error.status not in {404, 409}:  # gone, or just being removed
                 raise
+        return True
 
     def stop(self, paths: RunPaths, grace: int) -> State:
         """See `Target.stop`."""
@@ -349,8 +354,19 @@ class DockerTarget:
 
     def _remove_all(self, paths: RunPaths) -> None:
         wanted = {RUN_LABEL: paths.folder.name, **self._labels}
-        for found in containers.find(self._engine, wanted):
-            containers.remove(self._engine, found["Id"], force=True)
+        self.remove([str(found["Id"]) for found in containers.find(self._engine, wanted)])
+
+    def containers(self) -> dict[str, list[str]]:
+        """The containers of this project's runs, by the run. Raises TargetError."""
+        told: dict[str, list[str]] = {}
+        for found in containers.find(self._engine, {RUN_LABEL: "", **self._labels}):
+            told.setdefault(str(found["Labels"][RUN_LABEL]), []).append(str(found["Id"]))
+        return told
+
+    def remove(self, ids: list[str]) -> bool:
+        """Remove containers, running or not; whether one of them was there."""
+        gone = [containers.remove(self._engine, one, force=True) for one in ids]
+        return any(gone)
 
 
 def _container(paths: RunPaths) -> str | None:

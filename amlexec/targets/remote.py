@@ -322,7 +322,9 @@ class RemoteTarget:
 
     def clean(self, paths: RunPaths) -> None:
         """See `Target.clean`."""
-        self._verb("remove", paths.folder.name)
+        if not paths.returned.exists():
+            # What somebody else has submitted has to get home there too: `forget` removes it.
+            self._verb("remove", paths.folder.name)
         if paths.checkout.exists():
             shutil.rmtree(paths.checkout)
 

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from amlexec.connections import Answer
-    from amlexec.ssh import SSHConnection, Stream
+    from amlexec.ssh import SSHConnection
+    from amlexec.ssh_channel import Stream
 
 __all__ = ["Verbs"]
 
