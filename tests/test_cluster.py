@@ -208,9 +208,7 @@ print(json.dumps([sys.prefix, six.__version__, found]))
         made = head.ssh(f"stat -c %i:%Z {archive}")
         again = project.submit("train.py")
         assert (again.code, head.ssh(f"stat -c %i:%Z {archive}")) == (0, made), again.err
-        head.ssh(
-            f"head -c 1000 {archive} >{folder}/archives/.half.1.new; touch -d -3days {folder}/archives/.half.1.new"
-        )
+        head.ssh(f"cd {folder}/archives; head -c 1000 {archive} >.half.1.new; touch -d -3days .half.1.new")
         head.ssh(f"rm {archive}; chown {QUIET} {folder}/archives/.half.1.new")
         processes = [
             project.start(

@@ -164,7 +164,8 @@ class TestMaster:
     )
     def test_of_yarn(self, tmp_path: Path, properties: dict[str, str], said: str) -> None:
         told = (
-            f"<property><name>{one}</name><value>{properties[one]}</value></property>" for one in properties
+            f"<property><name>{name}</name><value>{value}</value></property>"
+            for name, value in properties.items()
         )
         (tmp_path / "yarn-site.xml").write_text(f"<configuration>{''.join(told)}</configuration>")
         assert _asked("yarn", HADOOP_CONF_DIR=str(tmp_path)) == said
@@ -176,15 +177,8 @@ class TestMaster:
 
 
 def test_the_modules_of_a_project(tmp_path: Path) -> None:
-    for name in (
-        "a.py",
-        "b/c.py",
-        "b/data.csv",
-        "aml_config/x.py",
-        "outputs/y.py",
-        "deep/outputs/z.py",
-        ".hid/d.py",
-    ):
+    left_out = ("b/data.csv", "aml_config/x.py", "outputs/y.py", ".hid/d.py")
+    for name in ("a.py", "b/c.py", "deep/outputs/z.py", *left_out):
         (tmp_path / "project" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "project" / name).write_text(name)
     command = [sys.executable, "-I", "-S", str(SITE / "amlexec/project_modules.py")]
