@@ -58,7 +58,7 @@ def ask(machine: Machine, target: ComputeTarget) -> Facts:
 
 
 def _arguments(target: ComputeTarget) -> list[str]:
-    wants_python = target.kind == "remote" and target.user_managed_environment
+    wants_python = target.kind in {"remote", "cluster"} and target.user_managed_environment
     return [
         target.kind,
         target.python_location if wants_python else "",
@@ -119,6 +119,13 @@ def findings_of(connection: SSHConnection, target: ComputeTarget, facts: Facts) 
             found += engine(Engine(f"unix://{connection.forward(socket)}"), target, socket)
         except TargetError as error:
             found.append(_of_error("Docker", error))
+    if target.kind == "cluster" and facts.get("SPARK"):
+        from amlexec.cluster_findings import of_cluster
+
+        try:
+            found += of_cluster(connection, target)
+        except TargetError as error:
+            found.append(_of_error("Spark", error))
     return found
 
 

@@ -65,7 +65,7 @@ def facts_of(text: str, before: float, after: float) -> Facts:
 def judge(target: ComputeTarget, facts: Facts) -> list[Finding]:
     """What the facts of a machine over SSH mean for that target. The Docker engine is asked by `engine`."""
     found = [_system(facts), _shell(facts), _home(facts), _clock(facts)]
-    if target.kind == "remote":
+    if target.kind in {"remote", "cluster"}:
         found.append(_python(target, facts) if target.user_managed_environment else _environments(facts))
     if target.kind == "cluster":
         found.append(_spark(target, facts))

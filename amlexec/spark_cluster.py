@@ -34,7 +34,7 @@ _TAGS = "spark.yarn.tags"
 _YARN_ID = re.compile(r"\bapplication_\d+_\d{4,}\b")
 _STANDALONE_ID = re.compile(r"\bConnected to Spark cluster with app ID (\S+)")
 _TRACKING = re.compile(
-    r"\btracking URL: (https?://\S+)|\bSparkUI available at (https?://\S+)|\bBound SparkUI to "
+    r"\b(?:tracking URL:|SparkUI available at|Bound SparkUI to .* started at) (https?://\S+)"
 )
 
 
@@ -135,5 +135,5 @@ def application(log: str) -> tuple[str, str]:
     """Id and tracking address of the application that a log is of; "" where spark-submit didn't tell."""
     known = _YARN_ID.search(log) or _STANDALONE_ID.search(log)
     found = (known[known.lastindex or 0]) if known else ""
-    address = next((one[1] or one[2] for one in _TRACKING.finditer(log) if one[1] or one[2]), "")
-    return found, address
+    address = _TRACKING.search(log)
+    return found, address[1] if address else ""

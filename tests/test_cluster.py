@@ -55,6 +55,12 @@ def slow(number):
 print('begun', flush=True)
 print('sum', spark.sparkContext.parallelize(range(2), 2).map(slow).sum(), flush=True)
 """
+OLDER = """\
+import sys
+class Version(tuple):
+    major, minor, micro, releaselevel, serial = 3, 9, 1, 'final', 0
+sys.version_info = Version((3, 9, 1, 'final', 0))
+"""
 
 
 @pytest.fixture
@@ -202,9 +208,7 @@ print(json.dumps([sys.prefix, six.__version__, found]))
         made = head.ssh(f"stat -c %i:%Z {archive}")
         again = project.submit("train.py")
         assert (again.code, head.ssh(f"stat -c %i:%Z {archive}")) == (0, made), again.err
-        head.ssh(
-            f"head -c 1000 {archive} >{folder}/archives/.half.1.new; touch -d -3days {folder}/archives/.half.1.new"
-        )
+        head.ssh(f"cd {folder}/archives; head -c 1000 {archive} >.half.1.new; touch -d -3days .half.1.new")
         head.ssh(f"rm {archive}; chown {QUIET} {folder}/archives/.half.1.new")
         processes = [
             project.start(
@@ -242,3 +246,102 @@ class TestBeforeARun:
         assert done.code == 2
         assert "error: YARN's ResourceManager does not answer: 127.0.0.1:9: Connection refused" in done.err
         assert project.run_ids() == []
+
+
+class TestCheck:
+    """`computetarget check` of a head node."""
+
+    def test_all_is_well(self, project: ClusterProject) -> None:
+        done = project.amlexec("computetarget", "check", "cluster")
+        assert done.code == 0, done.out
+        assert re.search(r"Java +ok +17\.\S+ for Spark 3\.5\.9\n", done.out), done.out
+        assert f"127.0.0.1:{project.host.master_port} answers" in done.out
+        assert re.search(r"Python of the executors +ok +3\.11, as the driver's", done.out)
+
+    def test_pythons_that_differ(self, project: ClusterProject) -> None:
+        # The host has one Python: this one says of itself that it is an older one.
+        folder = "/tmp/older"
+        project.host.ssh(f"mkdir -p {folder} && cat >{folder}/sitecustomize.py", input=OLDER.encode())
+        changed = f"case $* in *pyspark.daemon*) PYTHONPATH={folder}:$PYTHONPATH; export PYTHONPATH;; esac"
+        text = f'#!/bin/sh\n{changed}\nexec python3 "$@"\n'
+        script = f"cat >{folder}/python && chmod -R 755 {folder}"
+        project.host.ssh(script, input=text.encode())
+        project.write(
+            "aml_config/cluster.compute",
+            project.compute().replace("pythonLocation: python3", f"pythonLocation: {folder}/python"),
+        )
+        done = project.amlexec("computetarget", "check", "cluster")
+        assert done.code != 0
+        assert re.search(r"Python of the executors +failed +it is 3\.9, and the driver's is 3\.11", done.out)
+        project.write("train.py", SCRIPT.replace("from near import tell", "tell = lambda one: one"))
+        done = project.submit("train.py")
+        assert done.code == 1
+        assert "has different version" in (project.run_folder(done.run_id) / "stderr.log").read_text()
+
+
+class TestYarn:
+    """By its exact command line: programs of YARN's names on the head node note what they are given."""
+
+    @pytest.fixture
+    def project(self, project: ClusterProject) -> ClusterProject:
+        note = "printf '%s\\n' \"$@\" >$HOME/$(basename $0).said"
+        submit = "echo 'Submitted application application_1521077190506_0042' >&2; "
+        submit += "echo '\t tracking URL: http://rm:8088/proxy/application_1521077190506_0042/' >&2"
+        for name, more in (
+            ("spark-submit", f"{submit}; env >$HOME/spark-submit.env; exec sleep ${{LAST:-0}}"),
+            ("yarn", ":"),
+        ):
+            text = f"#!/bin/sh\n{note}\n{more}\n"
+            project.host.ssh(
+                f"mkdir -p ~/yarn; cat >~/yarn/{name}; chmod +x ~/yarn/{name}", QUIET, input=text.encode()
+            )
+        project.write("train.py", "")
+        return project
+
+    def configure(self, project: ClusterProject, mode: str, *variables: str) -> None:
+        lines = [f"sparkSubmitLocation: /home/{QUIET}/yarn/spark-submit", f"yarnDeployMode: {mode}"]
+        project.write("aml_config/cluster.compute", project.compute(*lines, master="yarn"))
+        project.configure("EnvironmentVariables:", f"  PATH: /home/{QUIET}/yarn:/usr/bin:/bin", *variables)
+        project.write(
+            "aml_config/spark_dependencies.yml",
+            "configuration:\n  spark.yarn.maxAppAttempts: 1\n  spark.yarn.tags: ours\n",
+        )
+
+    def test_cluster_mode(self, project: ClusterProject) -> None:
+        self.configure(project, "cluster", "  LEVEL: a b")
+        done = project.submit("train.py", "x y")
+        assert done.code == 0, done.err
+        assert "YARN runs the driver on a node of the cluster" in done.err
+        said = project.host.ssh("cat ~/spark-submit.said", QUIET).splitlines()
+        tag = said[-4].rpartition("=")[2]
+        assert re.fullmatch(r"ours,amlexec-[0-9a-f]{16}", tag)
+        path = f"/home/{QUIET}/yarn:/usr/bin:/bin"
+        assert said == [
+            *("--master", "yarn", "--deploy-mode", "cluster"),
+            *("--conf", "spark.yarn.appMasterEnv.PYSPARK_PYTHON=/usr/bin/python3"),
+            *("--conf", "spark.yarn.appMasterEnv.PYSPARK_DRIVER_PYTHON=/usr/bin/python3"),
+            *("--conf", f"spark.executorEnv.PATH={path}", "--conf", f"spark.yarn.appMasterEnv.PATH={path}"),
+            *("--conf", "spark.executorEnv.LEVEL=a b", "--conf", "spark.yarn.appMasterEnv.LEVEL=a b"),
+            *("--py-files", "../control/modules.zip", "--name", "demo train.py"),
+            *("--conf", "spark.yarn.maxAppAttempts=1", "--conf", "spark.yarn.tags=ours"),
+            *("--conf", f"spark.yarn.tags={tag}"),
+            said[-3],
+            *("train.py", "x y"),
+        ]
+        assert said[-3].endswith("/site/amlexec/spark_driver.py")
+        assert project.record(done.run_id)["application"] == {
+            "id": "application_1521077190506_0042",
+            "tracking_url": "http://rm:8088/proxy/application_1521077190506_0042/",
+        }
+
+    def test_a_cancel_kills_the_application(self, project: ClusterProject) -> None:
+        self.configure(project, "client", "  LAST: '600'")
+        project.host.ssh(f"ln -s /home/{QUIET}/yarn/yarn /usr/local/bin/yarn")
+        done = project.submit("--async", "train.py")
+        assert done.code == 0, done.err
+        log = f"/home/{QUIET}/.amlexec/runs/{done.run_id}/stderr.log"
+        eventually(lambda: "tracking" in project.host.ssh(f"cat {log} || :"), "the application is there")
+        assert project.amlexec("experiment", "cancel", "-r", done.run_id).code == 0
+        said = project.host.ssh("cat ~/yarn.said", QUIET).split()
+        assert said == ["application", "-kill", "application_1521077190506_0042"]
+        assert project.record(done.run_id)["status"] == "Canceled"

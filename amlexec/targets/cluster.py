@@ -50,7 +50,8 @@ printf '%s' "$archive"
 """
 """Two who do it at once do it twice, which harms nobody: each puts a whole one in its place."""
 _DEFAULTS = """
-for conf in "${SPARK_CONF_DIR-}" "${SPARK_HOME-}/conf" "$(readlink -f "$submit" | sed 's,/[^/]*/[^/]*$,,')/conf" \\
+beside=$(readlink -f "$submit" | sed 's,/[^/]*/[^/]*$,,')
+for conf in "${SPARK_CONF_DIR-}" "${SPARK_HOME-}/conf" "$beside/conf" \\
   /etc/spark/conf /etc/spark3/conf /etc/spark2/conf /usr/hdp/current/spark*-client/conf; do
   [ -e "$conf/spark-defaults.conf" ] || continue
   cat "$conf/spark-defaults.conf" >"$folder/control/spark.conf"
@@ -87,6 +88,7 @@ class ClusterTarget(RemoteTarget):
         return super()._environment(plan._replace(target=alone), known, prefix)
 
     def _preparing(self, paths: RunPaths, plan: Plan, launch: Launch) -> str:
+        del paths
         if plan.framework != "PySpark":
             return ""
         packed = [launch.python.path, "-I", "-S"]
