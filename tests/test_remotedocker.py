@@ -201,7 +201,13 @@ def test_each_way_to_have_no_engine_is_an_error_of_its_own(
     machine.ssh(f"echo 'export DOCKER_HOST=tcp://127.0.0.1:2375' >/home/{QUIET}/.bashrc")
     client.hang_up()
     refused(alone.prepare("--check"), "tcp://127.0.0.1:2375", "no socket of its own")
-    machine.ssh(f"rm /home/{QUIET}/.bashrc; mv /usr/sbin/dockerd /usr/sbin/not-dockerd")
+    machine.ssh(f"rm /home/{QUIET}/.bashrc; ln -sf /srv/other.sock /var/run/docker.sock")
+    machine.ssh(
+        "sed -i '1i AllowStreamLocalForwarding no' /etc/ssh/sshd_config; kill -HUP $(pgrep -o -x sshd)"
+    )
+    client.hang_up()
+    refused(alone.prepare("--check"), "nobody answers", "AllowStreamLocalForwarding")
+    machine.ssh("rm /var/run/docker.sock; mv /usr/sbin/dockerd /usr/sbin/not-dockerd")
     client.hang_up()
     refused(alone.prepare("--check"), "has no Docker engine", "install Docker Engine there")
 
