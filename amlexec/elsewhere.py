@@ -67,6 +67,8 @@ class Machine:
                     TargetError(f"the record of the run {run_id} can't be read: {error}", where=self.name)
                 )
                 continue
+            if recorded.target_kind == "remotedocker":
+                continue  # only its folder is there: the engine knows how it is
             recorded = recorded._replace(target=self.name)
             if state is None:
                 problems.append(TargetError(f"the state of the run {run_id} can't be read", where=self.name))

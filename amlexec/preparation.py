@@ -75,7 +75,8 @@ def wanted(
         pip=found,
     )
     order = Order(project, spec, "", dependencies, found, target.place, lock)
-    if spark_file:
+    # Only an image has them baked in: on a machine, Spark keeps its own.
+    if spark_file and order.spec.base_image:
         order = _with_packages(order, spark_file)
     text = canonical(order.spec).decode()
     digest = of_bytes(text.encode())

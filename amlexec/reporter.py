@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from doit import doit_cmd
 from doit.exceptions import TaskError, TaskFailed
 from doit.reporter import ConsoleReporter
+from doit.runner import MRunner, MThreadRunner, Runner
 
 from amlexec.console import show
 from amlexec.errors import AmlexecError, UsageError
@@ -61,7 +63,12 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
         if unread:
             # doit closes its database on the way out.
             raise SystemExit(show(_unread(unread[0], wanted)))
-        _begin(tasks, selected_tasks)
+        # doit tells nobody what runs the tasks; it is who calls this.
+        caller = inspect.currentframe()
+        runner = caller.f_back.f_locals.get("self") if caller and caller.f_back else None
+        forks = isinstance(runner, MRunner) and not isinstance(runner, MThreadRunner)
+        if isinstance(runner, Runner) and not forks:
+            _begin(tasks, selected_tasks)
 
     def skip_uptodate(self, task: Any) -> None:
         """A task that has nothing to do says why not, where it knows."""
@@ -90,7 +97,10 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
 
 
 def _begin(tasks: Mapping[str, Any], selected: Iterable[str]) -> None:
-    """Let the tasks that were asked for be begun with, where they can be side by side (see `Ahead`)."""
+    """Let the tasks that were asked for be begun with, where they can be side by side (see `Ahead`).
+
+    Not where doit forks: a process must not be that has threads, and then its children do it side by side.
+    """
     asked: dict[Any, list[str]] = {}
     for name in selected:
         of_group = [one for one in tasks[name].task_dep if tasks[one].subtask_of == name]

@@ -61,10 +61,10 @@ class Stream:
     ) -> None:
         """Start `ssh`; `connection` is the path of the socket that its connection has here.
 
-        With `proven`, a password that was not asked for, or not what let us in, is a LoginError.
+        With `proven`, a password or passphrase that is not what lets us in is a LoginError.
         """
         self._login, self._connection, self._sent = login, connection, sent
-        self._proven = proven and bool(login.secret) and not login.private_key
+        self._proven = proven and bool(login.secret)
         self._timeout = timeout
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._code: int | None = None
@@ -132,7 +132,8 @@ class Stream:
             # Of what start-up files print, the end is kept: half of the mark, or why they ended the login.
             seen = seen[-_NOISE:] + part
         self._begun = True
-        if self._proven and not password_accepted(self._log.read_text("utf-8", "replace")):
+        shown = self._log.read_text("utf-8", "replace") if self._proven else ""
+        if self._proven and not self._login.private_key and not password_accepted(shown):
             raise unproven(self._login)
         if self._asking:
             self._asking.close()

@@ -44,7 +44,7 @@ _COMMON = {
 def ssh_command(login: Login, control_path: str, log: str, *, proven: bool = False) -> list[str]:
     """`ssh` with its options, up to the host. Its own words go to `log`, apart from the script's.
 
-    With `proven`, they say which of the ways in was taken.
+    With `proven`, they say which way in was taken, and no agent has opened a key that has a passphrase.
     """
     options = {
         **_COMMON,
@@ -65,7 +65,7 @@ def ssh_command(login: Login, control_path: str, log: str, *, proven: bool = Fal
             "PreferredAuthentications": "password,keyboard-interactive,publickey",
         }
     if proven:
-        options["LogLevel"] = "VERBOSE"
+        options |= {"IdentityAgent": "none"} if login.private_key else {"LogLevel": "VERBOSE"}
     if login.known_hosts:
         options |= {
             "UserKnownHostsFile": _quoted(login.known_hosts),

@@ -51,8 +51,7 @@ class WayOverSSH:
     def surroundings(self) -> Surroundings:
         """Who the user is there, asked for once. Raises as `connect` does."""
         if self._found is None:
-            self._forward(self._look(is_mute=False))
-        assert self._found is not None
+            self._found = self._look(is_mute=False)
         return self._found
 
     def connect(self, timeout: float | None) -> socket.socket:

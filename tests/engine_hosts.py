@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +19,6 @@ from tests.hosts import Host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from tests.hosts import Client
     from tests.places import Shop
@@ -48,6 +49,7 @@ class EngineHost(Host):
             "MaskedPaths": [],
             "ReadonlyPaths": [],
             "DeviceCgroupRules": ["a *:* rwm"],
+            "CgroupnsMode": "host",
             "Binds": ["/sys/fs/cgroup:/sys/fs/cgroup:rw"],
             # An unnamed volume goes with the container.
             "Mounts": [{"Type": "volume", "Target": _DATA}],
@@ -55,6 +57,15 @@ class EngineHost(Host):
         }
         super().create(of=of, **host)
         self.start_engine()
+
+    def remove(self) -> None:
+        """Remove the container, whatever its state, and the control groups that its engine has made."""
+        super().remove()
+        groups = Path("/sys/fs/cgroup")
+        for root in (groups / self.name, *groups.glob(f"*/{self.name}")):
+            for at, _, _ in os.walk(root, topdown=False):
+                with contextlib.suppress(OSError):
+                    Path(at).rmdir()
 
     def start_engine(self, socket: str = "/var/run/docker.sock", *options: str) -> None:
         """Start the engine, and wait until it answers."""

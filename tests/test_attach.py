@@ -20,7 +20,7 @@ from amlexec import keystore
 from amlexec.attachment import Attachment, address_of, compute_text, runconfig_text, valid_name
 from amlexec.errors import UsageError
 from amlexec.trust import valid_fingerprint
-from tests.conftest import PATIENCE, Done
+from tests.conftest import PATIENCE, Done, eventually
 from tests.hosts import PASSWORD, QUIET
 from tests.readers import read
 from tests.stage import channels  # noqa: F401 - a fixture
@@ -816,6 +816,28 @@ def test_a_key_with_a_passphrase(project: ProjectFolder, client: Client, host: H
     assert done.code == 0, done.err
     assert "pass phrase" not in done.out + done.err
     assert target(project, "check", "gpubox").code == 0
+
+
+def test_a_passphrase_that_an_agent_would_hide(
+    project: ProjectFolder, client: Client, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = client.home / ".ssh/id_own"
+    shutil.copy(host.key, own)
+    own.chmod(0o600)
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(client.runtime / "agent"))
+    with subprocess.Popen(["ssh-agent", "-D", "-a", str(client.runtime / "agent")]) as agent:
+        try:
+            eventually((client.runtime / "agent").exists, "the agent listens")
+            subprocess.run(["ssh-add", "-q", str(own)], check=True)
+            subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "right", "-f", str(own)], check=True)
+            shutil.copy(host.key.with_suffix(".pub"), own.with_suffix(".pub"))
+            given = ("--private-key-file", str(own), "--private-key-passphrase")
+            assert attach(project, host, *given, "canary").code == 2
+            assert keystore.entries() == []
+            done = attach(project, host, *given, "right")
+            assert done.code == 0, done.err
+        finally:
+            agent.terminate()
 
 
 def test_what_is_wanting_is_said_at_once(project: ProjectFolder, client: Client, host: Host) -> None:

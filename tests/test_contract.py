@@ -321,7 +321,7 @@ def test_the_shared_directory_ends_with_a_separator_and_stays(project: DockerPro
     else:
         assert not kept.exists()
         if project.place.volumes:
-            shared = f"/home/{QUIET}/.azureml/share/demo"
+            shared = f"/home/{QUIET}/.azureml/{project.place.name}/demo"
             assert "\n/azureml-share/\n" in first.out
             assert project.host.ssh(f"cat {shared}/model.pkl; stat -c %U {shared}") == f"xx{QUIET}\n"
             return

@@ -240,9 +240,15 @@ def test_a_machine_that_is_silent(
     assert listed.err.count("remote: warning: ") == 1, "it is asked once"
     shown = pair.own.amlexec("history", "info", "-r", runs[0], "-o", "json", "--query", "unreachable")
     assert shown.out == "true\n"
-    seen = pair.from_other("history", "list")
-    assert (seen.code, seen.out) == (2, "")
-    assert seen.err.startswith("box: error: ")
+    for place, asked in (
+        ("box", pair.from_other("history", "list")),
+        ("box", pair.from_other("experiment", "return", "-r", runs[0])),
+        ("remote", pair.own.amlexec("experiment", "cancel", "-r", runs[0])),
+        ("remote", pair.own.amlexec("experiment", "return", "-r", runs[0])),
+        ("remote", pair.own.amlexec("experiment", "clean", "-r", runs[0])),
+    ):
+        assert (asked.code, asked.out) == (2, "")
+        assert asked.err.startswith(f"{place}: error: no connection to port ")
     assert [pair.own.record(run_id)["status"] for run_id in runs] == ["Running", "Starting"]
 
 

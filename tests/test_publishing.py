@@ -189,3 +189,13 @@ def test_places(place: str) -> None:
     assert publishing.place("", {"AMLEXEC_IMAGES": place}) == place
     assert publishing.place("", {}) == ""
     assert publishing.published(place, "abcdef" * 8) == f"{place}:{'abcdef' * 8:.20}"
+
+
+def test_projects_of_one_name_leave_each_others_environments_alone(shop: Shop, tmp_path: Path) -> None:
+    one, other = (DockerProject(tmp_path / folder / "same", shop) for folder in ("one", "other"))
+    assert one.prepare().code == 0
+    other.write("aml_config/conda_dependencies.yml", shop.conda("six", "idna"))
+    assert other.prepare().code == 0
+    assert other.amlexec("experiment", "clean", "--environments").code == 0
+    assert other.prepare("--check").code == 1
+    assert one.prepare("--check").code == 0

@@ -471,6 +471,25 @@ def test_a_lock_that_somebody_has_left(project: RemoteProject, what: str) -> Non
     assert project.host.ssh(f"ls {folder}").split() == ["id", "tree"]
 
 
+def test_submits_at_once_to_a_machine_that_nobody_has_used(
+    new_host: Callable[..., Host], client: Client, shop: Shop, tmp_path: Path
+) -> None:
+    host = new_host()
+    projects = [project_on(host, client, shop, tmp_path / name / "demo") for name in ("a", "b")]
+    for project in projects:
+        project.write("train.py", f"print('of {project.root.parent.name}')\n")
+        project.write("data", noise(300_000))
+    command = (*AMLEXEC, "experiment", "submit", "-c", "remote", "train.py")
+    together = [(project, project.start(*command)) for project in projects for _ in range(2)]
+    for project, process in together:
+        out, err = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, err
+        assert f"of {project.root.parent.name}\n".encode() in out
+    assert host.ssh(f"ls {BASE}/runs; ls -d {BASE}/projects/*/[!it]* 2>/dev/null || :") == "", (
+        "nothing is left"
+    )
+
+
 # ---------------------------------------------------------------- odd machines, odd scripts
 
 CLOCK = """

@@ -18,9 +18,11 @@ from amlexec.environments import base
 from amlexec.environments.image import CONDA, DIGEST, reference
 from amlexec.platforms import DEFAULT
 from tests.conftest import PATIENCE, eventually
+from tests.engines import packages
 from tests.engines.ssh_host import QUIET
 from tests.places import LABEL, PLACES, DockerProject, RemoteDockerProject, Shop
 from tests.test_docs import ROOT, blocks, commands, matches
+from tests.test_installer import channel_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -272,10 +274,44 @@ def test_both_doors_and_a_machine_that_hangs(alone: RemoteDockerProject, client:
     assert images.find(alone.engine, {DIGEST: ""}) == []
 
 
+def test_a_channel_without_a_python_for_the_installer(
+    new_engine_host: Callable[..., EngineHost],
+    client: Client,
+    shop: Shop,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Then the packages are installed here, and sent. This Python can't run in the image."""
+    monkeypatch.setenv("AMLEXEC_CACHE", str(tmp_path / "cache"))
+    host = new_engine_host()
+    client.knows(host)
+    client.configure("127.0.0.1", f"IdentityFile {host.key}", "IdentitiesOnly yes")
+    host.take(shop.engine, shop.base)
+    program = packages.Entry("bin/python", b"#!/nowhere/python3\n", 0o755)
+    own = channel_of(
+        tmp_path / "own",
+        "",
+        packages.Package("python", "3.9.1", "0", [program], noarch="generic"),
+        packages.Package("six", "1.0", "0", noarch="generic"),
+    )
+    project = RemoteDockerProject(tmp_path / "demo", shop, PLACE, host)
+    project.write("aml_config/conda_dependencies.yml", shop.conda("six", channel=own.as_uri()))
+    done = project.prepare()
+    refused(
+        done, "no channel has a Python that could install there", "the environment's Python does not start"
+    )
+    assert containers.find(project.engine, {LABEL: shop.session}) == []
+
+
 def test_clean_leaves_nothing(alone: RemoteDockerProject) -> None:
     alone.write("train.py", "raise SystemExit(1)\n")
     run_id = alone.submit("train.py").run_id
     assert alone.has_copy(run_id), "it may show why"
+    plain = ("type: remote", f"address: {alone.host.address}", f"username: {QUIET}")
+    alone.write("aml_config/plain.compute", "\n".join((*plain, "userManagedEnvironment: true\n")))
+    listed = alone.amlexec("history", "list", "--from", "plain")
+    assert listed.code == 0, listed.err
+    assert run_id not in listed.out, "the machine's shell can't say how a container is"
     done = alone.amlexec("experiment", "clean", "--all")
     assert done.code == 0, done.err
     assert not alone.has_copy(run_id)

@@ -570,6 +570,11 @@ class TestBadLuck:
         with pytest.raises(UnreachableError, match=r"no machine of the name nowhere\.invalid"):
             SSHConnection(Login("box", "nowhere.invalid")).run("true")
 
+    def test_name_that_is_none(self) -> None:
+        with pytest.raises(UnreachableError) as caught:
+            SSHConnection(Login("box", "x::")).run("true")
+        assert caught.value.message == "there is no machine of the name x:: (name or service not known)"
+
     def test_no_ssh_here(self, host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
         for attempt in (lambda: host.connection().run("true"), lambda: host_keys.offered(host.login())):

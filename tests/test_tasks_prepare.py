@@ -227,7 +227,7 @@ def test_exit_codes(demo: DockerProject, monkeypatch: pytest.MonkeyPatch) -> Non
     cleaned = demo.doit("clean", "prepare:docker")
     assert cleaned.code == 2
     assert "Traceback" not in cleaned.err
-    demo.write("aml_config/docker.compute", "type: cluster\naddress: somewhere\nusername: me\n")
+    demo.write("aml_config/docker.compute", "type: batchai\n")
     assert demo.doit("prepare:docker").code == 3
 
 

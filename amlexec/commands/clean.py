@@ -8,13 +8,14 @@ from amlexec import console, history, runs
 from amlexec.engine import EngineAbsentError, EngineDeniedError
 from amlexec.errors import ConfigurationError, TargetError, UnreachableError, UsageError
 from amlexec.history import FINAL, RunPaths
+from amlexec.owner import owner_of
 from amlexec.targets import target_of
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from amlexec.environments.shelf import Removal, Shelf
+    from amlexec.environments.shelf import Kept, Removal, Shelf
     from amlexec.model import ComputeTarget, Project
     from amlexec.targets.docker import DockerTarget
 
@@ -79,12 +80,18 @@ def _environments(project: Project) -> int:
     """Remove them from the engine, and from every machine that keeps some for this project."""
     from amlexec.environments import memory
 
+    owner, remembered = owner_of(project), memory.digests(project)
+
+    def is_ours(one: Kept) -> bool:
+        # Another folder may have the same name; what was pulled was made elsewhere.
+        return one.project == project.name and (one.owner == owner or one.digest in remembered)
+
     code = 0
     gone: set[str] = set()
     kept: set[str] = set()
     for shelf in _shelves(project):
         try:
-            ours = [one.digest for one in shelf.all().values() if one.project == project.name]
+            ours = [one.digest for one in shelf.all().values() if is_ours(one)]
             for line in told(shelf.remove(ours, project.name)):
                 console.say(line)
             left = {digest for digest in ours if shelf.get(digest) is not None}

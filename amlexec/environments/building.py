@@ -28,6 +28,7 @@ from amlexec.environments.turns import sweep, turn
 from amlexec.environments.worker import Worker
 from amlexec.errors import TargetError
 from amlexec.network import cache_folder, settings
+from amlexec.owner import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -77,6 +78,7 @@ def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
     labels = {
         image.DIGEST: order.digest,
         image.PROJECT: order.project.name,
+        image.OWNER: owner_of(order.project),
         image.RECIPE: str(order.spec.recipe),
         image.BASE: found.pinned,
         image.PYTHON: resolution.python,

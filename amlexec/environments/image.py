@@ -21,6 +21,7 @@ PREFIX = "/opt/amlexec/env"
 DIGEST = "amlexec.digest"
 """The label that makes an image an environment: the last commit writes it, so half of one never has it."""
 PROJECT = "amlexec.project"
+OWNER = "amlexec.owner"
 RECIPE = "amlexec.recipe"
 BASE = "amlexec.base"
 PYTHON = "amlexec.python"
@@ -85,6 +86,7 @@ def _image(found: dict[str, Any], labels: dict[str, str] | None) -> Kept | None:
         labels.get(PLATFORM, ""),
         labels.get(BASE, ""),
         labels.get(PROJECT, ""),
+        labels.get(OWNER, ""),
     )
 
 

@@ -16,6 +16,7 @@ from amlexec.environments.order import Built
 from amlexec.environments.there import There
 from amlexec.errors import TargetError
 from amlexec.network import cache_folder, settings
+from amlexec.owner import owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +68,7 @@ def make(connection: SSHConnection, order: Order, progress: Progress, log: Log) 
     except BaseException:
         # What can't be removed now is in nobody's way, and is removed by whoever makes it next.
         with contextlib.suppress(TargetError):
-            there.run("drop")
+            there.run("drop", timeout=20.0)
         raise
     return built
 
@@ -198,6 +199,7 @@ def _finish(there: There, order: Order, built: Built) -> None:
         "python": built.python,
         "platform": order.spec.platform.subdir,
         "project": order.project.name,
+        "owner": owner_of(order.project),
         "packages": {
             "conda": [list(one) for one in built.conda],
             "pip": [list(one) for one in built.pip],

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from amlexec.environments.order import Built
     from amlexec.model import Project
 
-__all__ = ["Remembered", "folder", "forget_removed", "keep_packages", "recall", "remember"]
+__all__ = ["Remembered", "digests", "folder", "forget_removed", "keep_packages", "recall", "remember"]
 
 
 class Remembered(NamedTuple):
@@ -72,6 +72,12 @@ def keep_packages(project: Project, digest: str, built: Built) -> None:
     at = folder(project)
     at.mkdir(parents=True, exist_ok=True)
     replace(at / f"{digest}.packages.json", json.dumps(packages, indent=2) + "\n")
+
+
+def digests(project: Project) -> set[str]:
+    """The environments that the project's run configurations had last."""
+    names = (path.name.removesuffix(".json") for path in folder(project).glob("*.json"))
+    return {last.digest for name in names if (last := recall(project, name)) is not None}
 
 
 def forget_removed(project: Project, digests: Iterable[str]) -> None:

@@ -163,7 +163,9 @@ def _read(said: str) -> Iterator[Kept]:
     for folder, marker in zip(lines[::2], lines[1::2], strict=False):
         try:
             told = json.loads(marker)
-            yield Kept(folder, told["digest"], told["python"], told["platform"], "", told["project"])
+            yield Kept(
+                folder, told["digest"], told["python"], told["platform"], "", told["project"], told["owner"]
+            )
         except (ValueError, KeyError, TypeError):
             continue
 

@@ -32,6 +32,8 @@ class Kept(NamedTuple):
     """Reference of the base image by digest, or by id where it has none."""
     project: str = ""
     """Name of the project that it was first made for."""
+    owner: str = ""
+    """See `amlexec.owner`; "" where nobody wrote it down."""
 
 
 class Removal(NamedTuple):

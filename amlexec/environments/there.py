@@ -81,10 +81,16 @@ class There:
         self.home = known["home"]
         return known
 
-    def run(self, verb: str, *arguments: str, input: bytes | None = None) -> str:  # noqa: A002
+    def run(
+        self,
+        verb: str,
+        *arguments: str,
+        input: bytes | None = None,  # noqa: A002 - as subprocess calls it
+        timeout: float | None = None,
+    ) -> str:
         """Run a verb on this environment; what it prints. Raises TargetError."""
         answer = self._connection.run(
-            script(verb), self._name, self._folder, *arguments, input=input, timeout=None
+            script(verb), self._name, self._folder, *arguments, input=input, timeout=timeout
         )
         if answer.exit_code != 0:
             raise failed(f"`{verb}` failed there", answer.stderr, self.machine)

@@ -37,7 +37,7 @@ look() {
 # The archive has runtime/ (if it was not there), gone.sh, tree/, run.json, and last of all `whole`.
 stage() {
   run=$1 runtime=$2 project=$base/projects/$3 old=$4 new=$5
-  mkdir -p "$base/runtime" "$base/runs" "$project/tree" || exit 2
+  mkdir -p "$base/runtime" "$base/runs" "$project" || exit 2
   lock "$project" || exit 2
   trap 'rm -rf "$project/incoming" "$project/run" "$project/lock"' EXIT
   now=
@@ -48,6 +48,8 @@ stage() {
   fi
   # What somebody left who was killed here.
   rm -rf "$project/incoming" "$project/run"
+  # Not before: whoever has the lock may be putting another one in its place.
+  mkdir -p "$project/tree" || exit 2
   mkdir "$project/incoming" && tar -xf - -C "$project/incoming" || exit 2
   # A connection that ends between two files is no end of an archive, though tar may take it for one.
   [ -e "$project/incoming/whole" ] || { echo "the connection ended before all of it had come" >&2; exit 2; }

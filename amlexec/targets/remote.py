@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING
 from amlexec import snapshot, transfer
 from amlexec.errors import ConfigurationError, TargetError, UnreachableError
 from amlexec.history import Interpreter
+from amlexec.owner import owner_of
 from amlexec.runtime import HERE
 from amlexec.shelves import is_prepared
 from amlexec.targets import Launch, State
@@ -57,8 +58,7 @@ class RemoteTarget:
         self._shown = ""
         """The run whose logs are here whole, since we have followed it to its end."""
         # The mirror of a project there belongs to this folder of this machine.
-        owner = f"{_machine()}\0{project.root}"
-        self.mirror = f"{project.name[:40]}-{hashlib.sha256(owner.encode()).hexdigest()[:12]}"
+        self.mirror = owner_of(project)
         """The name of the project's copy there: nobody else's projects have it."""
 
     def check(self, plan: Plan) -> Launch:
@@ -367,9 +367,3 @@ def _digest_of_runtime() -> str:
         if path.is_file() and path.suffix in {".sh", ".py"}:
             found.update(path.relative_to(HERE).as_posix().encode() + b"\0" + path.read_bytes())
     return found.hexdigest()[:16]
-
-
-def _machine() -> str:
-    import uuid
-
-    return f"{uuid.getnode():x}"
