@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import functions as F  # noqa: N812
+from trips_rules import fare_cents
 
 from amlexec.run import log
-from trips_rules import fare_cents
 
 ROW_BYTES = 57
 SECONDS_OF_A_YEAR = 365 * 24 * 3600
