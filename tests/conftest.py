@@ -108,8 +108,9 @@ class ProjectFolder:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    ours = {"AMLEXEC_REQUIRE", "AMLEXEC_TEST_STATE"}
     for name in list(os.environ):
-        if name.startswith(("AMLEXEC_", "AZUREML_", "GIT_", "DOIT_")) and name != "AMLEXEC_REQUIRE":
+        if name.startswith(("AMLEXEC_", "AZUREML_", "GIT_", "DOIT_")) and name not in ours:
             monkeypatch.delenv(name)
     for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONUNBUFFERED", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)

@@ -83,6 +83,11 @@ class Place(NamedTuple):
         return self.is_docker or self.name == "managed"
 
     @property
+    def has_spark(self) -> bool:
+        """Whether spark-submit runs the scripts."""
+        return self.kind == "cluster"
+
+    @property
     def is_docker(self) -> bool:
         """Whether runs are containers."""
         return self.kind in {"docker", "remotedocker"}
@@ -96,6 +101,7 @@ PLACES = (
     Place("remotedocker", "remotedocker", mounts=False),
     Place("remotedocker-copy", "remotedocker", mounts=False, volumes=False),
     Place("managed", "remote", mounts=False),
+    Place("cluster", "cluster", mounts=False),
 )
 
 

@@ -15,13 +15,14 @@ from tests.engines.ssh_host import QUIET
 from tests.stage import channels, stage  # noqa: F401 - fixtures, which are asked for by name
 
 if TYPE_CHECKING:
-    from tests.hosts import Host
+    from tests.hosts import Host, SparkHead
     from tests.stage import Stage
 
 EXAMPLES = sorted(path.parent for path in (Path(__file__).parent.parent / "examples").glob("*/verify"))
 IRIS = next(path for path in EXAMPLES if path.name == "iris")
 
 REMOTE = next(path for path in EXAMPLES if path.name == "remote")
+SPARK = next(path for path in EXAMPLES if path.name == "spark")
 
 
 def verify(example: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -32,7 +33,7 @@ def verify(example: Path, *arguments: str, **variables: str) -> subprocess.Compl
         env={**environment, "PATH": path, **variables},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
 
@@ -44,7 +45,9 @@ def copied(example: Path, folder: Path) -> Path:
     return copy
 
 
-@pytest.mark.parametrize("example", [path for path in EXAMPLES if path != REMOTE], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "example", [path for path in EXAMPLES if path not in {REMOTE, SPARK}], ids=lambda path: path.name
+)
 def test_verify_passes_and_leaves_the_example_alone(
     example: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -91,3 +94,14 @@ def test_verify_on_a_machine(host: Host, tmp_path: Path) -> None:
     script.write_text(script.read_text(encoding="utf-8").replace("SEED = 0", "POINTS = 1"), encoding="utf-8")
     done = verify(copy, *login)
     assert done.returncode == 1
+
+
+def test_verify_in_docker_and_on_a_cluster(stage: Stage, spark_head: SparkHead, tmp_path: Path) -> None:  # noqa: F811
+    copy = copied(SPARK, tmp_path / "with a blank")
+    stage.dress(copy)
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    cluster = (spark_head.address, QUIET, spark_head.master, "/tmp/trips")
+    done = verify(copy, *cluster, "--private-key-file", str(spark_head.key), CI="true")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith(f"verify: Docker and the cluster at {spark_head.address} come to the same\n")
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TARGET = ComputeTarget("big", "cluster", Place("aml_config/big.compute"))
 STANDALONE = TARGET._replace(master="spark://head:7077")
 VARIABLES = (("LEVEL", "a b"), ("API_KEY", "hush=hush"))
-ARCHIVE = Shipped("/home/me/.amlexec/archives/x.tar.gz")
+ARCHIVE = Shipped("/home/me/x.tar.gz")
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ ARCHIVE = Shipped("/home/me/.amlexec/archives/x.tar.gz")
             TARGET,
             ARCHIVE,
             (
-                "--master yarn --deploy-mode cluster --archives /home/me/.amlexec/archives/x.tar.gz#environment "
+                "--master yarn --deploy-mode cluster --archives /home/me/x.tar.gz#environment "
                 "--conf spark.yarn.appMasterEnv.PYSPARK_PYTHON=./environment/bin/python "
                 "--conf spark.yarn.appMasterEnv.PYSPARK_DRIVER_PYTHON=./environment/bin/python"
             ),
@@ -41,7 +41,7 @@ ARCHIVE = Shipped("/home/me/.amlexec/archives/x.tar.gz")
         (
             TARGET._replace(yarn_deploy_mode="client"),
             ARCHIVE,
-            "--master yarn --deploy-mode client --archives /home/me/.amlexec/archives/x.tar.gz#environment",
+            "--master yarn --deploy-mode client --archives /home/me/x.tar.gz#environment",
             "./environment/bin/python",
         ),
         (
@@ -57,10 +57,7 @@ ARCHIVE = Shipped("/home/me/.amlexec/archives/x.tar.gz")
         (
             STANDALONE,
             ARCHIVE,
-            (
-                "--master spark://head:7077 --deploy-mode client "
-                "--archives /home/me/.amlexec/archives/x.tar.gz#environment"
-            ),
+            ("--master spark://head:7077 --deploy-mode client --archives /home/me/x.tar.gz#environment"),
             "./environment/bin/python",
         ),
         (TARGET._replace(master="local[*]"), ARCHIVE, "--master local[*] --deploy-mode client", "/p"),

@@ -1,0 +1,101 @@
+"""Taxi trips, made up and counted: the same numbers wherever it runs.
+
+The trips are written as CSV by all executors, as much as is asked for, and read back. Every value follows
+from the number of its row, and every sum is one of whole numbers: one machine and a cluster come to the same.
+"""
+
+import argparse
+import csv
+import json
+import time
+from pathlib import Path
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F  # noqa: N812
+from trips_rules import fare_cents
+
+from amlexec.run import log
+
+ROW_BYTES = 57
+SECONDS_OF_A_YEAR = 365 * 24 * 3600
+NEW_YEAR = 1420070400  # 2015, in seconds since 1970
+SCHEMA = (
+    "pickup TIMESTAMP, dropoff TIMESTAMP, zone INT, passengers INT, meters INT, fare_cents INT, tip_cents INT"
+)
+
+
+def drawn(name: str, below: int) -> Column:
+    """A number from 0 to below that, which looks drawn and follows from the row's number."""
+    return F.pmod(F.xxhash64("id", F.lit(name)), F.lit(below)).cast("int")
+
+
+def made_up(spark: SparkSession, rows: int, parts: int) -> DataFrame:
+    """That many trips of the year 2015."""
+    fare = F.udf(fare_cents, "int")
+    trips = spark.range(0, rows, 1, parts).select(
+        "id",
+        (drawn("pickup", SECONDS_OF_A_YEAR) + NEW_YEAR).alias("begins"),
+        (drawn("zone", 265) + 1).alias("zone"),
+        (drawn("passengers", 6) + 1).alias("passengers"),
+        (drawn("long", 9_000) + drawn("longer", 9_000) + 500).alias("meters"),
+    )
+    return trips.select(
+        F.timestamp_seconds("begins").alias("pickup"),
+        F.timestamp_seconds(F.col("begins") + (F.col("meters") / 6).cast("int")).alias("dropoff"),
+        "zone",
+        "passengers",
+        "meters",
+        # The rule is Python: it goes to the executors with the project's modules.
+        fare("meters").alias("fare_cents"),
+        drawn("tip", 800).alias("tip_cents"),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--gigabytes", type=float, default=0.002, help="how much CSV to make")
+    parser.add_argument("--parts", type=int, default=8, help="how many files, and tasks")
+    parser.add_argument("--data", default="trips", help="where the CSV goes; all machines have to see it")
+    options = parser.parse_args()
+    spark = SparkSession.builder.getOrCreate()
+    rows = int(options.gigabytes * 1e9 / ROW_BYTES)
+
+    began = time.monotonic()
+    made_up(spark, rows, options.parts).write.csv(options.data, mode="overwrite", header=True)
+    written = time.monotonic()
+    trips = spark.read.csv(options.data, schema=SCHEMA, header=True)
+    by_hour = (
+        trips.groupBy(F.hour("pickup").alias("hour"))
+        .agg(
+            F.count("*").alias("trips"),
+            F.sum("meters").alias("meters"),
+            F.sum("fare_cents").alias("fare_cents"),
+            F.sum("tip_cents").alias("tip_cents"),
+        )
+        .orderBy("hour")
+        .collect()
+    )
+    counted = time.monotonic()
+
+    outputs = Path("outputs")
+    outputs.mkdir(exist_ok=True)
+    with (outputs / "by_hour.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(by_hour[0].asDict())
+        table.writerows(by_hour)
+    total = {
+        "trips": sum(hour["trips"] for hour in by_hour),
+        "fare_cents": sum(h["fare_cents"] for h in by_hour),
+    }
+    (outputs / "total.json").write_text(json.dumps(total) + "\n", encoding="utf-8")
+    log("Trips", total["trips"])
+    log("SecondsToWrite", round(written - began, 2))
+    log("SecondsToCount", round(counted - written, 2))
+    print(f"{total['trips']} trips, {total['fare_cents'] / 100:.2f} dollars, on {spark.sparkContext.master}")
+    spark.stop()
+
+
+if __name__ == "__main__":
+    main()
