@@ -10,17 +10,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NoReturn
 
-from amlexec import cache, readings, references, schemas
+from amlexec import schemas
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.model import Declaration, Place, Project, SparkDependencies, Violation
+from amlexec.reading import cache, readings, references
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from amlexec.checks import Checker
-    from amlexec.generations import Reading
     from amlexec.model import ComputeTarget, CondaDependencies
+    from amlexec.reading.checks import Checker
+    from amlexec.reading.generations import Reading
 
 __all__ = [
     "compute_targets",
@@ -210,7 +211,7 @@ class _Loader:
         return reading if reading is not None else self._check(file, kind, data, entry)
 
     def _check(self, file: str, kind: str, data: bytes, entry: str) -> Reading | None:
-        from amlexec import checks, document, generations
+        from amlexec.reading import checks, document, generations
 
         try:
             found = document.read(data, self.shown(file))

@@ -9,7 +9,8 @@ import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, cast
 
-from amlexec import __version__, cache
+from amlexec import __version__
+from amlexec.reading import cache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from amlexec import generations, readings, references, schemas
-from amlexec.checks import Checker
-from amlexec.document import Document, Scalar, read
+from amlexec import schemas
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.model import ComputeTarget, Place, Project, Violation
+from amlexec.reading import generations, readings, references
+from amlexec.reading.checks import Checker
+from amlexec.reading.document import Document, Scalar, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from amlexec.generations import Reading
+    from amlexec.reading.generations import Reading
 
 __all__ = [
     "as_github",

@@ -6,8 +6,8 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.addresses import secrets
 from amlexec.errors import ConfigurationError, TargetError
+from amlexec.packages.addresses import secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

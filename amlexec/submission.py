@@ -223,7 +223,8 @@ def _user() -> str:
 
 
 def _stage(plan: Plan, target: Target, paths: RunPaths, run: Run, talk: Talk) -> Run:
-    from amlexec import git, snapshot
+    from amlexec import git
+    from amlexec.snapshots import snapshot
 
     taken = snapshot.take(plan.project)
     for warning in taken.warnings:

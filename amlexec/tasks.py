@@ -19,9 +19,9 @@ from amlexec.reporter import READ, Ended, Failed, Reporter
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from amlexec.ahead import Ahead
+    from amlexec.environments.ahead import Ahead
+    from amlexec.environments.upkeep import Upkeep
     from amlexec.model import Project
-    from amlexec.upkeep import Upkeep
 
 __all__ = ["DOIT_CONFIG", "task_lint", "task_prepare", "task_submit"]
 
@@ -65,8 +65,8 @@ def task_lint() -> Iterator[dict[str, Any]]:
 
 def task_prepare() -> Iterator[dict[str, Any]]:
     """make the environments ready whose dependencies have changed"""
-    from amlexec.ahead import Ahead
-    from amlexec.upkeep import Upkeep
+    from amlexec.environments.ahead import Ahead
+    from amlexec.environments.upkeep import Upkeep
 
     project = _project()
     # One for all, so that the engine is asked once for equal environments.
@@ -178,9 +178,10 @@ def _lint(project: Project, file: str) -> int:
 
 
 def _prepare(environment: Environment) -> int:
-    from amlexec import progress, publishing
+    from amlexec import progress
     from amlexec.commands.prepare import said
     from amlexec.console import data
+    from amlexec.environments import publishing
 
     known = environment.upkeep.known(environment.name, keep=True)
     found = environment.ahead.prepare(environment.name)

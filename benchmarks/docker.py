@@ -15,8 +15,8 @@ import time
 import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import containers, images
-from amlexec.engine import Engine, EngineAnswerError, from_environment
+from amlexec.docker import containers, images
+from amlexec.docker.engine import Engine, EngineAnswerError, from_environment
 from benchmarks.submit import new_project
 from benchmarks.timing import Command, Figure, Peer, Row, Sizes, compared, run, script
 from tests.engines import base_image, channel
@@ -36,7 +36,7 @@ def task_prepare():
 PACKAGES = ("six", "idna", "tabulate", "pip", "setuptools")
 BUILD = """\
 import subprocess, sys
-from amlexec.engine import from_environment
+from amlexec.docker.engine import from_environment
 folder, name = sys.argv[1:]
 with subprocess.Popen(["tar", "-C", folder, "-c", "."], stdout=subprocess.PIPE) as tar:
     query = {"t": name, "nocache": True, "forcerm": True}

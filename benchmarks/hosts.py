@@ -17,8 +17,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import containers
-from amlexec.engine import from_environment
+from amlexec.docker import containers
+from amlexec.docker.engine import from_environment
 from benchmarks.timing import Command, script
 from tests.conftest import PATIENCE
 from tests.engines import ssh_host

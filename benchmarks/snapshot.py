@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import snapshot
 from amlexec.model import Project
+from amlexec.snapshots import snapshot
 from benchmarks import timing
 from benchmarks.timing import Command, Row, Sizes
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import images
-from amlexec.engine import Engine
-from amlexec.ssh_engine import WayOverSSH
+from amlexec.docker import images
+from amlexec.docker.engine import Engine
+from amlexec.docker.over_ssh import WayOverSSH
 from tests.conftest import eventually
 from tests.engines import engine_host as image
 from tests.engines.fixtures import need

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import containers
+from amlexec.docker import containers
 from amlexec.errors import TargetError
-from amlexec.login import Login
-from amlexec.ssh import SSHConnection
+from amlexec.ssh.connection import SSHConnection
+from amlexec.ssh.login import Login
 from tests.conftest import PATIENCE
 from tests.engines import ssh_host
 from tests.engines.fixtures import need
@@ -34,7 +34,7 @@ from tests.engines.ssh_host import QUIET, SHELLS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
     from tests.engines.spark import Installed
 
 __all__ = [

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import images
-from amlexec.engine import Engine, EngineError
+from amlexec.docker import images
+from amlexec.docker.engine import Engine, EngineError
 from tests.conftest import PATIENCE
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from amlexec import containers, images
-from amlexec.engine import EngineAnswerError
+from amlexec.docker import containers, images
+from amlexec.docker.engine import EngineAnswerError
 from tests.conftest import PATIENCE, ProjectFolder, eventually
 from tests.engines.base_image import _libraries as libraries
 from tests.engines.ssh_host import QUIET
@@ -29,7 +29,7 @@ from tests.engines.ssh_host import QUIET
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
     from tests.engine_hosts import EngineHost
     from tests.engines.spark import Installed
     from tests.hosts import Host, SparkHead

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import images
+from amlexec.docker import images
 from tests.engines.serving import serve
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import keystore
-from amlexec.attachment import Attachment, address_of, compute_text, runconfig_text, valid_name
 from amlexec.errors import UsageError
-from amlexec.trust import valid_fingerprint
+from amlexec.machines.attachment import Attachment, address_of, compute_text, runconfig_text, valid_name
+from amlexec.machines.trust import valid_fingerprint
+from amlexec.ssh import keystore
 from tests.conftest import PATIENCE, Done, eventually
 from tests.hosts import PASSWORD, QUIET
 from tests.readers import read

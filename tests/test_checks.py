@@ -8,9 +8,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from amlexec import schemas
-from amlexec.checks import Checked, Checker
-from amlexec.document import read
-from amlexec.wording import either, nearest, shown
+from amlexec.reading.checks import Checked, Checker
+from amlexec.reading.document import read
+from amlexec.reading.wording import either, nearest, shown
 
 
 def check(text: str, kind: str = schemas.RUNCONFIG, *, lint: bool = False, strict: bool = False) -> Checked:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from amlexec import cache, config, schemas
+from amlexec import config, schemas
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.model import Place, Project
+from amlexec.reading import cache
 
 RUN = "Target: local\nFramework: Python\nArgumentVector: [train.py]\n"
 

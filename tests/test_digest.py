@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from amlexec import config
 from amlexec.digest import canonical_json
 from amlexec.environments import spec as environments
-from amlexec.environments.matchspec import canonical_spec, channels
 from amlexec.environments.reason import explain
 from amlexec.environments.spec import RECIPE, EnvironmentSpec, Locked, canonical, digest, spec_of
 from amlexec.model import CondaDependencies, Line, Place, Project
-from amlexec.platforms import DEFAULT, Platform
+from amlexec.packages.matchspec import canonical_spec, channels
+from amlexec.packages.platforms import DEFAULT, Platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable

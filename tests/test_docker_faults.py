@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from amlexec import config, containers, history, images, locks
+from amlexec import config, history, locks
+from amlexec.docker import containers, images
 from amlexec.errors import TargetError
 from amlexec.plan import plan
 from amlexec.targets.docker import DockerTarget

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from amlexec.docker_settings import Endpoint, endpoint, registry_header, registry_of
+from amlexec.docker.settings import Endpoint, endpoint, registry_header, registry_of
 from amlexec.errors import TargetError
 
 if TYPE_CHECKING:

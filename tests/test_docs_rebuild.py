@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import amlexec
-from amlexec import config, images
+from amlexec import config
+from amlexec.docker import images
 from amlexec.environments import memory
 from amlexec.environments.image import reference
 from amlexec.environments.reason import explain
 from amlexec.environments.spec import canonical
-from amlexec.upkeep import Upkeep
+from amlexec.environments.upkeep import Upkeep
 from tests.places import PLACES, DockerProject, RemoteProject, new_base
 from tests.stage import channels  # noqa: F401 - a fixture
 from tests.test_docs import blocks
@@ -28,7 +29,7 @@ from tests.test_docs import blocks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amlexec.preparation import Wanted
+    from amlexec.environments.preparation import Wanted
     from tests.hosts import Client, Host
     from tests.places import Shop
 

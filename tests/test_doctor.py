@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import config, keystore
-from amlexec.findings import FAILED, OK, WARNING, Facts, Finding, facts_of, judge
-from amlexec.login import login_of
+from amlexec import config
+from amlexec.machines.findings import FAILED, OK, WARNING, Facts, Finding, facts_of, judge
 from amlexec.model import ComputeTarget, Place
 from amlexec.runtime import shell
-from amlexec.ssh import SSHConnection
+from amlexec.ssh import keystore
+from amlexec.ssh.connection import SSHConnection
+from amlexec.ssh.login import login_of
 from tests.conftest import PATIENCE
 from tests.hosts import PASSWORD, QUIET, SHELLS
 

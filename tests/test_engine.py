@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pytest
 
-from amlexec import containers, images
-from amlexec import engine as docker
+from amlexec.docker import containers, images
+from amlexec.docker import engine as docker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from amlexec import readings, schemas
-from amlexec.checks import Checker
-from amlexec.document import read
-from amlexec.generations import Reading, is_camel, kind_of
+from amlexec import schemas
 from amlexec.model import ComputeTarget, Place, RunConfiguration
+from amlexec.reading import readings
+from amlexec.reading.checks import Checker
+from amlexec.reading.document import read
+from amlexec.reading.generations import Reading, is_camel, kind_of
 
 
 def reading(text: str, kind: str = schemas.RUNCONFIG) -> Reading:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from amlexec import snapshot
 from amlexec.model import Project
+from amlexec.snapshots import snapshot
 
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 CLEAN |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "XDG_CONFIG_HOME": os.devnull}

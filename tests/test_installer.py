@@ -15,21 +15,21 @@ import pytest
 from rattler import RepoDataRecord
 from rattler.index import index_fs
 
-from amlexec import config, network
-from amlexec.channel_logins import logins
-from amlexec.environments import conda, elsewhere, installer, installing
+from amlexec import config
 from amlexec.environments.order import Order
 from amlexec.environments.spec import requirements_of, spec_of
 from amlexec.errors import TargetError
 from amlexec.model import Place, Project
-from amlexec.platforms import Platform
+from amlexec.packages import conda, elsewhere, installer, installing, network
+from amlexec.packages.channel_logins import logins
+from amlexec.packages.platforms import Platform
 from tests.engines import packages
 from tests.engines.serving import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from amlexec.network import Network
+    from amlexec.packages.network import Network
     from tests.conftest import ProjectFolder
 
 PLATFORM = Platform(packages.subdir())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
-from amlexec.addresses import Secret
 from amlexec.environments import java_network
-from amlexec.network import Network
+from amlexec.packages.addresses import Secret
+from amlexec.packages.network import Network
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import keyring
 import pytest
 
-from amlexec import keystore
 from amlexec.errors import TargetError
+from amlexec.ssh import keystore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from amlexec import config, lockfile, network
-from amlexec.addresses import Secret
+from amlexec import config
 from amlexec.commands import lock as command
-from amlexec.environments import conda, installing
-from amlexec.environments.pins import Pin, pip_lines
-from amlexec.environments.pip import index_lines
-from amlexec.environments.resolution import Resolution, resolve
+from amlexec.environments import lockfile
 from amlexec.environments.spec import canonical, digest, lock_basis, requirements_of, spec_of
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UsageError
 from amlexec.model import Project
-from amlexec.platforms import Platform, of_image, of_target
+from amlexec.packages import conda, installing, network
+from amlexec.packages.addresses import Secret
+from amlexec.packages.pins import Pin, pip_lines
+from amlexec.packages.pip import index_lines
+from amlexec.packages.platforms import Platform, of_image, of_target
+from amlexec.packages.resolution import Resolution, resolve
 
 from .engines import packages
 from .engines.serving import serve
@@ -379,7 +380,7 @@ class TestPip:
 
     def test_lines_for_pip(self, tmp_path: Path) -> None:
         from amlexec.model import Place
-        from amlexec.requirements import Entry, Requirements
+        from amlexec.packages.requirements import Entry, Requirements
 
         raw = Secret("https://me:hidden@h/x-1.0-py3-none-any.whl?sig=s")
         found = Requirements((Entry("address", "https://h/x-1.0-py3-none-any.whl", Place(""), raw),))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from amlexec import containers, images
+from amlexec.docker import containers, images
 from tests.conftest import PATIENCE, Done
 from tests.engines.serving import serve
 from tests.places import PLACES, DockerProject, Shop, new_base

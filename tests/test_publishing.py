@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import images, publishing
+from amlexec.docker import images
+from amlexec.environments import publishing
 from amlexec.errors import UsageError
 from tests.places import LABEL, DockerProject, Shop, new_base
 

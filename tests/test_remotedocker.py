@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from amlexec import containers, images
+from amlexec.docker import containers, images
 from amlexec.environments import base
 from amlexec.environments.image import CONDA, DIGEST, reference
-from amlexec.platforms import DEFAULT
+from amlexec.packages.platforms import DEFAULT
 from tests.conftest import PATIENCE, eventually
 from tests.engines import packages
 from tests.engines.ssh_host import QUIET
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
     from tests.conftest import Done
     from tests.engine_hosts import EngineHost
     from tests.hosts import Client, Host

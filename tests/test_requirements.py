@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import requirements
-from amlexec.addresses import Secret, hidden, public
 from amlexec.digest import of_manifest, of_tree
 from amlexec.errors import ConfigurationError
 from amlexec.model import Line, Place
+from amlexec.packages import requirements
+from amlexec.packages.addresses import Secret, hidden, public
 
 if TYPE_CHECKING:
-    from amlexec.requirements import Entry, Requirements
+    from amlexec.packages.requirements import Entry, Requirements
 
 FILE = "aml_config/conda_dependencies.yml"
 

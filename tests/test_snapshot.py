@@ -18,9 +18,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from amlexec import git, snapshot
+from amlexec import git
 from amlexec.errors import TargetError
 from amlexec.model import Project
+from amlexec.snapshots import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,14 +20,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from amlexec import containers, host_keys, keystore
-from amlexec.askpass import Identity, is_for_us
+from amlexec.docker import containers
 from amlexec.errors import ConfigurationError, TargetError
-from amlexec.login import Login, PlainPassword, login_of, split_address
 from amlexec.model import ComputeTarget, Place
-from amlexec.private import runtime_folder
-from amlexec.remote_script import remote_script
-from amlexec.ssh import HostKeyError, LoginError, SSHConnection, UnreachableError
+from amlexec.ssh import host_keys, keystore
+from amlexec.ssh.askpass import Identity, is_for_us
+from amlexec.ssh.connection import HostKeyError, LoginError, SSHConnection, UnreachableError
+from amlexec.ssh.login import Login, PlainPassword, login_of, split_address
+from amlexec.ssh.private import runtime_folder
+from amlexec.ssh.script import remote_script
 from tests.conftest import PATIENCE, eventually
 from tests.engines.ssh_host import QUIET, SHELLS
 from tests.hosts import ASKED, PASSWORD
@@ -134,7 +135,7 @@ class TestRun:
 
     def test_processes_share_a_connection(self, host: Host) -> None:
         code = (
-            "import sys; from amlexec.ssh import *; login = Login(*eval(sys.argv[1]));"
+            "import sys; from amlexec.ssh.connection import *; login = Login(*eval(sys.argv[1]));"
             "print(SSHConnection(login).run('echo $PPID').stdout)"
         )
         command = [sys.executable, "-c", code, repr(tuple(host.login()))]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import containers, images
+from amlexec.docker import containers, images
 from tests.places import LABEL, DockerProject, Shop, new_base
 
 if TYPE_CHECKING:
@@ -427,7 +427,7 @@ def test_a_dockerfile_holds_no_password(demo: DockerProject, monkeypatch: pytest
     demo.write("aml_config/conda_dependencies.yml", demo.shop.conda(pip=lines))
     from amlexec import config, progress
     from amlexec.environments import dockerfile
-    from amlexec.upkeep import Upkeep
+    from amlexec.environments.upkeep import Upkeep
 
     upkeep = Upkeep(config.find_project(demo.root))
     recipe = dockerfile.recipe(demo.shop.engine, upkeep.wanted(upkeep.known("docker")), progress.Lines())

@@ -9,7 +9,7 @@ from amlexec.commands.output import cell
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amlexec.findings import Finding
+    from amlexec.machines.findings import Finding
 
 __all__ = ["lines"]
 

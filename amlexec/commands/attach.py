@@ -11,9 +11,9 @@ from amlexec import console
 from amlexec.errors import UsageError
 
 if TYPE_CHECKING:
-    from amlexec.admission import Admitted
-    from amlexec.attachment import Attachment
-    from amlexec.first_login import Credentials
+    from amlexec.machines.admission import Admitted
+    from amlexec.machines.attachment import Attachment
+    from amlexec.machines.first_login import Credentials
     from amlexec.model import Project
 
 __all__ = ["add", "run"]
@@ -75,7 +75,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(project: Project, arguments: argparse.Namespace) -> int:
     """Log in, write the files, say what to type next; the exit code."""
-    from amlexec import admission
+    from amlexec.machines import admission
 
     wanted = _attachment(arguments)
     _must_fit_together(arguments)
@@ -100,13 +100,13 @@ def run(project: Project, arguments: argparse.Namespace) -> int:
 def _fingerprint(arguments: argparse.Namespace) -> str:
     if arguments.fingerprint is None:
         return ""
-    from amlexec.trust import valid_fingerprint
+    from amlexec.machines.trust import valid_fingerprint
 
     return valid_fingerprint(arguments.fingerprint)
 
 
 def _attachment(arguments: argparse.Namespace) -> Attachment:
-    from amlexec.attachment import Attachment, address_of, valid_image, valid_name
+    from amlexec.machines.attachment import Attachment, address_of, valid_image, valid_name
 
     kind = _kind(arguments)
     if arguments.base_docker_image is not None and kind != "remotedocker":
@@ -124,9 +124,9 @@ def _attachment(arguments: argparse.Namespace) -> Attachment:
 
 
 def _kind(arguments: argparse.Namespace) -> str:
-    from amlexec.attachment import KINDS
-    from amlexec.generations import ALIASES
-    from amlexec.wording import close, either
+    from amlexec.machines.attachment import KINDS
+    from amlexec.reading.generations import ALIASES
+    from amlexec.reading.wording import close, either
 
     spelled = [arguments.kind, arguments.typed, "cluster" if arguments.cluster else None]
     given = sorted({ALIASES.get(each, each) for each in spelled if each is not None})
@@ -170,10 +170,10 @@ def _must_fit_together(arguments: argparse.Namespace) -> None:
 
 
 def _credentials(arguments: argparse.Namespace) -> Credentials:
-    from amlexec.first_login import Credentials
+    from amlexec.machines.first_login import Credentials
 
     if arguments.private_key_file is not None:
-        from amlexec.attachment import valid_key_file
+        from amlexec.machines.attachment import valid_key_file
 
         if arguments.private_key_passphrase is not None:
             console.say("warning: the shell's history and the list of processes keep the passphrase")
@@ -207,7 +207,7 @@ def _asked(question: str = "Password: ") -> str:
 def _tell(project: Project, wanted: Attachment, admitted: Admitted, arguments: argparse.Namespace) -> None:
     """What was found wanting, and what to type next."""
     from amlexec.commands import answers
-    from amlexec.findings import OK
+    from amlexec.machines.findings import OK
 
     name = wanted.name
     if admitted.public_key:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from amlexec import console, history, runs
-from amlexec.engine import EngineAbsentError, EngineDeniedError
+from amlexec.docker.engine import EngineAbsentError, EngineDeniedError
 from amlexec.errors import ConfigurationError, TargetError, UnreachableError, UsageError
 from amlexec.history import FINAL, RunPaths
 from amlexec.owner import owner_of
@@ -108,9 +108,9 @@ def _environments(project: Project) -> int:
 def _shelves(project: Project) -> Iterator[Shelf]:
     """Each place that keeps environments of the project's targets, once; the engine comes first."""
     from amlexec import config
-    from amlexec.engine import from_environment
+    from amlexec.docker.engine import from_environment
     from amlexec.environments.on_engine import EngineShelf
-    from amlexec.shelves import is_prepared, shelf_of
+    from amlexec.environments.shelves import is_prepared, shelf_of
 
     machines: dict[tuple[str, str, str], ComputeTarget] = {}
     has_docker = False

@@ -76,7 +76,7 @@ def _name(project: Project, arguments: argparse.Namespace) -> str:
         raise UsageError(f"two names are given, {given!r} and {named!r}", hint="give one")
     name: str = given or named or ""
     if not name:
-        from amlexec.wording import either
+        from amlexec.reading.wording import either
 
         known = config.compute_targets(project)
         hint = f"there is {either(known)}" if known else "`amlexec computetarget attach` makes one"
@@ -108,8 +108,8 @@ def _list(project: Project, arguments: argparse.Namespace) -> int:
 
 
 def _show(project: Project, arguments: argparse.Namespace) -> int:
-    from amlexec import attach
     from amlexec.commands import output
+    from amlexec.machines import attach
 
     target = config.load_target(project, _name(project, arguments))
     shown = _told(target)
@@ -152,14 +152,14 @@ def _told(target: ComputeTarget) -> dict[str, Any]:
 
 def _public_key(target: ComputeTarget) -> str | None:
     """The line for `authorized_keys`, of a key that is in the key store."""
-    from amlexec import keystore
+    from amlexec.ssh import keystore
 
     return keystore.public_key(target.private_key) if keystore.is_handle(target.private_key) else None
 
 
 def _login(target: ComputeTarget) -> str:
-    from amlexec import keystore
-    from amlexec.login import login_of
+    from amlexec.ssh import keystore
+    from amlexec.ssh.login import login_of
 
     login = login_of(target)
     if keystore.is_handle(login.private_key):
@@ -174,9 +174,9 @@ def _login(target: ComputeTarget) -> str:
 
 
 def _check(project: Project, arguments: argparse.Namespace) -> int:
-    from amlexec import doctor
     from amlexec.commands import answers
-    from amlexec.findings import FAILED
+    from amlexec.machines import doctor
+    from amlexec.machines.findings import FAILED
 
     target = config.load_target(project, _name(project, arguments))
     found = doctor.examine(project, target)
@@ -196,8 +196,9 @@ def _check(project: Project, arguments: argparse.Namespace) -> int:
 
 
 def _detach(project: Project, arguments: argparse.Namespace) -> int:
-    from amlexec import attach, references
-    from amlexec.attachment import KINDS
+    from amlexec.machines import attach
+    from amlexec.machines.attachment import KINDS
+    from amlexec.reading import references
 
     name = _name(project, arguments)
     if not references.has_target(project, name):

@@ -6,19 +6,20 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amlexec import config, lockfile, platforms
+from amlexec import config
 from amlexec.console import data, say
-from amlexec.environments import spec
+from amlexec.environments import lockfile, spec
 from amlexec.errors import ConfigurationError, UsageError
+from amlexec.packages import platforms
 
 if TYPE_CHECKING:
     import argparse
 
-    from amlexec.environments.resolution import Resolution
-    from amlexec.lockfile import Lock
+    from amlexec.environments.lockfile import Lock
     from amlexec.model import CondaDependencies, Project
-    from amlexec.platforms import Platform
-    from amlexec.requirements import Requirements
+    from amlexec.packages.platforms import Platform
+    from amlexec.packages.requirements import Requirements
+    from amlexec.packages.resolution import Resolution
 
 __all__ = ["add", "run"]
 
@@ -113,9 +114,8 @@ def _check(asked: _Asked, lock: Lock | None, form: str) -> int:
 
 
 def _lock(asked: _Asked, lock: Lock | None, upgrade: list[str] | None, form: str) -> None:
-    from amlexec import network
-    from amlexec.environments import conda
-    from amlexec.environments.resolution import resolve
+    from amlexec.packages import conda, network
+    from amlexec.packages.resolution import resolve
 
     if lock is not None and _EVERYTHING in (upgrade or ()) and _is_damaged(lock):
         lock = None
@@ -162,7 +162,7 @@ def _must_be_locked(named: set[str], kept: Resolution | None) -> None:
     )
     for name in sorted(named):
         if name.lower().replace("_", "-") not in {one.replace("_", "-") for one in known}:
-            from amlexec.references import names_hint
+            from amlexec.reading.references import names_hint
 
             hint = names_hint(name, known, "`amlexec lock -c NAME` locks what the dependencies file names")
             raise UsageError(f"no package {name} is locked", hint=hint)

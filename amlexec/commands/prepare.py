@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amlexec import console
+from amlexec.environments.upkeep import Known, Upkeep, yours
 from amlexec.errors import UsageError
-from amlexec.upkeep import Known, Upkeep, yours
 
 if TYPE_CHECKING:
     import argparse
 
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
+    from amlexec.environments.preparation import Readiness
     from amlexec.model import Project
-    from amlexec.preparation import Readiness
 
 __all__ = ["prepare", "said"]
 
@@ -65,7 +65,8 @@ def _prepare(upkeep: Upkeep, one: Known, arguments: argparse.Namespace) -> Readi
     found = upkeep.look(one)
     if found.ready and not arguments.refresh:
         return found
-    from amlexec import progress, publishing
+    from amlexec import progress
+    from amlexec.environments import publishing
 
     where = publishing.place(arguments.pull_from or "")
     with progress.for_terminal() as shown:
@@ -85,7 +86,8 @@ def _engine(upkeep: Upkeep, one: Known) -> Engine:
 
 
 def _push(upkeep: Upkeep, one: Known, found: Readiness, where: str) -> str:
-    from amlexec import progress, publishing
+    from amlexec import progress
+    from amlexec.environments import publishing
 
     with progress.for_terminal() as shown:
         return publishing.push(_engine(upkeep, one), found.digest, publishing.place(where), shown)

@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _create(project: Project, arguments: argparse.Namespace) -> int:
-    from amlexec.attachment import runconfig_text, valid_name
+    from amlexec.machines.attachment import runconfig_text, valid_name
 
     name = valid_name(arguments.name, "run configuration")
     # Raises where there is no such target, or its file is wrong.
@@ -137,7 +137,7 @@ def _delete(project: Project, arguments: argparse.Namespace) -> int:
     name = arguments.name.removesuffix(".runconfig")
     known = config.run_configurations(project)
     if name not in known:
-        from amlexec.references import names_hint
+        from amlexec.reading.references import names_hint
 
         raise UsageError(f"there is no run configuration {name!r}", hint=names_hint(name, known))
     Path(project.configuration, f"{name}.runconfig").unlink()

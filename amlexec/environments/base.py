@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import images
-from amlexec.engine import EngineAnswerError
+from amlexec.docker import images
+from amlexec.docker.engine import EngineAnswerError
 from amlexec.environments.image import DEFAULT
 from amlexec.errors import TargetError
-from amlexec.platforms import subdir_of
+from amlexec.packages.platforms import subdir_of
 
 if TYPE_CHECKING:
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
     from amlexec.model import Place
-    from amlexec.platforms import Platform
+    from amlexec.packages.platforms import Platform
     from amlexec.progress import Progress
 
 __all__ = ["Base", "ensure", "moved", "must_be_for"]
@@ -91,7 +91,7 @@ def misfit(system: str, machine: str, platform: Platform) -> str:
 
 def must_be_for(found: Base, platform: Platform, reference: str, place: Place) -> None:
     """Raise where a base image is for another processor than the environment (TargetError)."""
-    from amlexec.platforms import of_image
+    from amlexec.packages.platforms import of_image
 
     there = of_image(found.system, found.architecture)
     if there.subdir != platform.subdir:

@@ -7,38 +7,29 @@ import tempfile
 from typing import IO, TYPE_CHECKING
 
 from amlexec import digest as content
-from amlexec import images
-from amlexec.addresses import is_loopback, public
-from amlexec.environments import (
-    base,
-    conda,
-    image,
-    installing,
-    layers,
-    maven,
-    pip_section,
-    pip_there,
-    staging,
-)
+from amlexec.docker import images
+from amlexec.environments import base, image, maven, pip_section, pip_there
 from amlexec.environments.fetching_there import conda_layer, is_elsewhere
 from amlexec.environments.image import PREFIX
 from amlexec.environments.order import Built
-from amlexec.environments.resolution import Resolution
 from amlexec.environments.turns import sweep, turn
 from amlexec.environments.worker import Worker
 from amlexec.errors import TargetError
-from amlexec.network import cache_folder, settings
 from amlexec.owner import owner_of
+from amlexec.packages import conda, installing, layers, staging
+from amlexec.packages.addresses import is_loopback, public
+from amlexec.packages.network import cache_folder, settings
+from amlexec.packages.resolution import Resolution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from rattler import RepoDataRecord
 
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
     from amlexec.environments.log import Log
     from amlexec.environments.order import Order
-    from amlexec.network import Network
+    from amlexec.packages.network import Network
     from amlexec.progress import Progress
 
 __all__ = ["COMPILE", "archived", "build", "resolved"]
@@ -126,7 +117,7 @@ def resolved(order: Order, network: Network, progress: Progress) -> Resolution:
     """
     platform = order.spec.platform
     if order.lock is not None:
-        from amlexec import lockfile
+        from amlexec.environments import lockfile
 
         sources = conda.channels(order.project, order.dependencies, network)
         return lockfile.resolution_from(order.lock, platform, sources)

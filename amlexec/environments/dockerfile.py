@@ -19,11 +19,11 @@ from amlexec.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
     from amlexec.environments.order import Order
-    from amlexec.preparation import Wanted
+    from amlexec.environments.preparation import Wanted
+    from amlexec.packages.requirements import Entry
     from amlexec.progress import Progress
-    from amlexec.requirements import Entry
 
 __all__ = ["Recipe", "recipe", "write"]
 
@@ -100,7 +100,7 @@ def write(what: Recipe, folder: str, progress: Progress) -> None:
     """
     from amlexec.environments import building, memory
     from amlexec.environments.log import Log
-    from amlexec.network import settings
+    from amlexec.packages.network import settings
 
     order, place = what.order, Path(folder)
     if place.exists() and (not place.is_dir() or any(place.iterdir())):

@@ -10,22 +10,23 @@ import io
 import tarfile
 from typing import TYPE_CHECKING
 
-from amlexec.environments import elsewhere, image, installer, layers
+from amlexec.environments import image
 from amlexec.environments.image import PREFIX
 from amlexec.environments.worker import IDLE, Worker
 from amlexec.errors import TargetError
-from amlexec.network import cache_folder
+from amlexec.packages import elsewhere, installer, layers
+from amlexec.packages.network import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rattler import RepoDataRecord
 
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
     from amlexec.environments.base import Base
     from amlexec.environments.log import Log
     from amlexec.environments.order import Order
-    from amlexec.network import Network
+    from amlexec.packages.network import Network
     from amlexec.progress import Progress
 
 __all__ = ["VOLUME", "conda_layer", "is_elsewhere"]

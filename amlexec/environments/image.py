@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from amlexec.environments.shelf import Kept
 
 if TYPE_CHECKING:
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
 
 __all__ = ["CONDA", "DEFAULT", "DIGEST", "NAME", "PREFIX", "Images", "reference"]
 
@@ -47,7 +47,7 @@ class Images:
         if digest not in self._images and not self._is_whole:
             # A third of a millisecond, however many images there are. A list takes the engine one for each
             # twenty images that it has, whatever the list is filtered by.
-            from amlexec import images
+            from amlexec.docker import images
 
             found = images.inspect(self.engine, reference(digest))
             image = None if found is None else _image(found, (found.get("Config") or {}).get("Labels"))
@@ -57,7 +57,7 @@ class Images:
     def all(self) -> dict[str, Kept]:
         """Every environment, by digest: one request, after which `get` needs none. Raises as `get`."""
         if not self._is_whole:
-            from amlexec import images
+            from amlexec.docker import images
 
             found = images.find(self.engine, {DIGEST: ""})
             told = [image for one in found if (image := _image(one, one["Labels"])) is not None]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from amlexec.network import Network
+    from amlexec.packages.network import Network
 
 __all__ = ["files", "key_store", "variables"]
 

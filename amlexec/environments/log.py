@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from amlexec.environments.order import Order
-    from amlexec.requirements import Entry
+    from amlexec.packages.requirements import Entry
 
 __all__ = ["TAIL", "Log"]
 

@@ -8,15 +8,15 @@ import json
 import tempfile
 from typing import TYPE_CHECKING, cast
 
-from amlexec import platforms
-from amlexec.addresses import public
-from amlexec.environments import elsewhere, installer, installing, layers, pip_section, pip_there, staging
+from amlexec.environments import pip_section, pip_there
 from amlexec.environments.building import resolved
 from amlexec.environments.order import Built
 from amlexec.environments.there import There
 from amlexec.errors import TargetError
-from amlexec.network import cache_folder, settings
 from amlexec.owner import owner_of
+from amlexec.packages import elsewhere, installer, installing, layers, platforms, staging
+from amlexec.packages.addresses import public
+from amlexec.packages.network import cache_folder, settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
     from amlexec.environments.log import Log
     from amlexec.environments.order import Order
-    from amlexec.network import Network
-    from amlexec.platforms import Platform
+    from amlexec.packages.network import Network
+    from amlexec.packages.platforms import Platform
     from amlexec.progress import Progress
-    from amlexec.ssh import SSHConnection
+    from amlexec.ssh.connection import SSHConnection
 
 __all__ = ["make"]
 

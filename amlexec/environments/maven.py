@@ -12,8 +12,8 @@ import re
 from typing import TYPE_CHECKING
 
 from amlexec import spark
-from amlexec.addresses import public
 from amlexec.digest import canonical_json, of_bytes, of_file
+from amlexec.packages.addresses import public
 
 if TYPE_CHECKING:
     from amlexec.environments.order import Order

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec import spark
-from amlexec.addresses import public
-from amlexec.environments import layers, maven
+from amlexec.environments import maven
 from amlexec.environments.image import PREFIX
 from amlexec.errors import ConfigurationError, TargetError
+from amlexec.packages import layers
+from amlexec.packages.addresses import public
 from amlexec.runtime import shell
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from amlexec.environments.log import Log
     from amlexec.environments.order import Order
     from amlexec.environments.worker import Worker
-    from amlexec.network import Network
+    from amlexec.packages.network import Network
 
 __all__ = ["SCRATCH", "bake", "command", "contents"]
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
     from amlexec.environments.log import Log
     from amlexec.environments.order import Built, Order
     from amlexec.environments.shelf import Kept, Removal
@@ -66,7 +66,7 @@ class EngineShelf:
 
     def pull(self, order: Order, place: str, progress: Progress, log: Log) -> Built | None:
         """See `Shelf.pull`; `place` is `REGISTRY/REPOSITORY`."""
-        from amlexec import publishing
+        from amlexec.environments import publishing
 
         return publishing.pull(self.engine, order, place, progress, log)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from amlexec.environments.log import Log
     from amlexec.environments.order import Built, Order
     from amlexec.progress import Progress
-    from amlexec.ssh import SSHConnection
+    from amlexec.ssh.connection import SSHConnection
 
 __all__ = ["HostShelf"]
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec.model import Place, SparkDependencies
 
 if TYPE_CHECKING:
+    from amlexec.environments.lockfile import Lock
     from amlexec.environments.spec import EnvironmentSpec
-    from amlexec.lockfile import Lock
     from amlexec.model import CondaDependencies, Project
-    from amlexec.requirements import Requirements
+    from amlexec.packages.requirements import Requirements
 
 __all__ = ["Built", "Order"]
 

@@ -14,22 +14,22 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amlexec.addresses import is_loopback
-from amlexec.environments import layers
 from amlexec.environments.image import PREFIX
-from amlexec.environments.pins import pip_lines
-from amlexec.environments.pip import index_lines
 from amlexec.errors import TargetError
-from amlexec.network import build_variables
+from amlexec.packages import layers
+from amlexec.packages.addresses import is_loopback
+from amlexec.packages.network import build_variables
+from amlexec.packages.pins import pip_lines
+from amlexec.packages.pip import index_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from amlexec.environments.log import Log
     from amlexec.environments.order import Order
-    from amlexec.environments.resolution import Resolution
     from amlexec.environments.worker import Worker
-    from amlexec.network import Network
+    from amlexec.packages.network import Network
+    from amlexec.packages.resolution import Resolution
 
 __all__ = [
     "LIST",

@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import unquote
 
-from amlexec.addresses import is_loopback, public
 from amlexec.environments import pip_section
-from amlexec.environments.pip import index_lines
 from amlexec.errors import ConfigurationError, TargetError
+from amlexec.packages.addresses import is_loopback, public
+from amlexec.packages.pip import index_lines
 
 if TYPE_CHECKING:
-    from amlexec.addresses import Secret
     from amlexec.environments.log import Log
     from amlexec.environments.order import Order
-    from amlexec.environments.resolution import Resolution
     from amlexec.environments.there import There
-    from amlexec.network import Network
+    from amlexec.packages.addresses import Secret
+    from amlexec.packages.network import Network
+    from amlexec.packages.resolution import Resolution
 
 __all__ = ["install", "must_be_reachable"]
 

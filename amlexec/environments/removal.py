@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from amlexec import images
-from amlexec.engine import EngineAnswerError
+from amlexec.docker import images
+from amlexec.docker.engine import EngineAnswerError
 from amlexec.environments.image import CONDA, Images, reference
 from amlexec.environments.shelf import Removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
 
 __all__ = ["discard", "remove"]
 

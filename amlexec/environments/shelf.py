@@ -1,7 +1,7 @@
 """Where the environments of a compute target are kept: what can be asked of such a place, and done there.
 
 An engine keeps images, a machine that is reached over SSH keeps folders. What is written once for both
-(`amlexec.preparation`, `amlexec.upkeep`) knows no more of them than this.
+(`amlexec.environments.preparation`, `amlexec.environments.upkeep`) knows no more of them than this.
 """
 
 from __future__ import annotations

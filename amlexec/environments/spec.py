@@ -10,17 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import digest as content
-from amlexec import requirements
-from amlexec.environments import matchspec
 from amlexec.errors import ConfigurationError
 from amlexec.model import Place, Violation
+from amlexec.packages import matchspec, requirements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from amlexec.lockfile import Lock
+    from amlexec.environments.lockfile import Lock
     from amlexec.model import ComputeTarget, CondaDependencies, Project
-    from amlexec.platforms import Platform
+    from amlexec.packages.platforms import Platform
 
 __all__ = [
     "RECIPE",
@@ -102,7 +101,7 @@ def requirements_of(
     shared: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> requirements.Requirements:
-    """The pip section, read and followed. `shared` and errors as of `amlexec.requirements.read`."""
+    """The pip section, read and followed. `shared` and errors as of `amlexec.packages.requirements.read`."""
     return requirements.read(project.root, dependencies.pip, shared=shared, environment=environment)
 
 

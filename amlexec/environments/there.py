@@ -11,7 +11,7 @@ from amlexec.errors import TargetError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amlexec.ssh import SSHConnection
+    from amlexec.ssh.connection import SSHConnection
 
 __all__ = ["NAME_LENGTH", "There", "failed", "script"]
 

@@ -15,13 +15,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import containers, locks
+from amlexec import locks
+from amlexec.docker import containers
 from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
     from amlexec.progress import Progress
 
 __all__ = ["BUILDING", "MAKER", "me", "sweep", "turn"]

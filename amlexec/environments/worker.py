@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from amlexec import containers, images
-from amlexec.engine import EngineAnswerError
+from amlexec.docker import containers, images
+from amlexec.docker.engine import EngineAnswerError
 from amlexec.environments.image import PREFIX
 from amlexec.environments.turns import BUILDING, MAKER, me, sweep
 from amlexec.errors import TargetError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from amlexec.engine import Body, Engine
+    from amlexec.docker.engine import Body, Engine
 
 __all__ = ["BUILDING", "IDLE", "Worker", "sweep"]
 

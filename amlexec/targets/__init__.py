@@ -121,15 +121,15 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
 
         return HostTarget(project, LocalConnection())
     if kind == "docker":
-        from amlexec.engine import from_environment
+        from amlexec.docker.engine import from_environment
         from amlexec.targets.docker import DockerTarget
 
         return DockerTarget(project, from_environment())
     if kind == "remotedocker":
         from amlexec import config
-        from amlexec.engine import Engine
-        from amlexec.ssh import SSHConnection, login_of
-        from amlexec.ssh_engine import WayOverSSH
+        from amlexec.docker.engine import Engine
+        from amlexec.docker.over_ssh import WayOverSSH
+        from amlexec.ssh.connection import SSHConnection, login_of
         from amlexec.targets.docker import DockerTarget
         from amlexec.targets.there import There
 
@@ -139,13 +139,13 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
         return DockerTarget(project, over, There(project, connection, way, over))
     if kind == "remote":
         from amlexec import config
-        from amlexec.ssh import SSHConnection, login_of
+        from amlexec.ssh.connection import SSHConnection, login_of
         from amlexec.targets.remote import RemoteTarget
 
         return RemoteTarget(project, SSHConnection(login_of(config.load_target(project, name))))
     if kind == "cluster":
         from amlexec import config
-        from amlexec.ssh import SSHConnection, login_of
+        from amlexec.ssh.connection import SSHConnection, login_of
         from amlexec.targets.cluster import ClusterTarget
 
         return ClusterTarget(project, SSHConnection(login_of(config.load_target(project, name))))

@@ -9,13 +9,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import containers
-from amlexec.engine import EngineAnswerError
+from amlexec.docker import containers
+from amlexec.docker.engine import EngineAnswerError
 from amlexec.runtime import SITE
 from amlexec.targets.unpacking import extract
 
 if TYPE_CHECKING:
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
 
 __all__ = ["SITE", "add_user", "give", "pack", "save_logs", "unpack", "user_name"]
 

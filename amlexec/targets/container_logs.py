@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amlexec import containers
-from amlexec.engine import EngineAnswerError, EngineLostError
+from amlexec.docker import containers
+from amlexec.docker.engine import EngineAnswerError, EngineLostError
 from amlexec.targets.folders import hand_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
 
 __all__ = ["ContainerLogs"]
 

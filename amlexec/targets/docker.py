@@ -5,13 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
-from amlexec import containers, preparation
-from amlexec.engine import EngineAnswerError, EngineLostError
+from amlexec.docker import containers
+from amlexec.docker.engine import EngineAnswerError, EngineLostError
+from amlexec.environments import preparation
 from amlexec.environments.image import PREFIX
 from amlexec.environments.on_engine import EngineShelf
 from amlexec.errors import TargetError
 from amlexec.history import Interpreter
-from amlexec.ssh_words import UnreachableError
+from amlexec.ssh.words import UnreachableError
 from amlexec.targets import Launch, State, baggage
 from amlexec.targets.container_logs import ContainerLogs
 from amlexec.targets.folders import bring_home
@@ -21,7 +22,7 @@ from amlexec.targets.patience import Patience
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
     from amlexec.history import RunPaths
     from amlexec.locks import Held
     from amlexec.model import Plan, Project
@@ -64,7 +65,8 @@ class DockerTarget:
                     where=plan.target.name,
                     hint=f"{_prepare(plan)}, or submit with --prepare",
                 )
-            from amlexec import progress, publishing
+            from amlexec import progress
+            from amlexec.environments import publishing
 
             with progress.for_terminal() as shown:
                 found = preparation.prepare(want, shelf, shown, pull_from=publishing.place())

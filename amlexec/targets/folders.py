@@ -45,7 +45,7 @@ def check_out(project: Project, paths: RunPaths, plan: Plan, tree: str) -> None:
     Raises:
         UsageError: the script is not part of it.
     """
-    from amlexec import snapshot
+    from amlexec.snapshots import snapshot
 
     snapshot.checkout(project, tree, paths.checkout)
     if not (paths.checkout / plan.script).is_file():

@@ -9,7 +9,7 @@ from amlexec.targets import baggage
 from amlexec.targets.folders import check_out, shared_folder
 
 if TYPE_CHECKING:
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
     from amlexec.history import RunPaths
     from amlexec.model import Plan, Project
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amlexec import preparation
+from amlexec.environments import preparation
 from amlexec.environments.on_host import HostShelf
 from amlexec.environments.there import NAME_LENGTH
 from amlexec.errors import TargetError
@@ -12,9 +12,9 @@ from amlexec.errors import TargetError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from amlexec.environments.preparation import Readiness, Wanted
     from amlexec.model import Plan, Project
-    from amlexec.preparation import Readiness, Wanted
-    from amlexec.ssh import SSHConnection
+    from amlexec.ssh.connection import SSHConnection
 
 __all__ = ["Managed", "variables"]
 

@@ -6,8 +6,9 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import config, containers, spark, spark_cluster
+from amlexec import config, spark, spark_cluster
 from amlexec.digest import canonical_json, of_bytes
+from amlexec.docker import containers
 from amlexec.environments import maven
 from amlexec.errors import TargetError
 from amlexec.history import replace
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from amlexec.connections import Connection
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
     from amlexec.model import ComputeTarget, Plan, SparkDependencies
     from amlexec.spark import Spark
     from amlexec.spark_cluster import Shipped
-    from amlexec.ssh import SSHConnection
+    from amlexec.ssh.connection import SSHConnection
     from amlexec.targets import Launch
 
 __all__ = ["cluster", "contained", "declared", "ivy_for_folders", "launched", "local", "name_of", "remote"]

@@ -13,12 +13,12 @@ import tarfile
 import tempfile
 from typing import IO, TYPE_CHECKING
 
-from amlexec import snapshot, transfer
+from amlexec.environments.shelves import is_prepared
 from amlexec.errors import ConfigurationError, TargetError, UnreachableError
 from amlexec.history import Interpreter
 from amlexec.owner import owner_of
 from amlexec.runtime import HERE
-from amlexec.shelves import is_prepared
+from amlexec.snapshots import snapshot, transfer
 from amlexec.targets import Launch, State
 from amlexec.targets.folders import bring_home, no_script
 from amlexec.targets.host import read_state
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from amlexec.history import RunPaths
     from amlexec.locks import Held
     from amlexec.model import Plan, Project
-    from amlexec.ssh import SSHConnection
+    from amlexec.ssh.connection import SSHConnection
 
 __all__ = ["RemoteTarget"]
 

@@ -10,11 +10,11 @@ from amlexec.targets.ground import CHECKOUT, LOGGED, SHARED, SITE, Mount, User
 from amlexec.targets.remote import RemoteTarget
 
 if TYPE_CHECKING:
-    from amlexec.engine import Engine
+    from amlexec.docker.engine import Engine
+    from amlexec.docker.over_ssh import WayOverSSH
     from amlexec.history import RunPaths
     from amlexec.model import Plan, Project
-    from amlexec.ssh import SSHConnection
-    from amlexec.ssh_engine import WayOverSSH
+    from amlexec.ssh.connection import SSHConnection
 
 __all__ = ["There"]
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from amlexec.connections import Answer
-    from amlexec.ssh import SSHConnection
-    from amlexec.ssh_channel import Stream
+    from amlexec.ssh.channel import Stream
+    from amlexec.ssh.connection import SSHConnection
 
 __all__ = ["Verbs"]
 

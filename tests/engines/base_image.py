@@ -16,7 +16,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-from amlexec import engine, images
+from amlexec.docker import engine, images
 from amlexec.errors import TargetError
 
 from . import interpreter, tools

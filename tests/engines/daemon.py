@@ -11,7 +11,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from amlexec import engine
+from amlexec.docker import engine
 from amlexec.errors import TargetError
 
 from .places import can_install, state

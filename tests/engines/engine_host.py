@@ -10,7 +10,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from amlexec import engine, images
+from amlexec.docker import engine, images
 from amlexec.errors import TargetError
 
 from . import ssh_host, tools

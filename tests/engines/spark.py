@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import containers, engine, images
+from amlexec.docker import containers, engine, images
 from amlexec.errors import TargetError
 
 from . import base_image, tools

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from amlexec import engine, images
+from amlexec.docker import engine, images
 from amlexec.errors import TargetError
 
 from . import tools

@@ -1,0 +1,1 @@
+"""A Docker engine, its images and its containers, over the engine's own interface."""

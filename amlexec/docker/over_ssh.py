@@ -1,0 +1,142 @@
+"""A Docker engine on another machine, reached through a socket that our one SSH connection forwards.
+
+The connection is opened by the first request. What it forwards stays for as long as it does, for all
+processes of the user: a second command asks the engine at once. No `docker` has to be there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec.docker.transport import EngineAbsentError, EngineDeniedError, connect_local
+
+if TYPE_CHECKING:
+    import socket
+
+    from amlexec.docker.transport import EngineError
+    from amlexec.ssh.connection import SSHConnection
+
+__all__ = ["Surroundings", "WayOverSSH"]
+
+_NAME = "docker"
+"""Of the forwarded socket."""
+_PATIENCE = 60.0
+"""Seconds."""
+
+
+class Surroundings(NamedTuple):
+    """The user on the engine's machine, and the engine's socket."""
+
+    home: str
+    uid: int
+    gid: int
+    user: str
+    socket: str
+
+
+class WayOverSSH:
+    """A `Way` to the engine that the user of a connection has there."""
+
+    def __init__(self, connection: SSHConnection) -> None:
+        """Nobody is asked yet."""
+        self._connection = connection
+        self._found: Surroundings | None = None
+
+    @property
+    def address(self) -> str:
+        """See `Way.address`."""
+        return self._connection.address
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """Who the user is there, asked for once. Raises as `connect` does."""
+        if self._found is None:
+            self._found = self._look(is_mute=False)
+        return self._found
+
+    def connect(self, timeout: float | None) -> socket.socket:
+        """See `Way.connect`.
+
+        Raises:
+            UnreachableError, LoginError, HostKeyError: there is no way to the machine.
+            EngineAbsentError: the machine is there, and no engine.
+            EngineDeniedError: the user may not use its socket.
+        """
+        path = self._connection.lasting_socket(_NAME)
+        try:
+            return connect_local(path, timeout)
+        except (FileNotFoundError, ConnectionRefusedError):
+            self._forward(self._look(is_mute=False))
+        try:
+            return connect_local(path, timeout)
+        except OSError as error:
+            from amlexec.ssh.words import UnreachableError
+
+            raise UnreachableError(
+                f"contact was lost before the engine was asked: {error.strerror}", where=self._connection.name
+            ) from None
+
+    def find_again(self) -> None:
+        """See `Way.find_again`. The engine may be gone, or listen elsewhere; or contact was lost."""
+        self._forward(self._look(is_mute=True))
+
+    def mute(self) -> EngineError:
+        """See `Way.mute`."""
+        there = self._found.socket if self._found else ""
+        return EngineAbsentError(
+            f"the machine is there, and nobody answers at its Docker engine's socket {there}",
+            where=self._connection.name,
+            hint="look there whether the engine runs (`docker info`), and whether sshd may forward "
+            "sockets (AllowStreamLocalForwarding)",
+        )
+
+    def _forward(self, found: Surroundings) -> None:
+        self._connection.forward_lasting(_NAME, found.socket)
+        self._found = found
+
+    def _look(self, *, is_mute: bool) -> Surroundings:
+        """Find the socket. With `is_mute`, a connection to it has just ended without a word."""
+        from amlexec.runtime import HERE
+
+        script = (HERE / "engine.sh").read_text("utf-8")
+        answer = self._connection.run(script, timeout=_PATIENCE)
+        told = dict(line.partition(" ")[::2] for line in answer.stdout.splitlines())
+        user, path = told.get("USER", ""), told.get("SOCKET", "")
+        if not path:
+            raise self._absent(told)
+        if "THERE" in told and "ACCESS" not in told:
+            # The groups of a user are those of the time of the login: the next one may have more.
+            self._connection.begin_anew()
+            raise EngineDeniedError(
+                f"{user or 'the user'} has no permission to use the Docker engine's socket {path} there",
+                where=self._connection.name,
+                hint=f"somebody who may use sudo there types: sudo usermod -aG docker {user}",
+            )
+        if "THERE" not in told or (is_mute and told.get("LISTENS") == "no"):
+            raise self._stopped()
+        return Surroundings(
+            told.get("HOME", ""), int(told.get("UID", 0)), int(told.get("GID", 0)), user, path
+        )
+
+    def _stopped(self) -> EngineAbsentError:
+        return EngineAbsentError(
+            "the machine is there, and its Docker engine does not run",
+            where=self._connection.name,
+            hint="start it there: sudo systemctl start docker",
+        )
+
+    def _absent(self, told: dict[str, str]) -> EngineAbsentError:
+        if elsewhere := told.get("ELSEWHERE"):
+            return EngineAbsentError(
+                f"the machine is there, and its DOCKER_HOST or Docker context names {elsewhere}, which is no "
+                "socket of its own",
+                where=self._connection.name,
+                hint="attach the machine where the engine is, or name a socket there: unix:///PATH",
+            )
+        if "INSTALLED" in told:
+            return self._stopped()
+        return EngineAbsentError(
+            "the machine is there, and has no Docker engine",
+            where=self._connection.name,
+            hint="install Docker Engine there: https://docs.docker.com/engine/install",
+        )

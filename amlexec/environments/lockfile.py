@@ -1,0 +1,301 @@
+"""The lock file beside a conda dependencies file: which packages it came to.
+
+The form is that of `pixi.lock`, written and read by rattler, so that other tools read it too. Comments at
+its top, which those tools pass over, hold for each platform what was locked; with them it can be told in
+a moment, and without solving, whether the file is still the answer to the dependencies.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from amlexec import digest
+from amlexec.environments.reason import explain
+from amlexec.environments.spec import Locked
+from amlexec.errors import ConfigurationError, TargetError
+from amlexec.packages.addresses import public
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rattler import LockFile, RepoDataRecord
+
+    from amlexec.environments.spec import Key
+    from amlexec.model import Place, Project
+    from amlexec.packages.conda import Source
+    from amlexec.packages.pins import Pin
+    from amlexec.packages.platforms import Platform
+    from amlexec.packages.resolution import Resolution
+
+__all__ = ["Lock", "path_of", "read", "resolution_from", "text_of", "write"]
+
+_HEADER = """\
+# What {name} comes to, written by `amlexec lock`: change that file, then lock again.
+# pixi and rattler read this file too. The next lines say what was locked, for `amlexec lock --check`.
+"""
+_BASIS = re.compile(r"# amlexec (\S+) sha256:([0-9a-f]{64}) (\{.*\})")
+_FORMS = frozenset([6, 7])
+"""Versions of the form of pixi.lock that hold what is read here."""
+_ENVIRONMENT = "default"
+_NO_VERSION = "0"
+"""Of sources whose version only their build tells: the form wants one."""
+
+
+class Lock(NamedTuple):
+    """A lock file that is there."""
+
+    path: str
+    """Absolute."""
+    shown: str
+    """As messages name it: relative to the project's root."""
+    text: str
+    bases: tuple[tuple[str, bytes], ...]
+    """For each platform, by name, the canonical value that was locked."""
+
+    def reason(self, basis: bytes, platform: Platform, places: Iterable[tuple[Key, Place]] = ()) -> str:
+        """Why it is not the answer to `basis` (`amlexec.environments.spec.lock_basis`); "" where it is."""
+        known = dict(self.bases)
+        if not known:
+            return f"{self.shown} does not say what it was made from"
+        if platform.name not in known:
+            return f"{self.shown} has no packages for {platform.name}, only for {', '.join(known)}"
+        return explain(known[platform.name], basis, places)
+
+    def must_answer(self, basis: bytes, platform: Platform, places: Iterable[tuple[Key, Place]] = ()) -> None:
+        """Raise ConfigurationError where it is not the answer to `basis`."""
+        if reason := self.reason(basis, platform, places):
+            raise ConfigurationError(
+                f"the lock file is out of date: {reason}",
+                where=self.shown,
+                hint="`amlexec lock -c NAME` brings it up to date",
+            )
+
+    def packages(self, platform: str) -> tuple[Locked, ...]:
+        """What it holds for a platform, by the platform's name. Needs no rattler.
+
+        Raises:
+            ConfigurationError: the file is damaged, or of another form.
+        """
+        told = _tree(self)
+        try:
+            by_place = {
+                (kind, one[kind]): one
+                for one in told["packages"]
+                for kind in ("conda", "pypi")
+                if kind in one
+            }
+            listed = told["environments"][_ENVIRONMENT]["packages"][platform]
+            return tuple(_locked(kind, place, by_place) for one in listed for kind, place in one.items())
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise _damaged(self.shown, f"{type(error).__name__} {error}") from None
+
+
+def path_of(dependencies_file: str) -> str:
+    """The lock file beside a dependencies file: `conda_dependencies.lock` beside `conda_dependencies.yml`."""
+    return f"{os.path.splitext(dependencies_file)[0]}.lock"  # noqa: PTH122
+
+
+def read(project: Project, dependencies_file: str) -> Lock | None:
+    """The lock file beside a dependencies file (relative to the project's root), or None.
+
+    Raises:
+        ConfigurationError: it can't be read.
+    """
+    shown = path_of(dependencies_file)
+    path = os.path.join(project.root, shown)  # noqa: PTH118
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+            text = file.read()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(shown, str(error)) from None
+    bases = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        match = _BASIS.fullmatch(line)
+        if match is not None and digest.of_bytes(match[3].encode()) == match[2]:
+            bases.append((match[1], match[3].encode()))
+    return Lock(path, shown, text, tuple(bases))
+
+
+def _tree(lock: Lock) -> dict[str, Any]:
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        told = yaml.load(lock.text, loader)  # noqa: S506 - both loaders are safe ones
+    except yaml.YAMLError as error:
+        raise _damaged(lock.shown, str(error).splitlines()[0]) from None
+    if not isinstance(told, dict) or told.get("version") not in _FORMS:
+        version = told.get("version") if isinstance(told, dict) else None
+        raise _damaged(lock.shown, f"it is of form {version}" if version else "it is no lock file")
+    return told
+
+
+def _damaged(shown: str, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"the lock file cannot be read: {why}",
+        where=shown,
+        hint="`amlexec lock -c NAME --upgrade` writes it anew; a merge conflict is solved the same way",
+    )
+
+
+def _locked(kind: str, place: str, by_place: Mapping[tuple[str, str], dict[str, Any]]) -> Locked:
+    one = by_place[kind, place]
+    if kind == "pypi":
+        name, version, build = str(one["name"]), str(one.get("version", "")), ""
+    else:
+        file = place.rpartition("/")[2].removesuffix(".conda").removesuffix(".tar.bz2")
+        name, version, build = file.rsplit("-", 2)
+    if version == _NO_VERSION and kind == "pypi" and not one.get("sha256"):
+        version = ""
+    sha256 = str(one.get("sha256") or (f"md5:{one['md5']}" if "md5" in one else ""))
+    return Locked(kind, name, version, build, public(place), sha256)
+
+
+def resolution_from(lock: Lock, platform: Platform, sources: Sequence[Source] = ()) -> Resolution:
+    """The packages of a lock file as they are installed.
+
+    `sources` are the channels (`amlexec.packages.conda.channels`), whose passwords the file has not.
+
+    Raises:
+        ConfigurationError: it is damaged, or has none for this platform.
+    """
+    from amlexec.packages import conda
+    from amlexec.packages.resolution import Resolution
+
+    file = _opened(lock)
+    records = sorted(_records(file, platform.name), key=lambda record: record.name.normalized)
+    environment = file.default_environment()
+    channels = tuple(str(one) for one in environment.channels()) if environment is not None else ()
+    return Resolution(tuple(conda.with_passwords(records, sources)), _pins(lock, platform.name), channels)
+
+
+def _pins(lock: Lock, platform: str) -> tuple[Pin, ...]:
+    from amlexec.packages.pins import Pin
+
+    found = (one for one in lock.packages(platform) if one.kind == "pypi")
+    return tuple(sorted(Pin(one.name, one.version, one.address, one.sha256) for one in found))
+
+
+def _opened(lock: Lock) -> LockFile:
+    import rattler
+    from rattler import exceptions
+
+    try:
+        return rattler.LockFile.from_path(Path(lock.path))
+    except (exceptions.ParseCondaLockError, exceptions.IoError) as error:
+        raise _damaged(lock.shown, str(error).splitlines()[0]) from None
+
+
+def _records(file: LockFile, name: str) -> list[RepoDataRecord]:
+    environment = file.default_environment()
+    platform = next((one for one in file.platforms() if one.name == name), None)
+    if environment is None or platform is None:
+        return []
+    return environment.conda_repodata_records_for_platform(platform) or []
+
+
+def write(
+    project: Project,
+    dependencies_file: str,
+    platform: Platform,
+    basis: bytes,
+    resolution: Resolution,
+    old: Lock | None = None,
+) -> Lock:
+    """Write the lock file for one platform, whole or not at all; what `old` has for others is kept.
+
+    Raises:
+        TargetError: it can't be written.
+    """
+    shown = path_of(dependencies_file)
+    path = os.path.join(project.root, shown)  # noqa: PTH118
+    beside = f"{path}.{os.getpid()}.new"
+    try:
+        with open(beside, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123
+            file.write(text_of(dependencies_file, platform, basis, resolution, old))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)  # noqa: PTH105
+    except OSError as error:
+        Path(beside).unlink(missing_ok=True)
+        raise TargetError(f"cannot write {shown}: {error.strerror}") from error
+    written = read(project, dependencies_file)
+    assert written is not None, "it was just written"
+    return written
+
+
+def text_of(
+    dependencies_file: str, platform: Platform, basis: bytes, resolution: Resolution, old: Lock | None = None
+) -> str:
+    """The text of a lock file: of one platform, and of what `old` has for others. Free of secrets."""
+    import rattler
+
+    name = dependencies_file.rpartition("/")[2]
+    others = [one for one in old.bases if one[0] != platform.name] if old is not None else []
+    opened = _opened(old) if old is not None and others else None
+    virtual = [f"{one}={version}={build}" for one, version, build in platform.virtual_packages]
+    targets = [rattler.LockPlatform(platform.name, rattler.Subdir(platform.subdir), virtual)]
+    if opened is not None:
+        targets += [one for one in opened.platforms() if one.name in dict(others)]
+    file = rattler.LockFile(targets)
+    file.set_channels(_ENVIRONMENT, [rattler.LockChannel(address) for address in resolution.channels])
+    hashes = _add(file, targets[0], resolution.records, resolution.pins)
+    for target in targets[1:]:
+        assert opened is not None
+        assert old is not None
+        hashes |= _add(file, target, _records(opened, target.name), _pins(old, target.name))
+    bases = sorted([*others, (platform.name, basis)])
+    header = _HEADER.format(name=name)
+    header += "".join(
+        f"# amlexec {one} sha256:{digest.of_bytes(value)} {value.decode()}\n" for one, value in bases
+    )
+    return header + _with_hashes(_rendered(file), hashes)
+
+
+def _channel(record: RepoDataRecord) -> str:
+    return record.url.rsplit("/", 2)[0] + "/"
+
+
+def _add(
+    file: LockFile, target: Any, records: Iterable[RepoDataRecord], pins: Iterable[Pin]
+) -> dict[str, str]:
+    import rattler
+
+    for record in records:
+        bare = rattler.RepoDataRecord(record, record.file_name, public(record.url), public(_channel(record)))
+        file.add_conda_package(_ENVIRONMENT, target, bare)
+    hashes = {}
+    for pin in pins:
+        file.add_pypi_package(_ENVIRONMENT, target, pin.name, pin.version or _NO_VERSION, pin.location)
+        hashes[pin.location] = pin.sha256
+    return hashes
+
+
+def _rendered(file: LockFile) -> str:
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="amlexec-") as folder:
+        path = Path(folder, "lock")
+        file.to_path(path)
+        return path.read_text("utf-8")
+
+
+def _with_hashes(text: str, hashes: Mapping[str, str]) -> str:
+    """rattler's text with the hashes of pip's files, which its Python interface cannot be given."""
+    import yaml
+
+    lines, current = [], ""
+    for line in text.splitlines():
+        lines.append(line)
+        if line.startswith("- "):
+            current = str(yaml.safe_load(line[2:]).get("pypi", ""))
+        elif line.startswith("  version:") and hashes.get(current):
+            lines.append(f"  sha256: '{hashes[current]}'")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,40 @@
+"""Which place keeps the environments of a compute target."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from amlexec.environments.shelf import Shelf
+    from amlexec.model import ComputeTarget
+
+__all__ = ["is_prepared", "shelf_of"]
+
+_ON_A_HOST = frozenset(["remote", "cluster"])
+"""Kinds whose environments are folders of a machine over SSH; of a cluster, its head node."""
+
+
+def is_prepared(target: ComputeTarget) -> bool:
+    """Whether amlexec prepares the environment of a target, rather than its user."""
+    if target.kind in _ON_A_HOST:
+        return not target.user_managed_environment
+    return target.kind in {"docker", "remotedocker"}
+
+
+def shelf_of(target: ComputeTarget) -> Shelf:
+    """The place of a target whose environment amlexec prepares. Nothing is connected or asked yet.
+
+    Raises:
+        ConfigurationError: its `.compute` file can't be followed.
+        TargetError: the settings that say where it is can't be read.
+    """
+    assert is_prepared(target), "its environment is the user's"
+    if target.kind in _ON_A_HOST:
+        from amlexec.environments.on_host import HostShelf
+        from amlexec.ssh.connection import SSHConnection, login_of
+
+        return HostShelf(SSHConnection(login_of(target)))
+    from amlexec.docker.engines import engine_of
+    from amlexec.environments.on_engine import EngineShelf
+
+    return EngineShelf(engine_of(target))

@@ -1,0 +1,1 @@
+"""Machines as compute targets: attached, trusted, examined."""

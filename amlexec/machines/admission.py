@@ -1,0 +1,174 @@
+"""Attach a machine: meet it, keep its secrets, write its files. Whatever fails, nothing is left of it."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec.machines import attach
+from amlexec.machines.first_login import Credentials, enter, install
+from amlexec.model import ComputeTarget, Place
+from amlexec.ssh import host_keys, keystore
+from amlexec.ssh.login import login_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amlexec.machines.attachment import Attachment
+    from amlexec.machines.findings import Finding
+    from amlexec.machines.trust import Trust
+    from amlexec.model import Project
+    from amlexec.ssh.login import Login
+
+__all__ = ["Admitted", "Order", "admit", "must_be_free"]
+
+
+class Order(NamedTuple):
+    """What the user asks for."""
+
+    attachment: Attachment
+    """Without secrets."""
+    credentials: Credentials
+    new_key: bool = False
+    """Make a key pair, and install it where `credentials` let us in."""
+    check: bool = True
+    """Connect; else only the files are written."""
+    fingerprint: str = ""
+    """What the machine's host key must be; "" for what it shows or is known by."""
+    force: bool = False
+    """Replace files that are there."""
+
+
+class Admitted(NamedTuple):
+    """What was done. Paths are relative to the project's root."""
+
+    files: tuple[str, ...]
+    replaced: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    """Of the first look round; () where we were not let in yet."""
+    public_key: str
+    """The line that is still to be put into `authorized_keys`, or ""."""
+
+
+class _Met(NamedTuple):
+    attachment: Attachment
+    """With the handles of its secrets."""
+    findings: tuple[Finding, ...] = ()
+    public_key: str = ""
+
+
+def must_be_free(project: Project, name: str, *, force: bool) -> None:
+    """Raise UsageError where files of that name are there and are not to be replaced."""
+    there = attach.occupied(project, name)
+    if there and not force:
+        raise attach.taken(name, there)
+
+
+def admit(
+    project: Project, order: Order, say: Callable[[str], None], ask_password: Callable[[], str]
+) -> Admitted:
+    """Attach a machine.
+
+    `ask_password` returns a password, or "" where nobody can be asked.
+
+    Raises:
+        UsageError: its files are there already.
+        ConfigurationError: the address or the user is none.
+        HostKeyError, LoginError, UnreachableError: it is another machine, or lets us in not, or is not there.
+        TargetError: the key store or the project can't be written.
+    """
+    name = order.attachment.name
+    must_be_free(project, name, force=order.force)
+    replaced, old = attach.occupied(project, name), attach.handles(project, name)
+    target = _target(order.attachment)
+    login = login_of(target)
+    with contextlib.ExitStack() as undo:
+        met = _meet(order, target, login, undo, say, ask_password) if order.check else _keep(order, undo)
+        files = attach.write(project, met.attachment, force=order.force)
+        undo.pop_all()
+    for handle in attach.unshared(project, old):
+        keystore.delete(handle)
+    return Admitted(files, replaced, met.findings, met.public_key)
+
+
+def _target(wanted: Attachment) -> ComputeTarget:
+    return ComputeTarget(
+        name=wanted.name,
+        kind=wanted.kind,
+        place=Place(f"aml_config/{wanted.name}.compute"),
+        address=wanted.address,
+        username=wanted.username,
+        user_managed_environment=wanted.kind == "remote",
+        python_location="python3",
+    )
+
+
+def _meet(
+    order: Order,
+    target: ComputeTarget,
+    login: Login,
+    undo: contextlib.ExitStack,
+    say: Callable[[str], None],
+    ask_password: Callable[[], str],
+) -> _Met:
+    from amlexec.machines.trust import establish
+
+    with establish(login, order.fingerprint) as trust:
+        say(_introduced(trust, order.fingerprint))
+        if not order.new_key:
+            entered = enter(trust.login, target, order.credentials, ask_password)
+            met = _Met(_with_secrets(order.attachment, entered.credentials, undo), entered.findings)
+        else:
+            met = _keep(order, undo)
+            if order.credentials != Credentials():
+                handle = met.attachment.private_key
+                install(trust.login, order.credentials, handle, met.public_key)
+                entered = enter(trust.login, target, Credentials(key_file=handle), ask_password)
+                met = _Met(met.attachment, entered.findings)
+        # What OpenSSH knows it also keeps up to date: keys that are renewed, keys that are signed.
+        if not trust.known:
+            _pin(login, trust, undo)
+            say(f"{login.alias}: from now on it has to be that one")
+    return met
+
+
+def _introduced(trust: Trust, fingerprint: str) -> str:
+    shown = f"its host key is {trust.key.fingerprint} ({trust.key.type})"
+    why = {
+        "pinned": "the one that is pinned",
+        "OpenSSH": "known to OpenSSH",
+        "": "as it has to be" if fingerprint else "which is seen for the first time",
+    }
+    return f"{trust.login.alias}: {shown}, {why[trust.known]}"
+
+
+def _keep(order: Order, undo: contextlib.ExitStack) -> _Met:
+    """The attachment with its secrets kept, and nobody asked whether they are right."""
+    if not order.new_key:
+        return _Met(_with_secrets(order.attachment, order.credentials, undo))
+    pair = keystore.new_key_pair(f"amlexec {order.attachment.name}")
+    undo.callback(keystore.delete, pair.handle)
+    return _Met(order.attachment._replace(private_key=pair.handle), public_key=pair.public)
+
+
+def _with_secrets(wanted: Attachment, credentials: Credentials, undo: contextlib.ExitStack) -> Attachment:
+    if credentials.password:
+        handle = keystore.put(credentials.password, f"amlexec {wanted.name}")
+        undo.callback(keystore.delete, handle)
+        wanted = wanted._replace(password=handle)
+    if path := credentials.key_file:
+        # A colleague who has the project and such a key has it in a home of another name.
+        home = f"{Path.home()}/"
+        wanted = wanted._replace(private_key=f"~/{path[len(home) :]}" if path.startswith(home) else path)
+    return wanted
+
+
+def _pin(login: Login, trust: Trust, undo: contextlib.ExitStack) -> None:
+    file = keystore.pinned_hosts(login.address)
+    before = file.read_bytes() if file.exists() else None
+    host_keys.pin(login, [trust.key])
+    if before is None:
+        undo.callback(file.unlink, missing_ok=True)
+    else:
+        undo.callback(keystore.write, file, before)

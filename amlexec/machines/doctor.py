@@ -1,0 +1,245 @@
+"""Whether a compute target can be used, question by question, each asked of what is really there.
+
+A machine over SSH is asked once, by one script (`runtime/check.sh`) on one connection.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UsageError
+from amlexec.machines.findings import FAILED, FULL, OK, TIGHT, WARNING, Facts, Finding, facts_of, judge, size
+from amlexec.runtime import shell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from amlexec.connections import Answer
+    from amlexec.docker.engine import Engine
+    from amlexec.model import ComputeTarget, Project
+    from amlexec.ssh.connection import SSHConnection
+    from amlexec.ssh.login import Login
+
+__all__ = ["Machine", "ask", "engine", "examine", "findings_of"]
+
+_PATIENCE = 90.0
+"""Seconds for the script: it gives each program that may hang ten."""
+_OVER_SSH = frozenset({"remote", "remotedocker", "cluster"})
+
+
+class Machine(Protocol):
+    """What runs POSIX shell scripts: an `SSHConnection`."""
+
+    def run(self, script: str, *arguments: str, timeout: float | None = None) -> Answer:
+        """Run a script to its end."""
+
+
+def ask(machine: Machine, target: ComputeTarget) -> Facts:
+    """Have the machine say what it is and has.
+
+    Raises:
+        TargetError: it can't be reached, or the script did not come to its end there.
+    """
+    script = Path(shell("check")).read_text("utf-8")
+    before = time.time()
+    answer = machine.run(script, *_arguments(target), timeout=_PATIENCE)
+    facts = facts_of(answer.stdout, before, time.time())
+    if not facts.get("END"):
+        last = answer.stderr.strip().rpartition("\n")[2] or f"exit code {answer.exit_code}"
+        raise TargetError(
+            f"the questions to the machine came to no end: {last.rstrip('.')}",
+            where=target.name,
+            hint="its /bin/sh has to be a POSIX shell",
+        )
+    return facts
+
+
+def _arguments(target: ComputeTarget) -> list[str]:
+    wants_python = target.kind in {"remote", "cluster"} and target.user_managed_environment
+    return [
+        target.kind,
+        target.python_location if wants_python else "",
+        target.spark_submit_location if target.kind == "cluster" else "",
+    ]
+
+
+def examine(project: Project, target: ComputeTarget) -> list[Finding]:
+    """Every question that there is about a target, in the order in which they can be answered.
+
+    The first that must be answered before the others can be asked, and fails, is the last.
+
+    Raises:
+        UsageError: there is nothing to ask about a target of its kind.
+        ConfigurationError: its file declares no login.
+    """
+    if target.kind in {"local", "docker"}:
+        return here(project, target)
+    if target.kind not in _OVER_SSH:
+        raise UsageError(
+            f"{target.name} is of type {target.kind}, a service of the cloud: there is nothing here to check",
+            where=str(target.place),
+        )
+    from amlexec.ssh import keystore
+    from amlexec.ssh.connection import HostKeyError, LoginError, SSHConnection, UnreachableError, login_of
+
+    login = login_of(target)
+    found = [_resolved(login)]
+    if found[0].status == FAILED:
+        return found
+    # What another connection has proven a minute ago need not be so any more.
+    with SSHConnection(login, anew=True) as connection:
+        try:
+            facts = ask(connection, target)
+        except UnreachableError as error:
+            return [*found, _of_error("SSH", error)]
+        except HostKeyError as error:
+            return [*found, Finding("SSH", OK, "it answers"), _of_error("host key", error)]
+        except LoginError as error:
+            refused = _of_error("login", error)
+            if keystore.is_handle(login.private_key):
+                hint = (
+                    f"`amlexec computetarget show {target.name}` prints the line that lets its key in there"
+                )
+                refused = refused._replace(hint=hint)
+            return [*found, *_trusted(login), refused]
+        return [*found, *_trusted(login), *findings_of(connection, target, facts)]
+
+
+def findings_of(connection: SSHConnection, target: ComputeTarget, facts: Facts) -> list[Finding]:
+    """What the facts of a machine that let us in mean, and what its Docker engine says if it is needed."""
+    found = [Finding("login", OK, facts.get("USER")), *judge(target, facts)]
+    if target.kind == "remotedocker" and facts.get("DOCKER_ACCESS"):
+        from amlexec.docker.engine import Engine
+
+        socket = facts.get("DOCKER_SOCKET")
+        try:
+            found += engine(Engine(f"unix://{connection.forward(socket)}"), target, socket)
+        except TargetError as error:
+            found.append(_of_error("Docker", error))
+    if target.kind == "cluster" and facts.get("SPARK"):
+        from amlexec.machines.cluster_findings import of_cluster
+
+        try:
+            found += of_cluster(connection, target)
+        except TargetError as error:
+            found.append(_of_error("Spark", error))
+    return found
+
+
+def _trusted(login: Login) -> list[Finding]:
+    known = f"pinned in {login.known_hosts}" if login.known_hosts else "known to OpenSSH"
+    return [Finding("SSH", OK, "it answers"), Finding("host key", OK, known)]
+
+
+def _resolved(login: Login) -> Finding:
+    """Whether the machine's name means an address; a jump host or a proxy finds that out for itself."""
+    import socket
+
+    from amlexec.machines.trust import settings
+
+    name = "name resolution"
+    told = settings(login)
+    host = told.get("hostname", login.host)
+    for proxy in ("proxyjump", "proxycommand"):
+        if told.get(proxy, "none") != "none":
+            return Finding(name, OK, f"{host}, by way of {told[proxy]}")
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = str(getattr(error, "strerror", None) or error).lower()
+        hint = "is the address spelled right? A name in a company's network may need its VPN"
+        return Finding(name, FAILED, f"{host}: {reason}", hint)
+    addresses = sorted({str(each[4][0]) for each in found})
+    return Finding(name, OK, host if addresses == [host] else f"{host} is {', '.join(addresses)}")
+
+
+def _of_error(check: str, error: AmlexecError) -> Finding:
+    return Finding(check, FAILED, error.message, error.hint)
+
+
+def engine(asked: Engine, target: ComputeTarget, socket: str = "") -> list[Finding]:
+    """What a Docker engine says of itself, and what that means for the target.
+
+    `socket` is where it listens on the target's machine, if that is not this one.
+    """
+    from amlexec.docker.engine import EngineAbsentError, EngineLostError
+
+    try:
+        version = asked.version()
+        info = asked.info() if target.nvidia_docker else {}
+    except (EngineAbsentError, EngineLostError) as error:
+        hint = "start it there: sudo systemctl start docker" if socket else error.hint
+        return [Finding("Docker", FAILED, f"no engine answers at {socket or asked.address}", hint)]
+    except TargetError as error:
+        return [_of_error("Docker", error)]
+    told = f"{version.get('Version')} ({version.get('Os')}, {version.get('Arch')})"
+    if version.get("Os") != "linux":
+        return [Finding("Docker", FAILED, f"the engine is {told}", "let it run Linux containers")]
+    found = [Finding("Docker", OK, told)]
+    if target.nvidia_docker:
+        found.append(_nvidia(target, info.get("Runtimes") or {}))
+    return found
+
+
+def _nvidia(target: ComputeTarget, runtimes: Iterable[str]) -> Finding:
+    if "nvidia" in runtimes:
+        return Finding("GPUs in Docker", OK, "the engine has the nvidia runtime")
+    hint = "install the NVIDIA Container Toolkit there, or write nvidiaDocker: false into "
+    told = "nvidiaDocker is true, and the engine has no nvidia runtime"
+    return Finding("GPUs in Docker", FAILED, told, hint + target.place.path)
+
+
+def here(project: Project, target: ComputeTarget) -> list[Finding]:
+    """Whether a target on this machine can be used."""
+    found = [_folder(project), _git()]
+    if target.kind == "local":
+        found.append(_own_python(project, target))
+    else:
+        from amlexec.docker.engine import from_environment
+
+        try:
+            found += engine(from_environment(), target)
+        except TargetError as error:
+            found.append(_of_error("Docker", error))
+    return found
+
+
+def _folder(project: Project) -> Finding:
+    import shutil
+    import tempfile
+
+    name = "project folder"
+    try:
+        with tempfile.TemporaryFile(dir=project.state if os.path.isdir(project.state) else project.root):  # noqa: PTH112
+            room = shutil.disk_usage(project.root).free
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return Finding(name, FAILED, f"{project.root}: {reason}", "runs are kept in .amlexec, in that folder")
+    status = FAILED if room < FULL else WARNING if room < TIGHT else OK
+    return Finding(
+        name, status, f"{project.root}, {size(room)} free", "" if status == OK else "make room there"
+    )
+
+
+def _git() -> Finding:
+    from amlexec.connections import LocalConnection
+
+    try:
+        answer = LocalConnection().run(["git", "--version"], timeout=_PATIENCE)
+    except TargetError as error:
+        return Finding("git", FAILED, error.message, "install git: snapshots are made with it")
+    return Finding("git", OK, answer.stdout.strip())
+
+
+def _own_python(project: Project, target: ComputeTarget) -> Finding:
+    from amlexec import interpreter
+    from amlexec.connections import LocalConnection
+
+    try:
+        found = interpreter.version(project, LocalConnection(), interpreter.find(project, target))
+    except (ConfigurationError, TargetError) as error:
+        return Finding("Python", FAILED, error.message, error.hint)
+    return Finding("Python", OK, f"{found.version} ({found.path})")

@@ -1,0 +1,227 @@
+"""The conda half of an environment, solved for the target's platform.
+
+rattler does the work. What a solve may depend on is the channels, the specs and the target's virtual
+packages; nothing of the machine that it happens on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from amlexec.errors import ConfigurationError, TargetError
+from amlexec.model import Line, Violation
+from amlexec.packages import conda_errors, matchspec
+from amlexec.packages.addresses import expand, is_address, is_readable, public
+from amlexec.packages.network import client
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rattler import Channel, RepoDataRecord
+
+    from amlexec.model import CondaDependencies, Project
+    from amlexec.packages.network import Network
+    from amlexec.packages.platforms import Platform
+
+__all__ = ["Source", "channels", "python_version", "solve", "with_passwords"]
+
+_IMPLIED = "python"
+"""A script needs one, whatever the file says."""
+
+
+class Source(NamedTuple):
+    """A channel, as an address with its password, and the line that names it."""
+
+    address: str
+    line: Line
+
+
+def solve(
+    project: Project,
+    dependencies: CondaDependencies,
+    platform: Platform,
+    network: Network,
+    *,
+    cache: Path,
+    preferred: Sequence[RepoDataRecord] = (),
+) -> list[RepoDataRecord]:
+    """The packages that the conda section comes to, sorted by name.
+
+    `cache` is the folder of `network.cache_folder`. Versions of `preferred`, the records of an
+    earlier solve, are kept wherever they still fit.
+
+    Raises:
+        ConfigurationError: a line is wrong, names a package that no channel has, or cannot be fulfilled.
+        TargetError: a channel cannot be reached.
+    """
+    sources = channels(project, dependencies, network)
+    specs = _specs(dependencies)
+    return asyncio.run(_solve(sources, specs, platform, network, cache, preferred))
+
+
+def channels(project: Project, dependencies: CondaDependencies, network: Network) -> list[Source]:
+    """The channels in order, by address: names and paths resolved, `defaults` expanded, passwords filled in.
+
+    Raises:
+        ConfigurationError: an address can't be read, or a variable in it is not set.
+    """
+    told = {matchspec.canonical_channel(line.text): line for line in reversed(dependencies.channels)}
+    found = []
+    for name in matchspec.channels([line.text for line in dependencies.channels]):
+        line = told.get(name, Line(name, dependencies.place))
+        text = expand(line.text.strip(), dict(os.environ))
+        if "${" in text or not is_readable(text):
+            problem = "has a variable that is not set" if "${" in text else "cannot be read as an address"
+            raise ConfigurationError(f"the channel {public(line.text)} {problem}", where=str(line.place))
+        texts = list(network.default_channels) if text == "defaults" else [_address(project, text, network)]
+        found += [Source(str(one), line) for one in texts]
+    return found
+
+
+def _address(project: Project, text: str, network: Network) -> str:
+    if is_address(text):
+        return text
+    if text.startswith((".", "/", "~")) or "\\" in text:
+        return Path(project.root, Path(text.replace("\\", "/")).expanduser()).resolve().as_uri()
+    return f"{network.channel_alias.rstrip('/')}/{text}"
+
+
+def _specs(dependencies: CondaDependencies) -> list[Line]:
+    """The lines, and what is implied: Python, and pip where there is a pip section, as conda does."""
+    names = {matchspec.name_of(line.text) for line in dependencies.specs}
+    implied = [_IMPLIED, *(["pip"] if dependencies.pip else [])]
+    return [
+        *dependencies.specs,
+        *(Line(name, dependencies.place) for name in implied if name not in names),
+    ]
+
+
+async def _solve(
+    sources: list[Source],
+    specs: list[Line],
+    platform: Platform,
+    network: Network,
+    cache: Path,
+    preferred: Sequence[RepoDataRecord],
+) -> list[RepoDataRecord]:
+    import rattler
+    from rattler import exceptions
+
+    gateway = rattler.Gateway(cache_dir=_made(cache / "channels"), client=client(network))
+    places = [_channel(source) for source in sources]
+    wanted = _match_specs(specs)
+    # rattler reads only what fits a spec, and so would not see that the first channel that has a package
+    # has no version of it that fits. With the bare name it sees all of them.
+    names = [
+        rattler.MatchSpec(name) for name in {matchspec.name_of(line.text): None for line in specs} if name
+    ]
+    try:
+        records = await rattler.solve(
+            places,
+            [*wanted, *names],
+            gateway=gateway,
+            platforms=[rattler.Subdir(platform.subdir), rattler.Subdir("noarch")],
+            virtual_packages=_virtual_packages(platform),
+            channel_priority=rattler.ChannelPriority.Strict,
+            locked_packages=list(preferred),
+            channel_relations="disabled",
+        )
+    except exceptions.SolverError as error:
+        asked = conda_errors.Asked(places, sources, specs, wanted, platform)
+        raise await conda_errors.unsolvable(str(error), asked, gateway) from None
+    except (exceptions.GatewayError, exceptions.FetchRepoDataError, exceptions.IoError) as error:
+        raise conda_errors.unreachable(str(error), sources, network) from None
+    return sorted(records, key=lambda record: record.name.normalized)
+
+
+def _channel(source: Source) -> Channel:
+    import rattler
+    from rattler import exceptions
+
+    try:
+        return rattler.Channel(source.address)
+    except exceptions.InvalidChannelError as error:
+        raise ConfigurationError(
+            f"the channel {public(source.address)} can't be: {public(str(error))}",
+            where=str(source.line.place),
+            hint="write a channel's name, its address, or a folder",
+        ) from None
+
+
+def _match_specs(specs: list[Line]) -> list[Any]:
+    import rattler
+    from rattler import exceptions
+
+    invalid = (
+        exceptions.InvalidMatchSpecError,
+        exceptions.InvalidPackageNameError,
+        exceptions.InvalidUrlError,
+        exceptions.InvalidVersionSpecError,
+        exceptions.InvalidChannelError,
+    )
+    found, bad = [], []
+    for line in specs:
+        try:
+            text = line.text.strip()
+            found.append(rattler.MatchSpec.from_url(text) if is_address(text) else rattler.MatchSpec(text))
+        except invalid as error:
+            reason = str(error).splitlines()[0]
+            told = matchspec.canonical_spec(line.text)
+            hint = (
+                "write it in the pip section"
+                if is_address(line.text.strip())
+                else "write NAME or NAME=VERSION"
+            )
+            bad.append(Violation(line.place, "error", f"{told!r} is no conda spec: {reason}", hint))
+    if bad:
+        raise ConfigurationError(bad[0].message, where=str(bad[0].place), hint=bad[0].hint, violations=bad)
+    return found
+
+
+def _virtual_packages(platform: Platform) -> list[Any]:
+    from rattler import BuildString, GenericVirtualPackage, PackageName, Version
+
+    return [
+        GenericVirtualPackage(PackageName(name), Version(version), BuildString(build))
+        for name, version, build in platform.virtual_packages
+    ]
+
+
+def _made(folder: Path) -> Path:
+    try:
+        # For the user alone: what is remembered of a channel has its address, with the login in it.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise conda_errors.no_cache(folder, error) from error
+    return folder
+
+
+def python_version(records: Sequence[RepoDataRecord]) -> str:
+    """The version of the Python among the packages, such as `3.12.4`.
+
+    Raises:
+        TargetError: there is none.
+    """
+    for record in records:
+        if record.name.normalized == "python":
+            return str(record.version)
+    raise TargetError("there is no Python among the conda packages", hint="add `python` to the dependencies")
+
+
+def with_passwords(records: Sequence[RepoDataRecord], sources: Sequence[Source]) -> list[RepoDataRecord]:
+    """Records as a lock file holds them, with the passwords of the channels that they come from."""
+    import rattler
+
+    found = []
+    for record in records:
+        for source in sources:
+            bare = public(source.address).rstrip("/")
+            if bare != source.address.rstrip("/") and record.url.startswith(f"{bare}/"):
+                address = source.address.rstrip("/") + record.url[len(bare) :]
+                record = rattler.RepoDataRecord(record, record.file_name, address, source.address)  # noqa: PLW2901
+                break
+        found.append(record)
+    return found

@@ -1,0 +1,190 @@
+"""What rattler's errors mean for somebody who wrote a conda dependencies file."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from amlexec.errors import AmlexecError, ConfigurationError, TargetError
+from amlexec.model import Violation
+from amlexec.packages.addresses import hidden, public
+from amlexec.packages.matchspec import canonical_spec, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from rattler import Channel, Gateway, RepoDataRecord
+
+    from amlexec.model import Line
+    from amlexec.packages.conda import Source
+    from amlexec.packages.network import Network
+    from amlexec.packages.platforms import Platform
+
+__all__ = ["Asked", "mismatch", "no_cache", "not_installed", "unreachable", "unsolvable"]
+
+_TREE_LINES = 10
+"""A tree may have thousands of lines; what matters stands in its first ones."""
+_VERSIONS = 5
+
+
+class Asked(NamedTuple):
+    """What a solve was asked for."""
+
+    channels: list[Channel]
+    sources: list[Source]
+    lines: list[Line]
+    specs: list[Any]
+    """rattler's MatchSpec of each line."""
+    platform: Platform
+
+
+async def unsolvable(message: str, asked: Asked, gateway: Gateway) -> ConfigurationError:
+    """The error for specs that cannot be fulfilled: every line that fails by itself, else the conflict."""
+    import rattler
+
+    subdirs = [rattler.Subdir(asked.platform.subdir), rattler.Subdir("noarch")]
+    violations = []
+    for line, spec in zip(asked.lines, asked.specs, strict=True):
+        name = name_of(line.text)
+        if not name or name.startswith("__"):
+            continue
+        found = await gateway.query(asked.channels, subdirs, [name], recursive=False)
+        # With strict priority the first channel that has the name is the only one that counts.
+        records = next((records for records in found if records), [])
+        if not records:
+            violations.append(_missing(line, name, asked, await gateway.names(asked.channels, subdirs)))
+        elif not any(spec.matches(record) for record in records):
+            violations.append(_no_version(line, name, records))
+    if not violations:
+        violations = [_conflict(message, asked)]
+    first = min(violations)
+    return ConfigurationError(first.message, where=str(first.place), hint=first.hint, violations=violations)
+
+
+def _missing(line: Line, name: str, asked: Asked, names: Iterable[Any]) -> Violation:
+    channels = ", ".join(dict.fromkeys(public(source.line.text) for source in asked.sources))
+    message = f"there is no conda package {name} for {asked.platform.subdir} in {channels}"
+    if name in sys.stdlib_module_names:
+        hint = f"{name} is a module of Python itself: remove the line"
+    else:
+        from difflib import get_close_matches
+
+        guess = get_close_matches(name, [one.normalized for one in names], 1, 0.8)
+        hint = f"did you mean {guess[0]}? " if guess else ""
+        hint += "A package of PyPI belongs in the pip section, one of another channel needs that channel"
+    return Violation(line.place, "error", message, hint)
+
+
+def _no_version(line: Line, name: str, records: Sequence[RepoDataRecord]) -> Violation:
+    newest = sorted({record.version for record in records}, reverse=True)
+    told = ", ".join(str(version) for version in newest[:_VERSIONS]) + (
+        ", ..." if len(newest) > _VERSIONS else ""
+    )
+    asked = canonical_spec(line.text).partition(" ")[2]
+    message = (
+        f"there is no {name} {asked} among the conda packages" if asked else f"no {name} fits {line.text}"
+    )
+    return Violation(line.place, "error", message, f"there is {told}")
+
+
+def _conflict(message: str, asked: Asked) -> Violation:
+    tree = message.partition("because of: ")[2] or message
+    lines = [line.rstrip() for line in tree.splitlines() if line.strip()]
+    if len(lines) > _TREE_LINES:
+        lines = [*lines[:_TREE_LINES], f"... {len(lines) - _TREE_LINES} more lines"]
+    told = "\n  ".join(public_text(line) for line in lines)
+    concerned = [
+        line for line in asked.lines if re.search(rf"(?<![\w.-]){re.escape(name_of(line.text))}[ ,]", tree)
+    ]
+    place = (concerned or asked.lines)[-1].place
+    where = ", ".join(f"{line.text} (line {line.place.line})" for line in concerned if line.place.line)
+    hint = (
+        f"change one of: {where}"
+        if len(concerned) > 1
+        else "ask for less exact versions, or for other packages"
+    )
+    return Violation(place, "error", f"the conda packages cannot be installed together:\n  {told}", hint)
+
+
+def public_text(text: str) -> str:
+    """A line of rattler's without the secrets in its addresses."""
+    return re.sub(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"),]+", lambda match: public(match[0]), text)
+
+
+def unreachable(message: str, sources: Sequence[Source], network: Network) -> AmlexecError:
+    """The error for a channel that gives no answer, or a wrong one."""
+    told = _causes(message, [*(source.address for source in sources), *network.addresses])
+    source = next((one for one in sources if _named_in(one.address, message)), sources[0])
+    name = public(source.line.text)
+    address = public(source.address)
+    shown = name if name.rstrip("/") == address.rstrip("/") else f"{name} ({address})"
+    where = str(source.line.place)
+    if re.search(r"\b(401|403)\b", message):
+        return TargetError(
+            f"the channel {shown} asks for a password: {told[-1]}",
+            where=where,
+            hint="put it into ~/.netrc, or into rattler's store: `pixi auth login`, RATTLER_AUTH_FILE",
+        )
+    if re.search(r"\b404\b|could not find subdir|No such file", message):
+        return TargetError(
+            f"there is no channel {shown}", where=where, hint=f"{told[0]}; is it spelled right?"
+        )
+    hint = "check the network, HTTPS_PROXY and the channel's address"
+    if "certificate" in message.lower():
+        hint = "set SSL_CERT_FILE to the file with your network's certificates"
+    return TargetError(f"the channel {shown} cannot be reached: {told[-1]}", where=where, hint=hint)
+
+
+def _named_in(address: str, message: str) -> bool:
+    bare = public(address).partition("://")[2].rstrip("/")
+    return bare in public_text(message).replace("/t/********", "") or bare in message
+
+
+def _causes(message: str, addresses: Iterable[str]) -> list[str]:
+    lines = [line.removeprefix("Caused by:").strip() for line in message.splitlines() if line.strip()]
+    return [public_text(hidden(line, addresses)).rstrip(".") for line in lines] or ["no reason was given"]
+
+
+def not_installed(message: str, records: Sequence[RepoDataRecord], network: Network) -> TargetError:
+    """The error for an installation that failed."""
+    told = _causes(message, [*(record.url for record in records), *network.addresses])
+    file = re.search(r"failed to fetch (\S+)", message)
+    record = next((one for one in records if file and one.file_name == file[1]), None)
+    if "No space left" in message:
+        return TargetError(
+            "the disk is full: the conda packages cannot be unpacked", hint="free some space, then again"
+        )
+    if record is None:
+        return TargetError(f"the conda packages cannot be installed: {told[-1]}")
+    if found := re.search(r"expected [0-9a-f]{64}, got ([0-9a-f]{64})", message):
+        return mismatch(record, found[1])
+    name = record.name.normalized
+    if re.search(r"\b404\b|\b410\b|No such file", message):
+        return TargetError(
+            f"{record.file_name} is no longer in its channel {public(record.channel or record.url)}",
+            hint=f"`amlexec lock -c NAME --upgrade {name}` takes one that is there",
+        )
+    return TargetError(
+        f"{record.file_name} cannot be fetched from {public(record.url)}: {told[-1]}",
+        hint="check the network, HTTPS_PROXY and SSL_CERT_FILE, then again",
+    )
+
+
+def mismatch(record: RepoDataRecord, found: str) -> TargetError:
+    """The error for a package that is not the one that was solved for or locked."""
+    expected = record.sha256.hex() if record.sha256 else "another"
+    return TargetError(
+        f"{public(record.url)} has the sha256 {found}, and {expected} was expected",
+        hint="the download is damaged, or the channel has put another file in its place; "
+        f"`amlexec lock -c NAME --upgrade {record.name.normalized}` accepts what is there now",
+    )
+
+
+def no_cache(folder: Path, error: OSError) -> TargetError:
+    """The error for a cache in which nothing can be kept."""
+    return TargetError(
+        f"cannot make the folder {folder}: {error.strerror}",
+        hint="set AMLEXEC_CACHE to a folder that can be written",
+    )

@@ -1,0 +1,266 @@
+"""What of the user's environment decides how packages are fetched, and who gets which part of it.
+
+| what | from, the first that is set | used by |
+|---|---|---|
+| proxies | HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY in either case; pip's `proxy` | solver, uv, pip |
+| CA bundle | SSL_CERT_FILE, and after it PIP_CERT, pip's `cert`, REQUESTS_CA_BUNDLE, ... | uv, pip |
+| CA bundle | SSL_CERT_FILE alone | solver |
+| indexes | PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, ..., else `pip.conf` | uv, pip |
+| channels | CONDA_CHANNEL_ALIAS, else `channel_alias` and `default_channels` of `.condarc` | solver |
+| passwords | addresses, NETRC, rattler's own store (RATTLER_AUTH_FILE) | solver, uv, pip |
+
+None of it is part of a digest: it says how to reach packages, not which ones.
+"""
+
+from __future__ import annotations
+
+import configparser
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec.errors import ConfigurationError
+from amlexec.packages.addresses import Secret, hidden
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rattler.networking import Client
+
+__all__ = [
+    "Network",
+    "build_variables",
+    "cache_folder",
+    "client",
+    "rattler_settings",
+    "settings",
+    "uv_variables",
+]
+
+_PROXIES = ("https_proxy", "http_proxy", "all_proxy", "no_proxy")
+_BUNDLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_DEFAULTS = (
+    Secret("https://repo.anaconda.com/pkgs/main"),
+    Secret("https://repo.anaconda.com/pkgs/r"),
+)
+"""What conda means by `defaults` on anything but Windows."""
+_UV_MAY_READ = (
+    *("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "NETRC"),
+    *("SSL_CERT_DIR", "SSL_CLIENT_CERT", "UV_HTTP_TIMEOUT", "UV_KEYRING_PROVIDER", "UV_CREDENTIALS_DIR"),
+    *("UV_NATIVE_TLS", "UV_SYSTEM_CERTS", "GIT_SSH_COMMAND", "SSH_AUTH_SOCK"),
+)
+"""uv has settings that change what it chooses; none of them may change what is installed."""
+
+
+class Network(NamedTuple):
+    """How packages are fetched here. Printing it shows no password."""
+
+    ca_bundle: str = ""
+    """A file with certificates; "" for the system's."""
+    proxies: tuple[tuple[str, Secret], ...] = ()
+    """Lower-case names of variables, with their values."""
+    index_url: Secret = Secret("")
+    extra_index_urls: tuple[Secret, ...] = ()
+    find_links: tuple[Secret, ...] = ()
+    trusted_hosts: tuple[str, ...] = ()
+    no_index: bool = False
+    channel_alias: Secret = Secret("https://conda.anaconda.org/")
+    default_channels: tuple[Secret, ...] = _DEFAULTS
+    passed_on: tuple[tuple[str, Secret], ...] = ()
+    """Variables that uv may read as they are."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address in it, for blanking out their passwords in what a tool prints."""
+        proxies = (value for _, value in self.proxies)
+        return (
+            *proxies,
+            self.index_url,
+            *self.extra_index_urls,
+            *self.find_links,
+            self.channel_alias,
+            *self.default_channels,
+        )
+
+
+def settings(environment: Mapping[str, str] | None = None) -> Network:
+    """What this user's environment and configuration files say.
+
+    Raises:
+        ConfigurationError: a file that they name is not there or can't be read.
+    """
+    variables = os.environ if environment is None else environment
+    pip = _pip(variables)
+    proxies = {name: variables.get(name) or variables.get(name.upper()) or "" for name in _PROXIES}
+    if pip.get("proxy") and not (proxies["https_proxy"] or proxies["http_proxy"] or proxies["all_proxy"]):
+        proxies["https_proxy"] = proxies["http_proxy"] = pip["proxy"]
+    condarc = _condarc(variables)
+    return Network(
+        ca_bundle=_bundle(variables, pip),
+        proxies=tuple((name, _proxy(name, value)) for name, value in proxies.items() if value),
+        index_url=Secret(pip.get("index-url", "")),
+        extra_index_urls=_secrets(pip.get("extra-index-url", "")),
+        find_links=_secrets(pip.get("find-links", "")),
+        trusted_hosts=tuple(pip.get("trusted-host", "").split()),
+        no_index=pip.get("no-index", "").lower() in {"1", "true", "yes", "on"},
+        passed_on=tuple((name, Secret(variables[name])) for name in _UV_MAY_READ if variables.get(name)),
+        **condarc,  # type: ignore[arg-type]
+    )
+
+
+def _proxy(name: str, value: str) -> Secret:
+    # curl and pip take `host:port` too.
+    return Secret(value if name == "no_proxy" or "://" in value else f"http://{value}")
+
+
+def _secrets(text: str) -> tuple[Secret, ...]:
+    return tuple(Secret(one) for one in text.split())
+
+
+def _bundle(variables: Mapping[str, str], pip: Mapping[str, str]) -> str:
+    named = {name: variables[name] for name in _BUNDLES if variables.get(name)}
+    if "cert" in pip:
+        named.setdefault("PIP_CERT", pip["cert"])
+    for name in _BUNDLES:
+        if name in named:
+            # requests and curl take a folder too; nobody else does.
+            if Path(named[name]).is_dir() and name != "SSL_CERT_FILE":
+                continue
+            if not Path(named[name]).is_file():
+                raise ConfigurationError(
+                    f"there is no CA bundle {named[name]}, which {name} names",
+                    hint=f"correct {name}, or pip's `cert` setting, or remove it",
+                )
+            return str(Path(named[name]).absolute())
+    return ""
+
+
+def _pip(variables: Mapping[str, str]) -> dict[str, str]:
+    """pip's settings, the nearest last: files, then PIP_* variables.
+
+    https://pip.pypa.io/en/stable/topics/configuration/
+    """
+    found: dict[str, str] = {}
+    for path in _pip_files(variables):
+        parser = configparser.RawConfigParser()
+        try:
+            parser.read(path, "utf-8")
+        except (configparser.Error, OSError, UnicodeDecodeError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigurationError(f"pip's settings cannot be read: {reason}", where=str(path)) from error
+        for section in ("global", "install"):
+            if parser.has_section(section):
+                found |= {key.replace("_", "-"): value for key, value in parser.items(section) if value}
+    for name, value in variables.items():
+        if name.startswith("PIP_") and value and name != "PIP_CONFIG_FILE":
+            found[name[4:].lower().replace("_", "-")] = value
+    return found
+
+
+def _pip_files(variables: Mapping[str, str]) -> Iterator[Path]:
+    chosen = variables.get("PIP_CONFIG_FILE", "")
+    if chosen == os.devnull:
+        return
+    home = Path(variables["HOME"]) if variables.get("HOME") else Path.home()
+    for folder in reversed((variables.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")):
+        yield Path(folder, "pip/pip.conf")
+    yield Path("/etc/pip.conf")
+    yield home / ".pip/pip.conf"
+    yield Path(variables.get("XDG_CONFIG_HOME") or home / ".config", "pip/pip.conf")
+    if variables.get("VIRTUAL_ENV"):
+        yield Path(variables["VIRTUAL_ENV"], "pip.conf")
+    if chosen:
+        yield Path(chosen)
+
+
+def _condarc(variables: Mapping[str, str]) -> dict[str, object]:
+    home = Path(variables["HOME"]) if variables.get("HOME") else Path.home()
+    path = Path(variables.get("CONDARC") or home / ".condarc")
+    found: dict[str, object] = {}
+    if path.is_file():
+        import yaml
+
+        try:
+            told = yaml.safe_load(path.read_text("utf-8")) or {}
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise ConfigurationError("conda's settings cannot be read", where=str(path)) from error
+        if isinstance(told, dict):
+            alias, channels = told.get("channel_alias"), told.get("default_channels")
+            if isinstance(alias, str):
+                found["channel_alias"] = Secret(alias)
+            if isinstance(channels, list) and channels:
+                found["default_channels"] = tuple(Secret(one) for one in channels)
+    if variables.get("CONDA_CHANNEL_ALIAS"):
+        found["channel_alias"] = Secret(variables["CONDA_CHANNEL_ALIAS"])
+    return found
+
+
+def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
+    """Where packages and what channels tell are kept between environments: AMLEXEC_CACHE, else the user's."""
+    given = (os.environ if environment is None else environment).get("AMLEXEC_CACHE")
+    if given:
+        return Path(given).expanduser().absolute()
+    import platformdirs
+
+    return platformdirs.user_cache_path("amlexec", appauthor=False)
+
+
+def uv_variables(network: Network) -> dict[str, str]:
+    """The whole environment of a uv that we start."""
+    found = {name: str(value) for name, value in network.passed_on}
+    found |= {name.upper(): str(value) for name, value in network.proxies}
+    if network.ca_bundle:
+        found["SSL_CERT_FILE"] = network.ca_bundle
+    return found
+
+
+def build_variables(network: Network) -> dict[str, Secret]:
+    """What a pip inside of an image build needs, except the CA bundle, which has to be copied there.
+
+    Values may hold passwords: they must never become build arguments, labels or files of the image.
+    """
+    found = dict(network.proxies)
+    found |= {name.upper(): value for name, value in network.proxies}
+    lists = {"PIP_EXTRA_INDEX_URL": network.extra_index_urls, "PIP_TRUSTED_HOST": network.trusted_hosts}
+    found |= {name: Secret(" ".join(values)) for name, values in lists.items() if values}
+    if network.index_url:
+        found["PIP_INDEX_URL"] = network.index_url
+    if network.no_index:
+        found["PIP_NO_INDEX"] = Secret("1")
+    return found
+
+
+def client(network: Network) -> Client:
+    """rattler's own client, with its store of passwords, behind these proxies and certificates."""
+    from rattler import Config
+    from rattler.networking import Client
+
+    try:
+        return Client.from_config(Config.from_toml(rattler_settings(network)), user_agent="amlexec")
+    except Exception as error:
+        message = hidden(" ".join(str(error).split()), network.addresses)
+        raise ConfigurationError(
+            f"the proxy settings cannot be used: {message}", hint="see HTTPS_PROXY"
+        ) from None
+
+
+def rattler_settings(network: Network) -> str:
+    """What rattler is to know of proxies and certificates, as the TOML of its configuration.
+
+    It finds the certificates by SSL_CERT_FILE.
+    """
+    lines = ['tls-root-certs = "system"'] if network.ca_bundle else []
+    proxies = dict(network.proxies)
+    if proxies.get("https_proxy") or proxies.get("http_proxy"):
+        lines.append("[proxy-config]")
+        lines += [f"{name[:-6]} = {_toml(proxies[name])}" for name in _PROXIES[:2] if name in proxies]
+        if proxies.get("no_proxy"):
+            hosts = ", ".join(_toml(one.strip()) for one in proxies["no_proxy"].split(",") if one.strip())
+            lines.append(f"non-proxy-hosts = [{hosts}]")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(text: str) -> str:
+    import json
+
+    return json.dumps(text)

@@ -1,0 +1,148 @@
+"""The files that a pip section comes to: which of a package's files fits, and how pip is told to take it."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from amlexec import digest
+from amlexec.errors import TargetError
+from amlexec.packages.addresses import Secret, is_address, public
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amlexec.packages.platforms import Platform
+    from amlexec.packages.requirements import Requirements
+
+__all__ = ["Pin", "PipLine", "pin_of", "pip_lines"]
+
+# ruff: noqa: PTH118 - pathlib costs a run 3 ms
+
+
+class Pin(NamedTuple):
+    """One package of a resolved pip section."""
+
+    name: str
+    version: str
+    """"" of sources whose version only their build tells."""
+    location: str
+    """Address or path of the file, without secrets; in the project relative to its root: `./x.whl`."""
+    sha256: str
+    """"" of sources in a folder or a repository."""
+
+    @property
+    def is_local(self) -> bool:
+        """It lies on this machine."""
+        return not is_address(self.location) or self.location.startswith("file:")
+
+
+class PipLine(NamedTuple):
+    """A line for `pip install --no-deps`, and the file that has to be there for it."""
+
+    text: Secret
+    """For a local one, `{}` stands for its path."""
+    path: str = ""
+    """The file or folder on this machine, absolute; "" where pip fetches it."""
+
+
+def pin_of(root: str, package: dict[str, Any], found: Requirements, python: str, platform: Platform) -> Pin:
+    """The file that is installed of a package in a pylock.toml, for that Python and platform.
+
+    Raises:
+        TargetError: it has none that fits.
+    """
+    name, version = package["name"], package.get("version", "")
+    if "directory" in package:
+        return Pin(name, version, _location(root, package["directory"]["path"]), "")
+    if "vcs" in package:
+        vcs = package["vcs"]
+        return Pin(name, version, f"{vcs['type']}+{public(vcs['url'])}@{vcs['commit-id']}", "")
+    if "archive" in package:
+        return _file(root, name, version, package["archive"])
+    asked = {
+        one
+        for entry in found.entries
+        if entry.name == name
+        for one in re.findall(r"--hash=sha256:([0-9a-f]{64})", entry.text)
+    }
+    files = [one for one in package.get("wheels", ()) if not asked or one["hashes"].get("sha256") in asked]
+    best = _best(files, python, platform) or package.get("sdist")
+    if best is None:
+        raise TargetError(
+            f"{name} {version} has no file for Python {python} on {platform.subdir}",
+            hint="ask for another version of it, or use the conda package",
+        )
+    return _file(root, name, version, best)
+
+
+def _file(root: str, name: str, version: str, told: dict[str, Any]) -> Pin:
+    place = told.get("path") or told["url"]
+    sha256 = told.get("hashes", {}).get("sha256", "")
+    location = _location(root, place)
+    if not sha256 and not is_address(location):
+        sha256 = digest.of_file(os.path.join(root, location))
+    return Pin(name, version, location, sha256)
+
+
+def _location(root: str, place: str) -> str:
+    if is_address(place) and not place.startswith("file:"):
+        return public(place).partition("#")[0]
+    if place.startswith("file:"):
+        from urllib.parse import unquote, urlsplit
+
+        place = unquote(urlsplit(place).path)
+    path = os.path.normpath(place)
+    return f"./{os.path.relpath(path, root)}" if path.startswith(f"{root.rstrip('/')}/") else path
+
+
+def _best(files: list[dict[str, Any]], python: str, platform: Platform) -> dict[str, Any] | None:
+    """The wheel that pip would take there."""
+    from packaging import tags
+    from packaging.utils import parse_wheel_filename
+
+    version = tuple(int(part) for part in python.split(".")[:2])
+    interpreter = f"cp{version[0]}{version[1]}"
+    abi = interpreter + ("m" if version < (3, 8) else "")
+    platforms = platform.wheel_platforms
+    order: dict[tags.Tag, int] = {}
+    for tag in (
+        *tags.cpython_tags(version, abis=[abi], platforms=platforms),
+        *tags.compatible_tags(version, interpreter, platforms),
+    ):
+        order.setdefault(tag, len(order))
+    ranked = []
+    for file in files:
+        name = (file.get("path") or file["url"]).partition("#")[0].rpartition("/")[2]
+        _, _, build, offered = parse_wheel_filename(name)
+        fits = [order[tag] for tag in offered if tag in order]
+        if fits:
+            ranked.append((-min(fits), build, file))
+    return max(ranked, key=lambda one: one[:2])[2] if ranked else None
+
+
+def pip_lines(root: str, pins: Sequence[Pin], found: Requirements) -> tuple[PipLine, ...]:
+    """What `pip install --no-deps` has to be given to get exactly `pins`, in their order.
+
+    Addresses get the passwords back that stand in the lines of `found`. Where to look for the rest is said
+    by `index_lines`.
+    """
+    raws = {public(address).partition("#")[0]: address for address in _addresses(found)}
+    lines = []
+    for pin in pins:
+        checked = f" --hash=sha256:{pin.sha256}" if pin.sha256 else ""
+        if pin.is_local:
+            path = os.path.normpath(os.path.join(root, pin.location))
+            lines.append(PipLine(Secret(f"{{}}{checked}"), path))
+        elif pin.location in raws or not pin.sha256:
+            address = raws.get(pin.location, pin.location).partition("#")[0]
+            lines.append(PipLine(Secret(f"{pin.name} @ {address}{checked}")))
+        else:
+            lines.append(PipLine(Secret(f"{pin.name}=={pin.version}{checked}")))
+    return tuple(lines)
+
+
+def _addresses(found: Requirements) -> list[str]:
+    texts = (entry.raw for entry in found.entries if entry.kind == "address")
+    return [match[0] for text in texts if (match := re.search(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", text))]

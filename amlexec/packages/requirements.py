@@ -1,0 +1,249 @@
+"""The pip section: what its lines mean, and everything that they refer to, by content.
+
+The form is pip's, https://pip.pypa.io/en/stable/reference/requirements-file-format/. Lines of the conda
+dependencies file are relative to the project's root, lines of a requirements file to that file's folder.
+A reference that can't be followed is an error that names the line; nothing is skipped in silence.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec.errors import ConfigurationError
+from amlexec.model import Line, Place, Violation
+from amlexec.packages import paths_in_lines as paths
+from amlexec.packages import requirement_lines as syntax
+from amlexec.packages.addresses import Secret, expand, is_address, is_readable, public
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Entry", "Requirements", "read"]
+
+
+# ruff: noqa: PTH113, PTH119, PTH120 - pathlib costs a run 3 ms
+
+_CHANGES_NOTHING = frozenset(["--trusted-host", "--use-feature"])
+"""Options about how something is fetched, not about what is installed."""
+_PINNED = re.compile(
+    r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:\s*==\s*((?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))*))?"
+)
+"""The lines that most files are made of; `packaging` takes 30 ms to import."""
+
+
+class Entry(NamedTuple):
+    """One thing that the pip section says, wherever it says it."""
+
+    kind: str
+    """`requirement`, `address`, `file`, `tree`, `editable`, `option`, or with `constraint-` before it."""
+    text: str
+    """Its one spelling: free of secrets, and of where it stands."""
+    place: Place
+    raw: Secret
+    """The line for pip or uv, paths absolute, with passwords."""
+    content: str = ""
+    """The digest of a file, of the sources in a folder, or of the packages in one."""
+    manifest: str = ""
+    """Of a folder with sources: the digest of what its dependencies may follow from."""
+    path: str = ""
+    """The file or folder on this machine, absolute."""
+
+    @property
+    def is_constraint(self) -> bool:
+        """It installs nothing, and limits what may be installed."""
+        return self.kind.startswith("constraint-")
+
+    @property
+    def name(self) -> str:
+        """The normalised name of the package that is asked for by name; "" of everything else."""
+        match = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.text)
+        return syntax.normalised(match[0]) if match and self.kind.endswith(("requirement", "address")) else ""
+
+
+class Requirements(NamedTuple):
+    """A pip section with all that it refers to."""
+
+    entries: tuple[Entry, ...] = ()
+    files: tuple[str, ...] = ()
+    """Every file that was read for it, absolute, sorted; of a folder with sources, the folder."""
+
+
+def read(
+    root: str,
+    lines: Sequence[Line],
+    *,
+    shared: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Requirements:
+    """Read the lines of a pip section and follow what they refer to.
+
+    `root` is the project's folder; `shared` the folder on this machine that stands as `/azureml-share/` in
+    containers, "" where there is none.
+
+    Raises:
+        ConfigurationError: with every line that is wrong or can't be followed.
+    """
+    if not lines:
+        return Requirements()
+    reader = _Reader(root, shared, os.environ if environment is None else environment)
+    for line in lines:
+        for text in line.text.splitlines():
+            reader.take(text, line.place, root, ())
+    if reader.violations:
+        first = min(reader.violations)
+        raise ConfigurationError(
+            first.message, hint=first.hint, where=str(first.place), violations=reader.violations
+        )
+    return Requirements(tuple(reader.entries), tuple(sorted(reader.files)))
+
+
+class _Reader:
+    def __init__(self, root: str, shared: str, environment: Mapping[str, str]) -> None:
+        self.finder = paths.Finder(root, shared)
+        self.environment = environment
+        self.entries: list[Entry] = []
+        self.files: set[str] = set()
+        self.violations: list[Violation] = []
+
+    def take(self, text: str, place: Place, folder: str, parents: tuple[str, ...], kind: str = "") -> None:
+        """One logical line; `parents` are the files that led to it, `kind` is `constraint-` inside `-c`."""
+        text = syntax.without_comment(text)
+        if not text:
+            return
+        try:
+            if text.startswith("-"):
+                self._options(text, place, folder, parents, kind)
+            else:
+                self._requirement(text, place, folder, kind)
+        except paths.BadLineError as error:
+            self.violations.append(Violation(place, "error", str(error), error.hint))
+
+    def _options(self, text: str, place: Place, folder: str, parents: tuple[str, ...], kind: str) -> None:
+        for name, value in syntax.split_options(text):
+            if name in {"--requirement", "--constraint"}:
+                deeper = "constraint-" if name == "--constraint" else kind
+                self._file(value, folder, parents, deeper)
+            elif name == "--editable":
+                self._editable(value, place, folder, kind)
+            elif name == "--find-links" and not _is_remote(expand(value, self.environment)):
+                self._folder_of_packages(value, place, folder)
+            else:
+                if value and is_address(value) and not is_readable(value):
+                    raise _unreadable(name)
+                if name not in _CHANGES_NOTHING:
+                    told = f"{name} {public(value)}".strip()
+                    self._add("option", told, place, f"{name} {value}".strip())
+                else:
+                    self._add("transport", name, place, f"{name} {value}")
+
+    def _add(self, kind: str, text: str, place: Place, raw: str, **more: str) -> None:
+        self.entries.append(Entry(kind, text, place, Secret(expand(raw, self.environment)), **more))
+
+    def _file(self, value: str, folder: str, parents: tuple[str, ...], kind: str) -> None:
+        value = expand(value, self.environment)
+        if _is_remote(value):
+            raise paths.BadLineError(
+                f"{public(value)} is on another machine, so it cannot be told when it changes",
+                "copy the file into the project and name that",
+            )
+        path = self.finder.find(value, folder)
+        if not os.path.isfile(path):
+            raise paths.BadLineError(f"there is no file {self.finder.shown(path)}", paths.relative_to(folder))
+        if path in parents:
+            chain = " -> ".join(self.finder.shown(one) for one in (*parents[parents.index(path) :], path))
+            raise paths.BadLineError(f"requirements files refer to each other in a circle: {chain}")
+        self.files.add(path)
+        for number, column, text in syntax.logical_lines(path, self.finder.shown(path)):
+            here = Place(self.finder.shown(path), number, column)
+            self.take(text, here, os.path.dirname(path), (*parents, path), kind)
+
+    def _folder_of_packages(self, value: str, place: Place, folder: str) -> None:
+        path = self.finder.find(expand(value, self.environment), folder)
+        content = paths.digest_of_packages(path, self.finder.shown(path))
+        self.files.add(path)
+        self._add("option", "--find-links", place, f"--find-links {path}", content=content, path=path)
+
+    def _editable(self, value: str, place: Place, folder: str, kind: str) -> None:
+        if _is_remote(value):
+            self._address("", value, "", place, kind)
+            return
+        target, extras, marker = syntax.parts(value)
+        self._local(target, extras, marker, place, folder, f"{kind}editable")
+
+    def _requirement(self, text: str, place: Place, folder: str, kind: str) -> None:
+        requirement, options = syntax.split_line_options(text)
+        match = _PINNED.fullmatch(requirement)
+        if match is not None and not paths.is_archive(requirement):
+            told = syntax.normalised(match[1]) + (f"=={match[2]}" if match[2] else "")
+            self._add(f"{kind}requirement", " ".join([told, *options]), place, text)
+            return
+        bare, extras, marker = syntax.parts(requirement)
+        if _is_remote(bare):
+            self._address("", requirement, " ".join(options), place, kind, text)
+        elif paths.looks_local(bare):
+            self._local(bare, extras, marker, place, folder, f"{kind}tree", " ".join(options))
+        else:
+            self._named(requirement, options, place, folder, kind)
+
+    def _named(self, text: str, options: list[str], place: Place, folder: str, kind: str) -> None:
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        try:
+            found = Requirement(text)
+        except InvalidRequirement as error:
+            raise paths.BadLineError(
+                f"{syntax.public_text(text)!r} is no requirement: {str(error).splitlines()[0]}",
+                "write NAME, NAME==VERSION, a path such as ./NAME.whl, or an option of pip on its own line",
+            ) from None
+        found.name = syntax.normalised(found.name)
+        extras = (
+            f"[{','.join(sorted(syntax.normalised(one) for one in found.extras))}]" if found.extras else ""
+        )
+        marker = f" ; {found.marker}" if found.marker else ""
+        if found.url:
+            if found.url.startswith("file:"):
+                self._local(found.url, extras, marker, place, folder, f"{kind}tree", " ".join(options))
+            else:
+                name = f"{found.name}{extras} @ "
+                self._address(name, f"{found.url}{marker}", " ".join(options), place, kind)
+            return
+        told = f"{found.name}{extras}{found.specifier}{marker}"
+        self._add(f"{kind}requirement", " ".join([told, *options]), place, " ".join([text, *options]))
+
+    def _address(self, name: str, text: str, options: str, place: Place, kind: str, raw: str = "") -> None:
+        address, _, marker = text.partition(" ;")
+        if not is_readable(address):
+            raise _unreadable("this line")
+        marker = f" ; {marker.strip()}" if marker else ""
+        told = f"{name}{public(address)}{marker} {options}".rstrip()
+        self._add(f"{kind}address", told, place, raw or f"{name}{text} {options}".rstrip())
+
+    def _local(
+        self, value: str, extras: str, marker: str, place: Place, folder: str, kind: str, options: str = ""
+    ) -> None:
+        path = self.finder.find(expand(value, self.environment), folder)
+        shown = self.finder.shown(path)
+        found = paths.measure(path, shown)
+        self.files.add(path)
+        name = ""
+        if not found.manifest:
+            kind = kind.replace("tree", "file").replace("editable", "file")
+            # A wheel's name says what it is; of a folder, its own files say it.
+            name = os.path.basename(path)
+        text = f"{name}{extras}{marker} {options}".rstrip()
+        flag = "-e " if kind.endswith("editable") else ""
+        raw = f"{flag}{path}{extras}{marker} {options}".rstrip()
+        self._add(kind, text, place, raw, content=found.content, manifest=found.manifest, path=path)
+
+
+def _is_remote(text: str) -> bool:
+    return is_address(text) and not text.startswith("file:")
+
+
+def _unreadable(what: str) -> paths.BadLineError:
+    return paths.BadLineError(
+        f"it cannot be told where the host begins in the address of {what}",
+        "write `/`, `@` and `#` in a password as %2F, %40 and %23",
+    )

@@ -1,0 +1,83 @@
+"""What a file without violations says, remembered by its bytes, so that a run need not read it again.
+
+An entry's name is the sha256 of everything that it follows from: file kind, content, schema, version. It
+is JSON, written beside and renamed, so that it is whole or not there. Nothing depends on it: an entry
+that can't be read is made anew, and a folder that can't be written is no error.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from amlexec import __version__, schemas
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from amlexec.reading.generations import Reading
+
+__all__ = ["load", "name", "store"]
+
+_FOLDER = "cache"
+_FORM = 1
+"""Goes up when the form of a Reading changes."""
+
+
+def name(kind: str, data: bytes) -> str:
+    """The name under which the reading of `data` is remembered."""
+    from hashlib import sha256
+
+    digest = sha256(f"{_FORM} {__version__} {kind}\0".encode())
+    digest.update(sha256(schemas.text(kind)).digest())
+    if kind == schemas.RUNCONFIG:
+        # A camelCase file describes its compute target too.
+        digest.update(sha256(schemas.text(schemas.COMPUTE)).digest())
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def load(state: str, entry: str) -> Reading | None:
+    """The reading that is remembered in the project's state folder, or None."""
+    import json
+
+    try:
+        with open(f"{state}/{_FOLDER}/{entry}.json", "rb") as file:  # noqa: PTH123 - pathlib costs a run 3 ms
+            found = json.loads(file.read())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and found.get("entry") == entry else None
+
+
+def store(state: str, entry: str, reading: Mapping[str, object]) -> None:
+    """Remember a reading, unless there is a secret in it: that would outlive the line that it stood in."""
+    import json
+
+    if _has_secret(reading):
+        return
+
+    path = f"{state}/{_FOLDER}/{entry}.json"
+    beside = f"{path}.{os.getpid()}.new"
+    try:
+        os.makedirs(f"{state}/{_FOLDER}", exist_ok=True)  # noqa: PTH103
+        with open(beside, "w", encoding="utf-8") as file:  # noqa: PTH123
+            json.dump({**reading, "entry": entry}, file)
+        os.replace(beside, path)  # noqa: PTH105
+    except OSError:
+        # A full disk or a project that belongs to somebody else: the next run reads the file again.
+        _remove(beside)
+
+
+def _has_secret(reading: Mapping[str, object]) -> bool:
+    from amlexec import redaction
+
+    run = reading.get("runconfig")
+    variables = run.get("environment_variables", ()) if isinstance(run, dict) else ()
+    return any(value and redaction.is_secret(name) for name, value in variables)
+
+
+def _remove(path: str) -> None:
+    from contextlib import suppress
+
+    with suppress(OSError):
+        os.unlink(path)  # noqa: PTH108

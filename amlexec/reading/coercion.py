@@ -1,0 +1,158 @@
+"""From source texts to values, by what the schema says a key holds. Nothing is guessed from the text alone.
+
+A key of type `string` keeps its text; a boolean is one of YAML 1.1's words; an integer is decimal digits.
+A text that is none of what the schema wants stays a text, for the validator to refuse.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from amlexec.model import Place, Violation
+from amlexec.reading.document import Mapping, Scalar, Sequence, plain
+from amlexec.reading.wording import SECRET, dotted, nearest, shown
+
+if TYPE_CHECKING:
+    from amlexec.reading.document import Entry, Node
+
+__all__ = ["Coercion", "Path"]
+
+Path = tuple[str | int, ...]
+
+_TRUE = frozenset(["true", "yes", "on"])
+_FALSE = frozenset(["false", "no", "off"])
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+_NUMBER = re.compile(r"[-+]?[0-9]{1,18}(\.[0-9]{1,18})?")
+_CONTROL = re.compile("[\x00-\x1f]")
+_ANYTHING: dict[str, Any] = {}
+
+
+class Coercion:
+    """One walk over a document beside its schema.
+
+    Afterwards `nodes` and `entries` say where every value and key stands, `empty` which keys are there
+    without a value, `suggested` which keys a misspelled one probably is, and `violations` what was wrong.
+    """
+
+    def __init__(self, path: str, *, strict: bool) -> None:
+        self._path = path
+        self._strict = strict
+        self.nodes: dict[Path, Node] = {}
+        self.entries: dict[Path, Entry] = {}
+        self.empty: dict[Path, Entry] = {}
+        self.suggested: set[Path] = set()
+        self.violations: list[Violation] = []
+
+    def value(self, node: Node, schema: dict[str, Any], at: Path = ()) -> Any:
+        """The plain value of `node`, as `schema` types it."""
+        self.nodes[at] = node
+        if isinstance(node, Mapping):
+            return self._map(node, schema, at)
+        if isinstance(node, Sequence):
+            items = schema.get("items", _ANYTHING)
+            return [self.value(item, items, (*at, index)) for index, item in enumerate(node.items)]
+        return self._scalar(node, schema, at)
+
+    def _map(self, node: Mapping, schema: dict[str, Any], at: Path) -> dict[str, Any]:
+        properties = schema.get("properties", _ANYTHING)
+        others = schema.get("additionalProperties", True)
+        data: dict[str, Any] = {}
+        for key, entry in node.entries.items():
+            where = (*at, key)
+            self.entries[where] = entry
+            if key in properties:
+                self._property(
+                    data, entry, properties[key], where, required=key in schema.get("required", ())
+                )
+            elif isinstance(others, dict):
+                value = self.value(entry.value, others, where)
+                data[key] = "" if value is None and "string" in _types(others) else value
+            elif others:
+                data[key] = plain(entry.value)
+            else:
+                self._unknown(key, entry, list(properties), at)
+        return data
+
+    def _property(
+        self, data: dict[str, Any], entry: Entry, schema: dict[str, Any], at: Path, *, required: bool
+    ) -> None:
+        """A key that the schema knows. Without a value it is not set."""
+        key = str(at[-1])
+        node = entry.value
+        types = _types(schema)
+        if isinstance(node, Scalar) and (node.is_null or not node.text.strip()):
+            self.empty[at] = entry
+            if required and "null" in types:
+                data[key] = None
+            return
+        value = self.value(node, schema, at)
+        if isinstance(value, str) and isinstance(node, Scalar) and "string" in types and key not in SECRET:
+            value = self._edges(value, node, at)
+        data[key] = value
+
+    def _edges(self, value: str, node: Scalar, at: Path) -> str:
+        text = value.strip()
+        if text != value:
+            self._say("warning", node, f"{dotted(at)} has blanks at its edges, which are left out", at=at)
+        if _CONTROL.search(text):
+            hint = "inside double quotes '\\' begins an escape: write single quotes, or '/'"
+            self._say("error", node, f"{dotted(at)} has a control character in it", hint, at)
+        return text
+
+    def _scalar(self, node: Scalar, schema: dict[str, Any], at: Path) -> Any:
+        if node.is_null:
+            return None
+        types = _types(schema)
+        text = node.text
+        if "\0" in text:
+            self._say("error", node, f"{dotted(at)} has a NUL character in it", at=at)
+        if "enum" in schema:
+            return self._enum(node, schema["enum"], at)
+        if not types or "string" in types:
+            return text
+        value: bool | int | float | None = None
+        if "boolean" in types and text.lower() in _TRUE | _FALSE:
+            value = text.lower() in _TRUE
+        elif "integer" in types and _INTEGER.fullmatch(text):
+            value = int(text)
+        elif "number" in types and _NUMBER.fullmatch(text):
+            value = float(text)
+        if value is None:
+            return text
+        if not node.is_plain:
+            self._say(
+                "warning", node, f"{dotted(at)} is in quotes, which make it a text", f"write {text}", at
+            )
+        return value
+
+    def _enum(self, node: Scalar, members: list[Any], at: Path) -> str:
+        text = node.text.strip()
+        if text in members:
+            return node.text
+        for member in members:
+            if isinstance(member, str) and member.casefold() == text.casefold():
+                self._say("warning", node, f"{dotted(at)} is {shown(text)}; it is spelled {member}", at=at)
+                return member
+        return node.text
+
+    def _unknown(self, key: str, entry: Entry, known: list[str], at: Path) -> None:
+        """A key that nobody reads: an error when it is a slip of the pen, else a warning."""
+        where = dotted((*at, key))
+        guess, is_slip = nearest(key, known)
+        if is_slip:
+            self.suggested.add((*at, guess))
+        severity = "error" if is_slip or self._strict else "warning"
+        hint = f"did you mean {guess}?" if guess else ""
+        message = f"unknown key {shown(key)}" + (f" in {dotted(at)}" if at else "")
+        place = Place(self._path, entry.line, entry.column)
+        self.violations.append(Violation(place, severity, message, hint, where))
+
+    def _say(self, severity: str, node: Node, message: str, hint: str = "", at: Path = ()) -> None:
+        place = Place(self._path, node.line, node.column)
+        self.violations.append(Violation(place, severity, message, hint, dotted(at)))
+
+
+def _types(schema: dict[str, Any]) -> list[str]:
+    types = schema.get("type", [])
+    return [types] if isinstance(types, str) else types

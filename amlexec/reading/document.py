@@ -1,0 +1,337 @@
+"""READ: the text of a file as a tree in which every scalar keeps its source text and its place.
+
+YAML's own idea of a value is not asked for: `0123`, `1.10`, `5:22` and `on` stay what the user wrote, and
+the schema says later what they are. JSON is read as the YAML that it is.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from amlexec.errors import ConfigurationError
+from amlexec.model import Place, Violation
+from amlexec.reading import syntax
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["Document", "Entry", "Mapping", "Node", "Scalar", "Sequence", "plain", "read"]
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 64
+MAX_NODES = 100_000
+"""Also counts what aliases stand for, so that a few lines can't grow into gigabytes."""
+
+_NULL = frozenset(["", "~", "null", "Null", "NULL"])
+_BOOLEAN = frozenset(
+    form
+    for word in ("yes", "no", "true", "false", "on", "off")
+    for form in (word, word.title(), word.upper())
+)
+_INTEGER = re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*(:[0-5]?[0-9])*)")
+_FLOAT = re.compile(r"[-+]?(([0-9][0-9_]*)?\.[0-9_]*([eE][-+][0-9]+)?|[0-9][0-9_]*(:[0-5]?[0-9])+\.[0-9_]*)")
+_TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt\s].*)?")
+
+
+class Scalar(NamedTuple):
+    """One value: the text as it stands in the file, without its quotes."""
+
+    text: str
+    is_plain: bool
+    """Neither quoted nor a block."""
+    line: int
+    column: int
+    end_line: int
+
+    @property
+    def is_null(self) -> bool:
+        """Nothing, `~` or `null`."""
+        return self.is_plain and self.text in _NULL
+
+    @property
+    def resolved(self) -> str:
+        """What YAML 1.1 takes it for: `null`, `bool`, `int`, `float`, `timestamp` or `str`."""
+        if not self.is_plain:
+            return "str"
+        if self.text in _NULL:
+            return "null"
+        if self.text in _BOOLEAN:
+            return "bool"
+        for name, form in (("int", _INTEGER), ("float", _FLOAT), ("timestamp", _TIMESTAMP)):
+            if form.fullmatch(self.text):
+                return name
+        return "str"
+
+
+class Entry(NamedTuple):
+    """A key of a map, where the key stands, and its value."""
+
+    line: int
+    column: int
+    value: Node
+
+
+class Mapping(NamedTuple):
+    """A map; the entries are in the order of the file."""
+
+    entries: dict[str, Entry]
+    line: int
+    column: int
+    end_line: int
+
+
+class Sequence(NamedTuple):
+    """A list."""
+
+    items: list[Node]
+    line: int
+    column: int
+    end_line: int
+
+
+Node = Scalar | Mapping | Sequence
+
+
+class Document(NamedTuple):
+    """A file that was read. `path` is how messages name it."""
+
+    path: str
+    root: Mapping
+
+
+def plain(node: Node) -> Any:
+    """The value as dict, list, text and None, whatever YAML would take a text for."""
+    if isinstance(node, Mapping):
+        return {key: plain(entry.value) for key, entry in node.entries.items()}
+    if isinstance(node, Sequence):
+        return [plain(item) for item in node.items]
+    return None if node.is_null else node.text
+
+
+def read(data: bytes, path: str) -> Document:
+    """The tree of a YAML or JSON file.
+
+    Raises:
+        ConfigurationError: it can't be read; the violation has the place and the likely cause.
+    """
+    text = _text(data, path)
+    found = syntax.before_parsing(text)
+    if found:
+        _fail(path, found)
+    import yaml
+
+    safe = syntax.for_yaml(text, libyaml=hasattr(yaml, "CSafeLoader"))
+    builder = _Builder(path)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(safe)
+    try:
+        while loader.check_event():
+            builder.take(loader.get_event())
+    except yaml.MarkedYAMLError as error:
+        _fail(path, syntax.after_parsing(text, error))
+    except (yaml.YAMLError, RecursionError) as error:  # pragma: no cover - `_text` has seen to the characters
+        _fail(path, syntax.Fault(0, 0, f"not readable as YAML: {str(error).splitlines()[0]}"))
+    finally:
+        loader.dispose()
+    root = builder.finish()
+    silent = syntax.in_scalars(text, builder.folded)
+    if silent:
+        _fail(path, silent)
+    if builder.duplicates:
+        violations = [_violation(path, fault) for fault in builder.duplicates]
+        raise ConfigurationError(violations[0].message, where=str(violations[0].place), violations=violations)
+    if isinstance(root, Mapping):
+        return Document(path, root)
+    return _fail(path, syntax.not_a_map(text, root.line, root.column, is_list=isinstance(root, Sequence)))
+
+
+def _violation(path: str, fault: syntax.Fault) -> Violation:
+    return Violation(Place(path, fault.line, fault.column), "error", fault.message, fault.hint, fault.key)
+
+
+def _fail(path: str, fault: syntax.Fault) -> NoReturn:
+    violation = _violation(path, fault)
+    raise ConfigurationError(
+        violation.message, hint=violation.hint, where=str(violation.place), violations=[violation]
+    )
+
+
+def _text(data: bytes, path: str) -> str:
+    if len(data) > MAX_BYTES:
+        _fail(path, syntax.Fault(0, 0, f"{len(data):,} bytes are too many for a file of this kind"))
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        _fail(path, syntax.Fault(0, 0, "not UTF-8 but UTF-16", "save the file with the encoding UTF-8"))
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8", "replace")
+        line, column = syntax.position(before, len(before))
+        fault = syntax.Fault(
+            line,
+            column,
+            f"not UTF-8: byte 0x{data[error.start]:02x}",
+            "save the file with the encoding UTF-8",
+        )
+        _fail(path, fault)
+
+
+class _Open:
+    """A map or list that has begun and not ended yet."""
+
+    def __init__(self, event: Any, *, is_map: bool) -> None:
+        self.line = event.start_mark.line + 1
+        self.column = event.start_mark.column + 1
+        self.anchor = event.anchor
+        self.is_map = is_map
+        self.items: list[Node] = []
+        self.entries: dict[str, Entry] = {}
+        self.key: Scalar | None = None
+        self.merged: list[tuple[Scalar, Node]] = []
+        self.size = 1
+
+
+class _Builder:
+    """Builds the tree from the parser's events, without recursion: depth is the user's choice, not ours."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.stack: list[_Open] = []
+        self.anchors: dict[str, tuple[Node, int]] = {}
+        self.root: Node | None = None
+        self.documents = 0
+        self.nodes = 0
+        self.duplicates: list[syntax.Fault] = []
+        self.folded: list[tuple[int, int, int]] = []
+        """Plain scalars that go on over several lines: line, column, last line."""
+
+    def take(self, event: Any) -> None:
+        """The next event."""
+        name = type(event).__name__
+        if name == "ScalarEvent":
+            self._scalar(event)
+        elif name in {"MappingStartEvent", "SequenceStartEvent"}:
+            self._tag(event)
+            if len(self.stack) >= MAX_DEPTH:
+                self._fail(event, f"nested more than {MAX_DEPTH} deep")
+            self.stack.append(_Open(event, is_map=name[0] == "M"))
+        elif name in {"MappingEndEvent", "SequenceEndEvent"}:
+            self._close(event)
+        elif name == "AliasEvent":
+            self._alias(event)
+        elif name == "DocumentStartEvent":
+            self.documents += 1
+
+    def finish(self) -> Node:
+        """The whole tree."""
+        if self.root is None or (isinstance(self.root, Scalar) and self.root.is_null):
+            _fail(self.path, syntax.Fault(0, 0, "the file is empty"))
+        return self.root
+
+    def _scalar(self, event: Any) -> None:
+        start, end = event.start_mark, event.end_mark
+        forced = self._tag(event)
+        is_plain = not event.style and not forced
+        if is_plain and end.line > start.line and event.value:
+            self.folded.append((start.line + 1, start.column + 1, end.line + 1))
+        scalar = Scalar(event.value, is_plain, start.line + 1, start.column + 1, end.line + 1)
+        if event.anchor:
+            self.anchors[event.anchor] = (scalar, 1)
+        self._add(scalar, 1, event)
+
+    def _alias(self, event: Any) -> None:
+        if event.anchor not in self.anchors:
+            is_open = any(level.anchor == event.anchor for level in self.stack)
+            problem = "is used inside itself" if is_open else "has no anchor"
+            hint = "" if is_open else f"write quotes around '*{event.anchor}' if it is a text"
+            self._fail(event, f"the alias '*{event.anchor}' {problem}", hint)
+        node, size = self.anchors[event.anchor]
+        self._add(node, size, event)
+
+    def _close(self, event: Any) -> None:
+        level = self.stack.pop()
+        last = event.end_mark.line + 1
+        node: Node
+        if level.is_map:
+            self._merge(level)
+            node = Mapping(level.entries, level.line, level.column, last)
+        else:
+            node = Sequence(level.items, level.line, level.column, last)
+        if level.anchor:
+            self.anchors[level.anchor] = (node, level.size)
+        self._add(node, level.size, event)
+
+    def _add(self, node: Node, size: int, event: Any) -> None:
+        self.nodes += 1
+        if self.documents > 1:
+            if isinstance(node, Scalar) and node.is_null:
+                return  # a `---` at the end opens a document with nothing in it
+            if not self.stack:
+                line, column = node.line, node.column
+                message = "a second document begins here; a file of this kind has one"
+                _fail(self.path, syntax.Fault(line, column, message, "remove the line '---' above it"))
+        if not self.stack:
+            self.root = node
+            return
+        top = self.stack[-1]
+        top.size += size
+        if top.size > MAX_NODES:
+            self._fail(event, f"more than {MAX_NODES:,} values, counting what aliases repeat")
+        if not top.is_map:
+            top.items.append(node)
+        elif top.key is None:
+            top.key = self._key(node)
+        else:
+            self._entry(top, top.key, node)
+            top.key = None
+
+    def _key(self, node: Node) -> Scalar:
+        if isinstance(node, Scalar):
+            return node
+        hint = "write quotes around a value that begins with '{' or '['"
+        fault = syntax.Fault(node.line, node.column, "a map or list stands where a key is due", hint)
+        return _fail(self.path, fault)
+
+    def _entry(self, top: _Open, key: Scalar, value: Node) -> None:
+        if key.is_plain and key.text == "<<":
+            top.merged.append((key, value))
+            return
+        if key.text in top.entries:
+            first = top.entries[key.text].line
+            message = f"'{key.text}' is there twice; it is already on line {first}"
+            hint = "remove one of the two"
+            self.duplicates.append(syntax.Fault(key.line, key.column, message, hint, key.text))
+            return
+        top.entries[key.text] = Entry(key.line, key.column, value)
+
+    def _merge(self, level: _Open) -> None:
+        """`<<: *other`: the keys of the other map, where this one does not have them."""
+        for key, value in level.merged:
+            for source in value.items if isinstance(value, Sequence) else [value]:
+                if not isinstance(source, Mapping):
+                    _fail(
+                        self.path, syntax.Fault(key.line, key.column, "'<<' merges a map, and this is none")
+                    )
+                for name, entry in source.entries.items():
+                    level.entries.setdefault(name, entry)
+
+    def _tag(self, event: Any) -> bool:
+        """Whether a tag says that it is a text; tags that would make objects are refused."""
+        tag = event.tag
+        if tag is None or tag in _HARMLESS:
+            return False
+        if tag in {"!", "tag:yaml.org,2002:str"}:
+            return True
+        shown = tag.replace("tag:yaml.org,2002:", "!!")
+        hint = "write quotes around a value that begins with '!'" if shown[:2] != "!!" else "remove the tag"
+        return self._fail(event, f"the YAML tag '{shown}' is not allowed", hint)
+
+    def _fail(self, event: Any, message: str, hint: str = "") -> NoReturn:
+        mark = event.start_mark
+        _fail(self.path, syntax.Fault(mark.line + 1, mark.column + 1, message, hint))
+
+
+def _harmless(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(f"tag:yaml.org,2002:{name}" for name in names)
+
+
+_HARMLESS = _harmless(["map", "seq", "int", "float", "bool", "null", "timestamp"])

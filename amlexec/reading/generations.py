@@ -1,0 +1,275 @@
+"""Every generation of keys, brought to one form, here and nowhere else.
+
+A `.runconfig` is PascalCase (2017 to 2018, JSON or YAML, with a `.compute` file beside it) or camelCase
+(azureml-core, 2018 to 2020, one file for everything). A `.compute` file says `type`, with two older
+names for kinds, or, before that, `cluster` and `native`.
+
+The one form is a `Reading`: what the file says under the names of `amlexec.model`, as plain values that
+JSON can hold. Keys that the file leaves out are left out, but for the defaults that the schema documents.
+
+- `compute`: fields of ComputeTarget (of a camelCase file: only what it overrides)
+- `docker`: whether a camelCase file asks for a container; absent where it does not say
+- `own`: the compute target that a camelCase file describes when there is no `.compute` file for it
+- `runconfig`: fields of RunConfiguration; environment variables are a list of pairs
+- `places`: field of RunConfiguration -> line and column; `names`: field -> key as the file spells it
+- `conda`: `channels`, `specs` and `pip`, each a list of text, line and column
+- `spark`: `configuration` (pairs), `repositories` and `packages` (group, artifact, version)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from amlexec import schemas
+from amlexec.reading.document import Mapping, Scalar, Sequence, plain
+
+if TYPE_CHECKING:
+    from amlexec.reading.document import Document, Node
+
+__all__ = [
+    "CLOUD_FRAMEWORKS",
+    "IGNORED",
+    "INLINE_CONDA",
+    "Reading",
+    "canonical",
+    "find",
+    "is_camel",
+    "kind_of",
+    "outline",
+]
+
+Reading = dict[str, Any]
+
+ALIASES = {"localdocker": "docker", "virtualmachine": "remotedocker"}
+CLOUD_FRAMEWORKS = frozenset(["CNTK", "TensorFlow", "PyTorch"])
+"""Frameworks of azureml-core that are Python with something set up around it in the cloud."""
+
+INLINE_CONDA = "environment.python.condaDependencies"
+
+_REFERENCES = frozenset(["target", "framework", "conda_dependencies_file", "spark_dependencies_file"])
+_CAMEL_MARKS = frozenset(["script", "target", "framework", "arguments", "environment"])
+_PASCAL_MARKS = frozenset(["Target", "ArgumentVector", "Framework"])
+
+_COMPUTE = {
+    "address": "address",
+    "username": "username",
+    "password": "password",
+    "privateKey": "private_key",
+    "baseDockerImage": "base_docker_image",
+    "sharedVolumes": "shared_volumes",
+    "nativeSharedDirectory": "native_shared_directory",
+    "nvidiaDocker": "nvidia_docker",
+    "userManagedEnvironment": "user_managed_environment",
+    "pythonLocation": "python_location",
+    "sparkSubmitLocation": "spark_submit_location",
+    "master": "master",
+    "yarnDeployMode": "yarn_deploy_mode",
+    "nodeCount": "node_count",
+}
+_PASCAL = {
+    "Target": "target",
+    "Framework": "framework",
+    "ArgumentVector": "argument_vector",
+    "EnvironmentVariables": "environment_variables",
+    "CondaDependenciesFile": "conda_dependencies_file",
+    "SparkDependenciesFile": "spark_dependencies_file",
+    "PrepareEnvironment": "prepare_environment",
+    "TrackedRun": "tracked_run",
+}
+_CAMEL = {
+    "target": "target",
+    "framework": "framework",
+    "environment.environmentVariables": "environment_variables",
+    "environment.python.condaDependenciesFile": "conda_dependencies_file",
+    "prepareEnvironment": "prepare_environment",
+    "autoPrepareEnvironment": "prepare_environment",
+    "history.outputCollection": "tracked_run",
+    "history.enabled": "tracked_run",
+}
+_CAMEL_COMPUTE = {
+    "environment.docker.baseImage": "base_docker_image",
+    "environment.docker.sharedVolumes": "shared_volumes",
+    "environment.docker.gpuSupport": "nvidia_docker",
+    "environment.python.interpreterPath": "python_location",
+    "environment.python.userManagedDependencies": "user_managed_environment",
+    "hdi.yarnDeployMode": "yarn_deploy_mode",
+    "batchai.nodeCount": "node_count",
+}
+IGNORED: dict[str, tuple[Any, ...]] = {
+    "UseSampling": (False,),
+    "DataSourceSettings": ({},),
+    "DataSourceSubstitutions": ({},),
+    "CondaFile": (),
+    "communicator": ("None",),
+    "maxRunDurationSeconds": (),
+    "nodeCount": (1,),
+    "dataReferences": ({},),
+    "exposedPorts": ([],),
+    "environment.python.baseCondaEnvironment": (),
+    "environment.docker.baseDockerfile": (),
+    "environment.docker.arguments": ([],),
+    "environment.docker.shmSize": ("2g", "1g"),
+    "environment.docker.baseImageRegistry.address": (),
+    "tensorflow.workerCount": (1,),
+    "tensorflow.parameterServerCount": (1, 0),
+    "mpi.processCountPerNode": (1,),
+}
+"""Keys that change what happens elsewhere and nothing here, with the values that make no difference."""
+
+
+def is_camel(root: Mapping) -> bool:
+    """Whether a run configuration is of the camelCase generation; the schema decides by the same keys."""
+    keys = root.entries.keys()
+    return not _CAMEL_MARKS.isdisjoint(keys) and _PASCAL_MARKS.isdisjoint(keys)
+
+
+def find(root: Mapping, dotted: str) -> Node | None:
+    """The value of a dotted key, or None."""
+    node: Node | None = root
+    for name in dotted.split("."):
+        entry = node.entries.get(name) if isinstance(node, Mapping) else None
+        node = entry.value if entry else None
+    return node
+
+
+def kind_of(data: dict[str, Any]) -> str:
+    """The kind of a compute target, from `type` or from the two keys that were there before it."""
+    name = data.get("type")
+    if isinstance(name, str):
+        return ALIASES.get(name, name)
+    if data.get("cluster"):
+        return "cluster"
+    where = "remote" if data.get("address") else ""
+    if data.get("native"):
+        return where or "local"
+    return f"{where}docker"
+
+
+def canonical(
+    document: Document, kind: str, data: dict[str, Any], defaults: dict[str, Any] | None = None
+) -> Reading:
+    """The one form of a file without errors.
+
+    `data` are its values as the schema types them; `defaults` are the compute schema's, by key.
+    """
+    root = document.root
+    if kind == schemas.COMPUTE:
+        return {"compute": _compute(data, defaults or {})}
+    if kind == schemas.CONDA:
+        return {"conda": _conda(root)}
+    if kind == schemas.SPARK:
+        return {"spark": _spark(root, root)}
+    if not is_camel(root):
+        return _pascal(root, data)
+    reading = _camel(root, data)
+    own = {"type": "docker" if reading.get("docker") else "local"}
+    return reading | {"own": _compute(own, defaults or {}) | reading["compute"]}
+
+
+def outline(root: Mapping) -> Reading:
+    """Of a run configuration with errors, what it refers to: enough to look at the other files too."""
+    keys = _CAMEL if is_camel(root) else _PASCAL
+    fields: dict[str, Any] = {"target": "local"} if is_camel(root) else {}
+    places: dict[str, list[int]] = {}
+    for key, field in keys.items():
+        node = find(root, key)
+        if field in _REFERENCES and isinstance(node, Scalar) and not node.is_null and node.text.strip():
+            fields[field] = node.text.strip()
+            places[field] = [node.line, node.column]
+    return {"runconfig": fields, "places": places, "names": {field: key for key, field in keys.items()}}
+
+
+def _compute(data: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    kind = kind_of(data)
+    fields = {"kind": kind}
+    if kind != "cluster" and data.get("sharedVolumes") is not False:
+        # Without shared volumes there is no such folder; only a key that says otherwise is worth a warning.
+        fields["native_shared_directory"] = defaults.get("nativeSharedDirectory", "")
+    if kind.endswith("docker"):
+        fields["base_docker_image"] = defaults.get("baseDockerImage", "")
+    return fields | {field: data[key] for key, field in _COMPUTE.items() if key in data}
+
+
+def _pascal(root: Mapping, data: dict[str, Any]) -> Reading:
+    fields = {field: data[key] for key, field in _PASCAL.items() if key in data}
+    if "environment_variables" in fields:
+        fields["environment_variables"] = list(map(list, fields["environment_variables"].items()))
+    places = {
+        field: [node.line, node.column]
+        for key, field in _PASCAL.items()
+        if field in fields and (node := find(root, key))
+    }
+    return {"runconfig": fields, "places": places, "names": {field: key for key, field in _PASCAL.items()}}
+
+
+def _camel(root: Mapping, data: dict[str, Any]) -> Reading:
+    # What such a file leaves out has the defaults of azureml-core, not of a PascalCase file.
+    fields: dict[str, Any] = {"target": "local", "prepare_environment": True}
+    places: dict[str, list[int]] = {}
+    names = {"argument_vector": "script", "spark_dependencies_file": "environment.spark"}
+    for key, field in _CAMEL.items():
+        node, value = find(root, key), _dig(data, key)
+        names[field] = key
+        if node is not None and value is not None:
+            is_off = field == "tracked_run" and fields.get(field) is False
+            fields[field] = value and not is_off if field == "tracked_run" else value
+            places[field] = [node.line, node.column]
+    if fields.get("framework") in CLOUD_FRAMEWORKS:
+        fields["framework"] = "Python"
+    if "environment_variables" in fields:
+        fields["environment_variables"] = list(map(list, fields["environment_variables"].items()))
+    script = find(root, "script")
+    if data.get("script") and script is not None:
+        fields["argument_vector"] = [data["script"], *data.get("arguments", [])]
+        places["argument_vector"] = [script.line, script.column]
+    compute = {
+        field: value for key, field in _CAMEL_COMPUTE.items() if (value := _dig(data, key)) is not None
+    }
+    reading: Reading = {"runconfig": fields, "places": places, "names": names, "compute": compute}
+    enabled = _dig(data, "environment.docker.enabled")
+    if enabled is not None:
+        reading["docker"] = enabled
+    inline = find(root, INLINE_CONDA)
+    if isinstance(inline, Mapping):
+        reading["conda"] = _conda(inline)
+    packages, configuration = find(root, "environment.spark"), find(root, "spark")
+    if isinstance(packages, Mapping) or isinstance(configuration, Mapping):
+        reading["spark"] = _spark(configuration, packages)
+    return reading
+
+
+def _dig(data: dict[str, Any], dotted: str) -> Any:
+    value: Any = data
+    for name in dotted.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def _lines(node: Node | None) -> list[list[Any]]:
+    items = node.items if isinstance(node, Sequence) else []
+    return [[item.text.strip(), item.line, item.column] for item in items if isinstance(item, Scalar)]
+
+
+def _conda(root: Mapping) -> dict[str, Any]:
+    dependencies = find(root, "dependencies")
+    pip: list[list[Any]] = []
+    for item in dependencies.items if isinstance(dependencies, Sequence) else []:
+        if isinstance(item, Mapping):
+            pip += _lines(find(item, "pip"))
+    return {"channels": _lines(find(root, "channels")), "specs": _lines(dependencies), "pip": pip}
+
+
+def _spark(configuration: Node | None, others: Node | None) -> dict[str, Any]:
+    def value(of: Node | None, key: str) -> Any:
+        node = find(of, key) if isinstance(of, Mapping) else None
+        return plain(node) if node is not None else None
+
+    settings = value(configuration, "configuration") or {}
+    return {
+        "configuration": [[name, text or ""] for name, text in settings.items()],
+        "repositories": [text.strip() for text in value(others, "repositories") or []],
+        "packages": [
+            [package[key].strip() for key in ("group", "artifact", "version")]
+            for package in value(others, "packages") or []
+        ],
+    }

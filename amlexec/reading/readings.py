@@ -1,0 +1,97 @@
+"""From the one form of a file to the values that travel: the last step of READ."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from amlexec.model import (
+    ComputeTarget,
+    CondaDependencies,
+    Line,
+    Place,
+    RunConfiguration,
+    SparkDependencies,
+    SparkPackage,
+)
+
+if TYPE_CHECKING:
+    from amlexec.reading.generations import Reading
+
+__all__ = ["compute_target", "conda", "normal", "own_target", "overridden", "run_configuration", "spark"]
+
+_IN_A_CONTAINER = {"local": "docker", "remote": "remotedocker"}
+
+
+def normal(path: str) -> str:
+    """A path of a declaration with `/`, without `./`: a file that was written on Windows means the same."""
+    parts = [part for part in path.replace("\\", "/").split("/") if part != "."]
+    return "/".join(part for index, part in enumerate(parts) if part or index == 0) or "."
+
+
+def run_configuration(name: str, path: str, reading: Reading) -> RunConfiguration:
+    """A run configuration; `path` is how messages name its file."""
+    fields: dict[str, Any] = dict(reading["runconfig"])
+    if "conda" in reading and "conda_dependencies_file" not in fields:
+        fields["conda_dependencies_file"] = path
+    if "spark" in reading:
+        fields["spark_dependencies_file"] = path
+    for field in ("conda_dependencies_file", "spark_dependencies_file"):
+        if field in fields:
+            fields[field] = normal(fields[field])
+    fields["argument_vector"] = tuple(fields.get("argument_vector", ()))
+    fields["environment_variables"] = tuple(map(tuple, fields.get("environment_variables", ())))
+    fields["argument_vector_place"] = Place(path, *reading["places"].get("argument_vector", ()))
+    fields["target"] = fields.get("target", "").removesuffix(".compute")
+    return RunConfiguration(name=name, place=Place(path), **fields)
+
+
+def compute_target(name: str, path: str, fields: dict[str, Any]) -> ComputeTarget:
+    """A compute target; `path` is how messages name its file."""
+    defaults = {
+        # Docker Desktop on Windows shares folders only after a setting has been made there.
+        "shared_volumes": sys.platform != "win32",
+        # Files that were written by hand name a machine with a Python on it, and no more.
+        "user_managed_environment": fields["kind"] == "remote",
+    }
+    fields = defaults | fields
+    return ComputeTarget(name=name, place=Place(path), **fields)
+
+
+def own_target(name: str, path: str, reading: Reading) -> ComputeTarget:
+    """The compute target that a camelCase file describes by itself."""
+    return compute_target(name, path, reading["own"])
+
+
+def overridden(target: ComputeTarget, reading: Reading) -> ComputeTarget:
+    """A compute target, with what a camelCase run configuration says about it."""
+    kind = _IN_A_CONTAINER.get(target.kind, target.kind) if reading.get("docker") else target.kind
+    own: dict[str, Any] = reading.get("own", {})
+    fields = dict(reading.get("compute", {}))
+    if kind != target.kind:
+        fields = {"user_managed_environment": False} | fields
+    if kind != target.kind and not target.base_docker_image:
+        fields = {"base_docker_image": own.get("base_docker_image", "")} | fields
+    return target._replace(kind=kind, **fields)
+
+
+def _lines(path: str, found: list[list[Any]]) -> tuple[Line, ...]:
+    return tuple(Line(text, Place(path, line, column)) for text, line, column in found)
+
+
+def conda(path: str, reading: Reading) -> CondaDependencies:
+    """The conda dependencies that a file holds; none if it holds no such section."""
+    found = reading.get("conda", {})
+    parts = {key: _lines(path, found.get(key, [])) for key in ("channels", "specs", "pip")}
+    return CondaDependencies(place=Place(path), **parts)
+
+
+def spark(path: str, reading: Reading) -> SparkDependencies:
+    """The Spark dependencies that a file holds; none if it holds no such section."""
+    found = reading.get("spark", {})
+    return SparkDependencies(
+        place=Place(path),
+        configuration=tuple((name, value) for name, value in found.get("configuration", ())),
+        repositories=tuple(found.get("repositories", ())),
+        packages=tuple(SparkPackage(*parts) for parts in found.get("packages", ())),
+    )

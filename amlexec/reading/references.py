@@ -1,0 +1,102 @@
+"""Whether what a run configuration refers to is there: its compute target and its dependencies files."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from amlexec.model import Place, RunConfiguration, Violation
+from amlexec.reading.readings import normal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from amlexec.model import ComputeTarget, Project
+    from amlexec.reading.generations import Reading
+
+__all__ = ["attach_hint", "check", "has_target", "names_hint", "no_target"]
+
+_DEFAULTS: dict[str, str] = RunConfiguration._field_defaults
+_BUILT = frozenset(["docker", "remote", "remotedocker", "cluster"])
+"""Kinds whose environment is made from the conda dependencies file, unless the user manages it."""
+
+
+def names_hint(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Which of the known names was probably meant, or which there are."""
+    from amlexec.reading.wording import close, either
+
+    names = sorted(known)
+    guess = close(name, names)
+    if guess:
+        return f"did you mean {guess}?"
+    return f"there is {either(names)}" if names and not otherwise else otherwise
+
+
+def attach_hint(name: str, known: Iterable[str]) -> str:
+    """What to do about a compute target that is not there."""
+    return names_hint(name, known, f"write aml_config/{name}.compute")
+
+
+def has_target(project: Project, name: str) -> bool:
+    """Whether there is a `.compute` file of that name."""
+    is_name = "/" not in name and "\\" not in name
+    return is_name and os.path.isfile(f"{project.configuration}/{name}.compute")  # noqa: PTH113
+
+
+def no_target(project: Project, path: str, reading: Reading, name: str) -> Violation:
+    """That the compute target of a run configuration is not there; `path` names the run configuration."""
+    known = [file[:-8] for file in os.listdir(project.configuration) if file.endswith(".compute")]  # noqa: PTH208
+    key = reading["names"].get("target", "Target")
+    place = Place(path, *reading["places"].get("target", ()))
+    message = f"{key} is {name!r}, and there is no aml_config/{name}.compute"
+    return Violation(place, "error", message, attach_hint(name, known), key)
+
+
+def check(project: Project, path: str, reading: Reading, target: ComputeTarget | None) -> list[Violation]:
+    """The dependencies files that are not there and should be.
+
+    `path` is how messages name the run configuration's file; `target` is None if it is not known, which
+    leaves open whether the default file is needed.
+    """
+    fields = reading["runconfig"]
+    violations: list[Violation] = []
+    wanted = ["conda_dependencies_file"]
+    if fields.get("framework", "").casefold() == "pyspark":
+        wanted.append("spark_dependencies_file")
+    for field in wanted:
+        file = normal(fields.get(field, _DEFAULTS[field]))
+        is_default = file == _DEFAULTS[field]
+        is_inline = field.partition("_")[0] in reading and field not in fields
+        if is_inline or os.path.isfile(os.path.join(project.root, file)):  # noqa: PTH113, PTH118
+            continue
+        if is_default and (field not in fields or field[0] == "c") and not _needed(field, target):
+            continue
+        name = reading["names"][field]
+        place = Place(path, *reading["places"].get(field, ()))
+        if field in fields:
+            message = f"{name} is {file!r}, and there is no such file in the project"
+            hint = _file_hint(project, file)
+        else:
+            message = f"{name} is not set, and there is no {file}"
+            hint = "write that file, or 'userManagedEnvironment: true' in the compute target"
+        violations.append(Violation(place, "error", message, hint, name))
+    return violations
+
+
+def _needed(field: str, target: ComputeTarget | None) -> bool:
+    if field[0] == "s" or target is None:
+        return False
+    return target.kind in _BUILT and not target.user_managed_environment
+
+
+def _file_hint(project: Project, file: str) -> str:
+    folder = os.path.dirname(file)  # noqa: PTH120
+    try:
+        beside = os.listdir(os.path.join(project.root, folder))  # noqa: PTH118, PTH208
+    except OSError:
+        return f"there is no folder {folder}"
+    from amlexec.reading.wording import close
+
+    known = [f"{folder}/{name}".lstrip("/") for name in beside if name.endswith((".yml", ".yaml"))]
+    guess = close(file, known)
+    return f"did you mean {guess}?" if guess else "the path is relative to the project's root"

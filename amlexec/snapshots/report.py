@@ -1,0 +1,71 @@
+"""What the files of a snapshot say about it: its folders, and what to warn the user of."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from amlexec.snapshots.snapshot_store import IndexEntry
+
+__all__ = ["LARGE", "folders_of", "some", "warnings_of"]
+
+LARGE = 300 * 1000**2
+"""Bytes from which a snapshot warns."""
+
+
+def warnings_of(root: bytes, entries: Iterable[IndexEntry], sizes: dict[str, int]) -> list[str]:
+    """Sentences about a snapshot that is empty or large, or has links that lead out of it.
+
+    `sizes` are in bytes by file name; `entries` are the same files, with names relative to `root`.
+    """
+    if not sizes:
+        return ["the snapshot is empty: every file is ignored"]
+    return [*_large(sizes), *_leaving(root, entries)]
+
+
+def folders_of(names: Iterable[str]) -> list[str]:
+    """Every folder that these files are in, "" for the root."""
+    folders = {""}
+    for folder in {name.rpartition("/")[0] for name in names}:
+        while folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]  # noqa: PLW2901 (upwards)
+    return sorted(folders)
+
+
+def _large(sizes: dict[str, int]) -> list[str]:
+    total = sum(sizes.values())
+    if total <= LARGE:
+        return []
+    largest = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:5]
+    largest = [item for item in largest if item[1] * 100 >= total] or largest[:1]
+    named = ", ".join(f"{name} ({size / 1e6:,.0f} MB)" for name, size in largest)
+    advice = "list in .amlignore what a run does not need"
+    return [f"the snapshot holds {total / 1e6:,.0f} MB; the largest files are {named}: {advice}"]
+
+
+def _leaving(root: bytes, entries: Iterable[IndexEntry]) -> list[str]:
+    """A warning for the symbolic links whose target is not in the snapshot's own folder."""
+    names = []
+    for entry in entries:
+        if not stat.S_ISLNK(entry.mode):
+            continue
+        try:
+            target = os.readlink(b"%b/%b" % (root, entry.name))  # noqa: PTH115 (a name of bytes)
+        except OSError:
+            continue  # replaced meanwhile: the next snapshot has what it is now
+        place = posixpath.normpath(posixpath.join(posixpath.dirname(entry.name), target))
+        if place.startswith((b"/", b"../")) or place == b"..":
+            names.append(os.fsdecode(entry.name))
+    return [f"a symbolic link leaves the project, and is kept as it is: {some(names)}"] if names else []
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of these names, for a message."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(name if name.isprintable() else ascii(name) for name in names[:5]) + more

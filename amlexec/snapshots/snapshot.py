@@ -1,0 +1,292 @@
+"""SNAPSHOT: the copy of the project that a run executes, as a git tree in a repository of our own.
+
+What is in it: every file of the project that the ignore rules leave, byte for byte, with its executable
+bit; symbolic links as links. What is not: empty folders (git has no such thing), `.git` and `.amlexec`
+anywhere, and `outputs` in the project's root.
+
+The rules are those of `.amlignore` files if the project's root has one, else those of `.gitignore` files,
+the ones above the project included where it is a part of a larger repository (unless they ignore the
+project as a whole). git does the matching. Only these files count: not the user's global ignore file or
+`.git/info/exclude`, so that a snapshot is the same for everybody; nor whether a file is tracked, so that
+a file that is ignored stays out even where it was once added by force. Files of nested repositories and
+of submodules are files like all others.
+
+The user's own repository is neither read nor written for this.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec import git
+from amlexec.errors import TargetError
+from amlexec.snapshots import snapshot_store
+from amlexec.snapshots.listing import ChangedMeanwhile, Work, begin, list_changes, special_files
+from amlexec.snapshots.report import folders_of, warnings_of
+from amlexec.snapshots.snapshot_store import Taken
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amlexec.model import Project
+    from amlexec.snapshots.snapshot_store import IndexEntry, Store
+
+__all__ = ["Snapshot", "checkout", "files", "take"]
+
+_ATTEMPTS = 3
+
+# git's words for a file that changed under its hands, and for a repository that is not what it wrote
+_CHANGED = re.compile(
+    r"short read|read error|changed while|does not exist|is a directory|unable to stat|No such file"
+)
+_DAMAGED = re.compile(
+    r"index file|bad index|bad signature|invalid object|unable to read|not a valid|not a tree|is empty|"
+    r"corrupt|inflate|not a git repository|object file|cannot read|could not read|unordered"
+)
+
+
+class Snapshot(NamedTuple):
+    """A project at one moment."""
+
+    tree: str
+    """Id of the git tree: equal for equal content."""
+    files: int
+    bytes: int
+    warnings: tuple[str, ...] = ()
+    """Sentences for the user: what was left out, or will surprise."""
+
+
+def take(project: Project) -> Snapshot:
+    """Take a snapshot of the project as it is now. A file that changed is never missed.
+
+    Raises TargetError: git is not installed; a file cannot be read, or does not stop changing; the disk
+    is full; what is kept in `.amlexec/snapshots.git` is damaged.
+    """
+    with snapshot_store.opened(project) as store:
+        notes: list[str] = []
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                work = begin(store, project.root)
+                known, damaged = _known(work)
+                taken, seen = _take(work, known)
+            except (ChangedMeanwhile, git.GitError, OSError) as error:
+                notes += _recover(error, store, project.root, last=attempt == _ATTEMPTS)
+            else:
+                break
+    return Snapshot(taken.tree, taken.files, taken.bytes, (*notes, *damaged, *seen, *taken.warnings))
+
+
+def _known(work: Work) -> tuple[Taken | None, list[str]]:
+    """What the latest snapshot found, if it still holds; the index is made fit for this one."""
+    store = work.store
+    known = store.latest()
+    if known is None and store.is_sound():
+        store.trust_index(1)  # a first snapshot, or one was killed: compare every file's content
+    elif known is None:
+        store.forget_index()
+        return None, [f"{store.index_file} was damaged and has been made anew"]
+    elif known.rules != work.signature:
+        if not known.rules.endswith(f":{work.prefix}"):
+            store.forget_index()  # its paths begin elsewhere
+        return None, []
+    return known, []
+
+
+def _take(work: Work, known: Taken | None) -> tuple[Taken, list[str]]:
+    store = work.store
+    changed, gone, notes = list_changes(work)
+    if known and not changed and not gone and store.has(known.tree):
+        # every file has just been found to be what the index says
+        if store.now > known.unsettled:
+            store.trust_index(store.now)
+        return known, notes + special_files(work, known.folders)
+    if gone:
+        work.update("--force-remove", "--stdin", names=gone)
+    if changed:
+        added = work.update("--add", "--remove", "--replace", "--stdin", names=changed)
+        notes += [f"left out of the snapshot: {note.removeprefix('Ignoring path ')}" for note in added.notes]
+    with store.writing():
+        taken = _taken(work, changed, known)
+    return taken, notes + special_files(work, taken.folders)
+
+
+def _taken(work: Work, changed: Sequence[bytes], known: Taken | None) -> Taken:
+    """Write the tree of the index, and record what is known of it."""
+    store = work.store
+    root = os.fsencode(work.root)
+    skip = len(os.fsencode(work.prefix))
+    entries = store.entries()
+    if skip:
+        entries = [entry._replace(name=entry.name[skip:]) for entry in entries]
+    if entries:
+        written = work.git("write-tree", *([f"--prefix={work.prefix}"] if work.prefix else []))
+    else:
+        written = work.git("mktree")
+    huge = dict(known.huge) if known else {}
+    for name in changed if known else [entry.name for entry in entries]:
+        size = _size(b"%b/%b" % (root, name))
+        if size >= 2**32:
+            huge[os.fsdecode(name)] = size
+    sizes = {os.fsdecode(entry.name): entry.size for entry in entries}
+    sizes |= {name: size for name, size in huge.items() if name in sizes}
+    taken = Taken(
+        checksum=store.checksum(),
+        rules=work.signature,
+        tree=written.stdout.decode("ascii").strip(),
+        files=len(entries),
+        bytes=sum(sizes.values()),
+        unsettled=_settle(store, entries),
+        huge=huge,
+        folders=folders_of(sizes),
+        warnings=warnings_of(root, entries, sizes),
+    )
+    store.record(taken)
+    return taken
+
+
+def _size(name: bytes) -> int:
+    try:
+        return os.lstat(name).st_size
+    except OSError:
+        return 0  # it is gone, which is why it was in the list
+
+
+def _settle(store: Store, entries: Sequence[IndexEntry]) -> int:
+    """Make sure that the next snapshot sees every change; returns `Taken.unsettled`.
+
+    Stat data tells a change from the second after the snapshot began. Until then git compares contents,
+    but only of files whose mtime is that recent. A file with an older mtime that was just written (by
+    `cp -p`, `tar`, `git clone`) can change again with the same size, mtime and second of its ctime: the
+    index is made to look old enough that git compares that one too.
+    """
+    recent = [entry for entry in entries if entry.changed >= store.now]
+    oldest = min((entry.modified for entry in recent), default=store.now)
+    store.trust_index(max(1, min(oldest, store.now)))
+    if oldest < 1:  # git takes an index of that time for one without a time
+        store.forget_index()
+    return max((entry.changed for entry in recent), default=0)
+
+
+def _recover(error: Exception, store: Store, root: str, *, last: bool) -> list[str]:
+    """Notes for the user if another attempt is worth it; else raises what the user can act on."""
+    output = error.output if isinstance(error, git.GitError) else str(error)
+    if _is_full(output):
+        full = _full(store.folder, root)
+        store.discard_if_first()
+        raise full from error
+    if isinstance(error, OSError):
+        raise TargetError(
+            f"cannot keep the snapshot in {store.folder}: {error.strerror}",
+            hint="amlexec keeps the snapshots of runs there: make the folder writable",
+        ) from error
+    denied = re.search(r"open\(\"(.*)\"\): (Permission denied)|'(.*)': Permission denied", output)
+    if denied:
+        raise TargetError(
+            f"{denied[1] or denied[3]} cannot be read: Permission denied",
+            where=root,
+            hint="make it readable, or list it in .amlignore (.gitignore where there is none)",
+        ) from error
+    if last:
+        raise _final(error, output, store, root) from error
+    if _DAMAGED.search(output):
+        store.forget_index()
+        return [f"{store.index_file} was damaged and has been made anew"]
+    return []
+
+
+def _final(error: Exception, output: str, store: Store, root: str) -> TargetError:
+    """What to raise after the last attempt."""
+    if isinstance(error, git.GitError) and error.code != -signal.SIGBUS and not _CHANGED.search(output):
+        return _damaged(error, store.folder) if _DAMAGED.search(output) else error
+    reason = output.strip().splitlines()[-1:] or [str(error)]
+    return TargetError(
+        f"files changed each time the snapshot was taken: {reason[0]}",
+        where=root,
+        hint="wait until what writes there is done, or list those files in .amlignore",
+    )
+
+
+def checkout(project: Project, tree: str, destination: Path) -> None:
+    """Write the files of a snapshot into `destination`, a folder that is empty or not there yet.
+
+    Raises TargetError: there is no such snapshot, or it is damaged; the folder holds files; the disk is
+    full. What was written of it until then is removed.
+    """
+    if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", tree):
+        raise TargetError(f"{tree!r} is not the id of a snapshot")
+    try:
+        destination.mkdir(parents=True, exist_ok=True)
+        if any(destination.iterdir()):
+            raise TargetError(f"{destination} is not empty", hint="check out into a new folder")
+    except OSError as error:
+        raise TargetError(f"cannot make the folder {destination}: {error.strerror}") from error
+    with snapshot_store.opened(project) as store:
+        known = store.latest()
+        own = known is not None and known.tree == tree and known.rules.endswith(":")
+        own = own and store.index_file.exists()
+        descriptor = os.open(store.index_file if own else os.devnull, os.O_RDONLY)
+    index = f"/dev/fd/{descriptor}" if own else f"{destination}.index"
+    # An index that was written for this very tree saves reading the tree; it stays the same file while
+    # other snapshots are taken, because git replaces its index.
+    arguments = ["checkout-index", "--all", "--quiet"] if own else ["read-tree", "--reset", "-u", tree]
+    try:
+        process = git.start(
+            arguments,
+            folder=str(destination),
+            environment=store.environment(str(destination), index),
+            inherit=(descriptor,),
+        )
+        git.finish(process)
+    except git.GitError as error:
+        import shutil
+
+        full = _full(destination, str(destination))
+        shutil.rmtree(destination, ignore_errors=True)
+        # git does not say why a file could not be written
+        if _is_full(error.output) or "unable to write file" in error.output:
+            raise full from error
+        raise _damaged(error, store.folder) if _DAMAGED.search(error.output) else error from None
+    finally:
+        os.close(descriptor)
+        if not own:
+            Path(index).unlink(missing_ok=True)
+
+
+def files(project: Project, tree: str) -> list[str]:
+    """The files of a snapshot, relative to the project's root, with `/`, sorted by their bytes."""
+    with snapshot_store.opened(project) as store:
+        try:
+            listed = git.git(
+                ["ls-tree", "-r", "-z", "--name-only", "--full-tree", tree],
+                folder=project.root,
+                environment=store.environment(project.root),
+            )
+        except git.GitError as error:
+            raise _damaged(error, store.folder) if _DAMAGED.search(error.output) else error from None
+    return [os.fsdecode(name) for name in listed.split(b"\0")[:-1]]
+
+
+def _is_full(output: str) -> bool:
+    return "No space left on device" in output or "Disk quota exceeded" in output
+
+
+def _full(folder: Path, place: str) -> TargetError:
+    import shutil
+
+    free = shutil.disk_usage(folder).free / 1e6
+    return TargetError(
+        f"no space is left for the snapshot in {folder}: {free:,.1f} MB are free",
+        where=place,
+        hint="make room, or list in .amlignore what a run does not need",
+    )
+
+
+def _damaged(error: git.GitError, folder: Path) -> TargetError:
+    return TargetError(
+        f"the snapshots in {folder} are damaged: {error.message}",
+        hint=f"delete {folder}: the next snapshot makes it anew, those of earlier runs are lost",
+    )

@@ -1,0 +1,155 @@
+"""Answering when `ssh` asks for a password: never on a command line, in an environment or in a file.
+
+`ssh` starts what SSH_ASKPASS names, with the question as its argument. Here that is a small script, which
+passes the question on through a pipe that only its owner can open. We look who asks for what, and answer the
+one question that is meant for us, once: a wrong password is not tried again, and a jump host, which inherits
+the environment, does not get the password of the machine behind it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec.errors import TargetError
+from amlexec.ssh.login import PlainPassword
+from amlexec.ssh.private import runtime_folder
+
+if TYPE_CHECKING:
+    from amlexec.ssh.login import Login
+
+__all__ = ["Asking", "Identity", "is_for_us"]
+
+_SCRIPT = """\
+#!/bin/sh
+printf '%s' "$1" >"$AMLEXEC_ASKPASS/question" || exit 1
+IFS= read -r answer <"$AMLEXEC_ASKPASS/answer" || exit 1
+case $answer in +*) printf '%s\\n' "${answer#+}" ;; *) exit 1 ;; esac
+"""
+_LONGEST_QUESTION = 4096
+_MORE = re.compile(r"new|retype|again|current|expired|one[- ]?time|otp|code|token|pin\b", re.IGNORECASE)
+"""What makes of a question for a password one for something else."""
+
+
+class Identity(NamedTuple):
+    """Who logs in where, as `ssh` names both in its questions."""
+
+    user: str
+    host: str
+
+
+def is_for_us(question: str, identity: Identity, private_key: str) -> bool:
+    """Whether `ssh` asks for what the secret is: the passphrase of that key, else the password of that user.
+
+    The questions are those of OpenSSH's sshconnect2.c; the last form is keyboard-interactive
+    authentication, where the machine words the question. OpenSSH before 8.5 does not say then who asks: it
+    could be a jump host, and gets no answer.
+    """
+    if private_key:
+        return question == f"Enter passphrase for key '{private_key[:100]}': "
+    who = f"{identity.user}@{identity.host}"
+    if question == f"{who}'s password: ":
+        return True
+    asker, _, words = question.partition(") ")
+    return asker == f"({who}" and "password" in words.lower() and not _MORE.search(words)
+
+
+class Asking:
+    """What one `ssh` may ask of us while it logs in."""
+
+    def __init__(self, login: Login) -> None:
+        """Make the pipes and the script ready. Nothing is read from the key store until somebody asks."""
+        self._login = login
+        self._answered = False
+        self.refused: str = ""
+        """The question that was not answered, where there was one."""
+        self._folder = Path(tempfile.mkdtemp(dir=runtime_folder(), prefix="ask-"))
+        self._elsewhere: Path | None = None
+        for name in ("question", "answer"):
+            os.mkfifo(self._folder / name, 0o600)
+        # Open in both directions, so that neither side waits for the other to open it.
+        self.question = os.open(self._folder / "question", os.O_RDWR | os.O_NONBLOCK)
+        """A descriptor that can be read when `ssh` asks something; then call `answer`."""
+        self._answer = os.open(self._folder / "answer", os.O_RDWR | os.O_NONBLOCK)
+
+    def environment(self) -> dict[str, str]:
+        """What `ssh` must find in its environment. There is no secret in it."""
+        return {
+            "SSH_ASKPASS": str(self._script()),
+            "SSH_ASKPASS_REQUIRE": "force",
+            # OpenSSH before 8.4 asks through SSH_ASKPASS only where it believes in a display.
+            "DISPLAY": os.environ.get("DISPLAY") or "none:0",
+            "AMLEXEC_ASKPASS": str(self._folder),
+        }
+
+    def answer(self) -> None:
+        """Answer the question that has come, or refuse to.
+
+        Raises:
+            TargetError: the key store has no such secret, or others can read it.
+        """
+        question = os.read(self.question, _LONGEST_QUESTION).decode(errors="replace")
+        reply = b"-\n"
+        try:
+            if not self._answered and is_for_us(question, _identity(self._login), self._login.private_key):
+                reply = b"+" + self._secret().encode("utf-8", "surrogateescape") + b"\n"
+                self._answered = True
+            else:
+                self.refused = question.strip()
+        finally:
+            os.write(self._answer, reply)
+
+    def close(self) -> None:
+        """Remove the pipes and the script. Twice is harmless."""
+        for descriptor in (self.question, self._answer):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self.question = self._answer = -1
+        for folder in (self._folder, self._elsewhere):
+            if folder:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _script(self) -> Path:
+        script = _write_script(self._folder)
+        if not os.access(script, os.X_OK):  # a file system that is mounted `noexec`
+            from amlexec.ssh import keystore
+
+            self._elsewhere = Path(tempfile.mkdtemp(dir=keystore.own_folder()))
+            script = _write_script(self._elsewhere)
+        return script
+
+    def _secret(self) -> str:
+        if isinstance(self._login.secret, PlainPassword):
+            return str(self._login.secret)
+        from amlexec.ssh import keystore
+
+        return keystore.get(self._login.secret)
+
+
+def _write_script(folder: Path) -> Path:
+    script = folder / "askpass"
+    script.write_text(_SCRIPT, "utf-8")
+    script.chmod(0o700)
+    return script
+
+
+def _identity(login: Login) -> Identity:
+    """Who logs in where, after `~/.ssh/config` has had its say."""
+    command = ["ssh", "-G", *(["-l", login.user] if login.user else []), "--", login.host]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=10
+        )
+    except subprocess.TimeoutExpired:
+        raise TargetError("`ssh -G` has not ended after 10 s", where=login.alias) from None
+    told = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
+    host = (
+        login.address if login.known_hosts else told.get("hostkeyalias") or told.get("hostname", login.host)
+    )
+    return Identity(told.get("user", login.user), host)

@@ -1,0 +1,99 @@
+"""Which machine it is: the host keys that it shows, and those that were pinned when it was attached."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec.ssh import keystore
+from amlexec.ssh.command import no_ssh, probe_command
+from amlexec.ssh.private import runtime_folder
+from amlexec.ssh.words import UnreachableError, error_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amlexec.ssh.login import Login
+
+__all__ = ["HostKey", "offered", "pin"]
+
+_ANSWER = 30.0
+"""Seconds until a machine must have shown its key."""
+
+
+class HostKey(NamedTuple):
+    """A public key of a machine."""
+
+    type: str
+    """Such as `ssh-ed25519`."""
+    fingerprint: str
+    """Such as `SHA256:…`, as `ssh` shows it."""
+    line: str
+    """Type and key, as they stand in a known_hosts file after the host."""
+
+
+def offered(login: Login) -> list[HostKey]:
+    """The host key that the machine shows now, on the very way that a login would take, jump hosts included.
+
+    Nobody is logged in.
+
+    Raises:
+        UnreachableError: it can't be reached.
+        TargetError: there is no `ssh` here.
+    """
+    with tempfile.TemporaryDirectory(dir=runtime_folder(), prefix="keys-") as scratch:
+        shown, log = Path(scratch, "known_hosts"), Path(scratch, "log")
+        try:
+            done = subprocess.run(
+                [*probe_command(login, str(shown), str(log)), "--", login.host, "exit"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                timeout=_ANSWER,
+                env={**os.environ, "LC_ALL": "C"},
+                start_new_session=True,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise UnreachableError(f"no answer within {_ANSWER:g} s", where=login.alias) from None
+        except OSError as error:
+            raise no_ssh(error) from None
+        found = [key for line in _lines(shown) if (key := _key(line))]
+        if not found:
+            words = "\n".join([*_lines(log), done.stderr.decode(errors="replace")])
+            raise error_of(login, words)
+    return found
+
+
+def pin(login: Login, keys: Sequence[HostKey]) -> Login:
+    """Keep these keys, and no others, as those of the machine; the login that insists on them.
+
+    Raises:
+        TargetError: the key store can't be written.
+    """
+    path = keystore.pinned_hosts(login.address)
+    keystore.write(path, "".join(f"{login.address} {key.line}\n" for key in keys).encode())
+    return login._replace(known_hosts=str(path))
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text("utf-8", "replace").splitlines() if path.exists() else []
+
+
+def _key(line: str) -> HostKey | None:
+    """The key in a line of a known_hosts file: hosts, type, key in base64, comment (sshd(8))."""
+    words = line.split()
+    if len(words) < 3 or line.startswith(("#", "@")):
+        return None
+    try:
+        digest = hashlib.sha256(base64.b64decode(words[2], validate=True)).digest()
+    except binascii.Error:
+        return None
+    fingerprint = base64.b64encode(digest).decode().rstrip("=")
+    return HostKey(words[1], f"SHA256:{fingerprint}", f"{words[1]} {words[2]}")

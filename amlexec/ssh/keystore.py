@@ -1,0 +1,327 @@
+"""Secrets, outside the project: a `.compute` file has only a handle, `amlexec:RANDOM`.
+
+Passwords are kept by the system's keyring where there is one (the extra `keyring`), else in files that only
+their owner can read. Private keys are always such files: OpenSSH reads them itself. AMLEXEC_KEYSTORE names a
+folder instead, which a group may share: whoever can read it can use its targets.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+from amlexec.errors import TargetError
+from amlexec.ssh import system_keyring
+
+__all__ = [
+    "Entry",
+    "KeyPair",
+    "delete",
+    "entries",
+    "get",
+    "is_handle",
+    "new_key_pair",
+    "own_folder",
+    "pinned_hosts",
+    "private_key_file",
+    "public_key",
+    "put",
+    "write",
+]
+
+_HANDLE = re.compile(r"amlexec:([0-9a-f]{32})")
+_PASSWORDS, _KEYS, _HOSTS = "passwords", "keys", "hosts"
+
+
+class Entry(NamedTuple):
+    """Something that the store keeps, without the secret."""
+
+    handle: str
+    kind: str
+    """`password` or `key`."""
+    about: str
+    """What it is for, such as the name of a target."""
+
+
+class KeyPair(NamedTuple):
+    """A key pair whose private half is in the store."""
+
+    handle: str
+    public: str
+    """The line for `authorized_keys`."""
+
+
+def is_handle(text: str) -> bool:
+    """Whether `text` is a handle of ours."""
+    return _HANDLE.fullmatch(text) is not None
+
+
+def put(secret: str, about: str = "") -> str:
+    """Keep a password or passphrase, and return its handle.
+
+    Raises:
+        TargetError: the store can't be written, or others can read it; the secret is more than one line.
+    """
+    if "\n" in secret or "\0" in secret:
+        raise TargetError("a password can't have line ends or NUL characters")
+    name = os.urandom(16).hex()
+    told = {"about": about, "secret": secret}
+    if not _shared() and (keeper := system_keyring.put(name, secret)):
+        told = {"about": about, "keyring": keeper}
+    write(folder() / _PASSWORDS / name, json.dumps(told).encode())
+    return f"amlexec:{name}"
+
+
+def get(handle: str) -> str:
+    """The password or passphrase of a handle.
+
+    Raises:
+        TargetError: it isn't there, others can read it, or the keyring does not give it.
+    """
+    path = folder() / _PASSWORDS / _name(handle)
+    told = _told(path, handle)
+    if "keyring" not in told:
+        return told["secret"]
+    found = system_keyring.get(path.name)
+    if found is None:
+        raise TargetError(
+            f"the system's keyring ({told['keyring']}) does not give the secret {handle}",
+            hint="unlock the keyring, or attach the target anew",
+        )
+    return found
+
+
+def delete(handle: str) -> None:
+    """Forget what a handle stands for. Twice is harmless.
+
+    Raises:
+        TargetError: the store can't be written, or the keyring is locked.
+    """
+    name = _name(handle)
+    password = folder() / _PASSWORDS / name
+    try:
+        if password.exists() and b'"keyring"' in password.read_bytes():
+            system_keyring.delete(name, handle)
+        key = folder() / _KEYS / name
+        for path in (password, key, key.with_suffix(".pub")):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unusable(error) from None
+
+
+def entries() -> list[Entry]:
+    """What the store keeps, by handle.
+
+    Raises:
+        TargetError: others can read it.
+    """
+    found = []
+    for path in _files(_PASSWORDS):
+        handle = f"amlexec:{path.name}"
+        found.append(Entry(handle, "password", _told(path, handle)["about"]))
+    for path in _files(_KEYS):
+        if path.suffix == ".pub":
+            words = path.read_text("utf-8", "replace").split(maxsplit=2)
+            about = words[2].strip() if len(words) == 3 else ""
+            found.append(Entry(f"amlexec:{path.stem}", "key", about))
+    return sorted(found)
+
+
+def new_key_pair(about: str) -> KeyPair:
+    """Make an ed25519 key pair; the private half stays in the store.
+
+    Raises:
+        TargetError: there is no `ssh-keygen`, or the store can't be written.
+    """
+    import subprocess
+    import tempfile
+
+    name = os.urandom(16).hex()
+    comment = " ".join(about.split()) or "amlexec"
+    with tempfile.TemporaryDirectory(dir=_made(folder() / _KEYS)) as scratch:
+        path = Path(scratch, "key")
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
+        try:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        except OSError as error:
+            raise TargetError(
+                f"OpenSSH's `ssh-keygen` can't be started: {error.strerror}",
+                hint="install it (Debian: apt install openssh-client), or put it on PATH",
+            ) from None
+        if done.returncode:
+            raise TargetError(f"no key pair was made: {done.stderr.decode(errors='replace').strip()}")
+        private, public = path.read_bytes(), path.with_suffix(".pub").read_bytes()
+    write(folder() / _KEYS / name, private)
+    write(folder() / _KEYS / f"{name}.pub", public)
+    return KeyPair(f"amlexec:{name}", public.decode().strip())
+
+
+def public_key(handle: str) -> str:
+    """The public half of a key pair: the line for `authorized_keys`. Raises TargetError."""
+    return _read(folder() / _KEYS / f"{_name(handle)}.pub", handle).decode().strip()
+
+
+def private_key_file(handle: str, scratch: Path) -> Path:
+    """A file of the private half that OpenSSH accepts; `scratch` is a folder that only its owner can enter.
+
+    Raises:
+        TargetError: it isn't there, or others can read it.
+    """
+    path = folder() / _KEYS / _name(handle)
+    data = _read(path, handle)
+    if not _shared():
+        return path
+    # OpenSSH refuses a key of its user's that the user's group can read.
+    copy = scratch / path.name
+    _replace(copy, data, 0o600)
+    return copy
+
+
+def pinned_hosts(address: str) -> Path:
+    """The file of the host keys that are pinned for an address, whether it is there or not."""
+    return folder() / _HOSTS / re.sub(r"[^A-Za-z0-9._:\[\]-]", "_", address)
+
+
+def folder() -> Path:
+    """Where the store is."""
+    given = os.environ.get("AMLEXEC_KEYSTORE")
+    return Path(given).expanduser().absolute() if given else _own()
+
+
+def _own() -> Path:
+    import platformdirs
+
+    return platformdirs.user_data_path("amlexec", appauthor=False) / "keystore"
+
+
+def own_folder() -> Path:
+    """The user's own store, made where it is missing. Raises TargetError."""
+    found = _own()
+    try:
+        if not found.is_dir():
+            found.parent.mkdir(parents=True, exist_ok=True)
+            found.mkdir(mode=0o700, exist_ok=True)
+            found.chmod(0o700)  # whatever the umask
+    except OSError as error:
+        raise _unusable(error) from None
+    return found
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file of the store whole, readable for whom the store is. Raises TargetError."""
+    _made(path.parent)
+    try:
+        _replace(path, data, 0o640 if _shared() else 0o600)
+    except OSError as error:
+        raise _unusable(error) from None
+
+
+def _shared() -> bool:
+    return bool(os.environ.get("AMLEXEC_KEYSTORE"))
+
+
+def _name(handle: str) -> str:
+    match = _HANDLE.fullmatch(handle)
+    if match is None:
+        raise TargetError(f"{handle!r} is no handle of a secret")
+    return match[1]
+
+
+def _made(path: Path) -> Path:
+    """A folder of the store, as open as the store itself and no more."""
+    # A shared folder that is not there may be on a share that is not mounted: it is not made.
+    store = path.parent if _shared() else own_folder()
+    try:
+        _guard(store)
+        if not path.is_dir():
+            path.mkdir(exist_ok=True)
+            # In a folder that a group shares, with the group's bit (setgid) where it has it.
+            path.chmod(stat.S_IMODE(store.stat().st_mode) & 0o2770 if _shared() else 0o700)
+        _guard(path)
+    except OSError as error:
+        raise _unusable(error) from None
+    return path
+
+
+def _files(kind: str) -> list[Path]:
+    path = folder() / kind
+    try:
+        return sorted(found for found in path.iterdir() if found.is_file()) if path.is_dir() else []
+    except OSError as error:
+        raise _unusable(error) from None
+
+
+def _read(path: Path, handle: str) -> bytes:
+    """A file of the store that only those can read whom it is for."""
+    try:
+        _guard(path.parent.parent)
+        _guard(path.parent)
+        with path.open("rb") as file:
+            _guard(path, os.fstat(file.fileno()))
+            return file.read()
+    except FileNotFoundError:
+        raise TargetError(
+            f"the key store has no secret {handle}",
+            where=str(folder()),
+            hint="attach the target anew, or name the key store that has it in AMLEXEC_KEYSTORE",
+        ) from None
+    except OSError as error:
+        raise _unusable(error) from None
+
+
+def _told(path: Path, handle: str) -> dict[str, str]:
+    """What a file of a password says: `about`, and `secret` or `keyring`."""
+    try:
+        told = json.loads(_read(path, handle))
+    except ValueError:
+        told = None
+    if not isinstance(told, dict) or not {"about"} < told.keys():
+        raise TargetError(
+            f"the file of the secret {handle} is damaged", where=str(path), hint="attach the target anew"
+        )
+    return told
+
+
+def _guard(path: Path, found: os.stat_result | None = None) -> None:
+    """Refuse what those can read, or change, for whom the store is not."""
+    found = found or path.stat()
+    if _shared():
+        wrong = found.st_mode & (0o002 if stat.S_ISDIR(found.st_mode) else 0o007)
+        cure = f"chmod {'o-w' if stat.S_ISDIR(found.st_mode) else 'o-rwx'} {path}"
+    else:
+        wrong = found.st_mode & 0o077 or found.st_uid != os.getuid()
+        cure = f"chmod {'700' if stat.S_ISDIR(found.st_mode) else '600'} {path}"
+    if wrong:
+        raise TargetError(
+            "others can read or change the key store",
+            where=str(path),
+            hint=f"run `{cure}`; change a password that somebody may have read",
+        )
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
+    import tempfile
+
+    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        Path(scratch).replace(path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+
+
+def _unusable(error: OSError) -> TargetError:
+    return TargetError(
+        f"the key store can't be used: {error.strerror}",
+        where=str(error.filename or folder()),
+        hint="name another folder in AMLEXEC_KEYSTORE, or give yourself access to this one",
+    )

@@ -1,0 +1,110 @@
+"""How to log in to a machine: what a `.compute` file says, and what OpenSSH is told of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from amlexec.model import ComputeTarget
+
+__all__ = ["Login", "PlainPassword", "login_of", "split_address"]
+
+_WORKBENCH = re.compile(r"AzureMlSecret=.*|[^#]+#[^#]+#[0-9a-f]{32}", re.DOTALL)
+"""A handle of a secret that Azure ML Workbench kept, in the forms it has had."""
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?")
+_USER = re.compile(r"(?!.*\\\Z)[^\s\0@:'\"`$;&<>|(){}!\\-][^\s\0'\"`$;&<>|(){}!]*")
+"""What OpenSSH itself takes for a user on a command line, without a dash in front: `CORP\\ada` is one."""
+
+
+class PlainPassword(str):
+    """A password that stands in a `.compute` file itself: whoever prints the value sees `***`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class Login(NamedTuple):
+    """A user at a machine. Printing it shows no secret."""
+
+    alias: str
+    """What messages call the machine: the target's name, or `user@host`."""
+    host: str
+    """A name that DNS or `~/.ssh/config` knows, or an address."""
+    user: str = ""
+    """"" where `~/.ssh/config` has it, or it is the same as here."""
+    port: int = 0
+    """0 where `~/.ssh/config` has it, or it is 22."""
+    secret: str = ""
+    """Handle of a password in the key store, or of the passphrase of `private_key`; or a `PlainPassword`."""
+    private_key: str = ""
+    """File of a private key, or the handle of one in the key store."""
+    known_hosts: str = ""
+    """File of the host keys that were pinned when the target was attached; "" for OpenSSH's own."""
+
+    @property
+    def address(self) -> str:
+        """`host`, or `[host]:port`, as known_hosts files write it."""
+        return f"[{self.host}]:{self.port}" if self.port not in {0, 22} else self.host
+
+
+def login_of(target: ComputeTarget) -> Login:
+    """The login that a `.compute` file declares.
+
+    Raises:
+        ConfigurationError: no address, or one that is none; a user that is none.
+    """
+    from amlexec.ssh import keystore
+
+    host, port = split_address(target.address, str(target.place))
+    if target.username and not _USER.fullmatch(target.username):
+        raise ConfigurationError(
+            f"username {target.username!r} can't be the name of a user", where=str(target.place)
+        )
+    login = Login(alias=target.name, host=host, user=target.username, port=port)
+    pinned = keystore.pinned_hosts(login.address)
+    return login._replace(
+        secret=_secret(target.password),
+        private_key=_private_key(target.private_key),
+        known_hosts=str(pinned) if pinned.exists() else "",
+    )
+
+
+def split_address(address: str, where: str = "") -> tuple[str, int]:
+    """Host and port (0 where none is given) of `host`, `host:port`, `[host]:port` or an IPv6 address.
+
+    Raises:
+        ConfigurationError: it is none of them.
+    """
+    text = address.strip()
+    match = re.fullmatch(r"\[(?P<host>[^]]*)\](:(?P<port>\d+))?", text)
+    match = match or re.fullmatch(r"(?P<host>[^:]*)(:(?P<port>\d+))?", text)
+    host, port = (match["host"], int(match["port"] or 0)) if match else (text, 0)
+    if not _HOST.fullmatch(host) or port > 65535 or (match and match["port"] and not port):
+        raise ConfigurationError(
+            f"address {address!r} is no host" if text else "the compute target has no address",
+            where=where,
+            hint="write `address: HOST` or `address: HOST:PORT`",
+        )
+    return host, port
+
+
+def _secret(value: str) -> str:
+    from amlexec.ssh import keystore
+
+    if not value or _WORKBENCH.fullmatch(value):
+        return ""
+    return value if keystore.is_handle(value) else PlainPassword(value)
+
+
+def _private_key(value: str) -> str:
+    from amlexec.ssh import keystore
+
+    if not value or _WORKBENCH.fullmatch(value):
+        return ""
+    return value if keystore.is_handle(value) else os.path.expanduser(value)  # noqa: PTH111 - a string it stays

@@ -1,0 +1,207 @@
+"""What can go wrong between two machines, and how OpenSSH says it.
+
+::
+
+    NoContactError
+    ├── UnreachableError    no answer, or contact lost: it may pass
+    ├── HostKeyError        the machine is not known, or not the one that was known
+    └── LoginError          the machine is there and does not let us in
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from amlexec.errors import NoContactError, UnreachableError
+
+if TYPE_CHECKING:
+    from amlexec.ssh.login import Login
+
+__all__ = ["HostKeyError", "LoginError", "UnreachableError", "error_of"]
+
+
+class HostKeyError(NoContactError):
+    """The key that the machine shows is not known, or is not the one that is known.
+
+    `fingerprints` are those it shows, as far as they are known, such as `SHA256:…`; `changed` says whether
+    another key was known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        where: str = "",
+        fingerprints: tuple[str, ...] = (),
+        changed: bool = False,
+    ) -> None:
+        super().__init__(message, hint=hint, where=where)
+        self.fingerprints = fingerprints
+        self.changed = changed
+
+
+class LoginError(NoContactError):
+    """The machine is there and does not let us in. `methods` are the ways in that it would take."""
+
+    def __init__(
+        self, message: str, *, hint: str = "", where: str = "", methods: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, hint=hint, where=where)
+        self.methods = methods
+
+
+_PASSING = (
+    (r"Could not resolve hostname (\S+?): (.*)", "there is no machine of the name {0} ({1})"),
+    (r"[Cc]onnect to (?:host|address) \S+ port (\d+): (.*)", "no connection to port {0}: {1}"),
+    (r"Connection timed out during banner exchange", "what listens there does not answer"),
+    (r"Connection to \S+ port (\d+) timed out", "port {0} does not answer"),
+    (r"Timeout, server \S+ not responding", "contact is lost: it does not answer any more"),
+    (r"kex_exchange_identification: (.*)", "the connection ended before a word was said: {0}"),
+    (r"[Bb]anner exchange: .*: (.*)", "what listens there does not speak SSH: {0}"),
+    (r"Connection (?:closed|reset) by .*", "it ended the connection"),
+    (r"(?:Broken pipe|Connection reset by peer|client_loop: .*)", "contact is lost"),
+)
+"""How ssh says that there is no way to the machine; the messages are those of LC_ALL=C."""
+_CHANGED = re.compile(r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for \S+ has changed")
+_UNKNOWN = re.compile(
+    r"No \S+ host key is known for|Host key verification failed|No matching host key fingerprint"
+)
+_DENIED = re.compile(r"Permission denied \(([^)]*)\)")
+_BY_PASSWORD = re.compile(r'Authenticated (?:to .* )?using "(?:password|keyboard-interactive)"')
+_PROGRESS = re.compile(r"Authenticated |Transferred: |Bytes per second: ")
+_OPEN_KEY = re.compile(r"UNPROTECTED PRIVATE KEY FILE|bad permissions")
+_TOO_MANY = re.compile(r"Too many authentication failures")
+
+
+def error_of(login: Login, words: str, refused: str = "") -> NoContactError:
+    """The error that ssh's own words are about; `refused` is a question of it that was not answered."""
+    if _OPEN_KEY.search(words):
+        return LoginError(
+            f"ssh takes no private key that others can read: {login.private_key}".rstrip(": "),
+            where=login.alias,
+            hint="run `chmod 600` on it",
+        )
+    if _CHANGED.search(words):
+        return _changed(login, words)
+    if _UNKNOWN.search(words):
+        return HostKeyError(
+            "its host key is not known",
+            where=login.alias,
+            hint="compare its fingerprint and attach the target anew, or log in once with "
+            f"`{_command(login)}` and answer its question",
+        )
+    if denied := _DENIED.search(words):
+        return _denied(login, tuple(denied[1].split(",")), refused)
+    if refused and "kex_exchange_identification" in words:
+        # Before the machine itself has said a word: a jump host. Its own words are kept from us by ssh.
+        return LoginError(
+            f"the jump host on the way asks: {refused.rstrip(':')}",
+            where=login.alias,
+            hint=f"does `{_command(login)}` work without a question? A key or an agent has to open the way",
+        )
+    if _TOO_MANY.search(words):
+        return LoginError(
+            "it lets nobody in who offers so many keys",
+            where=login.alias,
+            hint="name the key for it: IdentityFile and IdentitiesOnly in ~/.ssh/config, or attach it with "
+            "--private-key-file",
+        )
+    for pattern, message in _PASSING:
+        if found := re.search(pattern, words):
+            return UnreachableError(
+                message.format(*(group.strip().rstrip(".").lower() for group in found.groups())),
+                where=login.alias,
+                hint=f"does `{_command(login)}` work?",
+            )
+    said = [line.strip() for line in words.splitlines() if line.strip()]
+    return UnreachableError(
+        f"ssh ended without an answer: {said[-1].rstrip('.')}"
+        if said
+        else "contact was lost before an answer came",
+        where=login.alias,
+        hint=f"does `{_command(login)}` work?",
+    )
+
+
+def _changed(login: Login, words: str) -> HostKeyError:
+    fingerprints = tuple(re.findall(r"\bSHA256:[A-Za-z0-9+/]{43}", words))[:1]
+    shown = f" (it shows {fingerprints[0]})" if fingerprints else ""
+    place = re.search(r"Offending \S+ key in (.*:\d+)", words)
+    return HostKeyError(
+        f"its host key has changed{shown}; it may be another machine that says to be this one",
+        where=login.alias,
+        hint="ask who runs it; if the change is meant, "
+        + (
+            "attach the target anew"
+            if login.known_hosts
+            else f"remove {place[1] if place else 'the old key'}"
+        ),
+        fingerprints=fingerprints,
+        changed=True,
+    )
+
+
+def _denied(login: Login, methods: tuple[str, ...], refused: str) -> LoginError:
+    user = f"user {login.user}" if login.user else "the user"
+    offered = "the password" if login.secret and not login.private_key else "the key"
+    if refused and offered == "the password":
+        message = f"it asks {user} for more than a password: {refused.rstrip(':')}"
+    elif login.secret or login.private_key:
+        message = f"{offered} of {user} was not accepted"
+    else:
+        message = f"{user} is not let in with the keys that there are"
+    return LoginError(
+        f"{message}; it takes {', '.join(methods)}",
+        where=login.alias,
+        hint=_cure(login, methods),
+        methods=methods,
+    )
+
+
+def _cure(login: Login, methods: tuple[str, ...]) -> str:
+    if login.secret and not login.private_key:
+        return "attach the target anew with the right password"
+    if login.private_key:
+        return f"is its public half in ~/.ssh/authorized_keys there? Does `{_command(login)}` work?"
+    if "publickey" in methods:
+        return f"does `{_command(login)}` work? Put a key into the agent, or attach the target with -k or -w"
+    return "attach the target with a password"
+
+
+def _command(login: Login) -> str:
+    user = f"{login.user}@" if login.user else ""
+    return f"ssh {f'-p {login.port} ' if login.port else ''}{user}{login.host}"
+
+
+def password_accepted(words: str) -> bool:
+    """Whether a password was (part of) what let us in, as ssh says it with LogLevel VERBOSE."""
+    return _BY_PASSWORD.search(words) is not None
+
+
+def without_progress(words: str) -> str:
+    """The words that tell of errors: LogLevel VERBOSE tells of what goes well too."""
+    return "".join(line for line in words.splitlines(keepends=True) if not _PROGRESS.match(line))
+
+
+def unproven(login: Login) -> LoginError:
+    """The error where a password was given, and something else has let us in."""
+    user = f"user {login.user}" if login.user else "the user"
+    return LoginError(
+        f"a key has let {user} in, and not the password, which is wrong or was not asked for",
+        where=login.alias,
+        hint="attach it without a password, or with the right one",
+    )
+
+
+def refused_shell(login: Login, status: int, said: bytes) -> LoginError:
+    """The error where the login went well, and no script was run."""
+    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
+    last = f": {lines[-1].rstrip('.')}" if lines else ""
+    return LoginError(
+        f"the login ends with {status} before a command is run{last}",
+        where=login.alias,
+        hint=f"what does `{_command(login)} exec /bin/sh -c true` say? The login shell or one of its "
+        "start-up files may end it, or the password has to be changed first",
+    )
