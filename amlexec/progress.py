@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 from amlexec.console import say
 
 if TYPE_CHECKING:
+    from collections.abc import Sized
     from types import TracebackType
     from typing import Any
 
     from typing_extensions import Self
 
-__all__ = ["Bars", "Lines", "Progress", "for_terminal"]
+__all__ = ["Bars", "Lines", "Progress", "counted", "for_terminal"]
 
 _EVERY_SECONDS = 10.0
 """How often a step that takes long says in a log how far it is."""
@@ -117,3 +118,8 @@ def for_terminal() -> Lines | Bars:
 
 def _amount(done: int, total: int) -> str:
     return f"{done * 100 // total} %" if total else f"{done}"
+
+
+def counted(packages: Sized) -> str:
+    """How many conda packages there are, in words."""
+    return f"{len(packages)} conda package{'' if len(packages) == 1 else 's'}"

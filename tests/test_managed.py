@@ -106,7 +106,7 @@ def test_made_once(project: There, count: Callable[[], int]) -> None:
     name = f"~/.amlexec/envs/{told['digest'][:NAME_LENGTH]}"
     assert (told["ready"], told["reason"], told["platform"]) == (
         True,
-        f"prepared: {NEVER}",
+        "prepared for the first time",
         packages.subdir(),
     )
     assert told["folder"].startswith(f"{HOME}{name[1:]}/")
@@ -141,7 +141,7 @@ def test_changed_deleted_and_removed(project: There) -> None:
     # What the machine has by now does not go over again.
     done = project.prepare()
     assert done.code == 0, done.err
-    assert "sending 1 conda packages" in done.err
+    assert "sending 1 conda package " in done.err
     assert "installer" not in done.err
     for gone in (project.folder, f"{project.folder}/*/bin/python"):
         project.host.ssh(f"rm -r {gone}")

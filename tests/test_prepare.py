@@ -110,7 +110,7 @@ def test_the_life_of_an_environment(make: Callable[..., DockerProject]) -> None:
 
     first = project.prepare()
     assert first.code == 0, first.err
-    assert first.out == "docker: prepared: it was never prepared here\n"
+    assert first.out == "docker: prepared for the first time\n"
     assert "solving" in first.err
     assert nothing_left(project)
     made = image_of(project)
@@ -280,7 +280,7 @@ def test_two_at_once(make: Callable[..., DockerProject]) -> None:
         first.send_signal(signal.SIGCONT)
     assert f"waiting for process {first.pid}, which prepares the same environment since " in told
     said, err = first.communicate(timeout=PATIENCE)
-    assert (first.returncode, said) == (0, b"docker: prepared: it was never prepared here\n"), err
+    assert (first.returncode, said) == (0, b"docker: prepared for the first time\n"), err
     said, err = second.communicate(timeout=PATIENCE)
     assert second.returncode == 0, err
     assert said.startswith(b"docker: up to date: the engine has ")

@@ -107,7 +107,7 @@ def test_a_variable_serves_every_door(
 def test_what_nobody_has_published_is_built(demo: DockerProject, where: str) -> None:
     done = demo.prepare("--pull-from", where)
     assert done.code == 0, done.err
-    assert "docker: prepared: it was never prepared here" in done.out
+    assert "docker: prepared for the first time" in done.out
     assert "not pulled, so it is made here: " in done.err
     forget(demo)
     done = demo.prepare("--pull-from", "127.0.0.1:1/nobody/here")

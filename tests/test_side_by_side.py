@@ -47,8 +47,8 @@ def test_one_that_cannot_be_reached_fails_alone(project: RemoteProject) -> None:
     assert "it was never prepared here" in info.out + info.err
     done = project.doit("prepare")
     assert done.code == 2
-    assert "one: prepared: it was never prepared here\n" in done.out
-    assert "two: prepared: it was never prepared here\n" in done.out
+    assert "one: prepared for the first time\n" in done.out
+    assert "two: prepared for the first time\n" in done.out
     assert done.err.count("gone: error: no connection to port 1: connection refused") == 1
     # Each line says whose it is.
     told = [line for line in done.err.splitlines() if "gone: error" not in line and "hint:" not in line]

@@ -113,7 +113,7 @@ def test_each_step_says_its_reason(demo: DockerProject) -> None:
     first = demo.doit("prepare")
     assert first.code == 0, first.err
     assert ".  prepare:docker" in first.out
-    assert f"docker: prepared: {NEVER}" in first.out
+    assert "docker: prepared for the first time" in first.out
     assert f"docker: {NEVER}" in first.err
     image = image_of(demo)
     second = demo.doit("prepare")
@@ -210,7 +210,7 @@ def test_a_broken_file_stops_only_itself(demo: DockerProject) -> None:
     done = demo.doit("--continue", "prepare")
     assert done.code == 3
     assert "aml_config/broken.runconfig:" in done.err
-    assert f"docker: prepared: {NEVER}" in done.out
+    assert "docker: prepared for the first time" in done.out
     assert "Traceback" not in done.err
 
 

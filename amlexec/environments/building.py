@@ -20,6 +20,7 @@ from amlexec.packages import conda, installing, layers, staging
 from amlexec.packages.addresses import is_loopback, public
 from amlexec.packages.network import cache_folder, settings
 from amlexec.packages.resolution import Resolution
+from amlexec.progress import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -179,7 +180,7 @@ def archived(
     """The conda packages as a tar archive that is unpacked at the root; a file that is gone afterwards."""
     cache = cache_folder()
     with staging.room(cache) as folder:
-        progress.step(f"installing {len(records)} conda packages")
+        progress.step(f"installing {counted(records)}")
         installing.install(
             records,
             folder / "env",

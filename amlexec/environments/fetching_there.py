@@ -16,6 +16,7 @@ from amlexec.environments.worker import IDLE, Worker
 from amlexec.errors import TargetError
 from amlexec.packages import elsewhere, installer, layers
 from amlexec.packages.network import cache_folder
+from amlexec.progress import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,11 +165,11 @@ def _install(
     lacked = [one for one in here if one.file_name in lacking]
     if lacked:
         size = sum(one.size or 0 for one in lacked)
-        progress.step(f"sending {len(lacked)} conda packages that only this machine has: {size / 1e6:.1f} MB")
+        progress.step(f"sending {counted(lacked)} that only this machine has: {size / 1e6:.1f} MB")
         shell("import os, sys; os.makedirs(sys.argv[1], exist_ok=True)")
         with elsewhere.packed(lacked, network) as archive:
             carrier.put(archive, sent)
-    progress.step(f"installing {len(records)} conda packages on {worker.where}")
+    progress.step(f"installing {counted(records)} on {worker.where}")
     try:
         done = ask(
             records,

@@ -17,6 +17,7 @@ from amlexec.owner import owner_of
 from amlexec.packages import elsewhere, installer, installing, layers, platforms, staging
 from amlexec.packages.addresses import public
 from amlexec.packages.network import cache_folder, settings
+from amlexec.progress import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,7 +136,7 @@ class _Conda:
                 self._there.send("take", self._name, file, "the installer")
         packages = f"{self._there.base}/packages"
         self._send_what_is_only_here(records, packages)
-        self._progress.step(f"installing {len(records)} conda packages on {self._there.machine}")
+        self._progress.step(f"installing {counted(records)} on {self._there.machine}")
         text = elsewhere.order(
             records,
             self._there.prefix,
@@ -154,9 +155,7 @@ class _Conda:
         if not sent:
             return
         size = sum(one.size or 0 for one in sent)
-        self._progress.step(
-            f"sending {len(sent)} conda packages that only this machine has: {size / 1e6:.1f} MB"
-        )
+        self._progress.step(f"sending {counted(sent)} that only this machine has: {size / 1e6:.1f} MB")
         with elsewhere.packed(sent, self._network) as archive:
             self._there.send("put", f"{self._there.incoming}/sent", archive, "a package")
 
@@ -171,7 +170,7 @@ class _Conda:
         """Where no channel has a Python for the installer: install here, for there, and send all of it."""
         self._progress.step(
             f"no channel has a Python that could install on {self._there.machine}: "
-            f"installing {len(records)} conda packages here, and sending all of them"
+            f"installing {counted(records)} here, and sending all of them"
         )
         prefix = self._there.prefix
         with staging.room(self._cache) as room:

@@ -179,7 +179,7 @@ def _made(want: Wanted, shelf: Shelf, progress: Progress, old: Readiness, pull_f
     assert kept is not None, "it was just published"
     if old.key and old.key != kept.key:
         shelf.replaced(old.key)
-    return ready(kept, f"{said}: {old.reason}")
+    return ready(kept, f"{said} for the first time" if old.reason == _NEVER else f"{said}: {old.reason}")
 
 
 def remember(want: Wanted, found: Readiness) -> None:
