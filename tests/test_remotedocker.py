@@ -253,7 +253,7 @@ def test_what_is_known_there_is_not_sent_again(alone: RemoteDockerProject, shop:
     alone.write(conda, shop.conda("six=1.17"))
     second = alone.prepare()
     assert second.code == 0, second.err
-    assert "sending 1 conda packages that only this machine has" in second.err
+    assert "sending 1 conda package that only this machine has" in second.err
     alone.write("train.py", "import os\nprint(os.path.exists('/dev/amlexec'))\n")
     assert "False\n" in alone.submit("train.py").out
 
