@@ -67,15 +67,19 @@ class ClusterTarget(RemoteTarget):
     def _with_spark(self, plan: Plan, launch: Launch) -> Launch:
         from amlexec.targets import pyspark
 
-        launch = pyspark.cluster(plan, launch, self._connection, self._shipped(plan, launch))
-        if spark_cluster.mode(plan.target) == "cluster":
-            launch = launch._replace(warnings=(*launch.warnings, _IN_CLUSTER))
-        return launch
+        def pack(archive: str) -> Shipped:
+            return self._shipped(plan, launch, archive)
 
-    def _shipped(self, plan: Plan, launch: Launch) -> Shipped:
+        made = pyspark.cluster(plan, launch, self._connection, pack)
+        is_elsewhere = spark_cluster.mode(plan.target) == "cluster"
+        return made._replace(warnings=(*made.warnings, _IN_CLUSTER)) if is_elsewhere else made
+
+    def _shipped(self, plan: Plan, launch: Launch, archive: str) -> Shipped:
         """The archive of an environment that amlexec has prepared: made once, and then there for all runs."""
         if not launch.digest or plan.target.master.startswith("local"):
             return Shipped()
+        if archive:
+            return Shipped(archive)
         prefix = launch.python.path.removesuffix("/bin/python")
         answer = self._connection.run(_ARCHIVE, prefix, launch.digest, timeout=None)
         if answer.exit_code != 0:
