@@ -1,7 +1,7 @@
 """The logins that rattler would find on this machine, for a machine that fetches packages on our behalf.
 
 They are kept where rattler keeps them: the file that RATTLER_AUTH_FILE names, or
-`~/.rattler/credentials.json`, and `~/.netrc`. Those in a keyring are not read: https://rattler.prefix.dev/py-rattler/latest/networking/.
+`~/.rattler/credentials.json`, and `~/.netrc`. Those in a keyring are not read.
 """
 
 from __future__ import annotations

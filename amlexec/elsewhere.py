@@ -46,7 +46,7 @@ class Machine:
                 where=str(declared.place),
                 hint="--from names a machine over SSH, of type remote or cluster",
             )
-        self.name = declared.name
+        self.name, self._kind = declared.name, declared.kind
         self._project = project
         self._target: RemoteTarget = runs_on(declared, project)  # type: ignore[assignment]
 
@@ -102,7 +102,9 @@ class Machine:
 
     def stop(self, run: Run, grace: int) -> Run:
         """Stop a run; how it is then. Raises as `Target.stop` does."""
-        return runs.seen(run, self._target.stop(self._paths(run), grace))
+        # What a cluster has to be told stands in the record.
+        paths = self.bring(run) if self._kind == "cluster" else RunPaths.of(self._project, run.run_id)
+        return runs.seen(run, self._target.stop(paths, grace))
 
     def remove(self, run: Run) -> None:
         """Remove all that the run has left there.
@@ -116,6 +118,3 @@ class Machine:
                 hint=f"cancel it first: amlexec experiment cancel -r {run.run_id} --from {self.name}",
             )
         self._target.forget(run.run_id)
-
-    def _paths(self, run: Run) -> RunPaths:
-        return RunPaths.of(self._project, run.run_id)

@@ -28,7 +28,7 @@ BENCHMARKS: dict[str, Callable[[Path, int, Sizes], Iterator[Row]]] = {
     "ssh": ssh.rows,
     "spark": spark.rows,
 }
-SMALL = Sizes(files=3, runs=3, snapshot=200, configurations=8, environments=1, cuts=3)
+SMALL = Sizes(files=3, runs=3, snapshot=200, configurations=8, environments=1, hosts=2, cuts=3)
 TITLES = ("", "ours", "peer", "", "figure", "wanted", "in bare Pythons", "")
 
 

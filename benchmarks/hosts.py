@@ -98,23 +98,24 @@ class Station(NamedTuple):
     programs: Path
 
     def knows(self, host: Host, port: int) -> None:
-        """Let it reach the host at that port, by its address and by the name `bench-PORT`."""
+        """Let it reach the host at that port, by its address and by the name `bench-PORT`.
+
+        The first host's key is used for all.
+        """
         with (self.home / ".ssh/known_hosts").open("a", encoding="utf-8") as file:
             file.write(f"[127.0.0.1]:{port} {host.host_key}\n")
         configuration = self.home / ".ssh/config"
         told = configuration.read_text("utf-8") if configuration.exists() else ""
-        entry = [
-            f"Host bench-{port}",
-            "  HostName 127.0.0.1",
-            f"  Port {port}",
-            f"  User {QUIET}",
+        entry = [f"Host bench-{port}", "HostName 127.0.0.1", f"Port {port}", f"User {QUIET}"]
+        for_all = [
             "Host *",
-            f"  IdentityFile {host.key}",
-            "  IdentitiesOnly yes",
-            f"  UserKnownHostsFile {self.home}/.ssh/known_hosts",
-            "  GlobalKnownHostsFile /dev/null",
+            f"IdentityFile {host.key}",
+            "IdentitiesOnly yes",
+            f"UserKnownHostsFile {self.home}/.ssh/known_hosts",
+            "GlobalKnownHostsFile /dev/null",
         ]
-        configuration.write_text("\n".join([told.partition("Host *")[0] + entry[0], *entry[1:], ""]), "utf-8")
+        # Of what is said of all hosts the first counts.
+        configuration.write_text("\n".join([*entry, told or "\n".join(for_all), ""]), "utf-8")
 
     def command(self, folder: Path, *arguments: str) -> Command:
         """A command as somebody in this home would type it."""

@@ -5,17 +5,20 @@ It needs what the tests need: a Docker engine and the image of a host (`doit eng
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import statistics
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from benchmarks.hosts import Station, Wire, machine, station
 from benchmarks.snapshot import make_tree
 from benchmarks.submit import new_project
-from benchmarks.timing import Command, Figure, Row, Sizes, run
+from benchmarks.timing import Command, Figure, Row, Sizes, run, script
+from tests.engines.places import CHANNEL, state
 from tests.engines.ssh_host import QUIET
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
     """The rows, measured one after the other. Raises RuntimeError where a part is absent."""
     with machine(folder / "machine") as host, station(folder) as home:
         home.knows(host, host.port)
+        yield from _prepares(host, home, folder, rounds, sizes)
         yield from _submits(host, home, folder, rounds)
         yield from _transfers(host, home, folder, max(1, rounds // 3), sizes)
         yield _followed(host, home, folder, sizes)
@@ -59,21 +63,62 @@ def project_on(port: int, folder: Path) -> Path:
     return made
 
 
+def _prepares(host: Host, home: Station, folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
+    """Nothing to do: an environment that is on a machine, and on several."""
+    project = project_on(host.port, folder / "prepare")
+    lines = ["channels:", f"  - {(state() / CHANNEL).as_uri()}", "dependencies:", "  - python", ""]
+    (project / "aml_config/conda_dependencies.yml").write_text("\n".join(lines), "utf-8")
+    compute = project / "aml_config/gpubox.compute"
+    compute.write_text(compute.read_text("utf-8").replace("userManagedEnvironment: true", ""), "utf-8")
+    compute.write_text(f"{compute.read_text('utf-8')}userManagedEnvironment: false\n", "utf-8")
+    prepare = home.amlexec(project, "experiment", "prepare", "-c", "gpubox")
+    run(prepare)
+    time.sleep(2.1)  # until stat data alone says that a file is unchanged
+    run(prepare)
+    warm = home.command(project, "ssh", *_multiplexed(home), f"bench-{host.port}", "true")
+    ours, theirs, unit = in_turn(project, rounds, lambda: run(prepare), lambda: run(warm))
+    peer = "ssh HOST true, multiplexed"
+    yield row("prepare on a remote host, nothing to do", ours, peer, theirs, Figure("more ms", 60), unit)
+    with contextlib.ExitStack() as started:
+        others = [started.enter_context(machine(folder / f"machine{n}")) for n in range(1, sizes.hosts)]
+        for other in others:
+            _same(host, other)
+            home.knows(other, other.port)
+            for suffix in (".compute", ".runconfig"):
+                text = compute.with_suffix(suffix).read_text("utf-8")
+                text = text.replace(f":{host.port}", f":{other.port}").replace("gpubox", f"box{other.port}")
+                compute.with_name(f"box{other.port}{suffix}").write_text(text, "utf-8")
+        names = ["prepare:gpubox", *(f"prepare:box{other.port}" for other in others)]
+        one, all_of_them = (home.command(project, script("doit"), *told) for told in (names[:1], names))
+        run(all_of_them)
+        time.sleep(2.1)
+        ours, theirs, unit = in_turn(project, rounds, lambda: run(all_of_them), lambda: run(one))
+        name = f"doit prepare on {sizes.hosts} hosts, nothing to do"
+        yield row(name, ours, "on one host", theirs, Figure("ratio", 1.5), unit)
+        home.hang_up()
+
+
+def _same(host: Host, other: Host) -> None:
+    """Give a machine the environments that another one has, and let the same user in."""
+    other.ssh("cat >>/etc/ssh/authorized_keys", input=host.key.with_suffix(".pub").read_bytes())
+    reading = ["ssh", *host.options(), "-l", QUIET, "127.0.0.1", "tar -c .amlexec"]
+    writing = ["ssh", *other.options(), "-l", QUIET, "127.0.0.1", "tar -x"]
+    with subprocess.Popen(reading, stdout=subprocess.PIPE) as source:
+        subprocess.run(writing, stdin=source.stdout, check=True)
+
+
+def _multiplexed(home: Station) -> tuple[str, ...]:
+    path = f"ControlPath={home.runtime}/m"
+    return ("-o", "ControlMaster=auto", "-o", path, "-o", "ControlPersist=60")
+
+
 def _submits(host: Host, home: Station, folder: Path, rounds: int) -> Iterator[Row]:
     project = project_on(host.port, folder / "submit")
     submit = home.amlexec(project, "experiment", "submit", "-c", "gpubox", "train.py")
     run(submit)
     host.ssh(f"install -m 644 /home/{QUIET}/.amlexec/projects/submit-*/tree/train.py /home/{QUIET}/train.py")
     by_hand = home.command(project, "ssh", f"bench-{host.port}", "python3 train.py")
-    multiplexed = (
-        "-o",
-        "ControlMaster=auto",
-        "-o",
-        f"ControlPath={home.runtime}/m",
-        "-o",
-        "ControlPersist=60",
-    )
-    warm = home.command(project, "ssh", *multiplexed, f"bench-{host.port}", "python3 train.py")
+    warm = home.command(project, "ssh", *_multiplexed(home), f"bench-{host.port}", "python3 train.py")
 
     def cold() -> float:
         home.hang_up()

@@ -29,6 +29,8 @@ class Sizes(NamedTuple):
     """Run configurations of a project that has many."""
     environments: int = 5
     """Environments that they share."""
+    hosts: int = 6
+    """Machines over SSH, side by side."""
     cuts: int = 100
     """Of the connection, while a log is followed."""
 

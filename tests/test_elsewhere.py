@@ -166,6 +166,16 @@ def test_runs_of_other_projects_are_shown_when_asked_for(
     assert pair.listed()[first]["status"] == "Canceled"
 
 
+def test_a_cluster_is_a_machine_too(pair: Pair) -> None:
+    pair.other.write("aml_config/box.compute", pair.own.compute().replace("type: remote", "type: cluster"))
+    run_id = pair.submitted()
+    assert pair.listed()[run_id]["status"] == "Running"
+    done = pair.from_other("experiment", "cancel", "-r", run_id, "--grace", "0")
+    assert done.out.startswith(f"{run_id}  Canceled"), done.err
+    assert pair.from_other("experiment", "return", "-r", run_id).code == 0
+    assert (pair.other.run_folder(run_id) / "stdout.log").read_text() == "begun\n"
+
+
 def test_a_run_that_was_brought_home_by_who_submitted_it(pair: Pair) -> None:
     run_id = pair.submitted()
     follower = pair.other.start("amlexec", "experiment", "follow", "-r", run_id, "--from", "box")

@@ -97,10 +97,9 @@ def test_an_environment_is_the_same_wherever_its_packages_were_fetched(
 
 PROGRESS = ("gpubox: it was never", "solving", "sending", "installing", "compiling", "pulling")
 COUNTING = (
-    "import sys, time\nfor n in range(400):\n    print('line', n, 'x' * 1000)\n"
-    "    print(n, file=sys.stderr)\n    if n % 20 == 0:\n        time.sleep(0.2)\n"
+    "import os, sys, time\nn = 0\nwhile not os.path.exists('go'):\n    print('line', n, 'x' * 1000)\n"
+    "    print(n, file=sys.stderr)\n    n += 1\n    time.sleep(0.01)\n"
 )
-COUNTED = "".join(f"line {n} {'x' * 1000}\n" for n in range(400)).encode()
 WAITING = "print('begun', flush=True)\nimport time\ntime.sleep(600)\n"
 
 
@@ -150,14 +149,16 @@ def test_a_log_is_whole_after_cuts_while_it_is_followed(alone: RemoteDockerProje
             alone.host.ssh(f"for p in $(pgrep -u {QUIET} sshd); do kill -9 $p; done; true")
             size = (tmp_path / "out").stat().st_size
             eventually(
-                lambda size=size: (tmp_path / "out").stat().st_size > size or process.poll() is not None,  # type: ignore[misc]
+                lambda size=size: (tmp_path / "out").stat().st_size > size,  # type: ignore[misc]
                 "following goes on",
             )
+        (run_id,) = alone.run_ids()
+        alone.tell(run_id)
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
-    (run_id,) = alone.run_ids()
-    assert (alone.run_folder(run_id) / "stdout.log").read_bytes() == COUNTED
-    assert COUNTED in (tmp_path / "out").read_bytes()
+    log = (alone.run_folder(run_id) / "stdout.log").read_bytes()
+    assert log == b"".join(b"line %d %s\n" % (n, b"x" * 1000) for n in range(log.count(b"\n")))
+    assert log in (tmp_path / "out").read_bytes()
     assert alone.record(run_id)["status"] == "Completed"
 
 
@@ -201,7 +202,13 @@ def test_each_way_to_have_no_engine_is_an_error_of_its_own(
     machine.ssh(f"echo 'export DOCKER_HOST=tcp://127.0.0.1:2375' >/home/{QUIET}/.bashrc")
     client.hang_up()
     refused(alone.prepare("--check"), "tcp://127.0.0.1:2375", "no socket of its own")
-    machine.ssh(f"rm /home/{QUIET}/.bashrc; mv /usr/sbin/dockerd /usr/sbin/not-dockerd")
+    machine.ssh(f"rm /home/{QUIET}/.bashrc; ln -sf /srv/other.sock /var/run/docker.sock")
+    machine.ssh(
+        "sed -i '1i AllowStreamLocalForwarding no' /etc/ssh/sshd_config; kill -HUP $(pgrep -o -x sshd)"
+    )
+    client.hang_up()
+    refused(alone.prepare("--check"), "nobody answers", "AllowStreamLocalForwarding")
+    machine.ssh("rm /var/run/docker.sock; mv /usr/sbin/dockerd /usr/sbin/not-dockerd")
     client.hang_up()
     refused(alone.prepare("--check"), "has no Docker engine", "install Docker Engine there")
 

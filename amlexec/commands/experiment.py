@@ -111,7 +111,9 @@ def _add_clean(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name:
         "-a", "--all", action="store_true", help="every run that is over, and what killed ones left behind"
     )
     which.add_argument(
-        "--environments", action="store_true", help="this project's environments, from the Docker engine"
+        "--environments",
+        action="store_true",
+        help="this project's environments, from the Docker engine and from the machines of its targets",
     )
     _add_from(verb)
     verb.add_argument("-t", "--target", help="accepted and ignored: the record knows the target")

@@ -13,7 +13,8 @@ from amlexec.errors import TargetError
 from amlexec.history import Interpreter
 from amlexec.ssh_words import UnreachableError
 from amlexec.targets import Launch, State, baggage
-from amlexec.targets.folders import bring_home, hand_on
+from amlexec.targets.container_logs import ContainerLogs
+from amlexec.targets.folders import bring_home
 from amlexec.targets.ground import CHECKOUT, LOGGED, SHARED, SITE, Here
 from amlexec.targets.patience import Patience
 
@@ -257,50 +258,21 @@ class DockerTarget:
         with the engine's machine is lost, it is waited for.
         """
         del bell  # the engine tells when the container ends
-        seen = {containers.STDOUT: 0, containers.STDERR: 0}
-        sinks = {containers.STDOUT: stdout, containers.STDERR: stderr}
+        logs = ContainerLogs(self._engine, {containers.STDOUT: stdout, containers.STDERR: stderr})
         patience = Patience(paths.folder.name)
         while True:
             try:
-                is_whole = self._hand_on(paths, seen, sinks, patience)
+                container = _container(paths)
+                is_whole = container is None or logs.hand_on(container, patience.found)
                 state = self.state(paths)
             except UnreachableError as error:
                 patience.lost(error)
                 continue
             if state.phase == "lost":
-                hand_on(paths.stdout, seen[containers.STDOUT], stdout)
-                hand_on(paths.stderr, seen[containers.STDERR], stderr)
+                logs.hand_on_files({containers.STDOUT: paths.stdout, containers.STDERR: paths.stderr})
             # It may have ended while nobody was there to read the rest.
             if state.phase != "running" and (is_whole or state.phase != "ended"):
                 return state
-
-    def _hand_on(
-        self,
-        paths: RunPaths,
-        seen: dict[int, int],
-        sinks: dict[int, Callable[[bytes], object]],
-        patience: Patience,
-    ) -> bool:
-        """Hand on what a container prints until it, or the connection, ends; whether it was the former.
-
-        `seen` is kept up to date.
-        """
-        container = _container(paths)
-        if container is None:
-            return True
-        skip = (seen[containers.STDOUT], seen[containers.STDERR])
-        try:
-            with containers.logs(self._engine, container, follow=True, skip=skip) as output:
-                patience.found()
-                for frame in output:
-                    sinks[frame.stream](frame.data)
-                    seen[frame.stream] += len(frame.data)
-        except EngineLostError:
-            return False  # asked again: an engine that is there answers, one that is gone is an error
-        except EngineAnswerError as error:
-            if error.status not in {404, 409}:  # gone, or just being removed
-                raise
-        return True
 
     def stop(self, paths: RunPaths, grace: int) -> State:
         """See `Target.stop`."""
