@@ -160,10 +160,14 @@ def cluster(plan: Plan, launch: Launch, connection: SSHConnection, pack: Callabl
         *spark.arguments(dependencies._replace(configuration=tuple(kept)), name_of(plan)),
     ]
     if target.master == "yarn":
-        options += spark_cluster.tagged(dependencies.configuration)
+        options += spark_cluster.tagged(target, dependencies.configuration)
     if spark_cluster.properties(target, variables, dependencies.configuration):
         options[:0] = ["--properties-file", spark_cluster.PROPERTIES]
     launch = launched(plan, launch, found, dependencies, options)
+    if spark_cluster.mode(target) == "cluster":
+        at = len(launch.argv) - 2 - len(plan.arguments)
+        runner = launch.argv[at].replace("spark_driver.py", "spark_node.py")
+        launch = launch._replace(argv=(*launch.argv[:at], runner, "run", *launch.argv[at + 1 :]))
     python = spark_cluster.executors_python(target, launch.python.path, shipped)
     named = dict(variables).get("PYSPARK_PYTHON", python)
     return launch._replace(environment={**launch.environment, "PYSPARK_PYTHON": named})
