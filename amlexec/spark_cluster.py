@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODULES",
+    "PROJECT",
     "PROPERTIES",
     "Shipped",
     "application",
@@ -21,6 +22,7 @@ __all__ = [
     "mode",
     "options",
     "properties",
+    "returned_as",
     "tag_of",
     "tagged",
 ]
@@ -29,8 +31,11 @@ PROPERTIES = "../control/spark.conf"
 """Seen from where a run executes: a file of the user's alone, with what must not be on a command line."""
 MODULES = "../control/modules.zip"
 """The Python modules of the project, for the executors."""
+PROJECT = "../control/project.tar.gz"
+"""The project, for a driver that does not run on the head node."""
 _SHIPPED_PYTHON = "./environment/bin/python"
 _TAGS = "spark.yarn.tags"
+_RETURN = "spark.yarn.appMasterEnv.AMLEXEC_SPARK_RETURN"
 _YARN_ID = re.compile(r"\bapplication_\d+_\d{4,}\b")
 _STANDALONE_ID = re.compile(r"\bConnected to Spark cluster with app ID (\S+)")
 _TRACKING = re.compile(
@@ -63,9 +68,12 @@ def options(
     """
     where = mode(target)
     told = ["--master", target.master, "--deploy-mode", where]
+    archives = [f"{PROJECT}#project"] if where == "cluster" else []
     if shipped.archive and not target.master.startswith("local"):
-        told += ["--archives", f"{shipped.archive}#environment"]
+        archives.append(f"{shipped.archive}#environment")
         python = _SHIPPED_PYTHON
+    if archives:
+        told += ["--archives", ",".join(archives)]
     if where == "cluster":
         # The driver's own environment is not that of spark-submit.
         told += _conf("spark.yarn.appMasterEnv.PYSPARK_PYTHON", python)
@@ -77,18 +85,28 @@ def options(
     return told
 
 
-def tagged(settings: Iterable[tuple[str, str]]) -> list[str]:
-    """The options with a tag that no other application of YARN has, by which this one can be found."""
+def tagged(target: ComputeTarget, settings: Iterable[tuple[str, str]]) -> list[str]:
+    """The options with a tag that no other application of YARN has, by which this one can be found.
+
+    A driver on a node is told it too: what came of the run has that name then.
+    """
     import uuid
 
     own = [value for key, value in settings if key == _TAGS and value]
-    return _conf(_TAGS, ",".join([*own, f"amlexec-{uuid.uuid4().hex[:16]}"]))
+    tag = f"amlexec-{uuid.uuid4().hex[:16]}"
+    returned = _conf(_RETURN, tag) if mode(target) == "cluster" else []
+    return [*returned, *_conf(_TAGS, ",".join([*own, tag]))]
 
 
 def tag_of(argv: Iterable[str]) -> str:
     """That tag, from the arguments that an application was submitted with; "" where there is none."""
     lists = [one.partition("=")[2] for one in argv if one.startswith(f"{_TAGS}=")]
     return next((tag for one in lists for tag in one.split(",") if tag.startswith("amlexec-")), "")
+
+
+def returned_as(argv: Iterable[str]) -> str:
+    """The name of what a driver on a node sends home; "" of one that runs on the head node."""
+    return next((one.partition("=")[2] for one in argv if one.startswith(f"{_RETURN}=")), "")
 
 
 def executors_python(target: ComputeTarget, python: str, shipped: Shipped) -> str:

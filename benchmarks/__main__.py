@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import docker, history, lint, snapshot, ssh, submit
+from benchmarks import docker, history, lint, snapshot, spark, ssh, submit
 from benchmarks.timing import Row, Sizes
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[Path, int, Sizes], Iterator[Row]]] = {
     "snapshot": snapshot.rows,
     "docker": docker.rows,
     "ssh": ssh.rows,
+    "spark": spark.rows,
 }
 SMALL = Sizes(files=3, runs=3, snapshot=200, configurations=8, environments=1, hosts=2, cuts=3)
 TITLES = ("", "ours", "peer", "", "figure", "wanted", "in bare Pythons", "")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.hosts import Host
 
-__all__ = ["rows"]
+__all__ = ["bytes_of", "in_turn", "row", "rows"]
 
 _SECONDS = 600.0
 POURING = """\
@@ -76,9 +76,9 @@ def _prepares(host: Host, home: Station, folder: Path, rounds: int, sizes: Sizes
     time.sleep(2.1)  # until stat data alone says that a file is unchanged
     run(prepare)
     warm = home.command(project, "ssh", *_multiplexed(home), f"bench-{host.port}", "true")
-    ours, theirs, unit = _in_turn(project, rounds, lambda: run(prepare), lambda: run(warm))
+    ours, theirs, unit = in_turn(project, rounds, lambda: run(prepare), lambda: run(warm))
     peer = "ssh HOST true, multiplexed"
-    yield _row("prepare on a remote host, nothing to do", ours, peer, theirs, Figure("more ms", 60), unit)
+    yield row("prepare on a remote host, nothing to do", ours, peer, theirs, Figure("more ms", 60), unit)
     with contextlib.ExitStack() as started:
         others = [started.enter_context(machine(folder / f"machine{n}")) for n in range(1, sizes.hosts)]
         for other in others:
@@ -92,9 +92,9 @@ def _prepares(host: Host, home: Station, folder: Path, rounds: int, sizes: Sizes
         one, all_of_them = (home.command(project, script("doit"), *told) for told in (names[:1], names))
         run(all_of_them)
         time.sleep(2.1)
-        ours, theirs, unit = _in_turn(project, rounds, lambda: run(all_of_them), lambda: run(one))
+        ours, theirs, unit = in_turn(project, rounds, lambda: run(all_of_them), lambda: run(one))
         name = f"doit prepare on {sizes.hosts} hosts, nothing to do"
-        yield _row(name, ours, "on one host", theirs, Figure("ratio", 1.5), unit)
+        yield row(name, ours, "on one host", theirs, Figure("ratio", 1.5), unit)
         home.hang_up()
 
 
@@ -124,13 +124,13 @@ def _submits(host: Host, home: Station, folder: Path, rounds: int) -> Iterator[R
         home.hang_up()
         return run(submit)
 
-    ours, theirs, unit = _in_turn(project, rounds, cold, lambda: run(by_hand))
+    ours, theirs, unit = in_turn(project, rounds, cold, lambda: run(by_hand))
     name, peer = "submit on a remote host, no connection yet", "ssh HOST python3 train.py"
-    yield _row(name, ours, peer, theirs, Figure("ratio", 3), unit)
-    yield _row(name, ours, peer, theirs, Figure("more ms", 250), unit)
-    ours, theirs, unit = _in_turn(project, rounds, lambda: run(submit), lambda: run(warm))
+    yield row(name, ours, peer, theirs, Figure("ratio", 3), unit)
+    yield row(name, ours, peer, theirs, Figure("more ms", 250), unit)
+    ours, theirs, unit = in_turn(project, rounds, lambda: run(submit), lambda: run(warm))
     name = "submit on a remote host, over a connection"
-    yield _row(name, ours, f"{peer}, multiplexed", theirs, Figure("more ms", 250), unit)
+    yield row(name, ours, f"{peer}, multiplexed", theirs, Figure("more ms", 250), unit)
 
 
 def _transfers(host: Host, home: Station, folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
@@ -157,9 +157,9 @@ def _sent(host: Host, home: Station, folder: Path, rounds: int, sizes: Sizes, wi
         return run(submit)
 
     run(submit)  # the snapshot is there already: what is compared is the sending
-    ours, theirs, unit = _in_turn(project, rounds, first, lambda: run(home.command(project, "sh", "-c", tar)))
+    ours, theirs, unit = in_turn(project, rounds, first, lambda: run(home.command(project, "sh", "-c", tar)))
     name = f"submit, {sizes.snapshot:,} files to send"
-    yield _row(name, ours, "tar -c | ssh HOST tar -x", theirs, Figure("ratio", 1.5), unit)
+    yield row(name, ours, "tar -c | ssh HOST tar -x", theirs, Figure("ratio", 1.5), unit)
     has_rsync = shutil.which("rsync") is not None
     bytes_ours, bytes_theirs = [], []
     rsync = f"rsync -a --delete --exclude=.amlexec -e ssh ./ {there}:copy/"
@@ -167,14 +167,14 @@ def _sent(host: Host, home: Station, folder: Path, rounds: int, sizes: Sizes, wi
         run(home.command(project, "sh", "-c", rsync))
     for number in range(rounds):
         (project / "part0/set0/file0.txt").write_text(f"changed {number}\n" * 500, "utf-8")
-        bytes_ours.append(_bytes_of(wire, home, submit))
+        bytes_ours.append(bytes_of(wire, home, submit))
         if has_rsync:
-            bytes_theirs.append(_bytes_of(wire, home, home.command(project, "sh", "-c", rsync)))
+            bytes_theirs.append(bytes_of(wire, home, home.command(project, "sh", "-c", rsync)))
     name, peer = "the same, one file changed: kB on the wire", "rsync -a"
-    yield _row(name, bytes_ours, peer, bytes_theirs, Figure("ratio", 1.2), unit)
+    yield row(name, bytes_ours, peer, bytes_theirs, Figure("ratio", 1.2), unit)
 
 
-def _bytes_of(wire: Wire, home: Station, command: Command) -> float:
+def bytes_of(wire: Wire, home: Station, command: Command) -> float:
     """Kilobytes that a command and its connection send to the machine."""
     home.hang_up()
     wire.reset()
@@ -228,7 +228,7 @@ def _followed(host: Host, home: Station, folder: Path, sizes: Sizes) -> Row:
     )
 
 
-def _in_turn(
+def in_turn(
     folder: Path, rounds: int, ours: Callable[[], float], peer: Callable[[], float]
 ) -> tuple[list[float], list[float], float]:
     """Times of both, turn by turn, after one of each that does not count; and a bare Python's median."""
@@ -243,7 +243,7 @@ def _in_turn(
     return times[0], times[1], statistics.median(times[2])
 
 
-def _row(name: str, ours: list[float], peer_name: str, peer: list[float], wanted: Figure, unit: float) -> Row:
+def row(name: str, ours: list[float], peer_name: str, peer: list[float], wanted: Figure, unit: float) -> Row:
     if not peer:
         return Row(name, statistics.median(ours), peer_name, None, None, wanted, unit, len(ours))
     pairs = list(zip(ours, peer, strict=True))

@@ -13,8 +13,12 @@ from benchmarks.__main__ import BENCHMARKS
 from benchmarks.timing import Figure, Row
 
 ROOT = Path(__file__).parent.parent
-ROWS = {"submit": 4, "lint": 2, "history": 2, "snapshot": 4, "docker": 7, "ssh": 8}
-PARTS = {"docker": ("base_image", "channel"), "ssh": ("ssh_image", "channel")}
+ROWS = {"submit": 4, "lint": 2, "history": 2, "snapshot": 4, "docker": 7, "ssh": 8, "spark": 3}
+PARTS = {
+    "docker": ("base_image", "channel"),
+    "ssh": ("ssh_image", "channel"),
+    "spark": ("ssh_image", "channel", "spark_parts"),
+}
 
 
 def test_every_benchmark_is_held_here() -> None:

@@ -325,3 +325,13 @@ def test_the_name_of_a_variable_is_one_that_every_shell_passes_on() -> None:
     found = check("Target: local\nEnvironmentVariables:\n  a.b: x\n  with blank: y\n  OK_1: z\n")
     told = [(one.place.line, one.severity) for one in found.violations]
     assert told == [(3, "error"), (4, "error")]
+
+
+@pytest.mark.parametrize("master", ["yarn", "spark://a:1,b:2", "local", "'local[*]'", "'local[2, 3]'"])
+def test_masters_of_a_cluster(master: str) -> None:
+    text = f"type: cluster\naddress: a\nusername: u\nmaster: {master}\n"
+    assert said(text, schemas.COMPUTE) == []
+    wrong = said(text.replace(master, "yarn-client"), schemas.COMPUTE)
+    assert wrong[0].startswith(
+        "f:4:9: error: master is 'yarn-client'; expected yarn, spark://HOST:PORT or local[*]"
+    )

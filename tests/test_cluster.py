@@ -55,6 +55,36 @@ def slow(number):
 print('begun', flush=True)
 print('sum', spark.sparkContext.parallelize(range(2), 2).map(slow).sum(), flush=True)
 """
+NODE = """\
+#!/bin/sh
+for one in "$@"; do
+  case $one in spark.yarn.appMasterEnv.AMLEXEC_SPARK_RETURN=*) AMLEXEC_SPARK_RETURN=${one#*=} ;; esac
+done
+node=$(mktemp -d)
+mkdir "$node/project" && tar -xzf ../control/project.tar.gz -C "$node/project"
+while [ "${1##*/}" != spark_node.py ]; do shift; done
+cp "$1" "$node/spark_node.py"
+shift
+cd "$node" || exit 2
+export AMLEXEC_SPARK_RETURN
+unset AMLEXEC_RUN_FOLDER AMLEXEC_RUN_ID
+PYTHONPATH=$(echo /opt/spark/python/lib/*.zip | tr ' ' ':')
+PATH=/opt/spark/bin:/usr/bin:/bin
+export PYTHONPATH PATH
+python3 spark_node.py "$@" >/dev/null 2>&1 && exit 0
+echo "Application application_1521077190506_0042 finished with failed status" >&2
+exit 1
+"""
+HADOOP = """\
+#!/bin/sh
+cd || exit 2
+shift
+case $1 in
+-test) [ -e "$3" ] ;;
+-get) cd - >/dev/null; cp "$HOME/$2" "$3" ;;
+-rm) rm "$2" ;;
+esac
+"""
 OLDER = """\
 import sys
 class Version(tuple):
@@ -313,26 +343,54 @@ class TestYarn:
         assert done.code == 0, done.err
         assert "YARN runs the driver on a node of the cluster" in done.err
         said = project.host.ssh("cat ~/spark-submit.said", QUIET).splitlines()
-        tag = said[-4].rpartition("=")[2]
-        assert re.fullmatch(r"ours,amlexec-[0-9a-f]{16}", tag)
+        tags = next(one for one in said if one.startswith("spark.yarn.tags=ours,")).partition("=")[2]
+        tag = tags.partition(",")[2]
+        assert re.fullmatch(r"amlexec-[0-9a-f]{16}", tag)
         path = f"/home/{QUIET}/yarn:/usr/bin:/bin"
+        runner = said[-4]
         assert said == [
             *("--master", "yarn", "--deploy-mode", "cluster"),
+            *("--archives", "../control/project.tar.gz#project"),
             *("--conf", "spark.yarn.appMasterEnv.PYSPARK_PYTHON=/usr/bin/python3"),
             *("--conf", "spark.yarn.appMasterEnv.PYSPARK_DRIVER_PYTHON=/usr/bin/python3"),
             *("--conf", f"spark.executorEnv.PATH={path}", "--conf", f"spark.yarn.appMasterEnv.PATH={path}"),
             *("--conf", "spark.executorEnv.LEVEL=a b", "--conf", "spark.yarn.appMasterEnv.LEVEL=a b"),
             *("--py-files", "../control/modules.zip", "--name", "demo train.py"),
             *("--conf", "spark.yarn.maxAppAttempts=1", "--conf", "spark.yarn.tags=ours"),
-            *("--conf", f"spark.yarn.tags={tag}"),
-            said[-3],
-            *("train.py", "x y"),
+            *("--conf", f"spark.yarn.appMasterEnv.AMLEXEC_SPARK_RETURN={tag}"),
+            *("--conf", f"spark.yarn.tags={tags}"),
+            *(runner, "run", "train.py", "x y"),
         ]
-        assert said[-3].endswith("/site/amlexec/spark_driver.py")
+        assert runner.endswith("/site/amlexec/spark_node.py")
         assert project.record(done.run_id)["application"] == {
             "id": "application_1521077190506_0042",
             "tracking_url": "http://rm:8088/proxy/application_1521077190506_0042/",
         }
+
+    def test_what_a_driver_on_a_node_sends_home(self, project: ClusterProject) -> None:
+        """The stand-in unpacks what YARN would, runs the driver elsewhere, and says only that it failed."""
+        self.configure(project, "cluster")
+        for name, text in (("spark-submit", NODE), ("hadoop", HADOOP)):
+            script = f"cat >~/yarn/{name}; chmod +x ~/yarn/{name}"
+            project.host.ssh(script, QUIET, input=text.encode())
+        project.host.ssh(f"ln -sf /home/{QUIET}/yarn/hadoop /usr/local/bin/hadoop")
+        project.write("data.txt", "there")
+        project.write(
+            "train.py",
+            "import os, sys\nfrom amlexec.run import log\nlog('loss', 1)\n"
+            "print(open('data.txt').read(), sys.argv[1:])\nprint('to stderr', file=sys.stderr)\n"
+            "os.makedirs('outputs/deep')\nopen('outputs/deep/x', 'w').write('x')\n"
+            "raise SystemExit(7)\n",
+        )
+        done = project.submit("train.py", "x y")
+        assert done.code == 1, done.err
+        record = project.record(done.run_id)
+        assert (record["exit_code"], record["metrics"]) == (7, {"loss": 1})
+        folder = project.run_folder(done.run_id)
+        assert (folder / "stdout.log").read_bytes() == b"there ['x y']\n"
+        assert b"to stderr\n" in (folder / "stderr.log").read_bytes()
+        assert (folder / "outputs/deep/x").read_text() == "x"
+        assert project.host.ssh("ls ~/.amlexec/*.tar 2>/dev/null || :", QUIET) == ""
 
     def test_a_cancel_kills_the_application(self, project: ClusterProject) -> None:
         self.configure(project, "client", "  LAST: '600'")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TARGET = ComputeTarget("big", "cluster", Place("aml_config/big.compute"))
 STANDALONE = TARGET._replace(master="spark://head:7077")
 VARIABLES = (("LEVEL", "a b"), ("API_KEY", "hush=hush"))
+CLIENT = TARGET._replace(yarn_deploy_mode="client")
 ARCHIVE = Shipped("/home/me/x.tar.gz")
 
 
@@ -32,7 +33,8 @@ ARCHIVE = Shipped("/home/me/x.tar.gz")
             TARGET,
             ARCHIVE,
             (
-                "--master yarn --deploy-mode cluster --archives /home/me/x.tar.gz#environment "
+                "--master yarn --deploy-mode cluster "
+                "--archives ../control/project.tar.gz#project,/home/me/x.tar.gz#environment "
                 "--conf spark.yarn.appMasterEnv.PYSPARK_PYTHON=./environment/bin/python "
                 "--conf spark.yarn.appMasterEnv.PYSPARK_DRIVER_PYTHON=./environment/bin/python"
             ),
@@ -48,7 +50,8 @@ ARCHIVE = Shipped("/home/me/x.tar.gz")
             TARGET,
             Shipped(),
             (
-                "--master yarn --deploy-mode cluster --conf spark.yarn.appMasterEnv.PYSPARK_PYTHON=/p "
+                "--master yarn --deploy-mode cluster --archives ../control/project.tar.gz#project "
+                "--conf spark.yarn.appMasterEnv.PYSPARK_PYTHON=/p "
                 "--conf spark.yarn.appMasterEnv.PYSPARK_DRIVER_PYTHON=/p"
             ),
             "/p",
@@ -85,7 +88,7 @@ def test_variables_reach_driver_and_executors() -> None:
 
 
 def test_a_tag_of_ones_own() -> None:
-    first, second = (spark_cluster.tagged([("spark.yarn.tags", "ours")]) for _ in range(2))
+    first, second = (spark_cluster.tagged(CLIENT, [("spark.yarn.tags", "ours")]) for _ in range(2))
     assert first != second
     assert first[1].startswith("spark.yarn.tags=ours,amlexec-")
     assert spark_cluster.tag_of(["--conf", "spark.yarn.tags=ours", *first]) == first[1].rpartition(",")[2]

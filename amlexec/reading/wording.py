@@ -132,6 +132,8 @@ def violation(error: ValidationError, walk: Walked, path: str) -> Violation | No
         "minimum": f"{name} is {found}; expected at least {error.validator_value}",
         "minLength": f"{name} is empty",
     }
+    if error.validator == "pattern" and isinstance(error.schema, dict) and "$comment" in error.schema:
+        rule["pattern"] = f"{name} is {found}; expected {error.schema['$comment']}"
     message = rule.get(str(error.validator), f"{name} is {found}: {error.message.rstrip('.')}")
     return Violation(place, "error", message, "", name)
 

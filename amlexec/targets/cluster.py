@@ -17,9 +17,27 @@ if TYPE_CHECKING:
 __all__ = ["ClusterTarget"]
 
 _IN_CLUSTER = (
-    "YARN runs the driver on a node of the cluster: what the script prints is in YARN's logs, and its "
-    "outputs/ stay there; with yarnDeployMode: client both come home"
+    "YARN runs the driver on a node of the cluster: what the script prints comes home when it is over; "
+    "with yarnDeployMode: client it can be followed"
 )
+_FETCH = """
+cd "$HOME/.amlexec/runs/$1" || exit 2
+[ ! -e control/returned ] || { cat control/exit_code; exit; }
+hadoop=$(command -v hadoop) || hadoop=${HADOOP_HOME:-/usr/lib/hadoop}/bin/hadoop
+"$hadoop" fs -test -e ".amlexec/$2.tar" </dev/null 2>/dev/null || exit 0
+rm -rf control/came && mkdir control/came || exit 2
+"$hadoop" fs -get ".amlexec/$2.tar" control/came/came.tar </dev/null >&2 || exit 2
+tar -xf control/came/came.tar -C control/came && rm control/came/came.tar || exit 2
+cat control/came/stdout.log >>stdout.log && cat control/came/stderr.log >>stderr.log || exit 2
+rm -rf control/came/stdout.log control/came/stderr.log project/outputs
+[ ! -e control/came/project/outputs ] || mv control/came/project/outputs project/outputs || exit 2
+mv control/came/exit_code control/exit_code || exit 2
+rmdir control/came/project 2>/dev/null
+cp -R control/came/. . && : >control/returned && rm -rf control/came || exit 2
+"$hadoop" fs -rm ".amlexec/$2.tar" </dev/null >/dev/null 2>&1
+cat control/exit_code
+"""
+"""What a driver on a node has sent: into the run's folder, as if it had run here."""
 _KILL = """
 found=$(grep -ho 'application_[0-9]*_[0-9]*' "$HOME/.amlexec/runs/$1/stderr.log" 2>/dev/null | sed 1q)
 yarn=$(command -v yarn) || yarn=${HADOOP_HOME:-/usr/lib/hadoop}/bin/yarn
@@ -67,15 +85,19 @@ class ClusterTarget(RemoteTarget):
     def _with_spark(self, plan: Plan, launch: Launch) -> Launch:
         from amlexec.targets import pyspark
 
-        launch = pyspark.cluster(plan, launch, self._connection, self._shipped(plan, launch))
-        if spark_cluster.mode(plan.target) == "cluster":
-            launch = launch._replace(warnings=(*launch.warnings, _IN_CLUSTER))
-        return launch
+        def pack(archive: str) -> Shipped:
+            return self._shipped(plan, launch, archive)
 
-    def _shipped(self, plan: Plan, launch: Launch) -> Shipped:
+        made = pyspark.cluster(plan, launch, self._connection, pack)
+        is_elsewhere = spark_cluster.mode(plan.target) == "cluster"
+        return made._replace(warnings=(*made.warnings, _IN_CLUSTER)) if is_elsewhere else made
+
+    def _shipped(self, plan: Plan, launch: Launch, archive: str) -> Shipped:
         """The archive of an environment that amlexec has prepared: made once, and then there for all runs."""
         if not launch.digest or plan.target.master.startswith("local"):
             return Shipped()
+        if archive:
+            return Shipped(archive)
         prefix = launch.python.path.removesuffix("/bin/python")
         answer = self._connection.run(_ARCHIVE, prefix, launch.digest, timeout=None)
         if answer.exit_code != 0:
@@ -91,9 +113,13 @@ class ClusterTarget(RemoteTarget):
         del paths
         if plan.framework != "PySpark":
             return ""
+        runtime = '"$runtime/site/amlexec/'
         packed = [launch.python.path, "-I", "-S"]
         text = f'{shlex.join(packed)} "$runtime/site/amlexec/project_modules.py" "$folder/project" '
         text += '"$folder/control/modules.zip" || exit 2\n'
+        if spark_cluster.mode(plan.target) == "cluster":
+            text += f'{shlex.join(packed)} {runtime}spark_node.py" pack "$folder/project" "$runtime/site" '
+            text += '"$folder/control/project.tar.gz" || exit 2\n'
         declared = config.find_spark(plan.project, plan.spark_dependencies_file)
         own = spark_cluster.properties(plan.target, plan.environment_variables, declared.configuration)
         if own:
@@ -110,3 +136,21 @@ class ClusterTarget(RemoteTarget):
             if answer.exit_code != 0:
                 raise self._failed("the application could not be killed", answer.stderr)
         return state
+
+    def _read(self, paths: RunPaths, said: str) -> State:
+        """What a driver on a node has sent is fetched as soon as it is over: the exit code is in it."""
+        state = super()._read(paths, said)
+        tag = spark_cluster.returned_as(history.read(paths).argv or ())
+        if state.phase != "ended" or not tag:
+            return state
+        answer = self._connection.run(_FETCH, paths.folder.name, tag, timeout=None)
+        if answer.exit_code != 0:
+            raise self._failed("what came of the run can't be fetched", answer.stderr)
+        code = answer.stdout.strip()
+        return state._replace(exit_code=int(code)) if code and not state.canceled else state
+
+    def collect(self, paths: RunPaths) -> None:
+        """See `Target.collect`. Of a driver on a node, logs may have come after they were followed."""
+        if spark_cluster.returned_as(history.read(paths).argv or ()):
+            self._shown = ""
+        super().collect(paths)

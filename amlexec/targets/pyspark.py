@@ -16,7 +16,7 @@ from amlexec.redaction import is_secret
 from amlexec.runtime import SITE, shell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from amlexec.connections import Connection
     from amlexec.docker.engine import Engine
@@ -134,10 +134,11 @@ def _asked(plan: Plan, launch: Launch, engine: Engine) -> str:
     return answer
 
 
-def cluster(plan: Plan, launch: Launch, connection: SSHConnection, shipped: Shipped) -> Launch:
+def cluster(plan: Plan, launch: Launch, connection: SSHConnection, pack: Callable[[str], Shipped]) -> Launch:
     """The launch on a cluster whose head node this is. Raises as `local`, and where no master answers.
 
-    Of `launch`, the Python is the driver's where it runs on the head node.
+    Of `launch`, the Python is the driver's where it runs on the head node. `pack` is given the path of the
+    environment's archive, "" where there is none yet, and makes one if one is needed.
     """
     target, variables = plan.target, plan.environment_variables
     dependencies = config.find_spark(plan.project, plan.spark_dependencies_file)
@@ -148,8 +149,10 @@ def cluster(plan: Plan, launch: Launch, connection: SSHConnection, shipped: Ship
         there["PATH"] = there["PATH"].removeprefix(f"{prefix}/bin:")
     alone = launch._replace(environment=there)
     answer = _asked_there(plan, alone, connection, "spark_master.py", target.master)
+    archive = next((line[8:] for line in answer.splitlines() if line.startswith("archive ")), "")
     found = _usable(plan, launch, answer, connection.name)
     master_must_answer(plan.target, answer, connection.name)
+    shipped = pack(archive)
     kept = [one for one in dependencies.configuration if not is_secret(one[0].replace(".", "_"))]
     own = dict(dependencies.configuration).get("spark.submit.pyFiles", "")
     options = [
@@ -158,10 +161,14 @@ def cluster(plan: Plan, launch: Launch, connection: SSHConnection, shipped: Ship
         *spark.arguments(dependencies._replace(configuration=tuple(kept)), name_of(plan)),
     ]
     if target.master == "yarn":
-        options += spark_cluster.tagged(dependencies.configuration)
+        options += spark_cluster.tagged(target, dependencies.configuration)
     if spark_cluster.properties(target, variables, dependencies.configuration):
         options[:0] = ["--properties-file", spark_cluster.PROPERTIES]
     launch = launched(plan, launch, found, dependencies, options)
+    if spark_cluster.mode(target) == "cluster":
+        at = len(launch.argv) - 2 - len(plan.arguments)
+        runner = launch.argv[at].replace("spark_driver.py", "spark_node.py")
+        launch = launch._replace(argv=(*launch.argv[:at], runner, "run", *launch.argv[at + 1 :]))
     python = spark_cluster.executors_python(target, launch.python.path, shipped)
     named = dict(variables).get("PYSPARK_PYTHON", python)
     return launch._replace(environment={**launch.environment, "PYSPARK_PYTHON": named})
@@ -192,7 +199,17 @@ def _asked_there(plan: Plan, launch: Launch, connection: SSHConnection, *more: s
     )
     script = f"(\n{Path(shell('spark')).read_text('utf-8')}\n)\n"
     if more:
-        words = [launch.python.path, "-c", (SITE / "amlexec" / more[0]).read_text("utf-8"), *more[1:]]
+        words = [
+            launch.python.path,
+            "-I",
+            "-S",
+            "-c",
+            (SITE / "amlexec" / more[0]).read_text("utf-8"),
+            *more[1:],
+        ]
+        if launch.digest:
+            path = f"$HOME/.amlexec/archives/{launch.digest}.tar.gz"
+            script += f'[ ! -e "{path}" ] || echo "archive {path}"\n'
         script += f"exec {' '.join(map(shlex.quote, words))} </dev/null\n"
     answer = connection.run(variables + script, plan.target.spark_submit_location, launch.python.path)
     return answer.stdout

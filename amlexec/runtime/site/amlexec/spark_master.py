@@ -6,7 +6,6 @@ Prints `master ADDRESS` where one does, `master_error WHAT` where none does, not
 import os
 import socket
 import sys
-import xml.etree.ElementTree as ET
 
 SECONDS = 5
 
@@ -26,6 +25,8 @@ def split(text, port):
 
 def resource_managers():
     """What yarn-site.xml says; https://hadoop.apache.org/docs/stable/hadoop-yarn/hadoop-yarn-common/."""
+    import xml.etree.ElementTree as ET  # which costs what all the rest does
+
     folders = [os.environ.get(name) for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR")]
     for folder in [one for one in folders if one] or ["/etc/hadoop/conf"]:
         try:

@@ -1,0 +1,99 @@
+"""A script whose driver YARN runs on a node of the cluster, where neither the project nor its way home is.
+
+    spark_node.py pack PROJECT SITE ARCHIVE     on the head node: all that the script needs, as a .tar.gz
+    spark_node.py run SCRIPT [ARGUMENT...]      on the node: run it, and send home what came of it
+
+On the node, the archive is unpacked in `project/`, and AMLEXEC_SPARK_RETURN names the file for the way home:
+an archive in the folder `.amlexec` of the user's home in the cluster's file system.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+
+KEPT = "amlexec-kept"
+SITE = ".amlexec-site"
+
+
+def pack(project, site, archive):
+    """Pack the project, and what travels into a run."""
+    with tarfile.open(archive, "w:gz", compresslevel=1) as packed:
+        for name in sorted(os.listdir(project)):
+            packed.add(os.path.join(project, name), name)
+        packed.add(site, SITE, filter=lambda one: None if "__pycache__" in one.name else one)
+
+
+def run(arguments):
+    """Run the script in a copy of its own, since YARN shares what it has unpacked. Its exit code."""
+    here, kept = os.path.abspath("amlexec-run"), os.path.abspath(KEPT)
+    shutil.copytree("project", here, symlinks=True)
+    os.mkdir(kept)
+    environment = dict(os.environ, AMLEXEC_RUN_FOLDER=kept, AMLEXEC_RUN_ID=os.environ["AMLEXEC_SPARK_RETURN"])
+    before = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = os.pathsep.join([os.path.join(here, SITE)] + ([before] if before else []))
+    with open(os.devnull, "rb") as nothing:
+        process = subprocess.Popen(
+            [sys.executable] + arguments,
+            cwd=here,
+            env=environment,
+            stdin=nothing,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    copies = [
+        threading.Thread(target=copy, args=(process.stdout, 1, os.path.join(kept, "stdout.log"))),
+        threading.Thread(target=copy, args=(process.stderr, 2, os.path.join(kept, "stderr.log"))),
+    ]
+    for one in copies:
+        one.start()
+    for one in copies:
+        one.join()
+    code = process.wait()
+    if os.path.isdir(os.path.join(here, "outputs")):
+        os.mkdir(os.path.join(kept, "project"))
+        shutil.move(os.path.join(here, "outputs"), os.path.join(kept, "project", "outputs"))
+    code = code if code >= 0 else 128 - code
+    # YARN knows of an application that it failed, and no number.
+    with open(os.path.join(kept, "exit_code"), "w") as file:
+        file.write("%d\n" % code)
+    send(kept)
+    return code
+
+
+def copy(source, sink, path):
+    """Hand on what the script prints, for YARN's logs, and keep it."""
+    with open(path, "wb") as file:
+        while True:
+            chunk = os.read(source.fileno(), 1 << 16)
+            if not chunk:
+                return
+            file.write(chunk)
+            os.write(sink, chunk)
+
+
+def send(kept):
+    """Put what came of the run into the cluster's file system, whole or not at all."""
+    from pyspark.java_gateway import launch_gateway
+
+    packed = kept + ".tar"
+    with tarfile.open(packed, "w") as archive:
+        for name in sorted(os.listdir(kept)):
+            archive.add(os.path.join(kept, name), name)
+    hadoop = launch_gateway().jvm.org.apache.hadoop
+    files = hadoop.fs.FileSystem.get(hadoop.conf.Configuration())
+    folder = hadoop.fs.Path(files.getHomeDirectory(), ".amlexec")
+    name = os.environ["AMLEXEC_SPARK_RETURN"] + ".tar"
+    files.mkdirs(folder)
+    half = hadoop.fs.Path(folder, "." + name + ".new")
+    files.copyFromLocalFile(True, True, hadoop.fs.Path("file://" + packed), half)
+    files.rename(half, hadoop.fs.Path(folder, name))
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "pack":
+        pack(*sys.argv[2:])
+    else:
+        sys.exit(run(sys.argv[2:]))

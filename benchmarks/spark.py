@@ -1,0 +1,114 @@
+"""Runs on a Spark cluster beside spark-submit typed by hand on its head node: two workers on this machine.
+
+It needs what the tests need: Docker, the image of a host, Spark and a conda channel (`doit engines`).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING
+
+from amlexec.engine import from_environment
+from benchmarks.hosts import Station, Wire, station
+from benchmarks.ssh import bytes_of, in_turn, row
+from benchmarks.submit import new_project
+from benchmarks.timing import Command, Figure, Row, Sizes, run
+from tests.engines import channel, spark, ssh_host
+from tests.engines.places import CHANNEL, HOW, state
+from tests.engines.ssh_host import QUIET
+from tests.hosts import SparkHead, spark_cluster
+from tests.places import SPARK_FAST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["rows"]
+
+_KILOBYTES = 200.0
+"""What a second run with the same dependencies may send."""
+NOTHING = "print('nothing')\n"
+"""A script that asks Spark for nothing: what a job takes differs by more than is measured here."""
+
+
+def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
+    """The rows, measured one after the other. Raises RuntimeError where a part is absent."""
+    del sizes
+    if not (ssh_host.is_there() and spark.is_there() and channel.is_there()):
+        raise RuntimeError(f"a Docker engine, the image of a host, Spark or the channel is not there: {HOW}")
+    with (
+        spark_cluster(from_environment(), spark.installed(), folder / "machine") as head,
+        station(folder) as home,
+    ):
+        wire = Wire(head.port)
+        home.knows(head, head.port)
+        home.knows(head, wire.port)
+        try:
+            yield from _measured(head, home, wire, folder, rounds)
+        finally:
+            home.hang_up()
+            wire.close()
+
+
+def _measured(head: SparkHead, home: Station, wire: Wire, folder: Path, rounds: int) -> Iterator[Row]:
+    project = _project(head, head.port, folder / "submit")
+    run(home.amlexec(project, "experiment", "prepare", "-c", "big"))
+    submit = home.amlexec(project, "experiment", "submit", "-c", "big", "train.py")
+    run(submit)
+    (record,) = (project / ".amlexec/runs").glob("*/run.json")
+    settings = ("ControlMaster=auto", f"ControlPath={home.runtime}/m", "ControlPersist=60")
+    multiplexed = [word for one in settings for word in ("-o", one)]
+
+    def typed(command: str) -> Command:
+        return home.command(project, "ssh", *multiplexed, f"bench-{head.port}", command)
+
+    by_hand = typed(_by_hand(head, json.loads(record.read_text("utf-8"))))
+    ours, theirs, unit = in_turn(project, rounds, lambda: run(submit), lambda: run(by_hand))
+    name = "submit on a cluster, environment prepared"
+    yield row(name, ours, "ssh HEAD spark-submit, the same", theirs, Figure("more ms", 400), unit)
+
+    prepare = home.amlexec(project, "experiment", "prepare", "-c", "big")
+    nothing = typed("true")
+    ours, theirs, unit = in_turn(project, rounds, lambda: run(prepare), lambda: run(nothing))
+    name = "prepare a cluster, nothing to do"
+    yield row(name, ours, "ssh HEAD true", theirs, Figure("more ms", 60), unit)
+
+    counted = _project(head, wire.port, folder / "second")
+    second = home.amlexec(counted, "experiment", "submit", "-c", "big", "train.py")
+    run(second)
+    sent = [bytes_of(wire, home, second) for _ in range(max(1, rounds // 4))]
+    name = "the second run with these dependencies: kB sent"
+    yield row(name, sent, "kB allowed", [_KILOBYTES] * len(sent), Figure("ratio", 1), unit)
+
+
+def _project(head: SparkHead, port: int, folder: Path) -> Path:
+    """A project with the cluster, reached at `port`, as its target `big`; its environment is ours."""
+    made = new_project(folder)
+    files = {
+        "train.py": NOTHING,
+        "aml_config/big.compute": f"type: cluster\naddress: 127.0.0.1:{port}\nusername: {QUIET}\n"
+        f"master: {head.master}\nuserManagedEnvironment: false\n",
+        "aml_config/big.runconfig": "Target: big\nFramework: PySpark\n",
+        "aml_config/spark_dependencies.yml": SPARK_FAST,
+        "aml_config/conda_dependencies.yml": f"channels:\n  - {(state() / CHANNEL).as_uri()}\n"
+        "dependencies:\n  - python\n  - six\n",
+    }
+    for name, text in files.items():
+        (made / name).write_text(text, "utf-8")
+    return made
+
+
+def _by_hand(head: SparkHead, record: dict[str, object]) -> str:
+    """The spark-submit of a run, in a folder that is laid out as the run's was."""
+    steps = (
+        "cd && mkdir -p hand/project hand/control",
+        "cp .amlexec/projects/submit-*/tree/train.py hand/project/",
+        "cd hand/control && python3 -m zipfile -c modules.zip ../project/train.py",
+    )
+    head.ssh(" && ".join(steps), QUIET)
+    argv, python = record["argv"], record["python"]
+    assert isinstance(argv, list)
+    assert isinstance(python, dict)
+    variables = f"PYSPARK_PYTHON=./environment/bin/python PYSPARK_DRIVER_PYTHON={python['path']}"
+    return f"cd hand/project && {variables} {shlex.join(argv)}"
