@@ -450,7 +450,9 @@ def test_cancel_lets_a_script_tidy_up(project: DockerProject) -> None:
     assert process.returncode == 1, err
     (run_id,) = project.run_ids()
     record = project.record(run_id)
-    assert (record["status"], record["exit_code"]) == ("Canceled", 143 if project.place.has_spark else 3)
+    assert record["status"] == "Canceled"
+    # Under Spark, its Java may be gone before it has read how the script ended.
+    assert record["exit_code"] in ({3, 143} if project.place.has_spark else {3})
 
 
 def test_what_a_script_leaves_running_ends_with_it(project: DockerProject) -> None:

@@ -194,9 +194,12 @@ def test_places(place: str) -> None:
 
 def test_projects_of_one_name_leave_each_others_environments_alone(shop: Shop, tmp_path: Path) -> None:
     one, other = (DockerProject(tmp_path / folder / "same", shop) for folder in ("one", "other"))
+    # None that another project has made.
+    one.write("aml_config/conda_dependencies.yml", shop.conda("tabulate", "idna"))
     assert one.prepare().code == 0
-    other.write("aml_config/conda_dependencies.yml", shop.conda("six", "idna"))
+    other.write("aml_config/conda_dependencies.yml", shop.conda("tabulate", "idna", "six"))
     assert other.prepare().code == 0
     assert other.amlexec("experiment", "clean", "--environments").code == 0
     assert other.prepare("--check").code == 1
     assert one.prepare("--check").code == 0
+    assert one.amlexec("experiment", "clean", "--environments").code == 0

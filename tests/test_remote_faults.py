@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -548,18 +547,21 @@ def test_an_output_of_a_gigabyte(project: RemoteProject) -> None:
         "import os\nos.makedirs('outputs')\nwith open('outputs/big', 'wb') as file:\n"
         f"    file.truncate({size})\n    file.seek({size - 4})\n    file.write(b'last')\n",
     )
-    process = project.start(*AMLEXEC, "experiment", "submit", "-c", "remote", "train.py")
-    _, err = process.communicate(timeout=PATIENCE)
+    measured = (
+        "import resource, subprocess, sys\ncode = subprocess.run(sys.argv[1:]).returncode\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\nsys.exit(code)\n"
+    )
+    submit = (*AMLEXEC, "experiment", "submit", "-c", "remote", "train.py")
+    process = project.start(sys.executable, "-c", measured, *submit)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
+    assert int(out.split()[-1]) < 400_000, "it goes through, not into memory"
     big = project.run_folder(only(project)) / "outputs/big"
     assert big.stat().st_size == size
     with big.open("rb") as file:
         file.seek(-4, os.SEEK_END)
         assert file.read() == b"last"
     big.unlink()
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 400_000, (
-        "it goes through, not into memory"
-    )
 
 
 def test_names_and_arguments_with_every_byte(project: RemoteProject) -> None:

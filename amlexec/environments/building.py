@@ -65,6 +65,9 @@ def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
     base.must_be_for(found, order.spec.platform, order.spec.base_image, order.base_place)
     resolution = resolved(order, network, progress)
     records = resolution.records
+    as_machine = pip_section.needs_this_machine(order, network) or maven.needs_this_machine(order)
+    # What can't be reached from there is said before anything is made.
+    inside = _as_seen_from(engine, order, resolution, network) if elsewhere else network
     layer = _conda_layer(engine, order, found, records, network, progress, log)
     variables = {"PATH": f"{PREFIX}/bin:{found.path}", "CONDA_PREFIX": PREFIX}
     labels = {
@@ -77,19 +80,16 @@ def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
         image.PLATFORM: order.spec.platform.subdir,
         image.CONDA: "",
     }
-    as_machine = pip_section.needs_this_machine(order, network) or maven.needs_this_machine(order)
-    if elsewhere:
-        as_machine, network = False, _as_seen_from(engine, order, resolution, network)
-    with Worker(engine, layer, order.digest, as_machine=as_machine) as worker:
+    with Worker(engine, layer, order.digest, as_machine=as_machine and not elsewhere) as worker:
         installed: list[tuple[str, str]] = []
         if pip_section.is_wanted(order):
             progress.step("installing the pip section")
-            installed = pip_section.install(worker, order, resolution, network, log)
+            installed = pip_section.install(worker, order, resolution, inside, log)
         if order.spec.spark:
             progress.step("fetching the Maven packages")
             from amlexec.environments import maven_baking
 
-            maven_baking.bake(worker, order, network, variables, log)
+            maven_baking.bake(worker, order, inside, variables, log)
         made = worker.commit(image.reference(order.digest), labels, variables)
     packages = tuple(
         (record.name.source, str(record.version), str(record.build), public(record.url)) for record in records
