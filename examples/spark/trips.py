@@ -16,7 +16,7 @@ from trips_rules import fare_cents
 
 from amlexec.run import log
 
-ROW_BYTES = 57
+ROW_BYTES = 70
 SECONDS_OF_A_YEAR = 365 * 24 * 3600
 NEW_YEAR = 1420070400  # 2015, in seconds since 1970
 SCHEMA = (

@@ -115,6 +115,8 @@ def ready() -> None:
             working = [pool.submit(_fetch, version, new / version) for version in (SPARK, NEWER)]
             if _java_home() is None:
                 print(f"installing {_JAVA}")
+                # Its links to manual pages fail where an image without such pages has no folder for them.
+                Path("/usr/share/man/man1").mkdir(parents=True, exist_ok=True)
                 working.append(pool.submit(tools.install, _JAVA))
             for done in working:
                 done.result()
