@@ -129,7 +129,7 @@ class TestAbsentEngine:
     def test_no_permission(self, tmp_path: Path) -> None:
         code = """
             import http.client, os, shutil, sys
-            from amlexec import engine
+            from amlexec.docker import engine
             if os.geteuid() == 0:  # who could open anything
                 os.setgroups([])
                 os.setgid(65534)

@@ -100,7 +100,7 @@ def contents(root: Path) -> dict[bytes, tuple[str, bytes]]:
 def child(code: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
     """A process that has the names of this test file's imports."""
     head = "import os, sys\nfrom pathlib import Path\n"
-    head += "from amlexec import snapshot\nfrom amlexec.model import Project\n"
+    head += "from amlexec.snapshots import snapshot\nfrom amlexec.model import Project\n"
     return subprocess.Popen(
         [sys.executable, "-c", head + code, *arguments],
         stdout=subprocess.PIPE,
