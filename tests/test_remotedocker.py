@@ -312,6 +312,7 @@ def test_a_channel_without_a_python_for_the_installer(
 
 def test_clean_leaves_nothing(alone: RemoteDockerProject) -> None:
     alone.write("train.py", "raise SystemExit(1)\n")
+    assert alone.prepare().code == 0, "from here on it is this project's too"
     run_id = alone.submit("train.py").run_id
     assert alone.has_copy(run_id), "it may show why"
     plain = ("type: remote", f"address: {alone.host.address}", f"username: {QUIET}")

@@ -7,9 +7,12 @@ import io
 import os
 import select
 import threading
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-__all__ = ["Feeder"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Feeder", "flowing"]
 
 _AT_ONCE = 1 << 12
 """Bytes that every pipe takes without anybody reading: POSIX's smallest."""
@@ -66,3 +69,32 @@ class Feeder:
             if waiting.poll(_LOOK):
                 with contextlib.suppress(BlockingIOError):
                     rest = rest[os.write(descriptor, rest) :]
+
+
+@contextlib.contextmanager
+def flowing(write: Callable[[IO[bytes]], None]) -> Iterator[IO[bytes]]:
+    """What `write` writes, to be read while it is still being written; it can't be read twice.
+
+    Whoever leaves the block early ends the writing. Raises what `write` raises, at the end of the block.
+    """
+    reading, writing = os.pipe()
+    failed: list[Exception] = []
+
+    def fill() -> None:
+        try:
+            with os.fdopen(writing, "wb") as sink:
+                write(sink)
+        except BrokenPipeError:
+            pass  # nobody reads on: why, is for them to say
+        except Exception as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=fill, daemon=True)
+    thread.start()
+    try:
+        with os.fdopen(reading, "rb") as source:
+            yield source
+    finally:
+        thread.join()
+    if failed:
+        raise failed[0]

@@ -10,7 +10,7 @@ import hashlib
 import shlex
 import shutil
 import tarfile
-import tempfile
+from functools import partial
 from typing import IO, TYPE_CHECKING
 
 from amlexec.environments.shelves import is_prepared
@@ -19,6 +19,7 @@ from amlexec.history import Interpreter
 from amlexec.owner import owner_of
 from amlexec.runtime import HERE
 from amlexec.snapshots import snapshot, transfer
+from amlexec.ssh.feeding import flowing
 from amlexec.targets import Launch, State
 from amlexec.targets.folders import bring_home, no_script
 from amlexec.targets.host import read_state
@@ -43,6 +44,8 @@ _AGAIN = 75
 """Exit code of `stage`: another snapshot came in between."""
 _STOP_SECONDS = 60.0
 _TRIES = 5
+_BLOCK = 1 << 18
+"""Bytes of an archive that are handed on together."""
 
 
 class RemoteTarget:
@@ -132,9 +135,8 @@ class RemoteTarget:
                 # What is there is a snapshot that is not known here any more: begin anew.
                 self._verb("forget", self.mirror)
                 continue
-            with tempfile.TemporaryFile() as archive:
-                self._pack(archive, changes, paths, runtime="runtime" not in known)
-                archive.seek(0)
+            pack = partial(self._pack, changes, paths, runtime="runtime" not in known)
+            with flowing(pack) as archive:
                 answer = self._verbs.run(
                     *("stage", paths.folder.name, self._runtime, self.mirror, old, tree),
                     input=archive,
@@ -150,11 +152,11 @@ class RemoteTarget:
         )
 
     def _pack(
-        self, archive: IO[bytes], changes: transfer.Difference, paths: RunPaths, *, runtime: bool
+        self, changes: transfer.Difference, paths: RunPaths, archive: IO[bytes], *, runtime: bool
     ) -> None:
         # Names may hold every byte but NUL: the GNU form takes them as they are.
         with tarfile.open(
-            fileobj=archive, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape"
+            fileobj=archive, mode="w|", bufsize=_BLOCK, format=tarfile.GNU_FORMAT, errors="surrogateescape"
         ) as packed:
             transfer.pack(self._project, changes.sent, changes.gone, packed)
             if runtime:

@@ -51,7 +51,7 @@ class Verbs:
             if self._is_there:
                 return answer
             if input is not None and not isinstance(input, bytes):
-                input.seek(0)
+                return answer  # what has been read of it is gone: `look` comes first, so this is not met
         return self._connection.run(self._script(verb), *arguments, input=input, timeout=timeout)
 
     @contextlib.contextmanager
