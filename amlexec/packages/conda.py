@@ -6,7 +6,6 @@ packages; nothing of the machine that it happens on.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +14,7 @@ from amlexec.errors import ConfigurationError, TargetError
 from amlexec.model import Line, Violation
 from amlexec.packages import conda_errors, matchspec
 from amlexec.packages.addresses import expand, is_address, is_readable, public
+from amlexec.packages.linking import awaited
 from amlexec.packages.network import client
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def solve(
     """
     sources = channels(project, dependencies, network)
     specs = _specs(dependencies)
-    return asyncio.run(_solve(sources, specs, platform, network, cache, preferred))
+    found: list[RepoDataRecord] = awaited(_solve(sources, specs, platform, network, cache, preferred))
+    return found
 
 
 def channels(project: Project, dependencies: CondaDependencies, network: Network) -> list[Source]:

@@ -118,15 +118,13 @@ def packed(records: Sequence[RepoDataRecord], network: Network) -> Iterator[IO[b
 def _file(record: RepoDataRecord, folder: Path, network: Network) -> str:
     if record.url.startswith("file:"):
         return unquote(urlsplit(record.url).path)
-    import asyncio
-
     from rattler.package_streaming import download_to_path
 
     from amlexec.packages.network import client
 
     path = folder / record.file_name
     try:
-        asyncio.run(download_to_path(client(network), record.url, path))
+        linking.awaited(download_to_path(client(network), record.url, path))
     except Exception as error:  # rattler has an exception of its own for each step of it
         told = f"failed to fetch {record.file_name}\n{error}"
         raise conda_errors.not_installed(told, [record], network) from None

@@ -7,29 +7,67 @@ JSON value per line. So nothing is imported here but Python's own modules and ra
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
 import hashlib
 import json
 import os
 import sys
+import threading
 import time
 import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from rattler import RepoDataRecord
     from rattler.networking import Client
 
-__all__ = ["DamagedError", "link"]
+__all__ = ["DamagedError", "awaited", "link"]
 
 _EVERY_SECONDS = 0.2
 _CHUNK = 1 << 20
+_REST_SECONDS = 1.0
+"""The longest that the end of the interpreter waits for rattler."""
 
 
 class DamagedError(Exception):
     """A package is not what it should be: its address, and the sha256 that it has."""
+
+
+def awaited(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine of rattler's."""
+    _rest_at_exit()
+    return asyncio.run(work)
+
+
+@functools.cache
+def _rest_at_exit() -> None:
+    # rattler's threads let go of Python's objects a moment after they have answered. One that does so while
+    # the interpreter ends brings the process down with a signal.
+    atexit.register(_rest)
+
+
+def _rest() -> None:
+    until, calm = time.monotonic() + _REST_SECONDS, 0
+    while calm < 3 and time.monotonic() < until:
+        time.sleep(0.005)
+        calm = 0 if _is_busy() else calm + 1
+
+
+def _is_busy() -> bool:
+    """Whether another thread of this process runs; False where the system can't tell."""
+    try:
+        for thread in Path("/proc/self/task").iterdir():
+            if int(thread.name) != threading.get_native_id():
+                told = (thread / "stat").read_text("utf-8", "replace")
+                if told.rpartition(")")[2].split()[0] != "S":
+                    return True
+    except OSError:
+        pass  # no Linux, or a thread that has just ended
+    return False
 
 
 def link(
@@ -53,7 +91,7 @@ def link(
     """
     for record in records:
         _must_be_whole(record)
-    asyncio.run(_link(list(records), prefix, final_prefix, subdir, cache, client, _Reporter(records, tell)))
+    awaited(_link(list(records), prefix, final_prefix, subdir, cache, client, _Reporter(records, tell)))
     for file in sorted((prefix / "conda-meta").glob("*.json")):
         _forget_this_machine(file, public)
 
@@ -150,7 +188,7 @@ def _answer(order: Mapping[str, Any]) -> object:
     records = _records(order["packages"])
     cache = Path(order["cache"])
     if "prefix" not in order:
-        return asyncio.run(_lacking(records, cache))
+        return awaited(_lacking(records, cache))
     link(
         records,
         Path(order["prefix"]),
@@ -245,3 +283,5 @@ def _main() -> None:
 
 if __name__ == "__main__":
     _main()
+    # All is said: rattler's threads may not meet the end of the interpreter.
+    os._exit(0)
