@@ -29,6 +29,10 @@ class Log:
         """Hand on what is here already."""
         self.position = hand_on(self._path, 0, self._sink)
 
+    def show_rest(self) -> None:
+        """Hand on what somebody else has brought here since."""
+        self.position = hand_on(self._path, self.position, self._sink)
+
     def copy(self, source: IO[bytes], length: int) -> None:
         """Take the next `length` bytes: keep them here, and hand them on.
 

@@ -256,6 +256,10 @@ class RemoteTarget:
             else:
                 if state.phase == "ended":
                     self._shown = paths.folder.name
+                elif state == self._gone():
+                    # Another process that followed it too has brought it home, and cleaned up there.
+                    for log in logs.values():
+                        log.show_rest()
                 return state
 
     def _follow(self, paths: RunPaths, logs: dict[bytes, Log], patience: Patience | None = None) -> State:
