@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Patience"]
 
 _Value = TypeVar("_Value")
-_FIRST, _LONGEST = 0.5, 15.0
+_FIRST, _LONGEST = 0.1, 15.0
 """Seconds between two tries."""
 
 
