@@ -130,6 +130,14 @@ def test_an_empty_document_at_the_end_is_none() -> None:
         ('A: "\x07"\n', "f.yml:1:5: error: the character U+0007 is not allowed in YAML"),
         ("A: " + "[" * 100_000, "f.yml:1:67: error: nested more than 64 deep"),
         ("{" * 100_000, "f.yml:1:65: error: nested more than 64 deep"),
+        ("[" * 65, "f.yml:1:65: error: nested more than 64 deep"),
+        ("A: [é, " + "[" * 1_001, "f.yml:1:70: error: nested more than 64 deep"),
+        ("- " * 2_000, "f.yml:1:129: error: nested more than 64 deep"),
+        ('{"é😀": ' * 1_200, "f.yml:1:449: error: nested more than 64 deep"),
+        (
+            "".join(f"{' ' * level}a:\n" for level in range(1_200)),
+            "f.yml:65:65: error: nested more than 64 deep",
+        ),
         ("a" * 1_000_001, "f.yml: error: 1,000,001 bytes are too many for a file of this kind"),
     ],
 )

@@ -7,6 +7,7 @@ the schema says later what they are. JSON is read as the YAML that it is.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from amlexec.errors import ConfigurationError
@@ -22,6 +23,8 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 64
 MAX_NODES = 100_000
 """Also counts what aliases stand for, so that a few lines can't grow into gigabytes."""
+_TOO_DEEP = "maximum nesting depth"
+"""How libyaml says, since PyYAML 6.0.4, that a file is nested deeper than 1,000."""
 
 _NULL = frozenset(["", "~", "null", "Null", "NULL"])
 _BOOLEAN = frozenset(
@@ -123,16 +126,17 @@ def read(data: bytes, path: str) -> Document:
 
     safe = syntax.for_yaml(text, libyaml=hasattr(yaml, "CSafeLoader"))
     builder = _Builder(path)
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(safe)
     try:
-        while loader.check_event():
-            builder.take(loader.get_event())
+        _parse(safe, builder)
     except yaml.MarkedYAMLError as error:
+        if _TOO_DEEP in str(error.problem) and error.problem_mark is not None:
+            # libyaml reads ahead for what may be a key, and gives up at its own bound before we were given
+            # the level at ours. What stands before that place has all those levels.
+            with suppress(yaml.YAMLError):
+                _parse(safe[: error.problem_mark.index], _Builder(path))
         _fail(path, syntax.after_parsing(text, error))
     except (yaml.YAMLError, RecursionError) as error:  # pragma: no cover - `_text` has seen to the characters
         _fail(path, syntax.Fault(0, 0, f"not readable as YAML: {str(error).splitlines()[0]}"))
-    finally:
-        loader.dispose()
     root = builder.finish()
     silent = syntax.in_scalars(text, builder.folded)
     if silent:
@@ -143,6 +147,18 @@ def read(data: bytes, path: str) -> Document:
     if isinstance(root, Mapping):
         return Document(path, root)
     return _fail(path, syntax.not_a_map(text, root.line, root.column, is_list=isinstance(root, Sequence)))
+
+
+def _parse(text: str, builder: _Builder) -> None:
+    """Give a text's events to a builder, which raises ConfigurationError where it goes too far."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        while loader.check_event():
+            builder.take(loader.get_event())
+    finally:
+        loader.dispose()
 
 
 def _violation(path: str, fault: syntax.Fault) -> Violation:
