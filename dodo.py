@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.engines.tasks import task_engines  # noqa: F401 - a task of ours too
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 DOIT_CONFIG = {"default_tasks": ["lint", "type"], "verbosity": 2}
 PYTHON = sys.executable
 CODE = ["amlexec", "tests", "benchmarks", "docs", "examples", "dodo.py"]
+CONSTRAINTS = "tests/constraints.txt"
+"""The versions that the README's test command installs, so that it passes unchanged next year."""
+# Most tests wait for something most of the time.
+SUITE = ["-m", "pytest", "-q", "-n", str((os.cpu_count() or 1) + 1), "--dist", "worksteal"]
 
 
 def task_lint() -> dict[str, Any]:
@@ -32,12 +39,39 @@ def task_type() -> dict[str, Any]:
 
 def task_test() -> dict[str, Any]:
     """the whole test suite, on every processor"""
-    # Most tests wait for something most of the time.
-    workers = str((os.cpu_count() or 1) + 1)
-    return {
-        "actions": [[PYTHON, "-m", "pytest", "-q", "-n", workers, "--dist", "worksteal"]],
-        "task_dep": ["engines"],
+    return {"actions": [[PYTHON, *SUITE]], "task_dep": ["engines"]}
+
+
+def task_constraints() -> dict[str, Any]:
+    """write tests/constraints.txt again: the newest versions of today, for every Python"""
+    uv = ["-m", "uv", "pip", "compile", "--universal", "--upgrade", "--python-version", "3.10", "--quiet"]
+    told = ["--extra", "test", "--no-annotate", "--no-header", "--output-file", CONSTRAINTS, "pyproject.toml"]
+    return {"actions": [[PYTHON, *uv, *told]], "verbosity": 1}
+
+
+def task_newest() -> Iterator[dict[str, Any]]:
+    """the suite with the newest versions that the ranges of pyproject.toml allow"""
+    yield from _with_versions("newest", "highest")
+
+
+def task_lowest() -> Iterator[dict[str, Any]]:
+    """the suite with the lowest versions that the ranges of pyproject.toml allow"""
+    yield from _with_versions("lowest", "lowest-direct")
+
+
+def _with_versions(name: str, resolution: str) -> Iterator[dict[str, Any]]:
+    folder = HERE / ".amlexec-test" / name
+    python = str(folder / "bin" / "python")
+    install = ["-m", "uv", "pip", "install", "--quiet", "--python", python, "--resolution", resolution]
+    yield {
+        "name": "install",
+        "actions": [
+            [PYTHON, "-m", "uv", "venv", "--quiet", "--clear", "--python", PYTHON, str(folder)],
+            [PYTHON, *install, "--upgrade", "--editable", ".[test]"],
+        ],
+        "task_dep": ["engines"],  # which makes that folder, and says that it is not part of the repository
     }
+    yield {"name": "test", "actions": [[python, *SUITE]], "task_dep": [f"{name}:install"]}
 
 
 def task_docs() -> dict[str, Any]:
