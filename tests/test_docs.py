@@ -156,6 +156,7 @@ def test_the_readme_fits_on_a_screen() -> None:
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
-    command = "python3 -m venv .venv && .venv/bin/pip install -c tests/constraints.txt -e '.[test]' && .venv/bin/doit test"
+    install = ".venv/bin/pip install -c tests/constraints.txt -e '.[test]'"
+    command = f"python3 -m venv .venv && {install} && .venv/bin/doit test"
     assert command in (ROOT / "README.md").read_text()
     assert command in (ROOT / ".ci/run").read_text()
