@@ -8,6 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from amlexec import escaping
 from amlexec.errors import INTERRUPTED, AmlexecError, ScriptFailedError, TargetError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def say(text: str) -> None:
 
 def _printable(text: str) -> str:
     # A file's name need not be UTF-8, and a terminal need not know every character.
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return escaping.visible(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Console:
@@ -70,7 +71,7 @@ class Console:
 def closing(run: Run, paths: RunPaths) -> list[str]:
     """The lines that end the output of a run."""
     lines = ["", "Execution Details", "=================", f"RunId: {run.run_id}"]
-    reason = f" ({run.reason})" if run.reason else ""
+    reason = f" ({escaping.on_one_line(run.reason)})" if run.reason else ""
     lines.append(f"Status: {run.status}{reason}")
     if run.outputs is not None and run.outputs.files and run.tracked:
         files = "file" if run.outputs.files == 1 else "files"

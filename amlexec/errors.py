@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from amlexec.escaping import on_one_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -54,7 +56,7 @@ class AmlexecError(Exception):
 
     def lines(self) -> list[str]:
         """The error as it is printed: `WHERE: error: MESSAGE`, then `hint: HINT`."""
-        place = f"{self.where}: " if self.where else ""
+        place = f"{on_one_line(self.where)}: " if self.where else ""
         return [f"{place}error: {self.message}", *([f"  hint: {self.hint}"] if self.hint else [])]
 
 

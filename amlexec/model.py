@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from amlexec.escaping import on_one_line
+
 __all__ = [
     "ComputeTarget",
     "CondaDependencies",
@@ -47,7 +49,7 @@ class Violation(NamedTuple):
 
     def lines(self) -> list[str]:
         """As it is printed: `FILE:LINE:COLUMN: SEVERITY: MESSAGE`, then `hint: HINT`."""
-        first = f"{self.place}: {self.severity}: {self.message}"
+        first = f"{on_one_line(str(self.place))}: {self.severity}: {self.message}"
         return [first, *([f"  hint: {self.hint}"] if self.hint else [])]
 
 

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from amlexec.console import say
+from amlexec.escaping import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sized
@@ -74,7 +75,7 @@ class Bars:
 
         self._bars: Any = Progress(
             SpinnerColumn(finished_text="✓"),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TimeElapsedColumn(),
             console=Console(stderr=True),
@@ -93,7 +94,7 @@ class Bars:
         """See `Progress.step`."""
         self._bars.start()
         self._finish()
-        self._task = self._bars.add_task(text, total=None)
+        self._task = self._bars.add_task(on_one_line(text), total=None)
 
     def at(self, done: int, total: int) -> None:
         """See `Progress.at`."""

@@ -12,6 +12,7 @@ from doit.runner import MRunner, MThreadRunner, Runner
 
 from amlexec.console import show
 from amlexec.errors import AmlexecError, UsageError
+from amlexec.escaping import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,11 +48,25 @@ class Ended(_Told, TaskError):  # type: ignore[misc]  # noqa: N818 - an end, as 
         self.exit_code = exit_code
 
 
+class _Escaping:
+    """doit's stream, with what would steer a terminal escaped: tasks have the names of files."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(visible(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
     """doit's own console reporter; an `AmlexecError` is printed to stderr with its place and its hint."""
 
     def __init__(self, outstream: Any, options: Any) -> None:
-        super().__init__(outstream, options)
+        super().__init__(_Escaping(outstream), options)
         self._code = 0
 
     def initialize(self, tasks: Mapping[str, Any], selected_tasks: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from doit import get_var
 from amlexec import config, declared, schemas
 from amlexec.console import show
 from amlexec.errors import AmlexecError
+from amlexec.escaping import visible
 from amlexec.reporter import READ, Ended, Failed, Reporter
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def task_lint() -> Iterator[dict[str, Any]]:
     for file in files:
         yield {
             "basename": "lint",
-            "name": file,
-            "doc": f"validate {file}",
+            "name": visible(file),
+            "doc": f"validate {visible(file)}",
             "file_dep": [str(Path(project.root, file)), *needed],
             "uptodate": [_unchanged(names)],
             "actions": [(_guarded, [_lint, project, file])],
@@ -77,8 +78,8 @@ def task_prepare() -> Iterator[dict[str, Any]]:
         environment = Environment(upkeep, name, ahead)
         yield {
             "basename": "prepare",
-            "name": name,
-            "doc": f"make the environment of {name}.runconfig ready",
+            "name": visible(name),
+            "doc": f"make the environment of {visible(name)}.runconfig ready",
             "actions": [(_guarded, [_prepare, environment])],
             "uptodate": [environment],
             "clean": [(_clean, [environment])],
@@ -94,8 +95,8 @@ def task_submit() -> Iterator[dict[str, Any]]:
     for name in config.run_configurations(project):
         yield {
             "basename": "submit",
-            "name": name,
-            "doc": f"run script=SCRIPT as {name}.runconfig says",
+            "name": visible(name),
+            "doc": f"run script=SCRIPT as {visible(name)}.runconfig says",
             "actions": [(_guarded, [_submit, project, name])],
             "uptodate": [False],
             # The script's bytes go through as they are.

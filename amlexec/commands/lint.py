@@ -48,9 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
         number = len(lint.files(project))
         violations = lint.lint(project, strict=arguments.strict)
     if arguments.form == "json":
-        import json
+        from amlexec.commands import output
 
-        console.data(json.dumps(lint.as_json(violations), indent=2, ensure_ascii=False))
+        console.data(output.as_json(lint.as_json(violations)))
     else:
         lines = lint.as_github(violations) if arguments.form == "github" else lint.as_text(violations)
         for line in lines:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from amlexec.errors import UsageError
+from amlexec.escaping import in_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +47,7 @@ def render(value: object, form: str) -> str:
 
 def as_json(value: object) -> str:
     """Indented JSON."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    return in_json(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def table(rows: Sequence[Sequence[object]], columns: Sequence[str], *, fit: bool = True) -> str:

@@ -1,0 +1,90 @@
+"""Text from outside can't steer the terminal that it is shown on."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amlexec.commands import output
+from amlexec.escaping import in_json, on_one_line, visible
+
+if TYPE_CHECKING:
+    from tests.conftest import ProjectFolder
+
+TITLE = "\x1b]0;owned\x07"
+"""Sets the title of a terminal."""
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (TITLE, "\\x1b]0;owned\\x07"),
+        ("\x9b31m", "\\x9b31m"),  # the same in one character, of C1
+        ("a\rb", "a\\rb"),
+        ("a\x08b\x7f", "a\\x08b\\x7f"),
+        ("ab\u202efdp.exe", "ab\\u202efdp.exe"),
+        ("a\u2066b\u2069c\u200f", "a\\u2066b\\u2069c\\u200f"),
+        ("a\u2028b", "a\\u2028b"),
+        ("a\U000e0041", "a\\U000e0041"),
+        ("größe\t\u00a0👩‍🔬 точность\n", "größe\t\u00a0👩‍🔬 точность\n"),
+    ],
+)
+def test_what_would_steer_a_terminal_is_shown_as_it_is_written(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_a_value_is_no_line_of_ours() -> None:
+    assert on_one_line("killed\nRunId: x") == "killed\\nRunId: x"
+
+
+@given(st.text())
+def test_json_has_the_same_value_and_nothing_that_steers(text: str) -> None:
+    written = in_json(json.dumps([text], ensure_ascii=False))
+    assert json.loads(written) == [text]
+    assert visible(written) == written
+    assert json.loads(output.as_json({"a": text})) == {"a": text}
+
+
+def test_a_record_a_path_and_a_file_can_not_steer(project: ProjectFolder) -> None:
+    project.write("train.py", "print('\\x1b[1mbold\\x1b[0m')\n")
+    done = project.submit("train.py")
+    assert "\x1b[1mbold\x1b[0m" in done.out, "what the script prints goes through as it is"
+    record = project.run_folder(done.run_id) / "run.json"
+    told = json.loads(record.read_text())
+    told |= {"status": "Failed", "reason": f"{TITLE}\nerror: x", "target": f"a{TITLE}", "script_name": TITLE}
+    record.write_text(json.dumps(told))
+    project.write(f"aml_config/{TITLE}\n.runconfig", f"Target: '{TITLE}'\n")
+    commands = [
+        ("history", "list"),
+        ("history", "info", "-r", done.run_id),
+        ("history", "info", "-r", done.run_id, "-o", "json"),
+        ("experiment", "status", "-r", done.run_id),
+        ("experiment", "prepare", "-c", TITLE),
+        ("experiment", "submit", "-c", "local", f"{TITLE}.py"),
+        ("computetarget", "show", TITLE),
+        ("runconfiguration", "list"),
+        ("lint",),
+        ("lint", "-o", "github"),
+        ("lint", "-o", "json"),
+    ]
+    for command in commands:
+        shown = project.amlexec(*command)
+        assert "\x1b" not in shown.out + shown.err, command
+        assert "Traceback" not in shown.err, command
+    for words in (["list", "--all"], ["lint"]):
+        shown = project.doit(*words)
+        assert "\x1b" not in shown.out + shown.err, words
+
+
+def test_a_project_in_a_folder_with_such_a_name(project: ProjectFolder) -> None:
+    folder = project.root.parent / f"de{TITLE}mo"
+    project.root.rename(folder)
+    project.root = folder
+    (folder / "aml_config/local.compute").write_text("type: x\n")
+    for command in (("lint",), ("experiment", "submit", "-c", "local", "nowhere.py"), ("history", "list")):
+        shown = project.amlexec(*command, cwd=folder)
+        assert "\x1b" not in shown.out + shown.err
