@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import ProjectFolder
-    from tests.hosts import Client, Host
+    from tests.engine_hosts import EngineHost
+    from tests.hosts import Client, Host, SparkHead
     from tests.places import Shop
 
 HANDLE = "amlexec:" + "0f" * 16
@@ -938,3 +939,53 @@ def test_what_the_how_to_shows_is_so(
         return at
 
     read(Path(__file__).parent.parent / "docs/how-to/use-a-machine-over-ssh.md", folder, enter)
+
+
+# ---------------------------------------------------------------- what is asked on a second channel
+
+
+@pytest.mark.parametrize("with_key", [False, True])
+def test_a_password_where_docker_is_asked_too(
+    project: ProjectFolder, engine_host: EngineHost, client: Client, with_key: bool
+) -> None:
+    client.configuration.write_text("")  # no key but the one that is given
+    second_question(project, client, engine_host, "remotedocker", with_key=with_key)
+
+
+@pytest.mark.parametrize("with_key", [False, True])
+def test_a_password_where_spark_is_asked_too(
+    project: ProjectFolder, spark_head: SparkHead, client: Client, with_key: bool
+) -> None:
+    client.configuration.write_text("")
+    second_question(project, client, spark_head, "cluster", with_key=with_key, master=spark_head.master)
+
+
+def second_question(
+    project: ProjectFolder, client: Client, host: Host, kind: str, *, with_key: bool, master: str = ""
+) -> None:
+    """Attach with a secret a machine of which more is asked than one script can, and check it."""
+    if with_key:
+        own = client.home / ".ssh/id_own"
+        shutil.copy(host.key, own)
+        subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "pass phrase", "-f", str(own)], check=True)
+    before = files_of(project)
+    order = ("attach", kind, "-n", "gpubox", "-a", host.address, "-u", QUIET)
+    for secret in ("canary", "pass phrase" if with_key else PASSWORD):
+        way = (
+            ("--private-key-file", str(own), "--private-key-passphrase", secret)
+            if with_key
+            else ("-w", secret)
+        )
+        done = target(project, *order, *way)
+        if secret == "canary":
+            assert done.code == 2
+            assert "was not accepted" in done.err
+            nothing_is_left(project, before)
+    assert done.code == 0, done.err
+    if master:
+        with (project.configuration / "gpubox.compute").open("a") as file:
+            file.write(f"master: {master}\n")
+    checked = target(project, "check", "gpubox", "-o", "json")
+    assert checked.code == 0, checked.out + checked.err
+    # Of what only the second channel tells.
+    assert {"remotedocker": '"Docker"', "cluster": '"Spark master"'}[kind] in checked.out

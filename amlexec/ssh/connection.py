@@ -48,6 +48,7 @@ class SSHConnection:
         """
         self._login = login
         self._anew = os.urandom(8).hex() if anew else ""
+        self._to_prove = anew
         self._held = contextlib.ExitStack()
 
     @property
@@ -182,9 +183,12 @@ class SSHConnection:
         sent = remote_script(script, arguments)
         with contextlib.ExitStack() as opened:
             with self._ready() as login:
-                channel = Stream(login, self._control(), sent, given, timeout, proven=bool(self._anew))
+                channel = Stream(login, self._control(), sent, given, timeout, proven=self._to_prove)
                 opened.callback(channel.close)
                 channel.begin()
+                # Channels to come go through the connection that this one has opened: nobody logs in again,
+                # and ssh does not say once more what has let us in.
+                self._to_prove = False
             yield channel
 
     @contextlib.contextmanager
