@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from _thread import get_ident
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.errors import TargetError, UsageError
+from amlexec.files import write_atomically
 from amlexec.locks import Held, take
 
 if TYPE_CHECKING:
@@ -281,21 +281,7 @@ def write(paths: RunPaths, run: Run) -> None:
     values = run._asdict()
     for key in _NESTED:
         values[key] = values[key] and values[key]._asdict()
-    replace(paths.record, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-
-
-def replace(path: Path, text: str) -> None:
-    """Put `text` where `path` says, so that a reader sees the old file or the new one, on the disk."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.new")
-    try:
-        with beside.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    write_atomically(paths.record, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def read(paths: RunPaths) -> Run:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec.errors import ConfigurationError, TargetError
-from amlexec.history import Interpreter, replace
+from amlexec.files import write_atomically
+from amlexec.history import Interpreter
 
 if TYPE_CHECKING:
     from amlexec.connections import Connection
@@ -83,7 +84,7 @@ def version(project: Project, connection: Connection, path: str) -> Interpreter:
         )
     known[path] = {"stamp": stamp, "version": answer.stdout}
     memory.parent.mkdir(parents=True, exist_ok=True)
-    replace(memory, json.dumps(known))
+    write_atomically(memory, json.dumps(known))
     return Interpreter(path, answer.stdout)
 
 

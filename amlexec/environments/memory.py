@@ -52,11 +52,11 @@ def recall(project: Project, configuration: str) -> Remembered | None:
 
 def remember(project: Project, configuration: str, last: Remembered) -> None:
     """Keep what a run configuration's environment is."""
-    from amlexec.history import replace
+    from amlexec.files import write_atomically
 
     at = folder(project)
     at.mkdir(parents=True, exist_ok=True)
-    replace(at / f"{configuration}.json", json.dumps(last._asdict(), indent=2) + "\n")
+    write_atomically(at / f"{configuration}.json", json.dumps(last._asdict(), indent=2) + "\n")
 
 
 def keep_packages(project: Project, digest: str, built: Built) -> None:
@@ -67,11 +67,11 @@ def keep_packages(project: Project, digest: str, built: Built) -> None:
         "conda": [dict(zip(("name", "version", "build", "url"), one, strict=True)) for one in built.conda],
         "pip": [dict(zip(("name", "version"), one, strict=True)) for one in built.pip],
     }
-    from amlexec.history import replace
+    from amlexec.files import write_atomically
 
     at = folder(project)
     at.mkdir(parents=True, exist_ok=True)
-    replace(at / f"{digest}.packages.json", json.dumps(packages, indent=2) + "\n")
+    write_atomically(at / f"{digest}.packages.json", json.dumps(packages, indent=2) + "\n")
 
 
 def digests(project: Project) -> set[str]:

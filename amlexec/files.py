@@ -1,0 +1,314 @@
+"""Files that somebody else may have put there: opened only as files, read up to a bound, replaced whole.
+
+A stranger's project, a script or another machine can leave a named pipe, a device, a link or an endless file
+under every name. Nothing here waits for one, and nothing here reads more than it was told to.
+
+Errors are OSError, with a `strerror` that says what stands there instead.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from _thread import get_ident
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+__all__ = [
+    "SMALL",
+    "Folder",
+    "append",
+    "open_regular",
+    "open_to_write",
+    "read_regular",
+    "remove_tree",
+    "touch",
+    "walk",
+    "write_atomically",
+]
+
+SMALL = 1 << 20
+"""Bytes. What amlexec itself writes in a line or two is never larger."""
+_FLAGS = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_KEPT_OPEN = 64
+"""Folders above the one that is read, whose descriptors stay open; those further up are opened again."""
+_UNITS = ((20, "MB"), (10, "kB"), (0, "bytes"))
+_KINDS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFLNK: "a link",
+}
+
+
+def open_regular(
+    path: str | os.PathLike[str], *, limit: int | None = None, follow: bool = True, within: int | None = None
+) -> IO[bytes]:
+    """Open a regular file for reading.
+
+    Args:
+        path: the file. With `within`, relative to the folder of that descriptor.
+        limit: the most bytes that it may have; None for any number.
+        follow: whether a link is followed. It has to end at a regular file.
+        within: the descriptor of a folder.
+
+    Raises:
+        OSError: there is none, it can't be read, it is no regular file, or it is larger than `limit`.
+    """
+    # Asked before it is opened: opening alone can do something to a device.
+    _must_be_regular(os.stat(path, dir_fd=within, follow_symlinks=follow), path, limit)
+    flags = os.O_RDONLY | _FLAGS | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags, dir_fd=within)
+    try:
+        _must_be_regular(os.fstat(descriptor), path, limit)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: str | os.PathLike[str], limit: int, *, follow: bool = True) -> bytes:
+    """The content of a regular file of at most `limit` bytes. Raises as `open_regular` does."""
+    with open_regular(path, limit=limit, follow=follow) as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:  # it has grown since
+        raise _too_large(path, limit)
+    return content
+
+
+def append(path: str | os.PathLike[str], text: str) -> None:
+    """Add text to a regular file, made where it is missing. No link is followed, no pipe waited for.
+
+    Raises:
+        OSError: it can't be written, or is no regular file.
+    """
+    descriptor = _open_to_write(path, os.O_APPEND)
+    try:
+        os.write(descriptor, text.encode("utf-8", "surrogateescape"))
+    finally:
+        os.close(descriptor)
+
+
+def touch(path: str | os.PathLike[str]) -> None:
+    """Make an empty file where there is none. Raises as `append` does."""
+    os.close(_open_to_write(path, 0))
+
+
+def open_to_write(path: str | os.PathLike[str]) -> int:
+    """A descriptor for writing a regular file, made where it is missing; what is in it stays.
+
+    Raises as `append` does.
+    """
+    return _open_to_write(path, 0)
+
+
+def _open_to_write(path: str | os.PathLike[str], how: int) -> int:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | _FLAGS | how, 0o666)
+    try:
+        _must_be_regular(os.fstat(descriptor), path, None)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _must_be_regular(told: os.stat_result, path: str | os.PathLike[str], limit: int | None) -> None:
+    if stat.S_ISDIR(told.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(told.st_mode):
+        what = _KINDS.get(stat.S_IFMT(told.st_mode), "something else")
+        raise OSError(
+            errno.ELOOP if what == "a link" else errno.EINVAL, f"It is {what}, and no file", os.fspath(path)
+        )
+    if limit is not None and told.st_size > limit:
+        raise _too_large(path, limit)
+
+
+def _too_large(path: str | os.PathLike[str], limit: int) -> OSError:
+    size = (
+        f"{limit >> 20} MB"
+        if limit >= 1 << 20
+        else f"{limit >> 10} kB"
+        if limit >= 1 << 10
+        else f"{limit} bytes"
+    )
+    return OSError(errno.EFBIG, f"It is larger than {size}", os.fspath(path))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Put `text` where `path` says, so that a reader sees the old file or the new one, on the disk.
+
+    A link that stands there is replaced, not followed.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.new")
+    try:
+        with beside.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+class Folder(NamedTuple):
+    """What `walk` has found in one folder."""
+
+    path: str
+    """Relative to where the walk began, with `/`; "" for that itself."""
+    descriptor: int
+    """Of the folder. It is open until the walk goes on."""
+    folders: list[str]
+    """Names, sorted."""
+    others: list[os.DirEntry[str]]
+    """Everything that is no folder, links to folders too; in order of name."""
+
+
+def walk(
+    root: str | os.PathLike[str], onerror: Callable[[OSError], object] | None = None
+) -> Iterator[Folder]:
+    """Every folder below `root`, however deep, each before what is in it. No link is followed.
+
+    Args:
+        root: a folder, and no link to one.
+        onerror: is given the error of each folder that can't be read, which is then left out; without it
+            the error is raised.
+
+    Raises:
+        OSError: a folder can't be read, or was moved while we were in it.
+    """
+    for step in _steps(root, onerror, force=False):
+        if isinstance(step, Folder):
+            yield step
+
+
+def remove_tree(root: str | os.PathLike[str]) -> None:
+    """Remove a folder and everything in it, however deep; a link that stands there is removed itself.
+
+    Rights that a script has taken from the owner are no obstacle. Nothing there is no error.
+
+    Raises:
+        OSError: something can't be removed.
+    """
+    try:
+        if not stat.S_ISDIR(os.lstat(root).st_mode):
+            os.unlink(root)  # noqa: PTH108 - a path as text is one too
+            return
+    except FileNotFoundError:
+        return
+    for step in _steps(root, None, force=True):
+        if isinstance(step, Folder):
+            for entry in step.others:
+                _unlink(entry.name, step.descriptor)
+        else:
+            above, name = step
+            try:
+                os.rmdir(name, dir_fd=above)
+            except PermissionError:
+                os.fchmod(above, 0o700)
+                os.rmdir(name, dir_fd=above)
+    os.rmdir(root)  # noqa: PTH106
+
+
+def _unlink(name: str, folder: int) -> None:
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        pass
+    except PermissionError:
+        os.fchmod(folder, 0o700)
+        os.unlink(name, dir_fd=folder)
+
+
+class _Level:
+    """A folder on the way from the root of a walk to where it is."""
+
+    def __init__(self, path: str, descriptor: int, name: str) -> None:
+        self.path, self.descriptor, self.name = path, descriptor, name
+        self.left: list[str] = []
+        """Folders in it that have not been entered yet."""
+        told = os.fstat(descriptor)
+        self._identity = told.st_dev, told.st_ino
+
+    def close(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def reached_from(self, below: _Level) -> int:
+        """Its descriptor; where it was closed, opened again from a folder in it."""
+        if self.descriptor < 0:
+            self.descriptor = os.open("..", _FOLDER, dir_fd=below.descriptor)
+            told = os.fstat(self.descriptor)
+            if (told.st_dev, told.st_ino) != self._identity:
+                raise OSError(errno.ESTALE, "It was moved while it was read", self.path)
+        return self.descriptor
+
+
+def _steps(
+    root: str | os.PathLike[str], onerror: Callable[[OSError], object] | None, *, force: bool
+) -> Iterator[Folder | tuple[int, str]]:
+    """A Folder for each that is entered; its parent's descriptor and its name when it is left."""
+    levels: list[_Level] = []
+
+    def entered(name: str) -> Iterator[Folder]:
+        depth = len(levels)
+        try:
+            _enter(levels, name, force=force)
+            found = _read(levels[-1])
+        except OSError as error:
+            error.filename = f"{os.fspath(root)}/{levels[depth - 1].path}/{name}" if depth else name
+            for level in levels[depth:]:
+                os.close(level.descriptor)
+            del levels[depth:]
+            if onerror is None:
+                raise
+            onerror(error)
+            return
+        yield found
+        if len(levels) > _KEPT_OPEN:
+            levels[-_KEPT_OPEN - 1].close()
+
+    try:
+        yield from entered(os.fspath(root))
+        while levels:
+            here = levels[-1]
+            if here.left:
+                yield from entered(here.left.pop())
+                continue
+            if len(levels) > 1:
+                yield levels[-2].reached_from(here), here.name
+            levels.pop()
+            here.close()
+    finally:
+        for level in levels:
+            level.close()
+
+
+def _enter(levels: list[_Level], name: str, *, force: bool) -> None:
+    above = levels[-1].descriptor if levels else None
+    try:
+        descriptor = os.open(name, _FOLDER, dir_fd=above)
+    except PermissionError:
+        if not force:
+            raise
+        os.chmod(name, 0o700, dir_fd=above)
+        descriptor = os.open(name, _FOLDER, dir_fd=above)
+    path = "" if not levels else f"{levels[-1].path}/{name}" if levels[-1].path else name
+    levels.append(_Level(path, descriptor, name))
+
+
+def _read(level: _Level) -> Folder:
+    with os.scandir(level.descriptor) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+    level.left = folders[::-1]
+    others = [entry for entry in found if not entry.is_dir(follow_symlinks=False)]
+    return Folder(level.path, level.descriptor, folders, others)

@@ -1,0 +1,121 @@
+"""Files that somebody else may have put there: what is no file is said, and nothing is waited for."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from amlexec import files
+
+
+@pytest.fixture(params=["pipe", "socket", "device", "folder", "loop", "huge"])
+def odd(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Something that is no readable file."""
+    path = tmp_path / "odd"
+    if request.param == "pipe":
+        os.mkfifo(path)
+    elif request.param == "socket":
+        monkeypatch.chdir(tmp_path)  # a socket's path is short
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind("odd")
+    elif request.param == "device":
+        path.symlink_to("/dev/zero")
+    elif request.param == "folder":
+        path.mkdir()
+    elif request.param == "loop":
+        path.symlink_to(path)
+    else:
+        with path.open("wb") as file:
+            file.truncate(3 << 30)
+    return path
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_what_is_no_file_is_an_error_at_once(odd: Path, follow: bool) -> None:
+    with pytest.raises(OSError, match="odd") as raised:
+        files.read_regular(odd, 1000, follow=follow)
+    assert raised.value.strerror
+
+
+@pytest.mark.parametrize("odd", ["pipe", "socket", "device", "folder", "loop"], indirect=True)
+def test_nothing_is_written_into_what_is_no_file(odd: Path) -> None:
+    for write in (files.touch, lambda path: files.append(path, "x")):
+        with pytest.raises(OSError, match="odd"):
+            write(odd)
+
+
+def test_a_link_is_followed_only_where_that_is_wanted(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "link").symlink_to("file")
+    assert files.read_regular(tmp_path / "link", 4) == b"text"
+    with pytest.raises(OSError, match="link"):
+        files.read_regular(tmp_path / "link", 4, follow=False)
+    with pytest.raises(OSError, match="link"):
+        files.append(tmp_path / "link", "more")
+    assert (tmp_path / "file").read_text() == "text"
+    with pytest.raises(OSError, match="larger than 3 bytes"):
+        files.read_regular(tmp_path / "file", 3)
+
+
+def test_replacing_replaces_a_link(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "link").symlink_to("file")
+    files.write_atomically(tmp_path / "link", "new")
+    assert ((tmp_path / "file").read_text(), (tmp_path / "link").read_text()) == ("text", "new")
+    assert names(tmp_path) == ["file", "link"]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def deep(root: Path, depth: int, name: str = "d") -> None:
+    """A chain of folders, with a file in the last."""
+    root.mkdir()
+    descriptor = os.open(root, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=descriptor)
+        below = os.open(name, os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=descriptor))
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize(("depth", "name"), [(1200, "d"), (30, "d" * 255)])
+def test_a_walk_has_no_depth_that_is_too_deep(tmp_path: Path, depth: int, name: str) -> None:
+    deep(tmp_path / "tree", depth, name)
+    (tmp_path / "tree" / "z").mkdir()
+    (tmp_path / "tree" / "away").symlink_to("/etc")
+    found = list(files.walk(tmp_path / "tree"))
+    assert len(found) == depth + 2
+    assert found[0].folders == [name, "z"]
+    assert [folder.path for folder in found[-2:]] == ["/".join([name] * depth), "z"]
+    files.remove_tree(tmp_path / "tree")
+    assert names(tmp_path) == []
+
+
+def test_removing_a_link_leaves_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/file").touch()
+    (tmp_path / "link").symlink_to("kept")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/link").symlink_to(tmp_path / "kept")
+    for name in ("link", "tree", "nothing"):
+        files.remove_tree(tmp_path / name)
+    assert names(tmp_path) == ["kept"]
+    assert names(tmp_path / "kept") == ["file"]
+
+
+def test_a_folder_that_cant_be_read_is_said(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        list(files.walk(tmp_path / "nothing"))
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(OSError, match="link"):
+        list(files.walk(tmp_path / "link"))
+    problems: list[OSError] = []
+    assert list(files.walk(tmp_path / "link", problems.append)) == []
+    assert len(problems) == 1
