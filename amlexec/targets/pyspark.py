@@ -11,7 +11,7 @@ from amlexec.digest import canonical_json, of_bytes
 from amlexec.docker import containers
 from amlexec.environments import maven
 from amlexec.errors import TargetError
-from amlexec.history import replace
+from amlexec.files import SMALL, read_regular, write_atomically
 from amlexec.redaction import is_secret
 from amlexec.runtime import SITE, shell
 
@@ -117,7 +117,7 @@ def _asked(plan: Plan, launch: Launch, engine: Engine) -> str:
     name = of_bytes(canonical_json([settings]))[:20]
     memory = Path(plan.project.state, "cache", f"spark-{name}")
     try:
-        return memory.read_text("utf-8")
+        return read_regular(memory, SMALL).decode("utf-8", "replace")
     except OSError:
         pass  # asked below
     container = containers.create(engine, settings)
@@ -130,7 +130,7 @@ def _asked(plan: Plan, launch: Launch, engine: Engine) -> str:
         containers.remove(engine, container, force=True)
     answer = b"".join(frames).decode(errors="replace")
     memory.parent.mkdir(parents=True, exist_ok=True)
-    replace(memory, answer)
+    write_atomically(memory, answer)
     return answer
 
 
@@ -235,7 +235,7 @@ def ivy_for_folders(plan: Plan, dependencies: SparkDependencies) -> str:
     path = Path(plan.project.state, "cache", f"ivy-{of_bytes(text.encode())[:20]}.xml")
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace(path, text)
+        write_atomically(path, text)
     return str(path)
 
 
