@@ -98,6 +98,19 @@ class ComputeTarget(NamedTuple):
     yarn_deploy_mode: str = "cluster"
     node_count: int = 1
 
+    def shared_folder(self, project: Project) -> str:
+        """The folder on this machine that all runs of `project` share on this target, absolute; "" for none.
+
+        A relative one is in the project, wherever a command is given. The folders of remote targets are on
+        their own machines.
+        """
+        import os
+
+        if not self.native_shared_directory or self.kind not in {"local", "docker"}:
+            return ""
+        shared = os.path.expanduser(self.native_shared_directory)  # noqa: PTH111
+        return os.path.normpath(os.path.join(project.root, shared, project.name))  # noqa: PTH118
+
 
 class RunConfiguration(NamedTuple):
     """A `.runconfig` file: how a script runs."""

@@ -264,6 +264,33 @@ def test_how_packages_are_reached(table: Table, monkeypatch: pytest.MonkeyPatch,
     holds(ROWS[change], ready=ready, reason=reason)
 
 
+@pytest.mark.parametrize(
+    ("channel", "name", "change"),
+    [
+        (
+            "file:///channels/${WHICH}",
+            "WHICH",
+            "a `${VARIABLE}` in a channel or in the pip section has another value",
+        ),
+        (
+            "https://${USER}:${TOKEN}@conda.example.org/c",
+            "TOKEN",
+            "a `${VARIABLE}` that is a login has another value: `https://${USER}:${TOKEN}@host/`",
+        ),
+    ],
+)
+def test_a_variable(
+    channel: str, name: str, change: str, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("USER", "ada")
+    monkeypatch.setenv(name, "old")
+    table.edit("  - bioconda\n", f"  - {channel}\n")
+    table.prepared()
+    monkeypatch.setenv(name, "new")
+    ready, reason = table.expect()
+    holds(ROWS[change], ready=ready, reason=reason)
+
+
 def test_another_amlexec(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(amlexec, "__version__", "99.0")
     ready, reason = table.expect()

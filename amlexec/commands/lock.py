@@ -90,7 +90,8 @@ def _asked(project: Project, name: str, target: str) -> _Asked:
     file = declaration.run_configuration.conda_dependencies_file
     place = declaration.compute_target
     dependencies = config.load_conda(project, file)
-    found = spec.requirements_of(project, dependencies, shared=spec.shared_folder(project, place))
+    shared = place.shared_folder(project) if place.kind == "docker" else ""
+    found = spec.requirements_of(project, dependencies, shared=shared)
     platform = platforms.of_target(place)
     wanted = spec.spec_of(project, place.base_docker_image, dependencies, platform, pip=found)
     return _Asked(project, file, dependencies, found, platform, wanted, spec.lock_basis(wanted, found))

@@ -8,12 +8,11 @@ of several that have a package, the first counts. Where all that are named are f
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from amlexec import spark
 from amlexec.digest import canonical_json, of_bytes, of_file
-from amlexec.packages.addresses import public
+from amlexec.packages.addresses import is_loopback, public
 
 if TYPE_CHECKING:
     from amlexec.environments.order import Order
@@ -93,4 +92,4 @@ def further(dependencies: SparkDependencies) -> tuple[str, ...]:
 def needs_this_machine(order: Order) -> bool:
     """Whether a repository must see this machine as itself: it is on the loopback."""
     asked = (*spark.repositories(order.spark), *further(order.spark)) if order.spec.spark else ()
-    return any(re.match(r"\w+://([^/@]*@)?(localhost|127\.|\[::1\])", one) for one in asked)
+    return any(is_loopback(one) for one in asked)

@@ -57,11 +57,12 @@ def wanted(
     from amlexec.digest import of_bytes
     from amlexec.environments import lockfile
     from amlexec.environments.order import Order
-    from amlexec.environments.spec import canonical, requirements_of, shared_folder, spec_of
+    from amlexec.environments.spec import canonical, requirements_of, spec_of
     from amlexec.packages.platforms import of_target
 
     dependencies = config.load_conda(project, conda_file)
-    shared = shared_folder(project, target)
+    # Where nothing is mounted there is no `/azureml-share/`.
+    shared = target.shared_folder(project) if target.kind == "docker" else ""
     found = requirements_of(project, dependencies, shared=shared)
     lock = lockfile.read(project, conda_file)
     spec = spec_of(

@@ -13,12 +13,13 @@ from amlexec import digest as content
 from amlexec.errors import ConfigurationError
 from amlexec.model import Place, Violation
 from amlexec.packages import matchspec, requirements
+from amlexec.packages.addresses import expand_public, public, unset_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from amlexec.environments.lockfile import Lock
-    from amlexec.model import ComputeTarget, CondaDependencies, Project
+    from amlexec.model import CondaDependencies, Project
     from amlexec.packages.platforms import Platform
 
 __all__ = [
@@ -30,7 +31,6 @@ __all__ = [
     "digest",
     "lock_basis",
     "requirements_of",
-    "shared_folder",
     "spec_of",
 ]
 
@@ -84,16 +84,6 @@ class EnvironmentSpec(NamedTuple):
     """Every file that the pip section refers to, absolute. Not part of the digest."""
 
 
-def shared_folder(project: Project, target: ComputeTarget) -> str:
-    """The folder on this machine that is `/azureml-share/` in the target's containers; "" where none is."""
-    import os
-
-    shared = target.native_shared_directory
-    if not shared or target.kind != "docker":  # what a remote target shares is on its own machine
-        return ""
-    return os.path.join(os.path.expanduser(shared), project.name)  # noqa: PTH111, PTH118
-
-
 def requirements_of(
     project: Project,
     dependencies: CondaDependencies,
@@ -126,6 +116,7 @@ def spec_of(
             or for other platforms.
     """
     found = requirements_of(project, dependencies, shared=shared) if pip is None else pip
+    dependencies = _expanded(dependencies)
     spec = EnvironmentSpec(
         base_image=base_image.strip(),
         platform=platform,
@@ -148,6 +139,27 @@ def spec_of(
         locked=tuple(sorted(lock.packages(platform.name))),
         places=(*spec.places, (("locked", ""), Place(lock.shown))),
     )
+
+
+def _expanded(dependencies: CondaDependencies) -> CondaDependencies:
+    """The conda section as it is meant here: `${CHANNEL}` is another channel where it has another value.
+
+    Raises:
+        ConfigurationError: a variable that is no login is not set.
+    """
+    import os
+
+    told, bad = [], []
+    for what, lines in (("channel", dependencies.channels), ("conda spec", dependencies.specs)):
+        texts = [expand_public(line.text, os.environ) for line in lines]
+        told.append(tuple(line._replace(text=text) for line, text in zip(lines, texts, strict=True)))
+        for line in lines:
+            for name in unset_variables(line.text, os.environ, logins=False):
+                message = f"the {what} {public(line.text)} has a variable that is not set: {name}"
+                bad.append(Violation(line.place, "error", message, f"set {name}, or write its value"))
+    if bad:
+        raise ConfigurationError(bad[0].message, where=str(bad[0].place), hint=bad[0].hint, violations=bad)
+    return dependencies._replace(channels=told[0], specs=told[1])
 
 
 def _specs(dependencies: CondaDependencies) -> tuple[str, ...]:

@@ -8,16 +8,31 @@ from typing import TYPE_CHECKING
 from amlexec.redaction import HIDDEN, is_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["Secret", "expand", "hidden", "is_address", "is_loopback", "is_readable", "public", "secrets"]
+__all__ = [
+    "Secret",
+    "expand",
+    "expand_public",
+    "hidden",
+    "is_address",
+    "is_loopback",
+    "is_readable",
+    "public",
+    "secrets",
+    "unset_variables",
+]
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
-_LOOPBACK = re.compile(r"://([^/\s@]*@)?(localhost|127(\.\d+){3}|\[::1\])(?=[:/]|$)", re.IGNORECASE)
+_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\s\\]*)")
 _HOST = re.compile(r"(\[[^\]]*\]|[^:@]*)(:\d*)?")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 """The form that pip expands: https://pip.pypa.io/en/stable/reference/requirements-file-format/."""
-_CONDA_TOKEN = re.compile(r"/t/([A-Za-z0-9_-]+)(?=/)")
+_LOGIN = re.compile(r"(?<=://)[^/?#\s]*@")
+"""User and password of an address, wherever it stands in a text."""
+_PRIVATE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*|(?<!\S)-\S+")
+"""Where a variable may be a password: in an address, or in an option."""
+_CONDA_TOKEN = re.compile(r"/t/([A-Za-z0-9_-]+|\$\{[A-Z0-9_]+\})(?=/)")
 """https://docs.anaconda.com/anacondaorg/user-guide/work-with-accounts: a token stands in the path."""
 _HASHES = frozenset(["md5", "sha1", "sha256", "sha384", "sha512"])
 _FRAGMENTS = _HASHES | {"egg", "subdirectory"}
@@ -73,8 +88,34 @@ def is_readable(address: str) -> bool:
 
 
 def is_loopback(text: str) -> bool:
-    """Whether an address in `text` means the machine that it is used on."""
-    return _LOOPBACK.search(text) is not None
+    """Whether an address in `text` means the machine that it is used on.
+
+    What stands before the last `@` is a login, and no host. Hosts are read as `inet_aton` reads them:
+    `127.1` and `2130706433` are 127.0.0.1, and `127.example.org` is a name like any other.
+    """
+    return any(_is_own(match[1].rpartition("@")[2]) for match in _AUTHORITY.finditer(text))
+
+
+def _is_own(authority: str) -> bool:
+    import socket
+    from ipaddress import ip_address
+
+    match = _HOST.match(authority)
+    host = match[1].strip("[]").lower().rstrip(".") if match else ""
+    if host == "localhost" or host.endswith(".localhost"):  # RFC 6761, 6.3
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        if not re.fullmatch(r"[0-9a-fx.]+", host):
+            return False
+        try:
+            address = ip_address(socket.inet_aton(host))
+        except (OSError, ValueError):
+            return False
+    inner = getattr(address, "ipv4_mapped", None) or address
+    # To connect to 0.0.0.0 is to connect to this machine.
+    return inner.is_loopback or inner.is_unspecified
 
 
 def public(address: str) -> str:
@@ -140,3 +181,39 @@ def hidden(text: str, addresses: Iterable[str]) -> str:
 def expand(text: str, variables: Mapping[str, str]) -> str:
     """`text` with every `${NAME}` of a variable that is set replaced by its value, as pip does."""
     return _VARIABLE.sub(lambda match: variables.get(match[1]) or match[0], text)
+
+
+def expand_public(text: str, variables: Mapping[str, str]) -> str:
+    """`text` with the variables filled in that say what is meant; those of logins stay as they are.
+
+    A variable belongs to a login if it stands before the `@` of an address, or as a token in its path, or if
+    it stands in an address or an option and its name looks secret. So two texts are equal where they differ
+    in nothing but logins, and what `public` leaves of it is free of secrets.
+    """
+    return "".join(
+        variables.get(name) or part if name and not is_login else part
+        for part, name, is_login in _parts(text)
+    )
+
+
+def unset_variables(text: str, variables: Mapping[str, str], *, logins: bool = True) -> list[str]:
+    """The names of the variables in `text` that are not set or empty; with or without those of logins."""
+    return [
+        name
+        for _, name, is_login in _parts(text)
+        if name and not variables.get(name) and (logins or not is_login)
+    ]
+
+
+def _parts(text: str) -> Iterator[tuple[str, str, bool]]:
+    """The pieces of a text: each with the variable's name, if it is one, and whether that is a login's."""
+    logins = [match.span() for one in (_LOGIN, _CONDA_TOKEN) for match in one.finditer(text)]
+    private = [match.span() for match in _PRIVATE.finditer(text)]
+    at = 0
+    for match in _VARIABLE.finditer(text):
+        yield text[at : match.start()], "", False
+        at, where = match.end(), match.start()
+        in_login = any(begin <= where < end for begin, end in logins)
+        in_private = any(begin <= where < end for begin, end in private)
+        yield match[0], match[1], in_login or (in_private and is_secret(match[1]))
+    yield text[at:], "", False

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.model import Line, Violation
 from amlexec.packages import conda_errors, matchspec
-from amlexec.packages.addresses import expand, is_address, is_readable, public
+from amlexec.packages.addresses import (
+    expand,
+    expand_public,
+    is_address,
+    is_readable,
+    public,
+    unset_variables,
+)
 from amlexec.packages.linking import awaited
 from amlexec.packages.network import client
 
@@ -69,13 +76,15 @@ def channels(project: Project, dependencies: CondaDependencies, network: Network
     Raises:
         ConfigurationError: an address can't be read, or a variable in it is not set.
     """
-    told = {matchspec.canonical_channel(line.text): line for line in reversed(dependencies.channels)}
+    meant = [(expand_public(line.text, os.environ), line) for line in dependencies.channels]
+    told = {matchspec.canonical_channel(text): line for text, line in reversed(meant)}
     found = []
-    for name in matchspec.channels([line.text for line in dependencies.channels]):
+    for name in matchspec.channels([text for text, _ in meant]):
         line = told.get(name, Line(name, dependencies.place))
-        text = expand(line.text.strip(), dict(os.environ))
-        if "${" in text or not is_readable(text):
-            problem = "has a variable that is not set" if "${" in text else "cannot be read as an address"
+        text = expand(line.text.strip(), os.environ)
+        is_unset = bool(unset_variables(line.text, os.environ))
+        if is_unset or not is_readable(text):
+            problem = "has a variable that is not set" if is_unset else "cannot be read as an address"
             raise ConfigurationError(f"the channel {public(line.text)} {problem}", where=str(line.place))
         texts = list(network.default_channels) if text == "defaults" else [_address(project, text, network)]
         found += [Source(str(one), line) for one in texts]
@@ -92,10 +101,11 @@ def _address(project: Project, text: str, network: Network) -> str:
 
 def _specs(dependencies: CondaDependencies) -> list[Line]:
     """The lines, and what is implied: Python, and pip where there is a pip section, as conda does."""
-    names = {matchspec.name_of(line.text) for line in dependencies.specs}
+    meant = [line._replace(text=expand(line.text, os.environ)) for line in dependencies.specs]
+    names = {matchspec.name_of(line.text) for line in meant}
     implied = [_IMPLIED, *(["pip"] if dependencies.pip else [])]
     return [
-        *dependencies.specs,
+        *meant,
         *(Line(name, dependencies.place) for name in implied if name not in names),
     ]
 

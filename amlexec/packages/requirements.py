@@ -15,7 +15,7 @@ from amlexec.errors import ConfigurationError
 from amlexec.model import Line, Place, Violation
 from amlexec.packages import paths_in_lines as paths
 from amlexec.packages import requirement_lines as syntax
-from amlexec.packages.addresses import Secret, expand, is_address, is_readable, public
+from amlexec.packages.addresses import Secret, expand, expand_public, is_address, is_readable, public
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,7 +109,8 @@ class _Reader:
 
     def take(self, text: str, place: Place, folder: str, parents: tuple[str, ...], kind: str = "") -> None:
         """One logical line; `parents` are the files that led to it, `kind` is `constraint-` inside `-c`."""
-        text = syntax.without_comment(text)
+        # As pip does it: comments first. Variables of logins are filled in for pip alone, see `_add`.
+        text = expand_public(syntax.without_comment(text), self.environment)
         if not text:
             return
         try:

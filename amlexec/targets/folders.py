@@ -25,9 +25,9 @@ def shared_folder(project: Project, target: ComputeTarget) -> Path | None:
     Raises:
         TargetError: it can't be made.
     """
-    if not target.native_shared_directory:
+    if not (folder := target.shared_folder(project)):
         return None
-    shared = Path(project.root, Path(target.native_shared_directory).expanduser(), project.name)
+    shared = Path(folder)
     try:
         shared.mkdir(parents=True, exist_ok=True)
     except OSError as error:
