@@ -213,6 +213,11 @@ class Host:
         self._put()
         self.start()
 
+    def wait(self) -> None:
+        """Wait until it lets somebody in, as after its sshd was told to read its configuration again."""
+        time.sleep(0.2)
+        assert self._answers(PATIENCE), f"{self.name} does not come up"
+
     def _put(self) -> None:
         users = [*SHELLS, QUIET, ASKED]
         files = {

@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.errors import UsageError
+from amlexec.errors import TargetError, UsageError
 from amlexec.ssh import host_keys
-from amlexec.ssh.command import no_ssh, ssh_command
+from amlexec.ssh.command import no_ssh, trust_command
 from amlexec.ssh.private import runtime_folder
 from amlexec.ssh.words import HostKeyError, UnreachableError, error_of
 
@@ -26,6 +26,10 @@ __all__ = ["Trust", "establish", "settings", "valid_fingerprint"]
 
 _PATIENCE = 60.0
 """Seconds until a machine must have answered, jump hosts included."""
+_SHOWN = re.compile(
+    r"^debug1: Server host (?:key|certificate): (\S+?)(?:-cert-v01@openssh\.com)? (SHA256:[\w+/]+)",
+    re.MULTILINE,
+)
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
 
@@ -67,14 +71,14 @@ def establish(login: Login, fingerprint: str = "") -> Iterator[Trust]:
         UnreachableError: there is no way to it.
     """
     keys = host_keys.offered(login)
-    if fingerprint:
-        _must_be(login, keys, fingerprint)
-        known = ""
-    elif login.known_hosts:
-        _must_be_pinned(login, keys)
-        known = "pinned"
+    if fingerprint or login.known_hosts:
+        _must_be(login, keys, fingerprint) if fingerprint else _must_be_pinned(login, keys)
+        known = "" if fingerprint else "pinned"
+        # They speak for the key. OpenSSH is asked only whether it speaks against it.
+        with contextlib.suppress(_NotKnownError):
+            _vouched(login, keys[0].type, is_vouched=True)
     else:
-        known = "OpenSSH" if _knows(login) else ""
+        keys, known = _of_openssh(login, keys)
     with tempfile.TemporaryDirectory(dir=runtime_folder(), prefix="attach-") as scratch:
         # A file of its own makes a connection of its own: one that stands already would prove nothing.
         file = Path(scratch, "known_hosts")
@@ -108,21 +112,85 @@ def _must_be_pinned(login: Login, keys: list[HostKey]) -> None:
         )
 
 
-def _knows(login: Login) -> bool:
-    """Whether OpenSSH's own files know the machine, by its key or by who has signed it."""
+class _NotKnownError(Exception):
+    """OpenSSH's own files know nothing of a machine."""
+
+
+def _of_openssh(login: Login, keys: list[HostKey]) -> tuple[list[HostKey], str]:
+    """The key that OpenSSH vouches for, be it of another type than what was shown first; and by whom."""
+    try:
+        vouched = _vouched(login)
+    except _NotKnownError:
+        return keys, ""
+    if vouched[1] not in {key.fingerprint for key in keys}:
+        keys = host_keys.offered(login, vouched[0])
+        if vouched[1] not in {key.fingerprint for key in keys}:
+            raise HostKeyError(
+                f"it shows one host key now ({keys[0].fingerprint}), and showed another ({vouched[1]})",
+                where=login.alias,
+                hint="there may be several machines behind that address, or somebody may be impersonating it",
+            )
+    return [key for key in keys if key.fingerprint == vouched[1]], "OpenSSH"
+
+
+def _vouched(login: Login, key_type: str = "", *, is_vouched: bool = False) -> tuple[str, str]:
+    """Type and fingerprint of the key that OpenSSH's own files know, by itself or by who has signed it.
+
+    With `is_vouched`, somebody else speaks for the key, and only a key that is revoked is refused.
+
+    Raises:
+        _NotKnownError: they know nothing of the machine.
+        HostKeyError: what they know speaks against it: it has changed, is revoked, or is of another type.
+        UnreachableError: contact was lost.
+    """
+    own = login._replace(secret="", private_key="", known_hosts="")
     with tempfile.TemporaryDirectory(dir=runtime_folder(), prefix="knock-") as scratch:
         log = Path(scratch, "log")
-        ssh, *options = ssh_command(login._replace(secret="", private_key=""), "none", str(log))
-        # The first value of an option counts. Nobody logs in.
-        command = [ssh, "-o", "PreferredAuthentications=none", *options, "--", login.host, "exit"]
-        done = _run(login, command)
-        words = log.read_text("utf-8", "replace") if log.exists() else ""
-    if done.returncode == 0:  # an account that lets everybody in
-        return True
+        done = _run(login, [*trust_command(own, str(log), key_type), "--", login.host, "exit"])
+        told = log.read_text("utf-8", "replace") if log.exists() else ""
+    words = re.sub(r"^debug\d: .*\n?", "", told, flags=re.MULTILINE)
     error = error_of(login, f"{words}\n{done.stderr.decode(errors='replace')}")
-    if isinstance(error, UnreachableError) or (isinstance(error, HostKeyError) and error.changed):
+    # An account may let everybody in.
+    if done.returncode != 0 and isinstance(error, (HostKeyError, UnreachableError)):
+        if isinstance(error, UnreachableError):
+            raise error
+        if error.unknown or (is_vouched and not error.is_revoked):
+            if not is_vouched:
+                _must_be_new(login)
+            raise _NotKnownError
         raise error
-    return not isinstance(error, HostKeyError)
+    shown = _SHOWN.findall(told)
+    if not shown:
+        raise UnreachableError("ssh does not say which host key it has trusted", where=login.alias)
+    return str(shown[-1][0]), str(shown[-1][1])
+
+
+def _must_be_new(login: Login) -> None:
+    """Raise HostKeyError where OpenSSH's files know who signs a machine's key, and it shows one unsigned.
+
+    `ssh` would ask whether to trust it, as it does for a machine that is new.
+    """
+    told = settings(login)
+    alias, port = told.get("hostkeyalias", ""), told.get("port", "22")
+    host = alias or told.get("hostname", login.host)
+    name = host if alias or port == "22" else f"[{host}]:{port}"
+    for file in (*_files(told, "userknownhostsfile"), *_files(told, "globalknownhostsfile")):
+        done = _run(login, ["ssh-keygen", "-F", name, "-f", file])
+        if re.search(rb"^@cert-authority\s", done.stdout, re.MULTILINE):
+            raise HostKeyError(
+                f"OpenSSH knows who signs its host key ({file}), and it shows one that they have not signed",
+                where=login.alias,
+                hint="somebody may be impersonating it: ask who runs it for the fingerprint of the key that "
+                "it shows, and attach it with --fingerprint",
+                changed=True,
+            )
+
+
+def _files(told: dict[str, str], key: str) -> list[str]:
+    """The files of a setting of OpenSSH's, which prints a blank in a name like one between two names."""
+    text = told.get(key, "")
+    whole = os.path.expanduser(text)  # noqa: PTH111 - strings they stay
+    return [whole] if Path(whole).is_file() else [os.path.expanduser(one) for one in text.split()]  # noqa: PTH111
 
 
 def _run(login: Login, command: list[str]) -> subprocess.CompletedProcess[bytes]:
@@ -149,9 +217,13 @@ def settings(login: Login) -> dict[str, str]:
 
     Raises:
         UnreachableError: a command in that configuration hangs.
-        TargetError: there is no `ssh` here.
+        TargetError: there is no `ssh` here, or it takes the configuration for wrong.
     """
     user = ["-l", login.user] if login.user else []
-    done = _run(login, ["ssh", "-G", *user, "--", login.host])
+    port = ["-p", str(login.port)] if login.port else []
+    done = _run(login, ["ssh", "-G", *user, *port, "--", login.host])
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2] or "it says nothing"
+        raise TargetError(f"OpenSSH's configuration can't be read: {said.rstrip('.')}", where=login.alias)
     lines = done.stdout.decode(errors="replace").splitlines()
     return {key: value for key, _, value in (line.partition(" ") for line in reversed(lines))}

@@ -10,7 +10,7 @@ from amlexec.errors import TargetError
 if TYPE_CHECKING:
     from amlexec.ssh.login import Login
 
-__all__ = ["control", "no_ssh", "probe_command", "ssh_command"]
+__all__ = ["control", "no_ssh", "probe_command", "ssh_command", "trust_command"]
 
 _PERSIST = 60
 """Seconds that a connection stays after its last use."""
@@ -70,6 +70,7 @@ def ssh_command(login: Login, control_path: str, log: str, *, proven: bool = Fal
         options |= {
             "UserKnownHostsFile": _quoted(login.known_hosts),
             "GlobalKnownHostsFile": "/dev/null",
+            "KnownHostsCommand": "none",
             # The name that the keys were pinned under, whatever ~/.ssh/config makes of the host.
             "HostKeyAlias": login.address,
             "UpdateHostKeys": "no",
@@ -77,15 +78,17 @@ def ssh_command(login: Login, control_path: str, log: str, *, proven: bool = Fal
     return _command(login, log, options)
 
 
-def probe_command(login: Login, known_hosts: str, log: str) -> list[str]:
-    """`ssh` that writes the host key it is shown to a file, and logs nobody in."""
+def probe_command(login: Login, known_hosts: str, log: str, key_type: str = "") -> list[str]:
+    """`ssh` that writes the host key it is shown (of that type) to a file, and logs nobody in."""
     options = {
+        **_of_type(key_type),
         **_COMMON,
         "BatchMode": "yes",
         # The file is empty: whatever key comes is written down, and trusted for nothing.
         "StrictHostKeyChecking": "accept-new",
         "UserKnownHostsFile": _quoted(known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
+        "KnownHostsCommand": "none",
         "HashKnownHosts": "no",
         "UpdateHostKeys": "no",
         "VerifyHostKeyDNS": "no",
@@ -94,6 +97,30 @@ def probe_command(login: Login, known_hosts: str, log: str) -> list[str]:
         "ControlPath": "none",
     }
     return _command(login, log, options)
+
+
+def trust_command(login: Login, log: str, key_type: str = "") -> list[str]:
+    """`ssh` that holds a host key against OpenSSH's own files, says which it is, and logs nobody in."""
+    options = {
+        **_of_type(key_type),
+        **_COMMON,
+        "BatchMode": "yes",
+        "PreferredAuthentications": "none",
+        "ControlMaster": "no",
+        "ControlPath": "none",
+        "LogLevel": "DEBUG1",
+        "FingerprintHash": "sha256",
+    }
+    return _command(login, log, options)
+
+
+def _of_type(key_type: str) -> dict[str, str]:
+    """The option that lets a machine show its key of one type only."""
+    if not key_type:
+        return {}
+    # One and the same key signs in three ways.
+    names = "rsa-sha2-512,rsa-sha2-256,ssh-rsa" if key_type == "ssh-rsa" else key_type
+    return {"HostKeyAlgorithms": names}
 
 
 def _command(login: Login, log: str, options: dict[str, str]) -> list[str]:

@@ -181,6 +181,10 @@ class SSHConnection:
         from amlexec.ssh.script import remote_script
 
         sent = remote_script(script, arguments)
+        if self._login.known_hosts:
+            from amlexec.ssh.host_keys import must_not_be_revoked
+
+            must_not_be_revoked(self._login)
         with contextlib.ExitStack() as opened:
             with self._ready() as login:
                 channel = Stream(login, self._control(), sent, given, timeout, proven=self._to_prove)

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec.ssh import keystore
 from amlexec.ssh.command import no_ssh, probe_command
 from amlexec.ssh.private import runtime_folder
-from amlexec.ssh.words import UnreachableError, error_of
+from amlexec.ssh.words import UnreachableError, error_of, revoked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from amlexec.ssh.login import Login
 
-__all__ = ["HostKey", "offered", "pin"]
+__all__ = ["HostKey", "must_not_be_revoked", "offered", "pin"]
 
 _ANSWER = 30.0
 """Seconds until a machine must have shown its key."""
@@ -38,20 +38,21 @@ class HostKey(NamedTuple):
     """Type and key, as they stand in a known_hosts file after the host."""
 
 
-def offered(login: Login) -> list[HostKey]:
+def offered(login: Login, key_type: str = "") -> list[HostKey]:
     """The host key that the machine shows now, on the very way that a login would take, jump hosts included.
 
-    Nobody is logged in.
+    With `key_type`, such as `ssh-rsa`, the one of that type. Nobody is logged in.
 
     Raises:
         UnreachableError: it can't be reached.
+        HostKeyError: its key is revoked.
         TargetError: there is no `ssh` here.
     """
     with tempfile.TemporaryDirectory(dir=runtime_folder(), prefix="keys-") as scratch:
         shown, log = Path(scratch, "known_hosts"), Path(scratch, "log")
         try:
             done = subprocess.run(
-                [*probe_command(login, str(shown), str(log)), "--", login.host, "exit"],
+                [*probe_command(login, str(shown), str(log), key_type), "--", login.host, "exit"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -82,8 +83,27 @@ def pin(login: Login, keys: Sequence[HostKey]) -> Login:
     return login._replace(known_hosts=str(path))
 
 
+def must_not_be_revoked(login: Login) -> None:
+    """Whether a key that is pinned was marked `@revoked` since, where OpenSSH looks by itself.
+
+    A login to a pinned machine asks no other file than its own, which can't say so.
+
+    Raises:
+        HostKeyError: it was.
+    """
+    keys = {" ".join(line.split()[1:3]) for line in _lines(Path(login.known_hosts))}
+    for path in (Path.home() / ".ssh/known_hosts", Path("/etc/ssh/ssh_known_hosts")):
+        for number, line in enumerate(_lines(path), 1):
+            words = line.split()
+            if words[:1] == ["@revoked"] and " ".join(words[2:4]) in keys:
+                raise revoked(login, f"{path}:{number}")
+
+
 def _lines(path: Path) -> list[str]:
-    return path.read_text("utf-8", "replace").splitlines() if path.exists() else []
+    try:
+        return path.read_text("utf-8", "replace").splitlines()
+    except OSError:  # ssh, too, reads what it can
+        return []
 
 
 def _key(line: str) -> HostKey | None:

@@ -25,7 +25,8 @@ class HostKeyError(NoContactError):
     """The key that the machine shows is not known, or is not the one that is known.
 
     `fingerprints` are those it shows, as far as they are known, such as `SHA256:…`; `changed` says whether
-    another key was known.
+    another key was known; `unknown` whether nothing is known of the machine, for it or against it;
+    `is_revoked` whether the key must not be trusted any more, whoever vouches for it.
     """
 
     def __init__(
@@ -36,10 +37,14 @@ class HostKeyError(NoContactError):
         where: str = "",
         fingerprints: tuple[str, ...] = (),
         changed: bool = False,
+        unknown: bool = False,
+        is_revoked: bool = False,
     ) -> None:
         super().__init__(message, hint=hint, where=where)
         self.fingerprints = fingerprints
         self.changed = changed
+        self.unknown = unknown
+        self.is_revoked = is_revoked
 
 
 class LoginError(NoContactError):
@@ -65,9 +70,17 @@ _PASSING = (
 )
 """How ssh says that there is no way to the machine; the messages are those of LC_ALL=C."""
 _CHANGED = re.compile(r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for \S+ has changed")
-_UNKNOWN = re.compile(
-    r"No \S+ host key is known for|Host key verification failed|No matching host key fingerprint"
+_REVOKED = re.compile(
+    r"REVOKED HOST KEY DETECTED|was revoked and you have|Host key .* revoked by file|Key is revoked"
 )
+_UNKNOWN = re.compile(r"No \S+ host key is known for")
+_UNSIGNED = re.compile(r"Certificate invalid|Certificate does not|Host certificate")
+"""The key is signed by somebody who is trusted, and the signature is not good for this machine, or now."""
+_REFUSED = re.compile(
+    r"Host key verification failed|No matching host key fingerprint|in revoked keys file"
+    r"|KnownHostsCommand failed"
+)
+"""The machine is not trusted, and not because nothing is known of it."""
 _DENIED = re.compile(r"Permission denied \(([^)]*)\)")
 _BY_PASSWORD = re.compile(r'Authenticated (?:to .* )?using "(?:password|keyboard-interactive)"')
 _PROGRESS = re.compile(r"Authenticated |Transferred: |Bytes per second: ")
@@ -83,15 +96,8 @@ def error_of(login: Login, words: str, refused: str = "") -> NoContactError:
             where=login.alias,
             hint="run `chmod 600` on it",
         )
-    if _CHANGED.search(words):
-        return _changed(login, words)
-    if _UNKNOWN.search(words):
-        return HostKeyError(
-            "its host key is not known",
-            where=login.alias,
-            hint="compare its fingerprint and attach the target anew, or log in once with "
-            f"`{_command(login)}` and answer its question",
-        )
+    if error := _not_trusted(login, words):
+        return error
     if denied := _DENIED.search(words):
         return _denied(login, tuple(denied[1].split(",")), refused)
     if refused and "kex_exchange_identification" in words:
@@ -122,6 +128,41 @@ def error_of(login: Login, words: str, refused: str = "") -> NoContactError:
         else "contact was lost before an answer came",
         where=login.alias,
         hint=f"does `{_command(login)}` work?",
+    )
+
+
+def _not_trusted(login: Login, words: str) -> HostKeyError | None:
+    if _REVOKED.search(words):
+        found = re.search(r"revoked by file (.*)", words)
+        return revoked(login, found[1] if found else "")
+    if _CHANGED.search(words):
+        return _changed(login, words)
+    if _UNKNOWN.search(words) and not _UNSIGNED.search(words):
+        return HostKeyError(
+            "its host key is not known",
+            where=login.alias,
+            hint="compare its fingerprint and attach the target anew, or log in once with "
+            f"`{_command(login)}` and answer its question",
+            unknown=True,
+        )
+    if _REFUSED.search(words):
+        said = [line.strip().rstrip(".") for line in words.splitlines() if line.strip()]
+        why = next((line for line in said if "verification failed" not in line and line[:1] != "@"), said[-1])
+        return HostKeyError(
+            f"ssh does not trust its host key: {why}",
+            where=login.alias,
+            hint=f"what does `{_command(login)}` say? Ask who runs the machine which host key it has",
+        )
+    return None
+
+
+def revoked(login: Login, place: str) -> HostKeyError:
+    """The error where the key must not be trusted any more; `place` is the file that says so, or ""."""
+    return HostKeyError(
+        f"its host key is revoked{f' by {place.rstrip()}' if place else ''}: somebody else may have it",
+        where=login.alias,
+        hint="ask who runs the machine for its new host key; no option lets a revoked one in",
+        is_revoked=True,
     )
 
 
