@@ -8,9 +8,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["canonical_json", "of_bytes", "of_file", "of_manifest", "of_tree"]
+__all__ = ["canonical_json", "of_bytes", "of_file", "of_manifest", "of_tree", "sources"]
 
 
 # ruff: noqa: PTH113, PTH115, PTH118, PTH122, PTH123 - these run for every file of a tree
@@ -49,14 +49,23 @@ def of_file(path: str) -> str:
     return found.hexdigest()
 
 
-def of_tree(folder: str) -> str:
+def sources(folder: str) -> list[str]:
+    """The names of a folder with the sources of a package, sorted and relative to it. Raises OSError.
+
+    Left out is what building and version control leave there: `.git`, `__pycache__`, `*.egg-info`, `build`.
+    """
+    return sorted(_files(folder, ""))
+
+
+def of_tree(folder: str, names: Iterable[str] | None = None) -> str:
     """The digest of a folder with the sources of a package: names, contents, executable bits, links.
 
-    Left out is what building and version control leave there (`.git`, `__pycache__`, `*.egg-info`,
-    `build`, ...), and with it the folder's own name and place, times and owners. Raises OSError.
+    The folder's own name and place, times and owners are no part of it. `names` are its files, by default
+    all of `sources`. Raises OSError.
     """
     found = sha256()
-    for name, path in sorted(_files(folder, "")):
+    for name in sorted(sources(folder) if names is None else names):
+        path = os.path.join(folder, name)
         mode = os.lstat(path).st_mode
         if stat.S_ISLNK(mode):
             # What a link leads to within the folder is counted there; outside it, this is where it counts.
@@ -70,21 +79,25 @@ def of_tree(folder: str) -> str:
     return found.hexdigest()
 
 
-def of_manifest(folder: str) -> str:
+def of_manifest(folder: str, names: Iterable[str] | None = None) -> str:
     """The digest of the files of a package from which its name, version and dependencies may follow.
 
-    These are `pyproject.toml`, `setup.py`, `setup.cfg` and the like: whatever text stands beside them.
+    These are `pyproject.toml`, `setup.py`, `setup.cfg` and the like: whatever text stands beside them, as far
+    as it is among `names`.
     """
     found = sha256()
+    kept = None if names is None else set(names)
     with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_file())
-    for name in names:
+        told = sorted(entry.name for entry in entries if entry.is_file())
+    for name in told:
+        if kept is not None and name not in kept:
+            continue
         if os.path.splitext(name)[1] in _MANIFEST or name == "setup.py":
             found.update(os.fsencode(name) + b"\0" + of_file(os.path.join(folder, name)).encode())
     return found.hexdigest()
 
 
-def _files(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
+def _files(folder: str, prefix: str) -> Iterator[str]:
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name
@@ -95,4 +108,4 @@ def _files(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
             if entry.is_dir(follow_symlinks=False):
                 yield from _files(entry.path, f"{prefix}{name}/")
             else:
-                yield f"{prefix}{name}", entry.path
+                yield f"{prefix}{name}"

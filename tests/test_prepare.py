@@ -468,11 +468,18 @@ def test_sources_of_an_editable_package_stay(make: Callable[..., DockerProject])
             f"from setuptools import setup\nsetup(name='{name}x', version='1', py_modules=['{name}x'])\n",
         )
         project.write(f"{name}/{name}x.py", f"WHO = '{name}'\n")
+    project.write(".amlignore", ".env\n")
+    project.write("lib/.env", "HUSH=1\n")
     done = project.prepare()
     assert done.code == 0, done.err
     said = inside(project, "import libx, toolx\nprint(libx.__file__, toolx.WHO)")
     assert said.startswith("/opt/amlexec/src/")
     assert said.endswith("lib/libx.py tool\n")
+    listed = inside(project, "import libx, os\nprint(sorted(os.listdir(os.path.dirname(libx.__file__))))")
+    assert ".env" not in listed
+    assert project.prepare("--context", str(project.root / "context")).code == 0
+    assert not list(Path(project.root, "context").rglob(".env"))
+    assert list(Path(project.root, "context").rglob("libx.py"))
     project.write("lib/libx.py", "WHO = 'changed'\n")
     assert "lib" in check(project)["reason"]
 

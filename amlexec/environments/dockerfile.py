@@ -7,7 +7,6 @@ digest, since nobody but amlexec can vouch for what was in the folder when it wa
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,7 +31,6 @@ _MAVEN = "maven"
 _SOURCES = "src"
 _IN_IMAGE = "/opt/amlexec"
 _COMPILE = f"""import compileall; compileall.compile_dir({PREFIX + "/lib"!r}, quiet=2)"""
-_LEFT_OUT = shutil.ignore_patterns(".git", "__pycache__", ".amlexec")
 
 
 class Recipe(NamedTuple):
@@ -98,7 +96,7 @@ def write(what: Recipe, folder: str, progress: Progress) -> None:
         UsageError: there is something in the folder.
         ConfigurationError, TargetError: as preparing it.
     """
-    from amlexec.environments import building, memory
+    from amlexec.environments import building, memory, pip_section
     from amlexec.environments.log import Log
     from amlexec.packages.network import settings
 
@@ -115,12 +113,10 @@ def write(what: Recipe, folder: str, progress: Progress) -> None:
     ):
         shutil.copyfileobj(archive, copy, 1 << 20)
     for number, path in _paths(order).items():
-        to = place / _SOURCES / str(number) / Path(path).name
-        to.parent.mkdir(parents=True)
-        if os.path.isdir(path):  # noqa: PTH112
-            shutil.copytree(path, to, ignore=_LEFT_OUT, symlinks=True)
-        else:
-            shutil.copyfile(path, to)
+        for name in pip_section.files_of(path, order):
+            to = place / _SOURCES / str(number) / Path(path).name / name
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(Path(path, name), to, follow_symlinks=not name)
     if order.spec.spark:
         _write_maven(order, place / _MAVEN)
     for name, text in what.requirements:

@@ -14,11 +14,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from amlexec import digest
 from amlexec.environments.image import PREFIX
 from amlexec.errors import TargetError
 from amlexec.packages import layers
 from amlexec.packages.addresses import is_loopback
 from amlexec.packages.network import build_variables
+from amlexec.packages.paths_in_lines import is_archive
 from amlexec.packages.pins import pip_lines
 from amlexec.packages.pip import index_lines
 
@@ -35,6 +37,7 @@ __all__ = [
     "LIST",
     "PATIENCE",
     "Section",
+    "files_of",
     "install",
     "is_wanted",
     "needs_this_machine",
@@ -108,7 +111,7 @@ def install(
         files[_BUNDLE] = Path(network.ca_bundle).read_bytes()
     with tempfile.TemporaryFile() as held:
         with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            write_sources(archive, (*section.sources, *links))
+            write_sources(archive, (*section.sources, *links), order)
             for name, text in files.items():
                 _add_text(archive, name, text)
         held.seek(0)
@@ -190,35 +193,52 @@ def _links(number: int) -> str:
     return f"{_SOURCES}/links/{number}"
 
 
-def write_sources(archive: tarfile.TarFile, sources: Iterable[tuple[str, str]]) -> None:
-    """Add files and folders of this machine, each with the place that it is to have."""
+def write_sources(
+    archive: tarfile.TarFile, sources: Iterable[tuple[str, str]], order: Order | None = None
+) -> None:
+    """Add files and folders of this machine, each with the place that it is to have.
+
+    Of a folder with sources, exactly the files that are in the digest of `order` are added.
+    """
     for path, at in sources:
-        _add(archive, path, at)
+        for name in files_of(path, order):
+            source = os.path.join(path, name) if name else path  # noqa: PTH118
+            if not _has_sources(path):
+                # What is named may be a link, also to somewhere else; a package in a folder as well.
+                source = os.path.realpath(source)
+            archive.add(source, f"{at}/{name}".strip("/"), recursive=False, filter=_plain)
 
 
-def _add(archive: tarfile.TarFile, path: str, inside: str) -> None:
-    """Add a wheel, sources, or a folder of packages: that has neither of the files that sources have."""
+def files_of(path: str, order: Order | None = None) -> list[str]:
+    """What is taken of a file, a folder with sources or a folder of packages: names in it, "" for itself."""
     folder = Path(path)
-    if not folder.is_dir() or any((folder / name).exists() for name in ("pyproject.toml", "setup.py")):
-        _add_tree(archive, path, inside)
-        return
-    # pip looks at what lies in it, and not below; links stand for files.
-    for one in sorted(folder.iterdir()):
-        if one.is_file():
-            _add_tree(archive, str(one), f"{inside}/{one.name}")
+    if not folder.is_dir():
+        return [""]
+    if not _has_sources(path):
+        # pip looks at what lies in it, and not below.
+        return sorted(one.name for one in folder.iterdir() if one.is_file() and is_archive(one.name))
+    if order is None:
+        return digest.sources(path)
+    known = next((one.files for one in order.requirements.entries if one.path == path), None)
+    if known is not None:
+        return list(known)
+    from amlexec.snapshots import sources
+
+    return sources.files(order.project.root, path)
 
 
-def _add_tree(archive: tarfile.TarFile, path: str, inside: str) -> None:
-    def normal(one: tarfile.TarInfo) -> tarfile.TarInfo | None:
-        if any(part in {".git", "__pycache__", ".amlexec"} for part in one.name.split("/")):
-            return None
-        one.uid = one.gid = 0
-        one.uname = one.gname = ""
-        one.mtime = layers.EPOCH
-        return one
+def _has_sources(path: str) -> bool:
+    return any(Path(path, name).exists() for name in ("pyproject.toml", "setup.py"))
 
-    # What the line names may be a link, also to somewhere else.
-    archive.add(os.path.realpath(path), inside.lstrip("/"), filter=normal)
+
+def _plain(one: tarfile.TarInfo) -> tarfile.TarInfo:
+    one.uid = one.gid = 0
+    one.uname = one.gname = ""
+    one.mtime = layers.EPOCH
+    if one.isfile():
+        # As in the digest. Whoever may see the file here is no matter: the user of a run is another one.
+        one.mode = 0o755 if one.mode & 0o100 else 0o644
+    return one
 
 
 def _add_text(archive: tarfile.TarFile, path: str, text: bytes) -> None:

@@ -72,7 +72,7 @@ def install(
     sent = (*section.sources, *links)
     if sent:
         with tempfile.TemporaryFile() as held:
-            _write(held, [(path, at.removeprefix(f"{sources}/")) for path, at in sent])
+            _write(held, [(path, at.removeprefix(f"{sources}/")) for path, at in sent], order)
             there.send("put", sources, held, "the files of the pip section")
     log.hide(*section.lines, *section.constraints, *network.addresses)
     told = dict(links)
@@ -99,12 +99,12 @@ def listed(there: There, sources: str = "", left: list[str] | None = None) -> li
         raise TargetError(f"the installed packages can't be listed: {said}", where=there.machine) from None
 
 
-def _write(held: IO[bytes], sources: list[tuple[str, str]]) -> None:
+def _write(held: IO[bytes], sources: list[tuple[str, str]], order: Order) -> None:
     with (
         gzip.GzipFile(fileobj=held, mode="wb", compresslevel=4) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
     ):
-        pip_section.write_sources(archive, sources)
+        pip_section.write_sources(archive, sources, order)
         archive.addfile(tarfile.TarInfo("~whole"))
     held.seek(0)
 

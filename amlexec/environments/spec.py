@@ -7,6 +7,7 @@ the `name:` of the file, the project's code, environment variables and our own v
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import digest as content
@@ -92,7 +93,17 @@ def requirements_of(
     environment: Mapping[str, str] | None = None,
 ) -> requirements.Requirements:
     """The pip section, read and followed. `shared` and errors as of `amlexec.packages.requirements.read`."""
-    return requirements.read(project.root, dependencies.pip, shared=shared, environment=environment)
+
+    def files(folder: str) -> list[str]:
+        from amlexec.snapshots import sources
+
+        # A comment there is no other package. What they say is in the value itself.
+        own = [dependencies.place.path, f"{os.path.splitext(dependencies.place.path)[0]}.lock"]  # noqa: PTH122
+        return sources.files(project.root, folder, own)
+
+    return requirements.read(
+        project.root, dependencies.pip, shared=shared, environment=environment, sources=files
+    )
 
 
 def spec_of(
@@ -147,8 +158,6 @@ def _expanded(dependencies: CondaDependencies) -> CondaDependencies:
     Raises:
         ConfigurationError: a variable that is no login is not set.
     """
-    import os
-
     told, bad = [], []
     for what, lines in (("channel", dependencies.channels), ("conda spec", dependencies.specs)):
         texts = [expand_public(line.text, os.environ) for line in lines]

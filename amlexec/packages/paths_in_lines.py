@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 __all__ = ["SHARE", "BadLineError", "Finder", "Measured", "digest_of_packages", "is_archive", "looks_local"]
 
@@ -32,6 +35,8 @@ class Measured(NamedTuple):
 
     content: str
     manifest: str = ""
+    files: tuple[str, ...] = ()
+    """Of a folder with sources: the files that count, relative to it."""
 
 
 class Finder:
@@ -109,21 +114,29 @@ def looks_local(text: str) -> bool:
     return text.startswith((".", "~")) or "/" in text or "\\" in text or is_archive(text)
 
 
-def measure(path: str, shown: str) -> Measured:
+def measure(path: str, shown: str, sources: Callable[[str], Sequence[str]] = digest.sources) -> Measured:
     """The content of a wheel, of packed sources or of a folder with the sources of a package.
+
+    `sources` says which files of such a folder count.
 
     Raises:
         BadLineError: it is not there, can't be read, or is none of these.
     """
     try:
         if os.path.isdir(path):
-            names = {"pyproject.toml", "setup.py"}
-            if not names & set(os.listdir(path)):
+            names = {"pyproject.toml", "setup.py"} & set(os.listdir(path))
+            if not names:
                 raise BadLineError(
                     f"{shown or '.'} has neither pyproject.toml nor setup.py, so pip cannot install it",
                     "name the folder that has one",
                 )
-            return Measured(digest.of_tree(path), digest.of_manifest(path))
+            files = tuple(sources(path))
+            if not names & set(files):
+                raise BadLineError(
+                    f"an ignore rule leaves {min(names)} of {shown or '.'} out, so pip cannot install it",
+                    "take it out of .amlignore, or where there is none, .gitignore",
+                )
+            return Measured(digest.of_tree(path, files), digest.of_manifest(path, files), files)
         if not os.path.lexists(path):
             raise BadLineError(f"there is no {shown}")
         if not is_archive(path):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from amlexec import digest
 from amlexec.errors import ConfigurationError
 from amlexec.model import Line, Place, Violation
 from amlexec.packages import paths_in_lines as paths
@@ -18,7 +19,7 @@ from amlexec.packages import requirement_lines as syntax
 from amlexec.packages.addresses import Secret, expand, expand_public, is_address, is_readable, public
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["Entry", "Requirements", "read"]
 
@@ -49,6 +50,8 @@ class Entry(NamedTuple):
     """Of a folder with sources: the digest of what its dependencies may follow from."""
     path: str = ""
     """The file or folder on this machine, absolute."""
+    files: tuple[str, ...] = ()
+    """Of a folder with sources: the files that are installed, relative to it."""
 
     @property
     def is_constraint(self) -> bool:
@@ -76,18 +79,19 @@ def read(
     *,
     shared: str = "",
     environment: Mapping[str, str] | None = None,
+    sources: Callable[[str], Sequence[str]] = digest.sources,
 ) -> Requirements:
     """Read the lines of a pip section and follow what they refer to.
 
     `root` is the project's folder; `shared` the folder on this machine that stands as `/azureml-share/` in
-    containers, "" where there is none.
+    containers, "" where there is none. `sources` says which files of a folder with sources are installed.
 
     Raises:
         ConfigurationError: with every line that is wrong or can't be followed.
     """
     if not lines:
         return Requirements()
-    reader = _Reader(root, shared, os.environ if environment is None else environment)
+    reader = _Reader(root, shared, os.environ if environment is None else environment, sources)
     for line in lines:
         for text in line.text.splitlines():
             reader.take(text, line.place, root, ())
@@ -100,8 +104,15 @@ def read(
 
 
 class _Reader:
-    def __init__(self, root: str, shared: str, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        root: str,
+        shared: str,
+        environment: Mapping[str, str],
+        sources: Callable[[str], Sequence[str]],
+    ) -> None:
         self.finder = paths.Finder(root, shared)
+        self.sources = sources
         self.environment = environment
         self.entries: list[Entry] = []
         self.files: set[str] = set()
@@ -139,7 +150,7 @@ class _Reader:
                 else:
                     self._add("transport", name, place, f"{name} {value}")
 
-    def _add(self, kind: str, text: str, place: Place, raw: str, **more: str) -> None:
+    def _add(self, kind: str, text: str, place: Place, raw: str, **more: Any) -> None:
         self.entries.append(Entry(kind, text, place, Secret(expand(raw, self.environment)), **more))
 
     def _file(self, value: str, folder: str, parents: tuple[str, ...], kind: str) -> None:
@@ -226,7 +237,7 @@ class _Reader:
     ) -> None:
         path = self.finder.find(expand(value, self.environment), folder)
         shown = self.finder.shown(path)
-        found = paths.measure(path, shown)
+        found = paths.measure(path, shown, self.sources)
         self.files.add(path)
         name = ""
         if not found.manifest:
@@ -236,7 +247,7 @@ class _Reader:
         text = f"{name}{extras}{marker} {options}".rstrip()
         flag = "-e " if kind.endswith("editable") else ""
         raw = f"{flag}{path}{extras}{marker} {options}".rstrip()
-        self._add(kind, text, place, raw, content=found.content, manifest=found.manifest, path=path)
+        self._add(kind, text, place, raw, path=path, **found._asdict())
 
 
 def _is_remote(text: str) -> bool:
