@@ -11,52 +11,84 @@ from amlexec.model import ComputeTarget, Place, Project, Violation
 from amlexec.reading import generations, readings, references
 from amlexec.reading.checks import Checker
 from amlexec.reading.document import Document, Scalar, read
+from amlexec.schemas import kind_by_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from amlexec.reading.generations import Reading
 
 __all__ = [
+    "Linter",
     "as_github",
     "as_json",
     "as_text",
     "files",
     "lint",
     "lint_files",
+    "referred",
     "report",
-    "schema_files",
     "summary",
 ]
 
 # ruff: noqa: PTH100, PTH113, PTH118, PTH119, PTH120, PTH123, PTH208 - thousands of files, as texts
 
-_SUFFIXES = {".compute": schemas.COMPUTE, ".runconfig": schemas.RUNCONFIG}
 _KEYS = {
     schemas.CONDA: frozenset(["dependencies", "channels"]),
     schemas.SPARK: frozenset(["configuration", "repositories", "packages"]),
 }
 
 
-def schema_files() -> list[str]:
-    """The files of the schemas, absolute: what lint depends on besides the files it checks."""
-    return [schemas.path(kind) for kind in schemas.KINDS]
-
-
-def files(project: Project, *, absent: bool = False) -> list[str]:
+def files(project: Project) -> list[str]:
     """The project's declarations, sorted, relative to its root: aml_config, and what is referred to."""
-    return sorted(_Lint(strict=False).of_project(project, absent=absent))
+    return sorted(_Lint(strict=False).of_project(project))
+
+
+def referred(path: str) -> list[tuple[str, str]]:
+    """The dependencies files that a run configuration names, relative to the project's root, and kinds."""
+    return _Lint(strict=False).referred(path, path)
 
 
 def lint(project: Project, only: Iterable[str] | None = None, *, strict: bool = False) -> list[Violation]:
     """Every violation in the project's files, sorted; `only` some of them, relative to its root."""
-    run = _Lint(strict=strict)
-    kinds = run.of_project(project)
-    chosen = kinds if only is None else only
-    found: set[Violation] = set()
-    for file in chosen:
-        found.update(run.file(f"{project.root}/{file}", file, kinds.get(file, ""), project))
-    return sorted(found)
+    linter = Linter(project, strict=strict)
+    kinds = linter.kinds()
+    return linter.check(kinds if only is None else {file: kinds.get(file, "") for file in only})
+
+
+class Linter:
+    """Checks the files of one project, in one call or in many; each file is read once."""
+
+    def __init__(self, project: Project, *, strict: bool = False) -> None:
+        self._project = project
+        self._run = _Lint(strict=strict)
+
+    def kinds(self) -> dict[str, str]:
+        """The project's declarations, relative to its root, with their kinds (see `amlexec.schemas`)."""
+        return self._run.of_project(self._project)
+
+    def check(self, kinds: Mapping[str, str]) -> list[Violation]:
+        """Every violation in these files, sorted; the kind of a file is "" where only its content says it."""
+        found: set[Violation] = set()
+        for file, kind in kinds.items():
+            found.update(self._run.file(f"{self._project.root}/{file}", file, kind, self._project))
+        return sorted(found)
+
+    def referred(self, path: str) -> list[tuple[str, str]]:
+        """What `referred` says; the run configuration is not read again when it is checked."""
+        return self._run.referred(path, f"{path[len(self._project.root.rstrip('/')) + 1 :]}")
+
+    def looked_at(self, file: str) -> list[str]:
+        """The other files that the verdict on a checked file follows from, absolute; there or not."""
+        return sorted(self._run.looked.get(f"{self._project.root}/{file}", ()))
+
+    def told_by(self, path: str) -> str:
+        """What of a file counts where another one refers to it; "" where everything may."""
+        name = os.path.basename(path)
+        if not name.endswith(".compute"):
+            return ""
+        target = self._run.target(self._project, name.removesuffix(".compute"))
+        return f"{target.kind} {target.user_managed_environment}" if target is not None else ""
 
 
 def lint_files(typed: Sequence[str], *, strict: bool = False) -> list[Violation]:
@@ -79,19 +111,26 @@ class _Lint:
     def __init__(self, *, strict: bool) -> None:
         self._checker = Checker(lint=True, strict=strict)
         self._quiet = Checker()
+        self._documents: dict[str, Document] = {}
+        """Run configurations that were read to see what they refer to, and not checked yet."""
         self._targets: dict[str, ComputeTarget | None] = {}
         self._projects: dict[str, Project | None] = {}
+        self.looked: dict[str, set[str]] = {}
+        """By file that was checked: the other files that its verdict follows from, absolute."""
 
     def file(self, path: str, shown: str, kind: str, project: Project | None) -> list[Violation]:
         """What is wrong with one file, and with what it refers to."""
-        kind = kind or _kind_by_name(path)
-        data = _bytes(path, shown)
-        try:
-            document = read(data, shown)
-        except ConfigurationError as error:
-            if not kind:
-                raise _not_ours(shown) from error
-            return list(error.violations)
+        kind = kind or kind_by_name(path)
+        self.looked[path] = set()
+        document = self._documents.pop(path, None)
+        if document is None:
+            data = _bytes(path, shown)
+            try:
+                document = read(data, shown)
+            except ConfigurationError as error:
+                if not kind:
+                    raise _not_ours(shown) from error
+                return list(error.violations)
         kind = kind or _kind_by_keys(document)
         if not kind:
             raise _not_ours(shown)
@@ -101,19 +140,23 @@ class _Lint:
             project = project or self._project(os.path.dirname(path))
             reading = checked.reading or generations.outline(document.root)
             if project is not None:
-                found += self._references(project, shown, reading)
+                found += self._references(project, shown, reading, self.looked[path])
         return found
 
-    def _references(self, project: Project, shown: str, reading: Reading) -> list[Violation]:
+    def _references(
+        self, project: Project, shown: str, reading: Reading, looked: set[str]
+    ) -> list[Violation]:
         name = reading["runconfig"].get("target", "").removesuffix(".compute")
-        target = self._target(project, name) if name else None
+        looked.add(f"{project.configuration}/{name}.compute")
+        looked.update(references.dependencies_files(project, reading))
+        target = self.target(project, name) if name else None
         found = references.check(project, shown, reading, target and readings.overridden(target, reading))
         is_own = name == "local" and reading["names"].get("target") == "target"
         if name and not is_own and not references.has_target(project, name):
             found.append(references.no_target(project, shown, reading, name))
         return found
 
-    def _target(self, project: Project, name: str) -> ComputeTarget | None:
+    def target(self, project: Project, name: str) -> ComputeTarget | None:
         """A compute target whose file is in order; what is wrong with it is said where it is checked."""
         path = f"{project.configuration}/{name}.compute"
         if path not in self._targets:
@@ -140,38 +183,30 @@ class _Lint:
                 self._projects[folder] = None
         return self._projects[folder]
 
-    def of_project(self, project: Project, *, absent: bool = False) -> dict[str, str]:
+    def of_project(self, project: Project) -> dict[str, str]:
         """File -> kind, of all declarations of a project. Files with errors keep nobody from the others."""
         kinds: dict[str, str] = {}
         for name in sorted(os.listdir(project.configuration)):
-            kind = _kind_by_name(name)
+            kind = kind_by_name(name)
             if kind and os.path.isfile(f"{project.configuration}/{name}"):
                 kinds[f"aml_config/{name}"] = kind
         for file in [file for file, kind in kinds.items() if kind == schemas.RUNCONFIG]:
-            for other, kind in self._referred(f"{project.root}/{file}"):
-                if absent or os.path.isfile(os.path.join(project.root, other)):
+            path = f"{project.root}/{file}"
+            for other, kind in self.referred(path, file):
+                if os.path.isfile(os.path.join(project.root, other)):
                     kinds.setdefault(other, kind)
         return kinds
 
-    def _referred(self, path: str) -> list[tuple[str, str]]:
+    def referred(self, path: str, shown: str) -> list[tuple[str, str]]:
+        """The dependencies files that a run configuration names, with their kinds."""
         try:
-            fields = generations.outline(read(_bytes(path, path), path).root)["runconfig"]
+            document = read(_bytes(path, shown), shown)
         except ConfigurationError:
             return []
+        self._documents[path] = document
+        fields = generations.outline(document.root)["runconfig"]
         kinds = {"conda_dependencies_file": schemas.CONDA, "spark_dependencies_file": schemas.SPARK}
         return [(readings.normal(fields[field]), kind) for field, kind in kinds.items() if field in fields]
-
-
-def _kind_by_name(path: str) -> str:
-    """The file kind that a name says, or ""."""
-    name = os.path.basename(path).casefold()
-    stem, dot, end = name.rpartition(".")
-    suffix = dot + end
-    if suffix in _SUFFIXES and stem:
-        return _SUFFIXES[suffix]
-    if suffix in {".yml", ".yaml"}:
-        return schemas.CONDA if "conda" in stem else schemas.SPARK if "spark" in stem else ""
-    return ""
 
 
 def _kind_by_keys(document: Document) -> str:

@@ -6,13 +6,25 @@ import os
 
 from amlexec.errors import TargetError
 
-__all__ = ["COMPUTE", "CONDA", "KINDS", "RUNCONFIG", "SPARK", "path", "text"]
+__all__ = ["COMPUTE", "CONDA", "KINDS", "RUNCONFIG", "SPARK", "kind_by_name", "path", "text"]
 
 COMPUTE = "compute"
 RUNCONFIG = "runconfig"
 CONDA = "conda_dependencies"
 SPARK = "spark_dependencies"
 KINDS = (COMPUTE, RUNCONFIG, CONDA, SPARK)
+_SUFFIXES = {".compute": COMPUTE, ".runconfig": RUNCONFIG}
+
+
+def kind_by_name(path: str) -> str:
+    """The file kind that a file's name says, or ""."""
+    stem, dot, end = os.path.basename(path).casefold().rpartition(".")  # noqa: PTH119
+    suffix = dot + end
+    if suffix in _SUFFIXES and stem:
+        return _SUFFIXES[suffix]
+    if suffix in {".yml", ".yaml"}:
+        return CONDA if "conda" in stem else SPARK if "spark" in stem else ""
+    return ""
 
 
 def path(kind: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from doit import get_var
 
-from amlexec import config, declared, schemas
+from amlexec import config
 from amlexec.console import show
 from amlexec.errors import AmlexecError
 from amlexec.escaping import visible
@@ -46,20 +46,20 @@ def variables(*names: str) -> None:
 
 def task_lint() -> Iterator[dict[str, Any]]:
     """validate the files of aml_config"""
+    from amlexec.linting import Linting
+
     project = _project()
-    files = declared.files(project)
-    needed = [schemas.path(kind) for kind in schemas.KINDS]
-    # References are checked too: that a Target has its file depends on which files there are.
-    names = " ".join(sorted(files))
+    # One for all, so that each file is read once.
+    linting = Linting(project)
     yield {"basename": "lint", "name": None, "doc": "validate the files of aml_config"}
-    for file in files:
+    for file in sorted(linting.kinds):
         yield {
             "basename": "lint",
             "name": visible(file),
             "doc": f"validate {visible(file)}",
-            "file_dep": [str(Path(project.root, file)), *needed],
-            "uptodate": [_unchanged(names)],
-            "actions": [(_guarded, [_lint, project, file])],
+            "file_dep": [os.path.join(project.root, file)],  # noqa: PTH118 - thousands of them
+            "uptodate": [linting.verdict(file)],
+            "actions": [(_guarded, [linting.report, file])],
             "verbosity": 2,
         }
 
@@ -149,16 +149,6 @@ def _project() -> Project:
         raise SystemExit(show(error)) from None
 
 
-def _unchanged(value: str) -> Callable[[Any, dict[str, Any]], bool]:
-    """Up to date while `value` is what it was when the task last succeeded."""
-
-    def check(task: Any, values: dict[str, Any]) -> bool:
-        task.value_savers.append(lambda: {"files": value})
-        return bool(values.get("files") == value)
-
-    return check
-
-
 def _guarded(action: Callable[..., int], *arguments: object) -> bool | Failed | Ended:
     """Do it; turn its exit code, or the error it raises, into what doit takes for an end."""
     try:
@@ -170,12 +160,6 @@ def _guarded(action: Callable[..., int], *arguments: object) -> bool | Failed | 
     except OSError as error:
         return Ended(error, 2)
     return True if code == 0 else Ended(None, code)
-
-
-def _lint(project: Project, file: str) -> int:
-    from amlexec import lint
-
-    return lint.report(lint.lint(project, [file]))
 
 
 def _prepare(environment: Environment) -> int:

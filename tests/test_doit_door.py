@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import sys
 from typing import TYPE_CHECKING
 
-from tests.conftest import PATIENCE, ProjectFolder
+from tests.conftest import PATIENCE, Done, ProjectFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,6 +123,40 @@ def test_lint_sees_that_a_target_has_gone(project: ProjectFolder) -> None:
     done = project.doit("lint")
     assert done.code == 3
     assert "aml_config/local.runconfig:1:" in done.err
+
+
+def test_lint_checks_again_what_its_verdict_followed_from(project: ProjectFolder) -> None:
+    """The file of a target says whether a dependencies file is needed."""
+    assert project.doit("lint").code == 0
+    project.write("aml_config/local.compute", "type: docker\n")
+    done = project.doit("lint")
+    assert done.code == 3
+    assert "there is no aml_config/conda_dependencies.yml" in done.err
+    project.write("aml_config/conda_dependencies.yml", "dependencies: []\n")
+    assert project.doit("lint").code == 0
+
+
+def test_lint_takes_time_by_the_number_of_files(project: ProjectFolder) -> None:
+    """At most three times what `amlexec lint` takes, which reads each file once: it was 50 times at 400."""
+    for number in range(400):
+        project.write(
+            f"aml_config/r{number}.runconfig",
+            f"Target: local\nFramework: Python\nArgumentVector: [train.py, '{number}']\n",
+        )
+    alone = _seconds(lambda: project.amlexec("lint"))
+    assert _seconds(lambda: project.doit("lint")) < 3 * alone + 1
+    project.write("aml_config/r7.runconfig", "Target: local\nFramework: Python\n")
+    checked = [line for line in project.doit("lint").out.splitlines() if line[0] == "."]
+    assert checked == [".  lint:aml_config/r7.runconfig"]
+
+
+def _seconds(action: Callable[[], Done]) -> float:
+    """The processor time of the program that an action runs."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = action()
+    assert done.code == 0, done.err
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_a_mistake_keeps_nobody_from_the_list(project: ProjectFolder) -> None:

@@ -201,17 +201,6 @@ def test_github_escapes() -> None:
     ]
 
 
-def test_the_schemas_are_dependencies() -> None:
-    found = lint.schema_files()
-    assert [Path(path).name for path in found] == [
-        "compute.schema.json",
-        "runconfig.schema.json",
-        "conda_dependencies.schema.json",
-        "spark_dependencies.schema.json",
-    ]
-    assert all(Path(path).is_absolute() and Path(path).is_file() for path in found)
-
-
 def test_many_files(folder: Path) -> None:
     for number in range(300):
         write(

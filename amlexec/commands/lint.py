@@ -45,8 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
         violations = lint.lint_files(arguments.files, strict=arguments.strict)
     else:
         project = config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109
-        number = len(lint.files(project))
-        violations = lint.lint(project, strict=arguments.strict)
+        linter = lint.Linter(project, strict=arguments.strict)
+        kinds = linter.kinds()
+        number = len(kinds)
+        violations = linter.check(kinds)
     if arguments.form == "json":
         from amlexec.commands import output
 

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from amlexec.model import ComputeTarget, Project
     from amlexec.reading.generations import Reading
 
-__all__ = ["attach_hint", "check", "has_target", "names_hint", "no_target"]
+__all__ = ["attach_hint", "check", "dependencies_files", "has_target", "names_hint", "no_target"]
 
 _DEFAULTS: dict[str, str] = RunConfiguration._field_defaults
+_FILES = {field: _DEFAULTS[field] for field in ("conda_dependencies_file", "spark_dependencies_file")}
 _BUILT = frozenset(["docker", "remote", "remotedocker", "cluster"])
 """Kinds whose environment is made from the conda dependencies file, unless the user manages it."""
 
@@ -50,6 +51,13 @@ def no_target(project: Project, path: str, reading: Reading, name: str) -> Viola
     place = Place(path, *reading["places"].get("target", ()))
     message = f"{key} is {name!r}, and there is no aml_config/{name}.compute"
     return Violation(place, "error", message, attach_hint(name, known), key)
+
+
+def dependencies_files(project: Project, reading: Reading) -> list[str]:
+    """The dependencies files of a run configuration, absolute, whether they are there or not."""
+    fields = reading["runconfig"]
+    named = [normal(fields.get(field, default)) for field, default in _FILES.items()]
+    return [os.path.join(project.root, file) for file in named]  # noqa: PTH118
 
 
 def check(project: Project, path: str, reading: Reading, target: ComputeTarget | None) -> list[Violation]:
