@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import locks
+from amlexec import locks, private_folders
 from amlexec.docker import containers
 from amlexec.errors import TargetError
 
@@ -64,13 +64,8 @@ def _file(engine: Engine, what: str) -> Path:
     from amlexec.digest import of_bytes
 
     # Not the cache: the engine is the same whatever AMLEXEC_CACHE says.
-    folder = Path(tempfile.gettempdir(), f"amlexec-locks-{os.getuid()}")
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise TargetError(
-            f"{folder} belongs to somebody else", hint="remove it, or set TMPDIR to a folder of your own"
-        )
+    usual = Path(tempfile.gettempdir(), f"amlexec-locks-{os.getuid()}")
+    folder = private_folders.first_of([usual], "locks")
     return folder / f"{of_bytes(engine.address.encode())[:8]}-{what[:20]}"
 
 

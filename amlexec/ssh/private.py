@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
+from amlexec import private_folders
 from amlexec.errors import TargetError
 
 __all__ = ["new_file", "runtime_folder"]
 
 _LONGEST = 60
 """Bytes. A socket's path has 104 on macOS, 108 on Linux; ssh adds 17 to the name while it makes one."""
+_FOUND: dict[tuple[str, str, int], Path] = {}
+"""Where looking further than the usual places has led, in this process."""
 
 
 def runtime_folder() -> Path:
-    """The folder, made where it is missing.
+    """The folder, made where it is missing: $XDG_RUNTIME_DIR/amlexec, else /tmp/amlexec-UID, else another.
 
     Raises:
-        TargetError: it belongs to somebody else, or others can enter it.
+        TargetError: none can be made.
     """
     given = os.environ.get("XDG_RUNTIME_DIR", "")
-    # It may be named and not be there: `su` keeps the variable of another user.
-    if given and os.access(given, os.W_OK) and len(os.fsencode(given)) + len("/amlexec") <= _LONGEST:
-        folder = Path(given, "amlexec")
-    else:
-        folder = Path("/tmp", f"amlexec-{os.getuid()}")  # noqa: S108 - checked below
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-    except OSError as error:
-        raise TargetError(
-            f"the folder for connections can't be made: {error.strerror}",
-            where=str(folder),
-            hint="set XDG_RUNTIME_DIR to a folder of your own with a short path",
-        ) from None
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise TargetError(
-            "the folder for connections is not ours alone, so that others could use them",
-            where=str(folder),
-            hint="remove it, or set XDG_RUNTIME_DIR to a folder of your own with a short path",
-        )
-    return folder
+    key = (given, os.environ.get("HOME", ""), os.getuid())
+    usual = Path("/tmp", f"amlexec-{os.getuid()}")  # noqa: S108 - it is looked whose it is
+    # It may be named and not be ours: `su` keeps the variable of another user.
+    wanted = [Path(given, "amlexec"), usual] if given else [usual]
+    if (found := _FOUND.get(key)) is not None and private_folders.is_private(found):
+        return found
+    _FOUND[key] = private_folders.first_of(wanted, "run", _LONGEST)
+    return _FOUND[key]
 
 
 def new_file(prefix: str) -> tuple[int, Path]:
