@@ -23,7 +23,7 @@ from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UsageE
 from amlexec.model import Project
 from amlexec.packages import conda, installing, network
 from amlexec.packages.addresses import Secret
-from amlexec.packages.pins import Pin, pip_lines
+from amlexec.packages.pins import Pin, pin_of, pip_lines
 from amlexec.packages.pip import index_lines
 from amlexec.packages.platforms import Platform, of_image, of_target
 from amlexec.packages.resolution import Resolution, resolve
@@ -395,6 +395,36 @@ class TestPip:
             (f"x @ {raw} --hash=sha256:{'b' * 64}", ""),
             ("{}", str(tmp_path / "lib/mine")),
             ("r @ git+https://h/r@0123", ""),
+        ]
+
+    def test_lines_of_what_has_no_hash(self, tmp_path: Path) -> None:
+        from amlexec.model import Place
+        from amlexec.packages.requirements import Entry, Requirements
+
+        def entry(kind: str, text: str, path: str = "") -> Entry:
+            return Entry(kind, text, Place(""), Secret(text), path=path)
+
+        lib, archive = str(tmp_path / "lib"), "https://u:p@h/a.zip"
+        found = Requirements(
+            (
+                entry("editable", f"-e {lib}[extra]", lib),
+                entry("address", "git+https://u:p@h/r.git@main#subdirectory=sub"),
+                entry("address", "git+ssh://git@h/q.git"),
+                entry("address", f"a @ {archive}#subdirectory=sub&egg=a"),
+            )
+        )
+        vcs = {"type": "git", "url": "https://h/r.git", "commit-id": "01", "subdirectory": "sub"}
+        pins = (
+            pin_of(str(tmp_path), {"name": "r", "vcs": vcs}, found, "3.12", PLATFORM),
+            Pin("lib", "1", "./lib", ""),
+            Pin("q", "1", "git+ssh://h/q.git@02", ""),
+            Pin("a", "1", "https://h/a.zip", "c" * 64),
+        )
+        assert [str(line.text) for line in pip_lines(str(tmp_path), pins, found)] == [
+            "r @ git+https://u:p@h/r.git@01#subdirectory=sub",
+            "-e {}",
+            "q @ git+ssh://git@h/q.git@02",
+            f"a @ {archive}#subdirectory=sub --hash=sha256:{'c' * 64}",
         ]
 
 

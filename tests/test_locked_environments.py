@@ -54,6 +54,24 @@ def test_prepare_installs_what_is_locked(project: DockerProject, shop: Shop) -> 
     assert "lock file is gone" in project.prepare("--check").out
 
 
+def test_what_has_no_hash_is_installed_beside_what_has_one(shop: Shop, tmp_path: Path) -> None:
+    """pip refuses a folder among lines with hashes; what it builds sources with lies in a folder too."""
+    lines = ("--no-index", "--require-hashes", "--find-links ./wheels", "tabulate", "-e ./lib", "./tool")
+    project = DockerProject(tmp_path / "demo", shop, conda=shop.conda(pip=lines))
+    (project.root / "wheels").symlink_to(shop.wheels)
+    for name in ("lib", "tool"):
+        text = f"from setuptools import setup\nsetup(name='{name}x', version='1', py_modules=['{name}x'])\n"
+        project.write(f"{name}/setup.py", text)
+        project.write(f"{name}/{name}x.py", "")
+    locked = project.amlexec("lock", "-c", "docker")
+    assert locked.code == 0, locked.err
+    project.write("train.py", "import libx, tabulate, toolx\nprint(libx.__file__, toolx.__file__)\n")
+    done = project.submit("--prepare", "train.py")
+    assert done.code == 0, done.err
+    assert "/opt/amlexec/src/" in done.out
+    assert "site-packages/toolx.py" in done.out
+
+
 def test_a_damaged_lock_file_is_one_error(project: DockerProject) -> None:
     project.write("aml_config/conda_dependencies.lock", "version: [\n")
     done = project.prepare("--check")

@@ -327,6 +327,13 @@ def test_the_pip_section(project: There, tmp_path: Path) -> None:
     assert f"{project.folder}/" in ran.out
     assert project.listed(f"{project.folder}/*/src").split() != []
     assert project.host.ssh(f"find {project.folder} -name '*.whl'") == ""
+    locked = project.amlexec("lock", "-c", "managed")
+    assert locked.code == 0, locked.err
+    again = project.submit("--prepare", "train.py")
+    assert again.code == 0, again.err + again.out
+    assert f"{project.folder}/" in again.out
+    assert "/src/" in again.out
+    (project.root / "aml_config/conda_dependencies.lock").unlink()
     project.conda(pip=("--no-index", "no-such-thing==1.0"))
     failed = project.prepare()
     assert failed.code == 2

@@ -91,6 +91,13 @@ class Section(NamedTuple):
     """Which of those places are needed after pip has ended."""
     options: tuple[str, ...] = ()
     """Of pip's command line."""
+    unhashed: tuple[str, ...] = ()
+    """Lines for a second pip: where one line has a hash, pip refuses all that have none."""
+
+    @property
+    def steps(self) -> tuple[tuple[str, ...], ...]:
+        """The lines of each pip, in order."""
+        return tuple(lines for lines in (self.lines, self.unhashed) if lines)
 
 
 def install(
@@ -103,10 +110,8 @@ def install(
     """
     section = section_of(order, resolution, network, _SOURCES)
     links = [(path, _links(number)) for number, path in enumerate(_folders(network)) if path]
-    files = {
-        f"{_REQUIREMENTS}.txt": _text(section.lines),
-        f"{_REQUIREMENTS}.constraints": _text(section.constraints),
-    }
+    files = {_requirements(number): _text(lines) for number, lines in enumerate(section.steps)}
+    files[f"{_REQUIREMENTS}.constraints"] = _text(section.constraints)
     if network.ca_bundle:
         files[_BUNDLE] = Path(network.ca_bundle).read_bytes()
     with tempfile.TemporaryFile() as held:
@@ -118,13 +123,14 @@ def install(
         worker.put(held)
     worker.start()
     variables = _variables(network)
-    log.hide(*variables.values(), *section.lines, *section.constraints)
+    log.hide(*variables.values(), *section.lines, *section.unhashed, *section.constraints)
     command = [f"{PREFIX}/bin/python", "-m", "pip", "install", "--no-cache-dir", "--root-user-action=ignore"]
     command += ["--disable-pip-version-check", "--progress-bar=off", *section.options]
-    command += ["-r", f"{_REQUIREMENTS}.txt", "-c", f"{_REQUIREMENTS}.constraints"]
-    code = worker.run(command, log.write, variables)
-    if code != 0:
-        raise log.failure(order, code)
+    for number in range(len(section.steps)):
+        given = ["-r", _requirements(number), "-c", f"{_REQUIREMENTS}.constraints"]
+        code = worker.run([*command, *given], log.write, variables)
+        if code != 0:
+            raise log.failure(order, code)
     said = bytearray()
     left = [*files, *(at for _, at in (*section.sources, *links) if at not in section.kept)]
     if worker.run([f"{PREFIX}/bin/python", "-I", "-c", LIST, _SOURCES, *left], said.extend) != 0:
@@ -154,12 +160,38 @@ def _declared(order: Order, folder: str) -> Section:
 
 def _locked(order: Order, resolution: Resolution, network: Network, folder: str) -> Section:
     """Exactly what the lock file names."""
-    pinned = pip_lines(order.project.root, resolution.pins, order.requirements)
-    places = [_inside(folder, number, one.path) for number, one in enumerate(pinned)]
-    texts = [str(one.text).replace("{}", at) for one, at in zip(pinned, places, strict=True)]
-    sources = tuple((one.path, at) for one, at in zip(pinned, places, strict=True) if one.path)
-    indexes = [str(line) for line in index_lines(order.requirements, network)]
-    return Section((*indexes, *texts), (), sources, (), ("--no-deps",))
+    found = order.requirements
+    pinned = pip_lines(order.project.root, resolution.pins, found)
+    sources, kept = [], []
+    # What packages are built with is looked for where the file says; a folder that it names goes along.
+    indexes = [str(line) for line in index_lines(found, network._replace(find_links=()))]
+    for number, entry in enumerate(found.entries, len(pinned)):
+        if entry.path and entry.kind == "option":
+            at = _inside(folder, number, entry.path)
+            sources.append((entry.path, at))
+            indexes = [line.replace(entry.path, at) if line == entry.raw else line for line in indexes]
+    told: dict[bool, list[str]] = {True: [], False: []}
+    for number, line in enumerate(pinned):
+        text = str(line.text)
+        if line.path:
+            at = _inside(folder, number, line.path)
+            sources.append((line.path, at))
+            kept += [at] if text.startswith("-e ") else []
+            text = text.replace("{}", at)
+        told[" --hash=" in text].append(text)
+    free = [line for line in indexes if line != "--require-hashes"]
+    return Section(
+        (*indexes, *told[True]) if told[True] else (),
+        (),
+        tuple(sources),
+        tuple(kept),
+        ("--no-deps",),
+        (*free, *told[False]) if told[False] else (),
+    )
+
+
+def _requirements(number: int) -> str:
+    return f"{_REQUIREMENTS}{number or ''}.txt"
 
 
 def _text(lines: Sequence[str]) -> bytes:

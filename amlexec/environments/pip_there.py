@@ -20,14 +20,14 @@ from urllib.parse import unquote
 
 from amlexec.environments import pip_section
 from amlexec.errors import ConfigurationError, TargetError
-from amlexec.packages.addresses import is_loopback, public
+from amlexec.packages.addresses import Secret, is_loopback, public
 from amlexec.packages.pip import index_lines
+from amlexec.packages.requirements import Requirements
 
 if TYPE_CHECKING:
     from amlexec.environments.log import Log
     from amlexec.environments.order import Order
     from amlexec.environments.there import There
-    from amlexec.packages.addresses import Secret
     from amlexec.packages.network import Network
     from amlexec.packages.resolution import Resolution
 
@@ -42,7 +42,8 @@ _OPTIONS = ("--no-cache-dir", "--disable-pip-version-check", "--progress-bar=off
 def must_be_reachable(order: Order, resolution: Resolution, network: Network, name: str) -> None:
     """Raises ConfigurationError where a package index is a folder, or on the loopback, of this machine."""
     section = pip_section.section_of(order, resolution, network, "")
-    for line in (*section.lines, *section.constraints, *map(str, index_lines(order.requirements, network))):
+    lines = (*section.lines, *section.unhashed, *section.constraints)
+    for line in (*lines, *map(str, index_lines(order.requirements, network))):
         if is_loopback(line) or line.startswith(("--index-url file:", "--extra-index-url file:")):
             address = public(line.split()[-1])
             entry = next((one for one in order.requirements.entries if str(one.raw) == line), None)
@@ -74,20 +75,26 @@ def install(
         with tempfile.TemporaryFile() as held:
             _write(held, [(path, at.removeprefix(f"{sources}/")) for path, at in sent], order)
             there.send("put", sources, held, "the files of the pip section")
-    log.hide(*section.lines, *section.constraints, *network.addresses)
+    log.hide(*section.lines, *section.unhashed, *section.constraints, *network.addresses)
     told = dict(links)
     places = tuple(told.get(path, str(link)) for path, link in zip(paths, network.find_links, strict=True))
-    indexes = index_lines(order.requirements, network._replace(find_links=cast("tuple[Secret, ...]", places)))
-    own = {*map(str, index_lines(order.requirements, network))}
-    own |= {str(entry.raw) for entry in order.requirements.entries if entry.kind == "option"}
-    lines = [*map(str, indexes), *(f"--trusted-host {host}" for host in network.trusted_hosts)]
-    lines += [line for line in section.lines if line not in own and line not in lines]
-    private = _private(lines, section.constraints, network)
+    reached = network._replace(find_links=cast("tuple[Secret, ...]", places))
     options = [*_OPTIONS, *section.options]
-    code = there.pip(*options, given=private, told=log.write)
-    if code != 0:
-        raise log.failure(order, code)
+    for own in section.steps:
+        private = _private(_in_order(own, reached), section.constraints, network)
+        code = there.pip(*options, given=private, told=log.write)
+        if code != 0:
+            raise log.failure(order, code)
     return listed(there, sources, [at for _, at in sent if at not in section.kept])
+
+
+def _in_order(own: tuple[str, ...], network: Network) -> list[str]:
+    """Lines of a pip section, behind what this user's settings say; the last index stands first."""
+    last = [line for line in own if line.startswith("--index-url ")][-1:]
+    settings = network._replace(index_url=Secret("")) if last else network
+    first = [*last, *map(str, index_lines(Requirements(), settings))]
+    first += [f"--trusted-host {host}" for host in network.trusted_hosts]
+    return [*first, *(line for line in own if not line.startswith("--index-url ") and line not in first)]
 
 
 def listed(there: There, sources: str = "", left: list[str] | None = None) -> list[tuple[str, str]]:

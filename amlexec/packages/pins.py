@@ -58,7 +58,8 @@ def pin_of(root: str, package: dict[str, Any], found: Requirements, python: str,
         return Pin(name, version, _location(root, package["directory"]["path"]), "")
     if "vcs" in package:
         vcs = package["vcs"]
-        return Pin(name, version, f"{vcs['type']}+{public(vcs['url'])}@{vcs['commit-id']}", "")
+        folder = f"#subdirectory={vcs['subdirectory']}" if vcs.get("subdirectory") else ""
+        return Pin(name, version, f"{vcs['type']}+{public(vcs['url'])}@{vcs['commit-id']}{folder}", "")
     if "archive" in package:
         return _file(root, name, version, package["archive"])
     asked = {
@@ -125,19 +126,23 @@ def _best(files: list[dict[str, Any]], python: str, platform: Platform) -> dict[
 def pip_lines(root: str, pins: Sequence[Pin], found: Requirements) -> tuple[PipLine, ...]:
     """What `pip install --no-deps` has to be given to get exactly `pins`, in their order.
 
-    Addresses get the passwords back that stand in the lines of `found`. Where to look for the rest is said
-    by `index_lines`.
+    What `found` names with `-e` stays editable, and addresses get the passwords back that stand in its lines.
+    Where to look for the rest is said by `index_lines`.
     """
-    raws = {public(address).partition("#")[0]: address for address in _addresses(found)}
+    addresses = _addresses(found)
+    raws = {public(address).partition("#")[0]: address for address in addresses}
+    editable = {entry.path for entry in found.entries if entry.kind == "editable"}
     lines = []
     for pin in pins:
         checked = f" --hash=sha256:{pin.sha256}" if pin.sha256 else ""
         if pin.is_local:
             path = os.path.normpath(os.path.join(root, pin.location))
-            lines.append(PipLine(Secret(f"{{}}{checked}"), path))
-        elif pin.location in raws or not pin.sha256:
-            address = raws.get(pin.location, pin.location).partition("#")[0]
-            lines.append(PipLine(Secret(f"{pin.name} @ {address}{checked}")))
+            flag = "-e " if path in editable and not checked else ""
+            lines.append(PipLine(Secret(f"{flag}{{}}{checked}"), path))
+        elif raw := raws.get(pin.location):
+            lines.append(PipLine(Secret(f"{pin.name} @ {_file_in(raw)}{checked}")))
+        elif not pin.sha256:
+            lines.append(PipLine(Secret(f"{pin.name} @ {_with_login(pin.location, addresses)}")))
         else:
             lines.append(PipLine(Secret(f"{pin.name}=={pin.version}{checked}")))
     return tuple(lines)
@@ -146,3 +151,27 @@ def pip_lines(root: str, pins: Sequence[Pin], found: Requirements) -> tuple[PipL
 def _addresses(found: Requirements) -> list[str]:
     texts = (entry.raw for entry in found.entries if entry.kind == "address")
     return [match[0] for text in texts if (match := re.search(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", text))]
+
+
+def _file_in(address: str) -> str:
+    """An address without the part behind `#` that is no folder in the archive."""
+    bare, _, fragment = address.partition("#")
+    folder = [one for one in fragment.split("&") if one.startswith("subdirectory=")]
+    return f"{bare}#{folder[0]}" if folder else bare
+
+
+def _with_login(location: str, addresses: Sequence[str]) -> str:
+    """The address of a commit, with the login of the line that names its repository."""
+    for address in addresses:
+        bare = _repository(address)
+        if location.startswith(f"{public(bare)}@"):
+            return bare + location[len(public(bare)) :]
+    return location
+
+
+def _repository(address: str) -> str:
+    """The address of a repository without `@REVISION`, which stands in its path, and `#...`."""
+    bare = address.partition("#")[0]
+    scheme, _, rest = bare.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host}{slash}{path.rpartition('@')[0] or path}"
