@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from amlexec import escaping
+from amlexec import escaping, redaction
 from amlexec.errors import INTERRUPTED, AmlexecError, ScriptFailedError, TargetError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def say(text: str) -> None:
     """A line about what is being done, to stderr, after the data before it where both go to one place."""
     with contextlib.suppress(BrokenPipeError):  # it is raised again where data is written
         sys.stdout.flush()
-    sys.stderr.write(_printable(text) + "\n")
+    sys.stderr.write(_printable(redaction.hide_known(text)) + "\n")
     sys.stderr.flush()
 
 

@@ -1,14 +1,25 @@
-"""What must not be told: values that belong to names which look secret."""
+"""What must not be told: values that belong to names which look secret, and values that are known to be."""
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["HIDDEN", "is_secret", "redact", "redacted"]
+__all__ = [
+    "HIDDEN",
+    "forms",
+    "hide",
+    "hide_known",
+    "is_secret",
+    "learn",
+    "redact",
+    "redacted",
+    "redacted_arguments",
+]
 
 HIDDEN = "***"
 
@@ -19,6 +30,21 @@ _SECRET = re.compile(
 )
 _SHORTEST = 6
 """Characters. A shorter value would blank out ordinary words wherever they stand."""
+_SHORTEST_KNOWN = 4
+"""Of a value that surely is a secret."""
+_KNOWN: set[str] = set()
+_OPTION = re.compile(r"--?([A-Za-z][\w.-]*)(?:=(.*))?", re.DOTALL)
+_ASSIGNMENT = re.compile(r"[+~]*([A-Za-z][\w.-]*)[=:](.+)", re.DOTALL)
+_LOGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s@:]*:([^/\s@]+)@")
+_SIGNED = re.compile(r"[?&;]([\w.-]+)=([^&;#\s]+)")
+_SWITCHES = frozenset({"", "0", "1", "true", "false", "yes", "no", "on", "off", "none", "null"})
+_NO_SECRET = re.compile(
+    r"tokens|tokeni|(^|_)(max|min|num|n|pad|bos|eos|sep|cls|mask|unk|special)(_.*)?_token"
+    r"|token_(type|len|count|limit|dim|id)|(primary|foreign|sort|public|partition|group|join|index)_key"
+    r"|key_(?!id$)|_(file|path|dir|folder|env|var|variable|name|type|ttl)$",
+    re.IGNORECASE,
+)
+"""What is called so and is no secret: `--max-tokens`, `--tokenizer`; or says where one is: `--token-file`."""
 
 
 def is_secret(name: str) -> bool:
@@ -33,7 +59,100 @@ def redacted(variables: Mapping[str, str]) -> dict[str, str]:
 
 def redact(text: str, variables: Iterable[tuple[str, str]]) -> str:
     """`text` with every secret value of `variables` in it replaced, the longest first."""
-    secrets = {value for name, value in variables if is_secret(name) and len(value) >= _SHORTEST}
-    for value in sorted(secrets, key=len, reverse=True):
-        text = text.replace(value, HIDDEN)
+    return hide(text, (value for name, value in variables if is_secret(name) and len(value) >= _SHORTEST))
+
+
+def redacted_arguments(
+    arguments: Sequence[str], variables: Iterable[tuple[str, str]] = ()
+) -> tuple[str, ...]:
+    """A command line as it may be written down; what the script gets stays as it is.
+
+    `***` stands for what stands where secrets do (`--api-key X`, `--password=X`, `-token X`, `API_KEY=X`,
+    `token:X`, `https://user:X@host`, `?sig=X`), and wherever the same stands again; and for the secret values
+    of `variables`.
+    """
+    told: list[str] = []
+    secrets: set[str] = set()
+    for value, places in _secrets_in(arguments):
+        secrets |= {value} if len(value) >= _SHORTEST_KNOWN else set()
+        told.append(places)
+    return tuple(redact(hide(text, secrets), variables) for text in told)
+
+
+def _secrets_in(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """For each argument the secret in it ("" for none), and the argument without it."""
+    awaited = False
+    for argument in arguments:
+        option, assigned = _OPTION.fullmatch(argument), _ASSIGNMENT.fullmatch(argument)
+        value = ""
+        was_awaited, awaited = awaited, False
+        if was_awaited and (option is None or (option[2] is None and not _looks_like_option(argument))):
+            value = argument
+        elif option is not None and _is_secret_option(option[1]):
+            awaited, value = option[2] is None, option[2] or ""
+        elif assigned is not None and _is_secret_option(assigned[1]):
+            value = assigned[2]
+        elif login := _LOGIN.search(argument):
+            value = login[1]
+        elif signed := next((one for one in _SIGNED.finditer(argument) if _is_signature(one[1])), None):
+            value = signed[2]
+        if value.lower() in _SWITCHES:
+            value = ""
+        at_end = value and argument.endswith(value)
+        yield value, argument[: -len(value)] + HIDDEN if at_end else hide(argument, {value} - {""})
+
+
+def _is_signature(name: str) -> bool:
+    return name.lower() in {"sig", "signature"} or _is_secret_option(name)
+
+
+def _looks_like_option(argument: str) -> bool:
+    return argument.startswith("--") or re.fullmatch(r"-[A-Za-z]", argument) is not None
+
+
+def _is_secret_option(name: str) -> bool:
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").replace(".", "_")
+    return is_secret(words) and not _NO_SECRET.search(words)
+
+
+def learn(*values: str) -> None:
+    """Values that surely are secrets: from now on, nothing that this process says has them in it."""
+    _KNOWN.update(value for value in values if len(value) >= _SHORTEST_KNOWN)
+
+
+def hide_known(text: str) -> str:
+    """`text` without the secrets that this process has learnt, and without those of its own environment."""
+    found = set(_KNOWN)
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST and is_secret(name) and not os.path.exists(value):  # noqa: PTH110 - cheap
+            found.add(value)
+    return hide(text, found) if found else text
+
+
+def hide(text: str, values: Iterable[str]) -> str:
+    """`text` with these values replaced, in every form in which a tool may print them, the longest first."""
+    found: set[str] = set()
+    for value in values:
+        found |= forms(value)
+    for form in sorted(found, key=len, reverse=True):
+        text = text.replace(form, HIDDEN)
     return text
+
+
+def forms(value: str) -> set[str]:
+    """A value as it is, and as it stands in an address, in JSON, TOML, Python, a shell, or on one line."""
+    import json
+    from urllib.parse import quote, quote_plus, unquote
+
+    found = {value}
+    for raw in {value, unquote(value)}:
+        as_bytes = raw.encode("utf-8", "surrogateescape")
+        found |= {raw, " ".join(raw.split()), as_bytes.decode("utf-8", "replace")}
+        for encoded in (quote(as_bytes), quote(as_bytes, safe=""), quote_plus(as_bytes)):
+            found |= {encoded, re.sub(r"%[0-9A-F]{2}", lambda match: match[0].lower(), encoded)}
+        found |= {json.dumps(raw)[1:-1], json.dumps(raw, ensure_ascii=False)[1:-1], repr(raw)[1:-1]}
+        found.add(raw.replace("\\", "\\\\"))
+        found |= {raw.replace("'", "'\\''"), raw.replace("'", "'\"'\"'")}
+        found.add("".join(f"\\U{ord(sign):08x}" if ord(sign) > 0x7E else sign for sign in raw))
+    # A form that is much shorter than the value would blank out what is none.
+    return {value} | {form for form in found if len(form) >= min(len(unquote(value)), _SHORTEST_KNOWN)}

@@ -10,7 +10,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from amlexec import history, locks
+from amlexec import history, locks, redaction
 from amlexec.errors import TargetError, UsageError
 from amlexec.history import FINAL, Application, Outputs, Run, RunPaths
 from amlexec.targets import GRACE_SECONDS, State, target_of
@@ -261,7 +261,7 @@ def clean(project: Project, paths: RunPaths) -> bool:
 
 def note(paths: RunPaths, text: str) -> None:
     """Add a line to the run's control log. A full disk keeps nobody from going on."""
-    line = f"{history.instant(time.time())} {text}\n"
+    line = f"{history.instant(time.time())} {redaction.hide_known(text)}\n"
     try:
         with paths.log.open("a", encoding="utf-8", errors="surrogateescape") as file:
             file.write(line)

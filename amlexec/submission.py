@@ -17,7 +17,7 @@ from amlexec.history import Run, RunPaths, SnapshotRecord, Source
 from amlexec.targets import runs_on
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from amlexec.model import Plan, Project
     from amlexec.targets import Launch, State, Target
@@ -180,10 +180,6 @@ def _settled(project: Project, paths: RunPaths, run: Run, state: State, target: 
 def _record(plan: Plan, launch: Launch) -> Run:
     now = time.time()
     known = (*plan.environment_variables, *launch.settings)
-
-    def hide(texts: Sequence[str]) -> tuple[str, ...]:
-        return tuple(redaction.redact(text, known) for text in texts)
-
     return Run(
         run_id="",
         status="Preparing",
@@ -192,8 +188,8 @@ def _record(plan: Plan, launch: Launch) -> Run:
         target=plan.target.name,
         target_kind=plan.target.kind,
         script_name=plan.script,
-        arguments=hide(plan.arguments),
-        argv=hide(launch.argv),
+        arguments=redaction.redacted_arguments(plan.arguments, known),
+        argv=redaction.redacted_arguments(launch.argv, known),
         framework=plan.framework,
         tracked=plan.tracked,
         environment_variables=redaction.redacted(dict(plan.environment_variables)),
@@ -252,7 +248,7 @@ def _ending_badly(paths: RunPaths) -> Iterator[None]:
             status, reason = "Canceled", "interrupted before the script began"
         else:
             why = error.message if isinstance(error, AmlexecError) else f"{type(error).__name__}: {error}"
-            status, reason = "Failed", f"the script did not begin: {why}"
+            status, reason = "Failed", redaction.hide_known(f"the script did not begin: {why}")
         if isinstance(error, UnreachableError) and history.read(paths).status == "Starting":
             # It was to begin when contact was lost: whether it has, only its target can say.
             runs.note(paths, f"contact was lost when the script was to begin: {error.message}")

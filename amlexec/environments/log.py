@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from amlexec.errors import TargetError
+from amlexec.packages.addresses import secrets
+from amlexec.redaction import forms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ class Log:
         self.path = path
         self._file = path.open("wb")
         self._rest = b""
-        self._secrets: list[bytes] = []
+        self._secrets: set[bytes] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -47,10 +48,13 @@ class Log:
     def hide(self, *texts: str) -> None:
         """Never write the passwords in these addresses and lines."""
         for text in texts:
+            words = {secret for word in text.split() for secret in secrets(word.strip("'\""))}
             for found in re.findall(r"://([^/\s@]+)@", text):
                 user, _, password = found.partition(":")
-                # Some tools print it as it is meant, others as it stands in the address.
-                self._secrets += {one.encode() for one in (password or user, unquote(password or user))}
+                words.add(password or user)
+            # Some tools print it as it is meant, others as it stands in the address.
+            for form in {form for word in words for form in forms(word) if len(form) > 2}:
+                self._secrets.add(form.encode("utf-8", "surrogateescape"))
 
     def line(self, text: str) -> None:
         """A line of our own."""
@@ -62,7 +66,7 @@ class Log:
         self._put(whole + newline)
 
     def _put(self, text: bytes) -> None:
-        for secret in self._secrets:
+        for secret in sorted(self._secrets, key=len, reverse=True):
             text = text.replace(secret, b"***")
         self._file.write(_USERINFO.sub(b"***@", text))
         self._file.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from amlexec.redaction import HIDDEN, is_secret
+from amlexec.redaction import HIDDEN, hide, is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -21,11 +21,14 @@ __all__ = [
     "public",
     "secrets",
     "unset_variables",
+    "with_login_encoded",
 ]
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\s\\]*)")
 _HOST = re.compile(r"(\[[^\]]*\]|[^:@]*)(:\d*)?")
+_UNCLEAR = re.compile(r"(.*)@((?:\[[^\]]*\]|[A-Za-z0-9._-]+)(?::\d*)?(?:/.*)?)", re.DOTALL)
+"""A login that has a `/`, `?` or `#` in it, and what comes after it."""
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 """The form that pip expands: https://pip.pypa.io/en/stable/reference/requirements-file-format/."""
 _LOGIN = re.compile(r"(?<=://)[^/?#\s]*@")
@@ -172,10 +175,42 @@ def secrets(text: str) -> set[str]:
 
 def hidden(text: str, addresses: Iterable[str]) -> str:
     """`text` with the secrets of `addresses` in it replaced by `***`, the longest first."""
-    for value in sorted({value for one in addresses for value in secrets(one)}, key=len, reverse=True):
-        # A value of one or two letters would blank out half of the sentence.
-        text = text.replace(value, HIDDEN) if len(value) > 2 else text.replace(f":{value}@", f":{HIDDEN}@")
-    return text
+    values = {value for one in addresses for value in secrets(one)}
+    # A value of one or two letters would blank out half of the sentence.
+    for value in sorted(values):
+        if len(value) <= 2:
+            text = text.replace(f":{value}@", f":{HIDDEN}@")
+    return hide(text, (value for value in values if len(value) > 2))
+
+
+def with_login_encoded(address: str) -> str:
+    """An address whose user and password every program reads alike: what has a meaning there is encoded.
+
+    Which `@`, `/` or `#` ends the login is guessed only where an address can't be read otherwise. Text that
+    is no address, or can't be read at all, is returned as it is.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        return address
+    scheme, rest = match[1], address[len(match[1]) :]
+    authority = match[2]
+    if "@" in authority and _HOST.fullmatch(authority.rpartition("@")[2]):
+        login, tail = authority.rpartition("@")[0], rest[len(authority.rpartition("@")[0]) + 1 :]
+    elif not _HOST.fullmatch(authority) and (guessed := _UNCLEAR.fullmatch(rest)):
+        login, tail = guessed[1], guessed[2]
+    else:
+        return address
+    user, colon, password = login.partition(":")
+    return f"{scheme}{_encoded(user)}{colon}{_encoded(password)}@{tail}"
+
+
+def _encoded(text: str) -> str:
+    from urllib.parse import quote
+
+    is_encoded = re.fullmatch(r"(%[0-9A-Fa-f]{2}|[^%])*", text) is not None
+    return quote(
+        text.encode("utf-8", "surrogateescape"), safe="!$&'()*+,;=-._~" + ("%" if is_encoded else "")
+    )
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:

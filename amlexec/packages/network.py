@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.errors import ConfigurationError
-from amlexec.packages.addresses import Secret, hidden
+from amlexec.packages.addresses import Secret, secrets, with_login_encoded
+from amlexec.redaction import learn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,6 +40,10 @@ __all__ = [
 ]
 
 _PROXIES = ("https_proxy", "http_proxy", "all_proxy", "no_proxy")
+_PROXY = re.compile(
+    r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#@\s]*@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?/?"
+)
+_PROXY_KINDS = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
 _BUNDLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _DEFAULTS = (
     Secret("https://repo.anaconda.com/pkgs/main"),
@@ -98,7 +104,7 @@ def settings(environment: Mapping[str, str] | None = None) -> Network:
     return Network(
         ca_bundle=_bundle(variables, pip),
         proxies=tuple((name, _proxy(name, value)) for name, value in proxies.items() if value),
-        index_url=Secret(pip.get("index-url", "")),
+        index_url=_address(pip.get("index-url", "")),
         extra_index_urls=_secrets(pip.get("extra-index-url", "")),
         find_links=_secrets(pip.get("find-links", "")),
         trusted_hosts=tuple(pip.get("trusted-host", "").split()),
@@ -109,12 +115,32 @@ def settings(environment: Mapping[str, str] | None = None) -> Network:
 
 
 def _proxy(name: str, value: str) -> Secret:
+    """A proxy as every program reads it. What stands in it is never told: there may be a password in it."""
+    if name == "no_proxy":
+        return Secret(value)
     # curl and pip take `host:port` too.
-    return Secret(value if name == "no_proxy" or "://" in value else f"http://{value}")
+    address = with_login_encoded((value if "://" in value else f"http://{value}").strip())
+    shape = _PROXY.fullmatch(address)
+    if shape is None or shape[1].lower() not in _PROXY_KINDS:
+        wrong = "is no address of a proxy" if shape is None else f"names a proxy of the kind {shape[1]}"
+        raise ConfigurationError(
+            f"{name.upper()} (or pip's `proxy`) {wrong}",
+            hint="write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with %XX for what is no letter "
+            "or digit in a password",
+        )
+    learn(*secrets(address))
+    return Secret(address)
 
 
 def _secrets(text: str) -> tuple[Secret, ...]:
-    return tuple(Secret(one) for one in text.split())
+    return tuple(_address(one) for one in text.split())
+
+
+def _address(text: str) -> Secret:
+    """An address of packages; its passwords are known from now on."""
+    address = with_login_encoded(text)
+    learn(*secrets(address))
+    return Secret(address)
 
 
 def _bundle(variables: Mapping[str, str], pip: Mapping[str, str]) -> str:
@@ -187,11 +213,11 @@ def _condarc(variables: Mapping[str, str]) -> dict[str, object]:
         if isinstance(told, dict):
             alias, channels = told.get("channel_alias"), told.get("default_channels")
             if isinstance(alias, str):
-                found["channel_alias"] = Secret(alias)
+                found["channel_alias"] = _address(alias)
             if isinstance(channels, list) and channels:
-                found["default_channels"] = tuple(Secret(one) for one in channels)
+                found["default_channels"] = tuple(_address(str(one)) for one in channels)
     if variables.get("CONDA_CHANNEL_ALIAS"):
-        found["channel_alias"] = Secret(variables["CONDA_CHANNEL_ALIAS"])
+        found["channel_alias"] = _address(variables["CONDA_CHANNEL_ALIAS"])
     return found
 
 
@@ -237,10 +263,11 @@ def client(network: Network) -> Client:
 
     try:
         return Client.from_config(Config.from_toml(rattler_settings(network)), user_agent="amlexec")
-    except Exception as error:
-        message = hidden(" ".join(str(error).split()), network.addresses)
+    except Exception:
+        # Without rattler's words: they show the line that it can't read, and the password in it.
         raise ConfigurationError(
-            f"the proxy settings cannot be used: {message}", hint="see HTTPS_PROXY"
+            "the proxy settings cannot be used",
+            hint="see HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, and pip's `proxy`",
         ) from None
 
 
@@ -261,6 +288,9 @@ def rattler_settings(network: Network) -> str:
 
 
 def _toml(text: str) -> str:
-    import json
-
-    return json.dumps(text)
+    """Text as a string of TOML, https://toml.io/en/v1.0.0#string."""
+    plain = "".join(
+        sign if " " <= sign <= "~" and sign not in '"\\' else f"\\U{ord(sign):08x}"
+        for sign in text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    )
+    return f'"{plain}"'
