@@ -192,3 +192,5 @@ class Plan(NamedTuple):
     tracked: bool = True
     warnings: tuple[str, ...] = ()
     """Sentences to print before the run."""
+    handed_over: tuple[tuple[str, str], ...] = ()
+    """Of `environment_variables`, those that were taken from the environment here, as they are declared."""

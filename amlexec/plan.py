@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from amlexec.errors import UsageError
 from amlexec.model import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from amlexec.model import Declaration
 
 __all__ = ["plan"]
 
+_HANDED_OVER = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 _CURRENT_FILE = "$file"
 """The file that is open in Workbench's window. A command line has no such thing."""
 
@@ -25,15 +27,17 @@ def plan(
     *,
     tracked: bool = True,
     prepare: bool = False,
+    environment: Mapping[str, str] | None = None,
 ) -> Plan:
     """What will be executed.
 
     A `script` on the command line, with its `arguments`, stands for the whole ArgumentVector; without one
     the vector runs as it is written. `script` is relative to the project's root. `prepare` makes the
-    environment ready first, as PrepareEnvironment does.
+    environment ready first, as PrepareEnvironment does. `${env:NAME}` in a value of EnvironmentVariables is
+    the variable NAME of `environment`, that of whoever submits.
 
     Raises:
-        UsageError: there is no script to run, or the target can't run this framework.
+        UsageError: there is no script to run, the target can't run this framework, or a variable is not set.
     """
     configuration = declaration.run_configuration
     target = declaration.compute_target
@@ -46,13 +50,30 @@ def plan(
         framework=configuration.framework,
         script=_normal(script),
         arguments=tuple(arguments),
-        environment_variables=configuration.environment_variables,
+        environment_variables=_variables(declaration, environment or {}),
+        handed_over=tuple(one for one in configuration.environment_variables if _HANDED_OVER.search(one[1])),
         conda_dependencies_file=configuration.conda_dependencies_file,
         spark_dependencies_file=configuration.spark_dependencies_file,
         prepare_environment=configuration.prepare_environment or prepare,
         tracked=configuration.tracked_run and tracked,
         warnings=tuple(line for note in declaration.notes for line in note.lines()),
     )
+
+
+def _variables(declaration: Declaration, environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The variables for the script. What is handed over stands in no file of the project."""
+    configuration = declaration.run_configuration
+
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in environment:
+            raise UsageError(
+                f"{match[0]} stands in EnvironmentVariables, and the variable {match[1]} is not set",
+                where=str(configuration.place),
+                hint=f"set {match[1]} in the environment of this command: it is handed over to the script",
+            )
+        return environment[match[1]]
+
+    return tuple((name, _HANDED_OVER.sub(value, text)) for name, text in configuration.environment_variables)
 
 
 def _vector(declaration: Declaration) -> tuple[str, Sequence[str]]:

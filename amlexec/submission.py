@@ -94,6 +94,7 @@ def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
         TargetError: the run could not be started; its record says so.
         KeyboardInterrupt: before the script began; the record says Canceled.
     """
+    redaction.learn(*(value for name, value in plan.environment_variables if _is_secret(plan, name)))
     target = runs_on(plan.target, plan.project)
     script_in(plan.project, plan.script, plan.project.root)
     launch = target.check(plan)
@@ -177,9 +178,16 @@ def _settled(project: Project, paths: RunPaths, run: Run, state: State, target: 
         time.sleep(0.02)
 
 
+def _is_secret(plan: Plan, name: str) -> bool:
+    return redaction.is_secret(name) or any(name == handed for handed, _ in plan.handed_over)
+
+
 def _record(plan: Plan, launch: Launch) -> Run:
     now = time.time()
-    known = (*plan.environment_variables, *launch.settings)
+    handed_over = dict(plan.handed_over)
+    # What was handed over is a secret, whatever its name.
+    secret = tuple(("SECRET", value) for name, value in plan.environment_variables if name in handed_over)
+    known = (*plan.environment_variables, *launch.settings, *secret)
     return Run(
         run_id="",
         status="Preparing",
@@ -192,7 +200,7 @@ def _record(plan: Plan, launch: Launch) -> Run:
         argv=redaction.redacted_arguments(launch.argv, known),
         framework=plan.framework,
         tracked=plan.tracked,
-        environment_variables=redaction.redacted(dict(plan.environment_variables)),
+        environment_variables=redaction.redacted(dict(plan.environment_variables)) | handed_over,
         created_utc=history.instant(now),
         start_time_utc=None,
         end_time_utc=None,

@@ -210,5 +210,5 @@ def _submit(project: Project, name: str) -> int:
         )
     if script is not None:
         script = submission.script_in(project, script, os.getcwd())  # noqa: PTH109
-    planned = plan.plan(config.load(project, name), script, arguments)
+    planned = plan.plan(config.load(project, name), script, arguments, environment=os.environ)
     return running.finish(project, submission.submit(planned, Console()))

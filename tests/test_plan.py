@@ -65,4 +65,18 @@ def test_nothing_is_read_but_the_values() -> None:
         if isinstance(node, (ast.Import, ast.ImportFrom))
         for name in node.names
     }
-    assert imported <= {"__future__", "typing", "collections.abc", "amlexec.errors", "amlexec.model"}
+    assert imported <= {"__future__", "re", "typing", "collections.abc", "amlexec.errors", "amlexec.model"}
+
+
+def test_a_variable_is_handed_over_from_whoever_submits() -> None:
+    declared = (("API_KEY", "${env:MY_KEY}"), ("URL", "https://${env:MY_KEY}@h/${x}"), ("N", "1"))
+    planned = plan(declaration(environment_variables=declared), "x.py", environment={"MY_KEY": "canary"})
+    assert planned.environment_variables == (
+        ("API_KEY", "canary"),
+        ("URL", "https://canary@h/${x}"),
+        ("N", "1"),
+    )
+    assert planned.handed_over == declared[:2]
+    with pytest.raises(UsageError, match="the variable MY_KEY is not set") as raised:
+        plan(declaration(environment_variables=declared), "x.py")
+    assert raised.value.where == "aml_config/local.runconfig"

@@ -26,7 +26,12 @@ def submit(project: Project, arguments: argparse.Namespace) -> int:
     if script is not None:
         script = submission.script_in(project, script, arguments.project or os.getcwd())  # noqa: PTH109
     planned = plan(
-        declaration, script, arguments.tail, tracked=not arguments.untracked, prepare=arguments.prepare
+        declaration,
+        script,
+        arguments.tail,
+        tracked=not arguments.untracked,
+        prepare=arguments.prepare,
+        environment=os.environ,
     )
     return finish(project, submission.submit(planned, console.Console(), detach=arguments.detach))
 

@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.errors import TargetError
+from amlexec.redaction import learn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -153,6 +154,7 @@ def _login(registry: str, settings: Mapping[str, Any], variables: Mapping[str, s
     ]:
         entry = stored.get(name) or {}
         if entry.get("identitytoken"):
+            learn(str(entry["identitytoken"]))
             return {"identitytoken": str(entry["identitytoken"]), "serveraddress": name}
         if entry.get("auth"):
             try:
@@ -163,6 +165,7 @@ def _login(registry: str, settings: Mapping[str, Any], variables: Mapping[str, s
                     hint=f"run `docker login {registry}` again",
                     where=os.path.join(_folder(variables), "config.json"),
                 ) from None
+            learn(password.rstrip("\0"), str(entry["auth"]))
             return {"username": user, "password": password.rstrip("\0"), "serveraddress": name}
     return {}
 
@@ -193,6 +196,7 @@ def _ask_helper(helper: str, name: str, variables: Mapping[str, str]) -> dict[st
     except (ValueError, KeyError, TypeError):
         # Without the answer itself: there is a secret in it.
         raise TargetError(f"the credential helper {program} gave no login that can be read") from None
+    learn(secret)
     if user == "<token>":
         return {"identitytoken": secret, "serveraddress": name}
     return {"username": user, "password": secret, "serveraddress": name}

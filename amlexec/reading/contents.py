@@ -6,7 +6,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any
 
-from amlexec import schemas
+from amlexec import redaction, schemas
 from amlexec.model import Place, Violation
 from amlexec.reading import generations
 from amlexec.reading.document import Mapping, Scalar, Sequence
@@ -24,6 +24,8 @@ _PLACEHOLDER = re.compile(r"<[^<>]*>")
 _HANDLE = re.compile(r"AzureMlSecret=.*|[^#]+#[^#]+#[0-9a-f]{32}", re.DOTALL)
 _OURS = re.compile(r"amlexec:[0-9a-f]{32}")
 """A handle of the key store."""
+_HANDED_OVER = re.compile(r"\$\{env:[A-Za-z_][A-Za-z0-9_]*\}")
+"""A value that is taken from the environment of the command that submits."""
 _CONSTRAINT = r"[=<>!~]{0,3}\s*[\dv*][\w.*+!-]*"
 _SPEC = re.compile(
     r"([\w./:-]+::)?[A-Za-z0-9_][\w.-]*"
@@ -121,6 +123,8 @@ def _run_configuration(found: _Found, root: Mapping, data: dict[str, Any], *, li
     password = find(root, "environment.docker.baseImageRegistry.password") if camel else None
     if isinstance(password, Scalar) and not password.is_null and password.text:
         _secret(found, password, "environment.docker.baseImageRegistry.password", lint=lint)
+    for key in ("EnvironmentVariables", "environment.environmentVariables", "environmentVariables"):
+        _variables(found, find(root, key), key)
     inline = find(root, generations.INLINE_CONDA) if camel else None
     if isinstance(inline, Mapping):
         found.prefix = tuple(generations.INLINE_CONDA.split("."))
@@ -130,6 +134,20 @@ def _run_configuration(found: _Found, root: Mapping, data: dict[str, Any], *, li
         _spark(found, find(root, "spark"), find(root, "environment.spark"), ("environment", "spark"))
     if lint:
         _ignored(found, root, data, camel=camel)
+
+
+def _variables(found: _Found, node: Node | None, key: str) -> None:
+    """Values whose names look secret: the file is in every snapshot, in the repository and on the machine."""
+    for name, entry in node.entries.items() if isinstance(node, Mapping) else ():
+        value = entry.value
+        if not redaction.is_secret(name) or not isinstance(value, Scalar) or value.is_null or not value.text:
+            continue
+        if not _HANDED_OVER.search(value.text) and value.resolved in {"str", "int", "float"}:
+            message = (
+                f"{name} looks like a secret, and all who have the project or the machine can read it here"
+            )
+            hint = f"write {name}: ${{env:{name}}}, and set {name} where you submit"
+            found.say("warning", value, message, hint, f"{key}.{name}")
 
 
 def _ignored(found: _Found, root: Mapping, data: dict[str, Any], *, camel: bool) -> None:

@@ -14,6 +14,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
+from amlexec import redaction
 from amlexec.errors import TargetError
 from amlexec.ssh import system_keyring
 
@@ -85,6 +86,7 @@ def get(handle: str) -> str:
     path = folder() / _PASSWORDS / _name(handle)
     told = _told(path, handle)
     if "keyring" not in told:
+        redaction.learn(told["secret"])
         return told["secret"]
     found = system_keyring.get(path.name)
     if found is None:
@@ -92,6 +94,7 @@ def get(handle: str) -> str:
             f"the system's keyring ({told['keyring']}) does not give the secret {handle}",
             hint="unlock the keyring, or attach the target anew",
         )
+    redaction.learn(found)
     return found
 
 

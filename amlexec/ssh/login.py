@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec import redaction
 from amlexec.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -99,7 +100,10 @@ def _secret(value: str) -> str:
 
     if not value or _WORKBENCH.fullmatch(value):
         return ""
-    return value if keystore.is_handle(value) else PlainPassword(value)
+    if keystore.is_handle(value):
+        return value
+    redaction.learn(value)
+    return PlainPassword(value)
 
 
 def _private_key(value: str) -> str:
