@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from amlexec import config, history, locks
+from amlexec import config, history, locks, model
 from amlexec.docker import containers, images
+from amlexec.environments import base
+from amlexec.environments.image import PREFIX
 from amlexec.errors import TargetError
 from amlexec.plan import plan
 from amlexec.targets.docker import DockerTarget
@@ -171,6 +173,54 @@ class TestBaseImage:
             f"{name} can't be pulled",
             "set baseDockerImage",
         )
+
+    def changed(self, project: DockerProject, *changes: str) -> str:
+        """The session's base image with lines of a Dockerfile."""
+        engine, name = project.shop.engine, f"amlexec-test/base-{project.shop.session}:{uuid.uuid4().hex[:8]}"
+        made = containers.create(engine, {"Image": project.shop.base, "Cmd": ["none"]})
+        try:
+            images.commit(engine, made, name, changes=changes)
+        finally:
+            containers.remove(engine, made, force=True)
+        project.write("aml_config/docker.compute", project.compute(base=name))
+        return name
+
+    def test_with_a_volume_where_environments_are(self, project: DockerProject) -> None:
+        name = self.changed(project, 'VOLUME ["/opt"]')
+        said = f"aml_config/docker.compute: error: the base image {name} declares the volume /opt: "
+        refused(project.prepare(), 2, said, "hint: set baseDockerImage")
+        assert nothing_made(project)
+
+    @pytest.mark.parametrize("volume", ["/", "/opt/", "/opt/amlexec", PREFIX, f"{PREFIX}/lib"])
+    def test_volumes_that_take_something_of_an_environment(self, volume: str) -> None:
+        found = base.Base("", "", "", "linux", "amd64", ("/tmp", "/option", volume))
+        with pytest.raises(TargetError, match=f"declares the volume {volume}: "):
+            base.must_keep(found, PREFIX, "x", model.Place("y"))
+        base.must_keep(found._replace(volumes=("/tmp", "/opt/am", "/option")), PREFIX, "x", model.Place("y"))
+
+    def test_in_which_the_python_does_not_run(self, project: DockerProject) -> None:
+        """It is found out before the image gets the name that makes it an environment."""
+        name = self.changed(project, "ENV PYTHONHOME=/nowhere")
+        said = f"its Python does not run in a container of it on {name}: exit code 1"
+        refused(project.prepare(), 2, "aml_config/docker.compute: error: ", said, "(ENV, VOLUME")
+        digest = project.prepare("--print-digest").out.strip()
+        assert project.shop.images(**{"amlexec.digest": digest}) == []
+        assert project.prepare("--check").code == 1
+
+    def test_with_settings_that_are_none_of_a_runs(self, project: DockerProject) -> None:
+        self.changed(
+            project,
+            'ENTRYPOINT ["/bin/false"]',
+            "USER 12345:12345",
+            "WORKDIR /nowhere/at/all",
+            'VOLUME ["/tmp", "/option"]',
+            "HEALTHCHECK --interval=1s CMD false",
+            "ONBUILD RUN false",
+        )
+        project.write("train.py", "print('hello')\n")
+        done = project.submit("--prepare", "train.py")
+        assert done.code == 0, done.err
+        assert "hello\n" in done.out
 
     def test_without_a_shell(self, project: DockerProject) -> None:
         self.base(project, _without(recipe.archive(), "usr/bin/"))

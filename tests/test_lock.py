@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from amlexec.environments import lockfile
 from amlexec.environments.spec import canonical, digest, lock_basis, requirements_of, spec_of
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UsageError
 from amlexec.model import Project
-from amlexec.packages import conda, installing, network
+from amlexec.packages import conda, installing, linking, network
 from amlexec.packages.addresses import Secret
 from amlexec.packages.pins import Pin, pin_of, pip_lines
 from amlexec.packages.pip import index_lines
@@ -608,6 +609,46 @@ class TestLock:
         assert f"{LOCK} is written anew" in capsys.readouterr().err
         assert both.locked()["six"] == "1.16.0"
 
+    def test_cut_off_anywhere(self, both: Declared, capsys: pytest.CaptureFixture[str]) -> None:
+        """`lock --check` sees each byte that is missing; what comes before it may still be read."""
+        both.lock()
+        whole = both.read()
+        basis = dict(whole.bases)[PLATFORM.name]
+        assert whole.reason(basis, PLATFORM) == whole.damage() == ""
+        for size in [*range(0, len(whole.text), 13), *range(len(whole.text) - 200, len(whole.text))]:
+            both.folder.write(LOCK, whole.text[:size])
+            cut = both.read()
+            assert cut.reason(basis, PLATFORM) or cut.damage(), size
+        both.folder.write(LOCK, "\n".join(whole.text.splitlines()[:-1]) + "\n")
+        capsys.readouterr()
+        assert both.lock("--check") == 1
+        assert capsys.readouterr().out.startswith(f"out of date: {LOCK} is cut off: it has ")
+        with pytest.raises(ConfigurationError, match="the lock file cannot be read: it is cut off: it has "):
+            both.digest()
+        assert both.lock() == 0
+        assert both.read().text == whole.text
+
+    def test_changed_by_hand(self, both: Declared, capsys: pytest.CaptureFixture[str]) -> None:
+        both.lock()
+        text = both.read().text
+        both.folder.write(LOCK, text.replace("six-1.16.0", "six-1.17.0"))
+        capsys.readouterr()
+        assert both.lock("--check") == 1
+        assert capsys.readouterr().out == f"out of date: {LOCK} was changed after it was written\n"
+        both.folder.write(LOCK, text.replace("\n", "\r\n"))
+        assert both.lock("--check") == 0, "as git may check it out"
+
+    def test_file_of_an_earlier_version(self, both: Declared) -> None:
+        both.lock()
+        lines = both.read().text.splitlines(keepends=True)
+        both.folder.write(LOCK, "".join(line for line in lines if "# amlexec body" not in line))
+        assert both.lock("--check") == 0
+        assert both.locked()["six"] == "1.16.0"
+        both.folder.write(
+            LOCK, (both.folder.root / LOCK).read_text().replace("packages:\n- conda", "- conda")
+        )
+        assert both.lock("--check") == 1
+
     def test_file_of_another_tool(self, both: Declared) -> None:
         both.lock()
         text = "".join(
@@ -737,6 +778,47 @@ class TestInstall:
                 assert lines[0].startswith(f"error: {address}/noarch/thing-1.0-0.tar.bz2 has the sha256 ")
                 assert lines[0].endswith(" was expected")
                 own_channel(package("thing", "1.0"))
+
+    @pytest.mark.parametrize(
+        "damage",
+        ["empty", "another byte", "file gone", "list cut off", "index gone", "all gone"],
+    )
+    def test_package_that_was_damaged_in_the_cache(
+        self, declared: Declared, own_channel: Callable[..., Path], tmp_path: Path, damage: str
+    ) -> None:
+        kept = tmp_path / "cache/packages/thing-1.0-0"
+        own = own_channel(
+            package("thing", "1.0")._replace(files=[packages.Entry("share/thing", b"content\n")])
+        )
+        records = declared.write([own.as_uri()], ["thing"]).resolve().records
+        records = tuple(one for one in records if one.name.normalized == "thing")
+
+        def install(name: str) -> str:
+            installing.install(
+                records, tmp_path / name, "/opt/env", PLATFORM, network.settings(), cache=tmp_path / "cache"
+            )
+            return (tmp_path / name / "share/thing").read_text()
+
+        assert install("before") == "content\n"
+        lacking = functools.partial(linking._lacking, records, tmp_path / "cache/packages")
+        assert asyncio.run(lacking()) == []
+        shutil.rmtree(tmp_path / "before")  # its files are those of the cache
+        if damage == "all gone":
+            shutil.rmtree(kept)
+        else:
+            name, text = {
+                "empty": ("share/thing", ""),
+                "another byte": ("share/thing", "Content\n"),
+                "file gone": ("share/thing", None),
+                "list cut off": ("info/paths.json", "{"),
+                "index gone": ("info/index.json", None),
+            }[damage]
+            (kept / name).unlink()
+            if text is not None:
+                (kept / name).write_text(text)
+        assert asyncio.run(lacking()) == ["thing-1.0-0.tar.bz2"]
+        assert install("after") == "content\n"
+        assert asyncio.run(lacking()) == []
 
     def test_disk_is_full(self, declared: Declared, channel: str, small_disk: Path) -> None:
         records = declared.write([channel], ["python"]).resolve().records

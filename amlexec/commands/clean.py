@@ -92,9 +92,10 @@ def _environments(project: Project) -> int:
     for shelf in _shelves(project):
         try:
             ours = [one.digest for one in shelf.all().values() if is_ours(one)]
-            for line in told(shelf.remove(ours, project.name)):
+            removals = [*shelf.remove(ours, project.name), *shelf.sweep(project.name, owner)]
+            for line in told(removals):
                 console.say(line)
-            left = {digest for digest in ours if shelf.get(digest) is not None}
+            left = {*ours} & shelf.all().keys() if ours else set()
         except TargetError as error:
             # A machine that can't be reached keeps nobody from making room on the others.
             code = console.show(error)

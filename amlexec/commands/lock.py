@@ -100,7 +100,7 @@ def _asked(project: Project, name: str, target: str) -> _Asked:
 def _reason(asked: _Asked, lock: Lock | None) -> str:
     if lock is None:
         return f"there is no {lockfile.path_of(asked.file)}"
-    return lock.reason(asked.basis, asked.platform, asked.wanted.places)
+    return lock.reason(asked.basis, asked.platform, asked.wanted.places) or lock.damage()
 
 
 def _check(asked: _Asked, lock: Lock | None, form: str) -> int:

@@ -144,12 +144,15 @@ def commit(
     changes: Iterable[str] = (),
     message: str = "",
 ) -> str:
-    """Make an image of a container as it is; its id. `changes` are Dockerfile lines, such as `ENV A=b`."""
-    name, label = split(reference)
+    """Make an image of a container as it is; its id. `changes` are Dockerfile lines, such as `ENV A=b`.
+
+    With "" for a reference, the image has none.
+    """
+    name, label = split(reference) if reference else ("", "")
     query = {
         "container": container,
-        "repo": name,
-        "tag": label,
+        "repo": name or None,
+        "tag": label or None,
         "comment": message,
         "changes": "\n".join(changes) or None,
     }

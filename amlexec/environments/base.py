@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from amlexec.packages.platforms import Platform
     from amlexec.progress import Progress
 
-__all__ = ["Base", "ensure", "moved", "must_be_for"]
+__all__ = ["Base", "ensure", "moved", "must_be_for", "must_keep"]
 
 _DEAD = ("microsoft/", "azureml/")
 """Images of the time, which no registry has any more."""
@@ -32,6 +32,8 @@ class Base(NamedTuple):
     """Its PATH."""
     system: str
     architecture: str
+    volumes: tuple[str, ...] = ()
+    """Folders of which nothing becomes part of an image that is made of it."""
 
 
 def ensure(
@@ -67,6 +69,7 @@ def ensure(
         variables.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         str(found["Os"]),
         str(found["Architecture"]),
+        tuple((found.get("Config") or {}).get("Volumes") or ()),
     )
 
 
@@ -101,6 +104,19 @@ def must_be_for(found: Base, platform: Platform, reference: str, place: Place) -
             hint=f"set baseDockerImage to an image for {platform.machine}, or pull the one for it: "
             f"docker pull --platform {found.system}/{platform.machine} {reference}",
         )
+
+
+def must_keep(found: Base, prefix: str, reference: str, place: Place) -> None:
+    """Raise where what is written into the folder `prefix` would not stay in an image (TargetError)."""
+    for volume in found.volumes:
+        at = f"{volume.rstrip('/')}/"
+        if f"{prefix}/".startswith(at) or at.startswith(f"{prefix}/"):
+            raise TargetError(
+                f"the base image {reference} declares the volume {volume}: nothing that is written there "
+                f"stays in an image, and environments are in {prefix}",
+                where=str(place),
+                hint=f"set baseDockerImage to an image without that VOLUME, such as {DEFAULT}",
+            )
 
 
 def _pull(engine: Engine, reference: str, place: Place, progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""Making the image of an environment: base image, conda layer, pip section; published by its last commit."""
+"""Making the image of an environment: base image, conda layer, pip section; named once its Python has run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from amlexec import digest as content
 from amlexec.docker import images
-from amlexec.environments import base, image, maven, pip_section, pip_there
+from amlexec.environments import base, image, maven, pip_section, pip_there, trial
 from amlexec.environments.fetching_there import conda_layer, is_elsewhere
 from amlexec.environments.image import PREFIX
 from amlexec.environments.order import Built
@@ -63,6 +63,7 @@ def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
         base.must_fit(engine, order.spec.platform)
     found = base.ensure(engine, order.spec.base_image, order.base_place, progress)
     base.must_be_for(found, order.spec.platform, order.spec.base_image, order.base_place)
+    base.must_keep(found, PREFIX, order.spec.base_image, order.base_place)
     resolution = resolved(order, network, progress)
     records = resolution.records
     as_machine = pip_section.needs_this_machine(order, network) or maven.needs_this_machine(order)
@@ -90,7 +91,9 @@ def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
             from amlexec.environments import maven_baking
 
             maven_baking.bake(worker, order, inside, variables, log)
-        made = worker.commit(image.reference(order.digest), labels, variables)
+        made = worker.commit("", labels, variables)
+    progress.step("trying its Python")
+    trial.publish(engine, made, order.digest, order.spec.base_image, str(order.base_place))
     packages = tuple(
         (record.name.source, str(record.version), str(record.build), public(record.url)) for record in records
     )
@@ -169,7 +172,7 @@ def _conda_layer(
                 code = worker.run([f"{PREFIX}/bin/python", "-I", "-c", COMPILE], log.write)
                 if code != 0:
                     raise TargetError(f"Python's modules could not be compiled: exit code {code}")
-                labels = {image.CONDA: what, image.PROJECT: order.project.name}
+                labels = image.of_layer(what, order.project)
                 return worker.commit(image.reference(what, "conda"), labels, {})
 
 

@@ -102,7 +102,7 @@ def conda_layer(
             ):
                 if (code := worker.run([f"{PREFIX}/bin/python", *options], log.write)) != 0:
                     raise TargetError(f"Python's modules could not be compiled: exit code {code}")
-            labels = {image.CONDA: what, image.PROJECT: order.project.name}
+            labels = image.of_layer(what, order.project)
             return worker.commit(image.reference(what, "conda"), labels, {})
 
 

@@ -8,8 +8,9 @@ from amlexec.environments.shelf import Kept
 
 if TYPE_CHECKING:
     from amlexec.docker.engine import Engine
+    from amlexec.model import Project
 
-__all__ = ["CONDA", "DEFAULT", "DIGEST", "NAME", "PREFIX", "Images", "reference"]
+__all__ = ["CONDA", "DEFAULT", "DIGEST", "NAME", "PREFIX", "Images", "of_layer", "reference"]
 
 NAME = "amlexec"
 """The repository of every image that is made here; the tag is the beginning of the digest."""
@@ -19,7 +20,7 @@ PREFIX = "/opt/amlexec/env"
 """Where the environment is in an image: one environment, so one place."""
 
 DIGEST = "amlexec.digest"
-"""The label that makes an image an environment: the last commit writes it, so half of one never has it."""
+"""The label that makes an image an environment, together with its name, which it is given last of all."""
 PROJECT = "amlexec.project"
 OWNER = "amlexec.owner"
 RECIPE = "amlexec.recipe"
@@ -28,6 +29,13 @@ PYTHON = "amlexec.python"
 PLATFORM = "amlexec.platform"
 CONDA = "amlexec.conda"
 """The label of an image that is a conda layer: what environments that differ in their pip section share."""
+
+
+def of_layer(what: str, project: Project) -> dict[str, str]:
+    """The labels of a conda layer, `what` by its digest, that is made for a project."""
+    from amlexec.owner import owner_of
+
+    return {CONDA: what, PROJECT: project.name, OWNER: owner_of(project)}
 
 
 class Images:

@@ -19,7 +19,7 @@ from amlexec.errors import ConfigurationError, TargetError
 from amlexec.packages.addresses import public
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rattler import LockFile, RepoDataRecord
 
@@ -37,6 +37,8 @@ _HEADER = """\
 # pixi and rattler read this file too. The next lines say what was locked, for `amlexec lock --check`.
 """
 _BASIS = re.compile(r"# amlexec (\S+) sha256:([0-9a-f]{64}) (\{.*\})")
+_BODY = re.compile(r"# amlexec body of (\d+) lines sha256:([0-9a-f]{64})")
+"""What stands below the comments. Files that were written before it was kept have none."""
 _FORMS = frozenset([6, 7])
 """Versions of the form of pixi.lock that hold what is read here."""
 _ENVIRONMENT = "default"
@@ -55,6 +57,28 @@ class Lock(NamedTuple):
     bases: tuple[tuple[str, bytes], ...]
     """For each platform, by name, the canonical value that was locked."""
 
+    def damage(self) -> str:
+        """How it is not what `amlexec lock` wrote, in a sentence; "" where it is.
+
+        Of a file that does not say what was written, only that it can be read is known.
+        """
+        told = next((match for line in _head(self.text) if (match := _BODY.fullmatch(line))), None)
+        body = _body(self.text)
+        if told is None:
+            try:
+                for name, _ in self.bases:
+                    if not self.packages(name):
+                        return f"{self.shown} has no packages for {name}"
+            except ConfigurationError as error:
+                return f"{self.shown}: {error.message}"
+            return ""
+        if digest.of_bytes(body.encode()) == told[2]:
+            return ""
+        lines = len(body.splitlines())
+        if lines < int(told[1]):
+            return f"{self.shown} is cut off: it has {lines} of {told[1]} lines"
+        return f"{self.shown} was changed after it was written"
+
     def reason(self, basis: bytes, platform: Platform, places: Iterable[tuple[Key, Place]] = ()) -> str:
         """Why it is not the answer to `basis` (`amlexec.environments.spec.lock_basis`); "" where it is."""
         known = dict(self.bases)
@@ -65,7 +89,11 @@ class Lock(NamedTuple):
         return explain(known[platform.name], basis, places)
 
     def must_answer(self, basis: bytes, platform: Platform, places: Iterable[tuple[Key, Place]] = ()) -> None:
-        """Raise ConfigurationError where it is not the answer to `basis`."""
+        """Raise ConfigurationError where it is not the answer to `basis`, or is cut off."""
+        damage = self.damage()
+        # What somebody has changed is for `lock --check` to tell: it may be meant.
+        if " is cut off: " in damage:
+            raise _damaged(self.shown, damage.replace(self.shown, "it", 1))
         if reason := self.reason(basis, platform, places):
             raise ConfigurationError(
                 f"the lock file is out of date: {reason}",
@@ -93,6 +121,18 @@ class Lock(NamedTuple):
             raise _damaged(self.shown, f"{type(error).__name__} {error}") from None
 
 
+def _head(text: str) -> Iterator[str]:
+    """The comments at the top."""
+    for line in text.split("\n"):
+        if not line.startswith("#"):
+            return
+        yield line
+
+
+def _body(text: str) -> str:
+    return "\n".join(text.split("\n")[len(list(_head(text))) :])
+
+
 def path_of(dependencies_file: str) -> str:
     """The lock file beside a dependencies file: `conda_dependencies.lock` beside `conda_dependencies.yml`."""
     return f"{os.path.splitext(dependencies_file)[0]}.lock"  # noqa: PTH122
@@ -114,9 +154,7 @@ def read(project: Project, dependencies_file: str) -> Lock | None:
     except (OSError, UnicodeDecodeError) as error:
         raise _damaged(shown, str(error)) from None
     bases = []
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            break
+    for line in _head(text):
         match = _BASIS.fullmatch(line)
         if match is not None and digest.of_bytes(match[3].encode()) == match[2]:
             bases.append((match[1], match[3].encode()))
@@ -256,7 +294,9 @@ def text_of(
     header += "".join(
         f"# amlexec {one} sha256:{digest.of_bytes(value)} {value.decode()}\n" for one, value in bases
     )
-    return header + _with_hashes(_rendered(file), hashes)
+    body = _with_hashes(_rendered(file), hashes)
+    lines = len(body.splitlines())
+    return f"{header}# amlexec body of {lines} lines sha256:{digest.of_bytes(body.encode())}\n{body}"
 
 
 def _channel(record: RepoDataRecord) -> str:

@@ -82,6 +82,12 @@ class EngineShelf:
 
         removal.discard(self.engine, key)
 
+    def sweep(self, project: str, owner: str) -> list[Removal]:
+        """See `Shelf.sweep`: conda layers of builds that failed, images of ones that were killed."""
+        from amlexec.environments import removal
+
+        return removal.sweep(self.engine, project, owner)
+
     def remove(self, digests: Iterable[str], project: str, *, dry_run: bool = False) -> list[Removal]:
         """See `Shelf.remove`. Conda layers that no environment stands on any more go as well."""
         from amlexec.environments import removal

@@ -126,6 +126,11 @@ class HostShelf:
     def replaced(self, key: str) -> None:
         """See `Shelf.replaced`: its folder has gone before."""
 
+    def sweep(self, project: str, owner: str) -> list[Removal]:
+        """See `Shelf.sweep`: what is half-made there goes when the same is made again."""
+        del project, owner
+        return []
+
     def remove(self, digests: Iterable[str], project: str, *, dry_run: bool = False) -> list[Removal]:
         """See `Shelf.remove`."""
         self.forget()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from amlexec.docker import images
 from amlexec.docker.engine import EngineAnswerError
+from amlexec.environments import trial
 from amlexec.environments.image import BASE, DIGEST, PREFIX, PYTHON, reference
 from amlexec.environments.order import Built
 from amlexec.errors import TargetError, UsageError
@@ -129,6 +130,7 @@ def _taken(engine: Engine, order: Order, name: str, log: Log) -> Built:
             hint="remove it from the registry, or prepare without --pull-from and AMLEXEC_IMAGES",
         )
     conda, pip = _packages(engine, order, str(found["Id"]), log)
+    trial.try_python(engine, str(found["Id"]), order.digest, name, name)
     images.tag(engine, str(found["Id"]), reference(order.digest))
     return Built(str(found["Id"]), labels.get(BASE, ""), labels.get(PYTHON, ""), conda, pip)
 

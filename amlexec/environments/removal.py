@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from amlexec.docker import images
 from amlexec.docker.engine import EngineAnswerError
-from amlexec.environments.image import CONDA, Images, reference
+from amlexec.environments.image import CONDA, DIGEST, OWNER, PROJECT, Images, reference
 from amlexec.environments.shelf import Removal
 
 if TYPE_CHECKING:
@@ -14,9 +15,55 @@ if TYPE_CHECKING:
 
     from amlexec.docker.engine import Engine
 
-__all__ = ["discard", "remove"]
+__all__ = ["discard", "remove", "sweep"]
 
 _LAYERS = reference("", "conda")
+_HALF_MADE_S = 600.0
+"""An image without a name is one that is being tried, which takes no longer than this, or was left behind."""
+
+
+class _Looked:
+    """What the engine has of ours: two lists, and what is asked of an image is asked once."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.environments = images.find(engine, {DIGEST: ""})
+        # An environment has that label too, and no value in it.
+        self.layers = [one for one in images.find(engine, {CONDA: ""}) if one["Labels"].get(CONDA)]
+        self._inspected: dict[str, dict[str, Any] | None] = {}
+
+    def inspect(self, image: str) -> dict[str, Any] | None:
+        """See `images.inspect`."""
+        if image not in self._inspected:
+            self._inspected[image] = images.inspect(self.engine, image)
+        return self._inspected[image]
+
+    def below(
+        self, listed: dict[str, Any], layers: Iterable[dict[str, Any]] | None = None
+    ) -> list[dict[str, Any]]:
+        """The conda layer that an environment stands on, if it is among `layers` (by default all)."""
+        among = self.layers if layers is None else layers
+        if listed.get("ParentId"):
+            return [one for one in among if one["Id"] == listed["ParentId"]]
+        # It was pulled, or this engine keeps no parents: then what they are made of tells.
+        chain = _chain(self.inspect(listed["Id"]))
+        return [one for one in among if _is_below(_chain(self.inspect(one["Id"])), chain)]
+
+    def forget(self, image_id: str) -> None:
+        """It has been removed."""
+        self.environments = [one for one in self.environments if one["Id"] != image_id]
+        self.layers = [one for one in self.layers if one["Id"] != image_id]
+
+    def unused(self, layers: Iterable[str]) -> list[dict[str, Any]]:
+        """Those of the conda layers, by id, that no environment stands on."""
+        asked = {*layers}
+        left = [one for one in self.layers if one["Id"] in asked]
+        for environment in self.environments:
+            if not left:
+                break
+            used = [one["Id"] for one in self.below(environment, left)]
+            left = [one for one in left if one["Id"] not in used]
+        return left
 
 
 def remove(shelf: Images, digests: Iterable[str], project: str, *, dry_run: bool = False) -> list[Removal]:
@@ -28,25 +75,60 @@ def remove(shelf: Images, digests: Iterable[str], project: str, *, dry_run: bool
     Raises:
         EngineError: the engine can't be asked.
     """
+    wanted = sorted(set(digests))
+    looked = _Looked(shelf.engine) if wanted else None
     told = []
     layers: dict[str, dict[str, Any]] = {}
-    gone = set()
-    for digest in sorted(set(digests)):
-        image = shelf.get(digest)
-        if image is None:
-            continue
+    for digest in wanted:
+        assert looked is not None
         name = reference(digest)
-        if image.project != project:
-            told.append(Removal(name, 0, f"it was made for the project {image.project}"))
+        image = next((one for one in looked.environments if name in _names(one)), None)
+        labels = (image or {}).get("Labels") or {}
+        if image is None or labels.get(DIGEST) != digest:
             continue
-        below = _layers_below(shelf.engine, image.key)
-        removal = _remove(shelf.engine, name, dry_run=dry_run)
+        if labels.get(PROJECT, "") != project:
+            told.append(Removal(name, 0, f"it was made for the project {labels.get(PROJECT, '')}"))
+            continue
+        below = looked.below(image)
+        removal = _remove(looked, image, name, below, dry_run=dry_run)
         told.append(removal)
         if not removal.kept:
-            gone.add(image.key)
-            layers |= below
-    told += _remove_layers(shelf, layers, gone, dry_run=dry_run)
+            looked.forget(image["Id"])
+            layers |= {one["Id"]: one for one in below}
+    if looked is not None:
+        told += _remove_layers(looked, layers, dry_run=dry_run)
     return told
+
+
+def sweep(engine: Engine, project: str, owner: str) -> list[Removal]:
+    """Remove what was made for a project and is part of no environment: of builds that failed or were killed.
+
+    Raises:
+        EngineError: the engine can't be asked.
+    """
+    looked = _Looked(engine)
+    told = []
+    for one in [one for one in looked.environments if _is_left(one, looked, project, owner)]:
+        told.append(_remove(looked, one, one["Id"], (), dry_run=False))
+        looked.forget(one["Id"])
+    ours = {one["Id"]: one for one in looked.layers if _is_of(one, project, owner)}
+    return [*told, *_remove_layers(looked, ours, dry_run=False)]
+
+
+def _is_left(image: dict[str, Any], looked: _Looked, project: str, owner: str) -> bool:
+    """Whether an image is one that was to become an environment of the project's, and never did."""
+    labels = image.get("Labels") or {}
+    if _names(image) or (labels.get(PROJECT), labels.get(OWNER)) != (project, owner):
+        return False
+    # What others have made of an environment has its labels, and the environment for a parent.
+    is_ours = image.get("ParentId") in {one["Id"] for one in looked.layers}
+    return is_ours and time.time() - image.get("Created", 0) > _HALF_MADE_S
+
+
+def _is_of(layer: dict[str, Any], project: str, owner: str) -> bool:
+    labels = layer.get("Labels") or {}
+    # Layers of earlier versions do not say whose they are.
+    return labels.get(PROJECT) == project and labels.get(OWNER, owner) == owner
 
 
 def discard(engine: Engine, image_id: str) -> None:
@@ -54,16 +136,21 @@ def discard(engine: Engine, image_id: str) -> None:
     found = images.inspect(engine, image_id)
     if found is None or found.get("RepoTags"):
         return
-    layers = _layers_below(engine, image_id)
-    if not _remove(engine, image_id, dry_run=False).kept:
-        list(_remove_layers(Images(engine), layers, set(), dry_run=False))
+    looked = _Looked(engine)
+    listed = next((one for one in looked.environments if one["Id"] == image_id), {"Id": image_id})
+    below = looked.below(listed)
+    if not _remove(looked, listed, image_id, below, dry_run=False).kept:
+        looked.forget(image_id)
+        list(_remove_layers(looked, {one["Id"]: one for one in below}, dry_run=False))
 
 
-def _remove(engine: Engine, name: str, *, dry_run: bool) -> Removal:
-    size = _own_size(engine, name)
+def _remove(
+    looked: _Looked, listed: dict[str, Any], name: str, below: Iterable[dict[str, Any]], *, dry_run: bool
+) -> Removal:
+    size = _own_size(looked, listed, below)
     if not dry_run:
         try:
-            images.remove(engine, name)
+            images.remove(looked.engine, name)
         except EngineAnswerError as error:
             if error.status != 409:
                 raise
@@ -71,46 +158,31 @@ def _remove(engine: Engine, name: str, *, dry_run: bool) -> Removal:
     return Removal(name, size)
 
 
-def _remove_layers(
-    shelf: Images, layers: dict[str, dict[str, Any]], gone: set[str], *, dry_run: bool
-) -> Iterator[Removal]:
-    if not layers:
-        return
-    stand = [
-        _chain(found)
-        for image in shelf.all().values()
-        if image.key not in gone and (found := images.inspect(shelf.engine, image.key))
-    ]
-    for name, layer in sorted(layers.items()):
-        below = _chain(layer)
-        if not any(chain[: len(below)] == below for chain in stand):
-            yield _remove(shelf.engine, name, dry_run=dry_run)
+def _remove_layers(looked: _Looked, layers: dict[str, dict[str, Any]], *, dry_run: bool) -> Iterator[Removal]:
+    """Remove those of the layers that are in no use, and have no name that somebody else gave them."""
+    named = [(name, one) for one in looked.unused(layers) for name in _names(one)]
+    for name, layer in sorted(named, key=lambda one: one[0]):
+        if name.startswith(_LAYERS):
+            yield _remove(looked, layer, name, (), dry_run=dry_run)
 
 
-def _layers_below(engine: Engine, image_id: str) -> dict[str, dict[str, Any]]:
-    """The conda layers that an environment stands on, by name: one, or none where it was pulled."""
-    image = images.inspect(engine, image_id)
-    if image is None:
-        return {}
-    chain = _chain(image)
-    found = {}
-    for listed in images.find(engine, {CONDA: ""}):
-        for name in listed.get("RepoTags") or ():
-            if name.startswith(_LAYERS) and (layer := images.inspect(engine, listed["Id"])):
-                below = _chain(layer)
-                if chain[: len(below)] == below:
-                    found[name] = layer
-    return found
+def _names(listed: dict[str, Any]) -> list[str]:
+    return [name for name in listed.get("RepoTags") or () if name != "<none>:<none>"]
 
 
-def _chain(found: dict[str, Any]) -> list[str]:
-    return list((found.get("RootFS") or {}).get("Layers") or ())
+def _chain(found: dict[str, Any] | None) -> list[str]:
+    return list(((found or {}).get("RootFS") or {}).get("Layers") or ())
 
 
-def _own_size(engine: Engine, name: str) -> int:
+def _is_below(chain: list[str], other: list[str]) -> bool:
+    return bool(chain) and other[: len(chain)] == chain
+
+
+def _own_size(looked: _Looked, listed: dict[str, Any], below: Iterable[dict[str, Any]]) -> int:
     """What the last layer of an image takes; 0 where the image has another name too, and so stays."""
-    found = images.inspect(engine, name)
-    if found is None or len(found.get("RepoTags") or ()) > 1:
+    if len(_names(listed)) > 1:
         return 0
-    steps = engine.request("GET", f"/images/{name}/history")
+    for layer in below:
+        return max(0, int(listed.get("Size", 0)) - int(layer.get("Size", 0)))
+    steps = looked.engine.request("GET", f"/images/{listed['Id']}/history")
     return int(steps[0]["Size"]) if steps else 0

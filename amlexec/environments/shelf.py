@@ -104,6 +104,9 @@ class Shelf(Protocol):
     def replaced(self, key: str) -> None:
         """Remove what had this key, and has been made anew, unless somebody uses it."""
 
+    def sweep(self, project: str, owner: str) -> list[Removal]:
+        """Remove what was made for a project, and is no environment and part of none. Raises TargetError."""
+
     def remove(self, digests: Iterable[str], project: str, *, dry_run: bool = False) -> list[Removal]:
         """Remove environments that were made for the project of that name. With `dry_run`, only tell.
 

@@ -167,7 +167,7 @@ class Worker:
         return int(code)
 
     def commit(self, reference: str, labels: Mapping[str, str], variables: Mapping[str, str]) -> str:
-        """Make it an image under that name, all at once; its id."""
+        """Make it an image under that name, or with "" under none; its id."""
         containers.kill(self._engine, self._container)
         changes = [
             f'CMD ["{PREFIX}/bin/python"]',

@@ -106,11 +106,15 @@ async def _link(
     reporter: Any,
 ) -> None:
     import rattler
+    from rattler.package_cache import PackageCache, PackageCacheLayer, ValidationMode
 
+    # What is linked is compared with what its package says of it, file by file: one that was damaged in
+    # the cache is fetched again.
+    layer = PackageCacheLayer(cache).with_validation_mode(ValidationMode.full())
     await rattler.install(
         records,
         target_prefix=prefix,
-        cache_dir=cache,
+        package_cache=PackageCache.from_layers([layer]),
         platform=rattler.Subdir(subdir),
         execute_link_scripts=False,
         show_progress=False,
@@ -155,15 +159,12 @@ def _must_be_whole(record: RepoDataRecord) -> None:
     # rattler checks what it downloads, and not what it copies from a folder.
     if not record.url.startswith("file:") or record.sha256 is None:
         return
-    found = hashlib.sha256()
     try:
-        with open(urllib.parse.unquote(urllib.parse.urlsplit(record.url).path), "rb") as file:  # noqa: PTH123
-            while chunk := file.read(_CHUNK):
-                found.update(chunk)
+        found = _sha256(Path(urllib.parse.unquote(urllib.parse.urlsplit(record.url).path)))
     except OSError:
         return  # it may be in the cache; if not, the installation says what is wrong
-    if found.hexdigest() != record.sha256.hex():
-        raise DamagedError(record.url, found.hexdigest())
+    if found != record.sha256.hex():
+        raise DamagedError(record.url, found)
 
 
 def _forget_this_machine(file: Path, public: Callable[[str], str]) -> None:
@@ -220,12 +221,52 @@ def _records(packages: Sequence[Mapping[str, Any]]) -> list[RepoDataRecord]:
 
 
 async def _lacking(records: Sequence[RepoDataRecord], cache: Path) -> list[str]:
-    """The file names of those that the cache has not."""
+    """The file names of those that the cache has not, or not whole."""
     from rattler.package_cache import PackageCache
 
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     index = await PackageCache(cache).index()
-    return [record.file_name for record in records if not index.contains_record(record)]
+    return [
+        record.file_name
+        for record in records
+        if not index.contains_record(record) or not _is_whole(cache / _stem(record.file_name))
+    ]
+
+
+def _stem(file_name: str) -> str:
+    """What rattler calls the folder of a package."""
+    for ending in (".conda", ".tar.bz2"):
+        if file_name.endswith(ending):
+            return file_name[: -len(ending)]
+    return file_name
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether an unpacked package has the files that it says it has."""
+    try:
+        json.loads((folder / "info/index.json").read_text("utf-8"))
+        if not (folder / "info/paths.json").exists():  # of old packages
+            return all((folder / name).exists() for name in (folder / "info/files").read_text().splitlines())
+        told = json.loads((folder / "info/paths.json").read_text("utf-8"))["paths"]
+        return all(_is_as_told(folder / one["_path"], one) for one in told)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _is_as_told(path: Path, told: Mapping[str, Any]) -> bool:
+    if told.get("path_type") != "hardlink":
+        return os.path.lexists(path)
+    if told.get("size_in_bytes", path.stat().st_size) != path.stat().st_size:
+        return False
+    return told.get("sha256") in {None, _sha256(path)}
+
+
+def _sha256(path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            found.update(chunk)
+    return found.hexdigest()
 
 
 def _client(order: Mapping[str, Any]) -> Client:

@@ -1,0 +1,79 @@
+"""An image of an environment, tried as a run will use it, before it gets the name that makes it one."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from amlexec.docker import containers, images
+from amlexec.docker.engine import EngineAnswerError, EngineError
+from amlexec.environments.image import PREFIX, reference
+from amlexec.environments.turns import BUILDING, MAKER, me
+from amlexec.errors import TargetError
+
+if TYPE_CHECKING:
+    from amlexec.docker.engine import Engine
+
+__all__ = ["publish", "try_python"]
+
+_SCRIPT = "import sys; print(sys.prefix)"
+_LONGEST_S = 120.0
+_LINES = 5
+
+
+def publish(engine: Engine, image_id: str, digest: str, base: str, where: str) -> None:
+    """Give an image the name of an environment, if its Python runs in a container of it; else remove it.
+
+    `base` is what its base image is called, and `where` the place that names that.
+
+    Raises:
+        TargetError: the Python does not run.
+    """
+    try:
+        try_python(engine, image_id, digest, base, where)
+        images.tag(engine, image_id, reference(digest))
+    except BaseException:
+        with suppress(EngineError):
+            images.remove(engine, image_id)
+        raise
+
+
+def try_python(engine: Engine, image_id: str, digest: str, base: str, where: str) -> None:
+    """Run the environment's Python as a run does. Parameters and errors as of `publish`."""
+    settings = {
+        "Image": image_id,
+        "Entrypoint": [f"{PREFIX}/bin/python"],
+        "Cmd": ["-c", _SCRIPT],
+        "User": f"{os.getuid()}:{os.getgid()}",
+        "WorkingDir": "/azureml-run",
+        "Env": ["PYTHONUNBUFFERED=1"],
+        "Healthcheck": {"Test": ["NONE"]},
+        "Labels": {BUILDING: digest, MAKER: me()},
+        "HostConfig": {"Init": True, "NetworkMode": "none"},
+    }
+    container = containers.create(engine, settings)
+    try:
+        try:
+            containers.start(engine, container)
+        except EngineAnswerError as error:
+            raise _does_not_run(error.reason, base, where) from None
+        code = containers.wait(engine, container, timeout=_LONGEST_S)
+        with containers.logs(engine, container) as output:
+            said = b"".join(frame.data for frame in output).decode(errors="replace").strip()
+        if code:
+            last = " / ".join(line.strip() for line in said.splitlines()[-_LINES:])
+            raise _does_not_run(f"exit code {code}{f': {last}' if last else ''}", base, where)
+        if said.splitlines()[-1:] != [PREFIX]:
+            raise _does_not_run(f"it takes {said or 'nothing'} for its folder, not {PREFIX}", base, where)
+    finally:
+        containers.remove(engine, container, force=True)
+
+
+def _does_not_run(why: str, base: str, where: str) -> TargetError:
+    return TargetError(
+        f"the environment is made, and its Python does not run in a container of it on {base}: {why}",
+        where=where,
+        hint="a run would end the same way: look for what the base image sets (ENV, VOLUME, the modes of "
+        "folders), or name another baseDockerImage",
+    )
