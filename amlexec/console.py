@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from amlexec import escaping, redaction
 from amlexec.errors import INTERRUPTED, AmlexecError, ScriptFailedError, TargetError
@@ -59,13 +59,20 @@ class Console:
         """Byte for byte."""
         if self._unread:
             raise BrokenPipeError
-        sys.stdout.buffer.write(chunk)
-        sys.stdout.buffer.flush()
+        _write(sys.stdout, chunk)
 
     def stderr(self, chunk: bytes) -> None:
         """Byte for byte."""
-        sys.stderr.buffer.write(chunk)
-        sys.stderr.buffer.flush()
+        _write(sys.stderr, chunk)
+
+
+def _write(stream: TextIO, chunk: bytes) -> None:
+    bytewise = getattr(stream, "buffer", None)
+    if bytewise is None:  # `doit -r json` collects text
+        stream.write(chunk.decode("utf-8", "backslashreplace"))
+        return
+    bytewise.write(chunk)
+    bytewise.flush()
 
 
 def closing(run: Run, paths: RunPaths) -> list[str]:

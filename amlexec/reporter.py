@@ -1,26 +1,40 @@
-"""What doit prints at a project's door: errors as amlexec says them, and their exit codes."""
+"""What doit prints at a project's door: errors as amlexec says them; and the exit codes that go with them."""
 
 from __future__ import annotations
 
 import inspect
+import multiprocessing
+import sys
 from typing import TYPE_CHECKING, Any
 
-from doit import doit_cmd
-from doit.exceptions import TaskError, TaskFailed
-from doit.reporter import ConsoleReporter
+from doit.exceptions import TaskError, TaskFailed, UnmetDependency
+from doit.reporter import ConsoleReporter, ErrorOnlyReporter, ExecutedOnlyReporter, JsonReporter, ZeroReporter
 from doit.runner import MRunner, MThreadRunner, Runner
 
-from amlexec.console import show
-from amlexec.errors import AmlexecError, UsageError
+from amlexec import doit_signals
+from amlexec.console import say, show
+from amlexec.errors import AmlexecError
 from amlexec.escaping import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["READ", "Ended", "Failed", "Reporter"]
+__all__ = ["ENDS", "Ended", "Ends", "Failed", "Reporter", "reporters"]
 
-READ: dict[str, set[str]] = {}
-"""By task: the command line's variables (`name=value`) that it reads. The tasks' modules fill it in."""
+
+class Ends:
+    """How the tasks of one `doit` ended."""
+
+    def __init__(self) -> None:
+        self.code = 0
+        """The highest exit code of our tasks."""
+        self.others = False
+        """Whether a task that is not ours failed."""
+        self.always = False
+        """`doit -a`: a task runs although it is up to date."""
+
+
+ENDS = Ends()
 
 
 class _Told:
@@ -30,11 +44,15 @@ class _Told:
     error: BaseException | None
 
 
+def _text(error: BaseException | None) -> str:
+    return "\n".join(error.lines()) if isinstance(error, AmlexecError) else str(error or "")
+
+
 class Failed(_Told, TaskFailed):  # type: ignore[misc]  # doit has no types
     """The script, or what a task checks, is at fault."""
 
     def __init__(self, error: BaseException | None, exit_code: int = 1) -> None:
-        super().__init__(str(error or ""))
+        super().__init__(_text(error))
         self.error = error
         self.exit_code = exit_code
 
@@ -43,7 +61,7 @@ class Ended(_Told, TaskError):  # type: ignore[misc]  # noqa: N818 - an end, as 
     """amlexec could not do its part, was told something wrong, or was interrupted."""
 
     def __init__(self, error: BaseException | None, exit_code: int) -> None:
-        super().__init__(str(error or ""))
+        super().__init__(_text(error))
         self.error = error
         self.exit_code = exit_code
 
@@ -62,82 +80,151 @@ class _Escaping:
         return getattr(self._stream, name)
 
 
-class Reporter(ConsoleReporter):  # type: ignore[misc]  # doit has no types
-    """doit's own console reporter; an `AmlexecError` is printed to stderr with its place and its hint."""
+class _Door:
+    """What every reporter has to know of our tasks. It stands before one of doit's own."""
+
+    shows_errors = True
 
     def __init__(self, outstream: Any, options: Any) -> None:
-        super().__init__(_Escaping(outstream), options)
-        self._code = 0
+        super().__init__(_Escaping(outstream), options)  # type: ignore[call-arg]
+        self._asked: list[str] = []
+        self._begun: set[str] = set()
 
     def initialize(self, tasks: Mapping[str, Any], selected_tasks: Iterable[str]) -> None:
-        """Refuse variables that nobody reads, before anything runs."""
-        super().initialize(tasks, selected_tasks)
-        given = set(getattr(doit_cmd, "_CMDLINE_VARS", None) or ())
-        wanted = {name for task in selected_tasks for name in READ.get(task.partition(":")[0], ())}
-        unread = sorted(given - wanted - READ.get("", set()))
-        if unread:
-            # doit closes its database on the way out.
-            raise SystemExit(show(_unread(unread[0], wanted)))
+        """Tasks are about to run: answer signals, and begin with what can be done side by side."""
+        if hasattr(super(), "initialize"):
+            super().initialize(tasks, selected_tasks)  # type: ignore[misc]
         # doit tells nobody what runs the tasks; it is who calls this.
         caller = inspect.currentframe()
-        runner = caller.f_back.f_locals.get("self") if caller and caller.f_back else None
+        while caller is not None and not isinstance(caller.f_locals.get("self"), Runner):
+            caller = caller.f_back
+        if caller is None:
+            return
+        runner = caller.f_locals["self"]
+        ENDS.always = runner.always_execute
         forks = isinstance(runner, MRunner) and not isinstance(runner, MThreadRunner)
-        if isinstance(runner, Runner) and not forks:
-            _begin(tasks, selected_tasks)
+        if forks and sys.platform == "linux":
+            # Later Pythons start processes in another way, which would have to pickle the tasks.
+            multiprocessing.set_start_method("fork", force=True)
+        doit_signals.begin(
+            lambda: setattr(runner, "_stop_running", True), parallel=isinstance(runner, MRunner)
+        )
+        self._asked = _asked(tasks, selected_tasks)
+        if not isinstance(runner, MRunner):
+            _begin(tasks, self._asked)
+
+    def execute_task(self, task: Any) -> None:
+        """A task begins."""
+        self._begun.add(task.name)
+        super().execute_task(task)  # type: ignore[misc]
 
     def skip_uptodate(self, task: Any) -> None:
-        """A task that has nothing to do says why not, where it knows."""
-        reason = (task.meta or {}).get("reason")
-        if reason is None:
-            super().skip_uptodate(task)
-        else:
-            self.write(f"-- {task.title()} ({reason!r})\n")
+        """A task has nothing to do."""
+        self._begun.add(task.name)
+        super().skip_uptodate(task)  # type: ignore[misc]
 
     def add_failure(self, task: Any, fail: Any) -> None:
         """A task did not succeed."""
-        if not isinstance(fail, _Told):
-            super().add_failure(task, fail)
-            return
-        self.outstream.flush()
-        if fail.error is not None:
-            show(fail.error)
-        self._code = max(self._code, fail.exit_code)
+        if isinstance(fail, _Told):
+            ENDS.code = max(ENDS.code, fail.exit_code)
+            if self.shows_errors:
+                self.flush()
+                if fail.error is not None:
+                    show(fail.error)
+                return
+        elif isinstance(fail, UnmetDependency):
+            # The task that it waited for has said what is wrong.
+            ENDS.code = max(ENDS.code, 2 if not ENDS.code else 0)
+            if self.shows_errors:
+                if not task.has_subtask:
+                    self.flush()
+                    say(f"{task.name}: not run, since {fail.message} did not succeed")
+                return
+        else:
+            ENDS.others = True
+        super().add_failure(task, fail)  # type: ignore[misc]
 
     def complete_run(self) -> None:
         """The end of it all."""
-        super().complete_run()
-        if self._code > 2:  # 0 to 2 are doit's own, and mean the same
-            self.outstream.flush()
-            raise SystemExit(self._code)
+        super().complete_run()  # type: ignore[misc]
+        left = [name for name in self._asked if name not in self._begun]
+        if doit_signals.code() and left and self.shows_errors:
+            self.flush()
+            say(f"not started: {', '.join(left)}")
+
+    def flush(self) -> None:
+        """What goes to stderr comes after what went to stdout before."""
+        self.outstream.flush()  # type: ignore[attr-defined]
 
 
-def _begin(tasks: Mapping[str, Any], selected: Iterable[str]) -> None:
-    """Let the tasks that were asked for be begun with, where they can be side by side (see `Ahead`).
+class Reporter(_Door, ConsoleReporter):  # type: ignore[misc]  # doit has no types
+    """doit's own console reporter; an `AmlexecError` is printed to stderr with its place and its hint."""
 
-    Not where doit forks: a process must not be that has threads, and then its children do it side by side.
-    """
-    asked: dict[Any, list[str]] = {}
+    def skip_uptodate(self, task: Any) -> None:
+        """A task that has nothing to do says why not, where it knows."""
+        environment = environment_of(task)
+        if environment is None:
+            super().skip_uptodate(task)
+        else:
+            self._begun.add(task.name)
+            self.write(f"-- {task.title()} ({environment.reason})\n")
+
+
+class _ExecutedOnly(_Door, ExecutedOnlyReporter):  # type: ignore[misc]
+    """`doit -r executed-only`."""
+
+
+class _Zero(_Door, ZeroReporter):  # type: ignore[misc]
+    """`doit -r zero`."""
+
+    shows_errors = False
+
+
+class _ErrorOnly(_Door, ErrorOnlyReporter):  # type: ignore[misc]
+    """`doit -r error-only`."""
+
+
+class _Json(_Door, JsonReporter):  # type: ignore[misc]
+    """`doit -r json`."""
+
+    shows_errors = False
+
+    def flush(self) -> None:
+        """stdout is JSON only."""
+
+
+def reporters() -> dict[str, type]:
+    """doit's own reporters, by the names that `doit -r` takes."""
+    ours = {"console": Reporter, "executed-only": _ExecutedOnly, "zero": _Zero}
+    return {**ours, "error-only": _ErrorOnly, "json": _Json}
+
+
+def environment_of(task: Any) -> Any | None:
+    """The `Environment` that a task makes ready; None where it is another kind of task."""
+    return next((call for call, _, _ in task.uptodate if hasattr(call, "ahead")), None)
+
+
+def _asked(tasks: Mapping[str, Any], selected: Iterable[str]) -> list[str]:
+    """The tasks that were asked for; for a group, its members."""
+    asked: dict[str, None] = {}
     for name in selected:
-        of_group = [one for one in tasks[name].task_dep if tasks[one].subtask_of == name]
-        for one in of_group or [name]:
-            if "ahead" in (tasks[one].meta or {}):
-                ahead, configuration = tasks[one].meta["ahead"]
-                asked.setdefault(ahead, []).append(configuration)
-    for ahead, names in asked.items():
+        asked.update(dict.fromkeys(_members(tasks, name) or [name]))
+    return list(asked)
+
+
+def _members(tasks: Mapping[str, Any], group: str) -> list[str]:
+    return [name for name in tasks[group].task_dep if tasks[name].subtask_of == group]
+
+
+def _begin(tasks: Mapping[str, Any], asked: Iterable[str]) -> None:
+    """Start the selected prepare tasks in parallel (see `Ahead`).
+
+    Not where doit runs tasks in parallel: forking a process that has threads is unsafe.
+    """
+    found: dict[Any, list[str]] = {}
+    for name in asked:
+        environment = environment_of(tasks[name])
+        if environment is not None:
+            found.setdefault(environment.ahead, []).append(environment.name)
+    for ahead, names in found.items():
         ahead.begin(dict.fromkeys(names))
-
-
-def _unread(name: str, wanted: set[str]) -> AmlexecError:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, sorted(wanted), n=1)
-    if near:
-        hint = f"did you mean {near[0]}=?"
-    elif wanted:
-        hint = f"there are {' and '.join(f'{known}=' for known in sorted(wanted, reverse=True))}"
-    else:
-        hint = "the tasks that were asked for take no variables"
-    return UsageError(
-        f"nobody reads the variable {name}=",
-        hint=f"{hint}; a dodo.py that reads variables of its own says so with amlexec.tasks.variables()",
-    )

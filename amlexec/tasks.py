@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from doit import get_var
 
-from amlexec import config
+from amlexec import config, doit_signals
 from amlexec.console import show
+from amlexec.doit_command import READ, enter
 from amlexec.errors import AmlexecError
 from amlexec.escaping import visible
-from amlexec.reporter import READ, Ended, Failed, Reporter
+from amlexec.reporter import ENDS, Ended, Failed, Reporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,6 +49,7 @@ def task_lint() -> Iterator[dict[str, Any]]:
     """validate the files of aml_config"""
     from amlexec.linting import Linting
 
+    enter()
     project = _project()
     # One for all, so that each file is read once.
     linting = Linting(project)
@@ -58,7 +60,9 @@ def task_lint() -> Iterator[dict[str, Any]]:
             "name": visible(file),
             "doc": f"validate {visible(file)}",
             "file_dep": [os.path.join(project.root, file)],  # noqa: PTH118 - thousands of them
-            "uptodate": [linting.verdict(file)],
+            "uptodate": [
+                _UpToDate(linting.verdict(file), "It was not linted yet, or what it refers to has changed.")
+            ],
             "actions": [(_guarded, [linting.report, file])],
             "verbosity": 2,
         }
@@ -66,6 +70,7 @@ def task_lint() -> Iterator[dict[str, Any]]:
 
 def task_prepare() -> Iterator[dict[str, Any]]:
     """make the environments ready whose dependencies have changed"""
+    enter()
     from amlexec.environments.ahead import Ahead
     from amlexec.environments.upkeep import Upkeep
 
@@ -83,22 +88,22 @@ def task_prepare() -> Iterator[dict[str, Any]]:
             "actions": [(_guarded, [_prepare, environment])],
             "uptodate": [environment],
             "clean": [(_clean, [environment])],
-            "meta": {"reason": environment, "ahead": (ahead, name)},
             "io": {"capture": False},
         }
 
 
 def task_submit() -> Iterator[dict[str, Any]]:
     """run script=SCRIPT args="ARGUMENTS" on a copy of the project, and record the run"""
+    enter()
     project = _project()
     yield {"basename": "submit", "name": None, "doc": "run script=SCRIPT args=ARGUMENTS, recorded"}
     for name in config.run_configurations(project):
         yield {
             "basename": "submit",
             "name": visible(name),
-            "doc": f"run script=SCRIPT as {visible(name)}.runconfig says",
+            "doc": f"run a script as {visible(name)}.runconfig says",
             "actions": [(_guarded, [_submit, project, name])],
-            "uptodate": [False],
+            "uptodate": [_UpToDate(lambda *_: False, "Each submit is a new run.")],
             # The script's bytes go through as they are.
             "io": {"capture": False},
         }
@@ -113,12 +118,8 @@ class Environment:
         self.ahead = ahead
         self.reason = ""
 
-    def __str__(self) -> str:
-        """What `doit info` says isn't so."""
-        return "the environment is there, and is what the files say"
-
-    def __repr__(self) -> str:
-        """The reason, in one sentence: for `doit info`, and for the reporter where a task is skipped."""
+    def words(self) -> str:
+        """Why it is not ready, in one sentence: for `doit info`."""
         return self.reason
 
     def __call__(self, task: Any) -> bool:
@@ -130,9 +131,6 @@ class Environment:
             if found is None:
                 known = self.upkeep.known(self.name, keep=is_running)
                 found = self.upkeep.look(known) if is_running else self.upkeep.expect(known)
-        except KeyboardInterrupt as error:
-            # Outside of an action, doit would show a traceback.
-            raise SystemExit(show(error)) from None
         except AmlexecError as error:
             # The action meets it again, and tells it.
             self.reason = "; ".join(error.lines())
@@ -149,17 +147,36 @@ def _project() -> Project:
         raise SystemExit(show(error)) from None
 
 
+class _UpToDate:
+    """Whether a task is up to date, and why it is not, in words: doit would show a function's address."""
+
+    def __init__(self, check: Callable[[Any, dict[str, Any]], bool], words: str) -> None:
+        self._check = check
+        self._words = words
+
+    def words(self) -> str:
+        """What `doit info` says where it is not."""
+        return self._words
+
+    def __call__(self, task: Any, values: dict[str, Any]) -> bool:
+        """Whether it is, as doit asks for it."""
+        return self._check(task, values)
+
+
 def _guarded(action: Callable[..., int], *arguments: object) -> bool | Failed | Ended:
     """Do it; turn its exit code, or the error it raises, into what doit takes for an end."""
     try:
-        code = action(*arguments)
+        with doit_signals.running():
+            code = action(*arguments)
     except AmlexecError as error:
         return Failed(error) if error.exit_code == 1 else Ended(error, error.exit_code)
     except KeyboardInterrupt as error:
-        return Ended(error, 130)
+        return Ended(error, doit_signals.code() or 130)
     except OSError as error:
         return Ended(error, 2)
-    return True if code == 0 else Ended(None, code)
+    if code == 0:
+        return True
+    return Failed(None) if code == 1 else Ended(None, code)
 
 
 def _prepare(environment: Environment) -> int:
@@ -168,6 +185,9 @@ def _prepare(environment: Environment) -> int:
     from amlexec.console import data
     from amlexec.environments import publishing
 
+    if doit_signals.in_thread():
+        where = ("-c", environment.name, "-p", environment.upkeep.project.root)
+        return doit_signals.run(["experiment", "prepare", *where])
     known = environment.upkeep.known(environment.name, keep=True)
     found = environment.ahead.prepare(environment.name)
     if found is None:
@@ -182,11 +202,12 @@ def _clean(environment: Environment, dryrun: bool) -> None:
     from amlexec.console import data
 
     try:
-        for line in told(environment.upkeep.remove(environment.name, dry_run=dryrun), dry_run=dryrun):
+        removals = environment.upkeep.remove(environment.name, dry_run=dryrun)
+        for line in told(removals, dry_run=dryrun) if removals else ["nothing to remove"]:
             data(f"prepare:{environment.name}: {line}")
-    except AmlexecError as error:
-        # doit has no end for a clean action that fails but a traceback.
-        raise SystemExit(show(error)) from None
+    except (AmlexecError, OSError) as error:
+        # doit has no end for a clean action that fails but a traceback; the others go on.
+        ENDS.code = max(ENDS.code, show(error))
 
 
 def _submit(project: Project, name: str) -> int:
@@ -210,5 +231,8 @@ def _submit(project: Project, name: str) -> int:
         )
     if script is not None:
         script = submission.script_in(project, script, os.getcwd())  # noqa: PTH109
+    if doit_signals.in_thread():
+        words = [] if script is None else ["--", script, *arguments]
+        return doit_signals.run(["experiment", "submit", "-c", name, "-p", project.root, *words])
     planned = plan.plan(config.load(project, name), script, arguments, environment=os.environ)
     return running.finish(project, submission.submit(planned, Console()))

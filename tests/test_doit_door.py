@@ -43,7 +43,7 @@ def test_a_variable_that_nobody_reads(project: ProjectFolder) -> None:
     project.write("train.py", "print('x')\n")
     done = project.doit("submit:local", "srcipt=train.py")
     assert done.code == 3
-    assert "nobody reads the variable srcipt=" in done.err
+    assert "unknown variable srcipt=" in done.err
     assert "did you mean script=?" in done.err
     assert project.run_ids() == []
     done = project.doit("lint", "script=train.py")

@@ -105,7 +105,8 @@ def info(project: DockerProject, name: str = "docker") -> str:
     """The reason that `doit info` gives."""
     done = project.doit("info", f"prepare:{name}")
     assert done.code in {0, 1}, done.err
-    return done.out.partition("'reason': ")[2].strip().rstrip("}")
+    assert " at 0x" not in done.out
+    return done.out.partition(" * " if done.code else "reason     : ")[2].strip()
 
 
 def test_each_step_says_its_reason(demo: DockerProject) -> None:
@@ -133,7 +134,11 @@ def test_each_step_says_its_reason(demo: DockerProject) -> None:
     assert f"docker: prepared: {reason}" in changed.out, changed.err
 
     assert images.remove(demo.shop.engine, image_of(demo))
+    assert "up to date when it was last looked at: " in info(demo), "nobody was asked"
+    assert GONE in demo.prepare("--check").out
+    assert info(demo) == GONE
     assert f"docker: prepared: {GONE}" in demo.doit("prepare:docker").out
+    assert f"the engine has {image_of(demo)}" in info(demo)
 
 
 def test_equal_environments_are_made_once_and_asked_for_once(demo: DockerProject, watch: Watch) -> None:

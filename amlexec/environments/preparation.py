@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from amlexec.model import ComputeTarget, Project
     from amlexec.progress import Progress
 
-__all__ = ["Readiness", "Wanted", "prepare", "readiness", "ready", "remember", "wanted", "why_not"]
+__all__ = [
+    "Readiness",
+    "Wanted",
+    "note_gone",
+    "prepare",
+    "readiness",
+    "ready",
+    "remember",
+    "wanted",
+    "why_not",
+]
 
 _NEVER = "it was never prepared here"
 
@@ -181,6 +191,13 @@ def _made(want: Wanted, shelf: Shelf, progress: Progress, old: Readiness, pull_f
     if old.key and old.key != kept.key:
         shelf.replaced(old.key)
     return ready(kept, f"{said} for the first time" if old.reason == _NEVER else f"{said}: {old.reason}")
+
+
+def note_gone(want: Wanted) -> None:
+    """Keep that the environment, which was there before, is there no more: who asks nobody says so too."""
+    last = memory.recall(want.project, want.configuration)
+    if last is not None and last.key and (last.digest, last.target) == (want.digest, want.target.name):
+        memory.remember(want.project, want.configuration, last._replace(key=""))
 
 
 def remember(want: Wanted, found: Readiness) -> None:

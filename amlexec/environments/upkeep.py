@@ -199,6 +199,8 @@ class Upkeep:
         want = known.wanted
         if want is not None and found.ready:
             preparation.remember(want, found)
+        elif want is not None:
+            preparation.note_gone(want)
         if not (found.ready and known.began and known.declaration) or known.override or known.notes:
             return found
         from amlexec.environments.lockfile import path_of

@@ -1,0 +1,34 @@
+"""The project's state folder, `.amlexec/`: made in one place, private, and unseen by git."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["make"]
+
+# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH123 - pathlib costs a run 3 ms
+
+
+def make(state: str, *names: str) -> str:
+    """Make the state folder `state`, and the folder `names` in it, where they are missing; its path.
+
+    The state folder is for its owner only. A `.gitignore` in it keeps it out of `git status`, also in a
+    project without ignore rules.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    path = "/".join((state, *names))
+    if names and os.path.isdir(path):
+        return path
+    try:
+        os.mkdir(state, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(state):
+            raise
+    ignore = f"{state}/.gitignore"
+    if not os.path.exists(ignore):
+        with open(ignore, "w", encoding="utf-8") as file:
+            file.write("# Made by amlexec: nothing in here belongs into a repository.\n*\n")
+    os.makedirs(path, exist_ok=True)
+    return path
