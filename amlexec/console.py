@@ -83,6 +83,9 @@ def closing(run: Run, paths: RunPaths) -> list[str]:
     if run.outputs is not None and run.outputs.files and run.tracked:
         files = "file" if run.outputs.files == 1 else "files"
         lines.append(f"Outputs: {run.outputs.files} {files} in {paths.outputs}")
+    if run.unread:
+        lines += [f"Unread: {line}" for line in run.unread]
+        lines.append(f"  to try again: amlexec experiment status -r {run.run_id}")
     return lines
 
 

@@ -60,6 +60,13 @@ class Machine:
         for run_id, state, text in self._target.records("" if everything else f"{ours}_"):
             if not everything and run_id.rpartition("_")[0] != ours:
                 continue
+            if not history.is_run_id(run_id):
+                problems.append(
+                    TargetError(
+                        f"a folder there has a name that is no run id: {run_id[:80]!r}", where=self.name
+                    )
+                )
+                continue
             try:
                 recorded = history.parsed(text, run_id)
             except ValueError as error:

@@ -6,16 +6,28 @@ only ever replaced whole (temporary file, fsync, rename): a reader sees the old 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from amlexec.errors import TargetError, UsageError
-from amlexec.files import write_atomically
+from amlexec.files import read_regular, remove_tree, touch, write_atomically
 from amlexec.locks import Held, take
+from amlexec.record import (
+    FINAL,
+    Application,
+    Interpreter,
+    Outputs,
+    Run,
+    SnapshotRecord,
+    Source,
+    is_run_id,
+    parsed,
+    text_of,
+)
+from amlexec.run_paths import RUNS, RunPaths, check
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FINAL",
+    "Application",
     "Interpreter",
     "Outputs",
     "Run",
@@ -31,10 +44,13 @@ __all__ = [
     "SnapshotRecord",
     "Source",
     "adopt",
+    "check",
     "chosen",
     "create",
     "find",
+    "ids",
     "instant",
+    "is_run_id",
     "milliseconds",
     "parsed",
     "project_part",
@@ -43,163 +59,8 @@ __all__ = [
     "write",
 ]
 
-FINAL = frozenset({"Completed", "Failed", "Canceled", "Lost"})
-"""The statuses that never change again."""
-
-_RUNS = "runs"
-
-
-class RunPaths(NamedTuple):
-    """Every path of a run, absolute."""
-
-    folder: Path
-
-    @classmethod
-    def of(cls, project: Project, run_id: str) -> RunPaths:
-        """The paths of the run `run_id`, whether it exists or not."""
-        return cls(Path(project.state, _RUNS, run_id))
-
-    @property
-    def record(self) -> Path:
-        """`run.json`."""
-        return self.folder / "run.json"
-
-    @property
-    def stdout(self) -> Path:
-        """What the script wrote to its standard output, byte for byte."""
-        return self.folder / "stdout.log"
-
-    @property
-    def stderr(self) -> Path:
-        """What the script wrote to its standard error, byte for byte."""
-        return self.folder / "stderr.log"
-
-    @property
-    def log(self) -> Path:
-        """What amlexec did for the run, a line per step."""
-        return self.folder / "control.log"
-
-    @property
-    def metrics(self) -> Path:
-        """What the script logged, a JSON line per value."""
-        return self.folder / "metrics.jsonl"
-
-    @property
-    def outputs(self) -> Path:
-        """The `outputs/` folder that the run brought home."""
-        return self.folder / "outputs"
-
-    @property
-    def control(self) -> Path:
-        """What the supervisor writes, and the locks."""
-        return self.folder / "control"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the process that makes the run ready, and by the one that writes its end."""
-        return self.control / "lock"
-
-    @property
-    def returned(self) -> Path:
-        """There where the run was brought here from its machine by somebody who has not submitted it here."""
-        return self.control / "returned"
-
-    @property
-    def checkout(self) -> Path:
-        """The copy of the project that the run executes in."""
-        return self.folder / "project"
-
-
-class SnapshotRecord(NamedTuple):
-    """The snapshot that a run executes."""
-
-    tree: str
-    """git's id of the tree in `.amlexec/snapshots.git`."""
-    files: int
-    bytes: int
-
-
-class Source(NamedTuple):
-    """The user's own git repository when the run was submitted."""
-
-    commit: str
-    dirty: bool
-
-
-class Interpreter(NamedTuple):
-    """The Python that the script runs in, as it said of itself."""
-
-    path: str
-    version: str
-
-
-class Outputs(NamedTuple):
-    """What was brought home from `outputs/`."""
-
-    files: int
-    bytes: int
-
-
-class Application(NamedTuple):
-    """What a run is to a Spark cluster, as far as the log of spark-submit tells."""
-
-    id: str
-    tracking_url: str | None
-
-
-class Run(NamedTuple):
-    """A run, as `run.json` has it: the keys are the names of these fields.
-
-    Times are UTC in ISO 8601 with microseconds and a `Z`. What was not read is None.
-    """
-
-    run_id: str
-    status: str
-    """`Preparing`, `Starting`, `Running`, `Completed`, `Failed`, `Canceled`, or `Lost`: it is over, and
-    nobody can say how it ended."""
-    reason: str
-    """One sentence where the status needs one: "killed by SIGKILL", "amlexec ended before ..."."""
-    run_configuration: str
-    target: str
-    target_kind: str
-    script_name: str
-    arguments: tuple[str, ...]
-    argv: tuple[str, ...] | None
-    """What was executed; None until it is known."""
-    framework: str
-    tracked: bool
-    environment_variables: dict[str, str]
-    """As declared; values of names that look secret are `***`."""
-    created_utc: str
-    start_time_utc: str | None
-    end_time_utc: str | None
-    exit_code: int | None
-    """As a shell has it: 128 + n for a script that signal n ended."""
-    python: Interpreter | None
-    platform: str | None
-    snapshot: SnapshotRecord | None
-    source: Source | None
-    environment_digest: str | None
-    image_id: str | None
-    metrics: dict[str, Any]
-    outputs: Outputs | None
-    """None until they have been brought home."""
-    user_id: str
-    host: str
-    """Name of the machine that submitted the run."""
-    amlexec: str
-    """Version of amlexec that submitted the run."""
-    application: Application | None = None
-    """What a cluster calls it."""
-
-
-_NESTED = {
-    "python": Interpreter,
-    "snapshot": SnapshotRecord,
-    "source": Source,
-    "outputs": Outputs,
-    "application": Application,
-}
+_LARGEST = 256 << 20
+"""Bytes of a record. Those of earlier versions have every value that was logged."""
 
 
 def instant(epoch: float) -> str:
@@ -214,7 +75,8 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
     The id is `<project>_<epoch ms>`; two submits in one millisecond take two numbers. The folder appears
     whole, with its lock held: it is made beside and renamed, which fails where a run already has the name.
     """
-    parent, name = Path(project.state, _RUNS), project_part(project)
+    parent, name = Path(project.state, RUNS), project_part(project)
+    _entries(project)
     beside = _beside(parent)
     held = None
     try:
@@ -235,9 +97,7 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
     except BaseException:
         if held is not None:
             held.release()
-        import shutil
-
-        shutil.rmtree(beside, ignore_errors=True)
+        remove_tree(beside)
         raise
 
 
@@ -249,7 +109,7 @@ def adopt(project: Project, run: Run) -> RunPaths:
     beside = RunPaths(_beside(paths.folder.parent))
     try:
         beside.control.mkdir()
-        beside.returned.touch()
+        touch(beside.returned)
         write(beside, run)
         try:
             beside.folder.rename(paths.folder)
@@ -258,9 +118,7 @@ def adopt(project: Project, run: Run) -> RunPaths:
                 raise
     finally:
         if beside.folder.exists():
-            import shutil
-
-            shutil.rmtree(beside.folder)
+            remove_tree(beside.folder)
     return paths
 
 
@@ -278,10 +136,7 @@ def _beside(parent: Path) -> Path:
 
 def write(paths: RunPaths, run: Run) -> None:
     """Replace the record, whole or not at all."""
-    values = run._asdict()
-    for key in _NESTED:
-        values[key] = values[key] and values[key]._asdict()
-    write_atomically(paths.record, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    write_atomically(paths.record, text_of(run))
 
 
 def read(paths: RunPaths) -> Run:
@@ -291,45 +146,61 @@ def read(paths: RunPaths) -> Run:
         TargetError: there is none, or it is damaged.
     """
     try:
-        return parsed(paths.record.read_text(encoding="utf-8", errors="surrogateescape"), paths.folder.name)
+        if paths.folder.is_symlink():
+            raise TargetError("this is no run: it is a link", where=str(paths.folder))
+        text = read_regular(paths.record, _LARGEST, follow=False).decode("utf-8", "surrogateescape")
+        return parsed(text, paths.folder.name)
     except (FileNotFoundError, NotADirectoryError):
         raise TargetError("this is no run: it has no run.json", where=str(paths.folder)) from None
     except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise TargetError(
-            f"this record can't be read: {error}",
+            f"this record can't be read: {said[:1].lower()}{said[1:]}",
             where=str(paths.record),
             hint="the other files of the run are as they were; mend run.json, or remove the run's folder",
         ) from error
 
 
-def parsed(text: str, run_id: str) -> Run:
-    """The run that the text of a `run.json` tells of. Raises ValueError where it is none, or another run."""
-    values = json.loads(text)
-    if not isinstance(values, dict) or values.get("run_id") != run_id:
-        raise ValueError("it is not the record of this run")
+def _entries(project: Project) -> list[str]:
+    """The names in the folder of runs, sorted; those of folders that are being made have a dot in front.
+
+    Raises:
+        TargetError: it is no folder, or can't be read.
+    """
+    parent = Path(project.state, RUNS)
+    for path in (Path(project.state), parent):
+        if path.is_symlink():
+            raise TargetError(
+                "this is a link: runs are kept in the project itself",
+                where=str(path),
+                hint="to keep them elsewhere, have the whole project there",
+            )
     try:
-        values.setdefault("application", None)
-        for key, kind in _NESTED.items():
-            if values[key] is not None:
-                values[key] = kind(**values[key])
-        for key in ("arguments", "argv"):
-            if values[key] is not None:
-                values[key] = tuple(values[key])
-        return Run(**{key: values[key] for key in Run._fields})
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+        return sorted(entry.name for entry in os.scandir(parent) if not entry.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError:
+        raise TargetError("this is no folder", where=str(parent), hint="move it away") from None
+
+
+def ids(project: Project) -> list[str]:
+    """The ids of the project's runs, sorted. Raises TargetError where their folder can't be read."""
+    return [name for name in _entries(project) if is_run_id(name)]
 
 
 def runs(project: Project) -> tuple[list[Run], list[TargetError]]:
-    """Every run of the project, newest first; and an error for each folder that isn't a readable run."""
-    parent = Path(project.state, _RUNS)
+    """Every run of the project, newest first; and an error for each folder that isn't a readable run.
+
+    Raises:
+        TargetError: the folder of the runs can't be read.
+    """
+    parent = Path(project.state, RUNS)
     found: list[Run] = []
     problems: list[TargetError] = []
-    try:
-        names = sorted(entry.name for entry in os.scandir(parent) if not entry.name.startswith("."))
-    except FileNotFoundError:
-        return [], []
-    for name in names:
+    for name in _entries(project):
+        if not is_run_id(name):
+            problems.append(TargetError("this is no run: its name is no run id", where=str(parent / name)))
+            continue
         try:
             found.append(read(RunPaths(parent / name)))
         except TargetError as error:
@@ -343,12 +214,10 @@ def find(project: Project, reference: str) -> RunPaths:
 
     Raises:
         UsageError: no run, or several, are meant.
+        TargetError: the folder of the runs can't be read.
     """
-    parent = Path(project.state, _RUNS)
-    try:
-        names = sorted(entry.name for entry in os.scandir(parent) if not entry.name.startswith("."))
-    except FileNotFoundError:
-        names = []
+    parent = Path(project.state, RUNS)
+    names = ids(project)
     if reference == "last":
         # A run's id ends with its time, so the newest is found without reading all the others.
         for name in sorted(names, key=milliseconds, reverse=True):
@@ -381,4 +250,4 @@ def chosen(names: Sequence[str], reference: str, hint: str = "amlexec history li
 def milliseconds(run_id: str) -> int:
     """The time that the id ends with; 0 for an id of another form."""
     number = run_id.rpartition("_")[2]
-    return int(number) if number.isascii() and number.isdigit() else 0
+    return int(number) if is_run_id(run_id) else 0

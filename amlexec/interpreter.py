@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec.errors import ConfigurationError, TargetError
-from amlexec.files import write_atomically
+from amlexec.files import SMALL, read_regular, write_atomically
 from amlexec.history import Interpreter
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ __all__ = ["find", "version"]
 
 _ASK = "import sys; sys.stdout.write('%d.%d.%d' % sys.version_info[:3])"
 _PATIENCE_SECONDS = 60
+_VERSION = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,6}")
 
 
 def find(project: Project, target: ComputeTarget) -> str:
@@ -69,19 +71,21 @@ def version(project: Project, connection: Connection, path: str) -> Interpreter:
     memory = Path(project.state, "cache", "interpreters.json")
     stamp = _stamp(path)
     try:
-        known = json.loads(memory.read_text(encoding="utf-8"))
-        if known[path]["stamp"] == stamp:
-            return Interpreter(path, str(known[path]["version"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        known = json.loads(read_regular(memory, SMALL << 3, follow=False))
+        if known[path]["stamp"] == stamp and _VERSION.fullmatch(known[path]["version"]):
+            return Interpreter(path, known[path]["version"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         known = {}  # a memory that is absent, damaged or old is made anew
     answer = connection.run([path, "-I", "-S", "-c", _ASK], timeout=_PATIENCE_SECONDS)
-    if answer.exit_code != 0 or not answer.stdout[:1].isdigit():
+    if answer.exit_code != 0 or not _VERSION.fullmatch(answer.stdout):
         last = (answer.stderr.strip() or answer.stdout.strip()).rpartition("\n")[2]
         raise TargetError(
             f"{path} doesn't answer as a Python does: {last or f'exit code {answer.exit_code}'}",
             where=connection.name,
             hint="pythonLocation must be the path of a Python interpreter",
         )
+    if not isinstance(known, dict):
+        known = {}
     known[path] = {"stamp": stamp, "version": answer.stdout}
     memory.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(memory, json.dumps(known))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Held", "exclusive", "take"]
 
 _LONGEST_PAUSE = 0.1
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""No link is followed: the file would be made elsewhere."""
 
 
 class Held:
@@ -41,7 +43,7 @@ class Held:
 
 def take(path: str) -> Held | None:
     """The lock file `path` (made where it is missing), or None where another process holds it now."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(path, _FLAGS, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BaseException as error:
@@ -60,7 +62,7 @@ def exclusive(path: str, timeout: float) -> Iterator[int]:
     it, and where the file cannot be made.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, _FLAGS, 0o666)
     except OSError as error:
         raise TargetError(
             f"cannot write {path}: {error.strerror}",

@@ -6,16 +6,25 @@ import json
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec.files import open_regular
+from amlexec.record import is_deep
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["MOST_VALUES", "Metrics", "latest", "read", "read_all"]
+__all__ = ["MOST_VALUES", "Metrics", "Summary", "latest", "read", "read_all", "summary"]
 
 MOST_VALUES = 100_000
 """Values of one name that are kept in memory: the newest."""
-LONGEST_LINE = 64 * 1024 * 1024
+LARGEST_VALUE = 64 * 1024
+"""Bytes of a line whose value goes into the record; what is larger stays in the file alone."""
+MOST_NAMES = 10_000
+"""Names that go into the record."""
+LONGEST_LINE = 8 * 1024 * 1024
 """Bytes. A line over it is nothing that was logged."""
+_MOST_STARTS = 100
+"""Places in a torn line where the next may begin, as a value may hold what looks like one."""
 START = b'{"name": '
 """How every line begins."""
 
@@ -31,6 +40,57 @@ class Metrics(NamedTuple):
     """Old values left out, of names with more than `MOST_VALUES`."""
 
 
+class Summary(NamedTuple):
+    """What a record has of the metrics."""
+
+    values: dict[str, object]
+    """The last value of each name, in the order of first use."""
+    counts: dict[str, int]
+    """How many values each of them was logged with."""
+    unreadable: int = 0
+    """As in `Metrics`."""
+    left_out: int = 0
+    """Names whose last value is too large or nested too deeply, and those after `MOST_NAMES`."""
+
+
+def summary(path: Path) -> Summary:
+    """The last value and the count of every metric: one value of each is in memory, however long the file is.
+
+    Raises as `read_all` does.
+    """
+    values: dict[str, object] = {}
+    counts: dict[str, int] = {}
+    unreadable = 0
+    left_out: set[str] = set()
+    for item in _items(path):
+        if item is None:
+            unreadable += 1
+        elif len(counts) < MOST_NAMES or item.name in counts:
+            counts[item.name] = counts.get(item.name, 0) + 1
+            if item.size > LARGEST_VALUE or is_deep(item.value):
+                values[item.name] = _TOO_LARGE
+            else:
+                values[item.name] = item.value
+        elif len(left_out) < MOST_NAMES:
+            left_out.add(item.name)
+    large = [name for name, value in values.items() if value is _TOO_LARGE]
+    for name in large:
+        del values[name], counts[name]
+    return Summary(values, counts, unreadable, len(large) + len(left_out))
+
+
+_TOO_LARGE = object()
+
+
+class _Item(NamedTuple):
+    """A line that is a metric."""
+
+    name: str
+    value: object
+    size: int
+    """Bytes of the line."""
+
+
 def read(path: Path) -> dict[str, object]:
     """Every metric by name; a name that was logged more than once has the list of its values, in order."""
     return read_all(path).values
@@ -38,7 +98,7 @@ def read(path: Path) -> dict[str, object]:
 
 def latest(path: Path) -> dict[str, object]:
     """The last value of every metric; holds one value of each in memory, however long the file is."""
-    return {name: value for item in _items(path) if item is not None for name, value in (item,)}
+    return {item.name: item.value for item in _items(path) if item is not None}
 
 
 def read_all(path: Path) -> Metrics:
@@ -54,7 +114,7 @@ def read_all(path: Path) -> Metrics:
         if item is None:
             unreadable += 1
             continue
-        name, value = item
+        name, value, _ = item
         series.setdefault(name, deque(maxlen=MOST_VALUES)).append(value)
         logged[name] = logged.get(name, 0) + 1
     values = {name: kept[0] if logged[name] == 1 else list(kept) for name, kept in series.items()}
@@ -62,10 +122,10 @@ def read_all(path: Path) -> Metrics:
     return Metrics(values, unreadable, dropped)
 
 
-def _items(path: Path) -> Iterator[tuple[str, object] | None]:
+def _items(path: Path) -> Iterator[_Item | None]:
     """Name and value of every line; None for one that is no metric."""
     try:
-        file = path.open("rb")
+        file = open_regular(path, follow=False)
     except FileNotFoundError:
         return
     with file:
@@ -88,20 +148,22 @@ def _items(path: Path) -> Iterator[tuple[str, object] | None]:
                 yield behind
 
 
-def _item(line: bytes) -> tuple[str, object] | None:
+def _item(line: bytes) -> _Item | None:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return None
     if not isinstance(record, dict) or "value" not in record or not isinstance(record.get("name"), str):
         return None
-    return record["name"], record["value"]
+    return _Item(record["name"], record["value"], len(line))
 
 
-def _behind(line: bytes) -> tuple[str, object] | None:
+def _behind(line: bytes) -> _Item | None:
     """The metric that stands behind a torn one on the same line."""
     start = line.find(START, 1)
-    while start > 0:
+    for _ in range(_MOST_STARTS):
+        if start < 0:
+            break
         item = _item(line[start:])
         if item is not None:
             return item

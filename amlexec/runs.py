@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from amlexec import history, locks, redaction
 from amlexec.errors import TargetError, UsageError
+from amlexec.files import append, open_regular, remove_tree, walk
 from amlexec.history import FINAL, Application, Outputs, Run, RunPaths
 from amlexec.targets import GRACE_SECONDS, State, target_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from amlexec.model import Project
     from amlexec.targets import Target
 
@@ -33,6 +32,7 @@ __all__ = [
     "target_of_run",
 ]
 
+_MOST_UNREAD = 10
 _LOG_BYTES = 4 << 20
 """How much of a log is searched for what stands at its beginning."""
 
@@ -48,12 +48,14 @@ def refresh(project: Project, run: Run, state: State | None = None, target: Targ
     It need not be asked where the caller has just read an end: that is `state`, and ends don't change. Who
     has followed it passes the `target` that knows what is here already.
 
-    A run that is found to have ended is brought home and its end recorded. Raises as `Target.state` does:
+    A run that is found to have ended is brought home and its end recorded; of one that is over, what could
+    not be read then is read again. Raises as `Target.state` does:
     a target that doesn't answer says nothing about the run.
     """
-    if run.status in FINAL:
+    if run.status in FINAL and not run.unread:
         return run
     paths = RunPaths.of(project, run.run_id)
+    history.check(paths)
     held = locks.take(str(paths.lock))
     if held is None:
         # Somebody is making it ready, or writing its end at this moment.
@@ -61,7 +63,7 @@ def refresh(project: Project, run: Run, state: State | None = None, target: Targ
     try:
         run = history.read(paths)  # it may have been written since
         if run.status in FINAL:
-            return run
+            return _read_again(paths, run)
         target = target or target_of_run(project, run)
         if state is None or state.phase != "ended":
             state = target.state(paths)
@@ -82,9 +84,7 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
         # Nothing is started before this has become another status: what was not there can't have gone.
         state = State("new")
     target.collect(paths)
-    done = _over(run, state)._replace(
-        metrics=_metrics(paths), outputs=_outputs(paths.outputs), application=_application(run, paths)
-    )
+    done = _with_made(_over(run, state), paths)
     history.write(paths, done)
     note(paths, f"{done.status}{f': {done.reason}' if done.reason else ''}")
     # Only now: had we ended before the record was written, the target could still be asked.
@@ -111,23 +111,50 @@ def _over(run: Run, state: State) -> Run:
     )
 
 
-def _metrics(paths: RunPaths) -> dict[str, object]:
+def _with_made(run: Run, paths: RunPaths) -> Run:
+    """The run with what it has made, as it is here. What can't be read costs it no end, and is named."""
     from amlexec import metrics
 
+    unread: list[str] = []
+    made = run
     try:
-        read = metrics.read_all(paths.metrics)
+        logged = metrics.summary(paths.metrics)
     except OSError as error:
-        # The script owns that name too; what it put there must not cost the run its end.
-        note(paths, f"no metrics: {error}")
-        return {}
-    if read.unreadable:
-        note(paths, f"{read.unreadable} lines of {paths.metrics.name} are no metrics")
-    if read.dropped:
-        note(
-            paths,
-            f"the record has the newest {metrics.MOST_VALUES} values of a metric; the rest is in the file",
-        )
-    return read.values
+        unread.append(_unread(paths.metrics.name, error))
+    else:
+        made = made._replace(metrics=logged.values, metric_counts=logged.counts)
+        if logged.unreadable:
+            note(paths, f"{logged.unreadable} lines of {paths.metrics.name} are no metrics")
+        if logged.left_out:
+            note(
+                paths,
+                f"{logged.left_out} metrics are too large for the record: {paths.metrics.name} has them",
+            )
+    try:
+        made = made._replace(outputs=_outputs(paths, unread))
+    except OSError as error:
+        unread.append(_unread(paths.outputs.name, error))
+    try:
+        made = made._replace(application=_application(run, paths))
+    except OSError as error:
+        unread.append(_unread(paths.stderr.name, error))
+    for line in unread:
+        note(paths, line)
+    return made._replace(unread=tuple(unread))
+
+
+def _unread(name: str, error: OSError) -> str:
+    why = error.strerror or str(error)
+    return f"{name} could not be read: {why[:1].lower()}{why[1:]}"
+
+
+def _read_again(paths: RunPaths, run: Run) -> Run:
+    if not run.unread:
+        return run
+    made = _with_made(run, paths)
+    if made != run:
+        history.write(paths, made)
+    return made
 
 
 def _application(run: Run, paths: RunPaths) -> Application | None:
@@ -136,9 +163,9 @@ def _application(run: Run, paths: RunPaths) -> Application | None:
     from amlexec.spark_cluster import application
 
     try:
-        with paths.stderr.open("rb") as log:
+        with open_regular(paths.stderr, follow=False) as log:
             found, address = application(log.read(_LOG_BYTES).decode(errors="replace"))
-    except OSError:
+    except FileNotFoundError:
         return None
     return Application(found, address or None) if found else None
 
@@ -180,12 +207,19 @@ def ending(state: State) -> tuple[str, str, int | None]:
     return "Failed", f"exit code {code}", code
 
 
-def _outputs(folder: Path) -> Outputs:
+def _outputs(paths: RunPaths, unread: list[str]) -> Outputs:
+    """What is there; a folder that can't be read is added to `unread`, up to ten of them."""
+
+    def skipped(error: OSError) -> None:
+        if len(unread) < _MOST_UNREAD:
+            unread.append(_unread(os.path.relpath(error.filename or paths.outputs, paths.folder), error))
+
     files = size = 0
-    for at, _, names in os.walk(folder):
-        for name in names:
-            files += 1
-            size += os.lstat(f"{at}/{name}").st_size
+    if not os.path.lexists(paths.outputs):
+        return Outputs(0, 0)
+    for folder in walk(paths.outputs, skipped):
+        files += len(folder.others)
+        size += sum(entry.stat(follow_symlinks=False).st_size for entry in folder.others)
     return Outputs(files, size)
 
 
@@ -200,6 +234,7 @@ def cancel(project: Project, paths: RunPaths, grace: int = GRACE_SECONDS) -> tup
         return run, False
     target = target_of_run(project, run)
     note(paths, "a cancel was asked for")
+    history.check(paths)
     until = time.monotonic() + grace + 30
     state = target.stop(paths, grace)
     while True:
@@ -221,6 +256,7 @@ def collect_again(project: Project, paths: RunPaths) -> Run:
     Raises:
         TargetError: its target can't be reached, or it is being brought home at this moment.
     """
+    history.check(paths)
     held = locks.take(str(paths.lock))
     if held is None:
         raise TargetError(f"another process is just bringing the run {paths.folder.name} home")
@@ -233,7 +269,7 @@ def collect_again(project: Project, paths: RunPaths) -> Run:
                 f"nothing more can be brought home: {state.why or 'nothing is left there'}", where=run.target
             )
         target.collect(paths)
-        done = run._replace(metrics=_metrics(paths), outputs=_outputs(paths.outputs))
+        done = _with_made(run, paths)
         history.write(paths, done)
         return done
     finally:
@@ -254,24 +290,21 @@ def clean(project: Project, paths: RunPaths) -> bool:
             f"the run {run.run_id} is {run.status}",
             hint=f"cancel it first: amlexec experiment cancel -r {run.run_id}",
         )
+    history.check(paths)
     there = paths.checkout.exists()
     target_of_run(project, run).clean(paths)
     return there
 
 
 def note(paths: RunPaths, text: str) -> None:
-    """Add a line to the run's control log. A full disk keeps nobody from going on."""
-    line = f"{history.instant(time.time())} {redaction.hide_known(text)}\n"
+    """Add a line to the run's control log. Where that can't be written, everything goes on without it."""
     try:
-        with paths.log.open("a", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(line)
+        append(paths.log, f"{history.instant(time.time())} {redaction.hide_known(text)}\n")
     except OSError:
         return  # the log only tells of the run; the record is what counts
 
 
 def forget(project: Project, paths: RunPaths) -> None:
     """Remove everything of a run that is over: what a run that is not tracked leaves."""
-    import shutil
-
     target_of_run(project, history.read(paths)).clean(paths)
-    shutil.rmtree(paths.folder)
+    remove_tree(paths.folder)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec import history, locks
 from amlexec.errors import TargetError
+from amlexec.files import remove_tree
 from amlexec.history import FINAL, RunPaths
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def folders(project: Project) -> list[str]:
         match = _HALF_MADE.fullmatch(folder.name)
         if match is None or _lives(int(match[1])) or _is_held(RunPaths(folder)):
             continue
-        shutil.rmtree(folder)
+        remove_tree(folder)
         gone.append(folder.name)
     return gone
 

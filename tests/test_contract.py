@@ -268,7 +268,9 @@ def test_metrics_of_both_loggers(project: DockerProject) -> None:
     )
     done = project.submit("train.py")
     assert done.code == 0, done.err
-    assert project.record(done.run_id)["metrics"] == {"loss": [0.5, 0.25], "Accuracy": 0.9}
+    record = project.record(done.run_id)
+    assert record["metrics"] == {"loss": 0.25, "Accuracy": 0.9}
+    assert record["metric_counts"] == {"loss": 2, "Accuracy": 1}
     assert len((project.run_folder(done.run_id) / "metrics.jsonl").read_text().splitlines()) == 3
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from amlexec import console, history, runs
 from amlexec.docker.engine import EngineAbsentError, EngineDeniedError
-from amlexec.errors import ConfigurationError, TargetError, UnreachableError, UsageError
+from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UnreachableError, UsageError
 from amlexec.history import FINAL, RunPaths
 from amlexec.owner import owner_of
 from amlexec.targets import target_of
@@ -28,12 +28,13 @@ def clean(project: Project, arguments: argparse.Namespace) -> int:
         return _environments(project)
     if arguments.source:
         return _elsewhere(project, arguments)
+    code = 0
     if arguments.run:
         copies = int(runs.clean(project, history.find(project, arguments.run)))
     else:
-        copies = _all(project)
+        copies, code = _all(project)
     console.say(f"{_number(copies, 'copy', 'copies')} of the project removed")
-    return 0
+    return code
 
 
 def _elsewhere(project: Project, arguments: argparse.Namespace) -> int:
@@ -48,12 +49,18 @@ def _elsewhere(project: Project, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _all(project: Project) -> int:
+def _all(project: Project) -> tuple[int, int]:
+    """How many copies were removed, and the exit code: one run that can't be cleaned keeps no other."""
     known, problems = history.runs(project)
     for problem in problems:
         console.say(problem.lines()[0])
-    over = [record for record in known if runs.refresh(project, record).status in FINAL]
-    copies = sum(runs.clean(project, RunPaths.of(project, record.run_id)) for record in over)
+    copies = code = 0
+    for record in known:
+        try:
+            if runs.refresh(project, record).status in FINAL:
+                copies += runs.clean(project, RunPaths.of(project, record.run_id))
+        except (AmlexecError, OSError) as error:
+            code = console.show(error)
     from amlexec import sweeping
 
     half_made = sweeping.folders(project)
@@ -73,7 +80,7 @@ def _all(project: Project) -> int:
             continue  # the target is no more, and nobody knows where it was
         for run_id in left:
             console.say(f"the container of the run {run_id} removed")
-    return copies
+    return copies, code
 
 
 def _environments(project: Project) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from amlexec import config, console, history
 from amlexec.commands import artifacts, output, view
 from amlexec.errors import AmlexecError, NoContactError, TargetError, UsageError
+from amlexec.files import open_regular
 from amlexec.history import FINAL, Run, RunPaths
 
 if TYPE_CHECKING:
@@ -166,7 +167,8 @@ def _info(project: Project, arguments: argparse.Namespace) -> None:
         _show(project, history.read(paths), arguments)
         return
     sink = console.Console()
-    with artifacts.find(paths, arguments.artifact).open("rb") as file:
+    # A link in `outputs` leads to a file in there, or would not have been found.
+    with open_regular(artifacts.find(paths, arguments.artifact)) as file:
         while chunk := file.read(_CHUNK):
             sink.stdout(chunk)
 
@@ -220,13 +222,22 @@ def _download(project: Project, arguments: argparse.Namespace) -> None:
     if record.status not in FINAL:
         console.say(f"the run is {record.status}: its outputs come home when it is over")
     if arguments.artifact is None:
-        chosen = [paths.folder / name for name in artifacts.names(paths)]
+        problems: list[OSError] = []
+        chosen = artifacts.names(paths, problems.append)
+        for problem in problems:
+            _warn(console.system_error(problem))
     else:
-        chosen = [artifacts.find(paths, arguments.artifact)]
+        problems = []
+        chosen = [str(artifacts.find(paths, arguments.artifact).relative_to(paths.folder))]
     folder = Path(arguments.destination or f"artifacts/{record.run_id}")
     artifacts.copy(paths, chosen, folder, overwrite=arguments.overwrite)
     console.say(f"{len(chosen)} {'file' if len(chosen) == 1 else 'files'} of {record.run_id} copied to:")
     console.data(str(folder))
+    if problems:
+        raise TargetError(
+            f"what could not be read was not copied: {len(problems)} "
+            f"{'folder' if len(problems) == 1 else 'folders'} of {record.run_id}"
+        )
 
 
 def _now(project: Project, record: Run, silent: dict[str, NoContactError] | None = None) -> Run:
@@ -241,8 +252,8 @@ def _now(project: Project, record: Run, silent: dict[str, NoContactError] | None
     try:
         record = runs.refresh(project, record)
         if record.status not in FINAL:
-            logged = metrics.read_all(RunPaths.of(project, record.run_id).metrics)
-            record = record._replace(metrics=logged.values)
+            logged = metrics.summary(RunPaths.of(project, record.run_id).metrics)
+            record = record._replace(metrics=logged.values, metric_counts=logged.counts)
             if logged.unreadable:
                 console.say(
                     f"warning: {record.run_id}: {logged.unreadable} lines of metrics.jsonl are unreadable"
@@ -270,7 +281,7 @@ def _views(
         view.flat(
             record,
             number=numbers.get(record.run_id),
-            attachments=artifacts.names(RunPaths.of(project, record.run_id)) if files else (),
+            attachments=_attachments(project, record) if files else (),
             project=project.name,
             now=now,
             unreachable=record.target in silent and record.status not in FINAL,
@@ -279,14 +290,16 @@ def _views(
     ]
 
 
+def _attachments(project: Project, record: Run) -> list[str]:
+    return artifacts.names(
+        RunPaths.of(project, record.run_id), lambda error: _warn(console.system_error(error))
+    )
+
+
 def _numbers(project: Project) -> dict[str, int]:
     """The place of every run in the order of their times, which their ids end with; the oldest is 1."""
-    try:
-        found = [(name.rpartition("_")[2], name) for name in os.listdir(f"{project.state}/runs")]  # noqa: PTH208
-    except FileNotFoundError:
-        return {}
-    ordered = sorted((int(time), name) for time, name in found if time.isascii() and time.isdecimal())
-    return {name: place for place, (_, name) in enumerate(ordered, 1)}
+    ordered = sorted(history.ids(project), key=lambda name: (history.milliseconds(name), name))
+    return {name: place for place, name in enumerate(ordered, 1)}
 
 
 def _print(value: Any, arguments: argparse.Namespace) -> None:

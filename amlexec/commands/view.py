@@ -29,6 +29,7 @@ def flat(
     `number` is its place among the runs of the project, the oldest being 1. Metrics have a key of their own.
     Of a run that is `unreachable`, the status is the one that was read last.
     """
+    metrics, counts = _metrics(run)
     return {
         "run_id": run.run_id,
         "run_number": number,
@@ -40,7 +41,9 @@ def flat(
         "arguments": list(run.arguments),
         "target": run.target,
         "run_configuration": run.run_configuration,
-        "metrics": run.metrics,
+        "metrics": metrics,
+        "metric_counts": counts,
+        "unread": list(run.unread),
         "attachments": ",".join(attachments),
         "created_utc": run.created_utc,
         "start_time_utc": run.start_time_utc,
@@ -69,6 +72,18 @@ def flat(
         "outputs": run.outputs and run.outputs._asdict(),
         "amlexec": run.amlexec,
     }
+
+
+def _metrics(run: Run) -> tuple[dict[str, Any], dict[str, int]]:
+    """The last value of every metric, and how many there are of each."""
+    last, counts = dict(run.metrics), dict(run.metric_counts)
+    for name, value in run.metrics.items():
+        if name in counts:
+            continue
+        # A record of an earlier version has the series. A list of lists may be one value, a matrix.
+        is_series = isinstance(value, list) and value and not isinstance(value[-1], (list, dict))
+        last[name], counts[name] = (value[-1], len(value)) if is_series else (value, 1)
+    return last, counts
 
 
 def flattened(view: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +117,7 @@ def listing(views: Sequence[Mapping[str, Any]]) -> tuple[list[list[object]], lis
     rows = [
         [
             *(_cell(view, key) for key in columns),
-            *(_last(view["metrics"].get(name)) for name in names),
+            *(_last(view, name) for name in names),
         ]
         for view in views
     ]
@@ -119,11 +134,10 @@ def _seconds(moment: str | None) -> str | None:
     return None if moment is None else f"{moment.partition('.')[0].rstrip('Z')}Z"
 
 
-def _last(value: object) -> object:
-    """A metric that was logged again and again, as its last value."""
-    if isinstance(value, list) and value and not isinstance(value[-1], (list, dict)):
-        return f"{cell(value[-1])} (last of {len(value)})"
-    return value
+def _last(view: Mapping[str, Any], name: str) -> object:
+    """The last value of a metric, and of how many it is."""
+    value, count = view["metrics"].get(name), view["metric_counts"].get(name, 1)
+    return value if count < 2 else f"{cell(value)} (last of {count})"
 
 
 class Row(NamedTuple):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.docker.engine import EngineAnswerError, EngineError, EngineLostError
@@ -34,8 +35,27 @@ __all__ = [
     "put_archive",
     "remove",
     "start",
+    "state_of",
+    "stop",
     "wait",
 ]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,255}")
+
+
+class ContainerState(NamedTuple):
+    """How a container is. Times in seconds since 1970, None for never."""
+
+    status: str
+    """`created`, `running`, `exited`, ... as the engine calls it."""
+    began: float | None
+    ended: float | None
+    exit_code: int
+    out_of_memory: bool
+    labels: dict[str, str]
+    is_mounted: bool
+    """Whether folders of the engine's machine are mounted in it."""
+
 
 STDOUT, STDERR = 1, 2
 _SYSTEM_ERROR = 3
@@ -187,9 +207,20 @@ def _ctrl_c_waits() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
+def stop(engine: Engine, container: str, grace: int) -> bool:
+    """Ask a container to end, and end it after `grace` seconds; False where it is gone."""
+    try:
+        engine.request("POST", f"{_path(container)}/stop", query={"t": grace}, timeout=grace + 60.0)
+    except EngineAnswerError as error:
+        if error.status != 404:
+            raise
+        return False
+    return True
+
+
 def start(engine: Engine, container: str) -> None:
     """Start a container; one that runs already is left alone."""
-    engine.request("POST", f"/containers/{container}/start")
+    engine.request("POST", f"{_path(container)}/start")
 
 
 def wait(
@@ -204,7 +235,7 @@ def wait(
         EngineLostError: the engine ended meanwhile; the container may still run.
     """
     query = {"condition": condition}
-    answer = engine.request("POST", f"/containers/{container}/wait", query=query, timeout=timeout)
+    answer = engine.request("POST", f"{_path(container)}/wait", query=query, timeout=timeout)
     if not isinstance(answer, dict):
         raise EngineLostError("the Docker engine ended while we waited", where=engine.address)
     if reason := (answer.get("Error") or {}).get("Message"):
@@ -215,22 +246,54 @@ def wait(
 def kill(engine: Engine, container: str, signal: str = "KILL") -> bool:
     """Send a signal to a container's first process; False where the container is gone or does not run."""
     query = {"signal": signal}
-    return _found(engine, "POST", f"/containers/{container}/kill", query, also=409)
+    return _found(engine, "POST", f"{_path(container)}/kill", query, also=409)
 
 
 def remove(engine: Engine, container: str, *, force: bool = False) -> bool:
     """Remove a container and its unnamed volumes, with `force` also while it runs; False where it is gone."""
-    return _found(engine, "DELETE", f"/containers/{container}", {"force": force, "v": True})
+    return _found(engine, "DELETE", f"{_path(container)}", {"force": force, "v": True})
 
 
 def inspect(engine: Engine, container: str) -> dict[str, Any] | None:
     """Everything that the engine knows of a container, or None where there is none."""
     try:
-        return dict(engine.request("GET", f"/containers/{container}/json"))
+        return dict(engine.request("GET", f"{_path(container)}/json"))
     except EngineAnswerError as error:
         if error.status == 404:
             return None
         raise
+
+
+def state_of(engine: Engine, found: Mapping[str, Any]) -> ContainerState:
+    """What `inspect` has found, as values that were checked.
+
+    Raises:
+        EngineError: the engine's answer is not of the form that it should be.
+    """
+    try:
+        state, labels = found["State"], found["Config"]["Labels"] or {}
+        code = state["ExitCode"]
+        if not isinstance(state["Status"], str) or type(code) is not int or not 0 <= code <= 255:
+            raise ValueError(f"its status is {state['Status']!r:.40} and its exit code {code!r:.40}")  # noqa: TRY301
+        return ContainerState(
+            state["Status"],
+            epoch(state["StartedAt"]),
+            epoch(state["FinishedAt"]),
+            code,
+            state.get("OOMKilled") is True,
+            {str(name): str(value) for name, value in labels.items()},
+            bool(found["HostConfig"].get("Mounts")),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise EngineError(
+            f"the engine's answer about a container can't be read: {error!r:.200}", where=engine.address
+        ) from None
+
+
+def _path(container: str) -> str:
+    if _NAME.fullmatch(container) is None:
+        raise EngineError(f"{container[:80]!r} is no name or id of a container")
+    return f"/containers/{container}"
 
 
 def find(engine: Engine, labels: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -255,7 +318,7 @@ def logs(
     not UTF-8; `local` keeps every byte.
     """
     query = {"stdout": True, "stderr": True, "follow": follow, "since": since or None}
-    stream = engine.stream("GET", f"/containers/{container}/logs", query=query, timeout=timeout)
+    stream = engine.stream("GET", f"{_path(container)}/logs", query=query, timeout=timeout)
     if not follow:
         return Output(engine, stream, skip)
 
@@ -269,9 +332,7 @@ def logs(
 def attach(engine: Engine, container: str, *, timeout: float | None = None) -> Output:
     """What a container prints from now on, byte for byte. Attach before `start` to miss nothing."""
     query = {"stream": True, "stdout": True, "stderr": True}
-    return Output(
-        engine, engine.stream("POST", f"/containers/{container}/attach", query=query, timeout=timeout)
-    )
+    return Output(engine, engine.stream("POST", f"{_path(container)}/attach", query=query, timeout=timeout))
 
 
 def put_archive(engine: Engine, container: str, folder: str, archive: Body) -> None:
@@ -280,7 +341,7 @@ def put_archive(engine: Engine, container: str, folder: str, archive: Body) -> N
     # No limit: the engine is silent while it unpacks.
     engine.request(
         "PUT",
-        f"/containers/{container}/archive",
+        f"{_path(container)}/archive",
         query={"path": folder},
         body=archive,
         headers=headers,
@@ -290,7 +351,7 @@ def put_archive(engine: Engine, container: str, folder: str, archive: Body) -> N
 
 def get_archive(engine: Engine, container: str, path: str, *, timeout: float | None = None) -> Stream:
     """A file or folder of the container as a tar archive, for `tarfile.open(fileobj=…, mode="r|")`."""
-    return engine.stream("GET", f"/containers/{container}/archive", query={"path": path}, timeout=timeout)
+    return engine.stream("GET", f"{_path(container)}/archive", query={"path": path}, timeout=timeout)
 
 
 def epoch(text: str) -> float | None:

@@ -299,6 +299,9 @@ def _query(query: Mapping[str, Any] | None) -> str:
 
 
 def _quoted(path: str) -> str:
+    if {".", ".."} & {*path.split("/")}:
+        # What a name becomes a part of stays what it is: nothing else of the engine is asked.
+        raise EngineError(f"{path!r} leads elsewhere: a name in it is no name")
     if path.isascii() and path.translate(_PUNCTUATION).isalnum():
         return path
     from urllib.parse import quote  # 2 ms, and names of images seldom need it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from amlexec.environments.shelf import Kept
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONDA", "DEFAULT", "DIGEST", "NAME", "PREFIX", "Images", "of_layer", "reference"]
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 NAME = "amlexec"
 """The repository of every image that is made here; the tag is the beginning of the digest."""
 DEFAULT = "debian:bookworm-slim"
@@ -85,17 +87,10 @@ def _image(found: dict[str, Any], labels: dict[str, str] | None) -> Kept | None:
     What others have built on one carries its labels too, and not its name.
     """
     digest = (labels or {}).get(DIGEST, "")
-    if not labels or not digest or reference(digest) not in (found.get("RepoTags") or ()):
+    if not labels or not _DIGEST.fullmatch(digest) or reference(digest) not in (found.get("RepoTags") or ()):
         return None
-    return Kept(
-        str(found["Id"]),
-        digest,
-        labels.get(PYTHON, ""),
-        labels.get(PLATFORM, ""),
-        labels.get(BASE, ""),
-        labels.get(PROJECT, ""),
-        labels.get(OWNER, ""),
-    )
+    parts = (str(labels.get(label, "")) for label in (PYTHON, PLATFORM, BASE, PROJECT, OWNER))
+    return Kept(str(found["Id"]), digest, *parts)
 
 
 def reference(digest: str, kind: str = "") -> str:

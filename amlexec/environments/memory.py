@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec.files import read_regular, write_atomically
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from amlexec.model import Project
 
 __all__ = ["Remembered", "digests", "folder", "forget_removed", "keep_packages", "recall", "remember"]
+
+
+_LARGEST = 64 << 20
 
 
 class Remembered(NamedTuple):
@@ -43,17 +48,16 @@ def folder(project: Project) -> Path:
 def recall(project: Project, configuration: str) -> Remembered | None:
     """The last environment; None where there was none, or what was kept of it is damaged."""
     try:
-        with open(f"{project.state}/environments/{configuration}.json", encoding="utf-8") as file:  # noqa: PTH123
-            said = json.loads(file.read())
-        return Remembered(*(str(said[key]) for key in Remembered._fields))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        told = read_regular(f"{project.state}/environments/{configuration}.json", _LARGEST, follow=False)
+        said = json.loads(told)
+        values = [said[key] for key in Remembered._fields]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    return Remembered(*values) if all(isinstance(value, str) for value in values) else None
 
 
 def remember(project: Project, configuration: str, last: Remembered) -> None:
     """Keep what a run configuration's environment is."""
-    from amlexec.files import write_atomically
-
     at = folder(project)
     at.mkdir(parents=True, exist_ok=True)
     write_atomically(at / f"{configuration}.json", json.dumps(last._asdict(), indent=2) + "\n")
@@ -67,8 +71,6 @@ def keep_packages(project: Project, digest: str, built: Built) -> None:
         "conda": [dict(zip(("name", "version", "build", "url"), one, strict=True)) for one in built.conda],
         "pip": [dict(zip(("name", "version"), one, strict=True)) for one in built.pip],
     }
-    from amlexec.files import write_atomically
-
     at = folder(project)
     at.mkdir(parents=True, exist_ok=True)
     write_atomically(at / f"{digest}.packages.json", json.dumps(packages, indent=2) + "\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -26,6 +27,9 @@ __all__ = ["HostShelf"]
 _LONGEST_SECONDS = 3600.0
 """How long somebody else may take to make the same environment before waiting for it is given up."""
 _BEAT_SECONDS = 5.0
+_LONGEST_TEXT = 4096
+_FOLDER = re.compile(r"/[^\x00-\x1f]+")
+_DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 
 
 class HostShelf:
@@ -164,14 +168,18 @@ def _shown(digest: str) -> str:
 
 def _read(said: str) -> Iterator[Kept]:
     """Folders, each with its marker on the next line. A marker that is damaged is none."""
-    lines = said.splitlines()
+    lines = said.split("\n")
     for folder, marker in zip(lines[::2], lines[1::2], strict=False):
         try:
             told = json.loads(marker)
-            yield Kept(
-                folder, told["digest"], told["python"], told["platform"], "", told["project"], told["owner"]
-            )
-        except (ValueError, KeyError, TypeError):
+            keys = ("digest", "python", "platform", "project", "owner")
+            digest, python, platform, project, owner = (told[key] for key in keys)
+            parts = (folder, digest, python, platform, project, owner)
+            if not all(isinstance(part, str) and len(part) < _LONGEST_TEXT for part in parts):
+                continue
+            if _FOLDER.fullmatch(folder) and _DIGEST.fullmatch(digest):
+                yield Kept(folder, digest, python, platform, "", project, owner)
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
 
 

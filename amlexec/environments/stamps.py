@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import __version__
+from amlexec.files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +28,7 @@ _GRAIN = 2_000_000_000
 """Nanoseconds. A file that was touched a moment ago may be touched again without its times telling so."""
 _RECIPE = os.path.join(os.path.dirname(__file__), "spec.py")
 _END = "whole"
+_LARGEST = 64 << 20
 
 
 class Stamp(NamedTuple):
@@ -43,8 +45,8 @@ class Stamp(NamedTuple):
 def recall(project: Project, name: str) -> Stamp | None:
     """What a run configuration comes to, if none of its files was touched since; None where nobody knows."""
     try:
-        with open(_path(project, name), encoding="utf-8") as file:
-            head, told, *lines = file.read().splitlines()
+        said = read_regular(_path(project, name), _LARGEST, follow=False).decode("utf-8")
+        head, told, *lines = said.splitlines()
     except (OSError, ValueError):
         return None
     if head != _head() or not lines or lines[-1] != _END:
@@ -116,8 +118,7 @@ def _has_variables(path: str) -> bool:
     if path == _RECIPE or path.endswith((".whl", ".gz", ".tgz", ".zip", ".bz2", ".xz", ".tar")):
         return False
     try:
-        with open(path, "rb") as file:
-            return b"${" in file.read()
+        return b"${" in read_regular(path, _LARGEST)
     except FileNotFoundError:
         return False
     except OSError:

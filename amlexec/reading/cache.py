@@ -11,6 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from amlexec import __version__, schemas
+from amlexec.files import read_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["load", "name", "store"]
 
 _FOLDER = "cache"
+_LARGEST = 16 << 20
 _FORM = 1
 """Goes up when the form of a Reading changes."""
 
@@ -42,8 +44,7 @@ def load(state: str, entry: str) -> Reading | None:
     import json
 
     try:
-        with open(f"{state}/{_FOLDER}/{entry}.json", "rb") as file:  # noqa: PTH123 - pathlib costs a run 3 ms
-            found = json.loads(file.read())
+        found = json.loads(read_regular(f"{state}/{_FOLDER}/{entry}.json", _LARGEST, follow=False))
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and found.get("entry") == entry else None

@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from amlexec.errors import TargetError
 from amlexec.ssh import keystore
 from amlexec.ssh.login import Login, PlainPassword, login_of
 from amlexec.ssh.private import runtime_folder
@@ -35,6 +36,10 @@ __all__ = [
     "UnreachableError",
     "login_of",
 ]
+
+
+_MOST_ANSWER = 64 << 20
+"""Bytes that a script may print which is run to its end."""
 
 
 class SSHConnection:
@@ -81,10 +86,15 @@ class SSHConnection:
                 come is not known.
             HostKeyError: the machine is not the one that is known.
             LoginError: it does not let us in.
-            TargetError: there is no `ssh` here, or the key store can't be used.
+            TargetError: there is no `ssh` here, or the key store can't be used; or the output is larger than
+                64 MB.
         """
         with self._channel(script, arguments, input, timeout) as channel:
-            out = channel.stdout.read()
+            out = channel.stdout.read(_MOST_ANSWER + 1)
+            if len(out) > _MOST_ANSWER:
+                raise TargetError(
+                    f"its answer does not end after {_MOST_ANSWER >> 20} MB", where=self._login.alias
+                )
             code = channel.wait()
         from amlexec.connections import Answer
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from amlexec.docker import containers
 from amlexec.docker.engine import EngineAnswerError
+from amlexec.files import walk
 from amlexec.runtime import SITE
 from amlexec.targets.unpacking import extract
 
@@ -35,9 +36,10 @@ def user_name(uid: int) -> str:
 
 def give(folder: Path, uid: int, gid: int) -> None:
     """Make a folder and all in it a user's."""
-    for at, folders, files in os.walk(folder):
-        for name in ("", *folders, *files):
-            os.chown(Path(at, name), uid, gid, follow_symlinks=False)
+    for found in walk(folder):
+        os.fchown(found.descriptor, uid, gid)
+        for entry in found.others:
+            os.chown(entry.name, uid, gid, dir_fd=found.descriptor, follow_symlinks=False)
 
 
 def add_user(engine: Engine, container: str, uid: int, gid: int, user: str, home: str) -> None:
@@ -113,8 +115,10 @@ def unpack(
 def save_logs(engine: Engine, container: str, stdout: Path, stderr: Path) -> None:
     """Write both logs of a container, whole, each put where it belongs by rename."""
     beside = {path: path.with_name(f".{path.name}.new") for path in (stdout, stderr)}
+    for new in beside.values():
+        new.unlink(missing_ok=True)  # of one that was killed
     logs = containers.logs(engine, container)
-    with logs as output, beside[stdout].open("wb") as out, beside[stderr].open("wb") as err:
+    with logs as output, beside[stdout].open("xb") as out, beside[stderr].open("xb") as err:
         for frame in output:
             (out if frame.stream == containers.STDOUT else err).write(frame.data)
     for path, new in beside.items():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import config, history, spark_cluster
 from amlexec.spark_cluster import Shipped
+from amlexec.targets.answers import read_code
 from amlexec.targets.remote import RemoteTarget
 
 if TYPE_CHECKING:
@@ -147,7 +148,9 @@ class ClusterTarget(RemoteTarget):
         if answer.exit_code != 0:
             raise self._failed("what came of the run can't be fetched", answer.stderr)
         code = answer.stdout.strip()
-        return state._replace(exit_code=int(code)) if code and not state.canceled else state
+        if not code or state.canceled:
+            return state
+        return state._replace(exit_code=read_code(code, self._connection.name))
 
     def collect(self, paths: RunPaths) -> None:
         """See `Target.collect`. Of a driver on a node, logs may have come after they were followed."""

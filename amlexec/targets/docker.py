@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ from amlexec.environments import preparation
 from amlexec.environments.image import PREFIX
 from amlexec.environments.on_engine import EngineShelf
 from amlexec.errors import TargetError
-from amlexec.history import Interpreter
+from amlexec.files import SMALL, read_regular, remove_tree, touch
+from amlexec.history import Interpreter, is_run_id
 from amlexec.ssh.words import UnreachableError
 from amlexec.targets import Launch, State, baggage
 from amlexec.targets.container_logs import ContainerLogs
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["OWNER_LABEL", "PROJECT_LABEL", "RUN_LABEL", "DockerTarget"]
 
 HOME = "/amlexec/home"
+_CONTAINER = re.compile(r"[0-9a-f]{12,64}")
 _SHM_BYTES = 2 << 30
 """As Workbench gave it: data loaders of several processes share memory there."""
 RUN_LABEL = "amlexec.run"
@@ -229,23 +232,49 @@ class DockerTarget:
         container = _container(paths)
         if container is None:
             return State("new")
-        found = containers.inspect(self._engine, container)
+        found = self._inspect(paths, container)
         if found is None:
             return State("lost", why="its container is no longer on the engine")
-        state = found["State"]
-        began = containers.epoch(state["StartedAt"])
-        if state["Status"] == "created":
+        if found.status == "created":
             return State("new")
-        if state["Status"] not in {"exited", "dead"}:
-            return State("running", began)
+        if found.status not in {"exited", "dead"}:
+            return State("running", found.began)
         return State(
             "ended",
-            began,
-            containers.epoch(state["FinishedAt"]),
-            int(state["ExitCode"]),
+            found.began,
+            found.ended,
+            found.exit_code,
             (paths.control / "cancel").exists(),
-            "the engine's machine ran out of the memory it may use" if state.get("OOMKilled") else "",
+            "the engine's machine ran out of the memory it may use" if found.out_of_memory else "",
         )
+
+    def _inspect(self, paths: RunPaths, container: str) -> containers.ContainerState | None:
+        """How the container is that the run's folder names; None where there is none.
+
+        Raises:
+            TargetError: by its own labels it is not this run's, and so nothing is done with it.
+        """
+        answer = containers.inspect(self._engine, container)
+        if answer is None:
+            return None
+        found = containers.state_of(self._engine, answer)
+        wanted = {RUN_LABEL: paths.folder.name, **self._labels}
+        if not wanted.items() <= found.labels.items():
+            run, project = found.labels.get(RUN_LABEL), found.labels.get(PROJECT_LABEL)
+            whose = f"of the run {run!r:.80} in {project!r:.200}" if run else "of no run"
+            raise TargetError(
+                f"the container {container[:12]} is not this run's: by its labels it is {whose}",
+                where=str(paths.control / "container"),
+                hint="if the project was moved or copied, look at the run where it was submitted",
+            )
+        return found
+
+    def _own(self, paths: RunPaths) -> str | None:
+        """The id of the run's container, gone or not. Raises as `_inspect` does."""
+        container = _container(paths)
+        if container is not None:
+            self._inspect(paths, container)
+        return container
 
     def follow(
         self,
@@ -264,7 +293,7 @@ class DockerTarget:
         patience = Patience(paths.folder.name)
         while True:
             try:
-                container = _container(paths)
+                container = self._own(paths)
                 is_whole = container is None or logs.hand_on(container, patience.found)
                 state = self.state(paths)
             except UnreachableError as error:
@@ -278,25 +307,19 @@ class DockerTarget:
 
     def stop(self, paths: RunPaths, grace: int) -> State:
         """See `Target.stop`."""
-        (paths.control / "cancel").touch()
-        container = _container(paths)
+        container = self._own(paths)
+        touch(paths.control / "cancel")
         if container is not None:
-            try:
-                self._engine.request(
-                    "POST", f"/containers/{container}/stop", query={"t": grace}, timeout=grace + 60.0
-                )
-            except EngineAnswerError as error:
-                if error.status != 404:
-                    raise
+            containers.stop(self._engine, container, grace)
         return self.state(paths)
 
     def collect(self, paths: RunPaths) -> None:
         """See `Target.collect`."""
         container = _container(paths)
-        found = containers.inspect(self._engine, container) if container else None
+        found = self._inspect(paths, container) if container else None
         if container and found is not None:
             baggage.save_logs(self._engine, container, paths.stdout, paths.stderr)
-            if found["HostConfig"].get("Mounts"):
+            if found.is_mounted:
                 self._ground.fetch(paths)
             else:
                 ours = bool(self._ground.owner)
@@ -310,7 +333,7 @@ class DockerTarget:
 
     def release(self, paths: RunPaths) -> None:
         """See `Target.release`."""
-        container = _container(paths)
+        container = self._own(paths)
         if container is not None:
             containers.remove(self._engine, container, force=True)
         else:
@@ -318,13 +341,10 @@ class DockerTarget:
 
     def clean(self, paths: RunPaths) -> None:
         """See `Target.clean`."""
-        import shutil
-
         self._remove_all(paths)
         self._ground.clean(paths)
         for folder in (paths.checkout, paths.folder / "logged"):
-            if folder.exists():
-                shutil.rmtree(folder)
+            remove_tree(folder)
 
     def _remove_all(self, paths: RunPaths) -> None:
         wanted = {RUN_LABEL: paths.folder.name, **self._labels}
@@ -334,7 +354,9 @@ class DockerTarget:
         """The containers of this project's runs, by the run. Raises TargetError."""
         told: dict[str, list[str]] = {}
         for found in containers.find(self._engine, {RUN_LABEL: "", **self._labels}):
-            told.setdefault(str(found["Labels"][RUN_LABEL]), []).append(str(found["Id"]))
+            run_id = str(found["Labels"][RUN_LABEL])
+            if is_run_id(run_id):
+                told.setdefault(run_id, []).append(str(found["Id"]))
         return told
 
     def remove(self, ids: list[str]) -> bool:
@@ -345,9 +367,13 @@ class DockerTarget:
 
 def _container(paths: RunPaths) -> str | None:
     try:
-        return (paths.control / "container").read_text() or None
+        said = read_regular(paths.control / "container", SMALL, follow=False)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise TargetError(f"this can't be read: {error.strerror}", where=str(error.filename)) from None
+    told = said.decode("ascii", "replace").strip()
+    return told if _CONTAINER.fullmatch(told) else None
 
 
 def _prepare(plan: Plan) -> str:

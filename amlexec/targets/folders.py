@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec.errors import TargetError, UsageError
+from amlexec.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,9 +63,13 @@ def no_script(project: Project, plan: Plan) -> UsageError:
 
 
 def hand_on(path: Path, position: int, sink: Callable[[bytes], object]) -> int:
-    """Hand on what a log has after `position`; return how far it was read."""
+    """Hand on what a log has after `position`; return how far it was read.
+
+    Raises:
+        OSError: it can't be read, or is no file.
+    """
     try:
-        with path.open("rb", buffering=0) as file:
+        with open_regular(path, follow=False) as file:
             file.seek(position)
             while chunk := file.read(_CHUNK):
                 sink(chunk)

@@ -8,9 +8,10 @@ import time
 from typing import IO, TYPE_CHECKING
 
 from amlexec import interpreter
-from amlexec.errors import TargetError
+from amlexec.files import remove_tree
 from amlexec.runtime import SITE, shell
 from amlexec.targets import Launch, State
+from amlexec.targets.answers import read_state
 from amlexec.targets.folders import bring_home, check_out, hand_on, shared_folder
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from amlexec.locks import Held
     from amlexec.model import Plan, Project
 
-__all__ = ["HostTarget", "read_state"]
+__all__ = ["HostTarget"]
 
 _LOOK_SECONDS = 0.05
 """How often the logs of a run are looked at."""
@@ -139,30 +140,4 @@ class HostTarget:
 
     def clean(self, paths: RunPaths) -> None:
         """See `Target.clean`."""
-        import shutil
-
-        if paths.checkout.exists():
-            shutil.rmtree(paths.checkout)
-
-
-def read_state(said: str, complaint: str, where: str) -> State:
-    """The line of `state.sh` as a value. Raises TargetError where it is something else."""
-    words = said.split()
-    try:
-        if words[0] == "ended":
-            began = None if words[2] == "-" else float(words[2])
-            return State("ended", began, float(words[3]), int(words[1]), words[4] == "1")
-        if words[0] == "lost":
-            began = None if words[1] == "-" else float(words[1])
-            why = "its machine was restarted before it ended" if words[3:] == ["restarted"] else ""
-            return State("lost", began, canceled=words[2] == "1", why=why)
-        if words[0] == "running":
-            return State("running", float(words[1]))
-        if words[0] in {"new", "starting"}:
-            return State(words[0])
-    except (IndexError, ValueError):
-        pass  # said below: it is not an answer
-    raise TargetError(
-        f"the state of the run can't be read: {complaint.strip() or said.strip() or 'no answer'}",
-        where=where,
-    )
+        remove_tree(paths.checkout)

@@ -6,6 +6,7 @@ import os
 from typing import IO, TYPE_CHECKING
 
 from amlexec.errors import UnreachableError
+from amlexec.files import open_to_write
 from amlexec.targets.folders import hand_on
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Log:
         Raises:
             UnreachableError: they end early.
         """
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = open_to_write(self._path)
         try:
             while length:
                 chunk = source.read(min(length, _BLOCK))

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-import shutil
 import tarfile
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
 from amlexec.environments.shelves import is_prepared
 from amlexec.errors import ConfigurationError, TargetError, UnreachableError
+from amlexec.files import SMALL, read_regular, remove_tree, touch
 from amlexec.history import Interpreter
 from amlexec.owner import owner_of
 from amlexec.runtime import HERE
 from amlexec.snapshots import snapshot, transfer
 from amlexec.ssh.feeding import flowing
 from amlexec.targets import Launch, State
+from amlexec.targets.answers import LONGEST_LINE, read_frame, read_length, read_look, read_records, read_state
 from amlexec.targets.folders import bring_home, no_script
-from amlexec.targets.host import read_state
 from amlexec.targets.logs import Log
 from amlexec.targets.managed import Managed, variables
 from amlexec.targets.patience import Patience
@@ -116,7 +116,7 @@ class RemoteTarget:
 
     def _look(self, python: str, environment: str = "") -> dict[str, str]:
         answer = self._verb("look", python, self._runtime, self.mirror, environment)
-        return dict(line.partition(" ")[::2] for line in answer.splitlines())
+        return read_look(answer, self._connection.name)
 
     @property
     def runtime(self) -> str:
@@ -180,7 +180,7 @@ class RemoteTarget:
         if shared:
             text += f"mkdir -p {shlex.quote(shared)} || exit 2\n"
         text += self._preparing(paths, plan, launch)
-        record = paths.record.read_text("utf-8", "surrogateescape")
+        record = read_regular(paths.record, SMALL << 3, follow=False).decode("utf-8", "surrogateescape")
         text += f"record={shlex.quote(record.rstrip())}\n"
         try:
             answer = self._verbs.run(
@@ -206,7 +206,7 @@ class RemoteTarget:
         return self._read(paths, self._verb("state", paths.folder.name))
 
     def _read(self, paths: RunPaths, said: str) -> State:
-        if said.split()[:1] != ["gone"]:
+        if said.strip() != "gone":
             return read_state(said, "", self._connection.name)
         if paths.returned.exists():
             # Who submitted it may well know how it ended.
@@ -227,13 +227,10 @@ class RemoteTarget:
         The state is None where it can't be read. Raises as `state` does.
         """
         with self._verbs.stream("records", start) as channel:
-            lines = channel.stdout.read().decode("utf-8", "surrogateescape").split("\n")[:-1]
+            found = list(read_records(channel.stdout, self._connection.name))
             if channel.wait() != 0:
                 raise self._failed("the runs there can't be listed", channel.stderr)
-        return [
-            (run_id, read_state(said, "", self._connection.name) if said else None, record)
-            for run_id, said, record in zip(lines[::3], lines[1::3], lines[2::3], strict=True)
-        ]
+        return found
 
     def follow(
         self,
@@ -265,12 +262,12 @@ class RemoteTarget:
     def _follow(self, paths: RunPaths, logs: dict[bytes, Log], patience: Patience | None = None) -> State:
         sizes = [str(log.position) for log in logs.values()]
         with self._verbs.stream("follow", paths.folder.name, *sizes) as channel:
-            while line := channel.stdout.readline():
+            while line := channel.stdout.readline(LONGEST_LINE):
                 if patience is not None:
                     patience.found()
-                number, _, rest = line.strip().partition(b" ")
+                number, rest = read_frame(line, self._connection.name)
                 if number == b"S":
-                    return self._read(paths, rest.decode())
+                    return self._read(paths, rest.decode("utf-8", "replace"))
                 if number in logs:
                     logs[number].copy(channel.stdout, int(rest))
             if channel.wait() != 0:
@@ -288,15 +285,14 @@ class RemoteTarget:
         """See `Target.collect`. The logs are brought to their full length; every file is checked."""
         logs = {b"1": Log(paths.stdout), b"2": Log(paths.stderr)}
         for path in (paths.stdout, paths.stderr):
-            path.touch()
+            touch(path)
         if self._shown == paths.folder.name or self._follow(paths, logs) != self._gone():
             self.fetch(paths)
 
     def fetch(self, paths: RunPaths) -> None:
         """Bring home what a run has written into its folder there; every file is checked."""
         came = paths.folder / "incoming"
-        if came.exists():
-            shutil.rmtree(came)
+        remove_tree(came)
         came.mkdir()
         try:
             must_be_whole(came, self._fetch(paths.folder.name, came), self._connection.name)
@@ -305,14 +301,14 @@ class RemoteTarget:
             bring_home(came / "outputs", paths.outputs)
             bring_home(came / "project" / "outputs", paths.outputs)
         finally:
-            shutil.rmtree(came)
+            remove_tree(came)
 
     def _fetch(self, run_id: str, into: Path) -> bytes:
         """Write what a run brings home into a folder; the digests that the files have there."""
         with self._verbs.stream("fetch", run_id) as channel:
             try:
-                length = channel.stdout.readline().strip()
-                digests = channel.stdout.read(int(length)) if length else b""
+                length = read_length(channel.stdout.readline(LONGEST_LINE), self._connection.name)
+                digests = channel.stdout.read(length)
                 with tarfile.open(fileobj=channel.stdout, mode="r|") as archive:
                     for entry in archive:
                         extract(archive, entry, into, ours=True)
@@ -331,8 +327,7 @@ class RemoteTarget:
         if not paths.returned.exists():
             # What somebody else has submitted has to get home there too: `forget` removes it.
             self._verb("remove", paths.folder.name)
-        if paths.checkout.exists():
-            shutil.rmtree(paths.checkout)
+        remove_tree(paths.checkout)
 
     def forget(self, run_id: str) -> None:
         """Remove all that a run that is over has left there."""
