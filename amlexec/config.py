@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from amlexec import schemas
 from amlexec.errors import ConfigurationError, UsageError
+from amlexec.files import SMALL, read_regular
 from amlexec.model import Declaration, Place, Project, SparkDependencies, Violation
 from amlexec.reading import cache, readings, references
 
@@ -34,7 +35,7 @@ __all__ = [
     "run_configurations",
 ]
 
-# ruff: noqa: PTH112, PTH113, PTH118, PTH119, PTH120, PTH123, PTH208 - pathlib costs a run 3 ms
+# ruff: noqa: PTH112, PTH113, PTH118, PTH119, PTH120, PTH208 - pathlib costs a run 3 ms
 
 
 def find_project(start: Path | str) -> Project:
@@ -200,8 +201,7 @@ class _Loader:
     def read(self, file: str, kind: str) -> Reading | None:
         """What a file says, or None if it has errors; a file that is known is not read again."""
         try:
-            with open(file, "rb") as stream:
-                data = stream.read()
+            data = read_regular(file, SMALL << 2)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             self.say(Place(self.shown(file)), f"can't be read: {reason}", "")

@@ -7,13 +7,15 @@ import stat
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from amlexec.files import open_regular
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 __all__ = ["canonical_json", "of_bytes", "of_file", "of_manifest", "of_tree", "sources"]
 
 
-# ruff: noqa: PTH113, PTH115, PTH118, PTH122, PTH123 - these run for every file of a tree
+# ruff: noqa: PTH113, PTH115, PTH118, PTH122 - these run for every file of a tree
 
 _CHUNK = 1 << 20
 _LEFT_OUT = frozenset(
@@ -43,7 +45,7 @@ def of_bytes(data: bytes) -> str:
 def of_file(path: str) -> str:
     """The digest of a file's content. Raises OSError."""
     found = sha256()
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         while chunk := file.read(_CHUNK):
             found.update(chunk)
     return found.hexdigest()

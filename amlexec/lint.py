@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import schemas
 from amlexec.errors import ConfigurationError, UsageError
+from amlexec.files import SMALL, read_regular
 from amlexec.model import ComputeTarget, Place, Project, Violation
 from amlexec.reading import generations, readings, references
 from amlexec.reading.checks import Checker
@@ -31,7 +32,7 @@ __all__ = [
     "summary",
 ]
 
-# ruff: noqa: PTH100, PTH113, PTH118, PTH119, PTH120, PTH123, PTH208 - thousands of files, as texts
+# ruff: noqa: PTH100, PTH113, PTH118, PTH119, PTH120, PTH208 - thousands of files, as texts
 
 _KEYS = {
     schemas.CONDA: frozenset(["dependencies", "channels"]),
@@ -224,8 +225,7 @@ def _not_ours(shown: str) -> UsageError:
 
 def _bytes(path: str, shown: str) -> bytes:
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        return read_regular(path, SMALL << 2)
     except FileNotFoundError:
         raise UsageError(f"there is no file {shown}") from None
     except IsADirectoryError:

@@ -16,6 +16,7 @@ from amlexec import digest
 from amlexec.environments.reason import explain
 from amlexec.environments.spec import Locked
 from amlexec.errors import ConfigurationError, TargetError
+from amlexec.files import read_regular
 from amlexec.packages.addresses import public
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ _FORMS = frozenset([6, 7])
 _ENVIRONMENT = "default"
 _NO_VERSION = "0"
 """Of sources whose version only their build tells: the form wants one."""
+
+
+_LARGEST = 256 << 20
 
 
 class Lock(NamedTuple):
@@ -147,12 +151,12 @@ def read(project: Project, dependencies_file: str) -> Lock | None:
     shown = path_of(dependencies_file)
     path = os.path.join(project.root, shown)  # noqa: PTH118
     try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123
-            text = file.read()
+        text = read_regular(path, _LARGEST).decode("utf-8")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise _damaged(shown, str(error)) from None
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise _damaged(shown, why[:1].lower() + why[1:]) from None
     bases = []
     for line in _head(text):
         match = _BASIS.fullmatch(line)

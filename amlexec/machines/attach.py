@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.errors import TargetError, UsageError
+from amlexec.files import SMALL, read_regular
 from amlexec.machines.attachment import KINDS, SUFFIXES, compute_text, runconfig_text
 
 if TYPE_CHECKING:
@@ -120,7 +121,9 @@ def _publish(
 def handles(project: Project, name: str) -> tuple[str, ...]:
     """The handles of secrets in a target's `.compute` file, also where the file is broken otherwise."""
     try:
-        text = Path(project.configuration, f"{name}.compute").read_bytes().decode(errors="replace")
+        text = read_regular(Path(project.configuration, f"{name}.compute"), SMALL << 2).decode(
+            errors="replace"
+        )
     except FileNotFoundError:
         return ()
     return tuple(dict.fromkeys(_HANDLE.findall(text)))

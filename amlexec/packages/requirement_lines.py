@@ -9,6 +9,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
+from amlexec.files import open_regular
 from amlexec.packages.addresses import public
 from amlexec.packages.paths_in_lines import BadLineError
 
@@ -25,7 +26,6 @@ __all__ = [
     "without_comment",
 ]
 
-# ruff: noqa: PTH123 - pathlib costs a run 3 ms
 
 _VALUED = {
     "-i": "--index-url",
@@ -130,11 +130,11 @@ def _unknown(word: str, text: str, valued: frozenset[str]) -> BadLineError:
 def logical_lines(path: str, shown: str) -> Iterator[tuple[int, int, str]]:
     """Line number, column and text of each line of a requirements file, continuations joined."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             data = file.read(_MAX_BYTES + 1)
         text = data.decode("utf-8-sig")
     except OSError as error:
-        raise BadLineError(f"{shown} cannot be read: {error.strerror}") from None
+        raise BadLineError(f"{shown} cannot be read: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError as error:
         raise BadLineError(f"{shown} is not UTF-8 at byte {error.start}", "save it as UTF-8") from None
     if len(data) > _MAX_BYTES:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import git
 from amlexec.errors import TargetError
+from amlexec.files import SMALL, read_regular
 from amlexec.locks import exclusive
 
 if TYPE_CHECKING:
@@ -180,8 +181,9 @@ class Store(NamedTuple):
         import json
 
         try:
-            taken = Taken(**json.loads((self.folder / "taken.json").read_bytes()))
-        except (FileNotFoundError, ValueError, TypeError):
+            known = read_regular(self.folder / "taken.json", SMALL << 6, follow=False)
+            taken = Taken(**json.loads(known))
+        except (OSError, ValueError, TypeError, RecursionError):
             return None  # the index is then compared with the files, byte by byte
         return taken if taken.checksum == self.checksum() else None
 
