@@ -41,7 +41,7 @@ _STATE = re.compile(
     rf"(?P<ended>ended) (?P<code>{_CODE}) (?P<began_ended>-|{_TIME}) (?P<ended_at>{_TIME})"
     r" (?P<canceled_ended>[01])"
     rf"|(?P<lost>lost) (?P<began_lost>-|{_TIME}) (?P<canceled_lost>[01])(?P<restarted> restarted)?"
-    rf"|(?P<running>running) (?P<began_running>{_TIME})"
+    rf"|(?P<running>running) (?P<began_running>{_TIME})(?: (?P<now>{_TIME}))?"
     r"|(?P<bare>new|starting)",
     re.ASCII,
 )
@@ -146,11 +146,11 @@ def read_records(source: IO[bytes], where: str) -> Iterator[tuple[str, State | N
     """
     for _ in range(_MOST_RUNS):
         lines = [_line(source, limit) for limit in (LONGEST_LINE, LONGEST_LINE, _LONGEST_RECORD)]
-        if lines[0] is None:
+        if not any(lines):
             return
-        if lines[2] is None:
+        if not all(line.endswith(b"\n") for line in lines):
             break
-        run_id, said, record = (line.decode("utf-8", "surrogateescape") for line in lines if line is not None)
+        run_id, said, record = (line[:-1].decode("utf-8", "surrogateescape") for line in lines)
         try:
             state = read_state(said, "", where)
         except TargetError:
@@ -159,16 +159,14 @@ def read_records(source: IO[bytes], where: str) -> Iterator[tuple[str, State | N
     raise _unreadable("the list of the runs there", "", where)
 
 
-def _line(source: IO[bytes], limit: int) -> bytes | None:
-    """A line without its end; b"" for one that is longer, None where there is none."""
+def _line(source: IO[bytes], limit: int) -> bytes:
+    """A line with its end, if it has come; a line that is longer than `limit` is an empty one."""
     line = source.readline(limit)
-    if line.endswith(b"\n"):
-        return line[:-1]
-    if len(line) < limit:
-        return None
+    if len(line) < limit or line.endswith(b"\n"):
+        return line
     while (rest := source.readline(limit)) and not rest.endswith(b"\n"):
         pass
-    return b"" if rest else None
+    return b"\n" if rest else line
 
 
 def _unreadable(what: str, said: str | bytes, where: str) -> TargetError:

@@ -1,0 +1,271 @@
+"""What a machine answers about runs: read to the word, or an error that says what it was."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+from collections.abc import Callable
+
+import pytest
+
+from amlexec.errors import TargetError
+from amlexec.targets import State
+from amlexec.targets.answers import (
+    LONGEST_LINE,
+    read_code,
+    read_frame,
+    read_length,
+    read_look,
+    read_records,
+    read_state,
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        ("new\n", State("new")),
+        ("starting", State("starting")),
+        ("running 1700000000.25", State("running", 1700000000.25)),
+        ("running 1700000000.", State("running", 1700000000.0)),
+        ("ended 0 1700000000 1700000001.5 0", State("ended", 1700000000.0, 1700000001.5, 0)),
+        ("ended 143 - 1700000001 1", State("ended", None, 1700000001.0, 143, canceled=True)),
+        ("lost - 1", State("lost", canceled=True)),
+        ("lost 5 0 restarted", State("lost", 5.0, why="its machine was restarted before it ended")),
+    ],
+)
+def test_a_state_as_it_is_printed(said: str, state: State) -> None:
+    assert read_state(said, "", "there") == state
+
+
+ODD_STATES = (
+    *(
+        "",
+        " ",
+        "\n",
+        "ended",
+        "ended 0",
+        "ended 0 - - 0",
+        "ended 0 1 1e30 0",
+        "ended 0 1 nan 0",
+        "ended 0 1 inf 0",
+    ),
+    *(
+        "ended 256 1 2 0",
+        "ended -1 1 2 0",
+        "ended abc 1 2 0",
+        "ended 0 1 -2 0",
+        "ended 0 1 2",
+        "ended 0 1 2 2",
+    ),
+    *(
+        "ended 0 1 2 0 more",
+        "ended 0 nan 1e30 0",
+        "ended 0 1 99999999999 0",
+        "ended 0x0 1 2 0",
+        "ended 1_0 1 2 0",
+    ),
+    *(
+        "running",
+        "running -",
+        "running nan",
+        "running 1e30",
+        "running 1 2 3",
+        "lost",
+        "lost 1",
+        "lost x 0",
+        "lost 1 7",
+    ),
+    *(
+        "gone",
+        "gone away",
+        "new new",
+        "ENDED 0 1 2 0",
+        "\0",
+        "ended 0 1 2 0\0",
+        "ended ٣ 1 2 0",
+        "{}",
+        "9" * 10**6,
+    ),
+    *(
+        "running " + "1" * 5000,
+        "\ud800",
+        "ended 0 1 2 0\nended 1 1 2 0",
+        "<html>",
+        "ended 0 1700000000,5 1 0",
+    ),
+)
+
+
+@pytest.mark.parametrize("said", ODD_STATES, ids=lambda said: repr(said)[:30])
+def test_an_odd_state_is_an_error(said: str) -> None:
+    with pytest.raises(TargetError, match="can't be read") as raised:
+        read_state(said, "", "there")
+    assert raised.value.where == "there"
+    assert len(raised.value.message) < 500
+
+
+@pytest.mark.parametrize("said", ["-1", "256", "1e2", "", "nan", "0 0", "1" * 5000, "x"])
+def test_an_odd_exit_code_is_an_error(said: str) -> None:
+    with pytest.raises(TargetError):
+        read_code(said, "there")
+    assert read_code("255\n", "there") == 255
+
+
+@pytest.mark.parametrize(
+    "line",
+    *[
+        [
+            *(
+                b"1 abc\n",
+                b"1 -5\n",
+                b"2 1e9\n",
+                b"1 \n",
+                b"1\n",
+                b"\n",
+                b"3 5\n",
+                b"1 5 6\n",
+                b"hello\n",
+                b"s new\n",
+            ),
+            *(
+                b"1 " + b"9" * 16 + b"\n",
+                b"1 " + b"9" * 5000,
+                b"\0" * LONGEST_LINE,
+                b"\xff\xfe\n",
+                b"1 5\r\n",
+                b"S\n",
+            ),
+        ]
+    ],
+)
+def test_an_odd_frame_is_an_error(line: bytes) -> None:
+    with pytest.raises(TargetError, match="can't be read"):
+        read_frame(line, "there")
+
+
+def test_frames() -> None:
+    assert read_frame(b"1 17\n", "there") == (b"1", b"17")
+    assert read_frame(b"- 0\n", "there") == (b"-", b"0")
+    assert read_frame(b"S running 5\n", "there") == (b"S", b"running 5")
+
+
+@pytest.mark.parametrize(
+    "line", [b"-5\n", b"1e9\n", b"abc\n", b"999999999999\n", b"999999999\n", b"5 5\n", b"\xff\n"]
+)
+def test_an_odd_length_is_an_error(line: bytes) -> None:
+    with pytest.raises(TargetError, match="length"):
+        read_length(line, "there")
+    assert (read_length(b"      17\n", "there"), read_length(b"", "there")) == (17, 0)
+
+
+LOOK = "home /home/ada\npath /usr/bin:/bin\nsystem Linux x86_64\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "value"),
+    [
+        ("tree ../../x", "tree", "0" * 40),
+        ("tree --output=/home/ada/x", "tree", "0" * 40),
+        ("tree " + "a" * 64, "tree", "a" * 64),
+        ("python -c", "python", None),
+        ("version 3.11.2; rm", "version", None),
+        ("version 3.11.2", "version", "3.11.2"),
+        ("runtime elsewhere", "runtime", None),
+        ("nothing known", "nothing", None),
+        ("home /other", "home", "/home/ada"),
+    ],
+)
+def test_what_a_machine_says_of_itself(line: str, key: str, value: str | None) -> None:
+    assert read_look(f"{LOOK}{line}\n", "there").get(key) == value
+
+
+@pytest.mark.parametrize(
+    "said", ["", "home\n", "home relative\npath /bin\n", "home /home/ada\n", "\0", "home /a\0b\npath x"]
+)
+def test_a_machine_without_a_home_is_an_error(said: str) -> None:
+    with pytest.raises(TargetError, match="says of itself"):
+        read_look(said, "there")
+
+
+def test_records_of_which_some_are_odd() -> None:
+    lines = [
+        b"demo_1",
+        b"running 5",
+        b'{"a": 1}',
+        b"x" * 10_000,
+        b"ended nan",
+        b"",
+        b"demo_3",
+        b"",
+        b"\xff" * 5,
+    ]
+    found = list(read_records(io.BytesIO(b"\n".join(lines) + b"\n"), "there"))
+    assert found[0] == ("demo_1", State("running", 5.0), '{"a": 1}')
+    assert found[1] == ("", None, "")
+    assert found[2] == ("demo_3", None, "\udcff" * 5)
+    assert list(read_records(io.BytesIO(b""), "there")) == []
+
+
+@pytest.mark.parametrize("text", [b"demo_1\n", b"demo_1\nnew\n", b"demo_1\nnew\n{", b"x" * 10_000])
+def test_records_that_end_in_the_middle(text: bytes) -> None:
+    with pytest.raises(TargetError, match="list of the runs"):
+        list(read_records(io.BytesIO(text), "there"))
+
+
+class Endless(io.RawIOBase):
+    """A machine that never ends its line; it counts what was taken."""
+
+    taken = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        assert self.taken < 1 << 26, "more is read than any answer has"
+        self.taken += len(buffer)
+        buffer[:] = b"x" * len(buffer)
+        return len(buffer)
+
+
+def test_a_line_without_end_is_read_only_so_far() -> None:
+    source = io.BufferedReader(Endless())
+    with pytest.raises(TargetError):
+        read_frame(source.readline(LONGEST_LINE), "there")
+    with pytest.raises(TargetError):
+        read_length(source.readline(LONGEST_LINE), "there")
+
+
+def test_words_at_random_are_never_more_than_an_error() -> None:
+    chance = random.Random(4)
+    words = [
+        "ended",
+        "lost",
+        "running",
+        "new",
+        "S",
+        "1",
+        "2",
+        "-",
+        "0",
+        "256",
+        "nan",
+        "1e30",
+        "gone",
+        "\0",
+        "\ud800",
+        "9" * 40,
+    ]
+    readers: list[Callable[[str, bytes], object]] = [
+        lambda said, _: read_state(said, "", "there"),
+        lambda _, raw: read_frame(raw, "there"),
+        lambda _, raw: read_length(raw, "there"),
+        lambda said, _: read_look(said, "there"),
+        lambda _, raw: list(read_records(io.BytesIO(raw), "there")),
+    ]
+    for _ in range(3000):
+        said = chance.choice([" ", "\n", ""]).join(chance.choices(words, k=chance.randrange(7)))
+        for read in readers:
+            with contextlib.suppress(TargetError):
+                read(said, said.encode("utf-8", "surrogatepass"))
