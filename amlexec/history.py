@@ -147,7 +147,7 @@ def read(paths: RunPaths) -> Run:
     """
     try:
         if paths.folder.is_symlink():
-            raise TargetError("this is no run: it is a link", where=str(paths.folder))
+            raise _link(paths)
         text = read_regular(paths.record, _LARGEST, follow=False).decode("utf-8", "surrogateescape")
         return parsed(text, paths.folder.name)
     except (FileNotFoundError, NotADirectoryError):
@@ -224,7 +224,14 @@ def find(project: Project, reference: str) -> RunPaths:
             if RunPaths(parent / name).record.is_file():
                 return RunPaths(parent / name)
         raise UsageError("there are no runs yet", hint="amlexec experiment submit -c local SCRIPT")
-    return RunPaths(parent / chosen(names, reference))
+    paths = RunPaths(parent / chosen(names, reference))
+    if paths.folder.is_symlink():
+        raise _link(paths)
+    return paths
+
+
+def _link(paths: RunPaths) -> TargetError:
+    return TargetError("this is no run: it is a link", where=str(paths.folder))
 
 
 def chosen(names: Sequence[str], reference: str, hint: str = "amlexec history list shows them all") -> str:

@@ -218,8 +218,10 @@ def _outputs(paths: RunPaths, unread: list[str]) -> Outputs:
     if not os.path.lexists(paths.outputs):
         return Outputs(0, 0)
     for folder in walk(paths.outputs, skipped):
-        files += len(folder.others)
-        size += sum(entry.stat(follow_symlinks=False).st_size for entry in folder.others)
+        for entry in folder.others:
+            if not (entry.is_symlink() and entry.is_dir()):
+                files += 1
+                size += entry.stat(follow_symlinks=False).st_size
     return Outputs(files, size)
 
 
