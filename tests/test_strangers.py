@@ -21,6 +21,7 @@ import pytest
 from amlexec import cli, history
 from amlexec.docker import containers
 from amlexec.history import RunPaths
+from tests.conftest import eventually
 from tests.records import RUN
 
 if TYPE_CHECKING:
@@ -356,3 +357,14 @@ def test_a_container_that_is_no_runs_is_left_alone(
     finally:
         for container in (running, over):
             containers.remove(shop.engine, container, force=True)
+
+
+def test_a_script_that_has_cleared_its_environment_is_still_the_runs(project: ProjectFolder) -> None:
+    project.write(
+        "train.py", "import os\nprint(1, flush=True)\nos.execve('/bin/sleep', ['sleep', '1000'], {})\n"
+    )
+    run_id = project.submit("--async", "train.py").run_id
+    eventually(lambda: (project.run_folder(run_id) / "stdout.log").read_bytes() == b"1\n", "it begins")
+    done = project.amlexec("experiment", "cancel", "-r", run_id, "--grace", "0")
+    assert done.code == 0, done.err
+    assert project.record(run_id)["status"] == "Canceled"

@@ -58,6 +58,38 @@ members() {
   }
 }
 
+# is_of FOLDER LEADER: whether the process group LEADER is of the run in FOLDER: one of its processes, or the one that
+# has started its leader, has the run in its environment. What a stranger's files name is not ended. Without /proc
+# nothing tells, and the files are believed.
+is_of() {
+  [ -r /proc/self/environ ] || return 0
+  parent=
+  if read -r line 2>/dev/null <"/proc/$2/stat"; then
+    # shellcheck disable=SC2086 # to be split into fields
+    set -- "$1" "$2" ${line##*)}
+    parent=$4
+  fi
+  for candidate in $(grep -lsF "AMLEXEC_RUN_ID=${1##*/}" /proc/[0-9]*/environ 2>/dev/null); do
+    candidate=${candidate#/proc/}
+    candidate=${candidate%/environ}
+    told=$(tr '\0' '\n' 2>/dev/null <"/proc/$candidate/environ")
+    case "
+$told
+" in *"
+AMLEXEC_RUN_ID=${1##*/}
+"*) ;; *) continue ;; esac
+    # A copy of a project has runs of the same names. One that was moved has another place than it was begun in.
+    place=$(printf '%s\n' "$told" | sed -n 's/^AMLEXEC_RUN_FOLDER=//p')
+    [ ! -d "$place" ] || [ "$(cd -P "$place" && pwd)" = "$(cd -P "$1" && pwd)" ] || continue
+    [ "$candidate" != "$parent" ] || return 0
+    read -r line 2>/dev/null <"/proc/$candidate/stat" || continue
+    # shellcheck disable=SC2086 # to be split into fields
+    set -- "$1" "$2" ${line##*)}
+    [ "$5" != "$2" ] || return 0
+  done
+  return 1
+}
+
 # clock: set `now` to the seconds since 1970, with a fraction where `date` can.
 clock() {
   now=$(date +%s.%N 2>/dev/null)

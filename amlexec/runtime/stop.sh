@@ -21,6 +21,10 @@ if [ ! -e "$control/end" ] && [ -r "$control/script" ]; then
   read -r leader _ <"$control/script"
   # The leader may be gone and its group still there; a group that a stranger leads has a living leader.
   if alive "$control/script" || ! identify "$leader"; then
+    if members "$leader" && ! is_of "$folder" "$leader"; then
+      echo "the process $leader, which control/script names, was not started by this run, and is left alone" >&2
+      exit 1
+    fi
     kill -TERM "-$leader" 2>/dev/null
     until=$(($(date +%s) + grace + 1)) # whole seconds: rather one too many
     while members "$leader" && [ "$(date +%s)" -lt "$until" ]; do nap; done

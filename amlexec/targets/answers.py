@@ -62,6 +62,8 @@ _LOOKED = {
 def read_state(said: str, complaint: str, where: str) -> State:
     """The line of `state.sh` as a value. Raises TargetError where it is something else."""
     match = _STATE.fullmatch(said.strip())
+    if match is None and complaint.strip() and not said.strip():
+        raise TargetError(complaint.strip().rpartition("\n")[2][:_MOST_SHOWN], where=where)
     if match is None:
         shown = complaint.strip() or said.strip() or "no answer"
         raise TargetError(
