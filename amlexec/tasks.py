@@ -117,6 +117,7 @@ class Environment:
         self.name = name
         self.ahead = ahead
         self.reason = ""
+        self.is_ready = False
 
     def words(self) -> str:
         """Why it is not ready, in one sentence: for `doit info`."""
@@ -135,7 +136,7 @@ class Environment:
             # The action meets it again, and tells it.
             self.reason = "; ".join(error.lines())
             return False
-        self.reason = found.reason
+        self.reason, self.is_ready = found.reason, found.ready
         return found.ready
 
 
@@ -189,10 +190,12 @@ def _prepare(environment: Environment) -> int:
         where = ("-c", environment.name, "-p", environment.upkeep.project.root)
         return doit_signals.run(["experiment", "prepare", *where])
     known = environment.upkeep.known(environment.name, keep=True)
-    found = environment.ahead.prepare(environment.name)
+    # doit has asked whether it is ready, and executes the task all the same.
+    forced = "doit -a" if environment.is_ready else ""
+    found = None if forced else environment.ahead.prepare(environment.name)
     if found is None:
         with progress.for_terminal() as shown:
-            found = environment.upkeep.prepare(known, shown, pull_from=publishing.place())
+            found = environment.upkeep.prepare(known, shown, pull_from=publishing.place(), forced=forced)
     data(said(known, found))
     return 0
 

@@ -174,6 +174,30 @@ class TestBaseImage:
             "set baseDockerImage",
         )
 
+    @pytest.mark.parametrize(
+        ("why", "hint"),
+        [
+            *(
+                (why, "the engine (unix:///s) can't reach docker.io: check its network and its proxy")
+                for why in (
+                    "Get https://registry-1.docker.io/v2/: dial tcp: lookup registry-1.docker.io",
+                    "Get https://registry-1.docker.io/v2/: net/http: (Client.Timeout exceeded)",
+                    "Get https://registry-1.docker.io/v2/: x509: certificate signed by unknown authority",
+                    "Head https://registry-1.docker.io/v2/x: proxyconnect tcp: connect: connection refused",
+                )
+            ),
+            ("toomanyrequests: You have reached your pull rate limit", "docker login docker.io: it lets"),
+            ("unauthorized: authentication required", "docker login docker.io, or set baseDockerImage"),
+            ("manifest unknown", "set baseDockerImage to an image that can be pulled, or docker login"),
+        ],
+    )
+    def test_what_to_do_where_it_cannot_be_pulled(self, why: str, hint: str) -> None:
+        """The image that can't be pulled is no advice."""
+        told = base._what_to_do("debian:bookworm-slim", why, "unix:///s")
+        assert told.startswith(hint)
+        assert "debian" not in told
+        assert "set baseDockerImage" in told or "login" in told
+
     def changed(self, project: DockerProject, *changes: str) -> str:
         """The session's base image with lines of a Dockerfile."""
         engine, name = project.shop.engine, f"amlexec-test/base-{project.shop.session}:{uuid.uuid4().hex[:8]}"

@@ -6,11 +6,14 @@ import argparse
 import asyncio
 import functools
 import hashlib
+import http.server
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -899,6 +902,78 @@ class TestNetwork:
         assert found.no_index
         assert network.settings(home | {"PIP_CONFIG_FILE": str(own)}).index_url == "https://own/simple"
         assert network.settings(home | {"PIP_INDEX_URL": "https://v/simple"}).index_url == "https://v/simple"
+
+    def test_conda_settings(self, tmp_path: Path) -> None:
+        """Files in conda's order; variables are filled in, and those of the environment come before."""
+        bundle = tmp_path / "ca.pem"
+        bundle.write_text("certificates")
+        (tmp_path / ".condarc").write_text(
+            "proxy_servers:\n  https: http://u:${HUSH}@proxy:3128\n  http: http://proxy:3128\n"
+            f"ssl_verify: {bundle}\nchannel_alias: https://${{HOST}}/conda\ndefault_channels: [https://$HOST/d]\n"
+        )
+        variables = {"HOME": str(tmp_path), "HUSH": "hidden", "HOST": "h", "PIP_CONFIG_FILE": os.devnull}
+        found = network.settings(variables)
+        assert dict(found.channel_proxies) == {
+            "https_proxy": "http://u:hidden@proxy:3128",
+            "http_proxy": "http://proxy:3128",
+        }
+        assert found.proxies == found.channel_proxies, "where nobody else says one, pip needs it too"
+        assert (found.channel_ca_bundle, found.ca_bundle) == (str(bundle), str(bundle))
+        assert (found.channel_alias, found.default_channels) == ("https://h/conda", ("https://h/d",))
+        assert "hidden" not in repr(found)
+        assert 'https = "http://u:hidden@proxy:3128"' in network.rattler_settings(found)
+        told = network.settings({**variables, "PIP_PROXY": "pip:1"})
+        assert dict(told.proxies)["https_proxy"] == "http://pip:1"
+        assert told.channel_proxies == found.channel_proxies
+        told = network.settings({**variables, "HTTPS_PROXY": "own:1"})
+        assert dict(told.proxies) == dict(told.channel_proxies) == {"https_proxy": "http://own:1"}
+        (tmp_path / "other").write_text("ssl_verify: false\n")
+        told = network.settings({**variables, "CONDARC": str(tmp_path / "other")})
+        assert (told.verifies_channels, told.channel_ca_bundle) == (False, "")
+        assert "tls-no-verify = true" in network.rattler_settings(told)
+        assert dict(told.channel_proxies) == dict(found.channel_proxies), "the files come together"
+        with pytest.raises(
+            ConfigurationError, match="there is no CA bundle /nowhere, which conda's ssl_verify"
+        ):
+            network.settings({**variables, "CONDA_SSL_VERIFY": "/nowhere"})
+
+    @pytest.mark.parametrize(("verify", "is_reached"), [("true", False), ("false", True), ("{bundle}", True)])
+    def test_a_channel_with_a_certificate_of_its_own(
+        self,
+        declared: Declared,
+        own_channel: Callable[..., Path],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        verify: str,
+        is_reached: bool,
+    ) -> None:
+        key, bundle, leaf = (tmp_path / name for name in ("key.pem", "ca.pem", "leaf.pem"))
+        new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+        own_ca = ["-subj", "/CN=ca", "-keyout", str(tmp_path / "ca.key"), "-out", str(bundle)]
+        signed = ["-CA", str(bundle), "-CAkey", str(tmp_path / "ca.key"), "-subj", "/CN=localhost"]
+        signed += ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"]
+        for more in (own_ca, [*signed, "-keyout", str(key), "-out", str(leaf)]):
+            subprocess.run([*new, *more], check=True, capture_output=True)
+        own = own_channel(package("thing", "1.0"))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(leaf, key)
+        handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(own))
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (tmp_path / "condarc").write_text(f"ssl_verify: {verify.format(bundle=bundle)}\n")
+        monkeypatch.setenv("CONDARC", str(tmp_path / "condarc"))
+        monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+        declared.write([f"https://127.0.0.1:{server.server_port}"], ["thing"])
+        try:
+            if is_reached:
+                assert "thing 1.0" in declared.names()
+            else:
+                assert "cannot be reached" in failed(declared, TargetError)[0]
+        finally:
+            server.shutdown()
+            server.server_close()
+        assert "SSL_CERT_FILE" not in os.environ
 
     def test_bundle_that_is_not_there(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError) as caught:

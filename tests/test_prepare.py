@@ -484,6 +484,38 @@ def test_sources_of_an_editable_package_stay(make: Callable[..., DockerProject])
     assert "lib" in check(project)["reason"]
 
 
+def test_made_anew_and_all_the_reasons(make: Callable[..., DockerProject]) -> None:
+    """Whoever asks for it gets an environment of which nothing was there before, and nothing is left over."""
+    project = make("prefixtool=2.0", f"six>=0.0.{os.getpid()}")
+    assert project.prepare().code == 0
+    seen = [image_of(project)["Id"]]
+    layers = len(layers_of(project.shop))
+    for told, again in (
+        ("docker: prepared: --force asks for it\n", functools.partial(project.prepare, "--force")),
+        ("docker: prepared: doit -a asks for it\n", functools.partial(project.doit, "-a", "prepare:docker")),
+    ):
+        done = again()
+        assert done.code == 0, done.err
+        assert told in done.out
+        seen.append(image_of(project)["Id"])
+        assert len(set(seen)) == len(seen)
+        assert images.inspect(project.shop.engine, seen[-2]) is None
+        assert len(layers_of(project.shop)) == layers
+        unnamed = [one for one in project.shop.images() if not one["RepoTags"] and one["Id"] in seen]
+        assert unnamed == []
+    project.write(
+        "aml_config/conda_dependencies.yml", project.shop.conda("prefixtool=1.0", "six=1.16", "idna")
+    )
+    first = project.prepare("--check")
+    assert first.out.endswith(" … and 2 more\n")
+    assert first.err == "hint: --all-reasons says all of it\n"
+    whole = project.prepare("--check", "--all-reasons")
+    assert len(whole.out.splitlines()) == 3
+    assert whole.out.splitlines()[0] + " … and 2 more\n" == first.out
+    assert "  aml_config/conda_dependencies.yml:7: idna added" in whole.out.splitlines()
+    assert len(check(project, "--all-reasons")["reasons"]) == 3
+
+
 def test_local_targets_have_nothing_to_prepare(shop: Shop, tmp_path: Path) -> None:
     project = DockerProject(tmp_path / "demo", shop, PLACES[0])
     done: Done = project.prepare(env={**os.environ, "DOCKER_HOST": NOWHERE})

@@ -88,6 +88,12 @@ def _add_prepare(verbs: argparse._SubParsersAction[argparse.ArgumentParser], nam
     what.add_argument(
         "--refresh", action="store_true", help="also make it anew if the tag of its base image has moved"
     )
+    what.add_argument("--force", action="store_true", help="make it anew, even if it is ready")
+    verb.add_argument(
+        "--all-reasons",
+        action="store_true",
+        help="say everything that has changed since it was last prepared, and not only the first thing",
+    )
     verb.add_argument(
         "--context",
         metavar="FOLDER",

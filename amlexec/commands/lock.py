@@ -121,6 +121,8 @@ def _lock(asked: _Asked, lock: Lock | None, upgrade: list[str] | None, form: str
     if lock is not None and _EVERYTHING in (upgrade or ()) and _is_damaged(lock):
         lock = None
     settings = network.settings()
+    if not settings.verifies_channels:
+        say("warning: conda's ssl_verify is false: whoever answers for a channel is believed")
     named = {name for name in upgrade or () if name}
     before: tuple[spec.Locked, ...] = ()
     kept: Resolution | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from amlexec import console
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from amlexec.model import Project
 
 __all__ = ["prepare", "said"]
+
+MORE = re.compile(r" … and \d+ more$")
+"""The end of a sentence that stands for several."""
 
 
 def prepare(project: Project, arguments: argparse.Namespace) -> int:
@@ -36,15 +40,17 @@ def prepare(project: Project, arguments: argparse.Namespace) -> int:
         return 0
     if arguments.print_dockerfile or arguments.context:
         return _dockerfile(upkeep, one, arguments)
+    reasons = upkeep.reasons(one) if arguments.all_reasons else []
     found = upkeep.look(one) if arguments.check else _prepare(upkeep, one, arguments)
     pushed = _push(upkeep, one, found, arguments.push) if arguments.push and found.ready else ""
     if arguments.output == "json":
         import json
 
-        more = {"published": pushed} if pushed else {}
+        more: dict[str, object] = {"published": pushed} if pushed else {}
+        more |= {"reasons": reasons} if arguments.all_reasons else {}
         console.data(json.dumps(_named(found) | more, indent=2))
     else:
-        console.data(said(one, found))
+        _say(one, found, reasons)
         if pushed:
             console.data(pushed)
     return 0 if found.ready else 1
@@ -61,16 +67,28 @@ def said(one: Known, found: Readiness) -> str:
     return f"{one.name}: {'' if found.ready else 'not ready: '}{found.reason}"
 
 
+def _say(one: Known, found: Readiness, reasons: list[str]) -> None:
+    """The sentence about an environment, or one for each of the reasons."""
+    if len(reasons) < 2:
+        console.data(said(one, found))
+        if MORE.search(found.reason):
+            console.say("hint: --all-reasons says all of it")
+        return
+    first = said(one, found._replace(reason=MORE.sub("", found.reason)))
+    console.data("\n".join([first, *(f"  {one}" for one in reasons[1:])]))
+
+
 def _prepare(upkeep: Upkeep, one: Known, arguments: argparse.Namespace) -> Readiness:
     found = upkeep.look(one)
-    if found.ready and not arguments.refresh:
+    forced = "--force" if arguments.force else ""
+    if found.ready and not arguments.refresh and not forced:
         return found
     from amlexec import progress
     from amlexec.environments import publishing
 
     where = publishing.place(arguments.pull_from or "")
     with progress.for_terminal() as shown:
-        return upkeep.prepare(one, shown, refresh=arguments.refresh, pull_from=where)
+        return upkeep.prepare(one, shown, refresh=arguments.refresh, pull_from=where, forced=forced)
 
 
 def _engine(upkeep: Upkeep, one: Known) -> Engine:

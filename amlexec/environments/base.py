@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.docker import images
 from amlexec.docker.engine import EngineAnswerError
+from amlexec.docker.settings import registry_of
 from amlexec.environments.image import DEFAULT
 from amlexec.errors import TargetError
 from amlexec.packages.platforms import subdir_of
@@ -20,6 +22,15 @@ __all__ = ["Base", "ensure", "moved", "must_be_for", "must_keep"]
 
 _DEAD = ("microsoft/", "azureml/")
 """Images of the time, which no registry has any more."""
+
+
+_UNREACHED = re.compile(
+    r"dial tcp|no such host|lookup |connection refused|connection reset|no route to host|unreachable"
+    r"|time.?out|deadline exceeded|proxyconnect|server misbehaving|name resolution|x509|certificate|tls:"
+    r"|TLS handshake|: EOF|HTTP response to HTTPS|\b50[234]\b",
+    re.IGNORECASE,
+)
+"""What engines say of a registry that gives no answer, or none that they trust."""
 
 
 class Base(NamedTuple):
@@ -131,16 +142,29 @@ def _pull(engine: Engine, reference: str, place: Place, progress: Progress) -> N
     try:
         images.pull(engine, reference, progress=told)
     except EngineAnswerError as error:
-        old = reference.startswith(_DEAD)
         raise TargetError(
             f"the base image {reference} can't be pulled: {error.reason}",
             where=str(place),
-            hint=(
-                f"images of the time are gone: set baseDockerImage to a maintained one, such as {DEFAULT}"
-                if old
-                else f"set baseDockerImage to an image that can be pulled, such as {DEFAULT}, or docker login"
-            ),
+            hint=_what_to_do(reference, error.reason, engine.address),
         ) from error
+
+
+def _what_to_do(reference: str, why: str, engine: str) -> str:
+    """A hint for an image that can't be pulled, from the engine's words."""
+    registry = registry_of(reference)
+    other = f", such as {DEFAULT}" if reference != DEFAULT else ""
+    if re.search(r"toomanyrequests|rate limit|\b429\b", why, re.IGNORECASE):
+        return f"docker login {registry}: it lets those through who say who they are; or pull it later"
+    if _UNREACHED.search(why):
+        return (
+            f"the engine ({engine}) can't reach {registry}: check its network and its proxy (`docker info` "
+            "shows it), or set baseDockerImage to an image that it has (`docker images`)"
+        )
+    if reference.startswith(_DEAD):
+        return f"images of the time are gone: set baseDockerImage to a maintained one, such as {DEFAULT}"
+    if re.search(r"unauthorized|authentication required|no basic auth", why, re.IGNORECASE):
+        return f"docker login {registry}, or set baseDockerImage to an image that can be pulled{other}"
+    return f"set baseDockerImage to an image that can be pulled{other}, or docker login {registry}"
 
 
 def moved(engine: Engine, reference: str, place: Place, known: str, progress: Progress) -> str:

@@ -125,6 +125,8 @@ def resolved(order: Order, network: Network, progress: Progress) -> Resolution:
 
         sources = conda.channels(order.project, order.dependencies, network)
         return lockfile.resolution_from(order.lock, platform, sources)
+    if not network.verifies_channels:
+        progress.step("conda's ssl_verify is false: whoever answers for a channel is believed")
     progress.step("solving the conda section")
     records = conda.solve(order.project, order.dependencies, platform, network, cache=cache_folder())
     return Resolution(tuple(records))
@@ -150,11 +152,11 @@ def _conda_layer(
             ]
         )
     )
-    if known := images.find(engine, {image.CONDA: what}):
+    if (known := images.find(engine, {image.CONDA: what})) and not order.anew:
         log.line(f"the conda layer is there: {known[0]['Id']}")
         return str(known[0]["Id"])
     with turn(engine, what, "makes the same conda layer", progress):
-        if known := images.find(engine, {image.CONDA: what}):
+        if (known := images.find(engine, {image.CONDA: what})) and not order.anew:
             return str(known[0]["Id"])
         sweep(engine, what)
         if is_elsewhere(engine):

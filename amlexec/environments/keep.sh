@@ -64,7 +64,7 @@ begin() {
   # What somebody left who was killed here, or has lost contact.
   for left in "$envs/$1"/*; do
     case $left in */turn | */'*') continue ;; esac
-    [ -e "$left/amlexec.json" ] && [ -x "$left/bin/python" ] || rm -rf "$left"
+    [ -e "$left/amlexec.json" ] && [ -x "$left/bin/python" ] || used "$left" || rm -rf "$left"
   done
   rm -rf "$incoming/$1."*
   for left in "$base/installers"/.*.new /dev/shm/"amlexec-$(id -u)"-*; do
@@ -153,6 +153,12 @@ finish() {
   cat >"$at.new" && [ "$(($(wc -c <"$at.new")))" -eq "$3" ] || exit 2
   sync -f "$at.new" 2>/dev/null
   mv -f "$at.new" "$at" || exit 2
+  # One from before, where it was to be made anew. Runs in it go on; it is removed when it is made the next time.
+  for other in "$envs/$1"/*; do
+    case $other in "$envs/$1/$2" | */turn | */'*') continue ;; esac
+    rm -f "$other/amlexec.json" "$base/archives/$1"*.tar.gz
+    used "$other" || rm -rf "$other"
+  done
   rm -rf "$incoming/$1.$2"
 }
 

@@ -28,6 +28,8 @@ class Order(NamedTuple):
     """The lock file beside the dependencies, where there is one: exactly its packages are installed."""
     spark: SparkDependencies = SparkDependencies(Place(""))
     """What Maven packages there are to be; of none where the framework is not PySpark."""
+    anew: bool = False
+    """Nothing that was made before is part of it, not even its conda layer."""
 
 
 class Built(NamedTuple):

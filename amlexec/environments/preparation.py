@@ -21,6 +21,7 @@ __all__ = [
     "prepare",
     "readiness",
     "ready",
+    "reasons",
     "remember",
     "wanted",
     "why_not",
@@ -129,24 +130,37 @@ def ready(kept: Kept, reason: str) -> Readiness:
 
 def why_not(want: Wanted, shelf: Shelf) -> str:
     """Why an environment that is not there is to be made, in one sentence. Asks nobody."""
+    first, *more = reasons(want, shelf)
+    return f"{first} … and {len(more)} more" if more else first
+
+
+def reasons(want: Wanted, shelf: Shelf) -> list[str]:
+    """All that makes it necessary to make an environment which is not there, a sentence each. Asks nobody."""
     last = memory.recall(want.project, want.configuration)
     if last is None:
-        return _NEVER
+        return [_NEVER]
     if last.digest == want.digest:
-        return shelf.gone()
-    from amlexec.environments.reason import explain
+        return [shelf.gone()]
+    from amlexec.environments.reason import explain_all
 
-    return explain(last.canonical, want.canonical, want.order.spec.places) or _NEVER
+    return explain_all(last.canonical, want.canonical, want.order.spec.places) or [_NEVER]
 
 
 def prepare(
-    want: Wanted, shelf: Shelf, progress: Progress, *, refresh: bool = False, pull_from: str = ""
+    want: Wanted,
+    shelf: Shelf,
+    progress: Progress,
+    *,
+    refresh: bool = False,
+    pull_from: str = "",
+    forced: str = "",
 ) -> Readiness:
     """Make the environment ready, if it isn't.
 
     A second process that wants the same one waits for the first, and then finds it done. With `refresh`, it
     is also made anew where its base image has moved. `pull_from`, as `REGISTRY/REPOSITORY`, is where one
-    that somebody has published is looked for before it is made.
+    that somebody has published is looked for before it is made. `forced` is the option that asks for it to be
+    made anew although it is there, "" where none does.
 
     Raises:
         ConfigurationError: the dependencies can't be fulfilled.
@@ -158,6 +172,9 @@ def prepare(
         reason = shelf.moved(kept, want.order, progress)
         same = f"{found.reason}, made of its newest base" if kept.base else found.reason
         found = found._replace(ready=not reason, reason=reason or same)
+    if kept is not None and forced:
+        found = found._replace(ready=False, reason=f"{forced} asks for it")
+        want = want._replace(order=want.order._replace(anew=True))
     if found.ready:
         remember(want, found)
         return found

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     At = Callable[[str, str, str], str]
     """A sentence, with the place of a part of the new value before it."""
 
-__all__ = ["explain"]
+__all__ = ["explain", "explain_all"]
 
 _FOLDER = "the folder of Maven packages"
 _UNKNOWN = "it was made by another version of amlexec, and what changed cannot be told"
@@ -29,16 +29,21 @@ def explain(old: bytes | str, new: bytes | str, places: Iterable[tuple[Key, Plac
     Both are canonical values, of environments or of what a lock file is made from; `places` say where the
     parts of `new` stand. "" where nothing changed.
     """
+    changes = explain_all(old, new, places)
+    if not changes:
+        return ""
+    return changes[0] + (f" … and {len(changes) - 1} more" if len(changes) > 1 else "")
+
+
+def explain_all(old: bytes | str, new: bytes | str, places: Iterable[tuple[Key, Place]] = ()) -> list[str]:
+    """All that changed from `old` to `new`, a sentence each, the most telling first; see `explain`."""
     try:
         before, after = json.loads(old), json.loads(new)
         if before == after:
-            return ""
-        changes = list(_changes(before, after, _placed(dict(places))))
+            return []
+        return list(_changes(before, after, _placed(dict(places)))) or [_UNKNOWN]
     except (ValueError, TypeError, KeyError, AttributeError, IndexError):
-        return _UNKNOWN
-    if not changes:
-        return _UNKNOWN
-    return changes[0] + (f" … and {len(changes) - 1} more" if len(changes) > 1 else "")
+        return [_UNKNOWN]
 
 
 def _placed(places: Mapping[Key, Place]) -> At:

@@ -160,9 +160,10 @@ def _remove(
 
 def _remove_layers(looked: _Looked, layers: dict[str, dict[str, Any]], *, dry_run: bool) -> Iterator[Removal]:
     """Remove those of the layers that are in no use, and have no name that somebody else gave them."""
-    named = [(name, one) for one in looked.unused(layers) for name in _names(one)]
+    named = [(name, one) for one in looked.unused(layers) for name in _names(one) or [one["Id"]]]
     for name, layer in sorted(named, key=lambda one: one[0]):
-        if name.startswith(_LAYERS):
+        # One that was made anew has lost its name to the new one.
+        if name.startswith((_LAYERS, "sha256:")):
             yield _remove(looked, layer, name, (), dry_run=dry_run)
 
 

@@ -156,17 +156,31 @@ class Upkeep:
             known = self._read(known.asked, known.override, keep=True)
         return self._kept(known, preparation.readiness(self.wanted(known), shelf))
 
+    def reasons(self, known: Known) -> list[str]:
+        """Why an environment has to be made, a sentence each; none where it is there. Raises as `look`."""
+        if known.is_yours or self.look(known).ready:
+            return []
+        return preparation.reasons(self.wanted(known), self.shelf(known))
+
     def prepare(
-        self, known: Known, progress: Progress, *, refresh: bool = False, pull_from: str = ""
+        self,
+        known: Known,
+        progress: Progress,
+        *,
+        refresh: bool = False,
+        pull_from: str = "",
+        forced: str = "",
     ) -> Readiness:
         """Make an environment ready if it isn't. Parameters and errors as of `preparation.prepare`."""
         found = self.look(known)
-        if known.is_yours or (found.ready and not refresh):
+        if known.is_yours or (found.ready and not refresh and not forced):
             return found
         if known.wanted is None:
             known = self._read(known.asked, known.override, keep=True)
         want = self.wanted(known)
-        found = preparation.prepare(want, self.shelf(known), progress, refresh=refresh, pull_from=pull_from)
+        found = preparation.prepare(
+            want, self.shelf(known), progress, refresh=refresh, pull_from=pull_from, forced=forced
+        )
         return self._kept(known, found)
 
     def remove(self, name: str, *, dry_run: bool = False) -> list[Removal]:

@@ -66,7 +66,8 @@ def order(
         address = f"file://{sent}/{one.file_name}" if is_only_here(one) else one.url
         packages.append(_told(one, address))
         shown |= {address: public(one.url), _channel(one): public(_channel(one))}
-    there = tuple((name, value) for name, value in network.proxies if not is_loopback(value))
+    there = tuple((name, value) for name, value in network.channel_proxies if not is_loopback(value))
+    bundle = network.channel_ca_bundle
     with_logins = logins(one.url for one in records if not is_only_here(one))
     return json.dumps(
         {
@@ -75,9 +76,9 @@ def order(
             "prefix": prefix,
             "cache": cache,
             "subdir": platform.subdir,
-            "settings": rattler_settings(network._replace(proxies=there)),
+            "settings": rattler_settings(network._replace(channel_proxies=there)),
             "logins": json.dumps(with_logins) if with_logins else "",
-            "certificates": Path(network.ca_bundle).read_text("utf-8") if network.ca_bundle else "",
+            "certificates": Path(bundle).read_text("utf-8") if bundle else "",
         }
     ).encode()
 

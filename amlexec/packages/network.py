@@ -2,9 +2,10 @@
 
 | what | from, the first that is set | used by |
 |---|---|---|
-| proxies | HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY in either case; pip's `proxy` | solver, uv, pip |
+| proxies | HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY in either case; pip's `proxy` | uv, pip |
+| proxies | the same variables; `proxy_servers` of `.condarc`; pip's `proxy` | solver |
 | CA bundle | SSL_CERT_FILE, and after it PIP_CERT, pip's `cert`, REQUESTS_CA_BUNDLE, ... | uv, pip |
-| CA bundle | SSL_CERT_FILE alone | solver |
+| CA bundle | SSL_CERT_FILE; `ssl_verify` of `.condarc` | solver |
 | indexes | PIP_INDEX_URL, PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS, ..., else `pip.conf` | uv, pip |
 | channels | CONDA_CHANNEL_ALIAS, else `channel_alias` and `default_channels` of `.condarc` | solver |
 | passwords | addresses, NETRC, rattler's own store (RATTLER_AUTH_FILE) | solver, uv, pip |
@@ -15,12 +16,14 @@ None of it is part of a digest: it says how to reach packages, not which ones.
 from __future__ import annotations
 
 import configparser
+import contextlib
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.errors import ConfigurationError
+from amlexec.packages import condarc
 from amlexec.packages.addresses import Secret, secrets, with_login_encoded
 from amlexec.redaction import learn
 
@@ -74,13 +77,18 @@ class Network(NamedTuple):
     default_channels: tuple[Secret, ...] = _DEFAULTS
     passed_on: tuple[tuple[str, Secret], ...] = ()
     """Variables that uv may read as they are."""
+    channel_proxies: tuple[tuple[str, Secret], ...] = ()
+    """Those on the way to channels, in the form of `proxies`."""
+    channel_ca_bundle: str = ""
+    """A file with the certificates of channels; "" for the system's."""
+    verifies_channels: bool = True
+    """False where the user's conda is told not to ask channels for a certificate that it knows."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
         """Every address in it, for blanking out their passwords in what a tool prints."""
-        proxies = (value for _, value in self.proxies)
         return (
-            *proxies,
+            *(value for _, value in (*self.proxies, *self.channel_proxies)),
             self.index_url,
             *self.extra_index_urls,
             *self.find_links,
@@ -97,21 +105,37 @@ def settings(environment: Mapping[str, str] | None = None) -> Network:
     """
     variables = os.environ if environment is None else environment
     pip = _pip(variables)
-    proxies = {name: variables.get(name) or variables.get(name.upper()) or "" for name in _PROXIES}
-    if pip.get("proxy") and not (proxies["https_proxy"] or proxies["http_proxy"] or proxies["all_proxy"]):
-        proxies["https_proxy"] = proxies["http_proxy"] = pip["proxy"]
-    condarc = _condarc(variables)
+    conda = condarc.read(variables)
+    own = {name: variables.get(name) or variables.get(name.upper()) or "" for name in _PROXIES}
+    bundle = _bundle(variables, pip)
     return Network(
-        ca_bundle=_bundle(variables, pip),
-        proxies=tuple((name, _proxy(name, value)) for name, value in proxies.items() if value),
-        index_url=_address(pip.get("index-url", "")),
+        ca_bundle=bundle or conda.ca_bundle,
+        proxies=_proxies(own, {"https": pip.get("proxy", ""), "http": pip.get("proxy", "")}, conda.proxies),
+        index_url=Secret(pip.get("index-url", "")),
         extra_index_urls=_secrets(pip.get("extra-index-url", "")),
         find_links=_secrets(pip.get("find-links", "")),
         trusted_hosts=tuple(pip.get("trusted-host", "").split()),
         no_index=pip.get("no-index", "").lower() in {"1", "true", "yes", "on"},
         passed_on=tuple((name, Secret(variables[name])) for name in _UV_MAY_READ if variables.get(name)),
-        **condarc,  # type: ignore[arg-type]
+        channel_alias=conda.channel_alias or Network().channel_alias,
+        default_channels=conda.default_channels or _DEFAULTS,
+        channel_proxies=_proxies(
+            own, conda.proxies, {"https": pip.get("proxy", ""), "http": pip.get("proxy", "")}
+        ),
+        channel_ca_bundle=bundle
+        if variables.get("SSL_CERT_FILE") or not conda.ca_bundle
+        else conda.ca_bundle,
+        verifies_channels=conda.verifies,
     )
+
+
+def _proxies(own: Mapping[str, str], *settings: Mapping[str, str]) -> tuple[tuple[str, Secret], ...]:
+    """The proxies that the variables say, else the first of the settings that says some."""
+    found = dict(own)
+    if not any(own[name] for name in _PROXIES[:3]):
+        chosen = next((one for one in settings if any(one.values())), {})
+        found |= {f"{scheme}_proxy": value for scheme, value in chosen.items() if value}
+    return tuple((name, _proxy(name, found[name])) for name in _PROXIES if found[name])
 
 
 def _proxy(name: str, value: str) -> Secret:
@@ -199,28 +223,6 @@ def _pip_files(variables: Mapping[str, str]) -> Iterator[Path]:
         yield Path(chosen)
 
 
-def _condarc(variables: Mapping[str, str]) -> dict[str, object]:
-    home = Path(variables["HOME"]) if variables.get("HOME") else Path.home()
-    path = Path(variables.get("CONDARC") or home / ".condarc")
-    found: dict[str, object] = {}
-    if path.is_file():
-        import yaml
-
-        try:
-            told = yaml.safe_load(path.read_text("utf-8")) or {}
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise ConfigurationError("conda's settings cannot be read", where=str(path)) from error
-        if isinstance(told, dict):
-            alias, channels = told.get("channel_alias"), told.get("default_channels")
-            if isinstance(alias, str):
-                found["channel_alias"] = _address(alias)
-            if isinstance(channels, list) and channels:
-                found["default_channels"] = tuple(_address(str(one)) for one in channels)
-    if variables.get("CONDA_CHANNEL_ALIAS"):
-        found["channel_alias"] = _address(variables["CONDA_CHANNEL_ALIAS"])
-    return found
-
-
 def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
     """Where packages and what channels tell are kept between environments: AMLEXEC_CACHE, else the user's."""
     given = (os.environ if environment is None else environment).get("AMLEXEC_CACHE")
@@ -262,13 +264,28 @@ def client(network: Network) -> Client:
     from rattler.networking import Client
 
     try:
-        return Client.from_config(Config.from_toml(rattler_settings(network)), user_agent="amlexec")
+        with _certificates(network.channel_ca_bundle):
+            return Client.from_config(Config.from_toml(rattler_settings(network)), user_agent="amlexec")
     except Exception:
         # Without rattler's words: they show the line that it can't read, and the password in it.
         raise ConfigurationError(
             "the proxy settings cannot be used",
-            hint="see HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, and pip's `proxy`",
+            hint="see HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, `proxy_servers` of .condarc and pip's "
+            "`proxy`",
         ) from None
+
+
+@contextlib.contextmanager
+def _certificates(bundle: str) -> Iterator[None]:
+    """Let a client that is made meanwhile know this file; rattler looks for it in the environment alone."""
+    if not bundle or os.environ.get("SSL_CERT_FILE"):
+        yield
+        return
+    os.environ["SSL_CERT_FILE"] = bundle
+    try:
+        yield
+    finally:
+        del os.environ["SSL_CERT_FILE"]
 
 
 def rattler_settings(network: Network) -> str:
@@ -276,8 +293,9 @@ def rattler_settings(network: Network) -> str:
 
     It finds the certificates by SSL_CERT_FILE.
     """
-    lines = ['tls-root-certs = "system"'] if network.ca_bundle else []
-    proxies = dict(network.proxies)
+    lines = ['tls-root-certs = "system"'] if network.channel_ca_bundle else []
+    lines += [] if network.verifies_channels else ["tls-no-verify = true"]
+    proxies = dict(network.channel_proxies)
     if proxies.get("https_proxy") or proxies.get("http_proxy"):
         lines.append("[proxy-config]")
         lines += [f"{name[:-6]} = {_toml(proxies[name])}" for name in _PROXIES[:2] if name in proxies]
