@@ -109,7 +109,7 @@ def open_to_write(path: str | os.PathLike[str]) -> int:
 
 
 def _open_to_write(path: str | os.PathLike[str], how: int) -> int:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | _FLAGS | how, 0o666)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | _FLAGS | how, 0o600)
     try:
         _must_be_regular(os.fstat(descriptor), path, None)
     except BaseException:
@@ -148,7 +148,8 @@ def write_atomically(path: Path, text: str) -> None:
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.new")
     try:
-        with beside.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -84,6 +84,8 @@ def start(
     """Start git without waiting for it: as `git`, for several at a time. `finish` is due.
 
     `inherit` are descriptors that it gets too. Without `own_settings` the user's configuration holds.
+    With it, what git writes is readable for its owner alone: git keeps of a file's mode only who may execute
+    it, and what others could not read must not become readable.
     """
     import subprocess
 
@@ -99,6 +101,7 @@ def start(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             pass_fds=tuple(inherit),
+            umask=0o077 if own_settings else -1,
         )
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         if not os.path.isdir(folder):  # noqa: PTH112 (pathlib is not needed here otherwise)

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amlexec import private_folders
 from amlexec.errors import TargetError, UsageError
 from amlexec.files import read_regular, remove_tree, touch, write_atomically
 from amlexec.locks import Held, take
@@ -80,7 +81,7 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
     beside = _beside(parent)
     held = None
     try:
-        (beside / "control").mkdir()
+        (beside / "control").mkdir(mode=0o700)
         held = take(str(RunPaths(beside).lock))
         assert held is not None, "nobody else knows this folder"
         while True:
@@ -108,7 +109,7 @@ def adopt(project: Project, run: Run) -> RunPaths:
         return paths
     beside = RunPaths(_beside(paths.folder.parent))
     try:
-        beside.control.mkdir()
+        beside.control.mkdir(mode=0o700)
         touch(beside.returned)
         write(beside, run)
         try:
@@ -128,9 +129,10 @@ def project_part(project: Project) -> str:
 
 
 def _beside(parent: Path) -> Path:
-    parent.mkdir(parents=True, exist_ok=True)
+    private_folders.make(parent)
+    private_folders.close_to_others(parent.parent)
     beside = parent / f".new-{os.getpid()}-{os.urandom(4).hex()}"
-    beside.mkdir()
+    beside.mkdir(mode=0o700)
     return beside
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amlexec import private_folders
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.files import SMALL, read_regular, write_atomically
 from amlexec.history import Interpreter
@@ -87,7 +88,7 @@ def version(project: Project, connection: Connection, path: str) -> Interpreter:
     if not isinstance(known, dict):
         known = {}
     known[path] = {"stamp": stamp, "version": answer.stdout}
-    memory.parent.mkdir(parents=True, exist_ok=True)
+    private_folders.make(memory.parent)
     write_atomically(memory, json.dumps(known))
     return Interpreter(path, answer.stdout)
 

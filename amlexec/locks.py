@@ -43,7 +43,7 @@ class Held:
 
 def take(path: str) -> Held | None:
     """The lock file `path` (made where it is missing), or None where another process holds it now."""
-    descriptor = os.open(path, _FLAGS, 0o666)
+    descriptor = os.open(path, _FLAGS, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BaseException as error:
@@ -62,7 +62,7 @@ def exclusive(path: str, timeout: float) -> Iterator[int]:
     it, and where the file cannot be made.
     """
     try:
-        descriptor = os.open(path, _FLAGS, 0o666)
+        descriptor = os.open(path, _FLAGS, 0o600)
     except OSError as error:
         raise TargetError(
             f"cannot write {path}: {error.strerror}",

@@ -7,19 +7,16 @@ always another place.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
-import socket
 import stat
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
-__all__ = ["first_of", "is_private"]
+__all__ = ["close_to_others", "first_of", "is_private", "make", "opener"]
 
 
 def first_of(wanted: Iterable[Path], name: str, longest: int = 4096) -> Path:
@@ -34,7 +31,13 @@ def first_of(wanted: Iterable[Path], name: str, longest: int = 4096) -> Path:
     for path in wanted:
         if len(os.fsencode(path)) <= longest and is_private(path):
             return path
+    import socket
+    import tempfile
+    from pathlib import Path
+
     import platformdirs
+
+    from amlexec.errors import TargetError
 
     # A home may be on several machines, and the cache on a file system without sockets or locks: not so /tmp.
     cache = platformdirs.user_cache_path("amlexec", appauthor=False)
@@ -73,6 +76,40 @@ def is_private(path: Path) -> bool:
         return False
 
 
+def make(folder: str | os.PathLike[str]) -> None:
+    """Make a folder and those above it that are missing, each for its owner alone; one that is there stays.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    path = os.fspath(folder)
+    missing = []
+    while not os.path.isdir(path):  # noqa: PTH112 - this is on the way of every command
+        missing.append(path)
+        above = os.path.dirname(path)  # noqa: PTH120
+        if above == path:
+            break
+        path = above
+    for one in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(one, 0o700)  # noqa: PTH102
+    if missing and not os.path.isdir(folder):  # noqa: PTH112
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(folder))
+
+
+def opener(path: str, flags: int) -> int:
+    """For `open(…, opener=opener)`: a file that is made so is for its owner alone."""
+    return os.open(path, flags, 0o600)
+
+
+def close_to_others(folder: str | os.PathLike[str]) -> None:
+    """Take back what a folder of ours allows to all the world; what it allows to a group stays."""
+    with contextlib.suppress(OSError):
+        found = os.lstat(folder)
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and found.st_mode & 0o007:
+            os.chmod(folder, stat.S_IMODE(found.st_mode) & ~0o007)  # noqa: PTH101
+
+
 def _is_ours(path: Path) -> bool:
     found = path.lstat()
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
@@ -80,6 +117,8 @@ def _is_ours(path: Path) -> bool:
 
 def _noted(note: Path) -> Path | None:
     """The folder that a note of ours names, if it is still there and ours."""
+    from pathlib import Path
+
     try:
         if note.lstat().st_uid != os.getuid() or not stat.S_ISREG(note.lstat().st_mode):
             return None

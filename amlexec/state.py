@@ -42,6 +42,8 @@ class StateDB(SqliteDB):  # type: ignore[misc]  # doit has no types
             return
         try:
             _make_folder(path)
+            # For its owner alone. An empty file is an empty database.
+            os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._open(path, codec, options)
         except _DamagedError as error:
             aside = path.with_name(f"{path.name}.damaged")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 
+from amlexec import private_folders
+
 __all__ = ["make"]
 
-# ruff: noqa: PTH102, PTH103, PTH110, PTH112, PTH123 - pathlib costs a run 3 ms
+# ruff: noqa: PTH102, PTH110, PTH112 - pathlib costs a run 3 ms
 
 
 def make(state: str, *names: str) -> str:
@@ -28,7 +30,7 @@ def make(state: str, *names: str) -> str:
             raise
     ignore = f"{state}/.gitignore"
     if not os.path.exists(ignore):
-        with open(ignore, "w", encoding="utf-8") as file:
+        with open(ignore, "w", encoding="utf-8", opener=private_folders.opener) as file:
             file.write("# Made by amlexec: nothing in here belongs into a repository.\n*\n")
-    os.makedirs(path, exist_ok=True)
+    private_folders.make(path)
     return path

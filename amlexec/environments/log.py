@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amlexec import private_folders
 from amlexec.errors import TargetError
 from amlexec.packages.addresses import secrets
 from amlexec.redaction import forms
@@ -30,9 +31,9 @@ class Log:
     """A log file; what was given to `hide` never reaches it."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folders.make(path.parent)
         self.path = path
-        self._file = path.open("wb")
+        self._file = open(path, "wb", opener=private_folders.opener)  # noqa: SIM115
         self._rest = b""
         self._secrets: set[bytes] = set()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec import private_folders
 from amlexec.files import read_regular, write_atomically
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def recall(project: Project, configuration: str) -> Remembered | None:
 def remember(project: Project, configuration: str, last: Remembered) -> None:
     """Keep what a run configuration's environment is."""
     at = folder(project)
-    at.mkdir(parents=True, exist_ok=True)
+    private_folders.make(at)
     write_atomically(at / f"{configuration}.json", json.dumps(last._asdict(), indent=2) + "\n")
 
 
@@ -72,7 +73,7 @@ def keep_packages(project: Project, digest: str, built: Built) -> None:
         "pip": [dict(zip(("name", "version"), one, strict=True)) for one in built.pip],
     }
     at = folder(project)
-    at.mkdir(parents=True, exist_ok=True)
+    private_folders.make(at)
     write_atomically(at / f"{digest}.packages.json", json.dumps(packages, indent=2) + "\n")
 
 

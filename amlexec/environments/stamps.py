@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import __version__
+from amlexec import __version__, private_folders
 from amlexec.files import read_regular
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Stamp", "clock", "keep", "recall"]
 
-# ruff: noqa: PTH103, PTH105, PTH108, PTH112, PTH116, PTH118, PTH120, PTH123 - pathlib costs a no-op 3 ms
+# ruff: noqa: PTH105, PTH108, PTH112, PTH116, PTH118, PTH120 - pathlib costs a no-op 3 ms
 
 _FORM = 2
 _GRAIN = 2_000_000_000
@@ -61,7 +61,7 @@ def clock(project: Project) -> int:
     """The time as the project's file system has it, for `keep`: what it says of a file that is made now."""
     path = f"{project.state}/environments/.clock-{os.getpid()}"
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        private_folders.make(os.path.dirname(path))
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except OSError:
         return 0  # then nothing is kept
@@ -89,7 +89,7 @@ def keep(project: Project, name: str, stamp: Stamp, files: Iterable[str], began:
     path = _path(project, name)
     beside = f"{path}.{os.getpid()}.new"
     try:
-        with open(beside, "w", encoding="utf-8") as file:
+        with open(beside, "w", encoding="utf-8", opener=private_folders.opener) as file:
             file.write("\n".join([_head(), "\t".join(stamp), *lines, _END, ""]))
         os.replace(beside, path)
     except (OSError, ValueError):

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from amlexec import private_folders
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.model import Line, Violation
 from amlexec.packages import conda_errors, matchspec
@@ -204,7 +205,7 @@ def _virtual_packages(platform: Platform) -> list[Any]:
 def _made(folder: Path) -> Path:
     try:
         # For the user alone: what is remembered of a channel has its address, with the login in it.
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folders.make(folder)
     except OSError as error:
         raise conda_errors.no_cache(folder, error) from error
     return folder

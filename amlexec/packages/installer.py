@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-from amlexec import locks
+from amlexec import locks, private_folders
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.model import Line
 from amlexec.packages import conda, conda_errors, installing, layers, staging
@@ -60,7 +60,7 @@ def archive(order: Order, network: Network, cache: Path) -> Path | None:
     if path.exists():
         return path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folders.make(path.parent)
     except OSError as error:
         raise conda_errors.no_cache(path.parent, error) from error
     with locks.exclusive(f"{path}.lock", _WAIT_SECONDS):

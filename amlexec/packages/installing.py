@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from amlexec import private_folders
 from amlexec.packages import conda_errors, linking
 from amlexec.packages.addresses import public
 from amlexec.packages.network import client
@@ -44,7 +45,7 @@ def install(
 
     packages = cache / "packages"
     try:
-        packages.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folders.make(packages)
     except OSError as error:
         raise conda_errors.no_cache(packages, error) from error
     try:

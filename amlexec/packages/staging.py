@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import locks
+from amlexec import locks, private_folders
 from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def room(cache: Path) -> Iterator[Path]:
     """
     staging = cache / "staging"
     try:
-        staging.mkdir(parents=True, exist_ok=True)
+        private_folders.make(staging)
         with locks.exclusive(str(staging / _LOCK), _WAIT_SECONDS):
             _sweep(staging)
             folder = Path(tempfile.mkdtemp(dir=staging))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from amlexec import __version__, schemas
+from amlexec import __version__, private_folders, schemas
 from amlexec.files import read_regular
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def store(state: str, entry: str, reading: Mapping[str, object]) -> None:
     path = f"{state}/{_FOLDER}/{entry}.json"
     beside = f"{path}.{os.getpid()}.new"
     try:
-        os.makedirs(f"{state}/{_FOLDER}", exist_ok=True)  # noqa: PTH103
-        with open(beside, "w", encoding="utf-8") as file:  # noqa: PTH123
+        private_folders.make(f"{state}/{_FOLDER}")
+        with open(beside, "w", encoding="utf-8", opener=private_folders.opener) as file:
             json.dump({**reading, "entry": entry}, file)
         os.replace(beside, path)  # noqa: PTH105
     except OSError:

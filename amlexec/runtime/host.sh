@@ -1,6 +1,7 @@
 # The verbs of a run on another machine. Sent after identity.sh, and before a last line that calls one of them;
 # nothing of it is installed there but what lies under ~/.amlexec.
 
+mask=$(umask)
 umask 077
 base=$HOME/.amlexec
 
@@ -113,7 +114,8 @@ begin() {
   [ -n "$record" ] || { echo "the connection ended before all of it had come" >&2; exit 2; }
   publish "$folder/run.json" "$record" || exit 2
   cd "$folder/project" || exit 2
-  umask 022
+  # The script has the umask that its user has there.
+  umask "$mask"
   # What a shell starts in the background has SIGINT ignored, and no shell can undo that: the run's Python can.
   nohup "$python" -I -S -c 'import os, signal, sys
 for one in (signal.SIGINT, signal.SIGQUIT): signal.signal(one, signal.SIG_DFL)

@@ -14,6 +14,9 @@ here=${0%/*}
 . "$here/identity.sh"
 folder=$1
 shift
+# What the run keeps is for its owner. The command has the umask of whoever started it.
+mask=$(umask)
+umask 077
 
 # Handlers, not "ignore": what is ignored here would be ignored by the command too.
 trap : HUP INT TERM
@@ -27,12 +30,12 @@ printf '%-80s\n' '' >"$folder/control/end.new" || exit 125
 
 # The command leads a session of its own, so that it and all it starts can be stopped together.
 if command -v setsid >/dev/null 2>&1; then
-  set -- setsid sh "$here/begin.sh" "$folder" "$@"
+  set -- setsid sh "$here/begin.sh" "$folder" "$mask" "$@"
 elif command -v perl >/dev/null 2>&1; then # macOS has no setsid command
-  set -- perl -e 'use POSIX; POSIX::setsid(); exec @ARGV or exit 127' sh "$here/begin.sh" "$folder" "$@"
+  set -- perl -e 'use POSIX; POSIX::setsid(); exec @ARGV or exit 127' sh "$here/begin.sh" "$folder" "$mask" "$@"
 else
   set -- python3 -c 'import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])' \
-    sh "$here/begin.sh" "$folder" "$@"
+    sh "$here/begin.sh" "$folder" "$mask" "$@"
 fi
 # In the foreground: a background child would have SIGINT ignored.
 "$@" </dev/null >>"$folder/stdout.log" 2>>"$folder/stderr.log"

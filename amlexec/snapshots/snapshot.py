@@ -22,7 +22,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import git
+from amlexec import git, private_folders
 from amlexec.errors import TargetError
 from amlexec.snapshots import snapshot_store
 from amlexec.snapshots.listing import ChangedMeanwhile, Work, begin, list_changes, special_files
@@ -219,7 +219,7 @@ def checkout(project: Project, tree: str, destination: Path) -> None:
     if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", tree):
         raise TargetError(f"{tree!r} is not the id of a snapshot")
     try:
-        destination.mkdir(parents=True, exist_ok=True)
+        private_folders.make(destination)
         if any(destination.iterdir()):
             raise TargetError(f"{destination} is not empty", hint="check out into a new folder")
     except OSError as error:

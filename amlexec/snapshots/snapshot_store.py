@@ -13,7 +13,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import git
+from amlexec import git, private_folders
 from amlexec.errors import TargetError
 from amlexec.files import SMALL, read_regular
 from amlexec.locks import exclusive
@@ -192,7 +192,8 @@ class Store(NamedTuple):
         import json
 
         new = self.folder / "taken.json.new"
-        new.write_text(json.dumps(taken._asdict()), encoding="utf-8")
+        with open(new, "w", encoding="utf-8", opener=private_folders.opener) as file:
+            json.dump(taken._asdict(), file)
         new.replace(self.folder / "taken.json")
 
     def has(self, object_id: str) -> bool:
@@ -243,7 +244,7 @@ def opened(project: Project) -> Iterator[Store]:
     """
     folder = folder_of(project)
     try:
-        folder.parent.mkdir(exist_ok=True)
+        private_folders.make(folder.parent)
     except OSError as error:
         raise TargetError(
             f"cannot make the folder {project.state}: {error.strerror}",
@@ -266,13 +267,14 @@ def _make(folder: Path, lock: int) -> None:
     try:
         shutil.rmtree(new, ignore_errors=True)
         _init(new, lock)
-        (new / "info").mkdir(exist_ok=True)
-        (new / "info" / "attributes").write_text(_ATTRIBUTES, encoding="utf-8")
-        with (new / "config").open("a", encoding="utf-8") as file:
-            file.write(_CONFIGURATION)
+        private_folders.make(new / "info")
+        texts = [(new / "info" / "attributes", _ATTRIBUTES), (new / "config", _CONFIGURATION)]
         if not (state / ".gitignore").exists():
             # what amlexec keeps is never a part of the user's repository
-            (state / ".gitignore").write_text("*\n", encoding="utf-8")
+            texts.append((state / ".gitignore", "*\n"))
+        for path, text in texts:
+            with open(path, "a", encoding="utf-8", opener=private_folders.opener) as file:
+                file.write(text)
         new.rename(folder)
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)

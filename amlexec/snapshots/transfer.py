@@ -95,7 +95,7 @@ def pack(
             member.type, member.linkname = tarfile.SYMTYPE, os.fsdecode(content)
             archive.addfile(member)
         else:
-            _add(archive, name, 0o755 if entry.mode == _PROGRAM else 0o644, content)
+            _add(archive, name, 0o700 if entry.mode == _PROGRAM else 0o600, content)
 
 
 def _add(archive: tarfile.TarFile, name: str, mode: int, content: bytes) -> None:

@@ -128,7 +128,7 @@ class DockerTarget:
         """See `Target.start`. The engine is the supervisor."""
         del held  # by us: when this is done, the engine shows the container
         mounted = self._ground.can_mount(plan)
-        (paths.folder / "logged").mkdir()
+        (paths.folder / "logged").mkdir(mode=0o700)
         container = self._create(paths, self._settings(paths, plan, launch, mounted=mounted), plan)
         try:
             (paths.control / "container").write_text(container)

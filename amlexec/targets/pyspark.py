@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import config, spark, spark_cluster
+from amlexec import config, private_folders, spark, spark_cluster
 from amlexec.digest import canonical_json, of_bytes
 from amlexec.docker import containers
 from amlexec.environments import maven
@@ -129,7 +129,7 @@ def _asked(plan: Plan, launch: Launch, engine: Engine) -> str:
     finally:
         containers.remove(engine, container, force=True)
     answer = b"".join(frames).decode(errors="replace")
-    memory.parent.mkdir(parents=True, exist_ok=True)
+    private_folders.make(memory.parent)
     write_atomically(memory, answer)
     return answer
 

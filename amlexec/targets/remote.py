@@ -293,7 +293,7 @@ class RemoteTarget:
         """Bring home what a run has written into its folder there; every file is checked."""
         came = paths.folder / "incoming"
         remove_tree(came)
-        came.mkdir()
+        came.mkdir(mode=0o700)
         try:
             must_be_whole(came, self._fetch(paths.folder.name, came), self._connection.name)
             if (came / "metrics.jsonl").exists():

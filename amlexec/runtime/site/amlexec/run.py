@@ -92,7 +92,7 @@ class _Recorder:
             return
         path = os.path.join(folder, "metrics.jsonl")
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
                 if os.write(descriptor, line) < len(line):
                     self._warn("a metric", "the disk is full")
@@ -131,7 +131,8 @@ class _Recorder:
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             try:
-                with open(draft, "wb") as file:
+                # What is logged is nobody's but the run's, whatever its source allows.
+                with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                     file.write(_bytes(contents))
                     file.flush()
                     os.fsync(file.fileno())
