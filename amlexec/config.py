@@ -214,7 +214,7 @@ class _Loader:
         from amlexec.reading import checks, document, generations
 
         try:
-            found = document.read(data, self.shown(file))
+            found = document.read(data, self.shown(file), lenient=True)
         except ConfigurationError as error:
             self.violations += error.violations
             return None
@@ -235,7 +235,7 @@ class _Loader:
             if fields is None:
                 return None
             target = readings.compute_target(name, self.shown(file), fields["compute"])
-            return readings.overridden(target, reading)
+            return readings.overridden(target, reading, shown)
         if name == "local" and "own" in reading:
             return readings.own_target(name, shown, reading)
         message = f"there is no compute target {name!r} in aml_config"

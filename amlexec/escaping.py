@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["in_json", "on_one_line", "visible"]
+__all__ = ["in_json", "on_one_line", "quoted", "visible"]
 
+_LIMIT = 40
+"""Of a text that is quoted: letters."""
 _STEERING = re.compile(
     "["
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, but for the tab and the end of a line
@@ -27,6 +29,13 @@ def visible(text: str) -> str:
 def on_one_line(text: str) -> str:
     """The same, with line ends escaped too: a name or a value can't pretend to be a line of ours."""
     return visible(text).replace("\n", "\\n")
+
+
+def quoted(text: str) -> str:
+    """A text in quotes, on one line and not too long."""
+    first = text.split("\n", 1)[0]
+    short = first if first == text and len(text) <= _LIMIT else f"{first[:_LIMIT]}…"
+    return "'" + "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in short) + "'"
 
 
 def in_json(text: str) -> str:

@@ -12,6 +12,7 @@ from amlexec.model import ComputeTarget, Place, Project, Violation
 from amlexec.reading import generations, readings, references
 from amlexec.reading.checks import Checker
 from amlexec.reading.document import Document, Scalar, read
+from amlexec.reading.following import followed, lacks_share
 from amlexec.schemas import kind_by_name
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Linter:
         """Every violation in these files, sorted; the kind of a file is "" where only its content says it."""
         found: set[Violation] = set()
         for file, kind in kinds.items():
-            found.update(self._run.file(f"{self._project.root}/{file}", file, kind, self._project))
+            found.update(self._run.file(self._path(file), file, kind, self._project))
         return sorted(found)
 
     def referred(self, path: str) -> list[tuple[str, str]]:
@@ -81,7 +82,11 @@ class Linter:
 
     def looked_at(self, file: str) -> list[str]:
         """The other files that the verdict on a checked file follows from, absolute; there or not."""
-        return sorted(self._run.looked.get(f"{self._project.root}/{file}", ()))
+        return sorted(self._run.looked.get(self._path(file), ()))
+
+    def _path(self, file: str) -> str:
+        # A run configuration can name a file anywhere.
+        return os.path.join(self._project.root, file)
 
     def told_by(self, path: str) -> str:
         """What of a file counts where another one refers to it; "" where everything may."""
@@ -127,7 +132,7 @@ class _Lint:
         if document is None:
             data = _bytes(path, shown)
             try:
-                document = read(data, shown)
+                document = read(data, shown, lenient=True)
             except ConfigurationError as error:
                 if not kind:
                     raise _not_ours(shown) from error
@@ -137,11 +142,20 @@ class _Lint:
             raise _not_ours(shown)
         checked = self._checker.check(document, kind)
         found = list(checked.violations)
+        project = project or (self._project(os.path.dirname(path)) if kind != schemas.COMPUTE else None)
+        if project is None:
+            return found
         if kind == schemas.RUNCONFIG:
-            project = project or self._project(os.path.dirname(path))
             reading = checked.reading or generations.outline(document.root)
-            if project is not None:
-                found += self._references(project, shown, reading, self.looked[path])
+            found += self._references(project, shown, reading, self.looked[path])
+        declared = checked.reading
+        if declared is None and kind == schemas.CONDA:
+            declared = {"conda": generations.conda(document.root)}
+        if declared is not None:
+            more, looked = followed(project, shown, declared)
+            wrong = {one.place for one in found if one.severity == "error"}
+            found += [one for one in more if one.place not in wrong]
+            self.looked[path].update(looked)
         return found
 
     def _references(
@@ -151,10 +165,14 @@ class _Lint:
         looked.add(f"{project.configuration}/{name}.compute")
         looked.update(references.dependencies_files(project, reading))
         target = self.target(project, name) if name else None
-        found = references.check(project, shown, reading, target and readings.overridden(target, reading))
+        meant = target and readings.overridden(target, reading, shown)
+        found = references.check(project, shown, reading, meant)
         is_own = name == "local" and reading["names"].get("target") == "target"
         if name and not is_own and not references.has_target(project, name):
             found.append(references.no_target(project, shown, reading, name))
+        if meant is not None and "conda" not in reading:
+            file = references.dependencies_files(project, reading)[0]
+            found += lacks_share(project, file, meant)
         return found
 
     def target(self, project: Project, name: str) -> ComputeTarget | None:
@@ -164,7 +182,7 @@ class _Lint:
             self._targets[path] = None
             if references.has_target(project, name):
                 try:
-                    checked = self._quiet.check(read(_bytes(path, path), path), schemas.COMPUTE)
+                    checked = self._quiet.check(read(_bytes(path, path), path, lenient=True), schemas.COMPUTE)
                 except ConfigurationError:
                     return None
                 if checked.reading is not None:
@@ -201,7 +219,7 @@ class _Lint:
     def referred(self, path: str, shown: str) -> list[tuple[str, str]]:
         """The dependencies files that a run configuration names, with their kinds."""
         try:
-            document = read(_bytes(path, shown), shown)
+            document = read(_bytes(path, shown), shown, lenient=True)
         except ConfigurationError:
             return []
         self._documents[path] = document

@@ -22,6 +22,7 @@ __all__ = [
     "SparkDependencies",
     "SparkPackage",
     "Violation",
+    "spelled",
 ]
 
 
@@ -97,6 +98,16 @@ class ComputeTarget(NamedTuple):
     master: str = "yarn"
     yarn_deploy_mode: str = "cluster"
     node_count: int = 1
+    elsewhere: tuple[tuple[str, Place], ...] = ()
+    """Keys that a camelCase run configuration says, and where it does."""
+
+    def where(self, key: str) -> Place:
+        """Where a key of the target stands, or would: `pythonLocation`, as `.compute` files spell it."""
+        return dict(self.elsewhere).get(key, self.place)
+
+    def key(self, key: str) -> str:
+        """The key as the file spells it that it stands in."""
+        return spelled(key, self.where(key))
 
     def shared_folder(self, project: Project) -> str:
         """The folder on this machine that all runs of `project` share on this target, absolute; "" for none.
@@ -110,6 +121,22 @@ class ComputeTarget(NamedTuple):
             return ""
         shared = os.path.expanduser(self.native_shared_directory)  # noqa: PTH111
         return os.path.normpath(os.path.join(project.root, shared, project.name))  # noqa: PTH118
+
+
+_CAMEL = {
+    "baseDockerImage": "environment.docker.baseImage",
+    "sharedVolumes": "environment.docker.sharedVolumes",
+    "nvidiaDocker": "environment.docker.gpuSupport",
+    "pythonLocation": "environment.python.interpreterPath",
+    "userManagedEnvironment": "environment.python.userManagedDependencies",
+    "yarnDeployMode": "hdi.yarnDeployMode",
+    "nodeCount": "batchai.nodeCount",
+}
+
+
+def spelled(key: str, place: Place) -> str:
+    """A key of a compute target as the file at `place` spells it: a run configuration's are camelCase."""
+    return key if place.path.endswith(".compute") or not place.path else _CAMEL.get(key, key)
 
 
 class RunConfiguration(NamedTuple):

@@ -113,6 +113,8 @@ def _properties(part: dict[str, Any], before: str = "") -> Iterator[tuple[str, d
 
 def _type(key: dict[str, Any]) -> str:
     types = key.get("type", "any")
+    if {"array", "boolean", "object", "string"} <= set(types):
+        return "any"
     names = [types] if isinstance(types, str) else [name for name in types if name != "null"]
     words = {"array": "list", "object": "map"}
     return " or ".join(words.get(name, name) for name in names)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from amlexec import schemas
+from amlexec.errors import ConfigurationError
 from amlexec.reading.checks import Checked, Checker
 from amlexec.reading.document import read
 from amlexec.reading.wording import either, nearest, shown
@@ -228,6 +230,10 @@ def test_conda_specs(spec: str) -> None:
         "pip install x",
         "a b c d",
         "https://x.example.org/a.whl",
+        "dask[complete]",
+        "numpy=>1",
+        "x" * 2000,
+        "x " + "(" * 900,
     ],
 )
 def test_what_is_no_conda_spec(spec: str) -> None:
@@ -235,6 +241,7 @@ def test_what_is_no_conda_spec(spec: str) -> None:
 
 
 REQUIREMENTS = """polars
+.[dev]
 polars==1.9.0
 numpy>=1.20,<2
 numpy ~= 1.20
@@ -264,11 +271,195 @@ def test_pip_lines(line: str) -> None:
     assert said(json.dumps({"dependencies": [{"pip": [line]}]}), schemas.CONDA) == []
 
 
-@pytest.mark.parametrize("line", ["x=1.0", "x==", "pip install x", "x==1.0#2", "x y", "=="])
+@pytest.mark.parametrize("line", ["x=1.0", "x==", "pip install x", "x==1.0#2", "x y", "==", "x<=3.20.*"])
 def test_what_is_no_pip_line(line: str) -> None:
     assert (
         "is no requirement of pip" in said(json.dumps({"dependencies": [{"pip": [line]}]}), schemas.CONDA)[0]
     )
+
+
+EXPORTED = [
+    "readline=8.2",
+    "zlib=1.2.8=3",
+    "gettext=0.21.0=h39681ba_1",
+    "conda-forge::json",
+    "readline",
+    "gzip",
+]
+EXPORTED += ["tk", "sqlite", "time", "datetime", "io=1.0", "json >=2", "curses", "typing"]
+
+
+@pytest.mark.parametrize("spec", EXPORTED)
+def test_a_package_with_the_name_of_a_module(spec: str) -> None:
+    assert said(json.dumps({"dependencies": [spec]}), schemas.CONDA) == []
+
+
+@pytest.mark.parametrize("name", ["io", "os", "json", "pickle", "sys", "re", "math", "itertools"])
+def test_a_module_that_is_no_package(name: str) -> None:
+    lines = said(json.dumps({"dependencies": [name]}), schemas.CONDA)
+    assert lines == [
+        f"f:1:19: error: '{name}' is a module of Python itself and no conda package",
+        "hint: remove the line",
+    ]
+
+
+def test_a_module_that_may_be_a_package_is_no_error() -> None:
+    lines = said("dependencies: [tempfile]", schemas.CONDA)
+    assert lines[0] == "f:1:16: warning: 'tempfile' is a module of Python itself, and hardly a conda package"
+
+
+ANYTHING = [
+    '"Run here.\\nML\\tframeworks\\a"',
+    "[1, {a: b}]",
+    "{a: [1]}",
+    "~",
+    "true",
+    "1.5",
+    "''",
+    "a\n  b:c",
+]
+IGNORED_KEYS = [
+    (schemas.RUNCONFIG, "Target: a\nFramework: Python\n", key)
+    for key in ("Description", "UseSampling", "DataSourceSettings", "CondaFile", "ManagedEnvironment")
+]
+IGNORED_KEYS += [
+    (schemas.RUNCONFIG, "script: a.py\n", key)
+    for key in (
+        "communicator",
+        "nodeCount",
+        "jobName",
+        "dataReferences",
+        "amlcompute",
+        "mpi",
+        "data",
+        "command",
+    )
+]
+IGNORED_KEYS += [
+    (schemas.CONDA, "dependencies: []\n", key)
+    for key in ("name", "prefix", "variables", "platforms", "category")
+]
+IGNORED_KEYS += [(schemas.SPARK, "packages: []\n", "version"), (schemas.COMPUTE, "type: local\n", "Colour")]
+
+
+@pytest.mark.parametrize(("kind", "base", "key"), IGNORED_KEYS)
+@pytest.mark.parametrize("value", ANYTHING)
+def test_a_key_that_is_ignored_can_not_fail(kind: str, base: str, key: str, value: str) -> None:
+    document = read(f"{base}{key}: {value}\n".encode(), "f", lenient=True)
+    checked = Checker(lint=True).check(document, kind)
+    assert [one for one in checked.violations if one.severity == "error"] == []
+    assert checked.reading is not None
+
+
+@pytest.mark.parametrize("key", ["description", "Discription", "usesampling"])
+def test_a_slip_in_a_key_that_is_ignored_is_a_warning(key: str) -> None:
+    (violation,) = check(f"Target: a\n{key}: x\n").violations
+    assert (violation.severity, violation.hint[:12]) == ("warning", "did you mean")
+
+
+def test_a_control_character_counts_where_the_form_does() -> None:
+    (line, _) = said('Target: "a\\nb"\n')
+    assert line == "f:1:9: error: Target has a control character in it"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "word"),
+    [
+        ("address", "<vm>.<region>.cloudapp.azure.com", "address is the placeholder"),
+        ("address", "YOUR_VM", "address is the placeholder"),
+        ("address", "xxx.xxx.xxx.xxx", "address is the placeholder"),
+        ("address", "${VM}", "address is a template"),
+        ("username", "<user>", "username is the placeholder"),
+        ("baseDockerImage", "<registry>/image", "baseDockerImage is the placeholder"),
+        ("baseDockerImage", "Debian Slim", "baseDockerImage is 'Debian Slim', which can't name an image"),
+        ("address", "https://host", "address 'https://host' is no host"),
+        ("username", "ada lovelace", "username 'ada lovelace' can't be the name of a user"),
+        ("password", "<use_secrets>", "password is a placeholder"),
+    ],
+)
+def test_values_that_are_none_yet(key: str, value: str, word: str) -> None:
+    values = {"type": "remotedocker", "address": "host", "username": "ada", key: value}
+    lines = said(json.dumps(values), schemas.COMPUTE, lint=True)
+    assert [line for line in lines if "error" in line] == [next(line for line in lines if word in line)]
+
+
+@pytest.mark.parametrize("key", ["Target", "target"])
+def test_a_target_that_is_none_yet(key: str) -> None:
+    lines = said(f"{key}: <put your compute target name here>\n")
+    assert lines[0] == f"f:1:9: error: {key} is the placeholder '<put your compute target name here>'"
+    assert said(f'{key}: " "\n')[0] == f"f:1:9: error: {key} is blank"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("dependencies:\n  - numpy  # [linux]\n", "warning: '# [linux]' is a selector of conda-build"),
+        ("dependencies:\n  - sel(linux): numpy\n", "error: 'sel(linux)' is a selector of mamba"),
+        ("dependencies:\n  - 'numpy {{ numpy }}'\n", "is a template (Jinja, as conda-build has it)"),
+        ("dependencies:\n  - vs2015_runtime=14\n", "vs2015_runtime is no package for Linux"),
+        ("dependencies:\n  - python ^3.6\n", "'^' is Poetry's"),
+        ("dependencies:\n  - 'x @ https://h/x.whl'\n", "is a requirement of pip and no conda spec"),
+        ("version: 1\nmetadata: {}\npackage: []\n", "the file is a lock file of conda-lock"),
+        ("version: 6\nenvironments: {}\npackages: []\n", "the file is a lock file of pixi"),
+        ("package: {}\nbuild: {}\n", "the file is a recipe of conda-build"),
+        ("dependencies:\n  - pip: [--generate-hashes]\n", "is an option of pip-compile (pip-tools)"),
+        ("dependencies:\n  - pip: [--upgrade]\n", "is an option of the command pip install"),
+        ("dependencies:\n  - pip: ['requests^2.0']\n", "Poetry and Pipenv write it so"),
+        ("dependencies:\n  - pip: ['requests = \"*\"']\n", "Poetry and Pipenv write it so"),
+        (
+            "dependencies:\n  - pip: ['certifi @ file:///croot/certifi_1690232220950/work/certifi']\n",
+            "was written by pip freeze in a conda environment",
+        ),
+    ],
+)
+def test_what_other_tools_write_is_called_theirs(text: str, word: str) -> None:
+    lines = said(text, schemas.CONDA)
+    assert word in lines[0]
+    assert not any(line.startswith("f") for line in lines[1:]), "nothing else is said of it"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("{% set version = '1.0' %}\ndependencies:\n  - numpy\n", "a template (Jinja"),
+        ("dependencies:\n  - {{ pin }}\n", "f:2:5: error: a template (Jinja"),
+        (
+            "# platform: linux-64\n@EXPLICIT\nhttps://h/a-1-0.conda\n",
+            "the file is a list of packages for conda",
+        ),
+        ("[tool.poetry]\nname = 'x'\n", "the file is a TOML file"),
+        ("numpy==1.0\nscipy>=1\n", "the file is a requirements file of pip"),
+    ],
+)
+def test_a_file_of_another_tool(text: str, word: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read(text.encode(), "f")
+    assert word in caught.value.lines()[0]
+
+
+@pytest.mark.parametrize("blank", ['" "', '""', "' \t'", "[]", "{}", "~", "[' ']", "{' ': ' '}"])
+def test_blank_values_in_every_key(blank: str) -> None:
+    """Whatever is said of them, it is said: no key has a traceback."""
+    for kind in schemas.KINDS:
+        whole = json.loads(schemas.text(kind))
+        for part in whole.get("$defs", {"": whole}).values():
+            for key in _dotted(part):
+                text = json.dumps(_nested(key, "BLANK")).replace('"BLANK"', blank)
+                other = "target" if key.startswith("script") else "script"
+                mark = f'"{other}": "a.py", ' if part.get("title", "").endswith("(camelCase)") else ""
+                check("{" + mark + text[1:], kind, lint=True)
+
+
+def _dotted(part: dict[str, Any], before: str = "") -> list[str]:
+    found = []
+    for name, value in part.get("properties", {}).items():
+        found += [before + name, *_dotted(value, f"{before}{name}.")]
+    return found
+
+
+def _nested(key: str, value: str) -> Any:
+    name, _, rest = key.partition(".")
+    return {name: _nested(rest, value) if rest else value}
 
 
 def test_two_pip_sections() -> None:

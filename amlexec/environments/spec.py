@@ -172,15 +172,15 @@ def _expanded(dependencies: CondaDependencies) -> CondaDependencies:
 
 
 def _specs(dependencies: CondaDependencies) -> tuple[str, ...]:
-    texts = [matchspec.canonical_spec(line.text) for line in dependencies.specs]
-    bad = [
-        Violation(line.place, "error", "an empty text is no conda spec", "remove the line")
-        for line, text in zip(dependencies.specs, texts, strict=True)
-        if not text
-    ]
+    bad = []
+    for line in dependencies.specs:
+        try:
+            matchspec.check(line.text)
+        except matchspec.BadSpecError as error:
+            bad.append(Violation(line.place, "error", str(error), error.hint))
     if bad:
         raise ConfigurationError(bad[0].message, where=str(bad[0].place), hint=bad[0].hint, violations=bad)
-    return tuple(sorted(set(texts)))
+    return tuple(sorted({matchspec.canonical_spec(line.text) for line in dependencies.specs}))
 
 
 def _places(

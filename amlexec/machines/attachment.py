@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec.docker.reference import is_reference
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.ssh.login import split_address
 
@@ -109,7 +110,7 @@ def valid_image(text: str) -> str:
         UsageError: it is none.
     """
     image = text.strip()
-    if image and not re.fullmatch(r"[A-Za-z0-9][\w.:/@-]*", image):
+    if image and not is_reference(image):
         raise UsageError(f"{text!r} is no Docker image", hint=f"write REPOSITORY:TAG, as in {_BASE}")
     return image
 

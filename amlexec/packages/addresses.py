@@ -24,8 +24,11 @@ __all__ = [
     "with_login_encoded",
 ]
 
+_SCHEME = r"(?<![A-Za-z0-9+.-])[A-Za-z0-9+.-]+://"
+"""Where an address begins in a text: looked for once in each run of such letters."""
+_IN_A_TEXT = re.compile(rf"({_SCHEME})([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
-_AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#\s\\]*)")
+_AUTHORITY = re.compile(rf"{_SCHEME}([^/?#\s\\]*)")
 _HOST = re.compile(r"(\[[^\]]*\]|[^:@]*)(:\d*)?")
 _UNCLEAR = re.compile(r"(.*)@((?:\[[^\]]*\]|[A-Za-z0-9._-]+)(?::\d*)?(?:/.*)?)", re.DOTALL)
 """A login that has a `/`, `?` or `#` in it, and what comes after it."""
@@ -33,7 +36,7 @@ _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 """The form that pip expands: https://pip.pypa.io/en/stable/reference/requirements-file-format/."""
 _LOGIN = re.compile(r"(?<=://)[^/?#\s]*@")
 """User and password of an address, wherever it stands in a text."""
-_PRIVATE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*|(?<!\S)-\S+")
+_PRIVATE = re.compile(rf"{_SCHEME}\S*|(?<!\S)-\S+")
 """Where a variable may be a password: in an address, or in an option."""
 _CONDA_TOKEN = re.compile(r"/t/([A-Za-z0-9_-]+|\$\{[A-Z0-9_]+\})(?=/)")
 """https://docs.anaconda.com/anacondaorg/user-guide/work-with-accounts: a token stands in the path."""
@@ -159,7 +162,7 @@ def _fragment(fragment: str) -> str:
 def secrets(text: str) -> set[str]:
     """The secret values in the addresses that stand in `text`."""
     found: set[str] = set()
-    for match in _ADDRESS.finditer(text):
+    for match in _IN_A_TEXT.finditer(text):
         authority, path, query = match[2], match[3], match[4] or ""
         user, at, _ = authority.rpartition("@")
         if at:
@@ -242,6 +245,9 @@ def unset_variables(text: str, variables: Mapping[str, str], *, logins: bool = T
 
 def _parts(text: str) -> Iterator[tuple[str, str, bool]]:
     """The pieces of a text: each with the variable's name, if it is one, and whether that is a login's."""
+    if "${" not in text:
+        yield text, "", False
+        return
     logins = [match.span() for one in (_LOGIN, _CONDA_TOKEN) for match in one.finditer(text)]
     private = [match.span() for match in _PRIVATE.finditer(text)]
     at = 0

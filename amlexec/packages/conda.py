@@ -164,30 +164,12 @@ def _channel(source: Source) -> Channel:
 
 
 def _match_specs(specs: list[Line]) -> list[Any]:
-    import rattler
-    from rattler import exceptions
-
-    invalid = (
-        exceptions.InvalidMatchSpecError,
-        exceptions.InvalidPackageNameError,
-        exceptions.InvalidUrlError,
-        exceptions.InvalidVersionSpecError,
-        exceptions.InvalidChannelError,
-    )
     found, bad = [], []
     for line in specs:
         try:
-            text = line.text.strip()
-            found.append(rattler.MatchSpec.from_url(text) if is_address(text) else rattler.MatchSpec(text))
-        except invalid as error:
-            reason = str(error).splitlines()[0]
-            told = matchspec.canonical_spec(line.text)
-            hint = (
-                "write it in the pip section"
-                if is_address(line.text.strip())
-                else "write NAME or NAME=VERSION"
-            )
-            bad.append(Violation(line.place, "error", f"{told!r} is no conda spec: {reason}", hint))
+            found.append(matchspec.parsed(line.text))
+        except matchspec.BadSpecError as error:
+            bad.append(Violation(line.place, "error", str(error), error.hint))
     if bad:
         raise ConfigurationError(bad[0].message, where=str(bad[0].place), hint=bad[0].hint, violations=bad)
     return found

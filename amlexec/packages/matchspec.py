@@ -8,10 +8,24 @@ recognised keeps its spelling: an environment that is made once too often is bet
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
+from amlexec.escaping import quoted
 from amlexec.packages.addresses import is_address, public
 
-__all__ = ["canonical_channel", "canonical_spec", "channels", "name_of", "shown_version"]
+if TYPE_CHECKING:
+    from rattler import MatchSpec
+
+__all__ = [
+    "BadSpecError",
+    "canonical_channel",
+    "canonical_spec",
+    "channels",
+    "check",
+    "name_of",
+    "parsed",
+    "shown_version",
+]
 
 DEFAULT_CHANNEL = "conda-forge"
 """For a file that names no channel."""
@@ -21,8 +35,113 @@ _PLAIN = re.compile(
     rf"(?P<name>[A-Za-z0-9_.-]+?)\s*"
     rf"(?:(?:(?<=\s)|(?=[=<>!~]))(?P<version>{_CLAUSE}(?:[,|]{_CLAUSE})*)(?:(?:\s+|=)(?P<build>[A-Za-z0-9_.*]+))?)?"
 )
-_EMBEDDED = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"\],]+")
+_USUAL = re.compile(
+    r"[a-z0-9_][a-z0-9_.-]{0,80}(?:(?:==?|>=|<=?|>)[0-9]{1,9}(?:\.[0-9]{1,9}){0,5})?|"
+    r"[a-z0-9_][a-z0-9_.-]{0,80}=[0-9]{1,9}(?:\.[0-9]{1,9}){0,5}=[a-z0-9_]{1,80}"
+)
+"""The lines that most files are made of, which conda takes; rattler takes 20 ms to import."""
+_LONGEST = 1000
+"""In characters, of a spec that is no address. rattler's parser is recursive."""
+_EMBEDDED = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z0-9+.-]+://[^\s'\"\],]+")
 _CHANNEL = re.compile(r"(?P<channel>[^\s\[\]]+)::(?P<rest>.+)", re.DOTALL)
+
+
+class BadSpecError(Exception):
+    """A line of the conda section that is no spec."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def check(text: str) -> None:
+    """Raise BadSpecError where conda can't take `text` for a spec: for every command, in the same words."""
+    text = text.strip()
+    if not _USUAL.fullmatch(text):
+        parsed(text)
+
+
+def parsed(text: str) -> MatchSpec:
+    """A conda spec as rattler has it.
+
+    Raises:
+        BadSpecError: it is none.
+    """
+    text = text.strip()
+    _must_be_for_conda(text)
+    import rattler
+    from rattler import exceptions
+
+    try:
+        if _is_file(text):
+            return rattler.MatchSpec.from_url(text)
+        return rattler.MatchSpec(text)
+    except (
+        exceptions.InvalidMatchSpecError,
+        exceptions.InvalidPackageNameError,
+        exceptions.InvalidUrlError,
+        exceptions.InvalidVersionSpecError,
+        exceptions.InvalidChannelError,
+    ) as error:
+        raise BadSpecError(f"{_shown(text)} is no conda spec", _hint(text)) from error
+
+
+def _is_file(text: str) -> bool:
+    """Whether a spec is the address of a package; `https://host/channel::name` is not."""
+    return (is_address(text) or text.startswith("file:")) and "::" not in text
+
+
+def _must_be_for_conda(text: str) -> None:
+    """Raise for what rattler would read as something that nobody means, or break on."""
+    below = "move it below '- pip:'"
+    if not text:
+        raise BadSpecError("an empty text is no conda spec", "remove the line")
+    if text.startswith("-"):
+        raise BadSpecError(f"{_shown(text)} is an option of pip", below)
+    if text.startswith(("pip install ", "conda install ")):
+        raise BadSpecError(f"{_shown(text)} is a command", "write only the package")
+    if _is_file(text):
+        if not text.partition("?")[0].partition("#")[0].endswith((".conda", ".tar.bz2")):
+            raise BadSpecError(f"{_shown(text)} is no conda package", below)
+        return
+    if len(text) > _LONGEST:
+        raise BadSpecError(f"{_shown(text)} is too long for a conda spec")
+    _must_have_a_name(text)
+
+
+def _must_have_a_name(text: str) -> None:
+    below = "move it below '- pip:'"
+    name = re.split(r"[\s=<>!~\[]", text.rpartition("::")[2], maxsplit=1)[0]
+    if "{{" in text or "{%" in text:
+        hint = "conda env files have no templates: write what it stands for"
+        raise BadSpecError(f"{_shown(text)} is a template (Jinja, as conda-build has it)", hint)
+    if " @ " in text or "@" in name:
+        raise BadSpecError(f"{_shown(text)} is a requirement of pip and no conda spec", below)
+    if ":" in name:
+        raise BadSpecError(f"{_shown(text)} is no conda spec", _hint(text))
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise BadSpecError(f"{_shown(text)} is no conda spec", _hint(text))
+    if "^" in text:
+        hint = "write 'NAME >=1.2,<2' for Poetry's ^1.2"
+        raise BadSpecError(f"{_shown(text)} is no conda spec: '^' is Poetry's", hint)
+    if len(text.split("[", 1)[0].split()) > 3 and not re.search(r"[<>=,|]", text):
+        raise BadSpecError(f"{_shown(text)} is no conda spec", _hint(text))
+
+
+def _hint(text: str) -> str:
+    if is_address(text):
+        return "write it in the pip section"
+    if re.match(r"[\w.-]+\[[\w\s,.-]+\]", text):
+        return "extras are pip's: conda has packages of their own for them, or move it below '- pip:'"
+    if ";" in text:
+        return "a marker after ';' is pip's: move it below '- pip:'"
+    if "===" in text or "=>" in text or "=<" in text:
+        return "write NAME=VERSION, NAME==VERSION or 'NAME >=VERSION'"
+    return "write name, name=version or 'name >=version'"
+
+
+def _shown(text: str) -> str:
+    return quoted(_EMBEDDED.sub(lambda address: public(address[0]), text))
 
 
 def canonical_spec(text: str) -> str:

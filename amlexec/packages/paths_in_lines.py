@@ -109,13 +109,24 @@ def looks_local(text: str) -> bool:
     """Whether pip would take `text` for a path: https://pip.pypa.io/en/stable/cli/pip_install/."""
     if text.startswith("file:") or _DRIVE.match(text):
         return True
-    if " @ " in text or re.match(r"[A-Za-z0-9._-]+\s*(\[[^\]]*\])?\s*[@<>=!~]", text):
+    if " @ " in text or _is_named(text):
         return False
     return text.startswith((".", "~")) or "/" in text or "\\" in text or is_archive(text)
 
 
-def measure(path: str, shown: str, sources: Callable[[str], Sequence[str]] = digest.sources) -> Measured:
-    """The content of a wheel, of packed sources or of a folder with the sources of a package.
+def _is_named(text: str) -> bool:
+    """Whether a name, with or without extras, stands before an operator."""
+    match = re.match(r"[A-Za-z0-9._-]+", text)
+    rest = text[match.end() :].lstrip() if match else ""
+    if rest.startswith("["):
+        rest = rest.partition("]")[2].lstrip()
+    return rest[:1] in set("@<>=!~")
+
+
+def must_be_installable(
+    path: str, shown: str, sources: Callable[[str], Sequence[str]] = digest.sources
+) -> tuple[str, ...]:
+    """The files that count of a folder with the sources of a package; none of a wheel or packed sources.
 
     `sources` says which files of such a folder count.
 
@@ -136,7 +147,7 @@ def measure(path: str, shown: str, sources: Callable[[str], Sequence[str]] = dig
                     f"an ignore rule leaves {min(names)} of {shown or '.'} out, so pip cannot install it",
                     "take it out of .amlignore, or where there is none, .gitignore",
                 )
-            return Measured(digest.of_tree(path, files), digest.of_manifest(path, files), files)
+            return files
         if not os.path.lexists(path):
             raise BadLineError(f"there is no {shown}")
         if not is_archive(path):
@@ -144,9 +155,29 @@ def measure(path: str, shown: str, sources: Callable[[str], Sequence[str]] = dig
                 f"{shown} is neither a wheel nor packed sources",
                 f"write `-r {shown}` if it is a requirements file",
             )
+    except OSError as error:
+        raise BadLineError(f"{shown} cannot be read: {error.strerror}") from None
+    return ()
+
+
+def measure(path: str, shown: str, sources: Callable[[str], Sequence[str]] = digest.sources) -> Measured:
+    """The content of a wheel, of packed sources or of a folder with the sources of a package.
+
+    Arguments and errors as of `must_be_installable`.
+    """
+    files = must_be_installable(path, shown, sources)
+    try:
+        if os.path.isdir(path):
+            return Measured(digest.of_tree(path, files), digest.of_manifest(path, files), files)
         return Measured(digest.of_file(path))
     except OSError as error:
         raise BadLineError(f"{shown} cannot be read: {error.strerror}") from None
+
+
+def must_hold_packages(path: str, shown: str) -> None:
+    """Raise BadLineError where there is no file or folder for `--find-links`."""
+    if not os.path.exists(path):
+        raise BadLineError(f"{shown} cannot be read: No such file or directory")
 
 
 def digest_of_packages(path: str, shown: str) -> str:

@@ -15,19 +15,29 @@ from amlexec import digest
 from amlexec.errors import ConfigurationError
 from amlexec.model import Line, Place, Violation
 from amlexec.packages import paths_in_lines as paths
+from amlexec.packages import requirement_errors as wrong
 from amlexec.packages import requirement_lines as syntax
-from amlexec.packages.addresses import Secret, expand, expand_public, is_address, is_readable, public
+from amlexec.packages.addresses import (
+    Secret,
+    expand,
+    expand_public,
+    is_address,
+    is_readable,
+    public,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Entry", "Requirements", "read"]
+__all__ = ["Entry", "Reader", "Requirements", "read"]
 
 
 # ruff: noqa: PTH113, PTH119, PTH120 - pathlib costs a run 3 ms
 
 _CHANGES_NOTHING = frozenset(["--trusted-host", "--use-feature"])
 """Options about how something is fetched, not about what is installed."""
+_ENOUGH = 100
+"""Lines that are wrong, in one file: who has that many has another file in mind."""
 _PINNED = re.compile(
     r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:\s*==\s*((?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))*))?"
 )
@@ -91,10 +101,8 @@ def read(
     """
     if not lines:
         return Requirements()
-    reader = _Reader(root, shared, os.environ if environment is None else environment, sources)
-    for line in lines:
-        for text in line.text.splitlines():
-            reader.take(text, line.place, root, ())
+    reader = Reader(root, shared, os.environ if environment is None else environment, sources)
+    reader.take_all(lines, root)
     if reader.violations:
         first = min(reader.violations)
         raise ConfigurationError(
@@ -103,7 +111,9 @@ def read(
     return Requirements(tuple(reader.entries), tuple(sorted(reader.files)))
 
 
-class _Reader:
+class Reader:
+    """Gathers what lines say, and what is wrong with them."""
+
     def __init__(
         self,
         root: str,
@@ -118,11 +128,17 @@ class _Reader:
         self.files: set[str] = set()
         self.violations: list[Violation] = []
 
+    def take_all(self, lines: Sequence[Line], root: str) -> None:
+        """The lines of a pip section, which are relative to `root`."""
+        for line in lines:
+            for _, _, text in syntax.logical(line.text):
+                self.take(text, line.place, root, ())
+
     def take(self, text: str, place: Place, folder: str, parents: tuple[str, ...], kind: str = "") -> None:
         """One logical line; `parents` are the files that led to it, `kind` is `constraint-` inside `-c`."""
         # As pip does it: comments first. Variables of logins are filled in for pip alone, see `_add`.
         text = expand_public(syntax.without_comment(text), self.environment)
-        if not text:
+        if not text or len(self.violations) >= _ENOUGH:
             return
         try:
             if text.startswith("-"):
@@ -173,9 +189,15 @@ class _Reader:
 
     def _folder_of_packages(self, value: str, place: Place, folder: str) -> None:
         path = self.finder.find(expand(value, self.environment), folder)
-        content = paths.digest_of_packages(path, self.finder.shown(path))
+        content = self._content_of_packages(path)
         self.files.add(path)
         self._add("option", "--find-links", place, f"--find-links {path}", content=content, path=path)
+
+    def _content_of_packages(self, path: str) -> str:
+        return paths.digest_of_packages(path, self.finder.shown(path))
+
+    def _measured(self, path: str) -> paths.Measured:
+        return paths.measure(path, self.finder.shown(path), self.sources)
 
     def _editable(self, value: str, place: Place, folder: str, kind: str) -> None:
         if _is_remote(value):
@@ -186,6 +208,7 @@ class _Reader:
 
     def _requirement(self, text: str, place: Place, folder: str, kind: str) -> None:
         requirement, options = syntax.split_line_options(text)
+        wrong.must_be_text(requirement)
         match = _PINNED.fullmatch(requirement)
         if match is not None and not paths.is_archive(requirement):
             told = syntax.normalised(match[1]) + (f"=={match[2]}" if match[2] else "")
@@ -203,12 +226,9 @@ class _Reader:
         from packaging.requirements import InvalidRequirement, Requirement
 
         try:
-            found = Requirement(text)
-        except InvalidRequirement as error:
-            raise paths.BadLineError(
-                f"{syntax.public_text(text)!r} is no requirement: {str(error).splitlines()[0]}",
-                "write NAME, NAME==VERSION, a path such as ./NAME.whl, or an option of pip on its own line",
-            ) from None
+            found = Requirement(wrong.of_bounded_length(text))
+        except (InvalidRequirement, RecursionError) as error:
+            raise wrong.no_requirement(text) from error
         found.name = syntax.normalised(found.name)
         extras = (
             f"[{','.join(sorted(syntax.normalised(one) for one in found.extras))}]" if found.extras else ""
@@ -216,6 +236,7 @@ class _Reader:
         marker = f" ; {found.marker}" if found.marker else ""
         if found.url:
             if found.url.startswith("file:"):
+                wrong.must_be_from_here(text, found.url)
                 self._local(found.url, extras, marker, place, folder, f"{kind}tree", " ".join(options))
             else:
                 name = f"{found.name}{extras} @ "
@@ -236,8 +257,7 @@ class _Reader:
         self, value: str, extras: str, marker: str, place: Place, folder: str, kind: str, options: str = ""
     ) -> None:
         path = self.finder.find(expand(value, self.environment), folder)
-        shown = self.finder.shown(path)
-        found = paths.measure(path, shown, self.sources)
+        found = self._measured(path)
         self.files.add(path)
         name = ""
         if not found.manifest:

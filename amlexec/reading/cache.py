@@ -22,7 +22,7 @@ __all__ = ["load", "name", "store"]
 
 _FOLDER = "cache"
 _LARGEST = 16 << 20
-_FORM = 1
+_FORM = 2
 """Goes up when the form of a Reading changes."""
 
 

@@ -9,19 +9,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import schemas
-from amlexec.reading import contents, generations
-from amlexec.reading.coercion import Coercion
+from amlexec.model import Place, Violation
+from amlexec.reading import contents, foreign, generations
+from amlexec.reading.coercion import Coercion, takes_anything
 from amlexec.reading.document import Mapping
 from amlexec.reading.wording import violation
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-    from amlexec.model import Violation
     from amlexec.reading.document import Document
     from amlexec.reading.generations import Reading
 
 __all__ = ["Checked", "Checker"]
+
+
+def _is_ignored(schema: dict[str, Any], keys: tuple[str, ...]) -> bool:
+    for key in keys:
+        properties = schema.get("properties", {})
+        if key not in properties:
+            return schema.get("additionalProperties") is False
+        schema = properties[key]
+        if takes_anything(schema):
+            return True
+        schema = schema.get("items", schema)
+    return False
 
 
 class Checked(NamedTuple):
@@ -48,12 +60,23 @@ class Checker:
         name = kind
         if kind == schemas.RUNCONFIG:
             name += "#camel" if generations.is_camel(document.root) else "#pascal"
+        other = foreign.other_file(document.root) if kind == schemas.CONDA else ""
+        if other:
+            hint = (
+                "name the environment file that it was made from; `amlexec lock` makes a lock file for that"
+            )
+            message = f"the file is {other}, and no conda environment file"
+            return Checked(None, (Violation(Place(document.path), "error", message, hint),))
+        silent = self._silent(document, name)
+        if any(one.severity == "error" for one in silent):
+            return Checked(None, tuple(silent))
         data, found = self._validated(document.path, document.root, name, ())
         inline = generations.find(document.root, generations.INLINE_CONDA) if name[-5:] == "camel" else None
         if isinstance(inline, Mapping):
             at = tuple(generations.INLINE_CONDA.split("."))
             found += self._validated(document.path, inline, schemas.CONDA, at)[1]
         found += contents.check(document, kind, data, lint=self._lint)
+        found += silent
         wrong = {one.place for one in found if one.severity == "error"}
         violations = tuple(
             sorted({one for one in found if one.severity == "error" or one.place not in wrong})
@@ -61,6 +84,16 @@ class Checker:
         if any(one.severity == "error" for one in violations):
             return Checked(None, violations)
         return Checked(generations.canonical(document, kind, data, self._defaults()), violations)
+
+    def _silent(self, document: Document, name: str) -> list[Violation]:
+        """Values that go on where nobody meant it: of a key that is ignored, that can't be an error."""
+        found = []
+        for keys, fault in document.silent:
+            severity = "warning" if _is_ignored(self._schema(name)[0], keys) else "error"
+            place = Place(document.path, fault.line, fault.column)
+            found.append(Violation(place, severity, fault.message, fault.hint, fault.key))
+        # The first says enough: others often follow from it.
+        return sorted(found, key=lambda one: one.severity != "error")[:1]
 
     def _defaults(self) -> dict[str, Any]:
         properties = self._schema(schemas.COMPUTE)[0]["properties"]

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from amlexec.model import Place, Violation
 from amlexec.reading.document import Mapping, Scalar, Sequence, plain
+from amlexec.reading.foreign import selector
 from amlexec.reading.wording import SECRET, dotted, nearest, shown
 
 if TYPE_CHECKING:
     from amlexec.reading.document import Entry, Node
 
-__all__ = ["Coercion", "Path"]
+__all__ = ["Coercion", "Path", "takes_anything"]
 
 Path = tuple[str | int, ...]
 
@@ -25,6 +26,8 @@ _FALSE = frozenset(["false", "no", "off"])
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[-+]?[0-9]{1,18}(\.[0-9]{1,18})?")
 _CONTROL = re.compile("[\x00-\x1f]")
+_ENOUGH = 50
+"""Unknown keys for which it is looked what was meant: that takes a millisecond each."""
 _ANYTHING: dict[str, Any] = {}
 
 
@@ -38,6 +41,7 @@ class Coercion:
     def __init__(self, path: str, *, strict: bool) -> None:
         self._path = path
         self._strict = strict
+        self._guessed = 0
         self.nodes: dict[Path, Node] = {}
         self.entries: dict[Path, Entry] = {}
         self.empty: dict[Path, Entry] = {}
@@ -71,7 +75,7 @@ class Coercion:
             elif others:
                 data[key] = plain(entry.value)
             else:
-                self._unknown(key, entry, list(properties), at)
+                self._unknown(key, entry, properties, at)
         return data
 
     def _property(
@@ -81,6 +85,12 @@ class Coercion:
         key = str(at[-1])
         node = entry.value
         types = _types(schema)
+        if takes_anything(schema):
+            # What is ignored can't be wrong: not its type, its length nor its characters.
+            self.nodes[at] = node
+            if not (isinstance(node, Scalar) and node.is_null):
+                data[key] = plain(node)
+            return
         if isinstance(node, Scalar) and (node.is_null or not node.text.strip()):
             self.empty[at] = entry
             if required and "null" in types:
@@ -136,21 +146,34 @@ class Coercion:
                 return member
         return node.text
 
-    def _unknown(self, key: str, entry: Entry, known: list[str], at: Path) -> None:
+    def _unknown(self, key: str, entry: Entry, properties: dict[str, Any], at: Path) -> None:
         """A key that nobody reads: an error when it is a slip of the pen, else a warning."""
         where = dotted((*at, key))
-        guess, is_slip = nearest(key, known)
+        place = Place(self._path, entry.line, entry.column)
+        message, hint = selector(key) if "pip" in properties else ("", "")
+        if message:
+            self.suggested.add((*at, "pip"))
+            self.violations.append(Violation(place, "error", message, hint, where))
+            return
+        self._guessed += 1
+        guess, is_slip = nearest(key, list(properties)) if self._guessed <= _ENOUGH else ("", False)
+        # What was meant for a key that is ignored is ignored like it.
+        is_slip = is_slip and not takes_anything(properties[guess])
         if is_slip:
             self.suggested.add((*at, guess))
         severity = "error" if is_slip or self._strict else "warning"
         hint = f"did you mean {guess}?" if guess else ""
         message = f"unknown key {shown(key)}" + (f" in {dotted(at)}" if at else "")
-        place = Place(self._path, entry.line, entry.column)
         self.violations.append(Violation(place, severity, message, hint, where))
 
     def _say(self, severity: str, node: Node, message: str, hint: str = "", at: Path = ()) -> None:
         place = Place(self._path, node.line, node.column)
         self.violations.append(Violation(place, severity, message, hint, dotted(at)))
+
+
+def takes_anything(schema: dict[str, Any]) -> bool:
+    """Whether a key takes whatever there is: it is accepted and ignored."""
+    return {"array", "boolean", "object", "string"} <= set(_types(schema))
 
 
 def _types(schema: dict[str, Any]) -> list[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
 from typing import TYPE_CHECKING, Any
 
 from amlexec import redaction, schemas
-from amlexec.model import Place, Violation
-from amlexec.reading import generations
+from amlexec.docker.reference import is_reference
+from amlexec.errors import ConfigurationError
+from amlexec.model import Line, Place, Violation
+from amlexec.packages import matchspec
+from amlexec.packages.addresses import unset_variables
+from amlexec.reading import foreign, generations, modules
 from amlexec.reading.document import Mapping, Scalar, Sequence
 from amlexec.reading.generations import find
 from amlexec.reading.wording import dotted, shown
@@ -20,47 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["check"]
 
-_PLACEHOLDER = re.compile(r"<[^<>]*>")
 _HANDLE = re.compile(r"AzureMlSecret=.*|[^#]+#[^#]+#[0-9a-f]{32}", re.DOTALL)
 _OURS = re.compile(r"amlexec:[0-9a-f]{32}")
 """A handle of the key store."""
 _HANDED_OVER = re.compile(r"\$\{env:[A-Za-z_][A-Za-z0-9_]*\}")
 """A value that is taken from the environment of the command that submits."""
-_CONSTRAINT = r"[=<>!~]{0,3}\s*[\dv*][\w.*+!-]*"
-_SPEC = re.compile(
-    r"([\w./:-]+::)?[A-Za-z0-9_][\w.-]*"
-    rf"(\s*[=<>!~]{{1,3}}\s*[\dv*][\w.*+!-]*([,|]\s*{_CONSTRAINT})*|\s+{_CONSTRAINT}([,|]\s*{_CONSTRAINT})*)?"
-    r"((\s+|=)[\w.*+-]+)?(\s*\[[^\[\]]*\])*"
-)
-_PIN = r"(===|==|~=|!=|<=|>=|<|>)\s*[\w.*+!-]+"
-_REQUIREMENT = re.compile(
-    rf"[A-Za-z0-9]([\w.-]*[A-Za-z0-9])?\s*(\[[\w\s,.-]*\])?\s*(\(?{_PIN}(\s*,\s*{_PIN})*\)?|@\s*\S+)?"
-    r"(\s*;.*)?(\s+--?\w[\w-]*([= ]\S+)?)*(\s+#.*)?"
-)
-_PATH = re.compile(
-    r"[A-Za-z]:[\\/]|[.~]?[\\/]|\.\.[\\/]|[A-Za-z][\w+.-]*://|[\w.\\/-]+\.(whl|zip|tar\.gz)\b|\.$|\$\{?\w"
-)
 _URL = re.compile(r"[A-Za-z][\w+.-]*://\S+|file:\S+")
-_BACKPORTS = frozenset(
-    [
-        "argparse",
-        "asyncio",
-        "configparser",
-        "contextvars",
-        "dataclasses",
-        "enum",
-        "graphlib",
-        "ipaddress",
-        "pathlib",
-        "selectors",
-        "ssl",
-        "statistics",
-        "tomllib",
-        "typing",
-        "zoneinfo",
-    ]
-)
-"""Names of the standard library that a conda package has too."""
 
 
 class _Found:
@@ -84,6 +52,10 @@ def check(document: Document, kind: str, data: dict[str, Any], *, lint: bool) ->
         _compute(found, root, lint=lint)
     elif kind == schemas.CONDA:
         _conda(found, root)
+        for line, column, text in foreign.selectors(document.text):
+            message = f"'{text}' is a selector of conda-build, and a comment here: the line counts everywhere"
+            hint = "remove the line if it is not for Linux"
+            found.violations.append(Violation(Place(document.path, line, column), "warning", message, hint))
     elif kind == schemas.SPARK:
         _spark(found, root, root, ())
     else:
@@ -91,16 +63,61 @@ def check(document: Document, kind: str, data: dict[str, Any], *, lint: bool) ->
     return found.violations
 
 
+_IN_DOCKER = frozenset(["docker", "localdocker", "remotedocker", "virtualmachine"])
+_OVER_SSH = frozenset(["remote", "remotedocker", "virtualmachine", "cluster"])
+
+
 def _compute(found: _Found, root: Mapping, *, lint: bool) -> None:
+    node = find(root, "type")
+    kind = node.text.strip() if isinstance(node, Scalar) else ""
     for key in ("address", "username", "baseDockerImage"):
         node = find(root, key)
-        if isinstance(node, Scalar) and _PLACEHOLDER.fullmatch(node.text.strip()):
-            hint = "write a value of your own"
-            found.say("error", node, f"{key} is the placeholder {shown(node.text)}", hint, key)
+        if isinstance(node, Scalar) and not node.is_null and not _placeholder(found, node, key):
+            if key == "baseDockerImage" and kind in {
+                "docker",
+                "localdocker",
+                "remotedocker",
+                "virtualmachine",
+            }:
+                _image(found, node, key)
+            elif key != "baseDockerImage" and kind in _OVER_SSH and node.text.strip():
+                _login(found, node, key)
     for key in ("password", "privateKey"):
         node = find(root, key)
         if isinstance(node, Scalar) and not node.is_null and node.text:
             _secret(found, node, key, lint=lint)
+
+
+def _placeholder(found: _Found, node: Scalar, key: str) -> bool:
+    """Whether a value is one that somebody was to replace; that is said."""
+    kind = foreign.placeholder(node.text)
+    if kind == "placeholder":
+        message = f"{key} is the placeholder {shown(node.text.strip())}"
+        found.say("error", node, message, "write a value of your own", key)
+    elif kind:
+        message = f"{key} is a template, {shown(node.text.strip())}"
+        found.say("error", node, message, "nothing fills it in here: write what it stands for", key)
+    return bool(kind)
+
+
+def _image(found: _Found, node: Scalar, key: str) -> None:
+    text = node.text.strip()
+    if text and not is_reference(text):
+        hint = "write REPOSITORY:TAG, in small letters, as in debian:bookworm-slim"
+        found.say("error", node, f"{key} is {shown(text)}, which can't name an image", hint, key)
+
+
+def _login(found: _Found, node: Scalar, key: str) -> None:
+    from amlexec.ssh import login
+
+    text = node.text.strip()
+    if key == "username" and not login.is_user(text):
+        found.say("error", node, f"username {shown(text)} can't be the name of a user", "", key)
+    if key == "address":
+        try:
+            login.split_address(text)
+        except ConfigurationError as error:
+            found.say("error", node, error.message, error.hint, key)
 
 
 def _secret(found: _Found, node: Scalar, key: str, *, lint: bool) -> None:
@@ -108,7 +125,10 @@ def _secret(found: _Found, node: Scalar, key: str, *, lint: bool) -> None:
     plain = "remove it, and change it on the machine: whoever has had this file knows it"
     if _OURS.fullmatch(node.text):
         return
-    if node.text.startswith("amlexec:"):
+    if re.fullmatch(r"<[^<>]+>", node.text.strip()):
+        hint = "attach the machine, which keeps the password elsewhere, or remove the key"
+        found.say("error", node, f"{key} is a placeholder", hint, key)
+    elif node.text.startswith("amlexec:"):
         again = "attach the machine anew: amlexec computetarget attach … --force"
         found.say("error", node, f"{key} is no whole handle of the key store", again, key)
     elif _HANDLE.fullmatch(node.text):
@@ -120,6 +140,13 @@ def _secret(found: _Found, node: Scalar, key: str, *, lint: bool) -> None:
 
 def _run_configuration(found: _Found, root: Mapping, data: dict[str, Any], *, lint: bool) -> None:
     camel = generations.is_camel(root)
+    _target(found, root, "target" if camel else "Target")
+    image = find(root, "environment.docker.baseImage") if camel else None
+    is_used = any(generations.dig(data, key) is True for key in generations.IN_DOCKER)
+    if isinstance(image, Scalar) and not image.is_null and is_used:
+        key = "environment.docker.baseImage"
+        if not _placeholder(found, image, key):
+            _image(found, image, key)
     password = find(root, "environment.docker.baseImageRegistry.password") if camel else None
     if isinstance(password, Scalar) and not password.is_null and password.text:
         _secret(found, password, "environment.docker.baseImageRegistry.password", lint=lint)
@@ -150,16 +177,25 @@ def _variables(found: _Found, node: Node | None, key: str) -> None:
             found.say("warning", value, message, hint, f"{key}.{name}")
 
 
+def _target(found: _Found, root: Mapping, key: str) -> None:
+    node = find(root, key)
+    if not isinstance(node, Scalar) or node.is_null:
+        return
+    if not node.text.strip():
+        hint = "write the name of a compute target, or remove the key"
+        found.say("error", node, f"{key} is blank", hint, key)
+    else:
+        _placeholder(found, node, key)
+
+
 def _ignored(found: _Found, root: Mapping, data: dict[str, Any], *, camel: bool) -> None:
     """What the file says that changes nothing here, and what it leaves to a default that has changed."""
     if not camel and not data.get("Framework"):
         message = "Framework is not set; Python is assumed, where Workbench assumed PySpark"
         found.say("note", None, message, "write Framework: Python or Framework: PySpark", "Framework")
-    for key, harmless in generations.IGNORED.items():
-        value: Any = data
-        for name in key.split("."):
-            value = value.get(name) if isinstance(value, dict) else None
-        if value is None or value in harmless:
+    for key in generations.IGNORED:
+        value = generations.dig(data, key)
+        if generations.is_harmless(key, value):
             continue
         hint = "write CondaDependenciesFile instead" if key == "CondaFile" else ""
         found.say("note", find(root, key), f"{key} is accepted and ignored", hint, key)
@@ -199,45 +235,42 @@ def _conda(found: _Found, root: Mapping) -> None:
             if isinstance(pip, Scalar) and pip.is_null and index + 1 < len(items):
                 hint = "indent the lines below it further than '- pip:'"
                 found.say("error", item, "the pip section is empty, and more items follow it", hint, "pip")
-            for line, key in _items(pip, (*at, index, "pip")):
-                if isinstance(line, Scalar) and line.text.strip():
-                    _requirement(found, line, key)
+            lines = _items(pip, (*at, index, "pip"))
+            _requirements(
+                found,
+                [(line, key) for line, key in lines if isinstance(line, Scalar) and line.text.strip()],
+            )
 
 
 def _spec(found: _Found, node: Scalar, key: str) -> None:
     text = node.text.strip()
-    bare = re.split(r"[\s=<>!~\[]", text.rpartition("::")[2], maxsplit=1)[0]
-    move = "move it below '- pip:'"
-    if _URL.match(text):
-        if not text.partition("?")[0].endswith((".conda", ".tar.bz2")):
-            found.say("error", node, f"{shown(text)} is no conda package", move, key)
-    elif text.startswith("-"):
-        found.say("error", node, f"{shown(text)} is an option of pip", move, key)
-    elif bare in sys.stdlib_module_names and bare not in _BACKPORTS:
-        hint = "remove the line"
-        found.say("error", node, f"'{bare}' is a module of Python itself and no conda package", hint, key)
-    elif text.startswith("pip install "):
-        found.say("error", node, f"{shown(text)} is a command", "write only the package below '- pip:'", key)
-    elif not _SPEC.fullmatch(text):
-        hint = "write name, name=version or 'name >=version'"
-        found.say("error", node, f"{shown(text)} is no conda spec", hint, key)
-
-
-def _requirement(found: _Found, node: Scalar, key: str) -> None:
-    text = node.text.strip()
-    if text.startswith(("-", "#")) or _PATH.match(text) or _URL.match(text) or _REQUIREMENT.fullmatch(text):
-        if any(ord(one) < 32 for one in text):
-            hint = "inside double quotes '\\' begins an escape: write single quotes, or '/'"
-            found.say("error", node, f"{shown(text)} has a control character in it", hint, key)
+    if modules.is_module(text):
+        message = f"'{text}' is a module of Python itself and no conda package"
+        found.say("error", node, message, "remove the line", key)
         return
-    hint = "write name, name==version or a URL"
-    if text.startswith("pip install "):
-        hint = "leave out 'pip install'"
-    elif re.match(r"[\w.-]+(\[.*\])?\s*=[^=]", text):
-        hint = "pip writes '==' where conda writes '='"
-    elif re.search(r"\S#", text):
-        hint = "a comment needs a blank before '#'"
-    found.say("error", node, f"{shown(text)} is no requirement of pip", hint, key)
+    if modules.may_be_module(text):
+        message = f"'{text}' is a module of Python itself, and hardly a conda package"
+        found.say("warning", node, message, "remove the line if the module is meant", key)
+    elif foreign.is_of_another_system(text):
+        name = matchspec.name_of(text)
+        hint = "`conda env export --from-history` leaves out what one system needs"
+        found.say("warning", node, f"{name} is no package for Linux, where environments are made", hint, key)
+    if unset_variables(text, {}):
+        return  # what it stands for is known when the environment is made
+    try:
+        matchspec.check(text)
+    except matchspec.BadSpecError as error:
+        found.say("error", node, str(error), error.hint, key)
+
+
+def _requirements(found: _Found, lines: list[tuple[Scalar, str]]) -> None:
+    if not lines:
+        return
+    from amlexec.packages import requirement_checks
+
+    keys = {Place(found.path, node.line, node.column): key for node, key in lines}
+    told = [Line(node.text.strip(), Place(found.path, node.line, node.column)) for node, _ in lines]
+    found.violations += [one._replace(key=keys[one.place]) for one in requirement_checks.problems(told)]
 
 
 def _spark(found: _Found, configuration: Node | None, others: Node | None, at: tuple[str | int, ...]) -> None:

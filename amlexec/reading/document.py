@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from amlexec.errors import ConfigurationError
 from amlexec.model import Place, Violation
-from amlexec.reading import syntax
+from amlexec.reading import foreign, syntax
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,6 +101,9 @@ class Document(NamedTuple):
 
     path: str
     root: Mapping
+    text: str = ""
+    silent: tuple[tuple[tuple[str, ...], syntax.Fault], ...] = ()
+    """What YAML reads as something that nobody meant: keys above it, and what is probably wrong."""
 
 
 def plain(node: Node) -> Any:
@@ -112,13 +115,26 @@ def plain(node: Node) -> Any:
     return None if node.is_null else node.text
 
 
-def read(data: bytes, path: str) -> Document:
-    """The tree of a YAML or JSON file.
+def read(data: bytes, path: str, *, lenient: bool = False) -> Document:
+    """The tree of a YAML or JSON file. With `lenient`, what is in `Document.silent` is no error yet.
 
     Raises:
         ConfigurationError: it can't be read; the violation has the place and the likely cause.
     """
     text = _text(data, path)
+    try:
+        document = _read(text, path)
+    except ConfigurationError as error:
+        other = foreign.whole_file(text, error.violations[0].place.line)
+        if other is None:
+            raise
+        _fail(path, syntax.Fault(*other))
+    if document.silent and not lenient:
+        _fail(path, document.silent[0][1])
+    return document
+
+
+def _read(text: str, path: str) -> Document:
     found = syntax.before_parsing(text)
     if found:
         _fail(path, found)
@@ -138,14 +154,16 @@ def read(data: bytes, path: str) -> Document:
     except (yaml.YAMLError, RecursionError) as error:  # pragma: no cover - `_text` has seen to the characters
         _fail(path, syntax.Fault(0, 0, f"not readable as YAML: {str(error).splitlines()[0]}"))
     root = builder.finish()
-    silent = syntax.in_scalars(text, builder.folded)
-    if silent:
-        _fail(path, silent)
+    silent = tuple(
+        (builder.folded[index][3], fault) for index, fault in syntax.in_scalars(text, builder.folded)
+    )
     if builder.duplicates:
         violations = [_violation(path, fault) for fault in builder.duplicates]
         raise ConfigurationError(violations[0].message, where=str(violations[0].place), violations=violations)
     if isinstance(root, Mapping):
-        return Document(path, root)
+        return Document(path, root, text, silent)
+    if silent:
+        _fail(path, silent[0][1])
     return _fail(path, syntax.not_a_map(text, root.line, root.column, is_list=isinstance(root, Sequence)))
 
 
@@ -217,8 +235,8 @@ class _Builder:
         self.documents = 0
         self.nodes = 0
         self.duplicates: list[syntax.Fault] = []
-        self.folded: list[tuple[int, int, int]] = []
-        """Plain scalars that go on over several lines: line, column, last line."""
+        self.folded: list[tuple[int, int, int, tuple[str, ...]]] = []
+        """Plain scalars that go on over several lines: line, column, last line, keys above."""
 
     def take(self, event: Any) -> None:
         """The next event."""
@@ -248,7 +266,8 @@ class _Builder:
         forced = self._tag(event)
         is_plain = not event.style and not forced
         if is_plain and end.line > start.line and event.value:
-            self.folded.append((start.line + 1, start.column + 1, end.line + 1))
+            keys = tuple(level.key.text for level in self.stack if level.key is not None)
+            self.folded.append((start.line + 1, start.column + 1, end.line + 1, keys))
         scalar = Scalar(event.value, is_plain, start.line + 1, start.column + 1, end.line + 1)
         if event.anchor:
             self.anchors[event.anchor] = (scalar, 1)

@@ -11,6 +11,7 @@ JSON can hold. Keys that the file leaves out are left out, but for the defaults 
 - `docker`: whether a camelCase file asks for a container; absent where it does not say
 - `own`: the compute target that a camelCase file describes when there is no `.compute` file for it
 - `runconfig`: fields of RunConfiguration; environment variables are a list of pairs
+- `where`: field of ComputeTarget that a camelCase file says -> line and column
 - `places`: field of RunConfiguration -> line and column; `names`: field -> key as the file spells it
 - `conda`: `channels`, `specs` and `pip`, each a list of text, line and column
 - `spark`: `configuration` (pairs), `repositories` and `packages` (group, artifact, version)
@@ -22,6 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from amlexec import schemas
 from amlexec.reading.document import Mapping, Scalar, Sequence, plain
+from amlexec.reading.foreign import placeholder
+from amlexec.reading.keys import COMPUTE_FIELDS
 
 if TYPE_CHECKING:
     from amlexec.reading.document import Document, Node
@@ -29,11 +32,15 @@ if TYPE_CHECKING:
 __all__ = [
     "CLOUD_FRAMEWORKS",
     "IGNORED",
+    "IN_DOCKER",
     "INLINE_CONDA",
     "Reading",
     "canonical",
+    "conda",
+    "dig",
     "find",
     "is_camel",
+    "is_harmless",
     "kind_of",
     "outline",
 ]
@@ -41,31 +48,19 @@ __all__ = [
 Reading = dict[str, Any]
 
 ALIASES = {"localdocker": "docker", "virtualmachine": "remotedocker"}
-CLOUD_FRAMEWORKS = frozenset(["CNTK", "TensorFlow", "PyTorch"])
+CLOUD_FRAMEWORKS = frozenset(
+    ["CNTK", "TensorFlow", "PyTorch", "TensorFlowParameterServer", "PythonMpi", "PythonIntelMpi"]
+)
 """Frameworks of azureml-core that are Python with something set up around it in the cloud."""
 
+IN_DOCKER = ("environment.docker.enabled", "docker.useDocker")
+"""Keys of azureml-core that ask for a container: one of them is enough."""
 INLINE_CONDA = "environment.python.condaDependencies"
 
 _REFERENCES = frozenset(["target", "framework", "conda_dependencies_file", "spark_dependencies_file"])
 _CAMEL_MARKS = frozenset(["script", "target", "framework", "arguments", "environment"])
 _PASCAL_MARKS = frozenset(["Target", "ArgumentVector", "Framework"])
 
-_COMPUTE = {
-    "address": "address",
-    "username": "username",
-    "password": "password",
-    "privateKey": "private_key",
-    "baseDockerImage": "base_docker_image",
-    "sharedVolumes": "shared_volumes",
-    "nativeSharedDirectory": "native_shared_directory",
-    "nvidiaDocker": "nvidia_docker",
-    "userManagedEnvironment": "user_managed_environment",
-    "pythonLocation": "python_location",
-    "sparkSubmitLocation": "spark_submit_location",
-    "master": "master",
-    "yarnDeployMode": "yarn_deploy_mode",
-    "nodeCount": "node_count",
-}
 _PASCAL = {
     "Target": "target",
     "Framework": "framework",
@@ -88,6 +83,7 @@ _CAMEL = {
 }
 _CAMEL_COMPUTE = {
     "environment.docker.baseImage": "base_docker_image",
+    "docker.sharedVolumes": "shared_volumes",
     "environment.docker.sharedVolumes": "shared_volumes",
     "environment.docker.gpuSupport": "nvidia_docker",
     "environment.python.interpreterPath": "python_location",
@@ -100,21 +96,37 @@ IGNORED: dict[str, tuple[Any, ...]] = {
     "DataSourceSettings": ({},),
     "DataSourceSubstitutions": ({},),
     "CondaFile": (),
+    "command": ([],),
     "communicator": ("None",),
     "maxRunDurationSeconds": (),
     "nodeCount": (1,),
     "dataReferences": ({},),
+    "data": ({},),
+    "outputData": ({},),
     "exposedPorts": ([],),
     "environment.python.baseCondaEnvironment": (),
     "environment.docker.baseDockerfile": (),
     "environment.docker.arguments": ([],),
     "environment.docker.shmSize": ("2g", "1g"),
     "environment.docker.baseImageRegistry.address": (),
+    "docker.arguments": ([],),
+    "docker.shmSize": ("2g", "1g"),
     "tensorflow.workerCount": (1,),
     "tensorflow.parameterServerCount": (1, 0),
-    "mpi.processCountPerNode": (1,),
+    "mpi.processCountPerNode": (1, 0),
 }
 """Keys that change what happens elsewhere and nothing here, with the values that make no difference."""
+
+
+def is_harmless(key: str, value: Any) -> bool:
+    """Whether the plain value of an ignored key makes no difference elsewhere either."""
+    if value is None or value in ("", {}, []):
+        return True
+    for one in IGNORED[key]:
+        words = ("false", "no", "off") if one is False else (str(one).casefold(),)
+        if (isinstance(value, str) and value.strip().casefold() in words) or value == one:
+            return True
+    return False
 
 
 def is_camel(root: Mapping) -> bool:
@@ -156,7 +168,7 @@ def canonical(
     if kind == schemas.COMPUTE:
         return {"compute": _compute(data, defaults or {})}
     if kind == schemas.CONDA:
-        return {"conda": _conda(root)}
+        return {"conda": conda(root)}
     if kind == schemas.SPARK:
         return {"spark": _spark(root, root)}
     if not is_camel(root):
@@ -173,7 +185,8 @@ def outline(root: Mapping) -> Reading:
     places: dict[str, list[int]] = {}
     for key, field in keys.items():
         node = find(root, key)
-        if field in _REFERENCES and isinstance(node, Scalar) and not node.is_null and node.text.strip():
+        is_text = isinstance(node, Scalar) and not node.is_null and bool(node.text.strip())
+        if field in _REFERENCES and isinstance(node, Scalar) and is_text and not placeholder(node.text):
             fields[field] = node.text.strip()
             places[field] = [node.line, node.column]
     return {"runconfig": fields, "places": places, "names": {field: key for key, field in keys.items()}}
@@ -187,7 +200,7 @@ def _compute(data: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
         fields["native_shared_directory"] = defaults.get("nativeSharedDirectory", "")
     if kind.endswith("docker"):
         fields["base_docker_image"] = defaults.get("baseDockerImage", "")
-    return fields | {field: data[key] for key, field in _COMPUTE.items() if key in data}
+    return fields | {field: data[key] for key, field in COMPUTE_FIELDS.items() if key in data}
 
 
 def _pascal(root: Mapping, data: dict[str, Any]) -> Reading:
@@ -208,7 +221,7 @@ def _camel(root: Mapping, data: dict[str, Any]) -> Reading:
     places: dict[str, list[int]] = {}
     names = {"argument_vector": "script", "spark_dependencies_file": "environment.spark"}
     for key, field in _CAMEL.items():
-        node, value = find(root, key), _dig(data, key)
+        node, value = find(root, key), dig(data, key)
         names[field] = key
         if node is not None and value is not None:
             is_off = field == "tracked_run" and fields.get(field) is False
@@ -216,29 +229,36 @@ def _camel(root: Mapping, data: dict[str, Any]) -> Reading:
             places[field] = [node.line, node.column]
     if fields.get("framework") in CLOUD_FRAMEWORKS:
         fields["framework"] = "Python"
-    if "environment_variables" in fields:
-        fields["environment_variables"] = list(map(list, fields["environment_variables"].items()))
+    variables = {**fields.get("environment_variables", {}), **(data.get("environmentVariables") or {})}
+    if variables:
+        fields["environment_variables"] = list(map(list, variables.items()))
     script = find(root, "script")
     if data.get("script") and script is not None:
         fields["argument_vector"] = [data["script"], *data.get("arguments", [])]
         places["argument_vector"] = [script.line, script.column]
-    compute = {
-        field: value for key, field in _CAMEL_COMPUTE.items() if (value := _dig(data, key)) is not None
-    }
+    compute: dict[str, Any] = {}
+    where: dict[str, list[int]] = {}
+    for key, field in _CAMEL_COMPUTE.items():
+        node, value = find(root, key), dig(data, key)
+        if node is not None and value is not None and value != "None":
+            compute[field] = value
+            where[field] = [node.line, node.column]
     reading: Reading = {"runconfig": fields, "places": places, "names": names, "compute": compute}
-    enabled = _dig(data, "environment.docker.enabled")
-    if enabled is not None:
-        reading["docker"] = enabled
+    reading["where"] = where
+    asked = [dig(data, key) for key in IN_DOCKER]
+    if any(one is not None for one in asked):
+        reading["docker"] = any(asked)
     inline = find(root, INLINE_CONDA)
     if isinstance(inline, Mapping):
-        reading["conda"] = _conda(inline)
+        reading["conda"] = conda(inline)
     packages, configuration = find(root, "environment.spark"), find(root, "spark")
     if isinstance(packages, Mapping) or isinstance(configuration, Mapping):
         reading["spark"] = _spark(configuration, packages)
     return reading
 
 
-def _dig(data: dict[str, Any], dotted: str) -> Any:
+def dig(data: dict[str, Any], dotted: str) -> Any:
+    """The plain value of a dotted key, or None."""
     value: Any = data
     for name in dotted.split("."):
         value = value.get(name) if isinstance(value, dict) else None
@@ -250,7 +270,8 @@ def _lines(node: Node | None) -> list[list[Any]]:
     return [[item.text.strip(), item.line, item.column] for item in items if isinstance(item, Scalar)]
 
 
-def _conda(root: Mapping) -> dict[str, Any]:
+def conda(root: Mapping) -> dict[str, Any]:
+    """What a conda environment file says: the part `conda` of a `Reading`."""
     dependencies = find(root, "dependencies")
     pip: list[list[Any]] = []
     for item in dependencies.items if isinstance(dependencies, Sequence) else []:
@@ -260,16 +281,18 @@ def _conda(root: Mapping) -> dict[str, Any]:
 
 
 def _spark(configuration: Node | None, others: Node | None) -> dict[str, Any]:
-    def value(of: Node | None, key: str) -> Any:
+    def value(of: Node | None, key: str, kind: type) -> Any:
         node = find(of, key) if isinstance(of, Mapping) else None
-        return plain(node) if node is not None else None
+        return plain(node) if node is not None and isinstance(node, kind) else kind_of_nothing[kind]
 
-    settings = value(configuration, "configuration") or {}
+    kind_of_nothing: dict[type, Any] = {Mapping: {}, Sequence: []}
     return {
-        "configuration": [[name, text or ""] for name, text in settings.items()],
-        "repositories": [text.strip() for text in value(others, "repositories") or []],
+        "configuration": [
+            [name, text or ""] for name, text in value(configuration, "configuration", Mapping).items()
+        ],
+        "repositories": [text.strip() for text in value(others, "repositories", Sequence)],
         "packages": [
             [package[key].strip() for key in ("group", "artifact", "version")]
-            for package in value(others, "packages") or []
+            for package in value(others, "packages", Sequence)
         ],
     }

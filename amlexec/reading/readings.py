@@ -14,6 +14,7 @@ from amlexec.model import (
     SparkDependencies,
     SparkPackage,
 )
+from amlexec.reading.keys import COMPUTE_KEYS
 
 if TYPE_CHECKING:
     from amlexec.reading.generations import Reading
@@ -60,11 +61,17 @@ def compute_target(name: str, path: str, fields: dict[str, Any]) -> ComputeTarge
 
 def own_target(name: str, path: str, reading: Reading) -> ComputeTarget:
     """The compute target that a camelCase file describes by itself."""
-    return compute_target(name, path, reading["own"])
+    target = compute_target(name, path, reading["own"])
+    return target._replace(elsewhere=_elsewhere(path, reading))
 
 
-def overridden(target: ComputeTarget, reading: Reading) -> ComputeTarget:
-    """A compute target, with what a camelCase run configuration says about it."""
+def _elsewhere(path: str, reading: Reading) -> tuple[tuple[str, Place], ...]:
+    where: dict[str, list[int]] = reading.get("where", {})
+    return tuple((COMPUTE_KEYS[field], Place(path, *place)) for field, place in where.items())
+
+
+def overridden(target: ComputeTarget, reading: Reading, path: str = "") -> ComputeTarget:
+    """A compute target, with what the camelCase run configuration `path` says about it."""
     kind = _IN_A_CONTAINER.get(target.kind, target.kind) if reading.get("docker") else target.kind
     own: dict[str, Any] = reading.get("own", {})
     fields = dict(reading.get("compute", {}))
@@ -72,7 +79,7 @@ def overridden(target: ComputeTarget, reading: Reading) -> ComputeTarget:
         fields = {"user_managed_environment": False} | fields
     if kind != target.kind and not target.base_docker_image:
         fields = {"base_docker_image": own.get("base_docker_image", "")} | fields
-    return target._replace(kind=kind, **fields)
+    return target._replace(kind=kind, elsewhere=_elsewhere(path, reading), **fields)
 
 
 def _lines(path: str, found: list[list[Any]]) -> tuple[Line, ...]:

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from yaml import MarkedYAMLError
 
@@ -35,13 +35,13 @@ _NOT_IN_YAML = re.compile("[\t\x7f-\x9f\u2028\u2029\ufffe\uffff\ud800-\udfff]")
 _PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
 _TAB_INDENT = re.compile(r"( *)\t\s*[^\s#]")
 _TAB_AFTER_COLON = re.compile(
-    r"""^(\s*(?:- +)?(?:"[^"\n]*"|'[^'\n]*'|[^\s"'#:]+)\s*:)\t[\t ]*""", re.MULTILINE
+    r"""^([ ]*(?:- +)?(?:"[^"\n]*"|'[^'\n]*'|[^\s"'#:]+)[ ]*:)\t[\t ]*""", re.MULTILINE
 )
 _NO_BLANK = re.compile(r"""\s*(?:- +)?(["']?)([A-Za-z_][\w.]*)\1:(?=[^\s/\\:])""")
 _NO_BLANK_AFTER_DASH = ("no blank after the dash", "write '- ' before the item")
 _ITEM = re.compile(r"( *)- ")
 _KEY_ONLY = re.compile(r"""\s*(?:- +)?(?:"[^"]*"|'[^']*'|[^\s"'\-:][^"':]*)\s*""")
-_QUOTED_END = re.compile(r'\s*"(?:[^"\\\n]|\\.)*"\s*\Z')
+_QUOTED_END = re.compile(r'"(?:[^"\\\n]|\\.)*"\Z')
 
 
 def position(text: str, offset: int) -> tuple[int, int]:
@@ -110,19 +110,28 @@ def not_a_map(text: str, line: int, column: int, *, is_list: bool) -> Fault:
     return Fault(line, column, f"the file is {what}; expected keys and values", "write 'key: value'")
 
 
-def in_scalars(text: str, folded: Sequence[tuple[int, int, int]]) -> Fault | None:
-    """A value that YAML silently continued on the next line, though the user began something new there."""
+def in_scalars(
+    text: str, folded: Sequence[tuple[int, int, int, tuple[str, ...]]]
+) -> Iterator[tuple[int, Fault]]:
+    """Values that YAML silently continued on the next line, though the user began something new there.
+
+    With each, its number in `folded`, which has line, column, last line and the keys above.
+    """
     lines = _BREAK.split(text) if folded else []
-    for line, column, last in folded:
-        for number in range(line + 1, last + 1):
-            found = _swallowed(lines, line, column, number)
-            if found:
-                return found
-            if lines[number - 1].lstrip().startswith('"'):
-                message = f"the value goes on until line {last}"
-                return Fault(
-                    line, column, message, f"check the end of line {number - 1}: a comma may be missing"
-                )
+    for index, (line, column, last, _) in enumerate(folded):
+        fault = _continued(lines, line, column, last)
+        if fault is not None:
+            yield index, fault
+
+
+def _continued(lines: list[str], line: int, column: int, last: int) -> Fault | None:
+    for number in range(line + 1, last + 1):
+        found = _swallowed(lines, line, column, number)
+        if found:
+            return found
+        if lines[number - 1].lstrip().startswith('"'):
+            hint = f"check the end of line {number - 1}: a comma may be missing"
+            return Fault(line, column, f"the value goes on until line {last}", hint)
     return None
 
 
@@ -194,7 +203,9 @@ def _comma(lines: list[str], row: int, col: int, at: str, context: object, *, is
             line, column, f"the '{lines[line - 1][column - 1 : column]}' that opens here is not closed"
         )
     if at == ":":  # the parser took the next key for the rest of this value
-        before = _QUOTED_END.sub("", before)
+        before = before.rstrip()
+        found = _QUOTED_END.search(before, before.rfind("\n") + 1)
+        before = before[: found.start()] if found else before
     before = before.rstrip()
     hint = f"'{before[-1]}' stands where the comma is due" if before[-1:] in {".", ";"} else ""
     return Fault(*position(before, len(before)), "missing comma", hint)

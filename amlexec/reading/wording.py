@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Protocol
 
+from amlexec.escaping import quoted as shown
 from amlexec.model import Place, Violation
 from amlexec.reading.document import Mapping, Scalar, Sequence
 
@@ -28,7 +29,9 @@ _TYPES = {
     "array": "a list",
     "object": "a map of keys and values",
 }
-_LIMIT = 40
+
+
+_LONGEST_WORD = 100
 
 
 class Walked(Protocol):
@@ -50,13 +53,6 @@ def dotted(path: Iterable[str | int]) -> str:
     return text
 
 
-def shown(text: str) -> str:
-    """A text in quotes, on one line and not too long."""
-    first = text.split("\n", 1)[0]
-    short = first if first == text and len(text) <= _LIMIT else f"{first[:_LIMIT]}…"
-    return "'" + "".join(one if one.isprintable() else f"\\x{ord(one):02x}" for one in short) + "'"
-
-
 def either(words: Iterable[str]) -> str:
     """`a, b or c`."""
     *first, last = words
@@ -67,6 +63,8 @@ def close(word: str, known: Iterable[str]) -> str:
     """The known word that is most like `word`, or ""."""
     import difflib
 
+    if len(word) > _LONGEST_WORD:
+        return ""
     words = {one.casefold(): one for one in known}
     found = difflib.get_close_matches(word.casefold(), words, n=1, cutoff=0.6)
     return words[found[0]] if found else ""

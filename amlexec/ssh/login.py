@@ -12,7 +12,7 @@ from amlexec.errors import ConfigurationError
 if TYPE_CHECKING:
     from amlexec.model import ComputeTarget
 
-__all__ = ["Login", "PlainPassword", "login_of", "split_address"]
+__all__ = ["Login", "PlainPassword", "is_user", "login_of", "split_address"]
 
 _WORKBENCH = re.compile(r"AzureMlSecret=.*|[^#]+#[^#]+#[0-9a-f]{32}", re.DOTALL)
 """A handle of a secret that Azure ML Workbench kept, in the forms it has had."""
@@ -63,7 +63,7 @@ def login_of(target: ComputeTarget) -> Login:
     from amlexec.ssh import keystore
 
     host, port = split_address(target.address, str(target.place))
-    if target.username and not _USER.fullmatch(target.username):
+    if target.username and not is_user(target.username):
         raise ConfigurationError(
             f"username {target.username!r} can't be the name of a user", where=str(target.place)
         )
@@ -74,6 +74,11 @@ def login_of(target: ComputeTarget) -> Login:
         private_key=_private_key(target.private_key),
         known_hosts=str(pinned) if pinned.exists() else "",
     )
+
+
+def is_user(text: str) -> bool:
+    """Whether a text can be the name of a user on a command line of OpenSSH's."""
+    return _USER.fullmatch(text) is not None
 
 
 def split_address(address: str, where: str = "") -> tuple[str, int]:

@@ -1,0 +1,36 @@
+"""Names of images, as Docker has them.
+
+https://pkg.go.dev/github.com/distribution/reference
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["is_reference"]
+
+_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+_HOST = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?")
+_PATH = re.compile(rf"{_PART}(?:/{_PART})*")
+_TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
+_DIGEST = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}")
+_LONGEST = 512
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text can name an image: `[HOST/]PATH[:TAG][@DIGEST]`, or an image's id."""
+    if len(text) > _LONGEST:
+        return False
+    name, at, digest = text.partition("@")
+    if at and not _DIGEST.fullmatch(digest):
+        return False
+    before, slash, last = name.rpartition("/")
+    last, colon, tag = last.partition(":")
+    if colon and not _TAG.fullmatch(tag):
+        return False
+    path = f"{before}{slash}{last}"
+    host, slash, rest = path.partition("/")
+    # Only what looks like one is a host: `library/debian` is a path.
+    if slash and (re.search(r"[.:A-Z\[]", host) or host == "localhost"):
+        return _HOST.fullmatch(host) is not None and _PATH.fullmatch(rest) is not None
+    return _PATH.fullmatch(path) is not None

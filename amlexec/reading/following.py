@@ -1,0 +1,88 @@
+"""Whether what dependencies refer to is there, as `prepare` and `lock` will look for it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from amlexec import digest
+from amlexec.errors import ConfigurationError, TargetError
+from amlexec.model import Place, Violation
+from amlexec.reading import readings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amlexec.model import ComputeTarget, Project
+    from amlexec.reading.generations import Reading
+
+__all__ = ["followed", "lacks_share"]
+
+_SHARE = b"/azureml-share/"
+_IN_AN_IMAGE = frozenset(["docker", "remotedocker"])
+
+
+def followed(project: Project, path: str, reading: Reading) -> tuple[list[Violation], tuple[str, ...]]:
+    """What is wrong with the references of a file without errors, and the files that they lead to.
+
+    `path` is how messages name the file. No package is read.
+    """
+    found: list[Violation] = []
+    files: tuple[str, ...] = ()
+    if "conda" in reading:
+        dependencies = readings.conda(path, reading)
+        if dependencies.pip:
+            from amlexec.packages import requirement_checks
+
+            found, files = requirement_checks.look(
+                project.root, dependencies.pip, shared=None, sources=_sources(project, path)
+            )
+    if reading.get("spark", {}).get("repositories"):
+        from amlexec import spark
+
+        declared = readings.spark(path, reading)
+        try:
+            if spark.coordinates(declared):
+                spark.folders_must_be_there(declared, project.root)
+        except ConfigurationError as error:
+            found = [*found, Violation(Place(path), "error", error.message, error.hint, "repositories")]
+    return found, files
+
+
+def lacks_share(project: Project, file: str, target: ComputeTarget) -> list[Violation]:
+    """The lines of a dependencies file, absolute, that are in the shared folder of a target without one."""
+    has_share = target.kind == "docker" and bool(target.native_shared_directory)
+    if target.kind not in _IN_AN_IMAGE or target.user_managed_environment or has_share:
+        return []
+    try:
+        with open(file, "rb") as stream:  # noqa: PTH123
+            data = stream.read()
+    except OSError:
+        return []  # that it is not there is said elsewhere
+    if _SHARE not in data:
+        return []
+    from amlexec.packages import requirement_checks
+    from amlexec.reading import document, generations
+
+    shown = os.path.relpath(file, project.root).replace(os.sep, "/")
+    try:
+        root = document.read(data, shown).root
+    except ConfigurationError:
+        return []
+    lines = readings.conda(shown, {"conda": generations.conda(root)}).pip
+    lines = tuple(line for line in lines if _SHARE.decode() in line.text)
+    return requirement_checks.look(project.root, lines, shared="", sources=_sources(project, shown))[0]
+
+
+def _sources(project: Project, path: str) -> Callable[[str], list[str]]:
+    def files(folder: str) -> list[str]:
+        from amlexec.snapshots import sources
+
+        own = [path, f"{os.path.splitext(path)[0]}.lock"]  # noqa: PTH122
+        try:
+            return sources.files(project.root, folder, own)
+        except TargetError:
+            # Without git nobody knows what the ignore rules leave in; `prepare` says so.
+            return digest.sources(folder)
+
+    return files

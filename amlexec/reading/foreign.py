@@ -1,0 +1,124 @@
+"""What other tools write into files like ours, called by its name."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from amlexec.packages.matchspec import name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from amlexec.reading.document import Mapping
+
+__all__ = [
+    "is_of_another_system",
+    "other_file",
+    "placeholder",
+    "selector",
+    "selectors",
+    "template",
+    "whole_file",
+]
+
+_ELSEWHERE = re.compile(
+    r"vc|ucrt|vs20\d\d_(runtime|win-(32|64))|vc14_runtime|wincertstore|win_inet_pton|pywin32|pywinpty|winpty|"
+    r"msys2-conda-epoch|m2w64-.*|m2-.*|pyobjc-.*"
+)
+"""Packages for Windows or macOS alone."""
+_SELECTOR = re.compile(
+    r"#\s*\[\s*((not\s+)?(win|linux|osx|unix|win32|win64|linux64|aarch64|arm64|py\w*)\b[^\]]*)\]"
+)
+_TEMPLATE = re.compile(r"\{%|\{\{[\s.]|^\s*- .*\{\{\w")
+_PLACEHOLDER = re.compile(r"<[^<>]+>")
+_YOURS = re.compile(
+    r"(YOUR|MY|REPLACE|ENTER|INSERT|CHANGE)[_-]?[A-Z0-9_-]*|TODO|FIXME|CHANGEME|X{3,}(\.X{3,})*|(xxx\.)+xxx"
+)
+_VARIABLE = re.compile(r"\$\{|\$\(|\{\{|#\{|%[A-Z_]+%|\$[A-Z_]{3,}")
+_TOML = re.compile(r"\[\[?[A-Za-z][\w.-]*\]\]?")
+_OF_PIP = re.compile(r"--?[a-z][\w-]*([ =]|$)|[A-Za-z0-9][\w.-]*(\[[\w,. -]*\])? ?(==|>=|~=|<=|!=|@ |;|$)")
+_PINNED = re.compile(r"[=<>~]=|^-", re.MULTILINE)
+_FILES = (
+    ({"version", "metadata", "package"}, "a lock file of conda-lock"),
+    ({"version", "environments", "packages"}, "a lock file of pixi"),
+    ({"package", "requirements"}, "a recipe of conda-build"),
+    ({"package", "build"}, "a recipe of conda-build"),
+    ({"env_specs"}, "a file of anaconda-project"),
+)
+
+
+def placeholder(text: str) -> str:
+    """Why a text that stands for a name, address or image is not one yet, or ""."""
+    text = text.strip()
+    if _PLACEHOLDER.search(text) or _YOURS.fullmatch(text):
+        return "placeholder"
+    return "template" if _VARIABLE.search(text) else ""
+
+
+def is_of_another_system(spec: str) -> bool:
+    """Whether a conda spec names a package that there is for Windows or macOS alone."""
+    return _ELSEWHERE.fullmatch(name_of(spec)) is not None
+
+
+def selector(key: str) -> tuple[str, str]:
+    """Message and hint for a key `sel(linux)`, which mamba and micromamba read; "" for others."""
+    if not re.match(r"sel\s*\(", key):
+        return "", ""
+    return (
+        f"'{key[:40]}' is a selector of mamba, which conda and amlexec don't read",
+        "write the package as an item of its own; environments are made for Linux",
+    )
+
+
+def selectors(text: str) -> Iterator[tuple[int, int, str]]:
+    """Line, column and text of each comment that conda-build reads as a selector, as `# [win]`."""
+    if "# [" not in text and "#[" not in text:
+        return
+    for number, line in enumerate(text.splitlines(), 1):
+        found = _SELECTOR.search(line) if "[" in line else None
+        if found and line.lstrip().startswith("-"):
+            yield number, found.start() + 1, found[0]
+
+
+def template(text: str, line: int) -> int:
+    """The number of the line with a template near `line` (from 1), or the first one; 0 for none."""
+    lines = text.splitlines()
+    if 0 < line <= len(lines) and _TEMPLATE.search(lines[line - 1]):
+        return line
+    return next((number for number, one in enumerate(lines, 1) if "{%" in one), 0)
+
+
+def whole_file(text: str, line: int) -> tuple[int, int, str, str] | None:
+    """Line, column, message and hint where a text that YAML can't read is another tool's; None if it isn't.
+
+    `line` is where reading it failed.
+    """
+    at = template(text, line)
+    if at:
+        column = text.splitlines()[at - 1].find("{") + 1
+        hint = "nothing fills it in here: write what it stands for"
+        return at, column, "a template (Jinja, as conda-build and others have it)", hint
+    head = [one.strip() for one in text[:10_000].splitlines()]
+    head = [one for one in head if one and one[0] != "#"]
+    name = ""
+    if "@EXPLICIT" in head:
+        name = "a list of packages for conda create --file (`conda list --explicit`, conda-lock)"
+    elif head and _TOML.fullmatch(head[0]):
+        name = "a TOML file, as pyproject.toml, Pipfile and pixi.toml are"
+    elif head and all(map(_OF_PIP.match, head)) and _PINNED.search("\n".join(head)):
+        name = "a requirements file of pip"
+    if not name:
+        return None
+    hint = "write a conda environment file: dependencies, with a pip section"
+    if "pip" in name:
+        hint = "write a conda environment file with '- -r FILE' in its pip section"
+    return 0, 0, f"the file is {name}", hint
+
+
+def other_file(root: Mapping) -> str:
+    """What a file is that has the keys of another tool's and no dependencies; "" for none."""
+    keys = root.entries.keys()
+    if "dependencies" in keys:
+        return ""
+    return next((name for names, name in _FILES if names <= keys), "")

@@ -1,0 +1,23 @@
+"""What the keys of a `.compute` file are called in `amlexec.model.ComputeTarget`."""
+
+from __future__ import annotations
+
+__all__ = ["COMPUTE_FIELDS", "COMPUTE_KEYS"]
+
+COMPUTE_FIELDS = {
+    "address": "address",
+    "username": "username",
+    "password": "password",
+    "privateKey": "private_key",
+    "baseDockerImage": "base_docker_image",
+    "sharedVolumes": "shared_volumes",
+    "nativeSharedDirectory": "native_shared_directory",
+    "nvidiaDocker": "nvidia_docker",
+    "userManagedEnvironment": "user_managed_environment",
+    "pythonLocation": "python_location",
+    "sparkSubmitLocation": "spark_submit_location",
+    "master": "master",
+    "yarnDeployMode": "yarn_deploy_mode",
+    "nodeCount": "node_count",
+}
+COMPUTE_KEYS = {field: key for key, field in COMPUTE_FIELDS.items()}

@@ -1,0 +1,116 @@
+"""Reading takes time by the length of what is read, whatever stands there: a budget for each kilobyte."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+
+from amlexec import schemas
+from amlexec.docker.reference import is_reference
+from amlexec.errors import ConfigurationError
+from amlexec.packages import addresses, matchspec
+from amlexec.reading.checks import Checker
+from amlexec.reading.document import read
+from amlexec.ssh import login
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SIZE = 10_000
+BUDGET_S = 1.0
+"""For 10 kB, on a machine that does other things too; what grew by the square took up to ten times that."""
+
+PIECES = [
+    "a",
+    "1",
+    " ",
+    "\n",
+    "\t",
+    "-",
+    ".",
+    ",",
+    "=",
+    "<",
+    "*",
+    "|",
+    "[",
+    "]",
+    "{",
+    "(",
+    "'",
+    '"',
+    "\\",
+    "/",
+]
+PIECES += [
+    ":",
+    "@",
+    "#",
+    " #",
+    ";",
+    "^",
+    "${",
+    "{{",
+    "%",
+    "a.",
+    "1.",
+    "a ",
+    "a-",
+    "://",
+    "::",
+    "\n- ",
+    "\n a",
+    "\r",
+]
+
+
+def checked(kind: str, text: str) -> None:
+    with suppress(ConfigurationError):
+        Checker(lint=True).check(read(text.encode(), "f", lenient=True), kind)
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    "text": lambda x: checked(schemas.COMPUTE, x),
+    "JSON key": lambda x: checked(schemas.RUNCONFIG, '{"a' + x + '":\t1}'),
+    "braces": lambda x: checked(schemas.RUNCONFIG, "{a: " + x),
+    "key": lambda x: checked(schemas.RUNCONFIG, json.dumps({"Target": "a", x: "b"})),
+    "value": lambda x: checked(schemas.RUNCONFIG, json.dumps({"Target": x})),
+    "variable": lambda x: checked(schemas.RUNCONFIG, json.dumps({"EnvironmentVariables": {x: x}})),
+    "target": lambda x: checked(
+        schemas.COMPUTE,
+        json.dumps({"type": "remote", "address": x, "username": x, "password": x, "baseDockerImage": x}),
+    ),
+    "spark": lambda x: checked(schemas.SPARK, json.dumps({"configuration": {x: x}, "repositories": [x]})),
+    "spec": lambda x: checked(
+        schemas.CONDA, json.dumps({"dependencies": [f"nu{x}mpy=1", f"x={x}", f"{x}::x"]})
+    ),
+    "pip": lambda x: checked(
+        schemas.CONDA,
+        json.dumps({"dependencies": [{"pip": [f"nu{x}mpy==1", f"x=={x}", f"./{x}", f"-i {x}", f"x; {x}"]}]}),
+    ),
+    "address": lambda x: (
+        addresses.public(f"https://{x}"),
+        addresses.secrets(x),
+        addresses.secrets(f"a://{x}"),
+    ),
+    "canonical spec": lambda x: (matchspec.canonical_spec(f"a{x}b=1"), matchspec.name_of(x)),
+    "image": is_reference,
+    "user": login.is_user,
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_reading_is_linear(name: str) -> None:
+    slow = []
+    for piece in PIECES:
+        text = piece * (SIZE // len(piece))
+        began = time.process_time()
+        READERS[name](text)
+        took = time.process_time() - began
+        if took > BUDGET_S:
+            slow.append((piece, round(took, 1)))
+    assert slow == []
