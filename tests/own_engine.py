@@ -37,8 +37,10 @@ def why_none() -> str:
 class OwnEngine:
     """dockerd in a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, remapped: bool = False) -> None:
+        """With `remapped`, the users of its containers are no users of this machine."""
         self.folder = folder
+        self.remapped = remapped
         self.address = f"unix://{folder}/s"
         self.engine = Engine(self.address)
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,6 +54,8 @@ class OwnEngine:
         words += [f"--data-root={self.folder}/data", f"--exec-root={self.folder}/run"]
         words += [f"--pidfile={self.folder}/pid", "--iptables=false", "--ip6tables=false"]
         words += ["--ip-forward=false", "--ip-masq=false", "--shutdown-timeout=5"]
+        if self.remapped:
+            words = self._remapping(words)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -68,6 +72,15 @@ class OwnEngine:
             else:
                 return
 
+    def _remapping(self, words: list[str]) -> list[str]:
+        """The command, with ranges of users of its own: nobody else's file says them."""
+        self.folder.chmod(0o711)
+        ranges = self.folder / "ranges"
+        ranges.write_text("nobody:100000:65536\nnogroup:100000:65536\n")
+        script = f'mount --bind {ranges} /etc/subuid && mount --bind {ranges} /etc/subgid && exec "$@"'
+        mounting = ["unshare", "--mount", "sh", "-ec", script, "sh", *words[2:]]
+        return [*words[:2], *mounting, "--userns-remap=nobody:nogroup"]
+
     def end(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it, and wait until it is gone."""
         if self._process is not None:
@@ -82,11 +95,11 @@ class OwnEngine:
 
 
 @contextlib.contextmanager
-def own_engine() -> Iterator[OwnEngine]:
-    """One that runs while the block does; nothing of it stays."""
+def own_engine(*, remapped: bool = False) -> Iterator[OwnEngine]:
+    """One that runs while the block does; nothing of it stays. `remapped` as of `OwnEngine`."""
     # Not in pytest's folder: a socket's path may have no more than 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="amlexec-engine-"))
-    engine = OwnEngine(folder)
+    engine = OwnEngine(folder, remapped=remapped)
     try:
         engine.start()
         yield engine

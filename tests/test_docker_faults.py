@@ -568,3 +568,25 @@ def _is_over(project: DockerProject, run_id: str) -> bool:
     assert done.code == 0, done.err
     found: dict[str, Any] = project.record(run_id)
     return found["status"] in history.FINAL
+
+
+def test_an_engine_whose_containers_have_users_of_their_own(
+    shop: Shop, project: DockerProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may not use folders of this machine: the project is copied in, and outputs are copied out."""
+    if why := why_none():
+        if is_required("docker"):
+            pytest.fail(why, pytrace=False)
+        pytest.skip(why)
+    with own_engine(remapped=True) as engine:
+        monkeypatch.setenv("DOCKER_HOST", engine.address)
+        assert any(one.startswith("name=userns") for one in engine.engine.info()["SecurityOptions"])
+        engine.take(shop.engine, shop.base)
+        project.write(
+            "train.py", "import os\nos.makedirs('outputs', exist_ok=True)\nopen('outputs/a', 'w').close()\n"
+        )
+        done = project.submit("--prepare", "train.py")
+        assert done.code == 0, done.err
+        assert "warning: the engine gives containers users of their own (userns-remap)" in done.err
+        made = project.run_folder(done.run_id) / "outputs/a"
+        assert made.stat().st_uid == os.getuid()

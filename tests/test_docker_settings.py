@@ -119,6 +119,54 @@ class TestLogin:
         expected = {"username": "me", "password": f"{SECRET}:more", "serveraddress": key}
         assert _login(registry, environment) == expected
 
+    @pytest.mark.parametrize(
+        "key",
+        [
+            *(
+                "r.test:5000",
+                "r.test:5000/",
+                "https://r.test:5000",
+                "https://r.test:5000/v1/",
+                "HTTPS://R.test:5000",
+            ),
+            *(
+                "http://r.test:5000/",
+                "http://r.test:5000/v2/",
+                "r.test:5000/team",
+                "https://r.test:5000/team/more",
+            ),
+        ],
+    )
+    def test_every_key_that_docker_takes(self, settings: Callable[..., dict[str, str]], key: str) -> None:
+        stored = base64.b64encode(f"me:{SECRET}".encode()).decode()
+        others = (
+            "r.test",
+            "r.test:50001",
+            "x.r.test:5000",
+            "https://r.test/r.test:5000",
+            "ftp://r.test:5000",
+        )
+        auths = {**{other: {"auth": "eDp5"} for other in others}, key: {"auth": stored}}
+        expected = {"username": "me", "password": SECRET, "serveraddress": key}
+        assert _login("r.test:5000", settings(auths=auths)) == expected
+        assert _login("r.test:5000", settings(auths={**auths, "r.test:5000": {}})) == (
+            expected if key != "r.test:5000" else {}
+        )
+        assert _login("s.test", settings(auths=auths)) == {}
+        environment = settings(credHelpers={key: "mine"}, auths={"r.test:5000": "nothing", "x": None})
+        script = f'read -r r; [ "$r" = "{key}" ] || {{ echo credentials not found; exit 1; }}'
+        answer = f'echo "{{\\"Username\\":\\"me\\",\\"Secret\\":\\"{SECRET}\\"}}"'
+        _helper(environment["HOME"], "mine", f"{script}\n{answer}")
+        assert _login("r.test:5000", environment) == expected
+        environment = settings(credsStore="mine", auths={key: {}})
+        assert _login("r.test:5000", environment) == expected
+
+    @pytest.mark.parametrize(
+        "key", ["docker.io", "index.docker.io", "https://index.docker.io/v1", "registry-1.docker.io"]
+    )
+    def test_docker_hub_has_several_names(self, settings: Callable[..., dict[str, str]], key: str) -> None:
+        assert _login("docker.io", settings(auths={key: {"auth": "eDp5"}}))["username"] == "x"
+
     def test_identity_token(self, settings: Callable[..., dict[str, str]]) -> None:
         environment = settings(auths={"r.test": {"identitytoken": SECRET}})
         assert _login("r.test", environment) == {"identitytoken": SECRET, "serveraddress": "r.test"}

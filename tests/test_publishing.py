@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import os
+import threading
 import uuid
 from typing import TYPE_CHECKING
 
@@ -113,6 +116,45 @@ def test_what_nobody_has_published_is_built(demo: DockerProject, where: str) -> 
     done = demo.prepare("--pull-from", "127.0.0.1:1/nobody/here")
     assert done.code == 0, done.err
     assert "not pulled, so it is made here: " in done.err
+
+
+def test_a_registry_that_wants_to_know_who_asks(demo: DockerProject, tmp_path: Path) -> None:
+    """It is asked as whom Docker's settings name for it, under any of the keys that `docker` takes."""
+    seen: list[str] = []
+
+    class Guard(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers.get("Authorization", ""))
+            self.send_response(404 if seen[-1] == "Basic bWU6aHVzaC1odXNo" else 401)
+            self.send_header("WWW-Authenticate", 'Basic realm="here"')
+            self.send_header("Docker-Distribution-Api-Version", "registry/2.0")
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Guard)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    host = f"127.0.0.1:{server.server_port}"
+    (tmp_path / "docker").mkdir()
+    environment = {**os.environ, "DOCKER_CONFIG": str(tmp_path / "docker")}
+    try:
+        done = demo.prepare("--pull-from", f"{host}/team/images", env=environment)
+        assert done.code == 0, done.err
+        assert f"warning: {host} wants to know who you are: `docker login {host}`" in done.err
+        forget(demo)
+        auths = {"auths": {f"http://{host}/v1/": {"auth": "bWU6aHVzaC1odXNo"}}}
+        (tmp_path / "docker/config.json").write_text(json.dumps(auths))
+        done = demo.prepare("--pull-from", f"{host}/team/images", env=environment)
+        assert done.code == 0, done.err
+        assert "Basic bWU6aHVzaC1odXNo" in seen
+        assert "wants to know" not in done.err
+        assert "hush" not in done.err
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_another_environment_under_its_tag_is_refused(demo: DockerProject, where: str) -> None:

@@ -17,7 +17,7 @@ from amlexec.redaction import learn
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Endpoint", "endpoint", "registry_header", "registry_of"]
+__all__ = ["Endpoint", "endpoint", "has_login", "registry_header", "registry_of"]
 
 # ruff: noqa: PTH110, PTH112, PTH118, PTH123 - pathlib costs a no-op 3 ms
 
@@ -72,6 +72,12 @@ def registry_header(registry: str, environment: Mapping[str, str] | None = None)
     variables = os.environ if environment is None else environment
     login = _login(registry, _settings(variables), variables)
     return base64.urlsafe_b64encode(json.dumps(login).encode()).decode()
+
+
+def has_login(registry: str, environment: Mapping[str, str] | None = None) -> bool:
+    """Whether Docker's settings name a user for a registry. Raises as `registry_header`."""
+    variables = os.environ if environment is None else environment
+    return bool(_login(registry, _settings(variables), variables))
 
 
 def _folder(variables: Mapping[str, str]) -> str:
@@ -137,22 +143,37 @@ def _usual_sockets(variables: Mapping[str, str]) -> list[str]:
     return [DEFAULT_SOCKET, f"{runtime}/docker.sock", *(os.path.join(home, path) for path in in_home)]
 
 
+def _part(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = settings.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _keys(told: Mapping[str, Any], registry: str) -> list[str]:
+    """The keys that mean a registry, as `docker` reads them: by the host, whatever stands around it."""
+    return [name for name in told if _host_in(name) == _host_in(registry)]
+
+
+def _host_in(name: str) -> str:
+    """The host in `HOST`, `HOST/`, `https://HOST/v1/` and so on; Docker Hub has several."""
+    scheme, _, rest = name.rpartition("://")
+    host = (rest if scheme.lower() in {"", "http", "https"} else name).partition("/")[0].lower()
+    return "docker.io" if host in {"index.docker.io", "registry-1.docker.io"} else host
+
+
 def _login(registry: str, settings: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, str]:
     """Who the user is at a registry, in the engine's form; {} for nobody."""
     import base64
     import binascii
 
+    helpers, stored = _part(settings, "credHelpers"), _part(settings, "auths")
     names = [_HUB, "index.docker.io", "docker.io"] if registry == "docker.io" else [registry]
-    for name in names:
-        helper = settings.get("credHelpers", {}).get(name) or settings.get("credsStore")
+    # Where a helper keeps the logins, the file has the names under which it does.
+    for name in dict.fromkeys([*names, *_keys(helpers, registry), *_keys(stored, registry)]):
+        helper = helpers.get(name) or settings.get("credsStore")
         if helper and (login := _ask_helper(str(helper), name, variables)):
             return login
-    stored = settings.get("auths", {})
-    for name in [
-        *names,
-        *(f"{scheme}://{registry}{path}" for scheme in ("https", "http") for path in ("", "/v1/")),
-    ]:
-        entry = stored.get(name) or {}
+    for name in dict.fromkeys([*names, *_keys(stored, registry)]):
+        entry = _part(stored, name)
         if entry.get("identitytoken"):
             learn(str(entry["identitytoken"]))
             return {"identitytoken": str(entry["identitytoken"]), "serveraddress": name}

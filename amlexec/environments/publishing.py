@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from amlexec.docker import images
 from amlexec.docker.engine import EngineAnswerError
+from amlexec.docker.settings import has_login, registry_of
 from amlexec.environments import trial
 from amlexec.environments.image import BASE, DIGEST, PREFIX, PYTHON, reference
 from amlexec.environments.order import Built
@@ -31,6 +32,7 @@ __all__ = ["VARIABLE", "place", "published", "pull", "push"]
 VARIABLE = "AMLEXEC_IMAGES"
 """Names the place where published environments are looked for, for every command that prepares: what CI sets
 once for a job, and no file of the project has to say."""
+_REFUSED = re.compile(r"unauthorized|authentication required|denied|no basic auth|\b40[13]\b", re.IGNORECASE)
 _PLACE = re.compile(r"[a-z0-9]+([._:/-]+[a-z0-9]+)*")
 _PACKAGES = f"""
 import glob, importlib.metadata, json, sys
@@ -110,6 +112,10 @@ def pull(engine: Engine, order: Order, where: str, progress: Progress, log: Log)
     except EngineAnswerError as error:
         log.line(f"{name}: {error.reason}")
         progress.step(f"not pulled, so it is made here: {error.reason.strip().rstrip('.')}")
+        if _REFUSED.search(error.reason):
+            host = registry_of(name)
+            who = "does not take your login" if has_login(host) else "wants to know who you are"
+            progress.step(f"warning: {host} {who}: `docker login {host}`, then prepare again with --force")
         return None
     try:
         return _taken(engine, order, name, log)

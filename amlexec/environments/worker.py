@@ -61,7 +61,8 @@ class Worker:
             "Healthcheck": {"Test": ["NONE"]},
             "HostConfig": {
                 "Mounts": [dict(one) for one in mounts],
-                **({"NetworkMode": "host"} if as_machine else {}),
+                # An engine that maps users lends nobody its network but who is a user of its machine.
+                **({"NetworkMode": "host", "UsernsMode": "host"} if as_machine else {}),
             },
         }
         self._container = containers.create(engine, settings)

@@ -322,7 +322,7 @@ class DockerTarget:
             if found.is_mounted:
                 self._ground.fetch(paths)
             else:
-                ours = bool(self._ground.owner)
+                ours = self._ground.has_other_users
                 baggage.unpack(self._engine, container, f"{CHECKOUT}/outputs", paths.checkout, ours=ours)
                 baggage.unpack(self._engine, container, LOGGED, paths.folder, "logged", ours=ours)
         logged = paths.folder / "logged"

@@ -9,11 +9,25 @@ from amlexec.targets import baggage
 from amlexec.targets.folders import check_out, shared_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from amlexec.docker.engine import Engine
     from amlexec.history import RunPaths
     from amlexec.model import Plan, Project
 
-__all__ = ["CHECKOUT", "LOGGED", "SHARED", "SITE", "Ground", "Here", "Mount", "User"]
+__all__ = [
+    "CHECKOUT",
+    "LOGGED",
+    "REMAPPED",
+    "SHARED",
+    "SITE",
+    "Ground",
+    "Here",
+    "Mount",
+    "User",
+    "is_remapped",
+    "is_rootless",
+]
 
 CHECKOUT = "/azureml-run"
 """Where the copy of the project is in a container, as Workbench had it."""
@@ -21,6 +35,22 @@ SHARED = "/azureml-share/"
 SITE = "/amlexec/site"
 LOGGED = "/amlexec/run"
 """Where the metric logger writes."""
+
+
+REMAPPED = (
+    "the engine gives containers users of their own (userns-remap), who may not use its machine's folders: "
+    "the project is copied in, and outputs are copied out"
+)
+
+
+def is_rootless(options: Iterable[str]) -> bool:
+    """Whether an engine runs as the user whose it is; `options` are its SecurityOptions."""
+    return any(one.split(",")[0] == "name=rootless" for one in options)
+
+
+def is_remapped(options: Iterable[str]) -> bool:
+    """Whether the users of an engine's containers are not those of its machine; `options` as before."""
+    return any(one.split(",")[0] == "name=userns" for one in options)
 
 
 class User(NamedTuple):
@@ -50,8 +80,12 @@ class Ground(Protocol):
     def user(self) -> User:
         """Who a script is. Raises TargetError where that can't be asked now."""
 
+    @property
+    def has_other_users(self) -> bool:
+        """Whether the numbers of users in containers are not those of this machine."""
+
     def can_mount(self, plan: Plan) -> bool:
-        """Whether the run's folders are mounted, rather than copied. Asks nobody."""
+        """Whether the run's folders are mounted, rather than copied."""
 
     def why_not(self, plan: Plan) -> str:
         """Why they are not mounted although the plan says so; "" where they are."""
@@ -83,18 +117,44 @@ class Here:
         """Scripts are the user `uid`:`gid`, by default the caller."""
         self._project = project
         self._engine = engine
-        self.user = User(os.getuid() if uid is None else uid, os.getgid() if gid is None else gid, "")
-        self.user = self.user._replace(name=baggage.user_name(self.user.uid))
+        self._asked = (uid, gid)
+        self._user: User | None = None
+        self._options: tuple[str, ...] | None = None
+
+    @property
+    def user(self) -> User:
+        """See `Ground.user`. A rootless engine has the caller as its root."""
+        if self._user is None:
+            uid, gid = self._asked
+            own = (0, 0) if is_rootless(self._security()) else (os.getuid(), os.getgid())
+            found = (own[0] if uid is None else uid, own[1] if gid is None else gid)
+            self._user = User(*found, baggage.user_name(os.getuid() if uid is None else uid))
+        return self._user
+
+    @property
+    def has_other_users(self) -> bool:
+        """See `Ground.has_other_users`."""
+        return is_remapped(self._security())
+
+    def _security(self) -> tuple[str, ...]:
+        if not self._engine.address.startswith("unix:"):
+            return ()
+        if self._options is None:
+            self._options = tuple(self._engine.info().get("SecurityOptions") or ())
+        return self._options
 
     def can_mount(self, plan: Plan) -> bool:
         """See `Ground.can_mount`."""
         # The engine behind a network address has another machine's folders.
-        return plan.target.shared_volumes and self._engine.address.startswith("unix:")
+        is_here = plan.target.shared_volumes and self._engine.address.startswith("unix:")
+        return is_here and not self.has_other_users
 
     def why_not(self, plan: Plan) -> str:
         """See `Ground.why_not`."""
         if self.can_mount(plan) or not plan.target.shared_volumes:
             return ""
+        if self.has_other_users:
+            return REMAPPED
         return (
             f"the engine at {self._engine.address} can't mount folders of this machine: "
             "the project is copied in, and outputs are copied out"
@@ -111,7 +171,7 @@ class Here:
     def mounts(self, paths: RunPaths, plan: Plan) -> list[Mount]:
         """See `Ground.mounts`."""
         logged = paths.folder / "logged"
-        if self.user.uid != os.getuid():
+        if self.user.uid not in {os.getuid(), 0}:
             baggage.give(paths.checkout, self.user.uid, self.user.gid)
             baggage.give(logged, self.user.uid, self.user.gid)
         found = [

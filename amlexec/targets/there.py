@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 from amlexec.errors import TargetError
 from amlexec.targets.folders import check_out
-from amlexec.targets.ground import CHECKOUT, LOGGED, SHARED, SITE, Mount, User
+from amlexec.targets.ground import (
+    CHECKOUT,
+    LOGGED,
+    REMAPPED,
+    SHARED,
+    SITE,
+    Mount,
+    User,
+    is_remapped,
+    is_rootless,
+)
 from amlexec.targets.remote import RemoteTarget
 
 if TYPE_CHECKING:
@@ -33,6 +43,7 @@ class There:
         self._engine = engine
         self._host = RemoteTarget(project, connection)
         self._user: User | None = None
+        self._options: tuple[str, ...] | None = None
 
     @property
     def owner(self) -> str:
@@ -45,19 +56,27 @@ class There:
         if self._user is None:
             found = self._way.surroundings
             # A rootless engine has the user as its root.
-            is_rootless = "name=rootless" in (self._engine.info().get("SecurityOptions") or ())
-            uid, gid = (0, 0) if is_rootless else (found.uid, found.gid)
+            uid, gid = (0, 0) if is_rootless(self._security()) else (found.uid, found.gid)
             self._user = User(uid, gid, found.user or "user")
         return self._user
 
+    @property
+    def has_other_users(self) -> bool:
+        """See `Ground.has_other_users`."""
+        return True
+
     def can_mount(self, plan: Plan) -> bool:
         """See `Ground.can_mount`."""
-        return plan.target.shared_volumes
+        return plan.target.shared_volumes and not is_remapped(self._security())
 
     def why_not(self, plan: Plan) -> str:
         """See `Ground.why_not`."""
-        del plan
-        return ""
+        return REMAPPED if plan.target.shared_volumes and not self.can_mount(plan) else ""
+
+    def _security(self) -> tuple[str, ...]:
+        if self._options is None:
+            self._options = tuple(self._engine.info().get("SecurityOptions") or ())
+        return self._options
 
     def check(self, plan: Plan) -> None:
         """See `Ground.check`. The shared folder is made where it is missing."""
