@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["close_to_others", "first_of", "is_private", "make", "opener"]
 
 
+_STATE = ".amlexec"
+
+
 def first_of(wanted: Iterable[Path], name: str, longest: int = 4096) -> Path:
     """The first of these folders, made where it is missing, that is ours alone.
 
@@ -93,8 +96,16 @@ def make(folder: str | os.PathLike[str]) -> None:
     for one in reversed(missing):
         with contextlib.suppress(FileExistsError):
             os.mkdir(one, 0o700)  # noqa: PTH102
+            if os.path.basename(one) == _STATE:  # noqa: PTH119
+                _keep_from_git(one)
     if missing and not os.path.isdir(folder):  # noqa: PTH112
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(folder))
+
+
+def _keep_from_git(state: str) -> None:
+    """A project's state never shows in `git status`, also where the project has no ignore rules."""
+    with open(f"{state}/.gitignore", "w", encoding="utf-8", opener=opener) as file:  # noqa: PTH123
+        file.write("# Made by amlexec: nothing in here belongs in a repository.\n*\n")
 
 
 def opener(path: str, flags: int) -> int:

@@ -278,8 +278,8 @@ def collect_again(project: Project, paths: RunPaths) -> Run:
         held.release()
 
 
-def clean(project: Project, paths: RunPaths) -> bool:
-    """Remove what a run that is over no longer needs: its copy of the project. Whether there was any.
+def clean(project: Project, paths: RunPaths) -> list[str]:
+    """Remove what a run that is over no longer needs: its copies of the project. Where there was one.
 
     The record, logs, metrics and outputs stay.
 
@@ -293,9 +293,7 @@ def clean(project: Project, paths: RunPaths) -> bool:
             hint=f"cancel it first: amlexec experiment cancel -r {run.run_id}",
         )
     history.check(paths)
-    there = paths.checkout.exists()
-    target_of_run(project, run).clean(paths)
-    return there
+    return target_of_run(project, run).clean(paths)
 
 
 def note(paths: RunPaths, text: str) -> None:

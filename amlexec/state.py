@@ -11,7 +11,7 @@ from typing import Any
 
 from doit.dependency import DatabaseException, SqliteDB
 
-from amlexec import state_folder
+from amlexec import private_folders
 from amlexec.console import say, show
 from amlexec.errors import TargetError
 
@@ -41,7 +41,7 @@ class StateDB(SqliteDB):  # type: ignore[misc]  # doit has no types
             super().__init__(":memory:", codec, **options)
             return
         try:
-            _make_folder(path)
+            private_folders.make(path.parent)
             # For its owner alone. An empty file is an empty database.
             os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._open(path, codec, options)
@@ -130,13 +130,6 @@ class _DamagedError(Exception):
 
 def _is_in_a_project(path: Path) -> bool:
     return any((folder / "aml_config").is_dir() for folder in path.absolute().parents)
-
-
-def _make_folder(path: Path) -> None:
-    if path.parent.name == ".amlexec":
-        state_folder.make(str(path.parent))
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def _is_locked(error: BaseException | None) -> bool:

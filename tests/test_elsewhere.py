@@ -211,7 +211,7 @@ def test_the_record_there_has_no_secret_and_a_broken_one_hides_no_other(pair: Pa
     [
         (("experiment", "status", "-r", "last", "--from", "local"), "local is of type local"),
         (("experiment", "status", "-r", "last", "--from", "nowhere"), "nowhere"),
-        (("experiment", "clean", "--all", "--from", "box"), "name it with -r RUN"),
+        (("experiment", "clean", "--all", "--from", "box"), "name it: -r RUN"),
         (("experiment", "status", "-r", "last", "--from", "box"), "no runs of this project on box"),
         (("history", "list", "--all"), "--from TARGET"),
     ],

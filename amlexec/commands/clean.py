@@ -28,12 +28,13 @@ def clean(project: Project, arguments: argparse.Namespace) -> int:
         return _environments(project)
     if arguments.source:
         return _elsewhere(project, arguments)
-    code = 0
-    if arguments.run:
-        copies = int(runs.clean(project, history.find(project, arguments.run)))
-    else:
-        copies, code = _all(project)
-    console.say(f"{_number(copies, 'copy', 'copies')} of the project removed")
+    copies, code = (
+        (runs.clean(project, history.find(project, arguments.run)), 0) if arguments.run else _all(project)
+    )
+    where = {place: copies.count(place) for place in sorted(copies)}
+    places = ", ".join(f"{count} {place}" for place, count in where.items()) if {*where} - {"here"} else ""
+    count = _number(len(copies), "copy", "copies")
+    console.say(f"{count} of the project removed{f': {places}' if places else ''}")
     return code
 
 
@@ -41,7 +42,7 @@ def _elsewhere(project: Project, arguments: argparse.Namespace) -> int:
     from amlexec.elsewhere import Machine
 
     if not arguments.run:
-        raise UsageError("--from wants the one run that is meant", hint="name it with -r RUN")
+        raise UsageError("--from needs a run", hint="name it: -r RUN")
     machine = Machine(project, arguments.source)
     record = machine.find(arguments.run)
     machine.remove(record)
@@ -49,12 +50,13 @@ def _elsewhere(project: Project, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _all(project: Project) -> tuple[int, int]:
-    """How many copies were removed, and the exit code: one run that can't be cleaned keeps no other."""
+def _all(project: Project) -> tuple[list[str], int]:
+    """Where copies were removed, and the exit code: one run that can't be cleaned keeps no other."""
     known, problems = history.runs(project)
     for problem in problems:
         console.say(problem.lines()[0])
-    copies = code = 0
+    copies: list[str] = []
+    code = 0
     for record in known:
         try:
             if runs.refresh(project, record).status in FINAL:

@@ -222,9 +222,10 @@ fetch() {
 # forget PROJECT: the mirror is of no use any more.
 forget() { rm -f "$base/projects/$1/id"; }
 
-# remove RUN
+# remove RUN: says so where there was something to remove
 remove() {
   [ -d "$base/runs/$1" ] || return 0
+  echo removed
   rm -rf "$base/runs/$1" 2>/dev/null && return
   # A script may have taken the owner's rights away.
   chmod -R u+rwX "$base/runs/$1"

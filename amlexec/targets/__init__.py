@@ -105,8 +105,11 @@ class Target(Protocol):
     def release(self, paths: RunPaths) -> None:
         """Let go of what holds the run on its target: its end is recorded. Twice is harmless."""
 
-    def clean(self, paths: RunPaths) -> None:
-        """Remove the run's copy of the project, and what is left of it on its target. Twice is harmless."""
+    def clean(self, paths: RunPaths) -> list[str]:
+        """Remove the run's copies of the project, here and on its target. Idempotent.
+
+        Returns where there was one: `here`, `on NAME`.
+        """
 
 
 def target_of(project: Project, name: str, kind: str, where: str = "") -> Target:

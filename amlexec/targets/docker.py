@@ -339,12 +339,15 @@ class DockerTarget:
         else:
             self._remove_all(paths)  # whoever submitted it may have been killed before it wrote which it is
 
-    def clean(self, paths: RunPaths) -> None:
+    def clean(self, paths: RunPaths) -> list[str]:
         """See `Target.clean`."""
         self._remove_all(paths)
-        self._ground.clean(paths)
+        removed = self._ground.clean(paths)
+        if paths.checkout.exists():
+            removed.append("here")
         for folder in (paths.checkout, paths.folder / "logged"):
             remove_tree(folder)
+        return removed
 
     def _remove_all(self, paths: RunPaths) -> None:
         wanted = {RUN_LABEL: paths.folder.name, **self._labels}

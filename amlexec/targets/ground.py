@@ -102,8 +102,8 @@ class Ground(Protocol):
     def fetch(self, paths: RunPaths) -> None:
         """Bring home what a run has made in mounted folders."""
 
-    def clean(self, paths: RunPaths) -> None:
-        """Remove those folders. Twice is harmless."""
+    def clean(self, paths: RunPaths) -> list[str]:
+        """Remove those folders. Idempotent. Returns as `Target.clean`."""
 
 
 class Here:
@@ -186,5 +186,6 @@ class Here:
     def fetch(self, paths: RunPaths) -> None:
         """See `Ground.fetch`: they are at home."""
 
-    def clean(self, paths: RunPaths) -> None:
+    def clean(self, paths: RunPaths) -> list[str]:  # noqa: ARG002 - nothing of it is elsewhere
         """See `Ground.clean`: the target removes what is here."""
+        return []

@@ -138,6 +138,9 @@ class HostTarget:
     def release(self, paths: RunPaths) -> None:
         """See `Target.release`. Nothing holds a process that has ended."""
 
-    def clean(self, paths: RunPaths) -> None:
+    def clean(self, paths: RunPaths) -> list[str]:
         """See `Target.clean`."""
+        if not paths.checkout.exists():
+            return []
         remove_tree(paths.checkout)
+        return ["here"]

@@ -322,12 +322,16 @@ class RemoteTarget:
     def release(self, paths: RunPaths) -> None:
         """See `Target.release`. A process that has ended holds nothing; its folder there is for `clean`."""
 
-    def clean(self, paths: RunPaths) -> None:
+    def clean(self, paths: RunPaths) -> list[str]:
         """See `Target.clean`."""
-        if not paths.returned.exists():
-            # What somebody else has submitted has to get home there too: `forget` removes it.
-            self._verb("remove", paths.folder.name)
-        remove_tree(paths.checkout)
+        removed = []
+        # What somebody else has submitted has to get home there too: `forget` removes it.
+        if not paths.returned.exists() and self._verb("remove", paths.folder.name).strip():
+            removed.append(f"on {self._connection.name}")
+        if paths.checkout.exists():
+            remove_tree(paths.checkout)
+            removed.append("here")
+        return removed
 
     def forget(self, run_id: str) -> None:
         """Remove all that a run that is over has left there."""

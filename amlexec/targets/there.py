@@ -125,7 +125,6 @@ class There:
         """See `Ground.fetch`."""
         self._host.fetch(paths)
 
-    def clean(self, paths: RunPaths) -> None:
+    def clean(self, paths: RunPaths) -> list[str]:
         """See `Ground.clean`."""
-        if (paths.control / _STAGED).exists():
-            self._host.clean(paths)
+        return self._host.clean(paths) if (paths.control / _STAGED).exists() else []
