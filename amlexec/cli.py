@@ -26,6 +26,7 @@ GROUPS = {
     "history": "find, compare and read runs",
 }
 """Each is a module of `amlexec.commands`, with `add` (its arguments) and `run`."""
+_WITH_VERBS = frozenset({"computetarget", "runconfiguration", "experiment", "history"})
 _ALSO = {"runconfigurations": "runconfiguration"}
 """Workbench's documents had both."""
 
@@ -61,6 +62,12 @@ def parser(only: str | None = None, verb: str | None = None) -> argparse.Argumen
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"amlexec {__version__}")
+    top.add_argument(
+        # It is answered before the arguments are parsed; this is for the help.
+        "--completion",
+        choices=["bash", "zsh", "fish"],
+        help="print what makes that shell complete commands, options and names",
+    )
     groups = top.add_subparsers(
         metavar="COMMAND", dest="group", required=True, parser_class=_Parser, prog=top.prog
     )
@@ -76,7 +83,14 @@ def run(arguments: Sequence[str]) -> int:
     """Do what the command line says; the exit code."""
     if arguments and arguments[0] in _ALSO:
         arguments = [_ALSO[arguments[0]], *arguments[1:]]
+    if not arguments or (len(arguments) == 1 and arguments[0] in _WITH_VERBS):
+        # Who types only that wants to know what there is.
+        arguments = [*arguments, "--help"]
     try:
+        if arguments[0] in {"--completion", "--complete"}:
+            from amlexec import completion
+
+            return completion.run(arguments)
         group = arguments[0] if arguments and arguments[0] in GROUPS else None
         head, tail = _split(arguments)
         found = parser(group, head[1] if len(head) > 1 else None).parse_args(head)
@@ -89,7 +103,7 @@ def run(arguments: Sequence[str]) -> int:
     return code
 
 
-_VALUED = frozenset({"-c", "--run-configuration", "-t", "--target", "-p", "--project"})
+_VALUED = frozenset({"-c", "--run-configuration", "-t", "--target", "-p", "--project", "-o", "--output"})
 """The options of `experiment submit` that a value follows."""
 
 

@@ -22,6 +22,14 @@ def test_help(project: ProjectFolder, group: list[str]) -> None:
     assert done.err == ""
 
 
+@pytest.mark.parametrize("words", [[], ["experiment"], ["history"], ["computetarget"], ["runconfiguration"]])
+def test_a_command_without_a_verb_is_a_question(project: ProjectFolder, words: list[str]) -> None:
+    """As of docker and kubectl: the help, and no error."""
+    done = project.amlexec(*words)
+    assert (done.code, done.err) == (0, "")
+    assert done.out == project.amlexec(*words, "--help").out
+
+
 def test_version(project: ProjectFolder) -> None:
     assert project.amlexec("--version").out == f"amlexec {__version__}\n"
 
@@ -29,9 +37,8 @@ def test_version(project: ProjectFolder) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "COMMAND"),
         (["expirement"], "expirement"),
-        (["experiment"], "VERB"),
+        (["experiment", "-p", "."], "VERB"),
         (["experiment", "submit", "train.py"], "-c"),
         (["experiment", "submit", "--target"], "--target"),
         (["experiment", "cancel", "-r", "x", "--grace", "-5"], "--grace"),

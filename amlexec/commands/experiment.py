@@ -57,6 +57,13 @@ def _add_submit(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name
         "--prepare", action="store_true", help="make the environment ready first, as PrepareEnvironment does"
     )
     submit.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+    submit.add_argument(
+        "-o",
+        "--output",
+        choices=["text", "json"],
+        default="text",
+        help="json: the run's record on standard output, all else on standard error",
+    )
     submit.add_argument("script", nargs="?", metavar="SCRIPT", help="relative to the project's root")
     submit.add_argument(
         # The command line is cut behind the script's name before it comes here; this is for the help.

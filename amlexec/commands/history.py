@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from amlexec.model import Project
 
-__all__ = ["add", "run"]
+__all__ = ["add", "run", "view_of"]
 
 _CHUNK = 1 << 20
 _MOST_PROBLEMS = 3
@@ -187,6 +187,11 @@ def _show(project: Project, record: Run, arguments: argparse.Namespace) -> None:
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         there["attachments"] = ",".join(names[:_MOST_NAMES]) + more
     console.data(output.fields(there))
+
+
+def view_of(project: Project, record: Run) -> dict[str, Any]:
+    """A run as `history info -o json` has it, as its record says; its target is not asked."""
+    return _views(project, [record])[0]
 
 
 def _compare(project: Project, arguments: argparse.Namespace) -> None:

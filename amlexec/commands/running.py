@@ -33,25 +33,45 @@ def submit(project: Project, arguments: argparse.Namespace) -> int:
         prepare=arguments.prepare,
         environment=os.environ,
     )
-    return finish(project, submission.submit(planned, console.Console(), detach=arguments.detach))
+    talk = _Aside() if arguments.output == "json" else console.Console()
+    return finish(project, submission.submit(planned, talk, detach=arguments.detach), form=arguments.output)
 
 
-def finish(project: Project, outcome: Run | Detached) -> int:
-    """Print how a submission came out; the exit code.
+class _Aside(console.Console):
+    """All talk to stderr, and what the script prints too: stdout is for the record."""
+
+    def say(self, line: str) -> None:
+        """To stderr."""
+        console.say(line)
+
+    def stdout(self, chunk: bytes) -> None:
+        """To stderr, byte for byte."""
+        self.stderr(chunk)
+
+
+def finish(project: Project, outcome: Run | Detached, *, form: str = "text") -> int:
+    """Print how a submission came out; the exit code. With the form `json`, stdout has the record only.
 
     Raises:
         AmlexecError: the run did not complete.
     """
+    if form == "json":
+        from amlexec.commands.history import view_of
+        from amlexec.commands.output import as_json
+
+        record = outcome if isinstance(outcome, Run) else history.read(RunPaths.of(project, outcome.run_id))
+        console.data(as_json(view_of(project, record)))
+    talk = console.say if form == "json" else console.data
     if not isinstance(outcome, Run):
         for line in console.detached(outcome):
             console.say(line)
         return {"async": 0, "interrupt": INTERRUPTED, "pipe": 128 + 13}[outcome.why]
     paths = RunPaths.of(project, outcome.run_id)
     for line in console.closing(outcome, paths):
-        console.data(line)
+        talk(line)
     if not outcome.tracked:
         runs.forget(project, paths)
-        console.data("the run is not tracked: its record, logs and outputs are not kept")
+        talk("the run is not tracked: its record, logs and outputs are not kept")
     if (error := console.telling(outcome)) is not None:
         raise error
     return 0

@@ -17,7 +17,7 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING, Protocol
 
-from amlexec.errors import TargetError
+from amlexec.errors import NoContactError, TargetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,19 +50,19 @@ class EngineError(TargetError):
     """A Docker engine could not do its part."""
 
 
-class EngineAbsentError(EngineError):
+class EngineAbsentError(EngineError, NoContactError):
     """Nothing listens at the engine's address."""
 
 
-class EngineDeniedError(EngineError):
+class EngineDeniedError(EngineError, NoContactError):
     """We have no permission on the engine's socket."""
 
 
-class EngineLostError(EngineError):
+class EngineLostError(EngineError, NoContactError):
     """The engine ended, or closed the connection, before its answer was complete."""
 
 
-class EngineTimeoutError(EngineError):
+class EngineTimeoutError(EngineError, NoContactError):
     """The engine has said nothing for longer than it was given."""
 
 

@@ -1,0 +1,212 @@
+"""Completion in a shell: the script that a shell reads once, and the words that it then asks for.
+
+The shell runs `amlexec --complete WORD…` while a user types; no other command loads this. Names come from
+the project's folder; no target is asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from amlexec.errors import AmlexecError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amlexec.model import Project
+
+__all__ = ["candidates", "run"]
+
+_MOST_RUNS = 50
+_FILES, _FOLDERS = ":files", ":folders"
+"""Asks the shell for names of files, or of folders: it knows best how."""
+
+_BASH = """\
+# Completion of amlexec for bash. Put into ~/.bashrc: eval "$(amlexec --completion bash)"
+_amlexec() {
+    local line current="${COMP_WORDS[COMP_CWORD]}"
+    COMPREPLY=()
+    while IFS= read -r line; do
+        case $line in
+            :files) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+            :folders) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
+            *) COMPREPLY+=("$(printf %q "$line")") ;;
+        esac
+    done < <(amlexec --complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+}
+complete -F _amlexec amlexec
+"""
+_ZSH = """\
+# Completion of amlexec for zsh. Put into ~/.zshrc, after compinit: eval "$(amlexec --completion zsh)"
+_amlexec() {
+    local line
+    local -a found
+    for line in "${(@f)$(amlexec --complete "${(@)words[2,CURRENT]}" 2>/dev/null)}"; do
+        case $line in
+            :files) _files ;;
+            :folders) _files -/ ;;
+            ?*) found+=("$line") ;;
+        esac
+    done
+    compadd -a found
+}
+compdef _amlexec amlexec
+"""
+_FISH = """\
+# Completion of amlexec for fish. Put into ~/.config/fish/config.fish: amlexec --completion fish | source
+function __amlexec
+    set -l words (commandline -opc) (commandline -ct)
+    for line in (amlexec --complete $words[2..-1] 2>/dev/null)
+        switch $line
+            case :files
+                __fish_complete_path (commandline -ct)
+            case :folders
+                __fish_complete_directories (commandline -ct)
+            case '*'
+                echo $line
+        end
+    end
+end
+complete -c amlexec -f -a '(__amlexec)'
+"""
+_SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """`amlexec --completion SHELL`, or `amlexec --complete WORD…`; the exit code.
+
+    Raises:
+        UsageError: there is no such shell.
+    """
+    from amlexec.console import data
+
+    if arguments[0] == "--complete":
+        for word in candidates(arguments[1:]):
+            if word.isprintable():
+                data(word)
+        return 0
+    shell = " ".join(arguments[1:])
+    if shell not in _SCRIPTS:
+        raise UsageError(
+            f"--completion is for {', '.join(_SCRIPTS)}" + (f", not {shell}" if shell else ""),
+            hint="amlexec --completion bash",
+        )
+    data(_SCRIPTS[shell].rstrip("\n"))
+    return 0
+
+
+def candidates(words: Sequence[str]) -> list[str]:
+    """What may stand in place of the last of `words`, which follow `amlexec`; of it a part may be typed."""
+    before, current = list(words[:-1]), words[-1] if words else ""
+    parser, option, places = _where(before)
+    if option is not None:
+        found = _values(option, parser.prog, before)
+    elif current.startswith("-") and places >= 0:
+        found = [name for action in parser._actions for name in _names(action)]  # noqa: SLF001
+    else:
+        found = _positional(parser, places, before)
+    return [word for word in found if word.startswith((current, ":"))]
+
+
+def _where(before: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Action | None, int]:
+    """The command that `before` comes to, the option of it whose value is next, and how many words stand
+    in its places; -1 where all that follows is a script's, -2 where there is no such command.
+    """
+    from amlexec import cli
+
+    parser, option, places = cli.parser(), None, 0
+    for word in before:
+        if option is not None:
+            option = None
+            continue
+        verbs = _verbs(parser)
+        if verbs is not None and word in verbs:
+            parser, places = verbs[word], 0
+            continue
+        if word.startswith("-"):
+            action = parser._option_string_actions.get(word)  # noqa: SLF001
+            option = action if action is not None and action.nargs != 0 else None
+            continue
+        if verbs is not None:
+            return parser, None, -2  # there is no such command
+        places += 1
+        if parser.prog == "amlexec experiment submit":
+            return parser, None, -1
+    return parser, option, places
+
+
+def _verbs(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser] | None:
+    for action in parser._actions:  # noqa: SLF001
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            return dict(action.choices)
+    return None
+
+
+def _names(action: argparse.Action) -> list[str]:
+    hidden = action.help == argparse.SUPPRESS
+    return [] if hidden else [name for name in action.option_strings if name.startswith("--")]
+
+
+def _positional(parser: argparse.ArgumentParser, places: int, before: Sequence[str]) -> list[str]:
+    verbs = _verbs(parser)
+    if places == -2:
+        return []
+    if verbs is not None:
+        return [*verbs, *(["--help", "--version", "--completion"] if parser.prog == "amlexec" else [])]
+    if places < 0:
+        return [_FILES]
+    actions = [action for action in parser._actions if not action.option_strings]  # noqa: SLF001
+    if not actions:
+        return []
+    action = actions[min(places, len(actions) - 1)]
+    if places >= len(actions) and action.nargs not in {"*", "+"}:
+        return []
+    return _values(action, parser.prog, before)
+
+
+def _values(action: argparse.Action, command: str, before: Sequence[str]) -> list[str]:
+    """The values that an option or a place takes, as far as they can be known."""
+    if action.choices is not None:
+        return [str(choice) for choice in action.choices]
+    if action.metavar in {"SCRIPT", "FILE"}:
+        return [_FILES]
+    if action.metavar == "FOLDER":
+        return [_FOLDERS]
+    if action.metavar == "KIND":
+        return ["remotedocker", "remote", "cluster"]
+    project = _project(before)
+    if project is None:
+        return []
+    from amlexec import config
+
+    is_about_target = command.startswith("amlexec computetarget") and not command.endswith("attach")
+    if action.dest in {"target", "source"} or (action.metavar == "NAME" and is_about_target):
+        return list(config.compute_targets(project))
+    shows = command.startswith("amlexec runconfiguration") and not command.endswith("create")
+    if action.dest == "run_configuration" or (action.dest == "name" and shows):
+        return list(config.run_configurations(project))
+    return _runs(project) if action.metavar == "RUN" else []
+
+
+def _project(before: Sequence[str]) -> Project | None:
+    from amlexec import config
+
+    at = next((at for at, word in enumerate(before[:-1]) if word in {"-p", "--project"}), None)
+    try:
+        return config.find_project(os.getcwd() if at is None else before[at + 1])  # noqa: PTH109
+    except AmlexecError:
+        return None
+
+
+def _runs(project: Project) -> list[str]:
+    """`last`, and the newest runs: their ids end in when they were made."""
+    try:
+        found = [
+            entry.name for entry in os.scandir(f"{project.state}/runs") if not entry.name.startswith(".")
+        ]
+    except OSError:
+        return []
+    newest = sorted(found, key=lambda name: name.rpartition("_")[2], reverse=True)
+    return ["last", *newest[:_MOST_RUNS]]
