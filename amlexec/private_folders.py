@@ -104,7 +104,7 @@ def make(folder: str | os.PathLike[str]) -> None:
 
 def _keep_from_git(state: str) -> None:
     """A project's state never shows in `git status`, also where the project has no ignore rules."""
-    with open(f"{state}/.gitignore", "w", encoding="utf-8", opener=opener) as file:  # noqa: PTH123
+    with open(f"{state}/.gitignore", "w", encoding="utf-8", opener=opener) as file:
         file.write("# Made by amlexec: nothing in here belongs in a repository.\n*\n")
 
 
