@@ -71,6 +71,8 @@ class Interpreter(NamedTuple):
 
     path: str
     version: str
+    prefix: str | None = None
+    """Its `sys.prefix`, written by the run itself; None where the Python was asked only before the run."""
 
 
 class Outputs(NamedTuple):
@@ -136,6 +138,8 @@ class Run(NamedTuple):
     """How many values each name was logged with. An earlier version's record has the whole series instead."""
     unread: tuple[str, ...] = ()
     """What was made and could not be read when the end was written, a sentence each. It is tried again."""
+    executors: tuple[Interpreter, ...] | None = None
+    """The Pythons that Spark's executors ran, each once; None where none could be read."""
 
 
 def text_of(run: Run) -> str:
@@ -143,6 +147,7 @@ def text_of(run: Run) -> str:
     values = run._asdict()
     for key in _NESTED:
         values[key] = values[key] and values[key]._asdict()
+    values["executors"] = run.executors and [one._asdict() for one in run.executors]
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
     try:
         text.encode("utf-8", "surrogateescape")
@@ -287,6 +292,19 @@ def _or_none(check: Callable[[object], Any]) -> Callable[[object], Any]:
     return lambda value: None if value is None else check(value)
 
 
+def _interpreter(value: object) -> Interpreter:
+    found: Interpreter = _parts(Interpreter, path=_text, version=_text)(value)
+    # Earlier versions did not ask for it.
+    prefix = value.get("prefix") if isinstance(value, dict) else None
+    return found._replace(prefix=_or_none(_text)(prefix))
+
+
+def _interpreters(value: object) -> tuple[Interpreter, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"is {_kind(value)}; expected a list of interpreters")
+    return tuple(_interpreter(one) for one in value)
+
+
 def _kind(value: object) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)[:40]
@@ -312,7 +330,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "start_time_utc": _or_none(_moment),
     "end_time_utc": _or_none(_moment),
     "exit_code": _or_none(_number(0, 255)),
-    "python": _or_none(_parts(Interpreter, path=_text, version=_text)),
+    "python": _or_none(_interpreter),
     "platform": _or_none(_text),
     "snapshot": _or_none(_parts(SnapshotRecord, tree=_tree, files=_count, bytes=_count)),
     "source": _or_none(_parts(Source, commit=_commit, dirty=_truth)),
@@ -326,5 +344,6 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "application": _or_none(_parts(Application, id=_word, tracking_url=_or_none(_text))),
     "metric_counts": _map_of(_count),
     "unread": _texts,
+    "executors": _or_none(_interpreters),
 }
 assert tuple(_CHECKS) == Run._fields

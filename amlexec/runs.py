@@ -10,7 +10,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from amlexec import history, locks, redaction
+from amlexec import history, inside, locks, redaction
 from amlexec.errors import TargetError, UsageError
 from amlexec.files import append, open_regular, remove_tree, walk
 from amlexec.history import FINAL, Application, Outputs, Run, RunPaths
@@ -84,7 +84,7 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
         # Nothing is started before this has become another status: what was not there can't have gone.
         state = State("new")
     target.collect(paths)
-    done = _with_made(_over(run, state), paths)
+    done = inside.recorded(_with_made(_over(run, state), paths), paths.folder)
     history.write(paths, done)
     note(paths, f"{done.status}{f': {done.reason}' if done.reason else ''}")
     # Only now: had we ended before the record was written, the target could still be asked.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXCLUDES",
+    "Pythons",
     "Spark",
     "arguments",
     "baked_arguments",
@@ -28,6 +29,7 @@ __all__ = [
     "java_must_do",
     "no_spark",
     "placed",
+    "pythons",
     "read",
     "repositories",
     "settings",
@@ -38,6 +40,8 @@ _REPOSITORIES = "spark.jars.repositories"
 EXCLUDES = "spark.jars.excludes"
 _JARS = "spark.jars"
 _PY_FILES = "spark.submit.pyFiles"
+_PYTHON = "spark.pyspark.python"
+_DRIVER_PYTHON = "spark.pyspark.driver.python"
 _RESOLVED = frozenset([_PACKAGES, _REPOSITORIES, EXCLUDES])
 """Properties that have done their work when the packages are there."""
 _JAVA = {2: (8, 8), 3: (8, 23), 4: (17, 0)}
@@ -81,6 +85,60 @@ def read(answer: str) -> Spark:
     return Spark(
         told.get("submit", ""), told.get("version", ""), told.get("scala", ""), java, java_path, tuple(jars)
     )
+
+
+class Pythons(NamedTuple):
+    """The Pythons of a Spark application, and which of them the files name themselves."""
+
+    driver: str
+    executors: str
+    declared_driver: str = ""
+    """The key that names it; "" where it is the environment's."""
+    declared_executors: str = ""
+
+    @property
+    def options(self) -> list[str]:
+        """The options that say so: over them goes neither spark-defaults.conf nor spark-env.sh.
+
+        https://spark.apache.org/docs/latest/configuration.html: "The Python binary executable ... takes
+        precedence over the environment variable". What the Spark dependencies name is an option already.
+        """
+        told = []
+        for key, value, declared in (
+            (_PYTHON, self.executors, self.declared_executors),
+            (_DRIVER_PYTHON, self.driver, self.declared_driver),
+        ):
+            if declared != key:
+                told += ["--conf", f"{key}={value}"]
+        return told
+
+    def warnings(self, plan: Plan) -> list[str]:
+        """What is to be said where an environment was prepared, and is not used."""
+        return [
+            f"{plan.configuration}: {key} names the Python of the {who}, {python}: it is not the prepared one"
+            for who, key, python in (
+                ("driver", self.declared_driver, self.driver),
+                ("executors", self.declared_executors, self.executors),
+            )
+            if key
+        ]
+
+
+def pythons(plan: Plan, dependencies: SparkDependencies, driver: str, executors: str) -> Pythons:
+    """The Pythons of an application: those that the files declare, else `driver` and `executors`.
+
+    A property goes over a variable, as in Spark, and the executors' is the driver's too where that has none.
+    """
+    properties, variables = dict(dependencies.configuration), dict(plan.environment_variables)
+
+    def chosen(default: str, *keys: str) -> tuple[str, str]:
+        found = ((properties.get(key) or variables.get(key), key) for key in keys)
+        value, key = next(((value, key) for value, key in found if value), (default, ""))
+        return value or default, "" if value == default else key
+
+    for_driver, its_key = chosen(driver, _DRIVER_PYTHON, _PYTHON, "PYSPARK_DRIVER_PYTHON")
+    for_executors, their_key = chosen(executors, _PYTHON, "PYSPARK_PYTHON")
+    return Pythons(for_driver, for_executors, its_key, their_key)
 
 
 def no_spark(plan: Plan, there: str, how: str) -> ConfigurationError:

@@ -13,12 +13,17 @@ if TYPE_CHECKING:
     from amlexec.model import ComputeTarget
 
 __all__ = [
+    "EXECUTORS",
     "MODULES",
     "PROJECT",
     "PROPERTIES",
+    "SHIPPED_PYTHON",
     "Shipped",
     "application",
+    "asked",
+    "drivers_python",
     "executors_python",
+    "expected",
     "mode",
     "options",
     "properties",
@@ -33,7 +38,9 @@ MODULES = "../control/modules.zip"
 """The Python modules of the project, for the executors."""
 PROJECT = "../control/project.tar.gz"
 """The project, for a driver that does not run on the head node."""
-_SHIPPED_PYTHON = "./environment/bin/python"
+EXECUTORS = "../control/executors.tar.gz"
+"""What lets the Pythons of executors say which they are."""
+SHIPPED_PYTHON = "./environment/bin/python"
 _TAGS = "spark.yarn.tags"
 _RETURN = "spark.yarn.appMasterEnv.AMLEXEC_SPARK_RETURN"
 _YARN_ID = re.compile(r"\bapplication_\d+_\d{4,}\b")
@@ -69,9 +76,9 @@ def options(
     where = mode(target)
     told = ["--master", target.master, "--deploy-mode", where]
     archives = [f"{PROJECT}#project"] if where == "cluster" else []
-    if shipped.archive and not target.master.startswith("local"):
-        archives.append(f"{shipped.archive}#environment")
-        python = _SHIPPED_PYTHON
+    if _is_shipped(target, shipped):
+        archives += [f"{shipped.archive}#environment", f"{EXECUTORS}#amlexec"]
+        python = SHIPPED_PYTHON
     if archives:
         told += ["--archives", ",".join(archives)]
     if where == "cluster":
@@ -110,8 +117,27 @@ def returned_as(argv: Iterable[str]) -> str:
 
 
 def executors_python(target: ComputeTarget, python: str, shipped: Shipped) -> str:
-    """PYSPARK_PYTHON on the head node, from where the executors have it."""
-    return _SHIPPED_PYTHON if shipped.archive and not target.master.startswith("local") else python
+    """What executors start as their Python: in an archive, what becomes that of the environment."""
+    return "./amlexec/python" if _is_shipped(target, shipped) else python
+
+
+def drivers_python(target: ComputeTarget, python: str, shipped: Shipped) -> str:
+    """What the driver runs: the environment's Python, on the head node or in the archive."""
+    return SHIPPED_PYTHON if _is_shipped(target, shipped) and mode(target) == "cluster" else python
+
+
+def _is_shipped(target: ComputeTarget, shipped: Shipped) -> bool:
+    return bool(shipped.archive) and not target.master.startswith("local")
+
+
+def expected(version: str) -> str:
+    """What an executor that has the archive holds its Python against: see `runtime/site/sitecustomize.py`."""
+    return f"{version}:{SHIPPED_PYTHON.removesuffix('/bin/python')}"
+
+
+def asked(wanted: str) -> list[str]:
+    """The option with which a driver on a node is told which Python was prepared, or that it is to say."""
+    return _conf("spark.yarn.appMasterEnv.AMLEXEC_PYTHON", wanted)
 
 
 def _conf(key: str, value: str) -> list[str]:

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
-from amlexec import __version__, history, redaction, runs
+from amlexec import __version__, history, inside, redaction, runs
 from amlexec.errors import AmlexecError, TargetError, UnreachableError, UsageError
 from amlexec.history import Run, RunPaths, SnapshotRecord, Source
 from amlexec.targets import runs_on
@@ -97,7 +97,7 @@ def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
     redaction.learn(*(value for name, value in plan.environment_variables if _is_secret(plan, name)))
     target = runs_on(plan.target, plan.project)
     script_in(plan.project, plan.script, plan.project.root)
-    launch = target.check(plan)
+    launch = inside.asked(target.check(plan), plan)
     for warning in (*plan.warnings, *launch.warnings):
         talk.warn(warning)
     paths, run, held = history.create(plan.project, _record(plan, launch), int(time.time() * 1000))

@@ -12,6 +12,7 @@ import pytest
 from tests.conftest import PATIENCE, eventually
 from tests.engines.ssh_host import QUIET
 from tests.places import SPARK_FAST, ClusterProject, Place
+from tests.test_spark import write_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -219,9 +220,16 @@ print(json.dumps([sys.prefix, six.__version__, found]))
         first = project.submit("train.py")
         assert (first.code, "it was never prepared here" in first.err) == (2, True)
         assert project.prepare().code == 0
+        # Settings on the head node that name another Python.
+        write_settings(project.root / "conf")
+        project.configure("EnvironmentVariables:", "  SPARK_CONF_DIR: conf")
         done = project.submit("train.py")
         assert done.code == 0, done.err
         record = project.record(done.run_id)
+        assert record["python"]["path"] == f"{record['python']['prefix']}/bin/python"
+        assert len(record["executors"]) == 2
+        assert {one["prefix"].rpartition("/")[2] for one in record["executors"]} == {"environment"}
+        assert {one["version"] for one in record["executors"]} == {record["python"]["version"]}
         folder = f"/home/{QUIET}/.amlexec"
         archive = f"{folder}/archives/{record['environment_digest']}.tar.gz"
         assert f"{archive}#environment" in record["argv"]

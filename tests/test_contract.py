@@ -171,6 +171,39 @@ def test_a_script_runs_in_a_copy_and_is_recorded(project: DockerProject) -> None
     assert project.containers() == []
 
 
+def test_the_record_names_the_python_that_ran(project: DockerProject) -> None:
+    project.write(
+        "train.py",
+        "import json, os, sys\nversion = '.'.join(map(str, sys.version_info[:3]))\n"
+        "print(json.dumps({'path': sys.executable, 'version': version, 'prefix': sys.prefix}))\n"
+        "assert 'AMLEXEC_PYTHON' not in os.environ\n",
+    )
+    done = project.submit("train.py")
+    assert done.code == 0, done.err
+    found = json.loads((project.run_folder(done.run_id) / "stdout.log").read_bytes())
+    assert project.record(done.run_id)["python"] == found
+    if project.place.name != "managed":
+        return
+    assert isinstance(project, RemoteProject)
+    # Somebody has put another Python into the place of the prepared one.
+    python = found["path"]
+    project.host.ssh(
+        f"mv {python} {python}.kept; printf '#!/bin/sh\\nexec /usr/bin/python3 \"$@\"\\n' >{python}", QUIET
+    )
+    project.host.ssh(f"chmod +x {python}", QUIET)
+    try:
+        done = project.submit("train.py")
+    finally:
+        project.host.ssh(f"mv -f {python}.kept {python}", QUIET)
+    assert (done.code, "amlexec: error: this Python is not the prepared one" in done.err) == (2, True)
+    record = project.record(done.run_id)
+    assert (record["status"], record["exit_code"]) == ("Failed", None)
+    assert record["reason"].startswith(
+        "the script did not begin: its Python was not the prepared one, but /usr/bin/python3 (3."
+    )
+    assert (project.run_folder(done.run_id) / "stdout.log").read_bytes() == b""
+
+
 def _tree(root: Path) -> dict[str, tuple[int, bytes]]:
     found = {}
     for path in sorted(root.rglob("*")):

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import amlexec
-from amlexec import metrics
+from amlexec import inside, metrics
+from amlexec.history import Interpreter
 
 PACKAGE = Path(amlexec.__file__).parent
 SITE = PACKAGE / "runtime" / "site"
@@ -443,3 +444,155 @@ def test_the_product_and_the_run_have_the_same_code() -> None:
     import amlexec.run
 
     assert Path(amlexec.run.log.__code__.co_filename) == SITE / "amlexec" / "run.py"
+
+
+class TestWhichPython:
+    """A run says which Python it is."""
+
+    def start(
+        self, python: str, folder: Path, wanted: str, *more: Path, words: tuple[str, ...] = ("train.py", "a")
+    ) -> subprocess.CompletedProcess[str]:
+        """Start a Python as a run does, with what was `wanted`."""
+        (folder.parent / "train.py").write_text(
+            "import json, os, subprocess, sys\n"
+            "subprocess.run([sys.executable, '-c', 'pass'], check=True)\n"
+            "print(json.dumps([sys.executable, '%d.%d.%d' % sys.version_info[:3], sys.prefix, sys.argv,\n"
+            "    sys.path[0] == os.getcwd(), __name__, 'AMLEXEC_PYTHON' in os.environ]))\n"
+        )
+        return subprocess.run(
+            [python, "-W", "error", *words],
+            cwd=folder.parent,
+            env={**environment(folder, *more), "AMLEXEC_PYTHON": wanted},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+
+    @every_interpreter
+    def test_it_is_read_from_inside(self, python: str, folder: Path) -> None:
+        done = self.start(python, folder, "::train.py")
+        assert (done.returncode, done.stderr) == (0, "")
+        path, version, prefix, argv, *rest = json.loads(done.stdout)
+        assert (argv, rest) == (["train.py", "a"], [True, "__main__", False])
+        assert inside.read(folder) == (Interpreter(path, version, prefix), (), None)
+        # Once: not by the Python that the script has started.
+        assert (folder / "python.json").read_text().count("\n") == 1
+        done = self.start(python, folder, f"{version}:{prefix}:train.py")
+        assert (done.returncode, done.stderr) == (0, "")
+
+    @every_interpreter
+    def test_another_than_the_prepared_one_ends(self, python: str, folder: Path) -> None:
+        done = self.start(python, folder, "3.4.1:/opt/amlexec/env:train.py")
+        assert (done.returncode, done.stdout) == (78, "")
+        assert "amlexec: error: this Python is not the prepared one: " in done.stderr
+        assert "prepared was 3.4.1 in /opt/amlexec/env\n" in done.stderr
+        assert inside.read(folder).another is not None
+
+    def test_a_version_that_is_not_released_yet(self, folder: Path) -> None:
+        own = ".".join(map(str, sys.version_info[:3]))
+        assert self.start(sys.executable, folder, f"{own}rc1:{sys.prefix}:train.py").returncode == 0
+        assert self.start(sys.executable, folder, f"{own}1:{sys.prefix}:train.py").returncode == 78
+
+    @every_interpreter
+    def test_another_sitecustomize_is_imported_too(self, python: str, folder: Path, tmp_path: Path) -> None:
+        other = tmp_path / "other"
+        other.mkdir()
+        text = (
+            "import sys\nsys.path.append('/added')\nsys.stderr.write('theirs %s %s' % (__name__, __file__))\n"
+        )
+        (other / "sitecustomize.py").write_text(text)
+        done = self.start(python, folder, "::train.py", other)
+        # The script, and what it starts.
+        told = f"theirs sitecustomize {other}/sitecustomize.py"
+        assert (done.returncode, done.stderr) == (0, told * 2)
+        done = self.start(
+            python,
+            folder,
+            "",
+            other,
+            words=("-c", "import sys, sitecustomize as s; print(s.__file__, s.__spec__.name, sys.path[-1])"),
+        )
+        assert done.stdout == f"{other}/sitecustomize.py sitecustomize /added\n"
+
+    def test_what_runs_something_else_says_nothing(self, folder: Path) -> None:
+        self.start(sys.executable, folder, "9.9.9:/x:train.py", words=("-c", "pass", "train.py"))
+        self.start(sys.executable, folder, "9.9.9:/x:other.py")
+        assert list(folder.iterdir()) == []
+
+    @pytest.mark.parametrize("name", ["gone", "link", "folder"])
+    def test_where_it_cannot_be_written_the_script_runs(
+        self, name: str, folder: Path, tmp_path: Path
+    ) -> None:
+        if name == "gone":
+            folder.rmdir()
+        elif name == "link":
+            (folder / "python.json").symlink_to(tmp_path / "elsewhere")
+        else:
+            (folder / "python.json").mkdir()
+        done = self.start(sys.executable, folder, "::train.py")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert inside.read(folder) == (None, (), None)
+        assert not (tmp_path / "elsewhere").exists()
+
+    @every_interpreter
+    def test_executors_of_a_cluster(self, python: str, folder: Path, tmp_path: Path) -> None:
+        (tmp_path / "pyspark").mkdir()
+        daemon = "import os, subprocess, sys\n"
+        daemon += "subprocess.run([sys.executable, '-m', 'pyspark.daemon2'], check=True)\n"
+        (tmp_path / "pyspark/daemon.py").write_text(f"{daemon}print(os.environ['PYTHONPATH'])\n")
+        (tmp_path / "pyspark/daemon2.py").write_text("")
+        archive = tmp_path / "e.tar.gz"
+        version = subprocess.run(
+            [python, "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+        def start(wanted: str) -> subprocess.CompletedProcess[str]:
+            packing = str(SITE / "amlexec/executors_python.py")
+            command = [python, "-I", "-S", packing, str(archive), str(folder), wanted, "./environment/python"]
+            subprocess.run(command, check=True)
+            work = tmp_path / "work"
+            shutil.rmtree(work, ignore_errors=True)
+            (work / "environment").mkdir(parents=True)
+            (work / "environment/python").symlink_to(python)
+            (work / "amlexec").mkdir()
+            subprocess.run(["tar", "-xzf", str(archive), "-C", str(work / "amlexec")], check=True)
+            return subprocess.run(
+                ["./amlexec/python", "-m", "pyspark.daemon"],
+                cwd=work,
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)},
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT,
+            )
+
+        done = start(f"{version}:")
+        assert (done.returncode, done.stderr, done.stdout) == (
+            *(0, ""),
+            f"{tmp_path}/work/amlexec:{tmp_path}\n",
+        )
+        seen = inside.read(folder)
+        assert (seen.python, [one.version for one in seen.executors], seen.another) == (None, [version], None)
+        assert start(f"{version}:./environment").returncode == 78
+        assert inside.read(folder).another is not None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("", "{", "[]", "null", "[" * 60000, '"path"', '{"path": "/p"}'),
+        '{"path": 1, "version": "3.1.2", "prefix": "/", "wanted": true}',
+        '{"path": "/p", "version": "3", "prefix": "/", "wanted": true}',
+        '{"path": "/p", "version": "3.1.2\\u001b[31m", "prefix": "/", "wanted": true}',
+        '{"path": "/p", "version": "3.1.2", "prefix": [], "wanted": true}',
+        '{"path": "/p", "version": "3.1.2", "prefix": "/", "wanted": "no"}',
+        f'{{"path": "/{"p" * 5000}", "version": "3.1.2", "prefix": "/", "wanted": true}}',
+    ],
+    ids=range(13),
+)
+def test_what_is_no_answer(line: str, folder: Path) -> None:
+    for name in inside.FILES:
+        (folder / name).write_text(f"{line}\n")
+    assert inside.read(folder) == (None, (), None)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -92,6 +93,23 @@ def declare(project: ProjectFolder, *parts: str) -> None:
     project.write("aml_config/spark_dependencies.yml", "".join(parts))
 
 
+def write_settings(folder: Path) -> None:
+    """Settings of a machine's Spark that name another Python, by both of their files."""
+    folder.mkdir(exist_ok=True)
+    (folder / "spark-env.sh").write_text(
+        "export PYSPARK_PYTHON=/nowhere/python3 PYSPARK_DRIVER_PYTHON=/nowhere/python3\n"
+    )
+    lines = ("spark.pyspark.python /nowhere/python3", "spark.pyspark.driver.python /nowhere/python3")
+    (folder / "spark-defaults.conf").write_text("\n".join(lines) + "\n")
+
+
+def check_pythons(record: dict[str, Any], python: str) -> None:
+    """Driver and executors have said that they are this Python."""
+    assert (record["python"]["path"], len(record["executors"])) == (python, 1)
+    assert record["python"]["prefix"] is not None
+    assert record["executors"] == [record["python"]]
+
+
 def folders(*addresses: str) -> str:
     """The repositories of a Spark dependencies file."""
     return f"repositories: {json.dumps(addresses)}\n"
@@ -150,7 +168,9 @@ class TestHere:
         command = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh", sys.executable]
         command += ["-m", "amlexec", "experiment", "submit", "-c", "local", "train.py", *ARGUMENTS]
         notebook = {"PYSPARK_DRIVER_PYTHON": "jupyter", "PYSPARK_DRIVER_PYTHON_OPTS": "notebook"}
-        done = made.call(*command, env={**os.environ, **notebook})
+        write_settings(made.root / "conf")
+        settings = {"SPARK_CONF_DIR": str(made.root / "conf")}
+        done = made.call(*command, env={**os.environ, **notebook, **settings})
         assert done.code == 1, done.err
         record = made.record(done.run_id)
         assert (record["exit_code"], record["reason"], record["framework"]) == (7, "exit code 7", "PySpark")
@@ -159,12 +179,25 @@ class TestHere:
         folder = made.run_folder(done.run_id)
         found = json.loads((folder / "outputs/told.json").read_text())
         check_told(found, sys.executable, version)
+        check_pythons(record, sys.executable)
         assert (found["packages"], found["cwd"]) == (["1.0", "1.0", True], f"{folder}/project")
         assert (folder / "stdout.log").read_bytes().endswith(b"told\n")
         assert b"to stderr\n" in (folder / "stderr.log").read_bytes()
         log = (folder / "stderr.log").read_text()
         assert "org.example#top;1.0 in repository-1" in log
         assert "maven.org" not in log
+
+    def test_a_declared_python_is_used_and_recorded(
+        self, project: Callable[..., ProjectFolder], tmp_path: Path
+    ) -> None:
+        made = project()
+        other = tmp_path / "other"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(other)], check=True)
+        declare(made, SPARK_FAST, f"  spark.pyspark.python: {other}/bin/python\n")
+        made.write("train.py", WAITING.partition("print")[0])
+        done = made.submit("train.py")
+        assert done.code == 0, done.err
+        check_pythons(made.record(done.run_id), f"{other}/bin/python")
 
     def test_the_default_file_may_be_absent(
         self, project: Callable[..., ProjectFolder], spark_parts: parts.Installed
@@ -284,7 +317,9 @@ class TestInAContainer:
             made = DockerProject(tmp_path / "demo", shop)
             repository.rename(made.root / "maven")
             made.write("aml_config/docker.compute", made.compute(base=base))
-            configure(made, "docker", "PrepareEnvironment: true")
+            lines = ("PrepareEnvironment: true", "EnvironmentVariables:", "  SPARK_CONF_DIR: conf")
+            configure(made, "docker", *lines)
+            write_settings(made.root / "conf")
             made.write("train.py", SCRIPT)
             return made
 
@@ -300,6 +335,7 @@ class TestInAContainer:
         folder = made.run_folder(done.run_id)
         found = json.loads((folder / "outputs/told.json").read_text())
         check_told(found, "/opt/amlexec/env/bin/python", parts.SPARK)
+        check_pythons(record, "/opt/amlexec/env/bin/python")
         assert (found["packages"], found["cwd"]) == (["1.0", "1.0", True], "/azureml-run")
         assert (folder / "stdout.log").read_bytes().endswith(b"told\n")
         assert b"to stderr\n" in (folder / "stderr.log").read_bytes()
@@ -410,6 +446,8 @@ class TestOverSSH:
         location = "sparkSubmitLocation: /opt/spark/bin/spark-submit"
         made.write("aml_config/remote.compute", made.compute(location))
         variables = [f"JAVA_HOME: {spark_parts.java}", "SPARK_LOCAL_IP: 127.0.0.1", "LC_ALL: C.UTF-8"]
+        variables.append("SPARK_CONF_DIR: conf")
+        write_settings(made.root / "conf")
         configure(made, "remote", "EnvironmentVariables:", *(f"  {one}" for one in variables))
         return made
 
@@ -423,6 +461,7 @@ class TestOverSSH:
         folder = project.run_folder(done.run_id)
         found = json.loads((folder / "outputs/told.json").read_text())
         check_told(found, "/usr/bin/python3", parts.SPARK)
+        check_pythons(project.record(done.run_id), "/usr/bin/python3")
         assert found["packages"] == ["1.0", "1.0", True]
         assert (folder / "stdout.log").read_bytes().endswith(b"told\n")
         assert b"to stderr\n" in (folder / "stderr.log").read_bytes()

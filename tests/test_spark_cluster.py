@@ -24,6 +24,7 @@ STANDALONE = TARGET._replace(master="spark://head:7077")
 VARIABLES = (("LEVEL", "a b"), ("API_KEY", "hush=hush"))
 CLIENT = TARGET._replace(yarn_deploy_mode="client")
 ARCHIVE = Shipped("/home/me/x.tar.gz")
+PACKED = "/home/me/x.tar.gz#environment,../control/executors.tar.gz#amlexec"
 
 
 @pytest.mark.parametrize(
@@ -34,17 +35,17 @@ ARCHIVE = Shipped("/home/me/x.tar.gz")
             ARCHIVE,
             (
                 "--master yarn --deploy-mode cluster "
-                "--archives ../control/project.tar.gz#project,/home/me/x.tar.gz#environment "
+                f"--archives ../control/project.tar.gz#project,{PACKED} "
                 "--conf spark.yarn.appMasterEnv.PYSPARK_PYTHON=./environment/bin/python "
                 "--conf spark.yarn.appMasterEnv.PYSPARK_DRIVER_PYTHON=./environment/bin/python"
             ),
-            "./environment/bin/python",
+            "./amlexec/python",
         ),
         (
             TARGET._replace(yarn_deploy_mode="client"),
             ARCHIVE,
-            "--master yarn --deploy-mode client --archives /home/me/x.tar.gz#environment",
-            "./environment/bin/python",
+            f"--master yarn --deploy-mode client --archives {PACKED}",
+            "./amlexec/python",
         ),
         (
             TARGET,
@@ -60,8 +61,8 @@ ARCHIVE = Shipped("/home/me/x.tar.gz")
         (
             STANDALONE,
             ARCHIVE,
-            ("--master spark://head:7077 --deploy-mode client --archives /home/me/x.tar.gz#environment"),
-            "./environment/bin/python",
+            f"--master spark://head:7077 --deploy-mode client --archives {PACKED}",
+            "./amlexec/python",
         ),
         (TARGET._replace(master="local[*]"), ARCHIVE, "--master local[*] --deploy-mode client", "/p"),
     ],

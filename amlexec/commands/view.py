@@ -71,6 +71,7 @@ def flat(
         "image_id": run.image_id,
         "outputs": run.outputs and run.outputs._asdict(),
         "amlexec": run.amlexec,
+        "executors": run.executors and [one._asdict() for one in run.executors],
     }
 
 

@@ -214,7 +214,7 @@ fetch() {
   printf '%s\n' "$digests" | wc -c
   printf '%s\n' "$digests"
   set -- run.json
-  for name in metrics.jsonl control.log outputs; do [ ! -e "$name" ] || set -- "$@" "$name"; done
+  for name in metrics.jsonl python.json executors.jsonl control.log outputs; do [ ! -e "$name" ] || set -- "$@" "$name"; done
   [ ! -d project/outputs ] || [ -h project/outputs ] || set -- "$@" project/outputs
   tar -cf - "$@"
 }

@@ -36,6 +36,10 @@ class Launch(NamedTuple):
     """Of the image, where there is one."""
     warnings: tuple[str, ...] = ()
     """Sentences to print before the run."""
+    executors: str = ""
+    """What `inside.expected` says of the Python of Spark's executors; "" without Spark."""
+    is_as_declared: bool = False
+    """Whether the files name the driver's Python themselves, and not the environment."""
     settings: tuple[tuple[str, str], ...] = ()
     """Names and values that are in `argv`: those that look secret are not recorded."""
 

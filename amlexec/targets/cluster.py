@@ -118,6 +118,10 @@ class ClusterTarget(RemoteTarget):
         packed = [launch.python.path, "-I", "-S"]
         text = f'{shlex.join(packed)} "$runtime/site/amlexec/project_modules.py" "$folder/project" '
         text += '"$folder/control/modules.zip" || exit 2\n'
+        if f"{spark_cluster.EXECUTORS}#" in " ".join(launch.argv):
+            told = shlex.join([launch.executors, spark_cluster.SHIPPED_PYTHON])
+            text += f'{shlex.join(packed)} {runtime}executors_python.py" "$folder/control/executors.tar.gz" '
+            text += f'"$folder" {told} || exit 2\n'
         if spark_cluster.mode(plan.target) == "cluster":
             text += f'{shlex.join(packed)} {runtime}spark_node.py" pack "$folder/project" "$runtime/site" '
             text += '"$folder/control/project.tar.gz" || exit 2\n'

@@ -6,6 +6,7 @@ import re
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
+from amlexec import inside
 from amlexec.docker import containers
 from amlexec.docker.engine import EngineAnswerError, EngineLostError
 from amlexec.environments import preparation
@@ -326,8 +327,9 @@ class DockerTarget:
                 baggage.unpack(self._engine, container, f"{CHECKOUT}/outputs", paths.checkout, ours=ours)
                 baggage.unpack(self._engine, container, LOGGED, paths.folder, "logged", ours=ours)
         logged = paths.folder / "logged"
-        if (logged / "metrics.jsonl").exists():
-            (logged / "metrics.jsonl").replace(paths.metrics)
+        for name in (paths.metrics.name, *inside.FILES):
+            if (logged / name).exists():
+                (logged / name).replace(paths.folder / name)
         bring_home(logged / "outputs", paths.outputs)
         bring_home(paths.checkout / "outputs", paths.outputs)
 

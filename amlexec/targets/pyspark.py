@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import config, private_folders, spark, spark_cluster
+from amlexec import config, inside, private_folders, spark, spark_cluster
 from amlexec.digest import canonical_json, of_bytes
 from amlexec.docker import containers
 from amlexec.environments import maven
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from amlexec.connections import Connection
     from amlexec.docker.engine import Engine
     from amlexec.model import ComputeTarget, Plan, SparkDependencies
-    from amlexec.spark import Spark
+    from amlexec.spark import Pythons, Spark
     from amlexec.spark_cluster import Shipped
     from amlexec.ssh.connection import SSHConnection
     from amlexec.targets import Launch
@@ -48,19 +48,37 @@ def declared(plan: Plan) -> SparkDependencies:
 
 
 def launched(
-    plan: Plan, launch: Launch, found: Spark, dependencies: SparkDependencies, options: Sequence[str]
+    plan: Plan,
+    launch: Launch,
+    found: Spark,
+    dependencies: SparkDependencies,
+    options: Sequence[str],
+    pythons: Pythons | None = None,
 ) -> Launch:
-    """The launch of a script under Python, as one under spark-submit with these options."""
-    named = dict(plan.environment_variables)
-    environment = dict(launch.environment)
-    for name in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
-        # Of this machine's own settings none: a notebook that is named there would never end.
-        environment[name] = named.get(name, launch.python.path)
+    """The launch of a script under Python, as one under spark-submit with these options.
+
+    `pythons` run the driver and the executors: by default, the one that would have run the script.
+    """
+    pythons = pythons or spark.pythons(plan, dependencies, launch.python.path, launch.python.path)
+    # Of this machine's own settings none: a notebook that is named there would never end.
+    first = dict(plan.environment_variables).get("PYSPARK_DRIVER_PYTHON", launch.python.path)
+    environment = {
+        **launch.environment,
+        "PYSPARK_PYTHON": pythons.executors,
+        "PYSPARK_DRIVER_PYTHON": first,
+    }
     environment.pop("PYSPARK_DRIVER_PYTHON_OPTS", None)
     site = launch.environment["PYTHONPATH"].partition(":")[0]
+    is_ours = launch.digest and not pythons.declared_executors
     return launch._replace(
-        argv=(found.submit, *options, f"{site}/amlexec/spark_driver.py", *launch.argv[1:]),
+        argv=(
+            *(found.submit, *options, *pythons.options),
+            *(f"{site}/amlexec/spark_driver.py", *launch.argv[1:]),
+        ),
         environment=environment,
+        executors=inside.expected(launch.python.version, pythons.executors if is_ours else ""),
+        is_as_declared=bool(pythons.declared_driver),
+        warnings=(*launch.warnings, *(pythons.warnings(plan) if launch.digest else ())),
         settings=spark.settings(dependencies),
     )
 
@@ -164,14 +182,23 @@ def cluster(plan: Plan, launch: Launch, connection: SSHConnection, pack: Callabl
         options += spark_cluster.tagged(target, dependencies.configuration)
     if spark_cluster.properties(target, variables, dependencies.configuration):
         options[:0] = ["--properties-file", spark_cluster.PROPERTIES]
-    launch = launched(plan, launch, found, dependencies, options)
-    if spark_cluster.mode(target) == "cluster":
+    on_executors = spark_cluster.executors_python(target, launch.python.path, shipped)
+    on_driver = spark_cluster.drivers_python(target, launch.python.path, shipped)
+    pythons = spark.pythons(plan, dependencies, on_driver, on_executors)
+    is_elsewhere = spark_cluster.mode(target) == "cluster"
+    if is_elsewhere:
+        on_node = launch._replace(
+            python=launch.python._replace(path=on_driver), is_as_declared=bool(pythons.declared_driver)
+        )
+        options += spark_cluster.asked(inside.wanted(on_node, plan))
+    launch = launched(plan, launch, found, dependencies, options, pythons)
+    if not pythons.declared_executors and on_executors != launch.python.path:
+        launch = launch._replace(executors=spark_cluster.expected(launch.python.version))
+    if is_elsewhere:
         at = len(launch.argv) - 2 - len(plan.arguments)
         runner = launch.argv[at].replace("spark_driver.py", "spark_node.py")
         launch = launch._replace(argv=(*launch.argv[:at], runner, "run", *launch.argv[at + 1 :]))
-    python = spark_cluster.executors_python(target, launch.python.path, shipped)
-    named = dict(variables).get("PYSPARK_PYTHON", python)
-    return launch._replace(environment={**launch.environment, "PYSPARK_PYTHON": named})
+    return launch
 
 
 def master_must_answer(target: ComputeTarget, answer: str, there: str) -> None:

@@ -12,6 +12,7 @@ import tarfile
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
+from amlexec import inside
 from amlexec.environments.shelves import is_prepared
 from amlexec.errors import ConfigurationError, TargetError, UnreachableError
 from amlexec.files import SMALL, read_regular, remove_tree, touch
@@ -296,8 +297,9 @@ class RemoteTarget:
         came.mkdir(mode=0o700)
         try:
             must_be_whole(came, self._fetch(paths.folder.name, came), self._connection.name)
-            if (came / "metrics.jsonl").exists():
-                (came / "metrics.jsonl").replace(paths.metrics)
+            for name in (paths.metrics.name, *inside.FILES):
+                if (came / name).exists():
+                    (came / name).replace(paths.folder / name)
             bring_home(came / "outputs", paths.outputs)
             bring_home(came / "project" / "outputs", paths.outputs)
         finally:

@@ -17,6 +17,11 @@ def main():
         pass  # no Linux, or no file: then it stays mixed
     else:
         os.dup2(errors, 2)
+    # Settings of Spark on this machine may have put another path in place of ours.
+    site = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    path = os.environ.get("PYTHONPATH", "")
+    if site not in path.split(os.pathsep):
+        os.environ["PYTHONPATH"] = os.pathsep.join([site] + ([path] if path else []))
     os.execv(sys.executable, [sys.executable] + sys.argv[1:])  # noqa: S606
 
 

@@ -32,6 +32,11 @@ def run(arguments):
     shutil.copytree("project", here, symlinks=True)
     os.mkdir(kept)
     environment = dict(os.environ, AMLEXEC_RUN_FOLDER=kept, AMLEXEC_RUN_ID=os.environ["AMLEXEC_SPARK_RETURN"])
+    wanted = environment.get("AMLEXEC_PYTHON", "").split(":", 2)
+    if len(wanted) == 3 and wanted[1]:
+        # Seen from here, and not from where the script will run.
+        wanted[1] = os.path.abspath(wanted[1])
+        environment["AMLEXEC_PYTHON"] = ":".join(wanted)
     before = environment.get("PYTHONPATH")
     environment["PYTHONPATH"] = os.pathsep.join([os.path.join(here, SITE)] + ([before] if before else []))
     with open(os.devnull, "rb") as nothing:

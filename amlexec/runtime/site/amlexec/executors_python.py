@@ -1,0 +1,38 @@
+"""Pack what lets the Python of executors say which it is, wherever they are.
+
+usage: executors_python.py ARCHIVE RUN EXECUTORS PYTHON
+
+In the archive, `python` becomes PYTHON, a path seen from where an executor works, and has it import the
+`sitecustomize` beside it: a setting of PYTHONPATH for executors would hide the one that their machine has.
+"""
+
+import io
+import os
+import sys
+import tarfile
+
+STARTED = """\
+#!/bin/sh
+PYTHONPATH=$(cd "${{0%/*}}" && pwd)${{PYTHONPATH:+:$PYTHONPATH}}
+export PYTHONPATH
+exec {} "$@"
+"""
+
+
+def main():
+    """Write the archive."""
+    archive, run, executors, python = sys.argv[1:]
+    here = os.path.dirname(os.path.abspath(__file__))
+    with open(os.path.join(here, os.pardir, "sitecustomize.py"), "rb") as file:
+        parts = {"sitecustomize.py": file.read()}
+    parts["amlexec_run.txt"] = os.fsencode("%s\n%s" % (run, executors))
+    parts["python"] = STARTED.format(python).encode("ascii")
+    with tarfile.open(archive, "w:gz", compresslevel=1) as packed:
+        for name in sorted(parts):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(parts[name]), 0o755
+            packed.addfile(entry, io.BytesIO(parts[name]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Let a run say which Python runs it: written by that Python itself, before the script's first line.
+
+Every Python imports a module of this name when it starts, if it finds one; this folder is on a run's
+PYTHONPATH. The `sitecustomize` that would have been imported without ours is imported afterwards, unchanged.
+
+What is written is one line of JSON, into the run's folder: `python.json` by the Python that runs the script,
+and a line of `executors.jsonl` by each that a Spark executor starts. Where another Python was prepared, this
+one ends: nothing of the script has run.
+
+    AMLEXEC_PYTHON      VERSION:PREFIX:SCRIPT of the script's Python; both empty where none was prepared
+    AMLEXEC_EXECUTORS   VERSION:PREFIX of the executors' Python; a relative PREFIX is where they work
+
+The executors of a cluster have no such variables: to them this file comes with `amlexec_run.txt` beside it,
+whose lines are the run's folder and AMLEXEC_EXECUTORS; see `executors_python.py`.
+"""
+
+import os
+import sys
+
+PYTHON = "AMLEXEC_PYTHON"
+EXECUTORS = "AMLEXEC_EXECUTORS"
+ANOTHER = 78
+"""The exit code of a Python that is not the prepared one: EX_CONFIG."""
+_DAEMON = "pyspark.daemon"
+
+
+def say():
+    """Say which Python this is, where it is asked to. Other Pythons of a run are asked nothing."""
+    told = os.environ.get(PYTHON, "").split(":", 2)
+    words = _command()
+    if len(told) == 3 and words[:1] == told[2:]:
+        # What the script starts is not the script.
+        del os.environ[PYTHON]
+        os.environ.pop(EXECUTORS, None)
+        _write(os.environ.get("AMLEXEC_RUN_FOLDER"), "python.json", told[0], told[1])
+        return
+    folder, wanted = _of_executors()
+    if wanted and _DAEMON in _whole_command():
+        os.environ[EXECUTORS] = ""
+        version, _, prefix = wanted.partition(":")
+        _write(folder, "executors.jsonl", version, prefix)
+
+
+def _of_executors():
+    """The run's folder and what is wanted of its executors; "" where this is none, or has said it."""
+    wanted = os.environ.get(EXECUTORS)
+    if wanted is not None:
+        return os.environ.get("AMLEXEC_RUN_FOLDER"), wanted
+    try:
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "amlexec_run.txt"), "rb") as file:
+            folder, wanted = os.fsdecode(file.read()).split("\n")
+    except (OSError, ValueError):
+        return None, ""
+    return folder, wanted
+
+
+def _command():
+    """The script and its arguments, as `sys.argv` will have them."""
+    found = getattr(sys, "argv", None)
+    if found is None:  # Python 3.6 has none yet
+        found = _whole_command()[1:]
+        while found[:1] and found[0].startswith("-"):
+            del found[: 2 if found[0] in ("-W", "-X") else 1]
+    return found
+
+
+def _whole_command():
+    found = getattr(sys, "orig_argv", None)
+    if found is None:
+        with open("/proc/self/cmdline", "rb") as file:
+            found = [os.fsdecode(one) for one in file.read().split(b"\0")]
+    return found
+
+
+def _write(folder, name, version, prefix):
+    """Write this Python into a file of the run's folder; end it where it is not the wanted one."""
+    own = "%d.%d.%d" % sys.version_info[:3]
+    is_wanted = not version or version == own or version.startswith(own) and not version[len(own)].isdigit()
+    is_wanted = is_wanted and (not prefix or os.path.realpath(prefix) == os.path.realpath(sys.prefix))
+    line = '{"path": %s, "version": "%s", "prefix": %s, "wanted": %s}\n' % (
+        _quoted(sys.executable or ""),
+        own,
+        _quoted(sys.prefix),
+        "true" if is_wanted else "false",
+    )
+    try:
+        how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        descriptor = os.open(os.path.join(folder or "", name), how, 0o666) if folder else -1
+        if descriptor >= 0:
+            os.write(descriptor, line.encode("ascii"))
+            os.close(descriptor)
+    except OSError:
+        pass  # an executor on a machine without that folder, or a full disk: the record says less
+    if not is_wanted:
+        text = "amlexec: error: this Python is not the prepared one: %s is Python %s in %s; prepared was "
+        sys.stderr.write((text + "%s in %s\n") % (sys.executable, own, sys.prefix, version, prefix))
+        sys.stderr.flush()
+        os._exit(ANOTHER)
+
+
+def _quoted(text):
+    """Text as JSON has it. To import a library for that would cost every run milliseconds."""
+    units = text.encode("utf-16-be", "surrogatepass")
+    signs = [units[at] << 8 | units[at + 1] for at in range(0, len(units), 2)]
+    plain = "".join(chr(one) if 31 < one < 127 and one not in (34, 92) else "\\u%04x" % one for one in signs)
+    return '"%s"' % plain
+
+
+def go_on():
+    """Import the module of this name that comes next on the path, in our place."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    for at, entry in enumerate(sys.path):
+        if os.path.abspath(entry) == here:
+            finder = sys.modules["_frozen_importlib_external"].PathFinder  # importlib, without its price
+            found = finder.find_spec(__name__, sys.path[at + 1 :])
+            if found is not None and found.loader is not None:
+                module = sys.modules["_frozen_importlib"].module_from_spec(found)
+                sys.modules[__name__] = module
+                found.loader.exec_module(module)
+            return
+
+
+try:
+    say()
+except Exception as error:  # what goes wrong here must not cost anybody the run
+    sys.stderr.write("amlexec: warning: this Python could not be recorded: %r\n" % (error,))
+go_on()
