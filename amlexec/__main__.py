@@ -8,16 +8,15 @@ import sys
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    from amlexec import console
+
+    console.open_streams()
     from amlexec.cli import run
 
     code = run(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BrokenPipeError:
-        code = code or 128 + 13
+    lost = console.finish()
     # Everything is written: taking the interpreter apart would only cost time.
-    os._exit(code)
+    os._exit(code or lost)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from doit.cmd_run import Run
 from amlexec import doit_signals
 from amlexec.console import data, say, show
 from amlexec.errors import AmlexecError, UsageError
-from amlexec.reporter import ENDS, environment_of, reporters
+from amlexec.reporter import ENDS, environment_of, output, reporters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -43,6 +43,7 @@ def enter() -> None:
     command = frame.f_locals["self"] if frame is not None else None
     if command is None or "_execute" in vars(command):
         return
+    command.outstream = output()
     execute = command._execute  # noqa: SLF001
 
     @functools.wraps(execute)  # doit reads from it which parameters it takes

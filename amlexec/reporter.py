@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import multiprocessing
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import TaskError, TaskFailed, UnmetDependency
@@ -12,14 +13,14 @@ from doit.reporter import ConsoleReporter, ErrorOnlyReporter, ExecutedOnlyReport
 from doit.runner import MRunner, MThreadRunner, Runner
 
 from amlexec import doit_signals
-from amlexec.console import say, show
+from amlexec.console import say, show, write
 from amlexec.errors import AmlexecError
 from amlexec.escaping import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["ENDS", "Ended", "Ends", "Failed", "Reporter", "reporters"]
+__all__ = ["ENDS", "Ended", "Ends", "Failed", "Reporter", "output", "reporters"]
 
 
 class Ends:
@@ -73,11 +74,20 @@ class _Escaping:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        self._stream.write(visible(text))
+        if self._stream is sys.stdout:
+            with suppress(BrokenPipeError):  # tasks are done, whether somebody reads about it or not
+                write(visible(text))
+        else:
+            self._stream.write(visible(text))
         return len(text)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+def output() -> Any:
+    """stdout as it is now, for a command of doit: it knows the one of its own start, none where that was closed."""
+    return _Escaping(sys.stdout)
 
 
 class _Door:
@@ -86,7 +96,8 @@ class _Door:
     shows_errors = True
 
     def __init__(self, outstream: Any, options: Any) -> None:
-        super().__init__(_Escaping(outstream), options)  # type: ignore[call-arg]
+        # doit knows the stream that it was started with, and none where that was closed.
+        super().__init__(_Escaping(outstream or sys.stdout), options)  # type: ignore[call-arg]
         self._asked: list[str] = []
         self._begun: set[str] = set()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from doit import get_var
 
 from amlexec import config, doit_signals
-from amlexec.console import show
+from amlexec.console import open_streams, show
 from amlexec.doit_command import READ, enter
 from amlexec.errors import AmlexecError
 from amlexec.escaping import visible
@@ -38,6 +38,8 @@ DOIT_CONFIG = {
 }
 
 READ["submit"] = {"script", "args"}
+# A dodo.py is read before doit prints anything.
+open_streams()
 
 
 def variables(*names: str) -> None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
+from tests.conftest import PATIENCE
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.conftest import ProjectFolder
 
 
@@ -36,3 +45,94 @@ def test_clean_counts_what_it_removed(project: ProjectFolder) -> None:
     assert project.submit("train.py").code == 1
     assert project.amlexec("experiment", "clean", "-a").err == "1 copy of the project removed\n"
     assert project.amlexec("experiment", "clean", "-a").err == "0 copies of the project removed\n"
+
+
+class TestStreams:
+    """Whatever the standard streams are, a run is recorded as it ended, and nothing is a traceback."""
+
+    @pytest.fixture
+    def project(self, new_project: Callable[[str], ProjectFolder]) -> ProjectFolder:
+        made = new_project("prü ∑")
+        made.write(
+            "train.py",
+            "import os, sys\nfrom amlexec.run import log\nlog('точность', 1)\nprint('x' * 100000)\n"
+            "print('to stderr', file=sys.stderr)\n",
+        )
+        made.write("aml_config/local.compute", "type: local\n")
+        made.write("aml_config/local.runconfig", "Target: local\nFramework: Python\n")
+        return made
+
+    def call(
+        self, project: ProjectFolder, how: str, *words: str, door: str = "amlexec", **variables: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a door from a shell that redirects its streams."""
+        return subprocess.run(
+            ["sh", "-c", f'"$@" {how}', "sh", sys.executable, "-m", door, *words],
+            cwd=project.root,
+            env={**os.environ, **variables},
+            capture_output=True,
+            timeout=PATIENCE,
+        )
+
+    @pytest.mark.parametrize("door", ["amlexec", "doit"])
+    @pytest.mark.parametrize(
+        ("how", "code"),
+        [
+            *((">&-", 0), ("2>&-", 0), ("<&-", 0), ("<&- >&- 2>&-", 0)),
+            *((">/dev/full", 2), ("2>/dev/full", 0), (">/dev/full 2>&1", 2)),
+        ],
+    )
+    def test_streams_that_take_nothing(self, project: ProjectFolder, door: str, how: str, code: int) -> None:
+        words = {
+            "amlexec": ("experiment", "submit", "-c", "local", "train.py"),
+            "doit": ("submit:local", "script=train.py"),
+        }
+        done = self.call(project, how, *words[door], door=door)
+        assert (done.returncode if door == "amlexec" else 0) == (code if door == "amlexec" else 0), (
+            done.stderr
+        )
+        assert b"Traceback" not in done.stdout + done.stderr
+        (run_id,) = project.run_ids()
+        record = project.record(run_id)
+        assert (record["status"], record["metrics"]) == ("Completed", {"точность": 1})
+        log = (project.run_folder(run_id) / "stdout.log").read_bytes()
+        assert log == b"x" * 100000 + b"\n"
+        # No file has been opened as one of them, and got what was printed.
+        for path in project.root.rglob("*"):
+            if path.is_file() and path.name not in {"stdout.log", "control.log"}:
+                assert b"RunId:" not in path.read_bytes(), path
+
+    @pytest.mark.parametrize("coding", ["ascii", "latin-1", "ascii:strict", "cp1252", "utf-16"])
+    def test_what_the_stream_lacks_is_escaped(self, project: ProjectFolder, coding: str) -> None:
+        variables = {"PYTHONIOENCODING": coding}
+        submit = ("experiment", "submit", "-c", "local", "train.py")
+        done = self.call(project, "", *submit, **variables)
+        assert done.returncode == 0, done.stderr
+        listed = self.call(project, "", "history", "list", **variables)
+        assert listed.returncode == 0, listed.stderr
+        name = "точность".encode(coding.partition(":")[0], "backslashreplace").removeprefix(b"\xff\xfe")
+        assert name in listed.stdout
+        told = self.call(project, "", "history", "last", "-o", "json", **variables)
+        assert told.returncode == 0, told.stderr
+        assert json.loads(told.stdout.decode(coding.partition(":")[0]))["metrics"] == {"точность": 1}
+        project.write("aml_config/grün.runconfig", "Target: grün\nFramwork: ü\n")
+        for words in (("lint",), ("lint", "-o", "json"), ("experiment", "submit", "-c", "grün", "ü.py")):
+            done = self.call(project, "", *words, **variables)
+            assert b"Traceback" not in done.stderr + done.stdout
+            assert (done.returncode, b"gr" in done.stdout + done.stderr) == (3, True)
+        for words in (("list", "--all"), ("lint",), ("submit:grün", "script=ü.py")):
+            done = self.call(project, "", *words, door="doit", **variables)
+            assert b"Traceback" not in done.stderr + done.stdout, done.stderr
+
+    def test_nobody_reads(self, project: ProjectFolder) -> None:
+        done = self.call(project, "| true", "experiment", "submit", "-c", "local", "train.py")
+        assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
+        (run_id,) = project.run_ids()
+        told = project.amlexec("experiment", "follow", "-r", run_id)
+        assert (told.code, project.record(run_id)["status"]) == (0, "Completed")
+        told = self.call(project, "2>&1 >/dev/null | true", "experiment", "status", "-r", "gone")
+        assert b"Traceback" not in told.stderr
+        for words in (("--help",), ("history", "list"), ("experiment", "--help")):
+            done = self.call(project, ">/dev/full", *words)
+            assert (done.returncode, b"Traceback" in done.stderr) == (2, False), words
+            assert b"what is printed is lost: No space left on device" in done.stderr

@@ -47,7 +47,12 @@ def render(value: object, form: str) -> str:
 
 def as_json(value: object) -> str:
     """Indented JSON."""
-    return in_json(json.dumps(value, indent=2, ensure_ascii=False))
+    text = in_json(json.dumps(value, indent=2, ensure_ascii=False))
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:  # an escape of Python's would be none in JSON
+        return json.dumps(value, indent=2)
+    return text
 
 
 def table(rows: Sequence[Sequence[object]], columns: Sequence[str], *, fit: bool = True) -> str:
