@@ -86,7 +86,7 @@ class _Escaping:
 
 
 def output() -> Any:
-    """stdout as it is now, for a command of doit: it knows the one of its own start, none where that was closed."""
+    """stdout as it is, for a command of doit: it knows only the one that it was started with."""
     return _Escaping(sys.stdout)
 
 
