@@ -112,6 +112,8 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
     for name in list(os.environ):
         if name.startswith(("AMLEXEC_", "AZUREML_", "GIT_", "DOIT_")) and name not in ours:
             monkeypatch.delenv(name)
+    # readline, which pytest imports, tells children how wide it thinks the terminal is, past `os.environ`.
+    monkeypatch.setenv("COLUMNS", "")
     for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONUNBUFFERED", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))

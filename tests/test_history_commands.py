@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from amlexec import history
+from amlexec.commands import output
 from amlexec.commands.output import cell, table
 from amlexec.history import Interpreter, Outputs, RunPaths, SnapshotRecord, Source
 from amlexec.model import Project
@@ -103,7 +104,7 @@ def test_list_is_a_table_with_the_newest_first(project: Project) -> None:
     assert stdout.splitlines() == [
         (
             "Run_id                    Script_name  Target  Status     Start_time_utc        Duration        "
-            "Accuracy  Cell  Loss"
+            "Accuracy  Cell  loss"
         ),
         (
             "------------------------  -----------  ------  ---------  --------------------  --------------  "
@@ -479,6 +480,68 @@ def test_who_reads_the_output_may_leave(project: Project) -> None:
     assert process.wait(TIMEOUT) == 141
 
 
+NARROW = {
+    80: """\
+Run_id                    Status     Start_time_utc     lr   точность  損失の値
+------------------------  ---------  -----------------  ---  --------  --------
+my-project_1521077310506  Failed     2018-03-15T01:28Z  0.1       0.7       0.5
+my-project_1521077250506  Completed  2018-03-15T01:27Z  0.2       0.6      0.25
+my-project_1521077190506  Completed  2018-03-15T01:26Z  0.1       0.5     0.125
+the same in all: Script_name train.py, Target local, Duration 0:00:04.892389,
+  seed 7
+left out for want of room (-o json has all): a/long name of a metric, notes
+""",
+    110: """\
+Run_id                    Status     Start_time_utc     lr   точность  損失の値  a/long …metric  notes
+------------------------  ---------  -----------------  ---  --------  --------  --------------  -------------
+my-project_1521077310506  Failed     2018-03-15T01:28Z  0.1       0.7       0.5               3  what w…2 日本
+my-project_1521077250506  Completed  2018-03-15T01:27Z  0.2       0.6      0.25               2  what w…1 日本
+my-project_1521077190506  Completed  2018-03-15T01:26Z  0.1       0.5     0.125               1
+the same in all: Script_name train.py, Target local, Duration 0:00:04.892389, seed 7
+""",
+}
+
+
+@pytest.mark.parametrize("columns", NARROW)
+def test_a_list_without_room_for_it(project: Project, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    for number in range(3):
+        metrics = {
+            "lr": ["0.1", "0.2"][number % 2],
+            "точность": [0.1, 0.5 + number / 10],
+            "損失の値": 0.125 * 2**number,
+            "a/long name of a metric": number + 1,
+            "seed": 7,
+        }
+        if number:
+            metrics["notes"] = f"what was found {number} 日本"
+        add(project, 60 * number, metrics=metrics, status="Failed" if number == 2 else "Completed")
+    whole = amlexec(project, "list")[0]
+    assert "0.7 (last of 2)" in whole
+    for other in ("0", "wide", "-80", ""):
+        monkeypatch.setenv("COLUMNS", other)
+        assert amlexec(project, "list")[0] == whole
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert amlexec(project, "list")[0] == NARROW[columns]
+    assert len(in_json(project, "list")) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "shown"),
+    [
+        *(("abcdef", 6, "abcdef"), ("abcdef", 5, "ab…ef"), ("abcdef", 4, "ab…f"), ("abcdef", 1, "…")),
+        *(
+            ("日本語日本", 9, "日本…日本"),
+            ("日本語日本", 8, "日本…本"),
+            ("e\u0301abcd", 4, "e\u0301a…d"),
+            ("", 0, ""),
+        ),
+    ],
+)
+def test_what_is_cut_keeps_both_ends(text: str, limit: int, shown: str) -> None:
+    assert output.cut(text, limit) == shown
+    assert output.width(shown) <= limit
+
+
 @pytest.fixture
 def terminal() -> Iterator[tuple[int, int]]:
     ours, theirs = pty.openpty()
@@ -495,8 +558,8 @@ def test_a_table_fits_the_terminal(project: Project, terminal: tuple[int, int]) 
         os.close(theirs)
         assert process.wait(TIMEOUT) == 0
     lines = os.read(ours, 1 << 16).decode().splitlines()
-    assert len(lines) == 3
     assert max(map(len, lines)) <= 80
+    assert lines[3:] == ["left out for want of room (-o json has all): Start_time_utc"]
     assert lines[2].startswith("my-project_1521077190506  ")
     assert "\u2026" in lines[2]
 

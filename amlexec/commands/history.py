@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amlexec import config, console, history
-from amlexec.commands import artifacts, output, view
+from amlexec.commands import artifacts, fitting, output, view
 from amlexec.errors import AmlexecError, NoContactError, TargetError, UsageError
 from amlexec.files import open_regular
 from amlexec.history import FINAL, Run, RunPaths
@@ -126,7 +126,7 @@ def _list(project: Project, arguments: argparse.Namespace) -> None:
     if files:
         _print(views, arguments)
     elif views:
-        console.data(output.table(*view.listing(views)))
+        console.data(fitting.fitted(view.listing(views), output.terminal_width()))
 
 
 def _list_from(project: Project, arguments: argparse.Namespace) -> None:
@@ -146,7 +146,7 @@ def _list_from(project: Project, arguments: argparse.Namespace) -> None:
     if arguments.output == "json" or arguments.query is not None:
         _print(views, arguments)
     elif views:
-        console.data(output.table(*view.listing(views)))
+        console.data(fitting.fitted(view.listing(views), output.terminal_width()))
 
 
 def _last(project: Project, arguments: argparse.Namespace) -> None:

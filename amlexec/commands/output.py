@@ -13,7 +13,20 @@ from amlexec.escaping import in_json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["as_json", "cell", "fields", "query", "render", "table", "terminal_width", "title"]
+__all__ = [
+    "aligned",
+    "as_json",
+    "cell",
+    "cut",
+    "fields",
+    "is_numeric",
+    "query",
+    "render",
+    "table",
+    "terminal_width",
+    "title",
+    "width",
+]
 
 GAP = "  "
 NARROWEST = 5
@@ -63,22 +76,30 @@ def table(rows: Sequence[Sequence[object]], columns: Sequence[str], *, fit: bool
     """
     titles = [cell(title) for title in columns]
     texts = [[cell(value) for value in row] for row in rows]
-    numeric = [
-        any(_is_number(row[at]) for row in rows)
-        and all(_is_number(row[at]) or row[at] is None for row in rows)
-        for at in range(len(columns))
-    ]
-    widths = [max([_width(title), *(_width(row[at]) for row in texts)]) for at, title in enumerate(titles)]
+    numeric = [is_numeric([row[at] for row in rows]) for at in range(len(columns))]
+    widths = [max([width(title), *(width(row[at]) for row in texts)]) for at, title in enumerate(titles)]
     if fit:
         _shrink(widths, [at for at, number in enumerate(numeric) if at and not number], terminal_width())
-    lines = [titles, ["-" * width for width in widths], *texts]
+    return aligned(rows, columns, widths)
+
+
+def aligned(rows: Sequence[Sequence[object]], columns: Sequence[str], widths: Sequence[int]) -> str:
+    """The same, with the widths of its columns given: what is wider is cut in its middle."""
+    texts = [[cell(value) for value in row] for row in rows]
+    numeric = [is_numeric([row[at] for row in rows]) for at in range(len(columns))]
+    lines = [[cell(title) for title in columns], ["-" * one for one in widths], *texts]
     return "\n".join(
         GAP.join(
-            _padded(text, width, right=right)
-            for text, width, right in zip(line, widths, numeric, strict=True)
+            _padded(text, limit, right=right)
+            for text, limit, right in zip(line, widths, numeric, strict=True)
         ).rstrip()
         for line in lines
     )
+
+
+def is_numeric(values: Sequence[object]) -> bool:
+    """Whether a column has numbers, and nothing else."""
+    return any(map(_is_number, values)) and all(_is_number(one) or one is None for one in values)
 
 
 def title(key: str) -> str:
@@ -146,7 +167,10 @@ def _words(error: Exception) -> str:
 
 
 def terminal_width() -> int:
-    """Columns of the terminal that stdout is; 0 where it is none."""
+    """Columns to print for: COLUMNS, else those of the terminal that stdout is; 0 where it is none."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isascii() and told.isdigit() and int(told) > 0:
+        return int(told)
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns
     except (OSError, ValueError):  # a pipe or a file, or what has no descriptor at all
@@ -165,16 +189,27 @@ def _shrink(widths: list[int], texts: list[int], limit: int) -> None:
         widths[widest] -= 1
 
 
-def _padded(text: str, width: int, *, right: bool) -> str:
-    if _width(text) > width:
-        while text and _width(text) > width - 1:
-            text = text[:-1]
-        text += "…"
-    blanks = " " * (width - _width(text))
+def _padded(text: str, limit: int, *, right: bool) -> str:
+    text = cut(text, limit)
+    blanks = " " * (limit - width(text))
     return blanks + text if right else text + blanks
 
 
-def _width(text: str) -> int:
+def cut(text: str, limit: int) -> str:
+    """`text` in at most `limit` columns: what does not fit is taken from its middle."""
+    if width(text) <= limit:
+        return text
+    before = after = ""
+    while True:
+        more = before + text[len(before)], after
+        if width(before) > width(after):
+            more = before, text[-1 - len(after)] + after
+        if width("".join(more)) >= limit:  # one is the sign's
+            return f"{before}…{after}" if limit else ""
+        before, after = more
+
+
+def width(text: str) -> int:
     """Columns that `text` takes on a terminal."""
     if text.isascii():
         return len(text)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from amlexec.commands.fitting import Column
 from amlexec.commands.output import cell, title
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from amlexec.history import Run
 
@@ -111,18 +112,35 @@ def _moment(text: str | None) -> datetime | None:
         return None
 
 
-def listing(views: Sequence[Mapping[str, Any]]) -> tuple[list[list[object]], list[str]]:
-    """Rows and titles of a list of runs: what they are, and a column for every metric."""
-    columns = ["run_id", "script_name", "target", "status", "start_time_utc", "duration"]
-    names = list(dict.fromkeys(name for view in views for name in view["metrics"]))
-    rows = [
-        [
-            *(_cell(view, key) for key in columns),
-            *(_last(view, name) for name in names),
-        ]
-        for view in views
-    ]
-    return rows, [title(key) for key in (*columns, *names)]
+def listing(views: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """The columns of a list of runs: what they are, and one for every metric, under its own name."""
+    ranks = {"run_id": 0, "script_name": 3, "target": 4, "status": 0, "start_time_utc": 6, "duration": 5}
+    columns = []
+    for key, rank in ranks.items():
+        values = [_cell(view, key) for view in views]
+        short = _SHORT.get(key)
+        columns.append(Column(title(key), values, rank, short and short(values), whole=short is not None))
+    names = dict.fromkeys(name for view in views for name in view["metrics"])
+    for at, name in enumerate(names):
+        # The first few are what one looks for; others come after what the run is.
+        rank = 1 if at < _FIRST_METRICS else 7
+        columns.append(
+            Column(
+                name,
+                [_last(view, name) for view in views],
+                rank,
+                [view["metrics"].get(name) for view in views],
+            )
+        )
+    return columns
+
+
+_FIRST_METRICS = 2
+_SHORT: dict[str, Callable[[list[Any]], list[Any]]] = {
+    # 2026-01-31T12:00Z and 0:01:02: what tells runs apart stands in their ids.
+    "start_time_utc": lambda values: [one and f"{one[:16]}Z" for one in values],
+    "duration": lambda values: [one and one.partition(".")[0] for one in values],
+}
 
 
 def _cell(view: Mapping[str, Any], key: str) -> object:
