@@ -103,7 +103,9 @@ def run(arguments: Sequence[str]) -> int:
     return code
 
 
-_VALUED = frozenset({"-c", "--run-configuration", "-t", "--target", "-p", "--project", "-o", "--output"})
+_VALUED = frozenset(
+    {"-c", "--run-configuration", "--runconfig", "-t", "--target", "-p", "--project", "-o", "--output"}
+)
 """The options of `experiment submit` that a value follows."""
 
 

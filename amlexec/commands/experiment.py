@@ -46,7 +46,12 @@ def _add_submit(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name
         allow_abbrev=False,
     )
     submit.add_argument(
-        "-c", "--run-configuration", required=True, metavar="NAME", help="NAME.runconfig, or its path"
+        "-c",
+        "--run-configuration",
+        "--runconfig",
+        required=True,
+        metavar="NAME",
+        help="NAME.runconfig, or its path",
     )
     submit.add_argument("-t", "--target", metavar="NAME", help="run there instead of on the file's Target")
     submit.add_argument("-a", "--async", dest="detach", action="store_true", help="don't wait for the end")
@@ -78,7 +83,12 @@ def _add_prepare(verbs: argparse._SubParsersAction[argparse.ArgumentParser], nam
     summary = "make the environment of a run configuration ready, if it isn't"
     verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
     verb.add_argument(
-        "-c", "--run-configuration", required=True, metavar="NAME", help="NAME.runconfig, or its path"
+        "-c",
+        "--run-configuration",
+        "--runconfig",
+        required=True,
+        metavar="NAME",
+        help="NAME.runconfig, or its path",
     )
     verb.add_argument("-t", "--target", metavar="NAME", help="instead of the file's Target")
     verb.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")

@@ -38,7 +38,12 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "-c", "--run-configuration", required=True, metavar="NAME", help="NAME.runconfig, or its path"
+        "-c",
+        "--run-configuration",
+        "--runconfig",
+        required=True,
+        metavar="NAME",
+        help="NAME.runconfig, or its path",
     )
     parser.add_argument("-t", "--target", metavar="NAME", help="lock for there instead of the file's Target")
     how = parser.add_mutually_exclusive_group()
