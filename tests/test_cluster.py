@@ -59,7 +59,10 @@ print('sum', spark.sparkContext.parallelize(range(2), 2).map(slow).sum(), flush=
 NODE = """\
 #!/bin/sh
 for one in "$@"; do
-  case $one in spark.yarn.appMasterEnv.AMLEXEC_SPARK_RETURN=*) AMLEXEC_SPARK_RETURN=${one#*=} ;; esac
+  case $one in
+  spark.yarn.appMasterEnv.AMLEXEC_SPARK_RETURN=*) AMLEXEC_SPARK_RETURN=${one#*=} ;;
+  spark.yarn.appMasterEnv.AMLEXEC_PYTHON=*) AMLEXEC_PYTHON=${one#*=} ;;
+  esac
 done
 node=$(mktemp -d)
 mkdir "$node/project" && tar -xzf ../control/project.tar.gz -C "$node/project"
@@ -67,7 +70,7 @@ while [ "${1##*/}" != spark_node.py ]; do shift; done
 cp "$1" "$node/spark_node.py"
 shift
 cd "$node" || exit 2
-export AMLEXEC_SPARK_RETURN
+export AMLEXEC_SPARK_RETURN AMLEXEC_PYTHON
 unset AMLEXEC_RUN_FOLDER AMLEXEC_RUN_ID
 PYTHONPATH=$(echo /opt/spark/python/lib/*.zip | tr ' ' ':')
 PATH=/opt/spark/bin:/usr/bin:/bin
@@ -232,7 +235,7 @@ print(json.dumps([sys.prefix, six.__version__, found]))
         assert {one["version"] for one in record["executors"]} == {record["python"]["version"]}
         folder = f"/home/{QUIET}/.amlexec"
         archive = f"{folder}/archives/{record['environment_digest']}.tar.gz"
-        assert f"{archive}#environment" in record["argv"]
+        assert f"{archive}#environment,../control/executors.tar.gz#amlexec" in record["argv"]
         printed = (project.run_folder(done.run_id) / "stdout.log").read_text()
         prefix, version, found = json.loads(printed)
         assert prefix == record["python"]["path"].removesuffix("/bin/python")
@@ -367,6 +370,9 @@ class TestYarn:
             *("--conf", "spark.yarn.maxAppAttempts=1", "--conf", "spark.yarn.tags=ours"),
             *("--conf", f"spark.yarn.appMasterEnv.AMLEXEC_SPARK_RETURN={tag}"),
             *("--conf", f"spark.yarn.tags={tags}"),
+            *("--conf", "spark.yarn.appMasterEnv.AMLEXEC_PYTHON=::train.py"),
+            *("--conf", "spark.pyspark.python=/usr/bin/python3"),
+            *("--conf", "spark.pyspark.driver.python=/usr/bin/python3"),
             *(runner, "run", "train.py", "x y"),
         ]
         assert runner.endswith("/site/amlexec/spark_node.py")
@@ -393,6 +399,7 @@ class TestYarn:
         done = project.submit("train.py", "x y")
         assert done.code == 1, done.err
         record = project.record(done.run_id)
+        assert (record["python"]["path"], record["python"]["prefix"]) == ("/usr/bin/python3", "/usr")
         assert (record["exit_code"], record["metrics"]) == (7, {"loss": 1})
         folder = project.run_folder(done.run_id)
         assert (folder / "stdout.log").read_bytes() == b"there ['x y']\n"
