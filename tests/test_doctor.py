@@ -16,6 +16,7 @@ import pytest
 from amlexec import config
 from amlexec.machines.findings import FAILED, OK, WARNING, Facts, Finding, facts_of, judge
 from amlexec.model import ComputeTarget, Place
+from amlexec.packages import platforms
 from amlexec.runtime import shell
 from amlexec.ssh import keystore
 from amlexec.ssh.connection import SSHConnection
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.conftest import Done, ProjectFolder
+    from tests.engine_hosts import EngineHost
     from tests.hosts import Client, Host
 
 HOME_MB = 5 << 10
@@ -44,9 +46,12 @@ GOOD = {
     "HOME_FREE": str(HOME_MB << 10),
     "PYTHON": "3.11.2 /usr/bin/python3",
     "SPARK": "/opt/spark/bin/spark-submit",
-    "DOCKER_CLIENT": "/usr/bin/docker",
-    "DOCKER_SOCKET": "/var/run/docker.sock",
-    "DOCKER_ACCESS": "yes",
+    "GZIP": "yes",
+    "SOCKET": "/var/run/docker.sock",
+    "THERE": "yes",
+    "ACCESS": "yes",
+    "LISTENS": "yes",
+    "INSTALLED": "yes",
     "DOCKER_FREE": str(HOME_MB << 10),
     "END": "yes",
 }
@@ -143,23 +148,31 @@ def test_where_all_is_well_everything_is_ok(kind: str) -> None:
         ("cluster", {"SPARK": None}, "Spark", FAILED, "there is no spark-submit", "sparkSubmitLocation"),
         (
             "remotedocker",
-            {"DOCKER_CLIENT": None, "DOCKER_SOCKET": None, "DOCKER_ACCESS": None},
+            {"INSTALLED": None, "SOCKET": None, "THERE": None, "ACCESS": None},
             "Docker",
             FAILED,
-            "it is not there",
+            "has no Docker engine",
             "install Docker Engine",
         ),
         (
             "remotedocker",
-            {"DOCKER_SOCKET": None, "DOCKER_ACCESS": None},
+            {"SOCKET": None, "THERE": None, "ACCESS": None},
             "Docker",
             FAILED,
-            "no engine listens",
+            "its Docker engine does not run",
             "systemctl",
         ),
         (
             "remotedocker",
-            {"DOCKER_ACCESS": None, "DOCKER_SUDO": "24.0.7"},
+            {"SOCKET": None, "THERE": None, "ACCESS": None, "ELSEWHERE": "tcp://10.0.0.4:2376"},
+            "Docker",
+            FAILED,
+            "names tcp://10.0.0.4:2376, which is no socket of its own",
+            "attach the machine where the engine is",
+        ),
+        (
+            "remotedocker",
+            {"ACCESS": None, "DOCKER_SUDO": "24.0.7"},
             "Docker",
             FAILED,
             "only `sudo docker` works (version 24.0.7): ada may not use /var/run/docker.sock",
@@ -167,11 +180,11 @@ def test_where_all_is_well_everything_is_ok(kind: str) -> None:
         ),
         (
             "remotedocker",
-            {"DOCKER_ACCESS": None},
+            {"ACCESS": None},
             "Docker",
             FAILED,
-            "ada may not use /var/run/docker.sock",
-            "ask who runs the machine",
+            "ada has no permission to use the Docker engine's socket /var/run/docker.sock",
+            "somebody who may use sudo there types: sudo usermod -aG docker ada",
         ),
         (
             "remotedocker",
@@ -200,6 +213,19 @@ def test_an_environment_of_ours_needs_glibc_and_programs_in_the_home_folder() ->
     assert found(managed, facts(), "environments").status == OK
     assert "no glibc" in found(managed, facts(LIBC=None), "environments").message
     assert "noexec" in found(managed, facts(HOME_PROGRAMS=None), "environments").hint
+    assert "no gzip" in found(managed, facts(GZIP=None), "environments").message
+    for changes, said in (
+        ({"MACHINE": "aarch64"}, "Linux on aarch64"),
+        ({"LIBC": "glibc 2.17"}, "glibc 2.17"),
+    ):
+        for kind in ("remote", "cluster"):
+            answer = found(box(kind, user_managed_environment=False), facts(**changes), "environments")
+            assert (answer.status, said in answer.message) == (FAILED, True)
+            # The very words of prepare.
+            known = {"system": "Linux", "machine": "x86_64", "libc": "glibc 2.36", "programs": "yes"}
+            known |= {key.lower(): value for key, value in changes.items()}
+            assert (answer.message, answer.hint) == platforms.misfit(known, platforms.DEFAULT)
+        assert {one.status for one in judge(box(), facts(**changes))} == {OK}, "its own Python is its own"
     assert not [each for each in judge(managed, facts(PYTHON=None)) if each.check == "Python"]
 
 
@@ -252,7 +278,7 @@ def test_the_questions_are_answered_here(sh: str, tmp_path: Path) -> None:
     answers = asked("remotedocker", "python3", "spark-submit", sh=sh, HOME=str(home))
     assert answers["SYSTEM"] == (os.uname().sysname,)
     assert abs(int(answers["CLOCK"][0]) - time.time()) < PATIENCE
-    assert answers["HOME"] == (str(home),)
+    assert set(answers["HOME"]) == {str(home)}
     assert answers["HOME_WRITABLE"] == ("yes",)
     assert int(answers["HOME_FREE"][0]) == pytest.approx(shutil.disk_usage(home).free >> 10, rel=0.1)
     assert answers["PYTHON"][0].startswith("3.")
@@ -440,7 +466,7 @@ def test_the_table_names_each_question_on_a_line(project: ProjectFolder, client:
     lines = done.out.splitlines()
     assert lines[0] == "name resolution  ok      127.0.0.1"
     at = next(number for number, line in enumerate(lines) if line.startswith("Docker"))
-    assert lines[at] == "Docker           failed  it is not there"
+    assert lines[at] == "Docker           failed  the machine is there, and has no Docker engine"
     assert lines[at + 1].strip().startswith("hint: install Docker Engine there")
 
 
@@ -572,7 +598,7 @@ def test_docker_behind_the_one_connection(
     remote(project, machine, kind="remotedocker")
     done, answers = check(project, "box")
     assert done.code == 2
-    assert f"{QUIET} may not use /var/run/docker.sock" in answers["Docker"]["message"]
+    assert f"{QUIET} has no permission to use the Docker engine's socket" in answers["Docker"]["message"]
     machine.ssh(
         f"echo '{QUIET} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/test;"
         "printf '#!/bin/sh\\n[ \"$(id -u)\" = 0 ] && echo 24.0.7\\n' >/usr/bin/docker;"
@@ -594,5 +620,76 @@ def test_an_engine_that_has_stopped(
     done, answers = check(project, "box")
     assert done.code == 2
     assert answers["Docker"]["status"] == "failed"
-    assert answers["Docker"]["message"] == "no engine answers at /var/run/docker.sock"
-    assert answers["Docker"]["hint"] == "start it there: sudo systemctl start docker"
+    # The host's network is this machine's, whose own engine listens under that name: that is not observed.
+    assert "nobody answers at its Docker engine's socket /var/run/docker.sock" in answers["Docker"]["message"]
+    assert "docker info" in answers["Docker"]["hint"]
+
+
+# ---------------------------------------------------------------- check says what prepare says
+
+
+@pytest.fixture
+def beside(project: ProjectFolder, engine_host: EngineHost) -> ProjectFolder:
+    """A project with a target on a machine with an engine, and no environment for it."""
+    remote(project, engine_host, kind="remotedocker")
+    project.write("aml_config/box.runconfig", "Target: box\nFramework: Python\n")
+    project.write("aml_config/conda_dependencies.yml", "dependencies: [python=3.11]\n")
+    return project
+
+
+def agree(project: ProjectFolder, client: Client, words: str) -> None:
+    """Whether check and prepare refuse a machine in the same words."""
+    done, answers = check(project, "box")
+    assert done.code == 2, done.out
+    assert words in answers["Docker"]["message"]
+    client.hang_up()
+    prepared = project.amlexec("experiment", "prepare", "-c", "box", "--check")
+    assert prepared.code == 2
+    assert answers["Docker"]["message"] in prepared.err
+    assert answers["Docker"]["hint"] in prepared.err
+    client.hang_up()
+
+
+def test_an_engine_that_only_a_context_or_a_profile_names(
+    beside: ProjectFolder, client: Client, engine_host: EngineHost
+) -> None:
+    meta = '{"Name":"own","Endpoints":{"docker":{"Host":"unix:///run/own.sock"}}}'
+    engine_host.ssh("mv /var/run/docker.sock /run/own.sock")
+    try:
+        agree(beside, client, "its Docker engine does not run")
+        engine_host.ssh("echo export DOCKER_HOST=unix:///run/own.sock >>~/.profile", QUIET)
+        done, answers = check(beside, "box")
+        assert (done.code, answers["Docker"]["status"]) == (0, "ok"), done.out
+        engine_host.ssh("sed -i /DOCKER_HOST/d ~/.profile", QUIET)
+        engine_host.ssh(
+            f"mkdir -p ~/.docker/contexts/meta/x; echo '{meta}' >~/.docker/contexts/meta/x/meta.json;"
+            'echo \'{"currentContext": "own"}\' >~/.docker/config.json',
+            QUIET,
+        )
+        done, answers = check(beside, "box")
+        assert (done.code, answers["Docker"]["status"]) == (0, "ok"), done.out
+        engine_host.ssh(
+            "sed -i s,unix:///run/own.sock,tcp://10.0.0.4:2376, ~/.docker/contexts/meta/x/meta.json", QUIET
+        )
+        agree(beside, client, "names tcp://10.0.0.4:2376, which is no socket of its own")
+    finally:
+        engine_host.ssh("rm -rf ~/.docker; sed -i /DOCKER_HOST/d ~/.profile", QUIET)
+        engine_host.ssh("mv /run/own.sock /var/run/docker.sock")
+
+
+@pytest.mark.parametrize("how", ["AllowStreamLocalForwarding no", "DisableForwarding yes"])
+def test_an_sshd_that_forbids_forwarding(
+    beside: ProjectFolder, client: Client, engine_host: EngineHost, how: str
+) -> None:
+    engine_host.ssh(f"sed -i '1i {how}' /etc/ssh/sshd_config; kill -HUP $(pgrep -o -x sshd)")
+    try:
+        engine_host.wait()
+        agree(
+            beside,
+            client,
+            "nobody answers at its Docker engine's socket /var/run/docker.sock",
+        )
+    finally:
+        client.hang_up()
+        engine_host.ssh(f"sed -i '/^{how}$/d' /etc/ssh/sshd_config; kill -HUP $(pgrep -o -x sshd)")
+        engine_host.wait()

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from amlexec.docker import containers, images
-from amlexec.environments import base
 from amlexec.environments.image import CONDA, DIGEST, reference
+from amlexec.packages import platforms
 from amlexec.packages.platforms import DEFAULT
 from tests.conftest import PATIENCE, eventually
 from tests.engines import packages
@@ -355,7 +355,7 @@ def test_secrets_reach_the_script_and_nothing_else(project: RemoteDockerProject,
     ("told", "fits"), [("amd64", True), ("x86_64", True), ("arm64", False), ("riscv64", False)]
 )
 def test_an_engine_of_another_processor(told: str, fits: bool) -> None:
-    why = base.misfit("linux", told, DEFAULT)
+    why, _ = platforms.engine_misfit("linux", told, DEFAULT)
     assert bool(why) is not fits
     assert fits or told in why
 

@@ -12,11 +12,12 @@ from amlexec.docker.transport import EngineAbsentError, EngineDeniedError, conne
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Mapping
 
     from amlexec.docker.transport import EngineError
     from amlexec.ssh.connection import SSHConnection
 
-__all__ = ["Surroundings", "WayOverSSH"]
+__all__ = ["Surroundings", "WayOverSSH", "found_in"]
 
 _NAME = "docker"
 """Of the forwarded socket."""
@@ -37,9 +38,10 @@ class Surroundings(NamedTuple):
 class WayOverSSH:
     """A `Way` to the engine that the user of a connection has there."""
 
-    def __init__(self, connection: SSHConnection) -> None:
-        """Nobody is asked yet."""
+    def __init__(self, connection: SSHConnection, told: dict[str, str] | None = None) -> None:
+        """Nobody is asked yet. `told` is what `engine.sh` has said on that machine a moment ago."""
         self._connection = connection
+        self._told = told
         self._found: Surroundings | None = None
 
     @property
@@ -86,8 +88,8 @@ class WayOverSSH:
         return EngineAbsentError(
             f"the machine is there, and nobody answers at its Docker engine's socket {there}",
             where=self._connection.name,
-            hint="look there whether the engine runs (`docker info`), and whether sshd may forward "
-            "sockets (AllowStreamLocalForwarding)",
+            hint="look there whether the engine runs (`docker info`), and whether sshd may forward sockets: "
+            "AllowStreamLocalForwarding yes, no DisableForwarding, no `restrict` in authorized_keys",
         )
 
     def _forward(self, found: Surroundings) -> None:
@@ -96,47 +98,65 @@ class WayOverSSH:
 
     def _look(self, *, is_mute: bool) -> Surroundings:
         """Find the socket. With `is_mute`, a connection to it has just ended without a word."""
-        from amlexec.runtime import HERE
+        told, self._told = self._told, None
+        if told is None:
+            from amlexec.runtime import HERE
 
-        script = (HERE / "engine.sh").read_text("utf-8")
-        answer = self._connection.run(script, timeout=_PATIENCE)
-        told = dict(line.partition(" ")[::2] for line in answer.stdout.splitlines())
-        user, path = told.get("USER", ""), told.get("SOCKET", "")
-        if not path:
-            raise self._absent(told)
-        if "THERE" in told and "ACCESS" not in told:
+            script = (HERE / "engine.sh").read_text("utf-8")
+            answer = self._connection.run(script, timeout=_PATIENCE)
+            told = dict(line.partition(" ")[::2] for line in answer.stdout.splitlines())
+        try:
+            return found_in(told, self._connection.name, is_mute=is_mute)
+        except EngineDeniedError:
             # The groups of a user are those of the time of the login: the next one may have more.
             self._connection.begin_anew()
-            raise EngineDeniedError(
-                f"{user or 'the user'} has no permission to use the Docker engine's socket {path} there",
-                where=self._connection.name,
-                hint=f"somebody who may use sudo there types: sudo usermod -aG docker {user}",
-            )
-        if "THERE" not in told or (is_mute and told.get("LISTENS") == "no"):
-            raise self._stopped()
-        return Surroundings(
-            told.get("HOME", ""), int(told.get("UID", 0)), int(told.get("GID", 0)), user, path
-        )
+            raise
 
-    def _stopped(self) -> EngineAbsentError:
-        return EngineAbsentError(
-            "the machine is there, and its Docker engine does not run",
-            where=self._connection.name,
-            hint="start it there: sudo systemctl start docker",
-        )
 
-    def _absent(self, told: dict[str, str]) -> EngineAbsentError:
-        if elsewhere := told.get("ELSEWHERE"):
-            return EngineAbsentError(
-                f"the machine is there, and its DOCKER_HOST or Docker context names {elsewhere}, which is no "
-                "socket of its own",
-                where=self._connection.name,
-                hint="attach the machine where the engine is, or name a socket there: unix:///PATH",
-            )
-        if "INSTALLED" in told:
-            return self._stopped()
-        return EngineAbsentError(
-            "the machine is there, and has no Docker engine",
-            where=self._connection.name,
-            hint="install Docker Engine there: https://docs.docker.com/engine/install",
+def found_in(told: Mapping[str, str], name: str, *, is_mute: bool = False) -> Surroundings:
+    """What `engine.sh` has said on the machine `name`; check, attach, prepare and submit all read it here.
+
+    With `is_mute`, a connection to the engine's socket has just ended without a word.
+
+    Raises:
+        EngineAbsentError: there is no engine, or it does not run.
+        EngineDeniedError: the user may not use its socket.
+    """
+    user, path = told.get("USER", ""), told.get("SOCKET", "")
+    if not path:
+        raise _absent(told, name)
+    if "THERE" in told and "ACCESS" not in told:
+        raise EngineDeniedError(
+            f"{user or 'the user'} has no permission to use the Docker engine's socket {path} there",
+            where=name,
+            hint=f"somebody who may use sudo there types: sudo usermod -aG docker {user}",
         )
+    if "THERE" not in told or (is_mute and told.get("LISTENS") == "no"):
+        raise _stopped(name)
+    uid, gid = (int(told[key]) if told.get(key, "").isdecimal() else 0 for key in ("UID", "GID"))
+    return Surroundings(told.get("HOME", ""), uid, gid, user, path)
+
+
+def _stopped(name: str) -> EngineAbsentError:
+    return EngineAbsentError(
+        "the machine is there, and its Docker engine does not run",
+        where=name,
+        hint="start it there: sudo systemctl start docker",
+    )
+
+
+def _absent(told: Mapping[str, str], name: str) -> EngineAbsentError:
+    if elsewhere := told.get("ELSEWHERE"):
+        return EngineAbsentError(
+            f"the machine is there, and its DOCKER_HOST or Docker context names {elsewhere}, which is no "
+            "socket of its own",
+            where=name,
+            hint="attach the machine where the engine is, or name a socket there: unix:///PATH",
+        )
+    if "INSTALLED" in told:
+        return _stopped(name)
+    return EngineAbsentError(
+        "the machine is there, and has no Docker engine",
+        where=name,
+        hint="install Docker Engine there: https://docs.docker.com/engine/install",
+    )

@@ -10,7 +10,7 @@ from amlexec.docker.engine import EngineAnswerError
 from amlexec.docker.settings import registry_of
 from amlexec.environments.image import DEFAULT
 from amlexec.errors import TargetError
-from amlexec.packages.platforms import subdir_of
+from amlexec.packages.platforms import engine_misfit
 
 if TYPE_CHECKING:
     from amlexec.docker.engine import Engine
@@ -87,20 +87,9 @@ def ensure(
 def must_fit(engine: Engine, platform: Platform) -> None:
     """Raise where the machine of an engine has another processor than an environment is for (TargetError)."""
     told = engine.version()
-    if why := misfit(str(told.get("Os", "")), str(told.get("Arch", "")), platform):
-        raise TargetError(
-            why,
-            where=engine.address,
-            hint=f"attach a machine with an {platform.machine} processor, or this one as `remote`, with a "
-            "Python of its own",
-        )
-
-
-def misfit(system: str, machine: str, platform: Platform) -> str:
-    """Why an engine on such a machine can't run what is made for a platform; "" where it can."""
-    if system != "linux" or subdir_of(machine) == platform.subdir:
-        return ""  # another system has a word of its own
-    return f"its Docker engine runs on {machine}, and environments for it are made for {platform.machine}"
+    why, cure = engine_misfit(str(told.get("Os", "")), str(told.get("Arch", "")), platform)
+    if why:
+        raise TargetError(why, where=engine.address, hint=cure)
 
 
 def must_be_for(found: Base, platform: Platform, reference: str, place: Place) -> None:

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["make"]
 
-_YOURS = "or let it be yours: userManagedEnvironment: true, with pythonLocation"
-
 
 def make(connection: SSHConnection, order: Order, progress: Progress, log: Log) -> Built:
     """Make the environment of an order; it is there with the last step, or never.
@@ -76,42 +74,9 @@ def make(connection: SSHConnection, order: Order, progress: Progress, log: Log) 
 
 def _must_fit(known: dict[str, str], platform: Platform, there: There) -> None:
     """Raises TargetError where no environment for that platform would run on the machine."""
-    system, machine = known.get("system", ""), known.get("machine", "")
-    found = platforms.subdir_of(machine) if system == "Linux" else ""
-    if found != platform.subdir:
-        raise TargetError(
-            f"it is {system} on {machine}, and environments for it are made for {platform.subdir}",
-            where=there.machine,
-            hint=f"attach a machine that is {platform.subdir}, {_YOURS}",
-        )
-    libc, _, version = known.get("libc", "").partition(" ")
-    if libc != "glibc":
-        raise TargetError(
-            "it has no glibc, which conda's packages are made for",
-            where=there.machine,
-            hint=f"use Docker there, {_YOURS}",
-        )
-    if _numbers(version) < _numbers(platform.glibc):
-        raise TargetError(
-            f"it has glibc {version}, and packages are chosen for {platform.glibc} and later",
-            where=there.machine,
-            hint=f"use Docker there, {_YOURS}",
-        )
-    if "programs" not in known:
-        raise TargetError(
-            "no program can be started from ~/.amlexec: the home folder is mounted with noexec",
-            where=there.machine,
-            hint="an environment in it could not run: have it mounted without noexec",
-        )
-    missing = [program for program in ("gzip", "tar") if program not in known]
-    if missing:
-        raise TargetError(
-            f"there is no {' and no '.join(missing)}", where=there.machine, hint="have it installed there"
-        )
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdecimal())
+    why, cure = platforms.misfit(known, platform)
+    if why:
+        raise TargetError(why, where=there.machine, hint=cure)
 
 
 class _Conda:

@@ -44,6 +44,8 @@ def ask(machine: Machine, target: ComputeTarget) -> Facts:
         TargetError: it can't be reached, or the script did not come to its end there.
     """
     script = Path(shell("check")).read_text("utf-8")
+    if target.kind == "remotedocker":
+        script = f"ask_engine() {{\n{Path(shell('engine')).read_text('utf-8')}\n}}\n{script}"
     before = time.time()
     answer = machine.run(script, *_arguments(target), timeout=_PATIENCE)
     facts = facts_of(answer.stdout, before, time.time())
@@ -111,14 +113,13 @@ def examine(project: Project, target: ComputeTarget) -> list[Finding]:
 def findings_of(connection: SSHConnection, target: ComputeTarget, facts: Facts) -> list[Finding]:
     """What the facts of a machine that let us in mean, and what its Docker engine says if it is needed."""
     found = [Finding("login", OK, facts.get("USER")), *judge(target, facts)]
-    if target.kind == "remotedocker" and facts.get("DOCKER_ACCESS"):
+    if target.kind == "remotedocker" and not any(one.check == "Docker" for one in found):
         from amlexec.docker.engine import Engine
+        from amlexec.docker.over_ssh import WayOverSSH
 
-        socket = facts.get("DOCKER_SOCKET")
-        try:
-            found += engine(Engine(f"unix://{connection.forward(socket)}"), target, socket)
-        except TargetError as error:
-            found.append(_of_error("Docker", error))
+        # The way that everything else goes to the engine: what keeps it from going there shows here.
+        told = {key: values[0] for key, values in facts.values.items()}
+        found += engine(Engine(WayOverSSH(connection, told)), target, is_there=True)
     if target.kind == "cluster" and facts.get("SPARK"):
         from amlexec.machines.cluster_findings import of_cluster
 
@@ -160,24 +161,29 @@ def _of_error(check: str, error: AmlexecError) -> Finding:
     return Finding(check, FAILED, error.message, error.hint)
 
 
-def engine(asked: Engine, target: ComputeTarget, socket: str = "") -> list[Finding]:
+def engine(asked: Engine, target: ComputeTarget, *, is_there: bool = False) -> list[Finding]:
     """What a Docker engine says of itself, and what that means for the target.
 
-    `socket` is where it listens on the target's machine, if that is not this one.
+    `is_there` says that it is on the target's machine, and not here.
     """
     from amlexec.docker.engine import EngineAbsentError, EngineLostError
+    from amlexec.packages.platforms import engine_misfit, of_target
 
     try:
         version = asked.version()
         info = asked.info() if target.nvidia_docker else {}
     except (EngineAbsentError, EngineLostError) as error:
-        hint = "start it there: sudo systemctl start docker" if socket else error.hint
-        return [Finding("Docker", FAILED, f"no engine answers at {socket or asked.address}", hint)]
+        if is_there:
+            return [_of_error("Docker", error)]
+        return [Finding("Docker", FAILED, f"no engine answers at {asked.address}", error.hint)]
     except TargetError as error:
         return [_of_error("Docker", error)]
     told = f"{version.get('Version')} ({version.get('Os')}, {version.get('Arch')})"
     if version.get("Os") != "linux":
         return [Finding("Docker", FAILED, f"the engine is {told}", "let it run Linux containers")]
+    why, cure = engine_misfit("linux", str(version.get("Arch", "")), of_target(target))
+    if why:
+        return [Finding("Docker", FAILED, why, cure)]
     found = [Finding("Docker", OK, told)]
     if target.nvidia_docker:
         found.append(_nvidia(target, info.get("Runtimes") or {}))

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec.docker.over_ssh import found_in
+from amlexec.docker.transport import EngineAbsentError, EngineDeniedError
+from amlexec.packages.platforms import misfit, of_target
+
 if TYPE_CHECKING:
     from amlexec.model import ComputeTarget
 
@@ -66,7 +70,9 @@ def judge(target: ComputeTarget, facts: Facts) -> list[Finding]:
     """What the facts of a machine over SSH mean for that target. The Docker engine is asked by `engine`."""
     found = [_system(facts), _shell(facts), _home(facts), _clock(facts)]
     if target.kind in {"remote", "cluster"}:
-        found.append(_python(target, facts) if target.user_managed_environment else _environments(facts))
+        found.append(
+            _python(target, facts) if target.user_managed_environment else _environments(target, facts)
+        )
     if target.kind == "cluster":
         found.append(_spark(target, facts))
     if target.kind == "remotedocker":
@@ -146,14 +152,15 @@ def _python(target: ComputeTarget, facts: Facts) -> Finding:
     return Finding("Python", OK, f"{version} ({path})")
 
 
-def _environments(facts: Facts) -> Finding:
+def _environments(target: ComputeTarget, facts: Facts) -> Finding:
     name = "environments"
-    if not facts.get("LIBC").startswith("glibc"):
-        hint = "use Docker there, or a Python of yours with userManagedEnvironment: true"
-        return Finding(name, FAILED, "the machine has no glibc, which conda's packages are made for", hint)
-    if facts.get("HOME_WRITABLE") and not facts.get("HOME_PROGRAMS"):
-        hint = "an environment in it could not run: have it mounted without noexec"
-        return Finding(name, FAILED, "no program can be started from the home folder", hint)
+    known = {key.lower(): facts.get(key) for key in ("SYSTEM", "MACHINE", "LIBC", "GZIP") if facts.get(key)}
+    known["tar"] = "yes"  # there is a word of its own on it
+    if facts.get("HOME_PROGRAMS") or not facts.get("HOME_WRITABLE"):
+        known["programs"] = "yes"
+    why, cure = misfit(known, of_target(target))
+    if why:
+        return Finding(name, FAILED, why, cure)
     return Finding(name, OK, f"in ~/.amlexec/envs, for {facts.get('LIBC')}")
 
 
@@ -167,31 +174,24 @@ def _spark(target: ComputeTarget, facts: Facts) -> Finding:
 
 def _docker(target: ComputeTarget, facts: Facts) -> list[Finding]:
     """What keeps the engine from being asked; nothing where it can be."""
-    socket, user = facts.get("DOCKER_SOCKET"), facts.get("USER") or target.username
-    group = f"sudo usermod -aG docker {user}"
-    if facts.get("DOCKER_ACCESS"):
-        free = facts.get("DOCKER_FREE")
-        if free.isdecimal() and int(free) * 1024 < TIGHT:
-            status = FAILED if int(free) * 1024 < FULL else WARNING
-            told = f"/var/lib/docker has only {size(int(free) * 1024)} free"
-            return [
-                Finding("Docker's disk", status, told, "make room there; `docker system df` says what is big")
-            ]
+    told = {key: values[0] for key, values in facts.values.items()}
+    try:
+        found_in(told, target.name)
+    except EngineDeniedError as error:
+        socket, user = facts.get("SOCKET"), facts.get("USER") or target.username
+        if version := facts.get("DOCKER_SUDO"):
+            told_so = f"only `sudo docker` works (version {version}): {user} may not use {socket}"
+            cure = f"type there: sudo usermod -aG docker {user}; it holds from the next login, in a minute"
+            return [Finding("Docker", FAILED, told_so, cure)]
+        return [Finding("Docker", FAILED, error.message, error.hint)]
+    except EngineAbsentError as error:
+        return [Finding("Docker", FAILED, error.message, error.hint)]
+    free = facts.get("DOCKER_FREE")
+    if not free.isdecimal() or int(free) * 1024 >= TIGHT:
         return []
-    if not socket and not facts.get("DOCKER_CLIENT"):
-        hint = "install Docker Engine there: https://docs.docker.com/engine/install"
-        return [Finding("Docker", FAILED, "it is not there", hint)]
-    if not socket:
-        hint = "start it there: sudo systemctl enable --now docker"
-        return [Finding("Docker", FAILED, "it is installed, and no engine listens", hint)]
-    if version := facts.get("DOCKER_SUDO"):
-        told = f"only `sudo docker` works (version {version}): {user} may not use {socket}"
-        return [
-            Finding("Docker", FAILED, told, f"type there: {group}; it holds from the next login, in a minute")
-        ]
-    told = f"{user} may not use {socket}"
-    hint = f"ask who runs the machine for: {group}; it holds from the next login, in a minute"
-    return [Finding("Docker", FAILED, told, hint)]
+    status = FAILED if int(free) * 1024 < FULL else WARNING
+    only = f"/var/lib/docker has only {size(int(free) * 1024)} free"
+    return [Finding("Docker's disk", status, only, "make room there; `docker system df` says what is big")]
 
 
 def _gpu(facts: Facts) -> Finding:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from amlexec.model import ComputeTarget
 
-__all__ = ["DEFAULT", "Platform", "of_image", "of_target", "subdir_of"]
+__all__ = ["DEFAULT", "Platform", "engine_misfit", "misfit", "of_image", "of_target", "subdir_of"]
 
 _MACHINES = {
     "linux-64": "x86_64",
@@ -122,6 +124,56 @@ def of_target(target: ComputeTarget) -> Platform:
 def subdir_of(machine: str) -> str:
     """conda's name for Linux on a processor, by what `uname -m` calls that; "" where there is none."""
     return _DOCKER.get(machine.lower(), "")
+
+
+def misfit(known: Mapping[str, str], platform: Platform) -> tuple[str, str]:
+    """Why an environment for `platform` can't be on a machine, and the cure; two times "" where it can.
+
+    `known` is what `keep.sh` and `check.sh` ask of it: `system` and `machine` of uname, `libc` as getconf
+    says it; and `programs`, `gzip`, `tar` where programs start from the home folder, and where these are.
+    """
+    yours = "or let it be yours: userManagedEnvironment: true, with pythonLocation"
+    system, machine = known.get("system", ""), known.get("machine", "")
+    if (subdir_of(machine) if system == "Linux" else "") != platform.subdir:
+        return (
+            f"it is {system} on {machine}, and environments for it are made for {platform.subdir}",
+            f"attach a machine that is {platform.subdir}, {yours}",
+        )
+    libc, _, version = known.get("libc", "").partition(" ")
+    if libc != "glibc":
+        return "it has no glibc, which conda's packages are made for", f"use Docker there, {yours}"
+    if _numbers(version) < _numbers(platform.glibc):
+        return (
+            f"it has glibc {version}, and packages are chosen for {platform.glibc} and later",
+            f"use Docker there, {yours}",
+        )
+    if "programs" not in known:
+        return (
+            "no program can be started from ~/.amlexec: the home folder is mounted with noexec",
+            "an environment in it could not run: have it mounted without noexec",
+        )
+    missing = [program for program in ("gzip", "tar") if program not in known]
+    return (f"there is no {' and no '.join(missing)}", "have it installed there") if missing else ("", "")
+
+
+def engine_misfit(system: str, machine: str, platform: Platform) -> tuple[str, str]:
+    """Why an engine can't run what is made for `platform`, and the cure; two times "" where it can.
+
+    `system` and `machine` are `Os` and `Arch` of its version.
+    """
+    if system != "linux" or subdir_of(machine) == platform.subdir:
+        return "", ""  # another system has a word of its own
+    cure = (
+        f"attach a machine with an {platform.machine} processor, or this one as `remote`, with its own Python"
+    )
+    return (
+        f"its Docker engine runs on {machine}, and environments for it are made for {platform.machine}",
+        cure,
+    )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdecimal())
 
 
 def of_image(system: str, architecture: str, *, glibc: str = "", cuda: str = "") -> Platform:

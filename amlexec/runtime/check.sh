@@ -49,6 +49,7 @@ done
 there setsid || there perl || there python3 || missing="$missing setsid"
 say MISSING "${missing# }"
 ! there tar || say TAR yes
+! there gzip || say GZIP yes
 
 if [ -z "${HOME-}" ]; then
   say HOME_ERROR "HOME is not set"
@@ -101,24 +102,11 @@ if [ -n "$spark" ]; then
 fi
 
 if [ "$kind" = remotedocker ]; then
-  socket=
-  from_host=
-  case ${DOCKER_HOST-} in unix://*) from_host=${DOCKER_HOST#unix://} ;; esac
-  own=/run/user/$(id -u)/docker.sock
-  for each in "$from_host" /var/run/docker.sock "$own" "${HOME-}/.docker/run/docker.sock"; do
-    [ -S "$each" ] || continue
-    [ -n "$socket" ] || socket=$each
-    if [ -w "$each" ]; then
-      socket=$each
-      break
-    fi
-  done
-  say DOCKER_CLIENT "$(command -v docker 2>/dev/null)"
-  if [ -n "$socket" ]; then
-    say DOCKER_SOCKET "$socket"
-    if [ -w "$socket" ]; then
-      say DOCKER_ACCESS yes
-    elif there docker && there sudo; then
+  # The one search for an engine, which those who prepare and submit do too: engine.sh, as a function of that name
+  # where this text was sent, else the file beside this one.
+  if there ask_engine; then ask_engine; elif [ -r "${0%/*}/engine.sh" ]; then . "${0%/*}/engine.sh"; fi
+  if [ -S "${socket-}" ]; then
+    if [ ! -w "$socket" ] && there docker && there sudo; then
       say DOCKER_SUDO "$(limited sudo -n docker version --format '{{.Server.Version}}' 2>/dev/null)"
     fi
     [ ! -d /var/lib/docker ] || say DOCKER_FREE "$(free /var/lib/docker)"

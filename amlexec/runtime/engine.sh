@@ -11,7 +11,7 @@
 LC_ALL=C
 export LC_ALL
 
-say() { [ -z "$2" ] || printf '%s %s\n' "$1" "$2"; }
+say() { [ -z "$2" ] || printf '%s %s\n' "$1" "$(printf '%s' "$2" | tr '\n\r\t' '   ')"; }
 
 say HOME "${HOME-}"
 say UID "$(id -u)"
