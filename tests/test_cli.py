@@ -77,3 +77,15 @@ def test_submit_with_nothing_to_tell_imports_no_checker(project: ProjectFolder) 
     done = project.call(sys.executable, "-c", code)
     assert done.code == 0, done.err
     assert done.out.endswith("[]\n")
+
+
+@pytest.mark.parametrize(
+    "option", [("--runconfig", "local"), ("--runconfig=local",), ("--run-configuration", "local")]
+)
+def test_the_older_spelling_of_an_option(project: ProjectFolder, option: tuple[str, ...]) -> None:
+    project.write("aml_config/local.compute", "type: local\n")
+    project.write("aml_config/local.runconfig", "Target: local\nFramework: Python\n")
+    project.write("train.py", "import sys\nprint(sys.argv[1:])\n")
+    done = project.amlexec("experiment", "submit", *option, "train.py", "--runconfig", "x")
+    assert (done.code, "['--runconfig', 'x']\n" in done.out) == (0, True), done.err
+    assert project.amlexec("experiment", "prepare", *option).code == 0

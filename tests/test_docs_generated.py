@@ -82,7 +82,7 @@ def test_every_command_and_option_has_its_line(generate: ModuleType) -> None:
     for group in cli.GROUPS:
         assert f"## amlexec {group}" in text
     assert "amlexec experiment submit -c NAME" in text
-    assert "| `-c NAME`, `--run-configuration NAME` |" in text
+    assert "| `-c NAME`, `--run-configuration NAME`, `--runconfig NAME` |" in text
     assert "amlexec init [FOLDER]" in text
     assert "%(" not in text
     assert "==SUPPRESS==" not in text
