@@ -35,11 +35,13 @@ __all__ = [
     "run_configurations",
 ]
 
-# ruff: noqa: PTH112, PTH113, PTH118, PTH119, PTH120, PTH208 - pathlib costs a run 3 ms
+# ruff: noqa: PTH100, PTH112, PTH113, PTH118, PTH119, PTH120, PTH208 - pathlib costs a run 3 ms
 
 
 def find_project(start: Path | str) -> Project:
     """The project that `start` is in: the nearest folder, from there upwards, with `aml_config/` in it.
+
+    Later versions of azureml-core keep run configurations in `.azureml/`: that counts where it is alone.
 
     Raises:
         ConfigurationError: there is none.
@@ -49,6 +51,8 @@ def find_project(start: Path | str) -> Project:
     while True:
         if os.path.isdir(f"{folder}/aml_config"):
             return Project(folder)
+        if os.path.isdir(f"{folder}/.azureml") and schemas.run_configuration_files(f"{folder}/.azureml"):
+            return Project(folder, ".azureml")
         looked.append(folder)
         above = os.path.dirname(folder)
         if above == folder:
@@ -62,16 +66,12 @@ def find_project(start: Path | str) -> Project:
 
 def run_configurations(project: Project) -> tuple[str, ...]:
     """The names of the project's run configurations, sorted."""
-    return _names(project, ".runconfig")
+    return tuple(sorted(schemas.run_configuration_files(project.configuration)))
 
 
 def compute_targets(project: Project) -> tuple[str, ...]:
     """The names of the project's compute targets, sorted."""
-    return _names(project, ".compute")
-
-
-def _names(project: Project, suffix: str) -> tuple[str, ...]:
-    files = os.listdir(project.configuration)
+    files, suffix = os.listdir(project.configuration), ".compute"
     return tuple(sorted(name[: -len(suffix)] for name in files if name.endswith(suffix) and name != suffix))
 
 
@@ -91,6 +91,7 @@ def load(project: Project, name: str, target: str = "") -> Declaration:
     is_broken = reading is None
     if reading is None:
         reading = loader.outline
+    reading = references.located(project, file, reading)
     wanted = (target or reading["runconfig"].get("target", "")).removesuffix(".compute")
     found = None
     if wanted:
@@ -152,7 +153,8 @@ def find_spark(project: Project, path: str) -> SparkDependencies:
 def _dependencies(project: Project, path: str, kind: str) -> tuple[str, Reading]:
     loader = _Loader(project)
     file = os.path.join(project.root, readings.normal(path))
-    reading = loader.read(file, schemas.RUNCONFIG if file.endswith(".runconfig") else kind)
+    is_inline = schemas.kind_by_name(file) == schemas.RUNCONFIG
+    reading = loader.read(file, schemas.kind_by_name(file) if is_inline else kind)
     return (loader.shown(file), reading) if reading is not None else _fail(loader.violations)
 
 
@@ -163,12 +165,15 @@ def _configuration(project: Project, name: str) -> tuple[str, str]:
         file = f"{project.configuration}/{bare}.runconfig"
         if bare and os.path.isfile(file):
             return bare, file
+        file = f"{project.configuration}/{name}"
+        if schemas.kind_by_name(file) == schemas.RUNCONFIG and os.path.isfile(file):
+            return bare, file
     for file in (name, os.path.join(project.root, name), f"{name}.runconfig"):
-        if file.endswith(".runconfig") and os.path.isfile(file):
+        if schemas.kind_by_name(os.path.abspath(file)) == schemas.RUNCONFIG and os.path.isfile(file):
             return os.path.basename(file).removesuffix(".runconfig"), os.path.realpath(file)
     stem = os.path.basename(bare.replace("\\", "/"))
     hint = references.names_hint(stem, run_configurations(project)) or "`amlexec init` makes some"
-    raise UsageError(f"there is no run configuration {name!r} in aml_config", hint=hint)
+    raise UsageError(f"there is no run configuration {name!r} in {project.folder}", hint=hint)
 
 
 def _fail(violations: Iterable[Violation]) -> NoReturn:
@@ -238,12 +243,12 @@ class _Loader:
             return readings.overridden(target, reading, shown)
         if name == "local" and "own" in reading:
             return readings.own_target(name, shown, reading)
-        message = f"there is no compute target {name!r} in aml_config"
+        message = f"there is no compute target {name!r} in {self._project.folder}"
         known = compute_targets(self._project)
         if not reading:
             raise UsageError(message, hint=references.names_hint(name, known))
         if is_argument:
-            self.say(Place("--target"), message, references.attach_hint(name, known))
+            self.say(Place("--target"), message, references.attach_hint(self._project, name, known))
         elif name != "local" or reading["names"].get("target") == "Target":
             self.violations.append(references.no_target(self._project, shown, reading, name))
         return None

@@ -43,9 +43,9 @@ def kinds(project: Project, read: Callable[[str], Referred]) -> dict[str, str]:
     digests: dict[str, str] = {}
     for name in sorted(os.listdir(project.configuration)):
         path = f"{project.configuration}/{name}"
-        kind = kind_by_name(name)
+        kind = kind_by_name(path)
         if kind and os.path.isfile(path):
-            found[f"aml_config/{name}"] = kind
+            found[f"{project.folder}/{name}"] = kind
             if kind == schemas.RUNCONFIG:
                 digests[path] = _digest(path)
     for other, kind in _referred(project, digests, read):

@@ -54,8 +54,8 @@ def find(project: Project, target: ComputeTarget) -> str:
         found = shutil.which(expanded)
     if found is None:
         raise ConfigurationError(
-            f"pythonLocation is {wanted!r}, and there is no such program",
-            where=str(target.place),
+            f"{target.key('pythonLocation')} is {wanted!r}, and there is no such program",
+            where=str(target.where("pythonLocation")),
             hint="give the path of a Python interpreter, or `python` for the environment that is active",
         )
     return found
@@ -83,7 +83,7 @@ def version(project: Project, connection: Connection, path: str) -> Interpreter:
         raise TargetError(
             f"{path} doesn't answer as a Python does: {last or f'exit code {answer.exit_code}'}",
             where=connection.name,
-            hint="pythonLocation must be the path of a Python interpreter",
+            hint="give the path of a Python interpreter",
         )
     if not isinstance(known, dict):
         known = {}

@@ -147,6 +147,7 @@ class _Lint:
             return found
         if kind == schemas.RUNCONFIG:
             reading = checked.reading or generations.outline(document.root)
+            reading = references.located(project, path, reading)
             found += self._references(project, shown, reading, self.looked[path])
         declared = checked.reading
         if declared is None and kind == schemas.CONDA:
@@ -206,9 +207,9 @@ class _Lint:
         """File -> kind, of all declarations of a project. Files with errors keep nobody from the others."""
         kinds: dict[str, str] = {}
         for name in sorted(os.listdir(project.configuration)):
-            kind = kind_by_name(name)
+            kind = kind_by_name(f"{project.configuration}/{name}")
             if kind and os.path.isfile(f"{project.configuration}/{name}"):
-                kinds[f"aml_config/{name}"] = kind
+                kinds[f"{project.folder}/{name}"] = kind
         for file in [file for file, kind in kinds.items() if kind == schemas.RUNCONFIG]:
             path = f"{project.root}/{file}"
             for other, kind in self.referred(path, file):
@@ -225,7 +226,11 @@ class _Lint:
         self._documents[path] = document
         fields = generations.outline(document.root)["runconfig"]
         kinds = {"conda_dependencies_file": schemas.CONDA, "spark_dependencies_file": schemas.SPARK}
-        return [(readings.normal(fields[field]), kind) for field, kind in kinds.items() if field in fields]
+        found = [(readings.normal(fields[field]), kind) for field, kind in kinds.items() if field in fields]
+        folder = os.path.basename(os.path.dirname(path))
+        # From the project's root, or beside the run configuration.
+        beside = [(os.path.normpath(os.path.join(folder, file)), kind) for file, kind in found]
+        return found + [one for one in beside if one not in found]
 
 
 def _kind_by_keys(document: Document) -> str:

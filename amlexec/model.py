@@ -55,10 +55,12 @@ class Violation(NamedTuple):
 
 
 class Project(NamedTuple):
-    """A folder with `aml_config/` in it."""
+    """A folder with `aml_config/` in it, or with run configurations in `.azureml/`."""
 
     root: str
     """Absolute path, symbolic links resolved."""
+    folder: str = "aml_config"
+    """The folder of its declarations in it; `.azureml` of later azureml-core, where that is the only one."""
 
     @property
     def name(self) -> str:
@@ -67,8 +69,8 @@ class Project(NamedTuple):
 
     @property
     def configuration(self) -> str:
-        """The `aml_config/` folder, absolute."""
-        return f"{self.root}/aml_config"
+        """The folder of its declarations, absolute."""
+        return f"{self.root}/{self.folder}"
 
     @property
     def state(self) -> str:

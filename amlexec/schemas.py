@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 
 from amlexec.errors import TargetError
 
-__all__ = ["COMPUTE", "CONDA", "KINDS", "RUNCONFIG", "SPARK", "kind_by_name", "path", "text"]
+__all__ = [
+    "COMPUTE",
+    "CONDA",
+    "KINDS",
+    "RUNCONFIG",
+    "SPARK",
+    "is_run_configuration",
+    "kind_by_name",
+    "path",
+    "run_configuration_files",
+    "text",
+]
 
 COMPUTE = "compute"
 RUNCONFIG = "runconfig"
@@ -24,7 +36,36 @@ def kind_by_name(path: str) -> str:
         return _SUFFIXES[suffix]
     if suffix in {".yml", ".yaml"}:
         return CONDA if "conda" in stem else SPARK if "spark" in stem else ""
-    return ""
+    in_azureml = os.path.basename(os.path.dirname(path)) == ".azureml"  # noqa: PTH119, PTH120
+    return RUNCONFIG if in_azureml and is_run_configuration(path) else ""
+
+
+_LARGEST = 1 << 20
+_MARKS = rb"""^[ \t{]*["']?(script|target|framework|Target|ArgumentVector)["']?[ \t]*:"""
+
+
+def is_run_configuration(path: str) -> bool:
+    """Whether a file without a suffix is a run configuration: azureml-core wrote such into .azureml/."""
+    from amlexec.files import open_regular
+
+    if "." in os.path.basename(path):  # noqa: PTH119
+        return False
+    try:
+        with open_regular(path, limit=_LARGEST) as file:
+            return re.search(_MARKS, file.read(), re.MULTILINE) is not None
+    except OSError:
+        return False
+
+
+def run_configuration_files(folder: str) -> dict[str, str]:
+    """The run configurations in a folder of declarations: name, and the file's name. Raises OSError."""
+    found = {}
+    for file in sorted(os.listdir(folder)):  # noqa: PTH208
+        if file.endswith(".runconfig") and file != ".runconfig":
+            found[file[: -len(".runconfig")]] = file
+        elif os.path.basename(folder) == ".azureml" and is_run_configuration(f"{folder}/{file}"):  # noqa: PTH119
+            found.setdefault(file, file)
+    return found
 
 
 def path(kind: str) -> str:

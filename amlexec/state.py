@@ -129,7 +129,8 @@ class _DamagedError(Exception):
 
 
 def _is_in_a_project(path: Path) -> bool:
-    return any((folder / "aml_config").is_dir() for folder in path.absolute().parents)
+    names = ("aml_config", ".azureml")
+    return any((folder / name).is_dir() for folder in path.absolute().parents for name in names)
 
 
 def _is_locked(error: BaseException | None) -> bool:

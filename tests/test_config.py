@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from amlexec import config, schemas
+from amlexec import config, declared, interpreter, lint, schemas
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.model import Place, Project
 from amlexec.reading import cache
@@ -286,3 +286,83 @@ def test_a_file_that_cannot_be_read(project: Project) -> None:
     write(project, "loop.runconfig", "Target: local\nFramework: Python\n")
     assert "local" in errors(project, "loop")[0]
     assert os.path.lexists(path)
+
+
+class TestAzuremlFolder:
+    """azureml-core kept run configurations in `.azureml/`, with a suffix and without."""
+
+    @staticmethod
+    def project(root: Path) -> Path:
+        folder = root / ".azureml"
+        folder.mkdir()
+        (folder / "config.json").write_text('{"workspace_name": "target: x"}')
+        (folder / "docker").write_text(
+            "script: train.py\nframework: Python\ntarget: local\nenvironmentVariables: {A: '1', B: '2'}\n"
+            "environment:\n  environmentVariables: {A: '0', C: '3'}\n  docker: {enabled: true}\n"
+            "  python: {condaDependenciesFile: needs.yml}\n"
+        )
+        (folder / "gpu.runconfig").write_text("script: train.py\ntarget: gpu-cluster\n")
+        (folder / "needs.yml").write_text("dependencies: [python]\n")
+        return root
+
+    def test_is_the_folder_of_declarations(self, tmp_path: Path) -> None:
+        project = config.find_project(self.project(tmp_path))
+        assert project.folder == ".azureml"
+        assert config.run_configurations(project) == ("docker", "gpu")
+        assert lint.files(project) == [".azureml/docker", ".azureml/gpu.runconfig", ".azureml/needs.yml"]
+        assert declared.files(project) == lint.files(project)
+        found = config.load(project, "docker")
+        assert found.compute_target.kind == "docker"
+        assert str(found.run_configuration.place) == ".azureml/docker"
+        # What stands beside the run configuration is looked for after the project's root.
+        assert found.run_configuration.conda_dependencies_file == ".azureml/needs.yml"
+        assert dict(found.run_configuration.environment_variables) == {"A": "1", "B": "2", "C": "3"}
+
+    def test_a_target_of_the_cloud(self, tmp_path: Path) -> None:
+        project = config.find_project(self.project(tmp_path))
+        (violation,) = lint.lint(project, [".azureml/gpu.runconfig"])
+        assert violation.lines() == [
+            (
+                ".azureml/gpu.runconfig:2:9: error: target is 'gpu-cluster', and there is no "
+                ".azureml/gpu-cluster.compute"
+            ),
+            (
+                "  hint: run here with -t local, `amlexec computetarget attach` a machine with -n gpu-cluster, "
+                "or write .azureml/gpu-cluster.compute"
+            ),
+        ]
+        with pytest.raises(ConfigurationError, match="target is 'gpu-cluster'"):
+            config.load(project, "gpu")
+
+    def test_aml_config_goes_before_it(self, tmp_path: Path) -> None:
+        self.project(tmp_path)
+        (tmp_path / "aml_config").mkdir()
+        assert config.find_project(tmp_path).folder == "aml_config"
+
+    def test_without_a_run_configuration_it_is_none(self, tmp_path: Path) -> None:
+        (tmp_path / ".azureml").mkdir()
+        (tmp_path / ".azureml" / "config.json").write_text('{"target": "x"}')
+        with pytest.raises(ConfigurationError, match="there is no aml_config folder"):
+            config.find_project(tmp_path)
+
+
+def test_messages_name_a_key_as_its_file_does(tmp_path: Path) -> None:
+    (tmp_path / "aml_config").mkdir()
+    (tmp_path / "aml_config" / "a.runconfig").write_text(
+        "script: a.py\nenvironment:\n  python: {interpreterPath: ./nothing}\n  docker: {baseImage: 'a:1'}\n"
+    )
+    project = config.find_project(tmp_path)
+    target = config.load(project, "a").compute_target
+    assert str(target.where("baseDockerImage")) == "aml_config/a.runconfig:4:23"
+    assert target.key("baseDockerImage") == "environment.docker.baseImage"
+    with pytest.raises(ConfigurationError) as caught:
+        interpreter.find(project, target)
+    assert caught.value.lines()[0] == (
+        "aml_config/a.runconfig:3:29: error: environment.python.interpreterPath is './nothing', "
+        "and there is no such program"
+    )
+    (tmp_path / "aml_config" / "local.compute").write_text("type: local\npythonLocation: ./other\n")
+    with pytest.raises(ConfigurationError, match="interpreterPath"):
+        interpreter.find(project, config.load(project, "a").compute_target)
+    with pytest.raises(ConfigurationError, match=r"pythonLocation is './other'"):
+        interpreter.find(project, config.load_target(project, "local"))

@@ -226,7 +226,7 @@ def _tell(project: Project, wanted: Attachment, admitted: Admitted, arguments: a
         console.data(f"Runs on {name} use the packages that its Python has; install there what is missing.")
         console.data("Run a script there:")
     else:
-        if not os.path.exists(f"{project.root}/aml_config/conda_dependencies.yml"):  # noqa: PTH110
+        if not os.path.exists(f"{project.configuration}/conda_dependencies.yml"):  # noqa: PTH110
             console.data(
                 "First write aml_config/conda_dependencies.yml; `amlexec init` makes one to start from."
             )

@@ -99,7 +99,7 @@ def _list(project: Project, arguments: argparse.Namespace) -> int:
                 console.say(line)
         else:
             row |= {"kind": target.kind, "address": target.address or None, "user": target.username or None}
-        rows.append({**row, "file": f"aml_config/{name}.compute"})
+        rows.append({**row, "file": f"{project.folder}/{name}.compute"})
     if not rows:
         console.say("there are no compute targets yet: `amlexec init` makes some")
     if rows or arguments.output == "json":
@@ -204,7 +204,7 @@ def _detach(project: Project, arguments: argparse.Namespace) -> int:
     if not references.has_target(project, name):
         known = config.compute_targets(project)
         hint = references.names_hint(name, known)
-        raise UsageError(f"there is no compute target {name!r} in aml_config", hint=hint)
+        raise UsageError(f"there is no compute target {name!r} in {project.folder}", hint=hint)
     try:
         kind = config.load_target(project, name).kind
     except ConfigurationError:
@@ -212,10 +212,10 @@ def _detach(project: Project, arguments: argparse.Namespace) -> int:
     if kind and kind not in KINDS:
         raise UsageError(
             f"{name} is of type {kind}: it is no machine that was attached",
-            hint=f"to be rid of it, remove aml_config/{name}.compute",
+            hint=f"to be rid of it, remove {project.folder}/{name}.compute",
         )
     _must_be_idle(project, name, force=arguments.force)
-    naming = [f"aml_config/{each}.runconfig" for each in attach.named_by(project, name)]
+    naming = [f"{project.folder}/{each}.runconfig" for each in attach.named_by(project, name)]
     done = attach.detach(project, name, force=arguments.force)
     for file in done.removed:
         console.data(f"removed {file}")

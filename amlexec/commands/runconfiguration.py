@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amlexec import config, console
+from amlexec import config, console, schemas
 from amlexec.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ def _create(project: Project, arguments: argparse.Namespace) -> int:
     except FileExistsError:
         raise UsageError(
             f"there is a run configuration {name!r} already",
-            where=_shown(name),
+            where=_shown(project, name),
             hint="give another name with -n, or edit that file",
         ) from None
-    console.data(f"wrote {_shown(name)}")
+    console.data(f"wrote {_shown(project, name)}")
     console.data(f"next: amlexec experiment submit -c {name} SCRIPT")
     return 0
 
@@ -89,7 +89,7 @@ def _list(project: Project, arguments: argparse.Namespace) -> int:
                 console.say(line)
         else:
             row |= {"target": found.target, "framework": found.framework}
-        rows.append({**row, "file": _shown(name)})
+        rows.append({**row, "file": _shown(project, name)})
     if not rows:
         console.say("there are no run configurations yet: `amlexec init` makes some")
     if rows or arguments.output == "json":
@@ -140,10 +140,12 @@ def _delete(project: Project, arguments: argparse.Namespace) -> int:
         from amlexec.reading.references import names_hint
 
         raise UsageError(f"there is no run configuration {name!r}", hint=names_hint(name, known))
-    Path(project.configuration, f"{name}.runconfig").unlink()
-    console.data(f"removed {_shown(name)}")
+    file = _shown(project, name)
+    Path(project.root, file).unlink()
+    console.data(f"removed {file}")
     return 0
 
 
-def _shown(name: str) -> str:
-    return f"aml_config/{name}.runconfig"
+def _shown(project: Project, name: str) -> str:
+    file = schemas.run_configuration_files(project.configuration).get(name, f"{name}.runconfig")
+    return f"{project.folder}/{file}"

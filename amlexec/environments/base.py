@@ -10,6 +10,7 @@ from amlexec.docker.engine import EngineAnswerError
 from amlexec.docker.settings import registry_of
 from amlexec.environments.image import DEFAULT
 from amlexec.errors import TargetError
+from amlexec.model import spelled
 from amlexec.packages.platforms import engine_misfit
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def ensure(
         raise TargetError(
             f"the base image {reference} is for {found.get('Os')}, and environments are made for Linux",
             where=str(place),
-            hint=f"set baseDockerImage to an image for Linux, such as {DEFAULT}",
+            hint=f"set {_key(place)} to an image for Linux, such as {DEFAULT}",
         )
     variables = dict(line.partition("=")[::2] for line in (found.get("Config") or {}).get("Env") or [])
     return Base(
@@ -101,8 +102,8 @@ def must_be_for(found: Base, platform: Platform, reference: str, place: Place) -
         raise TargetError(
             f"the base image {reference} is for {there.machine}, and the environment for {platform.machine}",
             where=str(place),
-            hint=f"set baseDockerImage to an image for {platform.machine}, or pull the one for it: "
-            f"docker pull --platform {found.system}/{platform.machine} {reference}",
+            hint=f"set {_key(place)} to an image for {platform.machine}, or pull the one for "
+            f"it: docker pull --platform {found.system}/{platform.machine} {reference}",
         )
 
 
@@ -115,8 +116,13 @@ def must_keep(found: Base, prefix: str, reference: str, place: Place) -> None:
                 f"the base image {reference} declares the volume {volume}: nothing that is written there "
                 f"stays in an image, and environments are in {prefix}",
                 where=str(place),
-                hint=f"set baseDockerImage to an image without that VOLUME, such as {DEFAULT}",
+                hint=f"set {_key(place)} to an image without that VOLUME, such as {DEFAULT}",
             )
+
+
+def _key(place: Place) -> str:
+    """The key of the base image, as the file at `place` spells it."""
+    return spelled("baseDockerImage", place)
 
 
 def _pull(engine: Engine, reference: str, place: Place, progress: Progress) -> None:
@@ -134,12 +140,12 @@ def _pull(engine: Engine, reference: str, place: Place, progress: Progress) -> N
         raise TargetError(
             f"the base image {reference} can't be pulled: {error.reason}",
             where=str(place),
-            hint=_what_to_do(reference, error.reason, engine.address),
+            hint=_what_to_do(reference, error.reason, engine.address, _key(place)),
         ) from error
 
 
-def _what_to_do(reference: str, why: str, engine: str) -> str:
-    """A hint for an image that can't be pulled, from the engine's words."""
+def _what_to_do(reference: str, why: str, engine: str, key: str) -> str:
+    """A hint for an image that can't be pulled, from the engine's words; `key` is the image's."""
     registry = registry_of(reference)
     other = f", such as {DEFAULT}" if reference != DEFAULT else ""
     if re.search(r"toomanyrequests|rate limit|\b429\b", why, re.IGNORECASE):
@@ -147,13 +153,13 @@ def _what_to_do(reference: str, why: str, engine: str) -> str:
     if _UNREACHED.search(why):
         return (
             f"the engine ({engine}) can't reach {registry}: check its network and its proxy (`docker info` "
-            "shows it), or set baseDockerImage to an image that it has (`docker images`)"
+            f"shows it), or set {key} to an image that it has (`docker images`)"
         )
     if reference.startswith(_DEAD):
-        return f"images of the time are gone: set baseDockerImage to a maintained one, such as {DEFAULT}"
+        return f"images of the time are gone: set {key} to a maintained one, such as {DEFAULT}"
     if re.search(r"unauthorized|authentication required|no basic auth", why, re.IGNORECASE):
-        return f"docker login {registry}, or set baseDockerImage to an image that can be pulled{other}"
-    return f"set baseDockerImage to an image that can be pulled{other}, or docker login {registry}"
+        return f"docker login {registry}, or set {key} to an image that can be pulled{other}"
+    return f"set {key} to an image that can be pulled{other}, or docker login {registry}"
 
 
 def moved(engine: Engine, reference: str, place: Place, known: str, progress: Progress) -> str:

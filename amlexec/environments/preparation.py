@@ -82,11 +82,11 @@ def wanted(
         dependencies,
         of_target(target),
         lock=lock,
-        base_place=target.place,
+        base_place=target.where("baseDockerImage"),
         shared=shared,
         pip=found,
     )
-    order = Order(project, spec, "", dependencies, found, target.place, lock)
+    order = Order(project, spec, "", dependencies, found, target.where("baseDockerImage"), lock)
     # Only an image has them baked in: on a machine, Spark keeps its own.
     if spark_file and order.spec.base_image:
         order = _with_packages(order, spark_file)

@@ -222,7 +222,7 @@ class Upkeep:
         configuration = known.declaration.run_configuration
         paths = [
             str(configuration.place),
-            f"aml_config/{known.declaration.compute_target.name}.compute",
+            f"{self.project.folder}/{known.declaration.compute_target.name}.compute",
             configuration.spark_dependencies_file,
             configuration.conda_dependencies_file,
             path_of(configuration.conda_dependencies_file),

@@ -32,14 +32,14 @@ class Detachment(NamedTuple):
     kept: tuple[tuple[str, str], ...]
 
 
-def files(name: str) -> tuple[str, ...]:
+def files(project: Project, name: str) -> tuple[str, ...]:
     """A target's two files, relative to the project's root."""
-    return tuple(f"aml_config/{name}{suffix}" for suffix in SUFFIXES)
+    return tuple(f"{project.folder}/{name}{suffix}" for suffix in SUFFIXES)
 
 
 def occupied(project: Project, name: str) -> tuple[str, ...]:
     """Those of a target's two files that are there, be they broken links."""
-    return tuple(file for file in files(name) if os.path.lexists(f"{project.root}/{file}"))
+    return tuple(file for file in files(project, name) if os.path.lexists(f"{project.root}/{file}"))
 
 
 def taken(name: str, there: tuple[str, ...]) -> UsageError:
@@ -70,7 +70,7 @@ def write(project: Project, attachment: Attachment, *, force: bool = False) -> t
         with contextlib.ExitStack() as beside, contextlib.ExitStack() as undo:
             staged = [
                 (_stage(Path(project.root, file), text, beside), Path(project.root, file))
-                for file, text in zip(files(name), texts, strict=True)
+                for file, text in zip(files(project, name), texts, strict=True)
             ]
             for new, path in staged:
                 _publish(new, path, beside, undo, force=force)
@@ -84,7 +84,7 @@ def write(project: Project, attachment: Attachment, *, force: bool = False) -> t
             where=project.configuration,
             hint="nothing was changed; type the command again when this is put right",
         ) from error
-    return files(name)
+    return files(project, name)
 
 
 def _stage(path: Path, text: str, beside: contextlib.ExitStack) -> Path:
@@ -170,7 +170,7 @@ def detach(project: Project, name: str, *, force: bool = False) -> Detachment:
     secrets = unshared(project, mine, but=name)
     for handle in secrets:
         keystore.delete(handle)
-    compute, runconfig = files(name)
+    compute, runconfig = files(project, name)
     removed, kept = [compute], []
     if len(secrets) < len(mine):
         kept.append(("its secret", "another compute target has the same"))

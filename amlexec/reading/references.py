@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from amlexec.model import ComputeTarget, Project
     from amlexec.reading.generations import Reading
 
-__all__ = ["attach_hint", "check", "dependencies_files", "has_target", "names_hint", "no_target"]
+__all__ = ["attach_hint", "check", "dependencies_files", "has_target", "located", "names_hint", "no_target"]
 
 _DEFAULTS: dict[str, str] = RunConfiguration._field_defaults
 _FILES = {field: _DEFAULTS[field] for field in ("conda_dependencies_file", "spark_dependencies_file")}
@@ -33,9 +33,13 @@ def names_hint(name: str, known: Iterable[str], otherwise: str = "") -> str:
     return f"there is {either(names)}" if names and not otherwise else otherwise
 
 
-def attach_hint(name: str, known: Iterable[str]) -> str:
+def attach_hint(project: Project, name: str, known: Iterable[str], *, is_camel: bool = False) -> str:
     """What to do about a compute target that is not there."""
-    return names_hint(name, known, f"write aml_config/{name}.compute")
+    otherwise = f"write {project.folder}/{name}.compute"
+    if is_camel:  # what it names was made in the cloud
+        attach = f"`amlexec computetarget attach` a machine with -n {name}"
+        otherwise = f"run here with -t local, {attach}, or {otherwise}"
+    return names_hint(name, known, otherwise)
 
 
 def has_target(project: Project, name: str) -> bool:
@@ -49,8 +53,30 @@ def no_target(project: Project, path: str, reading: Reading, name: str) -> Viola
     known = [file[:-8] for file in os.listdir(project.configuration) if file.endswith(".compute")]  # noqa: PTH208
     key = reading["names"].get("target", "Target")
     place = Place(path, *reading["places"].get("target", ()))
-    message = f"{key} is {name!r}, and there is no aml_config/{name}.compute"
-    return Violation(place, "error", message, attach_hint(name, known), key)
+    message = f"{key} is {name!r}, and there is no {project.folder}/{name}.compute"
+    hint = attach_hint(project, name, known, is_camel=key == "target")
+    return Violation(place, "error", message, hint, key)
+
+
+def located(project: Project, file: str, reading: Reading) -> Reading:
+    """A reading with its dependencies files as they are found: from the project's root, else beside `file`.
+
+    In `.azureml/` the default is the file there. A file that is nowhere keeps its name.
+    """
+    fields = dict(reading["runconfig"])
+    for field, default in _FILES.items():
+        if field in fields:
+            wanted = normal(fields[field])
+            beside = os.path.normpath(os.path.join(os.path.dirname(file), wanted))  # noqa: PTH118, PTH120
+        elif project.folder == ".azureml" and field.partition("_")[0] not in reading:
+            wanted = default
+            beside = f"{project.configuration}/{default.rpartition('/')[2]}"
+        else:
+            continue
+        if not os.path.isfile(os.path.join(project.root, wanted)) and os.path.isfile(beside):  # noqa: PTH113, PTH118
+            inside = f"{project.root.rstrip('/')}/"
+            fields[field] = beside.removeprefix(inside)
+    return {**reading, "runconfig": fields}
 
 
 def dependencies_files(project: Project, reading: Reading) -> list[str]:
@@ -86,7 +112,9 @@ def check(project: Project, path: str, reading: Reading, target: ComputeTarget |
             hint = _file_hint(project, file)
         else:
             message = f"{name} is not set, and there is no {file}"
-            hint = "write that file, or 'userManagedEnvironment: true' in the compute target"
+            yours = target.key("userManagedEnvironment") if target else "userManagedEnvironment"
+            where = "in the compute target" if yours == "userManagedEnvironment" else "here"
+            hint = f"write that file, or '{yours}: true' {where}"
         violations.append(Violation(place, "error", message, hint, name))
     return violations
 

@@ -76,9 +76,10 @@ class DockerTarget:
                 found = preparation.prepare(want, shelf, shown, pull_from=publishing.place())
         if plan.target.nvidia_docker and "nvidia" not in (self._engine.info().get("Runtimes") or {}):
             raise TargetError(
-                "nvidiaDocker is true, and this engine has no NVIDIA runtime",
-                where=str(plan.target.place),
-                hint="install the NVIDIA Container Toolkit where the engine is, or say nvidiaDocker: false",
+                f"{plan.target.key('nvidiaDocker')} is true, and this engine has no NVIDIA runtime",
+                where=str(plan.target.where("nvidiaDocker")),
+                hint="install the NVIDIA Container Toolkit where the engine is, or say "
+                f"{plan.target.key('nvidiaDocker')}: false",
             )
         python = f"{PREFIX}/bin/python"
         script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
@@ -104,7 +105,8 @@ class DockerTarget:
         told = [why] if (why := self._ground.why_not(plan)) else []
         if plan.target.native_shared_directory and not mounted:
             told.append(
-                "nativeSharedDirectory needs sharedVolumes: true; AZUREML_NATIVE_SHARE_DIRECTORY is not set"
+                f"nativeSharedDirectory needs {plan.target.key('sharedVolumes')}: true; "
+                "AZUREML_NATIVE_SHARE_DIRECTORY is not set"
             )
         return tuple(told)
 

@@ -80,9 +80,9 @@ class RemoteTarget:
             known |= {"python": f"{found.key}/bin/python", "version": found.python}
         if "version" not in known:
             raise ConfigurationError(
-                f"pythonLocation is {plan.target.python_location!r}, and there is no such Python on "
-                f"{self._connection.name}",
-                where=str(plan.target.place),
+                f"{plan.target.key('pythonLocation')} is {plan.target.python_location!r}, and there is no "
+                f"such Python on {self._connection.name}",
+                where=str(plan.target.where("pythonLocation")),
                 hint="give the path of a Python interpreter on that machine",
             )
         script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
