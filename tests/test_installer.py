@@ -159,6 +159,18 @@ def test_it_is_made_once(
     assert [path.name for path in box.installer.glob("lib/python3.*/site-packages/*")] == ["rattler"]
 
 
+def test_one_that_was_damaged_is_made_anew(
+    made: tuple[Path, Path], project: ProjectFolder, channel: str, tmp_path: Path
+) -> None:
+    cache, archive = made
+    whole = archive.read_bytes()
+    archive.unlink()
+    archive.write_bytes(whole[: len(whole) // 2])
+    assert installer.archive(ordered(project, channel, "python"), network.settings(), cache) == archive
+    assert archive.stat().st_size == len(whole)
+    assert Elsewhere(tmp_path / "box", archive).installer.name == installer.name_of(PLATFORM)
+
+
 def test_what_it_installs_is_what_is_installed_here(
     made: tuple[Path, Path], project: ProjectFolder, channel: str, box: Elsewhere
 ) -> None:

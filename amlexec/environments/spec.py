@@ -161,6 +161,8 @@ def _expanded(dependencies: CondaDependencies) -> CondaDependencies:
     told, bad = [], []
     for what, lines in (("channel", dependencies.channels), ("conda spec", dependencies.specs)):
         texts = [expand_public(line.text, os.environ) for line in lines]
+        # Another home is another folder.
+        texts = [os.path.expanduser(text) if text.startswith("~") else text for text in texts]  # noqa: PTH111
         told.append(tuple(line._replace(text=text) for line, text in zip(lines, texts, strict=True)))
         for line in lines:
             for name in unset_variables(line.text, os.environ, logins=False):

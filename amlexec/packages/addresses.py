@@ -119,9 +119,8 @@ def _is_own(authority: str) -> bool:
             address = ip_address(socket.inet_aton(host))
         except (OSError, ValueError):
             return False
-    inner = getattr(address, "ipv4_mapped", None) or address
-    # To connect to 0.0.0.0 is to connect to this machine.
-    return inner.is_loopback or inner.is_unspecified
+    # 0.0.0.0 is every network's address of a machine, and no part of the loopback.
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def public(address: str) -> str:

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -57,14 +58,25 @@ def archive(order: Order, network: Network, cache: Path) -> Path | None:
         TargetError: a channel or an index can't be reached, or there is no rattler for that platform.
     """
     path = cache / "installers" / f"{name_of(order.spec.platform)}.tar.gz"
-    if path.exists():
+    if _is_whole(path):
         return path
     try:
         private_folders.make(path.parent)
     except OSError as error:
         raise conda_errors.no_cache(path.parent, error) from error
     with locks.exclusive(f"{path}.lock", _WAIT_SECONDS):
-        return path if path.exists() or _make(path, order, network, cache) else None
+        return path if _is_whole(path) or _make(path, order, network, cache) else None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the archive is there, and is what was written: at its end it says what it should be."""
+    try:
+        with gzip.open(path) as archive:
+            while archive.read(1 << 20):
+                pass
+    except (OSError, EOFError, zlib.error):
+        return False
+    return True
 
 
 def _make(path: Path, order: Order, network: Network, cache: Path) -> bool:
