@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -104,3 +106,45 @@ def test_status_with_the_engine_down(
     assert (as_json.code, json.loads(as_json.out)["unreachable"]) == (2, True)
     listed = project.amlexec("history", "list", "-o", "json")
     assert (listed.code, json.loads(listed.out)[0]["unreachable"]) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("experiment", "submit", "-c", "gone", "train.py"),
+        ("experiment", "prepare", "-c", "gone", "--check"),
+        ("computetarget", "check", "gone"),
+        ("computetarget", "attach", "remote", "-n", "new", "-u", "ada", "--private-key-file", "key", "-a"),
+    ],
+    ids=lambda words: words[1],
+)
+def test_a_machine_that_does_not_answer(project: ProjectFolder, words: tuple[str, ...]) -> None:
+    """Something listens there and says nothing, as behind many a firewall."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        project.write("train.py", "print('x')\n")
+        project.call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "key")
+        project.write("aml_config/conda_dependencies.yml", "dependencies:\n  - python\n")
+        project.write(
+            "aml_config/gone.compute",
+            f"type: remote\naddress: {address}\nusername: ada\nuserManagedEnvironment: false\n",
+        )
+        project.write(
+            "aml_config/gone.runconfig",
+            "Target: gone\nFramework: Python\nCondaDependenciesFile: aml_config/conda_dependencies.yml\n",
+        )
+        more = [address] if words[-1] == "-a" else []
+        process = project.start(sys.executable, "-m", "amlexec", *words, *more)
+        begun = time.monotonic()
+        assert process.stderr is not None
+        said = process.stderr.readline().decode()
+        first = time.monotonic() - begun
+        if words[1] != "submit":
+            process.kill()  # it would say so after six seconds, as submit does
+        process.communicate(timeout=PATIENCE)
+    name = "new" if more else "gone"
+    assert said == f"connecting to {name} ...\n"
+    assert process.returncode == (2 if words[1] == "submit" else -signal.SIGKILL)
+    assert first < 5, "a start and two seconds, on a busy machine"

@@ -14,6 +14,7 @@ from amlexec.errors import TargetError, UsageError
 from amlexec.ssh import host_keys
 from amlexec.ssh.command import no_ssh, trust_command
 from amlexec.ssh.private import runtime_folder
+from amlexec.ssh.waiting import connecting
 from amlexec.ssh.words import HostKeyError, UnreachableError, error_of
 
 if TYPE_CHECKING:
@@ -195,15 +196,16 @@ def _files(told: dict[str, str], key: str) -> list[str]:
 
 def _run(login: Login, command: list[str]) -> subprocess.CompletedProcess[bytes]:
     try:
-        return subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env={**os.environ, "LC_ALL": "C"},
-            timeout=_PATIENCE,
-            start_new_session=True,  # or ssh could ask on the terminal
-            check=False,
-        )
+        with connecting(login.alias):
+            return subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                env={**os.environ, "LC_ALL": "C"},
+                timeout=_PATIENCE,
+                start_new_session=True,  # or ssh could ask on the terminal
+                check=False,
+            )
     except subprocess.TimeoutExpired:
         raise UnreachableError(
             f"ssh has come to no end within {_PATIENCE:g} s", where=login.alias, hint="try again later"

@@ -14,7 +14,7 @@ __all__ = ["control", "no_ssh", "probe_command", "ssh_command", "trust_command"]
 
 _PERSIST = 60
 """Seconds that a connection stays after its last use."""
-_CONNECT = 10
+_CONNECT = 6
 """Seconds until a machine that does not answer counts as unreachable."""
 _ALIVE = 5
 """Seconds without a word after which ssh asks whether the machine is there; three in vain end it."""

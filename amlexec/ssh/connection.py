@@ -189,6 +189,7 @@ class SSHConnection:
         # What has a socket forwarded already pays for none of it.
         from amlexec.ssh.channel import Stream
         from amlexec.ssh.script import remote_script
+        from amlexec.ssh.waiting import connecting
 
         sent = remote_script(script, arguments)
         if self._login.known_hosts:
@@ -199,7 +200,11 @@ class SSHConnection:
             with self._ready() as login:
                 channel = Stream(login, self._control(), sent, given, timeout, proven=self._to_prove)
                 opened.callback(channel.close)
-                channel.begin()
+                if Path(self._control()).exists():
+                    channel.begin()
+                else:
+                    with connecting(self.name):
+                        channel.begin()
                 # Channels to come go through the connection that this one has opened: nobody logs in again,
                 # and ssh does not say once more what has let us in.
                 self._to_prove = False

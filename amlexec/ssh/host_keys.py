@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec.ssh import keystore
 from amlexec.ssh.command import no_ssh, probe_command
 from amlexec.ssh.private import runtime_folder
+from amlexec.ssh.waiting import connecting
 from amlexec.ssh.words import UnreachableError, error_of, revoked
 
 if TYPE_CHECKING:
@@ -51,16 +52,17 @@ def offered(login: Login, key_type: str = "") -> list[HostKey]:
     with tempfile.TemporaryDirectory(dir=runtime_folder(), prefix="keys-") as scratch:
         shown, log = Path(scratch, "known_hosts"), Path(scratch, "log")
         try:
-            done = subprocess.run(
-                [*probe_command(login, str(shown), str(log), key_type), "--", login.host, "exit"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                timeout=_ANSWER,
-                env={**os.environ, "LC_ALL": "C"},
-                start_new_session=True,
-                check=False,
-            )
+            with connecting(login.alias):
+                done = subprocess.run(
+                    [*probe_command(login, str(shown), str(log), key_type), "--", login.host, "exit"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    timeout=_ANSWER,
+                    env={**os.environ, "LC_ALL": "C"},
+                    start_new_session=True,
+                    check=False,
+                )
         except subprocess.TimeoutExpired:
             raise UnreachableError(f"no answer within {_ANSWER:g} s", where=login.alias) from None
         except OSError as error:
