@@ -47,6 +47,18 @@ class _Parser(argparse.ArgumentParser):
         self.formatter_class = argparse.HelpFormatter
         return super().format_usage()
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Name what is near to a word that can't stand there, or all that can."""
+        if action.choices is None or value in action.choices:
+            return
+        from difflib import get_close_matches
+
+        known = [str(one) for one in action.choices]
+        near = get_close_matches(str(value), known, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(known)}"
+        what = action.option_strings[-1] if action.option_strings else str(action.metavar or action.dest)
+        raise UsageError(f"{value!r} is no {what.lstrip('-').lower()}", hint=f"{hint}; {self.prog} --help")
+
     def error(self, message: str) -> NoReturn:
         """Raise instead of ending the process: `run` is what picks exit codes."""
         raise UsageError(message, hint=f"{self.prog} --help")

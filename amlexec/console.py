@@ -223,7 +223,7 @@ def system_error(error: OSError) -> TargetError:
     hints = {
         errno.ENOSPC: "the disk is full: make room, and do it again",
         errno.EDQUOT: "your quota is used up: make room, and do it again",
-        errno.EROFS: "the file system is read-only",
+        errno.EROFS: "make it writable, or work on a copy of the project",
         errno.EACCES: "you have no permission for it",
         errno.EMFILE: "too many open files: see `ulimit -n`",
     }

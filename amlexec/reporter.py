@@ -31,8 +31,6 @@ class Ends:
         """The highest exit code of our tasks."""
         self.others = False
         """Whether a task that is not ours failed."""
-        self.always = False
-        """`doit -a`: a task runs although it is up to date."""
 
 
 ENDS = Ends()
@@ -112,7 +110,6 @@ class _Door:
         if caller is None:
             return
         runner = caller.f_locals["self"]
-        ENDS.always = runner.always_execute
         forks = isinstance(runner, MRunner) and not isinstance(runner, MThreadRunner)
         if forks and sys.platform == "linux":
             # Later Pythons start processes in another way, which would have to pickle the tasks.

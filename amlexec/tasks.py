@@ -89,7 +89,7 @@ def task_prepare() -> Iterator[dict[str, Any]]:
             "doc": f"make the environment of {visible(name)}.runconfig ready",
             "actions": [(_guarded, [_prepare, environment])],
             "uptodate": [environment],
-            "clean": [(_clean, [environment])],
+            "clean": [(remove_environment, [environment])],
             "io": {"capture": False},
         }
 
@@ -190,7 +190,8 @@ def _prepare(environment: Environment) -> int:
 
     if doit_signals.in_thread():
         where = ("-c", environment.name, "-p", environment.upkeep.project.root)
-        return doit_signals.run(["experiment", "prepare", *where])
+        force = ["--force"] if environment.is_ready else []
+        return doit_signals.run(["experiment", "prepare", *where, *force])
     known = environment.upkeep.known(environment.name, keep=True)
     # doit has asked whether it is ready, and executes the task all the same.
     forced = "doit -a" if environment.is_ready else ""
@@ -202,7 +203,8 @@ def _prepare(environment: Environment) -> int:
     return 0
 
 
-def _clean(environment: Environment, dryrun: bool) -> None:
+def remove_environment(environment: Environment, dryrun: bool) -> None:
+    """What `doit clean` does; doit shows this name."""
     from amlexec.commands.clean import told
     from amlexec.console import data
 

@@ -37,7 +37,9 @@ def test_version(project: ProjectFolder) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["expirement"], "expirement"),
+        (["expirement"], "'expirement' is no command\n  hint: did you mean experiment?"),
+        (["history", "lsit"], "'lsit' is no verb\n  hint: did you mean list?"),
+        (["history", "list", "-o", "yaml"], "'yaml' is no output\n  hint: there is table, json"),
         (["experiment", "-p", "."], "VERB"),
         (["experiment", "submit", "train.py"], "-c"),
         (["experiment", "submit", "--target"], "--target"),

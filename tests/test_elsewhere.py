@@ -293,7 +293,7 @@ def test_an_own_run_is_returned_and_returned_again(pair: Pair) -> None:
     assert (home / "outputs/deep/model").read_text() == "weights"
     shutil.rmtree(home / "outputs")
     (home / "stdout.log").unlink()
-    assert "at home already" in pair.own.amlexec("experiment", "return", "-r", run_id).err
+    assert "already downloaded" in pair.own.amlexec("experiment", "return", "-r", run_id).err
     again = pair.own.amlexec("experiment", "return", "-r", run_id, "--overwrite")
     assert again.code == 0, again.err
     assert (home / "outputs/deep/model").read_text() == "weights"

@@ -33,7 +33,7 @@ def bring(project: Project, arguments: argparse.Namespace) -> int:
     before = history.read(paths)
     record = _home(project, paths, before, again=arguments.overwrite)
     if before.status in FINAL and not arguments.overwrite:
-        console.say("it is at home already; --overwrite brings it once more")
+        console.say("already downloaded; --overwrite downloads it again")
     tell(record, arguments.output)
     if arguments.output == "text":
         console.data(str(paths.folder))

@@ -171,7 +171,7 @@ def _add_about_a_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser],
         )
     if name == "return":
         verb.add_argument(
-            "-f", "--overwrite", action="store_true", help="once more, over what is here already"
+            "-f", "--overwrite", action="store_true", help="download it again, over what is here already"
         )
     _add_from(verb)
     verb.add_argument("-t", "--target", help="accepted and ignored: the record knows the target")

@@ -23,18 +23,18 @@ __all__ = ["Ahead"]
 
 
 class Ahead:
-    """What is done before doit asks for it."""
+    """Environments that are prepared in parallel, before doit asks for them."""
 
     def __init__(self, upkeep: Upkeep) -> None:
-        """Nothing is begun."""
+        """Starts nothing."""
         self._upkeep = upkeep
         self._jobs: dict[str, _Job] = {}
         self._process = os.getpid()
 
     def begin(self, names: Iterable[str]) -> None:
-        """Begin with the environments of these run configurations, each in a thread.
+        """Start to prepare the environments of these run configurations, each in a thread.
 
-        Of one alone there is nothing to gain.
+        One alone is left to doit: there is nothing to gain.
         """
         wanted = []
         for name in names:
@@ -49,12 +49,12 @@ class Ahead:
             self._jobs[name] = _Job(self._upkeep, known)
 
     def look(self, name: str) -> Readiness | None:
-        """How the environment is; None where nobody has begun with it. Errors as of `Upkeep.look`."""
+        """How the environment is; None where it was not started. Errors as of `Upkeep.look`."""
         job = self._job(name)
         return None if job is None else job.looked.result()
 
     def prepare(self, name: str) -> Readiness | None:
-        """The environment, ready; None where nobody has begun with it. Errors as of `Upkeep.prepare`."""
+        """The environment, ready; None where it was not started. Errors as of `Upkeep.prepare`."""
         job = self._job(name)
         return None if job is None else job.done.result()
 
@@ -78,13 +78,13 @@ class _Job:
             if not found.ready:
                 found = self._upkeep.prepare(self._known, _Named(self._known.name))
             self.done.give(found)
-        except BaseException as error:  # raised where somebody waits
+        except BaseException as error:  # raised in the thread that waits for it
             self.looked.give(error)
             self.done.give(error)
 
 
 class _Answer:
-    """What will be known."""
+    """A result that a thread will give."""
 
     def __init__(self) -> None:
         self._is_there = threading.Event()
