@@ -38,7 +38,7 @@ def test_version(project: ProjectFolder) -> None:
     ("arguments", "said"),
     [
         (["expirement"], "'expirement' is no command\n  hint: did you mean experiment?"),
-        (["history", "lsit"], "'lsit' is no verb\n  hint: did you mean list?"),
+        (["history", "lsit"], "'lsit' is no verb\n  hint: did you mean list"),
         (["history", "list", "-o", "yaml"], "'yaml' is no output\n  hint: there is table, json"),
         (["experiment", "-p", "."], "VERB"),
         (["experiment", "submit", "train.py"], "-c"),
