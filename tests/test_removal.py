@@ -122,6 +122,12 @@ def test_what_no_environment_stands_on_is_found_again(made: Made, monkeypatch: p
     assert made.left() == 3
     assert images.inspect(made.shop.engine, built_on) is not None
     assert removal.sweep(made.shop.engine, made.project.name, made.owner) == []
+    unnamed = made.environment(used, named=False)
+    removal.drop_unnamed(made.shop.engine, unnamed, "somebody-else")
+    removal.drop_unnamed(made.shop.engine, digest, made.owner)
+    assert made.left() == 4
+    removal.drop_unnamed(made.shop.engine, unnamed, made.owner)
+    assert made.left() == 3
 
 
 def test_the_layer_of_a_build_that_failed(shop: Shop, tmp_path: Path) -> None:

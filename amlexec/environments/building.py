@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING
 
 from amlexec import digest as content
 from amlexec.docker import images
-from amlexec.environments import base, image, maven, pip_section, pip_there, trial
+from amlexec.environments import base, image, maven, pip_section, pip_there, removal, trial
 from amlexec.environments.fetching_there import conda_layer, is_elsewhere
 from amlexec.environments.image import PREFIX
 from amlexec.environments.order import Built
@@ -58,6 +58,7 @@ def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
         TargetError: something could not be fetched, or did not work inside the image.
     """
     sweep(engine, order.digest)
+    removal.drop_unnamed(engine, order.digest, owner_of(order.project))
     network = settings()
     if elsewhere := is_elsewhere(engine):
         base.must_fit(engine, order.spec.platform)

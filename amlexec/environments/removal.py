@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from amlexec.docker.engine import Engine
 
-__all__ = ["discard", "remove", "sweep"]
+__all__ = ["discard", "drop_unnamed", "remove", "sweep"]
 
 _LAYERS = reference("", "conda")
 _HALF_MADE_S = 600.0
@@ -129,6 +129,21 @@ def _is_of(layer: dict[str, Any], project: str, owner: str) -> bool:
     labels = layer.get("Labels") or {}
     # Layers of earlier versions do not say whose they are.
     return labels.get(PROJECT) == project and labels.get(OWNER, owner) == owner
+
+
+def drop_unnamed(engine: Engine, digest: str, owner: str) -> None:
+    """Remove what a killed process left of making an environment: an image that never got its name.
+
+    The caller has the turn.
+    """
+    for one in images.find(engine, {DIGEST: digest, OWNER: owner}):
+        parent = images.inspect(engine, one["ParentId"]) if not _names(one) and one.get("ParentId") else None
+        if parent and ((parent.get("Config") or {}).get("Labels") or {}).get(CONDA):
+            try:
+                images.remove(engine, one["Id"])
+            except EngineAnswerError as error:
+                if error.status != 409:  # a container is made of it
+                    raise
 
 
 def discard(engine: Engine, image_id: str) -> None:
