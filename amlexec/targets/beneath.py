@@ -1,0 +1,199 @@
+"""Reaching files below a folder one name at a time, so that no link on the way leads anywhere else.
+
+Names are bytes, and a path is a tuple of them: it may be longer than the system takes in one call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import stat
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "Cursor",
+    "FOLDER",
+    "Parts",
+    "link_or_copy",
+    "opened",
+    "parts_of",
+    "remove_below",
+    "text_of",
+    "walk",
+]
+
+Parts = tuple[bytes, ...]
+"""The names that lead to a file, from a folder down."""
+_KEPT_OPEN = 64
+"""Folders; those further up are opened again when they are needed."""
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def parts_of(path: bytes) -> Parts:
+    """The names of a relative path; doubled slashes and `.` are left out, `..` stays."""
+    return tuple(part for part in path.split(b"/") if part not in (b"", b"."))
+
+
+def text_of(parts: Parts) -> str:
+    """The path as text; what is not UTF-8 in it as Python has it in file names."""
+    return os.fsdecode(b"/".join(parts))
+
+
+class Cursor:
+    """Goes from folder to folder below a folder. Near ones cost little."""
+
+    def __init__(self, root: int) -> None:
+        """`root` is the folder's descriptor; it stays open."""
+        self._root = root
+        self._at: Parts = ()
+        self._open: dict[int, int] = {}
+        """Descriptors of folders on the way to where it is, by how deep they are: the last few."""
+
+    def go(self, parts: Parts, *, make: bool = False) -> int:
+        """A descriptor of the folder `parts`, until it goes on; with `make`, made where it is missing.
+
+        Raises:
+            OSError: it is not there, may not be read, or one of the names is a link or a file
+                (NotADirectoryError).
+        """
+        same = min(len(parts), len(self._at))
+        while parts[:same] != self._at[:same]:
+            same -= 1
+        for depth in [depth for depth in self._open if depth > same]:
+            os.close(self._open.pop(depth))
+        depth = max(self._open, default=0)
+        self._at = parts[:depth]
+        at = self._open.get(depth, self._root)
+        for part in parts[depth:]:
+            at = _below(at, part, make=make)
+            depth += 1
+            self._at = parts[:depth]
+            self._open[depth] = at
+            if (old := depth - _KEPT_OPEN) in self._open:
+                os.close(self._open.pop(old))
+        return at
+
+    def close(self) -> None:
+        """Close what it has opened."""
+        while self._open:
+            os.close(self._open.popitem()[1])
+
+
+@contextlib.contextmanager
+def opened(root: int, parts: Parts, *, make: bool = False) -> Iterator[int]:
+    """A descriptor of the folder `parts` below the folder `root`. Raises as `Cursor.go` does."""
+    cursor = Cursor(root)
+    try:
+        yield cursor.go(parts, make=make)
+    finally:
+        cursor.close()
+
+
+def _below(folder: int, name: bytes, *, make: bool) -> int:
+    try:
+        return os.open(name, FOLDER, dir_fd=folder)
+    except FileNotFoundError:
+        if not make:
+            raise
+        os.mkdir(name, 0o700, dir_fd=folder)
+    except PermissionError:
+        # A script may have taken its owner's rights away.
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISDIR(status.st_mode) or status.st_mode & 0o700 == 0o700:
+            raise
+        os.chmod(name, stat.S_IMODE(status.st_mode) | 0o700, dir_fd=folder)
+    return os.open(name, FOLDER, dir_fd=folder)
+
+
+def walk(root: int, top: Parts = ()) -> Iterator[tuple[Parts, int | OSError, list[os.DirEntry[str]]]]:
+    """Every folder below the folder `root`, from `top` on: its path, a descriptor, and what is in it.
+
+    The descriptor is open until the next one is asked for. Links are not followed. In place of the
+    descriptor of a folder that can't be read stands the error.
+    """
+    waiting = [top]
+    cursor = Cursor(root)
+    try:
+        while waiting:
+            at = waiting.pop()
+            try:
+                folder = cursor.go(at)
+                with os.scandir(folder) as entries:
+                    found = sorted(entries, key=lambda entry: entry.name)
+            except OSError as error:
+                yield at, error, []
+                continue
+            waiting += [
+                (*at, os.fsencode(entry.name))
+                for entry in reversed(found)
+                if entry.is_dir(follow_symlinks=False)
+            ]
+            yield at, folder, found
+    finally:
+        cursor.close()
+
+
+def link_or_copy(folder: int, name: bytes, into: int, new: bytes) -> None:
+    """Give a regular file a second name in another folder, or, where that can't be, a copy of it.
+
+    Raises:
+        OSError: it can't be read, or something of that name is there.
+    """
+    try:
+        os.link(name, new, src_dir_fd=folder, dst_dir_fd=into, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Other file systems, or one without hard links; or a file that is another user's.
+        _copy(folder, name, into, new)
+
+
+def _copy(folder: int, name: bytes, into: int, new: bytes) -> None:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with os.fdopen(os.open(name, flags, dir_fd=folder), "rb") as source:
+        status = os.fstat(source.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", os.fsdecode(name))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        mode = status.st_mode & 0o777 | 0o600
+        with os.fdopen(os.open(new, flags, mode, dir_fd=into), "wb") as copy:
+            shutil.copyfileobj(source, copy, 1 << 20)
+            os.utime(copy.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def remove_below(folder: int, name: bytes) -> None:
+    """Remove what has that name in the folder, with all that is in it, however deep. Idempotent.
+
+    Raises:
+        OSError: something is in the way.
+    """
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        os.unlink(name, dir_fd=folder)
+        return
+    folders = []
+    with opened(folder, (name,)) as top:
+        for at, within, entries in walk(top):
+            if isinstance(within, OSError):
+                raise within
+            folders.append(at)
+            if os.fstat(within).st_mode & 0o700 != 0o700:
+                os.fchmod(within, 0o700)
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.name, dir_fd=within)
+        cursor = Cursor(top)
+        try:
+            for at in reversed(folders[1:]):
+                os.rmdir(at[-1], dir_fd=cursor.go(at[:-1]))
+        finally:
+            cursor.close()
+    os.rmdir(name, dir_fd=folder)

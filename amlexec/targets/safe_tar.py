@@ -1,0 +1,271 @@
+"""Unpacking a tar archive that came from a target: into one folder, and nowhere else.
+
+The archive is not trusted. What it may do here is make folders, regular files, symbolic links, and hard links
+between its own files, all of them new and all of them below the one folder:
+
+- every name is taken apart and followed folder by folder, each opened without following a link;
+- an absolute name, or one with `..` in it, is refused; so is what would be put over something that is there,
+  be it from the same archive: nothing is ever opened for writing that was not created in that moment;
+- a hard link may only lead to a regular file below the folder; a symbolic link that leads out is refused, or
+  kept as the text that it is where the caller says so, and is never followed here;
+- devices, FIFOs, sparse files and unknown types are refused;
+- of a mode, permission bits are left, for the owner at least reading and writing, and what the umask leaves
+  of the others; owners are not taken over;
+- there is a bound for the number of entries, for all bytes together, and for how deep folders may be.
+
+What is refused is named, with the reason, and the rest comes. Nothing here depends on the filters of
+`tarfile`, which not every supported Python has.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec.targets import beneath
+from amlexec.targets.tar_reader import DEVICES, FILE, FOLDER, HARD_LINK, LINK, Entry, NotTarError, Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from amlexec.targets.beneath import Parts
+
+__all__ = ["LIMITS", "Limits", "NotTarError", "Refused", "Unpacked", "leads_out", "unpack"]
+
+
+class Limits(NamedTuple):
+    """How much an archive may hold. What is beyond that is not unpacked."""
+
+    entries: int = 5_000_000
+    bytes: int = 1 << 42
+    """4 TiB."""
+    depth: int = 4096
+    """Folders in one another."""
+
+
+LIMITS = Limits()
+_MOST_REFUSED = 1000
+"""How many are named; of the others only the number is known."""
+_IS_ABOUT_THE_NAME = frozenset(
+    [
+        *(errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
+        *(errno.ELOOP, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EMLINK, errno.EXDEV),
+    ]
+)
+"""What the system refuses for one file; everything else (a full disk) concerns them all, and is raised."""
+
+
+class Refused(NamedTuple):
+    """What was not unpacked."""
+
+    path: str
+    reason: str
+    holds_nothing: bool = False
+    """A FIFO or a device: nothing is lost with it."""
+
+
+class Unpacked(NamedTuple):
+    """What came of an archive."""
+
+    refused: tuple[Refused, ...]
+    """In order, at most 1,000."""
+    more: int
+    """How many were refused beyond those."""
+    names: frozenset[Parts]
+    """What is there now."""
+    digests: dict[Parts, str]
+    """SHA-256 of every regular file, in hexadecimal, where it was asked for."""
+    broken: str
+    """Why the archive was not read to its end; "" where it was."""
+
+
+def unpack(
+    read: Callable[[int], bytes],
+    into: Path,
+    *,
+    limits: Limits = LIMITS,
+    owner: tuple[int, int] | None = None,
+    outward_links: bool = False,
+    digests: bool = False,
+) -> Unpacked:
+    """Unpack the archive that `read(size)` gives (fewer bytes than `size` only at its end) into a folder.
+
+    Files are the caller's, or, for root alone, those of `owner` (user and group). With `outward_links`,
+    symbolic links that lead out of the folder are kept; whoever reads the folder must not follow them.
+
+    Raises:
+        OSError: the folder can't be written to: the disk is full, say.
+    """
+    root = os.open(into, beneath.FOLDER)
+    try:
+        return _Unpacking(root, limits, owner, outward_links, digests).all(Reader(read))
+    finally:
+        os.close(root)
+
+
+class _RefusedError(Exception):
+    pass
+
+
+class _Unpacking:
+    def __init__(
+        self, root: int, limits: Limits, owner: tuple[int, int] | None, outward: bool, digests: bool
+    ) -> None:
+        self._root, self._limits, self._owner = root, limits, owner
+        self._outward = outward
+        self._cursor = beneath.Cursor(root)
+        self._want_digests = digests
+        self._digests: dict[Parts, str] = {}
+        self._names: set[Parts] = set()
+        self._refused: list[Refused] = []
+        self._more = 0
+        self._bytes = self._entries = 0
+
+    def all(self, reader: Reader) -> Unpacked:
+        broken = ""
+        try:
+            for entry in reader:
+                self._entries += 1
+                if self._entries > self._limits.entries:
+                    broken = f"it has more than {self._limits.entries} entries"
+                    break
+                self._bytes += entry.size
+                if self._bytes > self._limits.bytes:
+                    broken = f"it has more than {self._limits.bytes} bytes"
+                    break
+                self._one(entry, reader)
+        except NotTarError as error:
+            broken = str(error)
+        finally:
+            self._cursor.close()
+        return Unpacked(tuple(self._refused), self._more, frozenset(self._names), self._digests, broken)
+
+    def _one(self, entry: Entry, reader: Reader) -> None:
+        parts = beneath.parts_of(entry.name)
+        try:
+            self._check(entry, parts)
+            if not parts:
+                return  # the folder itself
+            self._make(entry, parts, self._cursor.go(parts[:-1], make=True), reader)
+            while parts and parts not in self._names:
+                self._names.add(parts)
+                parts = parts[:-1]
+        except _RefusedError as error:
+            self._refuse(entry, str(error))
+        except OSError as error:
+            if error.errno is not None and error.errno not in _IS_ABOUT_THE_NAME:
+                raise
+            self._refuse(entry, _in_words(error))
+
+    def _refuse(self, entry: Entry, reason: str) -> None:
+        if len(self._refused) >= _MOST_REFUSED:
+            self._more += 1
+            return
+        holds_nothing = not entry.wrong and entry.kind in DEVICES.values()
+        self._refused.append(Refused(os.fsdecode(entry.name), reason, holds_nothing))
+
+    def _check(self, entry: Entry, parts: Parts) -> None:
+        if entry.wrong:
+            raise _RefusedError(entry.wrong)
+        if entry.kind not in (FILE, FOLDER, LINK, HARD_LINK):
+            article = "an" if entry.kind.startswith("entry") else "a"
+            raise _RefusedError(f"it is {article} {entry.kind}")
+        if entry.name.startswith(b"/"):
+            raise _RefusedError("its name is absolute")
+        if b".." in parts:
+            raise _RefusedError("its name leads out of its folder")
+        if not parts and (entry.kind != FOLDER or not entry.name):
+            raise _RefusedError("it has no name")
+        if len(parts) > self._limits.depth:
+            raise _RefusedError(f"it is in more than {self._limits.depth} folders")
+        if entry.kind in (LINK, HARD_LINK) and not entry.target:
+            raise _RefusedError("it is a link to nothing")
+
+    def _make(self, entry: Entry, parts: Parts, folder: int, reader: Reader) -> None:
+        name = parts[-1]
+        if entry.kind == FOLDER:
+            self._folder(entry, name, folder)
+        elif entry.kind == FILE:
+            self._file(entry, parts, folder, reader)
+        elif entry.kind == LINK:
+            if not self._outward and leads_out(parts, entry.target):
+                raise _RefusedError("it is a link that leads out of its folder")
+            os.symlink(entry.target, name, dir_fd=folder)
+            self._give(name, folder)
+        else:
+            self._hard_link(entry, name, folder)
+
+    def _folder(self, entry: Entry, name: bytes, folder: int) -> None:
+        try:
+            os.mkdir(name, entry.mode | 0o700, dir_fd=folder)
+        except FileExistsError:
+            # Made for what came before, perhaps; it stays as it is.
+            os.close(os.open(name, beneath.FOLDER, dir_fd=folder))
+            return
+        self._give(name, folder)
+
+    def _file(self, entry: Entry, parts: Parts, folder: int, reader: Reader) -> None:
+        name, flags = parts[-1], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        found = hashlib.sha256() if self._want_digests else None
+        with os.fdopen(os.open(name, flags, entry.mode | 0o600, dir_fd=folder), "wb", buffering=0) as file:
+            try:
+                for piece in reader.content():
+                    if found is not None:
+                        found.update(piece)
+                    view = memoryview(piece)
+                    while view:
+                        view = view[file.write(view) :]
+            except BaseException:
+                # Half a file must not be taken for the whole one.
+                os.unlink(name, dir_fd=folder)
+                raise
+            if entry.modified is not None:
+                os.utime(file.fileno(), (entry.modified, entry.modified))
+        self._give(name, folder)
+        if found is not None:
+            self._digests[parts] = found.hexdigest()
+
+    def _hard_link(self, entry: Entry, name: bytes, folder: int) -> None:
+        target = beneath.parts_of(entry.target)
+        if entry.target.startswith(b"/") or b".." in target or not target:
+            raise _RefusedError("it is a hard link that leads out of its folder")
+        with beneath.opened(self._root, target[:-1]) as other:
+            status = os.stat(target[-1], dir_fd=other, follow_symlinks=False)
+            if target not in self._names or not stat.S_ISREG(status.st_mode):
+                raise _RefusedError("it is a hard link to what is no file of this archive")
+            beneath.link_or_copy(other, target[-1], folder, name)
+            self._give(name, folder)
+
+    def _give(self, name: bytes, folder: int) -> None:
+        if self._owner is not None and os.geteuid() == 0:
+            os.chown(name, *self._owner, dir_fd=folder, follow_symlinks=False)
+
+
+def leads_out(at: Parts, target: bytes) -> bool:
+    """Whether a link at that place leads out of the folder, as far as its text tells."""
+    if target.startswith(b"/"):
+        return True
+    up = 0
+    parts = beneath.parts_of(target)
+    while up < len(parts) and parts[up] == b"..":
+        up += 1
+    # After a name, which may be a link itself, nobody can tell where `..` leads.
+    return up > len(at) - 1 or b".." in parts[up:]
+
+
+def _in_words(error: OSError) -> str:
+    words = {
+        errno.ENAMETOOLONG: "its name is too long for this machine",
+        errno.EILSEQ: "this machine can't have such a name",
+        errno.EINVAL: "this machine can't have such a name",
+        errno.EEXIST: "something of that name is there already",
+        errno.EISDIR: "a folder of that name is there already",
+        errno.ENOTDIR: "a link or a file is in the place of a folder",
+        errno.ELOOP: "a link is in the place of a folder",
+        errno.ENOENT: "what it leads to is not in the archive",
+    }
+    return words.get(error.errno or 0, (error.strerror or str(error)).lower())
