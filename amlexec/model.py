@@ -15,6 +15,7 @@ __all__ = [
     "CondaDependencies",
     "Declaration",
     "Line",
+    "NotCollected",
     "Place",
     "Plan",
     "Project",
@@ -223,3 +224,13 @@ class Plan(NamedTuple):
     """Sentences to print before the run."""
     handed_over: tuple[tuple[str, str], ...] = ()
     """Of `environment_variables`, those that were taken from the environment here, as they are declared."""
+
+
+class NotCollected(NamedTuple):
+    """Something that a run has made and that was not brought home."""
+
+    path: str
+    """In the copy of the project that the run executed in, such as `outputs/model.bin`."""
+    reason: str
+    kept: bool = False
+    """Whether it is still in that copy, which is not removed until it has been brought home."""

@@ -13,6 +13,8 @@ import re
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from amlexec.model import NotCollected
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -140,11 +142,14 @@ class Run(NamedTuple):
     """What was made and could not be read when the end was written, a sentence each. It is tried again."""
     executors: tuple[Interpreter, ...] | None = None
     """The Pythons that Spark's executors ran, each once; None where none could be read."""
+    not_collected: tuple[NotCollected, ...] = ()
+    """What of the outputs was not brought home; the first hundred."""
 
 
 def text_of(run: Run) -> str:
     """The text of the run's `run.json`."""
     values = run._asdict()
+    values["not_collected"] = [one._asdict() for one in run.not_collected]
     for key in _NESTED:
         values[key] = values[key] and values[key]._asdict()
     values["executors"] = run.executors and [one._asdict() for one in run.executors]
@@ -243,6 +248,15 @@ def _texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise ValueError(f"is {_kind(value)}; expected a list of texts")
     return tuple(_text(each) for each in value)
+
+
+def _list_of(check: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...]]:
+    def checked(value: object) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise ValueError(f"is {_kind(value)}; expected a list")
+        return tuple(check(each) for each in value)
+
+    return checked
 
 
 def _map_of(check: Callable[[object], Any]) -> Callable[[object], dict[str, Any]]:
@@ -345,5 +359,6 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "metric_counts": _map_of(_count),
     "unread": _texts,
     "executors": _or_none(_interpreters),
+    "not_collected": _list_of(_parts(NotCollected, path=_text, reason=_text, kept=_truth)),
 }
 assert tuple(_CHECKS) == Run._fields

@@ -10,14 +10,14 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from amlexec import history, inside, locks, redaction
+from amlexec import history, inside, locks, redaction, uncollected
 from amlexec.errors import TargetError, UsageError
 from amlexec.files import append, open_regular, remove_tree, walk
 from amlexec.history import FINAL, Application, Outputs, Run, RunPaths
 from amlexec.targets import GRACE_SECONDS, State, target_of
 
 if TYPE_CHECKING:
-    from amlexec.model import Project
+    from amlexec.model import NotCollected, Project
     from amlexec.targets import Target
 
 __all__ = [
@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 _MOST_UNREAD = 10
+_MOST_NOTES = 1000
+"""Lines of a control log about what was not brought home."""
 _LOG_BYTES = 4 << 20
 """How much of a log is searched for what stands at its beginning."""
 
@@ -83,16 +85,35 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
     if run.status == "Preparing" and state.phase == "lost":
         # Nothing is started before this has become another status: what was not there can't have gone.
         state = State("new")
-    target.collect(paths)
+    missing = target.collect(paths)
     done = inside.recorded(_with_made(_over(run, state), paths), paths.folder)
+    done = _collected(paths, done, missing)
     history.write(paths, done)
     note(paths, f"{done.status}{f': {done.reason}' if done.reason else ''}")
-    # Only now: had we ended before the record was written, the target could still be asked.
-    target.release(paths)
-    if done.status == "Completed":
-        # The copy of a run that failed is kept: it may show why.
-        target.clean(paths)
+    _let_go(paths, done, target)
     return done
+
+
+def _collected(paths: RunPaths, run: Run, missing: list[NotCollected]) -> Run:
+    """The run with what was not brought home."""
+    for one in missing[:_MOST_NOTES]:
+        note(paths, f"{one.path} was not brought home: {one.reason}")
+    return run._replace(not_collected=uncollected.bounded(missing))
+
+
+def _let_go(paths: RunPaths, run: Run, target: Target) -> None:
+    """Remove what a run no longer needs, now that its end is recorded: before, it could still be asked."""
+    if uncollected.is_kept(run):
+        note(paths, "the copy of the project is kept: not all of its outputs were brought home")
+        return
+    target.release(paths)
+    if run.status != "Completed":
+        return  # the copy of a run that failed is kept: it may show why
+    try:
+        target.clean(paths)
+    except (TargetError, OSError) as error:
+        # How it ended is recorded; `clean` can be asked for again.
+        note(paths, f"the copy of the project could not be removed: {error}")
 
 
 def seen(run: Run, state: State) -> Run:
@@ -270,9 +291,11 @@ def collect_again(project: Project, paths: RunPaths) -> Run:
             raise TargetError(
                 f"nothing more can be brought home: {state.why or 'nothing is left there'}", where=run.target
             )
-        target.collect(paths)
-        done = _with_made(run, paths)
+        missing = target.collect(paths)
+        done = _collected(paths, _with_made(run, paths), missing)
         history.write(paths, done)
+        if uncollected.is_kept(run):
+            _let_go(paths, done, target)
         return done
     finally:
         held.release()
@@ -293,7 +316,11 @@ def clean(project: Project, paths: RunPaths) -> list[str]:
             hint=f"cancel it first: amlexec experiment cancel -r {run.run_id}",
         )
     history.check(paths)
-    return target_of_run(project, run).clean(paths)
+    there = target_of_run(project, run).clean(paths)
+    if uncollected.is_kept(run):
+        gone = tuple(one._replace(kept=False) for one in run.not_collected)
+        history.write(paths, run._replace(not_collected=gone))
+    return there
 
 
 def note(paths: RunPaths, text: str) -> None:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import history, locks
+from amlexec import history, locks, uncollected
 from amlexec.errors import TargetError
 from amlexec.files import remove_tree
 from amlexec.history import FINAL, RunPaths
@@ -36,7 +36,9 @@ def _is_over(paths: RunPaths) -> bool:
     if not paths.folder.exists():
         return True
     try:
-        return history.read(paths).status in FINAL
+        run = history.read(paths)
+        # One whose outputs could not all be brought home may be the only place that has them.
+        return run.status in FINAL and not uncollected.is_kept(run)
     except TargetError:
         return False  # its record is damaged, which says nothing about the run
 

@@ -234,7 +234,7 @@ class RemoteProject(DockerProject):
 
     def has_copy(self, run_id: str) -> bool:
         """Whether the copy of the project that a run executed in is still there."""
-        return self.host.ssh(f"ls /home/{QUIET}/.amlexec/runs/{run_id}") != ""
+        return self.host.ssh(f"ls /home/{QUIET}/.amlexec/runs/{run_id} 2>/dev/null || :") != ""
 
     def tell(self, run_id: str, name: str = "go") -> None:
         """Put an empty file into the folder that a run executes in."""

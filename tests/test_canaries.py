@@ -24,7 +24,7 @@ DECLARED = "aml_config/gpubox.runconfig"
 SCRIPT = (
     "import hashlib, os, sys, time\n"
     "print('begun', hashlib.sha256(os.environ['MY_TOKEN'].encode()).hexdigest(), flush=True)\n"
-    "os.makedirs('outputs')\nopen('outputs/x', 'w').write('x')\n"
+    "os.makedirs('outputs', exist_ok=True)\nopen('outputs/x', 'w').write('x')\n"
     "while len(sys.argv) > 2 and not os.path.exists('go'):\n    time.sleep(0.02)\n"
     "sys.exit(int(sys.argv[1]))\n"
 )

@@ -251,7 +251,7 @@ def test_names_with_anything_in_them(make: Callable[[str], DockerProject], name:
     project.write(
         f"{name}.py",
         f"import os\nname = {name!r}\nassert open(os.path.join(name, name + '.txt')).read() == 'x'\n"
-        "os.makedirs('outputs')\nopen('outputs/' + name, 'w').close()\n",
+        "os.makedirs('outputs', exist_ok=True)\nopen('outputs/' + name, 'w').close()\n",
     )
     done = project.submit(*(["--"] if name.startswith("-") else []), f"{name}.py", name)
     assert done.code == 0, done.err
@@ -286,10 +286,73 @@ def test_outputs_come_home_whatever_is_in_them(project: DockerProject) -> None:
     assert b"\xff\n" in os.listdir(os.fsencode(outputs))  # noqa: PTH208
     assert len(os.listdir(outputs / "many")) == 500  # noqa: PTH208
     assert {path.lstat().st_uid for path in outputs.rglob("*")} == {os.getuid()}
-    # A pipe holds nothing, and is left behind where outputs are copied.
-    pipes = 1 if (outputs / "pipe").exists() else 0
-    assert project.record(done.run_id)["outputs"] == {"files": 507 + pipes, "bytes": 1 + 1 + 2 + 5 + 8}
-    assert f"Outputs: {507 + pipes} files in {outputs}" in done.out
+    # A pipe holds nothing, and is left behind.
+    assert project.record(done.run_id)["outputs"] == {"files": 507, "bytes": 1 + 1 + 2 + 5 + 8}
+    assert f"Outputs: 507 files in {outputs}" in done.out
+
+
+def test_links_and_what_cannot_be_brought_home(project: DockerProject) -> None:
+    """`outputs` is there, links keep what they lead to, and one bad file keeps nothing else from coming."""
+    project.write("kept.txt", "of the project")
+    project.write(
+        "train.py",
+        "import os\nassert os.listdir('outputs') == []\nos.rmdir('outputs')\n"
+        "os.makedirs('checkpoints/closed')\nos.makedirs('models/deep')\n"
+        "for name in ('checkpoints/7.pt', 'checkpoints/k', 'checkpoints/closed/x', 'models/deep/m'):\n"
+        "    open(name, 'w').write(name)\n"
+        "os.symlink('checkpoints', 'outputs')\nos.symlink('models', 'link')\n"
+        "os.symlink('../kept.txt', 'outputs/kept')\nos.symlink('../link/deep', 'outputs/deep')\n"
+        "os.symlink(os.getcwd() + '/models/deep/m', 'outputs/absolute')\n"
+        "os.symlink('../outputs/7.pt', 'outputs/last')\nos.symlink('/etc/passwd', 'outputs/passwd')\n"
+        "os.symlink('round', 'outputs/round')\nos.mkfifo('outputs/pipe')\n"
+        "at = os.getcwd()\nos.chdir('outputs')\n"
+        "for n in range(20):\n    os.mkdir('d' * 250)\n    os.chdir('d' * 250)\nopen('end', 'w').close()\n"
+        "os.chdir(at)\nos.chmod('outputs/k', 0)\nos.chmod('outputs/closed', 0o300)\n",
+    )
+    done = project.submit("train.py")
+    assert done.code == 0, done.err
+    outputs = project.run_folder(done.run_id) / "outputs"
+    contents = {
+        "7.pt": "checkpoints/7.pt",
+        "last": "checkpoints/7.pt",
+        "k": "checkpoints/k",
+        "closed/x": "checkpoints/closed/x",
+        "kept": "of the project",
+        "deep/m": "models/deep/m",
+        "absolute": "models/deep/m",
+    }
+    assert {name: (outputs / name).read_text() for name in contents} == contents
+    assert str((outputs / "passwd").readlink()) == "/etc/passwd"
+    assert str((outputs / "round").readlink()) == "round"
+    assert (outputs / ("d" * 250) / ("d" * 250)).is_dir()
+    assert not (outputs / "pipe").exists()
+    record = project.record(done.run_id)
+    told = {one["path"]: (one["reason"], one["kept"]) for one in record["not_collected"]}
+    assert told.pop("outputs/passwd")[0].endswith("leads out of the run's copy of the project: /etc/passwd")
+    assert told == {"outputs/pipe": ("it is a FIFO", False)}
+    assert "warning: outputs/pipe was not brought home: it is a FIFO" in done.err
+    assert not project.has_copy(done.run_id)
+
+
+def test_a_copy_is_kept_until_all_of_its_outputs_are_home(project: DockerProject) -> None:
+    project.write(
+        "train.py", "import os, shutil\nshutil.rmtree('outputs')\nopen('outputs', 'w').write('model')\n"
+    )
+    done = project.submit("train.py")
+    assert done.code == 0, done.err
+    record = project.record(done.run_id)
+    reason = {"path": "outputs", "reason": "it is a file, not a folder", "kept": True}
+    assert (record["status"], record["not_collected"]) == ("Completed", [reason])
+    assert "copy of the project is kept" in done.err
+    kept = project.amlexec("experiment", "clean", "--all")
+    assert f"amlexec experiment clean -r {done.run_id} removes it" in kept.err
+    assert project.has_copy(done.run_id)
+    again = project.amlexec("experiment", "return", "-r", done.run_id, "--overwrite")
+    assert (again.code, project.record(done.run_id)["not_collected"]) == (0, [reason]), again.err
+    assert project.amlexec("experiment", "clean", "-r", done.run_id).code == 0
+    assert not project.has_copy(done.run_id)
+    assert project.containers() == []
+    assert project.record(done.run_id)["not_collected"] == [{**reason, "kept": False}]
 
 
 def test_metrics_of_both_loggers(project: DockerProject) -> None:
@@ -450,7 +513,7 @@ def test_cancel_ends_everything_the_script_started(project: DockerProject) -> No
     project.write(
         "train.py",
         "import os, signal, subprocess, sys, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "os.makedirs('outputs')\nopen('outputs/x', 'w').write('x')\n"
+        "os.makedirs('outputs', exist_ok=True)\nopen('outputs/x', 'w').write('x')\n"
         "subprocess.Popen(['sleep', sys.argv[1]])\nprint('begun', flush=True)\ntime.sleep(600)\n",
     )
     run_id = project.submit("--async", "train.py", token).run_id

@@ -466,7 +466,7 @@ class TestRun:
         assert project.prepare().code == 0
         project.write(
             "train.py",
-            "import os\nprint('begun', flush=True)\nos.makedirs('outputs')\n"
+            "import os\nprint('begun', flush=True)\nos.makedirs('outputs', exist_ok=True)\n"
             "for n in range(300):\n    open('outputs/%d' % n, 'w').close()\n",
         )
         for number in range(300):

@@ -249,7 +249,8 @@ def test_bytes_that_are_not_utf8(project: ProjectFolder) -> None:
 def test_10000_output_files(project: ProjectFolder) -> None:
     project.write(
         "train.py",
-        "import os\nos.makedirs('outputs')\nfor n in range(10000):\n    open('outputs/%d' % n, 'w')\n",
+        "import os\nos.makedirs('outputs', exist_ok=True)\n"
+        "for n in range(10000):\n    open('outputs/%d' % n, 'w')\n",
     )
     done = project.submit("train.py")
     assert done.code == 0, done.err
@@ -333,7 +334,8 @@ def test_a_full_disk_in_each_phase(small_disk: Path, spare: int) -> None:
     """With `spare` kB left: none for the record, for the snapshot, for the copy, for the outputs."""
     project = ProjectFolder(small_disk / "demo")
     project.write(
-        "train.py", "import os\nos.makedirs('outputs')\nopen('outputs/x', 'wb').write(bytes(3000000))\n"
+        "train.py",
+        "import os\nos.makedirs('outputs', exist_ok=True)\nopen('outputs/x', 'wb').write(bytes(3000000))\n",
     )
     project.write("data", os.urandom(100_000))
     assert project.amlexec("lint").code == 0

@@ -174,7 +174,9 @@ def test_arguments_reach_the_script_word_for_word(project: ProjectFolder, argume
 @pytest.mark.parametrize("name", ["a 0", 'a"=0"', "a'; echo foo", "new\nline", "$HOME", "ünï", "-x"])
 def test_names_with_anything_in_them(new_project: Callable[[str], ProjectFolder], name: str) -> None:
     project = new_project(name)
-    project.write(f"{name}.py", "import os\nos.makedirs('outputs')\nopen('outputs/x', 'w').close()\n")
+    project.write(
+        f"{name}.py", "import os\nos.makedirs('outputs', exist_ok=True)\nopen('outputs/x', 'w').close()\n"
+    )
     extra = ["--"] if name.startswith("-") else []
     done = project.submit(*extra, f"{name}.py")
     assert done.code == 0, done.err

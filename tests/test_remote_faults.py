@@ -180,7 +180,7 @@ def test_a_disk_that_a_script_fills(
     project = project_on(host, client, shop, tmp_path / "demo")
     project.write(
         "train.py",
-        "import os\nprint('begun', flush=True)\nos.makedirs('outputs')\n"
+        "import os\nprint('begun', flush=True)\nos.makedirs('outputs', exist_ok=True)\n"
         "with open('outputs/kept', 'wb') as file:\n    file.write(b'k' * 100000)\n"
         "with open('outputs/x', 'wb', 0) as file:\n    while True:\n        file.write(bytes(4096))\n",
     )
@@ -205,7 +205,8 @@ def test_a_full_disk_here_when_a_run_comes_home(
     project = project_on(host, client, shop, small_disk / "demo")
     project.write(
         "train.py",
-        "import os\nos.makedirs('outputs')\nopen('outputs/x', 'wb').write(b'x' * 3000000)\nprint('done')\n",
+        "import os\nos.makedirs('outputs', exist_ok=True)\n"
+        "open('outputs/x', 'wb').write(b'x' * 3000000)\nprint('done')\n",
     )
     (small_disk / "filler").write_bytes(bytes(2_000_000))
     done = project.submit("train.py")
@@ -331,7 +332,7 @@ def test_a_cut_when_only_we_do_not_know_that_it_has_begun(wired: Wired) -> None:
 def test_a_cut_while_a_run_comes_home(wired: Wired) -> None:
     wired.project.write(
         "train.py",
-        "import os\nos.makedirs('outputs')\n"
+        "import os\nos.makedirs('outputs', exist_ok=True)\n"
         "open('outputs/x', 'wb').write(__import__('random').Random(1).randbytes(3000000))\nprint('done')\n",
     )
     wired.ready()
@@ -403,7 +404,9 @@ def test_a_client_that_is_killed(wired: Wired, phase: str, count: int) -> None:
     project = wired.project
     project.write("data", noise(2_000_000))
     project.write(
-        "train.py", "import os, shutil\nos.makedirs('outputs')\nshutil.copy('data', 'outputs')\nprint('ok')\n"
+        "train.py",
+        "import os, shutil\nos.makedirs('outputs', exist_ok=True)\n"
+        "shutil.copy('data', 'outputs')\nprint('ok')\n",
     )
     wired.ready()
     wired.wire.jam_after(count, UP if phase == "transfer" else DOWN)
@@ -544,7 +547,7 @@ def test_an_output_of_a_gigabyte(project: RemoteProject) -> None:
     size = 1 << 30
     project.write(
         "train.py",
-        "import os\nos.makedirs('outputs')\nwith open('outputs/big', 'wb') as file:\n"
+        "import os\nos.makedirs('outputs', exist_ok=True)\nwith open('outputs/big', 'wb') as file:\n"
         f"    file.truncate({size})\n    file.seek({size - 4})\n    file.write(b'last')\n",
     )
     measured = (
@@ -569,7 +572,7 @@ def test_names_and_arguments_with_every_byte(project: RemoteProject) -> None:
     name = every.replace(b"/", b"").replace(b".", b"").decode("utf-8", "surrogateescape")
     project.write(
         "train.py",
-        "import os, sys\nsent = os.fsencode(sys.argv[1])\nos.makedirs('outputs')\n"
+        "import os, sys\nsent = os.fsencode(sys.argv[1])\nos.makedirs('outputs', exist_ok=True)\n"
         "open(b'outputs/' + sent.replace(b'/', b''), 'wb').write(sent)\n"
         "[found] = [each for each in os.listdir(b'.') if len(each) > 200]\n"
         "open('outputs/name', 'wb').write(found + b'=' + open(found, 'rb').read())\nsys.exit(1)\n",

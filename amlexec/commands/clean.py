@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from amlexec import console, history, runs
+from amlexec import console, history, runs, uncollected
 from amlexec.docker.engine import EngineAbsentError, EngineDeniedError
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UnreachableError, UsageError
 from amlexec.history import FINAL, RunPaths
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from amlexec.environments.shelf import Kept, Removal, Shelf
+    from amlexec.history import Run
     from amlexec.model import ComputeTarget, Project
     from amlexec.targets.docker import DockerTarget
 
@@ -59,8 +60,7 @@ def _all(project: Project) -> tuple[list[str], int]:
     code = 0
     for record in known:
         try:
-            if runs.refresh(project, record).status in FINAL:
-                copies += runs.clean(project, RunPaths.of(project, record.run_id))
+            copies += _copies_of(project, record)
         except (AmlexecError, OSError) as error:
             code = console.show(error)
     from amlexec import sweeping
@@ -83,6 +83,20 @@ def _all(project: Project) -> tuple[list[str], int]:
         for run_id in left:
             console.say(f"the container of the run {run_id} removed")
     return copies, code
+
+
+def _copies_of(project: Project, record: Run) -> list[str]:
+    """Remove the copies of a run that is over, unless they alone have outputs of it; where they were."""
+    run = runs.refresh(project, record)
+    if run.status not in FINAL:
+        return []
+    if uncollected.is_kept(run):
+        console.say(
+            f"{run.run_id}: its copy of the project is kept, for not all of its outputs were brought home: "
+            f"amlexec experiment clean -r {run.run_id} removes it"
+        )
+        return []
+    return runs.clean(project, RunPaths.of(project, run.run_id))
 
 
 def _environments(project: Project) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from amlexec import config, console, history, runs, submission
+from amlexec import config, console, history, runs, submission, uncollected
 from amlexec.errors import INTERRUPTED, NoContactError
 from amlexec.history import Run, RunPaths
 from amlexec.plan import plan
@@ -69,6 +69,8 @@ def finish(project: Project, outcome: Run | Detached, *, form: str = "text") -> 
     paths = RunPaths.of(project, outcome.run_id)
     for line in console.closing(outcome, paths):
         talk(line)
+    for line in uncollected.lines(outcome):
+        console.say(f"warning: {line}")
     if not outcome.tracked:
         runs.forget(project, paths)
         talk("the run is not tracked: its record, logs and outputs are not kept")
@@ -137,3 +139,5 @@ def tell(record: Run, form: str, *, unreachable: bool = False) -> None:
         return
     why = f"{record.target} is unreachable; this is what was read last" if unreachable else record.reason
     console.data(f"{record.run_id}  {record.status}{f'  ({why})' if why else ''}")
+    for line in uncollected.lines(record):
+        console.say(f"warning: {line}")

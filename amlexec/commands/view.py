@@ -71,6 +71,7 @@ def flat(
         "environment_digest": run.environment_digest,
         "image_id": run.image_id,
         "outputs": run.outputs and run.outputs._asdict(),
+        "not_collected": [one._asdict() for one in run.not_collected],
         "amlexec": run.amlexec,
         "executors": run.executors and [one._asdict() for one in run.executors],
     }

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import itertools
+import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +32,7 @@ __all__ = [
     "find",
     "get_archive",
     "inspect",
+    "is_link",
     "kill",
     "logs",
     "put_archive",
@@ -61,6 +64,8 @@ STDOUT, STDERR = 1, 2
 _SYSTEM_ERROR = 3
 _HEADER = 8
 """Bytes in front of every frame: the stream's number, three zeros, the length, big end first."""
+_GO_LINK = 1 << 27
+"""A symbolic link, in a mode as Go has it."""
 
 
 class Frame(NamedTuple):
@@ -352,6 +357,13 @@ def put_archive(engine: Engine, container: str, folder: str, archive: Body) -> N
 def get_archive(engine: Engine, container: str, path: str, *, timeout: float | None = None) -> Stream:
     """A file or folder of the container as a tar archive, for `tarfile.open(fileobj=…, mode="r|")`."""
     return engine.stream("GET", f"{_path(container)}/archive", query={"path": path}, timeout=timeout)
+
+
+def is_link(engine: Engine, container: str, path: str) -> bool:
+    """Whether a path in a container is a symbolic link. Raises EngineAnswerError where there is none."""
+    with engine.stream("HEAD", f"{_path(container)}/archive", query={"path": path}) as stream:
+        told = base64.b64decode(stream.header("X-Docker-Container-Path-Stat"))
+    return bool(json.loads(told)["mode"] & _GO_LINK)
 
 
 def epoch(text: str) -> float | None:

@@ -72,6 +72,9 @@ stage() {
   fi
   mkdir "$project/run" && mkdir "$project/run/control" || exit 2
   cp -R "$project/tree" "$project/run/project" || exit 2
+  # Every script finds it, unless the snapshot has something else of that name.
+  mkdir "$project/run/project/outputs" 2>/dev/null || [ -e "$project/run/project/outputs" ] ||
+    [ -h "$project/run/project/outputs" ] || exit 2
   echo "$runtime" >"$project/run/control/runtime" && mv "$project/incoming/run.json" "$project/run/run.json" || exit 2
   [ ! -e "$base/runs/$run" ] && mv "$project/run" "$base/runs/$run"
 }
@@ -205,18 +208,62 @@ records() {
   done
 }
 
-# fetch RUN: what a run brings home: the digests of its outputs, with their length on a line before them; then a
-# tar archive of its record, metrics, control log and outputs. Nothing is written: the disk may be full.
+# fetch RUN [PATH…]: what a run brings home, or these paths of its copy of the project instead:
+#   "=PATH" for each absolute path that the copy has, "TYPE PATH" for all that is there (f file, d folder, l link,
+#   p FIFO, s socket, o something else), "x PATH" for what may not be read (of a path that is too long for such a
+#   question, nobody knows), each ended by a NUL; one NUL more;
+#   a tar archive; lines of sha256sum; and after a NUL "tar STATUS".
+# Nothing is written: the disk may be full. What a script has taken from its owner is given back, to be read.
 fetch() {
   cd "$base/runs/$1" || exit 2
+  shift
   LC_ALL=C
-  digests=$(find outputs project/outputs -type f -exec sha256sum {} + 2>/dev/null)
-  printf '%s\n' "$digests" | wc -c
-  printf '%s\n' "$digests"
-  set -- run.json
-  for name in metrics.jsonl python.json executors.jsonl control.log outputs; do [ ! -e "$name" ] || set -- "$@" "$name"; done
-  [ ! -d project/outputs ] || [ -h project/outputs ] || set -- "$@" project/outputs
-  tar -cf - "$@"
+  export LC_ALL
+  if [ $# -eq 0 ]; then
+    for name in run.json metrics.jsonl python.json executors.jsonl outputs project/outputs control/came.tar; do
+      if [ -e "$name" ] || [ -h "$name" ]; then set -- "$@" "$name"; fi
+    done
+  else
+    count=$#
+    while [ "$count" -gt 0 ]; do
+      count=$((count - 1))
+      reach "$1"
+      shift
+      if [ -e "$reached" ] || [ -h "$reached" ]; then set -- "$@" "$reached"; fi
+    done
+  fi
+  printf '=%s\0' "$(pwd -P)/project" "$base/runs/${PWD##*/}/project"
+  if [ $# -gt 0 ]; then
+    find "$@" -type d ! -perm -700 -exec chmod u+rwx {} \; 2>/dev/null
+    find "$@" -type f ! -perm -600 -exec chmod u+rw {} + 2>/dev/null
+    find "$@" \( -type f -exec printf 'f %s\0' {} + \) -o \( -type d -exec printf 'd %s\0' {} + \) \
+      -o \( -type l -exec printf 'l %s\0' {} + \) -o \( -type p -exec printf 'p %s\0' {} + \) \
+      -o \( -type s -exec printf 's %s\0' {} + \) -o -exec printf 'o %s\0' {} + 2>/dev/null
+    find "$@" \( -type f -o -type d \) -exec sh -c \
+      'for one; do [ ${#one} -gt 4000 ] || [ -r "$one" ] || printf "x %s\0" "$one"; done' sh {} + 2>/dev/null
+  fi
+  printf '\0'
+  if [ $# -gt 0 ]; then
+    tar -cf - "$@"
+    status=$?
+    find "$@" -type f -exec sha256sum {} + 2>/dev/null
+  else
+    # An archive with nothing in it.
+    head -c 1024 /dev/zero
+    status=$?
+  fi
+  printf '\0tar %s\n' "$status"
+}
+
+# reach PATH: set `reached` to the first name on the way that is a link, which is not followed, or else to PATH.
+reach() {
+  reached= rest=$1
+  while :; do
+    reached=$reached${rest%%/*}
+    case $rest in */*) ;; *) return ;; esac
+    [ ! -h "$reached" ] || return
+    reached=$reached/ rest=${rest#*/}
+  done
 }
 
 # forget PROJECT: the mirror is of no use any more.
@@ -228,6 +275,6 @@ remove() {
   echo removed
   rm -rf "$base/runs/$1" 2>/dev/null && return
   # A script may have taken the owner's rights away.
-  chmod -R u+rwX "$base/runs/$1"
+  find "$base/runs/$1" -type d ! -perm -700 -exec chmod u+rwx {} \; 2>/dev/null
   rm -rf "$base/runs/$1"
 }

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from amlexec.history import Interpreter, RunPaths
     from amlexec.locks import Held
-    from amlexec.model import ComputeTarget, Plan, Project
+    from amlexec.model import ComputeTarget, NotCollected, Plan, Project
 
 __all__ = ["GRACE_SECONDS", "Launch", "State", "Target", "target_of"]
 
@@ -103,8 +103,11 @@ class Target(Protocol):
     def stop(self, paths: RunPaths, grace: int) -> State:
         """Ask the run to end, and end it after `grace` seconds."""
 
-    def collect(self, paths: RunPaths) -> None:
-        """Bring the logs, the metrics and `outputs/` of a run that has ended home. Twice is harmless."""
+    def collect(self, paths: RunPaths) -> list[NotCollected]:
+        """Bring the logs, the metrics and `outputs/` of a run that has ended home. Idempotent.
+
+        What of the outputs did not come is returned: one bad file keeps neither the others nor the run's end.
+        """
 
     def release(self, paths: RunPaths) -> None:
         """Let go of what holds the run on its target: its end is recorded. Twice is harmless."""

@@ -12,16 +12,26 @@ from typing import TYPE_CHECKING
 from amlexec.docker import containers
 from amlexec.docker.engine import EngineAnswerError
 from amlexec.files import walk
+from amlexec.model import NotCollected
 from amlexec.runtime import SITE
-from amlexec.targets.unpacking import extract
+from amlexec.targets import beneath, safe_tar
+from amlexec.targets.tar_reader import FILE, NotTarError, Reader
 
 if TYPE_CHECKING:
-    from amlexec.docker.engine import Engine
+    from collections.abc import Sequence
 
-__all__ = ["SITE", "add_user", "give", "pack", "save_logs", "unpack", "user_name"]
+    from amlexec.docker.engine import Engine
+    from amlexec.docker.transport import Stream
+    from amlexec.targets.beneath import Parts
+
+__all__ = ["SITE", "Brought", "add_user", "give", "pack", "save_logs", "user_name"]
 
 _IN_MEMORY = 16 << 20
 """Bytes of an archive that stay in memory; larger ones go through a temporary file."""
+_NOT_THERE = (400, 404)
+"""What an engine answers where there is no such file, or where a file is on the way."""
+_LIST = 1 << 20
+"""Bytes of a list of users or groups."""
 
 
 def user_name(uid: int) -> str:
@@ -51,10 +61,7 @@ def add_user(engine: Engine, container: str, uid: int, gid: int, user: str, home
     for name in ("passwd", "group"):
         try:
             with containers.get_archive(engine, container, f"/etc/{name}") as stream:
-                held = io.BytesIO(stream.read())
-            with tarfile.open(fileobj=held) as archive:
-                member = archive.extractfile(name)
-                known[name] = member.read() if member else b""
+                known[name] = _content(stream)
         except EngineAnswerError as error:
             if error.status != 404:
                 raise
@@ -74,6 +81,17 @@ def add_user(engine: Engine, container: str, uid: int, gid: int, user: str, home
     containers.put_archive(engine, container, "/", held.getvalue())
 
 
+def _content(stream: Stream) -> bytes:
+    """The content of the one file of an archive; nothing where it is none, or too large for such a file."""
+    reader = Reader(stream.read)
+    try:
+        for entry in reader:
+            return b"".join(reader.content()) if entry.kind == FILE and entry.size <= _LIST else b""
+    except NotTarError:
+        pass  # a strange image, whose users are of no interest then
+    return b""
+
+
 def pack(engine: Engine, container: str, folder: Path, into: str, uid: int, gid: int) -> None:
     """Copy a folder of this machine to `into` in a container that has not started, for a user there."""
 
@@ -88,28 +106,62 @@ def pack(engine: Engine, container: str, folder: Path, into: str, uid: int, gid:
         containers.put_archive(engine, container, "/", held)
 
 
-def unpack(
-    engine: Engine, container: str, path: str, into: Path, name: str = "", *, ours: bool = False
-) -> None:
-    """Copy a folder of a container, if it is there, into the folder `into`, under its own name or `name`.
+class Brought:
+    """Brings files of a container that has ended into folders here."""
 
-    With `ours`, everything becomes the caller's: the users of the engine's machine are not those of this one.
-    """
-    into.mkdir(exist_ok=True)
-    last = path.rpartition("/")[2]
-    try:
-        stream = containers.get_archive(engine, container, path)
-    except EngineAnswerError as error:
-        if error.status == 404:
-            return
-        raise
-    with stream, tarfile.open(fileobj=stream, mode="r|") as archive:  # type: ignore[call-overload]
-        for entry in archive:
-            if entry.name.split("/")[0] == last and name:
-                entry.name = name + entry.name[len(last) :]
-            if entry.islnk() and name:
-                entry.linkname = name + entry.linkname[len(last) :]
-            extract(archive, entry, into, ours=ours)
+    def __init__(
+        self, engine: Engine, container: str, copy: str, into: Path, owner: tuple[int, int] | None
+    ) -> None:
+        """`copy` is the path there of the copy of the project, and `into` the folder here that stands for it.
+
+        For root here, files become those of `owner`.
+        """
+        self._engine, self._container, self._copy = engine, container, copy
+        self._into, self._owner = into, owner
+
+    def folder(self, path: str, into: Path) -> list[NotCollected]:
+        """Bring the file or folder `path`, if it is there, into the folder `into`; what did not come."""
+        into.mkdir(parents=True, exist_ok=True)
+        try:
+            stream = containers.get_archive(self._engine, self._container, path)
+        except EngineAnswerError as error:
+            if error.status in _NOT_THERE:
+                return []
+            raise
+        with stream:
+            found = safe_tar.unpack(stream.read, into, owner=self._owner, outward_links=True)
+        within, _, name = path.removeprefix(f"{self._copy}/").rpartition("/")
+        missing = [
+            NotCollected(_named(within, one.path), one.reason, kept=not one.holds_nothing)
+            for one in found.refused
+        ]
+        if found.broken:
+            missing.append(NotCollected(_named(within, name), found.broken, kept=True))
+        return missing
+
+    def more(self, wanted: Sequence[Parts]) -> list[NotCollected]:
+        """Bring these paths of the copy of the project; in place of what is behind a link, that link."""
+        missing = []
+        for parts in wanted:
+            links = (end for end in range(1, len(parts)) if self._is_link(parts[:end]))
+            reached = next(links, len(parts))
+            into = self._into.joinpath(*map(os.fsdecode, parts[: reached - 1]))
+            missing += self.folder(f"{self._copy}/{beneath.text_of(parts[:reached])}", into)
+        return missing
+
+    def _is_link(self, parts: Parts) -> bool:
+        path = f"{self._copy}/{beneath.text_of(parts)}"
+        try:
+            return containers.is_link(self._engine, self._container, path)
+        except EngineAnswerError as error:
+            if error.status in _NOT_THERE:
+                return False
+            raise
+
+
+def _named(within: str, path: str) -> str:
+    # What is outside the copy is what the metric logger was given: `outputs/` of the run itself.
+    return path if not within or within.startswith("/") else f"{within}/{path}"
 
 
 def save_logs(engine: Engine, container: str, stdout: Path, stderr: Path) -> None:

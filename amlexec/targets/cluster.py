@@ -6,11 +6,17 @@ import shlex
 from typing import TYPE_CHECKING
 
 from amlexec import config, history, spark_cluster
+from amlexec.files import read_regular
+from amlexec.model import NotCollected
 from amlexec.spark_cluster import Shipped
 from amlexec.targets.answers import read_code
+from amlexec.targets.outputs import bring
 from amlexec.targets.remote import RemoteTarget
+from amlexec.targets.safe_tar import unpack
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from amlexec.history import RunPaths
     from amlexec.model import Plan
     from amlexec.targets import Launch, State
@@ -28,17 +34,15 @@ hadoop=$(command -v hadoop) || hadoop=${HADOOP_HOME:-/usr/lib/hadoop}/bin/hadoop
 "$hadoop" fs -test -e ".amlexec/$2.tar" </dev/null 2>/dev/null || exit 0
 rm -rf control/came && mkdir control/came || exit 2
 "$hadoop" fs -get ".amlexec/$2.tar" control/came/came.tar </dev/null >&2 || exit 2
-tar -xf control/came/came.tar -C control/came && rm control/came/came.tar || exit 2
-cat control/came/stdout.log >>stdout.log && cat control/came/stderr.log >>stderr.log || exit 2
-rm -rf control/came/stdout.log control/came/stderr.log project/outputs
-[ ! -e control/came/project/outputs ] || mv control/came/project/outputs project/outputs || exit 2
-mv control/came/exit_code control/exit_code || exit 2
-rmdir control/came/project 2>/dev/null
-cp -R control/came/. . && : >control/returned && rm -rf control/came || exit 2
+came=control/came/came.tar
+# Nothing of it is unpacked here, where no program of ours looks at names: only what these two print is read.
+tar -xOf "$came" stdout.log >>stdout.log && tar -xOf "$came" stderr.log >>stderr.log || exit 2
+tar -xOf "$came" exit_code >control/exit_code && mv "$came" control/came.tar || exit 2
+: >control/returned && rm -rf control/came project/outputs || exit 2
 "$hadoop" fs -rm ".amlexec/$2.tar" </dev/null >/dev/null 2>&1
 cat control/exit_code
 """
-"""What a driver on a node has sent: into the run's folder, as if it had run here."""
+"""What a driver on a node has sent: its logs as if it had run here, the rest for `collect` to unpack."""
 _KILL = """
 found=$(grep -ho 'application_[0-9]*_[0-9]*' "$HOME/.amlexec/runs/$1/stderr.log" 2>/dev/null | sed 1q)
 yarn=$(command -v yarn) || yarn=${HADOOP_HOME:-/usr/lib/hadoop}/bin/yarn
@@ -156,8 +160,36 @@ class ClusterTarget(RemoteTarget):
             return state
         return state._replace(exit_code=read_code(code, self._connection.name))
 
-    def collect(self, paths: RunPaths) -> None:
+    def collect(self, paths: RunPaths) -> list[NotCollected]:
         """See `Target.collect`. Of a driver on a node, logs may have come after they were followed."""
         if spark_cluster.returned_as(history.read(paths).argv or ()):
             self._shown = ""
-        super().collect(paths)
+        return super().collect(paths)
+
+    def _settled(self, came: Path, folder: Path, paths: RunPaths) -> list[NotCollected]:
+        """Unpack what a driver on a node has sent, if there was one."""
+        missing = super()._settled(came, folder, paths)
+        sent, node = came / "control" / "came.tar", came / "node"
+        if not sent.is_file() or sent.is_symlink():
+            return missing
+        node.mkdir()
+        with sent.open("rb") as file:
+            found = unpack(file.read, node, outward_links=True)
+        missing += [
+            NotCollected(one.path.removeprefix("project/"), one.reason, kept=not one.holds_nothing)
+            for one in found.refused
+        ]
+        if found.broken:
+            missing.append(NotCollected("outputs", f"what came is not whole: {found.broken}", kept=True))
+        missing += super()._settled(came, node, paths)
+        return missing + bring(node / "project", paths.outputs, [_copy_of(node)])
+
+
+def _copy_of(node: Path) -> str:
+    """The path that the copy of the project had on a node; a name that nothing has where it is not known."""
+    path = node / "copy"
+    try:
+        told = "" if path.is_symlink() else read_regular(path, 1 << 16).decode(errors="surrogateescape")
+    except OSError:
+        told = ""  # a driver of an earlier version does not say it
+    return told if told.startswith("/") else "/amlexec-run"

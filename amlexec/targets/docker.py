@@ -6,7 +6,6 @@ import re
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
-from amlexec import inside
 from amlexec.docker import containers
 from amlexec.docker.engine import EngineAnswerError, EngineLostError
 from amlexec.environments import preparation
@@ -16,10 +15,10 @@ from amlexec.errors import TargetError
 from amlexec.files import SMALL, read_regular, remove_tree, touch
 from amlexec.history import Interpreter, is_run_id
 from amlexec.ssh.words import UnreachableError
-from amlexec.targets import Launch, State, baggage
+from amlexec.targets import Launch, State, baggage, logged
 from amlexec.targets.container_logs import ContainerLogs
-from amlexec.targets.folders import bring_home
 from amlexec.targets.ground import CHECKOUT, LOGGED, SHARED, SITE, Here
+from amlexec.targets.outputs import FOREIGN, bring
 from amlexec.targets.patience import Patience
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from amlexec.docker.engine import Engine
     from amlexec.history import RunPaths
     from amlexec.locks import Held
-    from amlexec.model import Plan, Project
+    from amlexec.model import NotCollected, Plan, Project
     from amlexec.targets.ground import Ground
 
 __all__ = ["OWNER_LABEL", "PROJECT_LABEL", "RUN_LABEL", "DockerTarget"]
@@ -316,24 +315,38 @@ class DockerTarget:
             containers.stop(self._engine, container, grace)
         return self.state(paths)
 
-    def collect(self, paths: RunPaths) -> None:
+    def collect(self, paths: RunPaths) -> list[NotCollected]:
         """See `Target.collect`."""
         container = _container(paths)
         found = self._inspect(paths, container) if container else None
-        if container and found is not None:
-            baggage.save_logs(self._engine, container, paths.stdout, paths.stderr)
-            if found.is_mounted:
-                self._ground.fetch(paths)
-            else:
-                ours = self._ground.has_other_users
-                baggage.unpack(self._engine, container, f"{CHECKOUT}/outputs", paths.checkout, ours=ours)
-                baggage.unpack(self._engine, container, LOGGED, paths.folder, "logged", ours=ours)
-        logged = paths.folder / "logged"
-        for name in (paths.metrics.name, *inside.FILES):
-            if (logged / name).exists():
-                (logged / name).replace(paths.folder / name)
-        bring_home(logged / "outputs", paths.outputs)
-        bring_home(paths.checkout / "outputs", paths.outputs)
+        if not container or found is None:
+            # Nothing more can be copied out; what was mounted from this machine is here.
+            missing = logged.put_in_place(paths.folder / "logged", paths, [LOGGED])
+            return missing if self._ground.owner else missing + self._ground.fetch(paths)
+        baggage.save_logs(self._engine, container, paths.stdout, paths.stderr)
+        if not found.is_mounted:
+            return self._copied_out(container, paths)
+        missing = logged.put_in_place(paths.folder / "logged", paths, [LOGGED]) + self._ground.fetch(paths)
+        if all(one.reason != FOREIGN for one in missing):
+            return missing
+        # Of root's in the container, perhaps: the engine can read that.
+        return [one for one in missing if not one.kept] + self._copied_out(container, paths)
+
+    def _copied_out(self, container: str, paths: RunPaths) -> list[NotCollected]:
+        came = paths.folder / "incoming"
+        remove_tree(came)
+        came.mkdir(0o700)
+        owner = None if self._ground.has_other_users else self._ground.user[:2]
+        brought = baggage.Brought(self._engine, container, CHECKOUT, came / "project", owner)
+        try:
+            missing = []
+            for name in (*logged.FILES, "outputs"):
+                missing += brought.folder(f"{LOGGED}/{name}", came / "logged")
+            missing += logged.put_in_place(came / "logged", paths, [LOGGED])
+            missing += brought.folder(f"{CHECKOUT}/outputs", came / "project")
+            return missing + bring(came / "project", paths.outputs, [CHECKOUT], brought.more)
+        finally:
+            remove_tree(came)
 
     def release(self, paths: RunPaths) -> None:
         """See `Target.release`."""

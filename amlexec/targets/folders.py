@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec.errors import TargetError, UsageError
-from amlexec.files import open_regular
+from amlexec.files import open_regular, remove_tree
+from amlexec.targets import beneath
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
     from amlexec.history import RunPaths
     from amlexec.model import ComputeTarget, Plan, Project
 
-__all__ = ["bring_home", "check_out", "hand_on", "no_script", "shared_folder"]
+__all__ = ["bring_home", "check_out", "hand_on", "make_outputs", "no_script", "shared_folder"]
 
 _CHUNK = 1 << 18
 
@@ -41,7 +44,7 @@ def shared_folder(project: Project, target: ComputeTarget) -> Path | None:
 
 
 def check_out(project: Project, paths: RunPaths, plan: Plan, tree: str) -> None:
-    """Write the snapshot into the run's own copy of the project.
+    """Write the snapshot into the run's own copy of the project, and make its folder for outputs.
 
     Raises:
         UsageError: the script is not part of it.
@@ -51,6 +54,7 @@ def check_out(project: Project, paths: RunPaths, plan: Plan, tree: str) -> None:
     snapshot.checkout(project, tree, paths.checkout)
     if not (paths.checkout / plan.script).is_file():
         raise no_script(project, plan)
+    make_outputs(paths.checkout)
 
 
 def no_script(project: Project, plan: Plan) -> UsageError:
@@ -79,28 +83,59 @@ def hand_on(path: Path, position: int, sink: Callable[[bytes], object]) -> int:
     return position
 
 
+def make_outputs(checkout: Path) -> None:
+    """Make the folder `outputs` that every script finds, unless the snapshot has something of that name."""
+    with contextlib.suppress(FileExistsError):
+        (checkout / "outputs").mkdir()
+
+
 def bring_home(made: Path, home: Path) -> None:
-    """Move the folder `made` to `home`; what is there already stays beside it. Twice is harmless."""
+    """Move the folder `made` to `home`; what is there already stays beside it. Idempotent.
+
+    An empty folder stays where it is.
+
+    Raises:
+        OSError: it can't be written here.
+    """
     if made.is_symlink() or not made.is_dir():
         return
-    if home.exists():
-        # Uploads of the metric logger, or half of an earlier move.
-        _merge(made, home)
-    else:
+    with os.scandir(made) as within:
+        if next(within, None) is None:
+            return
+    if home.is_symlink():
+        home.unlink()  # a link holds nothing, and where it leads is not to be written to
+    if not home.exists():
+        os.chmod(made, made.stat().st_mode & 0o777 | 0o700)  # noqa: PTH101 - or it could not be moved
         made.rename(home)
+        return
+    # Uploads of the metric logger, or half of an earlier move.
+    source, target = os.open(made, beneath.FOLDER), os.open(home, beneath.FOLDER)
+    try:
+        for at, folder, entries in beneath.walk(source):
+            if isinstance(folder, FileNotFoundError):
+                continue  # it was moved as a whole
+            if isinstance(folder, OSError):
+                raise folder
+            with beneath.opened(target, at) as into:
+                for entry in entries:
+                    _move(entry, folder, into)
+    finally:
+        os.close(source)
+        os.close(target)
+    remove_tree(made)
 
 
-def _merge(folder: Path, into: Path) -> None:
-    for entry in list(os.scandir(folder)):
-        there = into / entry.name
-        is_folder = entry.is_dir(follow_symlinks=False)
-        if is_folder and there.is_dir() and not there.is_symlink():
-            _merge(Path(entry.path), there)
-            continue
-        if there.is_dir() and not there.is_symlink():
-            # A folder was uploaded under the name of a file that the script wrote: both are kept.
-            there = into / f"{entry.name}.file"
-        elif is_folder and (there.exists() or there.is_symlink()):
-            there.rename(into / f"{entry.name}.uploaded")
-        Path(entry.path).rename(there)
-    folder.rmdir()
+def _move(entry: os.DirEntry[str], folder: int, into: int) -> None:
+    is_folder, name = entry.is_dir(follow_symlinks=False), entry.name
+    try:
+        there = os.stat(name, dir_fd=into, follow_symlinks=False).st_mode
+    except FileNotFoundError:
+        there = 0
+    if stat.S_ISDIR(there):
+        if is_folder:
+            return  # what is in it comes next
+        # A folder was uploaded under the name of a file that the script wrote: both are kept.
+        name += ".file"
+    elif is_folder and there:
+        os.rename(name, f"{name}.uploaded", src_dir_fd=into, dst_dir_fd=into)
+    os.rename(entry.name, name, src_dir_fd=folder, dst_dir_fd=into)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from amlexec.targets import baggage
 from amlexec.targets.folders import check_out, shared_folder
+from amlexec.targets.outputs import aliases_of, bring
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from amlexec.docker.engine import Engine
     from amlexec.history import RunPaths
-    from amlexec.model import Plan, Project
+    from amlexec.model import NotCollected, Plan, Project
 
 __all__ = [
     "CHECKOUT",
@@ -99,8 +100,11 @@ class Ground(Protocol):
     def mounts(self, paths: RunPaths, plan: Plan) -> list[Mount]:
         """What is mounted into the container of a run that was staged."""
 
-    def fetch(self, paths: RunPaths) -> None:
-        """Bring home what a run has made in mounted folders."""
+    def fetch(self, paths: RunPaths) -> list[NotCollected]:
+        """Bring home what a run has made in mounted folders; what was not brought.
+
+        Where something is another user's and can't be read, it is named so, and all may have stayed there.
+        """
 
     def clean(self, paths: RunPaths) -> list[str]:
         """Remove those folders. Idempotent. Returns as `Target.clean`."""
@@ -183,8 +187,10 @@ class Here:
             found.append(Mount(str(shared), SHARED.rstrip("/")))
         return found
 
-    def fetch(self, paths: RunPaths) -> None:
-        """See `Ground.fetch`: they are at home."""
+    def fetch(self, paths: RunPaths) -> list[NotCollected]:
+        """See `Ground.fetch`."""
+        aliases = [CHECKOUT, *aliases_of(paths.checkout)]
+        return bring(paths.checkout, paths.outputs, aliases, foreign_stays=True)
 
     def clean(self, paths: RunPaths) -> list[str]:  # noqa: ARG002 - nothing of it is elsewhere
         """See `Ground.clean`: the target removes what is here."""

@@ -12,7 +12,8 @@ from amlexec.files import remove_tree
 from amlexec.runtime import SITE, shell
 from amlexec.targets import Launch, State
 from amlexec.targets.answers import read_state
-from amlexec.targets.folders import bring_home, check_out, hand_on, shared_folder
+from amlexec.targets.folders import check_out, hand_on, shared_folder
+from amlexec.targets.outputs import aliases_of, bring
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from amlexec.connections import Connection
     from amlexec.history import RunPaths
     from amlexec.locks import Held
-    from amlexec.model import Plan, Project
+    from amlexec.model import NotCollected, Plan, Project
 
 __all__ = ["HostTarget"]
 
@@ -131,9 +132,9 @@ class HostTarget:
         )
         return read_state(answer.stdout, answer.stderr, self._connection.name)
 
-    def collect(self, paths: RunPaths) -> None:
+    def collect(self, paths: RunPaths) -> list[NotCollected]:
         """See `Target.collect`. The logs are at home already; `outputs/` moves out of the checkout."""
-        bring_home(paths.checkout / "outputs", paths.outputs)
+        return bring(paths.checkout, paths.outputs, aliases_of(paths.checkout))
 
     def release(self, paths: RunPaths) -> None:
         """See `Target.release`. Nothing holds a process that has ended."""

@@ -12,7 +12,6 @@ import tarfile
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
-from amlexec import inside
 from amlexec.environments.shelves import is_prepared
 from amlexec.errors import ConfigurationError, TargetError, UnreachableError
 from amlexec.files import SMALL, read_regular, remove_tree, touch
@@ -22,21 +21,23 @@ from amlexec.runtime import HERE
 from amlexec.snapshots import snapshot, transfer
 from amlexec.ssh.feeding import flowing
 from amlexec.targets import Launch, State
-from amlexec.targets.answers import LONGEST_LINE, read_frame, read_length, read_look, read_records, read_state
-from amlexec.targets.folders import bring_home, no_script
+from amlexec.targets.answers import LONGEST_LINE, read_frame, read_look, read_records, read_state
+from amlexec.targets.fetching import Fetch
+from amlexec.targets.folders import no_script
+from amlexec.targets.logged import put_in_place
 from amlexec.targets.logs import Log
 from amlexec.targets.managed import Managed, variables
+from amlexec.targets.outputs import bring
 from amlexec.targets.patience import Patience
-from amlexec.targets.unpacking import extract, must_be_whole
 from amlexec.targets.verbs import Verbs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from amlexec.history import RunPaths
     from amlexec.locks import Held
-    from amlexec.model import Plan, Project
+    from amlexec.model import NotCollected, Plan, Project
     from amlexec.ssh.connection import SSHConnection
 
 __all__ = ["RemoteTarget"]
@@ -282,44 +283,36 @@ class RemoteTarget:
             raise self._failed("the run could not be stopped", answer.stderr)
         return self._read(paths, answer.stdout)
 
-    def collect(self, paths: RunPaths) -> None:
+    def collect(self, paths: RunPaths) -> list[NotCollected]:
         """See `Target.collect`. The logs are brought to their full length; every file is checked."""
         logs = {b"1": Log(paths.stdout), b"2": Log(paths.stderr)}
         for path in (paths.stdout, paths.stderr):
             touch(path)
         if self._shown == paths.folder.name or self._follow(paths, logs) != self._gone():
-            self.fetch(paths)
+            return self.fetch(paths)
+        return []
 
-    def fetch(self, paths: RunPaths) -> None:
-        """Bring home what a run has written into its folder there; every file is checked."""
+    def fetch(self, paths: RunPaths, aliases: Sequence[str] = ()) -> list[NotCollected]:
+        """Bring home what a run has written into its folder there; what did not come, and why.
+
+        `aliases` are further paths that its copy of the project had for the script.
+        """
         came = paths.folder / "incoming"
         remove_tree(came)
         came.mkdir(mode=0o700)
         try:
-            must_be_whole(came, self._fetch(paths.folder.name, came), self._connection.name)
-            for name in (paths.metrics.name, *inside.FILES):
-                if (came / name).exists():
-                    (came / name).replace(paths.folder / name)
-            bring_home(came / "outputs", paths.outputs)
-            bring_home(came / "project" / "outputs", paths.outputs)
+            fetch = Fetch(self._verbs, paths.folder.name, came, self._failed)
+            missing = fetch.all()
+            missing += self._settled(came, came, paths)
+            copies = (*fetch.copies, *aliases)
+            return missing + bring(came / "project", paths.outputs, copies, fetch.more)
         finally:
             remove_tree(came)
 
-    def _fetch(self, run_id: str, into: Path) -> bytes:
-        """Write what a run brings home into a folder; the digests that the files have there."""
-        with self._verbs.stream("fetch", run_id) as channel:
-            try:
-                length = read_length(channel.stdout.readline(LONGEST_LINE), self._connection.name)
-                digests = channel.stdout.read(length)
-                with tarfile.open(fileobj=channel.stdout, mode="r|") as archive:
-                    for entry in archive:
-                        extract(archive, entry, into, ours=True)
-            except tarfile.ReadError as error:
-                channel.wait()  # raises, if it is the connection that ended
-                raise self._failed("the outputs could not be read", channel.stderr or str(error)) from None
-            if channel.wait() != 0:
-                raise self._failed("the outputs could not be read", channel.stderr)
-        return digests
+    def _settled(self, came: Path, folder: Path, paths: RunPaths) -> list[NotCollected]:
+        """Put what the metric logger has written in its place; `folder` is a run's folder that has come."""
+        del came
+        return put_in_place(folder, paths, [str(folder)])
 
     def release(self, paths: RunPaths) -> None:
         """See `Target.release`. A process that has ended holds nothing; its folder there is for `clean`."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from amlexec.docker.engine import Engine
     from amlexec.docker.over_ssh import WayOverSSH
     from amlexec.history import RunPaths
-    from amlexec.model import Plan, Project
+    from amlexec.model import NotCollected, Plan, Project
     from amlexec.ssh.connection import SSHConnection
 
 __all__ = ["There"]
@@ -121,9 +121,9 @@ class There:
             found.append(Mount(shared, SHARED.rstrip("/")))
         return found
 
-    def fetch(self, paths: RunPaths) -> None:
+    def fetch(self, paths: RunPaths) -> list[NotCollected]:
         """See `Ground.fetch`."""
-        self._host.fetch(paths)
+        return self._host.fetch(paths, [CHECKOUT])
 
     def clean(self, paths: RunPaths) -> list[str]:
         """See `Ground.clean`."""

@@ -9,6 +9,7 @@ an archive in the folder `.amlexec` of the user's home in the cluster's file sys
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tarfile
@@ -30,6 +31,8 @@ def run(arguments):
     """Run the script in a copy of its own, since YARN shares what it has unpacked. Its exit code."""
     here, kept = os.path.abspath("amlexec-run"), os.path.abspath(KEPT)
     shutil.copytree("project", here, symlinks=True)
+    if not os.path.lexists(os.path.join(here, "outputs")):
+        os.mkdir(os.path.join(here, "outputs"))
     os.mkdir(kept)
     environment = dict(os.environ, AMLEXEC_RUN_FOLDER=kept, AMLEXEC_RUN_ID=os.environ["AMLEXEC_SPARK_RETURN"])
     wanted = environment.get("AMLEXEC_PYTHON", "").split(":", 2)
@@ -57,14 +60,13 @@ def run(arguments):
     for one in copies:
         one.join()
     code = process.wait()
-    if os.path.isdir(os.path.join(here, "outputs")):
-        os.mkdir(os.path.join(kept, "project"))
-        shutil.move(os.path.join(here, "outputs"), os.path.join(kept, "project", "outputs"))
     code = code if code >= 0 else 128 - code
     # YARN knows of an application that it failed, and no number.
     with open(os.path.join(kept, "exit_code"), "w") as file:
         file.write("%d\n" % code)
-    send(kept)
+    with open(os.path.join(kept, "copy"), "wb") as file:
+        file.write(os.fsencode(os.path.realpath(here)))
+    send(kept, here)
     return code
 
 
@@ -79,14 +81,73 @@ def copy(source, sink, path):
             os.write(sink, chunk)
 
 
-def send(kept):
+def needed(project):
+    """The outputs, and what links in them lead to in the project: paths in it, none below another one."""
+    root = os.path.realpath(project)
+    found, waiting = [], ["outputs"]
+    while waiting:
+        path = waiting.pop()
+        if any(path == one or path.startswith(one + "/") for one in found):
+            continue
+        if not os.path.lexists(os.path.join(root, path)):
+            continue
+        found = [one for one in found if not one.startswith(path + "/")] + [path]
+        for link in links(os.path.join(root, path)):
+            # Each link on the way is needed too, since the way is gone again at home.
+            at = os.path.dirname(link)
+            for _ in range(40):
+                to = os.path.normpath(os.path.join(os.path.realpath(at), os.readlink(link)))
+                if not to.startswith(root + "/"):
+                    break
+                waiting.append(os.path.relpath(to, root))
+                if not os.path.islink(to):
+                    waiting.append(os.path.relpath(os.path.realpath(to), root))
+                    break
+                link, at = to, os.path.dirname(to)
+    return [one for one in found if not one.startswith("..")]
+
+
+def links(path):
+    """Every symbolic link at a path and below it."""
+    if os.path.islink(path):
+        return [path]
+    return [
+        os.path.join(at, name)
+        for at, folders, files in os.walk(path)
+        for name in folders + files
+        if os.path.islink(os.path.join(at, name))
+    ]
+
+
+def add(archive, path, name):
+    """Add a file or folder as far as it can be read; what its owner may not read is made readable."""
+    waiting = [(path, name)]
+    while waiting:
+        path, name = waiting.pop()
+        is_folder = os.path.isdir(path) and not os.path.islink(path)
+        try:
+            if not os.path.islink(path):
+                mode = os.stat(path).st_mode
+                if os.getuid() == os.stat(path).st_uid and mode & 0o600 != 0o600:
+                    os.chmod(path, stat.S_IMODE(mode) | (0o700 if is_folder else 0o600))
+            archive.add(path, name, recursive=False)
+            inside = sorted(os.listdir(path), reverse=True) if is_folder else []
+        except OSError as error:
+            sys.stderr.write("%s is not sent home: %s\n" % (name, error.strerror or error))
+            continue
+        waiting += [(os.path.join(path, one), name + "/" + one) for one in inside]
+
+
+def send(kept, project):
     """Put what came of the run into the cluster's file system, whole or not at all."""
     from pyspark.java_gateway import launch_gateway
 
     packed = kept + ".tar"
     with tarfile.open(packed, "w") as archive:
         for name in sorted(os.listdir(kept)):
-            archive.add(os.path.join(kept, name), name)
+            add(archive, os.path.join(kept, name), name)
+        for name in needed(project):
+            add(archive, os.path.join(project, name), "project/" + name)
     hadoop = launch_gateway().jvm.org.apache.hadoop
     files = hadoop.fs.FileSystem.get(hadoop.conf.Configuration())
     folder = hadoop.fs.Path(files.getHomeDirectory(), ".amlexec")

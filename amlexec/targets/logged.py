@@ -1,0 +1,31 @@
+"""What a run writes into its own folder, beside its copy of the project: metrics, uploads, its Python."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amlexec import inside
+from amlexec.targets.outputs import bring
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from amlexec.history import RunPaths
+    from amlexec.model import NotCollected
+
+__all__ = ["FILES", "put_in_place"]
+
+FILES = ("metrics.jsonl", *inside.FILES)
+
+
+def put_in_place(folder: Path, paths: RunPaths, aliases: Sequence[str]) -> list[NotCollected]:
+    """Move what was written into `folder`, on whatever machine, into the run's folder here; what was not.
+
+    Only regular files are taken; `aliases` are the absolute paths that the folder had for the script.
+    """
+    for name in FILES:
+        path = folder / name
+        if path.is_file() and not path.is_symlink():
+            path.replace(paths.folder / name)
+    return bring(folder, paths.outputs, aliases)

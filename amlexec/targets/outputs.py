@@ -1,0 +1,351 @@
+"""What a run brings home of its copy of the project: `outputs/`, and what the links in it lead to.
+
+The rule is the same for every target, and is followed here, on this machine, in a folder that looks like the
+copy: the copy itself, or as much of it as has come from elsewhere so far.
+
+- `outputs` may be a link to another folder of the copy.
+- A link to something in `outputs/` stays a link; one to something else in the copy is replaced by what it
+  leads to: once, and further links to it lead there.
+- A link that leads out of the copy, or in a circle, stays as it is and is never followed. The first is named.
+- Hard links stay so. A FIFO, a socket or a device holds nothing: it is named and left out.
+- What its owner may not read, as a script can say, is made readable for its owner.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from amlexec.model import NotCollected
+from amlexec.targets import beneath
+from amlexec.targets.copy_links import Led, Links, relative
+from amlexec.targets.folders import bring_home
+from amlexec.targets.safe_tar import leads_out
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from typing_extensions import Self
+
+    from amlexec.targets.beneath import Parts
+
+__all__ = ["FOREIGN", "Copy", "aliases_of", "bring"]
+
+OUTPUTS: Parts = (b"outputs",)
+FOREIGN = "it belongs to another user and can't be read"
+_MOST_ROUNDS = 100
+"""How often more of a copy elsewhere is asked for: links lead to links."""
+_NEW = b".amlexec-new"
+_CONCERNS_ALL = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE])
+
+
+def bring(
+    copy: Path,
+    home: Path,
+    aliases: Sequence[str],
+    more: Callable[[list[Parts]], list[NotCollected]] | None = None,
+    *,
+    foreign_stays: bool = False,
+) -> list[NotCollected]:
+    """Move the outputs of the copy of a project to the folder `home`; what was not brought, and why.
+
+    `aliases` are the absolute paths that the copy had for the script, the real one first. Where it is
+    elsewhere, `copy` has its `outputs`, and `more` adds the paths that it is given. With `foreign_stays`,
+    nothing is moved where something is another user's and can't be read. Idempotent.
+
+    Raises:
+        OSError: nothing can be written here.
+        TargetError: as `more`.
+    """
+    if copy.is_symlink() or not copy.is_dir():
+        return []
+    with Copy(copy, aliases, is_whole=more is None) as found:
+        missing = found.complete(more) if more is not None else []
+        base = found.settle()
+        missing = [found.named(one) for one in missing] + found.missing
+    if base is None:
+        return missing
+    if found.foreign and foreign_stays:
+        return missing
+    try:
+        bring_home(copy.joinpath(*map(os.fsdecode, base)), home)
+    except PermissionError:
+        return [*missing, NotCollected("outputs", FOREIGN, kept=True)]
+    if base != OUTPUTS and (copy / "outputs").is_symlink():
+        (copy / "outputs").unlink()  # it has led there
+    return missing
+
+
+def aliases_of(copy: Path) -> list[str]:
+    """The absolute paths of a copy that is on this machine."""
+    return [os.path.realpath(copy), str(copy)]
+
+
+class Copy(Links):
+    """The copy of a project, or what has come of it."""
+
+    def __init__(self, folder: Path, aliases: Sequence[str], *, is_whole: bool = True) -> None:
+        whole: Parts = () if is_whole else OUTPUTS
+        super().__init__(os.open(folder, beneath.FOLDER), aliases, whole)
+        self._asked: set[Parts] = set()
+        self._placed: dict[Parts, Parts] = {}
+        """Where in the outputs things of the copy that are not outputs have got a place."""
+        self._base: Parts = OUTPUTS
+        self.missing: list[NotCollected] = []
+        self.foreign = False
+        """Whether something is another user's and can't be read."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._root)
+
+    def _is_above(self, parts: Parts) -> bool:
+        return self._base[: len(parts)] == parts
+
+    # What else of a copy elsewhere is needed
+
+    def complete(self, more: Callable[[list[Parts]], list[NotCollected]]) -> list[NotCollected]:
+        """Ask for what links lead to until all of it has come; what did not."""
+        missing: list[NotCollected] = []
+        for _ in range(_MOST_ROUNDS):
+            wanted = sorted(one for one in set(self._unknown()) if one not in self._asked)
+            if not wanted:
+                return missing
+            for parts in wanted:
+                self._forget(parts)
+            missing += more(wanted)
+            self._asked.update(wanted)
+            self._whole.update(wanted)
+        missing.append(NotCollected("outputs", "its links lead to ever more links", kept=True))
+        return missing
+
+    def _forget(self, parts: Parts) -> None:
+        """Half of a folder that is to come as a whole."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if stat.S_ISDIR(self.status(parts).st_mode):
+                with beneath.opened(self._root, parts[:-1]) as folder:
+                    beneath.remove_below(folder, parts[-1])
+
+    def _unknown(self) -> Iterator[Parts]:
+        found = self._led_from_outputs()
+        if found.kind not in ("folder", "unknown") or not found.parts:
+            return
+        if found.kind == "unknown" or not self.is_whole(found.parts):
+            yield found.parts
+        if found.kind == "unknown":
+            return
+        self._base = found.parts
+        seen, waiting = {found.parts}, [found.parts]
+        while waiting:
+            for at, _, entries in beneath.walk(self._root, waiting.pop()):
+                for entry in entries:
+                    if not entry.is_symlink():
+                        continue
+                    led = self.led(at, self.text((*at, os.fsencode(entry.name))))
+                    if led.kind == "unknown":
+                        yield led.parts
+                    if led.kind != "folder" or self._is_above(led.parts) or led.parts in seen:
+                        continue
+                    seen.add(led.parts)
+                    if not self.is_whole(led.parts):
+                        yield led.parts
+                    elif led.parts[: len(self._base)] != self._base:
+                        waiting.append(led.parts)
+
+    def _led_from_outputs(self) -> Led:
+        return self.led((), OUTPUTS[0])
+
+    # Putting what links lead to in their place
+
+    def settle(self) -> Parts | None:
+        """Let the outputs stand for themselves; where they are, None where nothing can be brought."""
+        led = self._led_from_outputs()
+        if led.kind != "folder" or not led.parts:
+            reasons = {
+                "file": "it is a file, not a folder",
+                "other": "it is no folder",
+                "out": "it is a link that leads out of the run's copy of the project",
+                "circle": "it is a link that leads in a circle",
+                "folder": "it is a link to the folder that it is in",
+                "unreadable": FOREIGN,
+            }
+            with contextlib.suppress(FileNotFoundError):
+                self.status(OUTPUTS)
+                kept = led.kind in ("file", "folder", "unreadable")
+                self._name(OUTPUTS, reasons.get(led.kind, "it is a link to nothing"), kept=kept)
+            return None
+        self._base = led.parts
+        for at, folder, entries in beneath.walk(self._root, self._base):
+            if isinstance(folder, OSError):
+                self._unreadable(at, folder)
+                continue
+            mode = os.fstat(folder).st_mode
+            if mode & 0o700 != 0o700:
+                with contextlib.suppress(PermissionError):  # another user's, which can be read
+                    os.fchmod(folder, mode & 0o777 | 0o700)
+            for entry in entries:
+                parts = (*at, os.fsencode(entry.name))
+                self._try(parts, lambda: self._entry(parts, entry, folder))  # noqa: B023 - likewise
+        return self._base
+
+    def _try(self, parts: Parts, do: Callable[[], object]) -> None:
+        try:
+            do()
+        except OSError as error:
+            self._unreadable(parts, error)
+
+    def _unreadable(self, parts: Parts, error: OSError) -> None:
+        if error.errno in _CONCERNS_ALL:
+            raise error
+        denied = isinstance(error, PermissionError)
+        self.foreign = self.foreign or denied
+        self._name(parts, FOREIGN if denied else (error.strerror or str(error)).lower(), kept=True)
+
+    def _name(self, parts: Parts, reason: str, *, kept: bool) -> None:
+        if parts[: len(self._base)] == self._base:
+            parts = OUTPUTS + parts[len(self._base) :]
+        self.missing.append(NotCollected(beneath.text_of(parts), reason, kept))
+
+    def named(self, one: NotCollected) -> NotCollected:
+        """The same by the name that it has in `outputs`, where that is a link to another folder."""
+        start = beneath.text_of(self._base) + "/"
+        path = f"outputs/{one.path[len(start) :]}" if one.path.startswith(start) else one.path
+        return one._replace(path=path)
+
+    def _entry(self, parts: Parts, entry: os.DirEntry[str], folder: int) -> None:
+        if entry.is_symlink():
+            self._link(parts, folder)
+        elif entry.is_file(follow_symlinks=False):
+            _make_readable(parts[-1], folder, entry.stat(follow_symlinks=False))
+        elif not entry.is_dir(follow_symlinks=False):
+            self._name(parts, _what(entry), kept=False)
+            os.unlink(parts[-1], dir_fd=folder)
+
+    def _link(self, parts: Parts, folder: int) -> None:
+        text = os.readlink(parts[-1], dir_fd=folder)
+        led = self.led(parts[:-1], text)
+        place = self._place(led, parts, text)
+        if place is not None:
+            new = relative(place, parts[:-1])
+            if place != led.parts or leads_out(parts[len(self._base) :], text):
+                _replace(folder, parts[-1], lambda name: os.symlink(new, name, dir_fd=folder))
+        elif led.kind == "file":
+            with beneath.opened(self._root, led.parts[:-1]) as source:
+                _replace(
+                    folder,
+                    parts[-1],
+                    lambda name: beneath.link_or_copy(source, led.parts[-1], folder, name),
+                )
+            self._placed[led.parts] = parts
+        elif led.kind == "folder":
+            self._folder(led.parts, parts, folder)
+
+    def _place(self, led: Led, parts: Parts, text: bytes) -> Parts | None:
+        """Where what a link leads to is among the outputs; None where it is nowhere there.
+
+        What leads nowhere is named, where that has to be.
+        """
+        if led.kind == "out":
+            reason = f"it is a link that leads out of the run's copy of the project: {os.fsdecode(text)}"
+            self._name(parts, reason, kept=False)
+        elif led.kind == "other":
+            self._name(parts, "it is a link to a pipe, a socket or a device", kept=False)
+        elif led.kind == "unreadable":
+            self._name(parts, "what it leads to can't be read", kept=True)
+        elif led.kind in ("file", "folder"):
+            if led.parts[: len(self._base)] == self._base:
+                return led.parts
+            for end in range(len(led.parts), 0, -1):
+                if (place := self._placed.get(led.parts[:end])) is not None:
+                    return place + led.parts[end:]
+        return None
+
+    def _folder(self, source: Parts, parts: Parts, folder: int) -> None:
+        """Put a copy of a folder in the place of a link to it, whole or not at all."""
+        if self._is_above(source):
+            self._name(parts, "it is a link to a folder that it is in", kept=True)
+            return
+        beneath.remove_below(folder, _NEW)
+        os.mkdir(_NEW, 0o700, dir_fd=folder)
+        self._placed[source] = parts
+        new = (*parts[:-1], _NEW)
+        waiting = [(source, new, parts)]
+        while waiting:
+            at, into, place = waiting.pop()
+            with beneath.opened(self._root, at) as here, beneath.opened(self._root, into) as there:
+                os.fchmod(there, os.fstat(here).st_mode & 0o777 | 0o700)
+                for name in sorted(map(os.fsencode, os.listdir(here))):  # noqa: PTH208 - a descriptor
+                    where = ((*at, name), (*into, name), (*place, name))
+                    self._try(where[2], lambda: self._copied(where, here, there, waiting))  # noqa: B023
+        os.unlink(parts[-1], dir_fd=folder)
+        os.rename(_NEW, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
+
+    def _copied(
+        self,
+        where: tuple[Parts, Parts, Parts],
+        here: int,
+        there: int,
+        waiting: list[tuple[Parts, Parts, Parts]],
+    ) -> None:
+        """One file of a folder that a link leads to: from, to for now, and to in the end."""
+        at, _, place = where
+        name = at[-1]
+        status = os.stat(name, dir_fd=here, follow_symlinks=False)
+        mode = status.st_mode
+        if stat.S_ISLNK(mode):
+            text = os.readlink(name, dir_fd=here)
+            led = self.led(at[:-1], text)
+            found = self._place(led, place, text)
+            if found is None and led.kind == "file":
+                with beneath.opened(self._root, led.parts[:-1]) as source:
+                    beneath.link_or_copy(source, led.parts[-1], there, name)
+                self._placed[led.parts] = place
+                return
+            if found is not None or led.kind != "folder" or self._is_above(led.parts):
+                if found is None and led.kind == "folder":
+                    self._name(place, "it is a link to a folder that it is in", kept=True)
+                os.symlink(text if found is None else relative(found, place[:-1]), name, dir_fd=there)
+                return
+            self._placed[led.parts] = place
+            at, mode = led.parts, stat.S_IFDIR
+        if stat.S_ISDIR(mode):
+            os.mkdir(name, 0o700, dir_fd=there)
+            waiting.append((at, where[1], place))
+        elif stat.S_ISREG(mode):
+            _make_readable(name, here, status)
+            beneath.link_or_copy(here, name, there, name)
+        else:
+            self._name(place, "it is a pipe, a socket or a device", kept=False)
+
+
+def _make_readable(name: bytes, folder: int, status: os.stat_result) -> None:
+    """Let a file's owner read and write it, without rights that only its machine can give.
+
+    Raises:
+        PermissionError: it is another user's, and can't be read.
+    """
+    if os.geteuid() in (0, status.st_uid):
+        if status.st_mode & 0o7600 != 0o600:
+            os.chmod(name, status.st_mode & 0o777 | 0o600, dir_fd=folder)
+    elif not os.access(name, os.R_OK, dir_fd=folder):
+        raise PermissionError(errno.EACCES, FOREIGN)
+
+
+def _what(entry: os.DirEntry[str]) -> str:
+    mode = entry.stat(follow_symlinks=False).st_mode
+    if stat.S_ISFIFO(mode):
+        return "it is a FIFO"
+    return "it is a socket" if stat.S_ISSOCK(mode) else "it is a device"
+
+
+def _replace(folder: int, name: bytes, make: Callable[[bytes], object]) -> None:
+    """Put what `make` makes under another name in the place of a link: there is always one or the other."""
+    beneath.remove_below(folder, _NEW)
+    make(_NEW)
+    os.rename(_NEW, name, src_dir_fd=folder, dst_dir_fd=folder)
