@@ -20,7 +20,10 @@ from amlexec.escaping import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["ENDS", "Ended", "Ends", "Failed", "Reporter", "output", "reporters"]
+__all__ = ["ENDS", "NAMED", "Ended", "Ends", "Failed", "Reporter", "output", "reporters"]
+
+NAMED: set[str] = set()
+"""The tasks that were asked for by their names; those of a group are not among them."""
 
 
 class Ends:
@@ -118,6 +121,7 @@ class _Door:
             lambda: setattr(runner, "_stop_running", True), parallel=isinstance(runner, MRunner)
         )
         self._asked = _asked(tasks, selected_tasks)
+        NAMED.update(selected_tasks)
         if not isinstance(runner, MRunner):
             _begin(tasks, self._asked)
 

@@ -16,7 +16,7 @@ from amlexec.console import open_streams, show
 from amlexec.doit_command import READ, enter
 from amlexec.errors import AmlexecError
 from amlexec.escaping import visible
-from amlexec.reporter import ENDS, Ended, Failed, Reporter
+from amlexec.reporter import ENDS, NAMED, Ended, Failed, Reporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,11 +135,21 @@ class Environment:
                 known = self.upkeep.known(self.name, keep=is_running)
                 found = self.upkeep.look(known) if is_running else self.upkeep.expect(known)
         except AmlexecError as error:
+            if is_running and task.name not in NAMED and _cannot_run(error):
+                # One line for it, and the others are done.
+                self.reason = error.message
+                return True
             # The action meets it again, and tells it.
             self.reason = "; ".join(error.lines())
             return False
         self.reason, self.is_ready = found.reason, found.ready
         return found.ready
+
+
+def _cannot_run(error: AmlexecError) -> bool:
+    from amlexec.targets import CannotRunError
+
+    return isinstance(error, CannotRunError)
 
 
 def _project() -> Project:

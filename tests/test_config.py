@@ -327,8 +327,8 @@ class TestAzuremlFolder:
                 ".azureml/gpu-cluster.compute"
             ),
             (
-                "  hint: run here with -t local, `amlexec computetarget attach` a machine with -n gpu-cluster, "
-                "or write .azureml/gpu-cluster.compute"
+                "  hint: run here with -t local, `amlexec computetarget attach` a machine with -n gpu-cluster"
+                ", or write .azureml/gpu-cluster.compute"
             ),
         ]
         with pytest.raises(ConfigurationError, match="target is 'gpu-cluster'"):

@@ -159,6 +159,21 @@ def _seconds(action: Callable[[], Done]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
+def test_a_target_that_can_not_run_yet_is_one_line_of_prepare(project: ProjectFolder) -> None:
+    for kind in ("batchai", "containerinstance"):
+        project.write(f"aml_config/{kind}.compute", f"type: {kind}\n")
+        project.write(f"aml_config/{kind}.runconfig", f"Target: {kind}\nFramework: Python\n")
+    project.write("aml_config/conda_dependencies.yml", "dependencies: []\n")
+    done = project.doit("prepare")
+    assert done.code == 0, done.err
+    (line,) = [line for line in done.out.splitlines() if "prepare:batchai" in line]
+    assert line.startswith("-- prepare:batchai (compute target 'batchai' is of type batchai")
+    assert "-- prepare:local" in done.out
+    named = project.doit("prepare:batchai")
+    assert named.code == 3
+    assert "is of type batchai" in named.err
+
+
 def test_a_mistake_keeps_nobody_from_the_list(project: ProjectFolder) -> None:
     project.write("aml_config/docker.runconfig", "Target: [\n")
     done = project.doit("list", "--all")

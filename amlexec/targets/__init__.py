@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from amlexec.locks import Held
     from amlexec.model import ComputeTarget, NotCollected, Plan, Project
 
-__all__ = ["GRACE_SECONDS", "Launch", "State", "Target", "target_of"]
+__all__ = ["GRACE_SECONDS", "CannotRunError", "Launch", "State", "Target", "target_of"]
 
 GRACE_SECONDS = 10
 """Between TERM and KILL when a run is canceled."""
@@ -159,11 +159,15 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
         from amlexec.targets.cluster import ClusterTarget
 
         return ClusterTarget(project, SSHConnection(login_of(config.load_target(project, name))))
-    raise UsageError(
+    raise CannotRunError(
         f"compute target {name!r} is of type {kind}; which this version can't run on",
         where=where,
         hint="name another target with -t",
     )
+
+
+class CannotRunError(UsageError):
+    """A compute target is of a kind that this version can't run."""
 
 
 def runs_on(target: ComputeTarget, project: Project) -> Target:
