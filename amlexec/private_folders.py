@@ -89,7 +89,7 @@ def make(folder: str | os.PathLike[str]) -> None:
     missing = []
     while not os.path.isdir(path):  # noqa: PTH112 - this is on the way of every command
         missing.append(path)
-        above = os.path.dirname(path)  # noqa: PTH120
+        above = os.path.dirname(path) or "."  # noqa: PTH120
         if above == path:
             break
         path = above
