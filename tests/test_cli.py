@@ -40,7 +40,7 @@ def test_version(project: ProjectFolder) -> None:
         (["expirement"], "'expirement' is no command\n  hint: did you mean experiment?"),
         (["history", "lsit"], "'lsit' is no verb\n  hint: did you mean list"),
         (["history", "list", "-o", "yaml"], "'yaml' is no output\n  hint: there is table, json"),
-        (["experiment", "-p", "."], "VERB"),
+        (["experiment", "-p", "."], "'.' is no verb"),
         (["experiment", "submit", "train.py"], "-c"),
         (["experiment", "submit", "--target"], "--target"),
         (["experiment", "cancel", "-r", "x", "--grace", "-5"], "--grace"),
