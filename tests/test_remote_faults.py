@@ -194,7 +194,11 @@ def test_a_disk_that_a_script_fills(
     assert (home / "stdout.log").read_bytes() == b"begun\n"
     full = int(host.ssh(f"stat -c %s {BASE}/runs/{record['run_id']}/project/outputs/x"))
     assert (home / "outputs/x").stat().st_size == full
-    assert project.amlexec("experiment", "clean", "-r", "last").code == 0
+    cleaned = project.amlexec("experiment", "clean", "-r", "last")
+    assert cleaned.code == 0, cleaned.err
+    assert cleaned.err == "1 copy of the project removed: 1 on remote\n"
+    again = project.amlexec("experiment", "clean", "-r", "last")
+    assert again.err == "0 copies of the project removed\n"
     project.write("train.py", "print('ok')\n")
     assert project.submit("train.py").code == 0
 

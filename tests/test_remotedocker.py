@@ -322,6 +322,7 @@ def test_clean_leaves_nothing(alone: RemoteDockerProject) -> None:
     assert run_id not in listed.out, "the machine's shell can't say how a container is"
     done = alone.amlexec("experiment", "clean", "--all")
     assert done.code == 0, done.err
+    assert f"1 on {PLACE.name}" in done.err
     assert not alone.has_copy(run_id)
     done = alone.amlexec("experiment", "clean", "--environments")
     assert done.code == 0, done.err
