@@ -298,18 +298,36 @@ class TestPassword:
         answer = SSHConnection(Login("behind", "behind", QUIET, secret=handle)).run("id -un")
         assert answer.stdout == f"{QUIET}\n"
 
-    def test_password_that_has_expired(self, new_host: Callable[[], Host]) -> None:
+    def test_what_keeps_an_account_out_is_said_as_it_was_observed(self, new_host: Callable[[], Host]) -> None:
         host = new_host()
-        host.ssh(f"chage -d 0 {QUIET}")
-        with pytest.raises(LoginError, match="Password change required"):
-            host.connection(private_key="", secret=keystore.put(PASSWORD)).run("true")
-
-    def test_account_that_has_expired(self, new_host: Callable[[], Host]) -> None:
-        host = new_host()
-        host.ssh(f"chage -E 1 {QUIET}")
-        with pytest.raises((LoginError, UnreachableError)) as caught:
-            host.connection(private_key="", secret=keystore.put(PASSWORD)).run("true")
-        assert caught.value.where == "gpubox"
+        shut = "echo 'account required pam_nologin.so' >>/etc/pam.d/sshd; echo down for repair >/etc/nologin"
+        cases = [
+            (
+                f"chage -d 0 {QUIET}",
+                f"chage -d 20000 {QUIET}",
+                "has to be changed first: Password change required",
+            ),
+            (
+                f"chage -E 1 {QUIET}",
+                f"chage -E -1 {QUIET}",
+                "said: Your account has expired; please contact your",
+            ),
+            (f"usermod -s /bin/false {QUIET}", f"usermod -s /bin/sh {QUIET}", "the login ends with 1 before"),
+            (f"usermod -s /bin/nope {QUIET}", f"usermod -s /bin/sh {QUIET}", "was not accepted"),
+            (shut, "rm /etc/nologin", "it ended the connection during the login, and said: down for repair"),
+        ]
+        secret = keystore.put(PASSWORD)
+        for before, after, words in cases:
+            host.ssh(before)
+            for way in ({}, {"private_key": "", "secret": secret}):
+                with pytest.raises(LoginError) as caught:
+                    host.connection(**way).run("true")
+                told = f"{caught.value.message} {caught.value.hint}"
+                assert words in told
+                assert "contact was lost" not in told
+                assert ("expired" in told) == ("chage" in before) or "chage -d" in before, told
+            host.ssh(after)
+        assert host.connection().run("echo on").stdout == "on\n"
 
     def test_where_nothing_can_be_executed(
         self, host: Host, client: Client, handle: str, small_disk: Path

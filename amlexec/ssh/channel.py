@@ -128,7 +128,7 @@ class Stream:
             part = self._read(deadline)
             if not part:
                 self._code = self._end(seen)
-                raise refused_shell(self._login, self._code, self._stderr)
+                raise self._refused_shell(self._code, self._stderr)
             # Of what start-up files print, the end is kept: half of the mark, or why they ended the login.
             seen = seen[-_NOISE:] + part
         self._begun = True
@@ -214,9 +214,9 @@ class Stream:
         words = self._words()
         if not self._begun:
             if status != _FAILED and not words.strip():
-                raise refused_shell(self._login, status, noise + said)
+                raise self._refused_shell(status, noise + said)
             refused = self._asking.refused if self._asking else ""
-            raise error_of(self._login, f"{words}\n{said.decode(errors='replace')}", refused)
+            raise error_of(self._login, words, refused, said.decode(errors="replace"))
         if status == _FAILED:
             raise UnreachableError(
                 "contact was lost while a command ran there",
@@ -224,6 +224,11 @@ class Stream:
                 hint="it may go on there; try again when the machine can be reached",
             )
         return status  # the shell there was ended before it could say so
+
+    def _refused_shell(self, status: int, said: bytes) -> LoginError:
+        # What is mended there counts from the next login: a connection that stands would not see it.
+        control(self._connection, "stop")
+        return refused_shell(self._login, status, said)
 
     def _late(self) -> UnreachableError:
         # Calls to come shall not wait at a connection that leads nowhere. Who uses it already keeps it.

@@ -64,6 +64,8 @@ def ssh_command(login: Login, control_path: str, log: str, *, proven: bool = Fal
             "NumberOfPasswordPrompts": "1",
             "PreferredAuthentications": "password,keyboard-interactive,publickey",
         }
+    # With what the machine says during the login: why an account is closed, say.
+    options["LogLevel"] = "INFO"
     if proven:
         options |= {"IdentityAgent": "none"} if login.private_key else {"LogLevel": "VERBOSE"}
     if login.known_hosts:

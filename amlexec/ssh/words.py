@@ -81,6 +81,8 @@ _REFUSED = re.compile(
     r"|KnownHostsCommand failed"
 )
 """The machine is not trusted, and not because nothing is known of it."""
+_CLOSED = re.compile(r"^(?:\S+: )?Connection (?:closed|reset) by ", re.MULTILINE)
+_OLD_PASSWORD = re.compile(r"[Pp]assword (?:change required|has expired|expired)|change your password")
 _DENIED = re.compile(r"Permission denied \(([^)]*)\)")
 _BY_PASSWORD = re.compile(r'Authenticated (?:to .* )?using "(?:password|keyboard-interactive)"')
 _PROGRESS = re.compile(r"Authenticated |Transferred: |Bytes per second: ")
@@ -88,8 +90,19 @@ _OPEN_KEY = re.compile(r"UNPROTECTED PRIVATE KEY FILE|bad permissions")
 _TOO_MANY = re.compile(r"Too many authentication failures")
 
 
-def error_of(login: Login, words: str, refused: str = "") -> NoContactError:
-    """The error that ssh's own words are about; `refused` is a question of it that was not answered."""
+def error_of(login: Login, words: str, refused: str = "", said: str = "") -> NoContactError:
+    """The error that ssh's own words are about; `refused` is a question of it that was not answered.
+
+    `said` is what came from the machine (or from a jump host's ssh) before a command could run there.
+    """
+    told = [line.strip().rstrip(".") for line in said.splitlines() if line.strip()]
+    if told and _CLOSED.search(words) and not _CLOSED.search(said):
+        return LoginError(
+            f"it ended the connection during the login, and said: {told[-1]}",
+            where=login.alias,
+            hint=f"ask who runs the machine; `{_command(login)}` says the same",
+        )
+    words = f"{words}\n{said}"
     if _OPEN_KEY.search(words):
         return LoginError(
             f"ssh takes no private key that others can read: {login.private_key}".rstrip(": "),
@@ -125,7 +138,7 @@ def error_of(login: Login, words: str, refused: str = "") -> NoContactError:
     return UnreachableError(
         f"ssh ended without an answer: {said[-1].rstrip('.')}"
         if said
-        else "contact was lost before an answer came",
+        else "ssh ended without a word before an answer came",
         where=login.alias,
         hint=f"does `{_command(login)}` work?",
     )
@@ -239,10 +252,16 @@ def unproven(login: Login) -> LoginError:
 def refused_shell(login: Login, status: int, said: bytes) -> LoginError:
     """The error where the login went well, and no script was run."""
     lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
+    if _OLD_PASSWORD.search("\n".join(lines)):
+        return LoginError(
+            f"the password of {login.user or 'the user'} has to be changed first: {lines[-1].rstrip('.')}",
+            where=login.alias,
+            hint=f"log in with `{_command(login)}` and change it; then attach anew what has the old one",
+        )
     last = f": {lines[-1].rstrip('.')}" if lines else ""
     return LoginError(
         f"the login ends with {status} before a command is run{last}",
         where=login.alias,
-        hint=f"what does `{_command(login)} exec /bin/sh -c true` say? The login shell or one of its "
-        "start-up files may end it, or the password has to be changed first",
+        hint=f"what does `{_command(login)} exec /bin/sh -c true` say? Does the login shell or one "
+        "of its start-up files end it?",
     )
