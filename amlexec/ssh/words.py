@@ -134,10 +134,10 @@ def error_of(login: Login, words: str, refused: str = "", said: str = "") -> NoC
                 where=login.alias,
                 hint=f"does `{_command(login)}` work?",
             )
-    said = [line.strip() for line in words.splitlines() if line.strip()]
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
     return UnreachableError(
-        f"ssh ended without an answer: {said[-1].rstrip('.')}"
-        if said
+        f"ssh ended without an answer: {lines[-1].rstrip('.')}"
+        if lines
         else "ssh ended without a word before an answer came",
         where=login.alias,
         hint=f"does `{_command(login)}` work?",
