@@ -151,7 +151,7 @@ def read(project: Project, dependencies_file: str) -> Lock | None:
     shown = path_of(dependencies_file)
     path = os.path.join(project.root, shown)  # noqa: PTH118
     try:
-        text = read_regular(path, _LARGEST).decode("utf-8")
+        text = read_regular(path, _LARGEST).decode("utf-8").replace("\r\n", "\n")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:

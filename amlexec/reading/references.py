@@ -126,12 +126,13 @@ def _needed(field: str, target: ComputeTarget | None) -> bool:
 
 
 def _file_hint(project: Project, file: str) -> str:
+    from amlexec.reading.wording import close, shown
+
     folder = os.path.dirname(file)  # noqa: PTH120
     try:
         beside = os.listdir(os.path.join(project.root, folder))  # noqa: PTH118, PTH208
-    except OSError:
-        return f"there is no folder {folder}"
-    from amlexec.reading.wording import close
+    except (OSError, ValueError):  # a name with a NUL in it is that of nothing
+        return f"there is no folder {shown(folder)[1:-1]}"
 
     known = [f"{folder}/{name}".lstrip("/") for name in beside if name.endswith((".yml", ".yaml"))]
     guess = close(file, known)
