@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import private_folders
+from amlexec import private_folders, run_order
 from amlexec.errors import TargetError, UsageError
 from amlexec.files import read_regular, remove_tree, touch, write_atomically
 from amlexec.locks import Held, take
@@ -28,6 +28,7 @@ from amlexec.record import (
     parsed,
     text_of,
 )
+from amlexec.run_order import milliseconds
 from amlexec.run_paths import RUNS, RunPaths, check
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
                     raise
                 milliseconds += 1
                 continue
+            run_order.note(project, named.run_id)
             return RunPaths(parent / named.run_id), named, held
     except BaseException:
         if held is not None:
@@ -221,8 +223,7 @@ def find(project: Project, reference: str) -> RunPaths:
     parent = Path(project.state, RUNS)
     names = ids(project)
     if reference == "last":
-        # A run's id ends with its time, so the newest is found without reading all the others.
-        for name in sorted(names, key=milliseconds, reverse=True):
+        for name in run_order.newest_first(project, names):
             if RunPaths(parent / name).record.is_file():
                 return RunPaths(parent / name)
         raise UsageError("there are no runs yet", hint="amlexec experiment submit -c local SCRIPT")
@@ -254,9 +255,3 @@ def chosen(names: Sequence[str], reference: str, hint: str = "amlexec history li
         f"there is no run {reference!r}",
         hint=f"did you mean {' or '.join(near)}?" if near else hint,
     )
-
-
-def milliseconds(run_id: str) -> int:
-    """The time that the id ends with; 0 for an id of another form."""
-    number = run_id.rpartition("_")[2]
-    return int(number) if is_run_id(run_id) else 0

@@ -1,0 +1,63 @@
+"""Which run was submitted last: written down when it is, for clocks may be set back."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amlexec.files import append, open_regular
+from amlexec.record import is_run_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from amlexec.model import Project
+
+__all__ = ["milliseconds", "newest_first", "note"]
+
+_NAME = "submitted"
+"""The file with the ids of the runs that were submitted here, in that order, a line each."""
+_BYTES = 1 << 16
+"""So much of its end is read."""
+
+
+def note(project: Project, run_id: str) -> None:
+    """Write down that a run was submitted after all others."""
+    try:
+        append(Path(project.state, _NAME), f"{run_id}\n")
+    except OSError:
+        return  # the ids tell it too, as long as no clock is set back
+
+
+def newest_first(project: Project, names: Sequence[str]) -> Iterator[str]:
+    """These ids of runs: those that were submitted here, the last one first; then all others, by their time.
+
+    A run that was brought here from elsewhere was not submitted here, whatever its time.
+    """
+    known = set(names)
+    for name in _submitted(project):
+        if name in known:
+            known.discard(name)
+            yield name
+    folder = Path(project.state, "runs")
+
+    def age(name: str) -> tuple[bool, int]:
+        return not (folder / name / "control/returned").exists(), milliseconds(name)
+
+    yield from sorted(known, key=age, reverse=True)
+
+
+def _submitted(project: Project) -> list[str]:
+    try:
+        with open_regular(Path(project.state, _NAME), follow=False) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _BYTES))
+            return file.read().decode("ascii", "replace").split("\n")[::-1]
+    except OSError:
+        return []
+
+
+def milliseconds(run_id: str) -> int:
+    """The time that the id ends with; 0 for an id of another form."""
+    number = run_id.rpartition("_")[2]
+    return int(number) if is_run_id(run_id) else 0
