@@ -14,6 +14,8 @@ import stat
 from _thread import get_ident
 from typing import IO, TYPE_CHECKING, NamedTuple
 
+from amlexec import temporaries
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -146,7 +148,7 @@ def write_atomically(path: Path, text: str) -> None:
 
     A link that stands there is replaced, not followed.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.new")
+    beside = path.with_name(f".{path.name}.{temporaries.owner()}-{get_ident()}.new")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:

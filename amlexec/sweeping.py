@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import history, locks, uncollected
+from amlexec import history, locks, temporaries, uncollected
 from amlexec.errors import TargetError
 from amlexec.files import remove_tree
 from amlexec.history import FINAL, RunPaths
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from amlexec.model import Project
     from amlexec.targets.docker import DockerTarget
 
-__all__ = ["containers", "folders"]
+__all__ = ["containers", "files", "folders", "left_by_its_writers", "of_run"]
 
+_OWN_SWEEPERS = {"runs", "snapshots.git"}
 _HALF_MADE = re.compile(r"\.new-(\d+)-[0-9a-f]+")
 
 
@@ -49,21 +50,48 @@ def folders(project: Project) -> list[str]:
     gone = []
     for folder in sorted(parent.glob(".new-*")):
         match = _HALF_MADE.fullmatch(folder.name)
-        if match is None or _lives(int(match[1])) or _is_held(RunPaths(folder)):
+        if match is None or temporaries.lives(int(match[1])) or _is_held(RunPaths(folder)):
             continue
         remove_tree(folder)
         gone.append(folder.name)
     return gone
 
 
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
+def files(project: Project) -> int:
+    """Remove files of the project's that a process began to write and did not live to finish; how many."""
+    gone = temporaries.sweep(Path(project.root, "aml_config"))
+    state = Path(project.state)
+    for folder in (state, *(entry for entry in state.glob("*") if entry.name not in _OWN_SWEEPERS)):
+        if folder.is_dir() and not folder.is_symlink():
+            gone += temporaries.sweep(folder)
+    for folder in (state / "runs").glob("[!.]*"):
+        gone += of_run(RunPaths(folder))
+    return gone
+
+
+def of_run(paths: RunPaths) -> int:
+    """Remove what writers that were killed have left in a run's folder; how many.
+
+    Where the run is over and nobody holds its lock, nobody writes there any more, on no machine.
+    """
+    gone = 0
+    with contextlib.suppress(OSError, TargetError):
+        if history.read(paths).status in FINAL and (held := locks.take(str(paths.lock))) is not None:
+            try:
+                gone = left_by_its_writers(paths)
+            finally:
+                held.release()
+    return gone + temporaries.sweep(paths.folder)
+
+
+def left_by_its_writers(paths: RunPaths) -> int:
+    """Remove all half-written files of a run that is over; how many. The caller holds its lock."""
+    left = [*paths.folder.glob(".run.json.*.new"), *paths.folder.glob(".std*.log.new")]
+    left += [*paths.control.glob("*.new"), *paths.control.glob(".*.new")]
+    gone = [path for path in left if path.is_file() or path.is_symlink()]
+    for path in gone:
+        path.unlink(missing_ok=True)
+    return len(gone)
 
 
 def _is_held(paths: RunPaths) -> bool:

@@ -65,13 +65,24 @@ def _all(project: Project) -> tuple[list[str], int]:
             code = console.show(error)
     from amlexec import sweeping
 
-    half_made = sweeping.folders(project)
-    if half_made:
+    if half_made := sweeping.folders(project):
         console.say(f"{_number(len(half_made), 'half-made folder', 'half-made folders')} of runs removed")
+    if left := sweeping.files(project):
+        console.say(f"{_number(left, 'half-written file', 'half-written files')} removed")
+    _containers(project, known)
+    return copies, code
+
+
+def _containers(project: Project, known: Sequence[Run]) -> None:
+    """Remove what killed processes have left on the engines of these runs."""
+    from amlexec import sweeping
+
     elsewhere = {record.target for record in known if record.target_kind == "remotedocker"}
     for name, kind in [("", "docker"), *((name, "remotedocker") for name in sorted(elsewhere))]:
         try:
-            left = sweeping.containers(project, cast("DockerTarget", target_of(project, name, kind)))
+            target = cast("DockerTarget", target_of(project, name, kind))
+            left = sweeping.containers(project, target)
+            builds = target.remove_builds()
         except (EngineAbsentError, EngineDeniedError, UnreachableError) as error:
             # Where nobody uses Docker there is nothing to look for.
             if name or any(record.target_kind == "docker" for record in known):
@@ -82,7 +93,8 @@ def _all(project: Project) -> tuple[list[str], int]:
             continue  # the target is no more, and nobody knows where it was
         for run_id in left:
             console.say(f"the container of the run {run_id} removed")
-    return copies, code
+        if builds:
+            console.say(f"{_number(builds, 'container', 'containers')} of prepares that were killed removed")
 
 
 def _copies_of(project: Project, record: Run) -> list[str]:

@@ -5,6 +5,8 @@
 umask 077
 base=$HOME/.amlexec
 incoming=$base/incoming
+# What somebody has set for tar is not for ours.
+tar() { TAR_OPTIONS='' command tar "$@"; }
 
 # hold NAME WHO: be the only one who makes an environment, until standard input ends. Prints "wait WHO" for whoever
 # has it, "." now and then, and "yours". The input is a line every few seconds: a holder of whom nothing was heard
@@ -67,6 +69,22 @@ begin() {
     [ -e "$left/amlexec.json" ] && [ -x "$left/bin/python" ] || used "$left" || rm -rf "$left"
   done
   rm -rf "$incoming/$1."*
+  # The same of others, which may never be made again. Whoever makes one has its turn.
+  for other in "$envs"/* "$incoming"/*; do
+    name=${other##*/}
+    [ "${other%/*}" = "$envs" ] || name=${name%%.*}
+    [ -e "$other" ] && [ "$name" != "$1" ] || continue
+    [ ! -d "$envs/$name/turn" ] || over "$envs/$name/turn/here" || continue
+    if [ "${other%/*}" = "$incoming" ]; then
+      rm -rf "$other"
+      continue
+    fi
+    for left in "$other"/*; do
+      case $left in */turn | */'*') continue ;; esac
+      [ -e "$left/amlexec.json" ] || rm -rf "$left"
+    done
+    rmdir "$other" 2>/dev/null
+  done
   for left in "$base/installers"/.*.new /dev/shm/"amlexec-$(id -u)"-*; do
     pid=${left%.new}
     [ ! -d "$left" ] || kill -0 "${pid##*.}" 2>/dev/null || rm -rf "$left"

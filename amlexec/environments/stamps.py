@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import __version__, private_folders
+from amlexec import __version__, private_folders, temporaries
 from amlexec.files import read_regular
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def keep(project: Project, name: str, stamp: Stamp, files: Iterable[str], began:
         if not lines[-1].startswith("-") and int(lines[-1].split(" ", 1)[0]) > began - _GRAIN:
             return
     path = _path(project, name)
-    beside = f"{path}.{os.getpid()}.new"
+    folder, _, last = path.rpartition("/")
+    beside = f"{folder}/.{last}.{temporaries.owner()}-0.new"
     try:
         with open(beside, "w", encoding="utf-8", opener=private_folders.opener) as file:
             file.write("\n".join([_head(), "\t".join(stamp), *lines, _END, ""]))

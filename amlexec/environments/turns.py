@@ -33,6 +33,8 @@ MAKER = "amlexec.building.by"
 """The label that says which process makes it."""
 _LOCKED_SECONDS = 3600.0
 """How long another process may take to make the same thing before waiting for it is given up."""
+_ELSEWHERE_SECONDS = 86400.0
+"""How old what another machine is making has to be before it counts as left behind."""
 
 
 @contextlib.contextmanager
@@ -69,9 +71,12 @@ def _file(engine: Engine, what: str) -> Path:
     return folder / f"{of_bytes(engine.address.encode())[:8]}-{what[:20]}"
 
 
-def sweep(engine: Engine, what: str) -> int:
-    """Remove what a killed process left of making `what`; how many. The caller has the turn."""
-    left = [one for one in containers.find(engine, {BUILDING: what}) if _is_over(one)]
+def sweep(engine: Engine, what: str = "") -> int:
+    """Remove what killed processes left of making something; how many. The caller has the turn for `what`.
+
+    What is being made of something else, nobody may ever make again: it goes too where its maker is gone.
+    """
+    left = [one for one in containers.find(engine, {BUILDING: ""}) if _is_over(one, what)]
     for one in left:
         containers.remove(engine, one["Id"], force=True)
     return len(left)
@@ -82,14 +87,16 @@ def me() -> str:
     return f"{socket.gethostname()}/{_boot()}/{os.getpid()}/{_born(os.getpid())}"
 
 
-def _is_over(container: dict[str, object]) -> bool:
+def _is_over(container: dict[str, object], what: str) -> bool:
     """Whether the process that made a container is gone; of another machine's, whether it must be."""
     labels = container.get("Labels")
     told = str(labels.get(MAKER, "") if isinstance(labels, dict) else "").split("/")
     mine = me().split("/")
     if len(told) != len(mine) or told[0] != mine[0]:
         created = container.get("Created")
-        return isinstance(created, int) and time.time() - created > _LOCKED_SECONDS
+        is_ours = isinstance(labels, dict) and labels.get(BUILDING) == what
+        longest = _LOCKED_SECONDS if is_ours else _ELSEWHERE_SECONDS
+        return isinstance(created, int) and time.time() - created > longest
     return told[1] != mine[1] or not told[2].isdecimal() or _born(int(told[2])) != told[3]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec.errors import TargetError, UsageError
 from amlexec.ssh import host_keys
 from amlexec.ssh.command import no_ssh, trust_command
-from amlexec.ssh.private import runtime_folder
+from amlexec.ssh.private import named, runtime_folder
 from amlexec.ssh.waiting import connecting
 from amlexec.ssh.words import HostKeyError, UnreachableError, error_of
 
@@ -80,7 +80,7 @@ def establish(login: Login, fingerprint: str = "") -> Iterator[Trust]:
             _vouched(login, keys[0].type, is_vouched=True)
     else:
         keys, known = _of_openssh(login, keys)
-    with tempfile.TemporaryDirectory(dir=runtime_folder(), prefix="attach-") as scratch:
+    with tempfile.TemporaryDirectory(dir=runtime_folder(), prefix=named("attach")) as scratch:
         # A file of its own makes a connection of its own: one that stands already would prove nothing.
         file = Path(scratch, "known_hosts")
         file.write_text("".join(f"{login.address} {key.line}\n" for key in keys), "utf-8")
@@ -145,7 +145,7 @@ def _vouched(login: Login, key_type: str = "", *, is_vouched: bool = False) -> t
         UnreachableError: contact was lost.
     """
     own = login._replace(secret="", private_key="", known_hosts="")
-    with tempfile.TemporaryDirectory(dir=runtime_folder(), prefix="knock-") as scratch:
+    with tempfile.TemporaryDirectory(dir=runtime_folder(), prefix=named("knock")) as scratch:
         log = Path(scratch, "log")
         done = _run(login, [*trust_command(own, str(log), key_type), "--", login.host, "exit"])
         told = log.read_text("utf-8", "replace") if log.exists() else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from amlexec import __version__, private_folders, schemas
+from amlexec import __version__, private_folders, schemas, temporaries
 from amlexec.files import read_regular
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def store(state: str, entry: str, reading: Mapping[str, object]) -> None:
         return
 
     path = f"{state}/{_FOLDER}/{entry}.json"
-    beside = f"{path}.{os.getpid()}.new"
+    folder, _, last = path.rpartition("/")
+    beside = f"{folder}/.{last}.{temporaries.owner()}-0.new"
     try:
         private_folders.make(f"{state}/{_FOLDER}")
         with open(beside, "w", encoding="utf-8", opener=private_folders.opener) as file:

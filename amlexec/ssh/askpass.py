@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.errors import TargetError
 from amlexec.ssh.login import PlainPassword
-from amlexec.ssh.private import runtime_folder
+from amlexec.ssh.private import named, runtime_folder
 
 if TYPE_CHECKING:
     from amlexec.ssh.login import Login
@@ -69,7 +69,7 @@ class Asking:
         self._answered = False
         self.refused: str = ""
         """The question that was not answered, where there was one."""
-        self._folder = Path(tempfile.mkdtemp(dir=runtime_folder(), prefix="ask-"))
+        self._folder = Path(tempfile.mkdtemp(dir=runtime_folder(), prefix=named("ask")))
         self._elsewhere: Path | None = None
         for name in ("question", "answer"):
             os.mkfifo(self._folder / name, 0o600)

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING
 from amlexec.errors import TargetError
 from amlexec.ssh import keystore
 from amlexec.ssh.login import Login, PlainPassword, login_of
-from amlexec.ssh.private import runtime_folder
+from amlexec.ssh.private import named, runtime_folder
 from amlexec.ssh.words import HostKeyError, LoginError, UnreachableError
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class SSHConnection:
             # While its input is open, the connection does not end between two uses of the socket.
             held.enter_context(self.stream("cat >/dev/null", input=nothing))
             held.callback(silence.close)
-            connection, path = self._control(), runtime_folder() / f"s-{os.urandom(6).hex()}"
+            connection, path = self._control(), runtime_folder() / f"{named('s')}{os.urandom(6).hex()}"
             mapping = _mapping(str(path), remote_socket)
             if said := _control_of(connection, "forward", "-L", mapping):
                 raise UnreachableError(
@@ -219,7 +219,7 @@ class SSHConnection:
             return
         import tempfile
 
-        with tempfile.TemporaryDirectory(dir=runtime_folder(), prefix="key-") as scratch:
+        with tempfile.TemporaryDirectory(dir=runtime_folder(), prefix=named("key")) as scratch:
             file = keystore.private_key_file(login.private_key, Path(scratch))
             yield login._replace(private_key=str(file))
 

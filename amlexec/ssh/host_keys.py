@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.ssh import keystore
 from amlexec.ssh.command import no_ssh, probe_command
-from amlexec.ssh.private import runtime_folder
+from amlexec.ssh.private import named, runtime_folder
 from amlexec.ssh.waiting import connecting
 from amlexec.ssh.words import UnreachableError, error_of, revoked
 
@@ -49,7 +49,7 @@ def offered(login: Login, key_type: str = "") -> list[HostKey]:
         HostKeyError: its key is revoked.
         TargetError: there is no `ssh` here.
     """
-    with tempfile.TemporaryDirectory(dir=runtime_folder(), prefix="keys-") as scratch:
+    with tempfile.TemporaryDirectory(dir=runtime_folder(), prefix=named("keys")) as scratch:
         shown, log = Path(scratch, "known_hosts"), Path(scratch, "log")
         try:
             with connecting(login.alias):

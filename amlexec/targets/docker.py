@@ -379,6 +379,12 @@ class DockerTarget:
                 told.setdefault(run_id, []).append(str(found["Id"]))
         return told
 
+    def remove_builds(self) -> int:
+        """Remove containers in which an environment was being made by a process that was killed; how many."""
+        from amlexec.environments import turns
+
+        return turns.sweep(self._engine)
+
     def remove(self, ids: list[str]) -> bool:
         """Remove containers, running or not; whether one of them was there."""
         gone = [containers.remove(self._engine, one, force=True) for one in ids]
