@@ -569,6 +569,42 @@ class TestBadLuck:
         with pytest.raises(LoginError, match="not available"):
             host.connection().run("true")
 
+    @pytest.mark.parametrize("shell", ["dash", "bash"])
+    def test_start_up_files_as_people_have_them(self, new_host: Callable[[], Host], shell: str) -> None:
+        host = new_host()
+        host.ssh(f"ln -sf $(command -v {shell}) /bin/sh")
+        script = (
+            'for p in dd uname mkdir tar; do command -v $p >/dev/null || exit 9; done; cat; printf "%s" "$1"'
+        )
+        for text in (
+            "read -p 'Continue? ' answer",
+            "read a; read b; read c",
+            "PATH=/opt/none",
+            "unset PATH",
+            "export PATH=",
+            "umask 777; set -e; export SHELLOPTS; set -uC",
+            "cat() { echo no; }; export -f cat; dd() { return 1; }; export -f dd; alias exec=false",
+            "export CDPATH=/tmp IFS=0 ENV=/nowhere BASH_ENV=/nowhere POSIXLY_CORRECT=1",
+            "printf 'no line end'; printf 'no line end' >&2",
+        ):
+            host.ssh("cat >~bash/.bashrc", input=f"{text}\n".encode())
+            for long in ("", "x" * 5000) if text == "read a; read b; read c" else ("",):
+                answer = host.connection("bash").run(f"# {long}\n{script}", "end", input=b"given\n")
+                assert (answer.exit_code, answer.stdout) == (0, "given\nend"), (text, answer)
+
+    @pytest.mark.parametrize(
+        "text", ["cat >/dev/null", "head -n 1", "while read -r x; do :; done", "exec bash"]
+    )
+    def test_start_up_file_that_reads_what_is_not_for_it(
+        self, new_host: Callable[[], Host], text: str
+    ) -> None:
+        host = new_host()
+        host.ssh("cat >~bash/.bashrc", input=f"{text}\n".encode())
+        for script in ("echo x", f"# {'x' * 5000}"):
+            wanted = "start-up file" if text != "exec bash" else "login ends with"
+            with pytest.raises(LoginError, match=wanted):
+                host.connection("bash").run(script, timeout=20)
+
     def test_start_up_file_that_hangs(self, new_host: Callable[[], Host]) -> None:
         host = new_host()
         host.ssh("echo 'sleep 1000' >~bash/.bashrc")

@@ -19,6 +19,7 @@ from amlexec.ssh.private import new_file
 from amlexec.ssh.words import (
     LoginError,
     UnreachableError,
+    eaten_input,
     error_of,
     password_accepted,
     refused_shell,
@@ -208,6 +209,8 @@ class Stream:
             raise self._late() from None
         self._errors.seek(0)
         said = self._errors.read()
+        if self._sent.was_eaten(said):
+            raise eaten_input(self._login)
         self._stderr, code = self._sent.stderr(said)
         if code is not None:
             return code

@@ -249,6 +249,16 @@ def unproven(login: Login) -> LoginError:
     )
 
 
+def eaten_input(login: Login) -> LoginError:
+    """The error where a start-up file has read the script that was to be run."""
+    return LoginError(
+        "a start-up file of the login shell reads the standard input, which is not for it",
+        where=login.alias,
+        hint="let it do so only in a terminal: put `[ -t 0 ] || return` before that line, in ~/.bashrc "
+        "or the like on that machine",
+    )
+
+
 def refused_shell(login: Login, status: int, said: bytes) -> LoginError:
     """The error where the login went well, and no script was run."""
     lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
