@@ -35,6 +35,8 @@ __all__ = [
 _MOST_UNREAD = 10
 _MOST_NOTES = 1000
 """Lines of a control log about what was not brought home."""
+_APART_SECONDS = 2.0
+"""Two clocks that differ by less are as good as one: asking takes as long."""
 _LOG_BYTES = 4 << 20
 """How much of a log is searched for what stands at its beginning."""
 
@@ -91,6 +93,10 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
     history.write(paths, done)
     note(paths, f"{done.status}{f': {done.reason}' if done.reason else ''}")
     _let_go(paths, done, target)
+    from amlexec import sweeping
+
+    # Whoever began to write an end before us and was killed.
+    sweeping.left_by_its_writers(paths)
     return done
 
 
@@ -193,9 +199,16 @@ def _application(run: Run, paths: RunPaths) -> Application | None:
 
 def _live(run: Run, state: State) -> Run:
     if state.phase == "running":
-        began = run.start_time_utc if state.began is None else history.instant(state.began)
+        began = run.start_time_utc if state.began is None else history.instant(_on_our_clock(state))
         return run._replace(status="Running", start_time_utc=began)
     return run
+
+
+def _on_our_clock(state: State) -> float:
+    """When a running run began: until it is over, whoever asks how long it has run looks at our clock."""
+    assert state.began is not None
+    ahead = 0.0 if state.now is None else state.now - time.time()
+    return state.began if abs(ahead) < _APART_SECONDS else state.began - ahead
 
 
 def ending(state: State) -> tuple[str, str, int | None]:
@@ -207,7 +220,7 @@ def ending(state: State) -> tuple[str, str, int | None]:
     if state.phase == "lost":
         return (
             "Lost",
-            state.why or "it was killed together with its supervisor: how it ended is not known",
+            state.why or "its supervisor ended first: how the script ended is not known",
             None,
         )
     code = state.exit_code

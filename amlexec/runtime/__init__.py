@@ -5,7 +5,10 @@ The shell scripts need nothing but a POSIX `sh` and `ps` or `/proc`; `site/` wor
 
 from pathlib import Path
 
-__all__ = ["HERE", "SITE", "shell"]
+__all__ = ["HERE", "SHELL", "SITE", "shell"]
+
+SHELL = "/bin/sh"
+"""The shell of this machine. Not looked for: PATH may be one that was made for a script."""
 
 HERE = Path(__file__).parent
 """This folder: what goes to another machine, where it isn't there already."""

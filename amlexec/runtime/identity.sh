@@ -58,49 +58,46 @@ members() {
   }
 }
 
-# is_of FOLDER LEADER: whether the process group LEADER is of the run in FOLDER: one of its processes, or the one that
-# has started its leader, has the run in its environment. What a stranger's files name is not ended. Without /proc
-# nothing tells, and the files are believed.
-is_of() {
-  [ -r /proc/self/environ ] || return 0
-  parent=
-  if read -r line 2>/dev/null <"/proc/$2/stat"; then
-    # shellcheck disable=SC2086 # to be split into fields
-    set -- "$1" "$2" ${line##*)}
-    parent=$4
-  fi
-  for candidate in $(grep -lsF "AMLEXEC_RUN_ID=${1##*/}" /proc/[0-9]*/environ 2>/dev/null); do
-    candidate=${candidate#/proc/}
-    candidate=${candidate%/environ}
-    told=$(tr '\0' '\n' 2>/dev/null <"/proc/$candidate/environ")
-    case "
-$told
-" in *"
-AMLEXEC_RUN_ID=${1##*/}
-"*) ;; *) continue ;; esac
-    # A copy of a project has runs of the same names. One that was moved has another place than it was begun in.
-    place=$(printf '%s\n' "$told" | sed -n 's/^AMLEXEC_RUN_FOLDER=//p')
-    [ ! -d "$place" ] || [ "$(cd -P "$place" && pwd)" = "$(cd -P "$1" && pwd)" ] || continue
-    [ "$candidate" != "$parent" ] || return 0
-    read -r line 2>/dev/null <"/proc/$candidate/stat" || continue
-    # shellcheck disable=SC2086 # to be split into fields
-    set -- "$1" "$2" ${line##*)}
-    [ "$5" != "$2" ] || return 0
-  done
-  return 1
-}
-
 # clock: set `now` to the seconds since 1970, with a fraction where `date` can.
 clock() {
   now=$(date +%s.%N 2>/dev/null)
   case $now in *N* | '') now=$(date +%s) ;; esac
 }
 
+# hundredths: set `hundredths` to a count of hundredths of a second that nobody can set; fails where there is none.
+hundredths() {
+  read -r hundredths _ 2>/dev/null </proc/uptime || return 1
+  # A zero in front would make it octal.
+  hundredths=$((${hundredths%%.*} * 100 + 1${hundredths##*.} - 100))
+}
+
+# stopwatch, passed: set `passed` to the hundredths of a second since the last `stopwatch`. The clock may be set
+# meanwhile; where the machine counts nothing else, only naps and blinks are counted.
+stopwatch() {
+  slept=0
+  hundredths || hundredths=
+  started_at=$hundredths
+}
+passed() {
+  if [ -n "$started_at" ] && hundredths; then passed=$((hundredths - started_at)); else passed=$slept; fi
+}
+
 # nap: a tenth of a second, or a second where `sleep` has no fractions.
-nap() { sleep 0.1 2>/dev/null || sleep 1; }
+nap() {
+  if sleep 0.1 2>/dev/null; then slept=$((slept + 10)); else
+    sleep 1
+    slept=$((slept + 100))
+  fi
+}
 
 # blink: a hundredth of a second, for what is as good as there; or as long as `nap` where that can't be.
-blink() { sleep 0.01 2>/dev/null || sleep 1; }
+blink() {
+  if sleep 0.01 2>/dev/null; then slept=$((slept + 1)); else
+    sleep 1
+    slept=$((slept + 100))
+  fi
+}
+slept=0
 
 # publish FILE TEXT: write a file whole, by rename.
 publish() { printf '%s\n' "$2" >"$1.new" && mv -f "$1.new" "$1"; }

@@ -3,9 +3,9 @@
 #
 #   ended STATUS BEGAN ENDED CANCELED    BEGAN and ENDED in seconds since 1970, BEGAN is - if it never began;
 #                                        CANCELED is 1 if a cancel was asked for before the end
-#   running BEGAN                        the command is running
+#   running BEGAN NOW                    the command is running; NOW is what this machine's clock says
 #   starting                             the supervisor is there, the command not yet
-#   lost BEGAN CANCELED [restarted]      both are gone and no end was written; its machine was restarted
+#   lost BEGAN CANCELED [restarted]      both are gone and no end was written; its machine was restarted since
 #   new                                  there has been no supervisor
 #
 # usage: sh state.sh FOLDER
@@ -26,10 +26,12 @@ fi
 if ended; then
   :
 elif alive "$control/script"; then
-  echo "running $began"
+  clock
+  echo "running $began $now"
 elif alive "$control/supervisor"; then
   # Between the command's end and the writing of it, what it left running is being stopped.
-  [ "$began" = - ] && echo "starting" || echo "running $began"
+  clock
+  [ "$began" = - ] && echo "starting" || echo "running $began $now"
 elif [ ! -e "$control/supervisor" ]; then
   echo "new"
 else

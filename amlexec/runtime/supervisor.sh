@@ -3,7 +3,7 @@
 #
 # usage: sh supervisor.sh FOLDER COMMAND [ARGUMENT…]
 #
-# The working directory and the environment are the command's. FOLDER is the run's folder; into it go
+# The working directory is the command's; of its environment, see begin.sh. FOLDER is the run's folder; into it go
 #   stdout.log, stderr.log    what the command prints
 #   control/supervisor        "PID START MACHINE" of this process, before anything else happens
 #   control/script            "PID START EPOCH" of the command, the leader of a session and group of its own
@@ -12,6 +12,7 @@
 # Standard output is, last of all, the line of state.sh, for whoever waits for it.
 here=${0%/*}
 . "$here/identity.sh"
+. "$here/belonging.sh"
 folder=$1
 shift
 # What the run keeps is for its owner. The command has the umask of whoever started it.
@@ -42,16 +43,11 @@ fi
 status=$?
 clock
 
-# What the command left running is part of the run, and ends with it.
-if read -r leader _ 2>/dev/null <"$folder/control/script" && members "$leader"; then
+# What the command left running is part of the run, and ends with it, also in a session of its own.
+belonging "$folder"
+if [ -n "$pids" ]; then
   echo "stopping what the script left running" >>"$folder/control.log"
-  kill -TERM "-$leader" 2>/dev/null
-  tries=0
-  while members "$leader" && [ "$tries" -lt 20 ]; do
-    nap
-    tries=$((tries + 1))
-  done
-  kill -KILL "-$leader" 2>/dev/null
+  end_all "$folder" 2 || echo "these processes do not end: $pids" >>"$folder/control.log"
 fi
 printf '%-80s\n' "$status $now" 1<>"$folder/control/end.new"
 mv -f "$folder/control/end.new" "$folder/control/end"

@@ -56,6 +56,8 @@ class State(NamedTuple):
     """Whether a cancel was asked for before it ended."""
     why: str = ""
     """What the target knows of the cause, beyond an exit code."""
+    now: float | None = None
+    """What the clock there said when a running run was looked at; None where it was not told."""
 
 
 class Target(Protocol):

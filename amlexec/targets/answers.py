@@ -79,7 +79,7 @@ def read_state(said: str, complaint: str, where: str) -> State:
     if word == "lost":
         why = "its machine was restarted before it ended" if told["restarted"] else ""
         return State(word, began, canceled=told["canceled_lost"] == "1", why=why)
-    return State(word, began)
+    return State(word, began, now=float(told["now"]) if told["now"] else None)
 
 
 def _seconds(text: str) -> float | None:

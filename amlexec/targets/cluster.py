@@ -132,7 +132,11 @@ class ClusterTarget(RemoteTarget):
         declared = config.find_spark(plan.project, plan.spark_dependencies_file)
         own = spark_cluster.properties(plan.target, plan.environment_variables, declared.configuration)
         if own:
-            text += f"submit={shlex.quote(launch.argv[0])}\n{_DEFAULTS}"
+            # Which settings Spark reads by default is for the script's own variables to say.
+            named = ("SPARK_CONF_DIR", "SPARK_HOME")
+            found = {name: launch.environment[name] for name in named if name in launch.environment}
+            its = "".join(f"{name}={shlex.quote(value)}\n" for name, value in found.items())
+            text += f"(\n{its}submit={shlex.quote(launch.argv[0])}\n{_DEFAULTS})\n"
             text += f"printf '\\n%s' {shlex.quote(own)} >>\"$folder/control/spark.conf\" || exit 2\n"
         return text
 

@@ -8,12 +8,14 @@ import time
 from typing import IO, TYPE_CHECKING
 
 from amlexec import interpreter
+from amlexec.errors import TargetError
 from amlexec.files import remove_tree
-from amlexec.runtime import SITE, shell
+from amlexec.runtime import SHELL, SITE, shell
 from amlexec.targets import Launch, State
 from amlexec.targets.answers import read_state
 from amlexec.targets.folders import check_out, hand_on, shared_folder
 from amlexec.targets.outputs import aliases_of, bring
+from amlexec.targets.script_environment import handed, is_plain, of_run, of_supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,22 +78,24 @@ class HostTarget:
 
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes]:
         """See `Target.start`."""
-        del plan  # everything that a process needs is in the launch
+        declared = dict(plan.environment_variables)
         environment = {
-            **launch.environment,
-            "AMLEXEC_RUN_ID": paths.folder.name,
-            "AMLEXEC_RUN_FOLDER": str(paths.folder),
+            # What a shell sets itself is the script's only where the files say so.
+            **{name: value for name, value in launch.environment.items() if is_plain(name)},
+            **{name: launch.environment[name] for name in declared},
+            **of_run(paths.folder.name, str(paths.folder)),
         }
+        given = handed(environment, launch.python.path)
         return self._connection.start(
-            ["sh", shell("supervisor"), str(paths.folder), *launch.argv],
+            [SHELL, shell("supervisor"), str(paths.folder), *given.before, *launch.argv],
             str(paths.checkout),
-            environment,
+            {**_own(paths), **given.variables},
             held,
         )
 
     def state(self, paths: RunPaths) -> State:
         """See `Target.state`."""
-        answer = self._connection.run(["sh", shell("state"), str(paths.folder)], timeout=_STOP_SECONDS)
+        answer = self._connection.run([SHELL, shell("state"), str(paths.folder)], timeout=_STOP_SECONDS)
         return read_state(answer.stdout, answer.stderr, self._connection.name)
 
     def follow(
@@ -128,8 +132,12 @@ class HostTarget:
     def stop(self, paths: RunPaths, grace: int) -> State:
         """See `Target.stop`."""
         answer = self._connection.run(
-            ["sh", shell("stop"), str(paths.folder), str(grace)], timeout=grace + _STOP_SECONDS
+            [SHELL, shell("stop"), str(paths.folder), str(grace)], timeout=grace + _STOP_SECONDS
         )
+        if answer.exit_code != 0:
+            raise TargetError(
+                f"the run could not be stopped: {answer.stderr.strip()}", where=self._connection.name
+            )
         return read_state(answer.stdout, answer.stderr, self._connection.name)
 
     def collect(self, paths: RunPaths) -> list[NotCollected]:
@@ -145,3 +153,10 @@ class HostTarget:
             return []
         remove_tree(paths.checkout)
         return ["here"]
+
+
+def _own(paths: RunPaths) -> dict[str, str]:
+    """The supervisor's own environment: where programs are, and what only a shell can hand on."""
+    handed_on = {name: os.environ[name] for name in ("UID", "EUID", "GROUPS") if name in os.environ}
+    handed_on |= of_supervisor(paths.folder.name, str(paths.folder))
+    return {"PATH": os.environ.get("PATH", os.defpath), "PWD": str(paths.checkout), **handed_on}

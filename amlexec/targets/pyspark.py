@@ -13,7 +13,7 @@ from amlexec.environments import maven
 from amlexec.errors import TargetError
 from amlexec.files import SMALL, read_regular, write_atomically
 from amlexec.redaction import is_secret
-from amlexec.runtime import SITE, shell
+from amlexec.runtime import SHELL, SITE, shell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,7 +87,7 @@ def local(plan: Plan, launch: Launch, connection: Connection) -> Launch:
     """The launch on this machine. Raises ConfigurationError, TargetError where it has no Spark or Java."""
     dependencies = declared(plan)
     answer = connection.run(
-        ["sh", shell("spark"), plan.target.spark_submit_location, launch.python.path],
+        [SHELL, shell("spark"), plan.target.spark_submit_location, launch.python.path],
         timeout=_PATIENCE_SECONDS,
         environment=launch.environment,
     )
@@ -126,7 +126,7 @@ def _asked(plan: Plan, launch: Launch, engine: Engine) -> str:
     words = [plan.target.spark_submit_location, launch.python.path]
     settings = {
         "Image": launch.image_id,
-        "Entrypoint": ["sh", "-c", script, "sh"],
+        "Entrypoint": [SHELL, "-c", script, "sh"],
         "Cmd": words,
         "WorkingDir": "/",
         "Env": [f"{name}={value}" for name, value in sorted(launch.environment.items())],
