@@ -5,6 +5,7 @@ A run's folder there has the record that it was submitted with; how the run is, 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import config, history, runs
@@ -48,6 +49,8 @@ class Machine:
             )
         self.name, self._kind = declared.name, declared.kind
         self._project = project
+        self._began: dict[str, float] = {}
+        """When runs that were listed began, all by one clock."""
         self._target: RemoteTarget = runs_on(declared, project)  # type: ignore[assignment]
 
     def list(self, *, everything: bool = False) -> Listing:
@@ -55,9 +58,12 @@ class Machine:
 
         Raises as `Target.state` does.
         """
+        return self._listed("" if everything else f"{history.project_part(self._project)}_", everything)
+
+    def _listed(self, start: str, everything: bool) -> Listing:
         ours = history.project_part(self._project)
         found, problems = [], []
-        for run_id, state, text in self._target.records("" if everything else f"{ours}_"):
+        for run_id, state, text in self._target.records(start):
             if not everything and run_id.rpartition("_")[0] != ours:
                 continue
             if not history.is_run_id(run_id):
@@ -77,6 +83,8 @@ class Machine:
             if recorded.target_kind == "remotedocker":
                 continue  # only its folder is there: the engine knows how it is
             recorded = recorded._replace(target=self.name)
+            if state is not None and state.began is not None:
+                self._began[run_id] = state.began
             if state is None:
                 problems.append(TargetError(f"the state of the run {run_id} can't be read", where=self.name))
             found.append(recorded if state is None else runs.seen(recorded, state))
@@ -89,13 +97,18 @@ class Machine:
         Raises:
             UsageError: no run, or several, are meant.
         """
-        whole = history.milliseconds(reference) > 0
-        there = self.list(everything=whole).runs
-        by_id = {run.run_id: run for run in there}
         if reference == "last":
+            there = self.list().runs
             if not there:
                 raise UsageError(f"there are no runs of this project on {self.name}")
-            return max(there, key=lambda run: history.milliseconds(run.run_id))
+            # By its machine's clock: those who submitted them may have several.
+            return max(there, key=lambda run: (self._began.get(run.run_id, math.inf), run.created_utc))
+        # A run whose whole id is given may be of another project.
+        whole = history.milliseconds(reference) > 0
+        # Only those that can be meant are asked how they are; where there are none, what is near is offered.
+        meant = self._listed(reference, whole).runs if reference and "/" not in reference else []
+        there = meant or self.list(everything=whole).runs
+        by_id = {run.run_id: run for run in there}
         hint = f"amlexec history list --from {self.name} shows those that are there"
         return by_id[history.chosen(sorted(by_id), reference, hint)]
 

@@ -272,7 +272,7 @@ def test_a_restart_is_told_from_a_hang(
     run_id, killed = pair.submitted(), pair.submitted()
     control = f"/home/{QUIET}/.amlexec/runs/{killed}/control"
     host.ssh(f"kill -9 $(cut -d' ' -f1 {control}/supervisor); kill -9 -$(cut -d' ' -f1 {control}/script)")
-    assert "Lost  (it was killed together with" in pair.own.amlexec("experiment", "status", "-r", killed).out
+    assert "Lost  (its supervisor ended first" in pair.own.amlexec("experiment", "status", "-r", killed).out
     host.kill()
     host.start()
     assert pair.listed()[run_id]["status"] == "Lost"

@@ -441,7 +441,7 @@ def test_a_client_that_is_killed(wired: Wired, phase: str, count: int) -> None:
 @pytest.mark.parametrize(
     ("victim", "status", "reason"),
     [
-        ("supervisor", "Lost", "killed together with its supervisor"),
+        ("supervisor", "Lost", "its supervisor ended first"),
         ("script", "Failed", "exit code 137, as of a process that SIGKILL killed"),
     ],
 )

@@ -5,13 +5,16 @@ mask=$(umask)
 umask 077
 base=$HOME/.amlexec
 
+# What somebody has set for tar is not for ours.
+tar() { TAR_OPTIONS='' command tar "$@"; }
+
 # look PYTHON RUNTIME PROJECT [ENVIRONMENT]: what a submission has to know, a line "KEY VALUE" each.
 look() {
   echo "home $HOME"
   echo "path $PATH"
   echo "system $(uname -s) $(uname -m)"
-  [ -d "$base/runtime/$2" ] && echo "runtime there"
-  [ -r "$base/projects/$3/id" ] && echo "tree $(cat "$base/projects/$3/id")"
+  whole "$base/runtime/$2" "$2" && echo "runtime there"
+  [ -r "$base/projects/$3/id" ] && echo "tree $(sed 1q "$base/projects/$3/id")"
   if [ -n "${4-}" ]; then
     for prefix in "$base/envs/$4"/*; do
       [ -r "$prefix/amlexec.json" ] && [ -x "$prefix/bin/python" ] || continue
@@ -34,81 +37,205 @@ look() {
   "$python" -I -S -c 'import sys; sys.stdout.write("version %d.%d.%d\n" % sys.version_info[:3])' </dev/null
 }
 
+# whole FOLDER RUNTIME: whether what travels into a run is there as it was sent. Its name is the beginning of a digest.
+whole() {
+  [ -d "$1" ] || return 1
+  # Where nothing computes one, it is believed.
+  command -v sha256sum >/dev/null 2>&1 || return 0
+  digest=$(cd "$1" && parts | LC_ALL=C sort | xargs cat 2>/dev/null | sha256sum)
+  [ "${digest%"${digest#????????????????}"}" = "$2" ]
+}
+parts() { find . -type f \( -name '*.sh' -o -name '*.py' \); }
+
 # stage RUN RUNTIME PROJECT OLD NEW: make a run's folder from what is there and what comes as a tar archive.
 # The archive has runtime/ (if it was not there), gone.sh, tree/, run.json, and last of all `whole`.
+#
+# The mirror in projects/PROJECT is changed by one at a time, who has its lock; those who copy it let the lock go, and
+# whoever changes it waits for them. A line "wait …" is printed for whoever waits.
 stage() {
   run=$1 runtime=$2 project=$base/projects/$3 old=$4 new=$5
+  mine=$node.$$
+  incoming=$project/incoming.$mine copy=$project/run.$mine reader=$project/reader.$mine
   mkdir -p "$base/runtime" "$base/runs" "$project" || exit 2
+  identify $$ || exit 2
+  self="$$ $identity $node"
+  trap 'rm -rf "$incoming" "$copy" "$project/lock.$mine"; rm -f "$reader"; unlock' EXIT
+  trap 'exit 1' HUP INT TERM PIPE
+  # What is for the mirror is not taken before it is our turn: it may be another one by then.
+  [ "$old" != "$new" ] || receive
   lock "$project" || exit 2
-  trap 'rm -rf "$project/incoming" "$project/run" "$project/lock"' EXIT
-  now=
-  [ -r "$project/id" ] && now=$(cat "$project/id")
-  if [ "$now" != "$old" ]; then
-    # Somebody else sent another snapshot in between: the sender has to look again.
+  tidy
+  now='' sealed=''
+  # shellcheck disable=SC2162 # there are none
+  if [ -r "$project/id" ]; then { read now; read sealed; } <"$project/id"; fi
+  # Somebody else sent another snapshot in between: the sender has to look again.
+  [ "$now" = "$old" ] || exit 75
+  mkdir -p "$project/tree" || exit 2
+  if [ -n "$now" ] && [ "$sealed" != "$(seal)" ]; then
+    # Somebody has changed the mirror: it is no snapshot any more, and has to be sent anew.
+    rm -f "$project/id"
     exit 75
   fi
-  # What somebody left who was killed here.
-  rm -rf "$project/incoming" "$project/run"
-  # Not before: whoever has the lock may be putting another one in its place.
-  mkdir -p "$project/tree" || exit 2
-  mkdir "$project/incoming" && tar -xf - -C "$project/incoming" || exit 2
-  # A connection that ends between two files is no end of an archive, though tar may take it for one.
-  [ -e "$project/incoming/whole" ] || { echo "the connection ended before all of it had come" >&2; exit 2; }
-  if [ -d "$project/incoming/runtime" ] && [ ! -d "$base/runtime/$runtime" ]; then
-    mv "$project/incoming/runtime" "$base/runtime/$runtime" 2>/dev/null || [ -d "$base/runtime/$runtime" ] || exit 2
-  fi
   if [ "$old" != "$new" ]; then
-    # From here on the mirror is neither one nor the other.
-    rm -f "$project/id"
-    if [ -z "$old" ]; then rm -rf "$project/tree" && mkdir "$project/tree" || exit 2; fi
-    (cd "$project/tree" && . "$project/incoming/gone.sh") || exit 2
-    if [ -z "$old" ] && [ -d "$project/incoming/tree" ]; then
-      # All of it has come: it need not be copied.
-      rmdir "$project/tree" && mv "$project/incoming/tree" "$project/tree" || exit 2
-    elif [ -d "$project/incoming/tree" ]; then
-      (cd "$project/incoming/tree" && tar -cf - .) | (cd "$project/tree" && tar -xf -) || exit 2
-    fi
-    echo "$new" >"$project/id.new" && mv -f "$project/id.new" "$project/id" || exit 2
+    receive
+    update
   fi
-  mkdir "$project/run" && mkdir "$project/run/control" || exit 2
-  cp -R "$project/tree" "$project/run/project" || exit 2
+  publish "$reader" "$self" || exit 2
+  unlock
+  mkdir "$copy" && mkdir "$copy/control" && cp -R "$project/tree" "$copy/project" || exit 2
+  [ "$sealed" = "$(seal)" ] || exit 75
+  rm -f "$reader"
   # Every script finds it, unless the snapshot has something else of that name.
-  mkdir "$project/run/project/outputs" 2>/dev/null || [ -e "$project/run/project/outputs" ] ||
-    [ -h "$project/run/project/outputs" ] || exit 2
-  echo "$runtime" >"$project/run/control/runtime" && mv "$project/incoming/run.json" "$project/run/run.json" || exit 2
-  [ ! -e "$base/runs/$run" ] && mv "$project/run" "$base/runs/$run"
+  mkdir "$copy/project/outputs" 2>/dev/null || [ -e "$copy/project/outputs" ] ||
+    [ -h "$copy/project/outputs" ] || exit 2
+  echo "$runtime" >"$copy/control/runtime" && mv "$incoming/run.json" "$copy/run.json" || exit 2
+  [ ! -e "$base/runs/$run" ] && mv "$copy" "$base/runs/$run" || exit 2
+  case $project in *.once) rm -rf "$project" ;; esac
 }
 
-# lock FOLDER: wait until nobody else has it, for a minute at most. A mirror is changed in place: one at a time.
+# tidy: remove what somebody left who was killed here; of another machine with the same home, after a day.
+tidy() {
+  rm -rf "$project/incoming" "$project/run"
+  for left in "$base/projects"/*.once; do
+    [ "$left" = "$project" ] || [ -z "$(find "$left" -prune -mtime +0 2>/dev/null)" ] || rm -rf "$left"
+  done
+  for left in "$project"/incoming.* "$project"/run.* "$project"/lock.* "$project"/reader.*; do
+    [ -e "$left" ] || continue
+    case $left in
+    *".$mine") ;;
+    *".$node."*) kill -0 "${left##*.}" 2>/dev/null || rm -rf "$left" ;;
+    *) [ -z "$(find "$left" -prune -mtime +0 2>/dev/null)" ] || rm -rf "$left" ;;
+    esac
+  done
+}
+
+# receive: what comes on standard input, into `incoming`; what is for all runs is put in its place.
+receive() {
+  mkdir "$incoming" && tar -xf - -C "$incoming" || exit 2
+  # A connection that ends between two files is no end of an archive, though tar may take it for one.
+  [ -e "$incoming/whole" ] || { echo "the connection ended before all of it had come" >&2; exit 2; }
+  [ -d "$incoming/runtime" ] || return 0
+  whole "$base/runtime/$runtime" "$runtime" && return
+  if [ ! -d "$base/runtime/$runtime" ]; then
+    mv "$incoming/runtime" "$base/runtime/$runtime" 2>/dev/null || [ -d "$base/runtime/$runtime" ] || exit 2
+    return
+  fi
+  # Something of it is missing or not as it was sent. Runs may be using it: it is mended file by file.
+  (
+    cd "$base/runtime/$runtime" || exit 2
+    parts | while read -r each; do [ -e "$incoming/runtime/$each" ] || rm -f "$each"; done
+    cd "$incoming/runtime" || exit 2
+    parts | while read -r each; do
+      mkdir -p "$base/runtime/$runtime/${each%/*}" && mv -f "$each" "$base/runtime/$runtime/$each" || exit 2
+    done
+  )
+  whole "$base/runtime/$runtime" "$runtime" && return
+  echo "$base/runtime/$runtime is damaged and can't be mended" >&2
+  exit 2
+}
+
+# update: make the mirror what has come. Called by who has the lock.
+update() {
+  # Whoever waits for the lock has heard nothing of us for long, and may have taken it.
+  owned || exit 75
+  : >"$project/lock/busy"
+  stopwatch
+  said=
+  for each in "$project"/reader.*; do
+    while at_work "$each"; do waiting "another submission copies the project"; nap; done
+    rm -f "$each"
+  done
+  # From here on the mirror is neither one nor the other.
+  rm -f "$project/id"
+  if [ -z "$old" ]; then rm -rf "$project/tree" && mkdir "$project/tree" || exit 2; fi
+  (cd "$project/tree" && . "$incoming/gone.sh") || exit 2
+  if [ -z "$old" ] && [ -d "$incoming/tree" ]; then
+    # All of it has come: it need not be copied.
+    rmdir "$project/tree" && mv "$incoming/tree" "$project/tree" || exit 2
+  elif [ -d "$incoming/tree" ]; then
+    (cd "$incoming/tree" && tar -cf - .) | (cd "$project/tree" && tar -xf -) || exit 2
+  fi
+  sealed=$(seal) && publish "$project/id" "$new
+$sealed" || exit 2
+  rm -f "$project/lock/busy"
+}
+
+# seal: print what changes with whatever is done to the mirror: names, sizes, modes, and the times that the kernel
+# writes. Whoever edits a file there changes one of them.
+seal() {
+  cd "$project/tree" || exit 2
+  sum=$(command -v sha256sum) || sum=cksum
+  if find . -prune -printf '' 2>/dev/null; then
+    find . -printf '%p %i %s %m %T@ %C@ %l\n' | LC_ALL=C sort | "$sum"
+  else
+    find . -exec stat -c '%n %i %s %a %Y %Z' {} + | LC_ALL=C sort | "$sum"
+  fi
+}
+
+# at_work FILE: whether the process that FILE ("PID START NODE") names is still there. Of another machine that has the
+# same home we can't tell: then, whether FILE has been there for less than an hour.
+at_work() {
+  [ -r "$1" ] || return 1
+  read -r _ _ there 2>/dev/null <"$1"
+  case $there in
+  '' | "$node") alive "$1" ;;
+  *) [ -z "$(find "$1" -mmin +60 2>/dev/null)" ] ;;
+  esac
+}
+node=$(uname -n)
+
+# waiting WHY: say so every five seconds; who has gone in the meantime shows in that.
+waiting() {
+  passed
+  [ "$passed" -lt "${said:-200}" ] && return
+  echo "wait $1" || exit 1
+  said=$((passed + 500))
+}
+
+# lock FOLDER: wait until nobody else has it. Who has it may be killed or lose contact: a process that is gone has
+# none, and one of whom nothing comes for a minute can't go on with it.
 lock() {
   # Said first and shown by one rename, so that there is no lock without a name in it.
-  rm -rf "$1/lock.$$"
-  identify $$ && mkdir "$1/lock.$$" && echo "$$ $identity" >"$1/lock.$$/pid" || return 1
-  tries=0
-  until mkdir "$1/lock" 2>/dev/null && mv "$1/lock.$$/pid" "$1/lock/pid"; do
+  rm -rf "$1/lock.$mine"
+  mkdir "$1/lock.$mine" && echo "$self" >"$1/lock.$mine/pid" || return 1
+  tries=0 came='' since=0 said=''
+  stopwatch
+  until mkdir "$1/lock" 2>/dev/null && mv "$1/lock.$mine/pid" "$1/lock/pid"; do
     tries=$((tries + 1))
+    [ -d "$1/lock.$mine" ] || return 1
     if [ -e "$1/lock/pid" ]; then
-      # Who has it may have been killed, or its machine restarted. Of all who see that one takes it away, and
-      # gives it back if somebody else has got it in between.
-      if ! alive "$1/lock/pid" && mv "$1/lock/pid" "$1/lock.$$/old" 2>/dev/null; then
-        if alive "$1/lock.$$/old"; then mv "$1/lock.$$/old" "$1/lock/pid"; else rmdir "$1/lock" 2>/dev/null; fi
+      if [ $((tries % 50)) -eq 0 ]; then
+        heard=$(du -sk "$1"/incoming.* 2>/dev/null)
+        if [ "$heard" != "$came" ] || [ -e "$1/lock/busy" ]; then came=$heard since=$tries; fi
+      fi
+      # Of all who see that its holder is gone, one takes it away, and gives it back if somebody else has got it in
+      # between.
+      if { ! at_work "$1/lock/pid" || [ $((tries - since)) -gt 600 ]; } && mv "$1/lock/pid" "$1/lock.$mine/old" 2>/dev/null; then
+        if [ $((tries - since)) -le 600 ] && at_work "$1/lock.$mine/old"; then
+          mv "$1/lock.$mine/old" "$1/lock/pid"
+        else
+          rm -f "$1/lock/busy"
+          # Not more than that: it may be somebody else's by now.
+          rmdir "$1/lock" 2>/dev/null
+        fi
+        since=$tries
       fi
     elif [ $((tries % 50)) -eq 0 ]; then
       # Killed between two commands.
       rmdir "$1/lock" 2>/dev/null
     fi
-    if [ "$tries" -ge 600 ]; then
-      rm -rf "$1/lock.$$"
-      echo "another submission has held $1/lock for a minute" >&2
-      return 1
-    fi
+    waiting "another submission sends the project"
     nap
   done
-  rm -rf "$1/lock.$$"
+  rm -rf "$1/lock.$mine"
 }
 
-# begin RUN RUNTIME PYTHON ARGUMENT…: start the supervisor, detached. Standard input is shell text, which exports the
-# environment and sets `record` to the text of run.json.
+# owned, unlock: whether the lock is ours, and let it go if it is.
+owned() { read -r holder _ 2>/dev/null <"$project/lock/pid" && [ "$holder" = "$$" ]; }
+unlock() { owned && rm -rf "$project/lock"; }
+
+# begin RUN RUNTIME PYTHON ARGUMENT…: start the supervisor, detached. Standard input is shell text, which exports what
+# begin.sh makes the script's environment of, and sets `record` to the text of run.json.
 begin() {
   folder=$base/runs/$1 runtime=$base/runtime/$2 python=$3
   shift 3
@@ -122,13 +249,20 @@ begin() {
   # What a shell starts in the background has SIGINT ignored, and no shell can undo that: the run's Python can.
   nohup "$python" -I -S -c 'import os, signal, sys
 for one in (signal.SIGINT, signal.SIGQUIT): signal.signal(one, signal.SIG_DFL)
-os.execvp(sys.argv[1], sys.argv[1:])' sh "$runtime/supervisor.sh" "$folder" "$@" </dev/null >/dev/null 2>&1 &
-  tries=0
+os.execvp(sys.argv[1], sys.argv[1:])' /bin/sh "$runtime/supervisor.sh" "$folder" "$@" </dev/null >/dev/null 2>"$folder/control/begin.err" &
+  started=$!
+  stopwatch
   until [ -e "$folder/control/supervisor" ]; do
-    tries=$((tries + 1))
-    [ "$tries" -lt 400 ] || { echo "the supervisor has not begun within 30 s" >&2; exit 2; }
-    if [ "$tries" -lt 100 ]; then blink; else nap; fi
+    passed
+    if ! identify "$started" && [ ! -e "$folder/control/supervisor" ]; then
+      why=$(tail -n 1 "$folder/control/begin.err" 2>/dev/null)
+      echo "its supervisor ended at once: ${why:-it said nothing}" >&2
+      exit 2
+    fi
+    [ "$passed" -lt 6000 ] || { echo "the supervisor has not begun within 60 s" >&2; exit 2; }
+    if [ "$passed" -lt 100 ]; then blink; else nap; fi
   done
+  rm -f "$folder/control/begin.err"
 }
 
 # size FILE: set `size` to its bytes, 0 where there is none.
@@ -182,6 +316,7 @@ piece() {
 started_with() {
   read -r runtime 2>/dev/null <"$1/control/runtime" || { echo "$1/control/runtime can't be read" >&2; exit 2; }
   runtime=$base/runtime/$runtime
+  [ -r "$runtime/state.sh" ] || { echo "$runtime/state.sh is gone, with which the run is asked how it is" >&2; exit 2; }
 }
 
 # state RUN, stop RUN GRACE

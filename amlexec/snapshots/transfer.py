@@ -9,13 +9,16 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from typing import TYPE_CHECKING, NamedTuple
+import zlib
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from amlexec import git
+from amlexec.errors import TargetError
 from amlexec.snapshots import snapshot_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from amlexec.model import Project
     from amlexec.snapshots.snapshot_store import Store
@@ -24,6 +27,18 @@ __all__ = ["Difference", "difference", "pack"]
 
 _LINK = 0o120000
 _PROGRAM = 0o100755
+_LARGE = 8 << 20
+"""Bytes."""
+_PIECE = 1 << 16
+_HEADER = 64
+"""Bytes: "blob", the size and a NUL are shorter."""
+
+
+class Readable(Protocol):
+    """What can be read bit by bit."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many bytes; b"" at the end."""
 
 
 class Entry(NamedTuple):
@@ -85,23 +100,23 @@ def _empty(project: Project, store: Store) -> str:
 def pack(
     project: Project, entries: tuple[Entry, ...], gone: tuple[bytes, ...], archive: tarfile.TarFile
 ) -> None:
-    """Add these files to an archive, below the folder `tree`, and `gone.sh`, which removes `gone`."""
+    """Add these files to an archive, below the folder `tree`, and `gone.sh`, which removes `gone`.
+
+    A file is read while it is written: whatever its size, it takes a block of memory.
+    """
     script = b"".join(b"rm -f -- %b\n" % _quoted(name) for name in gone)
-    _add(archive, "gone.sh", 0o600, script)
+    member = tarfile.TarInfo("gone.sh")
+    member.size, member.mode = len(script), 0o600
+    archive.addfile(member, io.BytesIO(script))
     for entry, content in _contents(project, entries):
-        name = f"tree/{os.fsdecode(entry.name)}"
+        member = tarfile.TarInfo(f"tree/{os.fsdecode(entry.name)}")
         if entry.mode == _LINK:
-            member = tarfile.TarInfo(name)
-            member.type, member.linkname = tarfile.SYMTYPE, os.fsdecode(content)
+            member.type, member.linkname = tarfile.SYMTYPE, os.fsdecode(content.read())
             archive.addfile(member)
         else:
-            _add(archive, name, 0o700 if entry.mode == _PROGRAM else 0o600, content)
-
-
-def _add(archive: tarfile.TarFile, name: str, mode: int, content: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size, member.mode = len(content), mode
-    archive.addfile(member, io.BytesIO(content))
+            member.size = content.left
+            member.mode = 0o700 if entry.mode == _PROGRAM else 0o600
+            archive.addfile(member, content)
 
 
 def _quoted(name: bytes) -> bytes:
@@ -109,25 +124,93 @@ def _quoted(name: bytes) -> bytes:
     return b"'./" + name.replace(b"'", b"'\\''") + b"'"
 
 
-def _contents(project: Project, entries: tuple[Entry, ...]) -> Iterator[tuple[Entry, bytes]]:
+class _Content:
+    """A file of the snapshot, to be read once."""
+
+    def __init__(self, stream: Readable, size: int) -> None:
+        self._stream = stream
+        self.left = size
+        """Bytes that have not been read yet."""
+
+    def read(self, size: int = -1) -> bytes:
+        """So many bytes, or all that are left."""
+        part = self._stream.read(self.left if size < 0 else min(size, self.left))
+        if not part and self.left:
+            raise TargetError("the snapshots' repository is damaged: a file of the snapshot is cut off")
+        self.left -= len(part)
+        return part
+
+
+class _Loose:
+    """The content of a file that git keeps by itself: its header, and then what is in it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._inflated = zlib.decompressobj()
+        head = self._part(_HEADER)
+        self.size = int(head.partition(b"\0")[0].removeprefix(b"blob "))
+        self._rest = head.partition(b"\0")[2]
+
+    def read(self, size: int) -> bytes:
+        """At most so many bytes; b"" at the end."""
+        part, self._rest = self._rest[:size], self._rest[size:]
+        return part + self._part(size - len(part)) if len(part) < size else part
+
+    def _part(self, size: int) -> bytes:
+        found = b""
+        try:
+            while len(found) < size and not self._inflated.eof:
+                given = self._inflated.unconsumed_tail or self._file.read(_PIECE)
+                if not given:
+                    break
+                found += self._inflated.decompress(given, size - len(found))
+        except zlib.error as error:
+            raise TargetError(f"the snapshots' repository is damaged: {error}") from None
+        return found
+
+
+def _contents(project: Project, entries: tuple[Entry, ...]) -> Iterator[tuple[Entry, _Content]]:
     if not entries:
         return
     with snapshot_store.opened(project) as store:
         variables = store.environment(project.root)
-    process = git.start(["cat-file", "--batch"], folder=project.root, environment=variables)
+        objects = store.folder / "objects"
+    # Of what is packed and larger, git too has only a block in its memory.
+    settings = [f"core.bigFileThreshold={_LARGE}", "core.packedGitWindowSize=1m", "core.packedGitLimit=16m"]
+    command = [word for setting in settings for word in ("-c", setting)]
+    process = git.start([*command, "cat-file", "--batch"], folder=project.root, environment=variables)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
         for entry in entries:
+            path = objects / entry.blob[:2] / entry.blob[2:]
+            if _is_large(path):
+                # git would have all of it in its memory.
+                with path.open("rb") as file:
+                    loose = _Loose(file)
+                    yield entry, _Content(loose, loose.size)
+                continue
             process.stdin.write(f"{entry.blob}\n".encode())
             process.stdin.flush()
-            size = int(process.stdout.readline().split()[2])
-            content = process.stdout.read(size)
-            process.stdout.read(1)
+            answer = process.stdout.readline().split()
+            if answer[1:2] != [b"blob"]:
+                name = os.fsdecode(entry.name)
+                raise TargetError(f"the snapshots' repository is damaged: {name} is not in it")
+            content = _Content(process.stdout, int(answer[2]))
             yield entry, content
+            while content.left:
+                content.read(_LARGE)
+            process.stdout.read(1)
     finally:
+        process.stdout.close()
         process.stdin.close()
         process.wait()
-        process.stdout.close()
         if process.stderr is not None:
             process.stderr.close()
+
+
+def _is_large(path: Path) -> bool:
+    try:
+        return path.stat().st_size > _LARGE
+    except OSError:
+        return False

@@ -6,21 +6,20 @@ what the machine lacks of the snapshot; what comes back are the logs, by byte of
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import tarfile
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
+from amlexec.console import say
 from amlexec.environments.shelves import is_prepared
 from amlexec.errors import ConfigurationError, TargetError, UnreachableError
 from amlexec.files import SMALL, read_regular, remove_tree, touch
 from amlexec.history import Interpreter
 from amlexec.owner import owner_of
-from amlexec.runtime import HERE
 from amlexec.snapshots import snapshot, transfer
 from amlexec.ssh.feeding import flowing
-from amlexec.targets import Launch, State
+from amlexec.targets import Launch, State, sending
 from amlexec.targets.answers import LONGEST_LINE, read_frame, read_look, read_records, read_state
 from amlexec.targets.fetching import Fetch
 from amlexec.targets.folders import no_script
@@ -29,6 +28,7 @@ from amlexec.targets.logs import Log
 from amlexec.targets.managed import Managed, variables
 from amlexec.targets.outputs import bring
 from amlexec.targets.patience import Patience
+from amlexec.targets.script_environment import handed, of_run, of_supervisor
 from amlexec.targets.verbs import Verbs
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ __all__ = ["RemoteTarget"]
 _AGAIN = 75
 """Exit code of `stage`: another snapshot came in between."""
 _STOP_SECONDS = 60.0
-_TRIES = 5
-_BLOCK = 1 << 18
-"""Bytes of an archive that are handed on together."""
+_TRIES = 6
+_WAITS_TOLD = 6
+"""Of the lines that say what is waited for, one every five seconds, so many are for one that is shown."""
 
 
 class RemoteTarget:
@@ -56,7 +56,7 @@ class RemoteTarget:
     def __init__(self, project: Project, connection: SSHConnection) -> None:
         self._project = project
         self._connection = connection
-        self._runtime = _digest_of_runtime()
+        self._runtime = sending.runtime_digest()
         self._verbs = Verbs(connection, self._runtime)
         self._known: dict[str, str] | None = None
         """What `check` has found, for the `stage` that comes next."""
@@ -129,55 +129,49 @@ class RemoteTarget:
         """See `Target.stage`. Only what the machine lacks is sent."""
         if plan.script not in snapshot.files(self._project, tree):
             raise no_script(self._project, plan)
-        for _ in range(_TRIES):
+        for number in range(_TRIES):
             known, self._known = self._known or self._look(plan.target.python_location), None
-            old = known.get("tree", "")
+            # Where others keep sending other snapshots, this one goes past the copy that all share.
+            is_alone = number == _TRIES - 1
+            old = "" if is_alone else known.get("tree", "")
             changes = transfer.difference(self._project, old, tree)
             if changes is None:
                 # What is there is a snapshot that is not known here any more: begin anew.
                 self._verb("forget", self.mirror)
                 continue
-            pack = partial(self._pack, changes, paths, runtime="runtime" not in known)
-            with flowing(pack) as archive:
-                answer = self._verbs.run(
-                    *("stage", paths.folder.name, self._runtime, self.mirror, old, tree),
-                    input=archive,
-                    timeout=None,
-                )
-            if answer.exit_code == 0:
+            mirror = f"{self.mirror}.{paths.folder.name}.once" if is_alone else self.mirror
+            pack = partial(sending.pack, self._project, changes, paths.record, runtime="runtime" not in known)
+            code, said = self._send(pack, paths.folder.name, self._runtime, mirror, old, tree)
+            if code == 0:
                 self._verbs.arrived()
                 return
-            if answer.exit_code != _AGAIN:
-                raise self._failed("the snapshot could not be sent", answer.stderr)
+            if code != _AGAIN:
+                raise self._failed("the snapshot could not be sent", said)
         raise TargetError(
-            "other submissions kept changing the project's copy there", where=self._connection.name
+            "something there keeps changing the project's copy while a run is made from it",
+            where=self._connection.name,
         )
 
-    def _pack(
-        self, changes: transfer.Difference, paths: RunPaths, archive: IO[bytes], *, runtime: bool
-    ) -> None:
-        # Names may hold every byte but NUL: the GNU form takes them as they are.
-        with tarfile.open(
-            fileobj=archive, mode="w|", bufsize=_BLOCK, format=tarfile.GNU_FORMAT, errors="surrogateescape"
-        ) as packed:
-            transfer.pack(self._project, changes.sent, changes.gone, packed)
-            if runtime:
-                packed.add(HERE, "runtime", filter=_plain)
-            # So that it can be found from everywhere: `start` puts the one with the snapshot in its place.
-            packed.add(paths.record, "run.json", filter=_plain)
-            packed.addfile(tarfile.TarInfo("whole"))
+    def _send(self, pack: Callable[[IO[bytes]], None], *words: str) -> tuple[int, str]:
+        """Let the machine make a run of what `pack` writes: the exit code, and what it said."""
+        with flowing(pack) as archive, self._verbs.stream("stage", *words, input=archive) as channel:
+            number = 0
+            while line := channel.stdout.readline(LONGEST_LINE):
+                if line.startswith(b"wait ") and number % _WAITS_TOLD == 0:
+                    say(f"{self._connection.name}: waiting: {line[5:].decode(errors='replace').strip()}")
+                number += 1
+            return channel.wait(), channel.stderr
 
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
         """See `Target.start`."""
         del held  # by us: `begin` returns when the supervisor can be seen
         run = paths.folder.name
         home = launch.environment["PYTHONPATH"].partition("/.amlexec/")[0]
-        environment = {
-            **launch.environment,
-            "AMLEXEC_RUN_ID": run,
-            "AMLEXEC_RUN_FOLDER": f"{home}/.amlexec/runs/{run}",
-        }
-        text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
+        folder = f"{home}/.amlexec/runs/{run}"
+        environment = {**launch.environment, **of_run(run, folder)}
+        given = handed(environment, launch.python.path)
+        own = {**given.variables, **of_supervisor(run, folder)}
+        text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in own.items())
         shared = environment.get("AZUREML_NATIVE_SHARE_DIRECTORY")
         if shared:
             text += f"mkdir -p {shlex.quote(shared)} || exit 2\n"
@@ -186,7 +180,7 @@ class RemoteTarget:
         text += f"record={shlex.quote(record.rstrip())}\n"
         try:
             answer = self._verbs.run(
-                *("begin", run, self._runtime, launch.python.path, *launch.argv),
+                *("begin", run, self._runtime, launch.python.path, *given.before, *launch.argv),
                 input=text.encode("utf-8", "surrogateescape"),
                 timeout=90.0,
             )
@@ -351,19 +345,3 @@ class RemoteTarget:
             if full
             else "",
         )
-
-
-def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    if "__pycache__" in entry.name:
-        return None
-    entry.uid = entry.gid = 0
-    entry.uname = entry.gname = ""
-    return entry
-
-
-def _digest_of_runtime() -> str:
-    found = hashlib.sha256()
-    for path in sorted(HERE.rglob("*")):
-        if path.is_file() and path.suffix in {".sh", ".py"}:
-            found.update(path.relative_to(HERE).as_posix().encode() + b"\0" + path.read_bytes())
-    return found.hexdigest()[:16]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 from typing import IO, TYPE_CHECKING
 
 from amlexec.runtime import HERE
@@ -41,7 +43,7 @@ class Verbs:
         self,
         verb: str,
         *arguments: str,
-        input: bytes | IO[bytes] | None = None,  # noqa: A002 - as subprocess calls it
+        input: bytes | None = None,  # noqa: A002 - as subprocess calls it
         timeout: float | None = 60.0,
     ) -> Answer:
         """Run a verb to its end; parameters and errors as of `SSHConnection.run`."""
@@ -50,24 +52,35 @@ class Verbs:
             self._is_there = answer.exit_code != _ABSENT
             if self._is_there:
                 return answer
-            if input is not None and not isinstance(input, bytes):
-                return answer  # what has been read of it is gone: `look` comes first, so this is not met
         return self._connection.run(self._script(verb), *arguments, input=input, timeout=timeout)
 
     @contextlib.contextmanager
-    def stream(self, verb: str, *arguments: str) -> Iterator[Stream]:
+    def stream(
+        self,
+        verb: str,
+        *arguments: str,
+        input: IO[bytes] | None = None,  # noqa: A002 - as subprocess calls it
+    ) -> Iterator[Stream]:
         """Run a verb, and read what it prints; parameters and errors as of `SSHConnection.stream`."""
         if self._is_there is None:
             self.run(":")
-        with self._connection.stream(self._script(verb), *arguments) as channel:
+        with self._connection.stream(self._script(verb), *arguments, input=input) as channel:
             yield channel
 
     def _script(self, verb: str) -> str:
-        if self._is_there:
-            return self._by_name(verb)
-        parts = [(HERE / name).read_text("utf-8") for name in _PARTS]
-        return "\n".join([*parts, f'{verb} "$@"\n'])
+        return self._by_name(verb) if self._is_there else f'{_text()}\n{verb} "$@"\n'
 
     def _by_name(self, verb: str) -> str:
+        # What somebody has changed there is not what we mean.
+        digest = hashlib.sha256(_text().encode()).hexdigest()
+        files = " ".join(f'"{self._folder}/{name}"' for name in _PARTS)
         sourced = "".join(f'. "{self._folder}/{name}"\n' for name in _PARTS)
-        return f'[ -r "{self._folder}/{_PARTS[-1]}" ] || exit {_ABSENT}\n{sourced}{verb} "$@"\n'
+        return (
+            f'[ "$(cat {files} 2>/dev/null | sha256sum 2>/dev/null)" = "{digest}  -" ] || exit {_ABSENT}\n'
+            f'{sourced}{verb} "$@"\n'
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def _text() -> str:
+    return "".join((HERE / name).read_text("utf-8") for name in _PARTS)
