@@ -11,7 +11,6 @@ import tarfile
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
-from amlexec.console import say
 from amlexec.environments.shelves import is_prepared
 from amlexec.errors import ConfigurationError, TargetError, UnreachableError
 from amlexec.files import SMALL, read_regular, remove_tree, touch
@@ -46,8 +45,6 @@ _AGAIN = 75
 """Exit code of `stage`: another snapshot came in between."""
 _STOP_SECONDS = 60.0
 _TRIES = 6
-_WAITS_TOLD = 6
-"""Of the lines that say what is waited for, one every five seconds, so many are for one that is shown."""
 
 
 class RemoteTarget:
@@ -155,11 +152,7 @@ class RemoteTarget:
     def _send(self, pack: Callable[[IO[bytes]], None], *words: str) -> tuple[int, str]:
         """Let the machine make a run of what `pack` writes: the exit code, and what it said."""
         with flowing(pack) as archive, self._verbs.stream("stage", *words, input=archive) as channel:
-            number = 0
-            while line := channel.stdout.readline(LONGEST_LINE):
-                if line.startswith(b"wait ") and number % _WAITS_TOLD == 0:
-                    say(f"{self._connection.name}: waiting: {line[5:].decode(errors='replace').strip()}")
-                number += 1
+            sending.show_waiting(channel.stdout, self._connection.name)
             return channel.wait(), channel.stderr
 
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:

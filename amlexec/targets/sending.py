@@ -7,16 +7,20 @@ import hashlib
 import tarfile
 from typing import IO, TYPE_CHECKING
 
+from amlexec.console import say
 from amlexec.runtime import HERE
 from amlexec.snapshots import transfer
+from amlexec.targets.answers import LONGEST_LINE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from amlexec.model import Project
 
-__all__ = ["pack", "runtime_digest"]
+__all__ = ["pack", "runtime_digest", "show_waiting"]
 
+_LINES_A_TIME = 6
+"""Of the lines that say what is waited for, one every five seconds, so many are for one that is shown."""
 _BLOCK = 1 << 18
 """Bytes of an archive that are handed on together."""
 
@@ -40,6 +44,15 @@ def pack(
         # So that it can be found from everywhere: `start` puts the one with the snapshot in its place.
         packed.add(record, "run.json", filter=_plain)
         packed.addfile(tarfile.TarInfo("whole"))
+
+
+def show_waiting(source: IO[bytes], where: str) -> None:
+    """Read what `stage` says until it ends; show what it waits for."""
+    number = 0
+    while line := source.readline(LONGEST_LINE):
+        if line.startswith(b"wait ") and number % _LINES_A_TIME == 0:
+            say(f"{where}: waiting: {line[5:].decode(errors='replace').strip()}")
+        number += 1
 
 
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
