@@ -7,7 +7,6 @@ what the machine lacks of the snapshot; what comes back are the logs, by byte of
 from __future__ import annotations
 
 import shlex
-import tarfile
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
