@@ -60,7 +60,7 @@ def _execute(command: Any, execute: Callable[..., Any], *arguments: Any, **optio
         _check_names(command, tasks)
         if isinstance(command, Run):
             _check_submit(command, tasks)
-            _check_variables(command.sel_tasks or ())
+            _check_variables(_with_dependencies(command.sel_tasks or (), tasks))
             if isinstance(options.get("reporter"), str):
                 command.reporters = command.reporters | reporters()
         if isinstance(command, Info):
@@ -184,6 +184,19 @@ def _check_submit(command: Any, tasks: Mapping[str, Any]) -> None:
         + ", ".join(name.partition(":")[2] for name in names),
         hint=f"name one: doit {names[-1]} {words}",
     )
+
+
+def _with_dependencies(selected: Iterable[str], tasks: Mapping[str, Any]) -> set[str]:
+    """The names of the tasks that were asked for, and of those that have to run before them."""
+    found: set[str] = set()
+    left = list(selected)
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            if name in tasks:
+                left += [*tasks[name].task_dep, *tasks[name].setup_tasks]
+    return found
 
 
 def _check_variables(selected: Iterable[str]) -> None:
