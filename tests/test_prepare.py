@@ -512,7 +512,7 @@ def test_made_anew_and_all_the_reasons(make: Callable[..., DockerProject]) -> No
     whole = project.prepare("--check", "--all-reasons")
     assert len(whole.out.splitlines()) == 3
     assert whole.out.splitlines()[0] + " … and 2 more\n" == first.out
-    assert "  aml_config/conda_dependencies.yml:7: idna added" in whole.out.splitlines()
+    assert "aml_config/conda_dependencies.yml:7: idna added" in whole.out
     assert len(check(project, "--all-reasons")["reasons"]) == 3
 
 
