@@ -8,11 +8,16 @@
 #   version VERSION   of Spark;  scala VERSION  of the Scala that it is made for
 #   java VERSION PATH
 #   jar PATH          of each package that was made ready for runs, in order of names
+# The PATH of the script says where its Spark and Java are; what we need ourselves is in the usual places.
+of_script=$PATH
+PATH=$PATH:/usr/local/bin:/usr/bin:/bin
+named() { (PATH=$of_script && command -v "$1" 2>/dev/null); }
+
 case $1 in
 '~/'*) submit=$HOME/${1#'~/'} ;;
 *) submit=$1 ;;
 esac
-submit=$(command -v "$submit" 2>/dev/null)
+submit=$(named "$submit")
 case $submit in */*) [ -x "$submit" ] || submit= ;; *) submit= ;; esac
 if [ -z "$submit" ] && [ "$1" = spark-submit ]; then
   if [ -n "${SPARK_HOME-}" ] && [ -x "$SPARK_HOME/bin/spark-submit" ]; then
@@ -63,7 +68,7 @@ elif grep -qs JAVA_HOME "${SPARK_CONF_DIR:-$home/conf}/spark-env.sh"; then
   echo "java unknown"
   exit 0
 else
-  java=$(command -v java 2>/dev/null)
+  java=$(named java)
 fi
 [ -n "$java" ] && [ -x "$java" ] || exit 0
 real=$(readlink -f "$java" 2>/dev/null) || real=$java

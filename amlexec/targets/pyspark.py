@@ -14,6 +14,7 @@ from amlexec.errors import TargetError
 from amlexec.files import SMALL, read_regular, write_atomically
 from amlexec.redaction import is_secret
 from amlexec.runtime import SHELL, SITE, shell
+from amlexec.targets.script_environment import is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -222,7 +223,9 @@ def master_must_answer(target: ComputeTarget, answer: str, there: str) -> None:
 def _asked_there(plan: Plan, launch: Launch, connection: SSHConnection, *more: str) -> str:
     """What another machine says of its Spark, and a Python program of the runtime with its arguments."""
     variables = "".join(
-        f"{name}={shlex.quote(value)}\nexport {name}\n" for name, value in launch.environment.items()
+        f"{name}={shlex.quote(value)}\nexport {name}\n"
+        for name, value in launch.environment.items()
+        if is_plain(name)
     )
     script = f"(\n{Path(shell('spark')).read_text('utf-8')}\n)\n"
     if more:
