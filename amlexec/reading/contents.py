@@ -194,6 +194,8 @@ def _ignored(found: _Found, root: Mapping, data: dict[str, Any], *, camel: bool)
         message = "Framework is not set; Python is assumed, where Workbench assumed PySpark"
         found.say("note", None, message, "write Framework: Python or Framework: PySpark", "Framework")
     for key in generations.IGNORED:
+        if key.partition(".")[0] not in data:
+            continue
         value = generations.dig(data, key)
         if generations.is_harmless(key, value):
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from amlexec.model import (
@@ -24,6 +25,7 @@ __all__ = ["compute_target", "conda", "normal", "own_target", "overridden", "run
 _IN_A_CONTAINER = {"local": "docker", "remote": "remotedocker"}
 
 
+@lru_cache(1000)
 def normal(path: str) -> str:
     """A path of a declaration with `/`, without `./`: a file that was written on Windows means the same."""
     parts = [part for part in path.replace("\\", "/").split("/") if part != "."]

@@ -1,0 +1,86 @@
+"""The tree of a file: maps, lists and scalars, each with its place; scalars keep their source text."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple
+
+__all__ = ["Entry", "Mapping", "Node", "Scalar", "Sequence", "plain"]
+
+_NULL = frozenset(["", "~", "null", "Null", "NULL"])
+_BOOLEAN = frozenset(
+    form
+    for word in ("yes", "no", "true", "false", "on", "off")
+    for form in (word, word.title(), word.upper())
+)
+_INTEGER = re.compile(r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|[0-9][0-9_]*(:[0-5]?[0-9])*)")
+_FLOAT = re.compile(r"[-+]?(([0-9][0-9_]*)?\.[0-9_]*([eE][-+][0-9]+)?|[0-9][0-9_]*(:[0-5]?[0-9])+\.[0-9_]*)")
+_TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt\s].*)?")
+
+
+class Scalar(NamedTuple):
+    """One value: the text as it stands in the file, without its quotes."""
+
+    text: str
+    is_plain: bool
+    """Neither quoted nor a block."""
+    line: int
+    column: int
+    end_line: int
+
+    @property
+    def is_null(self) -> bool:
+        """Nothing, `~` or `null`."""
+        return self.is_plain and self.text in _NULL
+
+    @property
+    def resolved(self) -> str:
+        """What YAML 1.1 takes it for: `null`, `bool`, `int`, `float`, `timestamp` or `str`."""
+        if not self.is_plain:
+            return "str"
+        if self.text in _NULL:
+            return "null"
+        if self.text in _BOOLEAN:
+            return "bool"
+        for name, form in (("int", _INTEGER), ("float", _FLOAT), ("timestamp", _TIMESTAMP)):
+            if form.fullmatch(self.text):
+                return name
+        return "str"
+
+
+class Entry(NamedTuple):
+    """A key of a map, where the key stands, and its value."""
+
+    line: int
+    column: int
+    value: Node
+
+
+class Mapping(NamedTuple):
+    """A map; the entries are in the order of the file."""
+
+    entries: dict[str, Entry]
+    line: int
+    column: int
+    end_line: int
+
+
+class Sequence(NamedTuple):
+    """A list."""
+
+    items: list[Node]
+    line: int
+    column: int
+    end_line: int
+
+
+Node = Scalar | Mapping | Sequence
+
+
+def plain(node: Node) -> Any:
+    """The value as dict, list, text and None, whatever YAML would take a text for."""
+    if isinstance(node, Mapping):
+        return {key: plain(entry.value) for key, entry in node.entries.items()}
+    if isinstance(node, Sequence):
+        return [plain(item) for item in node.items]
+    return None if node.is_null else node.text
