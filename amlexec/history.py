@@ -27,6 +27,7 @@ from amlexec.record import (
     is_run_id,
     parsed,
     text_of,
+    without_series,
 )
 from amlexec.run_order import milliseconds
 from amlexec.run_paths import RUNS, RunPaths, check
@@ -195,6 +196,8 @@ def ids(project: Project) -> list[str]:
 def runs(project: Project) -> tuple[list[Run], list[TargetError]]:
     """Every run of the project, newest first; and an error for each folder that isn't a readable run.
 
+    Of each metric they have the last value, also where the record has them all.
+
     Raises:
         TargetError: the folder of the runs can't be read.
     """
@@ -206,7 +209,7 @@ def runs(project: Project) -> tuple[list[Run], list[TargetError]]:
             problems.append(TargetError("this is no run: its name is no run id", where=str(parent / name)))
             continue
         try:
-            found.append(read(RunPaths(parent / name)))
+            found.append(without_series(read(RunPaths(parent / name))))
         except TargetError as error:
             problems.append(error)
     found.sort(key=lambda run: (run.created_utc, run.run_id), reverse=True)

@@ -30,6 +30,7 @@ __all__ = [
     "is_run_id",
     "parsed",
     "text_of",
+    "without_series",
 ]
 
 FINAL = frozenset({"Completed", "Failed", "Canceled", "Lost"})
@@ -187,6 +188,17 @@ def parsed(text: str, run_id: str) -> Run:
         except ValueError as error:
             raise ValueError(f"{key} {error}") from None
     return Run(**found)
+
+
+def without_series(run: Run) -> Run:
+    """The run with last values and counts of metrics: a record of an earlier version has whole series."""
+    metrics, counts = dict(run.metrics), dict(run.metric_counts)
+    for name, value in run.metrics.items():
+        if name not in counts:
+            # A list of lists may be one value, a matrix.
+            is_series = isinstance(value, list) and value and not isinstance(value[-1], (list, dict))
+            metrics[name], counts[name] = (value[-1], len(value)) if is_series else (value, 1)
+    return run._replace(metrics=metrics, metric_counts=counts)
 
 
 def _text(value: object) -> str:

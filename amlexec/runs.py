@@ -241,22 +241,23 @@ def ending(state: State) -> tuple[str, str, int | None]:
     return "Failed", f"exit code {code}", code
 
 
-def _outputs(paths: RunPaths, unread: list[str]) -> Outputs:
-    """What is there; a folder that can't be read is added to `unread`, up to ten of them."""
+def _outputs(paths: RunPaths, unread: list[str]) -> Outputs | None:
+    """What is there, None where nothing of it can be read; such folders are added to `unread`, up to ten."""
 
     def skipped(error: OSError) -> None:
         if len(unread) < _MOST_UNREAD:
             unread.append(_unread(os.path.relpath(error.filename or paths.outputs, paths.folder), error))
 
-    files = size = 0
+    files = size = folders = 0
     if not os.path.lexists(paths.outputs):
         return Outputs(0, 0)
     for folder in walk(paths.outputs, skipped):
+        folders += 1
         for entry in folder.others:
             if not (entry.is_symlink() and entry.is_dir()):
                 files += 1
                 size += entry.stat(follow_symlinks=False).st_size
-    return Outputs(files, size)
+    return Outputs(files, size) if folders else None
 
 
 def cancel(project: Project, paths: RunPaths, grace: int = GRACE_SECONDS) -> tuple[Run, bool]:

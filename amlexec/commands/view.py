@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.commands.fitting import Column
 from amlexec.commands.output import cell, title
+from amlexec.record import without_series
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +31,7 @@ def flat(
     `number` is its place among the runs of the project, the oldest being 1. Metrics have a key of their own.
     Of a run that is `unreachable`, the status is the one that was read last.
     """
-    metrics, counts = _metrics(run)
+    run = without_series(run)
     return {
         "run_id": run.run_id,
         "run_number": number,
@@ -42,8 +43,8 @@ def flat(
         "arguments": list(run.arguments),
         "target": run.target,
         "run_configuration": run.run_configuration,
-        "metrics": metrics,
-        "metric_counts": counts,
+        "metrics": run.metrics,
+        "metric_counts": run.metric_counts,
         "unread": list(run.unread),
         "attachments": ",".join(attachments),
         "created_utc": run.created_utc,
@@ -75,18 +76,6 @@ def flat(
         "amlexec": run.amlexec,
         "executors": run.executors and [one._asdict() for one in run.executors],
     }
-
-
-def _metrics(run: Run) -> tuple[dict[str, Any], dict[str, int]]:
-    """The last value of every metric, and how many there are of each."""
-    last, counts = dict(run.metrics), dict(run.metric_counts)
-    for name, value in run.metrics.items():
-        if name in counts:
-            continue
-        # A record of an earlier version has the series. A list of lists may be one value, a matrix.
-        is_series = isinstance(value, list) and value and not isinstance(value[-1], (list, dict))
-        last[name], counts[name] = (value[-1], len(value)) if is_series else (value, 1)
-    return last, counts
 
 
 def flattened(view: Mapping[str, Any]) -> dict[str, Any]:
