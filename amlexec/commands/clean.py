@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["clean", "told"]
 
+_IN_USE_SECONDS = 3600.0
+"""What was remembered within this time, another process may just be using."""
+
 
 def clean(project: Project, arguments: argparse.Namespace) -> int:
     """Do what the arguments say; the exit code. Raises what its parts raise."""
@@ -64,7 +67,9 @@ def _all(project: Project) -> tuple[list[str], int]:
         except (AmlexecError, OSError) as error:
             code = console.show(error)
     from amlexec import sweeping
+    from amlexec.reading import cache
 
+    cache.sweep(project.state, _IN_USE_SECONDS)
     if half_made := sweeping.folders(project):
         console.say(f"{_number(len(half_made), 'half-made folder', 'half-made folders')} of runs removed")
     if left := sweeping.files(project):

@@ -11,16 +11,21 @@ import os
 from typing import TYPE_CHECKING
 
 from amlexec import __version__, private_folders, schemas, temporaries
-from amlexec.files import read_regular
+from amlexec.files import read_regular, touch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from amlexec.reading.generations import Reading
 
-__all__ = ["load", "name", "store"]
+__all__ = ["load", "name", "store", "sweep"]
 
 _FOLDER = "cache"
+_DAY = 86_400.0
+_KEPT_DAYS = 30
+"""How long an entry stays that nobody asks for."""
+_SWEPT = ".swept"
+"""Touched when old entries were last removed."""
 _LARGEST = 16 << 20
 _FORM = 2
 """Goes up when the form of a Reading changes."""
@@ -43,11 +48,51 @@ def load(state: str, entry: str) -> Reading | None:
     """The reading that is remembered in the project's state folder, or None."""
     import json
 
+    path = f"{state}/{_FOLDER}/{entry}.json"
     try:
-        found = json.loads(read_regular(f"{state}/{_FOLDER}/{entry}.json", _LARGEST, follow=False))
+        found = json.loads(read_regular(path, _LARGEST, follow=False))
+        if _age(path) > _DAY:
+            os.utime(path)  # it is of use: see `sweep`
     except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and found.get("entry") == entry else None
+
+
+def sweep(state: str, unused: float) -> int:
+    """Remove what nobody has used for `unused` seconds, each edit of a file having left an entry; how many.
+
+    Raises:
+        OSError: something can't be removed.
+    """
+    folder = f"{state}/{_FOLDER}"
+    gone = 0
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False) and _age(entry.path) > unused:
+                    os.unlink(entry.path)  # noqa: PTH108
+                    gone += 1
+    except FileNotFoundError:
+        pass  # there is none, or another process is removing it too
+    return gone
+
+
+def _age(path: str) -> float:
+    import time
+
+    return time.time() - os.lstat(path).st_mtime
+
+
+def _sweep_sometimes(state: str) -> None:
+    """Once a day, when an entry is added."""
+    marker = f"{state}/{_FOLDER}/{_SWEPT}"
+    try:
+        if _age(marker) < _DAY:
+            return
+        os.utime(marker, follow_symlinks=False)
+    except FileNotFoundError:
+        touch(marker)
+    sweep(state, _KEPT_DAYS * _DAY)
 
 
 def store(state: str, entry: str, reading: Mapping[str, object]) -> None:
@@ -65,6 +110,7 @@ def store(state: str, entry: str, reading: Mapping[str, object]) -> None:
         with open(beside, "w", encoding="utf-8", opener=private_folders.opener) as file:
             json.dump({**reading, "entry": entry}, file)
         os.replace(beside, path)  # noqa: PTH105
+        _sweep_sometimes(state)
     except OSError:
         # A full disk or a project that belongs to somebody else: the next run reads the file again.
         _remove(beside)
