@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from amlexec import cli, history
+from amlexec import cli, files, history
 from amlexec.docker import containers
 from amlexec.history import RunPaths
 from tests.conftest import eventually
@@ -55,7 +55,7 @@ def listing(folder: Path) -> dict[str, tuple[object, ...]]:
 
 
 @pytest.fixture
-def stranger(project: ProjectFolder) -> ProjectFolder:
+def stranger(project: ProjectFolder, tmp_path: Path) -> Iterator[ProjectFolder]:
     """A project with a run that is over and one that a supervisor is said to watch."""
     told = history.Run(**{**RUN._asdict(), "status": "Completed", "exit_code": 0})
     for run_id, status in ((GOOD, "Completed"), (BAD, "Running")):
@@ -63,7 +63,10 @@ def stranger(project: ProjectFolder) -> ProjectFolder:
         paths.control.mkdir(parents=True)
         history.write(paths, told._replace(run_id=run_id, status=status))
         paths.stdout.write_text("hello\n")
-    return project
+    yield project
+    # pytest can't remove what is as deep as one of them.
+    for folder in (project.root, tmp_path / "copy"):
+        files.remove_tree(folder)
 
 
 @pytest.fixture(autouse=True)

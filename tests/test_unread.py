@@ -40,7 +40,7 @@ import os
 from amlexec.run import log
 log("loss", 2)
 log("loss", 1)
-os.makedirs("outputs")
+os.makedirs("outputs", exist_ok=True)
 open("outputs/model", "w").write("1234")
 """
 
