@@ -428,3 +428,25 @@ def test_a_channel_without_a_python_for_the_installer(
         "no channel has a Python that could install on managed: installing 2 conda packages here" in done.err
     )
     assert project.prepare("--check").code == 0
+
+
+def test_made_anew(project: There) -> None:
+    """A folder of its own takes the place of the one from before, which a run may still be in."""
+    project.conda("six=1.16")
+    project.write("train.py", "import sys, time\nprint(sys.prefix, flush=True)\ntime.sleep(600)\n")
+    begun = project.submit("--prepare", "--async", "train.py")
+    assert begun.code == 0, begun.err
+    project.begun(begun.run_id)
+    before = project.printed(begun.run_id).decode().strip()
+    done = project.prepare("--force")
+    assert done.out == "managed: prepared: --force asks for it\n", done.err
+    told = json.loads(project.prepare("--check", "-o", "json").out)
+    assert told["folder"] not in {"", before}
+    assert (
+        project.host.ssh(f"ls {before}/bin/python {before}/amlexec.json 2>/dev/null || :")
+        == f"{before}/bin/python\n"
+    )
+    assert project.amlexec("experiment", "cancel", "-r", begun.run_id, "--grace", "0").code == 0
+    assert project.prepare("--force").code == 0
+    assert project.listed(f"{project.folder}/").split() == project.host.ssh(f"ls {project.folder}").split()
+    assert len(project.host.ssh(f"ls -d {project.folder}/*/bin").split()) == 1
