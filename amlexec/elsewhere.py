@@ -1,12 +1,13 @@
 """Runs that are on a machine over SSH, whoever submitted them and from wherever: all it takes is the login.
 
 A run's folder there has the record that it was submitted with; how the run is, its supervisor has written.
+On an engine, the record is a label of the run's container, and the engine says how it is.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from amlexec import config, history, runs
 from amlexec.errors import TargetError, UsageError
@@ -16,6 +17,7 @@ from amlexec.targets import runs_on
 if TYPE_CHECKING:
     from amlexec.history import Run
     from amlexec.model import Project
+    from amlexec.targets.docker import DockerTarget
     from amlexec.targets.remote import RemoteTarget
 
 __all__ = ["Machine"]
@@ -41,17 +43,17 @@ class Machine:
             UsageError: it is of a kind whose runs are known only where they were submitted.
         """
         declared = config.load_target(project, name)
-        if declared.kind not in {"remote", "cluster"}:
+        if declared.kind not in {"remote", "cluster", "remotedocker"}:
             raise UsageError(
                 f"{name} is of type {declared.kind}: its runs are known only where they were submitted",
                 where=str(declared.place),
-                hint="--from names a machine over SSH, of type remote or cluster",
+                hint="--from names a machine over SSH, of type remote, remotedocker or cluster",
             )
         self.name, self._kind = declared.name, declared.kind
         self._project = project
         self._began: dict[str, float] = {}
         """When runs that were listed began, all by one clock."""
-        self._target: RemoteTarget = runs_on(declared, project)  # type: ignore[assignment]
+        self._target: RemoteTarget | DockerTarget = runs_on(declared, project)  # type: ignore[assignment]
 
     def list(self, *, everything: bool = False) -> Listing:
         """The runs of this project that are there; with `everything`, those of others too.
@@ -74,14 +76,16 @@ class Machine:
                 )
                 continue
             try:
+                if not text:
+                    raise ValueError("an earlier version has begun it, and left none")  # noqa: TRY301
                 recorded = history.parsed(text, run_id)
             except ValueError as error:
                 problems.append(
                     TargetError(f"the record of the run {run_id} can't be read: {error}", where=self.name)
                 )
                 continue
-            if recorded.target_kind == "remotedocker":
-                continue  # only its folder is there: the engine knows how it is
+            if (recorded.target_kind == "remotedocker") != (self._kind == "remotedocker"):
+                continue  # of those, only a folder is there: the engine knows how they are
             recorded = recorded._replace(target=self.name)
             if state is not None and state.began is not None:
                 self._began[run_id] = state.began
@@ -116,14 +120,18 @@ class Machine:
         """The paths of the run here, where from now on it is a run like those of this project's own."""
         # How it ended is written when it has been brought home.
         status = run.status if run.status not in FINAL else "Starting"
-        return history.adopt(
+        paths = history.adopt(
             self._project, run._replace(status=status, reason="", end_time_utc=None, exit_code=None)
         )
+        if self._kind == "remotedocker" and paths.returned.exists():
+            cast("DockerTarget", self._target).adopted(paths)
+        return paths
 
     def stop(self, run: Run, grace: int) -> Run:
         """Stop a run; how it is then. Raises as `Target.stop` does."""
-        # What a cluster has to be told stands in the record.
-        paths = self.bring(run) if self._kind == "cluster" else RunPaths.of(self._project, run.run_id)
+        # What a cluster has to be told stands in the record; which container it is, in the run's folder.
+        is_known = self._kind == "remote"
+        paths = RunPaths.of(self._project, run.run_id) if is_known else self.bring(run)
         return runs.seen(run, self._target.stop(paths, grace))
 
     def remove(self, run: Run) -> None:

@@ -19,7 +19,7 @@ from amlexec.environments.image import reference
 from amlexec.plan import plan
 from amlexec.targets.docker import DockerTarget
 from amlexec.targets.ground import Here
-from tests.conftest import PATIENCE, eventually
+from tests.conftest import PATIENCE, ProjectFolder, eventually
 from tests.engines.ssh_host import QUIET
 from tests.places import (
     PLACES,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
+    from tests.conftest import Done
     from tests.engine_hosts import EngineHost
 
 WAITING = (
@@ -688,3 +689,60 @@ def test_a_container_says_whose_it_is(prepared: Shop, shop: Shop, tmp_path: Path
     assert told["HostConfig"]["ShmSize"] == 2 << 30
     project.amlexec("experiment", "cancel", "-r", run_id, "--grace", "0")
     assert project.containers() == []
+
+
+@pytest.mark.parametrize(
+    "place",
+    [place for place in PLACES if place.kind == "remotedocker"],
+    ids=lambda place: place.name,
+    indirect=True,
+)
+def test_another_computer_finds_the_runs_of_an_engine(project: DockerProject, tmp_path: Path) -> None:
+    other = ProjectFolder(tmp_path / "other" / "demo")
+    other.write("aml_config/box.compute", project.compute())
+
+    def ask(*words: str) -> Done:
+        return other.amlexec(*words, "--from", "box")
+
+    def listed() -> dict[str, str]:
+        done = ask("history", "list", "-o", "json")
+        assert done.code == 0, done.err
+        return {one["run_id"]: one["status"] for one in json.loads(done.out)}
+
+    before = listed()
+    project.write("train.py", f"{WAITING}from amlexec.run import log\nlog('A', 1)\nraise SystemExit(3)\n")
+    first, second = [project.submit("--async", "train.py").run_id for _ in range(2)]
+    for run_id in (first, second):
+        project.begun(run_id)
+    assert listed() == {**before, first: "Running", second: "Running"}
+    assert ask("experiment", "status", "-r", second).out == f"{second}  Running\n"
+    assert ask("experiment", "clean", "-r", second).code == 3
+
+    # It is followed there, and comes home to both.
+    project.tell(first)
+    done = ask("experiment", "follow", "-r", first)
+    assert (done.code, "begun\ndone\n" in done.out) == (1, True), done.err
+    record = other.record(first)
+    assert (record["status"], record["exit_code"], record["metrics"]) == ("Failed", 3, {"A": 1})
+    assert (other.run_folder(first) / "outputs/x").read_text() == "x"
+    assert project.amlexec("experiment", "status", "-r", first).out.startswith(f"{first}  Failed")
+    own = project.record(first)
+    assert (own.pop("target"), record.pop("target")) == (project.place.name, "box")
+    assert own == record
+    assert (project.run_folder(first) / "outputs/x").read_text() == "x"
+
+    # It is canceled there, and known to be so here; then it is removed.
+    done = ask("experiment", "cancel", "-r", second, "-o", "json")
+    assert (done.code, json.loads(done.out)["status"]) == (0, "Canceled"), done.err
+    assert listed()[second] == "Canceled"
+    done = ask("experiment", "return", "-r", second)
+    assert done.code == 0, done.err
+    assert (other.run_folder(second) / "stdout.log").read_text() == "begun\n"
+    assert other.amlexec("experiment", "clean", "--all").code == 0
+    assert project.amlexec("experiment", "status", "-r", second).out.startswith(f"{second}  Canceled")
+    third = project.submit("--async", "train.py").run_id
+    project.begun(third)
+    assert ask("experiment", "cancel", "-r", third).code == 0
+    assert ask("experiment", "clean", "-r", third).code == 0
+    assert listed() == before
+    assert project.amlexec("experiment", "status", "-r", third).out.startswith(f"{third}  Lost")

@@ -58,6 +58,7 @@ class ContainerState(NamedTuple):
     labels: dict[str, str]
     is_mounted: bool
     """Whether folders of the engine's machine are mounted in it."""
+    name: str = ""
 
 
 STDOUT, STDERR = 1, 2
@@ -288,6 +289,7 @@ def state_of(engine: Engine, found: Mapping[str, Any]) -> ContainerState:
             state.get("OOMKilled") is True,
             {str(name): str(value) for name, value in labels.items()},
             bool(found["HostConfig"].get("Mounts")),
+            str(found.get("Name") or ""),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise EngineError(

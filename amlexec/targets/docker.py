@@ -15,11 +15,12 @@ from amlexec.errors import TargetError
 from amlexec.files import SMALL, read_regular, remove_tree, touch
 from amlexec.history import Interpreter, is_run_id
 from amlexec.ssh.words import UnreachableError
-from amlexec.targets import Launch, State, baggage, logged
+from amlexec.targets import Launch, State, baggage, logged, shared_engine
 from amlexec.targets.container_logs import ContainerLogs
 from amlexec.targets.ground import CHECKOUT, LOGGED, SHARED, SITE, Here
 from amlexec.targets.outputs import FOREIGN, bring
 from amlexec.targets.patience import Patience
+from amlexec.targets.shared_engine import RUN_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,6 @@ HOME = "/amlexec/home"
 _CONTAINER = re.compile(r"[0-9a-f]{12,64}")
 _SHM_BYTES = 2 << 30
 """As Workbench gave it: data loaders of several processes share memory there."""
-RUN_LABEL = "amlexec.run"
 PROJECT_LABEL = "amlexec.project"
 OWNER_LABEL = "amlexec.owner"
 """On an engine that several machines use: which of them, and which project of it."""
@@ -207,6 +207,7 @@ class DockerTarget:
             "AMLEXEC_RUN_ID": paths.folder.name,
             "AMLEXEC_RUN_FOLDER": LOGGED,
         }
+        record = shared_engine.record_label(paths.record.read_text("utf-8", "surrogateescape"))
         return {
             "Image": launch.image_id,
             "Entrypoint": list(launch.argv[:1]),
@@ -219,6 +220,8 @@ class DockerTarget:
                 RUN_LABEL: paths.folder.name,
                 **self._labels,
                 "amlexec.digest": launch.digest,
+                # So that it can be found from everywhere.
+                **({shared_engine.RECORD_LABEL: record} if self._ground.owner else {}),
             },
             "HostConfig": host,
         }
@@ -235,20 +238,17 @@ class DockerTarget:
         if container is None:
             return State("new")
         found = self._inspect(paths, container)
-        if found is None:
-            return State("lost", why="its container is no longer on the engine")
-        if found.status == "created":
-            return State("new")
-        if found.status not in {"exited", "dead"}:
-            return State("running", found.began)
-        return State(
-            "ended",
-            found.began,
-            found.ended,
-            found.exit_code,
-            (paths.control / "cancel").exists(),
-            "the engine's machine ran out of the memory it may use" if found.out_of_memory else "",
-        )
+        if found is not None:
+            return shared_engine.state_of(found, canceled=(paths.control / "cancel").exists())
+        if self._is_of_others(paths):
+            # Who submitted it may well know how it ended.
+            raise TargetError(
+                f"the run {paths.folder.name} is no longer there: who submitted it has brought it home, or "
+                "somebody has removed it",
+                where=self._engine.address,
+                hint=f"what came of it is in {paths.folder}",
+            )
+        return State("lost", why="its container is no longer on the engine")
 
     def _inspect(self, paths: RunPaths, container: str) -> containers.ContainerState | None:
         """How the container is that the run's folder names; None where there is none.
@@ -260,7 +260,8 @@ class DockerTarget:
         if answer is None:
             return None
         found = containers.state_of(self._engine, answer)
-        wanted = {RUN_LABEL: paths.folder.name, **self._labels}
+        whose_labels = {} if self._is_of_others(paths) else self._labels
+        wanted = {RUN_LABEL: paths.folder.name, **whose_labels}
         if not wanted.items() <= found.labels.items():
             run, project = found.labels.get(RUN_LABEL), found.labels.get(PROJECT_LABEL)
             whose = f"of the run {run!r:.80} in {project!r:.200}" if run else "of no run"
@@ -312,6 +313,8 @@ class DockerTarget:
         container = self._own(paths)
         touch(paths.control / "cancel")
         if container is not None:
+            if self._ground.owner:
+                shared_engine.mark_canceled(self._engine, container, paths.folder.name)
             containers.stop(self._engine, container, grace)
         return self.state(paths)
 
@@ -349,7 +352,9 @@ class DockerTarget:
             remove_tree(came)
 
     def release(self, paths: RunPaths) -> None:
-        """See `Target.release`."""
+        """See `Target.release`. What somebody else has submitted has to get home there too."""
+        if self._is_of_others(paths):
+            return
         container = self._own(paths)
         if container is not None:
             containers.remove(self._engine, container, force=True)
@@ -358,13 +363,36 @@ class DockerTarget:
 
     def clean(self, paths: RunPaths) -> list[str]:
         """See `Target.clean`."""
-        self._remove_all(paths)
+        if not self._is_of_others(paths):
+            self._remove_all(paths)
         removed = self._ground.clean(paths)
         if paths.checkout.exists():
             removed.append("here")
         for folder in (paths.checkout, paths.folder / "logged"):
             remove_tree(folder)
         return removed
+
+    def _is_of_others(self, paths: RunPaths) -> bool:
+        """Whether the run was submitted from another computer, on an engine that several use."""
+        return bool(self._ground.owner) and paths.returned.exists()
+
+    def records(self, start: str) -> list[tuple[str, State | None, str]]:
+        """Every run on the engine whose id begins with `start`: see `RemoteTarget.records`."""
+        return [*shared_engine.records(self._engine, start)]
+
+    def adopted(self, paths: RunPaths) -> None:
+        """Find the container of a run that was submitted from another computer.
+
+        Raises:
+            TargetError: it is gone.
+        """
+        if _container(paths) is None and (found := shared_engine.ids(self._engine, paths.folder.name)):
+            (paths.control / "container").write_text(found[0])
+
+    def forget(self, run_id: str) -> None:
+        """Remove all that a run that is over has left there, whoever submitted it."""
+        self.remove(shared_engine.ids(self._engine, run_id))
+        self._ground.forget(run_id)
 
     def _remove_all(self, paths: RunPaths) -> None:
         wanted = {RUN_LABEL: paths.folder.name, **self._labels}

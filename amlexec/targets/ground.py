@@ -109,6 +109,9 @@ class Ground(Protocol):
     def clean(self, paths: RunPaths) -> list[str]:
         """Remove those folders. Idempotent. Returns as `Target.clean`."""
 
+    def forget(self, run_id: str) -> None:
+        """Remove all that a run that is over, and was submitted anywhere, has left in such folders."""
+
 
 class Here:
     """The folders of this machine, for an engine that is on it."""
@@ -195,3 +198,6 @@ class Here:
     def clean(self, paths: RunPaths) -> list[str]:  # noqa: ARG002 - nothing of it is elsewhere
         """See `Ground.clean`: the target removes what is here."""
         return []
+
+    def forget(self, run_id: str) -> None:
+        """See `Ground.forget`: no other computer has folders here."""

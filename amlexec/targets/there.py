@@ -128,3 +128,7 @@ class There:
     def clean(self, paths: RunPaths) -> list[str]:
         """See `Ground.clean`."""
         return self._host.clean(paths) if (paths.control / _STAGED).exists() else []
+
+    def forget(self, run_id: str) -> None:
+        """See `Ground.forget`."""
+        self._host.forget(run_id)
