@@ -100,8 +100,11 @@ def _write(folder, name, version, prefix):
 
 def _quoted(text):
     """Text as JSON has it. To import a library for that would cost every run milliseconds."""
-    units = text.encode("utf-16-be", "surrogatepass")
-    signs = [units[at] << 8 | units[at + 1] for at in range(0, len(units), 2)]
+    if not text or max(text) <= "~":
+        signs = [ord(one) for one in text]
+    else:
+        units = text.encode("utf-16-be", "surrogatepass")
+        signs = [units[at] << 8 | units[at + 1] for at in range(0, len(units), 2)]
     plain = "".join(chr(one) if 31 < one < 127 and one not in (34, 92) else "\\u%04x" % one for one in signs)
     return '"%s"' % plain
 
