@@ -848,7 +848,7 @@ def test_what_is_wanting_is_said_at_once(project: ProjectFolder, client: Client,
         *("--private-key-file", str(host.key)),
     )
     assert done.code == 0, done.err
-    assert "Docker  failed  it is not there" in done.err
+    assert "failed  the machine is there, and has no Docker engine" in done.err
     assert "First write aml_config/conda_dependencies.yml" in done.out
 
 
