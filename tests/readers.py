@@ -34,7 +34,9 @@ def read(page: Path, folder: Path, enter: Callable[[str, Path], Path] = lambda _
                     folder /= command[3:]
                     continue
                 printed = _typed(command, folder)
-                assert matches(wanted, printed.splitlines()), f"$ {command}\n{printed}"
+                # Said where a machine takes longer than a moment, as one does that is busy with tests.
+                lines = [line for line in printed.splitlines() if not line.startswith("connecting to ")]
+                assert matches(wanted, lines), f"$ {command}\n{printed}"
                 seen += 1
     assert seen
 
