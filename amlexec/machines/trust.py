@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.errors import TargetError, UsageError
-from amlexec.ssh import host_keys
-from amlexec.ssh.command import no_ssh, trust_command
+from amlexec.ssh import host_keys, program
+from amlexec.ssh.command import trust_command
 from amlexec.ssh.private import named, runtime_folder
 from amlexec.ssh.waiting import connecting
 from amlexec.ssh.words import HostKeyError, UnreachableError, error_of
@@ -150,9 +149,9 @@ def _vouched(login: Login, key_type: str = "", *, is_vouched: bool = False) -> t
         done = _run(login, [*trust_command(own, str(log), key_type), "--", login.host, "exit"])
         told = log.read_text("utf-8", "replace") if log.exists() else ""
     words = re.sub(r"^debug\d: .*\n?", "", told, flags=re.MULTILINE)
-    error = error_of(login, f"{words}\n{done.stderr.decode(errors='replace')}")
+    error = error_of(login, f"{words}\n{done.stderr}")
     # An account may let everybody in.
-    if done.returncode != 0 and isinstance(error, (HostKeyError, UnreachableError)):
+    if done.code != 0 and isinstance(error, (HostKeyError, UnreachableError)):
         if isinstance(error, UnreachableError):
             raise error
         if error.unknown or (is_vouched and not error.is_revoked):
@@ -177,7 +176,7 @@ def _must_be_new(login: Login) -> None:
     name = host if alias or port == "22" else f"[{host}]:{port}"
     for file in (*_files(told, "userknownhostsfile"), *_files(told, "globalknownhostsfile")):
         done = _run(login, ["ssh-keygen", "-F", name, "-f", file])
-        if re.search(rb"^@cert-authority\s", done.stdout, re.MULTILINE):
+        if re.search(r"^@cert-authority\s", done.stdout, re.MULTILINE):
             raise HostKeyError(
                 f"OpenSSH knows who signs its host key ({file}), and it shows one that they have not signed",
                 where=login.alias,
@@ -194,24 +193,14 @@ def _files(told: dict[str, str], key: str) -> list[str]:
     return [whole] if Path(whole).is_file() else [os.path.expanduser(one) for one in text.split()]  # noqa: PTH111
 
 
-def _run(login: Login, command: list[str]) -> subprocess.CompletedProcess[bytes]:
+def _run(login: Login, command: list[str]) -> program.Done:
     try:
         with connecting(login.alias):
-            return subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                env={**os.environ, "LC_ALL": "C"},
-                timeout=_PATIENCE,
-                start_new_session=True,  # or ssh could ask on the terminal
-                check=False,
-            )
-    except subprocess.TimeoutExpired:
+            return program.run(command, timeout=_PATIENCE)
+    except program.TimedOutError:
         raise UnreachableError(
             f"ssh has come to no end within {_PATIENCE:g} s", where=login.alias, hint="try again later"
         ) from None
-    except OSError as error:
-        raise no_ssh(error) from None
 
 
 def settings(login: Login) -> dict[str, str]:
@@ -224,8 +213,8 @@ def settings(login: Login) -> dict[str, str]:
     user = ["-l", login.user] if login.user else []
     port = ["-p", str(login.port)] if login.port else []
     done = _run(login, ["ssh", "-G", *user, *port, "--", login.host])
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2] or "it says nothing"
+    if done.code != 0:
+        said = done.stderr.strip().rpartition("\n")[2] or "it says nothing"
         raise TargetError(f"OpenSSH's configuration can't be read: {said.rstrip('.')}", where=login.alias)
-    lines = done.stdout.decode(errors="replace").splitlines()
+    lines = done.stdout.splitlines()
     return {key: value for key, _, value in (line.partition(" ") for line in reversed(lines))}

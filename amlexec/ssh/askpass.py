@@ -12,12 +12,12 @@ import contextlib
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.errors import TargetError
+from amlexec.ssh import program
 from amlexec.ssh.login import PlainPassword
 from amlexec.ssh.private import named, runtime_folder
 
@@ -35,6 +35,9 @@ case $answer in +*) printf '%s\\n' "${answer#+}" ;; *) exit 1 ;; esac
 _LONGEST_QUESTION = 4096
 _MORE = re.compile(r"new|retype|again|current|expired|one[- ]?time|otp|code|token|pin\b", re.IGNORECASE)
 """What makes of a question for a password one for something else."""
+
+_ASKED_S = 10.0
+"""Seconds that OpenSSH may take to read its configuration."""
 
 
 class Identity(NamedTuple):
@@ -143,11 +146,12 @@ def _identity(login: Login) -> Identity:
     """Who logs in where, after `~/.ssh/config` has had its say."""
     command = ["ssh", "-G", *(["-l", login.user] if login.user else []), "--", login.host]
     try:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=10
-        )
-    except subprocess.TimeoutExpired:
-        raise TargetError("`ssh -G` has not ended after 10 s", where=login.alias) from None
+        done = program.run(command, timeout=_ASKED_S)
+    except program.TimedOutError as error:
+        raise TargetError(str(error), where=login.alias) from None
+    if done.code:
+        said = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.code}"
+        raise TargetError(f"OpenSSH's configuration can't be read: {said.rstrip('.')}", where=login.alias)
     told = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
     host = (
         login.address if login.known_hosts else told.get("hostkeyalias") or told.get("hostname", login.host)

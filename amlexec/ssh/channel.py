@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from amlexec.errors import TargetError
-from amlexec.ssh.command import control, no_ssh, ssh_command
+from amlexec.ssh import program
+from amlexec.ssh.command import control, ssh_command
 from amlexec.ssh.feeding import Feeder
 from amlexec.ssh.private import new_file
 from amlexec.ssh.words import (
@@ -88,9 +89,9 @@ class Stream:
         os.close(descriptor)
         try:
             self._process = self._start()
-        except OSError as error:
+        except BaseException:
             self._clean()
-            raise no_ssh(error) from None
+            raise
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._output = self._process.stdout.fileno()
@@ -102,21 +103,12 @@ class Stream:
 
     def _start(self) -> subprocess.Popen[bytes]:
         asking = self._asking.environment() if self._asking else {}
-        return subprocess.Popen(
-            [
-                *ssh_command(self._login, self._connection, str(self._log), proven=self._proven),
-                "--",
-                self._login.host,
-                self._sent.command,
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
+        command = ssh_command(self._login, self._connection, str(self._log), proven=self._proven)
+        return program.start(
+            [*command, "--", self._login.host, self._sent.command],
+            self._errors,
             # The words of ssh are read: they have to be those of the C locale.
-            env={**os.environ, "LC_ALL": "C", **asking},
-            bufsize=0,
-            # Ctrl-C in a terminal is for us alone: it must not cut a connection that others share.
-            start_new_session=True,
+            {"LC_ALL": "C", **asking},
         )
 
     def begin(self) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
-from amlexec.errors import TargetError
+from amlexec.ssh import program
 
 if TYPE_CHECKING:
     from amlexec.ssh.login import Login
 
-__all__ = ["control", "no_ssh", "probe_command", "ssh_command", "trust_command"]
+__all__ = ["control", "probe_command", "ssh_command", "trust_command"]
 
 _PERSIST = 60
 """Seconds that a connection stays after its last use."""
@@ -143,28 +142,14 @@ def control(control_path: str, verb: str, *arguments: str) -> str:
         TargetError: there is no `ssh` here.
     """
     try:
-        done = subprocess.run(
+        done = program.run(
             # Without the user's configuration: its forwards are no business of ours.
             ["ssh", "-F", "none", "-S", control_path, "-O", verb, *arguments, "--", "connection"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
             timeout=_CONTROL,
-            check=False,
         )
-    except subprocess.TimeoutExpired:
+    except program.TimedOutError:
         return "the connection's own process does not answer"
-    except OSError as error:
-        raise no_ssh(error) from None
-    return done.stderr.decode(errors="replace").strip() or "ssh failed" if done.returncode else ""
-
-
-def no_ssh(error: OSError) -> TargetError:
-    """What to say where `ssh` can't be started."""
-    return TargetError(
-        f"OpenSSH's `ssh` can't be started: {error.strerror}",
-        hint="install it (Debian: apt install openssh-client), or put it on PATH",
-    )
+    return done.stderr.strip() or "ssh failed" if done.code else ""
 
 
 def _quoted(path: str) -> str:

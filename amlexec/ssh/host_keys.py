@@ -5,14 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.ssh import keystore
-from amlexec.ssh.command import no_ssh, probe_command
+from amlexec.ssh import keystore, program
+from amlexec.ssh.command import probe_command
 from amlexec.ssh.private import named, runtime_folder
 from amlexec.ssh.waiting import connecting
 from amlexec.ssh.words import UnreachableError, error_of, revoked
@@ -53,23 +51,13 @@ def offered(login: Login, key_type: str = "") -> list[HostKey]:
         shown, log = Path(scratch, "known_hosts"), Path(scratch, "log")
         try:
             with connecting(login.alias):
-                done = subprocess.run(
-                    [*probe_command(login, str(shown), str(log), key_type), "--", login.host, "exit"],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    timeout=_ANSWER,
-                    env={**os.environ, "LC_ALL": "C"},
-                    start_new_session=True,
-                    check=False,
-                )
-        except subprocess.TimeoutExpired:
+                command = probe_command(login, str(shown), str(log), key_type)
+                done = program.run([*command, "--", login.host, "exit"], timeout=_ANSWER)
+        except program.TimedOutError:
             raise UnreachableError(f"no answer within {_ANSWER:g} s", where=login.alias) from None
-        except OSError as error:
-            raise no_ssh(error) from None
         found = [key for line in _lines(shown) if (key := _key(line))]
         if not found:
-            words = "\n".join([*_lines(log), done.stderr.decode(errors="replace")])
+            words = "\n".join([*_lines(log), done.stderr])
             raise error_of(login, words)
     return found
 

@@ -140,23 +140,18 @@ def new_key_pair(about: str) -> KeyPair:
     Raises:
         TargetError: there is no `ssh-keygen`, or the store can't be written.
     """
-    import subprocess
     import tempfile
+
+    from amlexec.ssh import program
 
     name = os.urandom(16).hex()
     comment = " ".join(about.split()) or "amlexec"
     with tempfile.TemporaryDirectory(dir=_made(folder() / _KEYS)) as scratch:
         path = Path(scratch, "key")
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
-        try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        except OSError as error:
-            raise TargetError(
-                f"OpenSSH's `ssh-keygen` can't be started: {error.strerror}",
-                hint="install it (Debian: apt install openssh-client), or put it on PATH",
-            ) from None
-        if done.returncode:
-            raise TargetError(f"no key pair was made: {done.stderr.decode(errors='replace').strip()}")
+        done = program.run(command)
+        if done.code:
+            raise TargetError(f"no key pair was made: {done.stderr.strip()}")
         private, public = path.read_bytes(), path.with_suffix(".pub").read_bytes()
     write(folder() / _KEYS / name, private)
     write(folder() / _KEYS / f"{name}.pub", public)

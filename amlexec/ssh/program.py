@@ -1,0 +1,99 @@
+"""OpenSSH's programs as plumbum's commands: whatever is done on another machine is started here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
+
+from amlexec.errors import TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from plumbum.commands.base import BaseCommand
+
+__all__ = ["Done", "TimedOutError", "run", "start"]
+
+
+class Done(NamedTuple):
+    """A program that has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class TimedOutError(Exception):
+    """A program has not ended in time, and was killed."""
+
+
+def start(words: Sequence[str], stderr: IO[bytes], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a program: its name, and its arguments. Standard input and output are pipes without buffers.
+
+    `environment` is added to ours.
+
+    Raises:
+        TargetError: it is not there, or can't be started.
+    """
+    try:
+        started = _command(words).popen(
+            stderr=stderr,
+            env={**os.environ, **environment},
+            bufsize=0,
+            # Ctrl-C in a terminal is for us alone: it must not cut a connection that others share.
+            new_session=True,
+        )
+    except OSError as error:
+        raise _not_started(words[0], error.strerror) from None
+    # plumbum's own type around it has all that a Popen has, by name.
+    return cast("subprocess.Popen[bytes]", started)
+
+
+def run(words: Sequence[str], *, timeout: float | None = None) -> Done:
+    """Run a program to its end, in the C locale; it has no standard input. `timeout` is in seconds.
+
+    Raises:
+        TimedOutError: it has not ended then.
+        TargetError: it is not there, or can't be started.
+    """
+    from plumbum import ProcessTimedOut
+
+    # Files, not pipes: plumbum would wait for what the program leaves behind, and holds the other ends.
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": errors}
+        try:
+            code, _, _ = _command(words).run(
+                retcode=None,
+                timeout=timeout,
+                env={**os.environ, "LC_ALL": "C"},
+                # Or it could ask on the terminal.
+                new_session=True,
+                **options,
+            )
+        except ProcessTimedOut:
+            raise TimedOutError(f"{words[0]} has not ended after {timeout:g} s") from None
+        except OSError as error:
+            raise _not_started(words[0], error.strerror) from None
+        for file in (output, errors):
+            file.seek(0)
+        return Done(code, output.read().decode(errors="replace"), errors.read().decode(errors="replace"))
+
+
+def _command(words: Sequence[str]) -> BaseCommand:
+    from plumbum.machines.local import LocalMachine
+
+    path = shutil.which(words[0])
+    if path is None:
+        raise _not_started(words[0], "No such file or directory")
+    # A machine of its own: plumbum's shared one has the environment of the moment when it was imported.
+    return LocalMachine()[path][tuple(words[1:])]
+
+
+def _not_started(name: str, why: str | None) -> TargetError:
+    return TargetError(
+        f"OpenSSH's `{name}` can't be started: {why}",
+        hint="install it (Debian: apt install openssh-client), or put it on PATH",
+    )
