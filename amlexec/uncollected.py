@@ -41,7 +41,7 @@ def lines(run: Run) -> list[str]:
     if more := len(named) - _MOST_TOLD if len(named) > _MOST_TOLD else 0:
         rest = "".join(f" {one.reason}" for one in run.not_collected if not one.path)
         told.append(f"{more} more files were not brought home{rest}: amlexec history info -r {run.run_id}")
-    if is_kept(run):
+    if is_kept(run) and run.tracked:
         told.append(
             f"the run's copy of the project is kept: amlexec experiment return -r {run.run_id} --overwrite "
             f"tries again, amlexec experiment clean -r {run.run_id} removes it"

@@ -78,7 +78,7 @@ def fetched(machine: object, into: Path) -> tuple[dict[str, tuple[str, bool]], P
     came.mkdir()
     fetch = Fetch(cast("Verbs", machine), RUN, came, lambda what, said: TargetError(f"{what}: {said}"))
     missing = fetch.all()
-    missing += bring(came / "project", home, fetch.copies or ["/there"], fetch.more)
+    missing += bring(came / "project", home, fetch.copies, fetch.more)
     return {one.path: (one.reason, one.kept) for one in missing}, home
 
 

@@ -136,8 +136,8 @@ def tell(record: Run, form: str, *, unreachable: bool = False) -> None:
         keys = ("run_id", "status", "reason", "exit_code", "start_time_utc", "end_time_utc", "target")
         told = {key: getattr(record, key) for key in keys}
         console.data(json.dumps({**told, "unreachable": unreachable}, indent=2))
-        return
-    why = f"{record.target} is unreachable; this is what was read last" if unreachable else record.reason
-    console.data(f"{record.run_id}  {record.status}{f'  ({why})' if why else ''}")
+    else:
+        why = f"{record.target} is unreachable; this is what was read last" if unreachable else record.reason
+        console.data(f"{record.run_id}  {record.status}{f'  ({why})' if why else ''}")
     for line in uncollected.lines(record):
         console.say(f"warning: {line}")

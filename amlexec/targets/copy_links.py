@@ -38,7 +38,8 @@ class Links:
         Below `whole`, what is not there is nowhere; of the rest, not everything has come.
         """
         self._root = root
-        self._aliases = [beneath.parts_of(os.fsencode(one)) for one in aliases]
+        # A machine that does not say where the copy was: then no absolute link leads into it.
+        self._aliases = [beneath.parts_of(os.fsencode(one)) for one in aliases] or [(b"",)]
         self._whole = {whole}
 
     def status(self, parts: Parts) -> os.stat_result:
