@@ -134,8 +134,24 @@ def test_bash_with_a_key_pressed(demo: ProjectFolder) -> None:
     assert b"aml_config/local.runconfig" in printed, printed.decode()
 
 
-@pytest.mark.skipif(not shutil.which("fish"), reason="fish is not installed: apt install fish")
-def test_fish(demo: ProjectFolder) -> None:
-    script = "amlexec --completion fish | source; complete -C 'amlexec experiment submit -c '"
-    done = demo.call("fish", "-c", script)
-    assert done.out.splitlines() == ["gpu box", "local"]
+if shutil.which("fish"):
+
+    def test_fish(demo: ProjectFolder) -> None:
+        script = "amlexec --completion fish | source; complete -C 'amlexec experiment submit -c '"
+        done = demo.call("fish", "-c", script)
+        assert done.out.splitlines() == ["gpu box", "local"]
+
+
+if shutil.which("zsh"):
+
+    def test_zsh(demo: ProjectFolder) -> None:
+        """What is handed to its completion system: a key pressed in it would need a terminal of its own."""
+        script = (
+            "compdef() { :; }\ncompadd() { shift; print -rl -- ${(P)1} }\n_files() { print files }\n"
+            'eval "$(amlexec --completion zsh)"\n'
+            "words=(amlexec experiment submit -c ''); CURRENT=5; _amlexec\n"
+            "words=(amlexec experiment submit -c local ''); CURRENT=6; _amlexec\n"
+        )
+        done = demo.call("zsh", "-fc", script)
+        assert done.err == ""
+        assert [line for line in done.out.splitlines() if line] == ["gpu box", "local", "files"]
