@@ -184,7 +184,7 @@ def odd_records(chance: random.Random, count: int) -> Any:
             if chance.random() < 0.1:
                 del place[key]
             else:
-                place[key] = chance.choice(VALUES)
+                place[key] = copy.deepcopy(chance.choice(VALUES))
         text = json.dumps(value)
         if chance.random() < 0.2:
             at = chance.randrange(len(text))
