@@ -16,7 +16,8 @@ import uuid
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.docker import containers, images
-from amlexec.docker.engine import Engine, EngineAnswerError, from_environment
+from amlexec.docker.client import Engine, from_environment
+from amlexec.docker.errors import EngineAnswerError
 from benchmarks.submit import new_project
 from benchmarks.timing import Command, Figure, Peer, Row, Sizes, compared, run, script
 from tests.engines import base_image, channel
@@ -36,13 +37,12 @@ def task_prepare():
 PACKAGES = ("six", "idna", "tabulate", "pip", "setuptools")
 BUILD = """\
 import subprocess, sys
-from amlexec.docker.engine import from_environment
+from amlexec.docker.client import from_environment
 folder, name = sys.argv[1:]
 with subprocess.Popen(["tar", "-C", folder, "-c", "."], stdout=subprocess.PIPE) as tar:
-    query = {"t": name, "nocache": True, "forcerm": True}
-    headers = {"Content-Type": "application/x-tar"}
-    for said in from_environment().messages("POST", "/build", query=query, body=tar.stdout, headers=headers):
-        pass
+    with from_environment().asked(patient=True) as api:
+        for said in api.build(fileobj=tar.stdout, custom_context=True, tag=name, nocache=True, forcerm=True):
+            pass
 """
 """What `docker build` does with the classic builder, less the program's own start."""
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.docker import containers
-from amlexec.docker.engine import from_environment
+from amlexec.docker.client import from_environment
 from benchmarks.timing import Command, script
 from tests.conftest import PATIENCE
 from tests.engines import ssh_host

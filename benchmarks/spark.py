@@ -9,7 +9,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING
 
-from amlexec.docker.engine import from_environment
+from amlexec.docker.client import from_environment
 from benchmarks.hosts import Station, Wire, station
 from benchmarks.ssh import bytes_of, in_turn, row
 from benchmarks.submit import new_project

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amlexec.docker import images
-from amlexec.docker.engine import Engine
-from amlexec.docker.over_ssh import WayOverSSH
+from amlexec.docker.client import Engine
+from amlexec.docker.forward import WayOverSSH
 from tests.conftest import eventually
 from tests.engines import engine_host as image
 from tests.engines.fixtures import need

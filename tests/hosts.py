@@ -34,7 +34,7 @@ from tests.engines.ssh_host import QUIET, SHELLS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
     from tests.engines.spark import Installed
 
 __all__ = [
@@ -185,13 +185,15 @@ class Host:
 
     def pause(self) -> None:
         """Let it hang: it keeps its connections and says nothing."""
-        self.engine.request("POST", f"/containers/{self.name}/pause")
+        with self.engine.asked() as api:
+            api.pause(self.name)
         self._paused = True
 
     def unpause(self) -> None:
         """Let it go on."""
         if self._paused:
-            self.engine.request("POST", f"/containers/{self.name}/unpause")
+            with self.engine.asked() as api:
+                api.unpause(self.name)
             self._paused = False
 
     def kill(self) -> None:

@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec.docker import images
-from amlexec.docker.engine import Engine, EngineError
+from amlexec.docker import containers, images
+from amlexec.docker.client import Engine
+from amlexec.docker.errors import EngineError
 from tests.conftest import PATIENCE
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class OwnEngine:
         until = time.monotonic() + PATIENCE
         while True:
             try:
-                self.engine.ping()
+                self.engine.version()
             except EngineError:
                 said = (self.folder / "log").read_text("utf-8", "replace")[-2000:]
                 assert self._process.poll() is None, said
@@ -104,8 +105,8 @@ def own_engine(*, remapped: bool = False) -> Iterator[OwnEngine]:
         engine.start()
         yield engine
         with contextlib.suppress(EngineError):
-            for one in engine.engine.request("GET", "/containers/json", query={"all": True}):
-                engine.engine.request("DELETE", f"/containers/{one['Id']}", query={"force": True})
+            for one in containers.find(engine.engine, {}):
+                containers.remove(engine.engine, one["Id"], force=True)
     finally:
         engine.end()
         _unmount(folder)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from amlexec.docker import containers, images
-from amlexec.docker.engine import EngineAnswerError
+from amlexec.docker.errors import EngineAnswerError
 from tests.conftest import PATIENCE, ProjectFolder, eventually
 from tests.engines.base_image import _libraries as libraries
 from tests.engines.ssh_host import QUIET
@@ -29,7 +29,7 @@ from tests.engines.ssh_host import QUIET
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
     from tests.engine_hosts import EngineHost
     from tests.engines.spark import Installed
     from tests.hosts import Host, SparkHead

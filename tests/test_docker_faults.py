@@ -424,8 +424,8 @@ class TestRun:
         run_id = ready.submit("--async", "train.py").run_id
         ready.begun(run_id)
         (container,) = ready.containers()
-        limit = {"Memory": 64 << 20, "MemorySwap": 64 << 20}
-        ready.shop.engine.request("POST", f"/containers/{container['Id']}/update", body=limit)
+        with ready.shop.engine.asked() as api:
+            api.update_container(container["Id"], mem_limit=64 << 20, memswap_limit=64 << 20)
         ready.tell(run_id)
         done = ready.amlexec("experiment", "follow", "-r", run_id)
         assert done.code == 1

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from amlexec.docker.settings import Endpoint, endpoint, registry_header, registry_of
+from amlexec.docker import client
+from amlexec.docker.address import engine_address
+from amlexec.docker.login import login_of, registry_of
 from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
@@ -20,17 +22,21 @@ SECRET = "s3cr3t-value"
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Callable[..., dict[str, str]]:
-    """Write `config.json`, and give the environment in which it counts."""
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, str]]:
+    """Write `config.json`, and give the environment in which it counts, which is ours from then on."""
 
     def write(**content: Any) -> dict[str, str]:
         (tmp_path / ".docker").mkdir(exist_ok=True)
         (tmp_path / ".docker/config.json").write_text(json.dumps(content), "utf-8")
-        return {
+        environment = {
             "HOME": str(tmp_path),
             "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
             "XDG_RUNTIME_DIR": str(tmp_path),
         }
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("DOCKER_CONFIG", raising=False)
+        return environment
 
     return write
 
@@ -49,19 +55,11 @@ def _helper(home: str, name: str, script: str) -> None:
     program.chmod(0o755)
 
 
-def _login(registry: str, environment: dict[str, str]) -> dict[str, str]:
-    return dict(json.loads(base64.urlsafe_b64decode(registry_header(registry, environment))))
-
-
-class TestEndpoint:
+class TestAddress:
     def test_host_comes_first(self, settings: Callable[..., dict[str, str]]) -> None:
         environment = settings(currentContext="other")
         told = {**environment, "DOCKER_HOST": "tcp://127.0.0.1:1", "DOCKER_CONTEXT": "another"}
-        assert endpoint(told) == Endpoint("tcp://127.0.0.1:1", "", verify=False)
-
-    def test_host_with_certificates(self, settings: Callable[..., dict[str, str]]) -> None:
-        told = {**settings(), "DOCKER_HOST": "tcp://h:1", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/c"}
-        assert endpoint(told) == Endpoint("tcp://h:1", "/c", verify=True)
+        assert engine_address(told) == ("tcp://127.0.0.1:1", True)
 
     def test_context_of_the_environment_before_the_current_one(
         self, settings: Callable[..., dict[str, str]]
@@ -69,12 +67,12 @@ class TestEndpoint:
         environment = settings(currentContext="one")
         _context(environment["HOME"], "one", "unix:///one.sock")
         _context(environment["HOME"], "two", "unix:///two.sock")
-        assert endpoint(environment).address == "unix:///one.sock"
-        assert endpoint({**environment, "DOCKER_CONTEXT": "two"}).address == "unix:///two.sock"
+        assert engine_address(environment) == ("unix:///one.sock", True)
+        assert engine_address({**environment, "DOCKER_CONTEXT": "two"})[0] == "unix:///two.sock"
 
     def test_context_that_is_not_there(self, settings: Callable[..., dict[str, str]]) -> None:
         with pytest.raises(TargetError, match="the Docker context 'gone' is not there") as caught:
-            endpoint(settings(currentContext="gone"))
+            engine_address(settings(currentContext="gone"))
         assert "docker context ls" in caught.value.hint
 
     def test_rootless_socket(self, settings: Callable[..., dict[str, str]], tmp_path: Path) -> None:
@@ -82,13 +80,13 @@ class TestEndpoint:
         (tmp_path / "docker.sock").touch()
         usual = "/var/run/docker.sock"
         expected = usual if Path(usual).exists() else f"{tmp_path}/docker.sock"
-        assert endpoint({**environment, "DOCKER_CONTEXT": "default"}).address == f"unix://{expected}"
+        assert engine_address({**environment, "DOCKER_CONTEXT": "default"}) == (f"unix://{expected}", False)
 
     def test_damaged_settings(self, settings: Callable[..., dict[str, str]], tmp_path: Path) -> None:
         environment = settings()
         (tmp_path / ".docker/config.json").write_text("{", "utf-8")
         with pytest.raises(TargetError, match="Docker's settings can't be read") as caught:
-            endpoint(environment)
+            engine_address(environment)
         assert caught.value.where == f"{tmp_path}/.docker/config.json"
 
 
@@ -107,17 +105,25 @@ class TestLogin:
         assert registry_of(reference) == registry
 
     def test_nobody(self, settings: Callable[..., dict[str, str]]) -> None:
-        assert _login("r.test", settings()) == {}
+        settings()
+        assert login_of("r.test") == {}
 
     @pytest.mark.parametrize(
         ("registry", "key"),
-        [("r.test", "r.test"), ("r.test", "https://r.test"), ("docker.io", "https://index.docker.io/v1/")],
+        [
+            ("r.test", "r.test"),
+            ("r.test", "https://r.test"),
+            ("r.test:5000", "r.test:5000/"),
+            ("r.test:5000", "http://r.test:5000/v1/"),
+            ("docker.io", "https://index.docker.io/v1/"),
+            ("docker.io", "index.docker.io"),
+        ],
     )
     def test_stored(self, settings: Callable[..., dict[str, str]], registry: str, key: str) -> None:
         stored = base64.b64encode(f"me:{SECRET}:more".encode()).decode()
-        environment = settings(auths={key: {"auth": stored}, "other.test": {"auth": "eDp5"}})
-        expected = {"username": "me", "password": f"{SECRET}:more", "serveraddress": key}
-        assert _login(registry, environment) == expected
+        settings(auths={key: {"auth": stored}, "other.test": {"auth": "eDp5"}})
+        found = login_of(registry)
+        assert (found["username"], found["password"]) == ("me", f"{SECRET}:more")
 
     @pytest.mark.parametrize(
         "key",
@@ -147,33 +153,50 @@ class TestLogin:
             "ftp://r.test:5000",
         )
         auths = {**{other: {"auth": "eDp5"} for other in others}, key: {"auth": stored}}
-        expected = {"username": "me", "password": SECRET, "serveraddress": key}
-        assert _login("r.test:5000", settings(auths=auths)) == expected
-        assert _login("r.test:5000", settings(auths={**auths, "r.test:5000": {}})) == (
-            expected if key != "r.test:5000" else {}
-        )
-        assert _login("s.test", settings(auths=auths)) == {}
-        environment = settings(credHelpers={key: "mine"}, auths={"r.test:5000": "nothing", "x": None})
+
+        def password() -> object:
+            found = {name.lower(): value for name, value in login_of("r.test:5000").items()}
+            return found.get("password")
+
+        settings(auths=auths)
+        assert password() == SECRET
+        assert login_of("s.test") == {}
+        settings(auths={**auths, "r.test:5000": {}})
+        assert password() == (SECRET if key != "r.test:5000" else None)
+        environment = settings(credHelpers={key: "mine"})
         script = f'read -r r; [ "$r" = "{key}" ] || {{ echo credentials not found; exit 1; }}'
         answer = f'echo "{{\\"Username\\":\\"me\\",\\"Secret\\":\\"{SECRET}\\"}}"'
         _helper(environment["HOME"], "mine", f"{script}\n{answer}")
-        assert _login("r.test:5000", environment) == expected
-        environment = settings(credsStore="mine", auths={key: {}})
-        assert _login("r.test:5000", environment) == expected
+        assert password() == SECRET
+        settings(credsStore="mine", auths={key: {}})
+        assert password() == SECRET
 
     @pytest.mark.parametrize(
         "key", ["docker.io", "index.docker.io", "https://index.docker.io/v1", "registry-1.docker.io"]
     )
     def test_docker_hub_has_several_names(self, settings: Callable[..., dict[str, str]], key: str) -> None:
-        assert _login("docker.io", settings(auths={key: {"auth": "eDp5"}}))["username"] == "x"
+        settings(auths={key: {"auth": "eDp5"}})
+        assert login_of("docker.io")["username"] == "x"
 
     def test_identity_token(self, settings: Callable[..., dict[str, str]]) -> None:
-        environment = settings(auths={"r.test": {"identitytoken": SECRET}})
-        assert _login("r.test", environment) == {"identitytoken": SECRET, "serveraddress": "r.test"}
+        settings(auths={"r.test": {"identitytoken": SECRET}})
+        assert login_of("r.test") == {"IdentityToken": SECRET}
 
-    def test_damaged(self, settings: Callable[..., dict[str, str]]) -> None:
-        with pytest.raises(TargetError, match=r"the login for r\.test in Docker's settings is damaged"):
-            registry_header("r.test", settings(auths={"r.test": {"auth": "/w=="}}))
+    @pytest.mark.parametrize(
+        "auth", ["/w==", "x", f"not base64 {SECRET}", base64.b64encode(b"nobody").decode()]
+    )
+    def test_damaged(self, settings: Callable[..., dict[str, str]], auth: str) -> None:
+        settings(auths={"r.test": {"auth": auth}})
+        with pytest.raises(TargetError, match=r"the login for r\.test can't be read") as caught:
+            login_of("r.test")
+        assert "docker login r.test" in caught.value.hint
+        assert SECRET not in "".join(caught.value.lines())
+
+    def test_damaged_where_no_login_is_needed(self, settings: Callable[..., dict[str, str]]) -> None:
+        settings(auths={"r.test": {"auth": "/w=="}})
+        with pytest.raises(TargetError, match="a login in them is damaged") as caught:
+            client.Engine("unix:///nowhere").info()
+        assert caught.value.where.endswith("/.docker/config.json")
 
     def test_helper(self, settings: Callable[..., dict[str, str]]) -> None:
         environment = settings(credHelpers={"r.test": "mine"}, auths={"r.test": {"auth": "eDp5"}})
@@ -182,23 +205,23 @@ class TestLogin:
             "mine",
             f'[ "$*" = get ] && read -r r; echo "{{\\"Username\\":\\"$r\\",\\"Secret\\":\\"{SECRET}\\"}}"',
         )
-        expected = {"username": "r.test", "password": SECRET, "serveraddress": "r.test"}
-        assert _login("r.test", environment) == expected
+        expected = {"Username": "r.test", "Password": SECRET, "ServerAddress": "r.test"}
+        assert login_of("r.test") == expected
 
     def test_helper_with_a_token(self, settings: Callable[..., dict[str, str]]) -> None:
         environment = settings(credsStore="mine")
         _helper(environment["HOME"], "mine", f'echo \'{{"Username":"<token>","Secret":"{SECRET}"}}\'')
-        assert _login("r.test", environment)["identitytoken"] == SECRET
+        assert login_of("r.test")["IdentityToken"] == SECRET
 
     def test_helper_that_knows_nobody(self, settings: Callable[..., dict[str, str]]) -> None:
         environment = settings(credsStore="mine")
         _helper(environment["HOME"], "mine", "echo credentials not found in native keychain; exit 1")
-        assert _login("r.test", environment) == {}
+        assert login_of("r.test") == {}
 
     @pytest.mark.parametrize(
         ("script", "said"),
         [
-            pytest.param("echo locked >&2; exit 1", "failed: locked", id="fails"),
+            pytest.param(f"echo {SECRET}; exit 1", "failed", id="fails"),
             pytest.param(f"echo {SECRET}", "gave no login", id="unreadable"),
             pytest.param(f'echo \'{{"Secret":"{SECRET}"}}\'', "gave no login", id="incomplete"),
         ],
@@ -207,10 +230,11 @@ class TestLogin:
         environment = settings(credsStore="mine")
         _helper(environment["HOME"], "mine", script)
         with pytest.raises(TargetError, match=f"docker-credential-mine.*{said}") as caught:
-            registry_header("r.test", environment)
+            login_of("r.test")
         assert SECRET not in "".join(caught.value.lines())
 
     def test_helper_that_is_not_there(self, settings: Callable[..., dict[str, str]]) -> None:
-        with pytest.raises(TargetError, match=r"docker-credential-gone.*No such file") as caught:
-            registry_header("r.test", settings(credsStore="gone"))
+        settings(credsStore="gone")
+        with pytest.raises(TargetError, match=r"docker-credential-gone .* not on PATH") as caught:
+            login_of("r.test")
         assert "config.json" in caught.value.hint

@@ -17,8 +17,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pytest
 
-from amlexec.docker import containers, images
-from amlexec.docker import engine as docker
+from amlexec.docker import containers, images, probe
+from amlexec.docker.client import Engine, from_environment
+from amlexec.docker.errors import (
+    EngineAbsentError,
+    EngineAnswerError,
+    EngineError,
+    EngineLostError,
+    EngineTimeoutError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +36,7 @@ _EXACT = {"LogConfig": {"Type": "local"}}
 
 
 @pytest.fixture
-def name(engine: docker.Engine) -> Iterator[str]:
+def name(engine: Engine) -> Iterator[str]:
     """A container's name; what has it at the end is removed."""
     chosen = f"amlexec-test-{uuid.uuid4().hex[:12]}"
     yield chosen
@@ -37,7 +44,7 @@ def name(engine: docker.Engine) -> Iterator[str]:
 
 
 @pytest.fixture
-def reference(engine: docker.Engine) -> Iterator[str]:
+def reference(engine: Engine) -> Iterator[str]:
     """An image's reference; what has it at the end is removed."""
     chosen = f"amlexec-test/{uuid.uuid4().hex[:12]}:1"
     yield chosen
@@ -45,7 +52,7 @@ def reference(engine: docker.Engine) -> Iterator[str]:
 
 
 @pytest.fixture
-def make(engine: docker.Engine, base_image: str, name: str) -> Callable[..., str]:
+def make(engine: Engine, base_image: str, name: str) -> Callable[..., str]:
     """Make the container `name` that runs a shell script."""
 
     def made(script: str, **settings: Any) -> str:
@@ -73,41 +80,35 @@ def _tar(**files: bytes) -> bytes:
 
 
 class TestEngine:
-    def test_says_what_it_is(self, engine: docker.Engine) -> None:
-        engine.ping()
+    def test_says_what_it_is(self, engine: Engine) -> None:
+        engine.version()
         assert engine.info()["OSType"] == engine.version()["Os"] == "linux"
 
-    def test_gives_its_own_words_when_it_refuses(self, engine: docker.Engine) -> None:
-        with pytest.raises(docker.EngineAnswerError) as caught:
-            engine.request("GET", "/containers/amlexec-test-nobody/json")
+    def test_gives_its_own_words_when_it_refuses(self, engine: Engine) -> None:
+        with pytest.raises(EngineAnswerError) as caught:
+            containers.start(engine, "amlexec-test-nobody")
         assert caught.value.status == 404
         assert caught.value.message == "the Docker engine says: No such container: amlexec-test-nobody"
         assert caught.value.where == engine.address
 
-    def test_sends_a_query_that_the_engine_reads(self, engine: docker.Engine, base_image: str) -> None:
-        query = {"filters": {"reference": [base_image]}, "all": False, "digests": None}
-        assert [found["RepoTags"] for found in engine.request("GET", "/images/json", query=query)] == [
-            [base_image]
-        ]
-
     def test_raises_on_silence_longer_than_allowed(
-        self, engine: docker.Engine, name: str, make: Callable[..., str]
+        self, engine: Engine, name: str, make: Callable[..., str]
     ) -> None:
         containers.start(engine, make("exec sleep 1000"))
-        with pytest.raises(docker.EngineTimeoutError):
+        with pytest.raises(EngineTimeoutError):
             containers.wait(engine, name, timeout=0.2)
 
     def test_refuses_an_address_of_another_kind(self) -> None:
-        with pytest.raises(docker.EngineError) as caught:
-            docker.Engine("ssh://somebody@somewhere")
+        with pytest.raises(EngineError) as caught:
+            Engine("ssh://somebody@somewhere")
         assert "remotedocker" in caught.value.hint
 
 
 class TestAbsentEngine:
     def test_no_socket(self, tmp_path: Path) -> None:
         address = f"unix://{tmp_path}/docker.sock"
-        with pytest.raises(docker.EngineAbsentError) as caught:
-            docker.from_environment({"DOCKER_HOST": address}).ping()
+        with pytest.raises(EngineAbsentError) as caught:
+            from_environment({"DOCKER_HOST": address}).version()
         assert (
             caught.value.lines()[0]
             == f"{address}: error: no Docker engine answers: No such file or directory"
@@ -117,26 +118,28 @@ class TestAbsentEngine:
     def test_socket_without_an_engine(self, tmp_path: Path) -> None:
         with socket.socket(socket.AF_UNIX) as left_over:
             left_over.bind(f"{tmp_path}/s")
-            with pytest.raises(docker.EngineAbsentError, match="Connection refused"):
-                docker.Engine(f"unix://{tmp_path}/s").ping()
+            with pytest.raises(EngineAbsentError, match="Connection refused"):
+                Engine(f"unix://{tmp_path}/s").version()
 
     def test_port_without_an_engine(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-        with pytest.raises(docker.EngineAbsentError, match="Connection refused"):
-            docker.Engine(f"tcp://127.0.0.1:{port}").ping()
+        with pytest.raises(EngineAbsentError, match="Connection refused"):
+            Engine(f"tcp://127.0.0.1:{port}").version()
 
     def test_no_permission(self, tmp_path: Path) -> None:
         code = """
-            import http.client, os, shutil, sys
-            from amlexec.docker import engine
+            import os, shutil, sys
+            from amlexec.docker import adapter
+            from amlexec.docker.client import from_environment
+            from amlexec.docker.errors import EngineDeniedError
             if os.geteuid() == 0:  # who could open anything
                 os.setgroups([])
                 os.setgid(65534)
                 os.setuid(65534)
             try:
-                engine.from_environment().ping()
-            except engine.EngineDeniedError as error:
+                from_environment().version()
+            except EngineDeniedError as error:
                 print(*error.lines(), sep="\\n")
         """
         with socket.socket(socket.AF_UNIX) as listening:
@@ -159,28 +162,18 @@ class TestAbsentEngine:
 class TestOtherEngines:
     """What no engine at hand does, said by a server that only speaks what it is given."""
 
-    def test_speaks_what_a_newer_engine_still_understands(self, speaker: Callable[..., _Speaker]) -> None:
-        old = b'{"message":"client version 1.41 is too old. Minimum supported API version is 1.44"}'
-        there = speaker(
-            _http(old, "400 Bad Request"),
-            _http(b'{"ApiVersion":"1.52","MinAPIVersion":"1.44"}'),
-            _http(b'{"OSType":"linux"}'),
-            _http(b'{"OSType":"linux"}'),
-        )
+    @pytest.mark.parametrize("newest", ["1.39", "1.52"])
+    def test_speaks_the_newest_that_the_engine_does(
+        self, speaker: Callable[..., _Speaker], newest: str
+    ) -> None:
+        there = speaker(_http(b'{"OSType":"linux"}'), _http(b'{"OSType":"linux"}'), version=newest)
         assert there.engine.info() == there.engine.info() == {"OSType": "linux"}
-        assert there.asked == ["/v1.41/info", "/version", "/v1.44/info", "/v1.44/info"]
+        assert there.asked == ["/version", f"/v{newest}/info", f"/v{newest}/info"]
 
-    def test_speaks_what_an_older_engine_understands(self, speaker: Callable[..., _Speaker]) -> None:
-        new = b'{"message":"client version 1.41 is too new. Maximum supported API version is 1.39"}'
-        told = b'{"ApiVersion":"1.39","MinAPIVersion":"1.12"}'
-        there = speaker(_http(new, "400 Bad Request"), _http(told), _http(b"{}"))
-        there.engine.info()
-        assert there.asked[-1] == "/v1.39/info"
-
-    def test_asks_before_sending_what_can_be_sent_only_once(self, speaker: Callable[..., _Speaker]) -> None:
-        there = speaker(_http(b'{"ApiVersion":"1.52","MinAPIVersion":"1.44"}'), _http(b""))
-        containers.put_archive(there.engine, "x", "/", iter([b"once"]))
-        assert there.asked == ["/version", "/v1.44/containers/x/archive?path=%2F"]
+    def test_sends_an_archive_in_pieces(self, speaker: Callable[..., _Speaker]) -> None:
+        there = speaker(_http(b""))
+        containers.put_archive(there.engine, "x", "/", iter([b"on", b"ce"]))
+        assert there.asked == ["/version", "/v1.41/containers/x/archive?path=%2F"]
 
     @pytest.mark.parametrize(
         "answer",
@@ -198,13 +191,13 @@ class TestOtherEngines:
         ],
     )
     def test_ended_in_the_middle(self, speaker: Callable[..., _Speaker], answer: bytes) -> None:
-        with pytest.raises(docker.EngineLostError) as caught:
+        with pytest.raises(EngineLostError) as caught:
             speaker(answer).engine.info()
         assert "docker info" in caught.value.hint
 
     def test_ended_in_the_middle_of_output(self, speaker: Callable[..., _Speaker]) -> None:
         there = speaker(b"HTTP/1.1 200 OK\r\n\r\n\x01\0\0\0\0\0\0\x05abc")
-        with pytest.raises(docker.EngineLostError), containers.attach(there.engine, "x") as output:
+        with pytest.raises(EngineLostError), containers.logs(there.engine, "x") as output:
             list(output)
 
     def test_followed_to_the_last_byte(self, speaker: Callable[..., _Speaker]) -> None:
@@ -215,41 +208,84 @@ class TestOtherEngines:
             got = list(output)
         assert got == [(1, b"first\n"), (2, b"sec"), (2, b"ond\n"), (1, b"third\n")]
         assert output.known == (12, 7)
-        assert ["follow=1" in path for path in there.asked] == [True, False]
+        assert ["follow=1" in path for path in there.asked[1:]] == [True, False]
 
     def test_error_among_the_messages(self, speaker: Callable[..., _Speaker]) -> None:
         body = b'{"status":"Pushing"}\r\n{"error":"no space left"}\r\n'
-        with pytest.raises(docker.EngineAnswerError, match="the Docker engine says: no space left"):
-            images.push(speaker(_http(body)).engine, "somewhere.test/a:1", environment={})
+        with pytest.raises(EngineAnswerError, match="the Docker engine says: no space left"):
+            images.push(speaker(_chunked(body)).engine, "somewhere.test/a:1")
+
+
+class TestProbe:
+    """The question that costs nothing, and what it leaves to docker-py."""
+
+    def test_of_an_image(self, engine: Engine, base_image: str) -> None:
+        found = engine.look(f"/images/{base_image}/json")
+        assert isinstance(found, dict)
+        assert found == images.inspect(engine, base_image)
+        assert engine.look("/images/amlexec-test/absent:1/json") == probe.ABSENT
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            b"",
+            b"HTTP/1.1 200 OK\r\n",
+            b"HTTP/1.1 200 OK\r\n\r\n{",
+            b"HTTP/1.1 200 OK\r\n\r\n[]",
+            b"HTTP/1.1 200 OK\r\n\r\n" + b"[" * 100_000,
+            b"HTTP/1.1 404 Not Found\r\n\r\nnot the engine's own page",
+            b'HTTP/1.1 400 Bad Request\r\n\r\n{"message":"client version 1.41 is too old"}',
+            b'HTTP/1.1 500 Error\r\n\r\n{"message":"no"}',
+        ],
+    )
+    def test_of_an_answer_that_is_not_plain(self, tmp_path: Path, answer: bytes) -> None:
+        with socket.create_server(f"{tmp_path}/s", family=socket.AF_UNIX) as listening:
+            thread = threading.Thread(target=_speak, args=(listening, (answer,), []), daemon=True)
+            thread.start()
+            assert probe.get(f"{tmp_path}/s", "/images/a/json") is None
+            thread.join(_LONG)
+
+    @pytest.mark.parametrize("path", ["/images/a b/json", "/images/a?x=/json", "/images/\r\n/json", "/i/é"])
+    def test_sends_no_name_that_would_be_another_question(self, engine: Engine, path: str) -> None:
+        assert engine.look(path) is None
+
+    def test_imports_nothing(self, base_image: str) -> None:
+        code = (
+            "import sys\nfrom amlexec.docker import images\n"
+            "from amlexec.docker.client import from_environment\n"
+            f"assert images.inspect(from_environment(), {base_image!r})\n"
+            "assert images.inspect(from_environment(), 'amlexec-test/absent:1') is None\n"
+            "print([name for name in ('docker', 'requests', 'http.client') if name in sys.modules])\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout == "[]\n"
 
 
 class TestContainers:
-    def test_exit_code(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
+    def test_exit_code(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
         identity = make("exit 3")
         containers.start(engine, identity)
         assert containers.wait(engine, name, timeout=_LONG) == 3
         state = (containers.inspect(engine, name) or {})["State"]
         assert (state["Status"], state["ExitCode"], state["OOMKilled"]) == ("exited", 3, False)
 
-    def test_killed(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
+    def test_killed(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
         containers.start(engine, make("exec sleep 1000"))
         assert containers.kill(engine, name)
         assert containers.wait(engine, name, timeout=_LONG) == 137
         assert not containers.kill(engine, name)
 
-    def test_signal_reaches_the_script(
-        self, engine: docker.Engine, name: str, make: Callable[..., str]
-    ) -> None:
+    def test_signal_reaches_the_script(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
         make("trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done")
-        with containers.attach(engine, name, timeout=_LONG) as output:
-            containers.start(engine, name)
+        containers.start(engine, name)
+        with containers.logs(engine, name, follow=True, timeout=_LONG) as output:
             assert next(iter(output)).data == b"ready\n"
         assert containers.kill(engine, name, "TERM")
         assert containers.wait(engine, name, timeout=_LONG) == 5
 
-    def test_removed(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
+    def test_removed(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
         containers.start(engine, make("exec sleep 1000"))
-        with pytest.raises(docker.EngineAnswerError, match="running container") as caught:
+        with pytest.raises(EngineAnswerError, match="running container") as caught:
             containers.remove(engine, name)
         assert caught.value.status == 409
         assert containers.remove(engine, name, force=True)
@@ -257,7 +293,7 @@ class TestContainers:
         assert not containers.kill(engine, name)
         assert containers.inspect(engine, name) is None
 
-    def test_found_by_labels(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
+    def test_found_by_labels(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
         identity = make("true", Labels={"amlexec-test.name": name, "amlexec-test.other": "x=y"})
         wanted = {"amlexec-test.name": name, "amlexec-test.other": ""}
         assert [found["Id"] for found in containers.find(engine, wanted)] == [identity]
@@ -265,17 +301,17 @@ class TestContainers:
 
     def test_a_name_is_given_once(self, make: Callable[..., str]) -> None:
         make("true")
-        with pytest.raises(docker.EngineAnswerError, match="already in use") as caught:
+        with pytest.raises(EngineAnswerError, match="already in use") as caught:
             make("true")
         assert caught.value.status == 409
 
-    def test_command_that_is_not_there(self, engine: docker.Engine, name: str, base_image: str) -> None:
+    def test_command_that_is_not_there(self, engine: Engine, name: str, base_image: str) -> None:
         containers.create(engine, {"Image": base_image, "Cmd": ["/nowhere"]}, name=name)
-        with pytest.raises(docker.EngineAnswerError, match="no such file or directory"):
+        with pytest.raises(EngineAnswerError, match="no such file or directory"):
             containers.start(engine, name)
 
-    def test_without_its_image(self, engine: docker.Engine, name: str) -> None:
-        with pytest.raises(docker.EngineAnswerError, match="No such image") as caught:
+    def test_without_its_image(self, engine: Engine, name: str) -> None:
+        with pytest.raises(EngineAnswerError, match="No such image") as caught:
             containers.create(engine, {"Image": "amlexec-test/absent:1"}, name=name)
         assert caught.value.status == 404
 
@@ -284,28 +320,37 @@ class TestOutput:
     _TWO = r"printf 'out\377\n'; printf 'err\376\n' >&2; printf 'more' "
     _SAID = (b"out\xff\nmore", b"err\xfe\n")
 
-    def test_attached_byte_for_byte(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
-        make(self._TWO)
-        output = containers.attach(engine, name, timeout=_LONG)
-        containers.start(engine, name)
-        assert _printed(output) == self._SAID
+    def test_executed_byte_for_byte(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
+        containers.start(engine, make("exec sleep 1000"))
+        said: list[bytes] = []
+        script = "printf 'out\\377'; cat; exit 7"
+        told = ["sh", "-c", script]
+        assert containers.execute(engine, name, told, said.append, given=b"given\xff" * 100_000) == 7
+        assert b"".join(said) == b"out\xff" + b"given\xff" * 100_000
+        variables = {"A": "b c", "NAME": "=x"}
+        said.clear()
+        script = "echo $A$NAME; [ ! -t 0 ] && pwd"
+        assert containers.execute(engine, name, ["sh", "-c", script], said.append, variables=variables) == 0
+        assert b"".join(said) == b"b c=x\n/\n"
+        with pytest.raises(EngineAnswerError, match="not running"):
+            containers.kill(engine, name)
+            containers.wait(engine, name, timeout=_LONG)
+            containers.execute(engine, name, ["true"], said.append)
 
-    def test_logs_byte_for_byte(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
+    def test_logs_byte_for_byte(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
         make(self._TWO, HostConfig=_EXACT)
         containers.start(engine, name)
         assert _printed(containers.logs(engine, name, follow=True, timeout=_LONG)) == self._SAID
         assert _printed(containers.logs(engine, name)) == self._SAID
 
-    def test_logs_from_where_we_stopped(
-        self, engine: docker.Engine, name: str, make: Callable[..., str]
-    ) -> None:
+    def test_logs_from_where_we_stopped(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
         make(self._TWO, HostConfig=_EXACT)
         containers.start(engine, name)
         containers.wait(engine, name, timeout=_LONG)
         assert _printed(containers.logs(engine, name, skip=(5, 2))) == (b"more", b"r\xfe\n")
         assert _printed(containers.logs(engine, name, skip=(99, 99))) == (b"", b"")
 
-    def test_much_of_it(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
+    def test_much_of_it(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
         make("yes 0123456 | head -c 800000; yes 7 | head -c 100000 >&2", HostConfig=_EXACT)
         containers.start(engine, name)
         with containers.logs(engine, name, follow=True, timeout=_LONG) as output:
@@ -315,7 +360,7 @@ class TestOutput:
         assert (out, err) == (b"0123456\n" * 100_000, b"7\n" * 50_000)
 
     def test_following_ends_when_another_thread_says_so(
-        self, engine: docker.Engine, name: str, make: Callable[..., str]
+        self, engine: Engine, name: str, make: Callable[..., str]
     ) -> None:
         containers.start(engine, make("echo begun; exec sleep 1000"))
         output = containers.logs(engine, name, follow=True)
@@ -326,7 +371,7 @@ class TestOutput:
 
 
 class TestArchives:
-    def test_round_trip(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
+    def test_round_trip(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
         make("cat /opt/b >> /opt/a/c")
         containers.put_archive(engine, name, "/opt", _tar(**{"a/c": b"\xff\n", "b": b"of the container\n"}))
         containers.start(engine, name)
@@ -339,7 +384,7 @@ class TestArchives:
         assert got == {"a": None, "a/c": b"\xff\nof the container\n"}
 
     def test_from_a_file_and_from_pieces(
-        self, engine: docker.Engine, name: str, make: Callable[..., str], tmp_path: Path
+        self, engine: Engine, name: str, make: Callable[..., str], tmp_path: Path
     ) -> None:
         make("cat /opt/one /opt/two")
         (tmp_path / "one.tar").write_bytes(_tar(one=b"1" * 300_000))
@@ -350,14 +395,14 @@ class TestArchives:
         output, _ = _printed(containers.logs(engine, name, follow=True, timeout=_LONG))
         assert output == b"1" * 300_000 + b"2"
 
-    def test_refused(self, engine: docker.Engine, name: str, make: Callable[..., str]) -> None:
+    def test_refused(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
         make("true")
         for container, folder in ((name, "/nowhere"), ("amlexec-test-nobody", "/")):
-            with pytest.raises(docker.EngineAnswerError) as caught:
+            with pytest.raises(EngineAnswerError) as caught:
                 # Larger than what fits in the socket: the refusal comes while we still send.
                 containers.put_archive(engine, container, folder, _tar(big=bytes(20_000_000)))
             assert caught.value.status == 404
-        with pytest.raises(docker.EngineAnswerError, match="nowhere"):
+        with pytest.raises(EngineAnswerError, match="nowhere"):
             containers.get_archive(engine, name, "/nowhere")
 
 
@@ -375,23 +420,23 @@ class TestImages:
     def test_reference_is_split(self, reference: str, parts: tuple[str, str]) -> None:
         assert images.split(reference) == parts
 
-    def test_absent(self, engine: docker.Engine) -> None:
+    def test_absent(self, engine: Engine) -> None:
         assert images.inspect(engine, "amlexec-test/absent:1") is None
         assert not images.remove(engine, "amlexec-test/absent:1")
 
-    def test_pull_of_what_is_not_there(self, engine: docker.Engine, registry: str) -> None:
-        with pytest.raises(docker.EngineAnswerError, match="manifest unknown") as caught:
+    def test_pull_of_what_is_not_there(self, engine: Engine, registry: str) -> None:
+        with pytest.raises(EngineAnswerError, match="manifest unknown") as caught:
             images.pull(engine, f"{registry}/amlexec-test/absent:1")
         assert caught.value.status == 404
 
-    def test_pull_where_no_registry_is(self, engine: docker.Engine) -> None:
+    def test_pull_where_no_registry_is(self, engine: Engine) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-        with pytest.raises(docker.EngineAnswerError, match="connection refused"):
+        with pytest.raises(EngineAnswerError, match="connection refused"):
             images.pull(engine, f"127.0.0.1:{port}/amlexec-test/absent:1")
 
     def test_to_a_registry_and_back(
-        self, engine: docker.Engine, registry: str, reference: str, make: Callable[..., str], name: str
+        self, engine: Engine, registry: str, reference: str, make: Callable[..., str], name: str
     ) -> None:
         make("echo it > /made")
         containers.start(engine, name)
@@ -419,7 +464,7 @@ class TestImages:
         assert steps[-1].status.startswith("Status: Downloaded newer image")
         images.remove(engine, pulled)
 
-    def test_to_an_archive_and_back(self, engine: docker.Engine, reference: str, tmp_path: Path) -> None:
+    def test_to_an_archive_and_back(self, engine: Engine, reference: str, tmp_path: Path) -> None:
         identity = images.import_root(engine, _tar(only=b"file"), reference, changes=['ENV A="b c"'])
         with images.save(engine, reference) as stream, (tmp_path / "saved.tar").open("wb") as file:
             while piece := stream.read(1 << 16):
@@ -431,11 +476,11 @@ class TestImages:
         found = images.inspect(engine, reference) or {}
         assert (found["Id"], found["Config"]["Env"]) == (identity, ["A=b c"])
 
-    def test_in_use(self, engine: docker.Engine, reference: str, make: Callable[..., str], name: str) -> None:
+    def test_in_use(self, engine: Engine, reference: str, make: Callable[..., str], name: str) -> None:
         images.commit(engine, make("true"), reference)
         containers.remove(engine, name)
         containers.create(engine, {"Image": reference, "Cmd": ["true"]}, name=name)
-        with pytest.raises(docker.EngineAnswerError) as caught:
+        with pytest.raises(EngineAnswerError) as caught:
             images.remove(engine, reference)
         assert caught.value.status == 409
         containers.remove(engine, name)
@@ -449,19 +494,22 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
 class _Speaker(NamedTuple):
     """A server and what it was asked, path by path."""
 
-    engine: docker.Engine
+    engine: Engine
     asked: list[str]
 
 
 @pytest.fixture
 def speaker(tmp_path: Path) -> Iterator[Callable[..., _Speaker]]:
-    """A server that gives these answers, one to each connection, whatever it is asked."""
+    """A server that says its version, and then gives these answers, one to each connection."""
     with contextlib.ExitStack() as stack:
 
-        def speak(*answers: bytes) -> _Speaker:
+        def speak(*answers: bytes, version: str = "1.41") -> _Speaker:
+            agreed = _http(f'{{"ApiVersion":"{version}","MinAPIVersion":"1.24"}}'.encode())
             listening = stack.enter_context(socket.create_server(f"{tmp_path}/s", family=socket.AF_UNIX))
-            there = _Speaker(docker.Engine(f"unix://{tmp_path}/s"), [])
-            thread = threading.Thread(target=_speak, args=(listening, answers, there.asked), daemon=True)
+            there = _Speaker(Engine(f"unix://{tmp_path}/s"), [])
+            thread = threading.Thread(
+                target=_speak, args=(listening, (agreed, *answers), there.asked), daemon=True
+            )
             thread.start()
             stack.callback(thread.join, _LONG)
             # Nobody may have asked for all the answers: accept ends when this comes.
@@ -472,24 +520,33 @@ def speaker(tmp_path: Path) -> Iterator[Callable[..., _Speaker]]:
 
 
 def _speak(listening: socket.socket, answers: tuple[bytes, ...], asked: list[str]) -> None:
-    for answer in answers:
+    left = list(answers)
+    while left:
         try:
             connection, _ = listening.accept()
         except OSError:  # the test is over
             return
         with connection, connection.makefile("rb") as asking:
-            asked.append(asking.readline().split()[1].decode())
+            line = asking.readline()
+            if not line:
+                continue  # somebody has only looked whether we are here
+            asked.append(line.split()[1].decode())
             head = list(iter(asking.readline, b"\r\n"))
             if any(line.lower().startswith(b"transfer-encoding: chunked") for line in head):
                 while asking.readline() != b"0\r\n":
                     pass
                 asking.readline()
-            connection.sendall(answer)
+            connection.sendall(left.pop(0))
 
 
 def _http(body: bytes, status: str = "200 OK") -> bytes:
     head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
+
+
+def _chunked(body: bytes) -> bytes:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    return head + b"".join(b"%x\r\n%s\r\n" % (len(one), one) for one in (body, b""))
 
 
 def _frame(stream: int, data: bytes) -> bytes:

@@ -389,7 +389,7 @@ def test_a_private_index_leaves_no_trace(make: Callable[..., DockerProject], tmp
         "aml_config/conda_dependencies.yml", project.shop.conda("tabulate", pip=("amlexec-test-greet==1.0",))
     )
     made = image_of(project)
-    steps = project.shop.engine.request("GET", f"/images/{made['Id']}/history")
+    steps = images.history(project.shop.engine, made["Id"])
     assert password not in json.dumps([made, steps])
     assert not _holds(project, made["Id"], [password.encode(), base64.b64encode(f"me:{password}".encode())])
 

@@ -110,7 +110,7 @@ def test_a_file_of_the_cache_leads_nowhere_else(tmp_path: Path, monkeypatch: pyt
 def test_the_lock_of_a_build_is_held_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
     from amlexec.progress import Lines
 
     squatted(tmp_path / f"amlexec-locks-{os.getuid()}", how)

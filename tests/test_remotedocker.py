@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
     from tests.conftest import Done
     from tests.engine_hosts import EngineHost
     from tests.hosts import Client, Host

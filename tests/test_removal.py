@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from amlexec.docker import containers, images
-from amlexec.docker.engine import Engine, EngineAnswerError
+from amlexec.docker.client import Engine
+from amlexec.docker.errors import EngineAnswerError
 from amlexec.environments import removal
 from amlexec.environments.image import Images, of_layer, reference
 from amlexec.model import Project
@@ -25,17 +26,17 @@ if TYPE_CHECKING:
 class Counting(Engine):
     """An engine that counts what it is asked."""
 
-    asked = 0
+    count = 0
 
-    def request(self, *arguments: Any, **more: Any) -> Any:
-        """See `Engine.request`."""
-        self.asked += 1
-        return super().request(*arguments, **more)
+    def look(self, path: str) -> dict[str, Any] | str | None:
+        """See `Engine.look`."""
+        self.count += 1
+        return super().look(path)
 
-    def glance(self, *arguments: Any, **more: Any) -> Any:
-        """See `Engine.glance`."""
-        self.asked += 1
-        return super().glance(*arguments, **more)
+    def asked(self, *, patient: bool = False) -> contextlib.AbstractContextManager[Any]:
+        """See `Engine.asked`."""
+        self.count += 1
+        return super().asked(patient=patient)
 
 
 class Made:
@@ -97,13 +98,13 @@ def test_the_engine_is_asked_twice_for_all_and_once_for_each(made: Made) -> None
     told = removal.remove(Images(engine), digests, made.project.name, dry_run=True)
     assert len(told) == 12
     assert made.left() == 12
-    engine.asked = 0
+    engine.count = 0
     told = removal.remove(Images(engine), digests[:8], made.project.name)
     assert [one.kept for one in told] == [""] * 10, told
     assert made.left() == 2, "an environment, and the layer that it stands on"
     pulled = [one for one in images.find(made.shop.engine, {"amlexec.digest": ""}) if not one["ParentId"]]
     # Two lists; each environment and layer is removed; a layer's size is asked for, and what pulled ones are.
-    assert engine.asked <= 2 + 8 + 2 * 3 + 3 + 2 * len(pulled)
+    assert engine.count <= 2 + 8 + 2 * 3 + 3 + 2 * len(pulled)
     told = removal.remove(Images(engine), digests, made.project.name)
     assert len(told) == 2
     assert made.left() == 0

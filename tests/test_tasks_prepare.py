@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import select
@@ -189,6 +190,13 @@ def test_asking_for_one_is_one_question(demo: DockerProject, watch: Watch) -> No
     watch.count = 0
     assert "up to date" in demo.prepare().out
     assert watch.count == 1
+    program = (
+        "import sys\nfor name in ('docker', 'requests', 'http.client'):\n    sys.modules[name] = None\n"
+        "from amlexec.cli import run\nsys.exit(run(['experiment', 'prepare', '-c', 'docker']))\n"
+    )
+    done = demo.call(sys.executable, "-c", program)
+    assert done.code == 0, done.err
+    assert "up to date" in done.out
 
 
 def test_another_reporter_changes_nothing(demo: DockerProject) -> None:
@@ -400,9 +408,9 @@ def test_a_dockerfile_that_makes_the_same(demo: DockerProject, tmp_path: Path) -
 
 def _build(project: DockerProject, context: Path, name: str) -> None:
     archive = subprocess.run(["tar", "-C", str(context), "-c", "."], capture_output=True, check=True).stdout
-    headers = {"Content-Type": "application/x-tar"}
-    query = {"t": name, "forcerm": True}
-    said = list(project.shop.engine.messages("POST", "/build", query=query, body=archive, headers=headers))
+    with project.shop.engine.asked(patient=True) as api:
+        given = io.BytesIO(archive)
+        said = list(api.build(fileobj=given, custom_context=True, tag=name, forcerm=True, decode=True))
     assert any("Successfully built" in str(one.get("stream")) for one in said), said
 
 

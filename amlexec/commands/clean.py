@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from amlexec import console, history, runs, uncollected
-from amlexec.docker.engine import EngineAbsentError, EngineDeniedError
+from amlexec.docker.errors import EngineAbsentError, EngineDeniedError
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UnreachableError, UsageError
 from amlexec.history import FINAL, RunPaths
 from amlexec.owner import owner_of
@@ -149,7 +149,7 @@ def _environments(project: Project) -> int:
 def _shelves(project: Project) -> Iterator[Shelf]:
     """Each place that keeps environments of the project's targets, once; the engine comes first."""
     from amlexec import config
-    from amlexec.docker.engine import from_environment
+    from amlexec.docker.client import from_environment
     from amlexec.environments.on_engine import EngineShelf
     from amlexec.environments.shelves import is_prepared, shelf_of
 

@@ -12,7 +12,7 @@ from amlexec.errors import UsageError
 if TYPE_CHECKING:
     import argparse
 
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
     from amlexec.environments.preparation import Readiness
     from amlexec.model import Project
 

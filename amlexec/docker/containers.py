@@ -1,49 +1,52 @@
 """Containers of a Docker engine: made, started, followed, waited for, ended, and files in and out of them.
 
-`container` is an id or a name everywhere. Errors are those of `amlexec.docker.engine`.
+`container` is an id or a name everywhere. Errors are those of `amlexec.docker.errors`.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import itertools
 import json
-import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from amlexec.docker.engine import EngineAnswerError, EngineError, EngineLostError
+from amlexec.docker import probe
+from amlexec.docker.errors import EngineAnswerError, EngineError
+from amlexec.docker.names import container_name
+from amlexec.docker.streams import STDERR, STDOUT, Archive, Frame, Output, must_be_fine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from typing_extensions import Self
-
-    from amlexec.docker.engine import Body, Engine, Stream
+    from amlexec.docker.client import Engine
 
 __all__ = [
     "STDERR",
     "STDOUT",
     "Frame",
     "Output",
-    "attach",
     "create",
     "epoch",
+    "execute",
     "find",
     "get_archive",
-    "inspect",
     "is_link",
+    "inspect",
     "kill",
     "logs",
     "put_archive",
     "remove",
+    "rename",
     "start",
     "state_of",
     "stop",
     "wait",
 ]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,255}")
+
+_GO_LINK = 1 << 27
+"""A symbolic link, in a mode as Go has it."""
+_HEAD_TIMEOUT_S = 60.0
 
 
 class ContainerState(NamedTuple):
@@ -61,127 +64,18 @@ class ContainerState(NamedTuple):
     name: str = ""
 
 
-STDOUT, STDERR = 1, 2
-_SYSTEM_ERROR = 3
-_HEADER = 8
-"""Bytes in front of every frame: the stream's number, three zeros, the length, big end first."""
-_GO_LINK = 1 << 27
-"""A symbolic link, in a mode as Go has it."""
-
-
-class Frame(NamedTuple):
-    """A piece of what a container printed. `stream` is STDOUT or STDERR."""
-
-    stream: int
-    data: bytes
-
-
-class Output:
-    """What a container prints, by frames. `close` may be called from another thread: the frames then end."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        stream: Stream,
-        skip: tuple[int, int] = (0, 0),
-        rest: Callable[[tuple[int, int]], Output] | None = None,
-    ) -> None:
-        self._engine = engine
-        self._stream = stream
-        self._skip = {STDOUT: skip[0], STDERR: skip[1]}
-        self._known = dict(self._skip)
-        self._rest = rest
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Hang up."""
-        self._stream.close()
-
-    @property
-    def known(self) -> tuple[int, int]:
-        """How many bytes of standard output and standard error have been read, what was skipped included."""
-        return self._known[STDOUT], self._known[STDERR]
-
-    def __iter__(self) -> Iterator[Frame]:
-        """The frames as they come, without what is to be skipped.
-
-        The end is that of the connection: ask `inspect` whether it is the container's too.
-
-        Raises:
-            EngineLostError: the engine ended in the middle.
-            EngineAnswerError: it could not read the container's log.
-        """
-        yield from self._frames()
-        if self._rest is not None and not self._stream.closed:
-            with self._rest(self.known) as rest:
-                for frame in rest:
-                    self._known[frame.stream] += len(frame.data)
-                    yield frame
-
-    def _frames(self) -> Iterator[Frame]:
-        """What each piece of the stream holds: of every line that is a frame, many come together."""
-        held = b""
-        for piece in self._stream.pieces():
-            held += piece
-            found: list[Frame] = []
-            held = held[_split(held, found) :]
-            for stream, data in _joined(found):
-                if stream not in self._known:
-                    raise self._unknown(stream, data)
-                skipped = min(self._skip[stream], len(data))
-                self._skip[stream] -= skipped
-                self._known[stream] += len(data) - skipped
-                if len(data) > skipped:
-                    yield Frame(stream, data[skipped:])
-        if held and not self._stream.closed:
-            raise EngineLostError(
-                "the Docker engine ended in the middle of a container's output", where=self._engine.address
-            )
-
-    def _unknown(self, stream: int, data: bytes) -> EngineError:
-        if stream == _SYSTEM_ERROR:
-            said = data.decode(errors="replace")
-            return EngineAnswerError(said, status=200, where=self._engine.address)
-        return EngineError(
-            "the container's output is not in frames: it has a terminal", where=self._engine.address
-        )
-
-
-def _split(held: bytes, found: list[Frame]) -> int:
-    """Add the whole frames at the beginning of `held` to `found`; how many bytes they are."""
-    start = 0
-    while len(held) - start >= _HEADER:
-        end = start + _HEADER + int.from_bytes(held[start + 4 : start + _HEADER], "big")
-        if end > len(held):
-            break
-        found.append(Frame(held[start], held[start + _HEADER : end]))
-        start = end
-    return start
-
-
-def _joined(frames: list[Frame]) -> Iterator[Frame]:
-    """The same with neighbours of one stream put together."""
-    for stream, same in itertools.groupby(frames, key=lambda frame: frame.stream):
-        yield Frame(stream, b"".join(frame.data for frame in same))
-
-
 def create(engine: Engine, settings: Mapping[str, Any], *, name: str = "", platform: str = "") -> str:
     """Make a container from the engine's own settings (`Image`, `Cmd`, `HostConfig` …); its id.
 
     Ctrl-C meanwhile leaves no container behind.
     """
-    query = {"name": name or None, "platform": platform or None}
-    with _ctrl_c_waits() as came:
-        made = str(engine.request("POST", "/containers/create", query=query, body=dict(settings))["Id"])
+    with _ctrl_c_waits() as came, engine.asked() as api:
+        made = api.create_container_from_config(dict(settings), name or None, platform or None)
+    identity = str(made["Id"])
     if came:
-        remove(engine, made, force=True)
+        remove(engine, identity, force=True)
         raise KeyboardInterrupt
-    return made
+    return identity
 
 
 @contextlib.contextmanager
@@ -213,20 +107,23 @@ def _ctrl_c_waits() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def stop(engine: Engine, container: str, grace: int) -> bool:
-    """Ask a container to end, and end it after `grace` seconds; False where it is gone."""
-    try:
-        engine.request("POST", f"{_path(container)}/stop", query={"t": grace}, timeout=grace + 60.0)
-    except EngineAnswerError as error:
-        if error.status != 404:
-            raise
-        return False
-    return True
-
-
 def start(engine: Engine, container: str) -> None:
     """Start a container; one that runs already is left alone."""
-    engine.request("POST", f"{_path(container)}/start")
+    with engine.asked() as api:
+        api.start(container_name(container))
+
+
+def stop(engine: Engine, container: str, grace: int) -> bool:
+    """Send TERM to a container, and after `grace` seconds KILL; False where it is gone."""
+    with _unless(404) as told, engine.asked() as api:
+        api.stop(container_name(container), timeout=grace)
+    return not told
+
+
+def rename(engine: Engine, container: str, name: str) -> None:
+    """Give a container another name. Raises EngineAnswerError where it has it already, or another one has."""
+    with engine.asked() as api:
+        api.rename(container_name(container), name)
 
 
 def wait(
@@ -240,10 +137,8 @@ def wait(
         EngineTimeoutError: it still runs then.
         EngineLostError: the engine ended meanwhile; the container may still run.
     """
-    query = {"condition": condition}
-    answer = engine.request("POST", f"{_path(container)}/wait", query=query, timeout=timeout)
-    if not isinstance(answer, dict):
-        raise EngineLostError("the Docker engine ended while we waited", where=engine.address)
+    with engine.asked(patient=True) as api:
+        answer = api.wait(container_name(container), timeout=timeout, condition=condition)
     if reason := (answer.get("Error") or {}).get("Message"):
         raise EngineError(f"waiting for the container failed: {reason}", where=engine.address)
     return int(answer["StatusCode"])
@@ -251,23 +146,26 @@ def wait(
 
 def kill(engine: Engine, container: str, signal: str = "KILL") -> bool:
     """Send a signal to a container's first process; False where the container is gone or does not run."""
-    query = {"signal": signal}
-    return _found(engine, "POST", f"{_path(container)}/kill", query, also=409)
+    with _unless(404, 409) as told, engine.asked() as api:
+        api.kill(container_name(container), signal)
+    return not told
 
 
 def remove(engine: Engine, container: str, *, force: bool = False) -> bool:
     """Remove a container and its unnamed volumes, with `force` also while it runs; False where it is gone."""
-    return _found(engine, "DELETE", f"{_path(container)}", {"force": force, "v": True})
+    with _unless(404) as told, engine.asked() as api:
+        api.remove_container(container_name(container), v=True, force=force)
+    return not told
 
 
 def inspect(engine: Engine, container: str) -> dict[str, Any] | None:
     """Everything that the engine knows of a container, or None where there is none."""
-    try:
-        return dict(engine.request("GET", f"{_path(container)}/json"))
-    except EngineAnswerError as error:
-        if error.status == 404:
-            return None
-        raise
+    plain = engine.look(f"/containers/{container_name(container)}/json")
+    if isinstance(plain, dict) or plain == probe.ABSENT:
+        return plain if isinstance(plain, dict) else None
+    with _unless(404), engine.asked() as api:
+        return dict(api.inspect_container(container_name(container)))
+    return None
 
 
 def state_of(engine: Engine, found: Mapping[str, Any]) -> ContainerState:
@@ -297,16 +195,11 @@ def state_of(engine: Engine, found: Mapping[str, Any]) -> ContainerState:
         ) from None
 
 
-def _path(container: str) -> str:
-    if _NAME.fullmatch(container) is None:
-        raise EngineError(f"{container[:80]!r} is no name or id of a container")
-    return f"/containers/{container}"
-
-
 def find(engine: Engine, labels: Mapping[str, str]) -> list[dict[str, Any]]:
     """The containers, running or not, that carry all these labels; "" as a value stands for any value."""
     wanted = [f"{name}={value}" if value else name for name, value in labels.items()]
-    return list(engine.request("GET", "/containers/json", query={"all": True, "filters": {"label": wanted}}))
+    with engine.asked() as api:
+        return list(api.containers(all=True, filters={"label": wanted}))
 
 
 def logs(
@@ -324,48 +217,94 @@ def logs(
     output and standard error are known already. The engine's log driver `json-file` replaces bytes that are
     not UTF-8; `local` keeps every byte.
     """
-    query = {"stdout": True, "stderr": True, "follow": follow, "since": since or None}
-    stream = engine.stream("GET", f"{_path(container)}/logs", query=query, timeout=timeout)
+    query = {"stdout": 1, "stderr": 1, "follow": int(follow), **({"since": since} if since else {})}
+    with engine.asked() as api:
+        # docker-py's own `logs` merges the two streams.
+        response = api.get(
+            f"{api.base_url}/v{api.api_version}/containers/{container_name(container)}/logs",
+            params=query,
+            stream=True,
+            timeout=timeout,
+        )
+        must_be_fine(response, engine.address)
     if not follow:
-        return Output(engine, stream, skip)
+        return Output(engine.address, response, skip)
 
     def rest(known: tuple[int, int]) -> Output:
         # Following a `local` log, Docker 20.10 stops at the container's end with up to 2 MB still unsent.
         return logs(engine, container, since=since, skip=known, timeout=timeout)
 
-    return Output(engine, stream, skip, rest)
+    return Output(engine.address, response, skip, rest)
 
 
-def attach(engine: Engine, container: str, *, timeout: float | None = None) -> Output:
-    """What a container prints from now on, byte for byte. Attach before `start` to miss nothing."""
-    query = {"stream": True, "stdout": True, "stderr": True}
-    return Output(engine, engine.stream("POST", f"{_path(container)}/attach", query=query, timeout=timeout))
+def execute(
+    engine: Engine,
+    container: str,
+    command: Sequence[str],
+    told: Callable[[bytes], object],
+    *,
+    variables: Mapping[str, str] | None = None,
+    given: bytes | None = None,
+) -> int | None:
+    """Run a command in a container that runs; its exit code, None where the engine does not know it.
+
+    `told` is given what it prints. `given` is its standard input, which nobody keeps and no list of
+    processes shows.
+    """
+    with engine.asked(patient=True) as api:
+        made = api.exec_create(
+            container_name(container),
+            list(command),
+            environment=dict(variables or {}),
+            stdin=given is not None,
+            workdir="/",
+        )["Id"]
+        # docker-py reads from the socket itself, behind the back of what has read the answer's head and may
+        # hold the first words already.
+        response = api.post(
+            f"{api.base_url}/v{api.api_version}/exec/{made}/start",
+            json={"Detach": False, "Tty": False},
+            stream=True,
+            timeout=None,
+        )
+        must_be_fine(response, engine.address)
+        with Output(engine.address, response) as output:
+            if given is not None:
+                output.give(given)
+            for frame in output:
+                told(frame.data)
+        code = api.exec_inspect(made)["ExitCode"]
+    return None if code is None else int(code)
 
 
-def put_archive(engine: Engine, container: str, folder: str, archive: Body) -> None:
+def put_archive(
+    engine: Engine, container: str, folder: str, archive: bytes | IO[bytes] | Iterable[bytes]
+) -> None:
     """Unpack a tar archive (bytes, a file or an iterable) in a folder of the container, running or not."""
-    headers = {"Content-Type": "application/x-tar"}
     # No limit: the engine is silent while it unpacks.
-    engine.request(
-        "PUT",
-        f"{_path(container)}/archive",
-        query={"path": folder},
-        body=archive,
-        headers=headers,
-        timeout=None,
-    )
+    with engine.asked(patient=True) as api:
+        api.put_archive(container_name(container), folder, archive)
 
 
-def get_archive(engine: Engine, container: str, path: str, *, timeout: float | None = None) -> Stream:
+def get_archive(engine: Engine, container: str, path: str) -> Archive:
     """A file or folder of the container as a tar archive, for `tarfile.open(fileobj=…, mode="r|")`."""
-    return engine.stream("GET", f"{_path(container)}/archive", query={"path": path}, timeout=timeout)
+    with engine.asked(patient=True) as api:
+        pieces, _ = api.get_archive(container_name(container), path)
+    return Archive(engine.address, pieces)
 
 
 def is_link(engine: Engine, container: str, path: str) -> bool:
     """Whether a path in a container is a symbolic link. Raises EngineAnswerError where there is none."""
-    with engine.stream("HEAD", f"{_path(container)}/archive", query={"path": path}) as stream:
-        told = base64.b64decode(stream.header("X-Docker-Container-Path-Stat"))
-    return bool(json.loads(told)["mode"] & _GO_LINK)
+    with engine.asked() as api:
+        # docker-py asks only for the whole archive.
+        response = api.head(
+            f"{api.base_url}/v{api.api_version}/containers/{container_name(container)}/archive",
+            params={"path": path},
+            timeout=_HEAD_TIMEOUT_S,
+        )
+        must_be_fine(response, engine.address)
+        told = base64.b64decode(response.headers.get("X-Docker-Container-Path-Stat", ""))
+        return bool(json.loads(told)["mode"] & _GO_LINK)
 
 
 def epoch(text: str) -> float | None:
@@ -378,11 +317,13 @@ def epoch(text: str) -> float | None:
     return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")
 
 
-def _found(engine: Engine, method: str, path: str, query: Mapping[str, Any], also: int = 404) -> bool:
+@contextlib.contextmanager
+def _unless(*statuses: int) -> Iterator[list[int]]:
+    """Go on where the engine refuses with one of these statuses, which is then in the list."""
+    told: list[int] = []
     try:
-        engine.request(method, path, query=query)
+        yield told
     except EngineAnswerError as error:
-        if error.status in {404, also}:
-            return False
-        raise
-    return True
+        if error.status not in statuses:
+            raise
+        told.append(error.status)

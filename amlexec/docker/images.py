@@ -1,19 +1,23 @@
 """Images of a Docker engine: looked up, tagged, moved to and from registries and archives, removed.
 
-Errors are those of `amlexec.docker.engine`.
+Errors are those of `amlexec.docker.errors`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import json
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from amlexec.docker.engine import EngineAnswerError, EngineError, EngineLostError
-from amlexec.docker.settings import registry_header, registry_of
+from amlexec.docker import probe
+from amlexec.docker.errors import EngineAnswerError, EngineError, EngineLostError
+from amlexec.docker.login import login_of, registry_of
+from amlexec.docker.names import image_name
+from amlexec.docker.streams import Archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from amlexec.docker.engine import Body, Engine, Stream
+    from amlexec.docker.client import Engine
 
 __all__ = [
     "Progress",
@@ -29,9 +33,6 @@ __all__ = [
     "split",
     "tag",
 ]
-
-_SILENCE = 600.0
-"""Seconds. A registry behind a slow line says nothing for minutes while one layer is pushed."""
 
 
 class Progress(NamedTuple):
@@ -56,8 +57,12 @@ def split(reference: str) -> tuple[str, str]:
 
 def inspect(engine: Engine, image: str) -> dict[str, Any] | None:
     """What the engine knows of an image (reference or id), or None where it has none."""
+    plain = engine.look(f"/images/{image_name(image)}/json")
+    if isinstance(plain, dict) or plain == probe.ABSENT:
+        return plain if isinstance(plain, dict) else None
     try:
-        return dict(engine.glance(f"/images/{image}/json"))
+        with engine.asked() as api:
+            return dict(api.inspect_image(image_name(image)))
     except EngineAnswerError as error:
         if error.status == 404:
             return None
@@ -67,13 +72,21 @@ def inspect(engine: Engine, image: str) -> dict[str, Any] | None:
 def find(engine: Engine, labels: Mapping[str, str]) -> list[dict[str, Any]]:
     """The images that carry all these labels; "" as a value stands for any value."""
     wanted = [f"{name}={value}" if value else name for name, value in labels.items()]
-    return list(engine.glance("/images/json", query={"filters": {"label": wanted}}))
+    with engine.asked() as api:
+        return list(api.images(filters={"label": wanted}))
+
+
+def history(engine: Engine, image: str) -> list[dict[str, Any]]:
+    """The steps that an image was made in, the newest first; each has its `Size` in bytes."""
+    with engine.asked() as api:
+        return list(api.history(image_name(image)))
 
 
 def tag(engine: Engine, image: str, reference: str) -> None:
     """Give an image one more reference, taking it from the image that had it."""
     name, label = split(reference)
-    engine.request("POST", f"/images/{image}/tag", query={"repo": name, "tag": label})
+    with engine.asked() as api:
+        api.tag(image_name(image), name, label)
 
 
 def remove(engine: Engine, image: str, *, force: bool = False) -> bool:
@@ -83,7 +96,8 @@ def remove(engine: Engine, image: str, *, force: bool = False) -> bool:
         EngineAnswerError: status 409 where a container was made of it.
     """
     try:
-        engine.request("DELETE", f"/images/{image}", query={"force": force})
+        with engine.asked() as api:
+            api.remove_image(image_name(image), force=force)
     except EngineAnswerError as error:
         if error.status == 404:
             return False
@@ -97,19 +111,20 @@ def pull(
     *,
     platform: str = "",
     progress: Callable[[Progress], None] | None = None,
-    environment: Mapping[str, str] | None = None,
 ) -> None:
     """Fetch an image from its registry, as the user whom Docker's settings name there.
 
     Raises:
         EngineAnswerError: no such image, no permission, or the registry does not answer: the engine's words.
+        TargetError: Docker's settings can't be read, or the credential helper that they name fails.
     """
     name, label = split(reference)
-    query = {"fromImage": name, "tag": label, "platform": platform or None}
-    headers = {"X-Registry-Auth": registry_header(registry_of(reference), environment)}
-    _follow(
-        engine.messages("POST", "/images/create", query=query, headers=headers, timeout=_SILENCE), progress
-    )
+    login = login_of(registry_of(reference))
+    with engine.asked(patient=True) as api:
+        messages = api.pull(
+            name, label, stream=True, decode=True, auth_config=login, platform=platform or None
+        )
+        _follow(engine, messages, progress)
 
 
 def push(
@@ -117,20 +132,19 @@ def push(
     reference: str,
     *,
     progress: Callable[[Progress], None] | None = None,
-    environment: Mapping[str, str] | None = None,
 ) -> str:
     """Send an image to the registry that its reference names; its digest there, `sha256:…`.
 
     Raises:
         EngineAnswerError: no permission, or the registry does not answer: the engine's words.
+        TargetError: Docker's settings can't be read, or the credential helper that they name fails.
     """
     name, label = split(reference)
-    headers = {"X-Registry-Auth": registry_header(registry_of(reference), environment)}
-    messages = engine.messages(
-        "POST", f"/images/{name}/push", query={"tag": label}, headers=headers, timeout=_SILENCE
-    )
-    told = [message["aux"] for message in _follow(messages, progress) if "aux" in message]
-    digests = [str(aux["Digest"]) for aux in told if aux.get("Digest")]
+    login = login_of(registry_of(reference))
+    with engine.asked(patient=True) as api:
+        messages = api.push(image_name(name), label, stream=True, decode=True, auth_config=login)
+        told = _follow(engine, messages, progress)
+    digests = [str(message["aux"]["Digest"]) for message in told if message["aux"].get("Digest")]
     if not digests:
         raise EngineLostError("the Docker engine ended before the push was done", where=engine.address)
     return digests[-1]
@@ -148,51 +162,61 @@ def commit(
 
     With "" for a reference, the image has none.
     """
-    name, label = split(reference) if reference else ("", "")
-    query = {
-        "container": container,
-        "repo": name or None,
-        "tag": label or None,
-        "comment": message,
-        "changes": "\n".join(changes) or None,
-    }
-    return str(engine.request("POST", "/commit", query=query, body={}, timeout=None)["Id"])
+    name, label = split(reference) if reference else (None, None)
+    with engine.asked(patient=True) as api:
+        made = api.commit(
+            container, name, label, message=message, changes="\n".join(changes) or None, conf={}
+        )
+    return str(made["Id"])
 
 
-def import_root(engine: Engine, archive: Body, reference: str, *, changes: Iterable[str] = ()) -> str:
+def import_root(
+    engine: Engine,
+    archive: bytes | IO[bytes] | Iterable[bytes],
+    reference: str,
+    *,
+    changes: Iterable[str] = (),
+) -> str:
     """Make a one-layer image of a root file system in a tar archive; its id. `changes` as in `commit`."""
     name, label = split(reference)
-    query = {"fromSrc": "-", "repo": name, "tag": label, "changes": "\n".join(changes) or None}
-    headers = {"Content-Type": "application/x-tar"}
-    messages = list(engine.messages("POST", "/images/create", query=query, body=archive, headers=headers))
-    identity = str(messages[-1].get("status", "")) if messages else ""
+    with engine.asked(patient=True) as api:
+        said = api.import_image_from_data(
+            archive, repository=name, tag=label, changes="\n".join(changes) or None
+        )
+    identity = str(json.loads(said.splitlines()[-1]).get("status", "")) if said.strip() else ""
     if not identity.startswith("sha256:"):
         raise EngineLostError("the Docker engine ended before the import was done", where=engine.address)
     return identity
 
 
-def load(engine: Engine, archive: Body) -> list[str]:
+def load(engine: Engine, archive: bytes | IO[bytes] | Iterable[bytes]) -> list[str]:
     """Take in images that `save` has written; their references, or ids where they have none."""
-    headers = {"Content-Type": "application/x-tar"}
-    messages = engine.messages("POST", "/images/load", query={"quiet": True}, body=archive, headers=headers)
-    said = "".join(str(message.get("stream", "")) for message in messages)
+    with engine.asked(patient=True) as api:
+        said = "".join(str(message.get("stream", "")) for message in api.load_image(archive, quiet=True))
     loaded = [line.partition(": ")[2] for line in said.splitlines() if line.startswith("Loaded image")]
     if not loaded:
         raise EngineError("the archive holds no image", where=engine.address)
     return loaded
 
 
-def save(engine: Engine, image: str) -> Stream:
+def save(engine: Engine, image: str) -> Archive:
     """An image with its layers and references as a tar archive."""
-    return engine.stream("GET", f"/images/{image}/get", timeout=None)
+    with engine.asked(patient=True) as api:
+        return Archive(engine.address, api.get_image(image_name(image)))
 
 
 def _follow(
-    messages: Iterable[dict[str, Any]], progress: Callable[[Progress], None] | None
+    engine: Engine, messages: Iterable[dict[str, Any]], progress: Callable[[Progress], None] | None
 ) -> list[dict[str, Any]]:
-    """Read all messages to the end, telling `progress` each; those with a result (`aux`)."""
+    """Read all messages to the end, telling `progress` each; those with a result (`aux`).
+
+    Raises:
+        EngineAnswerError: an error stands among them.
+    """
     results = []
     for message in messages:
+        if reason := message.get("error") or (message.get("errorDetail") or {}).get("message"):
+            raise EngineAnswerError(str(reason), status=200, where=engine.address)
         if "aux" in message:
             results.append(message)
         elif progress is not None and message.get("status"):

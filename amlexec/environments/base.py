@@ -6,15 +6,15 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.docker import images
-from amlexec.docker.engine import EngineAnswerError
-from amlexec.docker.settings import registry_of
+from amlexec.docker.errors import EngineAnswerError
+from amlexec.docker.login import registry_of
 from amlexec.environments.image import DEFAULT
 from amlexec.errors import TargetError
 from amlexec.model import spelled
 from amlexec.packages.platforms import engine_misfit
 
 if TYPE_CHECKING:
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
     from amlexec.model import Place
     from amlexec.packages.platforms import Platform
     from amlexec.progress import Progress

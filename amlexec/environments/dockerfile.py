@@ -18,7 +18,7 @@ from amlexec.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
     from amlexec.environments.order import Order
     from amlexec.environments.preparation import Wanted
     from amlexec.packages.requirements import Entry

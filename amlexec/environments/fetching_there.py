@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rattler import RepoDataRecord
 
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
     from amlexec.environments.base import Base
     from amlexec.environments.log import Log
     from amlexec.environments.order import Order

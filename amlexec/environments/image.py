@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from amlexec.environments.shelf import Kept
 
 if TYPE_CHECKING:
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
     from amlexec.model import Project
 
 __all__ = ["CONDA", "DEFAULT", "DIGEST", "NAME", "PREFIX", "Images", "of_layer", "reference"]

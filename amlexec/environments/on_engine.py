@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
     from amlexec.environments.log import Log
     from amlexec.environments.order import Built, Order
     from amlexec.environments.shelf import Kept, Removal

@@ -12,8 +12,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from amlexec.docker import images
-from amlexec.docker.engine import EngineAnswerError
-from amlexec.docker.settings import has_login, registry_of
+from amlexec.docker.errors import EngineAnswerError
+from amlexec.docker.login import login_of, registry_of
 from amlexec.environments import trial
 from amlexec.environments.image import BASE, DIGEST, PREFIX, PYTHON, reference
 from amlexec.environments.order import Built
@@ -22,7 +22,7 @@ from amlexec.errors import TargetError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
     from amlexec.environments.log import Log
     from amlexec.environments.order import Order
     from amlexec.progress import Progress
@@ -114,7 +114,7 @@ def pull(engine: Engine, order: Order, where: str, progress: Progress, log: Log)
         progress.step(f"not pulled, so it is made here: {error.reason.strip().rstrip('.')}")
         if _REFUSED.search(error.reason):
             host = registry_of(name)
-            who = "does not take your login" if has_login(host) else "wants to know who you are"
+            who = "does not take your login" if login_of(host) else "wants to know who you are"
             progress.step(f"warning: {host} {who}: `docker login {host}`, then prepare again with --force")
         return None
     try:

@@ -6,14 +6,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from amlexec.docker import images
-from amlexec.docker.engine import EngineAnswerError
+from amlexec.docker.errors import EngineAnswerError
 from amlexec.environments.image import CONDA, DIGEST, OWNER, PROJECT, Images, reference
 from amlexec.environments.shelf import Removal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
 
 __all__ = ["discard", "drop_unnamed", "remove", "sweep"]
 
@@ -200,5 +200,5 @@ def _own_size(looked: _Looked, listed: dict[str, Any], below: Iterable[dict[str,
         return 0
     for layer in below:
         return max(0, int(listed.get("Size", 0)) - int(layer.get("Size", 0)))
-    steps = looked.engine.request("GET", f"/images/{listed['Id']}/history")
+    steps = images.history(looked.engine, listed["Id"])
     return int(steps[0]["Size"]) if steps else 0

@@ -34,7 +34,12 @@ def shelf_of(target: ComputeTarget) -> Shelf:
         from amlexec.ssh.connection import SSHConnection, login_of
 
         return HostShelf(SSHConnection(login_of(target)))
-    from amlexec.docker.engines import engine_of
+    from amlexec.docker.client import Engine, from_environment
     from amlexec.environments.on_engine import EngineShelf
 
-    return EngineShelf(engine_of(target))
+    if target.kind == "docker":
+        return EngineShelf(from_environment())
+    from amlexec.docker.forward import WayOverSSH
+    from amlexec.ssh.connection import SSHConnection, login_of
+
+    return EngineShelf(Engine(WayOverSSH(SSHConnection(login_of(target)))))

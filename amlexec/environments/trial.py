@@ -7,13 +7,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from amlexec.docker import containers, images
-from amlexec.docker.engine import EngineAnswerError, EngineError
+from amlexec.docker.errors import EngineAnswerError, EngineError
 from amlexec.environments.image import PREFIX, reference
 from amlexec.environments.turns import BUILDING, MAKER, me
 from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
 
 __all__ = ["publish", "try_python"]
 

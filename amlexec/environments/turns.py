@@ -22,7 +22,7 @@ from amlexec.errors import TargetError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
     from amlexec.progress import Progress
 
 __all__ = ["BUILDING", "MAKER", "me", "sweep", "turn"]

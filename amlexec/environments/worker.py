@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from amlexec.docker import containers, images
-from amlexec.docker.engine import EngineAnswerError
+from amlexec.docker.errors import EngineAnswerError
 from amlexec.environments.image import PREFIX
 from amlexec.environments.turns import BUILDING, MAKER, me, sweep
 from amlexec.errors import TargetError
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from amlexec.docker.engine import Body, Engine
+    from amlexec.docker.client import Engine
 
 __all__ = ["BUILDING", "IDLE", "Worker", "sweep"]
 
@@ -75,7 +75,7 @@ class Worker:
     ) -> None:
         containers.remove(self._engine, self._container, force=True)
 
-    def put(self, archive: Body, folder: str = "/") -> None:
+    def put(self, archive: bytes | IO[bytes], folder: str = "/") -> None:
         """Unpack a tar archive, at the root by default."""
         containers.put_archive(self._engine, self._container, folder, archive)
 
@@ -133,30 +133,14 @@ class Worker:
         Raises:
             TargetError: it does not start, or the engine stopped meanwhile.
         """
-        settings = {
-            "Cmd": list(arguments),
-            "Env": [f"{name}={value}" for name, value in (variables or {}).items()],
-            "AttachStdin": given is not None,
-            "AttachStdout": True,
-            "AttachStderr": True,
-            "WorkingDir": "/",
-        }
-        path = f"/containers/{self._container}/exec"
         try:
-            made = self._engine.request("POST", path, body=settings)["Id"]
-            stream = self._engine.stream(
-                "POST", f"/exec/{made}/start", body={"Detach": False, "Tty": False}, timeout=None
+            code = containers.execute(
+                self._engine, self._container, arguments, told, variables=variables, given=given
             )
         except EngineAnswerError as error:
             if "is not running" not in error.reason:
                 raise
             raise self._not_started("") from error  # it ended after we had looked
-        with containers.Output(self._engine, stream) as output:
-            if given is not None:
-                stream.give(given)
-            for frame in output:
-                told(frame.data)
-        code = self._engine.request("GET", f"/exec/{made}/json")["ExitCode"]
         if code is None:
             raise TargetError(
                 "the engine stopped in the middle of making the environment",
@@ -165,7 +149,7 @@ class Worker:
             )
         if code in _NOT_EXECUTED:
             raise self._not_started("")
-        return int(code)
+        return code
 
     def commit(self, reference: str, labels: Mapping[str, str], variables: Mapping[str, str]) -> str:
         """Make it an image under that name, or with "" under none; its id."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from amlexec.connections import Answer
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
     from amlexec.model import ComputeTarget, Project
     from amlexec.ssh.connection import SSHConnection
     from amlexec.ssh.login import Login
@@ -114,8 +114,8 @@ def findings_of(connection: SSHConnection, target: ComputeTarget, facts: Facts) 
     """What the facts of a machine that let us in mean, and what its Docker engine says if it is needed."""
     found = [Finding("login", OK, facts.get("USER")), *judge(target, facts)]
     if target.kind == "remotedocker" and not any(one.check == "Docker" for one in found):
-        from amlexec.docker.engine import Engine
-        from amlexec.docker.over_ssh import WayOverSSH
+        from amlexec.docker.client import Engine
+        from amlexec.docker.forward import WayOverSSH
 
         # The way that everything else goes to the engine: what keeps it from going there shows here.
         told = {key: values[0] for key, values in facts.values.items()}
@@ -166,7 +166,7 @@ def engine(asked: Engine, target: ComputeTarget, *, is_there: bool = False) -> l
 
     `is_there` says that it is on the target's machine, and not here.
     """
-    from amlexec.docker.engine import EngineAbsentError, EngineLostError
+    from amlexec.docker.errors import EngineAbsentError, EngineLostError
     from amlexec.packages.platforms import engine_misfit, of_target
 
     try:
@@ -204,7 +204,7 @@ def here(project: Project, target: ComputeTarget) -> list[Finding]:
     if target.kind == "local":
         found.append(_own_python(project, target))
     else:
-        from amlexec.docker.engine import from_environment
+        from amlexec.docker.client import from_environment
 
         try:
             found += engine(from_environment(), target)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.docker.over_ssh import found_in
-from amlexec.docker.transport import EngineAbsentError, EngineDeniedError
+from amlexec.docker.errors import EngineAbsentError, EngineDeniedError
+from amlexec.docker.forward import found_in
 from amlexec.packages.platforms import misfit, of_target
 
 if TYPE_CHECKING:

@@ -133,14 +133,14 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
 
         return HostTarget(project, LocalConnection())
     if kind == "docker":
-        from amlexec.docker.engine import from_environment
+        from amlexec.docker.client import from_environment
         from amlexec.targets.docker import DockerTarget
 
         return DockerTarget(project, from_environment())
     if kind == "remotedocker":
         from amlexec import config
-        from amlexec.docker.engine import Engine
-        from amlexec.docker.over_ssh import WayOverSSH
+        from amlexec.docker.client import Engine
+        from amlexec.docker.forward import WayOverSSH
         from amlexec.ssh.connection import SSHConnection, login_of
         from amlexec.targets.docker import DockerTarget
         from amlexec.targets.there import There

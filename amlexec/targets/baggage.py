@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec.docker import containers
-from amlexec.docker.engine import EngineAnswerError
+from amlexec.docker.errors import EngineAnswerError
 from amlexec.files import walk
 from amlexec.model import NotCollected
 from amlexec.runtime import SITE
@@ -20,8 +20,8 @@ from amlexec.targets.tar_reader import FILE, NotTarError, Reader
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amlexec.docker.engine import Engine
-    from amlexec.docker.transport import Stream
+    from amlexec.docker.client import Engine
+    from amlexec.docker.streams import Archive
     from amlexec.targets.beneath import Parts
 
 __all__ = ["SITE", "Brought", "add_user", "give", "pack", "save_logs", "user_name"]
@@ -81,7 +81,7 @@ def add_user(engine: Engine, container: str, uid: int, gid: int, user: str, home
     containers.put_archive(engine, container, "/", held.getvalue())
 
 
-def _content(stream: Stream) -> bytes:
+def _content(stream: Archive) -> bytes:
     """The content of the one file of an archive; nothing where it is none, or too large for such a file."""
     reader = Reader(stream.read)
     try:

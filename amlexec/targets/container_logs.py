@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amlexec.docker import containers
-from amlexec.docker.engine import EngineAnswerError, EngineLostError
+from amlexec.docker.errors import EngineAnswerError, EngineLostError
 from amlexec.targets.folders import hand_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
 
 __all__ = ["ContainerLogs"]
 

@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from amlexec.docker import containers
-from amlexec.docker.engine import EngineAnswerError, EngineLostError
+from amlexec.docker.client import import_ahead
+from amlexec.docker.errors import EngineAnswerError, EngineLostError
 from amlexec.environments import preparation
 from amlexec.environments.image import PREFIX
 from amlexec.environments.on_engine import EngineShelf
@@ -25,7 +26,7 @@ from amlexec.targets.shared_engine import RUN_LABEL
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
     from amlexec.history import RunPaths
     from amlexec.locks import Held
     from amlexec.model import NotCollected, Plan, Project
@@ -73,6 +74,8 @@ class DockerTarget:
 
             with progress.for_terminal() as shown:
                 found = preparation.prepare(want, shelf, shown, pull_from=publishing.place())
+        # Needed when the container is made: until then, a snapshot is taken by git.
+        import_ahead()
         if plan.target.nvidia_docker and "nvidia" not in (self._engine.info().get("Runtimes") or {}):
             raise TargetError(
                 f"{plan.target.key('nvidiaDocker')} is true, and this engine has no NVIDIA runtime",

@@ -12,7 +12,7 @@ from amlexec.targets.outputs import aliases_of, bring
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
     from amlexec.history import RunPaths
     from amlexec.model import NotCollected, Plan, Project
 

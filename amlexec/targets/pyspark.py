@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from amlexec.connections import Connection
-    from amlexec.docker.engine import Engine
+    from amlexec.docker.client import Engine
     from amlexec.model import ComputeTarget, Plan, SparkDependencies
     from amlexec.spark import Pythons, Spark
     from amlexec.spark_cluster import Shipped

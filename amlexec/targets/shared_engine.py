@@ -10,14 +10,14 @@ import json
 from typing import TYPE_CHECKING
 
 from amlexec.docker import containers
-from amlexec.docker.engine import EngineAnswerError
+from amlexec.docker.errors import EngineAnswerError
 from amlexec.targets import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from amlexec.docker.client import Engine
     from amlexec.docker.containers import ContainerState
-    from amlexec.docker.engine import Engine
 
 __all__ = ["RECORD_LABEL", "RUN_LABEL", "ids", "mark_canceled", "record_label", "records", "state_of"]
 
@@ -71,8 +71,7 @@ def state_of(found: ContainerState, *, canceled: bool = False) -> State:
 def mark_canceled(engine: Engine, container: str, run_id: str) -> None:
     """Let everybody see that the run was asked to end. Idempotent."""
     try:
-        query = {"name": f"amlexec-{run_id}{_CANCELED}"}
-        engine.request("POST", f"/containers/{container}/rename", query=query)
+        containers.rename(engine, container, f"amlexec-{run_id}{_CANCELED}")
     except EngineAnswerError as error:
         # 400 and 409: it has the name already, or another container of the same id has. 404: it is gone.
         if error.status not in {400, 404, 409}:

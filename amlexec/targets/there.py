@@ -20,8 +20,8 @@ from amlexec.targets.ground import (
 from amlexec.targets.remote import RemoteTarget
 
 if TYPE_CHECKING:
-    from amlexec.docker.engine import Engine
-    from amlexec.docker.over_ssh import WayOverSSH
+    from amlexec.docker.client import Engine
+    from amlexec.docker.forward import WayOverSSH
     from amlexec.history import RunPaths
     from amlexec.model import NotCollected, Plan, Project
     from amlexec.ssh.connection import SSHConnection

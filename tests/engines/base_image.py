@@ -16,7 +16,8 @@ import sys
 import tarfile
 from pathlib import Path
 
-from amlexec.docker import engine, images
+from amlexec.docker import client, images
+from amlexec.docker.errors import EngineAnswerError
 from amlexec.errors import TargetError
 
 from . import interpreter, tools
@@ -53,7 +54,7 @@ _FOLDERS = dict.fromkeys(("/dev", "/home", "/opt", "/proc", "/sys", "/usr/local/
 def is_there() -> bool:
     """Whether the engine has the image, made by this recipe of this machine's programs."""
     try:
-        image = images.inspect(engine.from_environment(), REFERENCE)
+        image = images.inspect(client.from_environment(), REFERENCE)
     except TargetError:
         return False
     return image is not None and ((image["Config"] or {}).get("Labels") or {}).get(_LABEL) == _recipe()
@@ -70,8 +71,8 @@ def ready() -> None:
         f"LABEL {_LABEL}={_recipe()}",
     ]
     try:
-        docker = engine.from_environment()
-        docker.ping()
+        docker = client.from_environment()
+        docker.version()
     except TargetError as error:
         raise tools.MissingError(f"no base image: {error.message}") from None
     print("making a base image of this machine's programs")
@@ -87,18 +88,18 @@ def ready() -> None:
 def remove() -> None:
     """Remove the image by its name; without an engine there is nothing to remove."""
     try:
-        docker = engine.from_environment()
-        docker.ping()
+        docker = client.from_environment()
+        docker.version()
     except TargetError:
         return
     images.remove(docker, REFERENCE)
 
 
-def _forget(docker: engine.Engine, image: str) -> None:
+def _forget(docker: client.Engine, image: str) -> None:
     """Remove an image that has lost its name, unless something was made of it."""
     try:
         images.remove(docker, image)
-    except engine.EngineAnswerError as error:
+    except EngineAnswerError as error:
         if error.status != 409:
             raise
 

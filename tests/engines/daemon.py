@@ -11,7 +11,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from amlexec.docker import engine
+from amlexec.docker import client
+from amlexec.docker.errors import EngineDeniedError
 from amlexec.errors import TargetError
 
 from .places import can_install, state
@@ -40,7 +41,7 @@ def ready() -> None:
     why = _why_not()
     if why is None:
         return
-    if not can_install() or isinstance(why, engine.EngineDeniedError) or not _is_ours_to_start():
+    if not can_install() or isinstance(why, EngineDeniedError) or not _is_ours_to_start():
         raise MissingError(f"no Docker engine: {why.message}\n    {why.hint}")
     if shutil.which("dockerd") is None:
         print("installing Debian's Docker engine")
@@ -70,7 +71,7 @@ def stop() -> None:
 
 def _why_not() -> TargetError | None:
     try:
-        engine.from_environment().ping()
+        client.from_environment().version()
     except TargetError as error:
         return error
     return None
@@ -78,7 +79,7 @@ def _why_not() -> TargetError | None:
 
 def _is_ours_to_start() -> bool:
     """Whether the engine that is looked for is this machine's own, and not one that somebody has named."""
-    return engine.from_environment().address == _SOCKET
+    return client.from_environment().address == _SOCKET
 
 
 def _start() -> None:

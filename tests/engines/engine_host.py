@@ -10,7 +10,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from amlexec.docker import engine, images
+from amlexec.docker import client, images
 from amlexec.errors import TargetError
 
 from . import ssh_host, tools
@@ -26,7 +26,7 @@ _PACKAGES = ("docker.io", "iptables")
 def is_there() -> bool:
     """Whether the engine has the image, made by this recipe."""
     try:
-        image = images.inspect(engine.from_environment(), REFERENCE)
+        image = images.inspect(client.from_environment(), REFERENCE)
     except TargetError:
         return False
     return image is not None and ((image["Config"] or {}).get("Labels") or {}).get(_LABEL) == _recipe()
@@ -48,7 +48,7 @@ def ready() -> None:
         changes = ["ENV LANG=C.UTF-8", f"LABEL {_LABEL}={_recipe()}"]
         try:
             with archive.open("rb") as file:
-                images.import_root(engine.from_environment(), file, REFERENCE, changes=changes)
+                images.import_root(client.from_environment(), file, REFERENCE, changes=changes)
         except TargetError as error:
             raise tools.ToolError("\n".join(error.lines())) from None
 
@@ -56,8 +56,8 @@ def ready() -> None:
 def remove() -> None:
     """Remove the image by its name; without an engine there is nothing to remove."""
     try:
-        docker = engine.from_environment()
-        docker.ping()
+        docker = client.from_environment()
+        docker.version()
     except TargetError:
         return
     images.remove(docker, REFERENCE)

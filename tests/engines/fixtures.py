@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec.docker import engine as docker_engine
+from amlexec.docker import client as docker_engine
 
 from . import base_image as image
 from . import channel as conda_channel

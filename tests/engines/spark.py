@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.docker import containers, engine, images
+from amlexec.docker import client, containers, images
 from amlexec.errors import TargetError
 
 from . import base_image, tools
@@ -88,7 +88,7 @@ def is_there() -> bool:
     if made != _recipe() or _java_home() is None:
         return False
     try:
-        image = images.inspect(engine.from_environment(), REFERENCE)
+        image = images.inspect(client.from_environment(), REFERENCE)
     except TargetError:
         return False
     return image is not None and ((image["Config"] or {}).get("Labels") or {}).get(_LABEL) == _recipe()
@@ -99,8 +99,8 @@ def ready() -> None:
     if sys.platform != "linux":
         raise tools.MissingError("no Spark: its image is made of a Linux machine's own programs")
     try:
-        docker = engine.from_environment()
-        docker.ping()
+        docker = client.from_environment()
+        docker.version()
     except TargetError as error:
         raise tools.MissingError(f"no Spark: {error.message}") from None
     if _java_home() is None and not can_install():
@@ -133,15 +133,15 @@ def remove() -> None:
     """Remove the image by its name, and the folder."""
     shutil.rmtree(state() / _FOLDER, ignore_errors=True)
     with contextlib.suppress(TargetError):
-        docker = engine.from_environment()
-        docker.ping()
+        docker = client.from_environment()
+        docker.version()
         images.remove(docker, REFERENCE)
 
 
 def _recipe() -> str:
     base = ""
     with contextlib.suppress(TargetError):
-        found = images.inspect(engine.from_environment(), base_image.REFERENCE)
+        found = images.inspect(client.from_environment(), base_image.REFERENCE)
         base = found["Id"] if found else ""
     return f"{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()} {base} {_java_home()}"
 
@@ -180,7 +180,7 @@ def _place(name: str) -> str:
     return ""
 
 
-def _make_image(docker: engine.Engine, spark: Path) -> None:
+def _make_image(docker: client.Engine, spark: Path) -> None:
     java = _java_home()
     assert java is not None
     paths = "/opt/java/bin:/opt/spark/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

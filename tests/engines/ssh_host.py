@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from amlexec.docker import engine, images
+from amlexec.docker import client, images
 from amlexec.errors import TargetError
 
 from . import tools
@@ -57,7 +57,7 @@ def is_there() -> bool:
     if not all(shutil.which(program) for program in ("ssh", "ssh-keygen", "ssh-agent")):
         return False
     try:
-        image = images.inspect(engine.from_environment(), REFERENCE)
+        image = images.inspect(client.from_environment(), REFERENCE)
     except TargetError:
         return False
     return image is not None and ((image["Config"] or {}).get("Labels") or {}).get(_LABEL) == _recipe()
@@ -66,8 +66,8 @@ def is_there() -> bool:
 def ready() -> None:
     """Make the image anew. Raises MissingError, ToolError."""
     try:
-        docker = engine.from_environment()
-        docker.ping()
+        docker = client.from_environment()
+        docker.version()
     except TargetError as error:
         raise tools.MissingError(f"no machine to log in to: {error.message}") from None
     needed = {"ssh": "openssh-client", "mmdebstrap": "mmdebstrap"}
@@ -96,8 +96,8 @@ def ready() -> None:
 def remove() -> None:
     """Remove the image by its name; without an engine there is nothing to remove."""
     try:
-        docker = engine.from_environment()
-        docker.ping()
+        docker = client.from_environment()
+        docker.version()
     except TargetError:
         return
     images.remove(docker, REFERENCE)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.docker.transport import EngineAbsentError, EngineDeniedError, connect_local
+from amlexec.docker.errors import EngineAbsentError, EngineDeniedError
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping
 
-    from amlexec.docker.transport import EngineError
+    from amlexec.docker.errors import EngineError
     from amlexec.ssh.connection import SSHConnection
 
 __all__ = ["Surroundings", "WayOverSSH", "found_in"]
@@ -51,36 +50,27 @@ class WayOverSSH:
 
     @property
     def surroundings(self) -> Surroundings:
-        """Who the user is there, asked for once. Raises as `connect` does."""
+        """Who the user is there, asked for once. Raises as `find_again` does."""
         if self._found is None:
             self._found = self._look(is_mute=False)
         return self._found
 
-    def connect(self, timeout: float | None) -> socket.socket:
-        """See `Way.connect`.
+    @property
+    def socket(self) -> str:
+        """See `Way.socket`."""
+        return self._connection.lasting_socket(_NAME)
+
+    def find_again(self) -> None:
+        """See `Way.find_again`. The engine may be gone, or listen elsewhere; or contact was lost.
 
         Raises:
             UnreachableError, LoginError, HostKeyError: there is no way to the machine.
             EngineAbsentError: the machine is there, and no engine.
             EngineDeniedError: the user may not use its socket.
         """
-        path = self._connection.lasting_socket(_NAME)
-        try:
-            return connect_local(path, timeout)
-        except (FileNotFoundError, ConnectionRefusedError):
-            self._forward(self._look(is_mute=False))
-        try:
-            return connect_local(path, timeout)
-        except OSError as error:
-            from amlexec.ssh.words import UnreachableError
-
-            raise UnreachableError(
-                f"contact was lost before the engine was asked: {error.strerror}", where=self._connection.name
-            ) from None
-
-    def find_again(self) -> None:
-        """See `Way.find_again`. The engine may be gone, or listen elsewhere; or contact was lost."""
-        self._forward(self._look(is_mute=True))
+        found = self._look(is_mute=True)
+        self._connection.forward_lasting(_NAME, found.socket)
+        self._found = found
 
     def mute(self) -> EngineError:
         """See `Way.mute`."""
@@ -91,10 +81,6 @@ class WayOverSSH:
             hint="look there whether the engine runs (`docker info`), and whether sshd may forward sockets: "
             "AllowStreamLocalForwarding yes, no DisableForwarding, no `restrict` in authorized_keys",
         )
-
-    def _forward(self, found: Surroundings) -> None:
-        self._connection.forward_lasting(_NAME, found.socket)
-        self._found = found
 
     def _look(self, *, is_mute: bool) -> Surroundings:
         """Find the socket. With `is_mute`, a connection to it has just ended without a word."""

@@ -1,0 +1,101 @@
+"""Where the engine is that the `docker` command would ask: found without importing anything.
+
+https://docs.docker.com/reference/cli/docker/#environment-variables and
+https://docs.docker.com/engine/manage-resources/contexts/. What else the settings hold, certificates and
+logins, docker-py reads when it is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from amlexec.errors import TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["engine_address", "settings_file"]
+
+# ruff: noqa: PTH110, PTH118, PTH123 - pathlib costs a no-op 3 ms
+
+_DEFAULT = "/var/run/docker.sock"
+
+
+def engine_address(environment: Mapping[str, str] | None = None) -> tuple[str, bool]:
+    """The engine's address, and whether docker-py finds it by itself: DOCKER_HOST and contexts it knows.
+
+    Else it is the first usual socket that is there.
+
+    Raises:
+        TargetError: the settings can't be read, or name a context that is not there.
+    """
+    variables = os.environ if environment is None else environment
+    if host := variables.get("DOCKER_HOST"):
+        return host, True
+    # Read also where the context is named otherwise: a file that can't be read has logins in it too.
+    current = (_read(settings_file(variables)) or {}).get("currentContext")
+    context = variables.get("DOCKER_CONTEXT") or str(current or "")
+    if context and context != "default":
+        return _context(context, variables), True
+    sockets = _usual_sockets(variables)
+    return f"unix://{next((path for path in sockets if os.path.exists(path)), _DEFAULT)}", False
+
+
+def settings_file(environment: Mapping[str, str] | None = None) -> str:
+    """The path of Docker's `config.json`."""
+    variables = os.environ if environment is None else environment
+    return os.path.join(
+        variables.get("DOCKER_CONFIG") or os.path.join(_home(variables), ".docker"), "config.json"
+    )
+
+
+def _home(variables: Mapping[str, str]) -> str:
+    return variables.get("HOME") or "/"
+
+
+def _read(path: str) -> dict[str, Any] | None:
+    """A JSON file's object, or None where there is no such file."""
+    try:
+        with open(path, "rb") as file:
+            value = json.loads(file.read())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise TargetError(
+            f"Docker's settings can't be read: {error}", hint="mend or remove the file", where=path
+        ) from None
+    return value if isinstance(value, dict) else {}
+
+
+def _context(name: str, variables: Mapping[str, str]) -> str:
+    import hashlib
+
+    contexts = os.path.join(os.path.dirname(settings_file(variables)), "contexts")  # noqa: PTH120
+    key = hashlib.sha256(name.encode()).hexdigest()
+    endpoints = (_read(os.path.join(contexts, "meta", key, "meta.json")) or {}).get("Endpoints")
+    docker = endpoints.get("docker") if isinstance(endpoints, dict) else None
+    host = docker.get("Host") if isinstance(docker, dict) else None
+    if not host or not isinstance(host, str):
+        raise TargetError(
+            f"the Docker context {name!r} is not there",
+            hint="`docker context ls` lists them, `docker context use default` goes back to the usual one",
+            where=contexts,
+        )
+    return host
+
+
+def _usual_sockets(variables: Mapping[str, str]) -> list[str]:
+    """Where engines listen: most, rootless ones, Docker Desktop, Colima, Rancher Desktop, OrbStack."""
+    home = _home(variables)
+    runtime = variables.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    in_home = (
+        ".docker/run/docker.sock",
+        ".docker/desktop/docker.sock",
+        ".colima/default/docker.sock",
+        ".colima/docker.sock",
+        ".rd/docker.sock",
+        ".orbstack/run/docker.sock",
+    )
+    return [_DEFAULT, f"{runtime}/docker.sock", *(os.path.join(home, path) for path in in_home)]

@@ -1,0 +1,154 @@
+"""A Docker engine: docker-py's client, made when something is asked that the probe can't answer.
+
+docker-py costs 50 ms to import, more where paramiko is beside it. "Is it there?" is asked by
+`amlexec.docker.probe`; whoever will need docker-py lets it be imported meanwhile (`import_ahead`).
+The errors are drawn in `amlexec.docker.errors`. The interface is https://docs.docker.com/reference/api/engine/.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any, Protocol
+
+from amlexec.docker import probe
+from amlexec.docker.address import engine_address, settings_file
+from amlexec.docker.errors import EngineError, named
+from amlexec.errors import TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from docker import APIClient
+
+__all__ = ["Engine", "Way", "from_environment", "import_ahead"]
+
+_TIMEOUT_S = 60.0
+_NETWORK = ("tcp", "http", "https")
+
+
+class Way(Protocol):
+    """How an engine is reached whose socket is on another machine: by a socket here that leads there."""
+
+    @property
+    def address(self) -> str:
+        """What messages and locks call the engine."""
+
+    @property
+    def socket(self) -> str:
+        """The path of the socket here. Whether it is there yet shows when it is used."""
+
+    def find_again(self) -> None:
+        """After the socket led nowhere: return when it leads to the engine again.
+
+        Raises:
+            TargetError: it can't, and why.
+        """
+
+    def mute(self) -> EngineError:
+        """The error where the socket leads to the machine, and no engine answers there."""
+
+
+class Engine:
+    """A Docker engine at an address. Threads may share it."""
+
+    def __init__(self, address: str | Way, *, from_settings: bool = False) -> None:
+        """`address` is `unix://PATH`, `tcp://HOST:PORT` or a `Way`; nothing is asked yet.
+
+        With `from_settings` it is the one that DOCKER_HOST or Docker's context names, with its certificates.
+
+        Raises:
+            EngineError: an address of another kind.
+        """
+        self._way = None if isinstance(address, str) else address
+        self.address = address if isinstance(address, str) else address.address
+        self._from_settings = from_settings
+        self._clients: dict[float | None, APIClient] = {}
+        self._lock = threading.Lock()
+        if self._way is None:
+            self._must_be_reachable()
+
+    def _must_be_reachable(self) -> None:
+        kind, _, place = self.address.partition("://")
+        if not place.strip("/") or kind not in ("unix", *_NETWORK):
+            raise EngineError(
+                f"a Docker engine can't be reached at {self.address!r} from here",
+                hint="use unix:///PATH/TO/docker.sock or tcp://HOST:PORT in DOCKER_HOST or the context; "
+                "an engine on another machine is a compute target of type remotedocker",
+            )
+
+    @property
+    def socket(self) -> str:
+        """The path of the engine's socket here; "" where it is reached over a network."""
+        if self._way is not None:
+            return self._way.socket
+        return self.address.removeprefix("unix://") if self.address.startswith("unix://") else ""
+
+    def look(self, path: str) -> dict[str, Any] | str | None:
+        """A small question, with nothing imported; see `probe.get`."""
+        return probe.get(self.socket, path)
+
+    @contextlib.contextmanager
+    def asked(self, *, patient: bool = False) -> Iterator[APIClient]:
+        """docker-py's client, within a block in which what it raises has a name of ours.
+
+        It may be silent for a minute; with `patient`, for as long as it likes.
+
+        Raises:
+            EngineError: the tree in `amlexec.docker.errors`.
+        """
+        with named(self.address):
+            yield self._client(None if patient else _TIMEOUT_S)
+
+    def info(self) -> dict[str, Any]:
+        """What the engine says of itself and its machine, as `docker info`."""
+        with self.asked() as api:
+            return dict(api.info())
+
+    def version(self) -> dict[str, Any]:
+        """The engine's version, its interfaces, operating system and architecture, as `docker version`."""
+        with self.asked() as api:
+            return dict(api.version(api_version=False))
+
+    def _client(self, timeout: float | None) -> APIClient:
+        with self._lock:
+            if timeout not in self._clients:
+                self._clients[timeout] = self._made(timeout)
+            return self._clients[timeout]
+
+    def _made(self, timeout: float | None) -> APIClient:
+        from docker.errors import InvalidConfigFile
+
+        from amlexec.docker.adapter import client_of
+
+        address = f"unix://{self._way.socket}" if self._way is not None else self.address
+        try:
+            return client_of(address, self._way, timeout, from_settings=self._from_settings)
+        except (InvalidConfigFile, ValueError) as error:
+            # Without the error itself: there may be a login in it.
+            raise TargetError(
+                f"Docker's settings can't be read: a login in them is damaged ({type(error).__name__})",
+                where=settings_file(),
+                hint="run `docker login` again, or remove the entry",
+            ) from None
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> Engine:
+    """The engine that the `docker` command would ask (DOCKER_HOST, context, usual sockets).
+
+    Raises:
+        TargetError: Docker's settings can't be read, or name a context or an address that is of no use.
+    """
+    address, from_settings = engine_address(environment)
+    return Engine(address, from_settings=from_settings and environment is None)
+
+
+def import_ahead() -> None:
+    """Begin to import docker-py, in a thread, for whoever is about to wait for something else."""
+    threading.Thread(target=_import, daemon=True).start()
+
+
+def _import() -> None:
+    from importlib import import_module
+
+    import_module("amlexec.docker.adapter")
