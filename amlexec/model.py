@@ -225,6 +225,12 @@ class Plan(NamedTuple):
     handed_over: tuple[tuple[str, str], ...] = ()
     """Of `environment_variables`, those that were taken from the environment here, as they are declared."""
 
+    @property
+    def prepare_command(self) -> str:
+        """What to type to make its environment ready."""
+        target = "" if self.target.name == self.configuration else f" -t {self.target.name}"
+        return f"amlexec experiment prepare -c {self.configuration}{target}"
+
 
 class NotCollected(NamedTuple):
     """Something that a run has made and that was not brought home."""

@@ -7,18 +7,14 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from amlexec.docker import containers
-from amlexec.docker.client import import_ahead
 from amlexec.docker.errors import EngineAnswerError, EngineLostError
-from amlexec.environments import preparation
-from amlexec.environments.image import PREFIX
-from amlexec.environments.on_engine import EngineShelf
 from amlexec.errors import TargetError
 from amlexec.files import SMALL, read_regular, remove_tree, touch
-from amlexec.history import Interpreter, is_run_id
+from amlexec.history import is_run_id
 from amlexec.ssh.words import UnreachableError
-from amlexec.targets import Launch, State, baggage, logged, shared_engine
+from amlexec.targets import State, baggage, container_settings, docker_launch, logged, shared_engine
 from amlexec.targets.container_logs import ContainerLogs
-from amlexec.targets.ground import CHECKOUT, LOGGED, SHARED, SITE, Here
+from amlexec.targets.ground import CHECKOUT, LOGGED, SITE, Here
 from amlexec.targets.outputs import FOREIGN, bring
 from amlexec.targets.patience import Patience
 from amlexec.targets.shared_engine import RUN_LABEL
@@ -30,14 +26,12 @@ if TYPE_CHECKING:
     from amlexec.history import RunPaths
     from amlexec.locks import Held
     from amlexec.model import NotCollected, Plan, Project
+    from amlexec.targets import Launch
     from amlexec.targets.ground import Ground
 
 __all__ = ["OWNER_LABEL", "PROJECT_LABEL", "RUN_LABEL", "DockerTarget"]
 
-HOME = "/amlexec/home"
 _CONTAINER = re.compile(r"[0-9a-f]{12,64}")
-_SHM_BYTES = 2 << 30
-"""As Workbench gave it: data loaders of several processes share memory there."""
 PROJECT_LABEL = "amlexec.project"
 OWNER_LABEL = "amlexec.owner"
 """On an engine that several machines use: which of them, and which project of it."""
@@ -53,77 +47,7 @@ class DockerTarget:
 
     def check(self, plan: Plan) -> Launch:
         """See `Target.check`. An environment that is not ready is prepared where the plan says so."""
-        shelf = EngineShelf(self._engine)
-        want = preparation.wanted(
-            self._project,
-            plan.configuration,
-            plan.target,
-            plan.conda_dependencies_file,
-            plan.spark_dependencies_file if plan.framework == "PySpark" else "",
-        )
-        found = preparation.readiness(want, shelf)
-        if not found.ready:
-            if not plan.prepare_environment:
-                raise TargetError(
-                    f"the environment of {plan.configuration} is not ready: {found.reason}",
-                    where=plan.target.name,
-                    hint=f"{_prepare(plan)}, or submit with --prepare",
-                )
-            from amlexec import progress
-            from amlexec.environments import publishing
-
-            with progress.for_terminal() as shown:
-                found = preparation.prepare(want, shelf, shown, pull_from=publishing.place())
-        # Needed when the container is made: until then, a snapshot is taken by git.
-        import_ahead()
-        if plan.target.nvidia_docker and "nvidia" not in (self._engine.info().get("Runtimes") or {}):
-            raise TargetError(
-                f"{plan.target.key('nvidiaDocker')} is true, and this engine has no NVIDIA runtime",
-                where=str(plan.target.where("nvidiaDocker")),
-                hint="install the NVIDIA Container Toolkit where the engine is, or say "
-                f"{plan.target.key('nvidiaDocker')}: false",
-            )
-        python = f"{PREFIX}/bin/python"
-        script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
-        mounted = self._ground.can_mount(plan)
-        if mounted:
-            self._ground.check(plan)
-        launch = Launch(
-            argv=(python, script, *plan.arguments),
-            python=Interpreter(python, found.python),
-            platform=found.platform,
-            environment=self._environment(plan, mounted=mounted),
-            digest=found.digest,
-            image_id=found.key,
-            warnings=self._warnings(plan, mounted=mounted),
-        )
-        if plan.framework == "PySpark":
-            from amlexec.targets import pyspark
-
-            return pyspark.contained(plan, launch, self._engine)
-        return launch
-
-    def _warnings(self, plan: Plan, *, mounted: bool) -> tuple[str, ...]:
-        told = [why] if (why := self._ground.why_not(plan)) else []
-        if plan.target.native_shared_directory and not mounted:
-            told.append(
-                f"nativeSharedDirectory needs {plan.target.key('sharedVolumes')}: true; "
-                "AZUREML_NATIVE_SHARE_DIRECTORY is not set"
-            )
-        return tuple(told)
-
-    def _environment(self, plan: Plan, *, mounted: bool) -> dict[str, str]:
-        environment = {
-            "PYTHONUNBUFFERED": "1",
-            "HOME": HOME if self._ground.user.uid else "/root",
-            "USER": self._ground.user.name,
-        }
-        if mounted and plan.target.native_shared_directory:
-            environment["AZUREML_NATIVE_SHARE_DIRECTORY"] = SHARED
-        environment.update(plan.environment_variables)
-        before = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = f"{SITE}:{before}" if before else SITE
-        return environment
+        return docker_launch.launch(self._project, self._engine, self._ground, plan)
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
         """See `Target.stage`. From there it is mounted, or copied in."""
@@ -134,7 +58,9 @@ class DockerTarget:
         del held  # by us: when this is done, the engine shows the container
         mounted = self._ground.can_mount(plan)
         (paths.folder / "logged").mkdir(mode=0o700)
-        container = self._create(paths, self._settings(paths, plan, launch, mounted=mounted), plan)
+        mounts = self._ground.mounts(paths, plan) if mounted else []
+        settings = container_settings.of_run(paths, plan, launch, self._ground, self._labels, mounts)
+        container = self._create(paths, settings, plan)
         try:
             (paths.control / "container").write_text(container)
             self._fill(container, paths, mounted=mounted)
@@ -174,60 +100,19 @@ class DockerTarget:
             raise TargetError(
                 "the image of the environment has just been removed from the engine",
                 where=plan.target.name,
-                hint=f"{_prepare(plan)}, or submit with --prepare",
+                hint=f"{plan.prepare_command}, or submit with --prepare",
             ) from error
 
     def _fill(self, container: str, paths: RunPaths, *, mounted: bool) -> None:
         uid, gid, name = self._ground.user
         if uid:
-            baggage.add_user(self._engine, container, uid, gid, name, HOME)
+            baggage.add_user(self._engine, container, uid, gid, name, docker_launch.HOME)
         if not mounted:
             baggage.pack(self._engine, container, paths.checkout, CHECKOUT, uid, gid)
             baggage.pack(self._engine, container, paths.folder / "logged", LOGGED, uid, gid)
             baggage.pack(self._engine, container, baggage.SITE, SITE, 0, 0)
         if (paths.control / "cancel").exists():
             raise KeyboardInterrupt
-
-    def _settings(self, paths: RunPaths, plan: Plan, launch: Launch, *, mounted: bool) -> dict[str, Any]:
-        host: dict[str, Any] = {
-            "Init": True,
-            "ShmSize": _SHM_BYTES,
-            # The engine's other drivers replace bytes that are not UTF-8, or drop what is old.
-            "LogConfig": {
-                "Type": "local",
-                "Config": {"max-size": "1000g", "max-file": "1", "compress": "false"},
-            },
-        }
-        if mounted:
-            host["Mounts"] = [
-                {"Type": "bind", "Source": one.source, "Target": one.target, "ReadOnly": one.read_only}
-                for one in self._ground.mounts(paths, plan)
-            ]
-        if plan.target.nvidia_docker:
-            host["DeviceRequests"] = [{"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}]
-        environment = {
-            **launch.environment,
-            "AMLEXEC_RUN_ID": paths.folder.name,
-            "AMLEXEC_RUN_FOLDER": LOGGED,
-        }
-        record = shared_engine.record_label(paths.record.read_text("utf-8", "surrogateescape"))
-        return {
-            "Image": launch.image_id,
-            "Entrypoint": list(launch.argv[:1]),
-            "Cmd": list(launch.argv[1:]),
-            "WorkingDir": CHECKOUT,
-            "User": f"{self._ground.user.uid}:{self._ground.user.gid}",
-            "Env": [f"{name}={value}" for name, value in environment.items()],
-            "Healthcheck": {"Test": ["NONE"]},
-            "Labels": {
-                RUN_LABEL: paths.folder.name,
-                **self._labels,
-                "amlexec.digest": launch.digest,
-                # So that it can be found from everywhere.
-                **({shared_engine.RECORD_LABEL: record} if self._ground.owner else {}),
-            },
-            "HostConfig": host,
-        }
 
     @property
     def _labels(self) -> dict[str, str]:
@@ -431,9 +316,3 @@ def _container(paths: RunPaths) -> str | None:
         raise TargetError(f"this can't be read: {error.strerror}", where=str(error.filename)) from None
     told = said.decode("ascii", "replace").strip()
     return told if _CONTAINER.fullmatch(told) else None
-
-
-def _prepare(plan: Plan) -> str:
-    """The command that makes the plan's environment ready."""
-    elsewhere = "" if plan.target.name == plan.configuration else f" -t {plan.target.name}"
-    return f"amlexec experiment prepare -c {plan.configuration}{elsewhere}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from amlexec.environments import preparation
 from amlexec.environments.on_host import HostShelf
 from amlexec.environments.there import NAME_LENGTH
-from amlexec.errors import TargetError
+from amlexec.targets.environment import ensure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,25 +47,7 @@ class Managed:
             TargetError: it is not ready and is not to be prepared, or can't be.
         """
         self._shelf.learn(self._wanted.digest, f"{known.get('environment', '')}\n{known.get('marker', '')}\n")
-        found = preparation.readiness(self._wanted, self._shelf)
-        if found.ready:
-            return found
-        if not self._plan.prepare_environment:
-            raise TargetError(
-                f"the environment of {self._plan.configuration} is not ready: {found.reason}",
-                where=self._plan.target.name,
-                hint=f"{_prepare(self._plan)}, or submit with --prepare",
-            )
-        from amlexec import progress
-
-        with progress.for_terminal() as shown:
-            return preparation.prepare(self._wanted, self._shelf, shown)
-
-
-def _prepare(plan: Plan) -> str:
-    """The command that makes the plan's environment ready."""
-    elsewhere = "" if plan.target.name == plan.configuration else f" -t {plan.target.name}"
-    return f"amlexec experiment prepare -c {plan.configuration}{elsewhere}"
+        return ensure(self._plan, self._wanted, self._shelf)
 
 
 def variables(prefix: str, path: str) -> dict[str, str]:

@@ -1,0 +1,75 @@
+"""What the engine is told of a run's container."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from amlexec.targets import shared_engine
+from amlexec.targets.ground import CHECKOUT, LOGGED
+from amlexec.targets.shared_engine import RUN_LABEL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from amlexec.history import RunPaths
+    from amlexec.model import Plan
+    from amlexec.targets import Launch
+    from amlexec.targets.ground import Ground, Mount
+
+__all__ = ["of_run"]
+
+_SHM_BYTES = 2 << 30
+"""As Workbench gave it: data loaders of several processes share memory there."""
+
+
+def of_run(
+    paths: RunPaths,
+    plan: Plan,
+    launch: Launch,
+    ground: Ground,
+    labels: Mapping[str, str],
+    mounts: Sequence[Mount],
+) -> dict[str, Any]:
+    """The settings of a run's container, in the engine's own form; `labels` say whose it is.
+
+    https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerCreate
+    """
+    host: dict[str, Any] = {
+        "Init": True,
+        "ShmSize": _SHM_BYTES,
+        # The engine's other drivers replace bytes that are not UTF-8, or drop what is old.
+        "LogConfig": {
+            "Type": "local",
+            "Config": {"max-size": "1000g", "max-file": "1", "compress": "false"},
+        },
+    }
+    if mounts:
+        host["Mounts"] = [
+            {"Type": "bind", "Source": one.source, "Target": one.target, "ReadOnly": one.read_only}
+            for one in mounts
+        ]
+    if plan.target.nvidia_docker:
+        host["DeviceRequests"] = [{"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}]
+    environment = {
+        **launch.environment,
+        "AMLEXEC_RUN_ID": paths.folder.name,
+        "AMLEXEC_RUN_FOLDER": LOGGED,
+    }
+    record = shared_engine.record_label(paths.record.read_text("utf-8", "surrogateescape"))
+    return {
+        "Image": launch.image_id,
+        "Entrypoint": list(launch.argv[:1]),
+        "Cmd": list(launch.argv[1:]),
+        "WorkingDir": CHECKOUT,
+        "User": f"{ground.user.uid}:{ground.user.gid}",
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "Healthcheck": {"Test": ["NONE"]},
+        "Labels": {
+            RUN_LABEL: paths.folder.name,
+            **labels,
+            "amlexec.digest": launch.digest,
+            # So that it can be found from everywhere.
+            **({shared_engine.RECORD_LABEL: record} if ground.owner else {}),
+        },
+        "HostConfig": host,
+    }

@@ -1,0 +1,89 @@
+"""How a plan will run in a container: its environment is there, and the engine can do what the files ask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amlexec.docker.client import import_ahead
+from amlexec.environments import preparation
+from amlexec.environments.image import PREFIX
+from amlexec.environments.on_engine import EngineShelf
+from amlexec.errors import TargetError
+from amlexec.history import Interpreter
+from amlexec.targets import Launch
+from amlexec.targets.environment import ensure
+from amlexec.targets.ground import SHARED, SITE
+
+if TYPE_CHECKING:
+    from amlexec.docker.client import Engine
+    from amlexec.model import Plan, Project
+    from amlexec.targets.ground import Ground
+
+__all__ = ["HOME", "launch"]
+
+HOME = "/amlexec/home"
+"""The home of a user in a container; root has its own."""
+
+
+def launch(project: Project, engine: Engine, ground: Ground, plan: Plan) -> Launch:
+    """See `Target.check`. An environment that is not ready is prepared where the plan says so."""
+    wanted = preparation.wanted(
+        project,
+        plan.configuration,
+        plan.target,
+        plan.conda_dependencies_file,
+        plan.spark_dependencies_file if plan.framework == "PySpark" else "",
+    )
+    found = ensure(plan, wanted, EngineShelf(engine))
+    # Needed when the container is made: until then, a snapshot is taken by git.
+    import_ahead()
+    if plan.target.nvidia_docker and "nvidia" not in (engine.info().get("Runtimes") or {}):
+        raise TargetError(
+            f"{plan.target.key('nvidiaDocker')} is true, and this engine has no NVIDIA runtime",
+            where=str(plan.target.where("nvidiaDocker")),
+            hint="install the NVIDIA Container Toolkit where the engine is, or say "
+            f"{plan.target.key('nvidiaDocker')}: false",
+        )
+    python = f"{PREFIX}/bin/python"
+    script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
+    mounted = ground.can_mount(plan)
+    if mounted:
+        ground.check(plan)
+    made = Launch(
+        argv=(python, script, *plan.arguments),
+        python=Interpreter(python, found.python),
+        platform=found.platform,
+        environment=_environment(ground, plan, mounted=mounted),
+        digest=found.digest,
+        image_id=found.key,
+        warnings=_warnings(ground, plan, mounted=mounted),
+    )
+    if plan.framework == "PySpark":
+        from amlexec.targets import pyspark
+
+        return pyspark.contained(plan, made, engine)
+    return made
+
+
+def _warnings(ground: Ground, plan: Plan, *, mounted: bool) -> tuple[str, ...]:
+    told = [why] if (why := ground.why_not(plan)) else []
+    if plan.target.native_shared_directory and not mounted:
+        told.append(
+            f"nativeSharedDirectory needs {plan.target.key('sharedVolumes')}: true; "
+            "AZUREML_NATIVE_SHARE_DIRECTORY is not set"
+        )
+    return tuple(told)
+
+
+def _environment(ground: Ground, plan: Plan, *, mounted: bool) -> dict[str, str]:
+    environment = {
+        "PYTHONUNBUFFERED": "1",
+        "HOME": HOME if ground.user.uid else "/root",
+        "USER": ground.user.name,
+    }
+    if mounted and plan.target.native_shared_directory:
+        environment["AZUREML_NATIVE_SHARE_DIRECTORY"] = SHARED
+    environment.update(plan.environment_variables)
+    before = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = f"{SITE}:{before}" if before else SITE
+    return environment

@@ -1,0 +1,38 @@
+"""The environment that a run needs, ready or refused: asked once for all targets that amlexec prepares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amlexec.environments import preparation
+from amlexec.errors import TargetError
+
+if TYPE_CHECKING:
+    from amlexec.environments.preparation import Readiness, Wanted
+    from amlexec.environments.shelf import Shelf
+    from amlexec.model import Plan
+
+__all__ = ["ensure"]
+
+
+def ensure(plan: Plan, wanted: Wanted, shelf: Shelf) -> Readiness:
+    """The environment of a plan, made ready where the plan says so.
+
+    Raises:
+        ConfigurationError: the dependencies can't be fulfilled.
+        TargetError: it is not ready and is not to be prepared, or can't be.
+    """
+    found = preparation.readiness(wanted, shelf)
+    if found.ready:
+        return found
+    if not plan.prepare_environment:
+        raise TargetError(
+            f"the environment of {plan.configuration} is not ready: {found.reason}",
+            where=plan.target.name,
+            hint=f"{plan.prepare_command}, or submit with --prepare",
+        )
+    from amlexec import progress
+    from amlexec.environments import publishing
+
+    with progress.for_terminal() as shown:
+        return preparation.prepare(wanted, shelf, shown, pull_from=publishing.place())
