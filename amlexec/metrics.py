@@ -6,8 +6,8 @@ import json
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec.checked_values import is_deep
 from amlexec.files import open_regular
-from amlexec.record import is_deep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,15 +4,13 @@ A record may come from a machine, from a stranger's project, or from a version o
 the form that is written here is one ValueError, which says what is wrong.
 """
 
-# ruff: noqa: TRY004 - whoever reads a record has one error to expect
-
 from __future__ import annotations
 
 import json
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from amlexec import checked_values as checked
 from amlexec.model import NotCollected
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ __all__ = [
     "Run",
     "SnapshotRecord",
     "Source",
-    "is_deep",
     "is_run_id",
     "parsed",
     "text_of",
@@ -36,16 +33,11 @@ __all__ = [
 FINAL = frozenset({"Completed", "Failed", "Canceled", "Lost"})
 """The statuses that never change again."""
 STATUSES = FINAL | {"Preparing", "Starting", "Running"}
-DEEPEST = 64
-"""Maps and lists within one another, in the value of a metric."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}_[0-9]{1,18}")
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 _NAME = re.compile(r"(?!\.{1,2}$)[^/\x00-\x1f\x7f]{1,200}")
-_LONGEST = 1 << 20
-"""Characters of a text."""
 
 
 def is_run_id(text: str) -> bool:
@@ -201,28 +193,12 @@ def without_series(run: Run) -> Run:
     return run._replace(metrics=metrics, metric_counts=counts)
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"is {_kind(value)}; expected text")
-    if len(value) > _LONGEST:
-        raise ValueError(f"has {len(value)} characters")
-    return value
-
-
-def _matching(pattern: re.Pattern[str], what: str) -> Callable[[object], str]:
-    def check(value: object) -> str:
-        if pattern.fullmatch(_text(value)) is None:
-            raise ValueError(f"is {str(value)[:80]!r}; expected {what}")
-        return str(value)
-
-    return check
-
-
-_name = _matching(_NAME, "a name")
-_tree = _matching(_TREE, "the id of a tree")
-_digest = _matching(_DIGEST, "a sha256")
-_commit = _matching(re.compile(f"(?:{_TREE.pattern})?"), "the id of a commit")
-_word = _matching(re.compile(r"[A-Za-z0-9_.-]{1,64}"), "a word")
+_name = checked.matching(_NAME, "a name")
+_tree = checked.matching(_TREE, "the id of a tree")
+_digest = checked.matching(_DIGEST, "a sha256")
+_commit = checked.matching(re.compile(f"(?:{_TREE.pattern})?"), "the id of a commit")
+_word = checked.matching(re.compile(r"[A-Za-z0-9_.-]{1,64}"), "a word")
+_count = checked.number(0, 1 << 62)
 
 
 def _status(value: object) -> str:
@@ -231,146 +207,50 @@ def _status(value: object) -> str:
     return value
 
 
-def _moment(value: object) -> str:
-    if not isinstance(value, str) or _MOMENT.fullmatch(value) is None:
-        raise ValueError(f"is {str(value)[:80]!r}; expected a time such as 2026-01-31T12:00:00.000000Z")
-    datetime.fromisoformat(value[:-1])
-    return value
-
-
-def _truth(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"is {_kind(value)}; expected true or false")
-    return value
-
-
-def _number(least: int, most: int) -> Callable[[object], int]:
-    def check(value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise ValueError(f"is {_kind(value)}; expected a whole number from {least} to {most}")
-        return value
-
-    return check
-
-
-_count = _number(0, 1 << 62)
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise ValueError(f"is {_kind(value)}; expected a list of texts")
-    return tuple(_text(each) for each in value)
-
-
-def _list_of(check: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...]]:
-    def checked(value: object) -> tuple[Any, ...]:
-        if not isinstance(value, list):
-            raise ValueError(f"is {_kind(value)}; expected a list")
-        return tuple(check(each) for each in value)
-
-    return checked
-
-
-def _map_of(check: Callable[[object], Any]) -> Callable[[object], dict[str, Any]]:
-    def checked(value: object) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            raise ValueError(f"is {_kind(value)}; expected a map")
-        return {_text(name): check(each) for name, each in value.items()}
-
-    return checked
-
-
-def is_deep(value: object) -> bool:
-    """Whether maps and lists are nested in a value as no metric's are: what reads it again might give up."""
-    layer: list[object] = [value]
-    for _ in range(DEEPEST):
-        layer = [
-            each
-            for one in layer
-            if isinstance(one, (dict, list))
-            for each in (one.values() if isinstance(one, dict) else one)
-            if isinstance(each, (dict, list))
-        ]
-        if not layer:
-            return False
-    return True
-
-
-def _value(value: object) -> object:
-    if isinstance(value, (dict, list)) and is_deep(value):
-        raise ValueError("is nested too deeply")
-    return value
-
-
-def _parts(kind: Callable[..., Any], **checks: Callable[[object], Any]) -> Callable[[object], Any]:
-    def check(value: object) -> Any:
-        if not isinstance(value, dict) or not checks.keys() <= value.keys():
-            raise ValueError(f"is {_kind(value)}; expected a map with {', '.join(checks)}")
-        try:
-            return kind(**{name: each(value[name]) for name, each in checks.items()})
-        except ValueError as error:
-            raise ValueError(f"has a part that {error}") from None
-
-    return check
-
-
-def _or_none(check: Callable[[object], Any]) -> Callable[[object], Any]:
-    return lambda value: None if value is None else check(value)
-
-
 def _interpreter(value: object) -> Interpreter:
-    found: Interpreter = _parts(Interpreter, path=_text, version=_text)(value)
+    found: Interpreter = checked.parts(Interpreter, path=checked.text, version=checked.text)(value)
     # Earlier versions did not ask for it.
     prefix = value.get("prefix") if isinstance(value, dict) else None
-    return found._replace(prefix=_or_none(_text)(prefix))
-
-
-def _interpreters(value: object) -> tuple[Interpreter, ...]:
-    if not isinstance(value, list):
-        raise ValueError(f"is {_kind(value)}; expected a list of interpreters")
-    return tuple(_interpreter(one) for one in value)
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return str(value)[:40]
-    names = {dict: "a map", list: "a list", str: "text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "something else")
+    return found._replace(prefix=checked.or_none(checked.text)(prefix))
 
 
 _NESTED = ("python", "snapshot", "source", "outputs", "application")
 _CHECKS: dict[str, Callable[[object], Any]] = {
-    "run_id": _text,
+    "run_id": checked.text,
     "status": _status,
-    "reason": _text,
+    "reason": checked.text,
     "run_configuration": _name,
     "target": _name,
     "target_kind": _word,
-    "script_name": _text,
-    "arguments": _texts,
-    "argv": _or_none(_texts),
+    "script_name": checked.text,
+    "arguments": checked.texts,
+    "argv": checked.or_none(checked.texts),
     "framework": _word,
-    "tracked": _truth,
-    "environment_variables": _map_of(_text),
-    "created_utc": _moment,
-    "start_time_utc": _or_none(_moment),
-    "end_time_utc": _or_none(_moment),
-    "exit_code": _or_none(_number(0, 255)),
-    "python": _or_none(_interpreter),
-    "platform": _or_none(_text),
-    "snapshot": _or_none(_parts(SnapshotRecord, tree=_tree, files=_count, bytes=_count)),
-    "source": _or_none(_parts(Source, commit=_commit, dirty=_truth)),
-    "environment_digest": _or_none(_digest),
-    "image_id": _or_none(_digest),
-    "metrics": _map_of(_value),
-    "outputs": _or_none(_parts(Outputs, files=_count, bytes=_count)),
-    "user_id": _text,
-    "host": _text,
-    "amlexec": _text,
-    "application": _or_none(_parts(Application, id=_word, tracking_url=_or_none(_text))),
-    "metric_counts": _map_of(_count),
-    "unread": _texts,
-    "executors": _or_none(_interpreters),
-    "not_collected": _list_of(_parts(NotCollected, path=_text, reason=_text, kept=_truth)),
+    "tracked": checked.truth,
+    "environment_variables": checked.map_of(checked.text),
+    "created_utc": checked.moment,
+    "start_time_utc": checked.or_none(checked.moment),
+    "end_time_utc": checked.or_none(checked.moment),
+    "exit_code": checked.or_none(checked.number(0, 255)),
+    "python": checked.or_none(_interpreter),
+    "platform": checked.or_none(checked.text),
+    "snapshot": checked.or_none(checked.parts(SnapshotRecord, tree=_tree, files=_count, bytes=_count)),
+    "source": checked.or_none(checked.parts(Source, commit=_commit, dirty=checked.truth)),
+    "environment_digest": checked.or_none(_digest),
+    "image_id": checked.or_none(_digest),
+    "metrics": checked.map_of(checked.plain_value),
+    "outputs": checked.or_none(checked.parts(Outputs, files=_count, bytes=_count)),
+    "user_id": checked.text,
+    "host": checked.text,
+    "amlexec": checked.text,
+    "application": checked.or_none(
+        checked.parts(Application, id=_word, tracking_url=checked.or_none(checked.text))
+    ),
+    "metric_counts": checked.map_of(_count),
+    "unread": checked.texts,
+    "executors": checked.or_none(checked.list_of(_interpreter)),
+    "not_collected": checked.list_of(
+        checked.parts(NotCollected, path=checked.text, reason=checked.text, kept=checked.truth)
+    ),
 }
 assert tuple(_CHECKS) == Run._fields

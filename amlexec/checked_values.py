@@ -1,0 +1,146 @@
+"""Values that come from outside, each checked once, where it is read: its type, its length and its form.
+
+A check takes a value of JSON and gives it back as what it is, or raises ValueError with what is wrong, as the
+end of a sentence: "is null; expected text".
+"""
+
+# ruff: noqa: TRY004 - whoever reads a value has one error to expect
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "is_deep",
+    "kind_of",
+    "list_of",
+    "map_of",
+    "matching",
+    "moment",
+    "number",
+    "or_none",
+    "parts",
+    "plain_value",
+    "text",
+    "texts",
+    "truth",
+]
+
+_DEEPEST = 64
+"""Maps and lists within one another."""
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+_LONGEST = 1 << 20
+"""Characters of a text."""
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"is {kind_of(value)}; expected text")
+    if len(value) > _LONGEST:
+        raise ValueError(f"has {len(value)} characters")
+    return value
+
+
+def matching(pattern: re.Pattern[str], what: str) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if pattern.fullmatch(text(value)) is None:
+            raise ValueError(f"is {str(value)[:80]!r}; expected {what}")
+        return str(value)
+
+    return check
+
+
+def moment(value: object) -> str:
+    if not isinstance(value, str) or _MOMENT.fullmatch(value) is None:
+        raise ValueError(f"is {str(value)[:80]!r}; expected a time such as 2026-01-31T12:00:00.000000Z")
+    datetime.fromisoformat(value[:-1])
+    return value
+
+
+def truth(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"is {kind_of(value)}; expected true or false")
+    return value
+
+
+def number(least: int, most: int) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise ValueError(f"is {kind_of(value)}; expected a whole number from {least} to {most}")
+        return value
+
+    return check
+
+
+def texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"is {kind_of(value)}; expected a list of texts")
+    return tuple(text(each) for each in value)
+
+
+def list_of(check: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...]]:
+    def checked(value: object) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise ValueError(f"is {kind_of(value)}; expected a list")
+        return tuple(check(each) for each in value)
+
+    return checked
+
+
+def map_of(check: Callable[[object], Any]) -> Callable[[object], dict[str, Any]]:
+    def checked(value: object) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise ValueError(f"is {kind_of(value)}; expected a map")
+        return {text(name): check(each) for name, each in value.items()}
+
+    return checked
+
+
+def is_deep(value: object) -> bool:
+    """Whether maps and lists are nested in a value as no metric's are: what reads it again might give up."""
+    layer: list[object] = [value]
+    for _ in range(_DEEPEST):
+        layer = [
+            each
+            for one in layer
+            if isinstance(one, (dict, list))
+            for each in (one.values() if isinstance(one, dict) else one)
+            if isinstance(each, (dict, list))
+        ]
+        if not layer:
+            return False
+    return True
+
+
+def plain_value(value: object) -> object:
+    if isinstance(value, (dict, list)) and is_deep(value):
+        raise ValueError("is nested too deeply")
+    return value
+
+
+def parts(kind: Callable[..., Any], **checks: Callable[[object], Any]) -> Callable[[object], Any]:
+    def check(value: object) -> Any:
+        if not isinstance(value, dict) or not checks.keys() <= value.keys():
+            raise ValueError(f"is {kind_of(value)}; expected a map with {', '.join(checks)}")
+        try:
+            return kind(**{name: each(value[name]) for name, each in checks.items()})
+        except ValueError as error:
+            raise ValueError(f"has a part that {error}") from None
+
+    return check
+
+
+def or_none(check: Callable[[object], Any]) -> Callable[[object], Any]:
+    return lambda value: None if value is None else check(value)
+
+
+def kind_of(value: object) -> str:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)[:40]
+    names = {dict: "a map", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "something else")
