@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
 from typing import TYPE_CHECKING
 
@@ -166,3 +167,26 @@ def test_secrets_reach_the_script_and_nothing_else(project: RemoteProject) -> No
     assert found == ""
     for path in project.run_folder(done.run_id).rglob("*"):
         assert not path.is_file() or canary.encode() not in path.read_bytes(), path
+
+
+def test_a_run_there_is_ended_and_removed_only_for_its_own_project(
+    project: RemoteProject, host: Host, client: Client, shop: Shop, tmp_path: Path
+) -> None:
+    project.write("train.py", "print('begun')\nimport time\ntime.sleep(1000)\n")
+    run_id = project.submit("--async", "train.py").run_id
+    # What a stranger's project can bring along: the same run, as if it were its own.
+    stranger = project_on(host, client, shop, tmp_path / "stranger")
+    shutil.copytree(project.run_folder(run_id), stranger.run_folder(run_id))
+    refused = stranger.amlexec("experiment", "cancel", "-r", run_id)
+    assert refused.code == 2
+    assert f"the run {run_id} there was not submitted from this project" in refused.err
+    assert project.amlexec("experiment", "status", "-r", run_id).out.split()[1] == "Running"
+    done = project.amlexec("experiment", "cancel", "-r", run_id, "--grace", "0")
+    assert done.code == 0, done.err
+    assert done.out.split()[1] == "Canceled"
+    there = f"test -d /home/{QUIET}/.amlexec/runs/{run_id} && echo there || echo gone"
+    cleaned = stranger.amlexec("experiment", "clean", "-r", run_id)
+    assert cleaned.code == 2, cleaned.err
+    assert host.ssh(there).strip() == "there"
+    assert project.amlexec("experiment", "clean", "-r", run_id).code == 0
+    assert host.ssh(there).strip() == "gone"

@@ -47,7 +47,7 @@ whole() {
 }
 parts() { find . -type f \( -name '*.sh' -o -name '*.py' \); }
 
-# stage RUN RUNTIME PROJECT OLD NEW: make a run's folder from what is there and what comes as a tar archive.
+# stage RUN RUNTIME PROJECT OLD NEW OWNER: make a run's folder from what is there and what comes as a tar archive.
 # The archive has runtime/ (if it was not there), gone.sh, tree/, run.json, and last of all `whole`.
 #
 # The mirror in projects/PROJECT is changed by one at a time, who has its lock; those who copy it let the lock go, and
@@ -88,7 +88,8 @@ stage() {
   # Every script finds it, unless the snapshot has something else of that name.
   mkdir "$copy/project/outputs" 2>/dev/null || [ -e "$copy/project/outputs" ] ||
     [ -h "$copy/project/outputs" ] || exit 2
-  echo "$runtime" >"$copy/control/runtime" && mv "$incoming/run.json" "$copy/run.json" || exit 2
+  echo "$runtime" >"$copy/control/runtime" && echo "$6" >"$copy/control/owner" || exit 2
+  mv "$incoming/run.json" "$copy/run.json" || exit 2
   [ ! -e "$base/runs/$run" ] && mv "$copy" "$base/runs/$run" || exit 2
   case $project in *.once) rm -rf "$project" ;; esac
 }
@@ -319,7 +320,14 @@ started_with() {
   [ -r "$runtime/state.sh" ] || { echo "$runtime/state.sh is gone, with which the run is asked how it is" >&2; exit 2; }
 }
 
-# state RUN, stop RUN GRACE
+# must_own RUN OWNER: go on only if the run is of the project that asks, or that asks for whoever's it is (""). Runs that an
+# earlier version began do not say whose they are.
+must_own() {
+  [ -n "$2" ] && read -r whose 2>/dev/null <"$base/runs/$1/control/owner" || return 0
+  [ "$whose" = "$2" ] || exit 94
+}
+
+# state RUN, stop RUN GRACE OWNER
 state() {
   [ -d "$base/runs/$1" ] || { echo "gone"; return; }
   started_with "$base/runs/$1"
@@ -327,6 +335,7 @@ state() {
 }
 stop() {
   [ -d "$base/runs/$1" ] || { echo "gone"; return; }
+  must_own "$1" "$3"
   started_with "$base/runs/$1"
   sh "$runtime/stop.sh" "$base/runs/$1" "$2"
 }
@@ -404,9 +413,10 @@ reach() {
 # forget PROJECT: the mirror is of no use any more.
 forget() { rm -f "$base/projects/$1/id"; }
 
-# remove RUN: says so where there was something to remove
+# remove RUN OWNER: says so where there was something to remove
 remove() {
   [ -d "$base/runs/$1" ] || return 0
+  must_own "$1" "$2"
   echo removed
   rm -rf "$base/runs/$1" 2>/dev/null && return
   # A script may have taken the owner's rights away.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LONGEST_LINE",
+    "failure",
     "read_code",
     "read_frame",
     "read_length",
@@ -175,3 +176,14 @@ def _unreadable(what: str, said: str | bytes, where: str) -> TargetError:
     shown = said.decode("utf-8", "backslashreplace") if isinstance(said, bytes) else said
     shown = shown.strip()[:_MOST_SHOWN]
     return TargetError(f"{what} can't be read{f': {shown!r}' if shown else ''}", where=where)
+
+
+def failure(what: str, said: str, where: str) -> TargetError:
+    """The error that something failed on a machine; `said` is what it wrote to standard error."""
+    last = said.strip().rpartition("\n")[2]
+    full = "No space left" in said or "quota" in said.lower()
+    if last.endswith("I/O error"):
+        # Some shells know no more of a full disk than this.
+        full, last = True, "nothing can be written there: its disk is full, or broken"
+    hint = "make room there: `amlexec experiment clean --all` removes what runs have left" if full else ""
+    return TargetError(f"{what}: {last or 'it said nothing'}", where=where, hint=hint)

@@ -18,7 +18,7 @@ from amlexec.owner import owner_of
 from amlexec.snapshots import snapshot, transfer
 from amlexec.ssh.feeding import flowing
 from amlexec.targets import Launch, State, sending
-from amlexec.targets.answers import LONGEST_LINE, read_frame, read_look, read_records, read_state
+from amlexec.targets.answers import LONGEST_LINE, failure, read_frame, read_look, read_records, read_state
 from amlexec.targets.fetching import Fetch
 from amlexec.targets.folders import no_script
 from amlexec.targets.logged import put_in_place
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RemoteTarget"]
 
+_NOT_OURS = 94
+"""Exit code of `stop` and `remove`: the run is another project's."""
 _AGAIN = 75
 """Exit code of `stage`: another snapshot came in between."""
 _STOP_SECONDS = 60.0
@@ -137,7 +139,7 @@ class RemoteTarget:
                 continue
             mirror = f"{self.mirror}.{paths.folder.name}.once" if is_alone else self.mirror
             pack = partial(sending.pack, self._project, changes, paths.record, runtime="runtime" not in known)
-            code, said = self._send(pack, paths.folder.name, self._runtime, mirror, old, tree)
+            code, said = self._send(pack, paths.folder.name, self._runtime, mirror, old, tree, self.mirror)
             if code == 0:
                 self._verbs.arrived()
                 return
@@ -264,7 +266,10 @@ class RemoteTarget:
 
     def stop(self, paths: RunPaths, grace: int) -> State:
         """See `Target.stop`."""
-        answer = self._verbs.run("stop", paths.folder.name, str(grace), timeout=grace + _STOP_SECONDS)
+        words = ("stop", paths.folder.name, str(grace), self._owner(paths))
+        answer = self._verbs.run(*words, timeout=grace + _STOP_SECONDS)
+        if answer.exit_code == _NOT_OURS:
+            raise self._of_others(paths.folder.name)
         if answer.exit_code != 0:
             raise self._failed("the run could not be stopped", answer.stderr)
         return self._read(paths, answer.stdout)
@@ -307,7 +312,10 @@ class RemoteTarget:
         """See `Target.clean`."""
         removed = []
         # What somebody else has submitted has to get home there too: `forget` removes it.
-        if not paths.returned.exists() and self._verb("remove", paths.folder.name).strip():
+        if (
+            not paths.returned.exists()
+            and self._verb("remove", paths.folder.name, self._owner(paths)).strip()
+        ):
             removed.append(f"on {self._connection.name}")
         if paths.checkout.exists():
             remove_tree(paths.checkout)
@@ -316,24 +324,26 @@ class RemoteTarget:
 
     def forget(self, run_id: str) -> None:
         """Remove all that a run that is over has left there."""
-        self._verb("remove", run_id)
+        self._verb("remove", run_id, "")
+
+    def _owner(self, paths: RunPaths) -> str:
+        """Whose a run has to be that is known here; "" for one that is not, or was submitted elsewhere."""
+        return self.mirror if paths.record.exists() and not paths.returned.exists() else ""
+
+    def _of_others(self, run_id: str) -> TargetError:
+        return TargetError(
+            f"the run {run_id} there was not submitted from this project: nothing is done with it",
+            where=self._connection.name,
+            hint="if the project was moved or copied, name the machine: --from TARGET",
+        )
 
     def _verb(self, *words: str) -> str:
         answer = self._verbs.run(*words)
+        if answer.exit_code == _NOT_OURS:
+            raise self._of_others(words[1])
         if answer.exit_code != 0:
             raise self._failed(f"`{words[0]}` failed there", answer.stderr)
         return answer.stdout
 
     def _failed(self, what: str, said: str) -> TargetError:
-        last = said.strip().rpartition("\n")[2]
-        full = "No space left" in said or "quota" in said.lower()
-        if last.endswith("I/O error"):
-            # Some shells know no more of a full disk than this.
-            full, last = True, "nothing can be written there: its disk is full, or broken"
-        return TargetError(
-            f"{what}: {last or 'it said nothing'}",
-            where=self._connection.name,
-            hint="make room there: `amlexec experiment clean --all` removes what runs have left"
-            if full
-            else "",
-        )
+        return failure(what, said, self._connection.name)
