@@ -9,7 +9,7 @@ from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = [
     "GitError",
@@ -18,6 +18,7 @@ __all__ = [
     "describe",
     "finish",
     "git",
+    "must_be_files",
     "start",
     "top_level",
 ]
@@ -32,6 +33,9 @@ _OWN_SETTINGS = {
     "HOME": os.devnull,
     "XDG_CONFIG_HOME": os.devnull,
 }
+
+
+_LONG_S = 2.0
 
 
 class GitError(TargetError):
@@ -111,11 +115,25 @@ def start(
         ) from error
 
 
-def finish(process: subprocess.Popen[bytes], input: bytes = b"") -> Output:  # noqa: A002
-    """Feed a started git, and wait for it. Raises GitError where it failed."""
+def finish(
+    process: subprocess.Popen[bytes],
+    input: bytes = b"",  # noqa: A002
+    waiting: Callable[[], object] | None = None,
+) -> Output:
+    """Feed a started git, and wait for it. Raises GitError where it failed.
+
+    `waiting` is called once where it takes long; what it raises ends git.
+    """
+    import subprocess
+
     with process:
         try:
-            stdout, stderr = process.communicate(input)
+            try:
+                stdout, stderr = process.communicate(input, timeout=None if waiting is None else _LONG_S)
+            except subprocess.TimeoutExpired:
+                assert waiting is not None, "else there is no such time"
+                waiting()
+                stdout, stderr = process.communicate()
         except BaseException:
             process.kill()
             raise
@@ -136,6 +154,18 @@ def _failure(process: subprocess.Popen[bytes], text: str) -> GitError:
         output=text,
         code=process.returncode,
     )
+
+
+def must_be_files(folder: str, name: str) -> None:
+    """Raise GitError where something below `folder` has that name and is no file: git waits for a pipe."""
+    from amlexec.files import walk
+
+    for found in walk(folder, onerror=lambda _: None):
+        if any(one.name == name and not one.is_file() for one in found.others):
+            raise GitError(
+                f"{found.path}/{name} is no file, and git waits for it".lstrip("/"),
+                hint="remove it: rules stand in a file",
+            )
 
 
 def top_level(folder: str) -> str:
@@ -170,7 +200,7 @@ def describe(folder: str) -> WorkingCopy | None:
         own_settings=False,
     )
     try:
-        lines = finish(process).stdout.split(b"\0")
+        lines = finish(process, waiting=lambda: must_be_files(folder, ".gitignore")).stdout.split(b"\0")
     except GitError:
         return None  # the record then has no commit, which is true: none was read
     commit = ""

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,6 +15,9 @@ from hypothesis import strategies as st
 
 from amlexec.model import Project
 from amlexec.snapshots import snapshot
+
+if TYPE_CHECKING:
+    from tests.conftest import ProjectFolder
 
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 CLEAN |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "XDG_CONFIG_HOME": os.devnull}
@@ -263,3 +267,16 @@ def test_a_rule_file_that_is_a_link_is_a_warning(folder: Folder) -> None:
     taken = snapshot.take(Project(str(folder.root)))
     assert taken.files == 3
     assert any(".amlignore" in warning for warning in taken.warnings)
+
+
+@pytest.mark.parametrize(("name", "is_repository"), [(".gitignore", True), ("folder/.gitignore", False)])
+def test_a_pipe_in_place_of_rules_is_named(project: ProjectFolder, name: str, is_repository: bool) -> None:
+    project.write("train.py", "print('x')\n")
+    (project.root / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(project.root / name)
+    if is_repository:
+        subprocess.run(["git", "init", "-q", str(project.root)], check=True)
+    done = project.submit("train.py")
+    assert done.code == 2
+    assert f"error: {name} is no file, and git waits for it" in done.err
+    assert "Traceback" not in done.err

@@ -71,7 +71,13 @@ class Work(NamedTuple):
 
     def git(self, *arguments: str, names: Iterable[bytes] = ()) -> Output:
         """Run git on these names, which it reads from stdin."""
-        return git.finish(self.start(*arguments), b"".join(name + b"\0" for name in names))
+        return git.finish(
+            self.start(*arguments), b"".join(name + b"\0" for name in names), self.must_have_rules
+        )
+
+    def must_have_rules(self) -> None:
+        """Raise GitError where something of an ignore file's name is none."""
+        git.must_be_files(self.top, self.rule_file)
 
     def update(self, *arguments: str, names: Iterable[bytes]) -> Output:
         """Run `git update-index`; how far the index can be trusted stays as it was."""
@@ -113,9 +119,9 @@ def list_changes(work: Work) -> tuple[list[bytes], list[bytes], list[str]]:
     listing = work.start(*find)
     excluded = work.start("ls-files", "-z", "--cached", "--ignored", *work.rules)
     try:
-        ignored = git.finish(excluded).stdout.split(b"\0")[:-1]
+        ignored = git.finish(excluded, waiting=work.must_have_rules).stdout.split(b"\0")[:-1]
     finally:
-        found = git.finish(listing)
+        found = git.finish(listing, waiting=work.must_have_rules)
     opened: set[bytes] = set()
     while nested := _nested(work, found.stdout) - opened:
         # A repository in the project: git does not look inside, unless its index has a file in there.

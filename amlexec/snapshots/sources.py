@@ -87,7 +87,7 @@ def _listed(work: Work, rules: list[str], prefix: str) -> set[bytes]:
 
     def run(*arguments: str, names: bytes = b"") -> bytes:
         process = git.start(["--literal-pathspecs", *arguments], folder=work.root, environment=environment)
-        output = git.finish(process, names)
+        output = git.finish(process, names, work.must_have_rules)
         for note in output.notes:
             if note.endswith(("Permission denied", "Input/output error")):
                 raise TargetError(
