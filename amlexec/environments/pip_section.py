@@ -59,8 +59,9 @@ for path in paths:
     elif os.path.exists(path):
         os.unlink(path)
     at = os.path.dirname(path)
-    while at.startswith(root) and not os.listdir(at):
-        os.rmdir(at)
+    while at.startswith(root) and not (os.path.isdir(at) and os.listdir(at)):
+        if os.path.isdir(at):
+            os.rmdir(at)
         at = os.path.dirname(at)
 found = sorted({(d.metadata["Name"], d.version) for d in importlib.metadata.distributions()})
 sys.stdout.write(json.dumps(found))
