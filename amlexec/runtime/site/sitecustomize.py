@@ -85,7 +85,7 @@ def _write(folder, name, version, prefix):
     )
     try:
         how = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-        descriptor = os.open(os.path.join(folder or "", name), how, 0o666) if folder else -1
+        descriptor = os.open(os.path.join(folder or "", name), how, 0o600) if folder else -1
         if descriptor >= 0:
             os.write(descriptor, line.encode("ascii"))
             os.close(descriptor)
