@@ -55,7 +55,6 @@ def of_run(
         "AMLEXEC_RUN_ID": paths.folder.name,
         "AMLEXEC_RUN_FOLDER": LOGGED,
     }
-    record = shared_engine.record_label(paths.record.read_text("utf-8", "surrogateescape"))
     return {
         "Image": launch.image_id,
         "Entrypoint": list(launch.argv[:1]),
@@ -68,8 +67,13 @@ def of_run(
             RUN_LABEL: paths.folder.name,
             **labels,
             "amlexec.digest": launch.digest,
-            # So that it can be found from everywhere.
-            **({shared_engine.RECORD_LABEL: record} if ground.owner else {}),
+            **(_record(paths) if ground.owner else {}),
         },
         "HostConfig": host,
     }
+
+
+def _record(paths: RunPaths) -> dict[str, str]:
+    """What lets a run be found from everywhere."""
+    text = paths.record.read_text("utf-8", "surrogateescape")
+    return {shared_engine.RECORD_LABEL: shared_engine.record_label(text)}
