@@ -72,7 +72,7 @@ def _say(one: Known, found: Readiness, reasons: list[str]) -> None:
     if len(reasons) < 2:
         console.data(said(one, found))
         if MORE.search(found.reason):
-            console.say("hint: --all-reasons says all of it")
+            console.say("  hint: --all-reasons says all of it")
         return
     first = said(one, found._replace(reason=MORE.sub("", found.reason)))
     console.data("\n".join([first, *(f"  {one}" for one in reasons[1:])]))
