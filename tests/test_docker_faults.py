@@ -193,7 +193,7 @@ class TestBaseImage:
     )
     def test_what_to_do_where_it_cannot_be_pulled(self, why: str, hint: str) -> None:
         """The image that can't be pulled is no advice."""
-        told = base._what_to_do("debian:bookworm-slim", why, "unix:///s")
+        told = base._what_to_do("debian:bookworm-slim", why, "unix:///s", "baseDockerImage")
         assert told.startswith(hint)
         assert "debian" not in told
         assert "set baseDockerImage" in told or "login" in told

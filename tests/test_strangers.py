@@ -367,7 +367,8 @@ def test_a_script_that_has_cleared_its_environment_is_still_the_runs(project: Pr
         "train.py", "import os\nprint(1, flush=True)\nos.execve('/bin/sleep', ['sleep', '1000'], {})\n"
     )
     run_id = project.submit("--async", "train.py").run_id
-    eventually(lambda: (project.run_folder(run_id) / "stdout.log").read_bytes() == b"1\n", "it begins")
+    log = project.run_folder(run_id) / "stdout.log"
+    eventually(lambda: log.exists() and log.read_bytes() == b"1\n", "it begins")
     done = project.amlexec("experiment", "cancel", "-r", run_id, "--grace", "0")
     assert done.code == 0, done.err
     assert project.record(run_id)["status"] == "Canceled"
