@@ -62,13 +62,13 @@ class _SocketAdapter(UnixHTTPAdapter):  # type: ignore[misc] # likewise
         except OSError:
             if self._way is None:
                 raise
-            self._way.find_again()
+            self._way.find_again(is_mute=False)
         try:
             return super().send(request, *arguments, **options)
         except requests.ConnectionError:
             if self._way is None:
                 raise
-            self._way.find_again()
+            self._way.find_again(is_mute=True)
             if request.method != "GET":
                 raise  # it may have been heard
         try:

@@ -38,8 +38,10 @@ class Way(Protocol):
     def socket(self) -> str:
         """The path of the socket here. Whether it is there yet shows when it is used."""
 
-    def find_again(self) -> None:
+    def find_again(self, *, is_mute: bool) -> None:
         """After the socket led nowhere: return when it leads to the engine again.
+
+        With `is_mute` somebody had taken the connection, and ended it without a word.
 
         Raises:
             TargetError: it can't, and why.

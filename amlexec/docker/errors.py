@@ -74,7 +74,9 @@ def named(address: str) -> Iterator[None]:
     except (TargetError, KeyboardInterrupt):
         raise
     except Exception as error:
-        known = _known(error, address)
+        # docker-py puts what our own adapter says of the way there into an error without a hint.
+        known = next((one for one in _chain(error) if isinstance(one, TargetError)), None)
+        known = known or _known(error, address)
         if known is None:
             raise
         raise known from None

@@ -60,7 +60,7 @@ class WayOverSSH:
         """See `Way.socket`."""
         return self._connection.lasting_socket(_NAME)
 
-    def find_again(self) -> None:
+    def find_again(self, *, is_mute: bool) -> None:
         """See `Way.find_again`. The engine may be gone, or listen elsewhere; or contact was lost.
 
         Raises:
@@ -68,7 +68,7 @@ class WayOverSSH:
             EngineAbsentError: the machine is there, and no engine.
             EngineDeniedError: the user may not use its socket.
         """
-        found = self._look(is_mute=True)
+        found = self._look(is_mute=is_mute)
         self._connection.forward_lasting(_NAME, found.socket)
         self._found = found
 
