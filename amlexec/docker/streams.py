@@ -154,7 +154,8 @@ class Output:
                 body = self._body
                 while piece := body.read1(_BLOCK):
                     yield piece
-        except EngineError:
+        except (EngineError, AttributeError):
+            # http.client finds its own file gone where another thread has hung up.
             if not self._closed:
                 raise
 
