@@ -164,7 +164,8 @@ class TestLogin:
         settings(auths={**auths, "r.test:5000": {}})
         assert password() == (SECRET if key != "r.test:5000" else None)
         environment = settings(credHelpers={key: "mine"})
-        script = f'read -r r; [ "$r" = "{key}" ] || {{ echo credentials not found; exit 1; }}'
+        lacking = "echo credentials not found in native keychain; exit 1"
+        script = f'read -r r; [ "$r" = "{key}" ] || {{ {lacking}; }}'
         answer = f'echo "{{\\"Username\\":\\"me\\",\\"Secret\\":\\"{SECRET}\\"}}"'
         _helper(environment["HOME"], "mine", f"{script}\n{answer}")
         assert password() == SECRET
