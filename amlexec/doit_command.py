@@ -67,7 +67,8 @@ def _execute(command: Any, execute: Callable[..., Any], *arguments: Any, **optio
             command.get_reasons = functools.partial(_reasons, tasks[command.sel_tasks[0]])
         code = execute(*arguments, **options)
     except (AmlexecError, KeyboardInterrupt, OSError) as error:
-        raise SystemExit(doit_signals.code() or show(error)) from None
+        shown = show(error)
+        raise SystemExit(doit_signals.code() or shown) from None
     if isinstance(command, Info) and code == 0:
         environment = environment_of(tasks[command.sel_tasks[0]])
         if environment is not None:

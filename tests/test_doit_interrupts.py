@@ -108,4 +108,5 @@ def test_ctrl_c_while_doit_only_looks(project: ProjectFolder) -> None:
         doit = Doit(project, *words)
         doit.wait_for("begun\n")
         assert doit.end(everybody=True, number=signal.SIGINT) == 130
+        assert doit.printed.count("interrupted\n") == 1, doit.printed
         assert "Traceback" not in doit.printed, doit.printed
