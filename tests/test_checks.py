@@ -407,7 +407,7 @@ def test_a_target_that_is_none_yet(key: str) -> None:
         ("dependencies:\n  - pip: ['requests^2.0']\n", "Poetry and Pipenv write it so"),
         ("dependencies:\n  - pip: ['requests = \"*\"']\n", "Poetry and Pipenv write it so"),
         (
-            "dependencies:\n  - pip: ['certifi @ file:///croot/certifi_1690232220950/work/certifi']\n",
+            "dependencies:\n  - pip: ['certifi @ file:///croot/certifi_1690232220950/certifi']\n",
             "was written by pip freeze in a conda environment",
         ),
     ],

@@ -102,11 +102,11 @@ def test_outputs_that_are_a_link_to_another_folder(made: Made, elsewhere: bool) 
     assert made.names() == {"7.pt": "model", "last": "-> 7.pt", "self": "-> 7.pt"}
 
 
-@pytest.mark.parametrize("to", ["work/out", "./work/../work/out/", "{copy}/work/out", "a"])
+@pytest.mark.parametrize("to", ["trained/out", "./trained/../trained/out/", "{copy}/trained/out", "a"])
 def test_ways_to_the_folder_of_outputs(made: Made, elsewhere: bool, to: str) -> None:
-    made.file("work/out/x")
+    made.file("trained/out/x")
     made.link("a", "b")
-    made.link("b", "work/out")
+    made.link("b", "trained/out")
     made.link("outputs", to.format(copy=made.copy))
     assert made.bring(elsewhere=elsewhere) == {}
     assert made.names() == {"x": "x"}

@@ -553,7 +553,7 @@ class TestWhichPython:
             packing = str(SITE / "amlexec/executors_python.py")
             command = [python, "-I", "-S", packing, str(archive), str(folder), wanted, "./environment/python"]
             subprocess.run(command, check=True)
-            work = tmp_path / "work"
+            work = tmp_path / "started"
             shutil.rmtree(work, ignore_errors=True)
             (work / "environment").mkdir(parents=True)
             (work / "environment/python").symlink_to(python)
@@ -571,7 +571,7 @@ class TestWhichPython:
         done = start(f"{version}:")
         assert (done.returncode, done.stderr, done.stdout) == (
             *(0, ""),
-            f"{tmp_path}/work/amlexec:{tmp_path}\n",
+            f"{tmp_path}/started/amlexec:{tmp_path}\n",
         )
         seen = inside.read(folder)
         assert (seen.python, [one.version for one in seen.executors], seen.another) == (None, [version], None)

@@ -62,7 +62,7 @@ _LONGEST_WORD = 100
 _ADDRESS = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z0-9+.-]+://\S+")
 _NO_LETTERS = "0123456789+.-"
 _BUILT_BY_CONDA = re.compile(
-    r"/croot/|/feedstock_root/|/conda-bld/|/tmp/build/[0-9a-f]{6,}/|/work/ci_py|/Users/runner/"
+    r"/croot/|/feedstock_root/|/conda-bld/|/tmp/build/[0-9a-f]{6,}/|/ci_py|/Users/runner/"
 )
 
 

@@ -10,7 +10,7 @@ from amlexec.packages.matchspec import name_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amlexec.reading.document import Mapping
+    from amlexec.reading.tree import Mapping
 
 __all__ = [
     "is_of_another_system",
