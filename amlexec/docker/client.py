@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from amlexec.docker import probe
 from amlexec.docker.address import engine_address, settings_file
@@ -21,34 +21,12 @@ if TYPE_CHECKING:
 
     from docker import APIClient
 
-__all__ = ["Engine", "Way", "from_environment", "import_ahead"]
+    from amlexec.docker.way import Way
+
+__all__ = ["Engine", "from_environment", "import_ahead"]
 
 _TIMEOUT_S = 60.0
 _NETWORK = ("tcp", "http", "https")
-
-
-class Way(Protocol):
-    """How an engine is reached whose socket is on another machine: by a socket here that leads there."""
-
-    @property
-    def address(self) -> str:
-        """What messages and locks call the engine."""
-
-    @property
-    def socket(self) -> str:
-        """The path of the socket here. Whether it is there yet shows when it is used."""
-
-    def find_again(self, *, is_mute: bool) -> None:
-        """After the socket led nowhere: return when it leads to the engine again.
-
-        With `is_mute` somebody had taken the connection, and ended it without a word.
-
-        Raises:
-            TargetError: it can't, and why.
-        """
-
-    def mute(self) -> EngineError:
-        """The error where the socket leads to the machine, and no engine answers there."""
 
 
 class Engine:
