@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from amlexec import console
+from amlexec.commands.options import add_project
 from amlexec.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb.add_argument("--force", action="store_true", help="replace files that are there")
     # Workbench asked with an echo without it; here a password is never shown.
     verb.add_argument("--hide-password", action="store_true", help=argparse.SUPPRESS)
-    verb.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+    add_project(verb)
 
 
 def run(project: Project, arguments: argparse.Namespace) -> int:

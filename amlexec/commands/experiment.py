@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from amlexec import config
+from amlexec.commands.options import add_project, add_run_configuration
 from amlexec.targets import GRACE_SECONDS
 
 if TYPE_CHECKING:
@@ -45,14 +46,7 @@ def _add_submit(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name
         "Everything after the script's name is the script's.",
         allow_abbrev=False,
     )
-    submit.add_argument(
-        "-c",
-        "--run-configuration",
-        "--runconfig",
-        required=True,
-        metavar="NAME",
-        help="NAME.runconfig, or its path",
-    )
+    add_run_configuration(submit)
     submit.add_argument("-t", "--target", metavar="NAME", help="run there instead of on the file's Target")
     submit.add_argument("-a", "--async", dest="detach", action="store_true", help="don't wait for the end")
     submit.add_argument(
@@ -61,7 +55,7 @@ def _add_submit(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name
     submit.add_argument(
         "--prepare", action="store_true", help="make the environment ready first, as PrepareEnvironment does"
     )
-    submit.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+    add_project(submit)
     submit.add_argument(
         "-o",
         "--output",
@@ -82,16 +76,9 @@ def _add_submit(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name
 def _add_prepare(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
     summary = "make the environment of a run configuration ready, if it isn't"
     verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-    verb.add_argument(
-        "-c",
-        "--run-configuration",
-        "--runconfig",
-        required=True,
-        metavar="NAME",
-        help="NAME.runconfig, or its path",
-    )
+    add_run_configuration(verb)
     verb.add_argument("-t", "--target", metavar="NAME", help="instead of the file's Target")
-    verb.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+    add_project(verb)
     what = verb.add_mutually_exclusive_group()
     what.add_argument(
         "--check", action="store_true", help="only say whether it is ready, and why not: exit code 0 or 1"
@@ -140,7 +127,7 @@ def _add_clean(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name:
     )
     _add_from(verb)
     verb.add_argument("-t", "--target", help="accepted and ignored: the record knows the target")
-    verb.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+    add_project(verb)
 
 
 def _add_from(verb: argparse.ArgumentParser) -> None:
@@ -175,7 +162,7 @@ def _add_about_a_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser],
         )
     _add_from(verb)
     verb.add_argument("-t", "--target", help="accepted and ignored: the record knows the target")
-    verb.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+    add_project(verb)
     if name in {"status", "return", "cancel"}:
         verb.add_argument("-o", "--output", choices=["text", "json"], default="text", help="form")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from amlexec import config, console, history
 from amlexec.commands import artifacts, fitting, output, view
+from amlexec.commands.options import add_project
 from amlexec.errors import AmlexecError, NoContactError, TargetError, UsageError
 from amlexec.files import open_regular
 from amlexec.history import FINAL, Run, RunPaths
@@ -79,7 +80,7 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
             "--flat", action="store_true", help="in JSON, have metrics beside the other keys too"
         )
     for each in verb.values():
-        each.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+        add_project(each)
 
 
 _RUN = "run id, a beginning that only it has, or `last`"

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from amlexec import config, console, lint
+from amlexec.commands.options import add_project
 
 if TYPE_CHECKING:
     import argparse
@@ -33,7 +34,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         help="for people, for programs, or as annotations of a GitHub workflow (default: %(default)s)",
     )
     verb.add_argument("--strict", action="store_true", help="unknown keys are errors, not warnings")
-    verb.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+    add_project(verb)
 
 
 def run(arguments: argparse.Namespace) -> int:

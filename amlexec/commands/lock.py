@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import config
+from amlexec.commands.options import add_project, add_run_configuration
 from amlexec.console import data, say
 from amlexec.environments import lockfile, spec
 from amlexec.errors import ConfigurationError, UsageError
@@ -37,14 +38,7 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "wherever they fit.",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "-c",
-        "--run-configuration",
-        "--runconfig",
-        required=True,
-        metavar="NAME",
-        help="NAME.runconfig, or its path",
-    )
+    add_run_configuration(parser)
     parser.add_argument("-t", "--target", metavar="NAME", help="lock for there instead of the file's Target")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
@@ -60,7 +54,7 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="PACKAGE",
         help="take the newest version of this package that fits, or of every package",
     )
-    parser.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+    add_project(parser)
     parser.add_argument("-o", "--output", choices=["text", "json"], default="text", help="form")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amlexec import config, console, schemas
+from amlexec.commands.options import add_project
 from amlexec.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for name in ("list", "show"):
         verb[name].add_argument("-o", "--output", choices=["table", "json"], default="table", help="form")
     for each in verb.values():
-        each.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+        add_project(each)
 
 
 def run(arguments: argparse.Namespace) -> int:
