@@ -53,8 +53,7 @@ def refresh(project: Project, run: Run, state: State | None = None, target: Targ
     has followed it passes the `target` that knows what is here already.
 
     A run that is found to have ended is brought home and its end recorded; of one that is over, what could
-    not be read then is read again. Raises as `Target.state` does:
-    a target that doesn't answer says nothing about the run.
+    not be read then is read again. Raises as `Target.state` does: no answer says nothing about the run.
     """
     if run.status in FINAL and not run.unread:
         return run

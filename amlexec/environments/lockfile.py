@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from amlexec.environments.spec import Key
     from amlexec.model import Place, Project
-    from amlexec.packages.conda import Source
+    from amlexec.packages.conda_errors import Source
     from amlexec.packages.pins import Pin
     from amlexec.packages.platforms import Platform
     from amlexec.packages.resolution import Resolution

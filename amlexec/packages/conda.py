@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from amlexec import private_folders
 from amlexec.errors import ConfigurationError, TargetError
@@ -34,17 +34,10 @@ if TYPE_CHECKING:
     from amlexec.packages.network import Network
     from amlexec.packages.platforms import Platform
 
-__all__ = ["Source", "channels", "python_version", "solve", "with_passwords"]
+__all__ = ["channels", "python_version", "solve", "with_passwords"]
 
 _IMPLIED = "python"
 """A script needs one, whatever the file says."""
-
-
-class Source(NamedTuple):
-    """A channel, as an address with its password, and the line that names it."""
-
-    address: str
-    line: Line
 
 
 def solve(
@@ -71,7 +64,9 @@ def solve(
     return found
 
 
-def channels(project: Project, dependencies: CondaDependencies, network: Network) -> list[Source]:
+def channels(
+    project: Project, dependencies: CondaDependencies, network: Network
+) -> list[conda_errors.Source]:
     """The channels in order, by address: names and paths resolved, `defaults` expanded, passwords filled in.
 
     Raises:
@@ -88,7 +83,7 @@ def channels(project: Project, dependencies: CondaDependencies, network: Network
             problem = "has a variable that is not set" if is_unset else "cannot be read as an address"
             raise ConfigurationError(f"the channel {public(line.text)} {problem}", where=str(line.place))
         texts = list(network.default_channels) if text == "defaults" else [_address(project, text, network)]
-        found += [Source(str(one), line) for one in texts]
+        found += [conda_errors.Source(str(one), line) for one in texts]
     return found
 
 
@@ -112,7 +107,7 @@ def _specs(dependencies: CondaDependencies) -> list[Line]:
 
 
 async def _solve(
-    sources: list[Source],
+    sources: list[conda_errors.Source],
     specs: list[Line],
     platform: Platform,
     network: Network,
@@ -149,7 +144,7 @@ async def _solve(
     return sorted(records, key=lambda record: record.name.normalized)
 
 
-def _channel(source: Source) -> Channel:
+def _channel(source: conda_errors.Source) -> Channel:
     import rattler
     from rattler import exceptions
 
@@ -205,7 +200,9 @@ def python_version(records: Sequence[RepoDataRecord]) -> str:
     raise TargetError("there is no Python among the conda packages", hint="add `python` to the dependencies")
 
 
-def with_passwords(records: Sequence[RepoDataRecord], sources: Sequence[Source]) -> list[RepoDataRecord]:
+def with_passwords(
+    records: Sequence[RepoDataRecord], sources: Sequence[conda_errors.Source]
+) -> list[RepoDataRecord]:
     """Records as a lock file holds them, with the passwords of the channels that they come from."""
     import rattler
 

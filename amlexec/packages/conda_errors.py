@@ -18,15 +18,21 @@ if TYPE_CHECKING:
     from rattler import Channel, Gateway, RepoDataRecord
 
     from amlexec.model import Line
-    from amlexec.packages.conda import Source
     from amlexec.packages.network import Network
     from amlexec.packages.platforms import Platform
 
-__all__ = ["Asked", "mismatch", "no_cache", "not_installed", "unreachable", "unsolvable"]
+__all__ = ["Asked", "Source", "mismatch", "no_cache", "not_installed", "unreachable", "unsolvable"]
 
 _TREE_LINES = 10
 """A tree may have thousands of lines; what matters stands in its first ones."""
 _VERSIONS = 5
+
+
+class Source(NamedTuple):
+    """A channel, as an address with its password, and the line that names it."""
+
+    address: str
+    line: Line
 
 
 class Asked(NamedTuple):

@@ -67,9 +67,7 @@ def bring(
         missing = found.complete(more) if more is not None else []
         base = found.settle()
         missing = [found.named(one) for one in missing] + found.missing
-    if base is None:
-        return missing
-    if found.foreign and foreign_stays:
+    if base is None or (found.foreign and foreign_stays):
         return missing
     try:
         bring_home(copy.joinpath(*map(os.fsdecode, base)), home)
