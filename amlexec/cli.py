@@ -102,7 +102,7 @@ def run(arguments: Sequence[str]) -> int:
         if arguments[0] in {"--completion", "--complete"}:
             from amlexec import completion
 
-            return completion.run(arguments)
+            return completion.run(arguments, parser)
         group = arguments[0] if arguments and arguments[0] in GROUPS else None
         head, tail = _split(arguments)
         found = parser(group, head[1] if len(head) > 1 else None).parse_args(head)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from amlexec.errors import AmlexecError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from amlexec.model import Project
 
@@ -74,8 +74,10 @@ complete -c amlexec -f -a '(__amlexec)'
 _SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str], parser: Callable[[], argparse.ArgumentParser]) -> int:
     """`amlexec --completion SHELL`, or `amlexec --complete WORD…`; the exit code.
+
+    `parser` makes the one of all commands.
 
     Raises:
         UsageError: there is no such shell.
@@ -83,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
     from amlexec.console import data
 
     if arguments[0] == "--complete":
-        for word in candidates(arguments[1:]):
+        for word in candidates(arguments[1:], parser()):
             if word.isprintable():
                 data(word)
         return 0
@@ -97,10 +99,10 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def candidates(words: Sequence[str]) -> list[str]:
+def candidates(words: Sequence[str], commands: argparse.ArgumentParser) -> list[str]:
     """What may stand in place of the last of `words`, which follow `amlexec`; of it a part may be typed."""
     before, current = list(words[:-1]), words[-1] if words else ""
-    parser, option, places = _where(before)
+    parser, option, places = _where(before, commands)
     if option is not None:
         found = _values(option, parser.prog, before)
     elif current.startswith("-") and places >= 0:
@@ -110,13 +112,14 @@ def candidates(words: Sequence[str]) -> list[str]:
     return [word for word in found if word.startswith((current, ":"))]
 
 
-def _where(before: Sequence[str]) -> tuple[argparse.ArgumentParser, argparse.Action | None, int]:
+def _where(
+    before: Sequence[str], parser: argparse.ArgumentParser
+) -> tuple[argparse.ArgumentParser, argparse.Action | None, int]:
     """The command that `before` comes to, the option of it whose value is next, and how many words stand
     in its places; -1 where all that follows is a script's, -2 where there is no such command.
     """
-    from amlexec import cli
-
-    parser, option, places = cli.parser(), None, 0
+    option: argparse.Action | None = None
+    places = 0
     for word in before:
         if option is not None:
             option = None

@@ -55,12 +55,12 @@ def demo(project: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> ProjectFold
 )
 @pytest.mark.usefixtures("demo")
 def test_words(line: str, found: list[str]) -> None:
-    assert completion.candidates(line.split(" ")) == found
+    assert completion.candidates(line.split(" "), cli.parser()) == found
 
 
 def test_every_command_completes() -> None:
     for group in cli.GROUPS:
-        assert "--help" in completion.candidates([group, "--"])
+        assert "--help" in completion.candidates([group, "--"], cli.parser())
 
 
 def test_outside_a_project(project: ProjectFolder) -> None:
