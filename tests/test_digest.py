@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from amlexec import config
 from amlexec.digest import canonical_json
 from amlexec.environments import spec as environments
+from amlexec.environments.locked import Locked
 from amlexec.environments.reason import explain
-from amlexec.environments.spec import RECIPE, EnvironmentSpec, Locked, canonical, digest, spec_of
+from amlexec.environments.spec import RECIPE, EnvironmentSpec, canonical, digest, spec_of
 from amlexec.model import CondaDependencies, Line, Place, Project
 from amlexec.packages.matchspec import canonical_spec, channels
 from amlexec.packages.platforms import DEFAULT, Platform

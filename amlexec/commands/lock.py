@@ -16,6 +16,7 @@ from amlexec.packages import platforms
 if TYPE_CHECKING:
     import argparse
 
+    from amlexec.environments.locked import Locked
     from amlexec.environments.lockfile import Lock
     from amlexec.model import CondaDependencies, Project
     from amlexec.packages.platforms import Platform
@@ -123,7 +124,7 @@ def _lock(asked: _Asked, lock: Lock | None, upgrade: list[str] | None, form: str
     if not settings.verifies_channels:
         say("warning: conda's ssl_verify is false: whoever answers for a channel is believed")
     named = {name for name in upgrade or () if name}
-    before: tuple[spec.Locked, ...] = ()
+    before: tuple[Locked, ...] = ()
     kept: Resolution | None = None
     if lock is not None and asked.platform.name in dict(lock.bases):
         before = lock.packages(asked.platform.name)
@@ -170,7 +171,7 @@ def _must_be_locked(named: set[str], kept: Resolution | None) -> None:
             raise UsageError(f"no package {name} is locked", hint=hint)
 
 
-def _changes(before: tuple[spec.Locked, ...], after: tuple[spec.Locked, ...]) -> list[dict[str, Any]]:
+def _changes(before: tuple[Locked, ...], after: tuple[Locked, ...]) -> list[dict[str, Any]]:
     old = {(one.kind, one.name): one for one in before}
     new = {(one.kind, one.name): one for one in after}
     return [
@@ -180,7 +181,7 @@ def _changes(before: tuple[spec.Locked, ...], after: tuple[spec.Locked, ...]) ->
     ]
 
 
-def _version(one: spec.Locked | None) -> str | None:
+def _version(one: Locked | None) -> str | None:
     return f"{one.version} {one.build}".strip() if one is not None else None
 
 

@@ -11,13 +11,15 @@ from amlexec.packages.matchspec import name_of, shown_version
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from amlexec.environments.spec import Key
     from amlexec.model import Place
 
     At = Callable[[str, str, str], str]
     """A sentence, with the place of a part of the new value before it."""
 
-__all__ = ["explain", "explain_all"]
+__all__ = ["Key", "explain", "explain_all"]
+
+Key = tuple[str, str]
+"""A part of the canonical value, for looking up its place: its list (`specs`, `pip`, ...) and its text."""
 
 _FOLDER = "the folder of Maven packages"
 _UNKNOWN = "it was made by another version of amlexec, and what changed cannot be told"

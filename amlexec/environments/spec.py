@@ -19,15 +19,15 @@ from amlexec.packages.addresses import expand_public, public, unset_variables
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from amlexec.environments.locked import Locked
     from amlexec.environments.lockfile import Lock
+    from amlexec.environments.reason import Key
     from amlexec.model import CondaDependencies, Project
     from amlexec.packages.platforms import Platform
 
 __all__ = [
     "RECIPE",
     "EnvironmentSpec",
-    "Key",
-    "Locked",
     "canonical",
     "digest",
     "lock_basis",
@@ -44,23 +44,6 @@ are implied (`python`, `pip`), another default (channel, glibc), another form of
 Raising it rebuilds every environment of every user, so nothing else raises it: no release, no refactoring,
 no speed. The vectors in the tests hold the digests of this number.
 """
-
-Key = tuple[str, str]
-"""A part of the canonical value, for looking up its place: its list (`specs`, `pip`, ...) and its text."""
-
-
-class Locked(NamedTuple):
-    """A package as a lock file names it."""
-
-    kind: str
-    """`conda` or `pypi`."""
-    name: str
-    version: str
-    build: str
-    address: str
-    """Where it comes from, without secrets; of a file in the project, a path relative to its root."""
-    sha256: str
-    """Of the package; `md5:...` where the channel tells no other, "" of a folder with sources."""
 
 
 class EnvironmentSpec(NamedTuple):
