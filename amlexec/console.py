@@ -13,7 +13,7 @@ from amlexec.errors import INTERRUPTED, AmlexecError, ScriptFailedError, TargetE
 
 if TYPE_CHECKING:
     from amlexec.history import Run, RunPaths
-    from amlexec.submission import Detached
+    from amlexec.model import Detached
 
 __all__ = ["Console", "closing", "data", "finish", "open_streams", "say", "show", "telling", "write"]
 

@@ -14,6 +14,7 @@ __all__ = [
     "ComputeTarget",
     "CondaDependencies",
     "Declaration",
+    "Detached",
     "Line",
     "NotCollected",
     "Place",
@@ -240,3 +241,11 @@ class NotCollected(NamedTuple):
     reason: str
     kept: bool = False
     """Whether it is still in that copy, which is not removed until it has been brought home."""
+
+
+class Detached(NamedTuple):
+    """The run goes on, and nobody here follows it."""
+
+    run_id: str
+    why: str
+    """`async`, `interrupt` (Ctrl-C), or `pipe`: nobody reads what we print."""

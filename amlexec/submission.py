@@ -9,11 +9,12 @@ import time
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
 from amlexec import __version__, history, inside, redaction, runs
 from amlexec.errors import AmlexecError, TargetError, UnreachableError, UsageError
 from amlexec.history import Run, RunPaths, SnapshotRecord, Source
+from amlexec.model import Detached
 from amlexec.targets import runs_on
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from amlexec.model import Plan, Project
     from amlexec.targets import Launch, State, Target
 
-__all__ = ["Detached", "Talk", "follow", "script_in", "submit"]
+__all__ = ["Talk", "follow", "script_in", "submit"]
 
 
 class Talk(Protocol):
@@ -39,14 +40,6 @@ class Talk(Protocol):
 
     def stderr(self, chunk: bytes) -> None:
         """What the script wrote to its standard error."""
-
-
-class Detached(NamedTuple):
-    """The run goes on, and nobody here follows it."""
-
-    run_id: str
-    why: str
-    """`async`, `interrupt` (Ctrl-C), or `pipe`: nobody reads what we print."""
 
 
 def script_in(project: Project, script: str, folder: str) -> str:

@@ -13,8 +13,7 @@ from amlexec.plan import plan
 if TYPE_CHECKING:
     import argparse
 
-    from amlexec.model import Project
-    from amlexec.submission import Detached
+    from amlexec.model import Detached, Project
 
 __all__ = ["cancel", "finish", "follow", "status", "submit", "tell"]
 
