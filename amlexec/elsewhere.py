@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from amlexec import config, history, runs
 from amlexec.errors import TargetError, UsageError
 from amlexec.history import FINAL, RunPaths
-from amlexec.targets import runs_on
+from amlexec.targets.registry import runs_on
 
 if TYPE_CHECKING:
     from amlexec.history import Run

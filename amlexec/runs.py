@@ -14,7 +14,8 @@ from amlexec import history, inside, locks, redaction, uncollected
 from amlexec.errors import TargetError, UsageError
 from amlexec.files import append, open_regular, remove_tree, walk
 from amlexec.history import FINAL, Application, Outputs, Run, RunPaths
-from amlexec.targets import GRACE_SECONDS, State, target_of
+from amlexec.targets import GRACE_SECONDS, State
+from amlexec.targets.registry import target_of
 
 if TYPE_CHECKING:
     from amlexec.model import NotCollected, Project
@@ -87,8 +88,7 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
         # Nothing is started before this has become another status: what was not there can't have gone.
         state = State("new")
     missing = target.collect(paths)
-    done = inside.recorded(_with_made(_over(run, state), paths), paths.folder)
-    done = _collected(paths, done, missing)
+    done = _collected(paths, inside.recorded(_with_made(_over(run, state), paths), paths.folder), missing)
     history.write(paths, done)
     note(paths, f"{done.status}{f': {done.reason}' if done.reason else ''}")
     _let_go(paths, done, target)

@@ -15,7 +15,7 @@ from amlexec import __version__, history, inside, redaction, runs
 from amlexec.errors import AmlexecError, TargetError, UnreachableError, UsageError
 from amlexec.history import Run, RunPaths, SnapshotRecord, Source
 from amlexec.model import Detached
-from amlexec.targets import runs_on
+from amlexec.targets.registry import runs_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

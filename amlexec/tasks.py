@@ -147,7 +147,7 @@ class Environment:
 
 
 def _cannot_run(error: AmlexecError) -> bool:
-    from amlexec.targets import CannotRunError
+    from amlexec.targets.registry import CannotRunError
 
     return isinstance(error, CannotRunError)
 

@@ -9,7 +9,7 @@ from amlexec.docker.errors import EngineAbsentError, EngineDeniedError
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UnreachableError, UsageError
 from amlexec.history import FINAL, RunPaths
 from amlexec.owner import owner_of
-from amlexec.targets import target_of
+from amlexec.targets.registry import target_of
 
 if TYPE_CHECKING:
     import argparse

@@ -115,7 +115,7 @@ class Upkeep:
             spark_file = configuration.spark_dependencies_file if baked else ""
             want = preparation.wanted(self.project, configuration.name, found, file, spark_file)
         elif found.kind != "local":
-            from amlexec.targets import runs_on
+            from amlexec.targets.registry import runs_on
 
             runs_on(found, self.project)
         digest = want.digest if want is not None else ""

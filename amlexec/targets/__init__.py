@@ -1,22 +1,20 @@
 """RUN: where scripts run. A target is a target class over a connection, chosen by the kind in its file.
 
-A new kind is one module that offers the verbs of `Target`, and one line in `target_of`.
+A new kind is one module that offers the verbs of `Target`, and one line in `amlexec.targets.registry`.
 """
 
 from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
-from amlexec.errors import UsageError
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amlexec.history import Interpreter, RunPaths
     from amlexec.locks import Held
-    from amlexec.model import ComputeTarget, NotCollected, Plan, Project
+    from amlexec.model import NotCollected, Plan
 
-__all__ = ["GRACE_SECONDS", "CannotRunError", "Launch", "State", "Target", "target_of"]
+__all__ = ["GRACE_SECONDS", "Launch", "State", "Target"]
 
 GRACE_SECONDS = 10
 """Between TERM and KILL when a run is canceled."""
@@ -119,59 +117,3 @@ class Target(Protocol):
 
         Returns where there was one: `here`, `on NAME`.
         """
-
-
-def target_of(project: Project, name: str, kind: str, where: str = "") -> Target:
-    """The target of that kind.
-
-    Raises:
-        UsageError: there is no such kind yet.
-    """
-    if kind == "local":
-        from amlexec.connections import LocalConnection
-        from amlexec.targets.host import HostTarget
-
-        return HostTarget(project, LocalConnection())
-    if kind == "docker":
-        from amlexec.docker.client import from_environment
-        from amlexec.targets.docker import DockerTarget
-
-        return DockerTarget(project, from_environment())
-    if kind == "remotedocker":
-        from amlexec import config
-        from amlexec.docker.client import Engine
-        from amlexec.docker.forward import WayOverSSH
-        from amlexec.ssh.connection import SSHConnection, login_of
-        from amlexec.targets.docker import DockerTarget
-        from amlexec.targets.there import There
-
-        connection = SSHConnection(login_of(config.load_target(project, name)))
-        way = WayOverSSH(connection)
-        over = Engine(way)
-        return DockerTarget(project, over, There(project, connection, way, over))
-    if kind == "remote":
-        from amlexec import config
-        from amlexec.ssh.connection import SSHConnection, login_of
-        from amlexec.targets.remote import RemoteTarget
-
-        return RemoteTarget(project, SSHConnection(login_of(config.load_target(project, name))))
-    if kind == "cluster":
-        from amlexec import config
-        from amlexec.ssh.connection import SSHConnection, login_of
-        from amlexec.targets.cluster import ClusterTarget
-
-        return ClusterTarget(project, SSHConnection(login_of(config.load_target(project, name))))
-    raise CannotRunError(
-        f"compute target {name!r} is of type {kind}; which this version can't run on",
-        where=where,
-        hint="name another target with -t",
-    )
-
-
-class CannotRunError(UsageError):
-    """A compute target is of a kind that this version can't run."""
-
-
-def runs_on(target: ComputeTarget, project: Project) -> Target:
-    """The target that a `.compute` file declares. Raises as `target_of` does."""
-    return target_of(project, target.name, target.kind, str(target.place))
