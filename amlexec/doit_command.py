@@ -21,8 +21,8 @@ from doit.cmd_run import Run
 
 from amlexec import doit_signals
 from amlexec.console import data, say, show
+from amlexec.doit_reporter import ENDS, environment_of, output, reporters
 from amlexec.errors import AmlexecError, UsageError
-from amlexec.reporter import ENDS, environment_of, output, reporters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

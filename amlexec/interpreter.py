@@ -15,7 +15,7 @@ from amlexec.files import SMALL, read_regular, write_atomically
 from amlexec.history import Interpreter
 
 if TYPE_CHECKING:
-    from amlexec.connections import Connection
+    from amlexec.local_machine import Connection
     from amlexec.model import ComputeTarget, Project
 
 __all__ = ["find", "version"]

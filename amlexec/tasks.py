@@ -14,9 +14,9 @@ from doit import get_var
 from amlexec import config, doit_signals
 from amlexec.console import open_streams, show
 from amlexec.doit_command import READ, enter
+from amlexec.doit_reporter import ENDS, NAMED, Ended, Failed, Reporter
 from amlexec.errors import AmlexecError
 from amlexec.escaping import visible
-from amlexec.reporter import ENDS, NAMED, Ended, Failed, Reporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,7 +13,7 @@ from amlexec.machines.findings import FAILED, OK, WARNING, Finding
 from amlexec.runtime import SITE, shell
 
 if TYPE_CHECKING:
-    from amlexec.connections import Answer
+    from amlexec.local_machine import Answer
     from amlexec.model import ComputeTarget
     from amlexec.ssh.connection import SSHConnection
 

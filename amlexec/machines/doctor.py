@@ -17,8 +17,8 @@ from amlexec.runtime import shell
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amlexec.connections import Answer
     from amlexec.docker.client import Engine
+    from amlexec.local_machine import Answer
     from amlexec.model import ComputeTarget, Project
     from amlexec.ssh.connection import SSHConnection
     from amlexec.ssh.login import Login
@@ -231,7 +231,7 @@ def _folder(project: Project) -> Finding:
 
 
 def _git() -> Finding:
-    from amlexec.connections import LocalConnection
+    from amlexec.local_machine import LocalConnection
 
     try:
         answer = LocalConnection().run(["git", "--version"], timeout=_PATIENCE)
@@ -242,7 +242,7 @@ def _git() -> Finding:
 
 def _own_python(project: Project, target: ComputeTarget) -> Finding:
     from amlexec import interpreter
-    from amlexec.connections import LocalConnection
+    from amlexec.local_machine import LocalConnection
 
     try:
         found = interpreter.version(project, LocalConnection(), interpreter.find(project, target))

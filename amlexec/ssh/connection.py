@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from amlexec.connections import Answer
+    from amlexec.local_machine import Answer
     from amlexec.ssh.channel import Stream
 
 __all__ = [
@@ -96,7 +96,7 @@ class SSHConnection:
                     f"its answer does not end after {_MOST_ANSWER >> 20} MB", where=self._login.alias
                 )
             code = channel.wait()
-        from amlexec.connections import Answer
+        from amlexec.local_machine import Answer
 
         return Answer(code, out.decode(errors="replace"), channel.stderr)
 

@@ -19,8 +19,8 @@ from amlexec.targets.script_environment import is_plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from amlexec.connections import Connection
     from amlexec.docker.client import Engine
+    from amlexec.local_machine import Connection
     from amlexec.model import ComputeTarget, Plan, SparkDependencies
     from amlexec.spark import Pythons, Spark
     from amlexec.spark_cluster import Shipped

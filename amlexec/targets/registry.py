@@ -20,7 +20,7 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
         UsageError: there is no such kind yet.
     """
     if kind == "local":
-        from amlexec.connections import LocalConnection
+        from amlexec.local_machine import LocalConnection
         from amlexec.targets.host import HostTarget
 
         return HostTarget(project, LocalConnection())

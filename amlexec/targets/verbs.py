@@ -12,7 +12,7 @@ from amlexec.runtime import HERE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amlexec.connections import Answer
+    from amlexec.local_machine import Answer
     from amlexec.ssh.channel import Stream
     from amlexec.ssh.connection import SSHConnection
 
