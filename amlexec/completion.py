@@ -182,7 +182,7 @@ def _values(action: argparse.Action, command: str, before: Sequence[str]) -> lis
     project = _project(before)
     if project is None:
         return []
-    from amlexec import config
+    from amlexec.config import load as config
 
     is_about_target = command.startswith("amlexec computetarget") and not command.endswith("attach")
     if action.dest in {"target", "source"} or (action.metavar == "NAME" and is_about_target):
@@ -194,7 +194,7 @@ def _values(action: argparse.Action, command: str, before: Sequence[str]) -> lis
 
 
 def _project(before: Sequence[str]) -> Project | None:
-    from amlexec import config
+    from amlexec.config import load as config
 
     at = next((at for at, word in enumerate(before[:-1]) if word in {"-p", "--project"}), None)
     try:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from amlexec import config, history, runs
+from amlexec import history, runs
+from amlexec.config import load as config
 from amlexec.errors import TargetError, UsageError
 from amlexec.history import FINAL, RunPaths
 from amlexec.targets.registry import runs_on

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from doit import get_var
 
-from amlexec import config, doit_signals
+from amlexec import doit_signals
+from amlexec.config import load as config
 from amlexec.console import open_streams, show
 from amlexec.doit_command import READ, enter
 from amlexec.doit_reporter import ENDS, NAMED, Ended, Failed, Reporter
@@ -49,7 +50,7 @@ def variables(*names: str) -> None:
 
 def task_lint() -> Iterator[dict[str, Any]]:
     """validate the files of aml_config"""
-    from amlexec.linting import Linting
+    from amlexec.config.lint_tasks import Linting
 
     enter()
     project = _project()

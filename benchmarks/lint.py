@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amlexec import schemas
+from amlexec.config import schemas
 from benchmarks.timing import Command, Figure, Peer, Row, Sizes, compared, installed, script
 
 if TYPE_CHECKING:

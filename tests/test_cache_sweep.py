@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from amlexec.reading import cache
+from amlexec.config import cache
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from amlexec import schemas
+from amlexec.config import schemas
+from amlexec.config.document import read
+from amlexec.config.messages import either, nearest, shown
+from amlexec.config.validate import Checked, Checker
 from amlexec.errors import ConfigurationError
-from amlexec.reading.checks import Checked, Checker
-from amlexec.reading.document import read
-from amlexec.reading.wording import either, nearest, shown
 
 
 def check(text: str, kind: str = schemas.RUNCONFIG, *, lint: bool = False, strict: bool = False) -> Checked:

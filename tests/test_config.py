@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from amlexec import config, declared, interpreter, lint, schemas
+from amlexec import interpreter
+from amlexec.config import cache, declared, lint, schemas
+from amlexec.config import load as config
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.model import Place, Project
-from amlexec.reading import cache
 
 RUN = "Target: local\nFramework: Python\nArgumentVector: [train.py]\n"
 
@@ -263,7 +264,7 @@ def test_entries_follow_from_kind_and_content() -> None:
 def test_a_warm_load_imports_nothing_heavy(project: Project) -> None:
     config.load(project, "local")
     code = (
-        "import os, sys\nfrom pathlib import Path\nfrom amlexec import config\n"
+        "import os, sys\nfrom pathlib import Path\nfrom amlexec.config import load as config\n"
         "project = config.find_project(Path(os.getcwd()))\nconfig.load(project, 'local')\n"
         "heavy = {'yaml', 'jsonschema', 'difflib', 'argparse', 'subprocess', 'dataclasses'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"

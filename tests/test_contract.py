@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import config, history, runs
+from amlexec import history, runs
+from amlexec.config import load as config
 from amlexec.docker import containers
 from amlexec.environments.image import reference
 from amlexec.plan import plan

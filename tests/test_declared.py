@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import declared, lint
+from amlexec.config import declared, lint
 from amlexec.model import Project
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def test_a_file_with_a_mistake_in_it(project: Project, tmp_path: Path) -> None:
 def test_what_is_known_is_not_read_again(project: Project) -> None:
     declared.files(project)
     program = (
-        "import sys; from amlexec import declared; from amlexec.model import Project; "
+        "import sys; from amlexec.config import declared; from amlexec.model import Project; "
         "print(declared.files(Project(sys.argv[1]))); assert 'yaml' not in sys.modules"
     )
     command = [sys.executable, "-c", program, project.root]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from amlexec import config
+from amlexec.config import load as config
 from amlexec.digest import canonical_json
 from amlexec.environments import spec as environments
 from amlexec.environments.locked import Locked

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import config
+from amlexec.config import load as config
 from amlexec.environments import preparation
 from amlexec.environments.reason import explain
 from amlexec.environments.spec import canonical, spec_of

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from amlexec import config, history, locks, model
+from amlexec import history, locks, model
+from amlexec.config import load as config
 from amlexec.docker import containers, images
 from amlexec.environments import base
 from amlexec.environments.image import PREFIX

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import amlexec
-from amlexec import config
+from amlexec.config import load as config
 from amlexec.docker import images
 from amlexec.environments import memory
 from amlexec.environments.image import reference

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import config
+from amlexec.config import load as config
 from amlexec.machines.findings import FAILED, OK, WARNING, Facts, Finding, facts_of, judge
 from amlexec.model import ComputeTarget, Place
 from amlexec.packages import platforms

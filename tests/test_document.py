@@ -11,9 +11,9 @@ import yaml
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from amlexec.config.document import Document, Mapping, Scalar, plain, read
+from amlexec.config.generations import find
 from amlexec.errors import ConfigurationError
-from amlexec.reading.document import Document, Mapping, Scalar, plain, read
-from amlexec.reading.generations import find
 
 
 def tree(text: str | bytes) -> Mapping:
@@ -158,7 +158,7 @@ def test_without_libyaml_the_same_is_read() -> None:
     code = (
         "import sys; sys.modules['yaml._yaml'] = None\n"
         "import yaml; assert not hasattr(yaml, 'CSafeLoader')\n"
-        "from amlexec.reading.document import plain, read\n"
+        "from amlexec.config.document import plain, read\n"
         "from amlexec.errors import ConfigurationError\n"
         "print(plain(read(b'\"a\":\\t\"b\"\\nc: 1.10 # x\\n', 'f').root))\n"
         "try:\n    read(b'a: 1\\nb:2\\n', 'f')\n"

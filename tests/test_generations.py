@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from amlexec import schemas
+from amlexec.config import schemas, to_model
+from amlexec.config.document import read
+from amlexec.config.generations import Reading, is_camel, kind_of
+from amlexec.config.validate import Checker
 from amlexec.model import ComputeTarget, Place, RunConfiguration
-from amlexec.reading import readings
-from amlexec.reading.checks import Checker
-from amlexec.reading.document import read
-from amlexec.reading.generations import Reading, is_camel, kind_of
 
 
 def reading(text: str, kind: str = schemas.RUNCONFIG) -> Reading:
@@ -21,11 +20,11 @@ def reading(text: str, kind: str = schemas.RUNCONFIG) -> Reading:
 
 
 def run_configuration(text: str) -> RunConfiguration:
-    return readings.run_configuration("x", "aml_config/x", reading(text))
+    return to_model.run_configuration("x", "aml_config/x", reading(text))
 
 
 def compute_target(text: str) -> ComputeTarget:
-    return readings.compute_target("x", "aml_config/x", reading(text, schemas.COMPUTE)["compute"])
+    return to_model.compute_target("x", "aml_config/x", reading(text, schemas.COMPUTE)["compute"])
 
 
 @pytest.mark.parametrize(
@@ -140,10 +139,10 @@ def test_azureml_core_without_a_compute_file() -> None:
         "  docker: {enabled: true, baseImage: 'debian:12', gpuSupport: yes}\n"
         "  python: {interpreterPath: /py, userManagedDependencies: true}\n"
     )
-    target = readings.own_target("local", "aml_config/x", reading(text))
+    target = to_model.own_target("local", "aml_config/x", reading(text))
     assert (target.kind, target.base_docker_image, target.nvidia_docker) == ("docker", "debian:12", True)
     assert (target.python_location, target.user_managed_environment) == ("/py", True)
-    plain = readings.own_target("local", "aml_config/x", reading("script: a.py\n"))
+    plain = to_model.own_target("local", "aml_config/x", reading("script: a.py\n"))
     assert (plain.kind, plain.python_location) == ("local", "python")
 
 
@@ -161,7 +160,7 @@ def test_azureml_core_over_a_compute_file(compute: str, enabled: str, kind: str)
     text = (
         f"script: a.py\nenvironment:\n  docker: {{enabled: {enabled}}}\n  python: {{interpreterPath: /py}}\n"
     )
-    found = readings.overridden(compute_target(compute), reading(text))
+    found = to_model.overridden(compute_target(compute), reading(text))
     assert (found.kind, found.python_location) == (kind, "/py")
     assert bool(found.base_docker_image) == (kind in {"docker", "remotedocker"})
 
@@ -175,17 +174,17 @@ def test_azureml_core_dependencies_inside() -> None:
         "spark: {configuration: {spark.x: 010}}\n"
     )
     found = reading(text)
-    configuration = readings.run_configuration("x", "aml_config/x.runconfig", found)
+    configuration = to_model.run_configuration("x", "aml_config/x.runconfig", found)
     assert configuration.conda_dependencies_file == "aml_config/x.runconfig"
     assert configuration.spark_dependencies_file == "aml_config/x.runconfig"
-    conda = readings.conda("aml_config/x.runconfig", found)
+    conda = to_model.conda("aml_config/x.runconfig", found)
     assert [line.text for line in (*conda.channels, *conda.specs, *conda.pip)] == [
         "conda-forge",
         "python=3.12",
         "polars",
     ]
     assert conda.specs[0].place == Place("aml_config/x.runconfig", 6, 22)
-    spark = readings.spark("aml_config/x.runconfig", found)
+    spark = to_model.spark("aml_config/x.runconfig", found)
     assert spark.configuration == (("spark.x", "010"),)
     assert spark.repositories == ("https://r.example.org",)
     assert spark.packages[0].version == "0.10"
@@ -208,7 +207,7 @@ def test_azureml_core_prepares_unless_told_otherwise() -> None:
     ],
 )
 def test_paths_have_one_form(path: str, normal: str) -> None:
-    assert readings.normal(path) == normal
+    assert to_model.normal(path) == normal
 
 
 def test_without_shared_volumes_no_shared_directory_is_implied() -> None:

@@ -16,7 +16,7 @@ import pytest
 from rattler import RepoDataRecord
 from rattler.index import index_fs
 
-from amlexec import config
+from amlexec.config import load as config
 from amlexec.environments.order import Order
 from amlexec.environments.spec import requirements_of, spec_of
 from amlexec.errors import TargetError

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
-from amlexec import config, lint
+from amlexec.config import lint
+from amlexec.config import load as config
 from amlexec.model import Place, Violation
 
 WRONG = "Target: local\nFramework: Pyhton\n"

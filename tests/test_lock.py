@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from amlexec import config
 from amlexec.commands import lock as command
+from amlexec.config import load as config
 from amlexec.environments import lockfile
 from amlexec.environments.spec import canonical, digest, lock_basis, requirements_of, spec_of
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UsageError

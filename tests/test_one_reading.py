@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from amlexec import config, lint
+from amlexec.config import lint
+from amlexec.config import load as config
 from amlexec.environments import spec
 from amlexec.errors import AmlexecError, ConfigurationError
 from amlexec.packages import matchspec

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import schemas
+from amlexec.config import schemas
+from amlexec.config.document import read
+from amlexec.config.validate import Checker
 from amlexec.docker.reference import is_reference
 from amlexec.errors import ConfigurationError
 from amlexec.packages import addresses, matchspec
-from amlexec.reading.checks import Checker
-from amlexec.reading.document import read
 from amlexec.ssh import login
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 import pytest
 
-from amlexec import config
+from amlexec.config import load as config
 from amlexec.runtime import HERE
 from amlexec.snapshots import snapshot, transfer
 from amlexec.targets import sending

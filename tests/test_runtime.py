@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import config, history, run_order
+from amlexec import history, run_order
+from amlexec.config import load as config
 from amlexec.targets.answers import read_state
 from amlexec.targets.script_environment import handed, is_plain
 from tests.conftest import ProjectFolder, eventually

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import config, lint
+from amlexec.config import lint
+from amlexec.config import load as config
 from amlexec.errors import ConfigurationError
 
 if TYPE_CHECKING:

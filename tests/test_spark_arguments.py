@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amlexec import config, redaction, spark
+from amlexec import redaction, spark
+from amlexec.config import load as config
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.model import Place, Project, SparkDependencies, SparkPackage
 from amlexec.runtime import shell

@@ -438,7 +438,8 @@ def test_a_dockerfile_holds_no_password(demo: DockerProject, monkeypatch: pytest
         "six @ https://${TOKEN}@x.invalid/six.whl",
     )
     demo.write("aml_config/conda_dependencies.yml", demo.shop.conda(pip=lines))
-    from amlexec import config, progress
+    from amlexec import progress
+    from amlexec.config import load as config
     from amlexec.environments import dockerfile
     from amlexec.environments.upkeep import Upkeep
 

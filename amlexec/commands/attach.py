@@ -125,9 +125,9 @@ def _attachment(arguments: argparse.Namespace) -> Attachment:
 
 
 def _kind(arguments: argparse.Namespace) -> str:
+    from amlexec.config.generations import ALIASES
+    from amlexec.config.messages import close, either
     from amlexec.machines.attachment import KINDS
-    from amlexec.reading.generations import ALIASES
-    from amlexec.reading.wording import close, either
 
     spelled = [arguments.kind, arguments.typed, "cluster" if arguments.cluster else None]
     given = sorted({ALIASES.get(each, each) for each in spelled if each is not None})

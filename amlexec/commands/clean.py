@@ -67,7 +67,7 @@ def _all(project: Project) -> tuple[list[str], int]:
         except (AmlexecError, OSError) as error:
             code = console.show(error)
     from amlexec import sweeping
-    from amlexec.reading import cache
+    from amlexec.config import cache
 
     cache.sweep(project.state, _IN_USE_SECONDS)
     if half_made := sweeping.folders(project):
@@ -148,7 +148,7 @@ def _environments(project: Project) -> int:
 
 def _shelves(project: Project) -> Iterator[Shelf]:
     """Each place that keeps environments of the project's targets, once; the engine comes first."""
-    from amlexec import config
+    from amlexec.config import load as config
     from amlexec.docker.client import from_environment
     from amlexec.environments.on_engine import EngineShelf
     from amlexec.environments.shelves import is_prepared, shelf_of

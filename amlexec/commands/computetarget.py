@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amlexec import config, console
+from amlexec import console
 from amlexec.commands.options import add_project
+from amlexec.config import load as config
 from amlexec.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _name(project: Project, arguments: argparse.Namespace) -> str:
         raise UsageError(f"two names are given, {given!r} and {named!r}", hint="give one")
     name: str = given or named or ""
     if not name:
-        from amlexec.reading.wording import either
+        from amlexec.config.messages import either
 
         known = config.compute_targets(project)
         hint = f"there is {either(known)}" if known else "`amlexec computetarget attach` makes one"
@@ -197,9 +198,9 @@ def _check(project: Project, arguments: argparse.Namespace) -> int:
 
 
 def _detach(project: Project, arguments: argparse.Namespace) -> int:
+    from amlexec.config import references
     from amlexec.machines import attach
     from amlexec.machines.attachment import KINDS
-    from amlexec.reading import references
 
     name = _name(project, arguments)
     if not references.has_target(project, name):

@@ -6,8 +6,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from amlexec import config
 from amlexec.commands.options import add_project, add_run_configuration
+from amlexec.config import load as config
 from amlexec.targets import GRACE_SECONDS
 
 if TYPE_CHECKING:

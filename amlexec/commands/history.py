@@ -8,9 +8,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amlexec import config, console, history
+from amlexec import console, history
 from amlexec.commands import artifacts, fitting, output, view
 from amlexec.commands.options import add_project
+from amlexec.config import load as config
 from amlexec.errors import AmlexecError, NoContactError, TargetError, UsageError
 from amlexec.files import open_regular
 from amlexec.history import FINAL, Run, RunPaths

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from amlexec import config, console, lint
+from amlexec import console
 from amlexec.commands.options import add_project
+from amlexec.config import lint
+from amlexec.config import load as config
 
 if TYPE_CHECKING:
     import argparse

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amlexec import config
 from amlexec.commands.options import add_project, add_run_configuration
+from amlexec.config import load as config
 from amlexec.console import data, say
 from amlexec.environments import lockfile, spec
 from amlexec.errors import ConfigurationError, UsageError
@@ -165,7 +165,7 @@ def _must_be_locked(named: set[str], kept: Resolution | None) -> None:
     )
     for name in sorted(named):
         if name.lower().replace("_", "-") not in {one.replace("_", "-") for one in known}:
-            from amlexec.reading.references import names_hint
+            from amlexec.config.references import names_hint
 
             hint = names_hint(name, known, "`amlexec lock -c NAME` locks what the dependencies file names")
             raise UsageError(f"no package {name} is locked", hint=hint)

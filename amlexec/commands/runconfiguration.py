@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amlexec import config, console, schemas
+from amlexec import console
 from amlexec.commands.options import add_project
+from amlexec.config import load as config
+from amlexec.config import schemas
 from amlexec.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
@@ -138,7 +140,7 @@ def _delete(project: Project, arguments: argparse.Namespace) -> int:
     name = arguments.name.removesuffix(".runconfig")
     known = config.run_configurations(project)
     if name not in known:
-        from amlexec.reading.references import names_hint
+        from amlexec.config.references import names_hint
 
         raise UsageError(f"there is no run configuration {name!r}", hint=names_hint(name, known))
     file = _shown(project, name)

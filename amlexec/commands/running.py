@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from amlexec import config, console, history, runs, submission, uncollected
+from amlexec import console, history, runs, submission, uncollected
+from amlexec.config import load as config
 from amlexec.errors import INTERRUPTED, NoContactError
 from amlexec.history import Run, RunPaths
 from amlexec.plan import plan

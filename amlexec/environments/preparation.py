@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import config
+from amlexec.config import load as config
 from amlexec.environments import memory
 from amlexec.environments.image import DEFAULT
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import config
+from amlexec.config import load as config
 from amlexec.environments import memory, preparation, stamps
 from amlexec.environments.preparation import Readiness
 from amlexec.environments.shelves import is_prepared, shelf_of

@@ -131,7 +131,7 @@ def handles(project: Project, name: str) -> tuple[str, ...]:
 
 def unshared(project: Project, old: Iterable[str], *, but: str = "") -> list[str]:
     """Those of the handles that no compute target of the project has, the one named `but` left aside."""
-    from amlexec import config
+    from amlexec.config import load as config
 
     names = (each for each in config.compute_targets(project) if each != but)
     used = {handle for each in names for handle in handles(project, each)}
@@ -140,7 +140,7 @@ def unshared(project: Project, old: Iterable[str], *, but: str = "") -> list[str
 
 def named_by(project: Project, name: str) -> tuple[str, ...]:
     """The run configurations whose Target is `name`, sorted; those that can't be read are left out."""
-    from amlexec import config
+    from amlexec.config import load as config
     from amlexec.errors import ConfigurationError
 
     found = []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from amlexec import config, history, spark_cluster
+from amlexec import history, spark_cluster
+from amlexec.config import load as config
 from amlexec.files import read_regular
 from amlexec.model import NotCollected
 from amlexec.spark_cluster import Shipped

@@ -6,7 +6,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import config, inside, private_folders, spark, spark_cluster
+from amlexec import inside, private_folders, spark, spark_cluster
+from amlexec.config import load as config
 from amlexec.digest import canonical_json, of_bytes
 from amlexec.docker import containers
 from amlexec.environments import maven

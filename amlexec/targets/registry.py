@@ -30,7 +30,7 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
 
         return DockerTarget(project, from_environment())
     if kind == "remotedocker":
-        from amlexec import config
+        from amlexec.config import load as config
         from amlexec.docker.client import Engine
         from amlexec.docker.forward import WayOverSSH
         from amlexec.ssh.connection import SSHConnection, login_of
@@ -42,13 +42,13 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
         over = Engine(way)
         return DockerTarget(project, over, There(project, connection, way, over))
     if kind == "remote":
-        from amlexec import config
+        from amlexec.config import load as config
         from amlexec.ssh.connection import SSHConnection, login_of
         from amlexec.targets.remote import RemoteTarget
 
         return RemoteTarget(project, SSHConnection(login_of(config.load_target(project, name))))
     if kind == "cluster":
-        from amlexec import config
+        from amlexec.config import load as config
         from amlexec.ssh.connection import SSHConnection, login_of
         from amlexec.targets.cluster import ClusterTarget
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from amlexec import __version__, private_folders, schemas, temporaries
+from amlexec import __version__, private_folders, temporaries
+from amlexec.config import schemas
 from amlexec.files import read_regular, touch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from amlexec.reading.generations import Reading
+    from amlexec.config.generations import Reading
 
 __all__ = ["load", "name", "store", "sweep"]
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Protocol
 
+from amlexec.config.document import Mapping, Scalar, Sequence
 from amlexec.escaping import quoted as shown
 from amlexec.model import Place, Violation
-from amlexec.reading.document import Mapping, Scalar, Sequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from jsonschema.exceptions import ValidationError
 
-    from amlexec.reading.document import Entry, Node
+    from amlexec.config.document import Entry, Node
 
 __all__ = ["SECRET", "close", "dotted", "either", "nearest", "shown", "violation"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from amlexec.config.to_model import normal
 from amlexec.model import Place, RunConfiguration, Violation
-from amlexec.reading.readings import normal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from amlexec.config.generations import Reading
     from amlexec.model import ComputeTarget, Project
-    from amlexec.reading.generations import Reading
 
 __all__ = ["attach_hint", "check", "dependencies_files", "has_target", "located", "names_hint", "no_target"]
 
@@ -24,7 +24,7 @@ _BUILT = frozenset(["docker", "remote", "remotedocker", "cluster"])
 
 def names_hint(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """Which of the known names was probably meant, or which there are."""
-    from amlexec.reading.wording import close, either
+    from amlexec.config.messages import close, either
 
     names = sorted(known)
     guess = close(name, names)
@@ -126,7 +126,7 @@ def _needed(field: str, target: ComputeTarget | None) -> bool:
 
 
 def _file_hint(project: Project, file: str) -> str:
-    from amlexec.reading.wording import close, shown
+    from amlexec.config.messages import close, shown
 
     folder = os.path.dirname(file)  # noqa: PTH120
     try:

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amlexec import schemas
+from amlexec.config import foreign, generations, rules, schemas
+from amlexec.config.coerce import Coercion, takes_anything
+from amlexec.config.document import Mapping
+from amlexec.config.messages import violation
 from amlexec.model import Place, Violation
-from amlexec.reading import contents, foreign, generations
-from amlexec.reading.coercion import Coercion, takes_anything
-from amlexec.reading.document import Mapping
-from amlexec.reading.wording import violation
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
-    from amlexec.reading.document import Document
-    from amlexec.reading.generations import Reading
+    from amlexec.config.document import Document
+    from amlexec.config.generations import Reading
 
 __all__ = ["Checked", "Checker"]
 
@@ -56,7 +55,7 @@ class Checker:
         self._loaded: dict[str, tuple[dict[str, Any], Validator]] = {}
 
     def check(self, document: Document, kind: str) -> Checked:
-        """Everything about one file. `kind` is one of `amlexec.schemas.KINDS`."""
+        """Everything about one file. `kind` is one of `amlexec.config.schemas.KINDS`."""
         name = kind
         if kind == schemas.RUNCONFIG:
             name += "#camel" if generations.is_camel(document.root) else "#pascal"
@@ -75,7 +74,7 @@ class Checker:
         if isinstance(inline, Mapping):
             at = tuple(generations.INLINE_CONDA.split("."))
             found += self._validated(document.path, inline, schemas.CONDA, at)[1]
-        found += contents.check(document, kind, data, lint=self._lint)
+        found += rules.check(document, kind, data, lint=self._lint)
         found += silent
         wrong = {one.place for one in found if one.severity == "error"}
         violations = tuple(

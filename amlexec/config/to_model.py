@@ -6,6 +6,7 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from amlexec.config.keys import COMPUTE_KEYS
 from amlexec.model import (
     ComputeTarget,
     CondaDependencies,
@@ -15,10 +16,9 @@ from amlexec.model import (
     SparkDependencies,
     SparkPackage,
 )
-from amlexec.reading.keys import COMPUTE_KEYS
 
 if TYPE_CHECKING:
-    from amlexec.reading.generations import Reading
+    from amlexec.config.generations import Reading
 
 __all__ = ["compute_target", "conda", "normal", "own_target", "overridden", "run_configuration", "spark"]
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from amlexec import schemas
+from amlexec.config import generations, references, schemas, to_model
+from amlexec.config.document import Document, Scalar, read
+from amlexec.config.referenced_files import followed, lacks_share
+from amlexec.config.schemas import kind_by_name
+from amlexec.config.validate import Checker
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.files import SMALL, read_regular
 from amlexec.model import ComputeTarget, Place, Project, Violation
-from amlexec.reading import generations, readings, references
-from amlexec.reading.checks import Checker
-from amlexec.reading.document import Document, Scalar, read
-from amlexec.reading.following import followed, lacks_share
-from amlexec.schemas import kind_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from amlexec.reading.generations import Reading
+    from amlexec.config.generations import Reading
 
 __all__ = [
     "Linter",
@@ -66,7 +65,7 @@ class Linter:
         self._run = _Lint(strict=strict)
 
     def kinds(self) -> dict[str, str]:
-        """The project's declarations, relative to its root, with their kinds (see `amlexec.schemas`)."""
+        """The project's declarations, relative to its root, with their kinds."""
         return self._run.of_project(self._project)
 
     def check(self, kinds: Mapping[str, str]) -> list[Violation]:
@@ -166,7 +165,7 @@ class _Lint:
         looked.add(f"{project.configuration}/{name}.compute")
         looked.update(references.dependencies_files(project, reading))
         target = self.target(project, name) if name else None
-        meant = target and readings.overridden(target, reading, shown)
+        meant = target and to_model.overridden(target, reading, shown)
         found = references.check(project, shown, reading, meant)
         is_own = name == "local" and reading["names"].get("target") == "target"
         if name and not is_own and not references.has_target(project, name):
@@ -187,7 +186,7 @@ class _Lint:
                 except ConfigurationError:
                     return None
                 if checked.reading is not None:
-                    self._targets[path] = readings.compute_target(name, path, checked.reading["compute"])
+                    self._targets[path] = to_model.compute_target(name, path, checked.reading["compute"])
         return self._targets[path]
 
     def _project(self, folder: str) -> Project | None:
@@ -195,7 +194,7 @@ class _Lint:
         if folder not in self._projects:
             from pathlib import Path
 
-            from amlexec import config
+            from amlexec.config import load as config
 
             try:
                 self._projects[folder] = config.find_project(Path(folder))
@@ -226,7 +225,7 @@ class _Lint:
         self._documents[path] = document
         fields = generations.outline(document.root)["runconfig"]
         kinds = {"conda_dependencies_file": schemas.CONDA, "spark_dependencies_file": schemas.SPARK}
-        found = [(readings.normal(fields[field]), kind) for field, kind in kinds.items() if field in fields]
+        found = [(to_model.normal(fields[field]), kind) for field, kind in kinds.items() if field in fields]
         folder = os.path.basename(os.path.dirname(path))
         # From the project's root, or beside the run configuration.
         beside = [(os.path.normpath(os.path.join(folder, file)), kind) for file, kind in found]

@@ -9,9 +9,9 @@ import os
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
 
-from amlexec import __version__, schemas
-from amlexec.reading import cache
-from amlexec.schemas import kind_by_name
+from amlexec import __version__
+from amlexec.config import cache, schemas
+from amlexec.config.schemas import kind_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ def files(project: Project) -> list[str]:
 
 
 def kinds(project: Project, read: Callable[[str], Referred]) -> dict[str, str]:
-    """The project's declarations, relative to its root, and the file kind of each (see `amlexec.schemas`).
+    """The project's declarations, relative to its root, with their kinds (see `amlexec.config.schemas`).
 
     `read` says what a run configuration refers to, as `lint.Linter.referred` does.
     """
@@ -71,7 +71,7 @@ def _referred(
 
 
 def _read(path: str) -> Referred:
-    from amlexec import lint
+    from amlexec.config import lint
 
     return lint.referred(path)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from amlexec.config import foreign, syntax_errors
+from amlexec.config.tree import Entry, Mapping, Node, Scalar, Sequence, plain
 from amlexec.errors import ConfigurationError
 from amlexec.model import Place, Violation
-from amlexec.reading import foreign, syntax
-from amlexec.reading.tree import Entry, Mapping, Node, Scalar, Sequence, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +33,7 @@ class Document(NamedTuple):
     path: str
     root: Mapping
     text: str = ""
-    silent: tuple[tuple[tuple[str, ...], syntax.Fault], ...] = ()
+    silent: tuple[tuple[tuple[str, ...], syntax_errors.Fault], ...] = ()
     """What YAML reads as something that nobody meant: keys above it, and what is probably wrong."""
 
 
@@ -50,19 +50,19 @@ def read(data: bytes, path: str, *, lenient: bool = False) -> Document:
         other = foreign.whole_file(text, error.violations[0].place.line)
         if other is None:
             raise
-        _fail(path, syntax.Fault(*other))
+        _fail(path, syntax_errors.Fault(*other))
     if document.silent and not lenient:
         _fail(path, document.silent[0][1])
     return document
 
 
 def _read(text: str, path: str) -> Document:
-    found = syntax.before_parsing(text)
+    found = syntax_errors.before_parsing(text)
     if found:
         _fail(path, found)
     import yaml
 
-    safe = syntax.for_yaml(text, libyaml=hasattr(yaml, "CSafeLoader"))
+    safe = syntax_errors.for_yaml(text, libyaml=hasattr(yaml, "CSafeLoader"))
     builder = _Builder(path)
     try:
         _parse(safe, builder)
@@ -72,12 +72,12 @@ def _read(text: str, path: str) -> Document:
             # the level at ours. What stands before that place has all those levels.
             with suppress(yaml.YAMLError):
                 _parse(safe[: error.problem_mark.index], _Builder(path))
-        _fail(path, syntax.after_parsing(text, error))
+        _fail(path, syntax_errors.after_parsing(text, error))
     except (yaml.YAMLError, RecursionError) as error:  # pragma: no cover - `_text` has seen to the characters
-        _fail(path, syntax.Fault(0, 0, f"not readable as YAML: {str(error).splitlines()[0]}"))
+        _fail(path, syntax_errors.Fault(0, 0, f"not readable as YAML: {str(error).splitlines()[0]}"))
     root = builder.finish()
     silent = tuple(
-        (builder.folded[index][3], fault) for index, fault in syntax.in_scalars(text, builder.folded)
+        (builder.folded[index][3], fault) for index, fault in syntax_errors.in_scalars(text, builder.folded)
     )
     if builder.duplicates:
         violations = [_violation(path, fault) for fault in builder.duplicates]
@@ -86,7 +86,9 @@ def _read(text: str, path: str) -> Document:
         return Document(path, root, text, silent)
     if silent:
         _fail(path, silent[0][1])
-    return _fail(path, syntax.not_a_map(text, root.line, root.column, is_list=isinstance(root, Sequence)))
+    return _fail(
+        path, syntax_errors.not_a_map(text, root.line, root.column, is_list=isinstance(root, Sequence))
+    )
 
 
 def _parse(text: str, builder: _Builder) -> None:
@@ -101,11 +103,11 @@ def _parse(text: str, builder: _Builder) -> None:
         loader.dispose()
 
 
-def _violation(path: str, fault: syntax.Fault) -> Violation:
+def _violation(path: str, fault: syntax_errors.Fault) -> Violation:
     return Violation(Place(path, fault.line, fault.column), "error", fault.message, fault.hint, fault.key)
 
 
-def _fail(path: str, fault: syntax.Fault) -> NoReturn:
+def _fail(path: str, fault: syntax_errors.Fault) -> NoReturn:
     violation = _violation(path, fault)
     raise ConfigurationError(
         violation.message, hint=violation.hint, where=str(violation.place), violations=[violation]
@@ -114,15 +116,17 @@ def _fail(path: str, fault: syntax.Fault) -> NoReturn:
 
 def _text(data: bytes, path: str) -> str:
     if len(data) > MAX_BYTES:
-        _fail(path, syntax.Fault(0, 0, f"{len(data):,} bytes are too many for a file of this kind"))
+        _fail(path, syntax_errors.Fault(0, 0, f"{len(data):,} bytes are too many for a file of this kind"))
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        _fail(path, syntax.Fault(0, 0, "not UTF-8 but UTF-16", "save the file with the encoding UTF-8"))
+        _fail(
+            path, syntax_errors.Fault(0, 0, "not UTF-8 but UTF-16", "save the file with the encoding UTF-8")
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = data[: error.start].decode("utf-8", "replace")
-        line, column = syntax.position(before, len(before))
-        fault = syntax.Fault(
+        line, column = syntax_errors.position(before, len(before))
+        fault = syntax_errors.Fault(
             line,
             column,
             f"not UTF-8: byte 0x{data[error.start]:02x}",
@@ -156,7 +160,7 @@ class _Builder:
         self.root: Node | None = None
         self.documents = 0
         self.nodes = 0
-        self.duplicates: list[syntax.Fault] = []
+        self.duplicates: list[syntax_errors.Fault] = []
         self.folded: list[tuple[int, int, int, tuple[str, ...]]] = []
         """Plain scalars that go on over several lines: line, column, last line, keys above."""
 
@@ -180,7 +184,7 @@ class _Builder:
     def finish(self) -> Node:
         """The whole tree."""
         if self.root is None or (isinstance(self.root, Scalar) and self.root.is_null):
-            _fail(self.path, syntax.Fault(0, 0, "the file is empty"))
+            _fail(self.path, syntax_errors.Fault(0, 0, "the file is empty"))
         return self.root
 
     def _scalar(self, event: Any) -> None:
@@ -225,7 +229,7 @@ class _Builder:
             if not self.stack:
                 line, column = node.line, node.column
                 message = "a second document begins here; a file of this kind has one"
-                _fail(self.path, syntax.Fault(line, column, message, "remove the line '---' above it"))
+                _fail(self.path, syntax_errors.Fault(line, column, message, "remove the line '---' above it"))
         if not self.stack:
             self.root = node
             return
@@ -245,7 +249,7 @@ class _Builder:
         if isinstance(node, Scalar):
             return node
         hint = "write quotes around a value that begins with '{' or '['"
-        fault = syntax.Fault(node.line, node.column, "a map or list stands where a key is due", hint)
+        fault = syntax_errors.Fault(node.line, node.column, "a map or list stands where a key is due", hint)
         return _fail(self.path, fault)
 
     def _entry(self, top: _Open, key: Scalar, value: Node) -> None:
@@ -256,7 +260,7 @@ class _Builder:
             first = top.entries[key.text].line
             message = f"'{key.text}' is there twice; it is already on line {first}"
             hint = "remove one of the two"
-            self.duplicates.append(syntax.Fault(key.line, key.column, message, hint, key.text))
+            self.duplicates.append(syntax_errors.Fault(key.line, key.column, message, hint, key.text))
             return
         top.entries[key.text] = Entry(key.line, key.column, value)
 
@@ -266,7 +270,8 @@ class _Builder:
             for source in value.items if isinstance(value, Sequence) else [value]:
                 if not isinstance(source, Mapping):
                     _fail(
-                        self.path, syntax.Fault(key.line, key.column, "'<<' merges a map, and this is none")
+                        self.path,
+                        syntax_errors.Fault(key.line, key.column, "'<<' merges a map, and this is none"),
                     )
                 for name, entry in source.entries.items():
                     level.entries.setdefault(name, entry)
@@ -284,7 +289,7 @@ class _Builder:
 
     def _fail(self, event: Any, message: str, hint: str = "") -> NoReturn:
         mark = event.start_mark
-        _fail(self.path, syntax.Fault(mark.line + 1, mark.column + 1, message, hint))
+        _fail(self.path, syntax_errors.Fault(mark.line + 1, mark.column + 1, message, hint))
 
 
 def _harmless(names: Iterable[str]) -> frozenset[str]:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from amlexec import redaction, schemas
+from amlexec import redaction
+from amlexec.config import foreign, generations, schemas, stdlib_modules
+from amlexec.config.document import Mapping, Scalar, Sequence
+from amlexec.config.generations import find
+from amlexec.config.messages import dotted, shown
 from amlexec.docker.reference import is_reference
 from amlexec.errors import ConfigurationError
 from amlexec.model import Line, Place, Violation
 from amlexec.packages import matchspec
 from amlexec.packages.addresses import unset_variables
-from amlexec.reading import foreign, generations, modules
-from amlexec.reading.document import Mapping, Scalar, Sequence
-from amlexec.reading.generations import find
-from amlexec.reading.wording import dotted, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amlexec.reading.document import Document, Node
+    from amlexec.config.document import Document, Node
 
 __all__ = ["check"]
 
@@ -246,11 +246,11 @@ def _conda(found: _Found, root: Mapping) -> None:
 
 def _spec(found: _Found, node: Scalar, key: str) -> None:
     text = node.text.strip()
-    if modules.is_module(text):
+    if stdlib_modules.is_module(text):
         message = f"'{text}' is a module of Python itself and no conda package"
         found.say("error", node, message, "remove the line", key)
         return
-    if modules.may_be_module(text):
+    if stdlib_modules.may_be_module(text):
         message = f"'{text}' is a module of Python itself, and hardly a conda package"
         found.say("warning", node, message, "remove the line if the module is meant", key)
     elif foreign.is_of_another_system(text):

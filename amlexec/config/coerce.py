@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from amlexec.config.document import Mapping, Scalar, Sequence, plain
+from amlexec.config.foreign import selector
+from amlexec.config.messages import SECRET, dotted, nearest, shown
 from amlexec.model import Place, Violation
-from amlexec.reading.document import Mapping, Scalar, Sequence, plain
-from amlexec.reading.foreign import selector
-from amlexec.reading.wording import SECRET, dotted, nearest, shown
 
 if TYPE_CHECKING:
-    from amlexec.reading.document import Entry, Node
+    from amlexec.config.document import Entry, Node
 
 __all__ = ["Coercion", "Path", "takes_anything"]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from amlexec import __version__, declared, schemas
+from amlexec import __version__
+from amlexec.config import declared, schemas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from amlexec.lint import Linter
+    from amlexec.config.lint import Linter
     from amlexec.model import Project, Violation
 
 __all__ = ["Linting"]
@@ -35,7 +36,7 @@ class Linting:
 
     def report(self, file: str) -> int:
         """Check one file, relative to the project's root, and say what is wrong; the exit code."""
-        from amlexec import lint
+        from amlexec.config import lint
 
         found = self._linter().check({file: self.kinds[file]})
         # What two files refer to is wrong once.
@@ -57,7 +58,7 @@ class Linting:
 
     def _linter(self) -> Linter:
         if self._made is None:
-            from amlexec import lint
+            from amlexec.config import lint
 
             self._made = lint.Linter(self._project)
         return self._made

@@ -10,19 +10,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NoReturn
 
-from amlexec import schemas
+from amlexec.config import cache, references, schemas, to_model
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.files import SMALL, read_regular
 from amlexec.model import Declaration, Place, Project, SparkDependencies, Violation
-from amlexec.reading import cache, readings, references
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from amlexec.config.generations import Reading
+    from amlexec.config.validate import Checker
     from amlexec.model import ComputeTarget, CondaDependencies
-    from amlexec.reading.checks import Checker
-    from amlexec.reading.generations import Reading
 
 __all__ = [
     "compute_targets",
@@ -102,7 +101,7 @@ def load(project: Project, name: str, target: str = "") -> Declaration:
     loader.violations += references.check(project, shown, reading, found)
     if found is None or any(one.severity == "error" for one in loader.violations):
         _fail(loader.violations)
-    configuration = readings.run_configuration(name, shown, reading)
+    configuration = to_model.run_configuration(name, shown, reading)
     return Declaration(project, configuration, found, tuple(sorted(set(loader.violations))))
 
 
@@ -126,7 +125,7 @@ def load_conda(project: Project, path: str) -> CondaDependencies:
     Raises:
         ConfigurationError: it is not there, or has errors.
     """
-    return readings.conda(*_dependencies(project, path, schemas.CONDA))
+    return to_model.conda(*_dependencies(project, path, schemas.CONDA))
 
 
 def load_spark(project: Project, path: str) -> SparkDependencies:
@@ -137,7 +136,7 @@ def load_spark(project: Project, path: str) -> SparkDependencies:
     Raises:
         ConfigurationError: it is not there, or has errors.
     """
-    return readings.spark(*_dependencies(project, path, schemas.SPARK))
+    return to_model.spark(*_dependencies(project, path, schemas.SPARK))
 
 
 def find_spark(project: Project, path: str) -> SparkDependencies:
@@ -145,14 +144,14 @@ def find_spark(project: Project, path: str) -> SparkDependencies:
 
     A file that a run configuration names is known to be there by then.
     """
-    if os.path.exists(os.path.join(project.root, readings.normal(path))):  # noqa: PTH110
+    if os.path.exists(os.path.join(project.root, to_model.normal(path))):  # noqa: PTH110
         return load_spark(project, path)
     return SparkDependencies(Place(path))
 
 
 def _dependencies(project: Project, path: str, kind: str) -> tuple[str, Reading]:
     loader = _Loader(project)
-    file = os.path.join(project.root, readings.normal(path))
+    file = os.path.join(project.root, to_model.normal(path))
     is_inline = schemas.kind_by_name(file) == schemas.RUNCONFIG
     reading = loader.read(file, schemas.kind_by_name(file) if is_inline else kind)
     return (loader.shown(file), reading) if reading is not None else _fail(loader.violations)
@@ -216,14 +215,14 @@ class _Loader:
         return reading if reading is not None else self._check(file, kind, data, entry)
 
     def _check(self, file: str, kind: str, data: bytes, entry: str) -> Reading | None:
-        from amlexec.reading import checks, document, generations
+        from amlexec.config import document, generations, validate
 
         try:
             found = document.read(data, self.shown(file), lenient=True)
         except ConfigurationError as error:
             self.violations += error.violations
             return None
-        self._checker = self._checker or checks.Checker()
+        self._checker = self._checker or validate.Checker()
         checked = self._checker.check(found, kind)
         self.violations += checked.violations
         if checked.reading is not None and not checked.violations:
@@ -239,10 +238,10 @@ class _Loader:
             fields = self.read(file, schemas.COMPUTE)
             if fields is None:
                 return None
-            target = readings.compute_target(name, self.shown(file), fields["compute"])
-            return readings.overridden(target, reading, shown)
+            target = to_model.compute_target(name, self.shown(file), fields["compute"])
+            return to_model.overridden(target, reading, shown)
         if name == "local" and "own" in reading:
-            return readings.own_target(name, shown, reading)
+            return to_model.own_target(name, shown, reading)
         message = f"there is no compute target {name!r} in {self._project.folder}"
         known = compute_targets(self._project)
         if not reading:

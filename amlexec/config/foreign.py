@@ -10,7 +10,7 @@ from amlexec.packages.matchspec import name_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amlexec.reading.tree import Mapping
+    from amlexec.config.tree import Mapping
 
 __all__ = [
     "is_of_another_system",

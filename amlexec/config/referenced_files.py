@@ -6,15 +6,15 @@ import os
 from typing import TYPE_CHECKING
 
 from amlexec import digest
+from amlexec.config import to_model
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.model import Place, Violation
-from amlexec.reading import readings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from amlexec.config.generations import Reading
     from amlexec.model import ComputeTarget, Project
-    from amlexec.reading.generations import Reading
 
 __all__ = ["followed", "lacks_share"]
 
@@ -30,7 +30,7 @@ def followed(project: Project, path: str, reading: Reading) -> tuple[list[Violat
     found: list[Violation] = []
     files: tuple[str, ...] = ()
     if "conda" in reading:
-        dependencies = readings.conda(path, reading)
+        dependencies = to_model.conda(path, reading)
         if dependencies.pip:
             from amlexec.packages import requirement_checks
 
@@ -40,7 +40,7 @@ def followed(project: Project, path: str, reading: Reading) -> tuple[list[Violat
     if reading.get("spark", {}).get("repositories"):
         from amlexec import spark
 
-        declared = readings.spark(path, reading)
+        declared = to_model.spark(path, reading)
         try:
             if spark.coordinates(declared):
                 spark.folders_must_be_there(declared, project.root)
@@ -61,15 +61,15 @@ def lacks_share(project: Project, file: str, target: ComputeTarget) -> list[Viol
         return []  # that it is not there is said elsewhere
     if _SHARE not in data:
         return []
+    from amlexec.config import document, generations
     from amlexec.packages import requirement_checks
-    from amlexec.reading import document, generations
 
     shown = os.path.relpath(file, project.root).replace(os.sep, "/")
     try:
         root = document.read(data, shown).root
     except ConfigurationError:
         return []
-    lines = readings.conda(shown, {"conda": generations.conda(root)}).pip
+    lines = to_model.conda(shown, {"conda": generations.conda(root)}).pip
     lines = tuple(line for line in lines if _SHARE.decode() in line.text)
     return requirement_checks.look(project.root, lines, shared="", sources=_sources(project, shown))[0]
 

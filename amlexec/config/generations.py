@@ -21,13 +21,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from amlexec import schemas
-from amlexec.reading.document import Mapping, Scalar, Sequence, plain
-from amlexec.reading.foreign import placeholder
-from amlexec.reading.keys import COMPUTE_FIELDS
+from amlexec.config import schemas
+from amlexec.config.document import Mapping, Scalar, Sequence, plain
+from amlexec.config.foreign import placeholder
+from amlexec.config.keys import COMPUTE_FIELDS
 
 if TYPE_CHECKING:
-    from amlexec.reading.document import Document, Node
+    from amlexec.config.document import Document, Node
 
 __all__ = [
     "CLOUD_FRAMEWORKS",
