@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.errors import ConfigurationError, TargetError
-from amlexec.packages.addresses import secrets
+from amlexec.packages.urls import secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -19,7 +19,7 @@ from amlexec.environments.locked import Locked
 from amlexec.environments.reason import explain
 from amlexec.environments.spec import RECIPE, EnvironmentSpec, canonical, digest, spec_of
 from amlexec.model import CondaDependencies, Line, Place, Project
-from amlexec.packages.matchspec import canonical_spec, channels
+from amlexec.packages.conda_spec import canonical_spec, channels
 from amlexec.packages.platforms import DEFAULT, Platform
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from amlexec.environments.reason import explain
 from amlexec.environments.spec import canonical, spec_of
 from amlexec.errors import ConfigurationError
 from amlexec.model import ComputeTarget, Place, Project
-from amlexec.packages.addresses import expand_public, is_loopback
 from amlexec.packages.platforms import DEFAULT
+from amlexec.packages.urls import expand_public, is_loopback
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,8 +21,8 @@ from amlexec.environments.order import Order
 from amlexec.environments.spec import requirements_of, spec_of
 from amlexec.errors import TargetError
 from amlexec.model import Place, Project
-from amlexec.packages import conda, elsewhere, installer, installing, network
-from amlexec.packages.channel_logins import logins
+from amlexec.packages import conda_bootstrap, conda_install, conda_remote, conda_solve, network
+from amlexec.packages.conda_logins import logins
 from amlexec.packages.platforms import Platform
 from tests.engines import packages
 from tests.engines.serving import serve
@@ -59,7 +59,7 @@ def ordered(folder: ProjectFolder, channel: str, *specs: str, platform: Platform
 
 
 def solved(order: Order, cache: Path, settings: Network) -> list[RepoDataRecord]:
-    return conda.solve(order.project, order.dependencies, order.spec.platform, settings, cache=cache)
+    return conda_solve.solve(order.project, order.dependencies, order.spec.platform, settings, cache=cache)
 
 
 def channel_of(folder: Path, channel: str, *chosen: packages.Package) -> Path:
@@ -87,7 +87,7 @@ class Elsewhere:
 
     def ask(self, text: bytes, records: Sequence[RepoDataRecord], settings: Network, **variables: str) -> Any:
         process = subprocess.Popen(
-            [self.installer / "bin/python", *elsewhere.arguments()],
+            [self.installer / "bin/python", *conda_remote.arguments()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -96,24 +96,24 @@ class Elsewhere:
         )
         self.said, noise = process.communicate(text, timeout=120)
         self.seen: list[tuple[int, int]] = []
-        answer = elsewhere.Answer(records, settings, "box", lambda *at: self.seen.append(at))
+        answer = conda_remote.Answer(records, settings, "box", lambda *at: self.seen.append(at))
         for at in range(0, len(self.said), 7):
             answer.feed(self.said[at : at + 7])
         return answer.result(noise.decode())
 
     def install(self, records: Sequence[RepoDataRecord], settings: Network, name: str = "env") -> Any:
         """Send what is asked for, and have it installed."""
-        here = [one for one in records if elsewhere.is_only_here(one)]
-        lacking = self.ask(elsewhere.question(here, self.cache), here, settings)
+        here = [one for one in records if conda_remote.is_only_here(one)]
+        lacking = self.ask(conda_remote.question(here, self.cache), here, settings)
         sent = self.home / "sent"
         sent.mkdir(exist_ok=True)
         wanted = [one for one in here if one.file_name in lacking]
         with (
-            elsewhere.packed(wanted, settings) as archive,
+            conda_remote.packed(wanted, settings) as archive,
             tarfile.open(fileobj=archive) as unpacked,
         ):
             unpacked.extractall(sent, filter="data")
-        order = elsewhere.order(
+        order = conda_remote.order(
             records, str(self.home / name), PLATFORM, settings, cache=self.cache, sent=str(sent)
         )
         done = self.ask(order, records, settings)
@@ -128,7 +128,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, channel: str) -> Iterator[tup
 
     cache = tmp_path_factory.mktemp("cache")
     order = ordered(ProjectFolder(tmp_path_factory.mktemp("project") / "demo"), channel, "python")
-    archive = installer.archive(order, network.settings({"PIP_CONFIG_FILE": os.devnull}), cache)
+    archive = conda_bootstrap.archive(order, network.settings({"PIP_CONFIG_FILE": os.devnull}), cache)
     assert archive is not None
     yield cache, archive
     shutil.rmtree(cache)
@@ -152,10 +152,10 @@ def test_it_is_made_once(
 ) -> None:
     cache, archive = made
     before = archive.stat()
-    assert installer.archive(ordered(project, channel, "python"), network.settings(), cache) == archive
+    assert conda_bootstrap.archive(ordered(project, channel, "python"), network.settings(), cache) == archive
     assert archive.stat().st_ino == before.st_ino
-    assert archive.name == f"{installer.name_of(PLATFORM)}.tar.gz"
-    assert box.installer.name == installer.name_of(PLATFORM)
+    assert archive.name == f"{conda_bootstrap.name_of(PLATFORM)}.tar.gz"
+    assert box.installer.name == conda_bootstrap.name_of(PLATFORM)
     assert not list(box.installer.rglob("conda-meta"))
     assert [path.name for path in box.installer.glob("lib/python3.*/site-packages/*")] == ["rattler"]
 
@@ -167,10 +167,10 @@ def test_one_that_was_damaged_is_made_anew(
     whole = archive.read_bytes()
     archive.unlink()
     archive.write_bytes(whole[: len(whole) // 2])
-    assert installer.archive(ordered(project, channel, "python"), network.settings(), cache) == archive
+    assert conda_bootstrap.archive(ordered(project, channel, "python"), network.settings(), cache) == archive
     with tarfile.open(archive) as anew, tarfile.open(fileobj=io.BytesIO(whole)) as before:
         assert anew.getnames() == before.getnames()
-    assert Elsewhere(tmp_path / "box", archive).installer.name == installer.name_of(PLATFORM)
+    assert Elsewhere(tmp_path / "box", archive).installer.name == conda_bootstrap.name_of(PLATFORM)
 
 
 def test_what_it_installs_is_what_is_installed_here(
@@ -183,7 +183,7 @@ def test_what_it_installs_is_what_is_installed_here(
     assert sorted(one[0] for one in done) == ["prefixtool", "python", "six"]
     assert box.seen[-1][0] == box.seen[-1][1] > 0
     here = box.home / "here"
-    installing.install(records, here, str(box.home / "env"), PLATFORM, settings, cache=made[0])
+    conda_install.install(records, here, str(box.home / "env"), PLATFORM, settings, cache=made[0])
     assert contents(box.home / "env") == contents(here)
     told = subprocess.run([box.home / "env/bin/prefixtool"], capture_output=True, text=True, check=True)
     assert told.stdout == f"{box.home}/env 2.0\n"
@@ -267,7 +267,7 @@ def test_errors_are_those_of_an_installation_here(
 
 
 def test_a_process_that_is_killed(box: Elsewhere) -> None:
-    answer = elsewhere.Answer([], network.settings(), "box")
+    answer = conda_remote.Answer([], network.settings(), "box")
     answer.feed(b'{"at": [1, 2]}\nKilled\n')
     with pytest.raises(TargetError, match="nothing says why: Killed") as caught:
         answer.result()
@@ -277,7 +277,7 @@ def test_a_process_that_is_killed(box: Elsewhere) -> None:
 def test_a_channel_without_a_python_for_it(project: ProjectFolder, tmp_path: Path) -> None:
     own = channel_of(tmp_path / "own", "", packages.Package("python", "3.8.1", "0", noarch="generic"))
     order = ordered(project, own.as_uri(), "python")
-    assert installer.archive(order, network.settings(), tmp_path / "cache") is None
+    assert conda_bootstrap.archive(order, network.settings(), tmp_path / "cache") is None
 
 
 def test_another_platform_and_no_index(
@@ -290,6 +290,6 @@ def test_another_platform_and_no_index(
     own = channel_of(tmp_path / "own", "", packages.Package("python", "3.12.0", "0", files, noarch="generic"))
     order = ordered(project, own.as_uri(), "python", platform=other)
     with pytest.raises(TargetError, match=f"no py-rattler .* for {other.subdir} to be had") as caught:
-        installer.archive(order, network.settings(), tmp_path / "cache")
+        conda_bootstrap.archive(order, network.settings(), tmp_path / "cache")
     assert "PIP_INDEX_URL" in caught.value.hint
     assert not list((tmp_path / "cache/installers").glob("*.gz"))

@@ -6,8 +6,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from amlexec.environments import java_network
-from amlexec.packages.addresses import Secret
 from amlexec.packages.network import Network
+from amlexec.packages.urls import Secret
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,12 +25,12 @@ from amlexec.environments import lockfile
 from amlexec.environments.spec import canonical, digest, lock_basis, requirements_of, spec_of
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UsageError
 from amlexec.model import Project
-from amlexec.packages import conda, installing, linking, network
-from amlexec.packages.addresses import Secret
-from amlexec.packages.pins import Pin, pin_of, pip_lines
-from amlexec.packages.pip import index_lines
+from amlexec.packages import conda_install, conda_link, conda_solve, network
+from amlexec.packages.pip_pins import Pin, pin_of, pip_lines
+from amlexec.packages.pip_resolve import index_lines
 from amlexec.packages.platforms import Platform, of_image, of_target
-from amlexec.packages.resolution import Resolution, resolve
+from amlexec.packages.resolve import Resolution, resolve
+from amlexec.packages.urls import Secret
 
 from .engines import packages
 from .engines.serving import serve
@@ -216,7 +216,7 @@ class TestSolve:
             (Platform(packages.subdir(), "2.31"), "2.0"),
             (Platform(packages.subdir(), cuda="12.4"), "3.0"),
         ):
-            found = conda.solve(
+            found = conda_solve.solve(
                 declared.project, dependencies, platform, network.settings(), cache=network.cache_folder()
             )
             assert version in [str(one.version) for one in found if one.name.normalized == "thing"]
@@ -280,10 +280,12 @@ class TestSolve:
             assert "hidden" not in declared.read().text
             prefix = tmp_path / "env"
             settings = network.settings()
-            sources = conda.channels(declared.project, config.load_conda(declared.project, FILE), settings)
+            sources = conda_solve.channels(
+                declared.project, config.load_conda(declared.project, FILE), settings
+            )
             again = lockfile.resolution_from(declared.read(), PLATFORM, sources)
             assert [one.url for one in again.records] == [one.url for one in found.records]
-            installing.install(
+            conda_install.install(
                 again.records, prefix, "/opt/env", PLATFORM, settings, cache=tmp_path / "cache"
             )
             told = "".join(path.read_text("utf-8") for path in (prefix / "conda-meta").glob("*.json"))
@@ -698,7 +700,7 @@ def files_of(prefix: Path) -> dict[str, Installed]:
 class TestInstall:
     def install(self, declared: Declared, prefix: Path, cache: Path, **more: object) -> list[object]:
         records = declared.resolve().records
-        installing.install(records, prefix, "/opt/env", PLATFORM, network.settings(), cache=cache, **more)  # type: ignore[arg-type]
+        conda_install.install(records, prefix, "/opt/env", PLATFORM, network.settings(), cache=cache, **more)  # type: ignore[arg-type]
         return list(records)
 
     def test_final_prefix_and_progress(
@@ -746,7 +748,7 @@ class TestInstall:
                 gone = own / "noarch/thing-1.0-0.tar.bz2"
                 gone.rename(tmp_path / "kept")
                 with pytest.raises(TargetError) as caught:
-                    installing.install(
+                    conda_install.install(
                         records,
                         tmp_path / "env",
                         "/opt/env",
@@ -769,7 +771,7 @@ class TestInstall:
                 records = declared.write([address], ["thing"]).resolve().records
                 packages.write_package(own, package("thing", "1.0", "python"))
                 with pytest.raises(TargetError) as caught:
-                    installing.install(
+                    conda_install.install(
                         records,
                         tmp_path / f"env{number}",
                         "/opt/env",
@@ -797,13 +799,13 @@ class TestInstall:
         records = tuple(one for one in records if one.name.normalized == "thing")
 
         def install(name: str) -> str:
-            installing.install(
+            conda_install.install(
                 records, tmp_path / name, "/opt/env", PLATFORM, network.settings(), cache=tmp_path / "cache"
             )
             return (tmp_path / name / "share/thing").read_text()
 
         assert install("before") == "content\n"
-        lacking = functools.partial(linking._lacking, records, tmp_path / "cache/packages")
+        lacking = functools.partial(conda_link._lacking, records, tmp_path / "cache/packages")
         assert asyncio.run(lacking()) == []
         shutil.rmtree(tmp_path / "before")  # its files are those of the cache
         if damage == "all gone":
@@ -826,7 +828,7 @@ class TestInstall:
     def test_disk_is_full(self, declared: Declared, channel: str, small_disk: Path) -> None:
         records = declared.write([channel], ["python"]).resolve().records
         with pytest.raises(TargetError) as caught:
-            installing.install(
+            conda_install.install(
                 records, small_disk / "env", "/opt/env", PLATFORM, network.settings(), cache=small_disk / "c"
             )
         assert caught.value.message == "the disk is full: the conda packages cannot be unpacked"

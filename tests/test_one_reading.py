@@ -14,7 +14,7 @@ from amlexec.config import lint
 from amlexec.config import load as config
 from amlexec.environments import spec
 from amlexec.errors import AmlexecError, ConfigurationError
-from amlexec.packages import matchspec
+from amlexec.packages import conda_spec
 from amlexec.packages.platforms import DEFAULT
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def prepared(project: Project) -> list[str]:
         found = config.load_conda(project, FILE)
         spec.spec_of(project, "", found, DEFAULT)
         for line in found.specs:
-            matchspec.parsed(line.text)
+            conda_spec.parsed(line.text)
     except ConfigurationError as error:
         return [one.message for one in error.violations if one.severity == "error"] or [error.message]
     return []

@@ -15,7 +15,7 @@ from uv import find_uv_bin
 
 from amlexec.errors import ConfigurationError
 from amlexec.packages import network
-from amlexec.packages.addresses import with_login_encoded
+from amlexec.packages.urls import with_login_encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

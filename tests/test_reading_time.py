@@ -14,7 +14,7 @@ from amlexec.config.document import read
 from amlexec.config.validate import Checker
 from amlexec.docker.reference import is_reference
 from amlexec.errors import ConfigurationError
-from amlexec.packages import addresses, matchspec
+from amlexec.packages import conda_spec, urls
 from amlexec.ssh import login
 
 if TYPE_CHECKING:
@@ -93,11 +93,11 @@ READERS: dict[str, Callable[[str], object]] = {
         json.dumps({"dependencies": [{"pip": [f"nu{x}mpy==1", f"x=={x}", f"./{x}", f"-i {x}", f"x; {x}"]}]}),
     ),
     "address": lambda x: (
-        addresses.public(f"https://{x}"),
-        addresses.secrets(x),
-        addresses.secrets(f"a://{x}"),
+        urls.public(f"https://{x}"),
+        urls.secrets(x),
+        urls.secrets(f"a://{x}"),
     ),
-    "canonical spec": lambda x: (matchspec.canonical_spec(f"a{x}b=1"), matchspec.name_of(x)),
+    "canonical spec": lambda x: (conda_spec.canonical_spec(f"a{x}b=1"), conda_spec.name_of(x)),
     "image": is_reference,
     "user": login.is_user,
 }

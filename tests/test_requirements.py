@@ -12,7 +12,7 @@ from amlexec.digest import of_manifest, of_tree
 from amlexec.errors import ConfigurationError
 from amlexec.model import Line, Place
 from amlexec.packages import requirements
-from amlexec.packages.addresses import Secret, hidden, public
+from amlexec.packages.urls import Secret, hidden, public
 
 if TYPE_CHECKING:
     from amlexec.packages.requirements import Entry, Requirements

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from amlexec.model import CondaDependencies, Project
     from amlexec.packages.platforms import Platform
     from amlexec.packages.requirements import Requirements
-    from amlexec.packages.resolution import Resolution
+    from amlexec.packages.resolve import Resolution
 
 __all__ = ["add", "run"]
 
@@ -115,8 +115,8 @@ def _check(asked: _Asked, lock: Lock | None, form: str) -> int:
 
 
 def _lock(asked: _Asked, lock: Lock | None, upgrade: list[str] | None, form: str) -> None:
-    from amlexec.packages import conda, network
-    from amlexec.packages.resolution import resolve
+    from amlexec.packages import conda_solve, network
+    from amlexec.packages.resolve import resolve
 
     if lock is not None and _EVERYTHING in (upgrade or ()) and _is_damaged(lock):
         lock = None
@@ -129,7 +129,7 @@ def _lock(asked: _Asked, lock: Lock | None, upgrade: list[str] | None, form: str
     if lock is not None and asked.platform.name in dict(lock.bases):
         before = lock.packages(asked.platform.name)
         if _EVERYTHING not in (upgrade or ()):
-            sources = conda.channels(asked.project, asked.dependencies, settings)
+            sources = conda_solve.channels(asked.project, asked.dependencies, settings)
             kept = lockfile.resolution_from(lock, asked.platform, sources)
     _must_be_locked(named, kept)
     resolution = resolve(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from amlexec.packages.matchspec import name_of
+from amlexec.packages.conda_spec import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

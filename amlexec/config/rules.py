@@ -13,8 +13,8 @@ from amlexec.config.messages import dotted, shown
 from amlexec.docker.reference import is_reference
 from amlexec.errors import ConfigurationError
 from amlexec.model import Line, Place, Violation
-from amlexec.packages import matchspec
-from amlexec.packages.addresses import unset_variables
+from amlexec.packages import conda_spec
+from amlexec.packages.urls import unset_variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -254,14 +254,14 @@ def _spec(found: _Found, node: Scalar, key: str) -> None:
         message = f"'{text}' is a module of Python itself, and hardly a conda package"
         found.say("warning", node, message, "remove the line if the module is meant", key)
     elif foreign.is_of_another_system(text):
-        name = matchspec.name_of(text)
+        name = conda_spec.name_of(text)
         hint = "`conda env export --from-history` leaves out what one system needs"
         found.say("warning", node, f"{name} is no package for Linux, where environments are made", hint, key)
     if unset_variables(text, {}):
         return  # what it stands for is known when the environment is made
     try:
-        matchspec.check(text)
-    except matchspec.BadSpecError as error:
+        conda_spec.check(text)
+    except conda_spec.BadSpecError as error:
         found.say("error", node, str(error), error.hint, key)
 
 

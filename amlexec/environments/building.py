@@ -16,10 +16,10 @@ from amlexec.environments.turns import sweep, turn
 from amlexec.environments.worker import Worker
 from amlexec.errors import TargetError
 from amlexec.owner import owner_of
-from amlexec.packages import conda, installing, layers, staging
-from amlexec.packages.addresses import is_loopback, public
+from amlexec.packages import conda_install, conda_solve, scratch, stable_tar
 from amlexec.packages.network import cache_folder, settings
-from amlexec.packages.resolution import Resolution
+from amlexec.packages.resolve import Resolution
+from amlexec.packages.urls import is_loopback, public
 from amlexec.progress import counted
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ for folder in glob.glob({PREFIX + "/lib/python3*/site-packages"!r}):
 for at, folders, files in os.walk({PREFIX!r}, topdown=False):
     for name in files:
         if name.endswith(".pyc"):
-            os.utime(os.path.join(at, name), ({layers.EPOCH}, {layers.EPOCH}))
-    os.utime(at, ({layers.EPOCH}, {layers.EPOCH}))
+            os.utime(os.path.join(at, name), ({stable_tar.EPOCH}, {stable_tar.EPOCH}))
+    os.utime(at, ({stable_tar.EPOCH}, {stable_tar.EPOCH}))
 """
 
 
@@ -124,12 +124,12 @@ def resolved(order: Order, network: Network, progress: Progress) -> Resolution:
     if order.lock is not None:
         from amlexec.environments import lockfile
 
-        sources = conda.channels(order.project, order.dependencies, network)
+        sources = conda_solve.channels(order.project, order.dependencies, network)
         return lockfile.resolution_from(order.lock, platform, sources)
     if not network.verifies_channels:
         progress.step("conda's ssl_verify is false: whoever answers for a channel is believed")
     progress.step("solving the conda section")
-    records = conda.solve(order.project, order.dependencies, platform, network, cache=cache_folder())
+    records = conda_solve.solve(order.project, order.dependencies, platform, network, cache=cache_folder())
     return Resolution(tuple(records))
 
 
@@ -185,9 +185,9 @@ def archived(
 ) -> Iterator[IO[bytes]]:
     """The conda packages as a tar archive that is unpacked at the root; a file that is gone afterwards."""
     cache = cache_folder()
-    with staging.room(cache) as folder:
+    with scratch.room(cache) as folder:
         progress.step(f"installing {counted(records)}")
-        installing.install(
+        conda_install.install(
             records,
             folder / "env",
             PREFIX,
@@ -197,7 +197,7 @@ def archived(
             progress=progress.at,
         )
         with tempfile.TemporaryFile(dir=folder) as archive:
-            files = layers.write(str(folder / "env"), PREFIX, archive)
+            files = stable_tar.write(str(folder / "env"), PREFIX, archive)
             log.line(f"{files} files, {archive.tell()} bytes")
             archive.seek(0)
             yield archive

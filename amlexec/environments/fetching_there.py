@@ -14,7 +14,7 @@ from amlexec.environments import image
 from amlexec.environments.image import PREFIX
 from amlexec.environments.worker import IDLE, Worker
 from amlexec.errors import TargetError
-from amlexec.packages import elsewhere, installer, layers
+from amlexec.packages import conda_bootstrap, conda_remote, stable_tar
 from amlexec.packages.network import cache_folder
 from amlexec.progress import counted
 
@@ -44,7 +44,7 @@ import os
 def even(path, mode):
     if not os.path.islink(path):
         os.chmod(path, mode)
-    os.utime(path, ({layers.EPOCH}, {layers.EPOCH}), follow_symlinks=False)
+    os.utime(path, ({stable_tar.EPOCH}, {stable_tar.EPOCH}), follow_symlinks=False)
 for at, folders, files in os.walk({PREFIX!r}, topdown=False):
     for name in files + folders:
         path = os.path.join(at, name)
@@ -81,7 +81,7 @@ def conda_layer(
     Raises:
         TargetError: a package can't be had, or the base image can't run the installer.
     """
-    name = installer.name_of(order.spec.platform)
+    name = conda_bootstrap.name_of(order.spec.platform)
     mounts = [
         _volume(f"amlexec-{name}", "installer", _INSTALLER),
         _volume("amlexec-packages", "packages", _PACKAGES),
@@ -119,7 +119,7 @@ def _send_installer(carrier: Worker, order: Order, network: Network, progress: P
     """Have the installer in its volume; whether there is one."""
     if carrier.has(f"{_INSTALLER}/{_WHOLE}"):
         return True
-    archive = installer.archive(order, network, cache_folder())
+    archive = conda_bootstrap.archive(order, network, cache_folder())
     if archive is None:
         return False
     size = archive.stat().st_size
@@ -147,8 +147,8 @@ def _install(
     sent = f"{_PACKAGES}/sent-{what[:20]}"
 
     def ask(asked: Sequence[RepoDataRecord], text: bytes) -> list[str]:
-        answer = elsewhere.Answer(asked, network, worker.where, progress.at)
-        worker.run([python, *elsewhere.arguments()], answer.feed, given=text)
+        answer = conda_remote.Answer(asked, network, worker.where, progress.at)
+        worker.run([python, *conda_remote.arguments()], answer.feed, given=text)
         told: list[str] = answer.result()
         return told
 
@@ -160,20 +160,20 @@ def _install(
                 where=worker.where,
             )
 
-    here = [one for one in records if elsewhere.is_only_here(one)]
-    lacking = ask(here, elsewhere.question(here, _PACKAGES)) if here else []
+    here = [one for one in records if conda_remote.is_only_here(one)]
+    lacking = ask(here, conda_remote.question(here, _PACKAGES)) if here else []
     lacked = [one for one in here if one.file_name in lacking]
     if lacked:
         size = sum(one.size or 0 for one in lacked)
         progress.step(f"sending {counted(lacked)} that only this machine has: {size / 1e6:.1f} MB")
         shell("import os, sys; os.makedirs(sys.argv[1], exist_ok=True)")
-        with elsewhere.packed(lacked, network) as archive:
+        with conda_remote.packed(lacked, network) as archive:
             carrier.put(archive, sent)
     progress.step(f"installing {counted(records)} on {worker.where}")
     try:
         done = ask(
             records,
-            elsewhere.order(records, PREFIX, order.spec.platform, network, cache=_PACKAGES, sent=sent),
+            conda_remote.order(records, PREFIX, order.spec.platform, network, cache=_PACKAGES, sent=sent),
         )
     finally:
         if lacked:

@@ -17,7 +17,7 @@ from amlexec.environments.locked import Locked
 from amlexec.environments.reason import explain
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.files import read_regular
-from amlexec.packages.addresses import public
+from amlexec.packages.urls import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from amlexec.environments.reason import Key
     from amlexec.model import Place, Project
     from amlexec.packages.conda_errors import Source
-    from amlexec.packages.pins import Pin
+    from amlexec.packages.pip_pins import Pin
     from amlexec.packages.platforms import Platform
-    from amlexec.packages.resolution import Resolution
+    from amlexec.packages.resolve import Resolution
 
 __all__ = ["Lock", "path_of", "read", "resolution_from", "text_of", "write"]
 
@@ -203,23 +203,25 @@ def _locked(kind: str, place: str, by_place: Mapping[tuple[str, str], dict[str, 
 def resolution_from(lock: Lock, platform: Platform, sources: Sequence[Source] = ()) -> Resolution:
     """The packages of a lock file as they are installed.
 
-    `sources` are the channels (`amlexec.packages.conda.channels`), whose passwords the file has not.
+    `sources` are the channels (`amlexec.packages.conda_solve.channels`), whose passwords the file has not.
 
     Raises:
         ConfigurationError: it is damaged, or has none for this platform.
     """
-    from amlexec.packages import conda
-    from amlexec.packages.resolution import Resolution
+    from amlexec.packages import conda_solve
+    from amlexec.packages.resolve import Resolution
 
     file = _opened(lock)
     records = sorted(_records(file, platform.name), key=lambda record: record.name.normalized)
     environment = file.default_environment()
     channels = tuple(str(one) for one in environment.channels()) if environment is not None else ()
-    return Resolution(tuple(conda.with_passwords(records, sources)), _pins(lock, platform.name), channels)
+    return Resolution(
+        tuple(conda_solve.with_passwords(records, sources)), _pins(lock, platform.name), channels
+    )
 
 
 def _pins(lock: Lock, platform: str) -> tuple[Pin, ...]:
-    from amlexec.packages.pins import Pin
+    from amlexec.packages.pip_pins import Pin
 
     found = (one for one in lock.packages(platform) if one.kind == "pypi")
     return tuple(sorted(Pin(one.name, one.version, one.address, one.sha256) for one in found))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import private_folders
 from amlexec.errors import TargetError
-from amlexec.packages.addresses import secrets
+from amlexec.packages.urls import secrets
 from amlexec.redaction import forms
 
 if TYPE_CHECKING:

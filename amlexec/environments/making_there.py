@@ -14,9 +14,9 @@ from amlexec.environments.order import Built
 from amlexec.environments.there import There
 from amlexec.errors import TargetError
 from amlexec.owner import owner_of
-from amlexec.packages import elsewhere, installer, installing, layers, platforms, staging
-from amlexec.packages.addresses import public
+from amlexec.packages import conda_bootstrap, conda_install, conda_remote, platforms, scratch, stable_tar
 from amlexec.packages.network import cache_folder, settings
+from amlexec.packages.urls import public
 from amlexec.progress import counted
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def make(connection: SSHConnection, order: Order, progress: Progress, log: Log) 
         TargetError: the machine can't have it, something could not be fetched, or contact was lost.
     """
     there = There(connection, order.digest)
-    name = installer.name_of(order.spec.platform)
+    name = conda_bootstrap.name_of(order.spec.platform)
     try:
         progress.step(f"looking at {there.machine}")
         known = there.begin(name)
@@ -85,13 +85,13 @@ class _Conda:
     def __init__(self, there: There, order: Order, network: Network, progress: Progress, log: Log) -> None:
         self._there, self._order, self._network = there, order, network
         self._progress, self._log = progress, log
-        self._name = installer.name_of(order.spec.platform)
+        self._name = conda_bootstrap.name_of(order.spec.platform)
         self._cache = cache_folder()
 
     def install(self, records: Sequence[RepoDataRecord], *, has: bool) -> None:
         """Install them; `has` says whether the machine has the installer."""
         if not has:
-            archive = installer.archive(self._order, self._network, self._cache)
+            archive = conda_bootstrap.archive(self._order, self._network, self._cache)
             if archive is None:
                 self._send_all(records)
                 return
@@ -102,7 +102,7 @@ class _Conda:
         packages = f"{self._there.base}/packages"
         self._send_what_is_only_here(records, packages)
         self._progress.step(f"installing {counted(records)} on {self._there.machine}")
-        text = elsewhere.order(
+        text = conda_remote.order(
             records,
             self._there.prefix,
             self._order.spec.platform,
@@ -114,19 +114,19 @@ class _Conda:
         self._log.line(f"{len(done)} conda packages")
 
     def _send_what_is_only_here(self, records: Sequence[RepoDataRecord], packages: str) -> None:
-        here = [one for one in records if elsewhere.is_only_here(one)]
-        lacking = self._ask(here, elsewhere.question(here, packages)) if here else []
+        here = [one for one in records if conda_remote.is_only_here(one)]
+        lacking = self._ask(here, conda_remote.question(here, packages)) if here else []
         sent = [one for one in here if one.file_name in lacking]
         if not sent:
             return
         size = sum(one.size or 0 for one in sent)
         self._progress.step(f"sending {counted(sent)} that only this machine has: {size / 1e6:.1f} MB")
-        with elsewhere.packed(sent, self._network) as archive:
+        with conda_remote.packed(sent, self._network) as archive:
             self._there.send("put", f"{self._there.incoming}/sent", archive, "a package")
 
     def _ask(self, records: Sequence[RepoDataRecord], text: bytes) -> list[str]:
-        answer = elsewhere.Answer(records, self._network, self._there.machine, self._progress.at)
-        arguments = elsewhere.arguments()
+        answer = conda_remote.Answer(records, self._network, self._there.machine, self._progress.at)
+        arguments = conda_remote.arguments()
         noise = self._there.python(self._name, *arguments, given=text, told=answer.feed)
         found: list[str] = answer.result(noise)
         return found
@@ -138,8 +138,8 @@ class _Conda:
             f"installing {counted(records)} here, and sending all of them"
         )
         prefix = self._there.prefix
-        with staging.room(self._cache) as room:
-            installing.install(
+        with scratch.room(self._cache) as room:
+            conda_install.install(
                 records,
                 room / "env",
                 prefix,
@@ -151,7 +151,7 @@ class _Conda:
             (room / "env" / "~whole").touch()  # the last one by name
             with tempfile.TemporaryFile(dir=room) as archive:
                 with gzip.GzipFile(fileobj=archive, mode="wb", compresslevel=1) as packed:
-                    layers.write(str(room / "env"), ".", cast("IO[bytes]", packed))
+                    stable_tar.write(str(room / "env"), ".", cast("IO[bytes]", packed))
                 archive.seek(0)
                 self._there.send("put", prefix, archive, "the environment")
 

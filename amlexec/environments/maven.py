@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import spark
 from amlexec.digest import canonical_json, of_bytes, of_file
-from amlexec.packages.addresses import is_loopback, public
+from amlexec.packages.urls import is_loopback, public
 
 if TYPE_CHECKING:
     from amlexec.environments.order import Order

@@ -14,8 +14,8 @@ from amlexec import spark
 from amlexec.environments import maven
 from amlexec.environments.image import PREFIX
 from amlexec.errors import ConfigurationError, TargetError
-from amlexec.packages import layers
-from amlexec.packages.addresses import public
+from amlexec.packages import stable_tar
+from amlexec.packages.urls import public
 from amlexec.runtime import shell
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _failure(order: Order, found: spark.Spark, said: str, code: int, log: Log) -
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
-    entry.mtime = layers.EPOCH
+    entry.mtime = stable_tar.EPOCH
     return entry
 
 

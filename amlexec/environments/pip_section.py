@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from amlexec import digest
 from amlexec.environments.image import PREFIX
 from amlexec.errors import TargetError
-from amlexec.packages import layers
-from amlexec.packages.addresses import is_loopback
+from amlexec.packages import stable_tar
 from amlexec.packages.network import build_variables
-from amlexec.packages.paths_in_lines import is_archive
-from amlexec.packages.pins import pip_lines
-from amlexec.packages.pip import index_lines
+from amlexec.packages.pip_pins import pip_lines
+from amlexec.packages.pip_resolve import index_lines
+from amlexec.packages.requirement_paths import is_archive
+from amlexec.packages.urls import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from amlexec.environments.order import Order
     from amlexec.environments.worker import Worker
     from amlexec.packages.network import Network
-    from amlexec.packages.resolution import Resolution
+    from amlexec.packages.resolve import Resolution
 
 __all__ = [
     "LIST",
@@ -267,7 +267,7 @@ def _has_sources(path: str) -> bool:
 def _plain(one: tarfile.TarInfo) -> tarfile.TarInfo:
     one.uid = one.gid = 0
     one.uname = one.gname = ""
-    one.mtime = layers.EPOCH
+    one.mtime = stable_tar.EPOCH
     if one.isfile():
         # As in the digest. Whoever may see the file here is no matter: the user of a run is another one.
         one.mode = 0o755 if one.mode & 0o100 else 0o644
@@ -276,5 +276,5 @@ def _plain(one: tarfile.TarInfo) -> tarfile.TarInfo:
 
 def _add_text(archive: tarfile.TarFile, path: str, text: bytes) -> None:
     entry: Any = tarfile.TarInfo(path.lstrip("/"))
-    entry.size, entry.mode, entry.mtime = len(text), 0o600, layers.EPOCH
+    entry.size, entry.mode, entry.mtime = len(text), 0o600, stable_tar.EPOCH
     archive.addfile(entry, io.BytesIO(text))

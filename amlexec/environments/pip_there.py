@@ -20,16 +20,16 @@ from urllib.parse import unquote
 
 from amlexec.environments import pip_section
 from amlexec.errors import ConfigurationError, TargetError
-from amlexec.packages.addresses import Secret, is_loopback, public
-from amlexec.packages.pip import index_lines
+from amlexec.packages.pip_resolve import index_lines
 from amlexec.packages.requirements import Requirements
+from amlexec.packages.urls import Secret, is_loopback, public
 
 if TYPE_CHECKING:
     from amlexec.environments.log import Log
     from amlexec.environments.order import Order
     from amlexec.environments.there import There
     from amlexec.packages.network import Network
-    from amlexec.packages.resolution import Resolution
+    from amlexec.packages.resolve import Resolution
 
 __all__ = ["install", "must_be_reachable"]
 

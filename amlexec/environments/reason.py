@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from amlexec.packages.matchspec import name_of, shown_version
+from amlexec.packages.conda_spec import name_of, shown_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from amlexec import digest as content
 from amlexec.errors import ConfigurationError
 from amlexec.model import Place, Violation
-from amlexec.packages import matchspec, requirements
-from amlexec.packages.addresses import expand_public, public, unset_variables
+from amlexec.packages import conda_spec, requirements
+from amlexec.packages.urls import expand_public, public, unset_variables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,7 +114,7 @@ def spec_of(
     spec = EnvironmentSpec(
         base_image=base_image.strip(),
         platform=platform,
-        channels=matchspec.channels([line.text for line in dependencies.channels]),
+        channels=conda_spec.channels([line.text for line in dependencies.channels]),
         specs=_specs(dependencies),
         pip=tuple(
             (entry.kind, entry.text, entry.content) for entry in found.entries if entry.kind != "transport"
@@ -160,12 +160,12 @@ def _specs(dependencies: CondaDependencies) -> tuple[str, ...]:
     bad = []
     for line in dependencies.specs:
         try:
-            matchspec.check(line.text)
-        except matchspec.BadSpecError as error:
+            conda_spec.check(line.text)
+        except conda_spec.BadSpecError as error:
             bad.append(Violation(line.place, "error", str(error), error.hint))
     if bad:
         raise ConfigurationError(bad[0].message, where=str(bad[0].place), hint=bad[0].hint, violations=bad)
-    return tuple(sorted({matchspec.canonical_spec(line.text) for line in dependencies.specs}))
+    return tuple(sorted({conda_spec.canonical_spec(line.text) for line in dependencies.specs}))
 
 
 def _places(
@@ -175,9 +175,9 @@ def _places(
     if base is not None:
         places["base_image", ""] = base
     for line in dependencies.channels:
-        places.setdefault(("channels", matchspec.canonical_channel(line.text)), line.place)
+        places.setdefault(("channels", conda_spec.canonical_channel(line.text)), line.place)
     for line in dependencies.specs:
-        places.setdefault(("specs", matchspec.canonical_spec(line.text)), line.place)
+        places.setdefault(("specs", conda_spec.canonical_spec(line.text)), line.place)
     for entry in found.entries:
         places.setdefault(("pip", f"{entry.kind} {entry.text} {entry.content}"), entry.place)
         if entry.path:

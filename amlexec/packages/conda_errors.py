@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError
 from amlexec.model import Violation
-from amlexec.packages.addresses import hidden, public
-from amlexec.packages.matchspec import canonical_spec, name_of
+from amlexec.packages.conda_spec import canonical_spec, name_of
+from amlexec.packages.urls import hidden, public
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.errors import ConfigurationError
-from amlexec.packages.addresses import Secret
+from amlexec.packages.urls import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.errors import ConfigurationError
 from amlexec.packages import condarc
-from amlexec.packages.addresses import Secret, secrets, with_login_encoded
+from amlexec.packages.urls import Secret, secrets, with_login_encoded
 from amlexec.redaction import learn
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError
-from amlexec.packages.requirement_lines import normalised
+from amlexec.packages.requirement_syntax import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from amlexec import digest
-from amlexec.packages import paths_in_lines as paths
-from amlexec.packages.addresses import unset_variables
+from amlexec.packages import requirement_paths as paths
 from amlexec.packages.requirements import Reader
+from amlexec.packages.urls import unset_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -6,8 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 from amlexec.escaping import quoted
-from amlexec.packages.addresses import public
-from amlexec.packages.paths_in_lines import BadLineError
+from amlexec.packages.requirement_paths import BadLineError
+from amlexec.packages.urls import public
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence

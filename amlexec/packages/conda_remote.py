@@ -15,10 +15,10 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from amlexec.errors import TargetError
-from amlexec.packages import conda_errors, linking
-from amlexec.packages.addresses import is_loopback, public
-from amlexec.packages.channel_logins import logins
+from amlexec.packages import conda_errors, conda_link
+from amlexec.packages.conda_logins import logins
 from amlexec.packages.network import rattler_settings
+from amlexec.packages.urls import is_loopback, public
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +33,7 @@ __all__ = ["Answer", "arguments", "is_only_here", "order", "packed", "question"]
 
 def arguments() -> tuple[str, ...]:
     """What the other machine's Python is started with; the standard input is `question` or `order`."""
-    return ("-I", "-B", "-c", Path(linking.__file__).read_text("utf-8"))
+    return ("-I", "-B", "-c", Path(conda_link.__file__).read_text("utf-8"))
 
 
 def is_only_here(record: RepoDataRecord) -> bool:
@@ -125,7 +125,7 @@ def _file(record: RepoDataRecord, folder: Path, network: Network) -> str:
 
     path = folder / record.file_name
     try:
-        linking.awaited(download_to_path(client(network), record.url, path))
+        conda_link.awaited(download_to_path(client(network), record.url, path))
     except Exception as error:  # rattler has an exception of its own for each step of it
         told = f"failed to fetch {record.file_name}\n{error}"
         raise conda_errors.not_installed(told, [record], network) from None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.packages import conda, pip
-from amlexec.packages.addresses import public
+from amlexec.packages import conda_solve, pip_resolve
+from amlexec.packages.urls import public
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from amlexec.model import CondaDependencies, Project
     from amlexec.packages.network import Network
-    from amlexec.packages.pins import Pin
+    from amlexec.packages.pip_pins import Pin
     from amlexec.packages.platforms import Platform
     from amlexec.packages.requirements import Requirements
 
@@ -35,7 +35,7 @@ class Resolution(NamedTuple):
     @property
     def python(self) -> str:
         """The version of its Python."""
-        return conda.python_version(self.records)
+        return conda_solve.python_version(self.records)
 
 
 def resolve(
@@ -65,9 +65,11 @@ def resolve(
     )
     pins = [pin for pin in kept.pins if pin.name not in names] if kept else []
     step("solving the conda packages")
-    solved = conda.solve(project, dependencies, platform, network, cache=cache, preferred=records)
+    solved = conda_solve.solve(project, dependencies, platform, network, cache=cache, preferred=records)
     if found.entries:
         step("resolving the pip section")
-    resolved = pip.resolve(project.root, found, solved, platform, network, cache=cache, preferred=pins)
-    addresses = (public(source.address) for source in conda.channels(project, dependencies, network))
+    resolved = pip_resolve.resolve(
+        project.root, found, solved, platform, network, cache=cache, preferred=pins
+    )
+    addresses = (public(source.address) for source in conda_solve.channels(project, dependencies, network))
     return Resolution(tuple(solved), resolved, tuple(addresses))

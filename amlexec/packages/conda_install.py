@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amlexec import private_folders
-from amlexec.packages import conda_errors, linking
-from amlexec.packages.addresses import public
+from amlexec.packages import conda_errors, conda_link
 from amlexec.packages.network import client
+from amlexec.packages.urls import public
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ def install(
     except OSError as error:
         raise conda_errors.no_cache(packages, error) from error
     try:
-        linking.link(
+        conda_link.link(
             records,
             prefix,
             final_prefix,
@@ -59,7 +59,7 @@ def install(
             progress or _tell_nobody,
             public,
         )
-    except linking.DamagedError as error:
+    except conda_link.DamagedError as error:
         raise _damaged(records, *error.args) from None
     except (exceptions.InstallerError, exceptions.LinkError, exceptions.IoError) as error:
         raise conda_errors.not_installed(str(error), records, network) from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import digest
 from amlexec.errors import TargetError
-from amlexec.packages.addresses import Secret, is_address, public
+from amlexec.packages.urls import Secret, is_address, public
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, cast
 from amlexec import locks, private_folders
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.model import Line
-from amlexec.packages import conda, conda_errors, installing, layers, staging
+from amlexec.packages import conda_errors, conda_install, conda_solve, scratch, stable_tar
 from amlexec.packages.network import uv_variables
 
 if TYPE_CHECKING:
@@ -84,18 +84,18 @@ def _make(path: Path, order: Order, network: Network, cache: Path) -> bool:
     python = Line(f"python >={_PYTHON}", order.dependencies.place)
     alone = order.dependencies._replace(specs=(python,), pip=())
     try:
-        records = conda.solve(order.project, alone, order.spec.platform, network, cache=cache)
+        records = conda_solve.solve(order.project, alone, order.spec.platform, network, cache=cache)
     except ConfigurationError:
         return False
-    with staging.room(cache) as room:
+    with scratch.room(cache) as room:
         prefix = room / "env"
-        installing.install(records, prefix, str(prefix), order.spec.platform, network, cache=cache)
+        conda_install.install(records, prefix, str(prefix), order.spec.platform, network, cache=cache)
         _trim(prefix)
         (site,) = prefix.glob("lib/python3.*/")
         _add_rattler(site / "site-packages", order.spec.platform, network, cache)
         beside = room / path.name
         with gzip.GzipFile(beside, "wb", _LEVEL, mtime=0) as written:
-            layers.write(str(prefix), name_of(order.spec.platform), cast("IO[bytes]", written))
+            stable_tar.write(str(prefix), name_of(order.spec.platform), cast("IO[bytes]", written))
         os.replace(beside, path)  # noqa: PTH105
     return True
 
@@ -161,7 +161,7 @@ def _fits(platform: Platform) -> bool:
 
 
 def _no_rattler(platform: Platform, said: str, network: Network) -> TargetError:
-    from amlexec.packages.addresses import hidden
+    from amlexec.packages.urls import hidden
 
     lines = [line.strip() for line in hidden(said, network.addresses).splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("hint:")]

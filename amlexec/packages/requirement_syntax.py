@@ -10,8 +10,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 from amlexec.files import open_regular
-from amlexec.packages.paths_in_lines import BadLineError
 from amlexec.packages.requirement_errors import public_text, unknown_option
+from amlexec.packages.requirement_paths import BadLineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,17 +13,10 @@ from typing import TYPE_CHECKING, Any
 from amlexec import private_folders
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.model import Line, Violation
-from amlexec.packages import conda_errors, matchspec
-from amlexec.packages.addresses import (
-    expand,
-    expand_public,
-    is_address,
-    is_readable,
-    public,
-    unset_variables,
-)
-from amlexec.packages.linking import awaited
+from amlexec.packages import conda_errors, conda_spec
+from amlexec.packages.conda_link import awaited
 from amlexec.packages.network import client
+from amlexec.packages.urls import expand, expand_public, is_address, is_readable, public, unset_variables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,9 +66,9 @@ def channels(
         ConfigurationError: an address can't be read, or a variable in it is not set.
     """
     meant = [(expand_public(line.text, os.environ), line) for line in dependencies.channels]
-    told = {matchspec.canonical_channel(text): line for text, line in reversed(meant)}
+    told = {conda_spec.canonical_channel(text): line for text, line in reversed(meant)}
     found = []
-    for name in matchspec.channels([text for text, _ in meant]):
+    for name in conda_spec.channels([text for text, _ in meant]):
         line = told.get(name, Line(name, dependencies.place))
         text = expand(line.text.strip(), os.environ)
         is_unset = bool(unset_variables(line.text, os.environ))
@@ -98,7 +91,7 @@ def _address(project: Project, text: str, network: Network) -> str:
 def _specs(dependencies: CondaDependencies) -> list[Line]:
     """The lines, and what is implied: Python, and pip where there is a pip section, as conda does."""
     meant = [line._replace(text=expand(line.text, os.environ)) for line in dependencies.specs]
-    names = {matchspec.name_of(line.text) for line in meant}
+    names = {conda_spec.name_of(line.text) for line in meant}
     implied = [_IMPLIED, *(["pip"] if dependencies.pip else [])]
     return [
         *meant,
@@ -123,7 +116,7 @@ async def _solve(
     # rattler reads only what fits a spec, and so would not see that the first channel that has a package
     # has no version of it that fits. With the bare name it sees all of them.
     names = [
-        rattler.MatchSpec(name) for name in {matchspec.name_of(line.text): None for line in specs} if name
+        rattler.MatchSpec(name) for name in {conda_spec.name_of(line.text): None for line in specs} if name
     ]
     try:
         records = await rattler.solve(
@@ -162,8 +155,8 @@ def _match_specs(specs: list[Line]) -> list[Any]:
     found, bad = [], []
     for line in specs:
         try:
-            found.append(matchspec.parsed(line.text))
-        except matchspec.BadSpecError as error:
+            found.append(conda_spec.parsed(line.text))
+        except conda_spec.BadSpecError as error:
             bad.append(Violation(line.place, "error", str(error), error.hint))
     if bad:
         raise ConfigurationError(bad[0].message, where=str(bad[0].place), hint=bad[0].hint, violations=bad)

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from amlexec.escaping import quoted
-from amlexec.packages.addresses import is_address, public
+from amlexec.packages.urls import is_address, public
 
 if TYPE_CHECKING:
     from rattler import MatchSpec

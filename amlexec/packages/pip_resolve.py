@@ -12,12 +12,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amlexec.packages.addresses import Secret, hidden
-from amlexec.packages.conda import python_version
+from amlexec.packages.conda_solve import python_version
 from amlexec.packages.network import uv_variables
-from amlexec.packages.pins import Pin, pin_of
 from amlexec.packages.pip_errors import unresolved
-from amlexec.packages.requirement_lines import normalised
+from amlexec.packages.pip_pins import Pin, pin_of
+from amlexec.packages.requirement_syntax import normalised
+from amlexec.packages.urls import Secret, hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
