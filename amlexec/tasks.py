@@ -22,9 +22,9 @@ from amlexec.escaping import visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from amlexec.environments.ahead import Ahead
-    from amlexec.environments.upkeep import Upkeep
     from amlexec.model import Project
+    from amlexec.prepare.parallel import Ahead
+    from amlexec.prepare.project import Upkeep
 
 __all__ = ["DOIT_CONFIG", "task_lint", "task_prepare", "task_submit"]
 
@@ -74,8 +74,8 @@ def task_lint() -> Iterator[dict[str, Any]]:
 def task_prepare() -> Iterator[dict[str, Any]]:
     """make the environments ready whose dependencies have changed"""
     enter()
-    from amlexec.environments.ahead import Ahead
-    from amlexec.environments.upkeep import Upkeep
+    from amlexec.prepare.parallel import Ahead
+    from amlexec.prepare.project import Upkeep
 
     project = _project()
     # One for all, so that the engine is asked once for equal environments.
@@ -197,7 +197,7 @@ def _prepare(environment: Environment) -> int:
     from amlexec import progress
     from amlexec.commands.prepare import said
     from amlexec.console import data
-    from amlexec.environments import publishing
+    from amlexec.images import registry
 
     if doit_signals.in_thread():
         where = ("-c", environment.name, "-p", environment.upkeep.project.root)
@@ -209,7 +209,7 @@ def _prepare(environment: Environment) -> int:
     found = None if forced else environment.ahead.prepare(environment.name)
     if found is None:
         with progress.for_terminal() as shown:
-            found = environment.upkeep.prepare(known, shown, pull_from=publishing.place(), forced=forced)
+            found = environment.upkeep.prepare(known, shown, pull_from=registry.place(), forced=forced)
     data(said(known, found))
     return 0
 

@@ -16,7 +16,7 @@ import pytest
 from amlexec import history, runs
 from amlexec.config import load as config
 from amlexec.docker import containers
-from amlexec.environments.image import reference
+from amlexec.images.labels import reference
 from amlexec.plan import plan
 from amlexec.targets.docker import DockerTarget
 from amlexec.targets.ground import Here

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from amlexec.config import load as config
 from amlexec.digest import canonical_json
 from amlexec.environments import spec as environments
+from amlexec.environments.explain import explain
 from amlexec.environments.locked import Locked
-from amlexec.environments.reason import explain
 from amlexec.environments.spec import RECIPE, EnvironmentSpec, canonical, digest, spec_of
 from amlexec.model import CondaDependencies, Line, Place, Project
 from amlexec.packages.conda_spec import canonical_spec, channels

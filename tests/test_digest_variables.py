@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amlexec.config import load as config
-from amlexec.environments import preparation
-from amlexec.environments.reason import explain
+from amlexec.environments.explain import explain
 from amlexec.environments.spec import canonical, spec_of
 from amlexec.errors import ConfigurationError
 from amlexec.model import ComputeTarget, Place, Project
 from amlexec.packages.platforms import DEFAULT
 from amlexec.packages.urls import expand_public, is_loopback
+from amlexec.prepare import prepare as preparation
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,9 +22,9 @@ import pytest
 from amlexec import history, locks, model
 from amlexec.config import load as config
 from amlexec.docker import containers, images
-from amlexec.environments import base
-from amlexec.environments.image import PREFIX
 from amlexec.errors import TargetError
+from amlexec.images import base_image
+from amlexec.images.labels import PREFIX
 from amlexec.plan import plan
 from amlexec.targets.docker import DockerTarget
 from tests.conftest import PATIENCE, Done, eventually
@@ -194,7 +194,7 @@ class TestBaseImage:
     )
     def test_what_to_do_where_it_cannot_be_pulled(self, why: str, hint: str) -> None:
         """The image that can't be pulled is no advice."""
-        told = base._what_to_do("debian:bookworm-slim", why, "unix:///s", "baseDockerImage")
+        told = base_image._what_to_do("debian:bookworm-slim", why, "unix:///s", "baseDockerImage")
         assert told.startswith(hint)
         assert "debian" not in told
         assert "set baseDockerImage" in told or "login" in told
@@ -218,10 +218,12 @@ class TestBaseImage:
 
     @pytest.mark.parametrize("volume", ["/", "/opt/", "/opt/amlexec", PREFIX, f"{PREFIX}/lib"])
     def test_volumes_that_take_something_of_an_environment(self, volume: str) -> None:
-        found = base.Base("", "", "", "linux", "amd64", ("/tmp", "/option", volume))
+        found = base_image.Base("", "", "", "linux", "amd64", ("/tmp", "/option", volume))
         with pytest.raises(TargetError, match=f"declares the volume {volume}: "):
-            base.must_keep(found, PREFIX, "x", model.Place("y"))
-        base.must_keep(found._replace(volumes=("/tmp", "/opt/am", "/option")), PREFIX, "x", model.Place("y"))
+            base_image.must_keep(found, PREFIX, "x", model.Place("y"))
+        base_image.must_keep(
+            found._replace(volumes=("/tmp", "/opt/am", "/option")), PREFIX, "x", model.Place("y")
+        )
 
     def test_in_which_the_python_does_not_run(self, project: DockerProject) -> None:
         """It is found out before the image gets the name that makes it an environment."""

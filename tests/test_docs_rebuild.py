@@ -17,11 +17,11 @@ import pytest
 import amlexec
 from amlexec.config import load as config
 from amlexec.docker import images
-from amlexec.environments import memory
-from amlexec.environments.image import reference
-from amlexec.environments.reason import explain
+from amlexec.environments import last_prepared
+from amlexec.environments.explain import explain
 from amlexec.environments.spec import canonical
-from amlexec.environments.upkeep import Upkeep
+from amlexec.images.labels import reference
+from amlexec.prepare.project import Upkeep
 from tests.places import PLACES, DockerProject, RemoteProject, new_base
 from tests.stage import channels  # noqa: F401 - a fixture
 from tests.test_docs import blocks
@@ -29,7 +29,7 @@ from tests.test_docs import blocks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amlexec.environments.preparation import Wanted
+    from amlexec.prepare.prepare import Wanted
     from tests.hosts import Client, Host
     from tests.places import Shop
 
@@ -96,8 +96,10 @@ class Table:
     def prepared(self) -> None:
         """Have it remembered as prepared, without an engine."""
         want = self.wanted()
-        last = memory.Remembered(want.digest, want.canonical, "sha256:0", "prepared", "docker", "docker")
-        memory.remember(want.project, "docker", last)
+        last = last_prepared.Remembered(
+            want.digest, want.canonical, "sha256:0", "prepared", "docker", "docker"
+        )
+        last_prepared.remember(want.project, "docker", last)
 
 
 def comment(table: Table) -> None:

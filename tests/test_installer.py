@@ -17,7 +17,7 @@ from rattler import RepoDataRecord
 from rattler.index import index_fs
 
 from amlexec.config import load as config
-from amlexec.environments.order import Order
+from amlexec.environments.request import Order
 from amlexec.environments.spec import requirements_of, spec_of
 from amlexec.errors import TargetError
 from amlexec.model import Place, Project

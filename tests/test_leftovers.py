@@ -13,7 +13,7 @@ import pytest
 
 from amlexec import files, temporaries
 from amlexec.docker import containers
-from amlexec.environments import turns
+from amlexec.images import build_lock
 from amlexec.runtime import HERE
 from amlexec.ssh import private
 
@@ -100,14 +100,14 @@ def test_the_folder_for_connections_is_swept(
 
 
 def test_build_containers_of_a_killed_prepare_go_whatever_is_built_next(shop: Shop, dead: str) -> None:
-    me = turns.me().split("/")
+    me = build_lock.me().split("/")
     gone = "/".join([*me[:2], dead.rpartition("_")[2], "1"])
     made = {}
-    for name, maker in {"killed": gone, "alive": turns.me(), "elsewhere": "box/boot/1/1"}.items():
-        labels = {turns.BUILDING: f"digest-of-{name}", turns.MAKER: maker}
+    for name, maker in {"killed": gone, "alive": build_lock.me(), "elsewhere": "box/boot/1/1"}.items():
+        labels = {build_lock.BUILDING: f"digest-of-{name}", build_lock.MAKER: maker}
         made[name] = containers.create(shop.engine, {"Image": shop.base, "Cmd": ["x"], "Labels": labels})
     try:
-        assert turns.sweep(shop.engine, "another digest") >= 1
+        assert build_lock.sweep(shop.engine, "another digest") >= 1
         left = {name for name, one in made.items() if containers.inspect(shop.engine, one) is not None}
         assert left == {"alive", "elsewhere"}
     finally:
@@ -122,8 +122,8 @@ def test_half_made_environments_there_go_whatever_is_made_next(tmp_path: Path) -
     for name in ("killed.a", "making.a"):
         (incoming / name).mkdir(parents=True)
     (envs / "whole/a/amlexec.json").write_text("{}")
-    folder = HERE.parent / "environments"
-    parts = [HERE / "identity.sh", folder / "look.sh", folder / "keep.sh"]
+    folder = HERE.parent / "prefixes"
+    parts = [HERE / "identity.sh", folder / "list.sh", folder / "prefix.sh"]
     text = "".join(path.read_text("utf-8") for path in parts)
     (envs / "making/turn").mkdir()
     script = (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from amlexec.environments.there import NAME_LENGTH
+from amlexec.prefixes.remote_prefix import NAME_LENGTH
 from tests.conftest import PATIENCE
 from tests.engines import packages
 from tests.engines.serving import serve

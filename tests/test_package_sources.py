@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec.environments import preparation
-from amlexec.environments.pip_section import write_sources
+from amlexec.environments.pip_files import write_sources
 from amlexec.errors import ConfigurationError
 from amlexec.model import ComputeTarget, Place, Project
+from amlexec.prepare import prepare as preparation
 from amlexec.snapshots import sources
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from amlexec.environments.order import Order
+    from amlexec.environments.request import Order
 
 FILE = "aml_config/conda_dependencies.yml"
 RULES = ".env\ndata/\n/notes\n*.key\n"

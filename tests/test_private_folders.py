@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amlexec import private_folders
-from amlexec.environments import turns
+from amlexec.images import build_lock
 from amlexec.ssh.private import runtime_folder
 
 if TYPE_CHECKING:
@@ -115,5 +115,5 @@ def test_the_lock_of_a_build_is_held_elsewhere(
 
     squatted(tmp_path / f"amlexec-locks-{os.getuid()}", how)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with turns.turn(Engine("unix:///nowhere.sock"), "0" * 20, "makes it", Lines()):
+    with build_lock.turn(Engine("unix:///nowhere.sock"), "0" * 20, "makes it", Lines()):
         pass

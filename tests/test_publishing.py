@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amlexec.docker import images
-from amlexec.environments import publishing
 from amlexec.errors import UsageError
+from amlexec.images import registry as publishing
 from tests.places import LABEL, DockerProject, Shop, new_base
 
 if TYPE_CHECKING:

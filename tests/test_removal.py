@@ -13,8 +13,9 @@ import pytest
 from amlexec.docker import containers, images
 from amlexec.docker.client import Engine
 from amlexec.docker.errors import EngineAnswerError
-from amlexec.environments import removal
-from amlexec.environments.image import Images, of_layer, reference
+from amlexec.images import remove
+from amlexec.images.labels import of_layer, reference
+from amlexec.images.lookup import Images
 from amlexec.model import Project
 from tests.places import LABEL, DockerProject, Shop
 
@@ -95,39 +96,39 @@ def test_the_engine_is_asked_twice_for_all_and_once_for_each(made: Made) -> None
     layers = [made.layer() for _ in range(3)]
     digests = [made.environment(layer) for layer in layers for _ in range(3)]
     engine = Counting(made.shop.engine.address)
-    told = removal.remove(Images(engine), digests, made.project.name, dry_run=True)
+    told = remove.remove(Images(engine), digests, made.project.name, dry_run=True)
     assert len(told) == 12
     assert made.left() == 12
     engine.count = 0
-    told = removal.remove(Images(engine), digests[:8], made.project.name)
+    told = remove.remove(Images(engine), digests[:8], made.project.name)
     assert [one.kept for one in told] == [""] * 10, told
     assert made.left() == 2, "an environment, and the layer that it stands on"
     pulled = [one for one in images.find(made.shop.engine, {"amlexec.digest": ""}) if not one["ParentId"]]
     # Two lists; each environment and layer is removed; a layer's size is asked for, and what pulled ones are.
     assert engine.count <= 2 + 8 + 2 * 3 + 3 + 2 * len(pulled)
-    told = removal.remove(Images(engine), digests, made.project.name)
+    told = remove.remove(Images(engine), digests, made.project.name)
     assert len(told) == 2
     assert made.left() == 0
 
 
 def test_what_no_environment_stands_on_is_found_again(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(removal, "_HALF_MADE_S", -1.0)
+    monkeypatch.setattr(remove, "_HALF_MADE_S", -1.0)
     used, _ = made.layer(), made.layer()
     digest = made.environment(used)
     unnamed = made.environment(used, named=False)
     built_on = made.commit(reference(digest), "", {})
-    told = removal.sweep(made.shop.engine, made.project.name, "somebody-else")
+    told = remove.sweep(made.shop.engine, made.project.name, "somebody-else")
     assert told == []
-    told = removal.sweep(made.shop.engine, made.project.name, made.owner)
+    told = remove.sweep(made.shop.engine, made.project.name, made.owner)
     assert len(told) == 2, f"the unused layer, and {unnamed}"
     assert made.left() == 3
     assert images.inspect(made.shop.engine, built_on) is not None
-    assert removal.sweep(made.shop.engine, made.project.name, made.owner) == []
+    assert remove.sweep(made.shop.engine, made.project.name, made.owner) == []
     unnamed = made.environment(used, named=False)
-    removal.drop_unnamed(made.shop.engine, unnamed, "somebody-else")
-    removal.drop_unnamed(made.shop.engine, digest, made.owner)
+    remove.drop_unnamed(made.shop.engine, unnamed, "somebody-else")
+    remove.drop_unnamed(made.shop.engine, digest, made.owner)
     assert made.left() == 4
-    removal.drop_unnamed(made.shop.engine, unnamed, made.owner)
+    remove.drop_unnamed(made.shop.engine, unnamed, made.owner)
     assert made.left() == 3
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec.environments import stamps
-from amlexec.environments.stamps import Stamp
+from amlexec.environments import stat_cache
+from amlexec.environments.stat_cache import Stamp
 from amlexec.model import Project
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ def files(tmp_path: Path) -> list[Path]:
 def keep(files: list[Path], began: int = OLD) -> Stamp | None:
     project = Project(str(files[0].parent))
     missing = files[0].parent / "a.lock"
-    stamps.keep(project, "x", Stamp("docker", "docker", "d" * 64), map(str, [*files, missing]), began)
+    stat_cache.keep(project, "x", Stamp("docker", "docker", "d" * 64), map(str, [*files, missing]), began)
     return recall(files)
 
 
 def recall(files: list[Path]) -> Stamp | None:
-    return stamps.recall(Project(str(files[0].parent)), "x")
+    return stat_cache.recall(Project(str(files[0].parent)), "x")
 
 
 def test_it_holds_while_nothing_is_touched(files: list[Path]) -> None:
@@ -90,7 +90,7 @@ def test_half_of_it(files: list[Path]) -> None:
 
 def test_what_is_not_kept(files: list[Path]) -> None:
     project = Project(str(files[0].parent))
-    assert keep(files, stamps.clock(project)) is None, "touched a moment ago"
+    assert keep(files, stat_cache.clock(project)) is None, "touched a moment ago"
     files[0].write_text("-r ${WHERE}/x.txt")
     assert keep(files) is None, "its variables may change"
     assert keep([files[1], files[1].parent / ".amlexec"]) is None, "a folder"

@@ -440,8 +440,8 @@ def test_a_dockerfile_holds_no_password(demo: DockerProject, monkeypatch: pytest
     demo.write("aml_config/conda_dependencies.yml", demo.shop.conda(pip=lines))
     from amlexec import progress
     from amlexec.config import load as config
-    from amlexec.environments import dockerfile
-    from amlexec.environments.upkeep import Upkeep
+    from amlexec.images import dockerfile
+    from amlexec.prepare.project import Upkeep
 
     upkeep = Upkeep(config.find_project(demo.root))
     recipe = dockerfile.recipe(demo.shop.engine, upkeep.wanted(upkeep.known("docker")), progress.Lines())

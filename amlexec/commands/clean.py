@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from amlexec.environments.shelf import Kept, Removal, Shelf
+    from amlexec.environments.store import Kept, Removal, Shelf
     from amlexec.history import Run
     from amlexec.model import ComputeTarget, Project
     from amlexec.targets.docker import DockerTarget
@@ -118,9 +118,9 @@ def _copies_of(project: Project, record: Run) -> list[str]:
 
 def _environments(project: Project) -> int:
     """Remove them from the engine, and from every machine that keeps some for this project."""
-    from amlexec.environments import memory
+    from amlexec.environments import last_prepared
 
-    owner, remembered = owner_of(project), memory.digests(project)
+    owner, remembered = owner_of(project), last_prepared.digests(project)
 
     def is_ours(one: Kept) -> bool:
         # Another folder may have the same name; what was pulled was made elsewhere.
@@ -142,7 +142,7 @@ def _environments(project: Project) -> int:
             continue
         gone |= {*ours} - left
         kept |= left
-    memory.forget_removed(project, gone - kept)
+    last_prepared.forget_removed(project, gone - kept)
     return code
 
 
@@ -150,8 +150,8 @@ def _shelves(project: Project) -> Iterator[Shelf]:
     """Each place that keeps environments of the project's targets, once; the engine comes first."""
     from amlexec.config import load as config
     from amlexec.docker.client import from_environment
-    from amlexec.environments.on_engine import EngineShelf
-    from amlexec.environments.shelves import is_prepared, shelf_of
+    from amlexec.images.store import EngineShelf
+    from amlexec.prepare.stores import is_prepared, shelf_of
 
     machines: dict[tuple[str, str, str], ComputeTarget] = {}
     has_docker = False

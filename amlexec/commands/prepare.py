@@ -6,15 +6,15 @@ import re
 from typing import TYPE_CHECKING
 
 from amlexec import console
-from amlexec.environments.upkeep import Known, Upkeep, yours
 from amlexec.errors import UsageError
+from amlexec.prepare.project import Known, Upkeep, yours
 
 if TYPE_CHECKING:
     import argparse
 
     from amlexec.docker.client import Engine
-    from amlexec.environments.preparation import Readiness
     from amlexec.model import Project
+    from amlexec.prepare.prepare import Readiness
 
 __all__ = ["prepare", "said"]
 
@@ -84,15 +84,15 @@ def _prepare(upkeep: Upkeep, one: Known, arguments: argparse.Namespace) -> Readi
     if found.ready and not arguments.refresh and not forced:
         return found
     from amlexec import progress
-    from amlexec.environments import publishing
+    from amlexec.images import registry
 
-    where = publishing.place(arguments.pull_from or "")
+    where = registry.place(arguments.pull_from or "")
     with progress.for_terminal() as shown:
         return upkeep.prepare(one, shown, refresh=arguments.refresh, pull_from=where, forced=forced)
 
 
 def _engine(upkeep: Upkeep, one: Known) -> Engine:
-    from amlexec.environments.on_engine import EngineShelf
+    from amlexec.images.store import EngineShelf
 
     shelf = upkeep.shelf(one)
     if isinstance(shelf, EngineShelf):
@@ -105,15 +105,15 @@ def _engine(upkeep: Upkeep, one: Known) -> Engine:
 
 def _push(upkeep: Upkeep, one: Known, found: Readiness, where: str) -> str:
     from amlexec import progress
-    from amlexec.environments import publishing
+    from amlexec.images import registry
 
     with progress.for_terminal() as shown:
-        return publishing.push(_engine(upkeep, one), found.digest, publishing.place(where), shown)
+        return registry.push(_engine(upkeep, one), found.digest, registry.place(where), shown)
 
 
 def _dockerfile(upkeep: Upkeep, one: Known, arguments: argparse.Namespace) -> int:
     from amlexec import progress
-    from amlexec.environments import dockerfile
+    from amlexec.images import dockerfile
 
     with progress.for_terminal() as shown:
         recipe = dockerfile.recipe(_engine(upkeep, one), upkeep.wanted(one), shown)

@@ -1,1 +1,1 @@
-"""PREPARE: what an environment is made of, which packages that comes to, and why one has to be made."""
+"""What an environment is: its value, its digest, its lock, and why one has to be made again. Values only."""

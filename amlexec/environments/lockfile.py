@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import digest
+from amlexec.environments.explain import explain
 from amlexec.environments.locked import Locked
-from amlexec.environments.reason import explain
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.files import read_regular
 from amlexec.packages.urls import public
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rattler import LockFile, RepoDataRecord
 
-    from amlexec.environments.reason import Key
+    from amlexec.environments.explain import Key
     from amlexec.model import Place, Project
     from amlexec.packages.conda_errors import Source
     from amlexec.packages.pip_pins import Pin

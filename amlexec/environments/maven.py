@@ -15,7 +15,7 @@ from amlexec.digest import canonical_json, of_bytes, of_file
 from amlexec.packages.urls import is_loopback, public
 
 if TYPE_CHECKING:
-    from amlexec.environments.order import Order
+    from amlexec.environments.request import Order
     from amlexec.model import Project, SparkDependencies
 
 __all__ = ["CENTRAL", "SPARK_MISSING", "files", "further", "needs_this_machine", "value"]

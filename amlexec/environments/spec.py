@@ -19,9 +19,9 @@ from amlexec.packages.urls import expand_public, public, unset_variables
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from amlexec.environments.explain import Key
     from amlexec.environments.locked import Locked
     from amlexec.environments.lockfile import Lock
-    from amlexec.environments.reason import Key
     from amlexec.model import CondaDependencies, Project
     from amlexec.packages.platforms import Platform
 

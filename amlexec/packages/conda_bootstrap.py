@@ -22,7 +22,7 @@ from amlexec.packages import conda_errors, conda_install, conda_solve, scratch, 
 from amlexec.packages.network import uv_variables
 
 if TYPE_CHECKING:
-    from amlexec.environments.order import Order
+    from amlexec.environments.request import Order
     from amlexec.packages.network import Network
     from amlexec.packages.platforms import Platform
 

@@ -129,7 +129,7 @@ def subdir_of(machine: str) -> str:
 def misfit(known: Mapping[str, str], platform: Platform) -> tuple[str, str]:
     """Why an environment for `platform` can't be on a machine, and the cure; two times "" where it can.
 
-    `known` is what `keep.sh` and `check.sh` ask of it: `system` and `machine` of uname, `libc` as getconf
+    `known` is what `prefix.sh` and `check.sh` ask of it: `system` and `machine` of uname, `libc` as getconf
     says it; and `programs`, `gzip`, `tar` where programs start from the home folder, and where these are.
     """
     yours = "or let it be yours: userManagedEnvironment: true, with pythonLocation"

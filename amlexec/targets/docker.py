@@ -297,9 +297,9 @@ class DockerTarget:
 
     def remove_builds(self) -> int:
         """Remove containers in which an environment was being made by a process that was killed; how many."""
-        from amlexec.environments import turns
+        from amlexec.images import build_lock
 
-        return turns.sweep(self._engine)
+        return build_lock.sweep(self._engine)
 
     def remove(self, ids: list[str]) -> bool:
         """Remove containers, running or not; whether one of them was there."""

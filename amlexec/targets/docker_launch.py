@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amlexec.docker.client import import_ahead
-from amlexec.environments import preparation
-from amlexec.environments.image import PREFIX
-from amlexec.environments.on_engine import EngineShelf
 from amlexec.errors import TargetError
 from amlexec.history import Interpreter
+from amlexec.images.labels import PREFIX
+from amlexec.images.store import EngineShelf
+from amlexec.prepare import prepare as preparation
 from amlexec.targets import Launch
 from amlexec.targets.environment import ensure
 from amlexec.targets.ground import SHARED, SITE

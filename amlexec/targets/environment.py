@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amlexec.environments import preparation
 from amlexec.errors import TargetError
+from amlexec.prepare import prepare as preparation
 
 if TYPE_CHECKING:
-    from amlexec.environments.preparation import Readiness, Wanted
-    from amlexec.environments.shelf import Shelf
+    from amlexec.environments.store import Shelf
     from amlexec.model import Plan
+    from amlexec.prepare.prepare import Readiness, Wanted
 
 __all__ = ["ensure"]
 
@@ -32,7 +32,7 @@ def ensure(plan: Plan, wanted: Wanted, shelf: Shelf) -> Readiness:
             hint=f"{plan.prepare_command}, or submit with --prepare",
         )
     from amlexec import progress
-    from amlexec.environments import publishing
+    from amlexec.images import registry
 
     with progress.for_terminal() as shown:
-        return preparation.prepare(wanted, shelf, shown, pull_from=publishing.place())
+        return preparation.prepare(wanted, shelf, shown, pull_from=registry.place())

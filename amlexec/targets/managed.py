@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amlexec.environments import preparation
-from amlexec.environments.on_host import HostShelf
-from amlexec.environments.there import NAME_LENGTH
+from amlexec.prefixes.remote_prefix import NAME_LENGTH
+from amlexec.prefixes.store import HostShelf
+from amlexec.prepare import prepare as preparation
 from amlexec.targets.environment import ensure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from amlexec.environments.preparation import Readiness, Wanted
     from amlexec.model import Plan, Project
+    from amlexec.prepare.prepare import Readiness, Wanted
     from amlexec.ssh.connection import SSHConnection
 
 __all__ = ["Managed", "variables"]

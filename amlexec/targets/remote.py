@@ -10,11 +10,11 @@ import shlex
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
-from amlexec.environments.shelves import is_prepared
 from amlexec.errors import ConfigurationError, TargetError, UnreachableError
 from amlexec.files import SMALL, read_regular, remove_tree, touch
 from amlexec.history import Interpreter
 from amlexec.owner import owner_of
+from amlexec.prepare.stores import is_prepared
 from amlexec.snapshots import snapshot, transfer
 from amlexec.ssh.feeding import flowing
 from amlexec.targets import Launch, State, sending

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from amlexec import spark
 from amlexec.environments import maven
-from amlexec.environments.image import PREFIX
 from amlexec.errors import ConfigurationError, TargetError
+from amlexec.images.labels import PREFIX
 from amlexec.packages import stable_tar
 from amlexec.packages.urls import public
 from amlexec.runtime import shell
@@ -21,9 +21,9 @@ from amlexec.runtime import shell
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from amlexec.environments.log import Log
-    from amlexec.environments.order import Order
-    from amlexec.environments.worker import Worker
+    from amlexec.environments.build_log import Log
+    from amlexec.environments.request import Order
+    from amlexec.images.build_container import Worker
     from amlexec.packages.network import Network
 
 __all__ = ["SCRATCH", "bake", "command", "contents"]

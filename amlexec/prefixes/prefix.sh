@@ -1,4 +1,4 @@
-# Making and removing environments on a machine. Sent after identity.sh and look.sh, and before a last line that
+# Making and removing environments on a machine. Sent after identity.sh and list.sh, and before a last line that
 # calls one of the verbs. In envs/NAME there are the environment, in a folder whose name no other preparation has
 # had, and `turn`, while somebody makes it. So what somebody left half-made is in nobody's way.
 

@@ -11,17 +11,17 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.environments import base
-from amlexec.environments.image import PREFIX
 from amlexec.errors import UsageError
+from amlexec.images import base_image
+from amlexec.images.labels import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from amlexec.docker.client import Engine
-    from amlexec.environments.order import Order
-    from amlexec.environments.preparation import Wanted
+    from amlexec.environments.request import Order
     from amlexec.packages.requirements import Entry
+    from amlexec.prepare.prepare import Wanted
     from amlexec.progress import Progress
 
 __all__ = ["Recipe", "recipe", "write"]
@@ -50,7 +50,7 @@ def recipe(engine: Engine, want: Wanted, progress: Progress) -> Recipe:
         TargetError: the base image can't be had.
     """
     order = want.order
-    found = base.ensure(engine, order.spec.base_image, order.base_place, progress)
+    found = base_image.ensure(engine, order.spec.base_image, order.base_place, progress)
     files = dict(_requirements(order))
     lines = [f"# The environment of {want.configuration}: {want.digest}"]
     needed = [
@@ -80,11 +80,11 @@ def recipe(engine: Engine, want: Wanted, progress: Progress) -> Recipe:
             pip += [options[name], f"{_IN_IMAGE}/{name}"]
         lines.append(f"RUN {_exec(*pip)}")
     if order.spec.spark:
-        from amlexec.environments import maven_baking
+        from amlexec.images import maven_layer
 
         lines.append("# The Maven packages, fetched by the Spark of this image.")
-        lines.append(f"COPY {_MAVEN} {maven_baking.SCRATCH}/")
-        lines.append(f"RUN {_exec(*maven_baking.command(order, 'spark-submit'))}")
+        lines.append(f"COPY {_MAVEN} {maven_layer.SCRATCH}/")
+        lines.append(f"RUN {_exec(*maven_layer.command(order, 'spark-submit'))}")
     lines.append(f"CMD {_exec(f'{PREFIX}/bin/python')}")
     return Recipe(order, "\n".join(lines) + "\n", tuple(files.items()))
 
@@ -96,8 +96,9 @@ def write(what: Recipe, folder: str, progress: Progress) -> None:
         UsageError: there is something in the folder.
         ConfigurationError, TargetError: as preparing it.
     """
-    from amlexec.environments import building, memory, pip_section
-    from amlexec.environments.log import Log
+    from amlexec.environments import last_prepared, pip_files, resolve
+    from amlexec.environments.build_log import Log
+    from amlexec.images.conda_layer import archived
     from amlexec.packages.network import settings
 
     order, place = what.order, Path(folder)
@@ -105,15 +106,15 @@ def write(what: Recipe, folder: str, progress: Progress) -> None:
         raise UsageError(f"{folder} is not an empty folder", hint="name a new one")
     place.mkdir(parents=True, exist_ok=True)
     network = settings()
-    records = building.resolved(order, network, progress).records
+    records = resolve.resolved(order, network, progress).records
     with (
-        Log(memory.folder(order.project) / f"{order.digest}.context.log") as log,
-        building.archived(order, records, network, progress, log) as archive,
+        Log(last_prepared.folder(order.project) / f"{order.digest}.context.log") as log,
+        archived(order, records, network, progress, log) as archive,
         (place / _ARCHIVE).open("wb") as copy,
     ):
         shutil.copyfileobj(archive, copy, 1 << 20)
     for number, path in _paths(order).items():
-        for name in pip_section.files_of(path, order):
+        for name in pip_files.files_of(path, order):
             to = place / _SOURCES / str(number) / Path(path).name / name
             to.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(Path(path, name), to, follow_symlinks=not name)
@@ -125,10 +126,10 @@ def write(what: Recipe, folder: str, progress: Progress) -> None:
 
 
 def _write_maven(order: Order, place: Path) -> None:
-    from amlexec.environments import maven_baking
+    from amlexec.images import maven_layer
 
     place.mkdir()
-    for name, content in maven_baking.contents(order):
+    for name, content in maven_layer.contents(order):
         if isinstance(content, bytes):
             (place / name).write_bytes(content)
         else:

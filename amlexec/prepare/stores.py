@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from amlexec.environments.shelf import Shelf
+    from amlexec.environments.store import Shelf
     from amlexec.model import ComputeTarget
 
 __all__ = ["is_prepared", "shelf_of"]
@@ -30,12 +30,12 @@ def shelf_of(target: ComputeTarget) -> Shelf:
     """
     assert is_prepared(target), "its environment is the user's"
     if target.kind in _ON_A_HOST:
-        from amlexec.environments.on_host import HostShelf
+        from amlexec.prefixes.store import HostShelf
         from amlexec.ssh.connection import SSHConnection, login_of
 
         return HostShelf(SSHConnection(login_of(target)))
     from amlexec.docker.client import Engine, from_environment
-    from amlexec.environments.on_engine import EngineShelf
+    from amlexec.images.store import EngineShelf
 
     if target.kind == "docker":
         return EngineShelf(from_environment())

@@ -10,17 +10,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.config import load as config
-from amlexec.environments import memory, preparation, stamps
-from amlexec.environments.preparation import Readiness
-from amlexec.environments.shelves import is_prepared, shelf_of
-from amlexec.environments.stamps import Stamp
+from amlexec.environments import last_prepared, stat_cache
+from amlexec.environments.stat_cache import Stamp
 from amlexec.errors import ConfigurationError
 from amlexec.model import ComputeTarget, Place
+from amlexec.prepare import prepare as preparation
+from amlexec.prepare.prepare import Readiness
+from amlexec.prepare.stores import is_prepared, shelf_of
 
 if TYPE_CHECKING:
-    from amlexec.environments.preparation import Wanted
-    from amlexec.environments.shelf import Removal, Shelf
+    from amlexec.environments.store import Removal, Shelf
     from amlexec.model import Declaration, Project, Violation
+    from amlexec.prepare.prepare import Wanted
     from amlexec.progress import Progress
 
 __all__ = ["Known", "Upkeep", "yours"]
@@ -93,7 +94,7 @@ class Upkeep:
             ConfigurationError: they are wrong.
             UsageError: there is no such run configuration or target, or nothing can be prepared on it yet.
         """
-        stamp = None if target or "/" in name else stamps.recall(self.project, name)
+        stamp = None if target or "/" in name else stat_cache.recall(self.project, name)
         if stamp is not None:
             return Known(name, name, "", stamp.target, stamp.kind, stamp.digest)
         return self._read(name, target, keep=keep)
@@ -105,7 +106,7 @@ class Upkeep:
         return want
 
     def _read(self, name: str, target: str, *, keep: bool) -> Known:
-        began = stamps.clock(self.project) if keep else 0
+        began = stat_cache.clock(self.project) if keep else 0
         declaration = config.load(self.project, name, target)
         configuration, found = declaration.run_configuration, declaration.compute_target
         want = None
@@ -131,7 +132,7 @@ class Upkeep:
         """
         if known.is_yours:
             return Readiness(True, "", yours(known.kind))
-        shelf, last = self.shelf(known), memory.recall(self.project, known.name)
+        shelf, last = self.shelf(known), last_prepared.recall(self.project, known.name)
         if last is not None and last.digest == known.digest and last.key:
             told = f"up to date when it was last looked at: {shelf.there(known.digest)}"
             return Readiness(True, known.digest, told, last.key)
@@ -149,7 +150,7 @@ class Upkeep:
         shelf = self.shelf(known)
         kept = shelf.get(known.digest)
         if kept is not None and known.wanted is None:
-            last = memory.recall(self.project, known.name)
+            last = last_prepared.recall(self.project, known.name)
             if last is not None and (last.digest, last.key) == (known.digest, kept.key):
                 return preparation.ready(kept, f"up to date: {shelf.there(kept.digest)}")
         if known.wanted is None:
@@ -191,7 +192,7 @@ class Upkeep:
             ConfigurationError: a file is wrong, and nobody knows where something was prepared.
             TargetError: the target can't be asked.
         """
-        last = memory.recall(self.project, name)
+        last = last_prepared.recall(self.project, name)
         known = None
         # Files that are wrong keep nobody from removing what was made of them before.
         with suppress(ConfigurationError):
@@ -205,7 +206,7 @@ class Upkeep:
         digests = {known.digest, *([last.digest] if last is not None else [])}
         told = shelf.remove(digests, self.project.name, dry_run=dry_run)
         if not dry_run:
-            memory.forget_removed(self.project, {one for one in digests if shelf.get(one) is None})
+            last_prepared.forget_removed(self.project, {one for one in digests if shelf.get(one) is None})
         return told
 
     def _kept(self, known: Known, found: Readiness) -> Readiness:
@@ -230,7 +231,7 @@ class Upkeep:
         ]
         files = [path if path.startswith("/") else f"{self.project.root}/{path}" for path in paths]
         if files[0] == f"{self.project.configuration}/{known.name}.runconfig":
-            stamps.keep(
+            stat_cache.keep(
                 self.project, known.name, Stamp(known.kind, known.target, known.digest), files, known.began
             )
         return found

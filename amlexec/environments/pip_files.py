@@ -1,35 +1,24 @@
-"""The pip section of an environment, installed inside of its image by the environment's own pip.
-
-What pip needs for it and nobody afterwards (requirements with passwords, certificates, wheels, sources) is
-gone before the image is committed: no layer ever has it. Only sources of editable packages stay.
-"""
+"""What pip is given for the pip section of an environment: lines, options, and files that go along."""
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import tarfile
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import digest
-from amlexec.environments.image import PREFIX
-from amlexec.errors import TargetError
+from amlexec.errors import ConfigurationError
 from amlexec.packages import stable_tar
-from amlexec.packages.network import build_variables
 from amlexec.packages.pip_pins import pip_lines
 from amlexec.packages.pip_resolve import index_lines
 from amlexec.packages.requirement_paths import is_archive
-from amlexec.packages.urls import is_loopback
+from amlexec.packages.urls import is_loopback, public
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from amlexec.environments.log import Log
-    from amlexec.environments.order import Order
-    from amlexec.environments.worker import Worker
+    from amlexec.environments.request import Order
     from amlexec.packages.network import Network
     from amlexec.packages.resolve import Resolution
 
@@ -38,17 +27,12 @@ __all__ = [
     "PATIENCE",
     "Section",
     "files_of",
-    "install",
     "is_wanted",
-    "needs_this_machine",
+    "must_be_reachable",
     "section_of",
     "write_sources",
 ]
 
-_SOURCES = "/opt/amlexec/src"
-"""Where local wheels and folders with sources are while pip installs them; editable ones for ever."""
-_REQUIREMENTS = "/tmp/amlexec-requirements"  # noqa: S108 - in a container that is ours alone
-_BUNDLE = "/tmp/amlexec-ca.pem"  # noqa: S108
 PATIENCE = ("PIP_RETRIES", "PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT")
 LIST = """
 import importlib.metadata, json, os, shutil, sys
@@ -75,10 +59,19 @@ def is_wanted(order: Order) -> bool:
     return any(not entry.is_constraint for entry in order.requirements.entries)
 
 
-def needs_this_machine(order: Order, network: Network) -> bool:
-    """Whether pip must see this machine as itself: an index or a proxy on the loopback."""
-    told = [*network.addresses, *(entry.raw for entry in order.requirements.entries)]
-    return any(is_loopback(str(address)) for address in told)
+def must_be_reachable(order: Order, resolution: Resolution, network: Network, name: str) -> None:
+    """Raises ConfigurationError where a package index is a folder, or on the loopback, of this machine."""
+    section = section_of(order, resolution, network, "")
+    lines = (*section.lines, *section.unhashed, *section.constraints)
+    for line in (*lines, *map(str, index_lines(order.requirements, network))):
+        if is_loopback(line) or line.startswith(("--index-url file:", "--extra-index-url file:")):
+            address = public(line.split()[-1])
+            entry = next((one for one in order.requirements.entries if str(one.raw) == line), None)
+            raise ConfigurationError(
+                f"{address} is on this machine alone, and {name} can't reach it",
+                where=str(entry.place if entry is not None else order.dependencies.place),
+                hint="give an address that leads here from there, or a folder of wheels with --find-links",
+            )
 
 
 class Section(NamedTuple):
@@ -99,44 +92,6 @@ class Section(NamedTuple):
     def steps(self) -> tuple[tuple[str, ...], ...]:
         """The lines of each pip, in order."""
         return tuple(lines for lines in (self.lines, self.unhashed) if lines)
-
-
-def install(
-    worker: Worker, order: Order, resolution: Resolution, network: Network, log: Log
-) -> list[tuple[str, str]]:
-    """Install it; name and version of all that Python then finds installed.
-
-    Raises:
-        TargetError: pip failed, with the line that it was about, its last lines and the log's path.
-    """
-    section = section_of(order, resolution, network, _SOURCES)
-    links = [(path, _links(number)) for number, path in enumerate(_folders(network)) if path]
-    files = {_requirements(number): _text(lines) for number, lines in enumerate(section.steps)}
-    files[f"{_REQUIREMENTS}.constraints"] = _text(section.constraints)
-    if network.ca_bundle:
-        files[_BUNDLE] = Path(network.ca_bundle).read_bytes()
-    with tempfile.TemporaryFile() as held:
-        with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            write_sources(archive, (*section.sources, *links), order)
-            for name, text in files.items():
-                _add_text(archive, name, text)
-        held.seek(0)
-        worker.put(held)
-    worker.start()
-    variables = _variables(network)
-    log.hide(*variables.values(), *section.lines, *section.unhashed, *section.constraints)
-    command = [f"{PREFIX}/bin/python", "-m", "pip", "install", "--no-cache-dir", "--root-user-action=ignore"]
-    command += ["--disable-pip-version-check", "--progress-bar=off", *section.options]
-    for number in range(len(section.steps)):
-        given = ["-r", _requirements(number), "-c", f"{_REQUIREMENTS}.constraints"]
-        code = worker.run([*command, *given], log.write, variables)
-        if code != 0:
-            raise log.failure(order, code)
-    said = bytearray()
-    left = [*files, *(at for _, at in (*section.sources, *links) if at not in section.kept)]
-    if worker.run([f"{PREFIX}/bin/python", "-I", "-c", LIST, _SOURCES, *left], said.extend) != 0:
-        raise TargetError(f"the installed packages can't be listed: {said.decode(errors='replace')}")
-    return [(str(name), str(version)) for name, version in json.loads(said)]
 
 
 def section_of(order: Order, resolution: Resolution, network: Network, folder: str) -> Section:
@@ -191,39 +146,8 @@ def _locked(order: Order, resolution: Resolution, network: Network, folder: str)
     )
 
 
-def _requirements(number: int) -> str:
-    return f"{_REQUIREMENTS}{number or ''}.txt"
-
-
-def _text(lines: Sequence[str]) -> bytes:
-    return "".join(f"{line}\n" for line in lines).encode()
-
-
-def _variables(network: Network) -> dict[str, str]:
-    variables = {name: str(value) for name, value in build_variables(network).items()}
-    variables |= {name: os.environ[name] for name in PATIENCE if name in os.environ}
-    variables |= {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INPUT": "1", "HOME": "/root"}
-    if network.find_links:
-        links = zip(network.find_links, _folders(network), strict=True)
-        told = (_links(number) if path else str(link) for number, (link, path) in enumerate(links))
-        variables["PIP_FIND_LINKS"] = " ".join(told)
-    if network.ca_bundle:
-        variables |= {"PIP_CERT": _BUNDLE, "SSL_CERT_FILE": _BUNDLE, "REQUESTS_CA_BUNDLE": _BUNDLE}
-    return variables
-
-
-def _folders(network: Network) -> list[str]:
-    """For each place with packages in pip's settings, its folder on this machine; "" for an address."""
-    paths = [str(link).removeprefix("file://") for link in network.find_links]
-    return [path if Path(path).is_dir() else "" for path in paths]
-
-
 def _inside(folder: str, number: int, path: str) -> str:
     return f"{folder}/{number}/{Path(path).name}"
-
-
-def _links(number: int) -> str:
-    return f"{_SOURCES}/links/{number}"
 
 
 def write_sources(
@@ -272,9 +196,3 @@ def _plain(one: tarfile.TarInfo) -> tarfile.TarInfo:
         # As in the digest. Whoever may see the file here is no matter: the user of a run is another one.
         one.mode = 0o755 if one.mode & 0o100 else 0o644
     return one
-
-
-def _add_text(archive: tarfile.TarFile, path: str, text: bytes) -> None:
-    entry: Any = tarfile.TarInfo(path.lstrip("/"))
-    entry.size, entry.mode, entry.mtime = len(text), 0o600, stable_tar.EPOCH
-    archive.addfile(entry, io.BytesIO(text))

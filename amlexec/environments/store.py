@@ -1,7 +1,7 @@
 """Where the environments of a compute target are kept: what can be asked of such a place, and done there.
 
 An engine keeps images, a machine that is reached over SSH keeps folders. What is written once for both
-(`amlexec.environments.preparation`, `amlexec.environments.upkeep`) knows no more of them than this.
+(`amlexec.prepare.prepare`, `amlexec.prepare.project`) knows no more of them than this.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
-    from amlexec.environments.log import Log
-    from amlexec.environments.order import Built, Order
+    from amlexec.environments.build_log import Log
+    from amlexec.environments.request import Built, Order
     from amlexec.progress import Progress
 
 __all__ = ["Kept", "Removal", "Shelf"]

@@ -16,8 +16,8 @@ from amlexec.errors import AmlexecError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amlexec.environments.preparation import Readiness
-    from amlexec.environments.upkeep import Known, Upkeep
+    from amlexec.prepare.prepare import Readiness
+    from amlexec.prepare.project import Known, Upkeep
 
 __all__ = ["Ahead"]
 

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 from amlexec.docker import images
 from amlexec.docker.errors import EngineAnswerError
 from amlexec.docker.login import login_of, registry_of
-from amlexec.environments import trial
-from amlexec.environments.image import BASE, DIGEST, PREFIX, PYTHON, reference
-from amlexec.environments.order import Built
+from amlexec.environments.request import Built
 from amlexec.errors import TargetError, UsageError
+from amlexec.images import trial
+from amlexec.images.labels import BASE, DIGEST, PREFIX, PYTHON, reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from amlexec.docker.client import Engine
-    from amlexec.environments.log import Log
-    from amlexec.environments.order import Order
+    from amlexec.environments.build_log import Log
+    from amlexec.environments.request import Order
     from amlexec.progress import Progress
 
 __all__ = ["VARIABLE", "place", "published", "pull", "push"]
@@ -143,7 +143,7 @@ def _taken(engine: Engine, order: Order, name: str, log: Log) -> Built:
 
 def _packages(engine: Engine, order: Order, image_id: str, log: Log) -> tuple[Any, Any]:
     """What is installed, asked of the environment's own Python: which shows that it runs on this engine."""
-    from amlexec.environments.worker import Worker, sweep
+    from amlexec.images.build_container import Worker, sweep
 
     sweep(engine, order.digest)
     said = bytearray()

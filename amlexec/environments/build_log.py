@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from amlexec.environments.order import Order
+    from amlexec.environments.request import Order
     from amlexec.packages.requirements import Entry
 
 __all__ = ["TAIL", "Log"]

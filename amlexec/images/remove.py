@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from amlexec.docker import images
 from amlexec.docker.errors import EngineAnswerError
-from amlexec.environments.image import CONDA, DIGEST, OWNER, PROJECT, Images, reference
-from amlexec.environments.shelf import Removal
+from amlexec.environments.store import Removal
+from amlexec.images.labels import CONDA, DIGEST, OWNER, PROJECT, reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from amlexec.docker.client import Engine
+    from amlexec.images.lookup import Images
 
 __all__ = ["discard", "drop_unnamed", "remove", "sweep"]
 

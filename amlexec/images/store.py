@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amlexec.environments.image import Images, reference
+from amlexec.images.labels import reference
+from amlexec.images.lookup import Images
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
     from amlexec.docker.client import Engine
-    from amlexec.environments.log import Log
-    from amlexec.environments.order import Built, Order
-    from amlexec.environments.shelf import Kept, Removal
+    from amlexec.environments.build_log import Log
+    from amlexec.environments.request import Built, Order
+    from amlexec.environments.store import Kept, Removal
     from amlexec.progress import Progress
 
 __all__ = ["EngineShelf"]
@@ -54,43 +55,43 @@ class EngineShelf:
 
     def turn(self, digest: str, progress: Progress) -> AbstractContextManager[None]:
         """See `Shelf.turn`."""
-        from amlexec.environments.turns import turn
+        from amlexec.images.build_lock import turn
 
         return turn(self.engine, digest, "prepares the same environment", progress)
 
     def moved(self, kept: Kept, order: Order, progress: Progress) -> str:
         """See `Shelf.moved`: the base image's tag may mean another image by now."""
-        from amlexec.environments import base
+        from amlexec.images import base_image
 
-        return base.moved(self.engine, order.spec.base_image, order.base_place, kept.base, progress)
+        return base_image.moved(self.engine, order.spec.base_image, order.base_place, kept.base, progress)
 
     def pull(self, order: Order, place: str, progress: Progress, log: Log) -> Built | None:
         """See `Shelf.pull`; `place` is `REGISTRY/REPOSITORY`."""
-        from amlexec.environments import publishing
+        from amlexec.images import registry
 
-        return publishing.pull(self.engine, order, place, progress, log)
+        return registry.pull(self.engine, order, place, progress, log)
 
     def build(self, order: Order, progress: Progress, log: Log) -> Built:
         """See `Shelf.build`."""
-        from amlexec.environments import building
+        from amlexec.images import build as building
 
         return building.build(self.engine, order, progress, log)
 
     def replaced(self, key: str) -> None:
         """See `Shelf.replaced`."""
-        from amlexec.environments import removal
+        from amlexec.images import remove as removal
 
         removal.discard(self.engine, key)
 
     def sweep(self, project: str, owner: str) -> list[Removal]:
         """See `Shelf.sweep`: conda layers of builds that failed, images of ones that were killed."""
-        from amlexec.environments import removal
+        from amlexec.images import remove as removal
 
         return removal.sweep(self.engine, project, owner)
 
     def remove(self, digests: Iterable[str], project: str, *, dry_run: bool = False) -> list[Removal]:
         """See `Shelf.remove`. Conda layers that no environment stands on any more go as well."""
-        from amlexec.environments import removal
+        from amlexec.images import remove as removal
 
         self.forget()
         told = removal.remove(self._images, digests, project, dry_run=dry_run)

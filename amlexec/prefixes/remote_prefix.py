@@ -1,4 +1,4 @@
-"""A machine over SSH on which an environment is being made: the verbs of `look.sh` and `keep.sh`."""
+"""A machine over SSH on which an environment is being made: the verbs of `list.sh` and `prefix.sh`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ the whole path of its Python, and old kernels read no more than 127 characters o
 
 
 def script(verb: str, *, keeping: bool = True) -> str:
-    """The text that calls a verb with what the script is given; `keeping` for those of `keep.sh`."""
-    parts = [_HERE / "look.sh"]
+    """The text that calls a verb with what the script is given; `keeping` for those of `prefix.sh`."""
+    parts = [_HERE / "list.sh"]
     if keeping:
-        parts = [_HERE.parent / "runtime/identity.sh", *parts, _HERE / "keep.sh"]
+        parts = [_HERE.parent / "runtime/identity.sh", *parts, _HERE / "prefix.sh"]
     return "\n".join([*(part.read_text("utf-8") for part in parts), f'{verb} "$@"\n'])
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec.docker import images
 from amlexec.docker.errors import EngineAnswerError
 from amlexec.docker.login import registry_of
-from amlexec.environments.image import DEFAULT
 from amlexec.errors import TargetError
+from amlexec.images.labels import DEFAULT
 from amlexec.model import spelled
 from amlexec.packages.platforms import engine_misfit
 

@@ -1,36 +1,44 @@
-"""The conda layer of an environment, made of packages that are fetched on the engine's side.
+"""The conda layer of an environment: one for all environments that only differ in their pip section.
 
-A container made of the base image runs the installer's Python, which lies in a volume of the engine's, and
-keeps packages in another one. Neither ever gets into an image: what is mounted is not committed.
+For an engine on this machine the packages are installed here and copied in. An engine on another machine has
+them fetched on its side: a container made of the base image runs the installer's Python, which lies in a
+volume of the engine's, and keeps packages in another one. Neither ever gets into an image: what is mounted is
+not committed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tarfile
-from typing import TYPE_CHECKING
+import tempfile
+from typing import IO, TYPE_CHECKING
 
-from amlexec.environments import image
-from amlexec.environments.image import PREFIX
-from amlexec.environments.worker import IDLE, Worker
+from amlexec import digest as content
+from amlexec.docker import images
 from amlexec.errors import TargetError
-from amlexec.packages import conda_bootstrap, conda_remote, stable_tar
+from amlexec.images import labels
+from amlexec.images.build_container import IDLE, Worker
+from amlexec.images.build_lock import sweep, turn
+from amlexec.images.labels import PREFIX
+from amlexec.packages import conda_bootstrap, conda_install, conda_remote, scratch, stable_tar
 from amlexec.packages.network import cache_folder
+from amlexec.packages.urls import public
 from amlexec.progress import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rattler import RepoDataRecord
 
     from amlexec.docker.client import Engine
-    from amlexec.environments.base import Base
-    from amlexec.environments.log import Log
-    from amlexec.environments.order import Order
+    from amlexec.environments.build_log import Log
+    from amlexec.environments.request import Order
+    from amlexec.images.base_image import Base
     from amlexec.packages.network import Network
     from amlexec.progress import Progress
 
-__all__ = ["VOLUME", "conda_layer", "is_elsewhere"]
+__all__ = ["COMPILE", "VOLUME", "archived", "conda_layer", "is_elsewhere"]
 
 VOLUME = "amlexec.volume"
 """The label of the volumes; its value is what is in them."""
@@ -58,6 +66,22 @@ while at != "/":
 """
 
 
+COMPILE = f"""
+import compileall, os, py_compile, sys
+# Otherwise every run would compile every module anew: its user may not write here. A hash instead of a
+# time, and times set back, make the layer the same whenever it is made.
+import glob
+for folder in glob.glob({PREFIX + "/lib/python3*/site-packages"!r}):
+    compileall.compile_dir(folder, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+for at, folders, files in os.walk({PREFIX!r}, topdown=False):
+    for name in files:
+        if name.endswith(".pyc"):
+            os.utime(os.path.join(at, name), ({stable_tar.EPOCH}, {stable_tar.EPOCH}))
+    os.utime(at, ({stable_tar.EPOCH}, {stable_tar.EPOCH}))
+"""
+"""Executed by the environment's Python at the end."""
+
+
 def is_elsewhere(engine: Engine) -> bool:
     """Whether an engine is on another machine, which fetches packages itself."""
     return engine.address.startswith("ssh:")
@@ -67,14 +91,84 @@ def conda_layer(
     engine: Engine,
     order: Order,
     found: Base,
+    records: Sequence[RepoDataRecord],
+    network: Network,
+    progress: Progress,
+    log: Log,
+) -> str:
+    """The image with the conda packages: one for all environments that only differ in their pip section."""
+    what = content.of_bytes(
+        content.canonical_json(
+            [
+                order.spec.recipe,
+                found.image_id,
+                # Without logins: a new password is no new package.
+                [[public(one.url), (one.sha256 or b"").hex()] for one in records],
+            ]
+        )
+    )
+    if (known := images.find(engine, {labels.CONDA: what})) and not order.anew:
+        log.line(f"the conda layer is there: {known[0]['Id']}")
+        return str(known[0]["Id"])
+    with turn(engine, what, "makes the same conda layer", progress):
+        if (known := images.find(engine, {labels.CONDA: what})) and not order.anew:
+            return str(known[0]["Id"])
+        sweep(engine, what)
+        if is_elsewhere(engine):
+            made = _fetched_by_engine(engine, order, found, what, records, network, progress, log)
+            if made is not None:
+                return made
+            progress.step(
+                "no channel has a Python that could install there: the packages are installed here, and sent"
+            )
+        with archived(order, records, network, progress, log) as archive:
+            progress.step(f"copying them onto {order.spec.base_image}")
+            with Worker(engine, found.image_id, what) as worker:
+                worker.put(archive)
+                worker.start(order.spec.base_image, str(order.base_place))
+                code = worker.run([f"{PREFIX}/bin/python", "-I", "-c", COMPILE], log.write)
+                if code != 0:
+                    raise TargetError(f"Python's modules could not be compiled: exit code {code}")
+                return worker.commit(
+                    labels.reference(what, "conda"), labels.of_layer(what, order.project), {}
+                )
+
+
+@contextlib.contextmanager
+def archived(
+    order: Order, records: Sequence[RepoDataRecord], network: Network, progress: Progress, log: Log
+) -> Iterator[IO[bytes]]:
+    """The conda packages as a tar archive that is unpacked at the root; a file that is gone afterwards."""
+    cache = cache_folder()
+    with scratch.room(cache) as folder:
+        progress.step(f"installing {counted(records)}")
+        conda_install.install(
+            records,
+            folder / "env",
+            PREFIX,
+            order.spec.platform,
+            network,
+            cache=cache,
+            progress=progress.at,
+        )
+        with tempfile.TemporaryFile(dir=folder) as archive:
+            files = stable_tar.write(str(folder / "env"), PREFIX, archive)
+            log.line(f"{files} files, {archive.tell()} bytes")
+            archive.seek(0)
+            yield archive
+
+
+def _fetched_by_engine(
+    engine: Engine,
+    order: Order,
+    found: Base,
     what: str,
     records: Sequence[RepoDataRecord],
     network: Network,
-    compiling: str,
     progress: Progress,
     log: Log,
 ) -> str | None:
-    """Make the layer, `what` by its digest; its id. `compiling` is what Python executes at the end.
+    """Make the layer, `what` by its digest; its id.
 
     None where no channel has a Python for the installer. The turn is the caller's.
 
@@ -98,12 +192,11 @@ def conda_layer(
             for options in (
                 ["-I", "-B", "-c", _NORMALIZE],
                 ["-I", "-S", "-c", IDLE],
-                ["-I", "-c", compiling],
+                ["-I", "-c", COMPILE],
             ):
                 if (code := worker.run([f"{PREFIX}/bin/python", *options], log.write)) != 0:
                     raise TargetError(f"Python's modules could not be compiled: exit code {code}")
-            labels = image.of_layer(what, order.project)
-            return worker.commit(image.reference(what, "conda"), labels, {})
+            return worker.commit(labels.reference(what, "conda"), labels.of_layer(what, order.project), {})
 
 
 def _volume(name: str, what: str, target: str) -> dict[str, object]:

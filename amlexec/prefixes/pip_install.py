@@ -18,40 +18,25 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import unquote
 
-from amlexec.environments import pip_section
-from amlexec.errors import ConfigurationError, TargetError
+from amlexec.environments import pip_files
+from amlexec.errors import TargetError
 from amlexec.packages.pip_resolve import index_lines
 from amlexec.packages.requirements import Requirements
-from amlexec.packages.urls import Secret, is_loopback, public
+from amlexec.packages.urls import Secret, is_loopback
 
 if TYPE_CHECKING:
-    from amlexec.environments.log import Log
-    from amlexec.environments.order import Order
-    from amlexec.environments.there import There
+    from amlexec.environments.build_log import Log
+    from amlexec.environments.request import Order
     from amlexec.packages.network import Network
     from amlexec.packages.resolve import Resolution
+    from amlexec.prefixes.remote_prefix import There
 
-__all__ = ["install", "must_be_reachable"]
+__all__ = ["install"]
 
 _LOGIN = re.compile(r"(?<!git\+http)(?<!git\+https)://([^/\s@:]+):([^/\s@]*)@([^/\s:?#]+)")
 _PLAIN = re.compile(r"[^\s\"'\\#]+")
 """What every version of Python reads from a .netrc as it stands."""
 _OPTIONS = ("--no-cache-dir", "--disable-pip-version-check", "--progress-bar=off")
-
-
-def must_be_reachable(order: Order, resolution: Resolution, network: Network, name: str) -> None:
-    """Raises ConfigurationError where a package index is a folder, or on the loopback, of this machine."""
-    section = pip_section.section_of(order, resolution, network, "")
-    lines = (*section.lines, *section.unhashed, *section.constraints)
-    for line in (*lines, *map(str, index_lines(order.requirements, network))):
-        if is_loopback(line) or line.startswith(("--index-url file:", "--extra-index-url file:")):
-            address = public(line.split()[-1])
-            entry = next((one for one in order.requirements.entries if str(one.raw) == line), None)
-            raise ConfigurationError(
-                f"{address} is on this machine alone, and {name} can't reach it",
-                where=str(entry.place if entry is not None else order.dependencies.place),
-                hint="give an address that leads here from there, or a folder of wheels with --find-links",
-            )
 
 
 def install(
@@ -63,7 +48,7 @@ def install(
         TargetError: pip failed, with the line that it was about, its last lines and the log's path.
     """
     sources = f"{there.prefix}/src"
-    section = pip_section.section_of(order, resolution, network, sources)
+    section = pip_files.section_of(order, resolution, network, sources)
     paths = [str(link).removeprefix("file://") for link in network.find_links]
     links = [
         (path, f"{sources}/links/{number}")
@@ -99,7 +84,7 @@ def _in_order(own: tuple[str, ...], network: Network) -> list[str]:
 
 def listed(there: There, sources: str = "", left: list[str] | None = None) -> list[tuple[str, str]]:
     """Name and version of all that the environment's Python finds installed; `left` is removed before."""
-    said = there.run("list", pip_section.LIST, sources or there.prefix, *(left or []))
+    said = there.run("list", pip_files.LIST, sources or there.prefix, *(left or []))
     try:
         return [(str(name), str(version)) for name, version in json.loads(said)]
     except ValueError:
@@ -111,7 +96,7 @@ def _write(held: IO[bytes], sources: list[tuple[str, str]], order: Order) -> Non
         gzip.GzipFile(fileobj=held, mode="wb", compresslevel=4) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
     ):
-        pip_section.write_sources(archive, sources, order)
+        pip_files.write_sources(archive, sources, order)
         archive.addfile(tarfile.TarInfo("~whole"))
     held.seek(0)
 
@@ -151,5 +136,5 @@ def _without_login(line: str, logins: dict[str, tuple[str, str]]) -> str:
 def _variables(network: Network) -> str:
     proxies = [(name, str(value)) for name, value in network.proxies if not is_loopback(value)]
     told = [*proxies, *((name.upper(), value) for name, value in proxies)]
-    told += [(name, os.environ[name]) for name in pip_section.PATIENCE if name in os.environ]
+    told += [(name, os.environ[name]) for name in pip_files.PATIENCE if name in os.environ]
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in told)

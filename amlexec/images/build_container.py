@@ -7,9 +7,9 @@ from typing import IO, TYPE_CHECKING
 
 from amlexec.docker import containers, images
 from amlexec.docker.errors import EngineAnswerError
-from amlexec.environments.image import PREFIX
-from amlexec.environments.turns import BUILDING, MAKER, me, sweep
 from amlexec.errors import TargetError
+from amlexec.images.build_lock import BUILDING, MAKER, me, sweep
+from amlexec.images.labels import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

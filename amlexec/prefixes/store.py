@@ -10,15 +10,15 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from amlexec.environments.shelf import Kept, Removal
-from amlexec.environments.there import NAME_LENGTH, failed, script
+from amlexec.environments.store import Kept, Removal
 from amlexec.errors import TargetError
+from amlexec.prefixes.remote_prefix import NAME_LENGTH, failed, script
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from amlexec.environments.log import Log
-    from amlexec.environments.order import Built, Order
+    from amlexec.environments.build_log import Log
+    from amlexec.environments.request import Built, Order
     from amlexec.progress import Progress
     from amlexec.ssh.connection import SSHConnection
 
@@ -123,9 +123,9 @@ class HostShelf:
 
     def build(self, order: Order, progress: Progress, log: Log) -> Built:
         """See `Shelf.build`."""
-        from amlexec.environments import making_there
+        from amlexec.prefixes import install
 
-        return making_there.make(self.connection, order, progress, log)
+        return install.make(self.connection, order, progress, log)
 
     def replaced(self, key: str) -> None:
         """See `Shelf.replaced`: its folder has gone before."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.config import load as config
-from amlexec.environments import memory
-from amlexec.environments.image import DEFAULT
+from amlexec.environments import last_prepared
+from amlexec.images.labels import DEFAULT
 
 if TYPE_CHECKING:
-    from amlexec.environments.order import Built, Order
-    from amlexec.environments.shelf import Kept, Shelf
+    from amlexec.environments.request import Built, Order
+    from amlexec.environments.store import Kept, Shelf
     from amlexec.model import ComputeTarget, Project
     from amlexec.progress import Progress
 
@@ -67,7 +67,7 @@ def wanted(
     """
     from amlexec.digest import of_bytes
     from amlexec.environments import lockfile
-    from amlexec.environments.order import Order
+    from amlexec.environments.request import Order
     from amlexec.environments.spec import canonical, requirements_of, spec_of
     from amlexec.packages.platforms import of_target
 
@@ -136,12 +136,12 @@ def why_not(want: Wanted, shelf: Shelf) -> str:
 
 def reasons(want: Wanted, shelf: Shelf) -> list[str]:
     """All that makes it necessary to make an environment which is not there, a sentence each. Asks nobody."""
-    last = memory.recall(want.project, want.configuration)
+    last = last_prepared.recall(want.project, want.configuration)
     if last is None:
         return [_NEVER]
     if last.digest == want.digest:
         return [shelf.gone()]
-    from amlexec.environments.reason import explain_all
+    from amlexec.environments.explain import explain_all
 
     return explain_all(last.canonical, want.canonical, want.order.spec.places) or [_NEVER]
 
@@ -190,18 +190,18 @@ def prepare(
 
 def _made(want: Wanted, shelf: Shelf, progress: Progress, old: Readiness, pull_from: str) -> Readiness:
     """The environment, pulled or built; `old` says why, and which image it replaces, if any."""
-    from amlexec.environments.log import Log
+    from amlexec.environments.build_log import Log
 
     built: Built | None = None
     # Two machines may be given the same environment at the same time.
     name = want.digest if want.target.kind == "docker" else f"{want.digest}-{want.target.name}"
-    with Log(memory.folder(want.project) / f"{name}.log") as log:
+    with Log(last_prepared.folder(want.project) / f"{name}.log") as log:
         log.line(f"{want.configuration}: {old.reason}")
         if pull_from and not old.key:
             said, built = "pulled", shelf.pull(want.order, pull_from, progress, log)
         if built is None:
             said, built = "prepared", shelf.build(want.order, progress, log)
-    memory.keep_packages(want.project, want.digest, built)
+    last_prepared.keep_packages(want.project, want.digest, built)
     shelf.forget()
     kept = shelf.get(want.digest)
     assert kept is not None, "it was just published"
@@ -212,16 +212,16 @@ def _made(want: Wanted, shelf: Shelf, progress: Progress, old: Readiness, pull_f
 
 def note_gone(want: Wanted) -> None:
     """Keep that the environment, which was there before, is there no more: who asks nobody says so too."""
-    last = memory.recall(want.project, want.configuration)
+    last = last_prepared.recall(want.project, want.configuration)
     if last is not None and last.key and (last.digest, last.target) == (want.digest, want.target.name):
-        memory.remember(want.project, want.configuration, last._replace(key=""))
+        last_prepared.remember(want.project, want.configuration, last._replace(key=""))
 
 
 def remember(want: Wanted, found: Readiness) -> None:
     """Keep what the environment of a run configuration is now, and why it was made."""
-    last = memory.recall(want.project, want.configuration)
+    last = last_prepared.recall(want.project, want.configuration)
     if last is None or (last.digest, last.key, last.target) != (want.digest, found.key, want.target.name):
-        now = memory.Remembered(
+        now = last_prepared.Remembered(
             want.digest, want.canonical, found.key, found.reason, want.target.name, want.target.kind
         )
-        memory.remember(want.project, want.configuration, now)
+        last_prepared.remember(want.project, want.configuration, now)

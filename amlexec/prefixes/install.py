@@ -8,15 +8,16 @@ import json
 import tempfile
 from typing import TYPE_CHECKING, cast
 
-from amlexec.environments import pip_section, pip_there
-from amlexec.environments.building import resolved
-from amlexec.environments.order import Built
-from amlexec.environments.there import There
+from amlexec.environments import pip_files
+from amlexec.environments.request import Built
+from amlexec.environments.resolve import resolved
 from amlexec.errors import TargetError
 from amlexec.owner import owner_of
 from amlexec.packages import conda_bootstrap, conda_install, conda_remote, platforms, scratch, stable_tar
 from amlexec.packages.network import cache_folder, settings
 from amlexec.packages.urls import public
+from amlexec.prefixes import pip_install
+from amlexec.prefixes.remote_prefix import There
 from amlexec.progress import counted
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     from rattler import RepoDataRecord
 
-    from amlexec.environments.log import Log
-    from amlexec.environments.order import Order
+    from amlexec.environments.build_log import Log
+    from amlexec.environments.request import Order
     from amlexec.packages.network import Network
     from amlexec.packages.platforms import Platform
     from amlexec.progress import Progress
@@ -50,15 +51,15 @@ def make(connection: SSHConnection, order: Order, progress: Progress, log: Log) 
         _must_fit(known, order.spec.platform, there)
         network = settings()
         resolution = resolved(order, network, progress)
-        if pip_section.is_wanted(order):
-            pip_there.must_be_reachable(order, resolution, network, there.machine)
+        if pip_files.is_wanted(order):
+            pip_files.must_be_reachable(order, resolution, network, there.machine)
         _Conda(there, order, network, progress, log).install(resolution.records, has="installer" in known)
         installed: list[tuple[str, str]] = []
-        if pip_section.is_wanted(order):
+        if pip_files.is_wanted(order):
             progress.step(f"installing the pip section on {there.machine}")
-            installed = pip_there.install(there, order, resolution, network, log)
+            installed = pip_install.install(there, order, resolution, network, log)
         else:
-            pip_there.listed(there)
+            pip_install.listed(there)
         packages = tuple(
             (one.name.source, str(one.version), str(one.build), public(one.url)) for one in resolution.records
         )

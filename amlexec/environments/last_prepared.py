@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from amlexec.environments.order import Built
+    from amlexec.environments.request import Built
     from amlexec.model import Project
 
 __all__ = ["Remembered", "digests", "folder", "forget_removed", "keep_packages", "recall", "remember"]

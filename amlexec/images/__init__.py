@@ -1,0 +1,1 @@
+"""Environments as Docker images: found, made, shared through a registry, removed."""

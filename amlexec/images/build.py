@@ -1,0 +1,90 @@
+"""Making the image of an environment: base image, conda layer, pip section; named once its Python has run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amlexec.environments import maven, pip_files
+from amlexec.environments.request import Built
+from amlexec.environments.resolve import resolved
+from amlexec.images import base_image, labels, pip_install, remove, trial
+from amlexec.images.build_container import Worker
+from amlexec.images.build_lock import sweep
+from amlexec.images.conda_layer import conda_layer, is_elsewhere
+from amlexec.images.labels import PREFIX
+from amlexec.owner import owner_of
+from amlexec.packages.network import settings
+from amlexec.packages.urls import is_loopback, public
+
+if TYPE_CHECKING:
+    from amlexec.docker.client import Engine
+    from amlexec.environments.build_log import Log
+    from amlexec.environments.request import Order
+    from amlexec.packages.network import Network
+    from amlexec.packages.resolve import Resolution
+    from amlexec.progress import Progress
+
+__all__ = ["build"]
+
+
+def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
+    """Make the image of an environment.
+
+    Raises:
+        ConfigurationError: the dependencies can't be fulfilled.
+        TargetError: something could not be fetched, or did not work inside the image.
+    """
+    sweep(engine, order.digest)
+    remove.drop_unnamed(engine, order.digest, owner_of(order.project))
+    network = settings()
+    if elsewhere := is_elsewhere(engine):
+        base_image.must_fit(engine, order.spec.platform)
+    found = base_image.ensure(engine, order.spec.base_image, order.base_place, progress)
+    base_image.must_be_for(found, order.spec.platform, order.spec.base_image, order.base_place)
+    base_image.must_keep(found, PREFIX, order.spec.base_image, order.base_place)
+    resolution = resolved(order, network, progress)
+    records = resolution.records
+    as_machine = pip_install.needs_this_machine(order, network) or maven.needs_this_machine(order)
+    # What can't be reached from there is said before anything is made.
+    inside = _as_seen_from(engine, order, resolution, network) if elsewhere else network
+    layer = conda_layer(engine, order, found, records, network, progress, log)
+    variables = {"PATH": f"{PREFIX}/bin:{found.path}", "CONDA_PREFIX": PREFIX}
+    written = {
+        labels.DIGEST: order.digest,
+        labels.PROJECT: order.project.name,
+        labels.OWNER: owner_of(order.project),
+        labels.RECIPE: str(order.spec.recipe),
+        labels.BASE: found.pinned,
+        labels.PYTHON: resolution.python,
+        labels.PLATFORM: order.spec.platform.subdir,
+        labels.CONDA: "",
+    }
+    with Worker(engine, layer, order.digest, as_machine=as_machine and not elsewhere) as worker:
+        installed: list[tuple[str, str]] = []
+        if pip_files.is_wanted(order):
+            progress.step("installing the pip section")
+            installed = pip_install.install(worker, order, resolution, inside, log)
+        if order.spec.spark:
+            progress.step("fetching the Maven packages")
+            from amlexec.images import maven_layer
+
+            maven_layer.bake(worker, order, inside, variables, log)
+        made = worker.commit("", written, variables)
+    progress.step("trying its Python")
+    trial.publish(engine, made, order.digest, order.spec.base_image, str(order.base_place))
+    packages = tuple(
+        (record.name.source, str(record.version), str(record.build), public(record.url)) for record in records
+    )
+    return Built(made, found.pinned, resolution.python, packages, tuple(installed))
+
+
+def _as_seen_from(engine: Engine, order: Order, resolution: Resolution, network: Network) -> Network:
+    """The network without what is on the loopback of this machine, for an engine on another one.
+
+    Raises:
+        ConfigurationError: the pip section needs an index that is there.
+    """
+    if pip_files.is_wanted(order):
+        pip_files.must_be_reachable(order, resolution, network, engine.address)
+    proxies = tuple((name, value) for name, value in network.proxies if not is_loopback(value))
+    return network._replace(proxies=proxies)

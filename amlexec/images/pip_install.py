@@ -1,0 +1,119 @@
+"""The pip section of an environment, installed inside of its image by the environment's own pip.
+
+What pip needs for it and nobody afterwards (requirements with passwords, certificates, wheels, sources) is
+gone before the image is committed: no layer ever has it. Only sources of editable packages stay.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amlexec.environments.pip_files import LIST, PATIENCE, section_of, write_sources
+from amlexec.errors import TargetError
+from amlexec.images.labels import PREFIX
+from amlexec.packages import stable_tar
+from amlexec.packages.network import build_variables
+from amlexec.packages.urls import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amlexec.environments.build_log import Log
+    from amlexec.environments.request import Order
+    from amlexec.images.build_container import Worker
+    from amlexec.packages.network import Network
+    from amlexec.packages.resolve import Resolution
+
+__all__ = ["install", "needs_this_machine"]
+
+_SOURCES = "/opt/amlexec/src"
+"""Where local wheels and folders with sources are while pip installs them; editable ones for ever."""
+_REQUIREMENTS = "/tmp/amlexec-requirements"  # noqa: S108 - in a container that is ours alone
+_BUNDLE = "/tmp/amlexec-ca.pem"  # noqa: S108
+
+
+def needs_this_machine(order: Order, network: Network) -> bool:
+    """Whether pip must see this machine as itself: an index or a proxy on the loopback."""
+    told = [*network.addresses, *(entry.raw for entry in order.requirements.entries)]
+    return any(is_loopback(str(address)) for address in told)
+
+
+def install(
+    worker: Worker, order: Order, resolution: Resolution, network: Network, log: Log
+) -> list[tuple[str, str]]:
+    """Install it; name and version of all that Python then finds installed.
+
+    Raises:
+        TargetError: pip failed, with the line that it was about, its last lines and the log's path.
+    """
+    section = section_of(order, resolution, network, _SOURCES)
+    links = [(path, _links(number)) for number, path in enumerate(_folders(network)) if path]
+    files = {_requirements(number): _text(lines) for number, lines in enumerate(section.steps)}
+    files[f"{_REQUIREMENTS}.constraints"] = _text(section.constraints)
+    if network.ca_bundle:
+        files[_BUNDLE] = Path(network.ca_bundle).read_bytes()
+    with tempfile.TemporaryFile() as held:
+        with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            write_sources(archive, (*section.sources, *links), order)
+            for name, text in files.items():
+                _add_text(archive, name, text)
+        held.seek(0)
+        worker.put(held)
+    worker.start()
+    variables = _variables(network)
+    log.hide(*variables.values(), *section.lines, *section.unhashed, *section.constraints)
+    command = [f"{PREFIX}/bin/python", "-m", "pip", "install", "--no-cache-dir", "--root-user-action=ignore"]
+    command += ["--disable-pip-version-check", "--progress-bar=off", *section.options]
+    for number in range(len(section.steps)):
+        given = ["-r", _requirements(number), "-c", f"{_REQUIREMENTS}.constraints"]
+        code = worker.run([*command, *given], log.write, variables)
+        if code != 0:
+            raise log.failure(order, code)
+    said = bytearray()
+    left = [*files, *(at for _, at in (*section.sources, *links) if at not in section.kept)]
+    if worker.run([f"{PREFIX}/bin/python", "-I", "-c", LIST, _SOURCES, *left], said.extend) != 0:
+        raise TargetError(f"the installed packages can't be listed: {said.decode(errors='replace')}")
+    return [(str(name), str(version)) for name, version in json.loads(said)]
+
+
+def _requirements(number: int) -> str:
+    return f"{_REQUIREMENTS}{number or ''}.txt"
+
+
+def _text(lines: Sequence[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _variables(network: Network) -> dict[str, str]:
+    variables = {name: str(value) for name, value in build_variables(network).items()}
+    variables |= {name: os.environ[name] for name in PATIENCE if name in os.environ}
+    variables |= {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INPUT": "1", "HOME": "/root"}
+    if network.find_links:
+        links = zip(network.find_links, _folders(network), strict=True)
+        told = (_links(number) if path else str(link) for number, (link, path) in enumerate(links))
+        variables["PIP_FIND_LINKS"] = " ".join(told)
+    if network.ca_bundle:
+        variables |= {"PIP_CERT": _BUNDLE, "SSL_CERT_FILE": _BUNDLE, "REQUESTS_CA_BUNDLE": _BUNDLE}
+    return variables
+
+
+def _folders(network: Network) -> list[str]:
+    """For each place with packages in pip's settings, its folder on this machine; "" for an address."""
+    paths = [str(link).removeprefix("file://") for link in network.find_links]
+    return [path if Path(path).is_dir() else "" for path in paths]
+
+
+def _links(number: int) -> str:
+    return f"{_SOURCES}/links/{number}"
+
+
+def _add_text(archive: tarfile.TarFile, path: str, text: bytes) -> None:
+    entry: Any = tarfile.TarInfo(path.lstrip("/"))
+    entry.size, entry.mode, entry.mtime = len(text), 0o600, stable_tar.EPOCH
+    archive.addfile(entry, io.BytesIO(text))

@@ -1,0 +1,1 @@
+"""Environments as conda prefixes on a machine over SSH: found, made, removed."""

@@ -1,0 +1,1 @@
+"""PREPARE: is an environment there, why not, and making it so, wherever environments are kept."""
