@@ -186,7 +186,7 @@ def _read_again(paths: RunPaths, run: Run) -> Run:
 def _application(run: Run, paths: RunPaths) -> Application | None:
     if run.framework != "PySpark" or run.target_kind != "cluster":
         return None
-    from amlexec.spark_cluster import application
+    from amlexec.spark.cluster_args import application
 
     try:
         with open_regular(paths.stderr, follow=False) as log:

@@ -221,7 +221,7 @@ def _user() -> str:
 
 def _stage(plan: Plan, target: Target, paths: RunPaths, run: Run, talk: Talk) -> Run:
     from amlexec import git
-    from amlexec.snapshots import snapshot
+    from amlexec.snapshots import take as snapshot
 
     taken = snapshot.take(plan.project)
     for warning in taken.warnings:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.model import Project
-from amlexec.snapshots import snapshot
+from amlexec.snapshots import take as snapshot
 from benchmarks import timing
 from benchmarks.timing import Command, Row, Sizes
 

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec.ssh import keystore
+from amlexec.keystore import store as keystore
 from tests.conftest import Done, ProjectFolder, eventually
 from tests.engines.ssh_host import QUIET
 from tests.places import PLACES, RemoteProject

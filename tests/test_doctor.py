@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amlexec.config import load as config
+from amlexec.keystore import store as keystore
 from amlexec.machines.findings import FAILED, OK, WARNING, Facts, Finding, facts_of, judge
 from amlexec.model import ComputeTarget, Place
 from amlexec.packages import platforms
 from amlexec.runtime import shell
-from amlexec.ssh import keystore
 from amlexec.ssh.connection import SSHConnection
 from amlexec.ssh.login import login_of
 from tests.conftest import PATIENCE

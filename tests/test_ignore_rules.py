@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from amlexec.model import Project
-from amlexec.snapshots import snapshot
+from amlexec.snapshots import take as snapshot
 
 if TYPE_CHECKING:
     from tests.conftest import ProjectFolder

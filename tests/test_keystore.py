@@ -13,7 +13,7 @@ import keyring
 import pytest
 
 from amlexec.errors import TargetError
-from amlexec.ssh import keystore
+from amlexec.keystore import store as keystore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from amlexec import files, temporaries
 from amlexec.docker import containers
 from amlexec.images import build_lock
 from amlexec.runtime import HERE
-from amlexec.ssh import private
+from amlexec.ssh import runtime_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -81,15 +81,15 @@ def test_the_folder_for_connections_is_swept(
     short_path: Path, monkeypatch: pytest.MonkeyPatch, dead: str
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_path))
-    folder = private.runtime_folder()
+    folder = runtime_dir.runtime_folder()
     assert folder.parent == short_path
-    ours, mine = private.named("log"), f".{os.getpid()}-"
+    ours, mine = runtime_dir.named("log"), f".{os.getpid()}-"
     theirs = ours.replace(mine, f".{dead.rpartition('_')[2]}-")
     for name in (f"{theirs}1", f"{ours}2", "log-0123456789abcdef", f"log-ffffff{mine}3", "0123456789abcdef"):
         (folder / name).write_text("x")
     (folder / f"{theirs}x").mkdir()
     (folder / f"{theirs}x/id").write_text("a key")
-    code = "from amlexec.ssh import private; private.runtime_folder()"
+    code = "from amlexec.ssh import runtime_dir as private; private.runtime_folder()"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert sorted(path.name for path in folder.iterdir()) == sorted(
         [f"{ours}2", "log-0123456789abcdef", f"log-ffffff{mine}3", "0123456789abcdef"]

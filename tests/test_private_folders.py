@@ -11,7 +11,7 @@ import pytest
 
 from amlexec import private_folders
 from amlexec.images import build_lock
-from amlexec.ssh.private import runtime_folder
+from amlexec.ssh.runtime_dir import runtime_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

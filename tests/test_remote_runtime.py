@@ -15,7 +15,8 @@ import pytest
 
 from amlexec.config import load as config
 from amlexec.runtime import HERE
-from amlexec.snapshots import snapshot, transfer
+from amlexec.snapshots import take as snapshot
+from amlexec.snapshots import transfer
 from amlexec.targets import sending
 from tests.conftest import PATIENCE, ProjectFolder
 from tests.engines.ssh_host import QUIET

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amlexec import redaction, spark
+from amlexec import redaction
 from amlexec.config import load as config
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.model import Place, Project, SparkDependencies, SparkPackage
 from amlexec.runtime import shell
-from amlexec.spark import Spark
+from amlexec.spark import submit_args
+from amlexec.spark.submit_args import Spark
 from tests.engines import spark as parts
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def test_a_file_becomes_options(tmp_path: Path) -> None:
         "packages:\n  - {group: org.apache.spark, artifact: spark-avro_2.12, version: 3.5.3}\n"
         "  - group: com.microsoft.sqlserver\n    artifact: mssql-jdbc\n    version: 6.2.1.jre8\n",
     )
-    assert spark.arguments(found, "demo train.py") == (
+    assert submit_args.arguments(found, "demo train.py") == (
         *("--name", "demo train.py"),
         *("--conf", "spark.executor.memory=2g", "--conf", "spark.yarn.maxAppAttempts=1"),
         *("--repositories", "https://one.example.org/maven,https://two.example.org/maven"),
@@ -77,13 +78,13 @@ def test_a_file_becomes_options(tmp_path: Path) -> None:
 )
 def test_a_value_keeps_its_text(tmp_path: Path, written: str, value: str) -> None:
     found = declared(tmp_path, f"configuration:\n  spark.x: {written}\n")
-    assert spark.arguments(found, "name")[2:] == ("--conf", f"spark.x={value}")
+    assert submit_args.arguments(found, "name")[2:] == ("--conf", f"spark.x={value}")
 
 
 @given(st.lists(st.tuples(st.from_regex(r"\Aspark\.[a-z]{1,8}\Z"), st.text()), unique_by=lambda one: one[0]))
 def test_every_setting_is_one_option(settings: list[tuple[str, str]]) -> None:
     found = SparkDependencies(HERE, tuple(settings))
-    for options in (spark.arguments(found, "name"), spark.baked_arguments(found, "name", ())):
+    for options in (submit_args.arguments(found, "name"), submit_args.baked_arguments(found, "name", ())):
         assert options[:2] == ("--name", "name")
         assert [tuple(one.split("=", 1)) for one in options[3::2]] == settings
         assert set(options[2::2]) <= {"--conf"}
@@ -91,7 +92,7 @@ def test_every_setting_is_one_option(settings: list[tuple[str, str]]) -> None:
 
 def test_a_name_of_its_own(tmp_path: Path) -> None:
     found = declared(tmp_path, "configuration:\n  spark.app.name: Azure ML Experiment\n")
-    assert spark.arguments(found, "demo") == ("--conf", "spark.app.name=Azure ML Experiment")
+    assert submit_args.arguments(found, "demo") == ("--conf", "spark.app.name=Azure ML Experiment")
 
 
 def test_what_is_named_twice_counts_twice() -> None:
@@ -102,19 +103,19 @@ def test_what_is_named_twice_counts_twice() -> None:
         ("spark.jars", "own.jar"),
     )
     found = SparkDependencies(HERE, settings, ("https://b", "https://c"), (SparkPackage("g", "two", "2"),))
-    options = spark.arguments(found, "n")
+    options = submit_args.arguments(found, "n")
     assert options[-4:] == (
         "--repositories",
         "https://b,https://c,https://a",
         "--packages",
         "g:two:2,g:one:1",
     )
-    baked = spark.baked_arguments(found, "n", ["/x/1.jar", "/x/2.jar"])
+    baked = submit_args.baked_arguments(found, "n", ["/x/1.jar", "/x/2.jar"])
     assert baked == (
         *("--name", "n", "--conf", "spark.jars=own.jar"),
         *("--jars", "own.jar,/x/1.jar,/x/2.jar", "--py-files", "/x/1.jar,/x/2.jar"),
     )
-    assert spark.excludes(found) == ("g:bad",)
+    assert submit_args.excludes(found) == ("g:bad",)
 
 
 @pytest.mark.parametrize(
@@ -128,28 +129,28 @@ def test_what_is_named_twice_counts_twice() -> None:
     ],
 )
 def test_repositories_that_are_folders(address: str, folder: str) -> None:
-    assert spark.folder_of("/p", address) == folder
+    assert submit_args.folder_of("/p", address) == folder
     found = SparkDependencies(HERE, (), ("https://a", address))
-    assert spark.folders(found) == (address,)
-    placed = spark.placed(found, "/p").repositories
+    assert submit_args.folders(found) == (address,)
+    placed = submit_args.placed(found, "/p").repositories
     assert placed == ("https://a", Path(folder).as_uri() + ("/" if folder.endswith("/") else ""))
     with pytest.raises(ConfigurationError, match=r"there is no folder") as raised:
-        spark.folders_must_be_there(found, "/p")
+        submit_args.folders_must_be_there(found, "/p")
     assert raised.value.where == "aml_config/spark_dependencies.yml"
 
 
 def test_settings_of_ivy() -> None:
-    root = ET.fromstring(spark.ivy_settings(["file:///a&b/\"c'", "https://x/"]))
+    root = ET.fromstring(submit_args.ivy_settings(["file:///a&b/\"c'", "https://x/"]))
     assert [one.get("root") for one in root.iter("ibiblio")] == ["file:///a&b/\"c'/", "https://x/"]
-    options = spark.arguments(SparkDependencies(HERE, (), ("file:/m",)), "n", "/ivy.xml")
+    options = submit_args.arguments(SparkDependencies(HERE, (), ("file:/m",)), "n", "/ivy.xml")
     assert options == ("--name", "n", "--conf", "spark.jars.ivySettings=/ivy.xml")
 
 
 def test_secrets_are_known_by_their_names() -> None:
     key = ("spark.hadoop.fs.azure.account.key.store.blob.core.windows.net", "c3VwZXJzZWNyZXQ=")
     found = SparkDependencies(HERE, (key, ("spark.x", "plain")), ("https://ada:hush-hush@example.org/m",))
-    told = " ".join(spark.arguments(found, "n"))
-    assert redaction.redact(told, spark.settings(found)) == (
+    told = " ".join(submit_args.arguments(found, "n"))
+    assert redaction.redact(told, submit_args.settings(found)) == (
         f"--name n --conf {key[0]}=*** --conf spark.x=plain --repositories https://***@example.org/m"
     )
 
@@ -163,7 +164,7 @@ class TestJava:
         ],
     )
     def test_that_will_do(self, version: str, java: str) -> None:
-        spark.java_must_do(Spark("s", version, "2.12", java, "/j"), "f", "how")
+        submit_args.java_must_do(Spark("s", version, "2.12", java, "/j"), "f", "how")
 
     @pytest.mark.parametrize(
         ("version", "java", "said"),
@@ -178,7 +179,7 @@ class TestJava:
     )
     def test_that_will_not(self, version: str, java: str, said: str) -> None:
         with pytest.raises(TargetError) as raised:
-            spark.java_must_do(Spark("s", version, "2.12", java, "/j"), "f.compute", "do this")
+            submit_args.java_must_do(Spark("s", version, "2.12", java, "/j"), "f.compute", "do this")
         assert (raised.value.message, raised.value.where, raised.value.hint) == (said, "f.compute", "do this")
 
 
@@ -210,7 +211,7 @@ class TestFinding:
                 check=True,
             )
             assert done.stderr == ""
-            return spark.read(done.stdout)
+            return submit_args.read(done.stdout)
 
         return look
 
@@ -256,4 +257,4 @@ class TestFinding:
         found = look(PYTHONPATH=str(home.parent), JAVA_HOME="", PATH=os.environ["PATH"])
         assert (found.submit, found.version) == (f"{home}/bin/spark-submit", version)
         assert int(found.java.split(".")[0]) >= 17
-        spark.java_must_do(found, "", "")
+        submit_args.java_must_do(found, "", "")

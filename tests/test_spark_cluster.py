@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import spark_cluster
 from amlexec.model import ComputeTarget, Place
 from amlexec.runtime import SITE
-from amlexec.spark_cluster import Shipped, application
+from amlexec.spark import cluster_args
+from amlexec.spark.cluster_args import Shipped, application
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,20 +68,20 @@ PACKED = "/home/me/x.tar.gz#environment,../control/executors.tar.gz#amlexec"
     ],
 )
 def test_where(target: ComputeTarget, shipped: Shipped, options: str, executors: str) -> None:
-    assert spark_cluster.options(target, (), "/p", shipped) == options.split(" ")
-    assert spark_cluster.executors_python(target, "/p", shipped) == executors
+    assert cluster_args.options(target, (), "/p", shipped) == options.split(" ")
+    assert cluster_args.executors_python(target, "/p", shipped) == executors
 
 
 def test_variables_reach_driver_and_executors() -> None:
-    told = spark_cluster.options(STANDALONE, VARIABLES, "/p", Shipped())[4:]
+    told = cluster_args.options(STANDALONE, VARIABLES, "/p", Shipped())[4:]
     assert told == ["--conf", "spark.executorEnv.LEVEL=a b"]
-    assert spark_cluster.properties(STANDALONE, VARIABLES, ()) == "spark.executorEnv.API_KEY=hush\\=hush\n"
-    told = spark_cluster.options(TARGET, VARIABLES, "/p", Shipped())[-4:]
+    assert cluster_args.properties(STANDALONE, VARIABLES, ()) == "spark.executorEnv.API_KEY=hush\\=hush\n"
+    told = cluster_args.options(TARGET, VARIABLES, "/p", Shipped())[-4:]
     assert told == [
         *("--conf", "spark.executorEnv.LEVEL=a b", "--conf", "spark.yarn.appMasterEnv.LEVEL=a b"),
     ]
     settings = (("spark.my.password", " p:\\é\n"), ("spark.x", "y"))
-    assert spark_cluster.properties(TARGET, VARIABLES, settings).splitlines() == [
+    assert cluster_args.properties(TARGET, VARIABLES, settings).splitlines() == [
         "spark.executorEnv.API_KEY=hush\\=hush",
         "spark.yarn.appMasterEnv.API_KEY=hush\\=hush",
         "spark.my.password=\\ p\\:\\\\\\u00e9\\n",
@@ -89,11 +89,11 @@ def test_variables_reach_driver_and_executors() -> None:
 
 
 def test_a_tag_of_ones_own() -> None:
-    first, second = (spark_cluster.tagged(CLIENT, [("spark.yarn.tags", "ours")]) for _ in range(2))
+    first, second = (cluster_args.tagged(CLIENT, [("spark.yarn.tags", "ours")]) for _ in range(2))
     assert first != second
     assert first[1].startswith("spark.yarn.tags=ours,amlexec-")
-    assert spark_cluster.tag_of(["--conf", "spark.yarn.tags=ours", *first]) == first[1].rpartition(",")[2]
-    assert spark_cluster.tag_of(["--conf", "x=amlexec-1"]) == ""
+    assert cluster_args.tag_of(["--conf", "spark.yarn.tags=ours", *first]) == first[1].rpartition(",")[2]
+    assert cluster_args.tag_of(["--conf", "x=amlexec-1"]) == ""
 
 
 @pytest.mark.parametrize(

@@ -22,13 +22,14 @@ from hypothesis import strategies as st
 
 from amlexec.docker import containers
 from amlexec.errors import ConfigurationError, TargetError
+from amlexec.keystore import store as keystore
 from amlexec.model import ComputeTarget, Place
-from amlexec.ssh import host_keys, keystore
+from amlexec.ssh import host_keys
 from amlexec.ssh.askpass import Identity, is_for_us
 from amlexec.ssh.connection import HostKeyError, LoginError, SSHConnection, UnreachableError
 from amlexec.ssh.login import Login, PlainPassword, login_of, split_address
-from amlexec.ssh.private import runtime_folder
-from amlexec.ssh.script import remote_script
+from amlexec.ssh.remote_script import remote_script
+from amlexec.ssh.runtime_dir import runtime_folder
 from tests.conftest import PATIENCE, eventually
 from tests.engines.ssh_host import QUIET, SHELLS
 from tests.hosts import ASKED, PASSWORD

@@ -154,13 +154,13 @@ def _told(target: ComputeTarget) -> dict[str, Any]:
 
 def _public_key(target: ComputeTarget) -> str | None:
     """The line for `authorized_keys`, of a key that is in the key store."""
-    from amlexec.ssh import keystore
+    from amlexec.keystore import store as keystore
 
     return keystore.public_key(target.private_key) if keystore.is_handle(target.private_key) else None
 
 
 def _login(target: ComputeTarget) -> str:
-    from amlexec.ssh import keystore
+    from amlexec.keystore import store as keystore
     from amlexec.ssh.login import login_of
 
     login = login_of(target)

@@ -38,12 +38,12 @@ def followed(project: Project, path: str, reading: Reading) -> tuple[list[Violat
                 project.root, dependencies.pip, shared=None, sources=_sources(project, path)
             )
     if reading.get("spark", {}).get("repositories"):
-        from amlexec import spark
+        from amlexec.spark import submit_args
 
         declared = to_model.spark(path, reading)
         try:
-            if spark.coordinates(declared):
-                spark.folders_must_be_there(declared, project.root)
+            if submit_args.coordinates(declared):
+                submit_args.folders_must_be_there(declared, project.root)
         except ConfigurationError as error:
             found = [*found, Violation(Place(path), "error", error.message, error.hint, "repositories")]
     return found, files

@@ -12,7 +12,7 @@ from docker.transport import UnixHTTPAdapter
 from amlexec.docker.probe import knock
 
 if TYPE_CHECKING:
-    from amlexec.docker.way import Way
+    from amlexec.docker.transport import Way
 
 __all__ = ["client_of"]
 

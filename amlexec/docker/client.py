@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from docker import APIClient
 
-    from amlexec.docker.way import Way
+    from amlexec.docker.transport import Way
 
 __all__ = ["Engine", "from_environment", "import_ahead"]
 

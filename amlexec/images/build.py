@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amlexec.environments import maven, pip_files
+from amlexec.environments import pip_files
 from amlexec.environments.request import Built
 from amlexec.environments.resolve import resolved
 from amlexec.images import base_image, labels, pip_install, remove, trial
@@ -15,6 +15,7 @@ from amlexec.images.labels import PREFIX
 from amlexec.owner import owner_of
 from amlexec.packages.network import settings
 from amlexec.packages.urls import is_loopback, public
+from amlexec.spark import maven
 
 if TYPE_CHECKING:
     from amlexec.docker.client import Engine

@@ -10,13 +10,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import spark
-from amlexec.environments import maven
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.images.labels import PREFIX
 from amlexec.packages import stable_tar
 from amlexec.packages.urls import public
 from amlexec.runtime import shell
+from amlexec.spark import maven, submit_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,21 +53,21 @@ _UNREACHED = re.compile(r"(?:Server access error at url (\S+) \((.*)\)|Host (\S+
 def contents(order: Order) -> Iterator[tuple[str, str | bytes]]:
     """What has to be in the folder SCRATCH: names, and for each a folder of this machine or the content."""
     roots = []
-    named = spark.repositories(order.spark)
+    named = submit_args.repositories(order.spark)
     for number, one in enumerate(named):
         is_folder = one.lower().startswith("file:")
         roots.append(f"file://{SCRATCH}/{number}" if is_folder else one)
         if is_folder:
-            yield str(number), os.path.realpath(spark.folder_of(order.project.root, one))
+            yield str(number), os.path.realpath(submit_args.folder_of(order.project.root, one))
     roots += maven.further(order.spark)
-    yield "settings.xml", spark.ivy_settings(roots).encode()
+    yield "settings.xml", submit_args.ivy_settings(roots).encode()
     yield "nothing.py", b""
 
 
 def command(order: Order, submit: str) -> tuple[str, ...]:
     """The command that fetches the packages in an image, with that spark-submit."""
-    options = ["--packages", ",".join(spark.coordinates(order.spark))]
-    if left_out := spark.excludes(order.spark):
+    options = ["--packages", ",".join(submit_args.coordinates(order.spark))]
+    if left_out := submit_args.excludes(order.spark):
         options += ["--exclude-packages", ",".join(left_out)]
     return ("sh", "-c", _BAKE, "sh", submit, *options)
 
@@ -80,18 +79,18 @@ def bake(worker: Worker, order: Order, network: Network, variables: Mapping[str,
         ConfigurationError: the image has no Spark, or a package is nowhere.
         TargetError: it has no Java for it, a repository can't be reached, or fetching failed otherwise.
     """
-    from amlexec.environments import java_network
+    from amlexec.spark import java_settings
 
     with tempfile.TemporaryFile() as held:
         with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            for name, content in (*contents(order), *java_network.files(network).items()):
+            for name, content in (*contents(order), *java_settings.files(network).items()):
                 _add(archive, f"{SCRATCH}/{name}".lstrip("/"), content)
         held.seek(0)
         worker.put(held)
     worker.start()
     found = _look(worker, order, variables)
-    log.hide(*spark.repositories(order.spark))
-    told = {**variables, **java_network.variables(network, SCRATCH)}
+    log.hide(*submit_args.repositories(order.spark))
+    told = {**variables, **java_settings.variables(network, SCRATCH)}
     said = bytearray()
 
     def hear(chunk: bytes) -> None:
@@ -103,11 +102,11 @@ def bake(worker: Worker, order: Order, network: Network, variables: Mapping[str,
         raise _failure(order, found, said.decode(errors="replace"), code, log)
 
 
-def _look(worker: Worker, order: Order, variables: Mapping[str, str]) -> spark.Spark:
+def _look(worker: Worker, order: Order, variables: Mapping[str, str]) -> submit_args.Spark:
     said = bytearray()
     script = Path(shell("spark")).read_text("utf-8")
     worker.run(["sh", "-c", script, "sh", "spark-submit", f"{PREFIX}/bin/python"], said.extend, variables)
-    found = spark.read(said.decode(errors="replace"))
+    found = submit_args.read(said.decode(errors="replace"))
     where = str(order.spark.place)
     if not found.submit:
         raise ConfigurationError(
@@ -115,11 +114,11 @@ def _look(worker: Worker, order: Order, variables: Mapping[str, str]) -> spark.S
             where=where,
             hint=maven.SPARK_MISSING,
         )
-    spark.java_must_do(found, where, maven.SPARK_MISSING)
+    submit_args.java_must_do(found, where, maven.SPARK_MISSING)
     return found
 
 
-def _failure(order: Order, found: spark.Spark, said: str, code: int, log: Log) -> Exception:
+def _failure(order: Order, found: submit_args.Spark, said: str, code: int, log: Log) -> Exception:
     where = str(order.spark.place)
     whole = f"the whole log is {log.path}"
     missing = [":".join(parts) for parts in _UNRESOLVED.findall(said)]

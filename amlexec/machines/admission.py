@@ -6,10 +6,11 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec.keystore import store as keystore
 from amlexec.machines import attach
 from amlexec.machines.first_login import Credentials, enter, install
 from amlexec.model import ComputeTarget, Place
-from amlexec.ssh import host_keys, keystore
+from amlexec.ssh import host_keys
 from amlexec.ssh.login import login_of
 
 if TYPE_CHECKING:

@@ -163,7 +163,7 @@ def detach(project: Project, name: str, *, force: bool = False) -> Detachment:
     Raises:
         TargetError: a secret or a file can't be removed; what is left of the target can be detached again.
     """
-    from amlexec.ssh import keystore
+    from amlexec.keystore import store as keystore
 
     mine = handles(project, name)
     # First the secrets: once the file is gone, nothing leads to them.

@@ -7,10 +7,10 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import spark
 from amlexec.errors import TargetError
 from amlexec.machines.findings import FAILED, OK, WARNING, Finding
 from amlexec.runtime import SITE, shell
+from amlexec.spark import submit_args
 
 if TYPE_CHECKING:
     from amlexec.local_machine import Answer
@@ -52,7 +52,7 @@ def of_cluster(connection: SSHConnection, target: ComputeTarget) -> list[Finding
     script += f'exec "$2" -c {shlex.quote(asking)} {shlex.quote(target.master)} </dev/null\n'
     python = target.python_location if target.user_managed_environment else "python3"
     answer = connection.run(script, target.spark_submit_location, python)
-    found = spark.read(answer.stdout)
+    found = submit_args.read(answer.stdout)
     told = [_java(found), _master(target, answer)]
     if any(one.status == FAILED for one in told):
         return told
@@ -66,9 +66,9 @@ def of_cluster(connection: SSHConnection, target: ComputeTarget) -> list[Finding
     return [*told, _executors(target, job)]
 
 
-def _java(found: spark.Spark) -> Finding:
+def _java(found: submit_args.Spark) -> Finding:
     try:
-        spark.java_must_do(found, "", _JAVA)
+        submit_args.java_must_do(found, "", _JAVA)
     except TargetError as error:
         return Finding("Java", FAILED, error.message, error.hint)
     return Finding("Java", OK, f"{found.java} for {found.name}")

@@ -84,7 +84,7 @@ def examine(project: Project, target: ComputeTarget) -> list[Finding]:
             f"{target.name} is of type {target.kind}, a service of the cloud: there is nothing here to check",
             where=str(target.place),
         )
-    from amlexec.ssh import keystore
+    from amlexec.keystore import store as keystore
     from amlexec.ssh.connection import HostKeyError, LoginError, SSHConnection, UnreachableError, login_of
 
     login = login_of(target)

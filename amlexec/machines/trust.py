@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec.errors import TargetError, UsageError
 from amlexec.ssh import host_keys, program
 from amlexec.ssh.command import trust_command
-from amlexec.ssh.private import named, runtime_folder
+from amlexec.ssh.errors import HostKeyError, UnreachableError, error_of
+from amlexec.ssh.runtime_dir import named, runtime_folder
 from amlexec.ssh.waiting import connecting
-from amlexec.ssh.words import HostKeyError, UnreachableError, error_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

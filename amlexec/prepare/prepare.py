@@ -97,7 +97,7 @@ def wanted(
 
 def _with_packages(order: Order, spark_file: str) -> Order:
     """The order, with the Maven packages that a Spark dependencies file names."""
-    from amlexec.environments import maven
+    from amlexec.spark import maven
 
     declared = config.find_spark(order.project, spark_file)
     value = maven.value(order.project, declared)

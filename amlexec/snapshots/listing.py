@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import git
 from amlexec.errors import TargetError
-from amlexec.snapshots.report import some
+from amlexec.snapshots.warnings import some
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterable, Sequence
 
     from amlexec.git import Output
-    from amlexec.snapshots.snapshot_store import Store
+    from amlexec.snapshots.store import Store
 
 __all__ = ["ChangedMeanwhile", "Work", "begin", "list_changes", "special_files"]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from amlexec import digest, git
 from amlexec.errors import TargetError
 from amlexec.snapshots.listing import Work, begin
-from amlexec.snapshots.snapshot_store import Store
+from amlexec.snapshots.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

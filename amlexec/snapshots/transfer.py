@@ -14,14 +14,14 @@ from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from amlexec import git
 from amlexec.errors import TargetError
-from amlexec.snapshots import snapshot_store
+from amlexec.snapshots import store as snapshot_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from amlexec.model import Project
-    from amlexec.snapshots.snapshot_store import Store
+    from amlexec.snapshots.store import Store
 
 __all__ = ["Difference", "difference", "pack"]
 

@@ -1,1 +1,1 @@
-"""A machine over SSH: the connection, how to log in, and where secrets are kept."""
+"""A machine over SSH: the connection, and how to log in."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec.errors import TargetError
 from amlexec.ssh import program
 from amlexec.ssh.login import PlainPassword
-from amlexec.ssh.private import named, runtime_folder
+from amlexec.ssh.runtime_dir import named, runtime_folder
 
 if TYPE_CHECKING:
     from amlexec.ssh.login import Login
@@ -121,7 +121,7 @@ class Asking:
     def _script(self) -> Path:
         script = _write_script(self._folder)
         if not os.access(script, os.X_OK):  # a file system that is mounted `noexec`
-            from amlexec.ssh import keystore
+            from amlexec.keystore import store as keystore
 
             self._elsewhere = Path(tempfile.mkdtemp(dir=keystore.own_folder()))
             script = _write_script(self._elsewhere)
@@ -130,7 +130,7 @@ class Asking:
     def _secret(self) -> str:
         if isinstance(self._login.secret, PlainPassword):
             return str(self._login.secret)
-        from amlexec.ssh import keystore
+        from amlexec.keystore import store as keystore
 
         return keystore.get(self._login.secret)
 

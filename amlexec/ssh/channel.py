@@ -15,9 +15,7 @@ from typing import IO, TYPE_CHECKING
 from amlexec.errors import TargetError
 from amlexec.ssh import program
 from amlexec.ssh.command import control, ssh_command
-from amlexec.ssh.feeding import Feeder
-from amlexec.ssh.private import new_file
-from amlexec.ssh.words import (
+from amlexec.ssh.errors import (
     LoginError,
     UnreachableError,
     eaten_input,
@@ -27,6 +25,8 @@ from amlexec.ssh.words import (
     unproven,
     without_progress,
 )
+from amlexec.ssh.runtime_dir import new_file
+from amlexec.ssh.stdin import Feeder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from amlexec.ssh.askpass import Asking
     from amlexec.ssh.login import Login
-    from amlexec.ssh.script import RemoteScript
+    from amlexec.ssh.remote_script import RemoteScript
 
 __all__ = ["Stream"]
 

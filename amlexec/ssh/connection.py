@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from amlexec.errors import TargetError
-from amlexec.ssh import keystore
+from amlexec.keystore import store as keystore
+from amlexec.ssh.errors import HostKeyError, LoginError, UnreachableError
 from amlexec.ssh.login import Login, PlainPassword, login_of
-from amlexec.ssh.private import named, runtime_folder
-from amlexec.ssh.words import HostKeyError, LoginError, UnreachableError
+from amlexec.ssh.runtime_dir import named, runtime_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -188,7 +188,7 @@ class SSHConnection:
     ) -> Iterator[Stream]:
         # What has a socket forwarded already pays for none of it.
         from amlexec.ssh.channel import Stream
-        from amlexec.ssh.script import remote_script
+        from amlexec.ssh.remote_script import remote_script
         from amlexec.ssh.waiting import connecting
 
         sent = remote_script(script, arguments)

@@ -9,11 +9,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.ssh import keystore, program
+from amlexec.keystore import store as keystore
+from amlexec.ssh import program
 from amlexec.ssh.command import probe_command
-from amlexec.ssh.private import named, runtime_folder
+from amlexec.ssh.errors import UnreachableError, error_of, revoked
+from amlexec.ssh.runtime_dir import named, runtime_folder
 from amlexec.ssh.waiting import connecting
-from amlexec.ssh.words import UnreachableError, error_of, revoked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

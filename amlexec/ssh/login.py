@@ -60,7 +60,7 @@ def login_of(target: ComputeTarget) -> Login:
     Raises:
         ConfigurationError: no address, or one that is none; a user that is none.
     """
-    from amlexec.ssh import keystore
+    from amlexec.keystore import store as keystore
 
     host, port = split_address(target.address, str(target.place))
     if target.username and not is_user(target.username):
@@ -101,7 +101,7 @@ def split_address(address: str, where: str = "") -> tuple[str, int]:
 
 
 def _secret(value: str) -> str:
-    from amlexec.ssh import keystore
+    from amlexec.keystore import store as keystore
 
     if not value or _WORKBENCH.fullmatch(value):
         return ""
@@ -112,7 +112,7 @@ def _secret(value: str) -> str:
 
 
 def _private_key(value: str) -> str:
-    from amlexec.ssh import keystore
+    from amlexec.keystore import store as keystore
 
     if not value or _WORKBENCH.fullmatch(value):
         return ""

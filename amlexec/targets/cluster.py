@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from amlexec import history, spark_cluster
+from amlexec import history
 from amlexec.config import load as config
 from amlexec.files import read_regular
 from amlexec.model import NotCollected
-from amlexec.spark_cluster import Shipped
+from amlexec.spark import cluster_args
+from amlexec.spark.cluster_args import Shipped
 from amlexec.targets.answers import read_code
 from amlexec.targets.outputs import bring
 from amlexec.targets.remote import RemoteTarget
@@ -95,7 +96,7 @@ class ClusterTarget(RemoteTarget):
             return self._shipped(plan, launch, archive)
 
         made = pyspark.cluster(plan, launch, self._connection, pack)
-        is_elsewhere = spark_cluster.mode(plan.target) == "cluster"
+        is_elsewhere = cluster_args.mode(plan.target) == "cluster"
         return made._replace(warnings=(*made.warnings, _IN_CLUSTER)) if is_elsewhere else made
 
     def _shipped(self, plan: Plan, launch: Launch, archive: str) -> Shipped:
@@ -123,15 +124,15 @@ class ClusterTarget(RemoteTarget):
         packed = [launch.python.path, "-I", "-S"]
         text = f'{shlex.join(packed)} "$runtime/site/amlexec/project_modules.py" "$folder/project" '
         text += '"$folder/control/modules.zip" || exit 2\n'
-        if f"{spark_cluster.EXECUTORS}#" in " ".join(launch.argv):
-            told = shlex.join([launch.executors, spark_cluster.SHIPPED_PYTHON])
+        if f"{cluster_args.EXECUTORS}#" in " ".join(launch.argv):
+            told = shlex.join([launch.executors, cluster_args.SHIPPED_PYTHON])
             text += f'{shlex.join(packed)} {runtime}executors_python.py" "$folder/control/executors.tar.gz" '
             text += f'"$folder" {told} || exit 2\n'
-        if spark_cluster.mode(plan.target) == "cluster":
+        if cluster_args.mode(plan.target) == "cluster":
             text += f'{shlex.join(packed)} {runtime}spark_node.py" pack "$folder/project" "$runtime/site" '
             text += '"$folder/control/project.tar.gz" || exit 2\n'
         declared = config.find_spark(plan.project, plan.spark_dependencies_file)
-        own = spark_cluster.properties(plan.target, plan.environment_variables, declared.configuration)
+        own = cluster_args.properties(plan.target, plan.environment_variables, declared.configuration)
         if own:
             # Which settings Spark reads by default is for the script's own variables to say.
             named = ("SPARK_CONF_DIR", "SPARK_HOME")
@@ -144,7 +145,7 @@ class ClusterTarget(RemoteTarget):
     def stop(self, paths: RunPaths, grace: int) -> State:
         """See `Target.stop`. An application of YARN does not end with what has submitted it."""
         state = super().stop(paths, grace)
-        tag = spark_cluster.tag_of(history.read(paths).argv or ())
+        tag = cluster_args.tag_of(history.read(paths).argv or ())
         if tag:
             answer = self._connection.run(_KILL, paths.folder.name, tag, timeout=120.0)
             if answer.exit_code != 0:
@@ -154,7 +155,7 @@ class ClusterTarget(RemoteTarget):
     def _read(self, paths: RunPaths, said: str) -> State:
         """What a driver on a node has sent is fetched as soon as it is over: the exit code is in it."""
         state = super()._read(paths, said)
-        tag = spark_cluster.returned_as(history.read(paths).argv or ())
+        tag = cluster_args.returned_as(history.read(paths).argv or ())
         if state.phase != "ended" or not tag:
             return state
         answer = self._connection.run(_FETCH, paths.folder.name, tag, timeout=None)
@@ -167,7 +168,7 @@ class ClusterTarget(RemoteTarget):
 
     def collect(self, paths: RunPaths) -> list[NotCollected]:
         """See `Target.collect`. Of a driver on a node, logs may have come after they were followed."""
-        if spark_cluster.returned_as(history.read(paths).argv or ()):
+        if cluster_args.returned_as(history.read(paths).argv or ()):
             self._shown = ""
         return super().collect(paths)
 

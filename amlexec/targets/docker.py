@@ -11,7 +11,7 @@ from amlexec.docker.errors import EngineAnswerError, EngineLostError
 from amlexec.errors import TargetError
 from amlexec.files import SMALL, read_regular, remove_tree, touch
 from amlexec.history import is_run_id
-from amlexec.ssh.words import UnreachableError
+from amlexec.ssh.errors import UnreachableError
 from amlexec.targets import State, baggage, container_settings, docker_launch, logged, shared_engine
 from amlexec.targets.container_logs import ContainerLogs
 from amlexec.targets.ground import CHECKOUT, LOGGED, SITE, Here

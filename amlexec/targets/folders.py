@@ -49,7 +49,7 @@ def check_out(project: Project, paths: RunPaths, plan: Plan, tree: str) -> None:
     Raises:
         UsageError: the script is not part of it.
     """
-    from amlexec.snapshots import snapshot
+    from amlexec.snapshots import take as snapshot
 
     snapshot.checkout(project, tree, paths.checkout)
     if not (paths.checkout / plan.script).is_file():

@@ -6,15 +6,15 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import inside, private_folders, spark, spark_cluster
+from amlexec import inside, private_folders
 from amlexec.config import load as config
 from amlexec.digest import canonical_json, of_bytes
 from amlexec.docker import containers
-from amlexec.environments import maven
 from amlexec.errors import TargetError
 from amlexec.files import SMALL, read_regular, write_atomically
 from amlexec.redaction import is_secret
 from amlexec.runtime import SHELL, SITE, shell
+from amlexec.spark import cluster_args, maven, submit_args
 from amlexec.targets.script_environment import is_plain
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from amlexec.docker.client import Engine
     from amlexec.local_machine import Connection
     from amlexec.model import ComputeTarget, Plan, SparkDependencies
-    from amlexec.spark import Pythons, Spark
-    from amlexec.spark_cluster import Shipped
+    from amlexec.spark.cluster_args import Shipped
+    from amlexec.spark.submit_args import Pythons, Spark
     from amlexec.ssh.connection import SSHConnection
     from amlexec.targets import Launch
 
@@ -45,8 +45,8 @@ def declared(plan: Plan) -> SparkDependencies:
         ConfigurationError: it has errors, or names a folder that is not there.
     """
     found = config.find_spark(plan.project, plan.spark_dependencies_file)
-    spark.folders_must_be_there(found, plan.project.root)
-    return spark.placed(found, plan.project.root)
+    submit_args.folders_must_be_there(found, plan.project.root)
+    return submit_args.placed(found, plan.project.root)
 
 
 def launched(
@@ -61,7 +61,7 @@ def launched(
 
     `pythons` run the driver and the executors: by default, the one that would have run the script.
     """
-    pythons = pythons or spark.pythons(plan, dependencies, launch.python.path, launch.python.path)
+    pythons = pythons or submit_args.pythons(plan, dependencies, launch.python.path, launch.python.path)
     # Of this machine's own settings none: a notebook that is named there would never end.
     first = dict(plan.environment_variables).get("PYSPARK_DRIVER_PYTHON", launch.python.path)
     environment = {
@@ -81,7 +81,7 @@ def launched(
         executors=inside.expected(launch.python.version, pythons.executors if is_ours else ""),
         is_as_declared=bool(pythons.declared_driver),
         warnings=(*launch.warnings, *(pythons.warnings(plan) if launch.digest else ())),
-        settings=spark.settings(dependencies),
+        settings=submit_args.settings(dependencies),
     )
 
 
@@ -94,7 +94,7 @@ def local(plan: Plan, launch: Launch, connection: Connection) -> Launch:
         environment=launch.environment,
     )
     found = _usable(plan, launch, answer.stdout, connection.name)
-    options = spark.arguments(dependencies, name_of(plan), ivy_for_folders(plan, dependencies))
+    options = submit_args.arguments(dependencies, name_of(plan), ivy_for_folders(plan, dependencies))
     return launched(plan, launch, found, dependencies, options)
 
 
@@ -105,20 +105,20 @@ def remote(plan: Plan, launch: Launch, connection: SSHConnection) -> Launch:
     """
     dependencies = config.find_spark(plan.project, plan.spark_dependencies_file)
     found = _usable(plan, launch, _asked_there(plan, launch, connection), connection.name)
-    options = spark.arguments(dependencies, name_of(plan))
+    options = submit_args.arguments(dependencies, name_of(plan))
     return launched(plan, launch, found, dependencies, options)
 
 
 def contained(plan: Plan, launch: Launch, engine: Engine) -> Launch:
     """The launch in a container. Raises as `local`. Its packages are in the image."""
     dependencies = declared(plan)
-    found = spark.read(_asked(plan, launch, engine))
+    found = submit_args.read(_asked(plan, launch, engine))
     if not found.submit:
-        raise spark.no_spark(plan, "in the environment", maven.SPARK_MISSING)
-    spark.java_must_do(found, str(plan.target.place), maven.SPARK_MISSING)
+        raise submit_args.no_spark(plan, "in the environment", maven.SPARK_MISSING)
+    submit_args.java_must_do(found, str(plan.target.place), maven.SPARK_MISSING)
     # Java reads and writes names as the locale says, and an image without one has ASCII.
     environment = {"LANG": "C.UTF-8", **launch.environment}
-    options = spark.baked_arguments(dependencies, name_of(plan), found.jars)
+    options = submit_args.baked_arguments(dependencies, name_of(plan), found.jars)
     return launched(plan, launch._replace(environment=environment), found, dependencies, options)
 
 
@@ -176,26 +176,26 @@ def cluster(plan: Plan, launch: Launch, connection: SSHConnection, pack: Callabl
     kept = [one for one in dependencies.configuration if not is_secret(one[0].replace(".", "_"))]
     own = dict(dependencies.configuration).get("spark.submit.pyFiles", "")
     options = [
-        *spark_cluster.options(target, variables, launch.python.path, shipped),
-        *("--py-files", ",".join([*([own] if own else []), spark_cluster.MODULES])),
-        *spark.arguments(dependencies._replace(configuration=tuple(kept)), name_of(plan)),
+        *cluster_args.options(target, variables, launch.python.path, shipped),
+        *("--py-files", ",".join([*([own] if own else []), cluster_args.MODULES])),
+        *submit_args.arguments(dependencies._replace(configuration=tuple(kept)), name_of(plan)),
     ]
     if target.master == "yarn":
-        options += spark_cluster.tagged(target, dependencies.configuration)
-    if spark_cluster.properties(target, variables, dependencies.configuration):
-        options[:0] = ["--properties-file", spark_cluster.PROPERTIES]
-    on_executors = spark_cluster.executors_python(target, launch.python.path, shipped)
-    on_driver = spark_cluster.drivers_python(target, launch.python.path, shipped)
-    pythons = spark.pythons(plan, dependencies, on_driver, on_executors)
-    is_elsewhere = spark_cluster.mode(target) == "cluster"
+        options += cluster_args.tagged(target, dependencies.configuration)
+    if cluster_args.properties(target, variables, dependencies.configuration):
+        options[:0] = ["--properties-file", cluster_args.PROPERTIES]
+    on_executors = cluster_args.executors_python(target, launch.python.path, shipped)
+    on_driver = cluster_args.drivers_python(target, launch.python.path, shipped)
+    pythons = submit_args.pythons(plan, dependencies, on_driver, on_executors)
+    is_elsewhere = cluster_args.mode(target) == "cluster"
     if is_elsewhere:
         on_node = launch._replace(
             python=launch.python._replace(path=on_driver), is_as_declared=bool(pythons.declared_driver)
         )
-        options += spark_cluster.asked(inside.wanted(on_node, plan))
+        options += cluster_args.asked(inside.wanted(on_node, plan))
     launch = launched(plan, launch, found, dependencies, options, pythons)
     if not pythons.declared_executors and on_executors != launch.python.path:
-        launch = launch._replace(executors=spark_cluster.expected(launch.python.version))
+        launch = launch._replace(executors=cluster_args.expected(launch.python.version))
     if is_elsewhere:
         at = len(launch.argv) - 2 - len(plan.arguments)
         runner = launch.argv[at].replace("spark_driver.py", "spark_node.py")
@@ -247,10 +247,10 @@ def _asked_there(plan: Plan, launch: Launch, connection: SSHConnection, *more: s
 
 
 def _usable(plan: Plan, launch: Launch, answer: str, there: str) -> Spark:
-    found = spark.read(answer)
+    found = submit_args.read(answer)
     if not found.submit:
-        raise spark.no_spark(plan, f"on {there}", _NO_SPARK.format(launch.python.path))
-    spark.java_must_do(found, str(plan.target.place), _NO_JAVA)
+        raise submit_args.no_spark(plan, f"on {there}", _NO_SPARK.format(launch.python.path))
+    submit_args.java_must_do(found, str(plan.target.place), _NO_JAVA)
     return found
 
 
@@ -259,10 +259,10 @@ def ivy_for_folders(plan: Plan, dependencies: SparkDependencies) -> str:
 
     They are for packages that come from folders alone: then nobody is asked over the network.
     """
-    roots = spark.repositories(dependencies)
-    if not roots or not spark.coordinates(dependencies) or roots != spark.folders(dependencies):
+    roots = submit_args.repositories(dependencies)
+    if not roots or not submit_args.coordinates(dependencies) or roots != submit_args.folders(dependencies):
         return ""
-    text = spark.ivy_settings(roots)
+    text = submit_args.ivy_settings(roots)
     path = Path(plan.project.state, "cache", f"ivy-{of_bytes(text.encode())[:20]}.xml")
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -15,8 +15,9 @@ from amlexec.files import SMALL, read_regular, remove_tree, touch
 from amlexec.history import Interpreter
 from amlexec.owner import owner_of
 from amlexec.prepare.stores import is_prepared
-from amlexec.snapshots import snapshot, transfer
-from amlexec.ssh.feeding import flowing
+from amlexec.snapshots import take as snapshot
+from amlexec.snapshots import transfer
+from amlexec.ssh.stdin import flowing
 from amlexec.targets import Launch, State, sending
 from amlexec.targets.answers import LONGEST_LINE, failure, read_frame, read_look, read_records, read_state
 from amlexec.targets.fetching import Fetch

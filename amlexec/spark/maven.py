@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from amlexec import spark
 from amlexec.digest import canonical_json, of_bytes, of_file
 from amlexec.packages.urls import is_loopback, public
+from amlexec.spark import submit_args
 
 if TYPE_CHECKING:
     from amlexec.environments.request import Order
@@ -36,12 +36,12 @@ def value(project: Project, dependencies: SparkDependencies) -> tuple[str, ...]:
     Raises:
         ConfigurationError: a folder is not there.
     """
-    named = spark.coordinates(dependencies)
+    named = submit_args.coordinates(dependencies)
     if not named:
         return ()
-    spark.folders_must_be_there(dependencies, project.root)
+    submit_args.folders_must_be_there(dependencies, project.root)
     lines = list(named)
-    for address in spark.repositories(dependencies):
+    for address in submit_args.repositories(dependencies):
         if address.lower().startswith("file:"):
             held = [
                 (inside, of_file(path)) for inside, path in _held(project, dependencies, address) if inside
@@ -49,24 +49,24 @@ def value(project: Project, dependencies: SparkDependencies) -> tuple[str, ...]:
             lines.append(f"folder {of_bytes(canonical_json(held))}")
         else:
             lines.append(f"repository {public(address)}")
-    return (*lines, *(f"without {one}" for one in spark.excludes(dependencies)))
+    return (*lines, *(f"without {one}" for one in submit_args.excludes(dependencies)))
 
 
 def files(project: Project, dependencies: SparkDependencies) -> tuple[str, ...]:
     """The files of this machine that the packages are made of, absolute, as far as they are named."""
     return tuple(
         path
-        for address in spark.folders(dependencies)
+        for address in submit_args.folders(dependencies)
         for _, path in _held(project, dependencies, address)
-        if spark.coordinates(dependencies)
+        if submit_args.coordinates(dependencies)
     )
 
 
 def _held(project: Project, dependencies: SparkDependencies, address: str) -> list[tuple[str, str]]:
     """What a folder has of the packages: paths in it, and absolute; the folder of each package too, as ""."""
-    root = spark.folder_of(project.root, address)
+    root = submit_args.folder_of(project.root, address)
     found = []
-    for coordinate in spark.coordinates(dependencies):
+    for coordinate in submit_args.coordinates(dependencies):
         group, _, rest = coordinate.partition(":")
         folder = "/".join([*group.split("."), *rest.split(":")])
         at = os.path.join(root, folder)  # noqa: PTH118
@@ -82,8 +82,8 @@ def further(dependencies: SparkDependencies) -> tuple[str, ...]:
     `spark.jars.packages` in https://spark.apache.org/docs/latest/configuration.html. Where all that are named
     are folders, they are everything: then nobody is asked over the network.
     """
-    named = spark.repositories(dependencies)
-    if named and named == spark.folders(dependencies):
+    named = submit_args.repositories(dependencies)
+    if named and named == submit_args.folders(dependencies):
         return ()
     own = os.environ.get("DEFAULT_ARTIFACT_REPOSITORY")
     return (own,) if own else (CENTRAL, _OTHERS)
@@ -91,5 +91,5 @@ def further(dependencies: SparkDependencies) -> tuple[str, ...]:
 
 def needs_this_machine(order: Order) -> bool:
     """Whether a repository must see this machine as itself: it is on the loopback."""
-    asked = (*spark.repositories(order.spark), *further(order.spark)) if order.spec.spark else ()
+    asked = (*submit_args.repositories(order.spark), *further(order.spark)) if order.spec.spark else ()
     return any(is_loopback(one) for one in asked)

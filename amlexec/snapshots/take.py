@@ -24,16 +24,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import git, private_folders
 from amlexec.errors import TargetError
-from amlexec.snapshots import snapshot_store
+from amlexec.snapshots import store as snapshot_store
 from amlexec.snapshots.listing import ChangedMeanwhile, Work, begin, list_changes, special_files
-from amlexec.snapshots.report import folders_of, warnings_of
-from amlexec.snapshots.snapshot_store import Taken
+from amlexec.snapshots.store import Taken
+from amlexec.snapshots.warnings import folders_of, warnings_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from amlexec.model import Project
-    from amlexec.snapshots.snapshot_store import IndexEntry, Store
+    from amlexec.snapshots.store import IndexEntry, Store
 
 __all__ = ["Snapshot", "checkout", "files", "take"]
 

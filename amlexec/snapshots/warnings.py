@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from amlexec.snapshots.snapshot_store import IndexEntry
+    from amlexec.snapshots.store import IndexEntry
 
 __all__ = ["LARGE", "folders_of", "some", "warnings_of"]
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from amlexec import redaction
 from amlexec.errors import TargetError
-from amlexec.ssh import system_keyring
+from amlexec.keystore import keyring
 
 __all__ = [
     "Entry",
@@ -71,7 +71,7 @@ def put(secret: str, about: str = "") -> str:
         raise TargetError("a password can't have line ends or NUL characters")
     name = os.urandom(16).hex()
     told = {"about": about, "secret": secret}
-    if not _shared() and (keeper := system_keyring.put(name, secret)):
+    if not _shared() and (keeper := keyring.put(name, secret)):
         told = {"about": about, "keyring": keeper}
     write(folder() / _PASSWORDS / name, json.dumps(told).encode())
     return f"amlexec:{name}"
@@ -88,7 +88,7 @@ def get(handle: str) -> str:
     if "keyring" not in told:
         redaction.learn(told["secret"])
         return told["secret"]
-    found = system_keyring.get(path.name)
+    found = keyring.get(path.name)
     if found is None:
         raise TargetError(
             f"the system's keyring ({told['keyring']}) does not give the secret {handle}",
@@ -108,7 +108,7 @@ def delete(handle: str) -> None:
     password = folder() / _PASSWORDS / name
     try:
         if password.exists() and b'"keyring"' in password.read_bytes():
-            system_keyring.delete(name, handle)
+            keyring.delete(name, handle)
         key = folder() / _KEYS / name
         for path in (password, key, key.with_suffix(".pub")):
             path.unlink(missing_ok=True)
