@@ -12,7 +12,8 @@ from amlexec import escaping, redaction
 from amlexec.errors import INTERRUPTED, AmlexecError, ScriptFailedError, TargetError
 
 if TYPE_CHECKING:
-    from amlexec.history import Run, RunPaths
+    from amlexec.history.paths import RunPaths
+    from amlexec.history.record import Run
     from amlexec.model import Detached
 
 __all__ = ["Console", "closing", "data", "finish", "open_streams", "say", "show", "telling", "write"]

@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from amlexec import history, runs
+from amlexec import runs
 from amlexec.config import load as config
 from amlexec.errors import TargetError, UsageError
-from amlexec.history import FINAL, RunPaths
+from amlexec.history import folders, order, record
+from amlexec.history.find import chosen
+from amlexec.history.paths import RunPaths
+from amlexec.history.record import FINAL
 from amlexec.targets.registry import runs_on
 
 if TYPE_CHECKING:
-    from amlexec.history import Run
+    from amlexec.history.record import Run
     from amlexec.model import Project
     from amlexec.targets.docker import DockerTarget
     from amlexec.targets.remote import RemoteTarget
@@ -61,15 +64,15 @@ class Machine:
 
         Raises as `Target.state` does.
         """
-        return self._listed("" if everything else f"{history.project_part(self._project)}_", everything)
+        return self._listed("" if everything else f"{folders.project_part(self._project)}_", everything)
 
     def _listed(self, start: str, everything: bool) -> Listing:
-        ours = history.project_part(self._project)
+        ours = folders.project_part(self._project)
         found, problems = [], []
         for run_id, state, text in self._target.records(start):
             if not everything and run_id.rpartition("_")[0] != ours:
                 continue
-            if not history.is_run_id(run_id):
+            if not record.is_run_id(run_id):
                 problems.append(
                     TargetError(
                         f"a folder there has a name that is no run id: {run_id[:80]!r}", where=self.name
@@ -79,7 +82,7 @@ class Machine:
             try:
                 if not text:
                     raise ValueError("an earlier version has begun it, and left none")  # noqa: TRY301
-                recorded = history.parsed(text, run_id)
+                recorded = record.parsed(text, run_id)
             except ValueError as error:
                 problems.append(
                     TargetError(f"the record of the run {run_id} can't be read: {error}", where=self.name)
@@ -109,19 +112,19 @@ class Machine:
             # By its machine's clock: those who submitted them may have several.
             return max(there, key=lambda run: (self._began.get(run.run_id, math.inf), run.created_utc))
         # A run whose whole id is given may be of another project.
-        whole = history.milliseconds(reference) > 0
+        whole = order.milliseconds(reference) > 0
         # Only those that can be meant are asked how they are; where there are none, what is near is offered.
         meant = self._listed(reference, whole).runs if reference and "/" not in reference else []
         there = meant or self.list(everything=whole).runs
         by_id = {run.run_id: run for run in there}
         hint = f"amlexec history list --from {self.name} shows those that are there"
-        return by_id[history.chosen(sorted(by_id), reference, hint)]
+        return by_id[chosen(sorted(by_id), reference, hint)]
 
     def bring(self, run: Run) -> RunPaths:
         """The paths of the run here, where from now on it is a run like those of this project's own."""
         # How it ended is written when it has been brought home.
         status = run.status if run.status not in FINAL else "Starting"
-        paths = history.adopt(
+        paths = folders.adopt(
             self._project, run._replace(status=status, reason="", end_time_utc=None, exit_code=None)
         )
         if self._kind == "remotedocker" and paths.returned.exists():

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from amlexec import private_folders
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.files import SMALL, read_regular, write_atomically
-from amlexec.history import Interpreter
+from amlexec.history.record import Interpreter
 
 if TYPE_CHECKING:
     from amlexec.local_machine import Connection

@@ -10,11 +10,14 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from amlexec import history, inside, locks, redaction, uncollected
+from amlexec import locks, redaction
 from amlexec.errors import TargetError, UsageError
 from amlexec.files import append, open_regular, remove_tree, walk
-from amlexec.history import FINAL, Application, Outputs, Run, RunPaths
-from amlexec.targets import GRACE_SECONDS, State
+from amlexec.history import record, uncollected
+from amlexec.history.folders import read, write
+from amlexec.history.paths import RunPaths, check
+from amlexec.history.record import FINAL, Application, Outputs, Run
+from amlexec.targets import GRACE_SECONDS, State, python_used
 from amlexec.targets.registry import target_of
 
 if TYPE_CHECKING:
@@ -59,13 +62,13 @@ def refresh(project: Project, run: Run, state: State | None = None, target: Targ
     if run.status in FINAL and not run.unread:
         return run
     paths = RunPaths.of(project, run.run_id)
-    history.check(paths)
+    check(paths)
     held = locks.take(str(paths.lock))
     if held is None:
         # Somebody is making it ready, or writing its end at this moment.
         return _live(run, State("starting")) if run.status == "Running" else run
     try:
-        run = history.read(paths)  # it may have been written since
+        run = read(paths)  # it may have been written since
         if run.status in FINAL:
             return _read_again(paths, run)
         target = target or target_of_run(project, run)
@@ -74,7 +77,7 @@ def refresh(project: Project, run: Run, state: State | None = None, target: Targ
         found = settle(paths, run, target, state)
         if found.status != run.status and found.status not in FINAL:
             # What was last read is what is shown while the target can't be reached.
-            history.write(paths, found)
+            write(paths, found)
         return found
     finally:
         held.release()
@@ -88,8 +91,10 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
         # Nothing is started before this has become another status: what was not there can't have gone.
         state = State("new")
     missing = target.collect(paths)
-    done = _collected(paths, inside.recorded(_with_made(_over(run, state), paths), paths.folder), missing)
-    history.write(paths, done)
+    done = _collected(
+        paths, python_used.recorded(_with_made(_over(run, state), paths), paths.folder), missing
+    )
+    write(paths, done)
     note(paths, f"{done.status}{f': {done.reason}' if done.reason else ''}")
     _let_go(paths, done, target)
     from amlexec import sweeping
@@ -131,15 +136,15 @@ def _over(run: Run, state: State) -> Run:
     return run._replace(
         status=status,
         reason=reason,
-        start_time_utc=None if state.began is None else history.instant(state.began),
-        end_time_utc=None if state.ended is None else history.instant(state.ended),
+        start_time_utc=None if state.began is None else record.instant(state.began),
+        end_time_utc=None if state.ended is None else record.instant(state.ended),
         exit_code=exit_code,
     )
 
 
 def _with_made(run: Run, paths: RunPaths) -> Run:
     """The run with what it has made, as it is here. What can't be read costs it no end, and is named."""
-    from amlexec import metrics
+    from amlexec.history import metrics
 
     unread: list[str] = []
     made = run
@@ -179,7 +184,7 @@ def _read_again(paths: RunPaths, run: Run) -> Run:
         return run
     made = _with_made(run, paths)
     if made != run:
-        history.write(paths, made)
+        write(paths, made)
     return made
 
 
@@ -198,7 +203,7 @@ def _application(run: Run, paths: RunPaths) -> Application | None:
 
 def _live(run: Run, state: State) -> Run:
     if state.phase == "running":
-        began = run.start_time_utc if state.began is None else history.instant(_on_our_clock(state))
+        began = run.start_time_utc if state.began is None else record.instant(_on_our_clock(state))
         return run._replace(status="Running", start_time_utc=began)
     return run
 
@@ -265,16 +270,16 @@ def cancel(project: Project, paths: RunPaths, grace: int = GRACE_SECONDS) -> tup
     Raises:
         TargetError: the run is still there, or its target can't be reached.
     """
-    run = refresh(project, history.read(paths))
+    run = refresh(project, read(paths))
     if run.status in FINAL:
         return run, False
     target = target_of_run(project, run)
     note(paths, "a cancel was asked for")
-    history.check(paths)
+    check(paths)
     until = time.monotonic() + grace + 30
     state = target.stop(paths, grace)
     while True:
-        run = refresh(project, history.read(paths))
+        run = refresh(project, read(paths))
         if run.status in FINAL:
             return run, run.status == "Canceled"
         if time.monotonic() > until:
@@ -292,12 +297,12 @@ def collect_again(project: Project, paths: RunPaths) -> Run:
     Raises:
         TargetError: its target can't be reached, or it is being brought home at this moment.
     """
-    history.check(paths)
+    check(paths)
     held = locks.take(str(paths.lock))
     if held is None:
         raise TargetError(f"another process is just bringing the run {paths.folder.name} home")
     try:
-        run = history.read(paths)
+        run = read(paths)
         target = target_of_run(project, run)
         state = target.state(paths)
         if state.phase == "lost" and run.status != "Lost":
@@ -306,7 +311,7 @@ def collect_again(project: Project, paths: RunPaths) -> Run:
             )
         missing = target.collect(paths)
         done = _collected(paths, _with_made(run, paths), missing)
-        history.write(paths, done)
+        write(paths, done)
         if uncollected.is_kept(run):
             _let_go(paths, done, target)
         return done
@@ -322,29 +327,29 @@ def clean(project: Project, paths: RunPaths) -> list[str]:
     Raises:
         UsageError: the run is not over.
     """
-    run = refresh(project, history.read(paths))
+    run = refresh(project, read(paths))
     if run.status not in FINAL:
         raise UsageError(
             f"the run {run.run_id} is {run.status}",
             hint=f"cancel it first: amlexec experiment cancel -r {run.run_id}",
         )
-    history.check(paths)
+    check(paths)
     there = target_of_run(project, run).clean(paths)
     if uncollected.is_kept(run):
         gone = tuple(one._replace(kept=False) for one in run.not_collected)
-        history.write(paths, run._replace(not_collected=gone))
+        write(paths, run._replace(not_collected=gone))
     return there
 
 
 def note(paths: RunPaths, text: str) -> None:
     """Add a line to the run's control log. Where that can't be written, everything goes on without it."""
     try:
-        append(paths.log, f"{history.instant(time.time())} {redaction.hide_known(text)}\n")
+        append(paths.log, f"{record.instant(time.time())} {redaction.hide_known(text)}\n")
     except OSError:
         return  # the log only tells of the run; the record is what counts
 
 
 def forget(project: Project, paths: RunPaths) -> None:
     """Remove everything of a run that is over: what a run that is not tracked leaves."""
-    target_of_run(project, history.read(paths)).clean(paths)
+    target_of_run(project, read(paths)).clean(paths)
     remove_tree(paths.folder)

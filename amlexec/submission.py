@@ -11,15 +11,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
-from amlexec import __version__, history, inside, redaction, runs
+from amlexec import __version__, redaction, runs
 from amlexec.errors import AmlexecError, TargetError, UnreachableError, UsageError
-from amlexec.history import Run, RunPaths, SnapshotRecord, Source
+from amlexec.history import folders, record
+from amlexec.history.record import Run, SnapshotRecord, Source
 from amlexec.model import Detached
+from amlexec.targets import python_used
 from amlexec.targets.registry import runs_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from amlexec.history.paths import RunPaths
     from amlexec.model import Plan, Project
     from amlexec.targets import Launch, State, Target
 
@@ -90,10 +93,10 @@ def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
     redaction.learn(*(value for name, value in plan.environment_variables if _is_secret(plan, name)))
     target = runs_on(plan.target, plan.project)
     script_in(plan.project, plan.script, plan.project.root)
-    launch = inside.asked(target.check(plan), plan)
+    launch = python_used.asked(target.check(plan), plan)
     for warning in (*plan.warnings, *launch.warnings):
         talk.warn(warning)
-    paths, run, held = history.create(plan.project, _record(plan, launch), int(time.time() * 1000))
+    paths, run, held = folders.create(plan.project, _record(plan, launch), int(time.time() * 1000))
     try:
         with _ending_badly(paths):
             run = _stage(plan, target, paths, run, talk)
@@ -124,7 +127,7 @@ def follow(
     Ctrl-C stops the following, not the run.
     """
     target = target or runs.target_of_run(project, run)
-    for name in ("shutil", "amlexec.metrics"):
+    for name in ("shutil", "amlexec.history.metrics"):
         # Needed when the script is over, and imported while it runs: nobody waits for that.
         import_module(name)
     try:
@@ -159,8 +162,8 @@ def follow(
 def _settled(project: Project, paths: RunPaths, run: Run, state: State, target: Target) -> Run:
     until = time.monotonic() + runs.GRACE_SECONDS
     while True:
-        run = runs.refresh(project, history.read(paths), state, target)
-        if run.status in history.FINAL:
+        run = runs.refresh(project, folders.read(paths), state, target)
+        if run.status in record.FINAL:
             return run
         if time.monotonic() > until:
             raise TargetError(
@@ -194,7 +197,7 @@ def _record(plan: Plan, launch: Launch) -> Run:
         framework=plan.framework,
         tracked=plan.tracked,
         environment_variables=redaction.redacted(dict(plan.environment_variables)) | handed_over,
-        created_utc=history.instant(now),
+        created_utc=record.instant(now),
         start_time_utc=None,
         end_time_utc=None,
         exit_code=None,
@@ -233,7 +236,7 @@ def _stage(plan: Plan, target: Target, paths: RunPaths, run: Run, talk: Talk) ->
         snapshot=SnapshotRecord(taken.tree, taken.files, taken.bytes),
         source=Source(source.commit, source.dirty) if source is not None and source.commit else None,
     )
-    history.write(paths, run)
+    folders.write(paths, run)
     runs.note(paths, f"snapshot {taken.tree}: {taken.files} files, {taken.bytes} bytes")
     runs.note(paths, f"starting {list(run.argv or ())} on {plan.target.name}")
     return run
@@ -250,7 +253,7 @@ def _ending_badly(paths: RunPaths) -> Iterator[None]:
         else:
             why = error.message if isinstance(error, AmlexecError) else f"{type(error).__name__}: {error}"
             status, reason = "Failed", redaction.hide_known(f"the script did not begin: {why}")
-        if isinstance(error, UnreachableError) and history.read(paths).status == "Starting":
+        if isinstance(error, UnreachableError) and folders.read(paths).status == "Starting":
             # It was to begin when contact was lost: whether it has, only its target can say.
             runs.note(paths, f"contact was lost when the script was to begin: {error.message}")
             error.hint = f"it may have begun: amlexec experiment status -r {paths.folder.name}"
@@ -263,9 +266,9 @@ def _ending_badly(paths: RunPaths) -> Iterator[None]:
             raise
         ended = time.time()
         try:
-            run = history.read(paths)
-            history.write(
-                paths, run._replace(status=status, reason=reason, end_time_utc=history.instant(ended))
+            run = folders.read(paths)
+            folders.write(
+                paths, run._replace(status=status, reason=reason, end_time_utc=record.instant(ended))
             )
             runs.note(paths, f"{status}: {reason}")
         except OSError:

@@ -7,10 +7,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import history, locks, temporaries, uncollected
+from amlexec import locks, temporaries
 from amlexec.errors import TargetError
 from amlexec.files import remove_tree
-from amlexec.history import FINAL, RunPaths
+from amlexec.history import uncollected
+from amlexec.history.folders import read
+from amlexec.history.paths import RunPaths
+from amlexec.history.record import FINAL
 
 if TYPE_CHECKING:
     from amlexec.model import Project
@@ -37,7 +40,7 @@ def _is_over(paths: RunPaths) -> bool:
     if not paths.folder.exists():
         return True
     try:
-        run = history.read(paths)
+        run = read(paths)
         # One whose outputs could not all be brought home may be the only place that has them.
         return run.status in FINAL and not uncollected.is_kept(run)
     except TargetError:
@@ -76,7 +79,7 @@ def of_run(paths: RunPaths) -> int:
     """
     gone = 0
     with contextlib.suppress(OSError, TargetError):
-        if history.read(paths).status in FINAL and (held := locks.take(str(paths.lock))) is not None:
+        if read(paths).status in FINAL and (held := locks.take(str(paths.lock))) is not None:
             try:
                 gone = left_by_its_writers(paths)
             finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amlexec import history
+from amlexec.history import find, folders
 from amlexec.model import Project
 from benchmarks.submit import new_project
 from benchmarks.timing import Command, Figure, Peer, Row, Sizes, compared, run, script
@@ -21,10 +21,10 @@ def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
     root = new_project(folder / "project")
     run(Command((script("amlexec"), "experiment", "submit", "-c", "local", "train.py"), root))
     project = Project(str(root.resolve()))
-    record = history.read(history.find(project, "last"))
+    record = folders.read(find.find(project, "last"))
     for number in range(1, sizes.runs):
         # Runs as the first one, each a second older: what is measured is the reading of them.
-        _, _, held = history.create(project, record, _milliseconds(record.run_id) - 1000 * number)
+        _, _, held = folders.create(project, record, _milliseconds(record.run_id) - 1000 * number)
         held.release()
     nobody = Peer("", None)
     most = Figure("ms", 60)

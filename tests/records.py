@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amlexec.history import Interpreter, Outputs, Run, SnapshotRecord, Source
+from amlexec.history.record import Interpreter, Outputs, Run, SnapshotRecord, Source
 
 __all__ = ["RUN"]
 

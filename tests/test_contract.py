@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import history, runs
+from amlexec import runs
 from amlexec.config import load as config
 from amlexec.docker import containers
+from amlexec.history import folders
+from amlexec.history.record import Run
 from amlexec.images.labels import reference
 from amlexec.plan import plan
 from amlexec.targets.docker import DockerTarget
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
+    from amlexec.history.paths import RunPaths
     from tests.conftest import Done
     from tests.engine_hosts import EngineHost
 
@@ -599,14 +602,14 @@ def test_submits_at_once_are_runs_of_their_own(project: DockerProject) -> None:
 
 def by_hand(
     project: DockerProject, uid: int, gid: int, before: Callable[[str], object] = str
-) -> tuple[history.Run, bytes, history.RunPaths]:
+) -> tuple[Run, bytes, RunPaths]:
     """Run `train.py` by a target's verbs: the run, its output, its paths. `before` is told its id."""
     told = config.find_project(project.root)
     ground = Here(told, project.shop.engine, uid=uid, gid=gid)
     target = DockerTarget(told, project.shop.engine, ground)
     planned = plan(config.load(told, project.place.name), "train.py")
     launch = target.check(planned)
-    paths, run, held = history.create(told, history.Run(**_blank(project)), int(time.time() * 1000))
+    paths, run, held = folders.create(told, Run(**_blank(project)), int(time.time() * 1000))
     paths.checkout.mkdir()
     (paths.checkout / "train.py").write_bytes((project.root / "train.py").read_bytes())
     before(run.run_id)
@@ -666,7 +669,7 @@ def test_a_user_of_any_number_has_a_name_a_home_and_the_outputs(
 
 def _blank(project: DockerProject) -> dict[str, object]:
     """A record before anything has happened."""
-    told: dict[str, object] = dict.fromkeys(history.Run._fields, "")
+    told: dict[str, object] = dict.fromkeys(Run._fields, "")
     told |= {"status": "Preparing", "arguments": (), "tracked": True, "environment_variables": {}}
     told |= {"metrics": {}, "target": project.place.name, "target_kind": "docker"}
     nothing = ("argv", "start_time_utc", "end_time_utc", "exit_code", "python", "platform", "snapshot")

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from amlexec import history, locks, model
+from amlexec import locks, model
 from amlexec.config import load as config
 from amlexec.docker import containers, images
 from amlexec.errors import TargetError
+from amlexec.history.paths import RunPaths
+from amlexec.history.record import FINAL
 from amlexec.images import base_image
 from amlexec.images.labels import PREFIX
 from amlexec.plan import plan
@@ -409,7 +411,7 @@ class TestRun:
         planned = plan(config.load(told, "docker"), "train.py")
         launch = target.check(planned)
         images.remove(shop.engine, launch.image_id, force=True)
-        paths = history.RunPaths(ready.root / ".amlexec/runs/x")
+        paths = RunPaths(ready.root / ".amlexec/runs/x")
         paths.control.mkdir(parents=True)
         paths.checkout.mkdir()
         held = locks.take(str(paths.lock))
@@ -492,7 +494,7 @@ class TestRun:
         def is_over() -> bool:
             done = project.amlexec("experiment", "status", "-r", run_id)
             assert done.code == 0, done.err
-            return project.record(run_id)["status"] in history.FINAL
+            return project.record(run_id)["status"] in FINAL
 
         eventually(is_over, "the run is over")
         record = project.record(run_id)
@@ -554,7 +556,7 @@ def test_an_engine_that_is_started_again(
     assert follower.returncode in {1, 2}, err
     assert b"Traceback" not in err
     unread = project.amlexec("experiment", "status", "-r", run_id)
-    if project.record(run_id)["status"] not in history.FINAL:
+    if project.record(run_id)["status"] not in FINAL:
         refused(unread, 2, f"{second.address}: error: no Docker engine answers")
         assert project.record(run_id)["end_time_utc"] is None, "an end that nobody read is not written"
     second.start()
@@ -570,7 +572,7 @@ def _is_over(project: DockerProject, run_id: str) -> bool:
     done: Done = project.amlexec("experiment", "status", "-r", run_id)
     assert done.code == 0, done.err
     found: dict[str, Any] = project.record(run_id)
-    return found["status"] in history.FINAL
+    return found["status"] in FINAL
 
 
 def test_an_engine_whose_containers_have_users_of_their_own(

@@ -207,14 +207,15 @@ def test_a_run_from_before_a_restart_of_the_machine(project: ProjectFolder) -> N
 def test_a_status_that_is_asked_for_at_once_is_never_lost(project: ProjectFolder) -> None:
     project.write("train.py", "print('x')\n")
     code = (
-        "import pathlib, sys\nfrom amlexec import history, plan, runs, submission\n"
+        "import pathlib, sys\nfrom amlexec import plan, runs, submission\n"
+        "from amlexec.history.folders import read\nfrom amlexec.history.paths import RunPaths\n"
         "from amlexec.config import load as config\n"
         "from amlexec.console import Console\nproject = config.find_project(pathlib.Path.cwd())\n"
         "for _ in range(20):\n"
         "    planned = plan.plan(config.load(project, 'local'), 'train.py')\n"
         "    run_id = submission.submit(planned, Console(), detach=True).run_id\n"
-        "    paths = history.RunPaths.of(project, run_id)\n"
-        "    status = runs.refresh(project, history.read(paths)).status\n"
+        "    paths = RunPaths.of(project, run_id)\n"
+        "    status = runs.refresh(project, read(paths)).status\n"
         "    assert status in {'Starting', 'Running', 'Completed'}, status\n"
     )
     done = project.call(sys.executable, "-c", code)

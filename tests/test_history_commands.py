@@ -19,10 +19,11 @@ from typing import Any
 
 import pytest
 
-from amlexec import history
 from amlexec.commands import output
 from amlexec.commands.output import cell, table
-from amlexec.history import Interpreter, Outputs, RunPaths, SnapshotRecord, Source
+from amlexec.history import folders
+from amlexec.history.paths import RunPaths
+from amlexec.history.record import Interpreter, Outputs, SnapshotRecord, Source, instant
 from amlexec.model import Project
 from tests.records import RUN
 
@@ -62,11 +63,11 @@ def add(project: Project, later: int, **changes: Any) -> RunPaths:
     paths = RunPaths.of(project, run_id)
     paths.folder.mkdir(parents=True)
     times = {
-        "created_utc": history.instant(began),
-        "start_time_utc": history.instant(began),
-        "end_time_utc": history.instant(began + 4.892389),
+        "created_utc": instant(began),
+        "start_time_utc": instant(began),
+        "end_time_utc": instant(began + 4.892389),
     }
-    history.write(paths, RECORD._replace(run_id=run_id, **(times | changes)))
+    folders.write(paths, RECORD._replace(run_id=run_id, **(times | changes)))
     return paths
 
 

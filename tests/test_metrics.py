@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from amlexec import metrics
-from amlexec.metrics import Metrics
+from amlexec.history import metrics
+from amlexec.history.metrics import Metrics
 
 
 def line(name: str, value: object) -> str:

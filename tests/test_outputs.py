@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amlexec.files import remove_tree
+from amlexec.history.uncollected import bounded
 from amlexec.model import NotCollected
 from amlexec.targets.outputs import aliases_of, bring
-from amlexec.uncollected import bounded
 
 if TYPE_CHECKING:
     from amlexec.targets.beneath import Parts

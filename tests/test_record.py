@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from amlexec.record import Run, is_run_id, parsed, text_of
+from amlexec.history.record import Run, is_run_id, parsed, text_of
 from tests.records import RUN
 
 ID = "demo_1521077190506"

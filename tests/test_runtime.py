@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import history, run_order
 from amlexec.config import load as config
+from amlexec.history import find, order
 from amlexec.targets.answers import read_state
 from amlexec.targets.script_environment import handed, is_plain
 from tests.conftest import ProjectFolder, eventually
@@ -198,8 +198,8 @@ def test_last_is_the_run_that_was_submitted_last(
         (parent / run_id / "run.json").write_text(json.dumps({**project.record(first), "run_id": run_id}))
     (parent / brought / "control/returned").touch()
     found = config.find_project(str(project.root))
-    run_order.note(found, ahead)
+    order.note(found, ahead)
     second = project.submit("train.py").run_id
-    assert history.find(found, "last").folder.name == second
+    assert find.find(found, "last").folder.name == second
     (project.root / ".amlexec/submitted").unlink()
-    assert history.find(found, "last").folder.name == ahead, "by the ids, where nothing else tells"
+    assert find.find(found, "last").folder.name == ahead, "by the ids, where nothing else tells"

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 import amlexec
-from amlexec import inside, metrics
-from amlexec.history import Interpreter
+from amlexec.history import metrics
+from amlexec.history.record import Interpreter
+from amlexec.targets import python_used
 
 PACKAGE = Path(amlexec.__file__).parent
 SITE = PACKAGE / "runtime" / "site"
@@ -474,7 +475,7 @@ class TestWhichPython:
         assert (done.returncode, done.stderr) == (0, "")
         path, version, prefix, argv, *rest = json.loads(done.stdout)
         assert (argv, rest) == (["train.py", "a"], [True, "__main__", False])
-        assert inside.read(folder) == (Interpreter(path, version, prefix), (), None)
+        assert python_used.read(folder) == (Interpreter(path, version, prefix), (), None)
         # Once: not by the Python that the script has started.
         assert (folder / "python.json").read_text().count("\n") == 1
         done = self.start(python, folder, f"{version}:{prefix}:train.py")
@@ -486,7 +487,7 @@ class TestWhichPython:
         assert (done.returncode, done.stdout) == (78, "")
         assert "amlexec: error: this Python is not the prepared one: " in done.stderr
         assert "prepared was 3.4.1 in /opt/amlexec/env\n" in done.stderr
-        assert inside.read(folder).another is not None
+        assert python_used.read(folder).another is not None
 
     def test_a_version_that_is_not_released_yet(self, folder: Path) -> None:
         own = ".".join(map(str, sys.version_info[:3]))
@@ -531,7 +532,7 @@ class TestWhichPython:
             (folder / "python.json").mkdir()
         done = self.start(sys.executable, folder, "::train.py")
         assert (done.returncode, done.stderr) == (0, "")
-        assert inside.read(folder) == (None, (), None)
+        assert python_used.read(folder) == (None, (), None)
         assert not (tmp_path / "elsewhere").exists()
 
     @every_interpreter
@@ -573,10 +574,10 @@ class TestWhichPython:
             *(0, ""),
             f"{tmp_path}/started/amlexec:{tmp_path}\n",
         )
-        seen = inside.read(folder)
+        seen = python_used.read(folder)
         assert (seen.python, [one.version for one in seen.executors], seen.another) == (None, [version], None)
         assert start(f"{version}:./environment").returncode == 78
-        assert inside.read(folder).another is not None
+        assert python_used.read(folder).another is not None
 
 
 @pytest.mark.parametrize(
@@ -593,6 +594,6 @@ class TestWhichPython:
     ids=range(13),
 )
 def test_what_is_no_answer(line: str, folder: Path) -> None:
-    for name in inside.FILES:
+    for name in python_used.FILES:
         (folder / name).write_text(f"{line}\n")
-    assert inside.read(folder) == (None, (), None)
+    assert python_used.read(folder) == (None, (), None)

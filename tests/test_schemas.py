@@ -10,7 +10,9 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from amlexec.history import FINAL, Interpreter, Outputs, Run, RunPaths, SnapshotRecord, Source, write
+from amlexec.history.folders import write
+from amlexec.history.paths import RunPaths
+from amlexec.history.record import FINAL, Interpreter, Outputs, Run, SnapshotRecord, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

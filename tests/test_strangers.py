@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from amlexec import cli, files, history
+from amlexec import cli, files
 from amlexec.docker import containers
-from amlexec.history import RunPaths
+from amlexec.history import folders, record
+from amlexec.history.paths import RunPaths
 from tests.conftest import eventually
 from tests.records import RUN
 
@@ -57,11 +58,11 @@ def listing(folder: Path) -> dict[str, tuple[object, ...]]:
 @pytest.fixture
 def stranger(project: ProjectFolder, tmp_path: Path) -> Iterator[ProjectFolder]:
     """A project with a run that is over and one that a supervisor is said to watch."""
-    told = history.Run(**{**RUN._asdict(), "status": "Completed", "exit_code": 0})
+    told = record.Run(**{**RUN._asdict(), "status": "Completed", "exit_code": 0})
     for run_id, status in ((GOOD, "Completed"), (BAD, "Running")):
         paths = RunPaths(project.run_folder(run_id))
         paths.control.mkdir(parents=True)
-        history.write(paths, told._replace(run_id=run_id, status=status))
+        folders.write(paths, told._replace(run_id=run_id, status=status))
         paths.stdout.write_text("hello\n")
     yield project
     # pytest can't remove what is as deep as one of them.
@@ -218,7 +219,7 @@ def test_a_run_of_a_strangers_project(
     for path in (tmp_path / "copy").rglob("*"):
         assert path.is_symlink() or path.is_dir() or SECRET not in path.read_text(errors="replace"), path
     if case == "nothing odd":
-        assert history.read(RunPaths(stranger.run_folder(BAD))).status == "Completed"
+        assert folders.read(RunPaths(stranger.run_folder(BAD))).status == "Completed"
 
 
 @pytest.mark.parametrize("name", ["ssh_", "-x_1", "a b_1", "é_1", "notes"])

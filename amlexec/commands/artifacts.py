@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from amlexec.history import RunPaths
+    from amlexec.history.paths import RunPaths
 
 __all__ = ["copy", "find", "names"]
 

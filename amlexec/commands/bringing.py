@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amlexec import console, history, runs
+from amlexec import console, runs
 from amlexec.commands.running import tell
 from amlexec.errors import TargetError
-from amlexec.history import FINAL
+from amlexec.history import find, folders
+from amlexec.history.record import FINAL
 
 if TYPE_CHECKING:
     import argparse
 
-    from amlexec.history import Run, RunPaths
+    from amlexec.history.paths import RunPaths
+    from amlexec.history.record import Run
     from amlexec.model import Project
 
 __all__ = ["bring"]
@@ -29,8 +31,8 @@ def bring(project: Project, arguments: argparse.Namespace) -> int:
             raise _running(found, machine.name)
         paths = machine.bring(found)
     else:
-        paths = history.find(project, arguments.run)
-    before = history.read(paths)
+        paths = find.find(project, arguments.run)
+    before = folders.read(paths)
     record = _home(project, paths, before, again=arguments.overwrite)
     if before.status in FINAL and not arguments.overwrite:
         console.say("already downloaded; --overwrite downloads it again")

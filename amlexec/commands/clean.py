@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from amlexec import console, history, runs, uncollected
+from amlexec import console, runs
 from amlexec.docker.errors import EngineAbsentError, EngineDeniedError
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UnreachableError, UsageError
-from amlexec.history import FINAL, RunPaths
+from amlexec.history import find, uncollected
+from amlexec.history.paths import RunPaths
+from amlexec.history.record import FINAL
 from amlexec.owner import owner_of
 from amlexec.targets.registry import target_of
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from amlexec.environments.store import Kept, Removal, Shelf
-    from amlexec.history import Run
+    from amlexec.history.record import Run
     from amlexec.model import ComputeTarget, Project
     from amlexec.targets.docker import DockerTarget
 
@@ -33,7 +35,7 @@ def clean(project: Project, arguments: argparse.Namespace) -> int:
     if arguments.source:
         return _elsewhere(project, arguments)
     copies, code = (
-        (runs.clean(project, history.find(project, arguments.run)), 0) if arguments.run else _all(project)
+        (runs.clean(project, find.find(project, arguments.run)), 0) if arguments.run else _all(project)
     )
     where = {place: copies.count(place) for place in sorted(copies)}
     places = ", ".join(f"{count} {place}" for place, count in where.items()) if {*where} - {"here"} else ""
@@ -56,7 +58,7 @@ def _elsewhere(project: Project, arguments: argparse.Namespace) -> int:
 
 def _all(project: Project) -> tuple[list[str], int]:
     """Where copies were removed, and the exit code: one run that can't be cleaned keeps no other."""
-    known, problems = history.runs(project)
+    known, problems = find.runs(project)
     for problem in problems:
         console.say(problem.lines()[0])
     copies: list[str] = []

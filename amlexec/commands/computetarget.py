@@ -234,12 +234,13 @@ def _detach(project: Project, arguments: argparse.Namespace) -> int:
 
 
 def _must_be_idle(project: Project, name: str, *, force: bool) -> None:
-    from amlexec import history
+    from amlexec.history import find
+    from amlexec.history.record import FINAL
 
     open_ones = [
         record.run_id
-        for record in history.runs(project)[0]
-        if record.target == name and record.status not in history.FINAL
+        for record in find.runs(project)[0]
+        if record.target == name and record.status not in FINAL
     ]
     if open_ones and not force:
         more = f" and {len(open_ones) - 1} more" if len(open_ones) > 1 else ""

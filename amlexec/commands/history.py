@@ -8,13 +8,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amlexec import console, history
+from amlexec import console
 from amlexec.commands import artifacts, fitting, output, view
 from amlexec.commands.options import add_project
 from amlexec.config import load as config
 from amlexec.errors import AmlexecError, NoContactError, TargetError, UsageError
 from amlexec.files import open_regular
-from amlexec.history import FINAL, Run, RunPaths
+from amlexec.history import find, folders, order
+from amlexec.history.paths import RunPaths
+from amlexec.history.record import FINAL, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Sequence
@@ -113,7 +115,7 @@ def _list(project: Project, arguments: argparse.Namespace) -> None:
         return
     if arguments.all:
         raise UsageError("--all is about a machine", hint="name it: --from TARGET")
-    known, problems = history.runs(project)
+    known, problems = find.runs(project)
     for problem in problems[:_MOST_PROBLEMS]:
         _warn(problem)
     if len(problems) > _MOST_PROBLEMS:
@@ -153,10 +155,10 @@ def _list_from(project: Project, arguments: argparse.Namespace) -> None:
 
 def _last(project: Project, arguments: argparse.Namespace) -> None:
     try:
-        record = history.read(history.find(project, "last"))
+        record = folders.read(find.find(project, "last"))
     except TargetError as problem:
         _warn(problem)
-        known, _ = history.runs(project)
+        known, _ = find.runs(project)
         if not known:
             raise UsageError("there is no run that can be read", where=project.state) from None
         record = known[0]
@@ -164,9 +166,9 @@ def _last(project: Project, arguments: argparse.Namespace) -> None:
 
 
 def _info(project: Project, arguments: argparse.Namespace) -> None:
-    paths = history.find(project, arguments.run)
+    paths = find.find(project, arguments.run)
     if arguments.artifact is None:
-        _show(project, history.read(paths), arguments)
+        _show(project, folders.read(paths), arguments)
         return
     sink = console.Console()
     # A link in `outputs` leads to a file in there, or would not have been found.
@@ -202,9 +204,9 @@ def _compare(project: Project, arguments: argparse.Namespace) -> None:
             "one run can't be compared", hint=f"amlexec history compare {arguments.runs[0]} last"
         )
     if arguments.runs:
-        records = [history.read(history.find(project, name)) for name in arguments.runs]
+        records = [folders.read(find.find(project, name)) for name in arguments.runs]
     else:
-        records = history.runs(project)[0][1::-1]
+        records = find.runs(project)[0][1::-1]
         if len(records) < 2:
             raise UsageError("there are no two runs to compare", hint="amlexec history list shows them all")
     rows = view.comparison(_views(project, [_now(project, record) for record in records], files=False))
@@ -224,8 +226,8 @@ def _compare(project: Project, arguments: argparse.Namespace) -> None:
 
 
 def _download(project: Project, arguments: argparse.Namespace) -> None:
-    paths = history.find(project, arguments.run)
-    record = _now(project, history.read(paths))
+    paths = find.find(project, arguments.run)
+    record = _now(project, folders.read(paths))
     if record.status not in FINAL:
         console.say(f"the run is {record.status}: its outputs come home when it is over")
     if arguments.artifact is None:
@@ -254,7 +256,8 @@ def _now(project: Project, record: Run, silent: dict[str, NoContactError] | None
     """
     if record.status in FINAL or (silent is not None and record.target in silent):
         return record
-    from amlexec import metrics, runs
+    from amlexec import runs
+    from amlexec.history import metrics
 
     try:
         record = runs.refresh(project, record)
@@ -305,7 +308,7 @@ def _attachments(project: Project, record: Run) -> list[str]:
 
 def _numbers(project: Project) -> dict[str, int]:
     """The place of every run in the order of their times, which their ids end with; the oldest is 1."""
-    ordered = sorted(history.ids(project), key=lambda name: (history.milliseconds(name), name))
+    ordered = sorted(find.ids(project), key=lambda name: (order.milliseconds(name), name))
     return {name: place for place, name in enumerate(ordered, 1)}
 
 

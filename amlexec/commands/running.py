@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from amlexec import console, history, runs, submission, uncollected
+from amlexec import console, runs, submission
 from amlexec.config import load as config
 from amlexec.errors import INTERRUPTED, NoContactError
-from amlexec.history import Run, RunPaths
+from amlexec.history import find, folders, uncollected
+from amlexec.history.paths import RunPaths
+from amlexec.history.record import FINAL, Run
 from amlexec.plan import plan
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def finish(project: Project, outcome: Run | Detached, *, form: str = "text") -> 
         from amlexec.commands.history import view_of
         from amlexec.commands.output import as_json
 
-        record = outcome if isinstance(outcome, Run) else history.read(RunPaths.of(project, outcome.run_id))
+        record = outcome if isinstance(outcome, Run) else folders.read(RunPaths.of(project, outcome.run_id))
         console.data(as_json(view_of(project, record)))
     talk = console.say if form == "json" else console.data
     if not isinstance(outcome, Run):
@@ -87,8 +89,8 @@ def follow(project: Project, arguments: argparse.Namespace) -> int:
         machine = Machine(project, arguments.source)
         paths = machine.bring(machine.find(arguments.run))
     else:
-        paths = history.find(project, arguments.run)
-    record = history.read(paths)
+        paths = find.find(project, arguments.run)
+    record = folders.read(paths)
     return finish(project, submission.follow(project, paths, record, console.Console()))
 
 
@@ -99,7 +101,7 @@ def status(project: Project, arguments: argparse.Namespace) -> int:
 
         tell(Machine(project, arguments.source).find(arguments.run), arguments.output)
         return 0
-    record = history.read(history.find(project, arguments.run))
+    record = folders.read(find.find(project, arguments.run))
     try:
         tell(runs.refresh(project, record), arguments.output)
     except NoContactError:
@@ -116,12 +118,12 @@ def cancel(project: Project, arguments: argparse.Namespace) -> int:
 
         machine = Machine(project, arguments.source)
         record = machine.find(arguments.run)
-        ended = record.status not in history.FINAL
+        ended = record.status not in FINAL
         if ended:
             record = machine.stop(record, arguments.grace)
             ended = record.status == "Canceled"
     else:
-        record, ended = runs.cancel(project, history.find(project, arguments.run), arguments.grace)
+        record, ended = runs.cancel(project, find.find(project, arguments.run), arguments.grace)
     if not ended:
         console.say(f"the run was over already: {record.status}")
     tell(record, arguments.output)

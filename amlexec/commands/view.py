@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.commands.fitting import Column
 from amlexec.commands.output import cell, title
-from amlexec.record import without_series
+from amlexec.history.record import without_series
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from amlexec.history import Run
+    from amlexec.history.record import Run
 
 __all__ = ["Row", "comparison", "duration", "flat", "flattened", "listing"]
 

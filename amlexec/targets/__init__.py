@@ -10,7 +10,8 @@ from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amlexec.history import Interpreter, RunPaths
+    from amlexec.history.paths import RunPaths
+    from amlexec.history.record import Interpreter
     from amlexec.locks import Held
     from amlexec.model import NotCollected, Plan
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from amlexec import history
 from amlexec.config import load as config
 from amlexec.files import read_regular
+from amlexec.history import folders
 from amlexec.model import NotCollected
 from amlexec.spark import cluster_args
 from amlexec.spark.cluster_args import Shipped
@@ -19,7 +19,7 @@ from amlexec.targets.safe_tar import unpack
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from amlexec.history import RunPaths
+    from amlexec.history.paths import RunPaths
     from amlexec.model import Plan
     from amlexec.targets import Launch, State
 
@@ -145,7 +145,7 @@ class ClusterTarget(RemoteTarget):
     def stop(self, paths: RunPaths, grace: int) -> State:
         """See `Target.stop`. An application of YARN does not end with what has submitted it."""
         state = super().stop(paths, grace)
-        tag = cluster_args.tag_of(history.read(paths).argv or ())
+        tag = cluster_args.tag_of(folders.read(paths).argv or ())
         if tag:
             answer = self._connection.run(_KILL, paths.folder.name, tag, timeout=120.0)
             if answer.exit_code != 0:
@@ -155,7 +155,7 @@ class ClusterTarget(RemoteTarget):
     def _read(self, paths: RunPaths, said: str) -> State:
         """What a driver on a node has sent is fetched as soon as it is over: the exit code is in it."""
         state = super()._read(paths, said)
-        tag = cluster_args.returned_as(history.read(paths).argv or ())
+        tag = cluster_args.returned_as(folders.read(paths).argv or ())
         if state.phase != "ended" or not tag:
             return state
         answer = self._connection.run(_FETCH, paths.folder.name, tag, timeout=None)
@@ -168,7 +168,7 @@ class ClusterTarget(RemoteTarget):
 
     def collect(self, paths: RunPaths) -> list[NotCollected]:
         """See `Target.collect`. Of a driver on a node, logs may have come after they were followed."""
-        if cluster_args.returned_as(history.read(paths).argv or ()):
+        if cluster_args.returned_as(folders.read(paths).argv or ()):
             self._shown = ""
         return super().collect(paths)
 

@@ -11,7 +11,7 @@ from amlexec.targets.shared_engine import RUN_LABEL
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from amlexec.history import RunPaths
+    from amlexec.history.paths import RunPaths
     from amlexec.model import Plan
     from amlexec.targets import Launch
     from amlexec.targets.ground import Ground, Mount

@@ -10,7 +10,7 @@ from amlexec.docker import containers
 from amlexec.docker.errors import EngineAnswerError, EngineLostError
 from amlexec.errors import TargetError
 from amlexec.files import SMALL, read_regular, remove_tree, touch
-from amlexec.history import is_run_id
+from amlexec.history.record import is_run_id
 from amlexec.ssh.errors import UnreachableError
 from amlexec.targets import State, baggage, container_settings, docker_launch, logged, shared_engine
 from amlexec.targets.container_logs import ContainerLogs
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amlexec.docker.client import Engine
-    from amlexec.history import RunPaths
+    from amlexec.history.paths import RunPaths
     from amlexec.locks import Held
     from amlexec.model import NotCollected, Plan, Project
     from amlexec.targets import Launch

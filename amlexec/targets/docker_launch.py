@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from amlexec.docker.client import import_ahead
 from amlexec.errors import TargetError
-from amlexec.history import Interpreter
+from amlexec.history.record import Interpreter
 from amlexec.images.labels import PREFIX
 from amlexec.images.store import EngineShelf
 from amlexec.prepare import prepare as preparation

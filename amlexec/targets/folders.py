@@ -15,7 +15,7 @@ from amlexec.targets import beneath
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amlexec.history import RunPaths
+    from amlexec.history.paths import RunPaths
     from amlexec.model import ComputeTarget, Plan, Project
 
 __all__ = ["bring_home", "check_out", "hand_on", "make_outputs", "no_script", "shared_folder"]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from amlexec.docker.client import Engine
-    from amlexec.history import RunPaths
+    from amlexec.history.paths import RunPaths
     from amlexec.model import NotCollected, Plan, Project
 
 __all__ = [

@@ -20,7 +20,7 @@ from amlexec.targets.script_environment import handed, is_plain, of_run, of_supe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amlexec.history import RunPaths
+    from amlexec.history.paths import RunPaths
     from amlexec.local_machine import Connection
     from amlexec.locks import Held
     from amlexec.model import NotCollected, Plan, Project

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amlexec import inside
+from amlexec.targets import python_used
 from amlexec.targets.outputs import bring
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from amlexec.history import RunPaths
+    from amlexec.history.paths import RunPaths
     from amlexec.model import NotCollected
 
 __all__ = ["FILES", "put_in_place"]
 
-FILES = ("metrics.jsonl", *inside.FILES)
+FILES = ("metrics.jsonl", *python_used.FILES)
 
 
 def put_in_place(folder: Path, paths: RunPaths, aliases: Sequence[str]) -> list[NotCollected]:

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import inside, private_folders
+from amlexec import private_folders
 from amlexec.config import load as config
 from amlexec.digest import canonical_json, of_bytes
 from amlexec.docker import containers
@@ -15,6 +15,7 @@ from amlexec.files import SMALL, read_regular, write_atomically
 from amlexec.redaction import is_secret
 from amlexec.runtime import SHELL, SITE, shell
 from amlexec.spark import cluster_args, maven, submit_args
+from amlexec.targets import python_used
 from amlexec.targets.script_environment import is_plain
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def launched(
             *(f"{site}/amlexec/spark_driver.py", *launch.argv[1:]),
         ),
         environment=environment,
-        executors=inside.expected(launch.python.version, pythons.executors if is_ours else ""),
+        executors=python_used.expected(launch.python.version, pythons.executors if is_ours else ""),
         is_as_declared=bool(pythons.declared_driver),
         warnings=(*launch.warnings, *(pythons.warnings(plan) if launch.digest else ())),
         settings=submit_args.settings(dependencies),
@@ -192,7 +193,7 @@ def cluster(plan: Plan, launch: Launch, connection: SSHConnection, pack: Callabl
         on_node = launch._replace(
             python=launch.python._replace(path=on_driver), is_as_declared=bool(pythons.declared_driver)
         )
-        options += cluster_args.asked(inside.wanted(on_node, plan))
+        options += cluster_args.asked(python_used.wanted(on_node, plan))
     launch = launched(plan, launch, found, dependencies, options, pythons)
     if not pythons.declared_executors and on_executors != launch.python.path:
         launch = launch._replace(executors=cluster_args.expected(launch.python.version))

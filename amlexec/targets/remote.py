@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 from amlexec.errors import ConfigurationError, TargetError, UnreachableError
 from amlexec.files import SMALL, read_regular, remove_tree, touch
-from amlexec.history import Interpreter
+from amlexec.history.record import Interpreter
 from amlexec.owner import owner_of
 from amlexec.prepare.stores import is_prepared
 from amlexec.snapshots import take as snapshot
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from amlexec.history import RunPaths
+    from amlexec.history.paths import RunPaths
     from amlexec.locks import Held
     from amlexec.model import NotCollected, Plan, Project
     from amlexec.ssh.connection import SSHConnection

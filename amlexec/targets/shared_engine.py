@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["RECORD_LABEL", "RUN_LABEL", "ids", "mark_canceled", "record_label", "records", "state_of"]
 
 RUN_LABEL = "amlexec.run"
-RECORD_LABEL = "amlexec.record"
+RECORD_LABEL = "amlexec.history.record"
 _CANCELED = ".canceled"
 
 

@@ -22,7 +22,7 @@ from amlexec.targets.remote import RemoteTarget
 if TYPE_CHECKING:
     from amlexec.docker.client import Engine
     from amlexec.docker.forward import WayOverSSH
-    from amlexec.history import RunPaths
+    from amlexec.history.paths import RunPaths
     from amlexec.model import NotCollected, Plan, Project
     from amlexec.ssh.connection import SSHConnection
 

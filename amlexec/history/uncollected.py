@@ -9,7 +9,7 @@ from amlexec.model import NotCollected
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amlexec.history import Run
+    from amlexec.history.record import Run
 
 __all__ = ["bounded", "is_kept", "lines"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.errors import TargetError
 from amlexec.files import SMALL
-from amlexec.record import is_run_id
+from amlexec.history.record import is_run_id
 
 if TYPE_CHECKING:
     from amlexec.model import Project

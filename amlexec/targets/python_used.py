@@ -12,12 +12,12 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.files import open_regular
-from amlexec.history import Interpreter
+from amlexec.history.record import Interpreter
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from amlexec.history import Run
+    from amlexec.history.record import Run
     from amlexec.model import Plan
     from amlexec.targets import Launch
 

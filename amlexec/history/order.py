@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec.files import append, open_regular
-from amlexec.record import is_run_id
+from amlexec.history.record import is_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import checked_values as checked
@@ -24,6 +25,7 @@ __all__ = [
     "Run",
     "SnapshotRecord",
     "Source",
+    "instant",
     "is_run_id",
     "parsed",
     "text_of",
@@ -137,6 +139,12 @@ class Run(NamedTuple):
     """The Pythons that Spark's executors ran, each once; None where none could be read."""
     not_collected: tuple[NotCollected, ...] = ()
     """What of the outputs was not brought home; the first hundred."""
+
+
+def instant(epoch: float) -> str:
+    """`epoch` (seconds) as a record writes it: `2026-01-31T12:00:00.000000Z`."""
+    moment = datetime.fromtimestamp(epoch, timezone.utc)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def text_of(run: Run) -> str:

@@ -1,0 +1,1 @@
+"""RECORD: what is kept of every run, where, and how it is found again."""

@@ -1,0 +1,88 @@
+"""Which runs a project has, and which one a reference means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amlexec.errors import TargetError, UsageError
+from amlexec.history import order
+from amlexec.history.folders import entries, link, read
+from amlexec.history.paths import RUNS, RunPaths
+from amlexec.history.record import is_run_id, without_series
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amlexec.history.record import Run
+    from amlexec.model import Project
+
+__all__ = ["chosen", "find", "ids", "runs"]
+
+
+def ids(project: Project) -> list[str]:
+    """The ids of the project's runs, sorted. Raises TargetError where their folder can't be read."""
+    return [name for name in entries(project) if is_run_id(name)]
+
+
+def runs(project: Project) -> tuple[list[Run], list[TargetError]]:
+    """Every run of the project, newest first; and an error for each folder that isn't a readable run.
+
+    Of each metric they have the last value, also where the record has them all.
+
+    Raises:
+        TargetError: the folder of the runs can't be read.
+    """
+    parent = Path(project.state, RUNS)
+    found: list[Run] = []
+    problems: list[TargetError] = []
+    for name in entries(project):
+        if not is_run_id(name):
+            problems.append(TargetError("this is no run: its name is no run id", where=str(parent / name)))
+            continue
+        try:
+            found.append(without_series(read(RunPaths(parent / name))))
+        except TargetError as error:
+            problems.append(error)
+    found.sort(key=lambda run: (run.created_utc, run.run_id), reverse=True)
+    return found, problems
+
+
+def find(project: Project, reference: str) -> RunPaths:
+    """The paths of the run that `reference` names: its id, a beginning that only it has, or `last`.
+
+    Raises:
+        UsageError: no run, or several, are meant.
+        TargetError: the folder of the runs can't be read.
+    """
+    parent = Path(project.state, RUNS)
+    names = ids(project)
+    if reference == "last":
+        for name in order.newest_first(project, names):
+            if RunPaths(parent / name).record.is_file():
+                return RunPaths(parent / name)
+        raise UsageError("there are no runs yet", hint="amlexec experiment submit -c local SCRIPT")
+    paths = RunPaths(parent / chosen(names, reference))
+    if paths.folder.is_symlink():
+        raise link(paths)
+    return paths
+
+
+def chosen(names: Sequence[str], reference: str, hint: str = "amlexec history list shows them all") -> str:
+    """The one of these ids that `reference` is, or that alone begins with it. Raises UsageError."""
+    if reference in names:
+        return reference
+    meant = [name for name in names if reference and name.startswith(reference)]
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        raise UsageError(
+            f"{len(meant)} runs begin with {reference!r}", hint=f"{', '.join(meant[-3:])}: which one?"
+        )
+    from difflib import get_close_matches
+
+    near = get_close_matches(reference, names, n=3)
+    raise UsageError(
+        f"there is no run {reference!r}",
+        hint=f"did you mean {' or '.join(near)}?" if near else hint,
+    )
