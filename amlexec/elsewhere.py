@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from amlexec.history.record import Run
     from amlexec.model import Project
     from amlexec.targets.docker import DockerTarget
-    from amlexec.targets.remote import RemoteTarget
+    from amlexec.targets.ssh import RemoteTarget
 
 __all__ = ["Machine"]
 

@@ -17,12 +17,13 @@ from amlexec.history import record, uncollected
 from amlexec.history.folders import read, write
 from amlexec.history.paths import RunPaths, check
 from amlexec.history.record import FINAL, Application, Outputs, Run
-from amlexec.targets import GRACE_SECONDS, State, python_used
+from amlexec.targets import python_used
 from amlexec.targets.registry import target_of
+from amlexec.targets.target import GRACE_SECONDS, State
 
 if TYPE_CHECKING:
     from amlexec.model import NotCollected, Project
-    from amlexec.targets import Target
+    from amlexec.targets.target import Target
 
 __all__ = [
     "GRACE_SECONDS",

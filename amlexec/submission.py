@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from amlexec.history.paths import RunPaths
     from amlexec.model import Plan, Project
-    from amlexec.targets import Launch, State, Target
+    from amlexec.targets.target import Launch, State, Target
 
 __all__ = ["Talk", "follow", "script_in", "submit"]
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 import pytest
 
 from amlexec.errors import TargetError
-from amlexec.targets import State
 from amlexec.targets.answers import (
     LONGEST_LINE,
     read_code,
@@ -20,6 +19,7 @@ from amlexec.targets.answers import (
     read_records,
     read_state,
 )
+from amlexec.targets.target import State
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from amlexec import interpreter
 from amlexec.config import cache, declared, lint, schemas
 from amlexec.config import load as config
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.model import Place, Project
+from amlexec.targets import local_python
 
 RUN = "Target: local\nFramework: Python\nArgumentVector: [train.py]\n"
 
@@ -357,13 +357,13 @@ def test_messages_name_a_key_as_its_file_does(tmp_path: Path) -> None:
     assert str(target.where("baseDockerImage")) == "aml_config/a.runconfig:4:23"
     assert target.key("baseDockerImage") == "environment.docker.baseImage"
     with pytest.raises(ConfigurationError) as caught:
-        interpreter.find(project, target)
+        local_python.find(project, target)
     assert caught.value.lines()[0] == (
         "aml_config/a.runconfig:3:29: error: environment.python.interpreterPath is './nothing', "
         "and there is no such program"
     )
     (tmp_path / "aml_config" / "local.compute").write_text("type: local\npythonLocation: ./other\n")
     with pytest.raises(ConfigurationError, match="interpreterPath"):
-        interpreter.find(project, config.load(project, "a").compute_target)
+        local_python.find(project, config.load(project, "a").compute_target)
     with pytest.raises(ConfigurationError, match=r"pythonLocation is './other'"):
-        interpreter.find(project, config.load_target(project, "local"))
+        local_python.find(project, config.load_target(project, "local"))

@@ -21,7 +21,7 @@ from amlexec.history.record import Run
 from amlexec.images.labels import reference
 from amlexec.plan import plan
 from amlexec.targets.docker import DockerTarget
-from amlexec.targets.ground import Here
+from amlexec.targets.volumes import Here
 from tests.conftest import PATIENCE, ProjectFolder, eventually
 from tests.engines.ssh_host import QUIET
 from tests.places import (

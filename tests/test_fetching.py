@@ -16,13 +16,13 @@ import pytest
 from amlexec.errors import TargetError
 from amlexec.files import remove_tree
 from amlexec.runtime import HERE
-from amlexec.targets.fetching import Fetch
 from amlexec.targets.outputs import bring
+from amlexec.targets.ssh_fetch import Fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amlexec.targets.verbs import Verbs
+    from amlexec.targets.ssh_verbs import Verbs
 
 RUN = "demo_1"
 NOBODY = 65534

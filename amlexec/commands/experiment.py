@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from amlexec.commands.options import add_project, add_run_configuration
 from amlexec.config import load as config
-from amlexec.targets import GRACE_SECONDS
+from amlexec.targets.target import GRACE_SECONDS
 
 if TYPE_CHECKING:
     import argparse

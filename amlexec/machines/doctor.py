@@ -241,11 +241,11 @@ def _git() -> Finding:
 
 
 def _own_python(project: Project, target: ComputeTarget) -> Finding:
-    from amlexec import interpreter
     from amlexec.local_machine import LocalConnection
+    from amlexec.targets import local_python
 
     try:
-        found = interpreter.version(project, LocalConnection(), interpreter.find(project, target))
+        found = local_python.version(project, LocalConnection(), local_python.find(project, target))
     except (ConfigurationError, TargetError) as error:
         return Finding("Python", FAILED, error.message, error.hint)
     return Finding("Python", OK, f"{found.version} ({found.path})")

@@ -10,7 +10,7 @@ import re
 from typing import IO, TYPE_CHECKING
 
 from amlexec.errors import TargetError
-from amlexec.targets import State
+from amlexec.targets.target import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

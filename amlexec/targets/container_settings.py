@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from amlexec.targets import shared_engine
-from amlexec.targets.ground import CHECKOUT, LOGGED
 from amlexec.targets.shared_engine import RUN_LABEL
+from amlexec.targets.volumes import CHECKOUT, LOGGED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from amlexec.history.paths import RunPaths
     from amlexec.model import Plan
-    from amlexec.targets import Launch
-    from amlexec.targets.ground import Ground, Mount
+    from amlexec.targets.target import Launch
+    from amlexec.targets.volumes import Ground, Mount
 
 __all__ = ["of_run"]
 

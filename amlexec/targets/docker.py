@@ -12,12 +12,13 @@ from amlexec.errors import TargetError
 from amlexec.files import SMALL, read_regular, remove_tree, touch
 from amlexec.history.record import is_run_id
 from amlexec.ssh.errors import UnreachableError
-from amlexec.targets import State, baggage, container_settings, docker_launch, logged, shared_engine
-from amlexec.targets.container_logs import ContainerLogs
-from amlexec.targets.ground import CHECKOUT, LOGGED, SITE, Here
+from amlexec.targets import container_files, container_settings, docker_launch, own_files, shared_engine
+from amlexec.targets.docker_logs import ContainerLogs
 from amlexec.targets.outputs import FOREIGN, bring
-from amlexec.targets.patience import Patience
+from amlexec.targets.reconnect import Patience
 from amlexec.targets.shared_engine import RUN_LABEL
+from amlexec.targets.target import State
+from amlexec.targets.volumes import CHECKOUT, LOGGED, SITE, Here
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from amlexec.history.paths import RunPaths
     from amlexec.locks import Held
     from amlexec.model import NotCollected, Plan, Project
-    from amlexec.targets import Launch
-    from amlexec.targets.ground import Ground
+    from amlexec.targets.target import Launch
+    from amlexec.targets.volumes import Ground
 
 __all__ = ["OWNER_LABEL", "PROJECT_LABEL", "RUN_LABEL", "DockerTarget"]
 
@@ -106,11 +107,11 @@ class DockerTarget:
     def _fill(self, container: str, paths: RunPaths, *, mounted: bool) -> None:
         uid, gid, name = self._ground.user
         if uid:
-            baggage.add_user(self._engine, container, uid, gid, name, docker_launch.HOME)
+            container_files.add_user(self._engine, container, uid, gid, name, docker_launch.HOME)
         if not mounted:
-            baggage.pack(self._engine, container, paths.checkout, CHECKOUT, uid, gid)
-            baggage.pack(self._engine, container, paths.folder / "logged", LOGGED, uid, gid)
-            baggage.pack(self._engine, container, baggage.SITE, SITE, 0, 0)
+            container_files.pack(self._engine, container, paths.checkout, CHECKOUT, uid, gid)
+            container_files.pack(self._engine, container, paths.folder / "logged", LOGGED, uid, gid)
+            container_files.pack(self._engine, container, container_files.SITE, SITE, 0, 0)
         if (paths.control / "cancel").exists():
             raise KeyboardInterrupt
 
@@ -212,12 +213,12 @@ class DockerTarget:
         found = self._inspect(paths, container) if container else None
         if not container or found is None:
             # Nothing more can be copied out; what was mounted from this machine is here.
-            missing = logged.put_in_place(paths.folder / "logged", paths, [LOGGED])
+            missing = own_files.put_in_place(paths.folder / "logged", paths, [LOGGED])
             return missing if self._ground.owner else missing + self._ground.fetch(paths)
-        baggage.save_logs(self._engine, container, paths.stdout, paths.stderr)
+        container_files.save_logs(self._engine, container, paths.stdout, paths.stderr)
         if not found.is_mounted:
             return self._copied_out(container, paths)
-        missing = logged.put_in_place(paths.folder / "logged", paths, [LOGGED]) + self._ground.fetch(paths)
+        missing = own_files.put_in_place(paths.folder / "logged", paths, [LOGGED]) + self._ground.fetch(paths)
         if all(one.reason != FOREIGN for one in missing):
             return missing
         # Of root's in the container, perhaps: the engine can read that.
@@ -228,12 +229,12 @@ class DockerTarget:
         remove_tree(came)
         came.mkdir(0o700)
         owner = None if self._ground.has_other_users else self._ground.user[:2]
-        brought = baggage.Brought(self._engine, container, CHECKOUT, came / "project", owner)
+        brought = container_files.Brought(self._engine, container, CHECKOUT, came / "project", owner)
         try:
             missing = []
-            for name in (*logged.FILES, "outputs"):
+            for name in (*own_files.FILES, "outputs"):
                 missing += brought.folder(f"{LOGGED}/{name}", came / "logged")
-            missing += logged.put_in_place(came / "logged", paths, [LOGGED])
+            missing += own_files.put_in_place(came / "logged", paths, [LOGGED])
             missing += brought.folder(f"{CHECKOUT}/outputs", came / "project")
             return missing + bring(came / "project", paths.outputs, [CHECKOUT], brought.more)
         finally:

@@ -10,14 +10,14 @@ from amlexec.history.record import Interpreter
 from amlexec.images.labels import PREFIX
 from amlexec.images.store import EngineShelf
 from amlexec.prepare import prepare as preparation
-from amlexec.targets import Launch
 from amlexec.targets.environment import ensure
-from amlexec.targets.ground import SHARED, SITE
+from amlexec.targets.target import Launch
+from amlexec.targets.volumes import SHARED, SITE
 
 if TYPE_CHECKING:
     from amlexec.docker.client import Engine
     from amlexec.model import Plan, Project
-    from amlexec.targets.ground import Ground
+    from amlexec.targets.volumes import Ground
 
 __all__ = ["HOME", "launch"]
 
@@ -59,9 +59,9 @@ def launch(project: Project, engine: Engine, ground: Ground, plan: Plan) -> Laun
         warnings=_warnings(ground, plan, mounted=mounted),
     )
     if plan.framework == "PySpark":
-        from amlexec.targets import pyspark
+        from amlexec.targets import spark_launch
 
-        return pyspark.contained(plan, made, engine)
+        return spark_launch.contained(plan, made, engine)
     return made
 
 

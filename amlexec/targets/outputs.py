@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from amlexec.model import NotCollected
 from amlexec.targets import beneath
 from amlexec.targets.copy_links import Led, Links, relative
-from amlexec.targets.folders import bring_home
+from amlexec.targets.run_folders import bring_home
 from amlexec.targets.safe_tar import leads_out
 
 if TYPE_CHECKING:

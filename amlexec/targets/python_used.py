@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from amlexec.history.record import Run
     from amlexec.model import Plan
-    from amlexec.targets import Launch
+    from amlexec.targets.target import Launch
 
 __all__ = ["FILES", "Seen", "asked", "expected", "read", "recorded", "wanted"]
 

@@ -8,7 +8,7 @@ from amlexec.errors import UsageError
 
 if TYPE_CHECKING:
     from amlexec.model import ComputeTarget, Project
-    from amlexec.targets import Target
+    from amlexec.targets.target import Target
 
 __all__ = ["CannotRunError", "runs_on", "target_of"]
 
@@ -21,7 +21,7 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
     """
     if kind == "local":
         from amlexec.local_machine import LocalConnection
-        from amlexec.targets.host import HostTarget
+        from amlexec.targets.local import HostTarget
 
         return HostTarget(project, LocalConnection())
     if kind == "docker":
@@ -35,7 +35,7 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
         from amlexec.docker.forward import WayOverSSH
         from amlexec.ssh.connection import SSHConnection, login_of
         from amlexec.targets.docker import DockerTarget
-        from amlexec.targets.there import There
+        from amlexec.targets.ssh_volumes import There
 
         connection = SSHConnection(login_of(config.load_target(project, name)))
         way = WayOverSSH(connection)
@@ -44,13 +44,13 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
     if kind == "remote":
         from amlexec.config import load as config
         from amlexec.ssh.connection import SSHConnection, login_of
-        from amlexec.targets.remote import RemoteTarget
+        from amlexec.targets.ssh import RemoteTarget
 
         return RemoteTarget(project, SSHConnection(login_of(config.load_target(project, name))))
     if kind == "cluster":
         from amlexec.config import load as config
         from amlexec.ssh.connection import SSHConnection, login_of
-        from amlexec.targets.cluster import ClusterTarget
+        from amlexec.targets.spark_cluster import ClusterTarget
 
         return ClusterTarget(project, SSHConnection(login_of(config.load_target(project, name))))
     raise CannotRunError(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from amlexec.docker import containers
 from amlexec.docker.errors import EngineAnswerError
-from amlexec.targets import State
+from amlexec.targets.target import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

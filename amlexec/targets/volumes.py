@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from amlexec.targets import baggage
-from amlexec.targets.folders import check_out, shared_folder
+from amlexec.targets import container_files
 from amlexec.targets.outputs import aliases_of, bring
+from amlexec.targets.run_folders import check_out, shared_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -135,7 +135,7 @@ class Here:
             uid, gid = self._asked
             own = (0, 0) if is_rootless(self._security()) else (os.getuid(), os.getgid())
             found = (own[0] if uid is None else uid, own[1] if gid is None else gid)
-            self._user = User(*found, baggage.user_name(os.getuid() if uid is None else uid))
+            self._user = User(*found, container_files.user_name(os.getuid() if uid is None else uid))
         return self._user
 
     @property
@@ -179,12 +179,12 @@ class Here:
         """See `Ground.mounts`."""
         logged = paths.folder / "logged"
         if self.user.uid not in {os.getuid(), 0}:
-            baggage.give(paths.checkout, self.user.uid, self.user.gid)
-            baggage.give(logged, self.user.uid, self.user.gid)
+            container_files.give(paths.checkout, self.user.uid, self.user.gid)
+            container_files.give(logged, self.user.uid, self.user.gid)
         found = [
             Mount(str(paths.checkout), CHECKOUT),
             Mount(str(logged), LOGGED),
-            Mount(str(baggage.SITE), SITE, read_only=True),
+            Mount(str(container_files.SITE), SITE, read_only=True),
         ]
         if shared := shared_folder(self._project, plan.target):
             found.append(Mount(str(shared), SHARED.rstrip("/")))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amlexec.errors import TargetError
-from amlexec.targets.folders import check_out
-from amlexec.targets.ground import (
+from amlexec.targets.run_folders import check_out
+from amlexec.targets.ssh import RemoteTarget
+from amlexec.targets.volumes import (
     CHECKOUT,
     LOGGED,
     REMAPPED,
@@ -17,7 +18,6 @@ from amlexec.targets.ground import (
     is_remapped,
     is_rootless,
 )
-from amlexec.targets.remote import RemoteTarget
 
 if TYPE_CHECKING:
     from amlexec.docker.client import Engine

@@ -7,15 +7,15 @@ import select
 import time
 from typing import IO, TYPE_CHECKING
 
-from amlexec import interpreter
 from amlexec.errors import TargetError
 from amlexec.files import remove_tree
 from amlexec.runtime import SHELL, SITE, shell
-from amlexec.targets import Launch, State
+from amlexec.targets import local_python
 from amlexec.targets.answers import read_state
-from amlexec.targets.folders import check_out, hand_on, shared_folder
 from amlexec.targets.outputs import aliases_of, bring
+from amlexec.targets.run_folders import check_out, hand_on, shared_folder
 from amlexec.targets.script_environment import handed, is_plain, of_run, of_supervisor
+from amlexec.targets.target import Launch, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,8 +45,8 @@ class HostTarget:
 
     def check(self, plan: Plan) -> Launch:
         """See `Target.check`. The interpreter is looked for anew each time: environments come and go."""
-        path = interpreter.find(self._project, plan.target)
-        python = interpreter.version(self._project, self._connection, path)
+        path = local_python.find(self._project, plan.target)
+        python = local_python.version(self._project, self._connection, path)
         launch = Launch(
             # A script whose name begins with a dash is no option of the interpreter.
             argv=(path, f"./{plan.script}" if plan.script.startswith("-") else plan.script, *plan.arguments),
@@ -55,9 +55,9 @@ class HostTarget:
             environment=self._environment(plan),
         )
         if plan.framework == "PySpark":
-            from amlexec.targets import pyspark
+            from amlexec.targets import spark_launch
 
-            return pyspark.local(plan, launch, self._connection)
+            return spark_launch.local(plan, launch, self._connection)
         return launch
 
     def _environment(self, plan: Plan) -> dict[str, str]:

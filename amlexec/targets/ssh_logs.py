@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING
 
 from amlexec.errors import UnreachableError
 from amlexec.files import open_to_write
-from amlexec.targets.folders import hand_on
+from amlexec.targets.run_folders import hand_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from amlexec.errors import TargetError
-    from amlexec.targets.verbs import Verbs
+    from amlexec.targets.ssh_verbs import Verbs
 
 __all__ = ["Fetch"]
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from amlexec.spark.cluster_args import Shipped
     from amlexec.spark.submit_args import Pythons, Spark
     from amlexec.ssh.connection import SSHConnection
-    from amlexec.targets import Launch
+    from amlexec.targets.target import Launch
 
 __all__ = ["cluster", "contained", "declared", "ivy_for_folders", "launched", "local", "name_of", "remote"]
 

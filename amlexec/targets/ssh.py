@@ -18,17 +18,18 @@ from amlexec.prepare.stores import is_prepared
 from amlexec.snapshots import take as snapshot
 from amlexec.snapshots import transfer
 from amlexec.ssh.stdin import flowing
-from amlexec.targets import Launch, State, sending
+from amlexec.targets import ssh_send
 from amlexec.targets.answers import LONGEST_LINE, failure, read_frame, read_look, read_records, read_state
-from amlexec.targets.fetching import Fetch
-from amlexec.targets.folders import no_script
-from amlexec.targets.logged import put_in_place
-from amlexec.targets.logs import Log
-from amlexec.targets.managed import Managed, variables
 from amlexec.targets.outputs import bring
-from amlexec.targets.patience import Patience
+from amlexec.targets.own_files import put_in_place
+from amlexec.targets.reconnect import Patience
+from amlexec.targets.run_folders import no_script
 from amlexec.targets.script_environment import handed, of_run, of_supervisor
-from amlexec.targets.verbs import Verbs
+from amlexec.targets.ssh_environment import Managed, variables
+from amlexec.targets.ssh_fetch import Fetch
+from amlexec.targets.ssh_logs import Log
+from amlexec.targets.ssh_verbs import Verbs
+from amlexec.targets.target import Launch, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,7 +56,7 @@ class RemoteTarget:
     def __init__(self, project: Project, connection: SSHConnection) -> None:
         self._project = project
         self._connection = connection
-        self._runtime = sending.runtime_digest()
+        self._runtime = ssh_send.runtime_digest()
         self._verbs = Verbs(connection, self._runtime)
         self._known: dict[str, str] | None = None
         """What `check` has found, for the `stage` that comes next."""
@@ -96,9 +97,9 @@ class RemoteTarget:
         return self._with_spark(plan, launch) if plan.framework == "PySpark" else launch
 
     def _with_spark(self, plan: Plan, launch: Launch) -> Launch:
-        from amlexec.targets import pyspark
+        from amlexec.targets import spark_launch
 
-        return pyspark.remote(plan, launch, self._connection)
+        return spark_launch.remote(plan, launch, self._connection)
 
     def _environment(self, plan: Plan, known: dict[str, str], prefix: str) -> dict[str, str]:
         home = known["home"]
@@ -139,7 +140,9 @@ class RemoteTarget:
                 self._verb("forget", self.mirror)
                 continue
             mirror = f"{self.mirror}.{paths.folder.name}.once" if is_alone else self.mirror
-            pack = partial(sending.pack, self._project, changes, paths.record, runtime="runtime" not in known)
+            pack = partial(
+                ssh_send.pack, self._project, changes, paths.record, runtime="runtime" not in known
+            )
             code, said = self._send(pack, paths.folder.name, self._runtime, mirror, old, tree, self.mirror)
             if code == 0:
                 self._verbs.arrived()
@@ -154,7 +157,7 @@ class RemoteTarget:
     def _send(self, pack: Callable[[IO[bytes]], None], *words: str) -> tuple[int, str]:
         """Let the machine make a run of what `pack` writes: the exit code, and what it said."""
         with flowing(pack) as archive, self._verbs.stream("stage", *words, input=archive) as channel:
-            sending.show_waiting(channel.stdout, self._connection.name)
+            ssh_send.show_waiting(channel.stdout, self._connection.name)
             return channel.wait(), channel.stderr
 
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from amlexec.docker import containers
 from amlexec.docker.errors import EngineAnswerError, EngineLostError
-from amlexec.targets.folders import hand_on
+from amlexec.targets.run_folders import hand_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -13,15 +13,15 @@ from amlexec.spark import cluster_args
 from amlexec.spark.cluster_args import Shipped
 from amlexec.targets.answers import read_code
 from amlexec.targets.outputs import bring
-from amlexec.targets.remote import RemoteTarget
 from amlexec.targets.safe_tar import unpack
+from amlexec.targets.ssh import RemoteTarget
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from amlexec.history.paths import RunPaths
     from amlexec.model import Plan
-    from amlexec.targets import Launch, State
+    from amlexec.targets.target import Launch, State
 
 __all__ = ["ClusterTarget"]
 
@@ -90,12 +90,12 @@ class ClusterTarget(RemoteTarget):
     """Runs on a Spark cluster. Without Spark, `Framework: Python`, they are processes of its head node."""
 
     def _with_spark(self, plan: Plan, launch: Launch) -> Launch:
-        from amlexec.targets import pyspark
+        from amlexec.targets import spark_launch
 
         def pack(archive: str) -> Shipped:
             return self._shipped(plan, launch, archive)
 
-        made = pyspark.cluster(plan, launch, self._connection, pack)
+        made = spark_launch.cluster(plan, launch, self._connection, pack)
         is_elsewhere = cluster_args.mode(plan.target) == "cluster"
         return made._replace(warnings=(*made.warnings, _IN_CLUSTER)) if is_elsewhere else made
 
