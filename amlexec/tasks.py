@@ -231,10 +231,11 @@ def remove_environment(environment: Environment, dryrun: bool) -> None:
 def _submit(project: Project, name: str) -> int:
     import shlex
 
-    from amlexec import plan, submission
+    from amlexec import plan
     from amlexec.commands import running
     from amlexec.console import Console
     from amlexec.errors import UsageError
+    from amlexec.runs import submit
 
     script = get_var("script")
     try:
@@ -248,9 +249,9 @@ def _submit(project: Project, name: str) -> int:
             "args= is given, and script= is not", hint=f"doit submit:{name} script=SCRIPT args=…"
         )
     if script is not None:
-        script = submission.script_in(project, script, os.getcwd())  # noqa: PTH109
+        script = submit.script_in(project, script, os.getcwd())  # noqa: PTH109
     if doit_signals.in_thread():
         words = [] if script is None else ["--", script, *arguments]
         return doit_signals.run(["experiment", "submit", "-c", name, "-p", project.root, *words])
     planned = plan.plan(config.load(project, name), script, arguments, environment=os.environ)
-    return running.finish(project, submission.submit(planned, Console()))
+    return running.finish(project, submit.submit(planned, Console()))

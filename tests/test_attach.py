@@ -18,8 +18,8 @@ import pytest
 
 from amlexec.errors import UsageError
 from amlexec.keystore import store as keystore
-from amlexec.machines.attachment import Attachment, address_of, compute_text, runconfig_text, valid_name
-from amlexec.machines.trust import valid_fingerprint
+from amlexec.machines.host_trust import valid_fingerprint
+from amlexec.machines.target_text import Attachment, address_of, compute_text, runconfig_text, valid_name
 from tests.conftest import PATIENCE, Done, eventually
 from tests.hosts import PASSWORD, QUIET
 from tests.readers import read

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec import runs
 from amlexec.config import load as config
 from amlexec.docker import containers
 from amlexec.history import folders
 from amlexec.history.record import Run
 from amlexec.images.labels import reference
 from amlexec.plan import plan
+from amlexec.runs import lifecycle
 from amlexec.targets.docker import DockerTarget
 from amlexec.targets.volumes import Here
 from tests.conftest import PATIENCE, ProjectFolder, eventually
@@ -617,7 +617,7 @@ def by_hand(
     try:
         target.start(paths, planned, launch, held)
         state = target.follow(paths, None, out.append, out.append)
-        return runs.settle(paths, run, target, state), b"".join(out), paths
+        return lifecycle.settle(paths, run, target, state), b"".join(out), paths
     finally:
         held.release()
 

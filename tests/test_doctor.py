@@ -15,7 +15,7 @@ import pytest
 
 from amlexec.config import load as config
 from amlexec.keystore import store as keystore
-from amlexec.machines.findings import FAILED, OK, WARNING, Facts, Finding, facts_of, judge
+from amlexec.machines.check_results import FAILED, OK, WARNING, Facts, Finding, facts_of, judge
 from amlexec.model import ComputeTarget, Place
 from amlexec.packages import platforms
 from amlexec.runtime import shell

@@ -207,15 +207,15 @@ def test_a_run_from_before_a_restart_of_the_machine(project: ProjectFolder) -> N
 def test_a_status_that_is_asked_for_at_once_is_never_lost(project: ProjectFolder) -> None:
     project.write("train.py", "print('x')\n")
     code = (
-        "import pathlib, sys\nfrom amlexec import plan, runs, submission\n"
+        "import pathlib, sys\nfrom amlexec import plan\nfrom amlexec.runs import lifecycle, submit\n"
         "from amlexec.history.folders import read\nfrom amlexec.history.paths import RunPaths\n"
         "from amlexec.config import load as config\n"
         "from amlexec.console import Console\nproject = config.find_project(pathlib.Path.cwd())\n"
         "for _ in range(20):\n"
         "    planned = plan.plan(config.load(project, 'local'), 'train.py')\n"
-        "    run_id = submission.submit(planned, Console(), detach=True).run_id\n"
+        "    run_id = submit.submit(planned, Console(), detach=True).run_id\n"
         "    paths = RunPaths.of(project, run_id)\n"
-        "    status = runs.refresh(project, read(paths)).status\n"
+        "    status = lifecycle.refresh(project, read(paths)).status\n"
         "    assert status in {'Starting', 'Running', 'Completed'}, status\n"
     )
     done = project.call(sys.executable, "-c", code)
@@ -344,7 +344,7 @@ def test_a_full_disk_in_each_phase(small_disk: Path, spare: int) -> None:
     _fill(small_disk, spare * 1024)
     done = project.submit("train.py")
     assert done.code in {1, 2}, done.err
-    assert "/amlexec/submission.py" not in done.err, "no traceback of ours"
+    assert "/amlexec/runs/submit.py" not in done.err, "no traceback of ours"
     (small_disk / "filler").unlink()
     project.write("train.py", "print('ok')\n")
     for run_id in project.run_ids():

@@ -456,7 +456,7 @@ def test_a_run_that_goes_on_is_looked_at_again(project: Project, tmp_path: Path)
 
 def test_the_hot_path_imports_nothing_heavy(project: Project) -> None:
     add(project, 0, metrics={"Accuracy": 0.97})
-    heavy = {"jmespath", "jsonschema", "yaml", "doit", "subprocess", "unicodedata", "amlexec.runs"}
+    heavy = {"jmespath", "jsonschema", "yaml", "doit", "subprocess", "unicodedata", "amlexec.runs.lifecycle"}
     script = f"import sys\nfrom amlexec.cli import run\nassert run(['history', 'last']) == 0\n\
 assert not {heavy!r} & set(sys.modules), {heavy!r} & set(sys.modules)\n"
     subprocess.run(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec.machines.trust import establish
+from amlexec.machines.host_trust import establish
 from amlexec.ssh import host_keys
 from amlexec.ssh.connection import HostKeyError, SSHConnection
 

@@ -12,9 +12,9 @@ from amlexec.commands.options import add_project
 from amlexec.errors import UsageError
 
 if TYPE_CHECKING:
-    from amlexec.machines.admission import Admitted
-    from amlexec.machines.attachment import Attachment
+    from amlexec.machines.attach import Admitted
     from amlexec.machines.first_login import Credentials
+    from amlexec.machines.target_text import Attachment
     from amlexec.model import Project
 
 __all__ = ["add", "run"]
@@ -76,12 +76,12 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(project: Project, arguments: argparse.Namespace) -> int:
     """Log in, write the files, say what to type next; the exit code."""
-    from amlexec.machines import admission
+    from amlexec.machines import attach
 
     wanted = _attachment(arguments)
     _must_fit_together(arguments)
-    admission.must_be_free(project, wanted.name, force=arguments.force)
-    order = admission.Order(
+    attach.must_be_free(project, wanted.name, force=arguments.force)
+    order = attach.Order(
         wanted,
         _credentials(arguments),
         new_key=arguments.new_key,
@@ -90,7 +90,7 @@ def run(project: Project, arguments: argparse.Namespace) -> int:
         force=arguments.force,
     )
     question = f"Password of {wanted.username} on {wanted.address}: "
-    admitted = admission.admit(project, order, console.say, lambda: _asked(question))
+    admitted = attach.admit(project, order, console.say, lambda: _asked(question))
     console.data("Successfully created the following files:")
     for file in admitted.files:
         console.data(f"  {file}{' (replaced)' if file in admitted.replaced else ''}")
@@ -101,13 +101,13 @@ def run(project: Project, arguments: argparse.Namespace) -> int:
 def _fingerprint(arguments: argparse.Namespace) -> str:
     if arguments.fingerprint is None:
         return ""
-    from amlexec.machines.trust import valid_fingerprint
+    from amlexec.machines.host_trust import valid_fingerprint
 
     return valid_fingerprint(arguments.fingerprint)
 
 
 def _attachment(arguments: argparse.Namespace) -> Attachment:
-    from amlexec.machines.attachment import Attachment, address_of, valid_image, valid_name
+    from amlexec.machines.target_text import Attachment, address_of, valid_image, valid_name
 
     kind = _kind(arguments)
     if arguments.base_docker_image is not None and kind != "remotedocker":
@@ -127,7 +127,7 @@ def _attachment(arguments: argparse.Namespace) -> Attachment:
 def _kind(arguments: argparse.Namespace) -> str:
     from amlexec.config.generations import ALIASES
     from amlexec.config.messages import close, either
-    from amlexec.machines.attachment import KINDS
+    from amlexec.machines.target_text import KINDS
 
     spelled = [arguments.kind, arguments.typed, "cluster" if arguments.cluster else None]
     given = sorted({ALIASES.get(each, each) for each in spelled if each is not None})
@@ -174,7 +174,7 @@ def _credentials(arguments: argparse.Namespace) -> Credentials:
     from amlexec.machines.first_login import Credentials
 
     if arguments.private_key_file is not None:
-        from amlexec.machines.attachment import valid_key_file
+        from amlexec.machines.target_text import valid_key_file
 
         if arguments.private_key_passphrase is not None:
             console.say("warning: the shell's history and the list of processes keep the passphrase")
@@ -207,8 +207,8 @@ def _asked(question: str = "Password: ") -> str:
 
 def _tell(project: Project, wanted: Attachment, admitted: Admitted, arguments: argparse.Namespace) -> None:
     """What was found wanting, and what to type next."""
-    from amlexec.commands import answers
-    from amlexec.machines.findings import OK
+    from amlexec.commands.output import findings
+    from amlexec.machines.check_results import OK
 
     name = wanted.name
     if admitted.public_key:
@@ -217,7 +217,7 @@ def _tell(project: Project, wanted: Attachment, admitted: Admitted, arguments: a
     if wanting := [each for each in admitted.findings if each.status != OK]:
         console.say("")
         console.say("Before it can be used as it should:")
-        for line in answers.lines(wanting):
+        for line in findings(wanting):
             console.say(f"  {line}")
     if arguments.no_check and not admitted.public_key:
         console.say("whether it can be used was not asked; this does:")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from amlexec import console, runs
+from amlexec import console
 from amlexec.docker.errors import EngineAbsentError, EngineDeniedError
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UnreachableError, UsageError
 from amlexec.history import find, uncollected
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import FINAL
 from amlexec.owner import owner_of
+from amlexec.runs import lifecycle
 from amlexec.targets.registry import target_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def clean(project: Project, arguments: argparse.Namespace) -> int:
     if arguments.source:
         return _elsewhere(project, arguments)
     copies, code = (
-        (runs.clean(project, find.find(project, arguments.run)), 0) if arguments.run else _all(project)
+        (lifecycle.clean(project, find.find(project, arguments.run)), 0) if arguments.run else _all(project)
     )
     where = {place: copies.count(place) for place in sorted(copies)}
     places = ", ".join(f"{count} {place}" for place, count in where.items()) if {*where} - {"here"} else ""
@@ -45,7 +46,7 @@ def clean(project: Project, arguments: argparse.Namespace) -> int:
 
 
 def _elsewhere(project: Project, arguments: argparse.Namespace) -> int:
-    from amlexec.elsewhere import Machine
+    from amlexec.runs.remote import Machine
 
     if not arguments.run:
         raise UsageError("--from needs a run", hint="name it: -r RUN")
@@ -68,13 +69,13 @@ def _all(project: Project) -> tuple[list[str], int]:
             copies += _copies_of(project, record)
         except (AmlexecError, OSError) as error:
             code = console.show(error)
-    from amlexec import sweeping
     from amlexec.config import cache
+    from amlexec.runs import leftovers
 
     cache.sweep(project.state, _IN_USE_SECONDS)
-    if half_made := sweeping.folders(project):
+    if half_made := leftovers.folders(project):
         console.say(f"{_number(len(half_made), 'half-made folder', 'half-made folders')} of runs removed")
-    if left := sweeping.files(project):
+    if left := leftovers.files(project):
         console.say(f"{_number(left, 'half-written file', 'half-written files')} removed")
     _containers(project, known)
     return copies, code
@@ -82,13 +83,13 @@ def _all(project: Project) -> tuple[list[str], int]:
 
 def _containers(project: Project, known: Sequence[Run]) -> None:
     """Remove what killed processes have left on the engines of these runs."""
-    from amlexec import sweeping
+    from amlexec.runs import leftovers
 
     elsewhere = {record.target for record in known if record.target_kind == "remotedocker"}
     for name, kind in [("", "docker"), *((name, "remotedocker") for name in sorted(elsewhere))]:
         try:
             target = cast("DockerTarget", target_of(project, name, kind))
-            left = sweeping.containers(project, target)
+            left = leftovers.containers(project, target)
             builds = target.remove_builds()
         except (EngineAbsentError, EngineDeniedError, UnreachableError) as error:
             # Where nobody uses Docker there is nothing to look for.
@@ -106,7 +107,7 @@ def _containers(project: Project, known: Sequence[Run]) -> None:
 
 def _copies_of(project: Project, record: Run) -> list[str]:
     """Remove the copies of a run that is over, unless they alone have outputs of it; where they were."""
-    run = runs.refresh(project, record)
+    run = lifecycle.refresh(project, record)
     if run.status not in FINAL:
         return []
     if uncollected.is_kept(run):
@@ -115,7 +116,7 @@ def _copies_of(project: Project, record: Run) -> list[str]:
             f"amlexec experiment clean -r {run.run_id} removes it"
         )
         return []
-    return runs.clean(project, RunPaths.of(project, run.run_id))
+    return lifecycle.clean(project, RunPaths.of(project, run.run_id))
 
 
 def _environments(project: Project) -> int:

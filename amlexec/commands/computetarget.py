@@ -32,6 +32,7 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "check": "check whether a compute target can be used, and say what to do where it can't",
         "detach": "remove a compute target's files, and its secrets from the key store",
     }
+
     from amlexec.commands import attach
 
     attach.add(verbs)
@@ -111,13 +112,15 @@ def _list(project: Project, arguments: argparse.Namespace) -> int:
 
 def _show(project: Project, arguments: argparse.Namespace) -> int:
     from amlexec.commands import output
-    from amlexec.machines import attach
+    from amlexec.machines import target_files
 
     target = config.load_target(project, _name(project, arguments))
     shown = _told(target)
-    shown["runConfigurations"] = ", ".join(attach.named_by(project, target.name)) or None
+    shown["runConfigurations"] = ", ".join(target_files.named_by(project, target.name)) or None
     if arguments.output == "json":
-        console.data(output.as_json({**shown, "runConfigurations": attach.named_by(project, target.name)}))
+        console.data(
+            output.as_json({**shown, "runConfigurations": target_files.named_by(project, target.name)})
+        )
     else:
         console.data(output.fields({key: value for key, value in shown.items() if value is not None}))
     return 0
@@ -176,12 +179,12 @@ def _login(target: ComputeTarget) -> str:
 
 
 def _check(project: Project, arguments: argparse.Namespace) -> int:
-    from amlexec.commands import answers
-    from amlexec.machines import doctor
-    from amlexec.machines.findings import FAILED
+    from amlexec.commands.output import findings
+    from amlexec.machines import check
+    from amlexec.machines.check_results import FAILED
 
     target = config.load_target(project, _name(project, arguments))
-    found = doctor.examine(project, target)
+    found = check.examine(project, target)
     failed = sum(each.status == FAILED for each in found)
     if arguments.output == "json":
         from amlexec.commands import output
@@ -190,7 +193,7 @@ def _check(project: Project, arguments: argparse.Namespace) -> int:
         told = {"name": target.name, "kind": target.kind, "ok": not failed, "checks": checks}
         console.data(output.as_json(told))
     else:
-        for line in answers.lines(found):
+        for line in findings(found):
             console.data(line)
     if failed:
         console.say(f"{target.name} can't be used as it is: {failed} of {len(found)} checks failed")
@@ -199,8 +202,8 @@ def _check(project: Project, arguments: argparse.Namespace) -> int:
 
 def _detach(project: Project, arguments: argparse.Namespace) -> int:
     from amlexec.config import references
-    from amlexec.machines import attach
-    from amlexec.machines.attachment import KINDS
+    from amlexec.machines import target_files
+    from amlexec.machines.target_text import KINDS
 
     name = _name(project, arguments)
     if not references.has_target(project, name):
@@ -217,8 +220,8 @@ def _detach(project: Project, arguments: argparse.Namespace) -> int:
             hint=f"to be rid of it, remove {project.folder}/{name}.compute",
         )
     _must_be_idle(project, name, force=arguments.force)
-    naming = [f"{project.folder}/{each}.runconfig" for each in attach.named_by(project, name)]
-    done = attach.detach(project, name, force=arguments.force)
+    naming = [f"{project.folder}/{each}.runconfig" for each in target_files.named_by(project, name)]
+    done = target_files.detach(project, name, force=arguments.force)
     for file in done.removed:
         console.data(f"removed {file}")
     if done.secrets:

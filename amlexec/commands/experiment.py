@@ -20,7 +20,7 @@ _VERBS = {
     "prepare": "prepare",
     "follow": "running",
     "status": "running",
-    "return": "bringing",
+    "return": "running",
     "cancel": "running",
     "clean": "clean",
 }

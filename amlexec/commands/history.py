@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amlexec import console
-from amlexec.commands import artifacts, fitting, output, view
+from amlexec.commands import fitting, output, run_files, run_view
 from amlexec.commands.options import add_project
 from amlexec.config import load as config
 from amlexec.errors import AmlexecError, NoContactError, TargetError, UsageError
@@ -130,11 +130,11 @@ def _list(project: Project, arguments: argparse.Namespace) -> None:
     if files:
         _print(views, arguments)
     elif views:
-        console.data(fitting.fitted(view.listing(views), output.terminal_width()))
+        console.data(fitting.fitted(run_view.listing(views), output.terminal_width()))
 
 
 def _list_from(project: Project, arguments: argparse.Namespace) -> None:
-    from amlexec.elsewhere import Machine
+    from amlexec.runs.remote import Machine
 
     machine = Machine(project, arguments.source)
     there = machine.list(everything=arguments.all)
@@ -150,7 +150,7 @@ def _list_from(project: Project, arguments: argparse.Namespace) -> None:
     if arguments.output == "json" or arguments.query is not None:
         _print(views, arguments)
     elif views:
-        console.data(fitting.fitted(view.listing(views), output.terminal_width()))
+        console.data(fitting.fitted(run_view.listing(views), output.terminal_width()))
 
 
 def _last(project: Project, arguments: argparse.Namespace) -> None:
@@ -172,7 +172,7 @@ def _info(project: Project, arguments: argparse.Namespace) -> None:
         return
     sink = console.Console()
     # A link in `outputs` leads to a file in there, or would not have been found.
-    with open_regular(artifacts.find(paths, arguments.artifact)) as file:
+    with open_regular(run_files.find(paths, arguments.artifact)) as file:
         while chunk := file.read(_CHUNK):
             sink.stdout(chunk)
 
@@ -209,7 +209,7 @@ def _compare(project: Project, arguments: argparse.Namespace) -> None:
         records = find.runs(project)[0][1::-1]
         if len(records) < 2:
             raise UsageError("there are no two runs to compare", hint="amlexec history list shows them all")
-    rows = view.comparison(_views(project, [_now(project, record) for record in records], files=False))
+    rows = run_view.comparison(_views(project, [_now(project, record) for record in records], files=False))
     if arguments.output == "json" or arguments.query is not None:
         compared = {
             "runs": [record.run_id for record in records],
@@ -232,14 +232,14 @@ def _download(project: Project, arguments: argparse.Namespace) -> None:
         console.say(f"the run is {record.status}: its outputs come home when it is over")
     if arguments.artifact is None:
         problems: list[OSError] = []
-        chosen = artifacts.names(paths, problems.append)
+        chosen = run_files.names(paths, problems.append)
         for problem in problems:
             _warn(console.system_error(problem))
     else:
         problems = []
-        chosen = [str(artifacts.find(paths, arguments.artifact).relative_to(paths.folder))]
+        chosen = [str(run_files.find(paths, arguments.artifact).relative_to(paths.folder))]
     folder = Path(arguments.destination or f"artifacts/{record.run_id}")
-    artifacts.copy(paths, chosen, folder, overwrite=arguments.overwrite)
+    run_files.copy(paths, chosen, folder, overwrite=arguments.overwrite)
     console.say(f"{len(chosen)} {'file' if len(chosen) == 1 else 'files'} of {record.run_id} copied to:")
     console.data(str(folder))
     if problems:
@@ -256,11 +256,11 @@ def _now(project: Project, record: Run, silent: dict[str, NoContactError] | None
     """
     if record.status in FINAL or (silent is not None and record.target in silent):
         return record
-    from amlexec import runs
     from amlexec.history import metrics
+    from amlexec.runs import lifecycle
 
     try:
-        record = runs.refresh(project, record)
+        record = lifecycle.refresh(project, record)
         if record.status not in FINAL:
             logged = metrics.summary(RunPaths.of(project, record.run_id).metrics)
             record = record._replace(metrics=logged.values, metric_counts=logged.counts)
@@ -288,7 +288,7 @@ def _views(
     numbers = _numbers(project)
     now = datetime.now(timezone.utc)
     return [
-        view.flat(
+        run_view.flat(
             record,
             number=numbers.get(record.run_id),
             attachments=_attachments(project, record) if files else (),
@@ -301,7 +301,7 @@ def _views(
 
 
 def _attachments(project: Project, record: Run) -> list[str]:
-    return artifacts.names(
+    return run_files.names(
         RunPaths.of(project, record.run_id), lambda error: _warn(console.system_error(error))
     )
 
@@ -315,7 +315,11 @@ def _numbers(project: Project) -> dict[str, int]:
 def _print(value: Any, arguments: argparse.Namespace) -> None:
     """`value` or what `--query` picks out of it, in the form that was asked for."""
     if getattr(arguments, "flat", False):
-        value = [view.flattened(each) for each in value] if isinstance(value, list) else view.flattened(value)
+        value = (
+            [run_view.flattened(each) for each in value]
+            if isinstance(value, list)
+            else run_view.flattened(value)
+        )
     if arguments.query is not None:
         value = output.query(arguments.query, value)
     console.data(output.render(value, arguments.output))

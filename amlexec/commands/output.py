@@ -13,12 +13,15 @@ from amlexec.escaping import in_json
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from amlexec.machines.check_results import Finding
+
 __all__ = [
     "aligned",
     "as_json",
     "cell",
     "cut",
     "fields",
+    "findings",
     "is_numeric",
     "query",
     "render",
@@ -216,3 +219,15 @@ def width(text: str) -> int:
     from unicodedata import combining, east_asian_width
 
     return sum(0 if combining(sign) else 2 if east_asian_width(sign) in "WF" else 1 for sign in text)
+
+
+def findings(found: Sequence[Finding]) -> list[str]:
+    """What `computetarget check` found, as text: question, `ok` or not, answer; below it, the hint."""
+    first = max(len(each.check) for each in found)
+    second = max(len(each.status) for each in found)
+    told = []
+    for each in found:
+        told.append(f"{each.check:<{first}}  {each.status:<{second}}  {cell(each.message)}".rstrip())
+        if each.hint:
+            told.append(f"{'':<{first + second + 4}}hint: {cell(each.hint)}")
+    return told

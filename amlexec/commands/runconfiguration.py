@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _create(project: Project, arguments: argparse.Namespace) -> int:
-    from amlexec.machines.attachment import runconfig_text, valid_name
+    from amlexec.machines.target_text import runconfig_text, valid_name
 
     name = valid_name(arguments.name, "run configuration")
     # Raises where there is no such target, or its file is wrong.

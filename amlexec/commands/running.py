@@ -1,24 +1,26 @@
-"""What `amlexec experiment` does with runs: submit, follow, status, cancel."""
+"""What `amlexec experiment` does with runs: submit, follow, status, cancel, return."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
-from amlexec import console, runs, submission
+from amlexec import console
 from amlexec.config import load as config
-from amlexec.errors import INTERRUPTED, NoContactError
+from amlexec.errors import INTERRUPTED, NoContactError, TargetError
 from amlexec.history import find, folders, uncollected
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import FINAL, Run
 from amlexec.plan import plan
+from amlexec.runs import lifecycle
+from amlexec.runs import submit as submission
 
 if TYPE_CHECKING:
     import argparse
 
     from amlexec.model import Detached, Project
 
-__all__ = ["cancel", "finish", "follow", "status", "submit", "tell"]
+__all__ = ["bring", "cancel", "finish", "follow", "status", "submit", "tell"]
 
 
 def submit(project: Project, arguments: argparse.Namespace) -> int:
@@ -74,7 +76,7 @@ def finish(project: Project, outcome: Run | Detached, *, form: str = "text") -> 
     for line in uncollected.lines(outcome):
         console.say(f"warning: {line}")
     if not outcome.tracked:
-        runs.forget(project, paths)
+        lifecycle.forget(project, paths)
         talk("the run is not tracked: its record, logs and outputs are not kept")
     if (error := console.telling(outcome)) is not None:
         raise error
@@ -84,7 +86,7 @@ def finish(project: Project, outcome: Run | Detached, *, form: str = "text") -> 
 def follow(project: Project, arguments: argparse.Namespace) -> int:
     """`amlexec experiment follow`; the exit code. Raises what its parts raise."""
     if arguments.source:
-        from amlexec.elsewhere import Machine
+        from amlexec.runs.remote import Machine
 
         machine = Machine(project, arguments.source)
         paths = machine.bring(machine.find(arguments.run))
@@ -97,13 +99,13 @@ def follow(project: Project, arguments: argparse.Namespace) -> int:
 def status(project: Project, arguments: argparse.Namespace) -> int:
     """`amlexec experiment status`; the exit code. Raises what its parts raise."""
     if arguments.source:
-        from amlexec.elsewhere import Machine
+        from amlexec.runs.remote import Machine
 
         tell(Machine(project, arguments.source).find(arguments.run), arguments.output)
         return 0
     record = folders.read(find.find(project, arguments.run))
     try:
-        tell(runs.refresh(project, record), arguments.output)
+        tell(lifecycle.refresh(project, record), arguments.output)
     except NoContactError:
         # What was read last; that it could not be read now is an answer, and an error too.
         tell(record, arguments.output, unreachable=True)
@@ -114,7 +116,7 @@ def status(project: Project, arguments: argparse.Namespace) -> int:
 def cancel(project: Project, arguments: argparse.Namespace) -> int:
     """`amlexec experiment cancel`; the exit code. Raises what its parts raise."""
     if arguments.source:
-        from amlexec.elsewhere import Machine
+        from amlexec.runs.remote import Machine
 
         machine = Machine(project, arguments.source)
         record = machine.find(arguments.run)
@@ -123,7 +125,7 @@ def cancel(project: Project, arguments: argparse.Namespace) -> int:
             record = machine.stop(record, arguments.grace)
             ended = record.status == "Canceled"
     else:
-        record, ended = runs.cancel(project, find.find(project, arguments.run), arguments.grace)
+        record, ended = lifecycle.cancel(project, find.find(project, arguments.run), arguments.grace)
     if not ended:
         console.say(f"the run was over already: {record.status}")
     tell(record, arguments.output)
@@ -143,3 +145,40 @@ def tell(record: Run, form: str, *, unreachable: bool = False) -> None:
         console.data(f"{record.run_id}  {record.status}{f'  ({why})' if why else ''}")
     for line in uncollected.lines(record):
         console.say(f"warning: {line}")
+
+
+def bring(project: Project, arguments: argparse.Namespace) -> int:
+    """`amlexec experiment return`; the exit code. Raises what its parts raise."""
+    if arguments.source:
+        from amlexec.runs.remote import Machine
+
+        machine = Machine(project, arguments.source)
+        found = machine.find(arguments.run)
+        if found.status not in FINAL:
+            raise _still_running(found, machine.name)
+        paths = machine.bring(found)
+    else:
+        paths = find.find(project, arguments.run)
+    before = folders.read(paths)
+    record = _bring_home(project, paths, before, again=arguments.overwrite)
+    if before.status in FINAL and not arguments.overwrite:
+        console.say("already downloaded; --overwrite downloads it again")
+    tell(record, arguments.output)
+    if arguments.output == "text":
+        console.data(str(paths.folder))
+    return 0
+
+
+def _bring_home(project: Project, paths: RunPaths, before: Run, *, again: bool) -> Run:
+    record = lifecycle.refresh(project, before)
+    if record.status not in FINAL:
+        raise _still_running(record)
+    return lifecycle.collect_again(project, paths) if again and before.status in FINAL else record
+
+
+def _still_running(record: Run, source: str = "") -> TargetError:
+    place = f" --from {source}" if source else ""
+    return TargetError(
+        f"the run {record.run_id} is {record.status}: what comes of it can be brought home when it is over",
+        hint=f"wait for it: amlexec experiment follow -r {record.run_id}{place}",
+    )

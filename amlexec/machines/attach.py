@@ -1,197 +1,175 @@
-"""The two files of an attached machine on disk: written both or not at all, and taken away again."""
+"""Attach a machine: meet it, keep its secrets, write its files. Whatever fails, nothing is left of it."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.errors import TargetError, UsageError
-from amlexec.files import SMALL, read_regular
-from amlexec.machines.attachment import KINDS, SUFFIXES, compute_text, runconfig_text
+from amlexec.keystore import store as keystore
+from amlexec.machines import target_files
+from amlexec.machines.first_login import Credentials, enter, install
+from amlexec.model import ComputeTarget, Place
+from amlexec.ssh import host_keys
+from amlexec.ssh.login import login_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable
 
-    from amlexec.machines.attachment import Attachment
+    from amlexec.machines.check_results import Finding
+    from amlexec.machines.host_trust import Trust
+    from amlexec.machines.target_text import Attachment
     from amlexec.model import Project
+    from amlexec.ssh.login import Login
 
-__all__ = ["Detachment", "detach", "handles", "named_by", "occupied", "taken", "unshared", "write"]
-
-_HANDLE = re.compile(r"amlexec:[0-9a-f]{32}\b")
-
-
-class Detachment(NamedTuple):
-    """What `detach` took away, and what it left and why. Paths are relative to the project's root."""
-
-    removed: tuple[str, ...]
-    secrets: int
-    """How many were removed from the key store."""
-    kept: tuple[tuple[str, str], ...]
+__all__ = ["Admitted", "Order", "admit", "must_be_free"]
 
 
-def files(project: Project, name: str) -> tuple[str, ...]:
-    """A target's two files, relative to the project's root."""
-    return tuple(f"{project.folder}/{name}{suffix}" for suffix in SUFFIXES)
+class Order(NamedTuple):
+    """What the user asks for."""
+
+    attachment: Attachment
+    """Without secrets."""
+    credentials: Credentials
+    new_key: bool = False
+    """Make a key pair, and install it where `credentials` let us in."""
+    check: bool = True
+    """Connect; else only the files are written."""
+    fingerprint: str = ""
+    """What the machine's host key must be; "" for what it shows or is known by."""
+    force: bool = False
+    """Replace files that are there."""
 
 
-def occupied(project: Project, name: str) -> tuple[str, ...]:
-    """Those of a target's two files that are there, be they broken links."""
-    return tuple(file for file in files(project, name) if os.path.lexists(f"{project.root}/{file}"))
+class Admitted(NamedTuple):
+    """What was done. Paths are relative to the project's root."""
+
+    files: tuple[str, ...]
+    replaced: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    """Of the first look round; () where we were not let in yet."""
+    public_key: str
+    """The line that is still to be put into `authorized_keys`, or ""."""
 
 
-def taken(name: str, there: tuple[str, ...]) -> UsageError:
-    """That the files of a target can't be written, since some of them are there."""
-    return UsageError(
-        f"{name!r} is taken: there {'is' if len(there) == 1 else 'are'} {' and '.join(there)}",
-        hint="choose another name with -n, or replace them with --force",
+class _Met(NamedTuple):
+    attachment: Attachment
+    """With the handles of its secrets."""
+    findings: tuple[Finding, ...] = ()
+    public_key: str = ""
+
+
+def must_be_free(project: Project, name: str, *, force: bool) -> None:
+    """Raise UsageError where files of that name are there and are not to be replaced."""
+    there = target_files.occupied(project, name)
+    if there and not force:
+        raise target_files.taken(name, there)
+
+
+def admit(
+    project: Project, order: Order, say: Callable[[str], None], ask_password: Callable[[], str]
+) -> Admitted:
+    """Attach a machine.
+
+    `ask_password` returns a password, or "" where nobody can be asked.
+
+    Raises:
+        UsageError: its files are there already.
+        ConfigurationError: the address or the user is none.
+        HostKeyError, LoginError, UnreachableError: it is another machine, or lets us in not, or is not there.
+        TargetError: the key store or the project can't be written.
+    """
+    name = order.attachment.name
+    must_be_free(project, name, force=order.force)
+    replaced, old = target_files.occupied(project, name), target_files.handles(project, name)
+    target = _target(order.attachment)
+    login = login_of(target)
+    with contextlib.ExitStack() as undo:
+        met = _meet(order, target, login, undo, say, ask_password) if order.check else _keep(order, undo)
+        files = target_files.write(project, met.attachment, force=order.force)
+        undo.pop_all()
+    for handle in target_files.unshared(project, old):
+        keystore.delete(handle)
+    return Admitted(files, replaced, met.findings, met.public_key)
+
+
+def _target(wanted: Attachment) -> ComputeTarget:
+    return ComputeTarget(
+        name=wanted.name,
+        kind=wanted.kind,
+        place=Place(f"aml_config/{wanted.name}.compute"),
+        address=wanted.address,
+        username=wanted.username,
+        user_managed_environment=wanted.kind == "remote",
+        python_location="python3",
     )
 
 
-def write(project: Project, attachment: Attachment, *, force: bool = False) -> tuple[str, ...]:
-    """Write both files of a target, or neither; their names, relative to the project's root.
+def _meet(
+    order: Order,
+    target: ComputeTarget,
+    login: Login,
+    undo: contextlib.ExitStack,
+    say: Callable[[str], None],
+    ask_password: Callable[[], str],
+) -> _Met:
+    from amlexec.machines.host_trust import establish
 
-    Raises:
-        UsageError: one of them is there, and `force` is not given; or it is a folder.
-        TargetError: the disk refuses. What was there before is there again.
-    """
-    name = attachment.name
-    texts = (compute_text(attachment), runconfig_text(name, attachment.kind))
-    there = occupied(project, name)
-    if there and not force:
-        raise taken(name, there)
-    for file in there:
-        if Path(project.root, file).is_dir():
-            hint = "choose another name with -n"
-            raise UsageError("it is a folder, and not replaced", where=file, hint=hint)
-    try:
-        with contextlib.ExitStack() as beside, contextlib.ExitStack() as undo:
-            staged = [
-                (_stage(Path(project.root, file), text, beside), Path(project.root, file))
-                for file, text in zip(files(project, name), texts, strict=True)
-            ]
-            for new, path in staged:
-                _publish(new, path, beside, undo, force=force)
-            undo.pop_all()
-    except FileExistsError:
-        raise taken(name, occupied(project, name)) from None
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise TargetError(
-            f"the files of {name} can't be written: {reason}",
-            where=project.configuration,
-            hint="nothing was changed; type the command again when this is put right",
-        ) from error
-    return files(project, name)
-
-
-def _stage(path: Path, text: str, beside: contextlib.ExitStack) -> Path:
-    """The file's new content, whole and on the disk, under a name that nothing reads."""
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
-    with new.open("xb") as stream:
-        beside.callback(new.unlink, missing_ok=True)
-        stream.write(text.encode())
-        stream.flush()
-        os.fsync(stream.fileno())
-    return new
-
-
-def _publish(
-    new: Path, path: Path, beside: contextlib.ExitStack, undo: contextlib.ExitStack, *, force: bool
-) -> None:
-    if force and os.path.lexists(path):
-        old = path.with_name(f".{path.name}.{os.getpid()}.old")
-        path.rename(old)
-        beside.callback(old.unlink, missing_ok=True)
-        undo.callback(old.rename, path)
-    # A rename would replace what another process has put there in the meantime; a link fails instead.
-    try:
-        os.link(new, path)
-    except FileExistsError:
-        raise
-    except OSError:
-        if os.path.lexists(path):
-            raise
-        new.rename(path)  # some network and removable file systems have no hard links
-    undo.callback(path.unlink, missing_ok=True)
-
-
-def handles(project: Project, name: str) -> tuple[str, ...]:
-    """The handles of secrets in a target's `.compute` file, also where the file is broken otherwise."""
-    try:
-        text = read_regular(Path(project.configuration, f"{name}.compute"), SMALL << 2).decode(
-            errors="replace"
-        )
-    except FileNotFoundError:
-        return ()
-    return tuple(dict.fromkeys(_HANDLE.findall(text)))
-
-
-def unshared(project: Project, old: Iterable[str], *, but: str = "") -> list[str]:
-    """Those of the handles that no compute target of the project has, the one named `but` left aside."""
-    from amlexec.config import load as config
-
-    names = (each for each in config.compute_targets(project) if each != but)
-    used = {handle for each in names for handle in handles(project, each)}
-    return [handle for handle in old if handle not in used]
-
-
-def named_by(project: Project, name: str) -> tuple[str, ...]:
-    """The run configurations whose Target is `name`, sorted; those that can't be read are left out."""
-    from amlexec.config import load as config
-    from amlexec.errors import ConfigurationError
-
-    found = []
-    for each in config.run_configurations(project):
-        try:
-            declared = config.load(project, each, target=name).run_configuration.target
-        except ConfigurationError:
-            continue
-        if declared == name:
-            found.append(each)
-    return tuple(found)
-
-
-def detach(project: Project, name: str, *, force: bool = False) -> Detachment:
-    """Take a target away: its secrets, its `.compute` file, and its `.runconfig` file if nobody changed that.
-
-    With `force`, the `.runconfig` file goes in any case. Secrets that another target of the project has
-    too are kept.
-
-    Raises:
-        TargetError: a secret or a file can't be removed; what is left of the target can be detached again.
-    """
-    from amlexec.keystore import store as keystore
-
-    mine = handles(project, name)
-    # First the secrets: once the file is gone, nothing leads to them.
-    secrets = unshared(project, mine, but=name)
-    for handle in secrets:
-        keystore.delete(handle)
-    compute, runconfig = files(project, name)
-    removed, kept = [compute], []
-    if len(secrets) < len(mine):
-        kept.append(("its secret", "another compute target has the same"))
-    if os.path.lexists(f"{project.root}/{runconfig}"):
-        if force or _is_generated(Path(project.root, runconfig), name):
-            removed.append(runconfig)
+    with establish(login, order.fingerprint) as trust:
+        say(_introduced(trust, order.fingerprint))
+        if not order.new_key:
+            entered = enter(trust.login, target, order.credentials, ask_password)
+            met = _Met(_with_secrets(order.attachment, entered.credentials, undo), entered.findings)
         else:
-            kept.append((runconfig, "it was changed since it was written"))
-    for file in reversed(removed):
-        try:
-            Path(project.root, file).unlink()
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise TargetError(f"{file} can't be removed: {reason}", where=project.root) from error
-    return Detachment(tuple(removed), len(secrets), tuple(kept))
+            met = _keep(order, undo)
+            if order.credentials != Credentials():
+                handle = met.attachment.private_key
+                install(trust.login, order.credentials, handle, met.public_key)
+                entered = enter(trust.login, target, Credentials(key_file=handle), ask_password)
+                met = _Met(met.attachment, entered.findings)
+        # What OpenSSH knows it also keeps up to date: keys that are renewed, keys that are signed.
+        if not trust.known:
+            _pin(login, trust, undo)
+            say(f"{login.alias}: from now on it has to be that one")
+    return met
 
 
-def _is_generated(path: Path, name: str) -> bool:
-    try:
-        # git may have given the lines other ends.
-        text = path.read_bytes().replace(b"\r\n", b"\n").decode()
-    except (OSError, UnicodeDecodeError):
-        return False
-    return text in {runconfig_text(name, kind) for kind in KINDS}
+def _introduced(trust: Trust, fingerprint: str) -> str:
+    shown = f"its host key is {trust.key.fingerprint} ({trust.key.type})"
+    why = {
+        "pinned": "the one that is pinned",
+        "OpenSSH": "known to OpenSSH",
+        "": "as it has to be" if fingerprint else "which is seen for the first time",
+    }
+    return f"{trust.login.alias}: {shown}, {why[trust.known]}"
+
+
+def _keep(order: Order, undo: contextlib.ExitStack) -> _Met:
+    """The attachment with its secrets kept, and nobody asked whether they are right."""
+    if not order.new_key:
+        return _Met(_with_secrets(order.attachment, order.credentials, undo))
+    pair = keystore.new_key_pair(f"amlexec {order.attachment.name}")
+    undo.callback(keystore.delete, pair.handle)
+    return _Met(order.attachment._replace(private_key=pair.handle), public_key=pair.public)
+
+
+def _with_secrets(wanted: Attachment, credentials: Credentials, undo: contextlib.ExitStack) -> Attachment:
+    if credentials.password:
+        handle = keystore.put(credentials.password, f"amlexec {wanted.name}")
+        undo.callback(keystore.delete, handle)
+        wanted = wanted._replace(password=handle)
+    if path := credentials.key_file:
+        # A colleague who has the project and such a key has it in a home of another name.
+        home = f"{Path.home()}/"
+        wanted = wanted._replace(private_key=f"~/{path[len(home) :]}" if path.startswith(home) else path)
+    return wanted
+
+
+def _pin(login: Login, trust: Trust, undo: contextlib.ExitStack) -> None:
+    file = keystore.pinned_hosts(login.address)
+    before = file.read_bytes() if file.exists() else None
+    host_keys.pin(login, [trust.key])
+    if before is None:
+        undo.callback(file.unlink, missing_ok=True)
+    else:
+        undo.callback(keystore.write, file, before)

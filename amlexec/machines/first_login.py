@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.errors import TargetError
-from amlexec.machines import doctor
+from amlexec.machines import check
 from amlexec.ssh.connection import LoginError, SSHConnection
 from amlexec.ssh.login import PlainPassword
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amlexec.machines.findings import Finding
+    from amlexec.machines.check_results import Finding
     from amlexec.model import ComputeTarget
     from amlexec.ssh.login import Login
 
@@ -103,8 +103,8 @@ def enter(
 
 def _look_round(login: Login, target: ComputeTarget) -> tuple[Finding, ...]:
     with SSHConnection(login, anew=True) as connection:
-        facts = doctor.ask(connection, target)
-        return tuple(doctor.findings_of(connection, target, facts))
+        facts = check.ask(connection, target)
+        return tuple(check.findings_of(connection, target, facts))
 
 
 def install(login: Login, given: Credentials, handle: str, public: str) -> None:

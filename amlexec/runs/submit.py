@@ -11,11 +11,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
-from amlexec import __version__, redaction, runs
+from amlexec import __version__, redaction
 from amlexec.errors import AmlexecError, TargetError, UnreachableError, UsageError
 from amlexec.history import folders, record
 from amlexec.history.record import Run, SnapshotRecord, Source
 from amlexec.model import Detached
+from amlexec.runs import lifecycle
 from amlexec.targets import python_used
 from amlexec.targets.registry import runs_on
 
@@ -126,7 +127,7 @@ def follow(
 
     Ctrl-C stops the following, not the run.
     """
-    target = target or runs.target_of_run(project, run)
+    target = target or lifecycle.target_of_run(project, run)
     for name in ("shutil", "amlexec.history.metrics"):
         # Needed when the script is over, and imported while it runs: nobody waits for that.
         import_module(name)
@@ -160,9 +161,9 @@ def follow(
 
 
 def _settled(project: Project, paths: RunPaths, run: Run, state: State, target: Target) -> Run:
-    until = time.monotonic() + runs.GRACE_SECONDS
+    until = time.monotonic() + lifecycle.GRACE_SECONDS
     while True:
-        run = runs.refresh(project, folders.read(paths), state, target)
+        run = lifecycle.refresh(project, folders.read(paths), state, target)
         if run.status in record.FINAL:
             return run
         if time.monotonic() > until:
@@ -237,8 +238,8 @@ def _stage(plan: Plan, target: Target, paths: RunPaths, run: Run, talk: Talk) ->
         source=Source(source.commit, source.dirty) if source is not None and source.commit else None,
     )
     folders.write(paths, run)
-    runs.note(paths, f"snapshot {taken.tree}: {taken.files} files, {taken.bytes} bytes")
-    runs.note(paths, f"starting {list(run.argv or ())} on {plan.target.name}")
+    lifecycle.note(paths, f"snapshot {taken.tree}: {taken.files} files, {taken.bytes} bytes")
+    lifecycle.note(paths, f"starting {list(run.argv or ())} on {plan.target.name}")
     return run
 
 
@@ -255,7 +256,7 @@ def _ending_badly(paths: RunPaths) -> Iterator[None]:
             status, reason = "Failed", redaction.hide_known(f"the script did not begin: {why}")
         if isinstance(error, UnreachableError) and folders.read(paths).status == "Starting":
             # It was to begin when contact was lost: whether it has, only its target can say.
-            runs.note(paths, f"contact was lost when the script was to begin: {error.message}")
+            lifecycle.note(paths, f"contact was lost when the script was to begin: {error.message}")
             error.hint = f"it may have begun: amlexec experiment status -r {paths.folder.name}"
             raise
         if isinstance(error, UsageError):
@@ -270,10 +271,10 @@ def _ending_badly(paths: RunPaths) -> Iterator[None]:
             folders.write(
                 paths, run._replace(status=status, reason=reason, end_time_utc=record.instant(ended))
             )
-            runs.note(paths, f"{status}: {reason}")
+            lifecycle.note(paths, f"{status}: {reason}")
         except OSError:
             # A full disk: without an end in it, the record reads as Lost, which is true.
-            runs.note(paths, "the record could not be written")
+            lifecycle.note(paths, "the record could not be written")
         raise
 
 

@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UsageError
-from amlexec.machines.findings import FAILED, FULL, OK, TIGHT, WARNING, Facts, Finding, facts_of, judge, size
+from amlexec.machines.check_results import (
+    FAILED,
+    FULL,
+    OK,
+    TIGHT,
+    WARNING,
+    Facts,
+    Finding,
+    facts_of,
+    judge,
+    size,
+)
 from amlexec.runtime import shell
 
 if TYPE_CHECKING:
@@ -121,7 +132,7 @@ def findings_of(connection: SSHConnection, target: ComputeTarget, facts: Facts) 
         told = {key: values[0] for key, values in facts.values.items()}
         found += engine(Engine(WayOverSSH(connection, told)), target, is_there=True)
     if target.kind == "cluster" and facts.get("SPARK"):
-        from amlexec.machines.cluster_findings import of_cluster
+        from amlexec.machines.check_cluster import of_cluster
 
         try:
             found += of_cluster(connection, target)
@@ -139,7 +150,7 @@ def _resolved(login: Login) -> Finding:
     """Whether the machine's name means an address; a jump host or a proxy finds that out for itself."""
     import socket
 
-    from amlexec.machines.trust import settings
+    from amlexec.machines.host_trust import settings
 
     name = "name resolution"
     told = settings(login)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec.errors import TargetError
-from amlexec.machines.findings import FAILED, OK, WARNING, Finding
+from amlexec.machines.check_results import FAILED, OK, WARNING, Finding
 from amlexec.runtime import SITE, shell
 from amlexec.spark import submit_args
 

@@ -98,10 +98,10 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
     write(paths, done)
     note(paths, f"{done.status}{f': {done.reason}' if done.reason else ''}")
     _let_go(paths, done, target)
-    from amlexec import sweeping
+    from amlexec.runs import leftovers
 
     # Whoever began to write an end before us and was killed.
-    sweeping.left_by_its_writers(paths)
+    leftovers.left_by_its_writers(paths)
     return done
 
 

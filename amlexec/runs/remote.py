@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from amlexec import runs
 from amlexec.config import load as config
 from amlexec.errors import TargetError, UsageError
 from amlexec.history import folders, order, record
 from amlexec.history.find import chosen
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import FINAL
+from amlexec.runs import lifecycle
 from amlexec.targets.registry import runs_on
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Machine:
                 self._began[run_id] = state.began
             if state is None:
                 problems.append(TargetError(f"the state of the run {run_id} can't be read", where=self.name))
-            found.append(recorded if state is None else runs.seen(recorded, state))
+            found.append(recorded if state is None else lifecycle.seen(recorded, state))
         found.sort(key=lambda run: (run.created_utc, run.run_id), reverse=True)
         return Listing(found, problems)
 
@@ -136,7 +136,7 @@ class Machine:
         # What a cluster has to be told stands in the record; which container it is, in the run's folder.
         is_known = self._kind == "remote"
         paths = RunPaths.of(self._project, run.run_id) if is_known else self.bring(run)
-        return runs.seen(run, self._target.stop(paths, grace))
+        return lifecycle.seen(run, self._target.stop(paths, grace))
 
     def remove(self, run: Run) -> None:
         """Remove all that the run has left there.

@@ -1,0 +1,197 @@
+"""The two files of an attached machine on disk: written both or not at all, and taken away again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec.errors import TargetError, UsageError
+from amlexec.files import SMALL, read_regular
+from amlexec.machines.target_text import KINDS, SUFFIXES, compute_text, runconfig_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from amlexec.machines.target_text import Attachment
+    from amlexec.model import Project
+
+__all__ = ["Detachment", "detach", "handles", "named_by", "occupied", "taken", "unshared", "write"]
+
+_HANDLE = re.compile(r"amlexec:[0-9a-f]{32}\b")
+
+
+class Detachment(NamedTuple):
+    """What `detach` took away, and what it left and why. Paths are relative to the project's root."""
+
+    removed: tuple[str, ...]
+    secrets: int
+    """How many were removed from the key store."""
+    kept: tuple[tuple[str, str], ...]
+
+
+def files(project: Project, name: str) -> tuple[str, ...]:
+    """A target's two files, relative to the project's root."""
+    return tuple(f"{project.folder}/{name}{suffix}" for suffix in SUFFIXES)
+
+
+def occupied(project: Project, name: str) -> tuple[str, ...]:
+    """Those of a target's two files that are there, be they broken links."""
+    return tuple(file for file in files(project, name) if os.path.lexists(f"{project.root}/{file}"))
+
+
+def taken(name: str, there: tuple[str, ...]) -> UsageError:
+    """That the files of a target can't be written, since some of them are there."""
+    return UsageError(
+        f"{name!r} is taken: there {'is' if len(there) == 1 else 'are'} {' and '.join(there)}",
+        hint="choose another name with -n, or replace them with --force",
+    )
+
+
+def write(project: Project, attachment: Attachment, *, force: bool = False) -> tuple[str, ...]:
+    """Write both files of a target, or neither; their names, relative to the project's root.
+
+    Raises:
+        UsageError: one of them is there, and `force` is not given; or it is a folder.
+        TargetError: the disk refuses. What was there before is there again.
+    """
+    name = attachment.name
+    texts = (compute_text(attachment), runconfig_text(name, attachment.kind))
+    there = occupied(project, name)
+    if there and not force:
+        raise taken(name, there)
+    for file in there:
+        if Path(project.root, file).is_dir():
+            hint = "choose another name with -n"
+            raise UsageError("it is a folder, and not replaced", where=file, hint=hint)
+    try:
+        with contextlib.ExitStack() as beside, contextlib.ExitStack() as undo:
+            staged = [
+                (_stage(Path(project.root, file), text, beside), Path(project.root, file))
+                for file, text in zip(files(project, name), texts, strict=True)
+            ]
+            for new, path in staged:
+                _publish(new, path, beside, undo, force=force)
+            undo.pop_all()
+    except FileExistsError:
+        raise taken(name, occupied(project, name)) from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise TargetError(
+            f"the files of {name} can't be written: {reason}",
+            where=project.configuration,
+            hint="nothing was changed; type the command again when this is put right",
+        ) from error
+    return files(project, name)
+
+
+def _stage(path: Path, text: str, beside: contextlib.ExitStack) -> Path:
+    """The file's new content, whole and on the disk, under a name that nothing reads."""
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
+    with new.open("xb") as stream:
+        beside.callback(new.unlink, missing_ok=True)
+        stream.write(text.encode())
+        stream.flush()
+        os.fsync(stream.fileno())
+    return new
+
+
+def _publish(
+    new: Path, path: Path, beside: contextlib.ExitStack, undo: contextlib.ExitStack, *, force: bool
+) -> None:
+    if force and os.path.lexists(path):
+        old = path.with_name(f".{path.name}.{os.getpid()}.old")
+        path.rename(old)
+        beside.callback(old.unlink, missing_ok=True)
+        undo.callback(old.rename, path)
+    # A rename would replace what another process has put there in the meantime; a link fails instead.
+    try:
+        os.link(new, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        if os.path.lexists(path):
+            raise
+        new.rename(path)  # some network and removable file systems have no hard links
+    undo.callback(path.unlink, missing_ok=True)
+
+
+def handles(project: Project, name: str) -> tuple[str, ...]:
+    """The handles of secrets in a target's `.compute` file, also where the file is broken otherwise."""
+    try:
+        text = read_regular(Path(project.configuration, f"{name}.compute"), SMALL << 2).decode(
+            errors="replace"
+        )
+    except FileNotFoundError:
+        return ()
+    return tuple(dict.fromkeys(_HANDLE.findall(text)))
+
+
+def unshared(project: Project, old: Iterable[str], *, but: str = "") -> list[str]:
+    """Those of the handles that no compute target of the project has, the one named `but` left aside."""
+    from amlexec.config import load as config
+
+    names = (each for each in config.compute_targets(project) if each != but)
+    used = {handle for each in names for handle in handles(project, each)}
+    return [handle for handle in old if handle not in used]
+
+
+def named_by(project: Project, name: str) -> tuple[str, ...]:
+    """The run configurations whose Target is `name`, sorted; those that can't be read are left out."""
+    from amlexec.config import load as config
+    from amlexec.errors import ConfigurationError
+
+    found = []
+    for each in config.run_configurations(project):
+        try:
+            declared = config.load(project, each, target=name).run_configuration.target
+        except ConfigurationError:
+            continue
+        if declared == name:
+            found.append(each)
+    return tuple(found)
+
+
+def detach(project: Project, name: str, *, force: bool = False) -> Detachment:
+    """Take a target away: its secrets, its `.compute` file, and its `.runconfig` file if nobody changed that.
+
+    With `force`, the `.runconfig` file goes in any case. Secrets that another target of the project has
+    too are kept.
+
+    Raises:
+        TargetError: a secret or a file can't be removed; what is left of the target can be detached again.
+    """
+    from amlexec.keystore import store as keystore
+
+    mine = handles(project, name)
+    # First the secrets: once the file is gone, nothing leads to them.
+    secrets = unshared(project, mine, but=name)
+    for handle in secrets:
+        keystore.delete(handle)
+    compute, runconfig = files(project, name)
+    removed, kept = [compute], []
+    if len(secrets) < len(mine):
+        kept.append(("its secret", "another compute target has the same"))
+    if os.path.lexists(f"{project.root}/{runconfig}"):
+        if force or _is_generated(Path(project.root, runconfig), name):
+            removed.append(runconfig)
+        else:
+            kept.append((runconfig, "it was changed since it was written"))
+    for file in reversed(removed):
+        try:
+            Path(project.root, file).unlink()
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise TargetError(f"{file} can't be removed: {reason}", where=project.root) from error
+    return Detachment(tuple(removed), len(secrets), tuple(kept))
+
+
+def _is_generated(path: Path, name: str) -> bool:
+    try:
+        # git may have given the lines other ends.
+        text = path.read_bytes().replace(b"\r\n", b"\n").decode()
+    except (OSError, UnicodeDecodeError):
+        return False
+    return text in {runconfig_text(name, kind) for kind in KINDS}
