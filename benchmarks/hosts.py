@@ -24,7 +24,7 @@ from tests.conftest import PATIENCE
 from tests.engines import ssh_host
 from tests.engines.places import HOW
 from tests.engines.ssh_host import QUIET
-from tests.hosts import Host
+from tests.support.hosts import Host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,8 +17,8 @@ from benchmarks.timing import Command, Figure, Row, Sizes, run
 from tests.engines import channel, spark, ssh_host
 from tests.engines.places import CHANNEL, HOW, state
 from tests.engines.ssh_host import QUIET
-from tests.hosts import SparkHead, spark_cluster
-from tests.places import SPARK_FAST
+from tests.support.hosts import SparkHead, spark_cluster
+from tests.support.places import SPARK_FAST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

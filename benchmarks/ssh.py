@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.hosts import Host
+    from tests.support.hosts import Host
 
 __all__ = ["bytes_of", "in_turn", "row", "rows"]
 

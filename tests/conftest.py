@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from tests import profiles  # noqa: F401 - `--hypothesis-profile` has to know them
 from tests.engines.fixtures import *  # noqa: F403
+from tests.support import profiles  # noqa: F401 - `--hypothesis-profile` has to know them
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -156,15 +156,6 @@ def eventually(true: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-from tests.engine_hosts import engine_host, engine_host_of_session, new_engine_host  # noqa: E402, F401 - likewise
-from tests.hosts import (  # noqa: E402 - likewise
-    client,  # noqa: F401
-    host,  # noqa: F401
-    host_of_session,  # noqa: F401
-    new_host,  # noqa: F401
-    spark_head,  # noqa: F401
-    spark_head_of_session,  # noqa: F401
-    ssh_image,  # noqa: F401
-)
-from tests.places import shop, shop_of_session, spark_base  # noqa: E402, F401 - it is made of what is above
-from tests.wires import new_wire  # noqa: E402, F401 - likewise
+from tests.support.engine_hosts import engine_host, engine_host_of_session, new_engine_host  # noqa: E402, F401 - likewise
+from tests.support.places import shop, shop_of_session, spark_base  # noqa: E402, F401 - it is made of what is above
+from tests.support.wires import new_wire  # noqa: E402, F401 - likewise

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from amlexec.keystore import store as keystore
 from tests.conftest import Done, ProjectFolder, eventually
 from tests.engines.ssh_host import QUIET
-from tests.places import PLACES, RemoteProject
+from tests.support.places import PLACES, RemoteProject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.hosts import Client, Host
-    from tests.places import Shop
+    from tests.support.hosts import Client, Host
+    from tests.support.places import Shop
 
 PASSWORD = "canary-pw-93b1"
 VARIABLE = "canary-variable-5c07"

@@ -24,7 +24,7 @@ from amlexec.targets.docker import DockerTarget
 from amlexec.targets.volumes import Here
 from tests.conftest import PATIENCE, ProjectFolder, eventually
 from tests.engines.ssh_host import QUIET
-from tests.places import (
+from tests.support.places import (
     PLACES,
     ClusterProject,
     DockerProject,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from amlexec.history.paths import RunPaths
     from tests.conftest import Done
-    from tests.engine_hosts import EngineHost
+    from tests.support.engine_hosts import EngineHost
 
 WAITING = (
     "import os, time\nprint('begun', flush=True)\nwhile not os.path.exists('go'):\n    time.sleep(0.02)\n"

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import PATIENCE
-from tests.stage import channels, stage  # noqa: F401 - fixtures, which are asked for by name
+from tests.support.stage import channels, stage  # noqa: F401 - fixtures, which are asked for by name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.stage import Stage
+    from tests.support.stage import Stage
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(

@@ -22,16 +22,16 @@ from amlexec.environments.explain import explain
 from amlexec.environments.spec import canonical
 from amlexec.images.labels import reference
 from amlexec.prepare.project import Upkeep
-from tests.places import PLACES, DockerProject, RemoteProject, new_base
-from tests.stage import channels  # noqa: F401 - a fixture
+from tests.support.places import PLACES, DockerProject, RemoteProject, new_base
+from tests.support.stage import channels  # noqa: F401 - a fixture
 from tests.test_docs import blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amlexec.prepare.prepare import Wanted
-    from tests.hosts import Client, Host
-    from tests.places import Shop
+    from tests.support.hosts import Client, Host
+    from tests.support.places import Shop
 
 MANAGED = next(place for place in PLACES if place.name == "managed")
 PAGE = Path(__file__).parent.parent / "docs/explanation/when-is-an-environment-rebuilt.md"

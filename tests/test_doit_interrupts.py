@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import PATIENCE, ProjectFolder, eventually
-from tests.places import LABEL, DockerProject, Shop, new_base
+from tests.support.places import LABEL, DockerProject, Shop, new_base
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.engines.ssh_host import QUIET
-from tests.stage import channels, stage  # noqa: F401 - fixtures, which are asked for by name
+from tests.support.stage import channels, stage  # noqa: F401 - fixtures, which are asked for by name
 
 if TYPE_CHECKING:
-    from tests.hosts import Host, SparkHead
-    from tests.stage import Stage
+    from tests.support.hosts import Host, SparkHead
+    from tests.support.stage import Stage
 
 EXAMPLES = sorted(path.parent for path in (Path(__file__).parent.parent / "examples").glob("*/verify"))
 IRIS = next(path for path in EXAMPLES if path.name == "iris")

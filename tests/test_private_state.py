@@ -13,7 +13,7 @@ from amlexec import private_folders
 
 if TYPE_CHECKING:
     from tests.conftest import ProjectFolder
-    from tests.hosts import Client, Host
+    from tests.support.hosts import Client, Host
 
 LOOK = """\
 import os, sys

@@ -23,11 +23,11 @@ from amlexec.docker import containers
 from amlexec.history import folders, record
 from amlexec.history.paths import RunPaths
 from tests.conftest import eventually
-from tests.records import RUN
+from tests.support.records import RUN
 
 if TYPE_CHECKING:
     from tests.conftest import ProjectFolder
-    from tests.places import Shop
+    from tests.support.places import Shop
 
 SECONDS = 20
 GOOD, BAD = "demo_1000", "demo_2000"

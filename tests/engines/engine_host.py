@@ -1,6 +1,6 @@
 """An image of a machine to log in to that has a Docker engine of its own.
 
-`tests/engine_hosts.py` starts machines of it.
+`tests/support/engine_hosts.py` starts machines of it.
 """
 
 from __future__ import annotations

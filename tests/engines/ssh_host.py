@@ -1,6 +1,6 @@
 """An image of a machine to log in to: Debian with sshd, five login shells, git and Python.
 
-It is made of Debian's packages, not pulled. `tests/hosts.py` starts machines of it.
+It is made of Debian's packages, not pulled. `tests/support/hosts.py` starts machines of it.
 """
 
 from __future__ import annotations

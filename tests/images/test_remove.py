@@ -1,0 +1,147 @@
+"""Environments taken from an engine: what goes with them, what stays, and how often the engine is asked."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tarfile
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from amlexec.docker import containers, images
+from amlexec.docker.client import Engine
+from amlexec.docker.errors import EngineAnswerError
+from amlexec.images import remove
+from amlexec.images.labels import of_layer, reference
+from amlexec.images.lookup import Images
+from amlexec.model import Project
+from tests.support.places import LABEL, DockerProject, Shop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Counting(Engine):
+    """An engine that counts what it is asked."""
+
+    count = 0
+
+    def look(self, path: str) -> dict[str, Any] | str | None:
+        """See `Engine.look`."""
+        self.count += 1
+        return super().look(path)
+
+    def asked(self, *, patient: bool = False) -> contextlib.AbstractContextManager[Any]:
+        """See `Engine.asked`."""
+        self.count += 1
+        return super().asked(patient=patient)
+
+
+class Made:
+    """Images with the names and labels of layers and environments, and nothing in them."""
+
+    def __init__(self, shop: Shop, root: Path) -> None:
+        self.shop = shop
+        self.project = Project(str(root / f"removal-{uuid.uuid4().hex[:8]}"))
+        self.owner = of_layer("", self.project)["amlexec.owner"]
+        self.names: list[str] = []
+
+    def commit(self, of: str, name: str, labels: dict[str, str]) -> str:
+        """An image that is `of` with a layer more."""
+        told = {LABEL: self.shop.session, **labels}
+        made = containers.create(self.shop.engine, {"Image": of, "Cmd": ["none"]})
+        held = io.BytesIO()
+        with tarfile.open(fileobj=held, mode="w") as archive:
+            archive.addfile(tarfile.TarInfo(f"own-{uuid.uuid4().hex}"))
+        try:
+            containers.put_archive(self.shop.engine, made, "/", held.getvalue())
+            changes = [f'LABEL {key}="{value}"' for key, value in told.items()]
+            image = images.commit(self.shop.engine, made, name, changes=changes)
+        finally:
+            containers.remove(self.shop.engine, made, force=True)
+        self.names.append(name or image)
+        return image
+
+    def layer(self) -> str:
+        """The id of a conda layer."""
+        what = uuid.uuid4().hex + uuid.uuid4().hex
+        return self.commit(self.shop.base, reference(what, "conda"), of_layer(what, self.project))
+
+    def environment(self, layer: str, *, named: bool = True) -> str:
+        """The digest of an environment on a layer."""
+        digest = uuid.uuid4().hex + uuid.uuid4().hex
+        labels = {"amlexec.digest": digest, "amlexec.conda": "", "amlexec.project": self.project.name}
+        labels["amlexec.owner"] = self.owner
+        self.commit(layer, reference(digest) if named else "", labels)
+        return digest
+
+    def left(self) -> int:
+        """How many of them there are."""
+        return sum(images.inspect(self.shop.engine, name) is not None for name in self.names)
+
+
+@pytest.fixture
+def made(shop: Shop, tmp_path: Path) -> Iterator[Made]:
+    found = Made(shop, tmp_path)
+    yield found
+    for name in reversed(found.names):
+        with contextlib.suppress(EngineAnswerError):
+            images.remove(shop.engine, name, force=True)
+
+
+def test_the_engine_is_asked_twice_for_all_and_once_for_each(made: Made) -> None:
+    layers = [made.layer() for _ in range(3)]
+    digests = [made.environment(layer) for layer in layers for _ in range(3)]
+    engine = Counting(made.shop.engine.address)
+    told = remove.remove(Images(engine), digests, made.project.name, dry_run=True)
+    assert len(told) == 12
+    assert made.left() == 12
+    engine.count = 0
+    told = remove.remove(Images(engine), digests[:8], made.project.name)
+    assert [one.kept for one in told] == [""] * 10, told
+    assert made.left() == 2, "an environment, and the layer that it stands on"
+    pulled = [one for one in images.find(made.shop.engine, {"amlexec.digest": ""}) if not one["ParentId"]]
+    # Two lists; each environment and layer is removed; a layer's size is asked for, and what pulled ones are.
+    assert engine.count <= 2 + 8 + 2 * 3 + 3 + 2 * len(pulled)
+    told = remove.remove(Images(engine), digests, made.project.name)
+    assert len(told) == 2
+    assert made.left() == 0
+
+
+def test_what_no_environment_stands_on_is_found_again(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remove, "_HALF_MADE_S", -1.0)
+    used, _ = made.layer(), made.layer()
+    digest = made.environment(used)
+    unnamed = made.environment(used, named=False)
+    built_on = made.commit(reference(digest), "", {})
+    told = remove.sweep(made.shop.engine, made.project.name, "somebody-else")
+    assert told == []
+    told = remove.sweep(made.shop.engine, made.project.name, made.owner)
+    assert len(told) == 2, f"the unused layer, and {unnamed}"
+    assert made.left() == 3
+    assert images.inspect(made.shop.engine, built_on) is not None
+    assert remove.sweep(made.shop.engine, made.project.name, made.owner) == []
+    unnamed = made.environment(used, named=False)
+    remove.drop_unnamed(made.shop.engine, unnamed, "somebody-else")
+    remove.drop_unnamed(made.shop.engine, digest, made.owner)
+    assert made.left() == 4
+    remove.drop_unnamed(made.shop.engine, unnamed, made.owner)
+    assert made.left() == 3
+
+
+def test_the_layer_of_a_build_that_failed(shop: Shop, tmp_path: Path) -> None:
+    name = f"failed-{uuid.uuid4().hex[:8]}"
+    lines = ("--no-index", "no-such-thing==1.0")
+    project = DockerProject(
+        tmp_path / name, shop, conda=shop.conda(f"six>=0.0.{uuid.uuid4().int % 9999}", pip=lines)
+    )
+    assert project.prepare().code == 2
+    before = {one["Id"] for one in shop.images(**{"amlexec.project": name})}
+    done = project.amlexec("experiment", "clean", "--environments")
+    assert done.code == 0, done.err
+    assert len(before) <= 1, "another project may have the same layer"
+    assert ("amlexec-conda:" in done.err) == bool(before)
+    assert shop.images(**{"amlexec.project": name}) == []

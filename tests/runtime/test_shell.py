@@ -1,0 +1,205 @@
+"""What travels into a run: who is of it and how that is ended, and when a script gets its environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from amlexec.config import load as config
+from amlexec.history import find, order
+from amlexec.targets.answers import read_state
+from amlexec.targets.script_environment import handed, is_plain
+from tests.conftest import ProjectFolder, eventually
+from tests.support.places import alive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+DETACHED = """\
+import os, subprocess, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        stubborn = ["sh", "-c", "trap '' TERM; while :; do sleep 5; done", "TOKEN-far"]
+        subprocess.Popen(stubborn, start_new_session=True)
+        os.execvp("sh", ["sh", "-c", "while :; do sleep 5; done", "TOKEN-near"])
+    os._exit(0)
+bare = ["sh", "-c", "while :; do sleep 5; done", "TOKEN-bare"]
+bare = subprocess.Popen(bare, start_new_session=True, env={})
+print("begun", flush=True)
+if "wait" in sys.argv:
+    time.sleep(600)
+bare.terminate()
+"""
+
+
+def token_of(project: ProjectFolder) -> str:
+    token = f"token-{os.getpid()}-{time.monotonic_ns()}"
+    project.write("train.py", DETACHED.replace("TOKEN", token))
+    return token
+
+
+def begun(project: ProjectFolder, run_id: str) -> Path:
+    log = project.run_folder(run_id) / "stdout.log"
+    eventually(lambda: log.exists() and log.read_bytes().endswith(b"\n"), "the script begins")
+    return project.run_folder(run_id)
+
+
+def test_what_has_left_its_session_ends_with_the_script(project: ProjectFolder) -> None:
+    token = token_of(project)
+    done = project.submit("train.py")
+    assert done.code == 0, done.err
+    assert not alive(token)
+    assert (
+        "stopping what the script left running"
+        in (project.run_folder(done.run_id) / "control.log").read_text()
+    )
+
+
+@pytest.mark.parametrize("stopped", ["nothing", "supervisor", "script", "both"])
+def test_cancel_ends_what_has_left_its_session_also_where_somebody_stopped_it(
+    project: ProjectFolder, stopped: str
+) -> None:
+    token = token_of(project)
+    run_id = project.submit("--async", "train.py", "wait").run_id
+    control = begun(project, run_id) / "control"
+    for name in ("supervisor", "script"):
+        if stopped in {name, "both"}:
+            os.kill(int((control / name).read_text().split()[0]), signal.SIGSTOP)
+    before = time.monotonic()
+    done = project.amlexec("experiment", "cancel", "-r", run_id, "--grace", "1")
+    assert done.code == 0, done.err
+    assert f"{run_id}  Canceled" in done.out
+    assert time.monotonic() - before < 15, "nothing is waited for that was stopped"
+    assert not alive(token)
+
+
+def test_a_run_that_a_script_submits_is_not_what_it_has_left(project: ProjectFolder) -> None:
+    project.write("inner.py", "import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
+    project.write(
+        "train.py",
+        "import os, subprocess, sys\n"
+        f"os.chdir({str(project.root)!r})\n"
+        "subprocess.run([sys.executable, '-m', 'amlexec', 'experiment', 'submit', '-c', 'local', '--async',"
+        " 'inner.py'], check=True)\n",
+    )
+    outer = project.submit("train.py").run_id
+    (inner,) = set(project.run_ids()) - {outer}
+    begun(project, inner)
+    assert "Running" in project.amlexec("experiment", "status", "-r", inner).out
+    assert project.amlexec("experiment", "cancel", "-r", inner, "--grace", "0").code == 0
+
+
+def test_only_what_is_known_is_said_where_the_supervisor_was_killed(project: ProjectFolder) -> None:
+    project.write(
+        "train.py",
+        "import os, time\nprint('x', flush=True)\nwhile not os.path.exists('go'):\n time.sleep(0.02)\n",
+    )
+    run_id = project.submit("--async", "train.py").run_id
+    folder = begun(project, run_id)
+    os.kill(int((folder / "control/supervisor").read_text().split()[0]), signal.SIGKILL)
+    assert "Running" in project.amlexec("experiment", "status", "-r", run_id).out
+    (folder / "project/go").touch()
+    eventually(lambda: "Lost" in project.amlexec("experiment", "status", "-r", run_id).out, "it ends")
+    assert project.record(run_id)["reason"] == "its supervisor ended first: how the script ended is not known"
+
+
+STRANGE = {
+    "PATH": "/opt/tools:$PATH",
+    "LD_PRELOAD": "/nowhere/lib.so",
+    "LD_LIBRARY_PATH": "/nowhere",
+    "ENV": "/nowhere/env",
+    "BASH_ENV": "/nowhere/env",
+    "IFS": "/a-z",
+    "PS4": "$(touch /tmp/never)",
+    "SHELLOPTS": "noexec",
+    "UID": "x",
+    "OPTIND": "x",
+    "CDPATH": "/tmp",
+    "HOME": "/nowhere",
+    "TMPDIR": "/nowhere",
+    "DOCKER_HOST": "tcp://nowhere",
+    "folder": "/nowhere",
+    "here": "/nowhere",
+    "text": "x",
+    "number": "7",
+    "EMPTY": "",
+    "PRICE": "$5 `id` 'it' \"s\" \\n\nprü 🎈",
+}
+"""What decides how programs are started, and names that shells and our own scripts use."""
+TELL = "import json, os\nprint(json.dumps({name: os.environ.get(name) for name in NAMES}))\n"
+
+
+def test_variables_of_a_script_do_not_change_how_it_is_started(project: ProjectFolder) -> None:
+    project.write("train.py", f"NAMES = {[*STRANGE, 'AMBIENT', 'now', 'AMLEXEC_SET_0']}\n{TELL}")
+    lines = "".join(
+        f"  {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in STRANGE.items()
+    )
+    project.write(
+        "aml_config/local.runconfig", f"Target: local\nFramework: Python\nEnvironmentVariables:\n{lines}"
+    )
+    done = project.submit("train.py", env={**os.environ, "AMBIENT": "of here", "now": "then"})
+    assert done.code == 0, done.err
+    said = json.loads((project.run_folder(done.run_id) / "stdout.log").read_text())
+    assert said == {**STRANGE, "AMBIENT": "of here", "now": "then", "AMLEXEC_SET_0": None}
+
+
+def test_a_large_environment_is_handed_over_in_pieces() -> None:
+    large = {"ONE": "é'" * 50_000, "TWO": "x"}
+    found = handed(large, "python3")
+    assert len(found.variables) > 2
+    assert all(len(os.fsencode(value)) < 1 << 17 for value in found.variables.values())
+    assert found.before == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("A_1", True),
+        ("PATH", True),
+        ("UID", False),
+        ("PWD", False),
+        ("BASH_ENV", True),
+        ("a.b", False),
+        ("1A", False),
+        ("_", False),
+    ],
+)
+def test_names_that_a_shell_can_not_be_trusted_with(name: str, plain: bool) -> None:
+    assert is_plain(name) is plain
+
+
+@pytest.mark.parametrize(
+    ("said", "began", "now"),
+    [("running 5.5", 5.5, None), ("running 5.5 9.25", 5.5, 9.25)],
+)
+def test_a_running_run_says_what_time_it_is_there(said: str, began: float, now: float | None) -> None:
+    state = read_state(said, "", "there")
+    assert (state.began, state.now) == (began, now)
+
+
+def test_last_is_the_run_that_was_submitted_last(
+    project: ProjectFolder, new_project: Callable[[str], ProjectFolder]
+) -> None:
+    project.write("train.py", "print('x')\n")
+    first = project.submit("train.py").run_id
+    name, _, number = first.rpartition("_")
+    # Submitted while the clock was ahead, before the clock was set back; and brought from elsewhere.
+    ahead, brought = (f"{name}_{int(number) + hours * 3_600_000}" for hours in (1, 2))
+    parent = project.root / ".amlexec/runs"
+    for run_id in (ahead, brought):
+        (parent / run_id / "control").mkdir(parents=True)
+        (parent / run_id / "run.json").write_text(json.dumps({**project.record(first), "run_id": run_id}))
+    (parent / brought / "control/returned").touch()
+    found = config.find_project(str(project.root))
+    order.note(found, ahead)
+    second = project.submit("train.py").run_id
+    assert find.find(found, "last").folder.name == second
+    (project.root / ".amlexec/submitted").unlink()
+    assert find.find(found, "last").folder.name == ahead, "by the ids, where nothing else tells"

@@ -1,0 +1,420 @@
+"""Runs on a Spark cluster: a master of Spark's own with two workers, and what can be had of YARN."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import PATIENCE, eventually
+from tests.engines.ssh_host import QUIET
+from tests.support.places import SPARK_FAST, ClusterProject, Place
+from tests.targets.test_spark_launch import write_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.hosts import SparkHead
+    from tests.support.places import Shop
+
+CLUSTER = Place("cluster", "cluster", mounts=False)
+SCRIPT = """\
+import json, os, sys
+from pyspark.sql import SparkSession
+from near import tell
+spark = SparkSession.builder.getOrCreate()
+found = spark.sparkContext.parallelize(range(2), 2).map(tell).collect()
+names = ('LEVEL', 'API_KEY', 'AZUREML_NATIVE_SHARE_DIRECTORY')
+told = {'driver': [os.environ.get(name) for name in names], 'executors': found, 'python': sys.executable,
+        'master': spark.sparkContext.master, 'sum': spark.range(1000).selectExpr('sum(id)').first()[0]}
+os.makedirs('outputs', exist_ok=True)
+with open('outputs/told.json', 'w') as file:
+    json.dump(told, file)
+print('told', sys.argv[1:])
+print('to stderr', file=sys.stderr)
+spark.stop()
+raise SystemExit(7)
+"""
+NEAR = """\
+import os, sys
+def tell(_):
+    return [os.environ.get('LEVEL'), os.environ.get('API_KEY'), sys.executable, 'work-' in os.getcwd()]
+"""
+COUNTING = """\
+import os, time
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+def slow(number):
+    open('/tmp/slow-%s-%d' % (os.environ['TOKEN'], number), 'w').close()
+    until = time.time() + 120
+    while not os.path.exists('/tmp/go-' + os.environ['TOKEN']) and time.time() < until:
+        time.sleep(0.02)
+    return number
+print('begun', flush=True)
+print('sum', spark.sparkContext.parallelize(range(2), 2).map(slow).sum(), flush=True)
+"""
+NODE = """\
+#!/bin/sh
+for one in "$@"; do
+  case $one in
+  spark.yarn.appMasterEnv.AMLEXEC_SPARK_RETURN=*) AMLEXEC_SPARK_RETURN=${one#*=} ;;
+  spark.yarn.appMasterEnv.AMLEXEC_PYTHON=*) AMLEXEC_PYTHON=${one#*=} ;;
+  esac
+done
+node=$(mktemp -d)
+mkdir "$node/project" && tar -xzf ../control/project.tar.gz -C "$node/project"
+while [ "${1##*/}" != spark_node.py ]; do shift; done
+cp "$1" "$node/spark_node.py"
+shift
+cd "$node" || exit 2
+export AMLEXEC_SPARK_RETURN AMLEXEC_PYTHON
+unset AMLEXEC_RUN_FOLDER AMLEXEC_RUN_ID
+PYTHONPATH=$(echo /opt/spark/python/lib/*.zip | tr ' ' ':')
+PATH=/opt/spark/bin:/usr/bin:/bin
+export PYTHONPATH PATH
+python3 spark_node.py "$@" >/dev/null 2>&1 && exit 0
+echo "Application application_1521077190506_0042 finished with failed status" >&2
+exit 1
+"""
+HADOOP = """\
+#!/bin/sh
+cd || exit 2
+shift
+case $1 in
+-test) [ -e "$3" ] ;;
+-get) cd - >/dev/null; cp "$HOME/$2" "$3" ;;
+-rm) rm "$2" ;;
+esac
+"""
+OLDER = """\
+import sys
+class Version(tuple):
+    major, minor, micro, releaselevel, serial = 3, 9, 1, 'final', 0
+sys.version_info = Version((3, 9, 1, 'final', 0))
+"""
+
+
+@pytest.fixture
+def project(spark_head: SparkHead, shop: Shop, tmp_path: Path) -> ClusterProject:
+    """A project that runs on the cluster that all tests share."""
+    return ClusterProject(tmp_path / "demo", shop, CLUSTER, spark_head)
+
+
+def executors(head: SparkHead) -> list[str]:
+    """The processes of executors, by number."""
+    return head.ssh("pgrep -f '[C]oarseGrainedExecutorBackend' || :").split()
+
+
+class TestARun:
+    """On a master with two workers."""
+
+    def test_driver_and_executors(self, project: ClusterProject) -> None:
+        variables = ["EnvironmentVariables:", "  LEVEL: a b", "  API_KEY: hush-hush"]
+        project.configure(*variables)
+        project.write("aml_config/cluster.compute", project.compute("nativeSharedDirectory: ~/share"))
+        project.write("train.py", SCRIPT)
+        project.write("near.py", NEAR)
+        done = project.submit("train.py", "x y")
+        assert done.code == 1, done.err
+        record = project.record(done.run_id)
+        assert (record["exit_code"], record["target_kind"]) == (7, "cluster")
+        assert re.fullmatch(r"app-\d{14}-\d{4}", record["application"]["id"])
+        assert record["argv"][:7] == [
+            *("/opt/spark/bin/spark-submit", "--properties-file", "../control/spark.conf"),
+            *("--master", project.host.master, "--deploy-mode", "client"),
+        ]
+        assert "hush-hush" not in json.dumps(record)
+        folder = project.run_folder(done.run_id)
+        told = json.loads((folder / "outputs/told.json").read_text())
+        assert told == {
+            "driver": ["a b", "hush-hush", None],
+            "executors": [["a b", "hush-hush", "/usr/bin/python3", True]] * 2,
+            "python": "/usr/bin/python3",
+            "master": project.host.master,
+            "sum": 499500,
+        }
+        assert (folder / "stdout.log").read_bytes() == b"told ['x y']\n"
+        assert b"to stderr\n" in (folder / "stderr.log").read_bytes()
+        mode = project.host.ssh(f"stat -c %a /home/{QUIET}/.amlexec/runs/{done.run_id}/control/spark.conf")
+        assert mode == "600\n"
+
+    def test_an_executor_that_is_lost(self, project: ClusterProject) -> None:
+        project.configure("EnvironmentVariables:", "  TOKEN: lost")
+        project.write("train.py", COUNTING)
+        done = project.submit("--async", "train.py")
+        assert done.code == 0, done.err
+        head = project.host
+        eventually(
+            lambda: len(head.ssh("ls /tmp/slow-lost-* 2>/dev/null || :").split()) == 2, "both tasks run"
+        )
+        head.ssh(f"kill -9 {executors(head)[0]}; touch /tmp/go-lost")
+        ended = project.amlexec("experiment", "follow", "-r", done.run_id)
+        assert (ended.code, "sum 1\n" in ended.out) == (0, True), ended.err
+        assert "Lost executor" in (project.run_folder(done.run_id) / "stderr.log").read_text()
+
+    def test_a_cancel_ends_the_application(self, project: ClusterProject) -> None:
+        project.configure("EnvironmentVariables:", "  TOKEN: cancel")
+        project.write("train.py", COUNTING)
+        done = project.submit("--async", "train.py")
+        assert done.code == 0, done.err
+        eventually(lambda: len(executors(project.host)) > 0, "executors run")
+        assert project.amlexec("experiment", "cancel", "-r", done.run_id).code == 0
+        eventually(lambda: not executors(project.host), "executors end")
+        assert project.record(done.run_id)["status"] == "Canceled"
+
+    def test_a_connection_that_is_lost(self, project: ClusterProject, tmp_path: Path) -> None:
+        project.configure("EnvironmentVariables:", "  TOKEN: cut")
+        project.write("train.py", COUNTING)
+        head, printed = project.host, tmp_path / "out"
+        with printed.open("wb") as out:
+            command = (sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "cluster", "train.py")
+            process = project.start(*command, stdout=out)
+            eventually(lambda: b"begun\n" in printed.read_bytes(), "the script begins")
+            # sshd's children of this client end; the run is none of theirs.
+            head.ssh("for p in $(pgrep -u remo sshd); do kill -9 $p; done; true")
+            head.ssh("touch /tmp/go-cut")
+            _, err = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, b"sum 1\n" in printed.read_bytes()) == (0, True), err
+
+    def test_no_worker_is_free(self, project: ClusterProject, tmp_path: Path) -> None:
+        more = "  spark.starvation.timeout: 1s\n"
+        project.write(
+            "aml_config/spark_dependencies.yml",
+            SPARK_FAST.replace("executor.memory: 512m", "executor.memory: 900g") + more,
+        )
+        project.write("train.py", COUNTING)
+        told = tmp_path / "err"
+        with told.open("wb") as err:
+            command = (sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "cluster", "train.py")
+            process = project.start(*command, stderr=err)
+            words = b"Initial job has not accepted any resources; check your cluster UI"
+            eventually(lambda: words in told.read_bytes(), "it says so while it waits")
+            (run_id,) = project.run_ids()
+            assert project.amlexec("experiment", "cancel", "-r", run_id).code == 0
+            process.communicate(timeout=PATIENCE)
+        assert project.record(run_id)["status"] == "Canceled"
+
+
+class TestAnEnvironmentOfOurs:
+    """A conda environment: on the head node, and as an archive on the executors."""
+
+    SCRIPT = """\
+import json, os, sys, six
+from pyspark.sql import SparkSession
+spark = SparkSession.builder.getOrCreate()
+def tell(_):
+    import six
+    return [sys.prefix, six.__version__, six.__file__]
+found = spark.sparkContext.parallelize(range(2), 2).map(tell).collect()
+print(json.dumps([sys.prefix, six.__version__, found]))
+"""
+
+    @pytest.fixture
+    def project(self, project: ClusterProject) -> ClusterProject:
+        project.is_managed = True
+        project.write("aml_config/cluster.compute", project.compute())
+        project.write("train.py", self.SCRIPT)
+        return project
+
+    def test_the_executors_have_it(self, project: ClusterProject) -> None:
+        first = project.submit("train.py")
+        assert (first.code, "it was never prepared here" in first.err) == (2, True)
+        assert project.prepare().code == 0
+        # Settings on the head node that name another Python.
+        write_settings(project.root / "conf")
+        project.configure("EnvironmentVariables:", "  SPARK_CONF_DIR: conf")
+        done = project.submit("train.py")
+        assert done.code == 0, done.err
+        record = project.record(done.run_id)
+        assert record["python"]["path"] == f"{record['python']['prefix']}/bin/python"
+        assert len(record["executors"]) == 2
+        assert {one["prefix"].rpartition("/")[2] for one in record["executors"]} == {"environment"}
+        assert {one["version"] for one in record["executors"]} == {record["python"]["version"]}
+        folder = f"/home/{QUIET}/.amlexec"
+        archive = f"{folder}/archives/{record['environment_digest']}.tar.gz"
+        assert f"{archive}#environment,../control/executors.tar.gz#amlexec" in record["argv"]
+        printed = (project.run_folder(done.run_id) / "stdout.log").read_text()
+        prefix, version, found = json.loads(printed)
+        assert prefix == record["python"]["path"].removesuffix("/bin/python")
+        assert (version, prefix.startswith(f"{folder}/envs/")) == ("1.17.0", True)
+        for there, imported, file in found:
+            assert re.fullmatch(r"/tmp/work-(one|two)/app-[-\d]+/\d+/environment", there), there
+            assert (imported, file.startswith(f"{there}/lib/python")) == ("1.17.0", True)
+
+        # The next run makes and sends none; half of one is used by nobody.
+        head = project.host
+        made = head.ssh(f"stat -c %i:%Z {archive}")
+        again = project.submit("train.py")
+        assert (again.code, head.ssh(f"stat -c %i:%Z {archive}")) == (0, made), again.err
+        head.ssh(f"cd {folder}/archives; head -c 1000 {archive} >.half.1.new; touch -d -3days .half.1.new")
+        head.ssh(f"rm {archive}; chown {QUIET} {folder}/archives/.half.1.new")
+        processes = [
+            project.start(
+                sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "cluster", "train.py"
+            )
+            for _ in range(2)
+        ]
+        ended = [process.communicate(timeout=PATIENCE) for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], ended
+        assert head.ssh(f"ls -A {folder}/archives") == f"{record['environment_digest']}.tar.gz\n"
+
+
+class TestBeforeARun:
+    """What is said before anything begins."""
+
+    def test_the_master_is_down(self, project: ClusterProject) -> None:
+        project.write("aml_config/cluster.compute", project.compute(master="spark://127.0.0.1:9"))
+        project.write("train.py", SCRIPT)
+        done = project.submit("train.py")
+        assert done.code == 2
+        why = "the Spark master spark://127.0.0.1:9 does not answer: 127.0.0.1:9: Connection refused"
+        assert f"cluster: error: {why}\n  hint: start it" in done.err
+        assert project.run_ids() == []
+
+    def test_no_resource_manager_answers(self, project: ClusterProject) -> None:
+        site = "<configuration><property><name>yarn.resourcemanager.address</name><value>127.0.0.1:9</value>"
+        head = project.host
+        head.ssh(
+            f"mkdir -p /tmp/yarn-down; echo '{site}</property></configuration>' >/tmp/yarn-down/yarn-site.xml"
+        )
+        project.configure("EnvironmentVariables:", "  HADOOP_CONF_DIR: /tmp/yarn-down")
+        project.write("aml_config/cluster.compute", project.compute(master="yarn"))
+        project.write("train.py", SCRIPT)
+        done = project.submit("train.py")
+        assert done.code == 2
+        assert "error: YARN's ResourceManager does not answer: 127.0.0.1:9: Connection refused" in done.err
+        assert project.run_ids() == []
+
+
+class TestCheck:
+    """`computetarget check` of a head node."""
+
+    def test_all_is_well(self, project: ClusterProject) -> None:
+        done = project.amlexec("computetarget", "check", "cluster")
+        assert done.code == 0, done.out
+        assert re.search(r"Java +ok +17\.\S+ for Spark 3\.5\.9\n", done.out), done.out
+        assert f"127.0.0.1:{project.host.master_port} answers" in done.out
+        assert re.search(r"Python of the executors +ok +3\.11, as the driver's", done.out)
+
+    def test_pythons_that_differ(self, project: ClusterProject) -> None:
+        # The host has one Python: this one says of itself that it is an older one.
+        folder = "/tmp/older"
+        project.host.ssh(f"mkdir -p {folder} && cat >{folder}/sitecustomize.py", input=OLDER.encode())
+        changed = f"case $* in *pyspark.daemon*) PYTHONPATH={folder}:$PYTHONPATH; export PYTHONPATH;; esac"
+        text = f'#!/bin/sh\n{changed}\nexec python3 "$@"\n'
+        script = f"cat >{folder}/python && chmod -R 755 {folder}"
+        project.host.ssh(script, input=text.encode())
+        project.write(
+            "aml_config/cluster.compute",
+            project.compute().replace("pythonLocation: python3", f"pythonLocation: {folder}/python"),
+        )
+        done = project.amlexec("computetarget", "check", "cluster")
+        assert done.code != 0
+        assert re.search(r"Python of the executors +failed +it is 3\.9, and the driver's is 3\.11", done.out)
+        project.write("train.py", SCRIPT.replace("from near import tell", "tell = lambda one: one"))
+        done = project.submit("train.py")
+        assert done.code == 1
+        assert "has different version" in (project.run_folder(done.run_id) / "stderr.log").read_text()
+
+
+class TestYarn:
+    """By its exact command line: programs of YARN's names on the head node note what they are given."""
+
+    @pytest.fixture
+    def project(self, project: ClusterProject) -> ClusterProject:
+        note = "printf '%s\\n' \"$@\" >$HOME/$(basename $0).said"
+        submit = "echo 'Submitted application application_1521077190506_0042' >&2; "
+        submit += "echo '\t tracking URL: http://rm:8088/proxy/application_1521077190506_0042/' >&2"
+        for name, more in (
+            ("spark-submit", f"{submit}; env >$HOME/spark-submit.env; exec sleep ${{LAST:-0}}"),
+            ("yarn", ":"),
+        ):
+            text = f"#!/bin/sh\n{note}\n{more}\n"
+            project.host.ssh(
+                f"mkdir -p ~/yarn; cat >~/yarn/{name}; chmod +x ~/yarn/{name}", QUIET, input=text.encode()
+            )
+        project.write("train.py", "")
+        return project
+
+    def configure(self, project: ClusterProject, mode: str, *variables: str) -> None:
+        lines = [f"sparkSubmitLocation: /home/{QUIET}/yarn/spark-submit", f"yarnDeployMode: {mode}"]
+        project.write("aml_config/cluster.compute", project.compute(*lines, master="yarn"))
+        project.configure("EnvironmentVariables:", f"  PATH: /home/{QUIET}/yarn:/usr/bin:/bin", *variables)
+        project.write(
+            "aml_config/spark_dependencies.yml",
+            "configuration:\n  spark.yarn.maxAppAttempts: 1\n  spark.yarn.tags: ours\n",
+        )
+
+    def test_cluster_mode(self, project: ClusterProject) -> None:
+        self.configure(project, "cluster", "  LEVEL: a b")
+        done = project.submit("train.py", "x y")
+        assert done.code == 0, done.err
+        assert "YARN runs the driver on a node of the cluster" in done.err
+        said = project.host.ssh("cat ~/spark-submit.said", QUIET).splitlines()
+        tags = next(one for one in said if one.startswith("spark.yarn.tags=ours,")).partition("=")[2]
+        tag = tags.partition(",")[2]
+        assert re.fullmatch(r"amlexec-[0-9a-f]{16}", tag)
+        path = f"/home/{QUIET}/yarn:/usr/bin:/bin"
+        runner = said[-4]
+        assert said == [
+            *("--master", "yarn", "--deploy-mode", "cluster"),
+            *("--archives", "../control/project.tar.gz#project"),
+            *("--conf", "spark.yarn.appMasterEnv.PYSPARK_PYTHON=/usr/bin/python3"),
+            *("--conf", "spark.yarn.appMasterEnv.PYSPARK_DRIVER_PYTHON=/usr/bin/python3"),
+            *("--conf", f"spark.executorEnv.PATH={path}", "--conf", f"spark.yarn.appMasterEnv.PATH={path}"),
+            *("--conf", "spark.executorEnv.LEVEL=a b", "--conf", "spark.yarn.appMasterEnv.LEVEL=a b"),
+            *("--py-files", "../control/modules.zip", "--name", "demo train.py"),
+            *("--conf", "spark.yarn.maxAppAttempts=1", "--conf", "spark.yarn.tags=ours"),
+            *("--conf", f"spark.yarn.appMasterEnv.AMLEXEC_SPARK_RETURN={tag}"),
+            *("--conf", f"spark.yarn.tags={tags}"),
+            *("--conf", "spark.yarn.appMasterEnv.AMLEXEC_PYTHON=::train.py"),
+            *("--conf", "spark.pyspark.python=/usr/bin/python3"),
+            *("--conf", "spark.pyspark.driver.python=/usr/bin/python3"),
+            *(runner, "run", "train.py", "x y"),
+        ]
+        assert runner.endswith("/site/amlexec/spark_node.py")
+        assert project.record(done.run_id)["application"] == {
+            "id": "application_1521077190506_0042",
+            "tracking_url": "http://rm:8088/proxy/application_1521077190506_0042/",
+        }
+
+    def test_what_a_driver_on_a_node_sends_home(self, project: ClusterProject) -> None:
+        """The stand-in unpacks what YARN would, runs the driver elsewhere, and says only that it failed."""
+        self.configure(project, "cluster")
+        for name, text in (("spark-submit", NODE), ("hadoop", HADOOP)):
+            script = f"cat >~/yarn/{name}; chmod +x ~/yarn/{name}"
+            project.host.ssh(script, QUIET, input=text.encode())
+        project.host.ssh(f"ln -sf /home/{QUIET}/yarn/hadoop /usr/local/bin/hadoop")
+        project.write("data.txt", "there")
+        project.write(
+            "train.py",
+            "import os, sys\nfrom amlexec.run import log\nlog('loss', 1)\n"
+            "print(open('data.txt').read(), sys.argv[1:])\nprint('to stderr', file=sys.stderr)\n"
+            "os.makedirs('outputs/deep')\nopen('outputs/deep/x', 'w').write('x')\n"
+            "raise SystemExit(7)\n",
+        )
+        done = project.submit("train.py", "x y")
+        assert done.code == 1, done.err
+        record = project.record(done.run_id)
+        assert (record["python"]["path"], record["python"]["prefix"]) == ("/usr/bin/python3", "/usr")
+        assert (record["exit_code"], record["metrics"]) == (7, {"loss": 1})
+        folder = project.run_folder(done.run_id)
+        assert (folder / "stdout.log").read_bytes() == b"there ['x y']\n"
+        assert b"to stderr\n" in (folder / "stderr.log").read_bytes()
+        assert (folder / "outputs/deep/x").read_text() == "x"
+        assert project.host.ssh("ls ~/.amlexec/*.tar 2>/dev/null || :", QUIET) == ""
+
+    def test_a_cancel_kills_the_application(self, project: ClusterProject) -> None:
+        self.configure(project, "client", "  LAST: '600'")
+        project.host.ssh(f"ln -s /home/{QUIET}/yarn/yarn /usr/local/bin/yarn")
+        done = project.submit("--async", "train.py")
+        assert done.code == 0, done.err
+        log = f"/home/{QUIET}/.amlexec/runs/{done.run_id}/stderr.log"
+        eventually(lambda: "tracking" in project.host.ssh(f"cat {log} || :"), "the application is there")
+        assert project.amlexec("experiment", "cancel", "-r", done.run_id).code == 0
+        said = project.host.ssh("cat ~/yarn.said", QUIET).split()
+        assert said == ["application", "-kill", "application_1521077190506_0042"]
+        assert project.record(done.run_id)["status"] == "Canceled"
