@@ -229,7 +229,7 @@ def _members(tasks: Mapping[str, Any], group: str) -> list[str]:
 
 
 def _begin(tasks: Mapping[str, Any], asked: Iterable[str]) -> None:
-    """Start the selected prepare tasks in parallel (see `Ahead`).
+    """Start the selected prepare tasks in parallel (see `ParallelPrepare`).
 
     Not where doit runs tasks in parallel: forking a process that has threads is unsafe.
     """

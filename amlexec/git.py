@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GitError",
-    "Output",
+    "GitOutput",
     "WorkingCopy",
     "describe",
     "finish",
@@ -47,7 +47,7 @@ class GitError(TargetError):
         self.code = code
 
 
-class Output(NamedTuple):
+class GitOutput(NamedTuple):
     """What a git that succeeded wrote. `notes` are the lines of its stderr."""
 
     stdout: bytes
@@ -119,7 +119,7 @@ def finish(
     process: subprocess.Popen[bytes],
     input: bytes = b"",  # noqa: A002
     waiting: Callable[[], object] | None = None,
-) -> Output:
+) -> GitOutput:
     """Feed a started git, and wait for it. Raises GitError where it failed.
 
     `waiting` is called once where it takes long; what it raises ends git.
@@ -140,7 +140,7 @@ def finish(
     text = stderr.decode("utf-8", "backslashreplace").strip()
     if process.returncode:
         raise _failure(process, text)
-    return Output(stdout, tuple(text.splitlines()))
+    return GitOutput(stdout, tuple(text.splitlines()))
 
 
 def _failure(process: subprocess.Popen[bytes], text: str) -> GitError:

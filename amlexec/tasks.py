@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from amlexec.model import Project
-    from amlexec.prepare.parallel import Ahead
-    from amlexec.prepare.project import Upkeep
+    from amlexec.prepare.parallel import ParallelPrepare
+    from amlexec.prepare.project import ProjectEnvironments
 
 __all__ = ["DOIT_CONFIG", "task_lint", "task_prepare", "task_submit"]
 
@@ -74,16 +74,16 @@ def task_lint() -> Iterator[dict[str, Any]]:
 def task_prepare() -> Iterator[dict[str, Any]]:
     """make the environments ready whose dependencies have changed"""
     enter()
-    from amlexec.prepare.parallel import Ahead
-    from amlexec.prepare.project import Upkeep
+    from amlexec.prepare.parallel import ParallelPrepare
+    from amlexec.prepare.project import ProjectEnvironments
 
     project = _project()
     # One for all, so that the engine is asked once for equal environments.
-    upkeep = Upkeep(project)
-    ahead = Ahead(upkeep)
+    environments = ProjectEnvironments(project)
+    ahead = ParallelPrepare(environments)
     yield {"basename": "prepare", "name": None, "doc": "make the environments ready that aren't"}
     for name in config.run_configurations(project):
-        environment = Environment(upkeep, name, ahead)
+        environment = Environment(environments, name, ahead)
         yield {
             "basename": "prepare",
             "name": visible(name),
@@ -115,8 +115,8 @@ def task_submit() -> Iterator[dict[str, Any]]:
 class Environment:
     """The environment of a run configuration, and whether it is ready, as doit asks for it."""
 
-    def __init__(self, upkeep: Upkeep, name: str, ahead: Ahead) -> None:
-        self.upkeep = upkeep
+    def __init__(self, environments: ProjectEnvironments, name: str, ahead: ParallelPrepare) -> None:
+        self.environments = environments
         self.name = name
         self.ahead = ahead
         self.reason = ""
@@ -133,8 +133,8 @@ class Environment:
         try:
             found = self.ahead.look(self.name) if is_running else None
             if found is None:
-                known = self.upkeep.known(self.name, keep=is_running)
-                found = self.upkeep.look(known) if is_running else self.upkeep.expect(known)
+                known = self.environments.known(self.name, keep=is_running)
+                found = self.environments.look(known) if is_running else self.environments.expect(known)
         except AmlexecError as error:
             if is_running and task.name not in NAMED and _cannot_run(error):
                 # One line for it, and the others are done.
@@ -200,16 +200,16 @@ def _prepare(environment: Environment) -> int:
     from amlexec.images import registry
 
     if doit_signals.in_thread():
-        where = ("-c", environment.name, "-p", environment.upkeep.project.root)
+        where = ("-c", environment.name, "-p", environment.environments.project.root)
         force = ["--force"] if environment.is_ready else []
         return doit_signals.run(["experiment", "prepare", *where, *force])
-    known = environment.upkeep.known(environment.name, keep=True)
+    known = environment.environments.known(environment.name, keep=True)
     # doit has asked whether it is ready, and executes the task all the same.
     forced = "doit -a" if environment.is_ready else ""
     found = None if forced else environment.ahead.prepare(environment.name)
     if found is None:
         with progress.for_terminal() as shown:
-            found = environment.upkeep.prepare(known, shown, pull_from=registry.place(), forced=forced)
+            found = environment.environments.prepare(known, shown, pull_from=registry.place(), forced=forced)
     data(said(known, found))
     return 0
 
@@ -220,7 +220,7 @@ def remove_environment(environment: Environment, dryrun: bool) -> None:
     from amlexec.console import data
 
     try:
-        removals = environment.upkeep.remove(environment.name, dry_run=dryrun)
+        removals = environment.environments.remove(environment.name, dry_run=dryrun)
         for line in told(removals, dry_run=dryrun) if removals else ["nothing to remove"]:
             data(f"prepare:{environment.name}: {line}")
     except (AmlexecError, OSError) as error:

@@ -21,7 +21,7 @@ from amlexec.images.labels import reference
 from amlexec.plan import plan
 from amlexec.runs import lifecycle
 from amlexec.targets.docker import DockerTarget
-from amlexec.targets.volumes import Here
+from amlexec.targets.volumes import LocalVolumes
 from tests.conftest import PATIENCE, ProjectFolder, eventually
 from tests.engines.ssh_host import QUIET
 from tests.support.places import (
@@ -605,7 +605,7 @@ def by_hand(
 ) -> tuple[Run, bytes, RunPaths]:
     """Run `train.py` by a target's verbs: the run, its output, its paths. `before` is told its id."""
     told = config.find_project(project.root)
-    ground = Here(told, project.shop.engine, uid=uid, gid=gid)
+    ground = LocalVolumes(told, project.shop.engine, uid=uid, gid=gid)
     target = DockerTarget(told, project.shop.engine, ground)
     planned = plan(config.load(told, project.place.name), "train.py")
     launch = target.check(planned)

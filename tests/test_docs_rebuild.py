@@ -21,7 +21,7 @@ from amlexec.environments import last_prepared
 from amlexec.environments.explain import explain
 from amlexec.environments.spec import canonical
 from amlexec.images.labels import reference
-from amlexec.prepare.project import Upkeep
+from amlexec.prepare.project import ProjectEnvironments
 from tests.support.places import PLACES, DockerProject, RemoteProject, new_base
 from tests.support.stage import channels  # noqa: F401 - a fixture
 from tests.test_docs import blocks
@@ -84,19 +84,19 @@ class Table:
 
     def expect(self) -> tuple[bool, str]:
         """Whether the environment is up to date as far as files tell, and the reason."""
-        upkeep = Upkeep(config.find_project(self.root))
-        found = upkeep.expect(upkeep.known("docker"))
+        environments = ProjectEnvironments(config.find_project(self.root))
+        found = environments.expect(environments.known("docker"))
         return found.ready, found.reason
 
     def wanted(self) -> Wanted:
         """All that the files say."""
-        upkeep = Upkeep(config.find_project(self.root))
-        return upkeep.wanted(upkeep.known("docker"))
+        environments = ProjectEnvironments(config.find_project(self.root))
+        return environments.wanted(environments.known("docker"))
 
     def prepared(self) -> None:
         """Have it remembered as prepared, without an engine."""
         want = self.wanted()
-        last = last_prepared.Remembered(
+        last = last_prepared.LastPrepared(
             want.digest, want.canonical, "sha256:0", "prepared", "docker", "docker"
         )
         last_prepared.remember(want.project, "docker", last)
@@ -301,7 +301,7 @@ def test_another_amlexec(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def of_value(change: str, table: Table, **changed: object) -> None:
     """A row about a part of the value that no file says."""
-    spec = table.wanted().order.spec
+    spec = table.wanted().request.spec
     other = canonical(spec._replace(**changed))  # type: ignore[arg-type]
     assert canonical(spec) != other
     row = ROWS[change]
@@ -313,7 +313,7 @@ def test_another_recipe(table: Table) -> None:
 
 
 def test_another_processor(table: Table) -> None:
-    other = table.wanted().order.spec.platform._replace(subdir="linux-aarch64")
+    other = table.wanted().request.spec.platform._replace(subdir="linux-aarch64")
     of_value("the engine has another kind of processor", table, platform=other)
 
 

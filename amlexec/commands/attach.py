@@ -81,7 +81,7 @@ def run(project: Project, arguments: argparse.Namespace) -> int:
     wanted = _attachment(arguments)
     _must_fit_together(arguments)
     attach.must_be_free(project, wanted.name, force=arguments.force)
-    order = attach.Order(
+    request = attach.AttachRequest(
         wanted,
         _credentials(arguments),
         new_key=arguments.new_key,
@@ -90,7 +90,7 @@ def run(project: Project, arguments: argparse.Namespace) -> int:
         force=arguments.force,
     )
     question = f"Password of {wanted.username} on {wanted.address}: "
-    admitted = attach.admit(project, order, console.say, lambda: _asked(question))
+    admitted = attach.admit(project, request, console.say, lambda: _asked(question))
     console.data("Successfully created the following files:")
     for file in admitted.files:
         console.data(f"  {file}{' (replaced)' if file in admitted.replaced else ''}")

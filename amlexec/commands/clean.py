@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from amlexec.environments.store import Kept, Removal, Shelf
+    from amlexec.environments.store import EnvironmentStore, Installed, Removal
     from amlexec.history.record import Run
     from amlexec.model import ComputeTarget, Project
     from amlexec.targets.docker import DockerTarget
@@ -46,11 +46,11 @@ def clean(project: Project, arguments: argparse.Namespace) -> int:
 
 
 def _elsewhere(project: Project, arguments: argparse.Namespace) -> int:
-    from amlexec.runs.remote import Machine
+    from amlexec.runs.remote import RemoteRuns
 
     if not arguments.run:
         raise UsageError("--from needs a run", hint="name it: -r RUN")
-    machine = Machine(project, arguments.source)
+    machine = RemoteRuns(project, arguments.source)
     record = machine.find(arguments.run)
     machine.remove(record)
     console.say(f"{record.run_id} removed from {machine.name}")
@@ -125,20 +125,20 @@ def _environments(project: Project) -> int:
 
     owner, remembered = owner_of(project), last_prepared.digests(project)
 
-    def is_ours(one: Kept) -> bool:
+    def is_ours(one: Installed) -> bool:
         # Another folder may have the same name; what was pulled was made elsewhere.
         return one.project == project.name and (one.owner == owner or one.digest in remembered)
 
     code = 0
     gone: set[str] = set()
     kept: set[str] = set()
-    for shelf in _shelves(project):
+    for store in _stores(project):
         try:
-            ours = [one.digest for one in shelf.all().values() if is_ours(one)]
-            removals = [*shelf.remove(ours, project.name), *shelf.sweep(project.name, owner)]
+            ours = [one.digest for one in store.all().values() if is_ours(one)]
+            removals = [*store.remove(ours, project.name), *store.sweep(project.name, owner)]
             for line in told(removals):
                 console.say(line)
-            left = {*ours} & shelf.all().keys() if ours else set()
+            left = {*ours} & store.all().keys() if ours else set()
         except TargetError as error:
             # A machine that can't be reached keeps nobody from making room on the others.
             code = console.show(error)
@@ -149,12 +149,12 @@ def _environments(project: Project) -> int:
     return code
 
 
-def _shelves(project: Project) -> Iterator[Shelf]:
+def _stores(project: Project) -> Iterator[EnvironmentStore]:
     """Each place that keeps environments of the project's targets, once; the engine comes first."""
     from amlexec.config import load as config
     from amlexec.docker.client import from_environment
-    from amlexec.images.store import EngineShelf
-    from amlexec.prepare.stores import is_prepared, shelf_of
+    from amlexec.images.store import ImageStore
+    from amlexec.prepare.stores import is_prepared, store_of
 
     machines: dict[tuple[str, str, str], ComputeTarget] = {}
     has_docker = False
@@ -168,9 +168,9 @@ def _shelves(project: Project) -> Iterator[Shelf]:
         if is_prepared(target) and target.address:
             machines.setdefault((target.kind, target.address, target.username), target)
     if has_docker or not machines:
-        yield EngineShelf(from_environment())
+        yield ImageStore(from_environment())
     for target in machines.values():
-        yield shelf_of(target)
+        yield store_of(target)
 
 
 def told(removals: Sequence[Removal], *, dry_run: bool = False) -> list[str]:

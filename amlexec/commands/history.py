@@ -134,9 +134,9 @@ def _list(project: Project, arguments: argparse.Namespace) -> None:
 
 
 def _list_from(project: Project, arguments: argparse.Namespace) -> None:
-    from amlexec.runs.remote import Machine
+    from amlexec.runs.remote import RemoteRuns
 
-    machine = Machine(project, arguments.source)
+    machine = RemoteRuns(project, arguments.source)
     there = machine.list(everything=arguments.all)
     for problem in there.problems:
         _warn(problem)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import console
 from amlexec.errors import UsageError
-from amlexec.prepare.project import Known, Upkeep, yours
+from amlexec.prepare.project import EnvironmentRef, ProjectEnvironments, yours
 
 if TYPE_CHECKING:
     import argparse
@@ -24,8 +24,10 @@ MORE = re.compile(r" … and \d+ more$")
 
 def prepare(project: Project, arguments: argparse.Namespace) -> int:
     """Do what the arguments say; the exit code. Raises what its parts raise."""
-    upkeep = Upkeep(project)
-    one = upkeep.known(arguments.run_configuration, arguments.target or "", keep=not arguments.print_digest)
+    environments = ProjectEnvironments(project)
+    one = environments.known(
+        arguments.run_configuration, arguments.target or "", keep=not arguments.print_digest
+    )
     for note in one.notes:
         for line in note.lines():
             console.say(line)
@@ -39,10 +41,10 @@ def prepare(project: Project, arguments: argparse.Namespace) -> int:
         console.data(one.digest)
         return 0
     if arguments.print_dockerfile or arguments.context:
-        return _dockerfile(upkeep, one, arguments)
-    reasons = upkeep.reasons(one) if arguments.all_reasons else []
-    found = upkeep.look(one) if arguments.check else _prepare(upkeep, one, arguments)
-    pushed = _push(upkeep, one, found, arguments.push) if arguments.push and found.ready else ""
+        return _dockerfile(environments, one, arguments)
+    reasons = environments.reasons(one) if arguments.all_reasons else []
+    found = environments.look(one) if arguments.check else _prepare(environments, one, arguments)
+    pushed = _push(environments, one, found, arguments.push) if arguments.push and found.ready else ""
     if arguments.output == "json":
         import json
 
@@ -62,12 +64,12 @@ def _named(found: Readiness) -> dict[str, object]:
     return told | ({"folder": key} if key.startswith("/") else {"image_id": key})
 
 
-def said(one: Known, found: Readiness) -> str:
+def said(one: EnvironmentRef, found: Readiness) -> str:
     """The sentence about an environment that both doors print."""
     return f"{one.name}: {'' if found.ready else 'not ready: '}{found.reason}"
 
 
-def _say(one: Known, found: Readiness, reasons: list[str]) -> None:
+def _say(one: EnvironmentRef, found: Readiness, reasons: list[str]) -> None:
     """The sentence about an environment, or one for each of the reasons."""
     if len(reasons) < 2:
         console.data(said(one, found))
@@ -78,8 +80,10 @@ def _say(one: Known, found: Readiness, reasons: list[str]) -> None:
     console.data("\n".join([first, *(f"  {one}" for one in reasons[1:])]))
 
 
-def _prepare(upkeep: Upkeep, one: Known, arguments: argparse.Namespace) -> Readiness:
-    found = upkeep.look(one)
+def _prepare(
+    environments: ProjectEnvironments, one: EnvironmentRef, arguments: argparse.Namespace
+) -> Readiness:
+    found = environments.look(one)
     forced = "--force" if arguments.force else ""
     if found.ready and not arguments.refresh and not forced:
         return found
@@ -88,35 +92,35 @@ def _prepare(upkeep: Upkeep, one: Known, arguments: argparse.Namespace) -> Readi
 
     where = registry.place(arguments.pull_from or "")
     with progress.for_terminal() as shown:
-        return upkeep.prepare(one, shown, refresh=arguments.refresh, pull_from=where, forced=forced)
+        return environments.prepare(one, shown, refresh=arguments.refresh, pull_from=where, forced=forced)
 
 
-def _engine(upkeep: Upkeep, one: Known) -> Engine:
-    from amlexec.images.store import EngineShelf
+def _engine(environments: ProjectEnvironments, one: EnvironmentRef) -> Engine:
+    from amlexec.images.store import ImageStore
 
-    shelf = upkeep.shelf(one)
-    if isinstance(shelf, EngineShelf):
-        return shelf.engine
+    store = environments.store(one)
+    if isinstance(store, ImageStore):
+        return store.engine
     raise UsageError(
         f"the environment of {one.name} is no image: {one.target} has it in a folder",
         hint="name a target of type docker or remotedocker with -t",
     )
 
 
-def _push(upkeep: Upkeep, one: Known, found: Readiness, where: str) -> str:
+def _push(environments: ProjectEnvironments, one: EnvironmentRef, found: Readiness, where: str) -> str:
     from amlexec import progress
     from amlexec.images import registry
 
     with progress.for_terminal() as shown:
-        return registry.push(_engine(upkeep, one), found.digest, registry.place(where), shown)
+        return registry.push(_engine(environments, one), found.digest, registry.place(where), shown)
 
 
-def _dockerfile(upkeep: Upkeep, one: Known, arguments: argparse.Namespace) -> int:
+def _dockerfile(environments: ProjectEnvironments, one: EnvironmentRef, arguments: argparse.Namespace) -> int:
     from amlexec import progress
     from amlexec.images import dockerfile
 
     with progress.for_terminal() as shown:
-        recipe = dockerfile.recipe(_engine(upkeep, one), upkeep.wanted(one), shown)
+        recipe = dockerfile.recipe(_engine(environments, one), environments.wanted(one), shown)
         if arguments.context:
             dockerfile.write(recipe, arguments.context, shown)
     if arguments.print_dockerfile:

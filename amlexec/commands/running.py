@@ -86,9 +86,9 @@ def finish(project: Project, outcome: Run | Detached, *, form: str = "text") -> 
 def follow(project: Project, arguments: argparse.Namespace) -> int:
     """`amlexec experiment follow`; the exit code. Raises what its parts raise."""
     if arguments.source:
-        from amlexec.runs.remote import Machine
+        from amlexec.runs.remote import RemoteRuns
 
-        machine = Machine(project, arguments.source)
+        machine = RemoteRuns(project, arguments.source)
         paths = machine.bring(machine.find(arguments.run))
     else:
         paths = find.find(project, arguments.run)
@@ -99,9 +99,9 @@ def follow(project: Project, arguments: argparse.Namespace) -> int:
 def status(project: Project, arguments: argparse.Namespace) -> int:
     """`amlexec experiment status`; the exit code. Raises what its parts raise."""
     if arguments.source:
-        from amlexec.runs.remote import Machine
+        from amlexec.runs.remote import RemoteRuns
 
-        tell(Machine(project, arguments.source).find(arguments.run), arguments.output)
+        tell(RemoteRuns(project, arguments.source).find(arguments.run), arguments.output)
         return 0
     record = folders.read(find.find(project, arguments.run))
     try:
@@ -116,9 +116,9 @@ def status(project: Project, arguments: argparse.Namespace) -> int:
 def cancel(project: Project, arguments: argparse.Namespace) -> int:
     """`amlexec experiment cancel`; the exit code. Raises what its parts raise."""
     if arguments.source:
-        from amlexec.runs.remote import Machine
+        from amlexec.runs.remote import RemoteRuns
 
-        machine = Machine(project, arguments.source)
+        machine = RemoteRuns(project, arguments.source)
         record = machine.find(arguments.run)
         ended = record.status not in FINAL
         if ended:
@@ -150,9 +150,9 @@ def tell(record: Run, form: str, *, unreachable: bool = False) -> None:
 def bring(project: Project, arguments: argparse.Namespace) -> int:
     """`amlexec experiment return`; the exit code. Raises what its parts raise."""
     if arguments.source:
-        from amlexec.runs.remote import Machine
+        from amlexec.runs.remote import RemoteRuns
 
-        machine = Machine(project, arguments.source)
+        machine = RemoteRuns(project, arguments.source)
         found = machine.find(arguments.run)
         if found.status not in FINAL:
             raise _still_running(found, machine.name)

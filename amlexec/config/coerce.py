@@ -15,7 +15,7 @@ from amlexec.config.messages import SECRET, dotted, nearest, shown
 from amlexec.model import Place, Violation
 
 if TYPE_CHECKING:
-    from amlexec.config.document import Entry, Node
+    from amlexec.config.document import MapEntry, Node
 
 __all__ = ["Coercion", "Path", "takes_anything"]
 
@@ -43,8 +43,8 @@ class Coercion:
         self._strict = strict
         self._guessed = 0
         self.nodes: dict[Path, Node] = {}
-        self.entries: dict[Path, Entry] = {}
-        self.empty: dict[Path, Entry] = {}
+        self.entries: dict[Path, MapEntry] = {}
+        self.empty: dict[Path, MapEntry] = {}
         self.suggested: set[Path] = set()
         self.violations: list[Violation] = []
 
@@ -79,7 +79,7 @@ class Coercion:
         return data
 
     def _property(
-        self, data: dict[str, Any], entry: Entry, schema: dict[str, Any], at: Path, *, required: bool
+        self, data: dict[str, Any], entry: MapEntry, schema: dict[str, Any], at: Path, *, required: bool
     ) -> None:
         """A key that the schema knows. Without a value it is not set."""
         key = str(at[-1])
@@ -146,7 +146,7 @@ class Coercion:
                 return member
         return node.text
 
-    def _unknown(self, key: str, entry: Entry, properties: dict[str, Any], at: Path) -> None:
+    def _unknown(self, key: str, entry: MapEntry, properties: dict[str, Any], at: Path) -> None:
         """A key that nobody reads: an error when it is a slip of the pen, else a warning."""
         where = dotted((*at, key))
         place = Place(self._path, entry.line, entry.column)

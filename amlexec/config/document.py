@@ -10,14 +10,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from amlexec.config import foreign, syntax_errors
-from amlexec.config.tree import Entry, Mapping, Node, Scalar, Sequence, plain
+from amlexec.config.tree import MapEntry, Mapping, Node, Scalar, Sequence, plain
 from amlexec.errors import ConfigurationError
 from amlexec.model import Place, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Document", "Entry", "Mapping", "Node", "Scalar", "Sequence", "plain", "read"]
+__all__ = ["Document", "MapEntry", "Mapping", "Node", "Scalar", "Sequence", "plain", "read"]
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 64
@@ -144,7 +144,7 @@ class _Open:
         self.anchor = event.anchor
         self.is_map = is_map
         self.items: list[Node] = []
-        self.entries: dict[str, Entry] = {}
+        self.entries: dict[str, MapEntry] = {}
         self.key: Scalar | None = None
         self.merged: list[tuple[Scalar, Node]] = []
         self.size = 1
@@ -262,7 +262,7 @@ class _Builder:
             hint = "remove one of the two"
             self.duplicates.append(syntax_errors.Fault(key.line, key.column, message, hint, key.text))
             return
-        top.entries[key.text] = Entry(key.line, key.column, value)
+        top.entries[key.text] = MapEntry(key.line, key.column, value)
 
     def _merge(self, level: _Open) -> None:
         """`<<: *other`: the keys of the other map, where this one does not have them."""

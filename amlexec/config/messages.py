@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from jsonschema.exceptions import ValidationError
 
-    from amlexec.config.document import Entry, Node
+    from amlexec.config.document import MapEntry, Node
 
 __all__ = ["SECRET", "close", "dotted", "either", "nearest", "shown", "violation"]
 
@@ -38,8 +38,8 @@ class Walked(Protocol):
     """What is known of a document that was walked for the validator; keys are paths of names and numbers."""
 
     nodes: dict[tuple[str | int, ...], Node]
-    entries: dict[tuple[str | int, ...], Entry]
-    empty: dict[tuple[str | int, ...], Entry]
+    entries: dict[tuple[str | int, ...], MapEntry]
+    empty: dict[tuple[str | int, ...], MapEntry]
     """Keys with nothing behind them."""
     suggested: set[tuple[str | int, ...]]
     """Keys that a misspelled one was taken for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-__all__ = ["Entry", "Mapping", "Node", "Scalar", "Sequence", "plain"]
+__all__ = ["MapEntry", "Mapping", "Node", "Scalar", "Sequence", "plain"]
 
 _NULL = frozenset(["", "~", "null", "Null", "NULL"])
 _BOOLEAN = frozenset(
@@ -48,7 +48,7 @@ class Scalar(NamedTuple):
         return "str"
 
 
-class Entry(NamedTuple):
+class MapEntry(NamedTuple):
     """A key of a map, where the key stands, and its value."""
 
     line: int
@@ -59,7 +59,7 @@ class Entry(NamedTuple):
 class Mapping(NamedTuple):
     """A map; the entries are in the order of the file."""
 
-    entries: dict[str, Entry]
+    entries: dict[str, MapEntry]
     line: int
     column: int
     end_line: int

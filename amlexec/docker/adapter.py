@@ -12,7 +12,7 @@ from docker.transport import UnixHTTPAdapter
 from amlexec.docker.probe import knock
 
 if TYPE_CHECKING:
-    from amlexec.docker.transport import Way
+    from amlexec.docker.transport import Transport
 
 __all__ = ["client_of"]
 
@@ -20,8 +20,8 @@ __all__ = ["client_of"]
 class _Client(docker.APIClient):  # type: ignore[misc] # docker-py has no types
     """docker-py's client, of which neither proxies nor `.netrc` of this machine make another one."""
 
-    def __init__(self, way: Way | None = None, **settings: Any) -> None:
-        self._way = way
+    def __init__(self, transport: Transport | None = None, **settings: Any) -> None:
+        self._transport = transport
         # The engine's interface is agreed on by the first request, which goes the way of all others.
         super().__init__(version="auto", **settings)
 
@@ -39,16 +39,16 @@ class _Client(docker.APIClient):  # type: ignore[misc] # docker-py has no types
         # One connection for each request: one that was kept may lead nowhere by now.
         self.headers["Connection"] = "close"
         if isinstance(adapter, UnixHTTPAdapter):
-            adapter = _SocketAdapter(adapter.socket_path, adapter.timeout, self._way)
+            adapter = _SocketAdapter(adapter.socket_path, adapter.timeout, self._transport)
         super().mount(prefix, adapter)
 
 
 class _SocketAdapter(UnixHTTPAdapter):  # type: ignore[misc] # likewise
     """Requests through a Unix socket. One that leads to another machine is forwarded again where need be."""
 
-    def __init__(self, path: str, timeout: float | None, way: Way | None) -> None:
+    def __init__(self, path: str, timeout: float | None, transport: Transport | None) -> None:
         super().__init__(f"http+unix://{path}", timeout)
-        self._way = way
+        self._transport = transport
 
     def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> Any:
         """Send a request; on another machine's engine twice, where nothing can have come of the first time.
@@ -60,25 +60,25 @@ class _SocketAdapter(UnixHTTPAdapter):  # type: ignore[misc] # likewise
             # requests would wrap the reason three times, and docker-py leave the socket open.
             knock(self.socket_path)
         except OSError:
-            if self._way is None:
+            if self._transport is None:
                 raise
-            self._way.find_again(is_mute=False)
+            self._transport.find_again(is_mute=False)
         try:
             return super().send(request, *arguments, **options)
         except requests.ConnectionError:
-            if self._way is None:
+            if self._transport is None:
                 raise
-            self._way.find_again(is_mute=True)
+            self._transport.find_again(is_mute=True)
             if request.method != "GET":
                 raise  # it may have been heard
         try:
             return super().send(request, *arguments, **options)
         except requests.ConnectionError:
-            raise self._way.mute() from None
+            raise self._transport.mute() from None
 
 
 def client_of(
-    address: str, way: Way | None, timeout: float | None, *, from_settings: bool = False
+    address: str, transport: Transport | None, timeout: float | None, *, from_settings: bool = False
 ) -> docker.APIClient:
     """A client of the engine at `address`; with `from_settings`, with the certificates that go with it.
 
@@ -90,4 +90,4 @@ def client_of(
         if not os.environ.get("DOCKER_HOST"):
             found |= docker.context.ContextAPI.kwargs_from_context()
         settings |= found
-    return _Client(way, timeout=timeout, **settings)
+    return _Client(transport, timeout=timeout, **settings)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from docker import APIClient
 
-    from amlexec.docker.transport import Way
+    from amlexec.docker.transport import Transport
 
 __all__ = ["Engine", "from_environment", "import_ahead"]
 
@@ -32,20 +32,20 @@ _NETWORK = ("tcp", "http", "https")
 class Engine:
     """A Docker engine at an address. Threads may share it."""
 
-    def __init__(self, address: str | Way, *, from_settings: bool = False) -> None:
-        """`address` is `unix://PATH`, `tcp://HOST:PORT` or a `Way`; nothing is asked yet.
+    def __init__(self, address: str | Transport, *, from_settings: bool = False) -> None:
+        """`address` is `unix://PATH`, `tcp://HOST:PORT` or a `Transport`; nothing is asked yet.
 
         With `from_settings` it is the one that DOCKER_HOST or Docker's context names, with its certificates.
 
         Raises:
             EngineError: an address of another kind.
         """
-        self._way = None if isinstance(address, str) else address
+        self._transport = None if isinstance(address, str) else address
         self.address = address if isinstance(address, str) else address.address
         self._from_settings = from_settings
         self._clients: dict[float | None, APIClient] = {}
         self._lock = threading.Lock()
-        if self._way is None:
+        if self._transport is None:
             self._must_be_reachable()
 
     def _must_be_reachable(self) -> None:
@@ -60,8 +60,8 @@ class Engine:
     @property
     def socket(self) -> str:
         """The path of the engine's socket here; "" where it is reached over a network."""
-        if self._way is not None:
-            return self._way.socket
+        if self._transport is not None:
+            return self._transport.socket
         return self.address.removeprefix("unix://") if self.address.startswith("unix://") else ""
 
     def look(self, path: str) -> dict[str, Any] | str | None:
@@ -101,9 +101,9 @@ class Engine:
 
         from amlexec.docker.adapter import client_of
 
-        address = f"unix://{self._way.socket}" if self._way is not None else self.address
+        address = f"unix://{self._transport.socket}" if self._transport is not None else self.address
         try:
-            return client_of(address, self._way, timeout, from_settings=self._from_settings)
+            return client_of(address, self._transport, timeout, from_settings=self._from_settings)
         except (InvalidConfigFile, ValueError) as error:
             # Without the error itself: there may be a login in it.
             raise TargetError(

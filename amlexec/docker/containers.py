@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from amlexec.docker import probe
 from amlexec.docker.errors import EngineAnswerError, EngineError
 from amlexec.docker.names import container_name
-from amlexec.docker.streams import STDERR, STDOUT, Archive, Frame, Output, must_be_fine
+from amlexec.docker.streams import STDERR, STDOUT, Archive, ContainerOutput, Frame, must_be_fine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ __all__ = [
     "STDERR",
     "STDOUT",
     "Frame",
-    "Output",
+    "ContainerOutput",
     "create",
     "epoch",
     "execute",
@@ -210,7 +210,7 @@ def logs(
     since: str = "",
     skip: tuple[int, int] = (0, 0),
     timeout: float | None = None,
-) -> Output:
+) -> ContainerOutput:
     """What a container has printed, and with `follow` what it goes on to print until it ends.
 
     `since` is a time as the engine has it (`1700000000.123456789`). `skip` is how many bytes of standard
@@ -228,13 +228,13 @@ def logs(
         )
         must_be_fine(response, engine.address)
     if not follow:
-        return Output(engine.address, response, skip)
+        return ContainerOutput(engine.address, response, skip)
 
-    def rest(known: tuple[int, int]) -> Output:
+    def rest(known: tuple[int, int]) -> ContainerOutput:
         # Following a `local` log, Docker 20.10 stops at the container's end with up to 2 MB still unsent.
         return logs(engine, container, since=since, skip=known, timeout=timeout)
 
-    return Output(engine.address, response, skip, rest)
+    return ContainerOutput(engine.address, response, skip, rest)
 
 
 def execute(
@@ -268,7 +268,7 @@ def execute(
             timeout=None,
         )
         must_be_fine(response, engine.address)
-        with Output(engine.address, response) as output:
+        with ContainerOutput(engine.address, response) as output:
             if given is not None:
                 output.give(given)
             for frame in output:

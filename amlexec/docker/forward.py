@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from amlexec.docker.errors import EngineError
     from amlexec.ssh.connection import SSHConnection
 
-__all__ = ["Surroundings", "WayOverSSH", "found_in"]
+__all__ = ["Surroundings", "SSHTransport", "found_in"]
 
 _NAME = "docker"
 """Of the forwarded socket."""
@@ -34,8 +34,8 @@ class Surroundings(NamedTuple):
     socket: str
 
 
-class WayOverSSH:
-    """A `Way` to the engine that the user of a connection has there."""
+class SSHTransport:
+    """A `Transport` to the engine that the user of a connection has there."""
 
     def __init__(self, connection: SSHConnection, told: dict[str, str] | None = None) -> None:
         """Nobody is asked yet. `told` is what `engine.sh` has said on that machine a moment ago."""
@@ -45,7 +45,7 @@ class WayOverSSH:
 
     @property
     def address(self) -> str:
-        """See `Way.address`."""
+        """See `Transport.address`."""
         return self._connection.address
 
     @property
@@ -57,11 +57,11 @@ class WayOverSSH:
 
     @property
     def socket(self) -> str:
-        """See `Way.socket`."""
+        """See `Transport.socket`."""
         return self._connection.lasting_socket(_NAME)
 
     def find_again(self, *, is_mute: bool) -> None:
-        """See `Way.find_again`. The engine may be gone, or listen elsewhere; or contact was lost.
+        """See `Transport.find_again`. The engine may be gone, or listen elsewhere; or contact was lost.
 
         Raises:
             UnreachableError, LoginError, HostKeyError: there is no way to the machine.
@@ -73,7 +73,7 @@ class WayOverSSH:
         self._found = found
 
     def mute(self) -> EngineError:
-        """See `Way.mute`."""
+        """See `Transport.mute`."""
         there = self._found.socket if self._found else ""
         return EngineAbsentError(
             f"the machine is there, and nobody answers at its Docker engine's socket {there}",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from amlexec.docker.client import Engine
 
 __all__ = [
-    "Progress",
+    "TransferProgress",
     "commit",
     "find",
     "import_root",
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 
-class Progress(NamedTuple):
+class TransferProgress(NamedTuple):
     """One step of a pull or push. `layer` is "" where it is about everything; sizes in bytes, 0 unknown."""
 
     layer: str
@@ -110,7 +110,7 @@ def pull(
     reference: str,
     *,
     platform: str = "",
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[TransferProgress], None] | None = None,
 ) -> None:
     """Fetch an image from its registry, as the user whom Docker's settings name there.
 
@@ -131,7 +131,7 @@ def push(
     engine: Engine,
     reference: str,
     *,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[TransferProgress], None] | None = None,
 ) -> str:
     """Send an image to the registry that its reference names; its digest there, `sha256:…`.
 
@@ -206,7 +206,7 @@ def save(engine: Engine, image: str) -> Archive:
 
 
 def _follow(
-    engine: Engine, messages: Iterable[dict[str, Any]], progress: Callable[[Progress], None] | None
+    engine: Engine, messages: Iterable[dict[str, Any]], progress: Callable[[TransferProgress], None] | None
 ) -> list[dict[str, Any]]:
     """Read all messages to the end, telling `progress` each; those with a result (`aux`).
 
@@ -222,7 +222,7 @@ def _follow(
         elif progress is not None and message.get("status"):
             detail = message.get("progressDetail") or {}
             progress(
-                Progress(
+                TransferProgress(
                     str(message.get("id", "")),
                     str(message["status"]),
                     int(detail.get("current") or 0),

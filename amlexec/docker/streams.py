@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import requests
     from typing_extensions import Self
 
-__all__ = ["STDERR", "STDOUT", "Archive", "Frame", "Output", "must_be_fine"]
+__all__ = ["STDERR", "STDOUT", "Archive", "Frame", "ContainerOutput", "must_be_fine"]
 
 STDOUT, STDERR = 1, 2
 _SYSTEM_ERROR = 3
@@ -73,7 +73,7 @@ class Frame(NamedTuple):
     data: bytes
 
 
-class Output:
+class ContainerOutput:
     """What a container prints, by frames. `close` may be called from another thread: the frames then end."""
 
     def __init__(
@@ -81,7 +81,7 @@ class Output:
         address: str,
         response: requests.Response,
         skip: tuple[int, int] = (0, 0),
-        rest: Callable[[tuple[int, int]], Output] | None = None,
+        rest: Callable[[tuple[int, int]], ContainerOutput] | None = None,
     ) -> None:
         """`response` is the engine's answer, of which nothing was read yet."""
         self._address = address

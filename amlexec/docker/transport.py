@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from amlexec.docker.errors import EngineError
 
-__all__ = ["Way"]
+__all__ = ["Transport"]
 
 
-class Way(Protocol):
+class Transport(Protocol):
     """How an engine is reached whose socket is on another machine: by a socket here that leads there."""
 
     @property

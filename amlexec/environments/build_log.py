@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from amlexec.environments.request import Order
-    from amlexec.packages.requirements import Entry
+    from amlexec.environments.request import BuildRequest
+    from amlexec.packages.requirements import RequirementEntry
 
-__all__ = ["TAIL", "Log"]
+__all__ = ["TAIL", "BuildLog"]
 
 TAIL = 20
 """Lines of a log that are shown when a step fails."""
 _USERINFO = re.compile(rb"(?<=://)[^/\s@]+@")
 
 
-class Log:
+class BuildLog:
     """A log file; what was given to `hide` never reaches it."""
 
     def __init__(self, path: Path) -> None:
@@ -78,11 +78,11 @@ class Log:
         self._rest = b""
         return self.path.read_text("utf-8", "replace").splitlines()[-TAIL:]
 
-    def failure(self, order: Order, code: int) -> TargetError:
+    def failure(self, request: BuildRequest, code: int) -> TargetError:
         """The error of a pip that failed, with the place of the line that it was about."""
         lines = self.tail()
-        entry = _concerned(lines, order.requirements.entries)
-        where = str(order.dependencies.place if entry is None else entry.place)
+        entry = _concerned(lines, request.requirements.entries)
+        where = str(request.dependencies.place if entry is None else entry.place)
         told = next((line for line in reversed(lines) if "ERROR" in line), f"exit code {code}")
         shown = "\n".join(f"  | {line}" for line in lines)
         return TargetError(
@@ -92,7 +92,7 @@ class Log:
         )
 
 
-def _concerned(lines: list[str], entries: Sequence[Entry]) -> Entry | None:
+def _concerned(lines: list[str], entries: Sequence[RequirementEntry]) -> RequirementEntry | None:
     """The line of the pip section that a failure is about: what the errors name last, else the log's end."""
     errors = [line for line in lines if "ERROR" in line]
     for told in (errors, lines):

@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from amlexec.environments.request import Built
+    from amlexec.environments.request import BuildResult
     from amlexec.model import Project
 
-__all__ = ["Remembered", "digests", "folder", "forget_removed", "keep_packages", "recall", "remember"]
+__all__ = ["LastPrepared", "digests", "folder", "forget_removed", "keep_packages", "recall", "remember"]
 
 
 _LARGEST = 64 << 20
 
 
-class Remembered(NamedTuple):
+class LastPrepared(NamedTuple):
     """The environment that a run configuration had last."""
 
     digest: str
     canonical: str
     key: str
-    """See `shelf.Kept`; "" once it has been removed."""
+    """See `store.Kept`; "" once it has been removed."""
     reason: str
     """Why it was made, or where it came from."""
     target: str
@@ -46,25 +46,25 @@ def folder(project: Project) -> Path:
     return Path(project.state, "environments")
 
 
-def recall(project: Project, configuration: str) -> Remembered | None:
+def recall(project: Project, configuration: str) -> LastPrepared | None:
     """The last environment; None where there was none, or what was kept of it is damaged."""
     try:
         told = read_regular(f"{project.state}/environments/{configuration}.json", _LARGEST, follow=False)
         said = json.loads(told)
-        values = [said[key] for key in Remembered._fields]
+        values = [said[key] for key in LastPrepared._fields]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return Remembered(*values) if all(isinstance(value, str) for value in values) else None
+    return LastPrepared(*values) if all(isinstance(value, str) for value in values) else None
 
 
-def remember(project: Project, configuration: str, last: Remembered) -> None:
+def remember(project: Project, configuration: str, last: LastPrepared) -> None:
     """Keep what a run configuration's environment is."""
     at = folder(project)
     private_folders.make(at)
     write_atomically(at / f"{configuration}.json", json.dumps(last._asdict(), indent=2) + "\n")
 
 
-def keep_packages(project: Project, digest: str, built: Built) -> None:
+def keep_packages(project: Project, digest: str, built: BuildResult) -> None:
     """Keep the packages of an environment that was just made, under `<digest>.packages.json`."""
     packages = {
         "python": built.python,

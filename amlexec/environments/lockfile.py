@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from amlexec.environments.explain import Key
     from amlexec.model import Place, Project
-    from amlexec.packages.conda_errors import Source
+    from amlexec.packages.conda_errors import ChannelSource
     from amlexec.packages.pip_pins import Pin
     from amlexec.packages.platforms import Platform
     from amlexec.packages.resolve import Resolution
@@ -200,7 +200,7 @@ def _locked(kind: str, place: str, by_place: Mapping[tuple[str, str], dict[str, 
     return Locked(kind, name, version, build, public(place), sha256)
 
 
-def resolution_from(lock: Lock, platform: Platform, sources: Sequence[Source] = ()) -> Resolution:
+def resolution_from(lock: Lock, platform: Platform, sources: Sequence[ChannelSource] = ()) -> Resolution:
     """The packages of a lock file as they are installed.
 
     `sources` are the channels (`amlexec.packages.conda_solve.channels`), whose passwords the file has not.

@@ -18,7 +18,7 @@ from amlexec.packages.urls import is_loopback, public
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amlexec.environments.request import Order
+    from amlexec.environments.request import BuildRequest
     from amlexec.packages.network import Network
     from amlexec.packages.resolve import Resolution
 
@@ -54,22 +54,22 @@ sys.stdout.write(json.dumps(found))
 folder of sources, and the paths to remove."""
 
 
-def is_wanted(order: Order) -> bool:
+def is_wanted(request: BuildRequest) -> bool:
     """Whether there is anything to install."""
-    return any(not entry.is_constraint for entry in order.requirements.entries)
+    return any(not entry.is_constraint for entry in request.requirements.entries)
 
 
-def must_be_reachable(order: Order, resolution: Resolution, network: Network, name: str) -> None:
+def must_be_reachable(request: BuildRequest, resolution: Resolution, network: Network, name: str) -> None:
     """Raises ConfigurationError where a package index is a folder, or on the loopback, of this machine."""
-    section = section_of(order, resolution, network, "")
+    section = section_of(request, resolution, network, "")
     lines = (*section.lines, *section.unhashed, *section.constraints)
-    for line in (*lines, *map(str, index_lines(order.requirements, network))):
+    for line in (*lines, *map(str, index_lines(request.requirements, network))):
         if is_loopback(line) or line.startswith(("--index-url file:", "--extra-index-url file:")):
             address = public(line.split()[-1])
-            entry = next((one for one in order.requirements.entries if str(one.raw) == line), None)
+            entry = next((one for one in request.requirements.entries if str(one.raw) == line), None)
             raise ConfigurationError(
                 f"{address} is on this machine alone, and {name} can't reach it",
-                where=str(entry.place if entry is not None else order.dependencies.place),
+                where=str(entry.place if entry is not None else request.dependencies.place),
                 hint="give an address that leads here from there, or a folder of wheels with --find-links",
             )
 
@@ -94,15 +94,19 @@ class Section(NamedTuple):
         return tuple(lines for lines in (self.lines, self.unhashed) if lines)
 
 
-def section_of(order: Order, resolution: Resolution, network: Network, folder: str) -> Section:
+def section_of(request: BuildRequest, resolution: Resolution, network: Network, folder: str) -> Section:
     """What pip is given; `folder` is where sources lie then."""
-    return _locked(order, resolution, network, folder) if order.lock is not None else _declared(order, folder)
+    return (
+        _locked(request, resolution, network, folder)
+        if request.lock is not None
+        else _declared(request, folder)
+    )
 
 
-def _declared(order: Order, folder: str) -> Section:
+def _declared(request: BuildRequest, folder: str) -> Section:
     told: dict[bool, list[str]] = {False: [], True: []}
     sources, kept = [], []
-    for number, entry in enumerate(order.requirements.entries):
+    for number, entry in enumerate(request.requirements.entries):
         line = str(entry.raw)
         if entry.path:
             at = _inside(folder, number, entry.path)
@@ -114,10 +118,10 @@ def _declared(order: Order, folder: str) -> Section:
     return Section(tuple(told[False]), tuple(told[True]), tuple(sources), tuple(kept))
 
 
-def _locked(order: Order, resolution: Resolution, network: Network, folder: str) -> Section:
+def _locked(request: BuildRequest, resolution: Resolution, network: Network, folder: str) -> Section:
     """Exactly what the lock file names."""
-    found = order.requirements
-    pinned = pip_lines(order.project.root, resolution.pins, found)
+    found = request.requirements
+    pinned = pip_lines(request.project.root, resolution.pins, found)
     sources, kept = [], []
     # What packages are built with is looked for where the file says; a folder that it names goes along.
     indexes = [str(line) for line in index_lines(found, network._replace(find_links=()))]
@@ -151,14 +155,14 @@ def _inside(folder: str, number: int, path: str) -> str:
 
 
 def write_sources(
-    archive: tarfile.TarFile, sources: Iterable[tuple[str, str]], order: Order | None = None
+    archive: tarfile.TarFile, sources: Iterable[tuple[str, str]], request: BuildRequest | None = None
 ) -> None:
     """Add files and folders of this machine, each with the place that it is to have.
 
-    Of a folder with sources, exactly the files that are in the digest of `order` are added.
+    Of a folder with sources, exactly the files that are in the digest of `request` are added.
     """
     for path, at in sources:
-        for name in files_of(path, order):
+        for name in files_of(path, request):
             source = os.path.join(path, name) if name else path  # noqa: PTH118
             if not _has_sources(path):
                 # What is named may be a link, also to somewhere else; a package in a folder as well.
@@ -166,7 +170,7 @@ def write_sources(
             archive.add(source, f"{at}/{name}".strip("/"), recursive=False, filter=_plain)
 
 
-def files_of(path: str, order: Order | None = None) -> list[str]:
+def files_of(path: str, request: BuildRequest | None = None) -> list[str]:
     """What is taken of a file, a folder with sources or a folder of packages: names in it, "" for itself."""
     folder = Path(path)
     if not folder.is_dir():
@@ -174,14 +178,14 @@ def files_of(path: str, order: Order | None = None) -> list[str]:
     if not _has_sources(path):
         # pip looks at what lies in it, and not below.
         return sorted(one.name for one in folder.iterdir() if one.is_file() and is_archive(one.name))
-    if order is None:
+    if request is None:
         return digest.sources(path)
-    known = next((one.files for one in order.requirements.entries if one.path == path), None)
+    known = next((one.files for one in request.requirements.entries if one.path == path), None)
     if known is not None:
         return list(known)
     from amlexec.snapshots import sources
 
-    return sources.files(order.project.root, path)
+    return sources.files(request.project.root, path)
 
 
 def _has_sources(path: str) -> bool:

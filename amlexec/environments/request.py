@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from amlexec.model import CondaDependencies, Project
     from amlexec.packages.requirements import Requirements
 
-__all__ = ["Built", "Order"]
+__all__ = ["BuildResult", "BuildRequest"]
 
 
-class Order(NamedTuple):
+class BuildRequest(NamedTuple):
     """An environment that is to be made."""
 
     project: Project
@@ -32,7 +32,7 @@ class Order(NamedTuple):
     """Nothing that was made before is part of it, not even its conda layer."""
 
 
-class Built(NamedTuple):
+class BuildResult(NamedTuple):
     """What was made of an order."""
 
     image_id: str

@@ -9,28 +9,30 @@ from amlexec.packages.network import cache_folder
 from amlexec.packages.resolve import Resolution
 
 if TYPE_CHECKING:
-    from amlexec.environments.request import Order
+    from amlexec.environments.request import BuildRequest
     from amlexec.packages.network import Network
     from amlexec.progress import Progress
 
 __all__ = ["resolved"]
 
 
-def resolved(order: Order, network: Network, progress: Progress) -> Resolution:
+def resolved(request: BuildRequest, network: Network, progress: Progress) -> Resolution:
     """What the order comes to: what its lock file says, else what is solved now (pip resolves for itself).
 
     Raises:
         ConfigurationError: the dependencies can't be fulfilled, or the lock file is damaged.
         TargetError: a channel can't be reached.
     """
-    platform = order.spec.platform
-    if order.lock is not None:
+    platform = request.spec.platform
+    if request.lock is not None:
         from amlexec.environments import lockfile
 
-        sources = conda_solve.channels(order.project, order.dependencies, network)
-        return lockfile.resolution_from(order.lock, platform, sources)
+        sources = conda_solve.channels(request.project, request.dependencies, network)
+        return lockfile.resolution_from(request.lock, platform, sources)
     if not network.verifies_channels:
         progress.step("conda's ssl_verify is false: whoever answers for a channel is believed")
     progress.step("solving the conda section")
-    records = conda_solve.solve(order.project, order.dependencies, platform, network, cache=cache_folder())
+    records = conda_solve.solve(
+        request.project, request.dependencies, platform, network, cache=cache_folder()
+    )
     return Resolution(tuple(records))

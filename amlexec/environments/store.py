@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from contextlib import AbstractContextManager
 
-    from amlexec.environments.build_log import Log
-    from amlexec.environments.request import Built, Order
+    from amlexec.environments.build_log import BuildLog
+    from amlexec.environments.request import BuildRequest, BuildResult
     from amlexec.progress import Progress
 
-__all__ = ["Kept", "Removal", "Shelf"]
+__all__ = ["Installed", "Removal", "EnvironmentStore"]
 
 
-class Kept(NamedTuple):
+class Installed(NamedTuple):
     """An environment that is there, whole."""
 
     key: str
@@ -46,7 +46,7 @@ class Removal(NamedTuple):
     """Why it is still there; "" where it isn't."""
 
 
-class Shelf(Protocol):
+class EnvironmentStore(Protocol):
     """The environments of one target, each asked for once; `forget` after a change."""
 
     @property
@@ -59,14 +59,14 @@ class Shelf(Protocol):
     def gone(self) -> str:
         """That one which was there is there no more. Asks nobody."""
 
-    def get(self, digest: str) -> Kept | None:
+    def get(self, digest: str) -> Installed | None:
         """The environment with that digest, if it is there.
 
         Raises:
             TargetError: that can't be asked now.
         """
 
-    def all(self) -> dict[str, Kept]:
+    def all(self) -> dict[str, Installed]:
         """Every environment, by digest. Raises as `get`."""
 
     def forget(self) -> None:
@@ -79,21 +79,23 @@ class Shelf(Protocol):
             TargetError: somebody else has been at it for an hour.
         """
 
-    def moved(self, kept: Kept, order: Order, progress: Progress) -> str:
+    def moved(self, kept: Installed, request: BuildRequest, progress: Progress) -> str:
         """Why an environment that is there would come out otherwise today, in a sentence; "" for no reason.
 
         Raises:
             TargetError: who would know can't be asked.
         """
 
-    def pull(self, order: Order, place: str, progress: Progress, log: Log) -> Built | None:
+    def pull(
+        self, request: BuildRequest, place: str, progress: Progress, log: BuildLog
+    ) -> BuildResult | None:
         """Take it from where somebody has published it; None where nobody has. The turn is the caller's.
 
         Raises:
             TargetError: what was published is not what it says.
         """
 
-    def build(self, order: Order, progress: Progress, log: Log) -> Built:
+    def build(self, request: BuildRequest, progress: Progress, log: BuildLog) -> BuildResult:
         """Make it; it is there at once and whole, or not at all. The turn is the caller's.
 
         Raises:

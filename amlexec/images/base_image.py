@@ -129,7 +129,7 @@ def _pull(engine: Engine, reference: str, place: Place, progress: Progress) -> N
     progress.step(f"pulling {reference}")
     sizes: dict[str, tuple[int, int]] = {}
 
-    def told(one: images.Progress) -> None:
+    def told(one: images.TransferProgress) -> None:
         if one.total:
             sizes[one.layer] = (one.current, one.total)
             progress.at(sum(done for done, _ in sizes.values()), sum(total for _, total in sizes.values()))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amlexec.environments import pip_files
-from amlexec.environments.request import Built
+from amlexec.environments.request import BuildResult
 from amlexec.environments.resolve import resolved
 from amlexec.images import base_image, labels, pip_install, remove, trial
-from amlexec.images.build_container import Worker
+from amlexec.images.build_container import BuildContainer
 from amlexec.images.build_lock import sweep
 from amlexec.images.conda_layer import conda_layer, is_elsewhere
 from amlexec.images.labels import PREFIX
@@ -19,8 +19,8 @@ from amlexec.spark import maven
 
 if TYPE_CHECKING:
     from amlexec.docker.client import Engine
-    from amlexec.environments.build_log import Log
-    from amlexec.environments.request import Order
+    from amlexec.environments.build_log import BuildLog
+    from amlexec.environments.request import BuildRequest
     from amlexec.packages.network import Network
     from amlexec.packages.resolve import Resolution
     from amlexec.progress import Progress
@@ -28,64 +28,64 @@ if TYPE_CHECKING:
 __all__ = ["build"]
 
 
-def build(engine: Engine, order: Order, progress: Progress, log: Log) -> Built:
+def build(engine: Engine, request: BuildRequest, progress: Progress, log: BuildLog) -> BuildResult:
     """Make the image of an environment.
 
     Raises:
         ConfigurationError: the dependencies can't be fulfilled.
         TargetError: something could not be fetched, or did not work inside the image.
     """
-    sweep(engine, order.digest)
-    remove.drop_unnamed(engine, order.digest, owner_of(order.project))
+    sweep(engine, request.digest)
+    remove.drop_unnamed(engine, request.digest, owner_of(request.project))
     network = settings()
     if elsewhere := is_elsewhere(engine):
-        base_image.must_fit(engine, order.spec.platform)
-    found = base_image.ensure(engine, order.spec.base_image, order.base_place, progress)
-    base_image.must_be_for(found, order.spec.platform, order.spec.base_image, order.base_place)
-    base_image.must_keep(found, PREFIX, order.spec.base_image, order.base_place)
-    resolution = resolved(order, network, progress)
+        base_image.must_fit(engine, request.spec.platform)
+    found = base_image.ensure(engine, request.spec.base_image, request.base_place, progress)
+    base_image.must_be_for(found, request.spec.platform, request.spec.base_image, request.base_place)
+    base_image.must_keep(found, PREFIX, request.spec.base_image, request.base_place)
+    resolution = resolved(request, network, progress)
     records = resolution.records
-    as_machine = pip_install.needs_this_machine(order, network) or maven.needs_this_machine(order)
+    as_machine = pip_install.needs_this_machine(request, network) or maven.needs_this_machine(request)
     # What can't be reached from there is said before anything is made.
-    inside = _as_seen_from(engine, order, resolution, network) if elsewhere else network
-    layer = conda_layer(engine, order, found, records, network, progress, log)
+    inside = _as_seen_from(engine, request, resolution, network) if elsewhere else network
+    layer = conda_layer(engine, request, found, records, network, progress, log)
     variables = {"PATH": f"{PREFIX}/bin:{found.path}", "CONDA_PREFIX": PREFIX}
     written = {
-        labels.DIGEST: order.digest,
-        labels.PROJECT: order.project.name,
-        labels.OWNER: owner_of(order.project),
-        labels.RECIPE: str(order.spec.recipe),
+        labels.DIGEST: request.digest,
+        labels.PROJECT: request.project.name,
+        labels.OWNER: owner_of(request.project),
+        labels.RECIPE: str(request.spec.recipe),
         labels.BASE: found.pinned,
         labels.PYTHON: resolution.python,
-        labels.PLATFORM: order.spec.platform.subdir,
+        labels.PLATFORM: request.spec.platform.subdir,
         labels.CONDA: "",
     }
-    with Worker(engine, layer, order.digest, as_machine=as_machine and not elsewhere) as worker:
+    with BuildContainer(engine, layer, request.digest, as_machine=as_machine and not elsewhere) as builder:
         installed: list[tuple[str, str]] = []
-        if pip_files.is_wanted(order):
+        if pip_files.is_wanted(request):
             progress.step("installing the pip section")
-            installed = pip_install.install(worker, order, resolution, inside, log)
-        if order.spec.spark:
+            installed = pip_install.install(builder, request, resolution, inside, log)
+        if request.spec.spark:
             progress.step("fetching the Maven packages")
             from amlexec.images import maven_layer
 
-            maven_layer.bake(worker, order, inside, variables, log)
-        made = worker.commit("", written, variables)
+            maven_layer.bake(builder, request, inside, variables, log)
+        made = builder.commit("", written, variables)
     progress.step("trying its Python")
-    trial.publish(engine, made, order.digest, order.spec.base_image, str(order.base_place))
+    trial.publish(engine, made, request.digest, request.spec.base_image, str(request.base_place))
     packages = tuple(
         (record.name.source, str(record.version), str(record.build), public(record.url)) for record in records
     )
-    return Built(made, found.pinned, resolution.python, packages, tuple(installed))
+    return BuildResult(made, found.pinned, resolution.python, packages, tuple(installed))
 
 
-def _as_seen_from(engine: Engine, order: Order, resolution: Resolution, network: Network) -> Network:
+def _as_seen_from(engine: Engine, request: BuildRequest, resolution: Resolution, network: Network) -> Network:
     """The network without what is on the loopback of this machine, for an engine on another one.
 
     Raises:
         ConfigurationError: the pip section needs an index that is there.
     """
-    if pip_files.is_wanted(order):
-        pip_files.must_be_reachable(order, resolution, network, engine.address)
+    if pip_files.is_wanted(request):
+        pip_files.must_be_reachable(request, resolution, network, engine.address)
     proxies = tuple((name, value) for name, value in network.proxies if not is_loopback(value))
     return network._replace(proxies=proxies)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from amlexec.docker.client import Engine
 
-__all__ = ["BUILDING", "IDLE", "Worker", "sweep"]
+__all__ = ["BUILDING", "IDLE", "BuildContainer", "sweep"]
 
 IDLE = "import signal, sys"
 """What keeps a container running is made of."""
@@ -29,7 +29,7 @@ _NOT_EXECUTED = (126, 127)
 """The engine's exit codes for a program that the kernel can't execute."""
 
 
-class Worker:
+class BuildContainer:
     """A container from `image` for making `what` (a digest); removed at the end of the `with` block.
 
     With `as_machine` it has the network of the engine's machine, and that one's loopback.

@@ -18,7 +18,7 @@ from amlexec import digest as content
 from amlexec.docker import images
 from amlexec.errors import TargetError
 from amlexec.images import labels
-from amlexec.images.build_container import IDLE, Worker
+from amlexec.images.build_container import IDLE, BuildContainer
 from amlexec.images.build_lock import sweep, turn
 from amlexec.images.labels import PREFIX
 from amlexec.packages import conda_bootstrap, conda_install, conda_remote, scratch, stable_tar
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from rattler import RepoDataRecord
 
     from amlexec.docker.client import Engine
-    from amlexec.environments.build_log import Log
-    from amlexec.environments.request import Order
+    from amlexec.environments.build_log import BuildLog
+    from amlexec.environments.request import BuildRequest
     from amlexec.images.base_image import Base
     from amlexec.packages.network import Network
     from amlexec.progress import Progress
@@ -89,54 +89,58 @@ def is_elsewhere(engine: Engine) -> bool:
 
 def conda_layer(
     engine: Engine,
-    order: Order,
+    request: BuildRequest,
     found: Base,
     records: Sequence[RepoDataRecord],
     network: Network,
     progress: Progress,
-    log: Log,
+    log: BuildLog,
 ) -> str:
     """The image with the conda packages: one for all environments that only differ in their pip section."""
     what = content.of_bytes(
         content.canonical_json(
             [
-                order.spec.recipe,
+                request.spec.recipe,
                 found.image_id,
                 # Without logins: a new password is no new package.
                 [[public(one.url), (one.sha256 or b"").hex()] for one in records],
             ]
         )
     )
-    if (known := images.find(engine, {labels.CONDA: what})) and not order.anew:
+    if (known := images.find(engine, {labels.CONDA: what})) and not request.anew:
         log.line(f"the conda layer is there: {known[0]['Id']}")
         return str(known[0]["Id"])
     with turn(engine, what, "makes the same conda layer", progress):
-        if (known := images.find(engine, {labels.CONDA: what})) and not order.anew:
+        if (known := images.find(engine, {labels.CONDA: what})) and not request.anew:
             return str(known[0]["Id"])
         sweep(engine, what)
         if is_elsewhere(engine):
-            made = _fetched_by_engine(engine, order, found, what, records, network, progress, log)
+            made = _fetched_by_engine(engine, request, found, what, records, network, progress, log)
             if made is not None:
                 return made
             progress.step(
                 "no channel has a Python that could install there: the packages are installed here, and sent"
             )
-        with archived(order, records, network, progress, log) as archive:
-            progress.step(f"copying them onto {order.spec.base_image}")
-            with Worker(engine, found.image_id, what) as worker:
-                worker.put(archive)
-                worker.start(order.spec.base_image, str(order.base_place))
-                code = worker.run([f"{PREFIX}/bin/python", "-I", "-c", COMPILE], log.write)
+        with archived(request, records, network, progress, log) as archive:
+            progress.step(f"copying them onto {request.spec.base_image}")
+            with BuildContainer(engine, found.image_id, what) as builder:
+                builder.put(archive)
+                builder.start(request.spec.base_image, str(request.base_place))
+                code = builder.run([f"{PREFIX}/bin/python", "-I", "-c", COMPILE], log.write)
                 if code != 0:
                     raise TargetError(f"Python's modules could not be compiled: exit code {code}")
-                return worker.commit(
-                    labels.reference(what, "conda"), labels.of_layer(what, order.project), {}
+                return builder.commit(
+                    labels.reference(what, "conda"), labels.of_layer(what, request.project), {}
                 )
 
 
 @contextlib.contextmanager
 def archived(
-    order: Order, records: Sequence[RepoDataRecord], network: Network, progress: Progress, log: Log
+    request: BuildRequest,
+    records: Sequence[RepoDataRecord],
+    network: Network,
+    progress: Progress,
+    log: BuildLog,
 ) -> Iterator[IO[bytes]]:
     """The conda packages as a tar archive that is unpacked at the root; a file that is gone afterwards."""
     cache = cache_folder()
@@ -146,7 +150,7 @@ def archived(
             records,
             folder / "env",
             PREFIX,
-            order.spec.platform,
+            request.spec.platform,
             network,
             cache=cache,
             progress=progress.at,
@@ -160,13 +164,13 @@ def archived(
 
 def _fetched_by_engine(
     engine: Engine,
-    order: Order,
+    request: BuildRequest,
     found: Base,
     what: str,
     records: Sequence[RepoDataRecord],
     network: Network,
     progress: Progress,
-    log: Log,
+    log: BuildLog,
 ) -> str | None:
     """Make the layer, `what` by its digest; its id.
 
@@ -175,18 +179,18 @@ def _fetched_by_engine(
     Raises:
         TargetError: a package can't be had, or the base image can't run the installer.
     """
-    name = conda_bootstrap.name_of(order.spec.platform)
+    name = conda_bootstrap.name_of(request.spec.platform)
     mounts = [
         _volume(f"amlexec-{name}", "installer", _INSTALLER),
         _volume("amlexec-packages", "packages", _PACKAGES),
     ]
-    with Worker(engine, found.image_id, what, mounts=mounts) as carrier:
-        if not _send_installer(carrier, order, network, progress):
+    with BuildContainer(engine, found.image_id, what, mounts=mounts) as carrier:
+        if not _send_installer(carrier, request, network, progress):
             return None
         python = f"{_INSTALLER}/{name}/bin/python"
-        with Worker(engine, found.image_id, what, mounts=mounts, python=python) as worker:
-            worker.start(order.spec.base_image, str(order.base_place))
-            _install(worker, carrier, python, order, what, records, network, progress, log)
+        with BuildContainer(engine, found.image_id, what, mounts=mounts, python=python) as builder:
+            builder.start(request.spec.base_image, str(request.base_place))
+            _install(builder, carrier, python, request, what, records, network, progress, log)
             progress.step("compiling Python's modules there")
             # What a Python imports it compiles: here also what it would import to keep a container running.
             for options in (
@@ -194,9 +198,9 @@ def _fetched_by_engine(
                 ["-I", "-S", "-c", IDLE],
                 ["-I", "-c", COMPILE],
             ):
-                if (code := worker.run([f"{PREFIX}/bin/python", *options], log.write)) != 0:
+                if (code := builder.run([f"{PREFIX}/bin/python", *options], log.write)) != 0:
                     raise TargetError(f"Python's modules could not be compiled: exit code {code}")
-            return worker.commit(labels.reference(what, "conda"), labels.of_layer(what, order.project), {})
+            return builder.commit(labels.reference(what, "conda"), labels.of_layer(what, request.project), {})
 
 
 def _volume(name: str, what: str, target: str) -> dict[str, object]:
@@ -208,11 +212,13 @@ def _volume(name: str, what: str, target: str) -> dict[str, object]:
     }
 
 
-def _send_installer(carrier: Worker, order: Order, network: Network, progress: Progress) -> bool:
+def _send_installer(
+    carrier: BuildContainer, request: BuildRequest, network: Network, progress: Progress
+) -> bool:
     """Have the installer in its volume; whether there is one."""
     if carrier.has(f"{_INSTALLER}/{_WHOLE}"):
         return True
-    archive = conda_bootstrap.archive(order, network, cache_folder())
+    archive = conda_bootstrap.archive(request, network, cache_folder())
     if archive is None:
         return False
     size = archive.stat().st_size
@@ -227,30 +233,30 @@ def _send_installer(carrier: Worker, order: Order, network: Network, progress: P
 
 
 def _install(
-    worker: Worker,
-    carrier: Worker,
+    builder: BuildContainer,
+    carrier: BuildContainer,
     python: str,
-    order: Order,
+    request: BuildRequest,
     what: str,
     records: Sequence[RepoDataRecord],
     network: Network,
     progress: Progress,
-    log: Log,
+    log: BuildLog,
 ) -> None:
     sent = f"{_PACKAGES}/sent-{what[:20]}"
 
     def ask(asked: Sequence[RepoDataRecord], text: bytes) -> list[str]:
-        answer = conda_remote.Answer(asked, network, worker.where, progress.at)
-        worker.run([python, *conda_remote.arguments()], answer.feed, given=text)
+        answer = conda_remote.InstallerAnswer(asked, network, builder.where, progress.at)
+        builder.run([python, *conda_remote.arguments()], answer.feed, given=text)
         told: list[str] = answer.result()
         return told
 
     def shell(script: str) -> None:
         said = bytearray()
-        if worker.run([python, "-I", "-B", "-c", script, sent], said.extend) != 0:
+        if builder.run([python, "-I", "-B", "-c", script, sent], said.extend) != 0:
             raise TargetError(
                 f"the volume of packages can't be used: {said.decode(errors='replace').strip()}",
-                where=worker.where,
+                where=builder.where,
             )
 
     here = [one for one in records if conda_remote.is_only_here(one)]
@@ -262,11 +268,11 @@ def _install(
         shell("import os, sys; os.makedirs(sys.argv[1], exist_ok=True)")
         with conda_remote.packed(lacked, network) as archive:
             carrier.put(archive, sent)
-    progress.step(f"installing {counted(records)} on {worker.where}")
+    progress.step(f"installing {counted(records)} on {builder.where}")
     try:
         done = ask(
             records,
-            conda_remote.order(records, PREFIX, order.spec.platform, network, cache=_PACKAGES, sent=sent),
+            conda_remote.request(records, PREFIX, request.spec.platform, network, cache=_PACKAGES, sent=sent),
         )
     finally:
         if lacked:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from amlexec.docker.client import Engine
-    from amlexec.environments.request import Order
-    from amlexec.packages.requirements import Entry
+    from amlexec.environments.request import BuildRequest
+    from amlexec.packages.requirements import RequirementEntry
     from amlexec.prepare.prepare import Wanted
     from amlexec.progress import Progress
 
@@ -36,7 +36,7 @@ _COMPILE = f"""import compileall; compileall.compile_dir({PREFIX + "/lib"!r}, qu
 class Recipe(NamedTuple):
     """How an environment is made by hand."""
 
-    order: Order
+    request: BuildRequest
     text: str
     """The Dockerfile."""
     requirements: tuple[tuple[str, str], ...]
@@ -49,28 +49,28 @@ def recipe(engine: Engine, want: Wanted, progress: Progress) -> Recipe:
     Raises:
         TargetError: the base image can't be had.
     """
-    order = want.order
-    found = base_image.ensure(engine, order.spec.base_image, order.base_place, progress)
-    files = dict(_requirements(order))
+    request = want.request
+    found = base_image.ensure(engine, request.spec.base_image, request.base_place, progress)
+    files = dict(_requirements(request))
     lines = [f"# The environment of {want.configuration}: {want.digest}"]
     needed = [
         _ARCHIVE,
         *files,
-        *([_SOURCES] if _paths(order) else []),
-        *([_MAVEN] if order.spec.spark else []),
+        *([_SOURCES] if _paths(request) else []),
+        *([_MAVEN] if request.spec.spark else []),
     ]
     lines.append(f"# Needs beside it: {', '.join(needed)}, which `--context FOLDER` writes.")
     if found.pinned == found.image_id:
         lines.append(f"# The base image was made on the engine, and no registry has it: {found.image_id}")
     lines += [
-        f"FROM {order.spec.base_image if found.pinned == found.image_id else found.pinned}",
+        f"FROM {request.spec.base_image if found.pinned == found.image_id else found.pinned}",
         "# The conda packages, installed for this place. They are unpacked; nothing is downloaded.",
         f"ADD {_ARCHIVE} /",
         f"ENV PATH={json.dumps(f'{PREFIX}/bin:{found.path}')} CONDA_PREFIX={PREFIX}",
         f"RUN {_exec(f'{PREFIX}/bin/python', '-I', '-c', _COMPILE)}",
     ]
     if files:
-        if _paths(order):
+        if _paths(request):
             lines.append(f"COPY {_SOURCES} {_IN_IMAGE}/{_SOURCES}/")
         lines.append("# The pip section. What your pip.conf and PIP_* variables say is not in here.")
         lines.append(f"COPY {' '.join(files)} {_IN_IMAGE}/")
@@ -79,14 +79,14 @@ def recipe(engine: Engine, want: Wanted, progress: Progress) -> Recipe:
         for name in files:
             pip += [options[name], f"{_IN_IMAGE}/{name}"]
         lines.append(f"RUN {_exec(*pip)}")
-    if order.spec.spark:
+    if request.spec.spark:
         from amlexec.images import maven_layer
 
         lines.append("# The Maven packages, fetched by the Spark of this image.")
         lines.append(f"COPY {_MAVEN} {maven_layer.SCRATCH}/")
-        lines.append(f"RUN {_exec(*maven_layer.command(order, 'spark-submit'))}")
+        lines.append(f"RUN {_exec(*maven_layer.command(request, 'spark-submit'))}")
     lines.append(f"CMD {_exec(f'{PREFIX}/bin/python')}")
-    return Recipe(order, "\n".join(lines) + "\n", tuple(files.items()))
+    return Recipe(request, "\n".join(lines) + "\n", tuple(files.items()))
 
 
 def write(what: Recipe, folder: str, progress: Progress) -> None:
@@ -97,39 +97,39 @@ def write(what: Recipe, folder: str, progress: Progress) -> None:
         ConfigurationError, TargetError: as preparing it.
     """
     from amlexec.environments import last_prepared, pip_files, resolve
-    from amlexec.environments.build_log import Log
+    from amlexec.environments.build_log import BuildLog
     from amlexec.images.conda_layer import archived
     from amlexec.packages.network import settings
 
-    order, place = what.order, Path(folder)
+    request, place = what.request, Path(folder)
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise UsageError(f"{folder} is not an empty folder", hint="name a new one")
     place.mkdir(parents=True, exist_ok=True)
     network = settings()
-    records = resolve.resolved(order, network, progress).records
+    records = resolve.resolved(request, network, progress).records
     with (
-        Log(last_prepared.folder(order.project) / f"{order.digest}.context.log") as log,
-        archived(order, records, network, progress, log) as archive,
+        BuildLog(last_prepared.folder(request.project) / f"{request.digest}.context.log") as log,
+        archived(request, records, network, progress, log) as archive,
         (place / _ARCHIVE).open("wb") as copy,
     ):
         shutil.copyfileobj(archive, copy, 1 << 20)
-    for number, path in _paths(order).items():
-        for name in pip_files.files_of(path, order):
+    for number, path in _paths(request).items():
+        for name in pip_files.files_of(path, request):
             to = place / _SOURCES / str(number) / Path(path).name / name
             to.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(Path(path, name), to, follow_symlinks=not name)
-    if order.spec.spark:
-        _write_maven(order, place / _MAVEN)
+    if request.spec.spark:
+        _write_maven(request, place / _MAVEN)
     for name, text in what.requirements:
         (place / name).write_text(text, "utf-8")
     (place / "Dockerfile").write_text(what.text, "utf-8")
 
 
-def _write_maven(order: Order, place: Path) -> None:
+def _write_maven(request: BuildRequest, place: Path) -> None:
     from amlexec.images import maven_layer
 
     place.mkdir()
-    for name, content in maven_layer.contents(order):
+    for name, content in maven_layer.contents(request):
         if isinstance(content, bytes):
             (place / name).write_bytes(content)
         else:
@@ -141,13 +141,13 @@ def _exec(*words: str) -> str:
     return json.dumps(words)
 
 
-def _paths(order: Order) -> dict[int, str]:
+def _paths(request: BuildRequest) -> dict[int, str]:
     """What of this machine the pip section refers to, by the number of its line."""
-    return {number: entry.path for number, entry in enumerate(order.requirements.entries) if entry.path}
+    return {number: entry.path for number, entry in enumerate(request.requirements.entries) if entry.path}
 
 
-def _requirements(order: Order) -> Iterator[tuple[str, str]]:
-    entries = list(enumerate(order.requirements.entries))
+def _requirements(request: BuildRequest) -> Iterator[tuple[str, str]]:
+    entries = list(enumerate(request.requirements.entries))
     if all(entry.is_constraint for _, entry in entries):
         return
     for name, is_constraint in (("requirements.txt", False), ("constraints.txt", True)):
@@ -156,7 +156,7 @@ def _requirements(order: Order) -> Iterator[tuple[str, str]]:
             yield name, "".join(f"{line}\n" for line in lines)
 
 
-def _line(entry: Entry, number: int) -> str:
+def _line(entry: RequirementEntry, number: int) -> str:
     """A line for pip. `raw` may hold passwords, and variables that pip would fill in itself."""
     if entry.path:
         inside = f"{_IN_IMAGE}/{_SOURCES}/{number}/{Path(entry.path).name}"

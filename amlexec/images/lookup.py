@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from amlexec.environments.store import Kept
+from amlexec.environments.store import Installed
 from amlexec.images.labels import BASE, DIGEST, OWNER, PLATFORM, PROJECT, PYTHON, reference
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ class Images:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._images: dict[str, Kept | None] = {}
+        self._images: dict[str, Installed | None] = {}
         self._is_whole = False
 
-    def get(self, digest: str) -> Kept | None:
+    def get(self, digest: str) -> Installed | None:
         """The environment with that digest, if the engine has it.
 
         Raises:
@@ -40,7 +40,7 @@ class Images:
             self._images[digest] = image if image is not None and image.digest == digest else None
         return self._images.get(digest)
 
-    def all(self) -> dict[str, Kept]:
+    def all(self) -> dict[str, Installed]:
         """Every environment, by digest: one request, after which `get` needs none. Raises as `get`."""
         if not self._is_whole:
             from amlexec.docker import images
@@ -57,7 +57,7 @@ class Images:
         self._is_whole = False
 
 
-def _image(found: dict[str, Any], labels: dict[str, str] | None) -> Kept | None:
+def _image(found: dict[str, Any], labels: dict[str, str] | None) -> Installed | None:
     """What the engine says of an image, if it is an environment.
 
     What others have built on one carries its labels too, and not its name.
@@ -66,4 +66,4 @@ def _image(found: dict[str, Any], labels: dict[str, str] | None) -> Kept | None:
     if not labels or not _DIGEST.fullmatch(digest) or reference(digest) not in (found.get("RepoTags") or ()):
         return None
     parts = (str(labels.get(label, "")) for label in (PYTHON, PLATFORM, BASE, PROJECT, OWNER))
-    return Kept(str(found["Id"]), digest, *parts)
+    return Installed(str(found["Id"]), digest, *parts)

@@ -20,9 +20,9 @@ from amlexec.spark import maven, submit_args
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from amlexec.environments.build_log import Log
-    from amlexec.environments.request import Order
-    from amlexec.images.build_container import Worker
+    from amlexec.environments.build_log import BuildLog
+    from amlexec.environments.request import BuildRequest
+    from amlexec.images.build_container import BuildContainer
     from amlexec.packages.network import Network
 
 __all__ = ["SCRATCH", "bake", "command", "contents"]
@@ -50,30 +50,36 @@ _UNRESOLVED = re.compile(r"unresolved dependency: ([^#\s]+)#([^;\s]+);([^:\s]+):
 _UNREACHED = re.compile(r"(?:Server access error at url (\S+) \((.*)\)|Host (\S+) not found\. url=(\S+))")
 
 
-def contents(order: Order) -> Iterator[tuple[str, str | bytes]]:
+def contents(request: BuildRequest) -> Iterator[tuple[str, str | bytes]]:
     """What has to be in the folder SCRATCH: names, and for each a folder of this machine or the content."""
     roots = []
-    named = submit_args.repositories(order.spark)
+    named = submit_args.repositories(request.spark)
     for number, one in enumerate(named):
         is_folder = one.lower().startswith("file:")
         roots.append(f"file://{SCRATCH}/{number}" if is_folder else one)
         if is_folder:
-            yield str(number), os.path.realpath(submit_args.folder_of(order.project.root, one))
-    roots += maven.further(order.spark)
+            yield str(number), os.path.realpath(submit_args.folder_of(request.project.root, one))
+    roots += maven.further(request.spark)
     yield "settings.xml", submit_args.ivy_settings(roots).encode()
     yield "nothing.py", b""
 
 
-def command(order: Order, submit: str) -> tuple[str, ...]:
+def command(request: BuildRequest, submit: str) -> tuple[str, ...]:
     """The command that fetches the packages in an image, with that spark-submit."""
-    options = ["--packages", ",".join(submit_args.coordinates(order.spark))]
-    if left_out := submit_args.excludes(order.spark):
+    options = ["--packages", ",".join(submit_args.coordinates(request.spark))]
+    if left_out := submit_args.excludes(request.spark):
         options += ["--exclude-packages", ",".join(left_out)]
     return ("sh", "-c", _BAKE, "sh", submit, *options)
 
 
-def bake(worker: Worker, order: Order, network: Network, variables: Mapping[str, str], log: Log) -> None:
-    """Fetch the packages into the image that `worker` makes; `variables` are what the image will have.
+def bake(
+    builder: BuildContainer,
+    request: BuildRequest,
+    network: Network,
+    variables: Mapping[str, str],
+    log: BuildLog,
+) -> None:
+    """Fetch the packages into the image that `builder` makes; `variables` are what the image will have.
 
     Raises:
         ConfigurationError: the image has no Spark, or a package is nowhere.
@@ -83,13 +89,13 @@ def bake(worker: Worker, order: Order, network: Network, variables: Mapping[str,
 
     with tempfile.TemporaryFile() as held:
         with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            for name, content in (*contents(order), *java_settings.files(network).items()):
+            for name, content in (*contents(request), *java_settings.files(network).items()):
                 _add(archive, f"{SCRATCH}/{name}".lstrip("/"), content)
         held.seek(0)
-        worker.put(held)
-    worker.start()
-    found = _look(worker, order, variables)
-    log.hide(*submit_args.repositories(order.spark))
+        builder.put(held)
+    builder.start()
+    found = _look(builder, request, variables)
+    log.hide(*submit_args.repositories(request.spark))
     told = {**variables, **java_settings.variables(network, SCRATCH)}
     said = bytearray()
 
@@ -97,17 +103,17 @@ def bake(worker: Worker, order: Order, network: Network, variables: Mapping[str,
         said.extend(chunk)
         log.write(chunk)
 
-    code = worker.run(command(order, found.submit), hear, told)
+    code = builder.run(command(request, found.submit), hear, told)
     if code != 0:
-        raise _failure(order, found, said.decode(errors="replace"), code, log)
+        raise _failure(request, found, said.decode(errors="replace"), code, log)
 
 
-def _look(worker: Worker, order: Order, variables: Mapping[str, str]) -> submit_args.Spark:
+def _look(builder: BuildContainer, request: BuildRequest, variables: Mapping[str, str]) -> submit_args.Spark:
     said = bytearray()
     script = Path(shell("spark")).read_text("utf-8")
-    worker.run(["sh", "-c", script, "sh", "spark-submit", f"{PREFIX}/bin/python"], said.extend, variables)
+    builder.run(["sh", "-c", script, "sh", "spark-submit", f"{PREFIX}/bin/python"], said.extend, variables)
     found = submit_args.read(said.decode(errors="replace"))
-    where = str(order.spark.place)
+    where = str(request.spark.place)
     if not found.submit:
         raise ConfigurationError(
             "packages are for Spark, and there is none in the environment",
@@ -118,8 +124,10 @@ def _look(worker: Worker, order: Order, variables: Mapping[str, str]) -> submit_
     return found
 
 
-def _failure(order: Order, found: submit_args.Spark, said: str, code: int, log: Log) -> Exception:
-    where = str(order.spark.place)
+def _failure(
+    request: BuildRequest, found: submit_args.Spark, said: str, code: int, log: BuildLog
+) -> Exception:
+    where = str(request.spark.place)
     whole = f"the whole log is {log.path}"
     missing = [":".join(parts) for parts in _UNRESOLVED.findall(said)]
     unreached = {
@@ -137,7 +145,7 @@ def _failure(order: Order, found: submit_args.Spark, said: str, code: int, log: 
         scala = re.search(r"_(2\.1\d)", missing[0])
         if scala and found.scala and scala[1] != found.scala:
             hint = f"it is for Scala {scala[1]}, and {found.name} is for {found.scala}"
-        elif not maven.further(order.spark):
+        elif not maven.further(request.spark):
             hint = f"only the folders are looked into; add {maven.CENTRAL} to repositories to look there too"
         else:
             hint = whole

@@ -24,9 +24,9 @@ from amlexec.packages.urls import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amlexec.environments.build_log import Log
-    from amlexec.environments.request import Order
-    from amlexec.images.build_container import Worker
+    from amlexec.environments.build_log import BuildLog
+    from amlexec.environments.request import BuildRequest
+    from amlexec.images.build_container import BuildContainer
     from amlexec.packages.network import Network
     from amlexec.packages.resolve import Resolution
 
@@ -38,21 +38,21 @@ _REQUIREMENTS = "/tmp/amlexec-requirements"  # noqa: S108 - in a container that 
 _BUNDLE = "/tmp/amlexec-ca.pem"  # noqa: S108
 
 
-def needs_this_machine(order: Order, network: Network) -> bool:
+def needs_this_machine(request: BuildRequest, network: Network) -> bool:
     """Whether pip must see this machine as itself: an index or a proxy on the loopback."""
-    told = [*network.addresses, *(entry.raw for entry in order.requirements.entries)]
+    told = [*network.addresses, *(entry.raw for entry in request.requirements.entries)]
     return any(is_loopback(str(address)) for address in told)
 
 
 def install(
-    worker: Worker, order: Order, resolution: Resolution, network: Network, log: Log
+    builder: BuildContainer, request: BuildRequest, resolution: Resolution, network: Network, log: BuildLog
 ) -> list[tuple[str, str]]:
     """Install it; name and version of all that Python then finds installed.
 
     Raises:
         TargetError: pip failed, with the line that it was about, its last lines and the log's path.
     """
-    section = section_of(order, resolution, network, _SOURCES)
+    section = section_of(request, resolution, network, _SOURCES)
     links = [(path, _links(number)) for number, path in enumerate(_folders(network)) if path]
     files = {_requirements(number): _text(lines) for number, lines in enumerate(section.steps)}
     files[f"{_REQUIREMENTS}.constraints"] = _text(section.constraints)
@@ -60,24 +60,24 @@ def install(
         files[_BUNDLE] = Path(network.ca_bundle).read_bytes()
     with tempfile.TemporaryFile() as held:
         with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            write_sources(archive, (*section.sources, *links), order)
+            write_sources(archive, (*section.sources, *links), request)
             for name, text in files.items():
                 _add_text(archive, name, text)
         held.seek(0)
-        worker.put(held)
-    worker.start()
+        builder.put(held)
+    builder.start()
     variables = _variables(network)
     log.hide(*variables.values(), *section.lines, *section.unhashed, *section.constraints)
     command = [f"{PREFIX}/bin/python", "-m", "pip", "install", "--no-cache-dir", "--root-user-action=ignore"]
     command += ["--disable-pip-version-check", "--progress-bar=off", *section.options]
     for number in range(len(section.steps)):
         given = ["-r", _requirements(number), "-c", f"{_REQUIREMENTS}.constraints"]
-        code = worker.run([*command, *given], log.write, variables)
+        code = builder.run([*command, *given], log.write, variables)
         if code != 0:
-            raise log.failure(order, code)
+            raise log.failure(request, code)
     said = bytearray()
     left = [*files, *(at for _, at in (*section.sources, *links) if at not in section.kept)]
-    if worker.run([f"{PREFIX}/bin/python", "-I", "-c", LIST, _SOURCES, *left], said.extend) != 0:
+    if builder.run([f"{PREFIX}/bin/python", "-I", "-c", LIST, _SOURCES, *left], said.extend) != 0:
         raise TargetError(f"the installed packages can't be listed: {said.decode(errors='replace')}")
     return [(str(name), str(version)) for name, version in json.loads(said)]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from amlexec.docker import images
 from amlexec.docker.errors import EngineAnswerError
 from amlexec.docker.login import login_of, registry_of
-from amlexec.environments.request import Built
+from amlexec.environments.request import BuildResult
 from amlexec.errors import TargetError, UsageError
 from amlexec.images import trial
 from amlexec.images.labels import BASE, DIGEST, PREFIX, PYTHON, reference
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from amlexec.docker.client import Engine
-    from amlexec.environments.build_log import Log
-    from amlexec.environments.request import Order
+    from amlexec.environments.build_log import BuildLog
+    from amlexec.environments.request import BuildRequest
     from amlexec.progress import Progress
 
 __all__ = ["VARIABLE", "place", "published", "pull", "push"]
@@ -96,7 +96,9 @@ def push(engine: Engine, digest: str, where: str, progress: Progress) -> str:
     return f"{where}@{pushed}"
 
 
-def pull(engine: Engine, order: Order, where: str, progress: Progress, log: Log) -> Built | None:
+def pull(
+    engine: Engine, request: BuildRequest, where: str, progress: Progress, log: BuildLog
+) -> BuildResult | None:
     """Take an environment that somebody has published; None where nobody has, or the registry can't be asked.
 
     The order's lock is held by the caller.
@@ -104,7 +106,7 @@ def pull(engine: Engine, order: Order, where: str, progress: Progress, log: Log)
     Raises:
         TargetError: what is published under its tag is another environment, or does not run here.
     """
-    name = published(where, order.digest)
+    name = published(where, request.digest)
     there = images.inspect(engine, name) is not None
     progress.step(f"looking for {name}")
     try:
@@ -118,48 +120,48 @@ def pull(engine: Engine, order: Order, where: str, progress: Progress, log: Log)
             progress.step(f"warning: {host} {who}: `docker login {host}`, then prepare again with --force")
         return None
     try:
-        return _taken(engine, order, name, log)
+        return _taken(engine, request, name, log)
     finally:
         if not there:
             images.remove(engine, name)
 
 
-def _taken(engine: Engine, order: Order, name: str, log: Log) -> Built:
+def _taken(engine: Engine, request: BuildRequest, name: str, log: BuildLog) -> BuildResult:
     found = images.inspect(engine, name)
     if found is None:
         raise TargetError("the engine has pulled the image, and does not have it", where=name)
     labels: dict[str, str] = (found.get("Config") or {}).get("Labels") or {}
-    if labels.get(DIGEST) != order.digest:
+    if labels.get(DIGEST) != request.digest:
         raise TargetError(
             f"another environment is published there: its label says {labels.get(DIGEST) or 'nothing'}",
             where=name,
             hint="remove it from the registry, or prepare without --pull-from and AMLEXEC_IMAGES",
         )
-    conda, pip = _packages(engine, order, str(found["Id"]), log)
-    trial.try_python(engine, str(found["Id"]), order.digest, name, name)
-    images.tag(engine, str(found["Id"]), reference(order.digest))
-    return Built(str(found["Id"]), labels.get(BASE, ""), labels.get(PYTHON, ""), conda, pip)
+    conda, pip = _packages(engine, request, str(found["Id"]), log)
+    trial.try_python(engine, str(found["Id"]), request.digest, name, name)
+    images.tag(engine, str(found["Id"]), reference(request.digest))
+    return BuildResult(str(found["Id"]), labels.get(BASE, ""), labels.get(PYTHON, ""), conda, pip)
 
 
-def _packages(engine: Engine, order: Order, image_id: str, log: Log) -> tuple[Any, Any]:
+def _packages(engine: Engine, request: BuildRequest, image_id: str, log: BuildLog) -> tuple[Any, Any]:
     """What is installed, asked of the environment's own Python: which shows that it runs on this engine."""
-    from amlexec.images.build_container import Worker, sweep
+    from amlexec.images.build_container import BuildContainer, sweep
 
-    sweep(engine, order.digest)
+    sweep(engine, request.digest)
     said = bytearray()
-    with Worker(engine, image_id, order.digest) as worker:
-        worker.start()
-        if worker.run([f"{PREFIX}/bin/python", "-I", "-c", _PACKAGES], said.extend) != 0:
+    with BuildContainer(engine, image_id, request.digest) as builder:
+        builder.start()
+        if builder.run([f"{PREFIX}/bin/python", "-I", "-c", _PACKAGES], said.extend) != 0:
             log.write(bytes(said))
             raise TargetError(f"the packages of a pulled environment can't be listed: the log is {log.path}")
     conda, pip = json.loads(said)
     return tuple(map(tuple, conda)), tuple(map(tuple, pip))
 
 
-def _bar(progress: Progress) -> Callable[[images.Progress], None]:
+def _bar(progress: Progress) -> Callable[[images.TransferProgress], None]:
     sizes: dict[str, tuple[int, int]] = {}
 
-    def told(one: images.Progress) -> None:
+    def told(one: images.TransferProgress) -> None:
         if one.total:
             sizes[one.layer] = (one.current, one.total)
             progress.at(sum(done for done, _ in sizes.values()), sum(total for _, total in sizes.values()))

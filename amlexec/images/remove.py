@@ -67,7 +67,7 @@ class _Looked:
         return left
 
 
-def remove(shelf: Images, digests: Iterable[str], project: str, *, dry_run: bool = False) -> list[Removal]:
+def remove(store: Images, digests: Iterable[str], project: str, *, dry_run: bool = False) -> list[Removal]:
     """Remove environments, by digest, that were made for the project of that name.
 
     A conda layer goes with the last environment that stands on it. What has other labels or names than
@@ -77,7 +77,7 @@ def remove(shelf: Images, digests: Iterable[str], project: str, *, dry_run: bool
         EngineError: the engine can't be asked.
     """
     wanted = sorted(set(digests))
-    looked = _Looked(shelf.engine) if wanted else None
+    looked = _Looked(store.engine) if wanted else None
     told = []
     layers: dict[str, dict[str, Any]] = {}
     for digest in wanted:

@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from amlexec.docker.client import Engine
-    from amlexec.environments.build_log import Log
-    from amlexec.environments.request import Built, Order
-    from amlexec.environments.store import Kept, Removal
+    from amlexec.environments.build_log import BuildLog
+    from amlexec.environments.request import BuildRequest, BuildResult
+    from amlexec.environments.store import Installed, Removal
     from amlexec.progress import Progress
 
-__all__ = ["EngineShelf"]
+__all__ = ["ImageStore"]
 
 
-class EngineShelf:
-    """A `Shelf`. Making and removing import what looking must not pay for."""
+class ImageStore:
+    """A `EnvironmentStore`. Making and removing import what looking must not pay for."""
 
     def __init__(self, engine: Engine) -> None:
         """Nothing is asked yet."""
@@ -30,67 +30,69 @@ class EngineShelf:
 
     @property
     def address(self) -> str:
-        """See `Shelf.address`."""
+        """See `EnvironmentStore.address`."""
         return self.engine.address
 
     def there(self, digest: str) -> str:
-        """See `Shelf.there`."""
+        """See `EnvironmentStore.there`."""
         return f"the engine has {reference(digest)}"
 
     def gone(self) -> str:
-        """See `Shelf.gone`."""
+        """See `EnvironmentStore.gone`."""
         return "its image is no longer on the engine"
 
-    def get(self, digest: str) -> Kept | None:
-        """See `Shelf.get`: one small request."""
+    def get(self, digest: str) -> Installed | None:
+        """See `EnvironmentStore.get`: one small request."""
         return self._images.get(digest)
 
-    def all(self) -> dict[str, Kept]:
-        """See `Shelf.all`: one request, after which `get` needs none."""
+    def all(self) -> dict[str, Installed]:
+        """See `EnvironmentStore.all`: one request, after which `get` needs none."""
         return self._images.all()
 
     def forget(self) -> None:
-        """See `Shelf.forget`."""
+        """See `EnvironmentStore.forget`."""
         self._images.forget()
 
     def turn(self, digest: str, progress: Progress) -> AbstractContextManager[None]:
-        """See `Shelf.turn`."""
+        """See `EnvironmentStore.turn`."""
         from amlexec.images.build_lock import turn
 
         return turn(self.engine, digest, "prepares the same environment", progress)
 
-    def moved(self, kept: Kept, order: Order, progress: Progress) -> str:
-        """See `Shelf.moved`: the base image's tag may mean another image by now."""
+    def moved(self, kept: Installed, request: BuildRequest, progress: Progress) -> str:
+        """See `EnvironmentStore.moved`: the base image's tag may mean another image by now."""
         from amlexec.images import base_image
 
-        return base_image.moved(self.engine, order.spec.base_image, order.base_place, kept.base, progress)
+        return base_image.moved(self.engine, request.spec.base_image, request.base_place, kept.base, progress)
 
-    def pull(self, order: Order, place: str, progress: Progress, log: Log) -> Built | None:
-        """See `Shelf.pull`; `place` is `REGISTRY/REPOSITORY`."""
+    def pull(
+        self, request: BuildRequest, place: str, progress: Progress, log: BuildLog
+    ) -> BuildResult | None:
+        """See `EnvironmentStore.pull`; `place` is `REGISTRY/REPOSITORY`."""
         from amlexec.images import registry
 
-        return registry.pull(self.engine, order, place, progress, log)
+        return registry.pull(self.engine, request, place, progress, log)
 
-    def build(self, order: Order, progress: Progress, log: Log) -> Built:
-        """See `Shelf.build`."""
+    def build(self, request: BuildRequest, progress: Progress, log: BuildLog) -> BuildResult:
+        """See `EnvironmentStore.build`."""
         from amlexec.images import build as building
 
-        return building.build(self.engine, order, progress, log)
+        return building.build(self.engine, request, progress, log)
 
     def replaced(self, key: str) -> None:
-        """See `Shelf.replaced`."""
+        """See `EnvironmentStore.replaced`."""
         from amlexec.images import remove as removal
 
         removal.discard(self.engine, key)
 
     def sweep(self, project: str, owner: str) -> list[Removal]:
-        """See `Shelf.sweep`: conda layers of builds that failed, images of ones that were killed."""
+        """See `EnvironmentStore.sweep`: layers of failed builds, images of killed ones."""
         from amlexec.images import remove as removal
 
         return removal.sweep(self.engine, project, owner)
 
     def remove(self, digests: Iterable[str], project: str, *, dry_run: bool = False) -> list[Removal]:
-        """See `Shelf.remove`. Conda layers that no environment stands on any more go as well."""
+        """See `EnvironmentStore.remove`. Conda layers that no environment stands on any more go as well."""
         from amlexec.images import remove as removal
 
         self.forget()

@@ -19,7 +19,7 @@ from amlexec.errors import TargetError
 from amlexec.keystore import keyring
 
 __all__ = [
-    "Entry",
+    "StoredSecret",
     "KeyPair",
     "delete",
     "entries",
@@ -38,7 +38,7 @@ _HANDLE = re.compile(r"amlexec:([0-9a-f]{32})")
 _PASSWORDS, _KEYS, _HOSTS = "passwords", "keys", "hosts"
 
 
-class Entry(NamedTuple):
+class StoredSecret(NamedTuple):
     """Something that the store keeps, without the secret."""
 
     handle: str
@@ -116,7 +116,7 @@ def delete(handle: str) -> None:
         raise _unusable(error) from None
 
 
-def entries() -> list[Entry]:
+def entries() -> list[StoredSecret]:
     """What the store keeps, by handle.
 
     Raises:
@@ -125,12 +125,12 @@ def entries() -> list[Entry]:
     found = []
     for path in _files(_PASSWORDS):
         handle = f"amlexec:{path.name}"
-        found.append(Entry(handle, "password", _told(path, handle)["about"]))
+        found.append(StoredSecret(handle, "password", _told(path, handle)["about"]))
     for path in _files(_KEYS):
         if path.suffix == ".pub":
             words = path.read_text("utf-8", "replace").split(maxsplit=2)
             about = words[2].strip() if len(words) == 3 else ""
-            found.append(Entry(f"amlexec:{path.stem}", "key", about))
+            found.append(StoredSecret(f"amlexec:{path.stem}", "key", about))
     return sorted(found)
 
 

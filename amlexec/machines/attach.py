@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from amlexec.model import Project
     from amlexec.ssh.login import Login
 
-__all__ = ["Admitted", "Order", "admit", "must_be_free"]
+__all__ = ["Admitted", "AttachRequest", "admit", "must_be_free"]
 
 
-class Order(NamedTuple):
+class AttachRequest(NamedTuple):
     """What the user asks for."""
 
     attachment: Attachment
@@ -67,7 +67,7 @@ def must_be_free(project: Project, name: str, *, force: bool) -> None:
 
 
 def admit(
-    project: Project, order: Order, say: Callable[[str], None], ask_password: Callable[[], str]
+    project: Project, request: AttachRequest, say: Callable[[str], None], ask_password: Callable[[], str]
 ) -> Admitted:
     """Attach a machine.
 
@@ -79,14 +79,16 @@ def admit(
         HostKeyError, LoginError, UnreachableError: it is another machine, or lets us in not, or is not there.
         TargetError: the key store or the project can't be written.
     """
-    name = order.attachment.name
-    must_be_free(project, name, force=order.force)
+    name = request.attachment.name
+    must_be_free(project, name, force=request.force)
     replaced, old = target_files.occupied(project, name), target_files.handles(project, name)
-    target = _target(order.attachment)
+    target = _target(request.attachment)
     login = login_of(target)
     with contextlib.ExitStack() as undo:
-        met = _meet(order, target, login, undo, say, ask_password) if order.check else _keep(order, undo)
-        files = target_files.write(project, met.attachment, force=order.force)
+        met = (
+            _meet(request, target, login, undo, say, ask_password) if request.check else _keep(request, undo)
+        )
+        files = target_files.write(project, met.attachment, force=request.force)
         undo.pop_all()
     for handle in target_files.unshared(project, old):
         keystore.delete(handle)
@@ -106,7 +108,7 @@ def _target(wanted: Attachment) -> ComputeTarget:
 
 
 def _meet(
-    order: Order,
+    request: AttachRequest,
     target: ComputeTarget,
     login: Login,
     undo: contextlib.ExitStack,
@@ -115,16 +117,16 @@ def _meet(
 ) -> _Met:
     from amlexec.machines.host_trust import establish
 
-    with establish(login, order.fingerprint) as trust:
-        say(_introduced(trust, order.fingerprint))
-        if not order.new_key:
-            entered = enter(trust.login, target, order.credentials, ask_password)
-            met = _Met(_with_secrets(order.attachment, entered.credentials, undo), entered.findings)
+    with establish(login, request.fingerprint) as trust:
+        say(_introduced(trust, request.fingerprint))
+        if not request.new_key:
+            entered = enter(trust.login, target, request.credentials, ask_password)
+            met = _Met(_with_secrets(request.attachment, entered.credentials, undo), entered.findings)
         else:
-            met = _keep(order, undo)
-            if order.credentials != Credentials():
+            met = _keep(request, undo)
+            if request.credentials != Credentials():
                 handle = met.attachment.private_key
-                install(trust.login, order.credentials, handle, met.public_key)
+                install(trust.login, request.credentials, handle, met.public_key)
                 entered = enter(trust.login, target, Credentials(key_file=handle), ask_password)
                 met = _Met(met.attachment, entered.findings)
         # What OpenSSH knows it also keeps up to date: keys that are renewed, keys that are signed.
@@ -144,13 +146,13 @@ def _introduced(trust: Trust, fingerprint: str) -> str:
     return f"{trust.login.alias}: {shown}, {why[trust.known]}"
 
 
-def _keep(order: Order, undo: contextlib.ExitStack) -> _Met:
+def _keep(request: AttachRequest, undo: contextlib.ExitStack) -> _Met:
     """The attachment with its secrets kept, and nobody asked whether they are right."""
-    if not order.new_key:
-        return _Met(_with_secrets(order.attachment, order.credentials, undo))
-    pair = keystore.new_key_pair(f"amlexec {order.attachment.name}")
+    if not request.new_key:
+        return _Met(_with_secrets(request.attachment, request.credentials, undo))
+    pair = keystore.new_key_pair(f"amlexec {request.attachment.name}")
     undo.callback(keystore.delete, pair.handle)
-    return _Met(order.attachment._replace(private_key=pair.handle), public_key=pair.public)
+    return _Met(request.attachment._replace(private_key=pair.handle), public_key=pair.public)
 
 
 def _with_secrets(wanted: Attachment, credentials: Credentials, undo: contextlib.ExitStack) -> Attachment:

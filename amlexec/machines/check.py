@@ -34,21 +34,21 @@ if TYPE_CHECKING:
     from amlexec.ssh.connection import SSHConnection
     from amlexec.ssh.login import Login
 
-__all__ = ["Machine", "ask", "engine", "examine", "findings_of"]
+__all__ = ["ExaminedMachine", "ask", "engine", "examine", "findings_of"]
 
 _PATIENCE = 90.0
 """Seconds for the script: it gives each program that may hang ten."""
 _OVER_SSH = frozenset({"remote", "remotedocker", "cluster"})
 
 
-class Machine(Protocol):
+class ExaminedMachine(Protocol):
     """What runs POSIX shell scripts: an `SSHConnection`."""
 
     def run(self, script: str, *arguments: str, timeout: float | None = None) -> Answer:
         """Run a script to its end."""
 
 
-def ask(machine: Machine, target: ComputeTarget) -> Facts:
+def ask(machine: ExaminedMachine, target: ComputeTarget) -> Facts:
     """Have the machine say what it is and has.
 
     Raises:
@@ -126,11 +126,11 @@ def findings_of(connection: SSHConnection, target: ComputeTarget, facts: Facts) 
     found = [Finding("login", OK, facts.get("USER")), *judge(target, facts)]
     if target.kind == "remotedocker" and not any(one.check == "Docker" for one in found):
         from amlexec.docker.client import Engine
-        from amlexec.docker.forward import WayOverSSH
+        from amlexec.docker.forward import SSHTransport
 
         # The way that everything else goes to the engine: what keeps it from going there shows here.
         told = {key: values[0] for key, values in facts.values.items()}
-        found += engine(Engine(WayOverSSH(connection, told)), target, is_there=True)
+        found += engine(Engine(SSHTransport(connection, told)), target, is_there=True)
     if target.kind == "cluster" and facts.get("SPARK"):
         from amlexec.machines.check_cluster import of_cluster
 

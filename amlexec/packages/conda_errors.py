@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from amlexec.packages.network import Network
     from amlexec.packages.platforms import Platform
 
-__all__ = ["Asked", "Source", "mismatch", "no_cache", "not_installed", "unreachable", "unsolvable"]
+__all__ = ["Asked", "ChannelSource", "mismatch", "no_cache", "not_installed", "unreachable", "unsolvable"]
 
 _TREE_LINES = 10
 """A tree may have thousands of lines; what matters stands in its first ones."""
 _VERSIONS = 5
 
 
-class Source(NamedTuple):
+class ChannelSource(NamedTuple):
     """A channel, as an address with its password, and the line that names it."""
 
     address: str
@@ -39,7 +39,7 @@ class Asked(NamedTuple):
     """What a solve was asked for."""
 
     channels: list[Channel]
-    sources: list[Source]
+    sources: list[ChannelSource]
     lines: list[Line]
     specs: list[Any]
     """rattler's MatchSpec of each line."""
@@ -119,7 +119,7 @@ def public_text(text: str) -> str:
     return re.sub(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"),]+", lambda match: public(match[0]), text)
 
 
-def unreachable(message: str, sources: Sequence[Source], network: Network) -> AmlexecError:
+def unreachable(message: str, sources: Sequence[ChannelSource], network: Network) -> AmlexecError:
     """The error for a channel that gives no answer, or a wrong one."""
     told = _causes(message, [*(source.address for source in sources), *network.addresses])
     source = next((one for one in sources if _named_in(one.address, message)), sources[0])

@@ -184,21 +184,21 @@ def _forget_this_machine(file: Path, public: Callable[[str], str]) -> None:
 # What follows is for a Python on another machine.
 
 
-def _answer(order: Mapping[str, Any]) -> object:
+def _answer(request: Mapping[str, Any]) -> object:
     """Do what an order says; what is told of it at its end."""
-    records = _records(order["packages"])
-    cache = Path(order["cache"])
-    if "prefix" not in order:
+    records = _records(request["packages"])
+    cache = Path(request["cache"])
+    if "prefix" not in request:
         return awaited(_lacking(records, cache))
     link(
         records,
-        Path(order["prefix"]),
-        order["prefix"],
-        order["subdir"],
+        Path(request["prefix"]),
+        request["prefix"],
+        request["subdir"],
         cache,
-        _client(order),
+        _client(request),
         _Teller(),
-        lambda address: str(order["public"].get(address, address)),
+        lambda address: str(request["public"].get(address, address)),
     )
     return [[one.name.source, str(one.version), str(one.build)] for one in records]
 
@@ -269,21 +269,21 @@ def _sha256(path: Path) -> str:
     return found.hexdigest()
 
 
-def _client(order: Mapping[str, Any]) -> Client:
+def _client(request: Mapping[str, Any]) -> Client:
     """rattler's client, with logins and certificates that no file has."""
     for name, key in (("RATTLER_AUTH_FILE", "logins"), ("SSL_CERT_FILE", "certificates")):
-        if order[key]:
+        if request[key]:
             # For rattler alone: a process that is not there yet shows what it was started with, not this.
-            os.environ[name] = _in_memory(order[key])
+            os.environ[name] = _in_memory(request[key])
     from rattler import Config
     from rattler.networking import Client
 
-    return Client.from_config(Config.from_toml(order["settings"]), user_agent="amlexec")
+    return Client.from_config(Config.from_toml(request["settings"]), user_agent="amlexec")
 
 
 def _in_memory(text: str) -> str:
     """A path at which this process, and no other, reads that text; it is on no disk."""
-    held = os.memfd_create("order")
+    held = os.memfd_create("request")
     os.write(held, text.encode())
     return f"/proc/self/fd/{held}"
 
@@ -311,9 +311,9 @@ def _print(value: object) -> None:
 
 
 def _main() -> None:
-    order = json.load(sys.stdin)
+    request = json.load(sys.stdin)
     try:
-        _print({"done": _answer(order)})
+        _print({"done": _answer(request)})
     except DamagedError as error:
         _print({"damaged": list(error.args)})
     except OSError as error:

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from amlexec.packages.network import Network
     from amlexec.packages.platforms import Platform
 
-__all__ = ["Answer", "arguments", "is_only_here", "order", "packed", "question"]
+__all__ = ["InstallerAnswer", "arguments", "is_only_here", "request", "packed", "question"]
 
 
 def arguments() -> tuple[str, ...]:
-    """What the other machine's Python is started with; the standard input is `question` or `order`."""
+    """What the other machine's Python is started with; the standard input is `question` or `request`."""
     return ("-I", "-B", "-c", Path(conda_link.__file__).read_text("utf-8"))
 
 
@@ -46,7 +46,7 @@ def question(records: Sequence[RepoDataRecord], cache: str) -> bytes:
     return json.dumps({"packages": [_told(one, one.url) for one in records], "cache": cache}).encode()
 
 
-def order(
+def request(
     records: Sequence[RepoDataRecord],
     prefix: str,
     platform: Platform,
@@ -139,7 +139,7 @@ def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     return entry
 
 
-class Answer:
+class InstallerAnswer:
     """What the other machine's Python prints, chunk by chunk."""
 
     def __init__(

@@ -59,7 +59,7 @@ def solve(
 
 def channels(
     project: Project, dependencies: CondaDependencies, network: Network
-) -> list[conda_errors.Source]:
+) -> list[conda_errors.ChannelSource]:
     """The channels in order, by address: names and paths resolved, `defaults` expanded, passwords filled in.
 
     Raises:
@@ -76,7 +76,7 @@ def channels(
             problem = "has a variable that is not set" if is_unset else "cannot be read as an address"
             raise ConfigurationError(f"the channel {public(line.text)} {problem}", where=str(line.place))
         texts = list(network.default_channels) if text == "defaults" else [_address(project, text, network)]
-        found += [conda_errors.Source(str(one), line) for one in texts]
+        found += [conda_errors.ChannelSource(str(one), line) for one in texts]
     return found
 
 
@@ -100,7 +100,7 @@ def _specs(dependencies: CondaDependencies) -> list[Line]:
 
 
 async def _solve(
-    sources: list[conda_errors.Source],
+    sources: list[conda_errors.ChannelSource],
     specs: list[Line],
     platform: Platform,
     network: Network,
@@ -137,7 +137,7 @@ async def _solve(
     return sorted(records, key=lambda record: record.name.normalized)
 
 
-def _channel(source: conda_errors.Source) -> Channel:
+def _channel(source: conda_errors.ChannelSource) -> Channel:
     import rattler
     from rattler import exceptions
 
@@ -194,7 +194,7 @@ def python_version(records: Sequence[RepoDataRecord]) -> str:
 
 
 def with_passwords(
-    records: Sequence[RepoDataRecord], sources: Sequence[conda_errors.Source]
+    records: Sequence[RepoDataRecord], sources: Sequence[conda_errors.ChannelSource]
 ) -> list[RepoDataRecord]:
     """Records as a lock file holds them, with the passwords of the channels that they come from."""
     import rattler

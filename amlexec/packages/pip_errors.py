@@ -11,7 +11,7 @@ from amlexec.packages.requirement_syntax import normalised
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from amlexec.packages.requirements import Entry
+    from amlexec.packages.requirements import RequirementEntry
 
 __all__ = ["unresolved"]
 
@@ -24,7 +24,7 @@ _NETWORK = re.compile(
 )
 
 
-def unresolved(output: str, entries: Sequence[Entry], fixed: Mapping[str, str]) -> AmlexecError:
+def unresolved(output: str, entries: Sequence[RequirementEntry], fixed: Mapping[str, str]) -> AmlexecError:
     """The error for a pip section that cannot be resolved.
 
     `output` is what uv printed, free of secrets; `fixed` what conda installs, by name.
@@ -64,7 +64,7 @@ def _sentence(output: str) -> str:
     return text.rstrip(".")
 
 
-def _concerned(told: str, entries: Sequence[Entry]) -> Entry | None:
+def _concerned(told: str, entries: Sequence[RequirementEntry]) -> RequirementEntry | None:
     """The line that the explanation is about: the last one that it names, for it ends at the user's own."""
     positions = []
     for entry in entries:

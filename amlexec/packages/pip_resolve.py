@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from amlexec.packages.network import Network
     from amlexec.packages.platforms import Platform
-    from amlexec.packages.requirements import Entry, Requirements
+    from amlexec.packages.requirements import RequirementEntry, Requirements
 
 __all__ = ["index_lines", "resolve"]
 
@@ -160,7 +160,7 @@ def _lines(found: Requirements, network: Network, *, constraints: bool) -> list[
     return [*indexes(options, network), *lines]
 
 
-def indexes(options: Iterable[Entry], network: Network) -> list[str]:
+def indexes(options: Iterable[RequirementEntry], network: Network) -> list[str]:
     """The option lines that say where to look: the user's settings, then the file's, as pip has it."""
     told = [entry for entry in options if entry.kind == "option"]
     last = [entry for entry in told if entry.text.startswith("--index-url")][-1:]

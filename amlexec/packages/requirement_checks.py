@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import digest
 from amlexec.packages import requirement_paths as paths
-from amlexec.packages.requirements import Reader
+from amlexec.packages.requirements import RequirementReader
 from amlexec.packages.urls import unset_variables
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def look(
     return reader.violations, tuple(sorted(reader.files))
 
 
-class _Looker(Reader):
+class _Looker(RequirementReader):
     """Looks where lines lead, and reads no package."""
 
     def __init__(
@@ -73,7 +73,7 @@ class _Looker(Reader):
         return paths.Measured("")
 
 
-class _Syntax(Reader):
+class _Syntax(RequirementReader):
     """Looks at the lines alone."""
 
     def take(self, text: str, place: Place, folder: str, parents: tuple[str, ...], kind: str = "") -> None:

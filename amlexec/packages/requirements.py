@@ -22,7 +22,7 @@ from amlexec.packages.urls import Secret, expand, expand_public, is_address, is_
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Entry", "Reader", "Requirements", "read"]
+__all__ = ["RequirementEntry", "RequirementReader", "Requirements", "read"]
 
 
 # ruff: noqa: PTH113, PTH119, PTH120 - pathlib costs a run 3 ms
@@ -37,7 +37,7 @@ _PINNED = re.compile(
 """The lines that most files are made of; `packaging` takes 30 ms to import."""
 
 
-class Entry(NamedTuple):
+class RequirementEntry(NamedTuple):
     """One thing that the pip section says, wherever it says it."""
 
     kind: str
@@ -71,7 +71,7 @@ class Entry(NamedTuple):
 class Requirements(NamedTuple):
     """A pip section with all that it refers to."""
 
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[RequirementEntry, ...] = ()
     files: tuple[str, ...] = ()
     """Every file that was read for it, absolute, sorted; of a folder with sources, the folder."""
 
@@ -94,7 +94,7 @@ def read(
     """
     if not lines:
         return Requirements()
-    reader = Reader(root, shared, os.environ if environment is None else environment, sources)
+    reader = RequirementReader(root, shared, os.environ if environment is None else environment, sources)
     reader.take_all(lines, root)
     if reader.violations:
         first = min(reader.violations)
@@ -104,7 +104,7 @@ def read(
     return Requirements(tuple(reader.entries), tuple(sorted(reader.files)))
 
 
-class Reader:
+class RequirementReader:
     """Gathers what lines say, and what is wrong with them."""
 
     def __init__(
@@ -117,7 +117,7 @@ class Reader:
         self.finder = paths.Finder(root, shared)
         self.sources = sources
         self.environment = environment
-        self.entries: list[Entry] = []
+        self.entries: list[RequirementEntry] = []
         self.files: set[str] = set()
         self.violations: list[Violation] = []
 
@@ -160,7 +160,9 @@ class Reader:
                     self._add("transport", name, place, f"{name} {value}")
 
     def _add(self, kind: str, text: str, place: Place, raw: str, **more: Any) -> None:
-        self.entries.append(Entry(kind, text, place, Secret(expand(raw, self.environment)), **more))
+        self.entries.append(
+            RequirementEntry(kind, text, place, Secret(expand(raw, self.environment)), **more)
+        )
 
     def _file(self, value: str, folder: str, parents: tuple[str, ...], kind: str) -> None:
         value = expand(value, self.environment)

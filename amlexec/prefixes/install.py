@@ -9,7 +9,7 @@ import tempfile
 from typing import TYPE_CHECKING, cast
 
 from amlexec.environments import pip_files
-from amlexec.environments.request import Built
+from amlexec.environments.request import BuildResult
 from amlexec.environments.resolve import resolved
 from amlexec.errors import TargetError
 from amlexec.owner import owner_of
@@ -17,7 +17,7 @@ from amlexec.packages import conda_bootstrap, conda_install, conda_remote, platf
 from amlexec.packages.network import cache_folder, settings
 from amlexec.packages.urls import public
 from amlexec.prefixes import pip_install
-from amlexec.prefixes.remote_prefix import There
+from amlexec.prefixes.remote_prefix import RemotePrefix
 from amlexec.progress import counted
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from rattler import RepoDataRecord
 
-    from amlexec.environments.build_log import Log
-    from amlexec.environments.request import Order
+    from amlexec.environments.build_log import BuildLog
+    from amlexec.environments.request import BuildRequest
     from amlexec.packages.network import Network
     from amlexec.packages.platforms import Platform
     from amlexec.progress import Progress
@@ -36,35 +36,35 @@ if TYPE_CHECKING:
 __all__ = ["make"]
 
 
-def make(connection: SSHConnection, order: Order, progress: Progress, log: Log) -> Built:
+def make(connection: SSHConnection, request: BuildRequest, progress: Progress, log: BuildLog) -> BuildResult:
     """Make the environment of an order; it is there with the last step, or never.
 
     Raises:
         ConfigurationError: the dependencies can't be fulfilled.
         TargetError: the machine can't have it, something could not be fetched, or contact was lost.
     """
-    there = There(connection, order.digest)
-    name = conda_bootstrap.name_of(order.spec.platform)
+    there = RemotePrefix(connection, request.digest)
+    name = conda_bootstrap.name_of(request.spec.platform)
     try:
         progress.step(f"looking at {there.machine}")
         known = there.begin(name)
-        _must_fit(known, order.spec.platform, there)
+        _must_fit(known, request.spec.platform, there)
         network = settings()
-        resolution = resolved(order, network, progress)
-        if pip_files.is_wanted(order):
-            pip_files.must_be_reachable(order, resolution, network, there.machine)
-        _Conda(there, order, network, progress, log).install(resolution.records, has="installer" in known)
+        resolution = resolved(request, network, progress)
+        if pip_files.is_wanted(request):
+            pip_files.must_be_reachable(request, resolution, network, there.machine)
+        _Conda(there, request, network, progress, log).install(resolution.records, has="installer" in known)
         installed: list[tuple[str, str]] = []
-        if pip_files.is_wanted(order):
+        if pip_files.is_wanted(request):
             progress.step(f"installing the pip section on {there.machine}")
-            installed = pip_install.install(there, order, resolution, network, log)
+            installed = pip_install.install(there, request, resolution, network, log)
         else:
             pip_install.listed(there)
         packages = tuple(
             (one.name.source, str(one.version), str(one.build), public(one.url)) for one in resolution.records
         )
-        built = Built(there.prefix, "", resolution.python, packages, tuple(installed))
-        _finish(there, order, built)
+        built = BuildResult(there.prefix, "", resolution.python, packages, tuple(installed))
+        _finish(there, request, built)
     except BaseException:
         # What can't be removed now is in nobody's way, and is removed by whoever makes it next.
         with contextlib.suppress(TargetError):
@@ -73,7 +73,7 @@ def make(connection: SSHConnection, order: Order, progress: Progress, log: Log) 
     return built
 
 
-def _must_fit(known: dict[str, str], platform: Platform, there: There) -> None:
+def _must_fit(known: dict[str, str], platform: Platform, there: RemotePrefix) -> None:
     """Raises TargetError where no environment for that platform would run on the machine."""
     why, cure = platforms.misfit(known, platform)
     if why:
@@ -83,16 +83,18 @@ def _must_fit(known: dict[str, str], platform: Platform, there: There) -> None:
 class _Conda:
     """The conda packages of an environment."""
 
-    def __init__(self, there: There, order: Order, network: Network, progress: Progress, log: Log) -> None:
-        self._there, self._order, self._network = there, order, network
+    def __init__(
+        self, there: RemotePrefix, request: BuildRequest, network: Network, progress: Progress, log: BuildLog
+    ) -> None:
+        self._there, self._request, self._network = there, request, network
         self._progress, self._log = progress, log
-        self._name = conda_bootstrap.name_of(order.spec.platform)
+        self._name = conda_bootstrap.name_of(request.spec.platform)
         self._cache = cache_folder()
 
     def install(self, records: Sequence[RepoDataRecord], *, has: bool) -> None:
         """Install them; `has` says whether the machine has the installer."""
         if not has:
-            archive = conda_bootstrap.archive(self._order, self._network, self._cache)
+            archive = conda_bootstrap.archive(self._request, self._network, self._cache)
             if archive is None:
                 self._send_all(records)
                 return
@@ -103,10 +105,10 @@ class _Conda:
         packages = f"{self._there.base}/packages"
         self._send_what_is_only_here(records, packages)
         self._progress.step(f"installing {counted(records)} on {self._there.machine}")
-        text = conda_remote.order(
+        text = conda_remote.request(
             records,
             self._there.prefix,
-            self._order.spec.platform,
+            self._request.spec.platform,
             self._network,
             cache=packages,
             sent=f"{self._there.incoming}/sent",
@@ -126,7 +128,7 @@ class _Conda:
             self._there.send("put", f"{self._there.incoming}/sent", archive, "a package")
 
     def _ask(self, records: Sequence[RepoDataRecord], text: bytes) -> list[str]:
-        answer = conda_remote.Answer(records, self._network, self._there.machine, self._progress.at)
+        answer = conda_remote.InstallerAnswer(records, self._network, self._there.machine, self._progress.at)
         arguments = conda_remote.arguments()
         noise = self._there.python(self._name, *arguments, given=text, told=answer.feed)
         found: list[str] = answer.result(noise)
@@ -144,7 +146,7 @@ class _Conda:
                 records,
                 room / "env",
                 prefix,
-                self._order.spec.platform,
+                self._request.spec.platform,
                 self._network,
                 cache=self._cache,
                 progress=self._progress.at,
@@ -157,14 +159,14 @@ class _Conda:
                 self._there.send("put", prefix, archive, "the environment")
 
 
-def _finish(there: There, order: Order, built: Built) -> None:
+def _finish(there: RemotePrefix, request: BuildRequest, built: BuildResult) -> None:
     """Write the marker: from then on, the environment is there."""
     told = {
-        "digest": order.digest,
+        "digest": request.digest,
         "python": built.python,
-        "platform": order.spec.platform.subdir,
-        "project": order.project.name,
-        "owner": owner_of(order.project),
+        "platform": request.spec.platform.subdir,
+        "project": request.project.name,
+        "owner": owner_of(request.project),
         "packages": {
             "conda": [list(one) for one in built.conda],
             "pip": [list(one) for one in built.pip],

@@ -25,11 +25,11 @@ from amlexec.packages.requirements import Requirements
 from amlexec.packages.urls import Secret, is_loopback
 
 if TYPE_CHECKING:
-    from amlexec.environments.build_log import Log
-    from amlexec.environments.request import Order
+    from amlexec.environments.build_log import BuildLog
+    from amlexec.environments.request import BuildRequest
     from amlexec.packages.network import Network
     from amlexec.packages.resolve import Resolution
-    from amlexec.prefixes.remote_prefix import There
+    from amlexec.prefixes.remote_prefix import RemotePrefix
 
 __all__ = ["install"]
 
@@ -40,7 +40,7 @@ _OPTIONS = ("--no-cache-dir", "--disable-pip-version-check", "--progress-bar=off
 
 
 def install(
-    there: There, order: Order, resolution: Resolution, network: Network, log: Log
+    there: RemotePrefix, request: BuildRequest, resolution: Resolution, network: Network, log: BuildLog
 ) -> list[tuple[str, str]]:
     """Install it; name and version of all that Python then finds installed.
 
@@ -48,7 +48,7 @@ def install(
         TargetError: pip failed, with the line that it was about, its last lines and the log's path.
     """
     sources = f"{there.prefix}/src"
-    section = pip_files.section_of(order, resolution, network, sources)
+    section = pip_files.section_of(request, resolution, network, sources)
     paths = [str(link).removeprefix("file://") for link in network.find_links]
     links = [
         (path, f"{sources}/links/{number}")
@@ -58,7 +58,7 @@ def install(
     sent = (*section.sources, *links)
     if sent:
         with tempfile.TemporaryFile() as held:
-            _write(held, [(path, at.removeprefix(f"{sources}/")) for path, at in sent], order)
+            _write(held, [(path, at.removeprefix(f"{sources}/")) for path, at in sent], request)
             there.send("put", sources, held, "the files of the pip section")
     log.hide(*section.lines, *section.unhashed, *section.constraints, *network.addresses)
     told = dict(links)
@@ -69,7 +69,7 @@ def install(
         private = _private(_in_order(own, reached), section.constraints, network)
         code = there.pip(*options, given=private, told=log.write)
         if code != 0:
-            raise log.failure(order, code)
+            raise log.failure(request, code)
     return listed(there, sources, [at for _, at in sent if at not in section.kept])
 
 
@@ -82,7 +82,7 @@ def _in_order(own: tuple[str, ...], network: Network) -> list[str]:
     return [*first, *(line for line in own if not line.startswith("--index-url ") and line not in first)]
 
 
-def listed(there: There, sources: str = "", left: list[str] | None = None) -> list[tuple[str, str]]:
+def listed(there: RemotePrefix, sources: str = "", left: list[str] | None = None) -> list[tuple[str, str]]:
     """Name and version of all that the environment's Python finds installed; `left` is removed before."""
     said = there.run("list", pip_files.LIST, sources or there.prefix, *(left or []))
     try:
@@ -91,12 +91,12 @@ def listed(there: There, sources: str = "", left: list[str] | None = None) -> li
         raise TargetError(f"the installed packages can't be listed: {said}", where=there.machine) from None
 
 
-def _write(held: IO[bytes], sources: list[tuple[str, str]], order: Order) -> None:
+def _write(held: IO[bytes], sources: list[tuple[str, str]], request: BuildRequest) -> None:
     with (
         gzip.GzipFile(fileobj=held, mode="wb", compresslevel=4) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
     ):
-        pip_files.write_sources(archive, sources, order)
+        pip_files.write_sources(archive, sources, request)
         archive.addfile(tarfile.TarInfo("~whole"))
     held.seek(0)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from amlexec.ssh.connection import SSHConnection
 
-__all__ = ["NAME_LENGTH", "There", "failed", "script"]
+__all__ = ["NAME_LENGTH", "RemotePrefix", "failed", "script"]
 
 _HERE = Path(__file__).parent
 NAME_LENGTH = 20
@@ -47,7 +47,7 @@ def failed(what: str, said: str, where: str) -> TargetError:
     return TargetError(f"{what}: {last or 'it said nothing'}", where=where)
 
 
-class There:
+class RemotePrefix:
     """One environment on its way; in a folder whose name nobody else has."""
 
     def __init__(self, connection: SSHConnection, digest: str) -> None:

@@ -10,19 +10,19 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from amlexec.environments.store import Kept, Removal
+from amlexec.environments.store import Installed, Removal
 from amlexec.errors import TargetError
 from amlexec.prefixes.remote_prefix import NAME_LENGTH, failed, script
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from amlexec.environments.build_log import Log
-    from amlexec.environments.request import Built, Order
+    from amlexec.environments.build_log import BuildLog
+    from amlexec.environments.request import BuildRequest, BuildResult
     from amlexec.progress import Progress
     from amlexec.ssh.connection import SSHConnection
 
-__all__ = ["HostShelf"]
+__all__ = ["PrefixStore"]
 
 _LONGEST_SECONDS = 3600.0
 """How long somebody else may take to make the same environment before waiting for it is given up."""
@@ -32,29 +32,29 @@ _FOLDER = re.compile(r"/[^\x00-\x1f]+")
 _DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 
 
-class HostShelf:
-    """A `Shelf`. Making imports what looking must not pay for."""
+class PrefixStore:
+    """A `EnvironmentStore`. Making imports what looking must not pay for."""
 
     def __init__(self, connection: SSHConnection) -> None:
         """Nothing is asked yet."""
         self.connection = connection
-        self._known: dict[str, Kept | None] = {}
+        self._known: dict[str, Installed | None] = {}
 
     @property
     def address(self) -> str:
-        """See `Shelf.address`."""
+        """See `EnvironmentStore.address`."""
         return f"ssh://{self.connection.name}"
 
     def there(self, digest: str) -> str:
-        """See `Shelf.there`."""
+        """See `EnvironmentStore.there`."""
         return f"{self.connection.name} has {_shown(digest)}"
 
     def gone(self) -> str:
-        """See `Shelf.gone`."""
+        """See `EnvironmentStore.gone`."""
         return f"its folder is no longer on {self.connection.name}"
 
-    def get(self, digest: str) -> Kept | None:
-        """See `Shelf.get`: one round trip."""
+    def get(self, digest: str) -> Installed | None:
+        """See `EnvironmentStore.get`: one round trip."""
         if digest not in self._known:
             self.learn(digest, self._ask("get", digest[:NAME_LENGTH]))
         return self._known[digest]
@@ -63,19 +63,19 @@ class HostShelf:
         """What somebody else has asked in the same round trip: what the verb `get` prints."""
         self._known[digest] = next((kept for kept in _read(said) if kept.digest == digest), None)
 
-    def all(self) -> dict[str, Kept]:
-        """See `Shelf.all`: one round trip."""
+    def all(self) -> dict[str, Installed]:
+        """See `EnvironmentStore.all`: one round trip."""
         found = {kept.digest: kept for kept in _read(self._ask("all"))}
         self._known |= found
         return found
 
     def forget(self) -> None:
-        """See `Shelf.forget`."""
+        """See `EnvironmentStore.forget`."""
         self._known = {}
 
     @contextlib.contextmanager
     def turn(self, digest: str, progress: Progress) -> Iterator[None]:
-        """See `Shelf.turn`. The lock is there, and ends with its holder: this process, or contact with it."""
+        """See `EnvironmentStore.turn`. The lock ends with its holder: this process, or contact with it."""
         until = time.monotonic() + _LONGEST_SECONDS
         with contextlib.ExitStack() as held:
             reading, writing = os.pipe()
@@ -111,32 +111,34 @@ class HostShelf:
                 with contextlib.suppress(TargetError):
                     channel.wait()
 
-    def moved(self, kept: Kept, order: Order, progress: Progress) -> str:
-        """See `Shelf.moved`: a folder stands on nothing that could move."""
-        del kept, order, progress
+    def moved(self, kept: Installed, request: BuildRequest, progress: Progress) -> str:
+        """See `EnvironmentStore.moved`: a folder stands on nothing that could move."""
+        del kept, request, progress
         return ""
 
-    def pull(self, order: Order, place: str, progress: Progress, log: Log) -> Built | None:
-        """See `Shelf.pull`: what is published are images."""
-        del order, place, progress, log
+    def pull(
+        self, request: BuildRequest, place: str, progress: Progress, log: BuildLog
+    ) -> BuildResult | None:
+        """See `EnvironmentStore.pull`: what is published are images."""
+        del request, place, progress, log
         return None
 
-    def build(self, order: Order, progress: Progress, log: Log) -> Built:
-        """See `Shelf.build`."""
+    def build(self, request: BuildRequest, progress: Progress, log: BuildLog) -> BuildResult:
+        """See `EnvironmentStore.build`."""
         from amlexec.prefixes import install
 
-        return install.make(self.connection, order, progress, log)
+        return install.make(self.connection, request, progress, log)
 
     def replaced(self, key: str) -> None:
-        """See `Shelf.replaced`: its folder has gone before."""
+        """See `EnvironmentStore.replaced`: its folder has gone before."""
 
     def sweep(self, project: str, owner: str) -> list[Removal]:
-        """See `Shelf.sweep`: what is half-made there goes when the same is made again."""
+        """See `EnvironmentStore.sweep`: what is half-made there goes when the same is made again."""
         del project, owner
         return []
 
     def remove(self, digests: Iterable[str], project: str, *, dry_run: bool = False) -> list[Removal]:
-        """See `Shelf.remove`."""
+        """See `EnvironmentStore.remove`."""
         self.forget()
         told = []
         for digest in sorted(set(digests)):
@@ -166,7 +168,7 @@ def _shown(digest: str) -> str:
     return f"~/.amlexec/envs/{digest[:NAME_LENGTH]}"
 
 
-def _read(said: str) -> Iterator[Kept]:
+def _read(said: str) -> Iterator[Installed]:
     """Folders, each with its marker on the next line. A marker that is damaged is none."""
     lines = said.split("\n")
     for folder, marker in zip(lines[::2], lines[1::2], strict=False):
@@ -178,7 +180,7 @@ def _read(said: str) -> Iterator[Kept]:
             if not all(isinstance(part, str) and len(part) < _LONGEST_TEXT for part in parts):
                 continue
             if _FOLDER.fullmatch(folder) and _DIGEST.fullmatch(digest):
-                yield Kept(folder, digest, python, platform, "", project, owner)
+                yield Installed(folder, digest, python, platform, "", project, owner)
         except (ValueError, KeyError, TypeError, RecursionError):
             continue
 

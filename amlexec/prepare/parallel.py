@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from amlexec.prepare.prepare import Readiness
-    from amlexec.prepare.project import Known, Upkeep
+    from amlexec.prepare.project import EnvironmentRef, ProjectEnvironments
 
-__all__ = ["Ahead"]
+__all__ = ["ParallelPrepare"]
 
 
-class Ahead:
+class ParallelPrepare:
     """Environments that are prepared in parallel, before doit asks for them."""
 
-    def __init__(self, upkeep: Upkeep) -> None:
+    def __init__(self, environments: ProjectEnvironments) -> None:
         """Starts nothing."""
-        self._upkeep = upkeep
+        self._environments = environments
         self._jobs: dict[str, _Job] = {}
         self._process = os.getpid()
 
@@ -39,22 +39,22 @@ class Ahead:
         wanted = []
         for name in names:
             try:
-                known = self._upkeep.known(name, keep=True)
+                known = self._environments.known(name, keep=True)
                 if not known.is_yours and known.kind != "docker":
-                    self._upkeep.shelf(known)  # what can be wrong with the files is told by the task
+                    self._environments.store(known)  # what can be wrong with the files is told by the task
                     wanted.append((name, known))
             except AmlexecError:
                 continue
         for name, known in wanted if len(wanted) > 1 else ():
-            self._jobs[name] = _Job(self._upkeep, known)
+            self._jobs[name] = _Job(self._environments, known)
 
     def look(self, name: str) -> Readiness | None:
-        """How the environment is; None where it was not started. Errors as of `Upkeep.look`."""
+        """How the environment is; None where it was not started. Errors as of `ProjectEnvironments.look`."""
         job = self._job(name)
         return None if job is None else job.looked.result()
 
     def prepare(self, name: str) -> Readiness | None:
-        """The environment, ready; None where it was not started. Errors as of `Upkeep.prepare`."""
+        """The environment, ready; None where it was not started. Raises as `ProjectEnvironments.prepare`."""
         job = self._job(name)
         return None if job is None else job.done.result()
 
@@ -66,17 +66,17 @@ class Ahead:
 class _Job:
     """One environment. Its thread ends with the process: what it leaves half-made there is never used."""
 
-    def __init__(self, upkeep: Upkeep, known: Known) -> None:
+    def __init__(self, environments: ProjectEnvironments, known: EnvironmentRef) -> None:
         self.looked, self.done = _Answer(), _Answer()
-        self._upkeep, self._known = upkeep, known
+        self._environments, self._known = environments, known
         threading.Thread(target=self._work, daemon=True).start()
 
     def _work(self) -> None:
         try:
-            found = self._upkeep.look(self._known)
+            found = self._environments.look(self._known)
             self.looked.give(found)
             if not found.ready:
-                found = self._upkeep.prepare(self._known, _Named(self._known.name))
+                found = self._environments.prepare(self._known, _Named(self._known.name))
             self.done.give(found)
         except BaseException as error:  # raised in the thread that waits for it
             self.looked.give(error)

@@ -9,8 +9,8 @@ from amlexec.environments import last_prepared
 from amlexec.images.labels import DEFAULT
 
 if TYPE_CHECKING:
-    from amlexec.environments.request import Built, Order
-    from amlexec.environments.store import Kept, Shelf
+    from amlexec.environments.request import BuildRequest, BuildResult
+    from amlexec.environments.store import EnvironmentStore, Installed
     from amlexec.model import ComputeTarget, Project
     from amlexec.progress import Progress
 
@@ -38,7 +38,7 @@ class Wanted(NamedTuple):
     target: ComputeTarget
     digest: str
     canonical: str
-    order: Order
+    request: BuildRequest
 
 
 class Readiness(NamedTuple):
@@ -67,7 +67,7 @@ def wanted(
     """
     from amlexec.digest import of_bytes
     from amlexec.environments import lockfile
-    from amlexec.environments.request import Order
+    from amlexec.environments.request import BuildRequest
     from amlexec.environments.spec import canonical, requirements_of, spec_of
     from amlexec.packages.platforms import of_target
 
@@ -86,69 +86,69 @@ def wanted(
         shared=shared,
         pip=found,
     )
-    order = Order(project, spec, "", dependencies, found, target.where("baseDockerImage"), lock)
+    request = BuildRequest(project, spec, "", dependencies, found, target.where("baseDockerImage"), lock)
     # Only an image has them baked in: on a machine, Spark keeps its own.
-    if spark_file and order.spec.base_image:
-        order = _with_packages(order, spark_file)
-    text = canonical(order.spec).decode()
+    if spark_file and request.spec.base_image:
+        request = _with_packages(request, spark_file)
+    text = canonical(request.spec).decode()
     digest = of_bytes(text.encode())
-    return Wanted(project, configuration, target, digest, text, order._replace(digest=digest))
+    return Wanted(project, configuration, target, digest, text, request._replace(digest=digest))
 
 
-def _with_packages(order: Order, spark_file: str) -> Order:
+def _with_packages(request: BuildRequest, spark_file: str) -> BuildRequest:
     """The order, with the Maven packages that a Spark dependencies file names."""
     from amlexec.spark import maven
 
-    declared = config.find_spark(order.project, spark_file)
-    value = maven.value(order.project, declared)
+    declared = config.find_spark(request.project, spark_file)
+    value = maven.value(request.project, declared)
     if not value:
-        return order
-    spec = order.spec._replace(
+        return request
+    spec = request.spec._replace(
         spark=value,
-        places=(*order.spec.places, (("spark", ""), declared.place)),
-        files=(*order.spec.files, *maven.files(order.project, declared)),
+        places=(*request.spec.places, (("spark", ""), declared.place)),
+        files=(*request.spec.files, *maven.files(request.project, declared)),
     )
-    return order._replace(spec=spec, spark=declared)
+    return request._replace(spec=spec, spark=declared)
 
 
-def readiness(want: Wanted, shelf: Shelf) -> Readiness:
+def readiness(want: Wanted, store: EnvironmentStore) -> Readiness:
     """Whether the environment is there: one small request, none where it was asked before.
 
     Raises:
         TargetError: that can't be asked now.
     """
-    kept = shelf.get(want.digest)
+    kept = store.get(want.digest)
     if kept is not None:
-        return ready(kept, f"up to date: {shelf.there(kept.digest)}")
-    return Readiness(False, want.digest, why_not(want, shelf))
+        return ready(kept, f"up to date: {store.there(kept.digest)}")
+    return Readiness(False, want.digest, why_not(want, store))
 
 
-def ready(kept: Kept, reason: str) -> Readiness:
+def ready(kept: Installed, reason: str) -> Readiness:
     """That an environment is there."""
     return Readiness(True, kept.digest, reason, kept.key, kept.python, kept.platform)
 
 
-def why_not(want: Wanted, shelf: Shelf) -> str:
+def why_not(want: Wanted, store: EnvironmentStore) -> str:
     """Why an environment that is not there is to be made, in one sentence. Asks nobody."""
-    first, *more = reasons(want, shelf)
+    first, *more = reasons(want, store)
     return f"{first} … and {len(more)} more" if more else first
 
 
-def reasons(want: Wanted, shelf: Shelf) -> list[str]:
+def reasons(want: Wanted, store: EnvironmentStore) -> list[str]:
     """All that makes it necessary to make an environment which is not there, a sentence each. Asks nobody."""
     last = last_prepared.recall(want.project, want.configuration)
     if last is None:
         return [_NEVER]
     if last.digest == want.digest:
-        return [shelf.gone()]
+        return [store.gone()]
     from amlexec.environments.explain import explain_all
 
-    return explain_all(last.canonical, want.canonical, want.order.spec.places) or [_NEVER]
+    return explain_all(last.canonical, want.canonical, want.request.spec.places) or [_NEVER]
 
 
 def prepare(
     want: Wanted,
-    shelf: Shelf,
+    store: EnvironmentStore,
     progress: Progress,
     *,
     refresh: bool = False,
@@ -166,47 +166,49 @@ def prepare(
         ConfigurationError: the dependencies can't be fulfilled.
         TargetError: it can't be made, or what was published is not what it says.
     """
-    found = readiness(want, shelf)
-    kept = shelf.get(want.digest)
+    found = readiness(want, store)
+    kept = store.get(want.digest)
     if kept is not None and refresh:
-        reason = shelf.moved(kept, want.order, progress)
+        reason = store.moved(kept, want.request, progress)
         same = f"{found.reason}, made of its newest base" if kept.base else found.reason
         found = found._replace(ready=not reason, reason=reason or same)
     if kept is not None and forced:
         found = found._replace(ready=False, reason=f"{forced} asks for it")
-        want = want._replace(order=want.order._replace(anew=True))
+        want = want._replace(request=want.request._replace(anew=True))
     if found.ready:
         remember(want, found)
         return found
     progress.step(f"{want.configuration}: {found.reason}")
-    with shelf.turn(want.digest, progress):
-        shelf.forget()
-        again = readiness(want, shelf)
+    with store.turn(want.digest, progress):
+        store.forget()
+        again = readiness(want, store)
         if not again.ready or again.key == found.key:
-            again = _made(want, shelf, progress, found, pull_from)
+            again = _made(want, store, progress, found, pull_from)
     remember(want, again)
     return again
 
 
-def _made(want: Wanted, shelf: Shelf, progress: Progress, old: Readiness, pull_from: str) -> Readiness:
+def _made(
+    want: Wanted, store: EnvironmentStore, progress: Progress, old: Readiness, pull_from: str
+) -> Readiness:
     """The environment, pulled or built; `old` says why, and which image it replaces, if any."""
-    from amlexec.environments.build_log import Log
+    from amlexec.environments.build_log import BuildLog
 
-    built: Built | None = None
+    built: BuildResult | None = None
     # Two machines may be given the same environment at the same time.
     name = want.digest if want.target.kind == "docker" else f"{want.digest}-{want.target.name}"
-    with Log(last_prepared.folder(want.project) / f"{name}.log") as log:
+    with BuildLog(last_prepared.folder(want.project) / f"{name}.log") as log:
         log.line(f"{want.configuration}: {old.reason}")
         if pull_from and not old.key:
-            said, built = "pulled", shelf.pull(want.order, pull_from, progress, log)
+            said, built = "pulled", store.pull(want.request, pull_from, progress, log)
         if built is None:
-            said, built = "prepared", shelf.build(want.order, progress, log)
+            said, built = "prepared", store.build(want.request, progress, log)
     last_prepared.keep_packages(want.project, want.digest, built)
-    shelf.forget()
-    kept = shelf.get(want.digest)
+    store.forget()
+    kept = store.get(want.digest)
     assert kept is not None, "it was just published"
     if old.key and old.key != kept.key:
-        shelf.replaced(old.key)
+        store.replaced(old.key)
     return ready(kept, f"{said} for the first time" if old.reason == _NEVER else f"{said}: {old.reason}")
 
 
@@ -221,7 +223,7 @@ def remember(want: Wanted, found: Readiness) -> None:
     """Keep what the environment of a run configuration is now, and why it was made."""
     last = last_prepared.recall(want.project, want.configuration)
     if last is None or (last.digest, last.key, last.target) != (want.digest, found.key, want.target.name):
-        now = last_prepared.Remembered(
+        now = last_prepared.LastPrepared(
             want.digest, want.canonical, found.key, found.reason, want.target.name, want.target.kind
         )
         last_prepared.remember(want.project, want.configuration, now)

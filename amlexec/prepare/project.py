@@ -16,15 +16,15 @@ from amlexec.errors import ConfigurationError
 from amlexec.model import ComputeTarget, Place
 from amlexec.prepare import prepare as preparation
 from amlexec.prepare.prepare import Readiness
-from amlexec.prepare.stores import is_prepared, shelf_of
+from amlexec.prepare.stores import is_prepared, store_of
 
 if TYPE_CHECKING:
-    from amlexec.environments.store import Removal, Shelf
+    from amlexec.environments.store import EnvironmentStore, Removal
     from amlexec.model import Declaration, Project, Violation
     from amlexec.prepare.prepare import Wanted
     from amlexec.progress import Progress
 
-__all__ = ["Known", "Upkeep", "yours"]
+__all__ = ["EnvironmentRef", "ProjectEnvironments", "yours"]
 
 
 def yours(kind: str) -> str:
@@ -33,7 +33,7 @@ def yours(kind: str) -> str:
     return f"the environment of {told} is yours; nothing to prepare"
 
 
-class Known(NamedTuple):
+class EnvironmentRef(NamedTuple):
     """What the files of a run configuration say of its environment."""
 
     asked: str
@@ -60,14 +60,14 @@ class Known(NamedTuple):
         return not self.digest
 
 
-class Upkeep:
+class ProjectEnvironments:
     """The environments of a project, each asked for once, however many run configurations have it."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self._shelves: dict[str, Shelf] = {}
+        self._stores: dict[str, EnvironmentStore] = {}
 
-    def shelf(self, known: Known) -> Shelf:
+    def store(self, known: EnvironmentRef) -> EnvironmentStore:
         """The place that keeps an environment which is not the user's. Asks nobody.
 
         Raises:
@@ -75,17 +75,17 @@ class Upkeep:
         """
         # All docker targets are on the one engine that the `docker` command would ask.
         which = "" if known.kind == "docker" else known.target
-        if which not in self._shelves:
+        if which not in self._stores:
             if known.declaration is not None:
                 target = known.declaration.compute_target
             elif known.kind == "docker":
                 target = ComputeTarget(known.target, known.kind, Place(""))
             else:
                 target = config.load_target(self.project, known.target)
-            self._shelves[which] = shelf_of(target)
-        return self._shelves[which]
+            self._stores[which] = store_of(target)
+        return self._stores[which]
 
-    def known(self, name: str, target: str = "", *, keep: bool = False) -> Known:
+    def known(self, name: str, target: str = "", *, keep: bool = False) -> EnvironmentRef:
         """What a run configuration's files say; they are read if they were touched. Nobody is asked.
 
         With `keep`, what was read may be remembered once the environment is ready.
@@ -96,16 +96,16 @@ class Upkeep:
         """
         stamp = None if target or "/" in name else stat_cache.recall(self.project, name)
         if stamp is not None:
-            return Known(name, name, "", stamp.target, stamp.kind, stamp.digest)
+            return EnvironmentRef(name, name, "", stamp.target, stamp.kind, stamp.digest)
         return self._read(name, target, keep=keep)
 
-    def wanted(self, known: Known) -> Wanted:
+    def wanted(self, known: EnvironmentRef) -> Wanted:
         """All that the files say of an environment, which is not a local one. Raises as `known`."""
         want = known.wanted or self._read(known.asked, known.override, keep=False).wanted
         assert want is not None, "there is something to prepare"
         return want
 
-    def _read(self, name: str, target: str, *, keep: bool) -> Known:
+    def _read(self, name: str, target: str, *, keep: bool) -> EnvironmentRef:
         began = stat_cache.clock(self.project) if keep else 0
         declaration = config.load(self.project, name, target)
         configuration, found = declaration.run_configuration, declaration.compute_target
@@ -122,9 +122,9 @@ class Upkeep:
         digest = want.digest if want is not None else ""
         notes = declaration.notes
         named = (name, configuration.name, target, found.name, found.kind)
-        return Known(*named, digest, notes, declaration, want, began)
+        return EnvironmentRef(*named, digest, notes, declaration, want, began)
 
-    def expect(self, known: Known) -> Readiness:
+    def expect(self, known: EnvironmentRef) -> Readiness:
         """How an environment is as far as files and memory tell: nobody is asked, nothing is written.
 
         Raises:
@@ -132,13 +132,13 @@ class Upkeep:
         """
         if known.is_yours:
             return Readiness(True, "", yours(known.kind))
-        shelf, last = self.shelf(known), last_prepared.recall(self.project, known.name)
+        store, last = self.store(known), last_prepared.recall(self.project, known.name)
         if last is not None and last.digest == known.digest and last.key:
-            told = f"up to date when it was last looked at: {shelf.there(known.digest)}"
+            told = f"up to date when it was last looked at: {store.there(known.digest)}"
             return Readiness(True, known.digest, told, last.key)
-        return Readiness(False, known.digest, preparation.why_not(self.wanted(known), shelf))
+        return Readiness(False, known.digest, preparation.why_not(self.wanted(known), store))
 
-    def look(self, known: Known) -> Readiness:
+    def look(self, known: EnvironmentRef) -> Readiness:
         """How an environment is: the engine is asked, once for all run configurations that have it.
 
         Raises:
@@ -147,25 +147,25 @@ class Upkeep:
         """
         if known.is_yours:
             return self._kept(known, Readiness(True, "", yours(known.kind)))
-        shelf = self.shelf(known)
-        kept = shelf.get(known.digest)
+        store = self.store(known)
+        kept = store.get(known.digest)
         if kept is not None and known.wanted is None:
             last = last_prepared.recall(self.project, known.name)
             if last is not None and (last.digest, last.key) == (known.digest, kept.key):
-                return preparation.ready(kept, f"up to date: {shelf.there(kept.digest)}")
+                return preparation.ready(kept, f"up to date: {store.there(kept.digest)}")
         if known.wanted is None:
             known = self._read(known.asked, known.override, keep=True)
-        return self._kept(known, preparation.readiness(self.wanted(known), shelf))
+        return self._kept(known, preparation.readiness(self.wanted(known), store))
 
-    def reasons(self, known: Known) -> list[str]:
+    def reasons(self, known: EnvironmentRef) -> list[str]:
         """Why an environment has to be made, a sentence each; none where it is there. Raises as `look`."""
         if known.is_yours or self.look(known).ready:
             return []
-        return preparation.reasons(self.wanted(known), self.shelf(known))
+        return preparation.reasons(self.wanted(known), self.store(known))
 
     def prepare(
         self,
-        known: Known,
+        known: EnvironmentRef,
         progress: Progress,
         *,
         refresh: bool = False,
@@ -180,7 +180,7 @@ class Upkeep:
             known = self._read(known.asked, known.override, keep=True)
         want = self.wanted(known)
         found = preparation.prepare(
-            want, self.shelf(known), progress, refresh=refresh, pull_from=pull_from, forced=forced
+            want, self.store(known), progress, refresh=refresh, pull_from=pull_from, forced=forced
         )
         return self._kept(known, found)
 
@@ -198,18 +198,18 @@ class Upkeep:
         with suppress(ConfigurationError):
             known = self.known(name)
         if known is None and last is not None:
-            known = Known(name, name, "", last.target, last.kind, last.digest)
+            known = EnvironmentRef(name, name, "", last.target, last.kind, last.digest)
         if known is None or known.is_yours:
             return []
-        shelf = self.shelf(known)
+        store = self.store(known)
         # On another target that has the name by now, there is nothing of it.
         digests = {known.digest, *([last.digest] if last is not None else [])}
-        told = shelf.remove(digests, self.project.name, dry_run=dry_run)
+        told = store.remove(digests, self.project.name, dry_run=dry_run)
         if not dry_run:
-            last_prepared.forget_removed(self.project, {one for one in digests if shelf.get(one) is None})
+            last_prepared.forget_removed(self.project, {one for one in digests if store.get(one) is None})
         return told
 
-    def _kept(self, known: Known, found: Readiness) -> Readiness:
+    def _kept(self, known: EnvironmentRef, found: Readiness) -> Readiness:
         """What was found, remembered for the next time."""
         want = known.wanted
         if want is not None and found.ready:
@@ -227,7 +227,7 @@ class Upkeep:
             configuration.spark_dependencies_file,
             configuration.conda_dependencies_file,
             path_of(configuration.conda_dependencies_file),
-            *(want.order.spec.files if want is not None else ()),
+            *(want.request.spec.files if want is not None else ()),
         ]
         files = [path if path.startswith("/") else f"{self.project.root}/{path}" for path in paths]
         if files[0] == f"{self.project.configuration}/{known.name}.runconfig":

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from amlexec.environments.store import Shelf
+    from amlexec.environments.store import EnvironmentStore
     from amlexec.model import ComputeTarget
 
-__all__ = ["is_prepared", "shelf_of"]
+__all__ = ["is_prepared", "store_of"]
 
 _ON_A_HOST = frozenset(["remote", "cluster"])
 """Kinds whose environments are folders of a machine over SSH; of a cluster, its head node."""
@@ -21,7 +21,7 @@ def is_prepared(target: ComputeTarget) -> bool:
     return target.kind in {"docker", "remotedocker"}
 
 
-def shelf_of(target: ComputeTarget) -> Shelf:
+def store_of(target: ComputeTarget) -> EnvironmentStore:
     """The place of a target whose environment amlexec prepares. Nothing is connected or asked yet.
 
     Raises:
@@ -30,16 +30,16 @@ def shelf_of(target: ComputeTarget) -> Shelf:
     """
     assert is_prepared(target), "its environment is the user's"
     if target.kind in _ON_A_HOST:
-        from amlexec.prefixes.store import HostShelf
+        from amlexec.prefixes.store import PrefixStore
         from amlexec.ssh.connection import SSHConnection, login_of
 
-        return HostShelf(SSHConnection(login_of(target)))
+        return PrefixStore(SSHConnection(login_of(target)))
     from amlexec.docker.client import Engine, from_environment
-    from amlexec.images.store import EngineShelf
+    from amlexec.images.store import ImageStore
 
     if target.kind == "docker":
-        return EngineShelf(from_environment())
-    from amlexec.docker.forward import WayOverSSH
+        return ImageStore(from_environment())
+    from amlexec.docker.forward import SSHTransport
     from amlexec.ssh.connection import SSHConnection, login_of
 
-    return EngineShelf(Engine(WayOverSSH(SSHConnection(login_of(target)))))
+    return ImageStore(Engine(SSHTransport(SSHConnection(login_of(target)))))

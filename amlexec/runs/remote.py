@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from amlexec.history.record import Run
     from amlexec.model import Project
     from amlexec.targets.docker import DockerTarget
-    from amlexec.targets.ssh import RemoteTarget
+    from amlexec.targets.ssh import SSHTarget
 
-__all__ = ["Machine"]
+__all__ = ["RemoteRuns"]
 
 
 class Listing(NamedTuple):
@@ -36,7 +36,7 @@ class Listing(NamedTuple):
     """One for each folder that is no readable run."""
 
 
-class Machine:
+class RemoteRuns:
     """A compute target, as the place where runs are."""
 
     def __init__(self, project: Project, name: str) -> None:
@@ -57,7 +57,7 @@ class Machine:
         self._project = project
         self._began: dict[str, float] = {}
         """When runs that were listed began, all by one clock."""
-        self._target: RemoteTarget | DockerTarget = runs_on(declared, project)  # type: ignore[assignment]
+        self._target: SSHTarget | DockerTarget = runs_on(declared, project)  # type: ignore[assignment]
 
     def list(self, *, everything: bool = False) -> Listing:
         """The runs of this project that are there; with `everything`, those of others too.

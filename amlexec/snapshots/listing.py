@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Iterable, Sequence
 
-    from amlexec.git import Output
+    from amlexec.git import GitOutput
     from amlexec.snapshots.store import Store
 
 __all__ = ["ChangedMeanwhile", "Work", "begin", "list_changes", "special_files"]
@@ -69,7 +69,7 @@ class Work(NamedTuple):
             inherit=(self.store.lock,),
         )
 
-    def git(self, *arguments: str, names: Iterable[bytes] = ()) -> Output:
+    def git(self, *arguments: str, names: Iterable[bytes] = ()) -> GitOutput:
         """Run git on these names, which it reads from stdin."""
         return git.finish(
             self.start(*arguments), b"".join(name + b"\0" for name in names), self.must_have_rules
@@ -79,7 +79,7 @@ class Work(NamedTuple):
         """Raise GitError where something of an ignore file's name is none."""
         git.must_be_files(self.top, self.rule_file)
 
-    def update(self, *arguments: str, names: Iterable[bytes]) -> Output:
+    def update(self, *arguments: str, names: Iterable[bytes]) -> GitOutput:
         """Run `git update-index`; how far the index can be trusted stays as it was."""
         store = self.store
         seconds = store.trusted()

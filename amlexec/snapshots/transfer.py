@@ -41,7 +41,7 @@ class Readable(Protocol):
         """At most so many bytes; b"" at the end."""
 
 
-class Entry(NamedTuple):
+class SentEntry(NamedTuple):
     """A file of the new tree."""
 
     name: bytes
@@ -54,7 +54,7 @@ class Difference(NamedTuple):
 
     gone: tuple[bytes, ...]
     """Names that are to be removed first, also those that change between file and folder."""
-    sent: tuple[Entry, ...]
+    sent: tuple[SentEntry, ...]
 
 
 def difference(project: Project, old: str, new: str) -> Difference | None:
@@ -83,7 +83,7 @@ def difference(project: Project, old: str, new: str) -> Difference | None:
         if kind == b"D" or (kind == b"T" and old_mode != mode):
             gone.append(name)
         if kind != b"D":
-            sent.append(Entry(name, int(mode, 8), blob.decode()))
+            sent.append(SentEntry(name, int(mode, 8), blob.decode()))
     return Difference(tuple(gone), tuple(sent))
 
 
@@ -98,7 +98,7 @@ def _empty(project: Project, store: Store) -> str:
 
 
 def pack(
-    project: Project, entries: tuple[Entry, ...], gone: tuple[bytes, ...], archive: tarfile.TarFile
+    project: Project, entries: tuple[SentEntry, ...], gone: tuple[bytes, ...], archive: tarfile.TarFile
 ) -> None:
     """Add these files to an archive, below the folder `tree`, and `gone.sh`, which removes `gone`.
 
@@ -169,7 +169,7 @@ class _Loose:
         return found
 
 
-def _contents(project: Project, entries: tuple[Entry, ...]) -> Iterator[tuple[Entry, _Content]]:
+def _contents(project: Project, entries: tuple[SentEntry, ...]) -> Iterator[tuple[SentEntry, _Content]]:
     if not entries:
         return
     with snapshot_store.opened(project) as store:

@@ -15,7 +15,7 @@ from amlexec.files import walk
 from amlexec.model import NotCollected
 from amlexec.runtime import SITE
 from amlexec.targets import beneath, safe_tar
-from amlexec.targets.tar_reader import FILE, NotTarError, Reader
+from amlexec.targets.tar_reader import FILE, NotTarError, TarReader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +83,7 @@ def add_user(engine: Engine, container: str, uid: int, gid: int, user: str, home
 
 def _content(stream: Archive) -> bytes:
     """The content of the one file of an archive; nothing where it is none, or too large for such a file."""
-    reader = Reader(stream.read)
+    reader = TarReader(stream.read)
     try:
         for entry in reader:
             return b"".join(reader.content()) if entry.kind == FILE and entry.size <= _LIST else b""

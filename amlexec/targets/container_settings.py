@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from amlexec.history.paths import RunPaths
     from amlexec.model import Plan
     from amlexec.targets.target import Launch
-    from amlexec.targets.volumes import Ground, Mount
+    from amlexec.targets.volumes import Mount, RunVolumes
 
 __all__ = ["of_run"]
 
@@ -26,7 +26,7 @@ def of_run(
     paths: RunPaths,
     plan: Plan,
     launch: Launch,
-    ground: Ground,
+    volumes: RunVolumes,
     labels: Mapping[str, str],
     mounts: Sequence[Mount],
 ) -> dict[str, Any]:
@@ -60,14 +60,14 @@ def of_run(
         "Entrypoint": list(launch.argv[:1]),
         "Cmd": list(launch.argv[1:]),
         "WorkingDir": CHECKOUT,
-        "User": f"{ground.user.uid}:{ground.user.gid}",
+        "User": f"{volumes.user.uid}:{volumes.user.gid}",
         "Env": [f"{name}={value}" for name, value in environment.items()],
         "Healthcheck": {"Test": ["NONE"]},
         "Labels": {
             RUN_LABEL: paths.folder.name,
             **labels,
             "amlexec.digest": launch.digest,
-            **(_record(paths) if ground.owner else {}),
+            **(_record(paths) if volumes.owner else {}),
         },
         "HostConfig": host,
     }

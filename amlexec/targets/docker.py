@@ -15,10 +15,10 @@ from amlexec.ssh.errors import UnreachableError
 from amlexec.targets import container_files, container_settings, docker_launch, own_files, shared_engine
 from amlexec.targets.docker_logs import ContainerLogs
 from amlexec.targets.outputs import FOREIGN, bring
-from amlexec.targets.reconnect import Patience
+from amlexec.targets.reconnect import Reconnect
 from amlexec.targets.shared_engine import RUN_LABEL
 from amlexec.targets.target import State
-from amlexec.targets.volumes import CHECKOUT, LOGGED, SITE, Here
+from amlexec.targets.volumes import CHECKOUT, LOGGED, SITE, LocalVolumes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from amlexec.locks import Held
     from amlexec.model import NotCollected, Plan, Project
     from amlexec.targets.target import Launch
-    from amlexec.targets.volumes import Ground
+    from amlexec.targets.volumes import RunVolumes
 
 __all__ = ["OWNER_LABEL", "PROJECT_LABEL", "RUN_LABEL", "DockerTarget"]
 
@@ -39,28 +39,28 @@ OWNER_LABEL = "amlexec.owner"
 
 
 class DockerTarget:
-    """Runs in containers of an engine, whose machine has the folders `ground` (by default, ours)."""
+    """Runs in containers of an engine, whose machine has the folders `volumes` (by default, ours)."""
 
-    def __init__(self, project: Project, engine: Engine, ground: Ground | None = None) -> None:
+    def __init__(self, project: Project, engine: Engine, volumes: RunVolumes | None = None) -> None:
         self._project = project
         self._engine = engine
-        self._ground = Here(project, engine) if ground is None else ground
+        self._volumes = LocalVolumes(project, engine) if volumes is None else volumes
 
     def check(self, plan: Plan) -> Launch:
         """See `Target.check`. An environment that is not ready is prepared where the plan says so."""
-        return docker_launch.launch(self._project, self._engine, self._ground, plan)
+        return docker_launch.launch(self._project, self._engine, self._volumes, plan)
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
         """See `Target.stage`. From there it is mounted, or copied in."""
-        self._ground.stage(paths, plan, tree)
+        self._volumes.stage(paths, plan, tree)
 
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
         """See `Target.start`. The engine is the supervisor."""
         del held  # by us: when this is done, the engine shows the container
-        mounted = self._ground.can_mount(plan)
+        mounted = self._volumes.can_mount(plan)
         (paths.folder / "logged").mkdir(mode=0o700)
-        mounts = self._ground.mounts(paths, plan) if mounted else []
-        settings = container_settings.of_run(paths, plan, launch, self._ground, self._labels, mounts)
+        mounts = self._volumes.mounts(paths, plan) if mounted else []
+        settings = container_settings.of_run(paths, plan, launch, self._volumes, self._labels, mounts)
         container = self._create(paths, settings, plan)
         try:
             (paths.control / "container").write_text(container)
@@ -105,7 +105,7 @@ class DockerTarget:
             ) from error
 
     def _fill(self, container: str, paths: RunPaths, *, mounted: bool) -> None:
-        uid, gid, name = self._ground.user
+        uid, gid, name = self._volumes.user
         if uid:
             container_files.add_user(self._engine, container, uid, gid, name, docker_launch.HOME)
         if not mounted:
@@ -118,7 +118,7 @@ class DockerTarget:
     @property
     def _labels(self) -> dict[str, str]:
         """What tells this project's containers from others."""
-        owner = self._ground.owner
+        owner = self._volumes.owner
         return {PROJECT_LABEL: self._project.root, **({OWNER_LABEL: owner} if owner else {})}
 
     def state(self, paths: RunPaths) -> State:
@@ -182,14 +182,14 @@ class DockerTarget:
         """
         del bell  # the engine tells when the container ends
         logs = ContainerLogs(self._engine, {containers.STDOUT: stdout, containers.STDERR: stderr})
-        patience = Patience(paths.folder.name)
+        reconnect = Reconnect(paths.folder.name)
         while True:
             try:
                 container = self._own(paths)
-                is_whole = container is None or logs.hand_on(container, patience.found)
+                is_whole = container is None or logs.hand_on(container, reconnect.found)
                 state = self.state(paths)
             except UnreachableError as error:
-                patience.lost(error)
+                reconnect.lost(error)
                 continue
             if state.phase == "lost":
                 logs.hand_on_files({containers.STDOUT: paths.stdout, containers.STDERR: paths.stderr})
@@ -202,7 +202,7 @@ class DockerTarget:
         container = self._own(paths)
         touch(paths.control / "cancel")
         if container is not None:
-            if self._ground.owner:
+            if self._volumes.owner:
                 shared_engine.mark_canceled(self._engine, container, paths.folder.name)
             containers.stop(self._engine, container, grace)
         return self.state(paths)
@@ -214,11 +214,13 @@ class DockerTarget:
         if not container or found is None:
             # Nothing more can be copied out; what was mounted from this machine is here.
             missing = own_files.put_in_place(paths.folder / "logged", paths, [LOGGED])
-            return missing if self._ground.owner else missing + self._ground.fetch(paths)
+            return missing if self._volumes.owner else missing + self._volumes.fetch(paths)
         container_files.save_logs(self._engine, container, paths.stdout, paths.stderr)
         if not found.is_mounted:
             return self._copied_out(container, paths)
-        missing = own_files.put_in_place(paths.folder / "logged", paths, [LOGGED]) + self._ground.fetch(paths)
+        missing = own_files.put_in_place(paths.folder / "logged", paths, [LOGGED]) + self._volumes.fetch(
+            paths
+        )
         if all(one.reason != FOREIGN for one in missing):
             return missing
         # Of root's in the container, perhaps: the engine can read that.
@@ -228,7 +230,7 @@ class DockerTarget:
         came = paths.folder / "incoming"
         remove_tree(came)
         came.mkdir(0o700)
-        owner = None if self._ground.has_other_users else self._ground.user[:2]
+        owner = None if self._volumes.has_other_users else self._volumes.user[:2]
         brought = container_files.Brought(self._engine, container, CHECKOUT, came / "project", owner)
         try:
             missing = []
@@ -254,7 +256,7 @@ class DockerTarget:
         """See `Target.clean`."""
         if not self._is_of_others(paths):
             self._remove_all(paths)
-        removed = self._ground.clean(paths)
+        removed = self._volumes.clean(paths)
         if paths.checkout.exists():
             removed.append("here")
         for folder in (paths.checkout, paths.folder / "logged"):
@@ -263,10 +265,10 @@ class DockerTarget:
 
     def _is_of_others(self, paths: RunPaths) -> bool:
         """Whether the run was submitted from another computer, on an engine that several use."""
-        return bool(self._ground.owner) and paths.returned.exists()
+        return bool(self._volumes.owner) and paths.returned.exists()
 
     def records(self, start: str) -> list[tuple[str, State | None, str]]:
-        """Every run on the engine whose id begins with `start`: see `RemoteTarget.records`."""
+        """Every run on the engine whose id begins with `start`: see `SSHTarget.records`."""
         return [*shared_engine.records(self._engine, start)]
 
     def adopted(self, paths: RunPaths) -> None:
@@ -281,7 +283,7 @@ class DockerTarget:
     def forget(self, run_id: str) -> None:
         """Remove all that a run that is over has left there, whoever submitted it."""
         self.remove(shared_engine.ids(self._engine, run_id))
-        self._ground.forget(run_id)
+        self._volumes.forget(run_id)
 
     def _remove_all(self, paths: RunPaths) -> None:
         wanted = {RUN_LABEL: paths.folder.name, **self._labels}

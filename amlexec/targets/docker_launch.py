@@ -8,7 +8,7 @@ from amlexec.docker.client import import_ahead
 from amlexec.errors import TargetError
 from amlexec.history.record import Interpreter
 from amlexec.images.labels import PREFIX
-from amlexec.images.store import EngineShelf
+from amlexec.images.store import ImageStore
 from amlexec.prepare import prepare as preparation
 from amlexec.targets.environment import ensure
 from amlexec.targets.target import Launch
@@ -17,7 +17,7 @@ from amlexec.targets.volumes import SHARED, SITE
 if TYPE_CHECKING:
     from amlexec.docker.client import Engine
     from amlexec.model import Plan, Project
-    from amlexec.targets.volumes import Ground
+    from amlexec.targets.volumes import RunVolumes
 
 __all__ = ["HOME", "launch"]
 
@@ -25,7 +25,7 @@ HOME = "/amlexec/home"
 """The home of a user in a container; root has its own."""
 
 
-def launch(project: Project, engine: Engine, ground: Ground, plan: Plan) -> Launch:
+def launch(project: Project, engine: Engine, volumes: RunVolumes, plan: Plan) -> Launch:
     """See `Target.check`. An environment that is not ready is prepared where the plan says so."""
     wanted = preparation.wanted(
         project,
@@ -34,7 +34,7 @@ def launch(project: Project, engine: Engine, ground: Ground, plan: Plan) -> Laun
         plan.conda_dependencies_file,
         plan.spark_dependencies_file if plan.framework == "PySpark" else "",
     )
-    found = ensure(plan, wanted, EngineShelf(engine))
+    found = ensure(plan, wanted, ImageStore(engine))
     # Needed when the container is made: until then, a snapshot is taken by git.
     import_ahead()
     if plan.target.nvidia_docker and "nvidia" not in (engine.info().get("Runtimes") or {}):
@@ -46,17 +46,17 @@ def launch(project: Project, engine: Engine, ground: Ground, plan: Plan) -> Laun
         )
     python = f"{PREFIX}/bin/python"
     script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
-    mounted = ground.can_mount(plan)
+    mounted = volumes.can_mount(plan)
     if mounted:
-        ground.check(plan)
+        volumes.check(plan)
     made = Launch(
         argv=(python, script, *plan.arguments),
         python=Interpreter(python, found.python),
         platform=found.platform,
-        environment=_environment(ground, plan, mounted=mounted),
+        environment=_environment(volumes, plan, mounted=mounted),
         digest=found.digest,
         image_id=found.key,
-        warnings=_warnings(ground, plan, mounted=mounted),
+        warnings=_warnings(volumes, plan, mounted=mounted),
     )
     if plan.framework == "PySpark":
         from amlexec.targets import spark_launch
@@ -65,8 +65,8 @@ def launch(project: Project, engine: Engine, ground: Ground, plan: Plan) -> Laun
     return made
 
 
-def _warnings(ground: Ground, plan: Plan, *, mounted: bool) -> tuple[str, ...]:
-    told = [why] if (why := ground.why_not(plan)) else []
+def _warnings(volumes: RunVolumes, plan: Plan, *, mounted: bool) -> tuple[str, ...]:
+    told = [why] if (why := volumes.why_not(plan)) else []
     if plan.target.native_shared_directory and not mounted:
         told.append(
             f"nativeSharedDirectory needs {plan.target.key('sharedVolumes')}: true; "
@@ -75,11 +75,11 @@ def _warnings(ground: Ground, plan: Plan, *, mounted: bool) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _environment(ground: Ground, plan: Plan, *, mounted: bool) -> dict[str, str]:
+def _environment(volumes: RunVolumes, plan: Plan, *, mounted: bool) -> dict[str, str]:
     environment = {
         "PYTHONUNBUFFERED": "1",
-        "HOME": HOME if ground.user.uid else "/root",
-        "USER": ground.user.name,
+        "HOME": HOME if volumes.user.uid else "/root",
+        "USER": volumes.user.name,
     }
     if mounted and plan.target.native_shared_directory:
         environment["AZUREML_NATIVE_SHARE_DIRECTORY"] = SHARED

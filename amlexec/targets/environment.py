@@ -8,21 +8,21 @@ from amlexec.errors import TargetError
 from amlexec.prepare import prepare as preparation
 
 if TYPE_CHECKING:
-    from amlexec.environments.store import Shelf
+    from amlexec.environments.store import EnvironmentStore
     from amlexec.model import Plan
     from amlexec.prepare.prepare import Readiness, Wanted
 
 __all__ = ["ensure"]
 
 
-def ensure(plan: Plan, wanted: Wanted, shelf: Shelf) -> Readiness:
+def ensure(plan: Plan, wanted: Wanted, store: EnvironmentStore) -> Readiness:
     """The environment of a plan, made ready where the plan says so.
 
     Raises:
         ConfigurationError: the dependencies can't be fulfilled.
         TargetError: it is not ready and is not to be prepared, or can't be.
     """
-    found = preparation.readiness(wanted, shelf)
+    found = preparation.readiness(wanted, store)
     if found.ready:
         return found
     if not plan.prepare_environment:
@@ -35,4 +35,4 @@ def ensure(plan: Plan, wanted: Wanted, shelf: Shelf) -> Readiness:
     from amlexec.images import registry
 
     with progress.for_terminal() as shown:
-        return preparation.prepare(wanted, shelf, shown, pull_from=registry.place())
+        return preparation.prepare(wanted, store, shown, pull_from=registry.place())

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from amlexec.locks import Held
     from amlexec.model import NotCollected, Plan, Project
 
-__all__ = ["HostTarget"]
+__all__ = ["LocalTarget"]
 
 _LOOK_SECONDS = 0.05
 """How often the logs of a run are looked at."""
@@ -36,7 +36,7 @@ _STOP_SECONDS = 60
 """How long stopping may take on top of the grace, before the machine counts as stuck."""
 
 
-class HostTarget:
+class LocalTarget:
     """Runs on a machine whose run folders are reached as files."""
 
     def __init__(self, project: Project, connection: Connection) -> None:

@@ -11,14 +11,14 @@ from amlexec.errors import UnreachableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Patience"]
+__all__ = ["Reconnect"]
 
 _Value = TypeVar("_Value")
 _FIRST, _LONGEST = 0.1, 15.0
 """Seconds between two tries."""
 
 
-class Patience:
+class Reconnect:
     """How long somebody who follows a run goes on trying to reach its machine: for ever, until Ctrl-C."""
 
     def __init__(self, run_id: str) -> None:

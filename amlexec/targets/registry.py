@@ -21,9 +21,9 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
     """
     if kind == "local":
         from amlexec.local_machine import LocalConnection
-        from amlexec.targets.local import HostTarget
+        from amlexec.targets.local import LocalTarget
 
-        return HostTarget(project, LocalConnection())
+        return LocalTarget(project, LocalConnection())
     if kind == "docker":
         from amlexec.docker.client import from_environment
         from amlexec.targets.docker import DockerTarget
@@ -32,27 +32,27 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
     if kind == "remotedocker":
         from amlexec.config import load as config
         from amlexec.docker.client import Engine
-        from amlexec.docker.forward import WayOverSSH
+        from amlexec.docker.forward import SSHTransport
         from amlexec.ssh.connection import SSHConnection, login_of
         from amlexec.targets.docker import DockerTarget
-        from amlexec.targets.ssh_volumes import There
+        from amlexec.targets.ssh_volumes import SSHVolumes
 
         connection = SSHConnection(login_of(config.load_target(project, name)))
-        way = WayOverSSH(connection)
-        over = Engine(way)
-        return DockerTarget(project, over, There(project, connection, way, over))
+        transport = SSHTransport(connection)
+        over = Engine(transport)
+        return DockerTarget(project, over, SSHVolumes(project, connection, transport, over))
     if kind == "remote":
         from amlexec.config import load as config
         from amlexec.ssh.connection import SSHConnection, login_of
-        from amlexec.targets.ssh import RemoteTarget
+        from amlexec.targets.ssh import SSHTarget
 
-        return RemoteTarget(project, SSHConnection(login_of(config.load_target(project, name))))
+        return SSHTarget(project, SSHConnection(login_of(config.load_target(project, name))))
     if kind == "cluster":
         from amlexec.config import load as config
         from amlexec.ssh.connection import SSHConnection, login_of
-        from amlexec.targets.spark_cluster import ClusterTarget
+        from amlexec.targets.spark_cluster import SparkClusterTarget
 
-        return ClusterTarget(project, SSHConnection(login_of(config.load_target(project, name))))
+        return SparkClusterTarget(project, SSHConnection(login_of(config.load_target(project, name))))
     raise CannotRunError(
         f"compute target {name!r} is of type {kind}; which this version can't run on",
         where=where,

@@ -26,7 +26,16 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.targets import beneath
-from amlexec.targets.tar_reader import DEVICES, FILE, FOLDER, HARD_LINK, LINK, Entry, NotTarError, Reader
+from amlexec.targets.tar_reader import (
+    DEVICES,
+    FILE,
+    FOLDER,
+    HARD_LINK,
+    LINK,
+    NotTarError,
+    TarEntry,
+    TarReader,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +111,7 @@ def unpack(
     """
     root = os.open(into, beneath.FOLDER)
     try:
-        return _Unpacking(root, limits, owner, outward_links, digests).all(Reader(read))
+        return _Unpacking(root, limits, owner, outward_links, digests).all(TarReader(read))
     finally:
         os.close(root)
 
@@ -125,7 +134,7 @@ class _Unpacking:
         self._more = 0
         self._bytes = self._entries = 0
 
-    def all(self, reader: Reader) -> Unpacked:
+    def all(self, reader: TarReader) -> Unpacked:
         broken = ""
         try:
             for entry in reader:
@@ -144,7 +153,7 @@ class _Unpacking:
             self._cursor.close()
         return Unpacked(tuple(self._refused), self._more, frozenset(self._names), self._digests, broken)
 
-    def _one(self, entry: Entry, reader: Reader) -> None:
+    def _one(self, entry: TarEntry, reader: TarReader) -> None:
         parts = beneath.parts_of(entry.name)
         try:
             self._check(entry, parts)
@@ -161,14 +170,14 @@ class _Unpacking:
                 raise
             self._refuse(entry, _in_words(error))
 
-    def _refuse(self, entry: Entry, reason: str) -> None:
+    def _refuse(self, entry: TarEntry, reason: str) -> None:
         if len(self._refused) >= _MOST_REFUSED:
             self._more += 1
             return
         holds_nothing = not entry.wrong and entry.kind in DEVICES.values()
         self._refused.append(Refused(os.fsdecode(entry.name), reason, holds_nothing))
 
-    def _check(self, entry: Entry, parts: Parts) -> None:
+    def _check(self, entry: TarEntry, parts: Parts) -> None:
         if entry.wrong:
             raise _RefusedError(entry.wrong)
         if entry.kind not in (FILE, FOLDER, LINK, HARD_LINK):
@@ -185,7 +194,7 @@ class _Unpacking:
         if entry.kind in (LINK, HARD_LINK) and not entry.target:
             raise _RefusedError("it is a link to nothing")
 
-    def _make(self, entry: Entry, parts: Parts, folder: int, reader: Reader) -> None:
+    def _make(self, entry: TarEntry, parts: Parts, folder: int, reader: TarReader) -> None:
         name = parts[-1]
         if entry.kind == FOLDER:
             self._folder(entry, name, folder)
@@ -199,7 +208,7 @@ class _Unpacking:
         else:
             self._hard_link(entry, name, folder)
 
-    def _folder(self, entry: Entry, name: bytes, folder: int) -> None:
+    def _folder(self, entry: TarEntry, name: bytes, folder: int) -> None:
         try:
             os.mkdir(name, entry.mode | 0o700, dir_fd=folder)
         except FileExistsError:
@@ -208,7 +217,7 @@ class _Unpacking:
             return
         self._give(name, folder)
 
-    def _file(self, entry: Entry, parts: Parts, folder: int, reader: Reader) -> None:
+    def _file(self, entry: TarEntry, parts: Parts, folder: int, reader: TarReader) -> None:
         name, flags = parts[-1], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         found = hashlib.sha256() if self._want_digests else None
         with os.fdopen(os.open(name, flags, entry.mode | 0o600, dir_fd=folder), "wb", buffering=0) as file:
@@ -229,7 +238,7 @@ class _Unpacking:
         if found is not None:
             self._digests[parts] = found.hexdigest()
 
-    def _hard_link(self, entry: Entry, name: bytes, folder: int) -> None:
+    def _hard_link(self, entry: TarEntry, name: bytes, folder: int) -> None:
         target = beneath.parts_of(entry.target)
         if entry.target.startswith(b"/") or b".." in target or not target:
             raise _RefusedError("it is a hard link that leads out of its folder")

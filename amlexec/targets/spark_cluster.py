@@ -14,7 +14,7 @@ from amlexec.spark.cluster_args import Shipped
 from amlexec.targets.answers import read_code
 from amlexec.targets.outputs import bring
 from amlexec.targets.safe_tar import unpack
-from amlexec.targets.ssh import RemoteTarget
+from amlexec.targets.ssh import SSHTarget
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from amlexec.model import Plan
     from amlexec.targets.target import Launch, State
 
-__all__ = ["ClusterTarget"]
+__all__ = ["SparkClusterTarget"]
 
 _IN_CLUSTER = (
     "YARN runs the driver on a node of the cluster: what the script prints comes home when it is over; "
@@ -86,7 +86,7 @@ done
 """Spark reads no other properties file beside the one that it is given."""
 
 
-class ClusterTarget(RemoteTarget):
+class SparkClusterTarget(SSHTarget):
     """Runs on a Spark cluster. Without Spark, `Framework: Python`, they are processes of its head node."""
 
     def _with_spark(self, plan: Plan, launch: Launch) -> Launch:

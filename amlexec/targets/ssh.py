@@ -22,12 +22,12 @@ from amlexec.targets import ssh_send
 from amlexec.targets.answers import LONGEST_LINE, failure, read_frame, read_look, read_records, read_state
 from amlexec.targets.outputs import bring
 from amlexec.targets.own_files import put_in_place
-from amlexec.targets.reconnect import Patience
+from amlexec.targets.reconnect import Reconnect
 from amlexec.targets.run_folders import no_script
 from amlexec.targets.script_environment import handed, of_run, of_supervisor
 from amlexec.targets.ssh_environment import Managed, variables
 from amlexec.targets.ssh_fetch import Fetch
-from amlexec.targets.ssh_logs import Log
+from amlexec.targets.ssh_logs import RunLog
 from amlexec.targets.ssh_verbs import Verbs
 from amlexec.targets.target import Launch, State
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from amlexec.model import NotCollected, Plan, Project
     from amlexec.ssh.connection import SSHConnection
 
-__all__ = ["RemoteTarget"]
+__all__ = ["SSHTarget"]
 
 _NOT_OURS = 94
 """Exit code of `stop` and `remove`: the run is another project's."""
@@ -50,7 +50,7 @@ _STOP_SECONDS = 60.0
 _TRIES = 6
 
 
-class RemoteTarget:
+class SSHTarget:
     """Runs on a Linux machine that the user manages."""
 
     def __init__(self, project: Project, connection: SSHConnection) -> None:
@@ -235,15 +235,15 @@ class RemoteTarget:
     ) -> State:
         """See `Target.follow`. What is here already is shown first; a cut is waited out and gone on after."""
         del bell
-        patience = Patience(paths.folder.name)
-        logs = {b"1": Log(paths.stdout, stdout), b"2": Log(paths.stderr, stderr)}
+        reconnect = Reconnect(paths.folder.name)
+        logs = {b"1": RunLog(paths.stdout, stdout), b"2": RunLog(paths.stderr, stderr)}
         for log in logs.values():
             log.show()
         while True:
             try:
-                state = self._follow(paths, logs, patience)
+                state = self._follow(paths, logs, reconnect)
             except UnreachableError as error:
-                patience.lost(error)
+                reconnect.lost(error)
             else:
                 if state.phase == "ended":
                     self._shown = paths.folder.name
@@ -253,12 +253,14 @@ class RemoteTarget:
                         log.show_rest()
                 return state
 
-    def _follow(self, paths: RunPaths, logs: dict[bytes, Log], patience: Patience | None = None) -> State:
+    def _follow(
+        self, paths: RunPaths, logs: dict[bytes, RunLog], reconnect: Reconnect | None = None
+    ) -> State:
         sizes = [str(log.position) for log in logs.values()]
         with self._verbs.stream("follow", paths.folder.name, *sizes) as channel:
             while line := channel.stdout.readline(LONGEST_LINE):
-                if patience is not None:
-                    patience.found()
+                if reconnect is not None:
+                    reconnect.found()
                 number, rest = read_frame(line, self._connection.name)
                 if number == b"S":
                     return self._read(paths, rest.decode("utf-8", "replace"))
@@ -280,7 +282,7 @@ class RemoteTarget:
 
     def collect(self, paths: RunPaths) -> list[NotCollected]:
         """See `Target.collect`. The logs are brought to their full length; every file is checked."""
-        logs = {b"1": Log(paths.stdout), b"2": Log(paths.stderr)}
+        logs = {b"1": RunLog(paths.stdout), b"2": RunLog(paths.stderr)}
         for path in (paths.stdout, paths.stderr):
             touch(path)
         if self._shown == paths.folder.name or self._follow(paths, logs) != self._gone():

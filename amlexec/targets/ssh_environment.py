@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amlexec.prefixes.remote_prefix import NAME_LENGTH
-from amlexec.prefixes.store import HostShelf
+from amlexec.prefixes.store import PrefixStore
 from amlexec.prepare import prepare as preparation
 from amlexec.targets.environment import ensure
 
@@ -29,7 +29,7 @@ class Managed:
             ConfigurationError: they are wrong.
         """
         self._plan = plan
-        self._shelf = HostShelf(connection)
+        self._store = PrefixStore(connection)
         self._wanted: Wanted = preparation.wanted(
             project, plan.configuration, plan.target, plan.conda_dependencies_file
         )
@@ -46,8 +46,8 @@ class Managed:
             ConfigurationError: the dependencies can't be fulfilled.
             TargetError: it is not ready and is not to be prepared, or can't be.
         """
-        self._shelf.learn(self._wanted.digest, f"{known.get('environment', '')}\n{known.get('marker', '')}\n")
-        return ensure(self._plan, self._wanted, self._shelf)
+        self._store.learn(self._wanted.digest, f"{known.get('environment', '')}\n{known.get('marker', '')}\n")
+        return ensure(self._plan, self._wanted, self._store)
 
 
 def variables(prefix: str, path: str) -> dict[str, str]:

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["Log"]
+__all__ = ["RunLog"]
 
 _BLOCK = 1 << 20
 
 
-class Log:
+class RunLog:
     """The file at `path`, which begins as the log there does; all that comes is handed to `sink`."""
 
     def __init__(self, path: Path, sink: Callable[[bytes], object] = len) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from amlexec.errors import TargetError
 from amlexec.targets.run_folders import check_out
-from amlexec.targets.ssh import RemoteTarget
+from amlexec.targets.ssh import SSHTarget
 from amlexec.targets.volumes import (
     CHECKOUT,
     LOGGED,
@@ -21,40 +21,42 @@ from amlexec.targets.volumes import (
 
 if TYPE_CHECKING:
     from amlexec.docker.client import Engine
-    from amlexec.docker.forward import WayOverSSH
+    from amlexec.docker.forward import SSHTransport
     from amlexec.history.paths import RunPaths
     from amlexec.model import NotCollected, Plan, Project
     from amlexec.ssh.connection import SSHConnection
 
-__all__ = ["There"]
+__all__ = ["SSHVolumes"]
 
 _STAGED = "staged"
 """The file in a run's control folder that says that the machine has a folder of the run."""
 
 
-class There:
-    """A `Ground` on another machine."""
+class SSHVolumes:
+    """A `RunVolumes` on another machine."""
 
-    def __init__(self, project: Project, connection: SSHConnection, way: WayOverSSH, engine: Engine) -> None:
-        """`way` is how `engine` is reached, over `connection`. Nobody is asked yet."""
+    def __init__(
+        self, project: Project, connection: SSHConnection, transport: SSHTransport, engine: Engine
+    ) -> None:
+        """`transport` is how `engine` is reached, over `connection`. Nobody is asked yet."""
         self._project = project
         self._connection = connection
-        self._way = way
+        self._transport = transport
         self._engine = engine
-        self._host = RemoteTarget(project, connection)
+        self._host = SSHTarget(project, connection)
         self._user: User | None = None
         self._options: tuple[str, ...] | None = None
 
     @property
     def owner(self) -> str:
-        """See `Ground.owner`."""
+        """See `RunVolumes.owner`."""
         return self._host.mirror
 
     @property
     def user(self) -> User:
-        """See `Ground.user`: the user there, so that what a script writes into mounted folders is theirs."""
+        """See `RunVolumes.user`: the SSH user, who then owns what a script writes into mounted folders."""
         if self._user is None:
-            found = self._way.surroundings
+            found = self._transport.surroundings
             # A rootless engine has the user as its root.
             uid, gid = (0, 0) if is_rootless(self._security()) else (found.uid, found.gid)
             self._user = User(uid, gid, found.user or "user")
@@ -62,15 +64,15 @@ class There:
 
     @property
     def has_other_users(self) -> bool:
-        """See `Ground.has_other_users`."""
+        """See `RunVolumes.has_other_users`."""
         return True
 
     def can_mount(self, plan: Plan) -> bool:
-        """See `Ground.can_mount`."""
+        """See `RunVolumes.can_mount`."""
         return plan.target.shared_volumes and not is_remapped(self._security())
 
     def why_not(self, plan: Plan) -> str:
-        """See `Ground.why_not`."""
+        """See `RunVolumes.why_not`."""
         return REMAPPED if plan.target.shared_volumes and not self.can_mount(plan) else ""
 
     def _security(self) -> tuple[str, ...]:
@@ -79,7 +81,7 @@ class There:
         return self._options
 
     def check(self, plan: Plan) -> None:
-        """See `Ground.check`. The shared folder is made where it is missing."""
+        """See `RunVolumes.check`. The shared folder is made where it is missing."""
         if not (shared := self._shared(plan)):
             return
         answer = self._connection.run('mkdir -p "$1"', shared)
@@ -92,7 +94,7 @@ class There:
             )
 
     def _shared(self, plan: Plan) -> str:
-        shared, home = plan.target.native_shared_directory, self._way.surroundings.home
+        shared, home = plan.target.native_shared_directory, self._transport.surroundings.home
         if not shared:
             return ""
         whole = home + shared[1:] if shared == "~" or shared.startswith("~/") else shared
@@ -101,7 +103,7 @@ class There:
         return f"{whole.rstrip('/')}/{self._project.name}"
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
-        """See `Ground.stage`. What is not mounted is checked out here, and copied in."""
+        """See `RunVolumes.stage`. What is not mounted is checked out here, and copied in."""
         if not self.can_mount(plan):
             check_out(self._project, paths, plan, tree)
             return
@@ -109,8 +111,8 @@ class There:
         self._host.stage(paths, plan, tree)
 
     def mounts(self, paths: RunPaths, plan: Plan) -> list[Mount]:
-        """See `Ground.mounts`."""
-        home = self._way.surroundings.home
+        """See `RunVolumes.mounts`."""
+        home = self._transport.surroundings.home
         run = f"{home}/.amlexec/runs/{paths.folder.name}"
         found = [
             Mount(run, LOGGED),
@@ -122,13 +124,13 @@ class There:
         return found
 
     def fetch(self, paths: RunPaths) -> list[NotCollected]:
-        """See `Ground.fetch`."""
+        """See `RunVolumes.fetch`."""
         return self._host.fetch(paths, [CHECKOUT])
 
     def clean(self, paths: RunPaths) -> list[str]:
-        """See `Ground.clean`."""
+        """See `RunVolumes.clean`."""
         return self._host.clean(paths) if (paths.control / _STAGED).exists() else []
 
     def forget(self, run_id: str) -> None:
-        """See `Ground.forget`."""
+        """See `RunVolumes.forget`."""
         self._host.forget(run_id)

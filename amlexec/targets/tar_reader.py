@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["DEVICES", "FILE", "FOLDER", "HARD_LINK", "LINK", "Entry", "NotTarError", "Reader"]
+__all__ = ["DEVICES", "FILE", "FOLDER", "HARD_LINK", "LINK", "TarEntry", "NotTarError", "TarReader"]
 
 FILE, HARD_LINK, LINK, FOLDER, SPARSE = "file", "hard link", "link", "folder", "sparse file"
 DEVICES = {b"3": "character device", b"4": "block device", b"6": "FIFO"}
@@ -42,7 +42,7 @@ class NotTarError(Exception):
     """The bytes are no tar archive, or it was cut off."""
 
 
-class Entry(NamedTuple):
+class TarEntry(NamedTuple):
     """What an archive says of one file."""
 
     name: bytes
@@ -60,7 +60,7 @@ class Entry(NamedTuple):
     """Why it can't be a file here, where its header already shows that."""
 
 
-class Reader:
+class TarReader:
     """The entries of an archive that `read(size)` gives: fewer bytes than `size` only at its end."""
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
@@ -69,7 +69,7 @@ class Reader:
         """Bytes of the current entry's content, and then of its padding, that were not read."""
         self._padding = 0
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[TarEntry]:
         """Each entry; its content may be read before the next one is asked for.
 
         Raises:
@@ -113,7 +113,7 @@ class Reader:
         self._skip()
         return data
 
-    def _next(self) -> Entry | None:
+    def _next(self) -> TarEntry | None:
         self._skip()
         long: dict[bytes, bytes | None] = {}
         pax: dict[str, bytes] = {}
@@ -159,7 +159,7 @@ class Reader:
 
     def _entry(
         self, block: bytes, size: int, long: dict[bytes, bytes | None], pax: dict[str, bytes], wrong: str
-    ) -> Entry:
+    ) -> TarEntry:
         kind = _KINDS.get(block[156:157], f"entry of the unknown type {block[156:157]!r}")
         if kind == SPARSE:
             self._skip_map(block)
@@ -185,7 +185,7 @@ class Reader:
         size = 0 if kind in _WITHOUT_CONTENT else size
         self._begin(size)
         mode = (_number(block[100:108]) or 0) & 0o777
-        return Entry(name, kind, size, mode, _moment(block, pax), target, wrong)
+        return TarEntry(name, kind, size, mode, _moment(block, pax), target, wrong)
 
     def _skip_map(self, block: bytes) -> None:
         """The rest of GNU's map of a sparse file, which is before its content."""

@@ -22,8 +22,8 @@ __all__ = [
     "REMAPPED",
     "SHARED",
     "SITE",
-    "Ground",
-    "Here",
+    "RunVolumes",
+    "LocalVolumes",
     "Mount",
     "User",
     "is_remapped",
@@ -70,7 +70,7 @@ class Mount(NamedTuple):
     read_only: bool = False
 
 
-class Ground(Protocol):
+class RunVolumes(Protocol):
     """The folders of runs on the machine of an engine."""
 
     @property
@@ -113,7 +113,7 @@ class Ground(Protocol):
         """Remove all that a run that is over, and was submitted anywhere, has left in such folders."""
 
 
-class Here:
+class LocalVolumes:
     """The folders of this machine, for an engine that is on it."""
 
     owner = ""
@@ -130,7 +130,7 @@ class Here:
 
     @property
     def user(self) -> User:
-        """See `Ground.user`. A rootless engine has the caller as its root."""
+        """See `RunVolumes.user`. A rootless engine has the caller as its root."""
         if self._user is None:
             uid, gid = self._asked
             own = (0, 0) if is_rootless(self._security()) else (os.getuid(), os.getgid())
@@ -140,7 +140,7 @@ class Here:
 
     @property
     def has_other_users(self) -> bool:
-        """See `Ground.has_other_users`."""
+        """See `RunVolumes.has_other_users`."""
         return is_remapped(self._security())
 
     def _security(self) -> tuple[str, ...]:
@@ -151,13 +151,13 @@ class Here:
         return self._options
 
     def can_mount(self, plan: Plan) -> bool:
-        """See `Ground.can_mount`."""
+        """See `RunVolumes.can_mount`."""
         # The engine behind a network address has another machine's folders.
         is_here = plan.target.shared_volumes and self._engine.address.startswith("unix:")
         return is_here and not self.has_other_users
 
     def why_not(self, plan: Plan) -> str:
-        """See `Ground.why_not`."""
+        """See `RunVolumes.why_not`."""
         if self.can_mount(plan) or not plan.target.shared_volumes:
             return ""
         if self.has_other_users:
@@ -168,15 +168,15 @@ class Here:
         )
 
     def check(self, plan: Plan) -> None:
-        """See `Ground.check`."""
+        """See `RunVolumes.check`."""
         shared_folder(self._project, plan.target)
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
-        """See `Ground.stage`."""
+        """See `RunVolumes.stage`."""
         check_out(self._project, paths, plan, tree)
 
     def mounts(self, paths: RunPaths, plan: Plan) -> list[Mount]:
-        """See `Ground.mounts`."""
+        """See `RunVolumes.mounts`."""
         logged = paths.folder / "logged"
         if self.user.uid not in {os.getuid(), 0}:
             container_files.give(paths.checkout, self.user.uid, self.user.gid)
@@ -191,13 +191,13 @@ class Here:
         return found
 
     def fetch(self, paths: RunPaths) -> list[NotCollected]:
-        """See `Ground.fetch`."""
+        """See `RunVolumes.fetch`."""
         aliases = [CHECKOUT, *aliases_of(paths.checkout)]
         return bring(paths.checkout, paths.outputs, aliases, foreign_stays=True)
 
     def clean(self, paths: RunPaths) -> list[str]:  # noqa: ARG002 - nothing of it is elsewhere
-        """See `Ground.clean`: the target removes what is here."""
+        """See `RunVolumes.clean`: the target removes what is here."""
         return []
 
     def forget(self, run_id: str) -> None:
-        """See `Ground.forget`: no other computer has folders here."""
+        """See `RunVolumes.forget`: no other computer has folders here."""

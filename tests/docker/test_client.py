@@ -448,7 +448,7 @@ class TestImages:
 
         there = f"{registry}/{reference}"
         images.tag(engine, reference, there)
-        steps: list[images.Progress] = []
+        steps: list[images.TransferProgress] = []
         digest = images.push(engine, there, progress=steps.append)
         assert digest.startswith("sha256:")
         assert any(step.layer and step.status == "Pushed" for step in steps)

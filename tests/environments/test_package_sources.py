@@ -18,7 +18,7 @@ from amlexec.snapshots import sources
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from amlexec.environments.request import Order
+    from amlexec.environments.request import BuildRequest
 
 FILE = "aml_config/conda_dependencies.yml"
 RULES = ".env\ndata/\n/notes\n*.key\n"
@@ -39,10 +39,10 @@ class Folder:
         path.write_text(text)
         return path
 
-    def order(self) -> Order:
+    def order(self) -> BuildRequest:
         project = Project(str(self.root))
         target = ComputeTarget("docker", "docker", Place("x"))
-        return preparation.wanted(project, "docker", target, FILE).order
+        return preparation.wanted(project, "docker", target, FILE).request
 
     def files(self) -> list[str]:
         (entry,) = self.order().requirements.entries

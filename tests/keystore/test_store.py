@@ -49,7 +49,7 @@ class TestSecrets:
         assert keystore.is_handle(handle)
         assert SECRET not in handle
         assert keystore.get(handle) == SECRET
-        assert keystore.entries() == [keystore.Entry(handle, "password", "gpubox")]
+        assert keystore.entries() == [keystore.StoredSecret(handle, "password", "gpubox")]
         keystore.delete(handle)
         keystore.delete(handle)
         assert keystore.entries() == []
@@ -80,7 +80,7 @@ class TestSecrets:
         assert pair.public.startswith("ssh-ed25519 ")
         assert pair.public.endswith(" amlexec gpu box")
         assert keystore.public_key(pair.handle) == pair.public
-        assert keystore.entries() == [keystore.Entry(pair.handle, "key", "amlexec gpu box")]
+        assert keystore.entries() == [keystore.StoredSecret(pair.handle, "key", "amlexec gpu box")]
         private = keystore.private_key_file(pair.handle, tmp_path)
         derived = subprocess.run(["ssh-keygen", "-y", "-f", str(private)], check=True, capture_output=True)
         assert derived.stdout.decode().split()[:2] == pair.public.split()[:2]
@@ -220,7 +220,7 @@ class TestKeyring:
         assert files
         assert not any(json.dumps(SECRET).encode() in path.read_bytes() for path in files)
         assert keystore.get(handle) == SECRET
-        assert keystore.entries() == [keystore.Entry(handle, "password", "gpubox")]
+        assert keystore.entries() == [keystore.StoredSecret(handle, "password", "gpubox")]
         keystore.delete(handle)
         assert json.loads(passwords.read_text()) == {}
         keystore.delete(handle)

@@ -17,7 +17,7 @@ from rattler import RepoDataRecord
 from rattler.index import index_fs
 
 from amlexec.config import load as config
-from amlexec.environments.request import Order
+from amlexec.environments.request import BuildRequest
 from amlexec.environments.spec import requirements_of, spec_of
 from amlexec.errors import TargetError
 from amlexec.model import Place, Project
@@ -47,7 +47,7 @@ def _own_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
 
 
-def ordered(folder: ProjectFolder, channel: str, *specs: str, platform: Platform = PLATFORM) -> Order:
+def ordered(folder: ProjectFolder, channel: str, *specs: str, platform: Platform = PLATFORM) -> BuildRequest:
     """An order for what the specs come to."""
     lines = ["channels:", f"  - {channel}", "dependencies:", *(f"  - {spec}" for spec in specs)]
     folder.write(FILE, "\n".join(lines) + "\n")
@@ -55,10 +55,10 @@ def ordered(folder: ProjectFolder, channel: str, *specs: str, platform: Platform
     dependencies = config.load_conda(project, FILE)
     spec = spec_of(project, "", dependencies, platform)
     found = requirements_of(project, dependencies)
-    return Order(project, spec, "0" * 64, dependencies, found, Place(""))
+    return BuildRequest(project, spec, "0" * 64, dependencies, found, Place(""))
 
 
-def solved(order: Order, cache: Path, settings: Network) -> list[RepoDataRecord]:
+def solved(order: BuildRequest, cache: Path, settings: Network) -> list[RepoDataRecord]:
     return conda_solve.solve(order.project, order.dependencies, order.spec.platform, settings, cache=cache)
 
 
@@ -96,7 +96,7 @@ class Elsewhere:
         )
         self.said, noise = process.communicate(text, timeout=120)
         self.seen: list[tuple[int, int]] = []
-        answer = conda_remote.Answer(records, settings, "box", lambda *at: self.seen.append(at))
+        answer = conda_remote.InstallerAnswer(records, settings, "box", lambda *at: self.seen.append(at))
         for at in range(0, len(self.said), 7):
             answer.feed(self.said[at : at + 7])
         return answer.result(noise.decode())
@@ -113,7 +113,7 @@ class Elsewhere:
             tarfile.open(fileobj=archive) as unpacked,
         ):
             unpacked.extractall(sent, filter="data")
-        order = conda_remote.order(
+        order = conda_remote.request(
             records, str(self.home / name), PLATFORM, settings, cache=self.cache, sent=str(sent)
         )
         done = self.ask(order, records, settings)
@@ -267,7 +267,7 @@ def test_errors_are_those_of_an_installation_here(
 
 
 def test_a_process_that_is_killed(box: Elsewhere) -> None:
-    answer = conda_remote.Answer([], network.settings(), "box")
+    answer = conda_remote.InstallerAnswer([], network.settings(), "box")
     answer.feed(b'{"at": [1, 2]}\nKilled\n')
     with pytest.raises(TargetError, match="nothing says why: Killed") as caught:
         answer.result()

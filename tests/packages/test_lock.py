@@ -37,7 +37,7 @@ from tests.engines.serving import serve
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .conftest import ProjectFolder
+    from tests.conftest import ProjectFolder
 
 FILE = "aml_config/conda_dependencies.yml"
 LOCK = "aml_config/conda_dependencies.lock"
@@ -385,10 +385,12 @@ class TestPip:
 
     def test_lines_for_pip(self, tmp_path: Path) -> None:
         from amlexec.model import Place
-        from amlexec.packages.requirements import Entry, Requirements
+        from amlexec.packages.requirements import RequirementEntry, Requirements
 
         raw = Secret("https://me:hidden@h/x-1.0-py3-none-any.whl?sig=s")
-        found = Requirements((Entry("address", "https://h/x-1.0-py3-none-any.whl", Place(""), raw),))
+        found = Requirements(
+            (RequirementEntry("address", "https://h/x-1.0-py3-none-any.whl", Place(""), raw),)
+        )
         pins = (
             Pin("a", "1", "https://h/a-1-py3-none-any.whl", "a" * 64),
             Pin("x", "1.0", "https://h/x-1.0-py3-none-any.whl", "b" * 64),
@@ -404,10 +406,10 @@ class TestPip:
 
     def test_lines_of_what_has_no_hash(self, tmp_path: Path) -> None:
         from amlexec.model import Place
-        from amlexec.packages.requirements import Entry, Requirements
+        from amlexec.packages.requirements import RequirementEntry, Requirements
 
-        def entry(kind: str, text: str, path: str = "") -> Entry:
-            return Entry(kind, text, Place(""), Secret(text), path=path)
+        def entry(kind: str, text: str, path: str = "") -> RequirementEntry:
+            return RequirementEntry(kind, text, Place(""), Secret(text), path=path)
 
         lib, archive = str(tmp_path / "lib"), "https://u:p@h/a.zip"
         found = Requirements(
@@ -792,7 +794,7 @@ class TestInstall:
     ) -> None:
         kept = tmp_path / "cache/packages/thing-1.0-0"
         own = own_channel(
-            package("thing", "1.0")._replace(files=[packages.Entry("share/thing", b"content\n")])
+            package("thing", "1.0")._replace(files=[packages.RequirementEntry("share/thing", b"content\n")])
         )
         records = declared.write([own.as_uri()], ["thing"]).resolve().records
         records = tuple(one for one in records if one.name.normalized == "thing")

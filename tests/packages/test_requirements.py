@@ -15,7 +15,7 @@ from amlexec.packages import requirements
 from amlexec.packages.urls import Secret, hidden, public
 
 if TYPE_CHECKING:
-    from amlexec.packages.requirements import Entry, Requirements
+    from amlexec.packages.requirements import RequirementEntry, Requirements
 
 FILE = "aml_config/conda_dependencies.yml"
 
@@ -31,7 +31,7 @@ def told(root: Path, *texts: str) -> list[tuple[str, str]]:
     return [(entry.kind, entry.text) for entry in read(root, *texts).entries]
 
 
-def only(root: Path, text: str) -> Entry:
+def only(root: Path, text: str) -> RequirementEntry:
     (entry,) = read(root, text).entries
     return entry
 

@@ -33,7 +33,7 @@ NEVER = "it was never prepared here"
 COMMAND = (sys.executable, "-m", "amlexec", "experiment", "prepare", "-c", "managed")
 
 
-class There(RemoteProject):
+class SSHVolumes(RemoteProject):
     """A project whose environment nobody else has: its dependencies are spelled as nobody else's."""
 
     own = ""
@@ -57,13 +57,13 @@ class There(RemoteProject):
 
 
 @pytest.fixture
-def make(shop: Shop, client: Client, tmp_path: Path) -> Callable[..., There]:
+def make(shop: Shop, client: Client, tmp_path: Path) -> Callable[..., SSHVolumes]:
     """Make a project of that name whose environment is on that machine."""
 
-    def made(name: str, host: Host) -> There:
+    def made(name: str, host: Host) -> SSHVolumes:
         client.knows(host)
         client.configure("127.0.0.1", f"IdentityFile {host.key}", "IdentitiesOnly yes")
-        project = There(tmp_path / name, shop, MANAGED, host)
+        project = SSHVolumes(tmp_path / name, shop, MANAGED, host)
         project.conda()
         return project
 
@@ -71,7 +71,7 @@ def make(shop: Shop, client: Client, tmp_path: Path) -> Callable[..., There]:
 
 
 @pytest.fixture
-def project(make: Callable[..., There], host: Host) -> There:
+def project(make: Callable[..., SSHVolumes], host: Host) -> SSHVolumes:
     """A project in a folder named `demo`, on the machine that all tests share."""
     return make("demo", host)
 
@@ -91,7 +91,7 @@ def count(client: Client, tmp_path: Path) -> Callable[[], int]:
     return counted
 
 
-def test_made_once(project: There, count: Callable[[], int]) -> None:
+def test_made_once(project: SSHVolumes, count: Callable[[], int]) -> None:
     project.write(
         "train.py", "import os, six, sys\nprint(sys.prefix, os.environ['CONDA_PREFIX'], os.environ['PATH'])\n"
     )
@@ -132,7 +132,7 @@ def test_made_once(project: There, count: Callable[[], int]) -> None:
     assert project.record(done.run_id)["python"]["version"] == told["python"]
 
 
-def test_changed_deleted_and_removed(project: There) -> None:
+def test_changed_deleted_and_removed(project: SSHVolumes) -> None:
     assert project.prepare().code == 0
     first = project.folder
     project.conda("idna=3.7")
@@ -176,7 +176,7 @@ CUTS = (
 )
 
 
-def waited(project: There, process: subprocess.Popen[bytes], cut: Cut, name: str) -> None:
+def waited(project: SSHVolumes, process: subprocess.Popen[bytes], cut: Cut, name: str) -> None:
     """Wait for that moment."""
     script = f"until {cut.seen.replace('NAME', name)} >/dev/null 2>&1; do sleep 0.01; done"
     project.host.ssh(f"timeout {int(PATIENCE)} sh -c {json.dumps(script)}")
@@ -184,7 +184,7 @@ def waited(project: There, process: subprocess.Popen[bytes], cut: Cut, name: str
 
 
 @pytest.mark.parametrize("cut", CUTS, ids=[cut.name for cut in CUTS])
-def test_a_client_that_is_killed(project: There, cut: Cut) -> None:
+def test_a_client_that_is_killed(project: SSHVolumes, cut: Cut) -> None:
     name = project.folder.rpartition("/")[2]
     process = project.start(*COMMAND)
     waited(project, process, cut, name)
@@ -199,7 +199,7 @@ def test_a_client_that_is_killed(project: There, cut: Cut) -> None:
 
 
 def test_a_machine_that_crashes(
-    make: Callable[..., There], new_host: Callable[..., Host], client: Client
+    make: Callable[..., SSHVolumes], new_host: Callable[..., Host], client: Client
 ) -> None:
     host = new_host()
     project = make("demo", host)
@@ -219,7 +219,7 @@ def test_a_machine_that_crashes(
     assert len(project.listed(project.folder).split()) == 1
 
 
-def test_two_at_once(make: Callable[..., There], host: Host) -> None:
+def test_two_at_once(make: Callable[..., SSHVolumes], host: Host) -> None:
     one, other = make("one", host), make("other", host)
     other.own = one.own
     other.conda()
@@ -238,7 +238,7 @@ def test_two_at_once(make: Callable[..., There], host: Host) -> None:
     assert "kept: it was made for the project one" in kept.out
 
 
-def test_a_lock_whose_holder_has_been_gone_for_long(project: There) -> None:
+def test_a_lock_whose_holder_has_been_gone_for_long(project: SSHVolumes) -> None:
     folder = project.folder
     # A process that has ended, of this very machine: nobody waits for it.
     left = (
@@ -258,7 +258,7 @@ FULL = (
 
 @pytest.mark.parametrize(("size", "said"), FULL, ids=[one[0] for one in FULL])
 def test_a_disk_that_is_full(
-    make: Callable[..., There], new_host: Callable[..., Host], size: str, said: str
+    make: Callable[..., SSHVolumes], new_host: Callable[..., Host], size: str, said: str
 ) -> None:
     host = new_host(Tmpfs={HOME: f"size={size},exec"})
     host.ssh(f"chmod 777 {HOME}")
@@ -289,7 +289,7 @@ UNFIT = (
 
 @pytest.mark.parametrize(("script", "said"), [one[1:] for one in UNFIT], ids=[one[0] for one in UNFIT])
 def test_a_machine_that_can_have_none(
-    make: Callable[..., There], new_host: Callable[..., Host], script: str, said: str
+    make: Callable[..., SSHVolumes], new_host: Callable[..., Host], script: str, said: str
 ) -> None:
     host = new_host(Tmpfs={HOME: "exec"}, CapAdd=["SYS_ADMIN"])
     host.ssh(f"chmod 777 {HOME}; {script}")
@@ -301,7 +301,7 @@ def test_a_machine_that_can_have_none(
     assert "solving" not in done.err
 
 
-def test_the_pip_section(project: There, tmp_path: Path) -> None:
+def test_the_pip_section(project: SSHVolumes, tmp_path: Path) -> None:
     wheels = Path(project.shop.wheels.removeprefix("file://"))
     (project.root / "wheels").mkdir()
     own = packages.write_wheel(project.root / "wheels", "own-wheel", "1.0", "X = 1\n")
@@ -348,7 +348,7 @@ def test_the_pip_section(project: There, tmp_path: Path) -> None:
 
 
 def test_a_channel_with_a_login(
-    make: Callable[..., There], new_host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., SSHVolumes], new_host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = make("demo", new_host())
     canary = f"c4naRy{uuid.uuid4().hex[:8]}"
@@ -396,7 +396,7 @@ def _processes() -> list[str]:
     return told
 
 
-def test_a_lock_file(project: There) -> None:
+def test_a_lock_file(project: SSHVolumes) -> None:
     project.conda("tabulate")
     locked = project.amlexec("lock", "-c", "managed")
     assert locked.code == 0, locked.err
@@ -406,7 +406,7 @@ def test_a_lock_file(project: There) -> None:
 
 
 def test_a_channel_without_a_python_for_the_installer(
-    make: Callable[..., There],
+    make: Callable[..., SSHVolumes],
     new_host: Callable[..., Host],
     tmp_path: Path,
     shop: Shop,
@@ -430,7 +430,7 @@ def test_a_channel_without_a_python_for_the_installer(
     assert project.prepare("--check").code == 0
 
 
-def test_made_anew(project: There) -> None:
+def test_made_anew(project: SSHVolumes) -> None:
     """A folder of its own takes the place of the one from before, which a run may still be in."""
     project.conda("six=1.16")
     project.write("train.py", "import sys, time\nprint(sys.prefix, flush=True)\ntime.sleep(600)\n")

@@ -441,10 +441,12 @@ def test_a_dockerfile_holds_no_password(demo: DockerProject, monkeypatch: pytest
     from amlexec import progress
     from amlexec.config import load as config
     from amlexec.images import dockerfile
-    from amlexec.prepare.project import Upkeep
+    from amlexec.prepare.project import ProjectEnvironments
 
-    upkeep = Upkeep(config.find_project(demo.root))
-    recipe = dockerfile.recipe(demo.shop.engine, upkeep.wanted(upkeep.known("docker")), progress.Lines())
+    environments = ProjectEnvironments(config.find_project(demo.root))
+    recipe = dockerfile.recipe(
+        demo.shop.engine, environments.wanted(environments.known("docker")), progress.Lines()
+    )
     told = recipe.text + "".join(text for _, text in recipe.requirements)
     assert "packages.invalid" in told
     assert "sesame" not in told

@@ -11,7 +11,7 @@ import pytest
 
 from amlexec.docker import images
 from amlexec.docker.client import Engine
-from amlexec.docker.forward import WayOverSSH
+from amlexec.docker.forward import SSHTransport
 from tests.conftest import eventually
 from tests.engines import engine_host as image
 from tests.engines.fixtures import need
@@ -97,7 +97,7 @@ class EngineHost(Host):
     @property
     def docker(self) -> Engine:
         """Its engine, over a connection that no other user has."""
-        return Engine(WayOverSSH(self.connection("root")))
+        return Engine(SSHTransport(self.connection("root")))
 
     def take(self, engine: Engine, image: str) -> None:
         """Copy an image from another engine."""
