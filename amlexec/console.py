@@ -6,17 +6,12 @@ import contextlib
 import errno
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from amlexec import escaping, redaction
-from amlexec.errors import INTERRUPTED, AmlexecError, ScriptFailedError, TargetError
+from amlexec.errors import INTERRUPTED, AmlexecError, TargetError
 
-if TYPE_CHECKING:
-    from amlexec.history.paths import RunPaths
-    from amlexec.history.record import Run
-    from amlexec.model import Detached
-
-__all__ = ["Console", "closing", "data", "finish", "open_streams", "say", "show", "telling", "write"]
+__all__ = ["Console", "data", "finish", "open_streams", "say", "show", "write"]
 
 _LOST: list[OSError] = []
 """Why stdout can't be written, once it could not: what is printed from then on is lost."""
@@ -152,50 +147,6 @@ class Console:
         with contextlib.suppress(OSError):
             _to(sys.stderr, chunk)
             sys.stderr.flush()
-
-
-def closing(run: Run, paths: RunPaths) -> list[str]:
-    """The lines that end the output of a run."""
-    lines = ["", "Execution Details", "=================", f"RunId: {run.run_id}"]
-    reason = f" ({escaping.on_one_line(run.reason)})" if run.reason else ""
-    lines.append(f"Status: {run.status}{reason}")
-    if run.outputs is not None and run.outputs.files and run.tracked:
-        files = "file" if run.outputs.files == 1 else "files"
-        lines.append(f"Outputs: {run.outputs.files} {files} in {paths.outputs}")
-    if run.unread:
-        lines += [f"Unread: {line}" for line in run.unread]
-        lines.append(f"  to try again: amlexec experiment status -r {run.run_id}")
-    return lines
-
-
-def detached(what: Detached) -> list[str]:
-    """What to type when a run goes on without us."""
-    first = {
-        "async": f"RunId: {what.run_id} has been submitted",
-        "interrupt": f"stopped following; the run {what.run_id} goes on",
-        "pipe": f"nobody reads the output any more; the run {what.run_id} goes on",
-    }[what.why]
-    return [
-        first,
-        f"  follow it:  amlexec experiment follow -r {what.run_id}",
-        f"  look at it: amlexec experiment status -r {what.run_id}",
-        f"  cancel it:  amlexec experiment cancel -r {what.run_id}",
-    ]
-
-
-def telling(run: Run) -> AmlexecError | None:
-    """The error that a finished run is to the command that ran it; None if it completed."""
-    if run.status == "Completed":
-        return None
-    if run.status == "Failed" and run.exit_code is not None:
-        return ScriptFailedError(
-            f"the script failed: {run.reason}",
-            where=run.script_name,
-            hint=f"its log: amlexec history info -r {run.run_id} -a stderr.log",
-        )
-    if run.status == "Canceled":
-        return ScriptFailedError(f"the run {run.run_id} was canceled")
-    return TargetError(f"the run {run.run_id} is {run.status}: {run.reason}")
 
 
 def show(error: BaseException) -> int:

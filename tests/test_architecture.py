@@ -1,4 +1,4 @@
-"""Modules need each other in one direction, imports in functions and for annotations counted."""
+"""Modules and folders need each other in one direction: imports in functions and for annotations counted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,37 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 TRAVELS = ROOT / "amlexec" / "runtime" / "site"
 """What goes into a run: a tree of its own, for other Pythons."""
+
+FLOORS = (
+    {
+        "__main__",
+        "cli",
+        "completion",
+        "doit_command",
+        "doit_dumpdb",
+        "doit_reporter",
+        "doit_signals",
+        "tasks",
+    },
+    {"commands"},
+    {"machines", "runs", "scaffold"},
+    {"targets"},
+    {"prepare"},
+    {"images", "prefixes"},
+    {"environments"},
+    {"config", "plan"},
+    {"docker"},
+    {"ssh"},
+    {"keystore", "spark"},
+    {"history", "packages", "snapshots"},
+)
+"""Folders and doors from the top down: what is on a floor may import what is below it, and its own folder.
+
+Under all of them are the single modules that everybody may import.
+"""
+DOORS = FLOORS[0]
+ON_DISK = {"amlexec.templates.dodo"}
+"""What is copied into projects: it calls us as a project does."""
 
 
 def modules() -> dict[str, Path]:
@@ -34,10 +65,41 @@ def imported(path: Path, names: set[str]) -> set[str]:
     return found & names
 
 
-def test_there_is_no_circle() -> None:
+def graph_of_modules() -> dict[str, set[str]]:
+    """What each module imports of ours."""
     known = modules()
     assert len(known) > 100
-    graph = {name: imported(path, set(known)) - {name} for name, path in known.items()}
+    return {name: imported(path, set(known)) - {name} for name, path in known.items()}
+
+
+def test_there_is_no_circle() -> None:
+    graph = graph_of_modules()
     assert "amlexec.targets.docker" in graph["amlexec.targets.registry"]
     # Raises CycleError with the modules of a circle.
-    assert len([*graphlib.TopologicalSorter(graph).static_order()]) == len(known)
+    assert len([*graphlib.TopologicalSorter(graph).static_order()]) == len(graph)
+
+
+def part(module: str) -> str:
+    """The folder of a module, or its own name where it is in none."""
+    return f"{module}.".split(".")[1]
+
+
+def test_imports_go_down_the_floors() -> None:
+    depth = {name: number for number, floor in enumerate(FLOORS) for name in floor}
+    folders = {path.parent.name for path in (ROOT / "amlexec").glob("*/__init__.py")}
+    assert folders - {"runtime", "templates"} <= set(depth), "a folder that is on no floor"
+    ground = len(FLOORS)
+    wrong = [
+        f"{module} imports {other}"
+        for module, others in graph_of_modules().items()
+        for other in others
+        if part(module) != part(other) and module not in ON_DISK and not {part(module), part(other)} <= DOORS
+        if depth.get(part(other), ground) <= depth.get(part(module), ground) != ground
+    ]
+    wrong += [
+        f"{module} imports {other}"
+        for module, others in graph_of_modules().items()
+        for other in others
+        if part(module) not in depth and part(other) in depth and module not in ON_DISK
+    ]
+    assert wrong == []

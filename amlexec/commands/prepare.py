@@ -120,7 +120,8 @@ def _dockerfile(environments: ProjectEnvironments, one: EnvironmentRef, argument
     from amlexec.images import dockerfile
 
     with progress.for_terminal() as shown:
-        recipe = dockerfile.recipe(_engine(environments, one), environments.wanted(one), shown)
+        wanted = environments.wanted(one)
+        recipe = dockerfile.recipe(_engine(environments, one), wanted.request, wanted.configuration, shown)
         if arguments.context:
             dockerfile.write(recipe, arguments.context, shown)
     if arguments.print_dockerfile:

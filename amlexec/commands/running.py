@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from amlexec import console
+from amlexec.commands import run_ending
 from amlexec.config import load as config
 from amlexec.errors import INTERRUPTED, NoContactError, TargetError
 from amlexec.history import find, folders, uncollected
@@ -67,18 +68,18 @@ def finish(project: Project, outcome: Run | Detached, *, form: str = "text") -> 
         console.data(as_json(view_of(project, record)))
     talk = console.say if form == "json" else console.data
     if not isinstance(outcome, Run):
-        for line in console.detached(outcome):
+        for line in run_ending.detached(outcome):
             console.say(line)
         return {"async": 0, "interrupt": INTERRUPTED, "pipe": 128 + 13}[outcome.why]
     paths = RunPaths.of(project, outcome.run_id)
-    for line in console.closing(outcome, paths):
+    for line in run_ending.closing(outcome, paths):
         talk(line)
     for line in uncollected.lines(outcome):
         console.say(f"warning: {line}")
     if not outcome.tracked:
         lifecycle.forget(project, paths)
         talk("the run is not tracked: its record, logs and outputs are not kept")
-    if (error := console.telling(outcome)) is not None:
+    if (error := run_ending.error_of(outcome)) is not None:
         raise error
     return 0
 

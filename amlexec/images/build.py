@@ -45,7 +45,9 @@ def build(engine: Engine, request: BuildRequest, progress: Progress, log: BuildL
     base_image.must_keep(found, PREFIX, request.spec.base_image, request.base_place)
     resolution = resolved(request, network, progress)
     records = resolution.records
-    as_machine = pip_install.needs_this_machine(request, network) or maven.needs_this_machine(request)
+    as_machine = pip_install.needs_this_machine(request, network) or (
+        bool(request.spec.spark) and maven.needs_this_machine(request.spark)
+    )
     # What can't be reached from there is said before anything is made.
     inside = _as_seen_from(engine, request, resolution, network) if elsewhere else network
     layer = conda_layer(engine, request, found, records, network, progress, log)

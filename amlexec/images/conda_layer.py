@@ -218,7 +218,9 @@ def _send_installer(
     """Have the installer in its volume; whether there is one."""
     if carrier.has(f"{_INSTALLER}/{_WHOLE}"):
         return True
-    archive = conda_bootstrap.archive(request, network, cache_folder())
+    archive = conda_bootstrap.archive(
+        request.project, request.dependencies, request.spec.platform, network, cache_folder()
+    )
     if archive is None:
         return False
     size = archive.stat().st_size

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from amlexec.docker.client import Engine
     from amlexec.environments.request import BuildRequest
     from amlexec.packages.requirements import RequirementEntry
-    from amlexec.prepare.prepare import Wanted
     from amlexec.progress import Progress
 
 __all__ = ["Recipe", "recipe", "write"]
@@ -43,16 +42,15 @@ class Recipe(NamedTuple):
     """Name and text of the files for pip; without passwords."""
 
 
-def recipe(engine: Engine, want: Wanted, progress: Progress) -> Recipe:
+def recipe(engine: Engine, request: BuildRequest, configuration: str, progress: Progress) -> Recipe:
     """The Dockerfile of an environment. The base image is pulled if the engine hasn't it, for its digest.
 
     Raises:
         TargetError: the base image can't be had.
     """
-    request = want.request
     found = base_image.ensure(engine, request.spec.base_image, request.base_place, progress)
     files = dict(_requirements(request))
-    lines = [f"# The environment of {want.configuration}: {want.digest}"]
+    lines = [f"# The environment of {configuration}: {request.digest}"]
     needed = [
         _ARCHIVE,
         *files,

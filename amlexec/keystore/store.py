@@ -25,11 +25,12 @@ __all__ = [
     "entries",
     "get",
     "is_handle",
-    "new_key_pair",
+    "keys_folder",
     "own_folder",
     "pinned_hosts",
     "private_key_file",
     "public_key",
+    "put_key_pair",
     "put",
     "write",
 ]
@@ -134,28 +135,17 @@ def entries() -> list[StoredSecret]:
     return sorted(found)
 
 
-def new_key_pair(about: str) -> KeyPair:
-    """Make an ed25519 key pair; the private half stays in the store.
-
-    Raises:
-        TargetError: there is no `ssh-keygen`, or the store can't be written.
-    """
-    import tempfile
-
-    from amlexec.ssh import program
-
+def put_key_pair(private: bytes, public: bytes) -> KeyPair:
+    """Keep a key pair; its private half never leaves the store. Raises TargetError: it can't be written."""
     name = os.urandom(16).hex()
-    comment = " ".join(about.split()) or "amlexec"
-    with tempfile.TemporaryDirectory(dir=_made(folder() / _KEYS)) as scratch:
-        path = Path(scratch, "key")
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
-        done = program.run(command)
-        if done.code:
-            raise TargetError(f"no key pair was made: {done.stderr.strip()}")
-        private, public = path.read_bytes(), path.with_suffix(".pub").read_bytes()
     write(folder() / _KEYS / name, private)
     write(folder() / _KEYS / f"{name}.pub", public)
     return KeyPair(f"amlexec:{name}", public.decode().strip())
+
+
+def keys_folder() -> Path:
+    """Where key pairs are, made if need be: also the place to make one in. Raises TargetError."""
+    return _made(folder() / _KEYS)
 
 
 def public_key(handle: str) -> str:

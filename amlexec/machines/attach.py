@@ -11,6 +11,7 @@ from amlexec.machines import target_files
 from amlexec.machines.first_login import Credentials, enter, install
 from amlexec.model import ComputeTarget, Place
 from amlexec.ssh import host_keys
+from amlexec.ssh.key_pair import new_key_pair
 from amlexec.ssh.login import login_of
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _keep(request: AttachRequest, undo: contextlib.ExitStack) -> _Met:
     """The attachment with its secrets kept, and nobody asked whether they are right."""
     if not request.new_key:
         return _Met(_with_secrets(request.attachment, request.credentials, undo))
-    pair = keystore.new_key_pair(f"amlexec {request.attachment.name}")
+    pair = new_key_pair(f"amlexec {request.attachment.name}")
     undo.callback(keystore.delete, pair.handle)
     return _Met(request.attachment._replace(private_key=pair.handle), public_key=pair.public)
 

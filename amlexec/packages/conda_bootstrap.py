@@ -22,7 +22,7 @@ from amlexec.packages import conda_errors, conda_install, conda_solve, scratch, 
 from amlexec.packages.network import uv_variables
 
 if TYPE_CHECKING:
-    from amlexec.environments.request import BuildRequest
+    from amlexec.model import CondaDependencies, Project
     from amlexec.packages.network import Network
     from amlexec.packages.platforms import Platform
 
@@ -49,15 +49,18 @@ def name_of(platform: Platform) -> str:
     return f"rattler-{_version()}-{platform.subdir}-{_FORM}"
 
 
-def archive(request: BuildRequest, network: Network, cache: Path) -> Path | None:
-    """The installer for an order's platform, as a `.tar.gz`, made now where the folder `cache` has none.
+def archive(
+    project: Project, dependencies: CondaDependencies, platform: Platform, network: Network, cache: Path
+) -> Path | None:
+    """The installer for a platform, as a `.tar.gz`, made now where the folder `cache` has none.
 
-    Its Python is `NAME/bin/python`. None where no channel of the order has a Python that rattler runs on.
+    Its Python is `NAME/bin/python`. None where no channel of `dependencies` has a Python
+    that rattler runs on.
 
     Raises:
         TargetError: a channel or an index can't be reached, or there is no rattler for that platform.
     """
-    path = cache / "installers" / f"{name_of(request.spec.platform)}.tar.gz"
+    path = cache / "installers" / f"{name_of(platform)}.tar.gz"
     if _is_whole(path):
         return path
     try:
@@ -65,7 +68,9 @@ def archive(request: BuildRequest, network: Network, cache: Path) -> Path | None
     except OSError as error:
         raise conda_errors.no_cache(path.parent, error) from error
     with locks.exclusive(f"{path}.lock", _WAIT_SECONDS):
-        return path if _is_whole(path) or _make(path, request, network, cache) else None
+        return (
+            path if _is_whole(path) or _make(path, project, dependencies, platform, network, cache) else None
+        )
 
 
 def _is_whole(path: Path) -> bool:
@@ -79,23 +84,30 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-def _make(path: Path, request: BuildRequest, network: Network, cache: Path) -> bool:
+def _make(
+    path: Path,
+    project: Project,
+    dependencies: CondaDependencies,
+    platform: Platform,
+    network: Network,
+    cache: Path,
+) -> bool:
     """Make it; False where no channel has a Python for it."""
-    python = Line(f"python >={_PYTHON}", request.dependencies.place)
-    alone = request.dependencies._replace(specs=(python,), pip=())
+    python = Line(f"python >={_PYTHON}", dependencies.place)
+    alone = dependencies._replace(specs=(python,), pip=())
     try:
-        records = conda_solve.solve(request.project, alone, request.spec.platform, network, cache=cache)
+        records = conda_solve.solve(project, alone, platform, network, cache=cache)
     except ConfigurationError:
         return False
     with scratch.room(cache) as room:
         prefix = room / "env"
-        conda_install.install(records, prefix, str(prefix), request.spec.platform, network, cache=cache)
+        conda_install.install(records, prefix, str(prefix), platform, network, cache=cache)
         _trim(prefix)
         (site,) = prefix.glob("lib/python3.*/")
-        _add_rattler(site / "site-packages", request.spec.platform, network, cache)
+        _add_rattler(site / "site-packages", platform, network, cache)
         beside = room / path.name
         with gzip.GzipFile(beside, "wb", _LEVEL, mtime=0) as written:
-            stable_tar.write(str(prefix), name_of(request.spec.platform), cast("IO[bytes]", written))
+            stable_tar.write(str(prefix), name_of(platform), cast("IO[bytes]", written))
         os.replace(beside, path)  # noqa: PTH105
     return True
 

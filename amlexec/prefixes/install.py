@@ -94,7 +94,13 @@ class _Conda:
     def install(self, records: Sequence[RepoDataRecord], *, has: bool) -> None:
         """Install them; `has` says whether the machine has the installer."""
         if not has:
-            archive = conda_bootstrap.archive(self._request, self._network, self._cache)
+            archive = conda_bootstrap.archive(
+                self._request.project,
+                self._request.dependencies,
+                self._request.spec.platform,
+                self._network,
+                self._cache,
+            )
             if archive is None:
                 self._send_all(records)
                 return

@@ -15,7 +15,6 @@ from amlexec.packages.urls import is_loopback, public
 from amlexec.spark import submit_args
 
 if TYPE_CHECKING:
-    from amlexec.environments.request import BuildRequest
     from amlexec.model import Project, SparkDependencies
 
 __all__ = ["CENTRAL", "SPARK_MISSING", "files", "further", "needs_this_machine", "value"]
@@ -89,7 +88,6 @@ def further(dependencies: SparkDependencies) -> tuple[str, ...]:
     return (own,) if own else (CENTRAL, _OTHERS)
 
 
-def needs_this_machine(request: BuildRequest) -> bool:
+def needs_this_machine(dependencies: SparkDependencies) -> bool:
     """Whether a repository must see this machine as itself: it is on the loopback."""
-    asked = (*submit_args.repositories(request.spark), *further(request.spark)) if request.spec.spark else ()
-    return any(is_loopback(one) for one in asked)
+    return any(is_loopback(one) for one in (*submit_args.repositories(dependencies), *further(dependencies)))

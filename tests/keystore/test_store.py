@@ -14,6 +14,7 @@ import pytest
 
 from amlexec.errors import TargetError
 from amlexec.keystore import store as keystore
+from amlexec.ssh.key_pair import new_key_pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +77,7 @@ class TestSecrets:
             keystore.get(text)
 
     def test_key_pair(self, tmp_path: Path) -> None:
-        pair = keystore.new_key_pair("amlexec gpu\nbox")
+        pair = new_key_pair("amlexec gpu\nbox")
         assert pair.public.startswith("ssh-ed25519 ")
         assert pair.public.endswith(" amlexec gpu box")
         assert keystore.public_key(pair.handle) == pair.public
@@ -92,7 +93,7 @@ class TestSecrets:
     def test_no_ssh_keygen(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
         with pytest.raises(TargetError, match="ssh-keygen"):
-            keystore.new_key_pair("x")
+            new_key_pair("x")
 
     def test_secret_is_replaced_whole(self) -> None:
         path = keystore.pinned_hosts("[box]:2222")
@@ -112,7 +113,7 @@ class TestOwnStore:
         before = os.umask(0)
         try:
             keystore.put(SECRET)
-            keystore.new_key_pair("x")
+            new_key_pair("x")
         finally:
             os.umask(before)
         found = keystore.own_folder()
@@ -135,7 +136,7 @@ class TestOwnStore:
         assert keystore.get(handle) == SECRET
 
     def test_key_that_others_can_read(self, tmp_path: Path) -> None:
-        pair = keystore.new_key_pair("x")
+        pair = new_key_pair("x")
         keystore.private_key_file(pair.handle, tmp_path).chmod(0o644)
         with pytest.raises(TargetError, match="others can read"):
             keystore.private_key_file(pair.handle, tmp_path)
@@ -169,7 +170,7 @@ class TestSharedStore:
 
     def test_group_can_read_and_others_cannot(self, team: Path) -> None:
         keystore.put(SECRET)
-        keystore.new_key_pair("x")
+        new_key_pair("x")
         files = [path for path in team.rglob("*") if path.is_file()]
         assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o640}
         folders = [path for path in team.rglob("*") if path.is_dir()]
@@ -192,7 +193,7 @@ class TestSharedStore:
 
     @pytest.mark.usefixtures("team")
     def test_key_for_openssh_is_a_copy_of_ones_own(self, tmp_path: Path) -> None:
-        pair = keystore.new_key_pair("x")
+        pair = new_key_pair("x")
         file = keystore.private_key_file(pair.handle, tmp_path)
         assert file.parent == tmp_path
         assert stat.S_IMODE(file.stat().st_mode) == 0o600

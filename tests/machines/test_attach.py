@@ -20,6 +20,7 @@ from amlexec.errors import UsageError
 from amlexec.keystore import store as keystore
 from amlexec.machines.host_trust import valid_fingerprint
 from amlexec.machines.target_text import Attachment, address_of, compute_text, runconfig_text, valid_name
+from amlexec.ssh.key_pair import new_key_pair
 from tests.conftest import PATIENCE, Done, eventually
 from tests.support.hosts import PASSWORD, QUIET
 from tests.support.readers import read
@@ -352,7 +353,7 @@ def test_show_tells_all_but_secrets(project: ProjectFolder, client: Client) -> N
     project.write("aml_config/kept.compute", text.format("remotedocker") + f"password: {handle}\n")
     project.write("aml_config/plain.compute", text.format("cluster") + "password: canary-2\n")
     project.write("aml_config/old.compute", text.format("remote") + "password: AzureMlSecret=canary-3\n")
-    pair = keystore.new_key_pair("amlexec key")
+    pair = new_key_pair("amlexec key")
     project.write("aml_config/key.compute", text.format("remote") + f"privateKey: {pair.handle}\n")
     told = {}
     for name in ("kept", "plain", "old", "key", "local"):

@@ -58,6 +58,10 @@ def ordered(folder: ProjectFolder, channel: str, *specs: str, platform: Platform
     return BuildRequest(project, spec, "0" * 64, dependencies, found, Place(""))
 
 
+def installer_of(order: BuildRequest, settings: Network, cache: Path) -> Path | None:
+    return conda_bootstrap.archive(order.project, order.dependencies, order.spec.platform, settings, cache)
+
+
 def solved(order: BuildRequest, cache: Path, settings: Network) -> list[RepoDataRecord]:
     return conda_solve.solve(order.project, order.dependencies, order.spec.platform, settings, cache=cache)
 
@@ -128,7 +132,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, channel: str) -> Iterator[tup
 
     cache = tmp_path_factory.mktemp("cache")
     order = ordered(ProjectFolder(tmp_path_factory.mktemp("project") / "demo"), channel, "python")
-    archive = conda_bootstrap.archive(order, network.settings({"PIP_CONFIG_FILE": os.devnull}), cache)
+    archive = installer_of(order, network.settings({"PIP_CONFIG_FILE": os.devnull}), cache)
     assert archive is not None
     yield cache, archive
     shutil.rmtree(cache)
@@ -152,7 +156,7 @@ def test_it_is_made_once(
 ) -> None:
     cache, archive = made
     before = archive.stat()
-    assert conda_bootstrap.archive(ordered(project, channel, "python"), network.settings(), cache) == archive
+    assert installer_of(ordered(project, channel, "python"), network.settings(), cache) == archive
     assert archive.stat().st_ino == before.st_ino
     assert archive.name == f"{conda_bootstrap.name_of(PLATFORM)}.tar.gz"
     assert box.installer.name == conda_bootstrap.name_of(PLATFORM)
@@ -167,7 +171,7 @@ def test_one_that_was_damaged_is_made_anew(
     whole = archive.read_bytes()
     archive.unlink()
     archive.write_bytes(whole[: len(whole) // 2])
-    assert conda_bootstrap.archive(ordered(project, channel, "python"), network.settings(), cache) == archive
+    assert installer_of(ordered(project, channel, "python"), network.settings(), cache) == archive
     with tarfile.open(archive) as anew, tarfile.open(fileobj=io.BytesIO(whole)) as before:
         assert anew.getnames() == before.getnames()
     assert Elsewhere(tmp_path / "box", archive).installer.name == conda_bootstrap.name_of(PLATFORM)
@@ -277,7 +281,7 @@ def test_a_process_that_is_killed(box: Elsewhere) -> None:
 def test_a_channel_without_a_python_for_it(project: ProjectFolder, tmp_path: Path) -> None:
     own = channel_of(tmp_path / "own", "", packages.Package("python", "3.8.1", "0", noarch="generic"))
     order = ordered(project, own.as_uri(), "python")
-    assert conda_bootstrap.archive(order, network.settings(), tmp_path / "cache") is None
+    assert installer_of(order, network.settings(), tmp_path / "cache") is None
 
 
 def test_another_platform_and_no_index(
@@ -290,6 +294,6 @@ def test_another_platform_and_no_index(
     own = channel_of(tmp_path / "own", "", packages.Package("python", "3.12.0", "0", files, noarch="generic"))
     order = ordered(project, own.as_uri(), "python", platform=other)
     with pytest.raises(TargetError, match=f"no py-rattler .* for {other.subdir} to be had") as caught:
-        conda_bootstrap.archive(order, network.settings(), tmp_path / "cache")
+        installer_of(order, network.settings(), tmp_path / "cache")
     assert "PIP_INDEX_URL" in caught.value.hint
     assert not list((tmp_path / "cache/installers").glob("*.gz"))

@@ -444,9 +444,8 @@ def test_a_dockerfile_holds_no_password(demo: DockerProject, monkeypatch: pytest
     from amlexec.prepare.project import ProjectEnvironments
 
     environments = ProjectEnvironments(config.find_project(demo.root))
-    recipe = dockerfile.recipe(
-        demo.shop.engine, environments.wanted(environments.known("docker")), progress.Lines()
-    )
+    request = environments.wanted(environments.known("docker")).request
+    recipe = dockerfile.recipe(demo.shop.engine, request, "docker", progress.Lines())
     told = recipe.text + "".join(text for _, text in recipe.requirements)
     assert "packages.invalid" in told
     assert "sesame" not in told

@@ -27,6 +27,7 @@ from amlexec.model import ComputeTarget, Place
 from amlexec.ssh import host_keys
 from amlexec.ssh.askpass import Identity, is_for_us
 from amlexec.ssh.connection import HostKeyError, LoginError, SSHConnection, UnreachableError
+from amlexec.ssh.key_pair import new_key_pair
 from amlexec.ssh.login import Login, PlainPassword, login_of, split_address
 from amlexec.ssh.remote_script import remote_script
 from amlexec.ssh.runtime_dir import runtime_folder
@@ -378,7 +379,7 @@ class TestPassword:
 
 class TestKey:
     def test_pair_of_the_key_store(self, host: Host) -> None:
-        pair = keystore.new_key_pair("amlexec gpubox")
+        pair = new_key_pair("amlexec gpubox")
         connection = host.connection(private_key=pair.handle)
         with pytest.raises(LoginError, match=f"the key of user {QUIET} was not accepted"):
             connection.run("true")
@@ -390,7 +391,7 @@ class TestKey:
     ) -> None:
         (tmp_path / "team").mkdir(mode=0o770)
         monkeypatch.setenv("AMLEXEC_KEYSTORE", str(tmp_path / "team"))
-        pair = keystore.new_key_pair("amlexec gpubox")
+        pair = new_key_pair("amlexec gpubox")
         _let_in(host, pair.public)
         assert host.connection(private_key=pair.handle).run("id -un").stdout == f"{QUIET}\n"
         assert all(path.is_socket() for path in client.sockets())

@@ -1,0 +1,33 @@
+"""A key pair of our own for a machine, made by `ssh-keygen` and kept in the key store."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amlexec.errors import TargetError
+from amlexec.keystore import store as keystore
+from amlexec.ssh import program
+
+if TYPE_CHECKING:
+    from amlexec.keystore.store import KeyPair
+
+__all__ = ["new_key_pair"]
+
+
+def new_key_pair(about: str) -> KeyPair:
+    """Make an ed25519 key pair; the private half stays in the store.
+
+    Raises:
+        TargetError: there is no `ssh-keygen`, or the store can't be written.
+    """
+    comment = " ".join(about.split()) or "amlexec"
+    with tempfile.TemporaryDirectory(dir=keystore.keys_folder()) as scratch:
+        path = Path(scratch, "key")
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
+        done = program.run(command)
+        if done.code:
+            raise TargetError(f"no key pair was made: {done.stderr.strip()}")
+        private, public = path.read_bytes(), path.with_suffix(".pub").read_bytes()
+    return keystore.put_key_pair(private, public)
