@@ -157,5 +157,14 @@ def eventually(true: Callable[[], bool], what: str) -> None:
 
 
 from tests.support.engine_hosts import engine_host, engine_host_of_session, new_engine_host  # noqa: E402, F401 - likewise
+from tests.support.hosts import (  # noqa: E402 - likewise
+    client,  # noqa: F401
+    host,  # noqa: F401
+    host_of_session,  # noqa: F401
+    new_host,  # noqa: F401
+    spark_head,  # noqa: F401
+    spark_head_of_session,  # noqa: F401
+    ssh_image,  # noqa: F401
+)
 from tests.support.places import shop, shop_of_session, spark_base  # noqa: E402, F401 - it is made of what is above
 from tests.support.wires import new_wire  # noqa: E402, F401 - likewise
