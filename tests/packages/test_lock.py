@@ -794,7 +794,7 @@ class TestInstall:
     ) -> None:
         kept = tmp_path / "cache/packages/thing-1.0-0"
         own = own_channel(
-            package("thing", "1.0")._replace(files=[packages.RequirementEntry("share/thing", b"content\n")])
+            package("thing", "1.0")._replace(files=[packages.Entry("share/thing", b"content\n")])
         )
         records = declared.write([own.as_uri()], ["thing"]).resolve().records
         records = tuple(one for one in records if one.name.normalized == "thing")
