@@ -10,6 +10,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from amlexec import kinds
 from amlexec.errors import AmlexecError, UsageError
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _values(action: argparse.Action, command: str, before: Sequence[str]) -> lis
     if action.metavar == "FOLDER":
         return [_FOLDERS]
     if action.metavar == "KIND":
-        return ["remotedocker", "remote", "cluster"]
+        return list(kinds.ATTACHABLE)
     project = _project(before)
     if project is None:
         return []

@@ -9,6 +9,7 @@
     │       └── UnreachableError 2    it does not answer, or contact was lost: it may pass
     └── ConfigurationError       3    nothing has run: a declaration is wrong; all violations at once
         └── UsageError           3    nothing has run: the command line is wrong
+            └── CannotRunError   3    nothing has run: this version can't run on such a target
 
 An interrupt (Ctrl-C) is 130, as in every shell. Only `amlexec.cli` and the doit reporter turn an error
 into text and an exit code; everything below them raises.
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "INTERRUPTED",
     "AmlexecError",
+    "CannotRunError",
     "ConfigurationError",
     "NoContactError",
     "ScriptFailedError",
@@ -105,3 +107,14 @@ class ConfigurationError(AmlexecError):
 
 class UsageError(ConfigurationError):
     """The command line asks for something that cannot be. Nothing has run."""
+
+
+class CannotRunError(UsageError):
+    """A compute target is of a kind that this version reads, and can't run."""
+
+    def __init__(self, name: str, kind: str, where: str) -> None:
+        super().__init__(
+            f"compute target {name!r} is of type {kind}, which this version can't run",
+            where=where,
+            hint="name another target with -t",
+        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from amlexec import kinds
 from amlexec.escaping import on_one_line
 
 __all__ = [
@@ -85,7 +86,7 @@ class ComputeTarget(NamedTuple):
 
     name: str
     kind: str
-    """`local`, `docker`, `remote`, `remotedocker`, `cluster`, `batchai` or `containerinstance`."""
+    """The name of one of `amlexec.kinds.KINDS`."""
     place: Place
     """The file, or of a target that an azureml-core file describes inline, that file."""
     address: str = ""
@@ -121,7 +122,7 @@ class ComputeTarget(NamedTuple):
         """
         import os
 
-        if not self.native_shared_directory or self.kind not in {"local", "docker"}:
+        if not self.native_shared_directory or not kinds.of(self.kind).is_here:
             return ""
         shared = os.path.expanduser(self.native_shared_directory)  # noqa: PTH111
         return os.path.normpath(os.path.join(project.root, shared, project.name))  # noqa: PTH118

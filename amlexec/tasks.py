@@ -16,7 +16,7 @@ from amlexec.config import load as config
 from amlexec.console import open_streams, show
 from amlexec.doit_command import READ, enter
 from amlexec.doit_reporter import ENDS, NAMED, Ended, Failed, Reporter
-from amlexec.errors import AmlexecError
+from amlexec.errors import AmlexecError, CannotRunError
 from amlexec.escaping import visible
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Environment:
                 known = self.environments.known(self.name, keep=is_running)
                 found = self.environments.look(known) if is_running else self.environments.expect(known)
         except AmlexecError as error:
-            if is_running and task.name not in NAMED and _cannot_run(error):
+            if is_running and task.name not in NAMED and isinstance(error, CannotRunError):
                 # One line for it, and the others are done.
                 self.reason = error.message
                 return True
@@ -145,12 +145,6 @@ class Environment:
             return False
         self.reason, self.is_ready = found.reason, found.ready
         return found.ready
-
-
-def _cannot_run(error: AmlexecError) -> bool:
-    from amlexec.targets.registry import CannotRunError
-
-    return isinstance(error, CannotRunError)
 
 
 def _project() -> Project:

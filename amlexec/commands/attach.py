@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from amlexec import console
+from amlexec import console, kinds
 from amlexec.commands.options import add_project
 from amlexec.errors import UsageError
 
@@ -30,7 +30,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "and keys; a password is asked for only on a terminal, and only where the machine wants one.",
         allow_abbrev=False,
     )
-    verb.add_argument("kind", nargs="?", metavar="KIND", help="remotedocker, remote or cluster")
+    verb.add_argument("kind", nargs="?", metavar="KIND", help=f"one of {', '.join(kinds.ATTACHABLE)}")
     verb.add_argument("--type", dest="typed", metavar="KIND", help="the same, in an older spelling")
     verb.add_argument(
         "--cluster", action="store_true", help="the same as the kind cluster, in the oldest one"
@@ -110,7 +110,7 @@ def _attachment(arguments: argparse.Namespace) -> Attachment:
     from amlexec.machines.target_text import Attachment, address_of, valid_image, valid_name
 
     kind = _kind(arguments)
-    if arguments.base_docker_image is not None and kind != "remotedocker":
+    if arguments.base_docker_image is not None and not kinds.of(kind).in_container:
         raise UsageError(
             f"--base-docker-image says nothing about a target of type {kind}",
             hint="leave it out, or attach the machine as remotedocker",
@@ -125,29 +125,29 @@ def _attachment(arguments: argparse.Namespace) -> Attachment:
 
 
 def _kind(arguments: argparse.Namespace) -> str:
-    from amlexec.config.generations import ALIASES
     from amlexec.config.messages import close, either
-    from amlexec.machines.target_text import KINDS
 
-    spelled = [arguments.kind, arguments.typed, "cluster" if arguments.cluster else None]
-    given = sorted({ALIASES.get(each, each) for each in spelled if each is not None})
+    spelled = [arguments.kind, arguments.typed, kinds.CLUSTER.name if arguments.cluster else None]
+    given = sorted({kinds.of(each).name for each in spelled if each is not None})
     if len(given) > 1:
         raise UsageError(f"two kinds are given, {given[0]} and {given[1]}", hint="give one")
     if not given:
-        console.say("no kind was given, so it is remotedocker, as it always was in `attach` without a kind")
-        return "remotedocker"
-    if given[0] in {"local", "docker"}:
+        usual = kinds.REMOTEDOCKER.name
+        console.say(f"no kind was given, so it is {usual}, as it always was in `attach` without a kind")
+        return usual
+    kind = kinds.of(given[0])
+    if kind.is_here:
         raise UsageError(
-            f"a target of type {given[0]} is on this machine: there is nothing to attach",
+            f"a target of type {kind.name} is on this machine: there is nothing to attach",
             hint="`amlexec init` makes one",
         )
-    if given[0] not in KINDS:
-        guess = close(given[0], KINDS)
+    if not kind.is_attachable:
+        guess = close(kind.name, kinds.ATTACHABLE)
         raise UsageError(
-            f"{given[0]!r} is no kind of machine to attach; expected {either(KINDS)}",
+            f"{kind.name!r} is no kind of machine to attach; expected {either(kinds.ATTACHABLE)}",
             hint=f"did you mean {guess}?" if guess else "",
         )
-    return str(given[0])
+    return kind.name
 
 
 def _must_fit_together(arguments: argparse.Namespace) -> None:
@@ -223,7 +223,7 @@ def _tell(project: Project, wanted: Attachment, admitted: Admitted, arguments: a
         console.say("whether it can be used was not asked; this does:")
         console.say(f"  amlexec computetarget check {_quoted(name)}")
     console.data("")
-    if wanted.kind == "remote":
+    if kinds.of(wanted.kind).is_user_managed:
         console.data(f"Runs on {name} use the packages that its Python has; install there what is missing.")
         console.data("Run a script there:")
     else:

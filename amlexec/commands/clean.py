@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from amlexec import console
+from amlexec import console, kinds
 from amlexec.docker.errors import EngineAbsentError, EngineDeniedError
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UnreachableError, UsageError
 from amlexec.history import find, uncollected
@@ -85,15 +85,16 @@ def _containers(project: Project, known: Sequence[Run]) -> None:
     """Remove what killed processes have left on the engines of these runs."""
     from amlexec.runs import leftovers
 
-    elsewhere = {record.target for record in known if record.target_kind == "remotedocker"}
-    for name, kind in [("", "docker"), *((name, "remotedocker") for name in sorted(elsewhere))]:
+    used = {(record.target, record.target_kind) for record in known}
+    elsewhere = sorted(each for each in used if kinds.of(each[1]).on_remote_engine)
+    for name, kind in [("", kinds.DOCKER.name), *elsewhere]:
         try:
             target = cast("DockerTarget", target_of(project, name, kind))
             left = leftovers.containers(project, target)
             builds = target.remove_builds()
         except (EngineAbsentError, EngineDeniedError, UnreachableError) as error:
             # Where nobody uses Docker there is nothing to look for.
-            if name or any(record.target_kind == "docker" for record in known):
+            if name or any(kinds.of(each[1]).on_local_engine for each in used):
                 where = f" on {name}" if name else ""
                 console.say(f"containers{where} were not looked for: {error.message}")
             continue
@@ -154,7 +155,7 @@ def _stores(project: Project) -> Iterator[EnvironmentStore]:
     from amlexec.config import load as config
     from amlexec.docker.client import from_environment
     from amlexec.images.store import ImageStore
-    from amlexec.prepare.stores import is_prepared, store_of
+    from amlexec.prepare.stores import store_of
 
     machines: dict[tuple[str, str, str], ComputeTarget] = {}
     has_docker = False
@@ -164,8 +165,8 @@ def _stores(project: Project) -> Iterator[EnvironmentStore]:
         except ConfigurationError as error:
             console.say(error.lines()[0])
             continue
-        has_docker = has_docker or target.kind == "docker"
-        if is_prepared(target) and target.address:
+        has_docker = has_docker or kinds.of(target.kind).on_local_engine
+        if kinds.is_prepared(target) and target.address:
             machines.setdefault((target.kind, target.address, target.username), target)
     if has_docker or not machines:
         yield ImageStore(from_environment())

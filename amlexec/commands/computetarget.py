@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amlexec import console
+from amlexec import console, kinds
 from amlexec.commands.options import add_project
 from amlexec.config import load as config
 from amlexec.errors import ConfigurationError, UsageError
@@ -128,27 +128,26 @@ def _show(project: Project, arguments: argparse.Namespace) -> int:
 
 def _told(target: ComputeTarget) -> dict[str, Any]:
     """The keys of a target as the file spells them, those that its kind makes use of."""
-    over_ssh = target.kind in {"remote", "remotedocker", "cluster"}
-    in_docker = target.kind in {"docker", "remotedocker"}
+    kind = kinds.of(target.kind)
     shown: dict[str, Any] = {"name": target.name, "type": target.kind, "file": target.place.path}
-    if over_ssh:
+    if kind.over_ssh:
         shown |= {"address": target.address, "username": target.username, "login": _login(target)}
         shown["publicKey"] = _public_key(target)
-    if in_docker:
+    if kind.in_container:
         shown |= {
             "baseDockerImage": target.base_docker_image,
             "sharedVolumes": target.shared_volumes,
             "nvidiaDocker": target.nvidia_docker,
         }
-    if target.kind in {"local", "remote", "cluster"}:
+    if kind.uses_python_location:
         shown["pythonLocation"] = target.python_location
-    if target.kind == "cluster":
+    if kind.is_spark_cluster:
         shown |= {
             "master": target.master,
             "yarnDeployMode": target.yarn_deploy_mode,
             "sparkSubmitLocation": target.spark_submit_location,
         }
-    if target.kind == "batchai":
+    if kind.has_nodes:
         shown["nodeCount"] = target.node_count
     shown["userManagedEnvironment"] = target.user_managed_environment
     shown["nativeSharedDirectory"] = target.native_shared_directory or None
@@ -203,7 +202,6 @@ def _check(project: Project, arguments: argparse.Namespace) -> int:
 def _detach(project: Project, arguments: argparse.Namespace) -> int:
     from amlexec.config import references
     from amlexec.machines import target_files
-    from amlexec.machines.target_text import KINDS
 
     name = _name(project, arguments)
     if not references.has_target(project, name):
@@ -214,7 +212,7 @@ def _detach(project: Project, arguments: argparse.Namespace) -> int:
         kind = config.load_target(project, name).kind
     except ConfigurationError:
         kind = ""  # what is broken can be detached too
-    if kind and kind not in KINDS:
+    if kind and not kinds.of(kind).is_attachable:
         raise UsageError(
             f"{name} is of type {kind}: it is no machine that was attached",
             hint=f"to be rid of it, remove {project.folder}/{name}.compute",

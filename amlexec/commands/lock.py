@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from amlexec import kinds
 from amlexec.commands.options import add_project, add_run_configuration
 from amlexec.config import load as config
 from amlexec.console import data, say
@@ -90,7 +91,7 @@ def _asked(project: Project, name: str, target: str) -> _Asked:
     file = declaration.run_configuration.conda_dependencies_file
     place = declaration.compute_target
     dependencies = config.load_conda(project, file)
-    shared = place.shared_folder(project) if place.kind == "docker" else ""
+    shared = place.shared_folder(project) if kinds.of(place.kind).on_local_engine else ""
     found = spec.requirements_of(project, dependencies, shared=shared)
     platform = platforms.of_target(place)
     wanted = spec.spec_of(project, place.base_docker_image, dependencies, platform, pip=found)

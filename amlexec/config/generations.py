@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from amlexec import kinds
 from amlexec.config import schemas
 from amlexec.config.document import Mapping, Scalar, Sequence, plain
 from amlexec.config.foreign import placeholder
@@ -47,7 +48,6 @@ __all__ = [
 
 Reading = dict[str, Any]
 
-ALIASES = {"localdocker": "docker", "virtualmachine": "remotedocker"}
 CLOUD_FRAMEWORKS = frozenset(
     ["CNTK", "TensorFlow", "PyTorch", "TensorFlowParameterServer", "PythonMpi", "PythonIntelMpi"]
 )
@@ -148,13 +148,11 @@ def kind_of(data: dict[str, Any]) -> str:
     """The kind of a compute target, from `type` or from the two keys that were there before it."""
     name = data.get("type")
     if isinstance(name, str):
-        return ALIASES.get(name, name)
+        return kinds.of(name).name
     if data.get("cluster"):
-        return "cluster"
-    where = "remote" if data.get("address") else ""
-    if data.get("native"):
-        return where or "local"
-    return f"{where}docker"
+        return kinds.CLUSTER.name
+    plain = kinds.REMOTE if data.get("address") else kinds.LOCAL
+    return plain.name if data.get("native") else plain.contained
 
 
 def canonical(
@@ -174,7 +172,7 @@ def canonical(
     if not is_camel(root):
         return _pascal(root, data)
     reading = _camel(root, data)
-    own = {"type": "docker" if reading.get("docker") else "local"}
+    own = {"type": kinds.LOCAL.contained if reading.get("docker") else kinds.LOCAL.name}
     return reading | {"own": _compute(own, defaults or {}) | reading["compute"]}
 
 
@@ -193,12 +191,12 @@ def outline(root: Mapping) -> Reading:
 
 
 def _compute(data: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    kind = kind_of(data)
-    fields = {"kind": kind}
-    if kind != "cluster" and data.get("sharedVolumes") is not False:
+    kind = kinds.of(kind_of(data))
+    fields = {"kind": kind.name}
+    if kind.has_shared_folder and data.get("sharedVolumes") is not False:
         # Without shared volumes there is no such folder; only a key that says otherwise is worth a warning.
         fields["native_shared_directory"] = defaults.get("nativeSharedDirectory", "")
-    if kind.endswith("docker"):
+    if kind.in_container:
         fields["base_docker_image"] = defaults.get("baseDockerImage", "")
     return fields | {field: data[key] for key, field in COMPUTE_FIELDS.items() if key in data}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from amlexec import digest
+from amlexec import digest, kinds
 from amlexec.config import to_model
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.model import Place, Violation
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["followed", "lacks_share"]
 
 _SHARE = b"/azureml-share/"
-_IN_AN_IMAGE = frozenset(["docker", "remotedocker"])
 
 
 def followed(project: Project, path: str, reading: Reading) -> tuple[list[Violation], tuple[str, ...]]:
@@ -51,8 +50,9 @@ def followed(project: Project, path: str, reading: Reading) -> tuple[list[Violat
 
 def lacks_share(project: Project, file: str, target: ComputeTarget) -> list[Violation]:
     """The lines of a dependencies file, absolute, that are in the shared folder of a target without one."""
-    has_share = target.kind == "docker" and bool(target.native_shared_directory)
-    if target.kind not in _IN_AN_IMAGE or target.user_managed_environment or has_share:
+    kind = kinds.of(target.kind)
+    has_share = kind.on_local_engine and bool(target.native_shared_directory)
+    if kind.environment != kinds.IMAGE or target.user_managed_environment or has_share:
         return []
     try:
         with open(file, "rb") as stream:  # noqa: PTH123

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from amlexec import kinds
 from amlexec.config.to_model import normal
 from amlexec.model import Place, RunConfiguration, Violation
 
@@ -18,8 +19,6 @@ __all__ = ["attach_hint", "check", "dependencies_files", "has_target", "located"
 
 _DEFAULTS: dict[str, str] = RunConfiguration._field_defaults
 _FILES = {field: _DEFAULTS[field] for field in ("conda_dependencies_file", "spark_dependencies_file")}
-_BUILT = frozenset(["docker", "remote", "remotedocker", "cluster"])
-"""Kinds whose environment is made from the conda dependencies file, unless the user manages it."""
 
 
 def names_hint(name: str, known: Iterable[str], otherwise: str = "") -> str:
@@ -122,7 +121,7 @@ def check(project: Project, path: str, reading: Reading, target: ComputeTarget |
 def _needed(field: str, target: ComputeTarget | None) -> bool:
     if field[0] == "s" or target is None:
         return False
-    return target.kind in _BUILT and not target.user_managed_environment
+    return bool(kinds.of(target.kind).environment) and not target.user_managed_environment
 
 
 def _file_hint(project: Project, file: str) -> str:

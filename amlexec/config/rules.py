@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from amlexec import redaction
+from amlexec import kinds, redaction
 from amlexec.config import foreign, generations, schemas, stdlib_modules
 from amlexec.config.document import Mapping, Scalar, Sequence
 from amlexec.config.generations import find
@@ -63,24 +63,15 @@ def check(document: Document, kind: str, data: dict[str, Any], *, lint: bool) ->
     return found.violations
 
 
-_IN_DOCKER = frozenset(["docker", "localdocker", "remotedocker", "virtualmachine"])
-_OVER_SSH = frozenset(["remote", "remotedocker", "virtualmachine", "cluster"])
-
-
 def _compute(found: _Found, root: Mapping, *, lint: bool) -> None:
     node = find(root, "type")
-    kind = node.text.strip() if isinstance(node, Scalar) else ""
+    kind = kinds.of(node.text.strip() if isinstance(node, Scalar) else "")
     for key in ("address", "username", "baseDockerImage"):
         node = find(root, key)
         if isinstance(node, Scalar) and not node.is_null and not _placeholder(found, node, key):
-            if key == "baseDockerImage" and kind in {
-                "docker",
-                "localdocker",
-                "remotedocker",
-                "virtualmachine",
-            }:
+            if key == "baseDockerImage" and kind.in_container:
                 _image(found, node, key)
-            elif key != "baseDockerImage" and kind in _OVER_SSH and node.text.strip():
+            elif key != "baseDockerImage" and kind.over_ssh and node.text.strip():
                 _login(found, node, key)
     for key in ("password", "privateKey"):
         node = find(root, key)

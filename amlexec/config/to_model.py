@@ -6,6 +6,7 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from amlexec import kinds
 from amlexec.config.keys import COMPUTE_KEYS
 from amlexec.model import (
     ComputeTarget,
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from amlexec.config.generations import Reading
 
 __all__ = ["compute_target", "conda", "normal", "own_target", "overridden", "run_configuration", "spark"]
-
-_IN_A_CONTAINER = {"local": "docker", "remote": "remotedocker"}
 
 
 @lru_cache(1000)
@@ -54,8 +53,7 @@ def compute_target(name: str, path: str, fields: dict[str, Any]) -> ComputeTarge
     defaults = {
         # Docker Desktop on Windows shares folders only after a setting has been made there.
         "shared_volumes": sys.platform != "win32",
-        # Files that were written by hand name a machine with a Python on it, and no more.
-        "user_managed_environment": fields["kind"] == "remote",
+        "user_managed_environment": kinds.of(fields["kind"]).is_user_managed,
     }
     fields = defaults | fields
     return ComputeTarget(name=name, place=Place(path), **fields)
@@ -74,7 +72,7 @@ def _elsewhere(path: str, reading: Reading) -> tuple[tuple[str, Place], ...]:
 
 def overridden(target: ComputeTarget, reading: Reading, path: str = "") -> ComputeTarget:
     """A compute target, with what the camelCase run configuration `path` says about it."""
-    kind = _IN_A_CONTAINER.get(target.kind, target.kind) if reading.get("docker") else target.kind
+    kind = (kinds.of(target.kind).contained if reading.get("docker") else "") or target.kind
     own: dict[str, Any] = reading.get("own", {})
     fields = dict(reading.get("compute", {}))
     if kind != target.kind:

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec import kinds
 from amlexec.keystore import store as keystore
 from amlexec.machines import target_files
 from amlexec.machines.first_login import Credentials, enter, install
@@ -103,7 +104,7 @@ def _target(wanted: Attachment) -> ComputeTarget:
         place=Place(f"aml_config/{wanted.name}.compute"),
         address=wanted.address,
         username=wanted.username,
-        user_managed_environment=wanted.kind == "remote",
+        user_managed_environment=kinds.of(wanted.kind).is_user_managed,
         python_location="python3",
     )
 

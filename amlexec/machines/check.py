@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from amlexec import kinds
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UsageError
 from amlexec.machines.check_results import (
     FAILED,
@@ -38,7 +39,6 @@ __all__ = ["ExaminedMachine", "ask", "engine", "examine", "findings_of"]
 
 _PATIENCE = 90.0
 """Seconds for the script: it gives each program that may hang ten."""
-_OVER_SSH = frozenset({"remote", "remotedocker", "cluster"})
 
 
 class ExaminedMachine(Protocol):
@@ -55,7 +55,7 @@ def ask(machine: ExaminedMachine, target: ComputeTarget) -> Facts:
         TargetError: it can't be reached, or the script did not come to its end there.
     """
     script = Path(shell("check")).read_text("utf-8")
-    if target.kind == "remotedocker":
+    if kinds.of(target.kind).in_container:
         script = f"ask_engine() {{\n{Path(shell('engine')).read_text('utf-8')}\n}}\n{script}"
     before = time.time()
     answer = machine.run(script, *_arguments(target), timeout=_PATIENCE)
@@ -71,11 +71,12 @@ def ask(machine: ExaminedMachine, target: ComputeTarget) -> Facts:
 
 
 def _arguments(target: ComputeTarget) -> list[str]:
-    wants_python = target.kind in {"remote", "cluster"} and target.user_managed_environment
+    kind = kinds.of(target.kind)
+    wants_python = kind.uses_python_location and target.user_managed_environment
     return [
-        target.kind,
+        "engine" if kind.in_container else "",
         target.python_location if wants_python else "",
-        target.spark_submit_location if target.kind == "cluster" else "",
+        target.spark_submit_location if kind.is_spark_cluster else "",
     ]
 
 
@@ -88,9 +89,10 @@ def examine(project: Project, target: ComputeTarget) -> list[Finding]:
         UsageError: there is nothing to ask about a target of its kind.
         ConfigurationError: its file declares no login.
     """
-    if target.kind in {"local", "docker"}:
+    kind = kinds.of(target.kind)
+    if kind.is_here:
         return here(project, target)
-    if target.kind not in _OVER_SSH:
+    if not kind.over_ssh:
         raise UsageError(
             f"{target.name} is of type {target.kind}, a service of the cloud: there is nothing here to check",
             where=str(target.place),
@@ -124,14 +126,15 @@ def examine(project: Project, target: ComputeTarget) -> list[Finding]:
 def findings_of(connection: SSHConnection, target: ComputeTarget, facts: Facts) -> list[Finding]:
     """What the facts of a machine that let us in mean, and what its Docker engine says if it is needed."""
     found = [Finding("login", OK, facts.get("USER")), *judge(target, facts)]
-    if target.kind == "remotedocker" and not any(one.check == "Docker" for one in found):
+    kind = kinds.of(target.kind)
+    if kind.in_container and not any(one.check == "Docker" for one in found):
         from amlexec.docker.client import Engine
         from amlexec.docker.forward import SSHTransport
 
         # The way that everything else goes to the engine: what keeps it from going there shows here.
         told = {key: values[0] for key, values in facts.values.items()}
         found += engine(Engine(SSHTransport(connection, told)), target, is_there=True)
-    if target.kind == "cluster" and facts.get("SPARK"):
+    if kind.is_spark_cluster and facts.get("SPARK"):
         from amlexec.machines.check_cluster import of_cluster
 
         try:
@@ -212,7 +215,7 @@ def _nvidia(target: ComputeTarget, runtimes: Iterable[str]) -> Finding:
 def here(project: Project, target: ComputeTarget) -> list[Finding]:
     """Whether a target on this machine can be used."""
     found = [_folder(project), _git()]
-    if target.kind == "local":
+    if not kinds.of(target.kind).in_container:
         found.append(_own_python(project, target))
     else:
         from amlexec.docker.client import from_environment

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec import kinds
 from amlexec.docker.errors import EngineAbsentError, EngineDeniedError
 from amlexec.docker.forward import found_in
 from amlexec.packages.platforms import misfit, of_target
@@ -69,13 +70,14 @@ def facts_of(text: str, before: float, after: float) -> Facts:
 def judge(target: ComputeTarget, facts: Facts) -> list[Finding]:
     """What the facts of a machine over SSH mean for that target. The Docker engine is asked by `engine`."""
     found = [_system(facts), _shell(facts), _home(facts), _clock(facts)]
-    if target.kind in {"remote", "cluster"}:
+    kind = kinds.of(target.kind)
+    if kind.uses_python_location:
         found.append(
             _python(target, facts) if target.user_managed_environment else _environments(target, facts)
         )
-    if target.kind == "cluster":
+    if kind.is_spark_cluster:
         found.append(_spark(target, facts))
-    if target.kind == "remotedocker":
+    if kind.in_container:
         found += _docker(target, facts)
     return [*found, _gpu(facts), _transfer(facts)]
 

@@ -8,9 +8,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec import kinds
 from amlexec.errors import TargetError, UsageError
 from amlexec.files import SMALL, read_regular
-from amlexec.machines.target_text import KINDS, SUFFIXES, compute_text, runconfig_text
+from amlexec.machines.target_text import SUFFIXES, compute_text, runconfig_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -194,4 +195,4 @@ def _is_generated(path: Path, name: str) -> bool:
         text = path.read_bytes().replace(b"\r\n", b"\n").decode()
     except (OSError, UnicodeDecodeError):
         return False
-    return text in {runconfig_text(name, kind) for kind in KINDS}
+    return text in {runconfig_text(name, kind) for kind in kinds.ATTACHABLE}

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec import kinds
 from amlexec.docker.reference import is_reference
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.ssh.login import split_address
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    "KINDS",
     "SUFFIXES",
     "Attachment",
     "address_of",
@@ -26,12 +26,11 @@ __all__ = [
     "valid_name",
 ]
 
-KINDS = ("remotedocker", "remote", "cluster")
-"""What can be attached."""
 SUFFIXES = (".compute", ".runconfig")
 """Of the two files, in the order in which they are written."""
 _BASE = "debian:bookworm-slim"
 _NAME = re.compile(r"\w[\w .-]*")
+_HDINSIGHT_SITE = r"[\w-]+(?<!-ssh)\.azurehdinsight\.(net|cn|us)"
 _LONGEST_NAME = 100
 
 
@@ -80,7 +79,7 @@ def address_of(text: str, port: int | None = None, kind: str = "") -> str:
         raise UsageError(
             f"the address names port {own}, and --ssh-port names {port}", hint="name the port only once"
         )
-    if kind == "cluster" and re.fullmatch(r"[\w-]+(?<!-ssh)\.azurehdinsight\.(net|cn|us)", host):
+    if kinds.of(kind).is_spark_cluster and re.fullmatch(_HDINSIGHT_SITE, host):
         cluster, dot, domain = host.partition(".")
         hint = f"its head node is {cluster}-ssh{dot}{domain}"
         raise UsageError(f"{host} is the web site of an HDInsight cluster", hint=hint)
@@ -144,24 +143,25 @@ def valid_key_file(text: str) -> str:
 
 def compute_text(attachment: Attachment) -> str:
     """The `.compute` file, its keys in the order of the alphabet, as Workbench wrote it."""
+    kind = kinds.of(attachment.kind)
     values: dict[str, object] = {
         "address": attachment.address,
-        "type": attachment.kind,
-        "userManagedEnvironment": attachment.kind == "remote",
+        "type": kind.name,
+        "userManagedEnvironment": kind.is_user_managed,
         "username": attachment.username,
     }
     if attachment.password:
         values["password"] = attachment.password
     if attachment.private_key:
         values["privateKey"] = attachment.private_key
-    if attachment.kind == "cluster":
+    if kind.is_spark_cluster:
         values["yarnDeployMode"] = "cluster"
-    else:
+    if kind.has_shared_folder:
         values["nativeSharedDirectory"] = "~/.azureml/share/"
-    if attachment.kind == "remotedocker":
+    if kind.in_container:
         values["baseDockerImage"] = attachment.base_docker_image or _BASE
         values["sharedVolumes"] = True
-    if attachment.kind == "remote":
+    if kind.is_user_managed:
         # `python` is what few Linux machines of today have.
         values["pythonLocation"] = attachment.python_location or "python3"
     return _yaml(values)
@@ -174,7 +174,7 @@ def runconfig_text(name: str, kind: str) -> str:
             "ArgumentVector": ["$file"],
             "CondaDependenciesFile": "aml_config/conda_dependencies.yml",
             "EnvironmentVariables": None,
-            "Framework": "PySpark" if kind == "cluster" else "Python",
+            "Framework": "PySpark" if kinds.of(kind).is_spark_cluster else "Python",
             "PrepareEnvironment": False,
             "SparkDependenciesFile": "aml_config/spark_dependencies.yml",
             "Target": name,

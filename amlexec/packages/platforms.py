@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec import kinds
 from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def of_target(target: ComputeTarget) -> Platform:
     import platform
 
     subdir = DEFAULT.subdir
-    if target.kind == "docker":
+    if kinds.of(target.kind).on_local_engine:
         subdir = _DOCKER.get(platform.machine().lower(), subdir)
     return Platform(subdir, cuda=_CUDA if target.nvidia_docker else "")
 

@@ -10,6 +10,7 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from amlexec import kinds
 from amlexec.console import say
 from amlexec.errors import AmlexecError
 
@@ -40,7 +41,7 @@ class ParallelPrepare:
         for name in names:
             try:
                 known = self._environments.known(name, keep=True)
-                if not known.is_yours and known.kind != "docker":
+                if not known.is_yours and not kinds.of(known.kind).on_local_engine:
                     self._environments.store(known)  # what can be wrong with the files is told by the task
                     wanted.append((name, known))
             except AmlexecError:

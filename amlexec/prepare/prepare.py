@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec import kinds
 from amlexec.config import load as config
 from amlexec.environments import last_prepared
 from amlexec.images.labels import DEFAULT
@@ -73,12 +74,12 @@ def wanted(
 
     dependencies = config.load_conda(project, conda_file)
     # Where nothing is mounted there is no `/azureml-share/`.
-    shared = target.shared_folder(project) if target.kind == "docker" else ""
+    shared = target.shared_folder(project) if kinds.of(target.kind).on_local_engine else ""
     found = requirements_of(project, dependencies, shared=shared)
     lock = lockfile.read(project, conda_file)
     spec = spec_of(
         project,
-        "" if target.kind in {"remote", "cluster"} else target.base_docker_image or DEFAULT,
+        "" if kinds.of(target.kind).environment == kinds.PREFIX else target.base_docker_image or DEFAULT,
         dependencies,
         of_target(target),
         lock=lock,
@@ -196,7 +197,7 @@ def _made(
 
     built: BuildResult | None = None
     # Two machines may be given the same environment at the same time.
-    name = want.digest if want.target.kind == "docker" else f"{want.digest}-{want.target.name}"
+    name = want.digest if kinds.of(want.target.kind).on_local_engine else f"{want.digest}-{want.target.name}"
     with BuildLog(last_prepared.folder(want.project) / f"{name}.log") as log:
         log.line(f"{want.configuration}: {old.reason}")
         if pull_from and not old.key:

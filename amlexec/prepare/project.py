@@ -9,14 +9,15 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec import kinds
 from amlexec.config import load as config
 from amlexec.environments import last_prepared, stat_cache
 from amlexec.environments.stat_cache import Stamp
-from amlexec.errors import ConfigurationError
+from amlexec.errors import CannotRunError, ConfigurationError
 from amlexec.model import ComputeTarget, Place
 from amlexec.prepare import prepare as preparation
 from amlexec.prepare.prepare import Readiness
-from amlexec.prepare.stores import is_prepared, store_of
+from amlexec.prepare.stores import store_of
 
 if TYPE_CHECKING:
     from amlexec.environments.store import EnvironmentStore, Removal
@@ -29,8 +30,8 @@ __all__ = ["EnvironmentRef", "ProjectEnvironments", "yours"]
 
 def yours(kind: str) -> str:
     """That there is nothing to prepare on a target of that kind."""
-    told = "a local target" if kind == "local" else f"a {kind} target with userManagedEnvironment: true"
-    return f"the environment of {told} is yours; nothing to prepare"
+    chosen = " with userManagedEnvironment: true" if kinds.of(kind).environment else ""
+    return f"the environment of a {kind} target{chosen} is yours; nothing to prepare"
 
 
 class EnvironmentRef(NamedTuple):
@@ -74,11 +75,12 @@ class ProjectEnvironments:
             ConfigurationError, TargetError: what says where it is can't be read.
         """
         # All docker targets are on the one engine that the `docker` command would ask.
-        which = "" if known.kind == "docker" else known.target
+        is_local = kinds.of(known.kind).on_local_engine
+        which = "" if is_local else known.target
         if which not in self._stores:
             if known.declaration is not None:
                 target = known.declaration.compute_target
-            elif known.kind == "docker":
+            elif is_local:
                 target = ComputeTarget(known.target, known.kind, Place(""))
             else:
                 target = config.load_target(self.project, known.target)
@@ -109,16 +111,14 @@ class ProjectEnvironments:
         began = stat_cache.clock(self.project) if keep else 0
         declaration = config.load(self.project, name, target)
         configuration, found = declaration.run_configuration, declaration.compute_target
-        want = None
-        if is_prepared(found):
+        kind, want = kinds.of(found.kind), None
+        if kinds.is_prepared(found):
             file = configuration.conda_dependencies_file
-            baked = configuration.framework == "PySpark" and found.kind in {"docker", "remotedocker"}
+            baked = configuration.framework == "PySpark" and kind.environment == kinds.IMAGE
             spark_file = configuration.spark_dependencies_file if baked else ""
             want = preparation.wanted(self.project, configuration.name, found, file, spark_file)
-        elif found.kind != "local":
-            from amlexec.targets.registry import runs_on
-
-            runs_on(found, self.project)
+        elif not kind.module:
+            raise CannotRunError(found.name, found.kind, str(found.place))
         digest = want.digest if want is not None else ""
         notes = declaration.notes
         named = (name, configuration.name, target, found.name, found.kind)

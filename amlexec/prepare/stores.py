@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from amlexec import kinds
+
 if TYPE_CHECKING:
     from amlexec.environments.store import EnvironmentStore
     from amlexec.model import ComputeTarget
 
-__all__ = ["is_prepared", "store_of"]
-
-_ON_A_HOST = frozenset(["remote", "cluster"])
-"""Kinds whose environments are folders of a machine over SSH; of a cluster, its head node."""
-
-
-def is_prepared(target: ComputeTarget) -> bool:
-    """Whether amlexec prepares the environment of a target, rather than its user."""
-    if target.kind in _ON_A_HOST:
-        return not target.user_managed_environment
-    return target.kind in {"docker", "remotedocker"}
+__all__ = ["store_of"]
 
 
 def store_of(target: ComputeTarget) -> EnvironmentStore:
@@ -28,8 +20,9 @@ def store_of(target: ComputeTarget) -> EnvironmentStore:
         ConfigurationError: its `.compute` file can't be followed.
         TargetError: the settings that say where it is can't be read.
     """
-    assert is_prepared(target), "its environment is the user's"
-    if target.kind in _ON_A_HOST:
+    assert kinds.is_prepared(target), "its environment is the user's"
+    kind = kinds.of(target.kind)
+    if kind.environment == kinds.PREFIX:
         from amlexec.prefixes.store import PrefixStore
         from amlexec.ssh.connection import SSHConnection, login_of
 
@@ -37,7 +30,7 @@ def store_of(target: ComputeTarget) -> EnvironmentStore:
     from amlexec.docker.client import Engine, from_environment
     from amlexec.images.store import ImageStore
 
-    if target.kind == "docker":
+    if kind.is_here:
         return ImageStore(from_environment())
     from amlexec.docker.forward import SSHTransport
     from amlexec.ssh.connection import SSHConnection, login_of

@@ -10,7 +10,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from amlexec import locks, redaction
+from amlexec import kinds, locks, redaction
 from amlexec.errors import TargetError, UsageError
 from amlexec.files import append, open_regular, remove_tree, walk
 from amlexec.history import record, uncollected
@@ -190,7 +190,7 @@ def _read_again(paths: RunPaths, run: Run) -> Run:
 
 
 def _application(run: Run, paths: RunPaths) -> Application | None:
-    if run.framework != "PySpark" or run.target_kind != "cluster":
+    if run.framework != "PySpark" or not kinds.of(run.target_kind).is_spark_cluster:
         return None
     from amlexec.spark.cluster_args import application
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from amlexec import kinds
 from amlexec.config import load as config
 from amlexec.errors import TargetError, UsageError
 from amlexec.history import folders, order, record
@@ -47,13 +48,16 @@ class RemoteRuns:
             UsageError: it is of a kind whose runs are known only where they were submitted.
         """
         declared = config.load_target(project, name)
-        if declared.kind not in {"remote", "cluster", "remotedocker"}:
+        if not kinds.of(declared.kind).lists_runs:
+            from amlexec.config.messages import either
+
+            machines = either(kind.name for kind in kinds.KINDS if kind.lists_runs)
             raise UsageError(
                 f"{name} is of type {declared.kind}: its runs are known only where they were submitted",
                 where=str(declared.place),
-                hint="--from names a machine over SSH, of type remote, remotedocker or cluster",
+                hint=f"--from names a machine over SSH, of type {machines}",
             )
-        self.name, self._kind = declared.name, declared.kind
+        self.name, self._kind = declared.name, kinds.of(declared.kind)
         self._project = project
         self._began: dict[str, float] = {}
         """When runs that were listed began, all by one clock."""
@@ -88,7 +92,7 @@ class RemoteRuns:
                     TargetError(f"the record of the run {run_id} can't be read: {error}", where=self.name)
                 )
                 continue
-            if (recorded.target_kind == "remotedocker") != (self._kind == "remotedocker"):
+            if kinds.of(recorded.target_kind).on_remote_engine is not self._kind.on_remote_engine:
                 continue  # of those, only a folder is there: the engine knows how they are
             recorded = recorded._replace(target=self.name)
             if state is not None and state.began is not None:
@@ -127,15 +131,14 @@ class RemoteRuns:
         paths = folders.adopt(
             self._project, run._replace(status=status, reason="", end_time_utc=None, exit_code=None)
         )
-        if self._kind == "remotedocker" and paths.returned.exists():
+        if self._kind.on_remote_engine and paths.returned.exists():
             cast("DockerTarget", self._target).adopted(paths)
         return paths
 
     def stop(self, run: Run, grace: int) -> Run:
         """Stop a run; how it is then. Raises as `Target.stop` does."""
         # What a cluster has to be told stands in the record; which container it is, in the run's folder.
-        is_known = self._kind == "remote"
-        paths = RunPaths.of(self._project, run.run_id) if is_known else self.bring(run)
+        paths = RunPaths.of(self._project, run.run_id) if self._kind.stops_by_id else self.bring(run)
         return lifecycle.seen(run, self._target.stop(paths, grace))
 
     def remove(self, run: Run) -> None:

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
-from amlexec import __version__, redaction
+from amlexec import __version__, kinds, redaction
 from amlexec.errors import AmlexecError, TargetError, UnreachableError, UsageError
 from amlexec.history import folders, record
 from amlexec.history.record import Run, SnapshotRecord, Source
@@ -142,7 +142,7 @@ def follow(
             bell.close()
     try:
         # From another machine it can take long. Nothing is lost by an interrupt: it can be done again.
-        with nullcontext() if run.target_kind in {"remote", "remotedocker", "cluster"} else _uninterrupted():
+        with nullcontext() if kinds.of(run.target_kind).over_ssh else _uninterrupted():
             return _settled(project, paths, run, state, target)
     except KeyboardInterrupt:
         return Detached(run.run_id, "interrupt")

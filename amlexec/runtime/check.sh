@@ -1,12 +1,13 @@
 #!/bin/sh
 # Print what a machine is and has, as lines of KEY VALUE; a key whose question has no answer has no line.
 #
-# usage: sh check.sh KIND [PYTHON [SPARK]]      KIND of the compute target; PYTHON and SPARK as pythonLocation
-#                                               and sparkSubmitLocation have them
+# usage: sh check.sh ENGINE [PYTHON [SPARK]]    ENGINE: `engine` to ask for the Docker engine too, else empty;
+#                                               PYTHON and SPARK as pythonLocation and sparkSubmitLocation have
+#                                               them
 #
 # Nothing of it stays on the machine. What may hang is given ten seconds where there is a `timeout`, and
 # no command reads our standard input, which this text may be coming from.
-kind=$1
+engine=$1
 python=${2-}
 spark=${3-}
 LC_ALL=C
@@ -101,7 +102,7 @@ if [ -n "$spark" ]; then
   case $path in */*) [ ! -x "$path" ] || say SPARK "$path" ;; esac
 fi
 
-if [ "$kind" = remotedocker ]; then
+if [ -n "$engine" ]; then
   # The one search for an engine, which those who prepare and submit do too: engine.sh, as a function of that name
   # where this text was sent, else the file beside this one.
   if there ask_engine; then ask_engine; elif [ -r "${0%/*}/engine.sh" ]; then . "${0%/*}/engine.sh"; fi

@@ -1,67 +1,53 @@
-"""Which class runs scripts on a compute target: chosen by the kind in its file, imported when it is used."""
+"""Which class runs scripts on a compute target: what the row of its kind names, imported when it is used."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from amlexec.errors import UsageError
+from amlexec import kinds
+from amlexec.errors import CannotRunError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from amlexec.model import ComputeTarget, Project
     from amlexec.targets.target import Target
 
-__all__ = ["CannotRunError", "runs_on", "target_of"]
+__all__ = ["runs_on", "target_of"]
 
 
 def target_of(project: Project, name: str, kind: str, where: str = "") -> Target:
-    """The target of that kind.
+    """The target of that kind. Its class gets the project, and the connection that its kind needs.
 
     Raises:
-        UsageError: there is no such kind yet.
+        CannotRunError: it is of a kind that this version can't run.
     """
-    if kind == "local":
-        from amlexec.local_machine import LocalConnection
-        from amlexec.targets.local import LocalTarget
-
-        return LocalTarget(project, LocalConnection())
-    if kind == "docker":
+    found = kinds.of(kind)
+    if not found.module:
+        raise CannotRunError(name, kind, where)
+    target: Callable[..., Target] = getattr(import_module(f"amlexec.targets.{found.module}"), found.target)
+    if found.on_local_engine:
         from amlexec.docker.client import from_environment
-        from amlexec.targets.docker import DockerTarget
 
-        return DockerTarget(project, from_environment())
-    if kind == "remotedocker":
-        from amlexec.config import load as config
-        from amlexec.docker.client import Engine
-        from amlexec.docker.forward import SSHTransport
-        from amlexec.ssh.connection import SSHConnection, login_of
-        from amlexec.targets.docker import DockerTarget
-        from amlexec.targets.ssh_volumes import SSHVolumes
+        return target(project, from_environment())
+    if not found.over_ssh:
+        from amlexec.local_machine import LocalConnection
 
-        connection = SSHConnection(login_of(config.load_target(project, name)))
-        transport = SSHTransport(connection)
-        over = Engine(transport)
-        return DockerTarget(project, over, SSHVolumes(project, connection, transport, over))
-    if kind == "remote":
-        from amlexec.config import load as config
-        from amlexec.ssh.connection import SSHConnection, login_of
-        from amlexec.targets.ssh import SSHTarget
+        return target(project, LocalConnection())
+    from amlexec.config import load as config
+    from amlexec.ssh.connection import SSHConnection, login_of
 
-        return SSHTarget(project, SSHConnection(login_of(config.load_target(project, name))))
-    if kind == "cluster":
-        from amlexec.config import load as config
-        from amlexec.ssh.connection import SSHConnection, login_of
-        from amlexec.targets.spark_cluster import SparkClusterTarget
+    connection = SSHConnection(login_of(config.load_target(project, name)))
+    if not found.in_container:
+        return target(project, connection)
+    from amlexec.docker.client import Engine
+    from amlexec.docker.forward import SSHTransport
+    from amlexec.targets.ssh_volumes import SSHVolumes
 
-        return SparkClusterTarget(project, SSHConnection(login_of(config.load_target(project, name))))
-    raise CannotRunError(
-        f"compute target {name!r} is of type {kind}; which this version can't run on",
-        where=where,
-        hint="name another target with -t",
-    )
-
-
-class CannotRunError(UsageError):
-    """A compute target is of a kind that this version can't run."""
+    transport = SSHTransport(connection)
+    engine = Engine(transport)
+    return target(project, engine, SSHVolumes(project, connection, transport, engine))
 
 
 def runs_on(target: ComputeTarget, project: Project) -> Target:

@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING
 from amlexec.errors import ConfigurationError, TargetError, UnreachableError
 from amlexec.files import SMALL, read_regular, remove_tree, touch
 from amlexec.history.record import Interpreter
+from amlexec.kinds import is_prepared
 from amlexec.owner import owner_of
-from amlexec.prepare.stores import is_prepared
 from amlexec.snapshots import take as snapshot
 from amlexec.snapshots import transfer
 from amlexec.ssh.stdin import flowing

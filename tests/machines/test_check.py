@@ -275,7 +275,7 @@ def asked(*arguments: str, sh: str = "sh", **environment: str) -> dict[str, tupl
 def test_the_questions_are_answered_here(sh: str, tmp_path: Path) -> None:
     home = tmp_path / "a home"
     home.mkdir()
-    answers = asked("remotedocker", "python3", "spark-submit", sh=sh, HOME=str(home))
+    answers = asked("engine", "python3", "spark-submit", sh=sh, HOME=str(home))
     assert answers["SYSTEM"] == (os.uname().sysname,)
     assert abs(int(answers["CLOCK"][0]) - time.time()) < PATIENCE
     assert set(answers["HOME"]) == {str(home)}
@@ -290,13 +290,13 @@ def test_the_questions_are_answered_here(sh: str, tmp_path: Path) -> None:
 def test_the_questions_can_come_on_standard_input(tmp_path: Path) -> None:
     with Path(shell("check")).open("rb") as script:
         done = subprocess.run(
-            ["sh", "-s", "remote", "python3"], stdin=script, capture_output=True, timeout=PATIENCE, check=True
+            ["sh", "-s", "", "python3"], stdin=script, capture_output=True, timeout=PATIENCE, check=True
         )
     assert b"\nEND yes\n" in done.stdout
 
 
 def test_a_home_folder_that_is_not_there(tmp_path: Path) -> None:
-    answers = asked("remote", HOME=str(tmp_path / "gone"))
+    answers = asked("", HOME=str(tmp_path / "gone"))
     assert answers["HOME_ERROR"] == ("there is no such folder",)
     assert "HOME_WRITABLE" not in answers
 
@@ -305,7 +305,7 @@ def test_a_home_folder_that_is_full(small_disk: Path) -> None:
     with (small_disk / "filling").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
         while True:
             file.write(bytes(4096))
-    answers = asked("remote", HOME=str(small_disk))
+    answers = asked("", HOME=str(small_disk))
     assert "HOME_WRITABLE" not in answers
     assert answers["HOME_FREE"] == ("0",)
     assert sorted(path.name for path in small_disk.iterdir()) == ["filling"]
@@ -313,11 +313,11 @@ def test_a_home_folder_that_is_full(small_disk: Path) -> None:
 
 def test_a_home_folder_that_is_read_only_or_lets_nothing_run(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,noexec", str(small_disk)], check=True)
-    answers = asked("remote", HOME=str(small_disk))
+    answers = asked("", HOME=str(small_disk))
     assert answers["HOME_WRITABLE"] == ("yes",)
     assert "HOME_PROGRAMS" not in answers
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    answers = asked("remote", HOME=str(small_disk))
+    answers = asked("", HOME=str(small_disk))
     assert "Read-only file system" in answers["HOME_ERROR"][0]
 
 
@@ -333,7 +333,7 @@ def programs(folder: Path, **texts: str) -> str:
 
 def test_a_python_that_does_not_work(tmp_path: Path) -> None:
     path = programs(tmp_path / "bin", python="echo 'no\nsuch thing' >&2; exit 3")
-    answers = asked("remote", "python", PATH=path)
+    answers = asked("", "python", PATH=path)
     assert answers["PYTHON_ERROR"] == (f"{tmp_path}/bin/python no such thing",)
     assert "PYTHON" not in answers
 
@@ -343,12 +343,12 @@ def test_a_python_in_the_home_folder(tmp_path: Path) -> None:
     link.parent.mkdir(parents=True)
     link.symlink_to(sys.executable)
     version = ".".join(str(number) for number in sys.version_info[:3])
-    assert asked("remote", "~/my env/bin/python")["PYTHON"] == (f"{version} {link}",)
+    assert asked("", "~/my env/bin/python")["PYTHON"] == (f"{version} {link}",)
 
 
 def test_no_python_but_another(tmp_path: Path) -> None:
     path = programs(tmp_path / "bin", python3="echo 3.9.1")
-    answers = asked("remote", "python9", PATH=path)
+    answers = asked("", "python9", PATH=path)
     assert "PYTHON" not in answers
     assert answers["OTHER_PYTHON"][0] == f"{tmp_path}/bin/python3"
     only = tmp_path / "only"
@@ -356,17 +356,17 @@ def test_no_python_but_another(tmp_path: Path) -> None:
     for name in ("sh", "id", "uname", "date", "df", "sed", "tr", "printf", "cat", "rm", "chmod"):
         (only / name).symlink_to(shutil.which(name) or f"/bin/{name}")
     (only / "python3").symlink_to(tmp_path / "bin/python3")
-    assert asked("remote", "python", PATH=str(only))["PYTHON"] == (f"3.9.1 {only}/python3",)
-    assert "TAR" not in asked("remote", PATH=str(only))
-    assert "mkdir" in asked("remote", PATH=str(only))["MISSING"][0]
+    assert asked("", "python", PATH=str(only))["PYTHON"] == (f"3.9.1 {only}/python3",)
+    assert "TAR" not in asked("", PATH=str(only))
+    assert "mkdir" in asked("", PATH=str(only))["MISSING"][0]
 
 
 def test_gpus(tmp_path: Path) -> None:
     says = "echo 'GPU 0: NVIDIA A100-SXM4-80GB (UUID: GPU-1)'; echo 'GPU 1: NVIDIA T4 (UUID: GPU-2)'"
     path = programs(tmp_path / "bin", nvidia_smi=says)
-    assert asked("remote", PATH=path)["GPU"] == ("NVIDIA A100-SXM4-80GB", "NVIDIA T4")
+    assert asked("", PATH=path)["GPU"] == ("NVIDIA A100-SXM4-80GB", "NVIDIA T4")
     path = programs(tmp_path / "other", nvidia_smi="echo 'NVIDIA-SMI has failed'; exit 9")
-    assert asked("remote", PATH=path)["GPU_ERROR"] == ("NVIDIA-SMI has failed",)
+    assert asked("", PATH=path)["GPU_ERROR"] == ("NVIDIA-SMI has failed",)
 
 
 # ---------------------------------------------------------------- targets of this machine
