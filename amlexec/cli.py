@@ -1,4 +1,4 @@
-"""The verbs: what may be typed after `amlexec`, and the one place that picks an exit code for it."""
+"""The command line of `amlexec`: its parsers, and the one place that chooses the exit code."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
 __all__ = ["parser", "run"]
 
 GROUPS = {
-    "init": "make a project ready: aml_config, dodo.py, ignore rules",
+    "init": "set up a project: aml_config, dodo.py, ignore rules",
     "lint": "validate the files of aml_config",
-    "lock": "write down which packages the dependencies come to",
-    "computetarget": "attach machines, list, check and detach targets",
-    "runconfiguration": "make run configurations, list, show and delete them",
-    "experiment": "run scripts, and act on runs",
+    "lock": "solve the dependencies and write the exact packages into a lock file",
+    "computetarget": "attach machines; list, check and detach compute targets",
+    "runconfiguration": "create, list, show and delete run configurations",
+    "experiment": "submit scripts, and manage runs",
     "history": "find, compare and read runs",
 }
 """Each is a module of `amlexec.commands`, with `add` (its arguments) and `run`."""
 _WITH_VERBS = frozenset({"computetarget", "runconfiguration", "experiment", "history"})
 _ALSO = {"runconfigurations": "runconfiguration"}
-"""Workbench's documents had both."""
+"""Workbench's documentation used both names."""
 
 
 class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
-        # argparse makes a formatter for each argument that is declared; without a width of its own, each
-        # asks for the terminal's, with a library that every command would have to load.
+        # argparse makes a formatter for each argument. Without a fixed width, each formatter reads the width
+        # of the terminal through a library, which every command would then import.
         super().__init__(**options, formatter_class=partial(argparse.HelpFormatter, width=80))
 
     def format_help(self) -> str:
@@ -48,25 +48,25 @@ class _Parser(argparse.ArgumentParser):
         return super().format_usage()
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Name what is near to a word that can't stand there, or all that can."""
+        """Suggest the nearest choices for an invalid one, or list all choices."""
         if action.choices is None or value in action.choices:
             return
         from difflib import get_close_matches
 
-        known = [str(one) for one in action.choices]
-        near = get_close_matches(str(value), known, n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there is {', '.join(known)}"
-        what = action.option_strings[-1] if action.option_strings else str(action.metavar or action.dest)
-        raise UsageError(f"{value!r} is no {what.lstrip('-').lower()}", hint=f"{hint}; {self.prog} --help")
+        choices = [str(choice) for choice in action.choices]
+        near = get_close_matches(str(value), choices, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(choices)}"
+        name = action.option_strings[-1] if action.option_strings else str(action.metavar or action.dest)
+        raise UsageError(f"unknown {name.lstrip('-').lower()} {value!r}", hint=f"{hint}; {self.prog} --help")
 
     def error(self, message: str) -> NoReturn:
-        """Raise instead of ending the process: `run` is what picks exit codes."""
+        """Raise instead of ending the process: `run` chooses the exit code."""
         raise UsageError(message, hint=f"{self.prog} --help")
 
 
 def parser(only: str | None = None, verb: str | None = None) -> argparse.ArgumentParser:
-    """The whole command line; with `only`, just that group's arguments, and with `verb` just that verb's of
-    `experiment`, which is quicker to make.
+    """The parser of the command line. `only` limits it to one group, and `verb` to one verb of `experiment`:
+    that parser is faster to build.
     """
     top = _Parser(
         prog="amlexec",
@@ -75,10 +75,10 @@ def parser(only: str | None = None, verb: str | None = None) -> argparse.Argumen
     )
     top.add_argument("--version", action="version", version=f"amlexec {__version__}")
     top.add_argument(
-        # It is answered before the arguments are parsed; this is for the help.
+        # `run` handles it before the arguments are parsed; declared here for the help text only.
         "--completion",
         choices=["bash", "zsh", "fish"],
-        help="print what makes that shell complete commands, options and names",
+        help="print the completion script for that shell",
     )
     groups = top.add_subparsers(
         metavar="COMMAND", dest="group", required=True, parser_class=_Parser, prog=top.prog
@@ -92,11 +92,11 @@ def parser(only: str | None = None, verb: str | None = None) -> argparse.Argumen
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Do what the command line says; the exit code."""
+    """Execute a command line; returns the exit code."""
     if arguments and arguments[0] in _ALSO:
         arguments = [_ALSO[arguments[0]], *arguments[1:]]
     if not arguments or (len(arguments) == 1 and arguments[0] in _WITH_VERBS):
-        # Who types only that wants to know what there is.
+        # A command without its verb prints its help.
         arguments = [*arguments, "--help"]
     try:
         if arguments[0] in {"--completion", "--complete"}:
@@ -105,9 +105,9 @@ def run(arguments: Sequence[str]) -> int:
             return completion.run(arguments, parser)
         group = arguments[0] if arguments and arguments[0] in GROUPS else None
         head, tail = _split(arguments)
-        found = parser(group, head[1] if len(head) > 1 else None).parse_args(head)
-        found.tail = tail
-        code: int = import_module(f"amlexec.commands.{found.group}").run(found)
+        parsed = parser(group, head[1] if len(head) > 1 else None).parse_args(head)
+        parsed.tail = tail
+        code: int = import_module(f"amlexec.commands.{parsed.group}").run(parsed)
     except SystemExit as end:  # argparse has printed a help text or a version
         return end.code if isinstance(end.code, int) else 0
     except (Exception, KeyboardInterrupt) as error:
@@ -118,13 +118,13 @@ def run(arguments: Sequence[str]) -> int:
 _VALUED = frozenset(
     {"-c", "--run-configuration", "--runconfig", "-t", "--target", "-p", "--project", "-o", "--output"}
 )
-"""The options of `experiment submit` that a value follows."""
+"""The options of `experiment submit` that take a value."""
 
 
 def _split(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """What is ours, up to the script's name, and what is the script's, word for word.
+    """Split `experiment submit` into amlexec's arguments, up to the script's name, and the script's own.
 
-    argparse would take a `--` away from the script, and options that look like ours.
+    argparse would remove a `--` from the script's arguments, and parse options that look like amlexec's.
     """
     if list(arguments[:2]) != ["experiment", "submit"]:
         return arguments, []

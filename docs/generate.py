@@ -1,13 +1,13 @@
-"""Write docs/reference/ from what the program itself reads: schemas, argument parsers, errors.
+"""Write docs/reference/ from the program's own sources: schemas, argument parsers, errors.
 
     python docs/generate.py            write the pages
-    python docs/generate.py --check    say which pages are out of date; exit code 1 if any is
+    python docs/generate.py --check    list the pages that are out of date; exit code 1 if there are any
 
-The same input makes the same text on every Python: argparse formats its help differently from version to
-version, so the pages are made from what the parsers hold.
+The output is the same on every Python. argparse formats its help differently in each version, so the pages
+are written from the attributes of the parsers.
 """
 
-# ruff: noqa: SLF001 - argparse has no public way to ask a parser what it takes
+# ruff: noqa: SLF001 - argparse has no public way to list the arguments of a parser
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ IGNORED = "Accepted and ignored: "
 
 
 def pages() -> dict[str, str]:
-    """The text of every page, by its name in docs/reference/."""
-    made = {path.name.removesuffix(".schema.json"): path for path in sorted(SCHEMAS.glob("*.schema.json"))}
-    texts = {f"{name}.md": _file_kind(path) for name, path in made.items()}
+    """The text of every page, keyed by its name in docs/reference/."""
+    schemas = {path.name.removesuffix(".schema.json"): path for path in sorted(SCHEMAS.glob("*.schema.json"))}
+    texts = {f"{name}.md": _file_kind(path) for name, path in schemas.items()}
     return {**texts, "commands.md": _commands(), "exit-codes.md": _exit_codes()}
 
 
 def _page(title: str, source: str, *blocks: str) -> str:
-    note = f"<!-- Made from {source} by docs/generate.py: change that, not this. -->"
+    note = f"<!-- Generated from {source} by docs/generate.py: don't edit this file. -->"
     return "\n\n".join([f"# {title}", note, *(block for block in blocks if block)]) + "\n"
 
 
@@ -47,7 +47,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _code(value: object) -> str:
-    """`value` as it would stand in a file."""
+    """`value` as it is written in a file, formatted as code."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     mark = "``" if "`" in text else "`"
     return f"{mark}{text}{mark}" if text else ""
@@ -61,9 +61,10 @@ def _file_kind(path: Path) -> str:
     parts = list(schema.get("$defs", {}).values()) or [schema]
     blocks = [
         schema["description"],
-        f"For an editor: `# yaml-language-server: $schema={schema['$id']}` as the first line."
+        f"For completion in an editor, make this the first line: "
+        f"`# yaml-language-server: $schema={schema['$id']}`"
         if path.name != "run.schema.json"
-        else f"Its schema: <{schema['$id']}>.",
+        else f"Schema: <{schema['$id']}>",
     ]
     for part in parts:
         if part is not schema:
@@ -73,9 +74,9 @@ def _file_kind(path: Path) -> str:
 
 
 def _keys(part: dict[str, Any], heading: str) -> list[str]:
-    """The table of the keys of `part`, the values of those that have a choice, and what is ignored."""
-    found = [(name, key) for name, key in _properties(part) if key["description"]]
-    used = [(name, key) for name, key in found if not key["description"].startswith(IGNORED)]
+    """The tables of the keys of `part`, of the values of its enumerations, and of the ignored keys."""
+    keys = [(name, key) for name, key in _properties(part) if key["description"]]
+    used = [(name, key) for name, key in keys if not key["description"].startswith(IGNORED)]
     blocks = [
         _table(
             ["key", "type", "default", "meaning", "example"],
@@ -92,7 +93,7 @@ def _keys(part: dict[str, Any], heading: str) -> list[str]:
             blocks += [f"{heading} Values of {_code(name)}", _table(["value", "meaning"], rows)]
     ignored = [
         [_code(name), _type(key), key["description"].removeprefix(IGNORED)]
-        for name, key in found
+        for name, key in keys
         if key["description"].startswith(IGNORED)
     ]
     if ignored:
@@ -101,7 +102,7 @@ def _keys(part: dict[str, Any], heading: str) -> list[str]:
 
 
 def _properties(part: dict[str, Any], before: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every key with its dotted name; `[]` is an entry of a list, `*` any name."""
+    """Every key with its dotted name; `[]` stands for an entry of a list, `*` for any name."""
     for name, key in part.get("properties", {}).items():
         yield before + name, key
         yield from _properties(key, f"{before}{name}.")
@@ -135,7 +136,7 @@ def _commands() -> str:
     top = cli.parser()
     blocks = [
         str(top.description),
-        "`doit` is the other door: `doit list` in a project says what may be typed there.",
+        "The same actions are tasks of `doit`: `doit list` in a project lists them.",
     ]
     commands = list(_leaves(top, "amlexec", ""))
     summary = [[f"[`{name}`](#{_anchor(name)})", help_text] for name, help_text, _ in commands]
@@ -151,7 +152,7 @@ def _anchor(name: str) -> str:
 def _leaves(
     parser: argparse.ArgumentParser, name: str, help_text: str
 ) -> Iterator[tuple[str, str, argparse.ArgumentParser]]:
-    """Every parser that has no commands below it, with its full name, in the order of declaration."""
+    """Every parser without subcommands, with its full name and help, in order of declaration."""
     groups = [action for action in _actions(parser) if isinstance(action, argparse._SubParsersAction)]
     if not groups:
         yield name, help_text, parser
@@ -212,7 +213,7 @@ def _shortest(action: argparse.Action) -> str:
 
 
 def _values(action: argparse.Action) -> str:
-    """What stands for the values of an argument."""
+    """The placeholder for the values of an argument."""
     if action.choices is not None and action.metavar is None:
         name = "{" + ",".join(map(str, action.choices)) + "}"
     else:
@@ -241,7 +242,7 @@ def _help(action: argparse.Action) -> str:
 
 
 def _exit_codes() -> str:
-    rows = [["0", "", "what was asked for is done"]]
+    rows = [["0", "", "The command succeeded."]]
     for name in errors.__all__:
         kind = getattr(errors, name)
         if (
@@ -250,26 +251,26 @@ def _exit_codes() -> str:
             and kind.__base__ is not Exception
         ):
             rows.append([str(kind.exit_code), _code(name), _first(kind)])
-    rows.append([str(errors.INTERRUPTED), "", "interrupted (Ctrl-C); a run that was being followed goes on"])
+    rows.append([str(errors.INTERRUPTED), "", "Interrupted (Ctrl-C). A run that was being followed goes on."])
     rows.sort(key=lambda row: int(row[0]))
     return _page(
         "Exit codes",
         "amlexec/errors.py",
-        "Both doors, `amlexec` and `doit`, end with one of these. The exit code of the script itself is in "
+        "Both commands, `amlexec` and `doit`, use these exit codes. The exit code of the script itself is in "
         "the run's record and in the message.",
         _table(["exit code", "error", "when"], rows),
-        "An error is printed to stderr as `WHERE: error: MESSAGE`, and where there is something to do about "
-        "it, `hint: WHAT TO DO`. All violations in files are printed at once, sorted by file and line.",
+        "An error is printed to stderr as `WHERE: error: MESSAGE`, followed by `hint: WHAT TO DO` if there "
+        "is a fix. All errors in files are printed at once, sorted by file and line.",
     )
 
 
 def _first(kind: type) -> str:
-    """The first paragraph of a docstring, on one line."""
+    """The first paragraph of a class's docstring, on one line."""
     return " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Write the pages, or with --check, compare them with what is there."""
+    """Write the pages, or with --check, compare them with the existing ones."""
     parser = argparse.ArgumentParser(description="Write docs/reference/.")
     parser.add_argument(
         "--check", action="store_true", help="write nothing; exit code 1 if anything would change"

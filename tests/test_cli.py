@@ -37,10 +37,10 @@ def test_version(project: ProjectFolder) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["expirement"], "'expirement' is no command\n  hint: did you mean experiment?"),
-        (["history", "lsit"], "'lsit' is no verb\n  hint: did you mean list"),
-        (["history", "list", "-o", "yaml"], "'yaml' is no output\n  hint: there is table, json"),
-        (["experiment", "-p", "."], "'.' is no verb"),
+        (["expirement"], "unknown command 'expirement'\n  hint: did you mean experiment?"),
+        (["history", "lsit"], "unknown verb 'lsit'\n  hint: did you mean list"),
+        (["history", "list", "-o", "yaml"], "unknown output 'yaml'\n  hint: choose from table, json"),
+        (["experiment", "-p", "."], "unknown verb '.'"),
         (["experiment", "submit", "train.py"], "-c"),
         (["experiment", "submit", "--target"], "--target"),
         (["experiment", "cancel", "-r", "x", "--grace", "-5"], "--grace"),

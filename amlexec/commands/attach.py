@@ -25,23 +25,22 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb = verbs.add_parser(
         "attach",
         help="make a machine over SSH a compute target",
-        description="Make a machine over SSH a compute target: log in, look round, and write NAME.compute "
-        "and NAME.runconfig. Without a password or a key, what OpenSSH has is used: its configuration, agent "
-        "and keys; a password is asked for only on a terminal, and only where the machine wants one.",
+        description="Make a machine over SSH a compute target: log in, check the machine, and write "
+        "NAME.compute and NAME.runconfig. Without a password or a key, OpenSSH's own configuration, agent "
+        "and keys are used. amlexec prompts for a password only on a terminal, and only if the machine asks "
+        "for one.",
         allow_abbrev=False,
     )
     verb.add_argument("kind", nargs="?", metavar="KIND", help=f"one of {', '.join(kinds.ATTACHABLE)}")
-    verb.add_argument("--type", dest="typed", metavar="KIND", help="the same, in an older spelling")
-    verb.add_argument(
-        "--cluster", action="store_true", help="the same as the kind cluster, in the oldest one"
-    )
-    verb.add_argument("-n", "--name", required=True, metavar="NAME", help="what to call it; names the files")
+    verb.add_argument("--type", dest="typed", metavar="KIND", help="older spelling of KIND")
+    verb.add_argument("--cluster", action="store_true", help="oldest spelling of the kind cluster")
+    verb.add_argument("-n", "--name", required=True, metavar="NAME", help="name of the target and its files")
     verb.add_argument(
         "-a", "--address", required=True, metavar="ADDRESS", help="host name or IP address, or HOST:PORT"
     )
     verb.add_argument("-u", "--username", required=True, metavar="USER", help="the user to log in as")
     verb.add_argument(
-        "-w", "--password", metavar="PASSWORD", help="the user's password; the shell's history keeps it too"
+        "-w", "--password", metavar="PASSWORD", help="the user's password; stays in the shell's history, too"
     )
     verb.add_argument(
         "--password-stdin", action="store_true", help="read the password from standard input, one line"
@@ -52,24 +51,26 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--use-azureml-ssh-key",
         dest="new_key",
         action="store_true",
-        help="make a key pair for it; with a password or a key file too, install it there with that",
+        help="create a key pair for the target; with a password or a key file, also install it there",
     )
-    verb.add_argument("--private-key-file", metavar="FILE", help="log in with this key")
+    verb.add_argument("--private-key-file", metavar="FILE", help="private key to log in with")
     verb.add_argument(
         "--private-key-passphrase",
         metavar="TEXT",
-        help="of that key; better: ssh-add FILE, and neither option",
+        help="passphrase of that key; better: `ssh-add FILE`, and neither option",
     )
     verb.add_argument(
         "--base-docker-image", metavar="IMAGE", help="remotedocker: the image that environments are built on"
     )
-    verb.add_argument("--ssh-port", type=int, metavar="N", help="where its sshd listens, if not on 22")
+    verb.add_argument("--ssh-port", type=int, metavar="N", help="port of the machine's sshd (default: 22)")
     verb.add_argument(
-        "--fingerprint", metavar="SHA256:…", help="what the machine's host key must be; else it is shown"
+        "--fingerprint",
+        metavar="SHA256:…",
+        help="required fingerprint of the host key (default: accept a new key and print it)",
     )
-    verb.add_argument("--no-check", action="store_true", help="write the files only: connect to nothing")
-    verb.add_argument("--force", action="store_true", help="replace files that are there")
-    # Workbench asked with an echo without it; here a password is never shown.
+    verb.add_argument("--no-check", action="store_true", help="only write the files, without connecting")
+    verb.add_argument("--force", action="store_true", help="replace existing files")
+    # Workbench's prompt echoed the password without it; amlexec never shows a password.
     verb.add_argument("--hide-password", action="store_true", help=argparse.SUPPRESS)
     add_project(verb)
 

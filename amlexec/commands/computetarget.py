@@ -23,13 +23,13 @@ __all__ = ["add", "run"]
 def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the arguments."""
     group = groups.add_parser(
-        "computetarget", help="attach machines, list, check and detach targets", allow_abbrev=False
+        "computetarget", help="attach machines; list, check and detach compute targets", allow_abbrev=False
     )
     verbs = group.add_subparsers(metavar="VERB", dest="verb", required=True)
     about = {
         "list": "list the compute targets of the project",
-        "show": "show what a compute target is, all but its secrets",
-        "check": "check whether a compute target can be used, and say what to do where it can't",
+        "show": "show a compute target, without its secrets",
+        "check": "check whether a compute target can be used, and how to fix what fails",
         "detach": "remove a compute target's files, and its secrets from the key store",
     }
 
@@ -43,15 +43,17 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for name in ("show", "check", "detach"):
         verb[name].add_argument("target", nargs="?", metavar="NAME", help="name of the compute target")
         verb[name].add_argument(
-            "-n", "--name", dest="named", metavar="NAME", help="the same, as in Workbench"
+            "-n", "--name", dest="named", metavar="NAME", help="same as NAME; Workbench's spelling"
         )
     verb["detach"].add_argument(
         "--force",
         action="store_true",
-        help="even if runs go on there, and the run configuration even if it was changed",
+        help="even while runs are active on it, and even if the run configuration was edited",
     )
     for name in ("list", "show", "check"):
-        verb[name].add_argument("-o", "--output", choices=["table", "json"], default="table", help="form")
+        verb[name].add_argument(
+            "-o", "--output", choices=["table", "json"], default="table", help="output format"
+        )
     for each in verb.values():
         add_project(each)
 

@@ -25,12 +25,12 @@ _VERBS = {
     "clean": "clean",
 }
 """Verb -> the module of `amlexec.commands` with a function of that name. One verb loads no other's parts."""
-_RUN = "run id, a beginning that only it has, or `last`"
+_RUN = "run id, a unique prefix of it, or `last`"
 
 
 def add(groups: argparse._SubParsersAction[argparse.ArgumentParser], only: str | None = None) -> None:
     """Declare the arguments; of the verb `only`, if there is one of that name."""
-    group = groups.add_parser("experiment", help="run scripts, and act on runs", allow_abbrev=False)
+    group = groups.add_parser("experiment", help="submit scripts, and manage runs", allow_abbrev=False)
     verbs = group.add_subparsers(metavar="VERB", dest="verb", required=True, prog=group.prog)
     declared = {"submit": _add_submit, "prepare": _add_prepare, "clean": _add_clean}
     for name in _VERBS:
@@ -42,18 +42,22 @@ def _add_submit(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name
     submit = verbs.add_parser(
         name,
         help="run a script, or the run configuration's ArgumentVector",
-        description="Run a script on a copy of the project, record the run and bring its outputs home. "
-        "Everything after the script's name is the script's.",
+        description="Run a script in a copy of the project, record the run and collect its outputs. "
+        "All arguments after the script's name belong to the script.",
         allow_abbrev=False,
     )
     add_run_configuration(submit)
-    submit.add_argument("-t", "--target", metavar="NAME", help="run there instead of on the file's Target")
-    submit.add_argument("-a", "--async", dest="detach", action="store_true", help="don't wait for the end")
     submit.add_argument(
-        "-u", "--untracked", action="store_true", help="keep no record, as TrackedRun: false does"
+        "-t", "--target", metavar="NAME", help="compute target to run on (default: Target of the file)"
     )
     submit.add_argument(
-        "--prepare", action="store_true", help="make the environment ready first, as PrepareEnvironment does"
+        "-a", "--async", dest="detach", action="store_true", help="don't wait for the run to end"
+    )
+    submit.add_argument(
+        "-u", "--untracked", action="store_true", help="keep no record, like TrackedRun: false"
+    )
+    submit.add_argument(
+        "--prepare", action="store_true", help="prepare the environment first, like PrepareEnvironment"
     )
     add_project(submit)
     submit.add_argument(
@@ -61,72 +65,74 @@ def _add_submit(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name
         "--output",
         choices=["text", "json"],
         default="text",
-        help="json: the run's record on standard output, all else on standard error",
+        help="json: the run's record on standard output, everything else on standard error",
     )
-    submit.add_argument("script", nargs="?", metavar="SCRIPT", help="relative to the project's root")
+    submit.add_argument("script", nargs="?", metavar="SCRIPT", help="path relative to the project's root")
     submit.add_argument(
-        # The command line is cut behind the script's name before it comes here; this is for the help.
+        # `cli.run` splits off the script's arguments before parsing; declared here for the help text only.
         "arguments",
         nargs="*",
         metavar="ARGUMENT",
-        help="the script's, word for word",
+        help="argument of the script, passed on unchanged",
     )
 
 
 def _add_prepare(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
-    summary = "make the environment of a run configuration ready, if it isn't"
+    summary = "build the environment of a run configuration if it is not up to date"
     verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
     add_run_configuration(verb)
-    verb.add_argument("-t", "--target", metavar="NAME", help="instead of the file's Target")
+    verb.add_argument("-t", "--target", metavar="NAME", help="compute target (default: Target of the file)")
     add_project(verb)
     what = verb.add_mutually_exclusive_group()
     what.add_argument(
-        "--check", action="store_true", help="only say whether it is ready, and why not: exit code 0 or 1"
+        "--check",
+        action="store_true",
+        help="only print whether it is up to date, or why not; exit code 0 or 1",
     )
     what.add_argument(
-        "--print-digest", action="store_true", help="only print the digest: nothing is solved or asked"
+        "--print-digest", action="store_true", help="only print the digest; offline, nothing is solved"
     )
     what.add_argument(
-        "--print-dockerfile", action="store_true", help="only print a Dockerfile that makes it by hand"
+        "--print-dockerfile", action="store_true", help="only print a Dockerfile that builds it by hand"
     )
     what.add_argument(
-        "--refresh", action="store_true", help="also make it anew if the tag of its base image has moved"
+        "--refresh", action="store_true", help="also rebuild if the tag of the base image has moved"
     )
-    what.add_argument("--force", action="store_true", help="make it anew, even if it is ready")
+    what.add_argument("--force", action="store_true", help="rebuild even if it is up to date")
     verb.add_argument(
         "--all-reasons",
         action="store_true",
-        help="say everything that has changed since it was last prepared, and not only the first thing",
+        help="print every change since it was last prepared, not only the first",
     )
     verb.add_argument(
         "--context",
         metavar="FOLDER",
-        help="with --print-dockerfile: write it into a new folder, with the files that it needs",
+        help="with --print-dockerfile: write the Dockerfile and the files that it needs into a new folder",
     )
-    verb.add_argument("--push", metavar="REGISTRY/REPOSITORY", help="then publish it there")
+    verb.add_argument("--push", metavar="REGISTRY/REPOSITORY", help="publish it there afterwards")
     verb.add_argument(
         "--pull-from",
         metavar="REGISTRY/REPOSITORY",
-        help="use what is published there instead of making it (default: the variable AMLEXEC_IMAGES)",
+        help="pull it from there instead of building it (default: the variable AMLEXEC_IMAGES)",
     )
-    verb.add_argument("-o", "--output", choices=["text", "json"], default="text", help="form")
+    verb.add_argument("-o", "--output", choices=["text", "json"], default="text", help="output format")
 
 
 def _add_clean(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
-    summary = "remove the copies of the project that finished runs left; records and outputs stay"
+    summary = "remove the project copies of finished runs; records and outputs are kept"
     verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
     which = verb.add_mutually_exclusive_group(required=True)
     which.add_argument("-r", "--run", metavar="RUN", help=_RUN)
     which.add_argument(
-        "-a", "--all", action="store_true", help="every run that is over, and what killed ones left behind"
+        "-a", "--all", action="store_true", help="every finished run, and leftovers of killed runs"
     )
     which.add_argument(
         "--environments",
         action="store_true",
-        help="this project's environments, from the Docker engine and from the machines of its targets",
+        help="this project's environments on the Docker engine and on the machines of its targets",
     )
     _add_from(verb)
-    verb.add_argument("-t", "--target", help="accepted and ignored: the record knows the target")
+    verb.add_argument("-t", "--target", help="accepted and ignored: the record has the target")
     add_project(verb)
 
 
@@ -135,16 +141,16 @@ def _add_from(verb: argparse.ArgumentParser) -> None:
         "--from",
         dest="source",
         metavar="TARGET",
-        help="the run is on that machine, and was submitted somewhere else",
+        help="compute target whose machine has the run, if another computer submitted it",
     )
 
 
 def _add_about_a_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
     summary = {
-        "follow": "show what a run prints, from its beginning, until it is over",
-        "status": "say how a run is",
-        "return": "bring home what came of a run that is over: logs, metrics, outputs and its record",
-        "cancel": "stop a run: TERM, a grace, then KILL of all it started",
+        "follow": "show a run's output from the beginning until the run ends",
+        "status": "print the status of a run",
+        "return": "download the results of a finished run: logs, metrics, outputs and record",
+        "cancel": "stop a run and all its processes: TERM, a grace period, then KILL",
     }[name]
     verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
     verb.add_argument("-r", "--run", required=True, metavar="RUN", help=_RUN)
@@ -158,13 +164,13 @@ def _add_about_a_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser],
         )
     if name == "return":
         verb.add_argument(
-            "-f", "--overwrite", action="store_true", help="download it again, over what is here already"
+            "-f", "--overwrite", action="store_true", help="download again, and replace existing files"
         )
     _add_from(verb)
-    verb.add_argument("-t", "--target", help="accepted and ignored: the record knows the target")
+    verb.add_argument("-t", "--target", help="accepted and ignored: the record has the target")
     add_project(verb)
     if name in {"status", "return", "cancel"}:
-        verb.add_argument("-o", "--output", choices=["text", "json"], default="text", help="form")
+        verb.add_argument("-o", "--output", choices=["text", "json"], default="text", help="output format")
 
 
 def _seconds(text: str) -> int:

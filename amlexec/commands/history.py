@@ -40,7 +40,7 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "list": "list the runs, newest first",
         "last": "show the newest run",
         "info": "show a run, or print one of its artifacts",
-        "compare": "show side by side where runs differ",
+        "compare": "show the differences between runs side by side",
         "download": "copy a run's record, logs, metrics and outputs into a folder",
     }
     verb = {
@@ -50,18 +50,18 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for name in ("info", "download"):
         verb[name].add_argument("-r", "--run", required=True, metavar="RUN", help=_RUN)
     verb["compare"].add_argument(
-        "runs", nargs="*", metavar="RUN", help=f"{_RUN}; without any, the two newest are compared"
+        "runs", nargs="*", metavar="RUN", help=f"{_RUN} (default: the two newest runs)"
     )
-    verb["compare"].add_argument("--all", action="store_true", help="show also what is the same")
-    verb["list"].add_argument("--last", type=_count, metavar="N", help="the newest N runs only")
+    verb["compare"].add_argument("--all", action="store_true", help="also show what is equal")
+    verb["list"].add_argument("--last", type=_count, metavar="N", help="only the newest N runs")
     verb["list"].add_argument(
         "--from",
         dest="source",
         metavar="TARGET",
-        help="list what is on that machine instead, wherever it was submitted",
+        help="list the runs on that compute target's machine, from any computer",
     )
     verb["list"].add_argument(
-        "--all", action="store_true", help="with --from: the runs of other projects there too"
+        "--all", action="store_true", help="with --from: also the runs of other projects"
     )
     verb["info"].add_argument(
         "-a",
@@ -70,23 +70,25 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="print driver_log, control_log, stderr.log or a file of outputs",
     )
     download = verb["download"]
-    download.add_argument("--artifact", metavar="NAME", help="that one only")
+    download.add_argument("--artifact", metavar="NAME", help="only this file")
     download.add_argument(
-        "-d", "--destination", metavar="FOLDER", help="default: artifacts/RUN in this folder"
+        "-d", "--destination", metavar="FOLDER", help="default: artifacts/RUN in the current folder"
     )
-    download.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    download.add_argument("--overwrite", action="store_true", help="replace existing files")
     for name in ("list", "last", "info", "compare"):
-        verb[name].add_argument("-o", "--output", choices=["table", "json"], default="table", help="form")
-        verb[name].add_argument("--query", metavar="JMESPATH", help="what to pick out of the JSON")
+        verb[name].add_argument(
+            "-o", "--output", choices=["table", "json"], default="table", help="output format"
+        )
+        verb[name].add_argument("--query", metavar="JMESPATH", help="JMESPath query of the JSON")
     for name in ("list", "last", "info"):
         verb[name].add_argument(
-            "--flat", action="store_true", help="in JSON, have metrics beside the other keys too"
+            "--flat", action="store_true", help="in JSON, also put each metric at the top level"
         )
     for each in verb.values():
         add_project(each)
 
 
-_RUN = "run id, a beginning that only it has, or `last`"
+_RUN = "run id, a unique prefix of it, or `last`"
 
 
 def _count(text: str) -> int:

@@ -18,12 +18,12 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     """Declare the arguments."""
     parser = subparsers.add_parser(
         "init",
-        help="make a project ready: aml_config, dodo.py, ignore rules",
+        help="set up a project: aml_config, dodo.py, ignore rules",
         description="Make a folder a project, with a local and a docker run configuration. "
-        "Files that are there already are kept as they are.",
+        "Existing files are not changed.",
         allow_abbrev=False,
     )
-    parser.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="default: this folder")
+    parser.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="default: current folder")
 
 
 def run(arguments: argparse.Namespace) -> int:

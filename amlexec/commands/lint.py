@@ -21,11 +21,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     verb = subparsers.add_parser(
         "lint",
         help="validate the files of aml_config",
-        description="Validate compute targets, run configurations and dependencies files. Without FILE, "
-        "all of the project's. Exit code 0 without errors, 3 with.",
+        description="Validate compute targets, run configurations and dependencies files: FILE, or all files "
+        "of the project. Exit code 0 without errors, 3 with errors.",
         allow_abbrev=False,
     )
-    verb.add_argument("files", nargs="*", metavar="FILE", help="only these; each is named as it is typed")
+    verb.add_argument("files", nargs="*", metavar="FILE", help="only these files, named as typed")
     verb.add_argument(
         "-o",
         "--output",
@@ -33,7 +33,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         dest="form",
         choices=["text", "json", "github"],
         default="text",
-        help="for people, for programs, or as annotations of a GitHub workflow (default: %(default)s)",
+        help="text for people, JSON for programs, annotations for GitHub workflows (default: %(default)s)",
     )
     verb.add_argument("--strict", action="store_true", help="unknown keys are errors, not warnings")
     add_project(verb)

@@ -34,19 +34,19 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the arguments."""
     parser = groups.add_parser(
         "lock",
-        help="write down which packages the dependencies come to",
-        description="Solve the dependencies of a run configuration and write what they come to beside the "
-        "dependencies file. `prepare` then installs exactly that. Versions that are locked already stay "
-        "wherever they fit.",
+        help="solve the dependencies and write the exact packages into a lock file",
+        description="Solve the dependencies of a run configuration and write the exact packages into a lock "
+        "file beside the dependencies file. `prepare` then installs exactly these. Versions that are already "
+        "locked stay the same if they still fit.",
         allow_abbrev=False,
     )
     add_run_configuration(parser)
-    parser.add_argument("-t", "--target", metavar="NAME", help="lock for there instead of the file's Target")
+    parser.add_argument("-t", "--target", metavar="NAME", help="compute target (default: Target of the file)")
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
         "--check",
         action="store_true",
-        help="only say whether the lock file is up to date: exit code 0 if it is, 1 if not; solves nothing",
+        help="only print whether the lock file is up to date: exit code 0 or 1; solves nothing",
     )
     how.add_argument(
         "--upgrade",
@@ -54,10 +54,10 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         const=_EVERYTHING,
         action="append",
         metavar="PACKAGE",
-        help="take the newest version of this package that fits, or of every package",
+        help="upgrade this package, or every package, to the newest version that fits",
     )
     add_project(parser)
-    parser.add_argument("-o", "--output", choices=["text", "json"], default="text", help="form")
+    parser.add_argument("-o", "--output", choices=["text", "json"], default="text", help="output format")
 
 
 class _Asked(NamedTuple):

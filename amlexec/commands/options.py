@@ -1,4 +1,4 @@
-"""Options that several commands have, so that each is spelled and explained the same everywhere."""
+"""Options that several commands share, so that their spelling and help text are the same everywhere."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ __all__ = ["add_project", "add_run_configuration"]
 
 
 def add_project(verb: argparse.ArgumentParser) -> None:
-    """`-p FOLDER`; as `project`, None where it is not given."""
-    verb.add_argument("-p", "--project", metavar="FOLDER", help="the project (default: this folder)")
+    """Add `-p FOLDER` as `project`; None if absent."""
+    verb.add_argument("-p", "--project", metavar="FOLDER", help="project folder (default: current folder)")
 
 
 def add_run_configuration(verb: argparse.ArgumentParser) -> None:
-    """`-c NAME`, which has to be given; as `run_configuration`."""
-    # --runconfig is how command lines of Azure ML Workbench have it.
+    """Add `-c NAME`, a required option, as `run_configuration`."""
+    # --runconfig is the spelling of Azure ML Workbench.
     verb.add_argument(
         "-c",
         "--run-configuration",
         "--runconfig",
         required=True,
         metavar="NAME",
-        help="NAME.runconfig, or its path",
+        help="name or path of the run configuration, NAME.runconfig",
     )

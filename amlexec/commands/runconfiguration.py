@@ -24,14 +24,14 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the arguments."""
     group = groups.add_parser(
         "runconfiguration",
-        help="make run configurations, list, show and delete them",
+        help="create, list, show and delete run configurations",
         allow_abbrev=False,
     )
     verbs = group.add_subparsers(metavar="VERB", dest="verb", required=True)
     about = {
-        "create": "write a run configuration for a compute target that is there",
+        "create": "create a run configuration for an existing compute target",
         "list": "list the run configurations of the project",
-        "show": "show what a run configuration comes to",
+        "show": "show a run configuration with all defaults filled in",
         "delete": "remove a run configuration's file",
     }
     verb = {
@@ -46,7 +46,9 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "-t", "--target", required=True, metavar="TARGET", help="the compute target that it runs on"
     )
     for name in ("list", "show"):
-        verb[name].add_argument("-o", "--output", choices=["table", "json"], default="table", help="form")
+        verb[name].add_argument(
+            "-o", "--output", choices=["table", "json"], default="table", help="output format"
+        )
     for each in verb.values():
         add_project(each)
 
