@@ -57,7 +57,7 @@ def test_verify_passes_and_leaves_the_example_alone(
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     done = verify(copy, CI="true")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith("verify: both doors work, here and in Docker\n")
+    assert done.stdout.endswith("verify: doit and amlexec work, on this machine and in Docker\n")
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 
 
@@ -66,10 +66,10 @@ def test_verify_without_an_engine(tmp_path: Path) -> None:
     nowhere = f"unix://{tmp_path}/none.sock"
     done = verify(copy, DOCKER_HOST=nowhere)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "no Docker engine answers, so the target docker was left out" in done.stdout
+    assert "no Docker engine answers, so the target docker was skipped" in done.stdout
     done = verify(copy, DOCKER_HOST=nowhere, CI="true")
     assert done.returncode == 1
-    assert "verify: whether the environment is ready can't be told: exit code 2" in done.stderr
+    assert "verify: prepare --check failed: exit code 2" in done.stderr
 
 
 def test_verify_fails_where_a_run_brings_home_something_else(tmp_path: Path) -> None:
@@ -103,5 +103,7 @@ def test_verify_in_docker_and_on_a_cluster(stage: Stage, spark_head: SparkHead, 
     cluster = (spark_head.address, QUIET, spark_head.master, "/tmp/trips")
     done = verify(copy, *cluster, "--private-key-file", str(spark_head.key), CI="true")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith(f"verify: Docker and the cluster at {spark_head.address} come to the same\n")
+    assert done.stdout.endswith(
+        f"verify: Docker and the cluster at {spark_head.address} have equal results\n"
+    )
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before

@@ -1,7 +1,7 @@
 """Describe the data: mean and standard deviation of each feature, by species, as a table in Markdown.
 
-Writes outputs/summary.md. Needs tabulate, which the environment of the target `docker` has: see
-aml_config/conda_dependencies.yml.
+Writes outputs/summary.md. Needs tabulate, which aml_config/conda_dependencies.yml lists: run it on the target
+`docker`.
 """
 
 import csv
@@ -21,7 +21,10 @@ def main():
     for name in sorted({row[species] for row in rows}):
         columns = [[float(row[feature]) for row in rows if row[species] == name] for feature in features]
         table.append(
-            [name, *(f"{statistics.fmean(one):.2f} ± {statistics.stdev(one):.2f}" for one in columns)]
+            [
+                name,
+                *(f"{statistics.fmean(column):.2f} ± {statistics.stdev(column):.2f}" for column in columns),
+            ]
         )
     text = tabulate(
         table, headers=[species, *(feature.replace("_", " ") for feature in features)], tablefmt="github"

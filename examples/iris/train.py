@@ -1,4 +1,4 @@
-"""Tell three species of iris apart: multinomial logistic regression, with Python alone.
+"""Classify three species of iris: multinomial logistic regression, in plain Python.
 
 Writes outputs/model.json and outputs/confusion.csv; logs the loss, the accuracy and the regularization rate.
 """
@@ -21,13 +21,13 @@ TEST_ROWS = 45
 
 
 def read(path):
-    """Features and species of every row."""
+    """Returns the features and the species of every row."""
     rows = list(csv.reader(Path(path).read_text(encoding="utf-8").splitlines()))[1:]
     return [[float(value) for value in row[:-1]] for row in rows], [row[-1] for row in rows]
 
 
 def scaled(features, like):
-    """Each row with a 1 before it, and its features in standard deviations from the means of `like`."""
+    """Standardizes each row by the means and deviations of `like`, and prepends a 1 for the bias."""
     columns = [[row[j] for row in like] for j in range(len(like[0]))]
     means = [statistics.fmean(column) for column in columns]
     spreads = [statistics.pstdev(column) for column in columns]
@@ -35,14 +35,14 @@ def scaled(features, like):
 
 
 def probabilities(weights, row):
-    """Of each species, for one row."""
+    """Returns the probability of each species for one row."""
     scores = [sum(map(mul, line, row)) for line in weights]
     powers = [math.exp(score - max(scores)) for score in scores]
     return [power / sum(powers) for power in powers]
 
 
 def train(features, labels, species, regularization):
-    """Gradient descent on the cross-entropy; the weights, and the loss of every tenth step."""
+    """Gradient descent on the cross-entropy. Returns the weights, and the loss of every tenth step."""
     weights = [[0.0] * len(features[0]) for _ in species]
     rate = LEARNING_RATE / (1 + regularization)
     losses = []

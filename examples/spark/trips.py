@@ -1,7 +1,7 @@
-"""Taxi trips, made up and counted: the same numbers wherever it runs.
+"""Generate taxi trips and sum them by hour, with the same results on every target.
 
-The trips are written as CSV by all executors, as much as is asked for, and read back. Every value follows
-from the number of its row, and every sum is one of whole numbers: one machine and a cluster come to the same.
+All executors write the trips as CSV, as many as requested, and read them back. Every value is a function of
+its row number, and all sums are of integers. So one machine and a cluster get equal results.
 """
 
 import argparse
@@ -25,12 +25,12 @@ SCHEMA = (
 
 
 def drawn(name: str, below: int) -> Column:
-    """A number from 0 to below that, which looks drawn and follows from the row's number."""
+    """A pseudo-random integer from 0 to `below` - 1, a function of the row number and `name`."""
     return F.pmod(F.xxhash64("id", F.lit(name)), F.lit(below)).cast("int")
 
 
 def made_up(spark: SparkSession, rows: int, parts: int) -> DataFrame:
-    """That many trips of the year 2015."""
+    """`rows` trips of the year 2015, in `parts` partitions."""
     fare = F.udf(fare_cents, "int")
     trips = spark.range(0, rows, 1, parts).select(
         "id",
@@ -45,7 +45,7 @@ def made_up(spark: SparkSession, rows: int, parts: int) -> DataFrame:
         "zone",
         "passengers",
         "meters",
-        # The rule is Python: it goes to the executors with the project's modules.
+        # A Python function: the executors import it from the project's modules.
         fare("meters").alias("fare_cents"),
         drawn("tip", 800).alias("tip_cents"),
     )
@@ -55,9 +55,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--gigabytes", type=float, default=0.002, help="how much CSV to make")
-    parser.add_argument("--parts", type=int, default=8, help="how many files, and tasks")
-    parser.add_argument("--data", default="trips", help="where the CSV goes; all machines have to see it")
+    parser.add_argument("--gigabytes", type=float, default=0.002, help="size of the CSV")
+    parser.add_argument("--parts", type=int, default=8, help="number of files and tasks")
+    parser.add_argument("--data", default="trips", help="path of the CSV, which all machines can read")
     options = parser.parse_args()
     spark = SparkSession.builder.getOrCreate()
     rows = int(options.gigabytes * 1e9 / ROW_BYTES)
