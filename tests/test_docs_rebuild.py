@@ -174,48 +174,48 @@ IN_FILES: dict[str, Callable[[Table], None]] = {
     "quotes, anchors, another indentation": quotes,
     "line endings, a byte order mark": line_endings,
     "the `name:`": other_name,
-    "another spelling of the same: `NumPy =1.26.*`": other_spelling,
+    "an equivalent spelling: `NumPy =1.26.*`": other_spelling,
     "the file has another name, or another folder": other_place,
     "the lines of `requirements.txt` move into the pip section": moved_in,
     "another version of a conda package": replace("numpy=1.26", "numpy=2.0"),
-    "a conda package more": replace("  - pandas>=2", "  - scipy\n  - pandas>=2"),
-    "a conda package less": replace("  - pandas>=2\n", ""),
-    "a channel more": replace("  - bioconda\n", "  - bioconda\n  - pytorch\n"),
-    "the order of the channels: the first one wins": replace(
+    "a conda package is added": replace("  - pandas>=2", "  - scipy\n  - pandas>=2"),
+    "a conda package is removed": replace("  - pandas>=2\n", ""),
+    "a channel is added": replace("  - bioconda\n", "  - bioconda\n  - pytorch\n"),
+    "the order of the channels: the first wins": replace(
         "  - conda-forge\n  - bioconda\n", "  - bioconda\n  - conda-forge\n"
     ),
     "another version in the pip section": replace("polars==1.9.0", "polars==1.10.0"),
-    "the order of the pip section: an option holds for what comes after": replace(
+    "the order of the pip section: an option affects the lines after it": replace(
         "      - -r requirements.txt\n      - polars==1.9.0\n",
         "      - polars==1.9.0\n      - -r requirements.txt\n",
     ),
     "another version in `requirements.txt`": replace("idna==3.7", "idna==3.10", "requirements.txt"),
     "a comment in `requirements.txt`": replace("# What", "# All that", "requirements.txt"),
     "the content of a wheel in the project": replace("zip", "zap", "wheels/shapes-1.0-py3-none-any.whl"),
-    "the source of a package that is installed with `-e`, or by its folder": replace(
+    "the source of a package installed with `-e`, or from its folder": replace(
         "4", "5", "library/library.py"
     ),
-    "what a build left beside that source: `build`, `*.egg-info`, `__pycache__`": built_beside,
+    "build artifacts in that source: `build`, `*.egg-info`, `__pycache__`": built_beside,
     "`baseDockerImage` names another image": replace(
         "debian:bookworm-slim", "debian:trixie-slim", "aml_config/docker.compute"
     ),
     "`sharedVolumes`, `nativeSharedDirectory`": target_settings,
-    "the project's code and data: an image never holds them": code,
+    "the project's code and data: images don't contain them": code,
     "`EnvironmentVariables`, `ArgumentVector`, the command line": run_settings,
 }
 
 
 WITH_SPARK: dict[str, Callable[[Table], None]] = {
     "another version of a Maven package": replace('"1.0"', '"1.1"', SPARK),
-    "a Maven package more": replace(
+    "a Maven package is added": replace(
         '"1.0"\n', '"1.0"\n  - {group: org.example, artifact: forms_2.12, version: "1.0"}\n', SPARK
     ),
     "another Maven repository": replace("maven.example.org/releases", "mirror.example.org", SPARK),
     "the content of a package in the folder `maven`": replace("jar", "jars", JAR),
-    "`Framework: Python`, which has no use for them": replace(
+    "`Framework: Python`, which does not use them": replace(
         "PySpark", "Python", "aml_config/docker.runconfig"
     ),
-    "a Spark property, except what names or excludes packages": replace("2g", "4g", SPARK),
+    "a Spark property, unless it names or excludes packages": replace("2g", "4g", SPARK),
 }
 
 
@@ -262,7 +262,7 @@ def test_how_packages_are_reached(table: Table, monkeypatch: pytest.MonkeyPatch,
     }.items():
         monkeypatch.setenv(name, value)
     ready, reason = table.expect()
-    change = "proxies, certificates, `PIP_INDEX_URL`, `~/.condarc`: how packages are reached, not which"
+    change = "proxies, certificates, `PIP_INDEX_URL`, `~/.condarc`: how packages are downloaded, not which"
     holds(ROWS[change], ready=ready, reason=reason)
 
 
@@ -309,12 +309,12 @@ def of_value(change: str, table: Table, **changed: object) -> None:
 
 
 def test_another_recipe(table: Table) -> None:
-    of_value("a new version of amlexec that makes environments in another way", table, recipe=2)
+    of_value("a new version of amlexec that builds environments differently", table, recipe=2)
 
 
 def test_another_processor(table: Table) -> None:
     other = table.wanted().request.spec.platform._replace(subdir="linux-aarch64")
-    of_value("the engine has another kind of processor", table, platform=other)
+    of_value("the engine has another processor architecture", table, platform=other)
 
 
 @pytest.fixture
@@ -356,7 +356,7 @@ def test_the_lock_file(docker: DockerProject) -> None:
     for before, after, change in (
         ("", new, "the lock file appears"),
         (old, new, "a package is upgraded in the lock file"),
-        (new, "", "the lock file goes"),
+        (new, "", "the lock file is deleted"),
     ):
         for text in (before, after):
             (docker.root / LOCK).unlink(missing_ok=True)
@@ -389,7 +389,7 @@ def test_the_engine(docker: DockerProject, shop: Shop) -> None:
 
     done(docker)
     images.tag(shop.engine, shop.base, reference(digest))
-    looked(ROWS["an image with another label took the name of the environment"], docker)
+    looked(ROWS["an image with another label has the name of the environment"], docker)
     done(docker)
     images.remove(shop.engine, reference(digest))
     looked(ROWS["the image was removed"], docker)
