@@ -1,1 +1,1 @@
-"""READ and VALIDATE: from the text of a file to the values that travel, with every violation at its place."""
+"""READ and VALIDATE: parse files to the values of `amlexec.model`; every violation has its place."""

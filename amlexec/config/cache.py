@@ -1,8 +1,7 @@
-"""What a file without violations says, remembered by its bytes, so that a run need not read it again.
+"""A cache of the readings of valid files, keyed by content, so that a run need not parse them again.
 
-An entry's name is the sha256 of everything that it follows from: file kind, content, schema, version. It
-is JSON, written beside and renamed, so that it is whole or not there. Nothing depends on it: an entry
-that can't be read is made anew, and a folder that can't be written is no error.
+An entry's name is the sha256 of its inputs: file kind, content, schema, version. An entry is JSON, written
+atomically. Nothing depends on it: an unreadable entry is made again, and a read-only folder is no error.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ __all__ = ["load", "name", "store", "sweep"]
 _FOLDER = "cache"
 _DAY = 86_400.0
 _KEPT_DAYS = 30
-"""How long an entry stays that nobody asks for."""
+"""How long an unused entry stays."""
 _SWEPT = ".swept"
 """Touched when old entries were last removed."""
 _LARGEST = 16 << 20
 _FORM = 2
-"""Goes up when the form of a Reading changes."""
+"""Raise it when the form of a Reading changes."""
 
 
 def name(kind: str, data: bytes) -> str:
-    """The name under which the reading of `data` is remembered."""
+    """The entry's name for a file of this kind with the content `data`."""
     from hashlib import sha256
 
     digest = sha256(f"{_FORM} {__version__} {kind}\0".encode())
@@ -46,36 +45,36 @@ def name(kind: str, data: bytes) -> str:
 
 
 def load(state: str, entry: str) -> Reading | None:
-    """The reading that is remembered in the project's state folder, or None."""
+    """The cached reading from the project's state folder, or None."""
     import json
 
     path = f"{state}/{_FOLDER}/{entry}.json"
     try:
-        found = json.loads(read_regular(path, _LARGEST, follow=False))
+        content = json.loads(read_regular(path, _LARGEST, follow=False))
         if _age(path) > _DAY:
-            os.utime(path)  # it is of use: see `sweep`
+            os.utime(path)  # marks it as used: see `sweep`
     except (OSError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) and found.get("entry") == entry else None
+    return content if isinstance(content, dict) and content.get("entry") == entry else None
 
 
 def sweep(state: str, unused: float) -> int:
-    """Remove what nobody has used for `unused` seconds, each edit of a file having left an entry; how many.
+    """Remove entries not used for `unused` seconds; returns how many. Each edit of a file leaves an entry.
 
     Raises:
         OSError: something can't be removed.
     """
     folder = f"{state}/{_FOLDER}"
-    gone = 0
+    removed = 0
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_file(follow_symlinks=False) and _age(entry.path) > unused:
                     os.unlink(entry.path)  # noqa: PTH108
-                    gone += 1
+                    removed += 1
     except FileNotFoundError:
-        pass  # there is none, or another process is removing it too
-    return gone
+        pass  # no entries, or another process is removing them too
+    return removed
 
 
 def _age(path: str) -> float:
@@ -97,7 +96,7 @@ def _sweep_sometimes(state: str) -> None:
 
 
 def store(state: str, entry: str, reading: Mapping[str, object]) -> None:
-    """Remember a reading, unless there is a secret in it: that would outlive the line that it stood in."""
+    """Cache a reading, unless it holds a secret: a cached secret would outlive its line in the file."""
     import json
 
     if _has_secret(reading):
@@ -113,7 +112,7 @@ def store(state: str, entry: str, reading: Mapping[str, object]) -> None:
         os.replace(beside, path)  # noqa: PTH105
         _sweep_sometimes(state)
     except OSError:
-        # A full disk or a project that belongs to somebody else: the next run reads the file again.
+        # A full disk, or a project that belongs to another user: the next run parses the file again.
         _remove(beside)
 
 

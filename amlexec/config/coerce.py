@@ -1,7 +1,7 @@
-"""From source texts to values, by what the schema says a key holds. Nothing is guessed from the text alone.
+"""Convert source texts to the types that the schema declares. Nothing is guessed from the text alone.
 
 A key of type `string` keeps its text; a boolean is one of YAML 1.1's words; an integer is decimal digits.
-A text that is none of what the schema wants stays a text, for the validator to refuse.
+A text that fits no type of the schema stays a text; the validator refuses it.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _FALSE = frozenset(["false", "no", "off"])
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[-+]?[0-9]{1,18}(\.[0-9]{1,18})?")
 _CONTROL = re.compile("[\x00-\x1f]")
-_ENOUGH = 50
-"""Unknown keys for which it is looked what was meant: that takes a millisecond each."""
+_MOST_GUESSES = 50
+"""Unknown keys that get a suggestion: finding one takes a millisecond."""
 _ANYTHING: dict[str, Any] = {}
 
 
 class Coercion:
-    """One walk over a document beside its schema.
+    """One walk over a document and its schema, side by side.
 
-    Afterwards `nodes` and `entries` say where every value and key stands, `empty` which keys are there
-    without a value, `suggested` which keys a misspelled one probably is, and `violations` what was wrong.
+    Afterwards `nodes` and `entries` hold the place of every value and key, `empty` the keys without a value,
+    `suggested` the keys that misspelled ones probably mean, and `violations` the errors and warnings.
     """
 
     def __init__(self, path: str, *, strict: bool) -> None:
@@ -81,12 +81,12 @@ class Coercion:
     def _property(
         self, data: dict[str, Any], entry: MapEntry, schema: dict[str, Any], at: Path, *, required: bool
     ) -> None:
-        """A key that the schema knows. Without a value it is not set."""
+        """A key of the schema. Without a value it counts as not set."""
         key = str(at[-1])
         node = entry.value
         types = _types(schema)
         if takes_anything(schema):
-            # What is ignored can't be wrong: not its type, its length nor its characters.
+            # An ignored value can't be wrong, whatever its type, length or characters.
             self.nodes[at] = node
             if not (isinstance(node, Scalar) and node.is_null):
                 data[key] = plain(node)
@@ -104,10 +104,10 @@ class Coercion:
     def _edges(self, value: str, node: Scalar, at: Path) -> str:
         text = value.strip()
         if text != value:
-            self._say("warning", node, f"{dotted(at)} has blanks at its edges, which are left out", at=at)
+            self._say("warning", node, f"{dotted(at)} begins or ends with blanks, which are ignored", at=at)
         if _CONTROL.search(text):
             hint = "inside double quotes '\\' begins an escape: write single quotes, or '/'"
-            self._say("error", node, f"{dotted(at)} has a control character in it", hint, at)
+            self._say("error", node, f"{dotted(at)} contains a control character", hint, at)
         return text
 
     def _scalar(self, node: Scalar, schema: dict[str, Any], at: Path) -> Any:
@@ -116,7 +116,7 @@ class Coercion:
         types = _types(schema)
         text = node.text
         if "\0" in text:
-            self._say("error", node, f"{dotted(at)} has a NUL character in it", at=at)
+            self._say("error", node, f"{dotted(at)} contains a NUL character", at=at)
         if "enum" in schema:
             return self._enum(node, schema["enum"], at)
         if not types or "string" in types:
@@ -147,7 +147,7 @@ class Coercion:
         return node.text
 
     def _unknown(self, key: str, entry: MapEntry, properties: dict[str, Any], at: Path) -> None:
-        """A key that nobody reads: an error when it is a slip of the pen, else a warning."""
+        """An unknown key: an error when it is a typing mistake, else a warning."""
         where = dotted((*at, key))
         place = Place(self._path, entry.line, entry.column)
         message, hint = selector(key) if "pip" in properties else ("", "")
@@ -156,12 +156,12 @@ class Coercion:
             self.violations.append(Violation(place, "error", message, hint, where))
             return
         self._guessed += 1
-        guess, is_slip = nearest(key, list(properties)) if self._guessed <= _ENOUGH else ("", False)
-        # What was meant for a key that is ignored is ignored like it.
-        is_slip = is_slip and not takes_anything(properties[guess])
-        if is_slip:
+        guess, is_typo = nearest(key, list(properties)) if self._guessed <= _MOST_GUESSES else ("", False)
+        # A misspelled ignored key is ignored too.
+        is_typo = is_typo and not takes_anything(properties[guess])
+        if is_typo:
             self.suggested.add((*at, guess))
-        severity = "error" if is_slip or self._strict else "warning"
+        severity = "error" if is_typo or self._strict else "warning"
         hint = f"did you mean {guess}?" if guess else ""
         message = f"unknown key {shown(key)}" + (f" in {dotted(at)}" if at else "")
         self.violations.append(Violation(place, severity, message, hint, where))
@@ -172,7 +172,7 @@ class Coercion:
 
 
 def takes_anything(schema: dict[str, Any]) -> bool:
-    """Whether a key takes whatever there is: it is accepted and ignored."""
+    """Whether a key takes any value: it is accepted and ignored."""
     return {"array", "boolean", "object", "string"} <= set(_types(schema))
 
 

@@ -1,6 +1,6 @@
-"""Which files a project declares itself in, without reading again what has not changed.
+"""The declaration files of a project, without parsing unchanged files again.
 
-doit asks for that whatever it is told to do, and the reader of YAML takes longer to load than all the rest.
+Every doit command needs this list, and importing the YAML parser takes longer than all the rest.
 """
 
 from __future__ import annotations
@@ -26,48 +26,48 @@ Referred = list[tuple[str, str]]
 """Files relative to a project's root, each with its kind."""
 
 _ENTRY = "references"
-"""The name under which it is remembered what run configurations refer to, by the digests of their content."""
+"""The cache entry with what run configurations refer to, by the digests of their content."""
 
 
 def files(project: Project) -> list[str]:
-    """What `lint.files` says: the project's declarations, sorted, relative to its root."""
+    """The project's declarations, sorted, relative to its root; the same as `lint.files`."""
     return sorted(kinds(project, _read))
 
 
 def kinds(project: Project, read: Callable[[str], Referred]) -> dict[str, str]:
     """The project's declarations, relative to its root, with their kinds (see `amlexec.config.schemas`).
 
-    `read` says what a run configuration refers to, as `lint.Linter.referred` does.
+    `read` returns what a run configuration refers to, as `lint.Linter.referred` does.
     """
-    found: dict[str, str] = {}
+    declarations: dict[str, str] = {}
     digests: dict[str, str] = {}
     for name in sorted(os.listdir(project.configuration)):
         path = f"{project.configuration}/{name}"
         kind = kind_by_name(path)
         if kind and os.path.isfile(path):
-            found[f"{project.folder}/{name}"] = kind
+            declarations[f"{project.folder}/{name}"] = kind
             if kind == schemas.RUNCONFIG:
                 digests[path] = _digest(path)
     for other, kind in _referred(project, digests, read):
-        # A file that is referred to comes and goes without a change to what refers to it.
-        if other not in found and os.path.isfile(os.path.join(project.root, other)):
-            found[other] = kind
-    return found
+        # A file that is referred to can appear or vanish while the run configuration stays the same.
+        if other not in declarations and os.path.isfile(os.path.join(project.root, other)):
+            declarations[other] = kind
+    return declarations
 
 
 def _referred(
     project: Project, digests: Mapping[str, str], read: Callable[[str], Referred]
 ) -> set[tuple[str, str]]:
-    """What run configurations refer to, with the kinds; only those are read whose content is new."""
-    remembered = cast("Mapping[str, Any]", cache.load(project.state, _ENTRY) or {})
-    known = remembered.get("known", {}) if remembered.get("version") == __version__ else {}
-    told: dict[str, list[list[str]]] = {}
+    """What run configurations refer to, with the kinds; reads only run configurations with new content."""
+    entry = cast("Mapping[str, Any]", cache.load(project.state, _ENTRY) or {})
+    cached = entry.get("known", {}) if entry.get("version") == __version__ else {}
+    referred: dict[str, list[list[str]]] = {}
     for path, digest in digests.items():
-        if digest not in told:
-            told[digest] = known[digest] if digest in known else [list(one) for one in read(path)]
-    if told.keys() != known.keys():
-        cache.store(project.state, _ENTRY, {"version": __version__, "known": told})
-    return {(other, kind) for each in told.values() for other, kind in each}
+        if digest not in referred:
+            referred[digest] = cached[digest] if digest in cached else [list(file) for file in read(path)]
+    if referred.keys() != cached.keys():
+        cache.store(project.state, _ENTRY, {"version": __version__, "known": referred})
+    return {(other, kind) for files in referred.values() for other, kind in files}
 
 
 def _read(path: str) -> Referred:
@@ -77,7 +77,7 @@ def _read(path: str) -> Referred:
 
 
 def _digest(path: str) -> str:
-    """Of a file's content; of one that can't be read, its path."""
+    """The digest of a file's content; for an unreadable file, its path."""
     try:
         with open(path, "rb") as file:
             return sha256(file.read()).hexdigest()

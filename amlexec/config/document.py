@@ -1,7 +1,7 @@
-"""READ: the text of a file as a tree in which every scalar keeps its source text and its place.
+"""READ: parse a file to a tree in which every scalar keeps its source text and its place.
 
-YAML's own idea of a value is not asked for: `0123`, `1.10`, `5:22` and `on` stay what the user wrote, and
-the schema says later what they are. JSON is read as the YAML that it is.
+YAML's own types are not used: `0123`, `1.10`, `5:22` and `on` stay as the user wrote them, and the schema
+decides their types later. JSON is parsed as YAML.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ MAX_DEPTH = 64
 MAX_NODES = 100_000
 """Also counts what aliases stand for, so that a few lines can't grow into gigabytes."""
 _TOO_DEEP = "maximum nesting depth"
-"""How libyaml says, since PyYAML 6.0.4, that a file is nested deeper than 1,000."""
+"""In libyaml's message (since PyYAML 6.0.4) for a file that is nested deeper than 1,000."""
 
 
 class Document(NamedTuple):
-    """A file that was read. `path` is how messages name it."""
+    """A parsed file. `path` is how messages name it."""
 
     path: str
     root: Mapping
     text: str = ""
     silent: tuple[tuple[tuple[str, ...], syntax_errors.Fault], ...] = ()
-    """What YAML reads as something that nobody meant: keys above it, and what is probably wrong."""
+    """Texts that YAML accepts but reads otherwise than meant: the keys above, and the probable mistake."""
 
 
 def read(data: bytes, path: str, *, lenient: bool = False) -> Document:
-    """The tree of a YAML or JSON file. With `lenient`, what is in `Document.silent` is no error yet.
+    """The tree of a YAML or JSON file. With `lenient`, the faults in `Document.silent` don't raise.
 
     Raises:
-        ConfigurationError: it can't be read; the violation has the place and the likely cause.
+        ConfigurationError: the file can't be parsed; the violation has the place and the likely cause.
     """
     text = _text(data, path)
     try:
@@ -57,9 +57,9 @@ def read(data: bytes, path: str, *, lenient: bool = False) -> Document:
 
 
 def _read(text: str, path: str) -> Document:
-    found = syntax_errors.before_parsing(text)
-    if found:
-        _fail(path, found)
+    fault = syntax_errors.before_parsing(text)
+    if fault:
+        _fail(path, fault)
     import yaml
 
     safe = syntax_errors.for_yaml(text, libyaml=hasattr(yaml, "CSafeLoader"))
@@ -68,12 +68,12 @@ def _read(text: str, path: str) -> Document:
         _parse(safe, builder)
     except yaml.MarkedYAMLError as error:
         if _TOO_DEEP in str(error.problem) and error.problem_mark is not None:
-            # libyaml reads ahead for what may be a key, and gives up at its own bound before we were given
-            # the level at ours. What stands before that place has all those levels.
+            # libyaml reads ahead for a possible key, and stops at its own limit before we saw the level at
+            # ours. The text before that place has all those levels.
             with suppress(yaml.YAMLError):
                 _parse(safe[: error.problem_mark.index], _Builder(path))
         _fail(path, syntax_errors.after_parsing(text, error))
-    except (yaml.YAMLError, RecursionError) as error:  # pragma: no cover - `_text` has seen to the characters
+    except (yaml.YAMLError, RecursionError) as error:  # pragma: no cover - `_text` checked the characters
         _fail(path, syntax_errors.Fault(0, 0, f"not readable as YAML: {str(error).splitlines()[0]}"))
     root = builder.finish()
     silent = tuple(
@@ -92,7 +92,7 @@ def _read(text: str, path: str) -> Document:
 
 
 def _parse(text: str, builder: _Builder) -> None:
-    """Give a text's events to a builder, which raises ConfigurationError where it goes too far."""
+    """Give a text's events to a builder, which raises ConfigurationError beyond its limits."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
@@ -116,7 +116,7 @@ def _fail(path: str, fault: syntax_errors.Fault) -> NoReturn:
 
 def _text(data: bytes, path: str) -> str:
     if len(data) > MAX_BYTES:
-        _fail(path, syntax_errors.Fault(0, 0, f"{len(data):,} bytes are too many for a file of this kind"))
+        _fail(path, syntax_errors.Fault(0, 0, f"the file is too large: {len(data):,} bytes"))
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         _fail(
             path, syntax_errors.Fault(0, 0, "not UTF-8 but UTF-16", "save the file with the encoding UTF-8")
@@ -136,7 +136,7 @@ def _text(data: bytes, path: str) -> str:
 
 
 class _Open:
-    """A map or list that has begun and not ended yet."""
+    """A map or list whose end was not read yet."""
 
     def __init__(self, event: Any, *, is_map: bool) -> None:
         self.line = event.start_mark.line + 1
@@ -151,7 +151,7 @@ class _Open:
 
 
 class _Builder:
-    """Builds the tree from the parser's events, without recursion: depth is the user's choice, not ours."""
+    """Builds the tree from the parser's events, without recursion: users decide how deep a file is."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -162,7 +162,7 @@ class _Builder:
         self.nodes = 0
         self.duplicates: list[syntax_errors.Fault] = []
         self.folded: list[tuple[int, int, int, tuple[str, ...]]] = []
-        """Plain scalars that go on over several lines: line, column, last line, keys above."""
+        """Plain scalars of several lines: line, column, last line, keys above."""
 
     def take(self, event: Any) -> None:
         """The next event."""
@@ -225,7 +225,7 @@ class _Builder:
         self.nodes += 1
         if self.documents > 1:
             if isinstance(node, Scalar) and node.is_null:
-                return  # a `---` at the end opens a document with nothing in it
+                return  # a `---` at the end begins an empty document
             if not self.stack:
                 line, column = node.line, node.column
                 message = "a second document begins here; a file of this kind has one"
@@ -249,7 +249,7 @@ class _Builder:
         if isinstance(node, Scalar):
             return node
         hint = "write quotes around a value that begins with '{' or '['"
-        fault = syntax_errors.Fault(node.line, node.column, "a map or list stands where a key is due", hint)
+        fault = syntax_errors.Fault(node.line, node.column, "a map or list where a key is expected", hint)
         return _fail(self.path, fault)
 
     def _entry(self, top: _Open, key: Scalar, value: Node) -> None:
@@ -258,26 +258,26 @@ class _Builder:
             return
         if key.text in top.entries:
             first = top.entries[key.text].line
-            message = f"'{key.text}' is there twice; it is already on line {first}"
+            message = f"duplicate key '{key.text}'; the first is on line {first}"
             hint = "remove one of the two"
             self.duplicates.append(syntax_errors.Fault(key.line, key.column, message, hint, key.text))
             return
         top.entries[key.text] = MapEntry(key.line, key.column, value)
 
     def _merge(self, level: _Open) -> None:
-        """`<<: *other`: the keys of the other map, where this one does not have them."""
+        """`<<: *other`: the keys of the other map that this map lacks."""
         for key, value in level.merged:
             for source in value.items if isinstance(value, Sequence) else [value]:
                 if not isinstance(source, Mapping):
                     _fail(
                         self.path,
-                        syntax_errors.Fault(key.line, key.column, "'<<' merges a map, and this is none"),
+                        syntax_errors.Fault(key.line, key.column, "'<<' merges a map, and this is not a map"),
                     )
                 for name, entry in source.entries.items():
                     level.entries.setdefault(name, entry)
 
     def _tag(self, event: Any) -> bool:
-        """Whether a tag says that it is a text; tags that would make objects are refused."""
+        """Whether a tag makes the value a text. Tags that would make objects are refused."""
         tag = event.tag
         if tag is None or tag in _HARMLESS:
             return False

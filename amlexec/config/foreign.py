@@ -1,4 +1,4 @@
-"""What other tools write into files like ours, called by its name."""
+"""Recognize files and values of other tools, so that messages can name the tool."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
     "whole_file",
 ]
 
-_ELSEWHERE = re.compile(
+_OTHER_SYSTEMS = re.compile(
     r"vc|ucrt|vs20\d\d_(runtime|win-(32|64))|vc14_runtime|wincertstore|win_inet_pton|pywin32|pywinpty|winpty|"
     r"msys2-conda-epoch|m2w64-.*|m2-.*|pyobjc-.*"
 )
@@ -49,7 +49,7 @@ _FILES = (
 
 
 def placeholder(text: str) -> str:
-    """Why a text that stands for a name, address or image is not one yet, or ""."""
+    """`placeholder` or `template` for a text that still has to be replaced by a real value, else ""."""
     text = text.strip()
     if _PLACEHOLDER.search(text) or _YOURS.fullmatch(text):
         return "placeholder"
@@ -57,8 +57,8 @@ def placeholder(text: str) -> str:
 
 
 def is_of_another_system(spec: str) -> bool:
-    """Whether a conda spec names a package that there is for Windows or macOS alone."""
-    return _ELSEWHERE.fullmatch(name_of(spec)) is not None
+    """Whether a conda spec names a package that exists only for Windows or macOS."""
+    return _OTHER_SYSTEMS.fullmatch(name_of(spec)) is not None
 
 
 def selector(key: str) -> tuple[str, str]:
@@ -66,13 +66,13 @@ def selector(key: str) -> tuple[str, str]:
     if not re.match(r"sel\s*\(", key):
         return "", ""
     return (
-        f"'{key[:40]}' is a selector of mamba, which conda and amlexec don't read",
-        "write the package as an item of its own; environments are made for Linux",
+        f"'{key[:40]}' is a selector of mamba; conda and amlexec don't support it",
+        "write the package as a separate item; environments are made for Linux",
     )
 
 
 def selectors(text: str) -> Iterator[tuple[int, int, str]]:
-    """Line, column and text of each comment that conda-build reads as a selector, as `# [win]`."""
+    """Line, column and text of each comment that conda-build takes for a selector, such as `# [win]`."""
     if "# [" not in text and "#[" not in text:
         return
     for number, line in enumerate(text.splitlines(), 1):
@@ -86,26 +86,26 @@ def template(text: str, line: int) -> int:
     lines = text.splitlines()
     if 0 < line <= len(lines) and _TEMPLATE.search(lines[line - 1]):
         return line
-    return next((number for number, one in enumerate(lines, 1) if "{%" in one), 0)
+    return next((number for number, content in enumerate(lines, 1) if "{%" in content), 0)
 
 
 def whole_file(text: str, line: int) -> tuple[int, int, str, str] | None:
-    """Line, column, message and hint where a text that YAML can't read is another tool's; None if it isn't.
+    """Line, column, message and hint if a text that YAML can't parse is another tool's file, else None.
 
-    `line` is where reading it failed.
+    `line` is where parsing failed.
     """
     at = template(text, line)
     if at:
         column = text.splitlines()[at - 1].find("{") + 1
-        hint = "nothing fills it in here: write what it stands for"
-        return at, column, "a template (Jinja, as conda-build and others have it)", hint
-    head = [one.strip() for one in text[:10_000].splitlines()]
-    head = [one for one in head if one and one[0] != "#"]
+        hint = "amlexec does not fill in templates: write the value itself"
+        return at, column, "a template (Jinja, as in conda-build)", hint
+    head = [line.strip() for line in text[:10_000].splitlines()]
+    head = [line for line in head if line and line[0] != "#"]
     name = ""
     if "@EXPLICIT" in head:
         name = "a list of packages for conda create --file (`conda list --explicit`, conda-lock)"
     elif head and _TOML.fullmatch(head[0]):
-        name = "a TOML file, as pyproject.toml, Pipfile and pixi.toml are"
+        name = "a TOML file, like pyproject.toml, Pipfile and pixi.toml"
     elif head and all(map(_OF_PIP.match, head)) and _PINNED.search("\n".join(head)):
         name = "a requirements file of pip"
     if not name:
@@ -117,7 +117,7 @@ def whole_file(text: str, line: int) -> tuple[int, int, str, str] | None:
 
 
 def other_file(root: Mapping) -> str:
-    """What a file is that has the keys of another tool's and no dependencies; "" for none."""
+    """The name for another tool's file, recognized by its keys; "" if it has dependencies or is not known."""
     keys = root.entries.keys()
     if "dependencies" in keys:
         return ""

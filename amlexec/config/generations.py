@@ -1,17 +1,17 @@
-"""Every generation of keys, brought to one form, here and nowhere else.
+"""Convert every generation of keys to one form. Only this module knows the generations.
 
 A `.runconfig` is PascalCase (2017 to 2018, JSON or YAML, with a `.compute` file beside it) or camelCase
 (azureml-core, 2018 to 2020, one file for everything). A `.compute` file says `type`, with two older
 names for kinds, or, before that, `cluster` and `native`.
 
-The one form is a `Reading`: what the file says under the names of `amlexec.model`, as plain values that
-JSON can hold. Keys that the file leaves out are left out, but for the defaults that the schema documents.
+The one form is a `Reading`: the file's values under the names of `amlexec.model`, as plain JSON values.
+Keys that are not in the file are left out, except for the defaults that the schema documents.
 
-- `compute`: fields of ComputeTarget (of a camelCase file: only what it overrides)
-- `docker`: whether a camelCase file asks for a container; absent where it does not say
-- `own`: the compute target that a camelCase file describes when there is no `.compute` file for it
+- `compute`: fields of ComputeTarget (from a camelCase file: only the overridden ones)
+- `docker`: whether a camelCase file asks for a container; absent if the file does not say
+- `own`: the compute target that a camelCase file describes if it has no `.compute` file
 - `runconfig`: fields of RunConfiguration; environment variables are a list of pairs
-- `where`: field of ComputeTarget that a camelCase file says -> line and column
+- `where`: field of ComputeTarget in a camelCase file -> line and column
 - `places`: field of RunConfiguration -> line and column; `names`: field -> key as the file spells it
 - `conda`: `channels`, `specs` and `pip`, each a list of text, line and column
 - `spark`: `configuration` (pairs), `repositories` and `packages` (group, artifact, version)
@@ -51,10 +51,10 @@ Reading = dict[str, Any]
 CLOUD_FRAMEWORKS = frozenset(
     ["CNTK", "TensorFlow", "PyTorch", "TensorFlowParameterServer", "PythonMpi", "PythonIntelMpi"]
 )
-"""Frameworks of azureml-core that are Python with something set up around it in the cloud."""
+"""Frameworks of azureml-core that run Python with an additional setup in the cloud."""
 
 IN_DOCKER = ("environment.docker.enabled", "docker.useDocker")
-"""Keys of azureml-core that ask for a container: one of them is enough."""
+"""Keys of azureml-core that ask for a container; either of them is enough."""
 INLINE_CONDA = "environment.python.condaDependencies"
 
 _REFERENCES = frozenset(["target", "framework", "conda_dependencies_file", "spark_dependencies_file"])
@@ -115,22 +115,22 @@ IGNORED: dict[str, tuple[Any, ...]] = {
     "tensorflow.parameterServerCount": (1, 0),
     "mpi.processCountPerNode": (1, 0),
 }
-"""Keys that change what happens elsewhere and nothing here, with the values that make no difference."""
+"""Keys that have an effect in Azure but none here, with the values that have no effect in Azure either."""
 
 
 def is_harmless(key: str, value: Any) -> bool:
-    """Whether the plain value of an ignored key makes no difference elsewhere either."""
+    """Whether the value of an ignored key has no effect in Azure either."""
     if value is None or value in ("", {}, []):
         return True
-    for one in IGNORED[key]:
-        words = ("false", "no", "off") if one is False else (str(one).casefold(),)
-        if (isinstance(value, str) and value.strip().casefold() in words) or value == one:
+    for harmless in IGNORED[key]:
+        words = ("false", "no", "off") if harmless is False else (str(harmless).casefold(),)
+        if (isinstance(value, str) and value.strip().casefold() in words) or value == harmless:
             return True
     return False
 
 
 def is_camel(root: Mapping) -> bool:
-    """Whether a run configuration is of the camelCase generation; the schema decides by the same keys."""
+    """Whether a run configuration is of the camelCase generation; the schema uses the same keys."""
     keys = root.entries.keys()
     return not _CAMEL_MARKS.isdisjoint(keys) and _PASCAL_MARKS.isdisjoint(keys)
 
@@ -145,7 +145,7 @@ def find(root: Mapping, dotted: str) -> Node | None:
 
 
 def kind_of(data: dict[str, Any]) -> str:
-    """The kind of a compute target, from `type` or from the two keys that were there before it."""
+    """The kind of a compute target, from `type` or from the two older keys `cluster` and `native`."""
     name = data.get("type")
     if isinstance(name, str):
         return kinds.of(name).name
@@ -158,9 +158,9 @@ def kind_of(data: dict[str, Any]) -> str:
 def canonical(
     document: Document, kind: str, data: dict[str, Any], defaults: dict[str, Any] | None = None
 ) -> Reading:
-    """The one form of a file without errors.
+    """The reading of a file without errors.
 
-    `data` are its values as the schema types them; `defaults` are the compute schema's, by key.
+    `data` are its values, typed by the schema; `defaults` are those of the compute schema, by key.
     """
     root = document.root
     if kind == schemas.COMPUTE:
@@ -177,7 +177,7 @@ def canonical(
 
 
 def outline(root: Mapping) -> Reading:
-    """Of a run configuration with errors, what it refers to: enough to look at the other files too."""
+    """The references of a run configuration with errors, so that the other files can be checked too."""
     keys = _CAMEL if is_camel(root) else _PASCAL
     fields: dict[str, Any] = {"target": "local"} if is_camel(root) else {}
     places: dict[str, list[int]] = {}
@@ -194,7 +194,7 @@ def _compute(data: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
     kind = kinds.of(kind_of(data))
     fields = {"kind": kind.name}
     if kind.has_shared_folder and data.get("sharedVolumes") is not False:
-        # Without shared volumes there is no such folder; only a key that says otherwise is worth a warning.
+        # Without shared volumes there is no shared folder; only an explicit key deserves a warning.
         fields["native_shared_directory"] = defaults.get("nativeSharedDirectory", "")
     if kind.in_container:
         fields["base_docker_image"] = defaults.get("baseDockerImage", "")
@@ -214,7 +214,7 @@ def _pascal(root: Mapping, data: dict[str, Any]) -> Reading:
 
 
 def _camel(root: Mapping, data: dict[str, Any]) -> Reading:
-    # What such a file leaves out has the defaults of azureml-core, not of a PascalCase file.
+    # Missing keys have the defaults of azureml-core, not of a PascalCase file.
     fields: dict[str, Any] = {"target": "local", "prepare_environment": True}
     places: dict[str, list[int]] = {}
     names = {"argument_vector": "script", "spark_dependencies_file": "environment.spark"}
@@ -243,9 +243,9 @@ def _camel(root: Mapping, data: dict[str, Any]) -> Reading:
             where[field] = [node.line, node.column]
     reading: Reading = {"runconfig": fields, "places": places, "names": names, "compute": compute}
     reading["where"] = where
-    asked = [dig(data, key) for key in IN_DOCKER]
-    if any(one is not None for one in asked):
-        reading["docker"] = any(asked)
+    in_docker = [dig(data, key) for key in IN_DOCKER]
+    if any(value is not None for value in in_docker):
+        reading["docker"] = any(in_docker)
     inline = find(root, INLINE_CONDA)
     if isinstance(inline, Mapping):
         reading["conda"] = conda(inline)
@@ -269,7 +269,7 @@ def _lines(node: Node | None) -> list[list[Any]]:
 
 
 def conda(root: Mapping) -> dict[str, Any]:
-    """What a conda environment file says: the part `conda` of a `Reading`."""
+    """The content of a conda environment file: the part `conda` of a `Reading`."""
     dependencies = find(root, "dependencies")
     pip: list[list[Any]] = []
     for item in dependencies.items if isinstance(dependencies, Sequence) else []:
@@ -281,9 +281,9 @@ def conda(root: Mapping) -> dict[str, Any]:
 def _spark(configuration: Node | None, others: Node | None) -> dict[str, Any]:
     def value(of: Node | None, key: str, kind: type) -> Any:
         node = find(of, key) if isinstance(of, Mapping) else None
-        return plain(node) if node is not None and isinstance(node, kind) else kind_of_nothing[kind]
+        return plain(node) if node is not None and isinstance(node, kind) else empty_values[kind]
 
-    kind_of_nothing: dict[type, Any] = {Mapping: {}, Sequence: []}
+    empty_values: dict[type, Any] = {Mapping: {}, Sequence: []}
     return {
         "configuration": [
             [name, text or ""] for name, text in value(configuration, "configuration", Mapping).items()

@@ -1,4 +1,4 @@
-"""What the keys of a `.compute` file are called in `amlexec.model.ComputeTarget`."""
+"""The keys of a `.compute` file, and the fields of `amlexec.model.ComputeTarget` for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check declarations apart from any run: every file, every violation, each once."""
+"""LINT: check declarations without a run: all files, all violations, each reported once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _KEYS = {
 
 
 def files(project: Project) -> list[str]:
-    """The project's declarations, sorted, relative to its root: aml_config, and what is referred to."""
+    """The project's declarations, sorted, relative to its root: aml_config and the files it refers to."""
     return sorted(_Lint(strict=False).of_project(project))
 
 
@@ -51,7 +51,7 @@ def referred(path: str) -> list[tuple[str, str]]:
 
 
 def lint(project: Project, only: Iterable[str] | None = None, *, strict: bool = False) -> list[Violation]:
-    """Every violation in the project's files, sorted; `only` some of them, relative to its root."""
+    """Every violation in the project's files, sorted; `only` limits it to files, relative to its root."""
     linter = Linter(project, strict=strict)
     kinds = linter.kinds()
     return linter.check(kinds if only is None else {file: kinds.get(file, "") for file in only})
@@ -69,26 +69,26 @@ class Linter:
         return self._run.of_project(self._project)
 
     def check(self, kinds: Mapping[str, str]) -> list[Violation]:
-        """Every violation in these files, sorted; the kind of a file is "" where only its content says it."""
+        """Every violation in these files, sorted; the kind "" means that the content tells the kind."""
         found: set[Violation] = set()
         for file, kind in kinds.items():
             found.update(self._run.file(self._path(file), file, kind, self._project))
         return sorted(found)
 
     def referred(self, path: str) -> list[tuple[str, str]]:
-        """What `referred` says; the run configuration is not read again when it is checked."""
+        """As `referred` of this module; the run configuration is not parsed again when it is checked."""
         return self._run.referred(path, f"{path[len(self._project.root.rstrip('/')) + 1 :]}")
 
     def looked_at(self, file: str) -> list[str]:
-        """The other files that the verdict on a checked file follows from, absolute; there or not."""
+        """The other files that the result for a checked file depends on, absolute; some may not exist."""
         return sorted(self._run.looked.get(self._path(file), ()))
 
     def _path(self, file: str) -> str:
-        # A run configuration can name a file anywhere.
+        # A run configuration can refer to a file outside the project.
         return os.path.join(self._project.root, file)
 
-    def told_by(self, path: str) -> str:
-        """What of a file counts where another one refers to it; "" where everything may."""
+    def relevant_part(self, path: str) -> str:
+        """The values of a file that matter to files that refer to it; "" if all of its content may."""
         name = os.path.basename(path)
         if not name.endswith(".compute"):
             return ""
@@ -97,10 +97,10 @@ class Linter:
 
 
 def lint_files(typed: Sequence[str], *, strict: bool = False) -> list[Violation]:
-    """Every violation in these files, sorted; each is named as it was typed.
+    """Every violation in these files, sorted; messages name the files as they were typed.
 
     Raises:
-        UsageError: one of them is not there, or is none of our file kinds.
+        UsageError: a file does not exist, or is of no known kind.
     """
     run = _Lint(strict=strict)
     found: set[Violation] = set()
@@ -111,20 +111,20 @@ def lint_files(typed: Sequence[str], *, strict: bool = False) -> list[Violation]
 
 
 class _Lint:
-    """One run over many files: each schema, and each compute target that is referred to, is read once."""
+    """One run over many files: reads each schema and each referenced compute target once."""
 
     def __init__(self, *, strict: bool) -> None:
         self._checker = Checker(lint=True, strict=strict)
         self._quiet = Checker()
         self._documents: dict[str, Document] = {}
-        """Run configurations that were read to see what they refer to, and not checked yet."""
+        """Run configurations that were parsed for their references and not checked yet."""
         self._targets: dict[str, ComputeTarget | None] = {}
         self._projects: dict[str, Project | None] = {}
         self.looked: dict[str, set[str]] = {}
-        """By file that was checked: the other files that its verdict follows from, absolute."""
+        """For each checked file: the other files that its result depends on, absolute."""
 
     def file(self, path: str, shown: str, kind: str, project: Project | None) -> list[Violation]:
-        """What is wrong with one file, and with what it refers to."""
+        """The violations of one file, and of its references."""
         kind = kind or kind_by_name(path)
         self.looked[path] = set()
         document = self._documents.pop(path, None)
@@ -153,8 +153,8 @@ class _Lint:
             declared = {"conda": generations.conda(document.root)}
         if declared is not None:
             more, looked = followed(project, shown, declared)
-            wrong = {one.place for one in found if one.severity == "error"}
-            found += [one for one in more if one.place not in wrong]
+            wrong = {violation.place for violation in found if violation.severity == "error"}
+            found += [violation for violation in more if violation.place not in wrong]
             self.looked[path].update(looked)
         return found
 
@@ -176,7 +176,7 @@ class _Lint:
         return found
 
     def target(self, project: Project, name: str) -> ComputeTarget | None:
-        """A compute target whose file is in order; what is wrong with it is said where it is checked."""
+        """A compute target, or None if its file has errors; these are reported when it is checked."""
         path = f"{project.configuration}/{name}.compute"
         if path not in self._targets:
             self._targets[path] = None
@@ -190,7 +190,7 @@ class _Lint:
         return self._targets[path]
 
     def _project(self, folder: str) -> Project | None:
-        """The project that a folder is in; None if it is in none."""
+        """The project of a folder, or None."""
         if folder not in self._projects:
             from pathlib import Path
 
@@ -203,7 +203,7 @@ class _Lint:
         return self._projects[folder]
 
     def of_project(self, project: Project) -> dict[str, str]:
-        """File -> kind, of all declarations of a project. Files with errors keep nobody from the others."""
+        """All declarations of a project: file -> kind. Files with errors are included."""
         kinds: dict[str, str] = {}
         for name in sorted(os.listdir(project.configuration)):
             kind = kind_by_name(f"{project.configuration}/{name}")
@@ -229,7 +229,7 @@ class _Lint:
         folder = os.path.basename(os.path.dirname(path))
         # From the project's root, or beside the run configuration.
         beside = [(os.path.normpath(os.path.join(folder, file)), kind) for file, kind in found]
-        return found + [one for one in beside if one not in found]
+        return found + [file for file in beside if file not in found]
 
 
 def _kind_by_keys(document: Document) -> str:
@@ -242,7 +242,7 @@ def _kind_by_keys(document: Document) -> str:
 
 def _not_ours(shown: str) -> UsageError:
     hint = "lint checks *.compute, *.runconfig, and conda and Spark dependencies files"
-    return UsageError(f"{shown} is no file of a project's configuration", hint=hint)
+    return UsageError(f"{shown} is not a configuration file of a project", hint=hint)
 
 
 def _bytes(path: str, shown: str) -> bytes:
@@ -260,8 +260,8 @@ def _bytes(path: str, shown: str) -> bytes:
 
 def summary(number: int, violations: Iterable[Violation]) -> str:
     """`12 files, 3 errors, 2 warnings`."""
-    found = [one.severity for one in violations]
-    counts = [(number, "file"), *((found.count(name), name) for name in ("error", "warning", "note"))]
+    severities = [violation.severity for violation in violations]
+    counts = [(number, "file"), *((severities.count(name), name) for name in ("error", "warning", "note"))]
     shown = [(count, name) for count, name in counts if count or name in {"file", "error", "warning"}]
     return ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for count, name in shown)
 
@@ -272,18 +272,18 @@ def as_text(violations: Iterable[Violation]) -> list[str]:
 
 
 def as_json(violations: Iterable[Violation]) -> list[dict[str, str | int]]:
-    """One object for each violation; `line` and `column` are 0 where it is about the whole file."""
+    """One object for each violation; `line` and `column` are 0 if it concerns the whole file."""
     return [
         {
-            "file": one.place.path,
-            "line": one.place.line,
-            "column": one.place.column,
-            "severity": one.severity,
-            "key": one.key,
-            "message": one.message,
-            "hint": one.hint,
+            "file": violation.place.path,
+            "line": violation.place.line,
+            "column": violation.place.column,
+            "severity": violation.severity,
+            "key": violation.key,
+            "message": violation.message,
+            "hint": violation.hint,
         }
-        for one in violations
+        for violation in violations
     ]
 
 
@@ -293,21 +293,22 @@ def as_github(violations: Iterable[Violation]) -> list[str]:
     https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands
     """
     lines = []
-    for one in violations:
-        level = {"note": "notice"}.get(one.severity, one.severity)
-        numbers = zip(("line", "col"), (one.place.line, one.place.column), strict=True)
-        place = [f"file={_escaped(one.place.path, ':,')}", *(f"{name}={at}" for name, at in numbers if at)]
-        text = one.message + (f"\nhint: {one.hint}" if one.hint else "")
-        lines.append(f"::{level} {','.join(place)}::{_escaped(text)}")
+    for violation in violations:
+        place = violation.place
+        level = {"note": "notice"}.get(violation.severity, violation.severity)
+        numbers = zip(("line", "col"), (place.line, place.column), strict=True)
+        properties = [f"file={_escaped(place.path, ':,')}", *(f"{name}={at}" for name, at in numbers if at)]
+        text = violation.message + (f"\nhint: {violation.hint}" if violation.hint else "")
+        lines.append(f"::{level} {','.join(properties)}::{_escaped(text)}")
     return lines
 
 
 def _escaped(text: str, more: str = "") -> str:
-    return "".join(f"%{ord(one):02X}" if one in "%\r\n" + more else one for one in text)
+    return "".join(f"%{ord(char):02X}" if char in "%\r\n" + more else char for char in text)
 
 
 def report(violations: Sequence[Violation]) -> int:
-    """Say the violations to people; the exit code: 3 if one of them is an error."""
+    """Print the violations; returns the exit code: 3 if there is an error, else 0."""
     from amlexec import console
 
     for line in as_text(violations):
@@ -316,6 +317,6 @@ def report(violations: Sequence[Violation]) -> int:
 
 
 def exit_code(violations: Iterable[Violation]) -> int:
-    """3 if one of them is an error, else 0."""
-    is_wrong = any(one.severity == "error" for one in violations)
-    return ConfigurationError.exit_code if is_wrong else 0
+    """3 if there is an error, else 0."""
+    has_errors = any(violation.severity == "error" for violation in violations)
+    return ConfigurationError.exit_code if has_errors else 0

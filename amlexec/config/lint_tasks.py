@@ -1,4 +1,4 @@
-"""Lint as a doit task per file does it: each file is read once, and checked again only for a reason."""
+"""Lint as one doit task per file: each file is read once, and checked again only after a change."""
 
 from __future__ import annotations
 
@@ -17,42 +17,44 @@ if TYPE_CHECKING:
 __all__ = ["Linting"]
 
 State = list[int] | None
-"""Of a file: its size in bytes and its time in nanoseconds; None where it is not there."""
+"""The size of a file in bytes and its modification time in nanoseconds; None if it does not exist."""
 
 
 class Linting:
     """The files of one project, checked when their tasks run."""
 
     def __init__(self, project: Project) -> None:
-        """Finds the files; of the run configurations, those are read that have changed."""
+        """Finds the files; reads only run configurations that have changed."""
         self._project = project
         self._made: Linter | None = None
         self.kinds: Mapping[str, str] = {}
         """The declarations, relative to the project's root, with their kinds."""
         self.kinds = declared.kinds(project, lambda path: self._linter().referred(path))
-        self._said: set[Violation] = set()
+        self._printed: set[Violation] = set()
         self._seen: dict[str, State] = {}
         self._rules = ""
 
     def report(self, file: str) -> int:
-        """Check one file, relative to the project's root, and say what is wrong; the exit code."""
+        """Check one file, relative to the project's root, and print its violations; returns the exit code."""
         from amlexec.config import lint
 
         found = self._linter().check({file: self.kinds[file]})
-        # What two files refer to is wrong once.
-        new = [one for one in found if one not in self._said]
-        self._said.update(new)
+        # A file that two others refer to is reported once.
+        new = [violation for violation in found if violation not in self._printed]
+        self._printed.update(new)
         lint.report(new)
         return lint.exit_code(found)
 
     def verdict(self, file: str) -> Callable[[Any, dict[str, Any]], bool]:
-        """Whether what the last verdict on a file followed from, besides the file itself, is as it was."""
+        """A doit `uptodate` check: is everything else that the last result depended on unchanged?"""
 
         def check(task: Any, values: dict[str, Any]) -> bool:
-            task.value_savers.append(lambda: {"rules": self._current_rules(), "looked": self._reasons(file)})
+            task.value_savers.append(
+                lambda: {"rules": self._current_rules(), "looked": self._dependencies(file)}
+            )
             if values.get("rules") != self._current_rules():
                 return False
-            return all(self._is_same(*one) for one in values.get("looked") or ())
+            return all(self._is_same(*dependency) for dependency in values.get("looked") or ())
 
         return check
 
@@ -63,15 +65,15 @@ class Linting:
             self._made = lint.Linter(self._project)
         return self._made
 
-    def _reasons(self, file: str) -> list[tuple[str, State, str]]:
+    def _dependencies(self, file: str) -> list[tuple[str, State, str]]:
         if self._made is None:
             return []
         looked = self._made.looked_at(file)
-        return [(path, self._state(path), self._made.told_by(path)) for path in looked]
+        return [(path, self._state(path), self._made.relevant_part(path)) for path in looked]
 
-    def _is_same(self, path: str, state: State, told: str) -> bool:
-        """Whether a file is as it was, or still says what counted, though something else in it is new."""
-        return self._state(path) == state or (bool(told) and self._linter().told_by(path) == told)
+    def _is_same(self, path: str, state: State, part: str) -> bool:
+        """Whether a file is unchanged, or at least the values that mattered."""
+        return self._state(path) == state or (bool(part) and self._linter().relevant_part(path) == part)
 
     def _state(self, path: str) -> State:
         if path not in self._seen:
@@ -84,7 +86,7 @@ class Linting:
         return self._seen[path]
 
     def _current_rules(self) -> str:
-        """What files are checked against, as one word: the schemas and our version."""
+        """The digest of what files are checked against: the schemas and the version of amlexec."""
         if not self._rules:
             from hashlib import sha256
 

@@ -1,8 +1,8 @@
 """READ: find a project and load what its files declare.
 
-One rule for paths in messages: relative to the project's root, with `/`; of a file outside the project,
-absolute. They don't depend on the current folder, so records and logs of one project are comparable.
-(`amlexec lint FILE` shows a file as it was typed, as compilers do.)
+Paths in messages are relative to the project's root, with `/`; a path outside the project is absolute. They
+don't depend on the current folder, so records and logs of one project are comparable. (`amlexec lint FILE`
+shows a file as it was typed, as compilers do.)
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ __all__ = [
 
 
 def find_project(start: Path | str) -> Project:
-    """The project that `start` is in: the nearest folder, from there upwards, with `aml_config/` in it.
+    """The project of `start`: the nearest folder, from there upwards, that has an `aml_config/`.
 
-    Later versions of azureml-core keep run configurations in `.azureml/`: that counts where it is alone.
+    Later versions of azureml-core keep run configurations in `.azureml/`: used if there is no `aml_config/`.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: no such folder.
     """
     folder = os.path.realpath(start)
     looked = []
@@ -77,7 +77,7 @@ def compute_targets(project: Project) -> tuple[str, ...]:
 def load(project: Project, name: str, target: str = "") -> Declaration:
     """A run configuration and the compute target it names, together.
 
-    `name` is with or without `.runconfig`, or a path to the file; `target` stands for the file's Target.
+    `name` is with or without `.runconfig`, or a path to the file; `target` overrides the file's Target.
 
     Raises:
         ConfigurationError: with every violation of both files and of what they refer to.
@@ -87,19 +87,19 @@ def load(project: Project, name: str, target: str = "") -> Declaration:
     name, file = _configuration(project, name)
     reading = loader.read(file, schemas.RUNCONFIG)
     shown = loader.shown(file)
-    is_broken = reading is None
+    has_errors = reading is None
     if reading is None:
         reading = loader.outline
     reading = references.located(project, file, reading)
-    wanted = (target or reading["runconfig"].get("target", "")).removesuffix(".compute")
+    target_name = (target or reading["runconfig"].get("target", "")).removesuffix(".compute")
     found = None
-    if wanted:
-        found = loader.target(wanted, reading, shown, is_argument=bool(target))
-    elif not is_broken:
+    if target_name:
+        found = loader.target(target_name, reading, shown, is_argument=bool(target))
+    elif not has_errors:
         hint = references.names_hint("", compute_targets(project)) or "`amlexec init` makes some"
         loader.say(Place(shown), "Must specify a target either through run configuration or arguments", hint)
     loader.violations += references.check(project, shown, reading, found)
-    if found is None or any(one.severity == "error" for one in loader.violations):
+    if found is None or any(violation.severity == "error" for violation in loader.violations):
         _fail(loader.violations)
     configuration = to_model.run_configuration(name, shown, reading)
     return Declaration(project, configuration, found, tuple(sorted(set(loader.violations))))
@@ -118,31 +118,31 @@ def load_target(project: Project, name: str) -> ComputeTarget:
 
 
 def load_conda(project: Project, path: str) -> CondaDependencies:
-    """A conda dependencies file, or the section of a run configuration that stands for one.
+    """The conda dependencies of a file, or of the section in a run configuration.
 
     `path` is relative to the project's root.
 
     Raises:
-        ConfigurationError: it is not there, or has errors.
+        ConfigurationError: the file does not exist, or has errors.
     """
     return to_model.conda(*_dependencies(project, path, schemas.CONDA))
 
 
 def load_spark(project: Project, path: str) -> SparkDependencies:
-    """A Spark dependencies file, or the section of a run configuration that stands for one.
+    """The Spark dependencies of a file, or of the section in a run configuration.
 
     `path` is relative to the project's root.
 
     Raises:
-        ConfigurationError: it is not there, or has errors.
+        ConfigurationError: the file does not exist, or has errors.
     """
     return to_model.spark(*_dependencies(project, path, schemas.SPARK))
 
 
 def find_spark(project: Project, path: str) -> SparkDependencies:
-    """A Spark dependencies file, as `load_spark` reads it; without anything in it where it is not there.
+    """As `load_spark`, but empty if the file does not exist.
 
-    A file that a run configuration names is known to be there by then.
+    The existence of a file that a run configuration names was checked before.
     """
     if os.path.exists(os.path.join(project.root, to_model.normal(path))):  # noqa: PTH110
         return load_spark(project, path)
@@ -177,21 +177,21 @@ def _configuration(project: Project, name: str) -> tuple[str, str]:
 
 def _fail(violations: Iterable[Violation]) -> NoReturn:
     found = sorted(set(violations))
-    errors = [one for one in found if one.severity == "error"]
+    errors = [violation for violation in found if violation.severity == "error"]
     message = errors[0].message if len(errors) == 1 else f"{len(errors)} errors in the declarations"
     where = str(errors[0].place) if len(errors) == 1 else ""
     raise ConfigurationError(message, hint=errors[0].hint, where=where, violations=found)
 
 
 class _Loader:
-    """Reads the files of one declaration and gathers what is wrong with them."""
+    """Reads the files of one declaration and collects their violations."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
         self._checker: Checker | None = None
         self.violations: list[Violation] = []
         self.outline: Reading = {"runconfig": {}, "places": {}, "names": {}}
-        """What is known of a run configuration that has errors."""
+        """The references of a run configuration that has errors."""
 
     def shown(self, file: str) -> str:
         """How messages name a file."""
@@ -199,11 +199,11 @@ class _Loader:
         return path[len(root) + 1 :] if path.startswith(f"{root}/") else path
 
     def say(self, place: Place, message: str, hint: str, key: str = "") -> None:
-        """One error more."""
+        """Add an error."""
         self.violations.append(Violation(place, "error", message, hint, key))
 
     def read(self, file: str, kind: str) -> Reading | None:
-        """What a file says, or None if it has errors; a file that is known is not read again."""
+        """The reading of a file, from the cache if possible; None if the file has errors."""
         try:
             data = read_regular(file, SMALL << 2)
         except OSError as error:
@@ -232,7 +232,7 @@ class _Loader:
         return checked.reading
 
     def target(self, name: str, reading: Reading, shown: str, *, is_argument: bool) -> ComputeTarget | None:
-        """The compute target, with what a camelCase run configuration says about it; None: violations."""
+        """The compute target, overridden by a camelCase run configuration; None if it has violations."""
         if references.has_target(self._project, name):
             file = f"{self._project.configuration}/{name}.compute"
             fields = self.read(file, schemas.COMPUTE)

@@ -1,4 +1,4 @@
-"""What the validator found, said in our own words: key, place, found, expected, and what was meant."""
+"""Translate the validator's errors to messages: key, place, found value, expected value, suggestion."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _LONGEST_WORD = 100
 
 
 class Walked(Protocol):
-    """What is known of a document that was walked for the validator; keys are paths of names and numbers."""
+    """The places in a document, collected for the validator; keys are paths of names and numbers."""
 
     nodes: dict[tuple[str | int, ...], Node]
     entries: dict[tuple[str | int, ...], MapEntry]
     empty: dict[tuple[str | int, ...], MapEntry]
-    """Keys with nothing behind them."""
+    """Keys without a value."""
     suggested: set[tuple[str | int, ...]]
-    """Keys that a misspelled one was taken for."""
+    """Keys that a misspelled key probably means."""
 
 
 def dotted(path: Iterable[str | int]) -> str:
@@ -65,22 +65,22 @@ def close(word: str, known: Iterable[str]) -> str:
 
     if len(word) > _LONGEST_WORD:
         return ""
-    words = {one.casefold(): one for one in known}
+    words = {name.casefold(): name for name in known}
     found = difflib.get_close_matches(word.casefold(), words, n=1, cutoff=0.6)
     return words[found[0]] if found else ""
 
 
 def nearest(key: str, known: list[str]) -> tuple[str, bool]:
-    """The known key that is most like `key`, and whether it is a slip of the pen: one edit, or other case."""
+    """The known key most like `key`, and whether `key` is a typing mistake: one edit, or other case."""
     bare = re.sub(r"[\s_-]", "", key).casefold()
-    for one in known:
-        if one.casefold() == bare or _is_one_edit(key, one):
-            return one, True
+    for name in known:
+        if name.casefold() == bare or _is_one_edit(key, name):
+            return name, True
     return close(key, known), False
 
 
 def _is_one_edit(left: str, right: str) -> bool:
-    """One letter more, less, other, or two neighbours swapped."""
+    """Whether one letter was added, removed or changed, or two neighbours were swapped."""
     if abs(len(left) - len(right)) > 1 or min(len(left), len(right)) < 3:
         return False
     start = 0
@@ -103,7 +103,7 @@ def _found(node: Node | None, path: tuple[str | int, ...]) -> str:
 
 
 def violation(error: ValidationError, walk: Walked, path: str) -> Violation | None:
-    """One error of the validator; None for what another violation says already."""
+    """One error of the validator as a violation; None if another violation reports it already."""
     at = tuple(error.absolute_path)
     if error.validator == "required":
         return _required(error, walk, path)
@@ -112,16 +112,16 @@ def violation(error: ValidationError, walk: Walked, path: str) -> Violation | No
     name = dotted(at) or "the file"
     found = _found(node, at)
     if error.validator == "type":
-        wanted = [one for one in _as_list(error.validator_value) if one != "null"]
+        wanted = [name for name in _as_list(error.validator_value) if name != "null"]
         if "string" in wanted:
-            wanted = [one for one in wanted if one not in {"boolean", "integer", "number"}]
-        message = f"{name} is {found}; expected {either(_TYPES[one] for one in wanted)}"
+            wanted = [name for name in wanted if name not in {"boolean", "integer", "number"}]
+        message = f"{name} is {found}; expected {either(_TYPES[name] for name in wanted)}"
         return Violation(place, "error", message, _type_hint(node, wanted, at), name)
     if error.validator == "enum":
-        members = [one for one in _as_list(error.validator_value) if isinstance(one, str)]
+        members = [member for member in _as_list(error.validator_value) if isinstance(member, str)]
         guess = close(node.text, members) if isinstance(node, Scalar) else ""
         if not isinstance(node, Scalar):
-            return None  # its type has been refused
+            return None  # the wrong type is reported already
         message = f"{name} is {found}; expected {either(members)}"
         return Violation(place, "error", message, f"did you mean {guess}?" if guess else "", name)
     if "propertyNames" in error.absolute_schema_path:
@@ -140,7 +140,7 @@ def _required(error: ValidationError, walk: Walked, path: str) -> Violation | No
     at = tuple(error.absolute_path)
     instance: dict[str, Any] = error.instance if isinstance(error.instance, dict) else {}
     names = [name for name in _as_list(error.validator_value) if name not in instance]
-    # The validator makes one error for each missing key and says which only in its message.
+    # The validator makes one error for each missing key; only its message names the key.
     key = next((name for name in names if error.message.startswith(f"'{name}'")), names[0])
     where = (*at, key)
     if where in walk.suggested:
@@ -174,19 +174,19 @@ def _type_hint(node: Node | None, wanted: list[str], at: tuple[str | int, ...]) 
         only = node.items[0] if len(node.items) == 1 else None
         if isinstance(only, Scalar):
             text = "…" if at and at[-1] in SECRET else shown(only.text)[1:-1]
-            return f"[{text}] looks like a placeholder: write a value of your own, without brackets"
+            return f"[{text}] looks like a placeholder: write your own value, without brackets"
     if isinstance(node, Scalar):
         if node.end_line > node.line:
-            return f"the value goes on until line {node.end_line}: check the end of line {node.line}"
+            return f"the value continues to line {node.end_line}: check the end of line {node.line}"
         if "boolean" in wanted:
             guess = close(node.text, ["true", "false"])
             return f"did you mean {guess}?" if guess else ""
         if "array" in wanted and node.text.startswith("-"):
             return "write a blank after the dash"
         if wanted == ["object"] and "packages" in at:
-            return "write group, artifact and version, each on a line of its own"
+            return "write group, artifact and version, each on its own line"
         if "array" in wanted:
-            return "write each item on a line of its own, after '- '"
+            return "write each item on its own line, after '- '"
     return ""
 
 

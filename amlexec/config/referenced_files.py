@@ -1,4 +1,4 @@
-"""Whether what dependencies refer to is there, as `prepare` and `lock` will look for it."""
+"""Check that the files that dependencies refer to exist, by the same rules as `prepare` and `lock`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _SHARE = b"/azureml-share/"
 
 
 def followed(project: Project, path: str, reading: Reading) -> tuple[list[Violation], tuple[str, ...]]:
-    """What is wrong with the references of a file without errors, and the files that they lead to.
+    """The violations in the references of a valid file, and the files that they name.
 
-    `path` is how messages name the file. No package is read.
+    `path` is how messages name the file. Reads no package.
     """
     found: list[Violation] = []
     files: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ def followed(project: Project, path: str, reading: Reading) -> tuple[list[Violat
 
 
 def lacks_share(project: Project, file: str, target: ComputeTarget) -> list[Violation]:
-    """The lines of a dependencies file, absolute, that are in the shared folder of a target without one."""
+    """Violations: lines that need the shared folder, though the target has none; `file` is absolute."""
     kind = kinds.of(target.kind)
     has_share = kind.on_local_engine and bool(target.native_shared_directory)
     if kind.environment != kinds.IMAGE or target.user_managed_environment or has_share:
@@ -58,7 +58,7 @@ def lacks_share(project: Project, file: str, target: ComputeTarget) -> list[Viol
         with open(file, "rb") as stream:  # noqa: PTH123
             data = stream.read()
     except OSError:
-        return []  # that it is not there is said elsewhere
+        return []  # a missing file is reported elsewhere
     if _SHARE not in data:
         return []
     from amlexec.config import document, generations
@@ -82,7 +82,7 @@ def _sources(project: Project, path: str) -> Callable[[str], list[str]]:
         try:
             return sources.files(project.root, folder, own)
         except TargetError:
-            # Without git nobody knows what the ignore rules leave in; `prepare` says so.
+            # Without git the ignore rules can't be applied; `prepare` reports that.
             return digest.sources(folder)
 
     return files

@@ -1,4 +1,4 @@
-"""Whether what a run configuration refers to is there: its compute target and its dependencies files."""
+"""Check that the compute target and the dependencies files of a run configuration exist."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _FILES = {field: _DEFAULTS[field] for field in ("conda_dependencies_file", "spar
 
 
 def names_hint(name: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Which of the known names was probably meant, or which there are."""
+    """A hint: the known name that was probably meant, else `otherwise`, else all known names."""
     from amlexec.config.messages import close, either
 
     names = sorted(known)
     guess = close(name, names)
     if guess:
         return f"did you mean {guess}?"
-    return f"there is {either(names)}" if names and not otherwise else otherwise
+    return f"use {either(names)}" if names and not otherwise else otherwise
 
 
 def attach_hint(project: Project, name: str, known: Iterable[str], *, is_camel: bool = False) -> str:
-    """What to do about a compute target that is not there."""
+    """A hint for a compute target that does not exist."""
     otherwise = f"write {project.folder}/{name}.compute"
-    if is_camel:  # what it names was made in the cloud
+    if is_camel:  # its target was created in the cloud
         attach = f"`amlexec computetarget attach` a machine with -n {name}"
         otherwise = f"run here with -t local, {attach}, or {otherwise}"
     return names_hint(name, known, otherwise)
@@ -48,7 +48,7 @@ def has_target(project: Project, name: str) -> bool:
 
 
 def no_target(project: Project, path: str, reading: Reading, name: str) -> Violation:
-    """That the compute target of a run configuration is not there; `path` names the run configuration."""
+    """The violation for a compute target that does not exist; `path` names the run configuration."""
     known = [file[:-8] for file in os.listdir(project.configuration) if file.endswith(".compute")]  # noqa: PTH208
     key = reading["names"].get("target", "Target")
     place = Place(path, *reading["places"].get("target", ()))
@@ -58,9 +58,9 @@ def no_target(project: Project, path: str, reading: Reading, name: str) -> Viola
 
 
 def located(project: Project, file: str, reading: Reading) -> Reading:
-    """A reading with its dependencies files as they are found: from the project's root, else beside `file`.
+    """A reading with its dependencies files located: from the project's root, else beside `file`.
 
-    In `.azureml/` the default is the file there. A file that is nowhere keeps its name.
+    In `.azureml/` the default is the file in that folder. A file that does not exist keeps its name.
     """
     fields = dict(reading["runconfig"])
     for field, default in _FILES.items():
@@ -79,17 +79,17 @@ def located(project: Project, file: str, reading: Reading) -> Reading:
 
 
 def dependencies_files(project: Project, reading: Reading) -> list[str]:
-    """The dependencies files of a run configuration, absolute, whether they are there or not."""
+    """The dependencies files of a run configuration, absolute; they need not exist."""
     fields = reading["runconfig"]
     named = [normal(fields.get(field, default)) for field, default in _FILES.items()]
     return [os.path.join(project.root, file) for file in named]  # noqa: PTH118
 
 
 def check(project: Project, path: str, reading: Reading, target: ComputeTarget | None) -> list[Violation]:
-    """The dependencies files that are not there and should be.
+    """Violations for missing dependencies files.
 
-    `path` is how messages name the run configuration's file; `target` is None if it is not known, which
-    leaves open whether the default file is needed.
+    `path` is how messages name the run configuration's file; `target` is None if it is unknown: then the
+    default file may be needed or not.
     """
     fields = reading["runconfig"]
     violations: list[Violation] = []
@@ -130,7 +130,7 @@ def _file_hint(project: Project, file: str) -> str:
     folder = os.path.dirname(file)  # noqa: PTH120
     try:
         beside = os.listdir(os.path.join(project.root, folder))  # noqa: PTH118, PTH208
-    except (OSError, ValueError):  # a name with a NUL in it is that of nothing
+    except (OSError, ValueError):  # ValueError: the name has a NUL
         return f"there is no folder {shown(folder)[1:-1]}"
 
     known = [f"{folder}/{name}".lstrip("/") for name in beside if name.endswith((".yml", ".yaml"))]

@@ -1,4 +1,4 @@
-"""What a schema can't say about values: placeholders, secrets, specs that nothing can install."""
+"""Rules that a schema can't express: placeholders, secrets, specs that can't be installed."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = ["check"]
 
-_HANDLE = re.compile(r"AzureMlSecret=.*|[^#]+#[^#]+#[0-9a-f]{32}", re.DOTALL)
-_OURS = re.compile(r"amlexec:[0-9a-f]{32}")
-"""A handle of the key store."""
-_HANDED_OVER = re.compile(r"\$\{env:[A-Za-z_][A-Za-z0-9_]*\}")
-"""A value that is taken from the environment of the command that submits."""
+_VAULT_HANDLE = re.compile(r"AzureMlSecret=.*|[^#]+#[^#]+#[0-9a-f]{32}", re.DOTALL)
+_KEY_STORE_HANDLE = re.compile(r"amlexec:[0-9a-f]{32}")
+"""A handle of amlexec's key store."""
+_FROM_ENVIRONMENT = re.compile(r"\$\{env:[A-Za-z_][A-Za-z0-9_]*\}")
+"""A value that comes from the environment of the submitting command."""
 _URL = re.compile(r"[A-Za-z][\w+.-]*://\S+|file:\S+")
 
 
 class _Found:
-    """The violations found so far, and how to say one more."""
+    """Collects violations."""
 
     def __init__(self, path: str, prefix: tuple[str | int, ...] = ()) -> None:
         self.path = path
@@ -45,7 +45,7 @@ class _Found:
 
 
 def check(document: Document, kind: str, data: dict[str, Any], *, lint: bool) -> list[Violation]:
-    """Everything that the schema let through and that is still wrong; `lint` also says what is ignored."""
+    """All violations that the schema does not catch; with `lint`, also notes about ignored keys."""
     found = _Found(document.path)
     root = document.root
     if kind == schemas.COMPUTE:
@@ -53,7 +53,7 @@ def check(document: Document, kind: str, data: dict[str, Any], *, lint: bool) ->
     elif kind == schemas.CONDA:
         _conda(found, root)
         for line, column, text in foreign.selectors(document.text):
-            message = f"'{text}' is a selector of conda-build, and a comment here: the line counts everywhere"
+            message = f"'{text}' is a selector of conda-build, which is ignored: the line always counts"
             hint = "remove the line if it is not for Linux"
             found.violations.append(Violation(Place(document.path, line, column), "warning", message, hint))
     elif kind == schemas.SPARK:
@@ -80,22 +80,22 @@ def _compute(found: _Found, root: Mapping, *, lint: bool) -> None:
 
 
 def _placeholder(found: _Found, node: Scalar, key: str) -> bool:
-    """Whether a value is one that somebody was to replace; that is said."""
+    """Whether a value is a placeholder or template; reports it."""
     kind = foreign.placeholder(node.text)
     if kind == "placeholder":
         message = f"{key} is the placeholder {shown(node.text.strip())}"
-        found.say("error", node, message, "write a value of your own", key)
+        found.say("error", node, message, "write your own value", key)
     elif kind:
         message = f"{key} is a template, {shown(node.text.strip())}"
-        found.say("error", node, message, "nothing fills it in here: write what it stands for", key)
+        found.say("error", node, message, "amlexec does not fill in templates: write the value itself", key)
     return bool(kind)
 
 
 def _image(found: _Found, node: Scalar, key: str) -> None:
     text = node.text.strip()
     if text and not is_reference(text):
-        hint = "write REPOSITORY:TAG, in small letters, as in debian:bookworm-slim"
-        found.say("error", node, f"{key} is {shown(text)}, which can't name an image", hint, key)
+        hint = "write REPOSITORY:TAG, in lower case, as in debian:bookworm-slim"
+        found.say("error", node, f"{key} is {shown(text)}, which is not a valid image name", hint, key)
 
 
 def _login(found: _Found, node: Scalar, key: str) -> None:
@@ -103,7 +103,7 @@ def _login(found: _Found, node: Scalar, key: str) -> None:
 
     text = node.text.strip()
     if key == "username" and not login.is_user(text):
-        found.say("error", node, f"username {shown(text)} can't be the name of a user", "", key)
+        found.say("error", node, f"username {shown(text)} is not a valid user name", "", key)
     if key == "address":
         try:
             login.split_address(text)
@@ -112,21 +112,21 @@ def _login(found: _Found, node: Scalar, key: str) -> None:
 
 
 def _secret(found: _Found, node: Scalar, key: str, *, lint: bool) -> None:
-    closed = "attach the machine anew, or remove the key, for OpenSSH's own configuration, agent and keys"
-    plain = "remove it, and change it on the machine: whoever has had this file knows it"
-    if _OURS.fullmatch(node.text):
+    closed = "attach the machine again, or remove the key to use OpenSSH's own configuration, agent and keys"
+    plain = "remove it, and change it on the machine: everyone who had this file knows it"
+    if _KEY_STORE_HANDLE.fullmatch(node.text):
         return
     if re.fullmatch(r"<[^<>]+>", node.text.strip()):
-        hint = "attach the machine, which keeps the password elsewhere, or remove the key"
+        hint = "attach the machine, which stores the password elsewhere, or remove the key"
         found.say("error", node, f"{key} is a placeholder", hint, key)
     elif node.text.startswith("amlexec:"):
-        again = "attach the machine anew: amlexec computetarget attach … --force"
-        found.say("error", node, f"{key} is no whole handle of the key store", again, key)
-    elif _HANDLE.fullmatch(node.text):
-        found.say("note", node, f"{key} is a handle of a vault that is closed", closed, key)
+        again = "attach the machine again: amlexec computetarget attach … --force"
+        found.say("error", node, f"{key} is not a complete handle of the key store", again, key)
+    elif _VAULT_HANDLE.fullmatch(node.text):
+        found.say("note", node, f"{key} is a handle of Workbench's vault, which is closed", closed, key)
     elif key.endswith("password"):
         severity = "error" if lint else "warning"
-        found.say(severity, node, f"{key} is a plain password, and the project keeps it", plain, key)
+        found.say(severity, node, f"{key} is a plain password stored in the project", plain, key)
 
 
 def _run_configuration(found: _Found, root: Mapping, data: dict[str, Any], *, lint: bool) -> None:
@@ -155,15 +155,13 @@ def _run_configuration(found: _Found, root: Mapping, data: dict[str, Any], *, li
 
 
 def _variables(found: _Found, node: Node | None, key: str) -> None:
-    """Values whose names look secret: the file is in every snapshot, in the repository and on the machine."""
+    """Warn of values whose names look secret: snapshots, the repository and the machine have this file."""
     for name, entry in node.entries.items() if isinstance(node, Mapping) else ():
         value = entry.value
         if not redaction.is_secret(name) or not isinstance(value, Scalar) or value.is_null or not value.text:
             continue
-        if not _HANDED_OVER.search(value.text) and value.resolved in {"str", "int", "float"}:
-            message = (
-                f"{name} looks like a secret, and all who have the project or the machine can read it here"
-            )
+        if not _FROM_ENVIRONMENT.search(value.text) and value.resolved in {"str", "int", "float"}:
+            message = f"{name} looks like a secret; everyone with the project or the machine can read it here"
             hint = f"write {name}: ${{env:{name}}}, and set {name} where you submit"
             found.say("warning", value, message, hint, f"{key}.{name}")
 
@@ -180,7 +178,7 @@ def _target(found: _Found, root: Mapping, key: str) -> None:
 
 
 def _ignored(found: _Found, root: Mapping, data: dict[str, Any], *, camel: bool) -> None:
-    """What the file says that changes nothing here, and what it leaves to a default that has changed."""
+    """Notes about keys without effect here, and about a default that differs from Workbench's."""
     if not camel and not data.get("Framework"):
         message = "Framework is not set; Python is assumed, where Workbench assumed PySpark"
         found.say("note", None, message, "write Framework: Python or Framework: PySpark", "Framework")
@@ -215,7 +213,7 @@ def _conda(found: _Found, root: Mapping) -> None:
         place = Place(found.path, entry.line, entry.column)
         hint = "write it as the last item of dependencies: '  - pip:'"
         key = dotted((*found.prefix, "pip"))
-        found.violations.append(Violation(place, "error", "'pip:' stands beside dependencies", hint, key))
+        found.violations.append(Violation(place, "error", "'pip:' is not in dependencies", hint, key))
     sections = 0
     for index, item in enumerate(items):
         if isinstance(item, Scalar) and not item.is_null:
@@ -224,7 +222,7 @@ def _conda(found: _Found, root: Mapping) -> None:
             pip = find(item, "pip")
             sections += pip is not None
             if sections > 1 and pip is not None:
-                found.say("error", item, "a second pip section", "join the two", dotted((*at, index)))
+                found.say("error", item, "a second pip section", "merge the two", dotted((*at, index)))
             if isinstance(pip, Scalar) and pip.is_null and index + 1 < len(items):
                 hint = "indent the lines below it further than '- pip:'"
                 found.say("error", item, "the pip section is empty, and more items follow it", hint, "pip")
@@ -238,18 +236,18 @@ def _conda(found: _Found, root: Mapping) -> None:
 def _spec(found: _Found, node: Scalar, key: str) -> None:
     text = node.text.strip()
     if stdlib_modules.is_module(text):
-        message = f"'{text}' is a module of Python itself and no conda package"
+        message = f"'{text}' is a module of Python's standard library, not a conda package"
         found.say("error", node, message, "remove the line", key)
         return
     if stdlib_modules.may_be_module(text):
-        message = f"'{text}' is a module of Python itself, and hardly a conda package"
-        found.say("warning", node, message, "remove the line if the module is meant", key)
+        message = f"'{text}' is a module of Python's standard library, probably not a conda package"
+        found.say("warning", node, message, "remove the line if you mean the module", key)
     elif foreign.is_of_another_system(text):
         name = conda_spec.name_of(text)
-        hint = "`conda env export --from-history` leaves out what one system needs"
-        found.say("warning", node, f"{name} is no package for Linux, where environments are made", hint, key)
+        hint = "`conda env export --from-history` leaves out packages of one system"
+        found.say("warning", node, f"{name} is no Linux package; environments are for Linux", hint, key)
     if unset_variables(text, {}):
-        return  # what it stands for is known when the environment is made
+        return  # the variables get their values when the environment is made
     try:
         conda_spec.check(text)
     except conda_spec.BadSpecError as error:
@@ -262,8 +260,9 @@ def _requirements(found: _Found, lines: list[tuple[Scalar, str]]) -> None:
     from amlexec.packages import requirement_checks
 
     keys = {Place(found.path, node.line, node.column): key for node, key in lines}
-    told = [Line(node.text.strip(), Place(found.path, node.line, node.column)) for node, _ in lines]
-    found.violations += [one._replace(key=keys[one.place]) for one in requirement_checks.problems(told)]
+    requirements = [Line(node.text.strip(), Place(found.path, node.line, node.column)) for node, _ in lines]
+    problems = requirement_checks.problems(requirements)
+    found.violations += [violation._replace(key=keys[violation.place]) for violation in problems]
 
 
 def _spark(found: _Found, configuration: Node | None, others: Node | None, at: tuple[str | int, ...]) -> None:
@@ -277,10 +276,10 @@ def _spark(found: _Found, configuration: Node | None, others: Node | None, at: t
         return
     for item, key in _items(find(others, "repositories"), (*at, "repositories")):
         if isinstance(item, Scalar) and item.text.strip() and not _URL.fullmatch(item.text.strip()):
-            found.say("error", item, f"{shown(item.text)} is no URL of a Maven repository", "", key)
+            found.say("error", item, f"{shown(item.text)} is not the URL of a Maven repository", "", key)
     for item, key in _items(find(others, "packages"), (*at, "packages")):
         for name in ("group", "artifact", "version"):
             part = find(item, name) if isinstance(item, Mapping) else None
             if isinstance(part, Scalar) and re.search(r"[\s:,]", part.text.strip()):
                 message = f"{name} is {shown(part.text)}; expected one part of a Maven coordinate"
-                found.say("error", part, message, "write group, artifact and version each on its own", key)
+                found.say("error", part, message, "write group, artifact and version separately", key)

@@ -1,4 +1,4 @@
-"""Where the JSON Schemas are, one per file kind: inside an installed package, or beside it in a checkout."""
+"""The JSON Schemas, one per file kind: inside an installed package, or beside it in a checkout."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _SUFFIXES = {".compute": COMPUTE, ".runconfig": RUNCONFIG}
 
 
 def kind_by_name(path: str) -> str:
-    """The file kind that a file's name says, or ""."""
+    """The file kind by the file's name, or ""."""
     stem, dot, end = os.path.basename(path).casefold().rpartition(".")  # noqa: PTH119
     suffix = dot + end
     if suffix in _SUFFIXES and stem:
@@ -45,7 +45,7 @@ _MARKS = rb"""^[ \t{]*["']?(script|target|framework|Target|ArgumentVector)["']?[
 
 
 def is_run_configuration(path: str) -> bool:
-    """Whether a file without a suffix is a run configuration: azureml-core wrote such into .azureml/."""
+    """Whether a file without a suffix is a run configuration, as azureml-core wrote into .azureml/."""
     from amlexec.files import open_regular
 
     if "." in os.path.basename(path):  # noqa: PTH119
@@ -58,7 +58,7 @@ def is_run_configuration(path: str) -> bool:
 
 
 def run_configuration_files(folder: str) -> dict[str, str]:
-    """The run configurations in a folder of declarations: name, and the file's name. Raises OSError."""
+    """The run configurations in a folder of declarations: name -> file name. Raises OSError."""
     found = {}
     for file in sorted(os.listdir(folder)):  # noqa: PTH208
         if file.endswith(".runconfig") and file != ".runconfig":
@@ -80,11 +80,11 @@ def path(kind: str) -> str:
         file = f"{folder}/schemas/{kind}.schema.json"
         if os.path.isfile(file):  # noqa: PTH113
             return file
-    raise TargetError(f"the schema of {kind} files is not there", hint="install amlexec again", where=package)
+    raise TargetError(f"the schema of {kind} files is missing", hint="install amlexec again", where=package)
 
 
 def text(kind: str) -> bytes:
-    """The schema of a file kind, as it is on disk.
+    """The text of a file kind's schema.
 
     Raises:
         TargetError: the installation is incomplete.

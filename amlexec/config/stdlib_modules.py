@@ -1,8 +1,8 @@
-"""Modules of Python's standard library that are taken for conda packages.
+"""Modules of Python's standard library that users mistake for conda packages.
 
-A channel can have a package of any name, and the large ones have many that are called like a module: GNU's
-readline, gzip, gettext and time, or Zope's DateTime. So only a bare name can be a mistake, and it is called
-one only where conda-forge and conda's own channels have no package of that name.
+A channel can have a package of any name, and the large ones have many with the name of a module: GNU's
+readline, gzip, gettext and time, or Zope's DateTime. So only a bare name can be a mistake, and it counts as
+one only if conda-forge and conda's own channels have no package of that name.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _NO_PACKAGES = frozenset(
         *("pickle", "random", "re", "shutil", "string", "subprocess", "sys", "threading", "urllib"),
     ]
 )
-"""Modules that people import, and names that neither conda-forge nor conda's channels have."""
+"""Common modules without a package of that name in conda-forge or conda's own channels."""
 _PACKAGES = frozenset(
     [
-        # Libraries and programs that exports of an environment name.
+        # Libraries and programs that occur in exported environments.
         *(
             "bz2",
             "bzip2",
@@ -35,20 +35,20 @@ _PACKAGES = frozenset(
             "select",
         ),
         *("sqlite", "sqlite3", "ssl", "time", "tk", "tkinter", "uuid", "zlib"),
-        # What there is for older Pythons, and what has grown beyond the module.
+        # Backports for older Pythons, and packages that grew beyond the module.
         *("argparse", "asyncio", "configparser", "contextvars", "dataclasses", "datetime", "enum"),
         *("graphlib", "importlib", "ipaddress", "pathlib", "selectors", "statistics", "tomllib", "typing"),
         *("unittest", "zoneinfo"),
     ]
 )
-"""Names of modules that channels have packages for, or well may."""
+"""Names of modules that are, or may be, packages in a channel."""
 
 
 def is_module(spec: str) -> bool:
-    """Whether a conda spec is surely the name of a module: no channel, version or build is asked for."""
+    """Whether a conda spec is certainly a module's name, without channel, version or build."""
     return spec in _NO_PACKAGES
 
 
 def may_be_module(spec: str) -> bool:
-    """Whether a conda spec is the name of a module of which it is not known whether it is a package too."""
+    """Whether a conda spec is a module's name that may also be a package in some channel."""
     return spec in sys.stdlib_module_names and spec not in _PACKAGES and not is_module(spec)

@@ -1,7 +1,7 @@
-"""What is wrong with a text that YAML can't read, or reads as something that nobody meant.
+"""Find the mistake in a text that YAML can't parse, or parses otherwise than meant.
 
-A parser says where it gave up, which is often a line below the mistake. These functions say what was
-probably meant, and point there.
+A parser reports where it stopped, which is often a line below the mistake. These functions find the
+probable mistake and its place.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Fault(NamedTuple):
 
 _BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What YAML calls not printable (https://yaml.org/spec/1.1/#c-printable)."""
+"""Characters that YAML calls not printable (https://yaml.org/spec/1.1/#c-printable)."""
 _CONFLICT = re.compile(r"^(<{7}|>{7})(?: .*)?$", re.MULTILINE)
 _NOT_IN_YAML = re.compile("[\t\x7f-\x9f\u2028\u2029\ufffe\uffff\ud800-\udfff]")
 _PAIR = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
@@ -53,12 +53,12 @@ def position(text: str, offset: int) -> tuple[int, int]:
 
 
 def before_parsing(text: str) -> Fault | None:
-    """What would only confuse a parser: conflict markers and characters that YAML does not have."""
+    """Faults that would confuse a parser: conflict markers, and characters that YAML does not allow."""
     if "<<<<<<<" in text or ">>>>>>>" in text:
         found = _CONFLICT.search(text)
         if found:
             line, column = position(text, found.start())
-            hint = "a merge is not finished: keep one of the two sides and remove the markers"
+            hint = "finish the merge: keep one of the two sides and remove the markers"
             return Fault(line, column, "git conflict marker", hint)
     found = _FORBIDDEN.search(text)
     if found and not (_is_json(text) and _parses_as_json(text)):
@@ -68,15 +68,15 @@ def before_parsing(text: str) -> Fault | None:
 
 
 def for_yaml(text: str, *, libyaml: bool) -> str:
-    """The text for the parser, with every value on the same line as before.
+    """The text for the parser; every value stays on its line.
 
-    JSON that YAML would not take, or would take for something else, is respelled: tabs, the line
-    separators of Unicode, and characters that JSON writes as two escapes. The parser that is written in
-    Python refuses a tab after a colon, which libyaml and the files of 2017 have.
+    Rewrites JSON that YAML would refuse or misread: tabs, the line separators of Unicode, and characters
+    that JSON writes as two escapes. Files of 2017 have a tab after a colon: libyaml accepts it, the pure
+    Python parser does not.
     """
     if _is_json(text) and ("\\ud" in text.lower() or _NOT_IN_YAML.search(text)) and _parses_as_json(text):
         text = _PAIR.sub(_joined, text)
-        return _NOT_IN_YAML.sub(lambda one: " " if one[0] == "\t" else f"\\u{ord(one[0]):04x}", text)
+        return _NOT_IN_YAML.sub(lambda match: " " if match[0] == "\t" else f"\\u{ord(match[0]):04x}", text)
     return text if libyaml or "\t" not in text else _TAB_AFTER_COLON.sub(r"\1 ", text)
 
 
@@ -100,7 +100,7 @@ def _parses_as_json(text: str) -> bool:
 
 
 def not_a_map(text: str, line: int, column: int, *, is_list: bool) -> Fault:
-    """The file is one value, or a list."""
+    """The fault of a file that is a single value or a list."""
     lines = _BREAK.split(text)
     if not is_list:
         found = _no_blank(lines, range(line - 1, len(lines)), is_json=False)
@@ -113,9 +113,9 @@ def not_a_map(text: str, line: int, column: int, *, is_list: bool) -> Fault:
 def in_scalars(
     text: str, folded: Sequence[tuple[int, int, int, tuple[str, ...]]]
 ) -> Iterator[tuple[int, Fault]]:
-    """Values that YAML silently continued on the next line, though the user began something new there.
+    """Values that YAML silently continued on the next line, where the user began something new.
 
-    With each, its number in `folded`, which has line, column, last line and the keys above.
+    Yields the index in `folded` and the fault; `folded` has line, column, last line and the keys above.
     """
     lines = _BREAK.split(text) if folded else []
     for index, (line, column, last, _) in enumerate(folded):
@@ -131,7 +131,7 @@ def _continued(lines: list[str], line: int, column: int, last: int) -> Fault | N
             return found
         if lines[number - 1].lstrip().startswith('"'):
             hint = f"check the end of line {number - 1}: a comma may be missing"
-            return Fault(line, column, f"the value goes on until line {last}", hint)
+            return Fault(line, column, f"the value continues to line {last}", hint)
     return None
 
 
@@ -147,7 +147,7 @@ def _swallowed(lines: list[str], first: int, column: int, number: int) -> Fault 
 
 
 def after_parsing(text: str, error: MarkedYAMLError) -> Fault:
-    """The likely cause of a parser's error."""
+    """The probable cause of a parser's error."""
     lines = _BREAK.split(text)
     mark = error.problem_mark or error.context_mark
     row, col = (mark.line, mark.column) if mark else (0, 0)
@@ -177,7 +177,7 @@ def after_parsing(text: str, error: MarkedYAMLError) -> Fault:
 
 
 def _tab(line: int, text: str) -> Fault:
-    return Fault(line, text.index("\t") + 1, "tab used for indentation", "YAML indents with blanks")
+    return Fault(line, text.index("\t") + 1, "tab used for indentation", "indent with spaces")
 
 
 def _no_blank(lines: list[str], rows: Sequence[int], *, is_json: bool) -> Fault | None:
@@ -192,7 +192,7 @@ def _no_blank(lines: list[str], rows: Sequence[int], *, is_json: bool) -> Fault 
 
 
 def _comma(lines: list[str], row: int, col: int, at: str, context: object, *, is_json: bool) -> Fault:
-    """A map or list in braces that is not closed, or has no comma between two of its entries."""
+    """The fault of a map or list in braces that is not closed, or lacks a comma between two entries."""
     before = "\n".join([*lines[:row], lines[row][:col] if row < len(lines) else ""])
     rest = "\n".join([lines[row][col:], *lines[row + 1 :]]) if row < len(lines) else ""
     line = getattr(context, "line", row) + 1
@@ -202,12 +202,12 @@ def _comma(lines: list[str], row: int, col: int, at: str, context: object, *, is
         return Fault(
             line, column, f"the '{lines[line - 1][column - 1 : column]}' that opens here is not closed"
         )
-    if at == ":":  # the parser took the next key for the rest of this value
+    if at == ":":  # the parser took the next key for a part of this value
         before = before.rstrip()
         found = _QUOTED_END.search(before, before.rfind("\n") + 1)
         before = before[: found.start()] if found else before
     before = before.rstrip()
-    hint = f"'{before[-1]}' stands where the comma is due" if before[-1:] in {".", ";"} else ""
+    hint = f"write ',' instead of '{before[-1]}'" if before[-1:] in {".", ";"} else ""
     return Fault(*position(before, len(before)), "missing comma", hint)
 
 
@@ -223,14 +223,12 @@ def _of_list(lines: list[str], row: int, col: int, at: str, problem: str) -> Fau
     if "'-' indicator" in problem or "block end>, but found '?'" in problem:
         key = here.strip().partition(":")[0]
         hint = f"write '- {key}:' if it is an item of the list, else move it to the left"
-        return Fault(
-            row + 1, col + 1, f"'{key}' has no dash though it stands among the items of a list", hint
-        )
+        return Fault(row + 1, col + 1, f"'{key}' is among the items of a list but has no dash", hint)
     return None
 
 
 def _wrong_indent(lines: list[str], row: int, above: int) -> Fault:
-    """The item in `row` (from 0); `above` (from 1) is the item it should be level with."""
+    """The fault of the item in `row` (from 0); `above` (from 1) is the line of the item above it."""
     here = lines[row]
     is_pip = re.match(r"\s*-\s+pip\s*:", here) is not None
     what = "'- pip:'" if is_pip else "a list item"
@@ -246,7 +244,7 @@ def _of_value(lines: list[str], row: int, col: int, at: str, problem: str, conte
     quotes = "write quotes around the value"
     if "escape" in problem:
         hint = "write single quotes, or '/' instead of '\\'"
-        return Fault(row + 1, col + 1, "'\\' begins an escape inside double quotes, and this is none", hint)
+        return Fault(row + 1, col + 1, "invalid escape after '\\' inside double quotes", hint)
     if "cannot start any token" in problem:
         return Fault(row + 1, col + 1, f"a value can't begin with '{at}'", quotes)
     if "mapping values are not allowed" in problem or problem == "did not find expected key":
@@ -255,7 +253,7 @@ def _of_value(lines: list[str], row: int, col: int, at: str, problem: str, conte
             return Fault(row + 1, len(here) - len(here.lstrip()) + 1, "a key at the wrong indent", hint)
         return Fault(row + 1, col + 1, "a second ':' in one line", quotes)
     if "expected ':'" in problem and context is not None:
-        # The line that has no colon is where the parser began, not where it gave up.
+        # The line without a colon is where the parser began, not where it stopped.
         line, column = getattr(context, "line", row) + 1, getattr(context, "column", col) + 1
         if re.match(r"-[^\s-]", lines[line - 1].strip()):
             return Fault(line, column, *_NO_BLANK_AFTER_DASH)

@@ -1,4 +1,4 @@
-"""From the one form of a file to the values that travel: the last step of READ."""
+"""Convert readings to the values of `amlexec.model`: the last step of READ."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["compute_target", "conda", "normal", "own_target", "overridden", "run
 
 @lru_cache(1000)
 def normal(path: str) -> str:
-    """A path of a declaration with `/`, without `./`: a file that was written on Windows means the same."""
+    """A path of a declaration with `/` and without `./`, also if the file was written on Windows."""
     parts = [part for part in path.replace("\\", "/").split("/") if part != "."]
     return "/".join(part for index, part in enumerate(parts) if part or index == 0) or "."
 
@@ -51,7 +51,7 @@ def run_configuration(name: str, path: str, reading: Reading) -> RunConfiguratio
 def compute_target(name: str, path: str, fields: dict[str, Any]) -> ComputeTarget:
     """A compute target; `path` is how messages name its file."""
     defaults = {
-        # Docker Desktop on Windows shares folders only after a setting has been made there.
+        # Docker Desktop on Windows shares folders only after a change of its settings.
         "shared_volumes": sys.platform != "win32",
         "user_managed_environment": kinds.of(fields["kind"]).is_user_managed,
     }
@@ -60,7 +60,7 @@ def compute_target(name: str, path: str, fields: dict[str, Any]) -> ComputeTarge
 
 
 def own_target(name: str, path: str, reading: Reading) -> ComputeTarget:
-    """The compute target that a camelCase file describes by itself."""
+    """The compute target that a camelCase file itself describes."""
     target = compute_target(name, path, reading["own"])
     return target._replace(elsewhere=_elsewhere(path, reading))
 
@@ -71,7 +71,7 @@ def _elsewhere(path: str, reading: Reading) -> tuple[tuple[str, Place], ...]:
 
 
 def overridden(target: ComputeTarget, reading: Reading, path: str = "") -> ComputeTarget:
-    """A compute target, with what the camelCase run configuration `path` says about it."""
+    """A compute target, overridden by the camelCase run configuration `path`."""
     kind = (kinds.of(target.kind).contained if reading.get("docker") else "") or target.kind
     own: dict[str, Any] = reading.get("own", {})
     fields = dict(reading.get("compute", {}))
@@ -82,23 +82,23 @@ def overridden(target: ComputeTarget, reading: Reading, path: str = "") -> Compu
     return target._replace(kind=kind, elsewhere=_elsewhere(path, reading), **fields)
 
 
-def _lines(path: str, found: list[list[Any]]) -> tuple[Line, ...]:
-    return tuple(Line(text, Place(path, line, column)) for text, line, column in found)
+def _lines(path: str, lines: list[list[Any]]) -> tuple[Line, ...]:
+    return tuple(Line(text, Place(path, line, column)) for text, line, column in lines)
 
 
 def conda(path: str, reading: Reading) -> CondaDependencies:
-    """The conda dependencies that a file holds; none if it holds no such section."""
-    found = reading.get("conda", {})
-    parts = {key: _lines(path, found.get(key, [])) for key in ("channels", "specs", "pip")}
+    """The conda dependencies of a reading; empty if it has no such section."""
+    section = reading.get("conda", {})
+    parts = {key: _lines(path, section.get(key, [])) for key in ("channels", "specs", "pip")}
     return CondaDependencies(place=Place(path), **parts)
 
 
 def spark(path: str, reading: Reading) -> SparkDependencies:
-    """The Spark dependencies that a file holds; none if it holds no such section."""
-    found = reading.get("spark", {})
+    """The Spark dependencies of a reading; empty if it has no such section."""
+    section = reading.get("spark", {})
     return SparkDependencies(
         place=Place(path),
-        configuration=tuple((name, value) for name, value in found.get("configuration", ())),
-        repositories=tuple(found.get("repositories", ())),
-        packages=tuple(SparkPackage(*parts) for parts in found.get("packages", ())),
+        configuration=tuple((name, value) for name, value in section.get("configuration", ())),
+        repositories=tuple(section.get("repositories", ())),
+        packages=tuple(SparkPackage(*parts) for parts in section.get("packages", ())),
     )

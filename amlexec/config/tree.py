@@ -1,4 +1,4 @@
-"""The tree of a file: maps, lists and scalars, each with its place; scalars keep their source text."""
+"""The tree of a file: maps, lists and scalars with their places. Scalars keep their source text."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _TIMESTAMP = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt\s].*)?")
 
 
 class Scalar(NamedTuple):
-    """One value: the text as it stands in the file, without its quotes."""
+    """One value: its text in the file, without quotes."""
 
     text: str
     is_plain: bool
-    """Neither quoted nor a block."""
+    """Neither quoted nor a block scalar."""
     line: int
     column: int
     end_line: int
 
     @property
     def is_null(self) -> bool:
-        """Nothing, `~` or `null`."""
+        """Whether the value is empty, `~` or `null`."""
         return self.is_plain and self.text in _NULL
 
     @property
     def resolved(self) -> str:
-        """What YAML 1.1 takes it for: `null`, `bool`, `int`, `float`, `timestamp` or `str`."""
+        """Its type in YAML 1.1: `null`, `bool`, `int`, `float`, `timestamp` or `str`."""
         if not self.is_plain:
             return "str"
         if self.text in _NULL:
@@ -49,7 +49,7 @@ class Scalar(NamedTuple):
 
 
 class MapEntry(NamedTuple):
-    """A key of a map, where the key stands, and its value."""
+    """An entry of a map: the place of the key, and the value."""
 
     line: int
     column: int
@@ -57,7 +57,7 @@ class MapEntry(NamedTuple):
 
 
 class Mapping(NamedTuple):
-    """A map; the entries are in the order of the file."""
+    """A map, in the order of the file."""
 
     entries: dict[str, MapEntry]
     line: int
@@ -78,7 +78,7 @@ Node = Scalar | Mapping | Sequence
 
 
 def plain(node: Node) -> Any:
-    """The value as dict, list, text and None, whatever YAML would take a text for."""
+    """The value as dict, list, text and None; texts are not converted."""
     if isinstance(node, Mapping):
         return {key: plain(entry.value) for key, entry in node.entries.items()}
     if isinstance(node, Sequence):

@@ -1,7 +1,7 @@
-"""VALIDATE: a document against its schema and against what a schema can't say, all violations at once.
+"""VALIDATE: check a document against its schema and the rules beyond it, all violations at once.
 
-The validating is jsonschema's (Draft 2020-12). Keys that the schema does not know are looked at before it,
-so that they can be warnings with the key that was meant.
+jsonschema validates (Draft 2020-12). Unknown keys are checked before it, so that they can be warnings with a
+suggestion.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ def _is_ignored(schema: dict[str, Any], keys: tuple[str, ...]) -> bool:
 
 
 class Checked(NamedTuple):
-    """A file's one form, or None if it has errors; and all that is to be said about it, sorted."""
+    """A file's reading, or None if it has errors; and its violations, sorted."""
 
     reading: Reading | None
     violations: tuple[Violation, ...]
 
 
 class Checker:
-    """Checks any number of files; each schema is read once."""
+    """Checks any number of files; reads each schema once."""
 
     def __init__(self, *, lint: bool = False, strict: bool = False) -> None:
-        """`lint` adds the notes that a run need not repeat, and makes a plain password an error.
+        """`lint` adds notes that a run does not print, and makes a plain password an error.
 
         `strict` makes unknown keys errors.
         """
@@ -55,19 +55,17 @@ class Checker:
         self._loaded: dict[str, tuple[dict[str, Any], Validator]] = {}
 
     def check(self, document: Document, kind: str) -> Checked:
-        """Everything about one file. `kind` is one of `amlexec.config.schemas.KINDS`."""
+        """Check one file. `kind` is one of `amlexec.config.schemas.KINDS`."""
         name = kind
         if kind == schemas.RUNCONFIG:
             name += "#camel" if generations.is_camel(document.root) else "#pascal"
         other = foreign.other_file(document.root) if kind == schemas.CONDA else ""
         if other:
-            hint = (
-                "name the environment file that it was made from; `amlexec lock` makes a lock file for that"
-            )
-            message = f"the file is {other}, and no conda environment file"
+            hint = "name the environment file that it was made from; `amlexec lock` makes a lock file of it"
+            message = f"the file is {other}, not a conda environment file"
             return Checked(None, (Violation(Place(document.path), "error", message, hint),))
         silent = self._silent(document, name)
-        if any(one.severity == "error" for one in silent):
+        if any(violation.severity == "error" for violation in silent):
             return Checked(None, tuple(silent))
         data, found = self._validated(document.path, document.root, name, ())
         inline = generations.find(document.root, generations.INLINE_CONDA) if name[-5:] == "camel" else None
@@ -76,23 +74,23 @@ class Checker:
             found += self._validated(document.path, inline, schemas.CONDA, at)[1]
         found += rules.check(document, kind, data, lint=self._lint)
         found += silent
-        wrong = {one.place for one in found if one.severity == "error"}
+        wrong = {each.place for each in found if each.severity == "error"}
         violations = tuple(
-            sorted({one for one in found if one.severity == "error" or one.place not in wrong})
+            sorted({each for each in found if each.severity == "error" or each.place not in wrong})
         )
-        if any(one.severity == "error" for one in violations):
+        if wrong:
             return Checked(None, violations)
         return Checked(generations.canonical(document, kind, data, self._defaults()), violations)
 
     def _silent(self, document: Document, name: str) -> list[Violation]:
-        """Values that go on where nobody meant it: of a key that is ignored, that can't be an error."""
+        """Values that continue where the user began something new; only a warning if the key is ignored."""
         found = []
         for keys, fault in document.silent:
             severity = "warning" if _is_ignored(self._schema(name)[0], keys) else "error"
             place = Place(document.path, fault.line, fault.column)
             found.append(Violation(place, severity, fault.message, fault.hint, fault.key))
-        # The first says enough: others often follow from it.
-        return sorted(found, key=lambda one: one.severity != "error")[:1]
+        # Only the first: others often follow from it.
+        return sorted(found, key=lambda fault: fault.severity != "error")[:1]
 
     def _defaults(self) -> dict[str, Any]:
         properties = self._schema(schemas.COMPUTE)[0]["properties"]
@@ -104,12 +102,13 @@ class Checker:
         schema, validator = self._schema(name)
         walk = Coercion(path, strict=self._strict)
         data = walk.value(root, schema)
-        found = [one for error in validator.iter_errors(data) if (one := violation(error, walk, path))]
+        found = [each for error in validator.iter_errors(data) if (each := violation(error, walk, path))]
         found += walk.violations
         if at:
             prefix = ".".join(map(str, at))
             found = [
-                one._replace(key=f"{prefix}.{one.key}", message=f"{prefix}: {one.message}") for one in found
+                each._replace(key=f"{prefix}.{each.key}", message=f"{prefix}: {each.message}")
+                for each in found
             ]
         return data, found
 

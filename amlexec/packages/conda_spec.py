@@ -114,7 +114,7 @@ def _must_have_a_name(text: str) -> None:
     name = re.split(r"[\s=<>!~\[]", text.rpartition("::")[2], maxsplit=1)[0]
     if "{{" in text or "{%" in text:
         hint = "conda env files have no templates: write what it stands for"
-        raise BadSpecError(f"{_shown(text)} is a template (Jinja, as conda-build has it)", hint)
+        raise BadSpecError(f"{_shown(text)} is a template (Jinja, as in conda-build)", hint)
     if " @ " in text or "@" in name:
         raise BadSpecError(f"{_shown(text)} is a requirement of pip and no conda spec", below)
     if ":" in name:

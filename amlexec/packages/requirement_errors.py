@@ -84,7 +84,7 @@ def must_be_text(text: str) -> None:
     steering = [one for one in text if ord(one) < 32 and (one != "\t" or "\\" in text or text[1:2] == ":")]
     if steering:
         hint = "inside double quotes '\\' begins an escape: write single quotes, or '/'"
-        raise BadLineError(f"{shown(text)} has a control character in it", hint)
+        raise BadLineError(f"{shown(text)} contains a control character", hint)
 
 
 def of_bounded_length(text: str) -> str:

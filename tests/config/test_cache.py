@@ -1,4 +1,4 @@
-"""What is remembered of files goes when nobody has asked for it in a month."""
+"""Cache entries that were not used for a month are removed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.conftest import ProjectFolder
 
 
-def test_an_entry_that_nobody_asks_for_goes(tmp_path: Path) -> None:
+def test_an_unused_entry_is_removed(tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     for name in ("asked", "forgotten"):
         cache.store(str(tmp_path), name, {})
@@ -34,7 +34,7 @@ def test_an_entry_that_nobody_asks_for_goes(tmp_path: Path) -> None:
     ]
 
 
-def test_clean_empties_the_memory(project: ProjectFolder) -> None:
+def test_clean_empties_the_cache(project: ProjectFolder) -> None:
     project.write("train.py", "")
     assert project.submit("train.py").code == 0
     memory = project.root / ".amlexec/cache"

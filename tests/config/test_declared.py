@@ -1,4 +1,4 @@
-"""doit makes tasks of the declarations that lint finds; those that are known cost it nothing."""
+"""doit makes tasks of the declarations that lint finds; unchanged files are not parsed again."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def project(tmp_path: Path) -> Project:
 
 
 def same(project: Project) -> list[str]:
-    """The files, as both say: asked twice, so that the second answer is the remembered one."""
+    """The files, the same from both functions; called twice, so that the second answer is cached."""
     wanted = lint.files(project)
     assert declared.files(project) == wanted
     assert declared.files(project) == wanted
     return wanted
 
 
-def test_what_lint_finds(project: Project, tmp_path: Path) -> None:
+def test_same_files_as_lint(project: Project, tmp_path: Path) -> None:
     assert same(project) == ["aml_config/local.compute", "aml_config/local.runconfig"]
     (tmp_path / "aml_config" / "other.compute").write_text("type: local\n")
     assert "aml_config/other.compute" in same(project)
@@ -40,7 +40,7 @@ def test_what_lint_finds(project: Project, tmp_path: Path) -> None:
     assert "aml_config/other.compute" not in same(project)
 
 
-def test_a_file_that_is_referred_to_comes_and_goes(project: Project, tmp_path: Path) -> None:
+def test_a_referenced_file_appears_and_vanishes(project: Project, tmp_path: Path) -> None:
     text = "Target: local\nFramework: Python\nCondaDependenciesFile: more/packages.yml\n"
     (tmp_path / "aml_config" / "local.runconfig").write_text(text)
     assert "more/packages.yml" not in same(project)
@@ -51,7 +51,7 @@ def test_a_file_that_is_referred_to_comes_and_goes(project: Project, tmp_path: P
     assert "more/packages.yml" not in same(project)
 
 
-def test_a_reference_that_changes(project: Project, tmp_path: Path) -> None:
+def test_a_changed_reference(project: Project, tmp_path: Path) -> None:
     (tmp_path / "one.yml").write_text("dependencies: []\n")
     (tmp_path / "two.yml").write_text("dependencies: []\n")
     for name in ("one.yml", "two.yml"):
@@ -65,7 +65,7 @@ def test_a_file_with_a_mistake_in_it(project: Project, tmp_path: Path) -> None:
     assert same(project) == ["aml_config/local.compute", "aml_config/local.runconfig"]
 
 
-def test_what_is_known_is_not_read_again(project: Project) -> None:
+def test_an_unchanged_file_is_not_parsed_again(project: Project) -> None:
     declared.files(project)
     program = (
         "import sys; from amlexec.config import declared; from amlexec.model import Project; "

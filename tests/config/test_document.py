@@ -1,4 +1,4 @@
-"""Reading keeps every text and every place, whatever the spelling; nothing but a clear error comes else."""
+"""The parser keeps every text and place, in any spelling; or it reports a clear error."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_anchors_aliases_and_merge_keys() -> None:
     }
 
 
-def test_tags_of_texts_are_obeyed() -> None:
+def test_tags_make_values_text() -> None:
     assert scalar(tree("a: !!str true\n"), "a").resolved == "str"
     assert scalar(tree("a: !!bool true\n"), "a").resolved == "bool"
 
@@ -98,7 +98,7 @@ def test_json_with_tabs_and_surrogates_has_its_places() -> None:
     assert (root.entries["a"].line, root.entries["b\u2028"].line) == (2, 3)
 
 
-def test_an_empty_document_at_the_end_is_none() -> None:
+def test_an_empty_document_at_the_end_is_ignored() -> None:
     assert plain(tree("---\na: 1\n---\n")) == {"a": "1"}
 
 
@@ -124,9 +124,9 @@ def test_an_empty_document_at_the_end_is_none() -> None:
         ("A: @x\n", "f.yml:1:4: error: a value can't begin with '@'"),
         ("A: *x\n", "f.yml:1:4: error: the alias '*x' has no anchor"),
         ("A: &x [*x]\n", "f.yml:1:8: error: the alias '*x' is used inside itself"),
-        ("A: {{x}}\n", "f.yml:1:5: error: a map or list stands where a key is due"),
+        ("A: {{x}}\n", "f.yml:1:5: error: a map or list where a key is expected"),
         ("A: !x y\n", "f.yml:1:4: error: the YAML tag '!x' is not allowed"),
-        ("A: 1\n<<: 2\n", "f.yml:2:1: error: '<<' merges a map, and this is none"),
+        ("A: 1\n<<: 2\n", "f.yml:2:1: error: '<<' merges a map, and this is not a map"),
         ('A: "\x07"\n', "f.yml:1:5: error: the character U+0007 is not allowed in YAML"),
         ("A: " + "[" * 100_000, "f.yml:1:67: error: nested more than 64 deep"),
         ("{" * 100_000, "f.yml:1:65: error: nested more than 64 deep"),
@@ -138,7 +138,7 @@ def test_an_empty_document_at_the_end_is_none() -> None:
             "".join(f"{' ' * level}a:\n" for level in range(1_200)),
             "f.yml:65:65: error: nested more than 64 deep",
         ),
-        ("a" * 1_000_001, "f.yml: error: 1,000,001 bytes are too many for a file of this kind"),
+        ("a" * 1_000_001, "f.yml: error: the file is too large: 1,000,001 bytes"),
     ],
 )
 def test_an_error_has_the_place_and_the_cause(text: str, line: str) -> None:
@@ -146,15 +146,15 @@ def test_an_error_has_the_place_and_the_cause(text: str, line: str) -> None:
     assert len([one for one in errors(text) if "error:" in one]) == 1
 
 
-def test_every_duplicate_is_said() -> None:
+def test_every_duplicate_key_is_reported() -> None:
     said = errors("a: 1\nb: 1\na: 2\nb: 2\n")
     assert [one for one in said if "hint" not in one] == [
-        "f.yml:3:1: error: 'a' is there twice; it is already on line 1",
-        "f.yml:4:1: error: 'b' is there twice; it is already on line 2",
+        "f.yml:3:1: error: duplicate key 'a'; the first is on line 1",
+        "f.yml:4:1: error: duplicate key 'b'; the first is on line 2",
     ]
 
 
-def test_without_libyaml_the_same_is_read() -> None:
+def test_same_result_without_libyaml() -> None:
     code = (
         "import sys; sys.modules['yaml._yaml'] = None\n"
         "import yaml; assert not hasattr(yaml, 'CSafeLoader')\n"
@@ -182,7 +182,7 @@ MAPS = st.dictionaries(TEXTS.filter(lambda key: key != "<<"), TEXTS, min_size=1,
 @given(MAPS, st.sampled_from([None, "'", '"', "|", ">"]), st.booleans())
 def test_yaml_reads_back_in_any_quoting(values: dict[str, str], style: str | None, unicode: bool) -> None:
     text = yaml.safe_dump(values, default_style=style, allow_unicode=unicode, sort_keys=False)
-    # PyYAML writes some of Unicode's line separators so that nobody reads them back.
+    # PyYAML writes some of Unicode's line separators in a form that no parser reads back.
     assume(yaml.safe_load(text) == values)
     root = tree(text)
     assert {key: entry.value.text for key, entry in root.entries.items()} == values  # type: ignore[union-attr]
@@ -203,7 +203,7 @@ LINES = st.lists(
 
 
 @given(LINES)
-def test_line_endings_and_marks_change_nothing(lines: list[str]) -> None:
+def test_line_endings_and_byte_order_marks_make_no_difference(lines: list[str]) -> None:
     text = "".join(f"{line.format(number)}\n" for number, line in enumerate(["key{}: x", *lines]))
     expected = tree(text)
     assert tree(text.replace("\n", "\r\n")) == expected

@@ -1,4 +1,4 @@
-"""Every generation of keys comes to the same values."""
+"""Every generation of keys gives the same values."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ SAME = [
 
 
 @pytest.mark.parametrize("text", SAME, ids=["YAML", "JSON", "azureml-core"])
-def test_every_generation_says_the_same(text: str) -> None:
+def test_every_generation_gives_the_same_reading(text: str) -> None:
     found = run_configuration(text)
     assert found._replace(argument_vector_place=Place("")) == RunConfiguration(
         name="x",
@@ -190,7 +190,7 @@ def test_azureml_core_dependencies_inside() -> None:
     assert spark.packages[0].version == "0.10"
 
 
-def test_azureml_core_prepares_unless_told_otherwise() -> None:
+def test_azureml_core_prepares_by_default() -> None:
     assert run_configuration("script: a.py\n").prepare_environment is True
     assert run_configuration("script: a.py\nautoPrepareEnvironment: false\n").prepare_environment is False
     assert run_configuration("Target: a\n").prepare_environment is False

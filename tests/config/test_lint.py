@@ -1,4 +1,4 @@
-"""`amlexec lint` as its users call it: from a shell, a program and a workflow."""
+"""`amlexec lint` as users call it: from a shell, a program and a workflow."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def test_a_project_in_order(folder: Path) -> None:
+def test_a_valid_project(folder: Path) -> None:
     assert amlexec(folder) == (0, "", "2 files, 0 errors, 0 warnings\n")
     assert not (folder / ".amlexec").exists(), "a check leaves nothing behind"
 
@@ -71,7 +71,7 @@ def test_warnings_pass_unless_strict(folder: Path) -> None:
     assert amlexec(folder, "--strict", "aml_config/local.compute").code == 3
 
 
-def test_from_below_and_from_elsewhere(folder: Path) -> None:
+def test_from_a_subfolder_and_from_outside(folder: Path) -> None:
     write(folder / "aml_config/local.runconfig", WRONG)
     (folder / "src").mkdir()
     expected = amlexec(folder)
@@ -87,7 +87,7 @@ def test_a_file_is_named_as_it_is_typed(folder: Path) -> None:
     assert amlexec(folder / "aml_config", "local.runconfig").out.startswith("local.runconfig:2:12:")
 
 
-def test_a_file_twice_is_said_once(folder: Path) -> None:
+def test_a_file_given_twice_is_reported_once(folder: Path) -> None:
     write(folder / "aml_config/local.runconfig", WRONG)
     done = amlexec(folder, "aml_config/local.runconfig", "aml_config/local.runconfig")
     assert done.out.count("error:") == 1
@@ -113,19 +113,19 @@ def test_kinds_by_name_and_by_content(folder: Path) -> None:
     write(folder / "cluster.yml", "configuration: {a: 1}\npackages: 1\n")
     out = amlexec(folder, "Config/hdi_spark.yaml", "environment.yml").out
     assert "Config/hdi_spark.yaml:1:11: error: packages is '1'; expected a list" in out
-    assert "environment.yml:1:16: error: 'json' is a module of Python itself" in out
+    assert "environment.yml:1:16: error: 'json' is a module of Python's standard library" in out
 
 
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("README.md", "# words\n", "README.md is no file of a project's configuration"),
-        ("other.yml", "a: 1\n", "other.yml is no file of a project's configuration"),
-        ("other.yml", "a: [\n", "other.yml is no file of a project's configuration"),
+        ("README.md", "# words\n", "README.md is not a configuration file of a project"),
+        ("other.yml", "a: 1\n", "other.yml is not a configuration file of a project"),
+        ("other.yml", "a: [\n", "other.yml is not a configuration file of a project"),
         ("", "", "there is no file absent.compute"),
     ],
 )
-def test_files_that_are_not_ours(folder: Path, name: str, text: str, said: str) -> None:
+def test_files_of_other_kinds(folder: Path, name: str, text: str, said: str) -> None:
     if name:
         write(folder / name, text)
     done = amlexec(folder, name or "absent.compute")
@@ -133,7 +133,7 @@ def test_files_that_are_not_ours(folder: Path, name: str, text: str, said: str) 
     assert said in done.err
 
 
-def test_a_folder_is_no_file(folder: Path) -> None:
+def test_a_folder_is_refused(folder: Path) -> None:
     (folder / "x.compute").mkdir()
     assert "x.compute is a folder" in amlexec(folder, "x.compute").err
 
@@ -155,7 +155,7 @@ def test_referenced_files_belong_to_the_project(folder: Path) -> None:
     assert len(lint.lint(project, ["Config/needs.yml"])) == 1
 
 
-def test_a_broken_file_keeps_nobody_from_the_list(folder: Path) -> None:
+def test_a_broken_file_does_not_hide_the_others(folder: Path) -> None:
     write(folder / "aml_config/broken.runconfig", "Target: [\n")
     project = config.find_project(folder)
     assert "aml_config/broken.runconfig" in lint.files(project)

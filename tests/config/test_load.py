@@ -1,4 +1,4 @@
-"""A project is found, its files are loaded together, and what they refer to is there."""
+"""Find a project, load its files together, and check that the files they refer to exist."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def entries(project: Project) -> list[Path]:
     return sorted(Path(project.state, "cache").glob("*.json"))
 
 
-def test_a_project_is_found_from_below(project: Project, tmp_path: Path) -> None:
+def test_a_project_is_found_from_a_subfolder(project: Project, tmp_path: Path) -> None:
     below = Path(project.root, "src", "deep")
     below.mkdir(parents=True)
     (tmp_path / "link").symlink_to(below)
@@ -53,7 +53,7 @@ def test_a_project_is_found_from_below(project: Project, tmp_path: Path) -> None
     assert project.name == "demo"
 
 
-def test_no_project_says_where_it_looked(tmp_path: Path) -> None:
+def test_without_a_project_the_error_lists_the_searched_folders(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         config.find_project(tmp_path)
     assert str(tmp_path.resolve()) in caught.value.message
@@ -86,7 +86,7 @@ def test_a_file_outside_the_project(project: Project, tmp_path: Path) -> None:
     assert config.load(project, str(path)).run_configuration.place == Place(str(path.resolve()))
 
 
-def test_the_target_of_the_command_line_goes_first(project: Project) -> None:
+def test_the_target_of_the_command_line_takes_precedence(project: Project) -> None:
     write(project, "gpu.compute", "type: local\npythonLocation: /gpu\n")
     assert config.load(project, "local", "gpu").compute_target.python_location == "/gpu"
     write(project, "local.runconfig", "Target: absent\nFramework: Python\n")
@@ -102,7 +102,7 @@ def test_an_unknown_run_configuration(project: Project, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "..", "../local", "x\0y", "/"])
-def test_names_that_are_none(project: Project, name: str) -> None:
+def test_invalid_names(project: Project, name: str) -> None:
     with pytest.raises(UsageError):
         config.load(project, name)
     with pytest.raises(UsageError):
@@ -125,7 +125,7 @@ def test_no_target_at_all(project: Project) -> None:
             "aml_config/local.runconfig: error: "
             "Must specify a target either through run configuration or arguments"
         ),
-        "  hint: there is local",
+        "  hint: use local",
     ]
 
 
@@ -163,9 +163,7 @@ def test_violations_of_both_files_at_once(project: Project) -> None:
         ("type: docker\nuserManagedEnvironment: true\n", "Framework: Python\n", False),
     ],
 )
-def test_dependencies_files_that_are_not_there(
-    project: Project, compute: str, run: str, is_wrong: bool
-) -> None:
+def test_missing_dependencies_files(project: Project, compute: str, run: str, is_wrong: bool) -> None:
     write(project, "x.compute", compute)
     write(project, "x.runconfig", f"Target: x\n{run}")
     if is_wrong:
@@ -215,7 +213,7 @@ def test_warnings_travel_with_the_declaration(project: Project) -> None:
     ]
 
 
-def test_what_is_in_order_is_remembered(project: Project) -> None:
+def test_a_valid_file_is_cached(project: Project) -> None:
     first = config.load(project, "local")
     assert len(entries(project)) == 2
     assert config.load(project, "local") == first
@@ -224,7 +222,7 @@ def test_what_is_in_order_is_remembered(project: Project) -> None:
     assert len(entries(project)) == 3
 
 
-def test_what_has_violations_is_not_remembered(project: Project) -> None:
+def test_a_file_with_violations_is_not_cached(project: Project) -> None:
     write(project, "local.runconfig", RUN + "Colour: blue\n")
     for _ in range(2):
         assert len(config.load(project, "local").notes) == 1
@@ -232,7 +230,7 @@ def test_what_has_violations_is_not_remembered(project: Project) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b"\xff", b'{"entry": "other"}', b"[" * 100_000])
-def test_a_damaged_entry_is_made_anew(project: Project, damage: bytes) -> None:
+def test_a_damaged_entry_is_made_again(project: Project, damage: bytes) -> None:
     first = config.load(project, "local")
     whole = {path: path.read_bytes() for path in entries(project)}
     for path in whole:
@@ -248,15 +246,15 @@ def test_a_folder_that_cannot_be_written_is_no_error(project: Project) -> None:
     assert Path(project.state).read_text(encoding="utf-8") == "in the way"
 
 
-def test_one_folder_remembers_nothing_of_another(project: Project, tmp_path: Path) -> None:
-    """An entry says nothing of where its file is: places are those of whoever loads it."""
+def test_a_cached_entry_is_valid_in_any_folder(project: Project, tmp_path: Path) -> None:
+    """An entry holds no path: places are those of the file that is loaded."""
     config.load(project, "local")
     write(project, "copy.runconfig", RUN)
     assert config.load(project, "copy").run_configuration.place == Place("aml_config/copy.runconfig")
     assert len(entries(project)) == 2
 
 
-def test_entries_follow_from_kind_and_content() -> None:
+def test_entries_depend_on_kind_and_content() -> None:
     names = {cache.name(kind, data) for kind in schemas.KINDS for data in (b"a", b"b")}
     assert len(names) == 8
 
@@ -283,7 +281,7 @@ def test_a_warm_load_imports_nothing_heavy(project: Project) -> None:
 def test_a_file_that_cannot_be_read(project: Project) -> None:
     path = Path(project.configuration, "local.compute")
     path.unlink()
-    path.symlink_to(path)  # a loop, which nobody can open, not even root
+    path.symlink_to(path)  # a loop, which not even root can open
     write(project, "loop.runconfig", "Target: local\nFramework: Python\n")
     assert "local" in errors(project, "loop")[0]
     assert os.path.lexists(path)
@@ -315,11 +313,11 @@ class TestAzuremlFolder:
         found = config.load(project, "docker")
         assert found.compute_target.kind == "docker"
         assert str(found.run_configuration.place) == ".azureml/docker"
-        # What stands beside the run configuration is looked for after the project's root.
+        # The folder of the run configuration is searched after the project's root.
         assert found.run_configuration.conda_dependencies_file == ".azureml/needs.yml"
         assert dict(found.run_configuration.environment_variables) == {"A": "1", "B": "2", "C": "3"}
 
-    def test_a_target_of_the_cloud(self, tmp_path: Path) -> None:
+    def test_a_target_in_the_cloud(self, tmp_path: Path) -> None:
         project = config.find_project(self.project(tmp_path))
         (violation,) = lint.lint(project, [".azureml/gpu.runconfig"])
         assert violation.lines() == [
@@ -335,19 +333,19 @@ class TestAzuremlFolder:
         with pytest.raises(ConfigurationError, match="target is 'gpu-cluster'"):
             config.load(project, "gpu")
 
-    def test_aml_config_goes_before_it(self, tmp_path: Path) -> None:
+    def test_aml_config_takes_precedence(self, tmp_path: Path) -> None:
         self.project(tmp_path)
         (tmp_path / "aml_config").mkdir()
         assert config.find_project(tmp_path).folder == "aml_config"
 
-    def test_without_a_run_configuration_it_is_none(self, tmp_path: Path) -> None:
+    def test_without_a_run_configuration_it_is_ignored(self, tmp_path: Path) -> None:
         (tmp_path / ".azureml").mkdir()
         (tmp_path / ".azureml" / "config.json").write_text('{"target": "x"}')
         with pytest.raises(ConfigurationError, match="there is no aml_config folder"):
             config.find_project(tmp_path)
 
 
-def test_messages_name_a_key_as_its_file_does(tmp_path: Path) -> None:
+def test_messages_spell_a_key_as_its_file_does(tmp_path: Path) -> None:
     (tmp_path / "aml_config").mkdir()
     (tmp_path / "aml_config" / "a.runconfig").write_text(
         "script: a.py\nenvironment:\n  python: {interpreterPath: ./nothing}\n  docker: {baseImage: 'a:1'}\n"

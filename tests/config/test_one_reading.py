@@ -1,4 +1,4 @@
-"""What lint passes, lock and prepare accept, and what it refuses, they refuse: with the same words."""
+"""lint, lock and prepare accept and refuse the same declarations, with the same messages."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def linted(project: Project, file: str = FILE) -> list[str]:
 
 
 def prepared(project: Project) -> list[str]:
-    """What preparing refuses, before anybody is asked for packages."""
+    """The errors of prepare, before any package is requested."""
     try:
         found = config.load_conda(project, FILE)
         spec.spec_of(project, "", found, DEFAULT)
@@ -67,7 +67,7 @@ def write(project: Project, conda: list[str], pip: list[str]) -> None:
         "a[b] ; c=='d'",
     ],
 )
-def test_pip_lines_that_are_taken(project: Project, line: str) -> None:
+def test_accepted_pip_lines(project: Project, line: str) -> None:
     write(project, [], [line.replace("c==", "os_name==")])
     assert (linted(project), prepared(project)) == ([], [])
 
@@ -82,11 +82,11 @@ def test_pip_lines_that_are_taken(project: Project, line: str) -> None:
         ("torch --extra-index-url https://h/simple", "--extra-index-url stands behind a requirement"),
         ("x<=3.20.*", "'x<=3.20.*' is no requirement of pip"),
         ("C:\\temp\\x.whl", "is a path on a Windows machine, and this is none"),
-        ("C:\temp\\x.whl", "has a control character in it"),
+        ("C:\temp\\x.whl", "contains a control character"),
         ("-r https://h/r.txt", "https://h/r.txt is on another machine"),
     ],
 )
-def test_pip_lines_that_are_refused(project: Project, line: str, word: str) -> None:
+def test_refused_pip_lines(project: Project, line: str, word: str) -> None:
     write(project, [], ["six", line])
     (message,) = linted(project)
     assert word in message
@@ -100,7 +100,7 @@ def test_lines_of_a_file_that_is_referred_to(project: Project, tmp_path: Path) -
     assert str(violation.place) == "requirements.txt:2:1"
 
 
-def test_the_shared_folder_is_a_matter_of_the_target(project: Project, tmp_path: Path) -> None:
+def test_the_target_decides_about_the_shared_folder(project: Project, tmp_path: Path) -> None:
     write(project, [], ["/azureml-share/x.whl"])
     assert linted(project) == []
     for name, volumes in (("with", "true"), ("without", "false")):
@@ -112,7 +112,7 @@ def test_the_shared_folder_is_a_matter_of_the_target(project: Project, tmp_path:
     assert message == "/azureml-share/x.whl is in the shared folder, and the compute target has none"
 
 
-def test_an_absolute_dependencies_file_is_one(
+def test_an_absolute_dependencies_file(
     project: Project, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     file = tmp_path_factory.mktemp("elsewhere") / "needs.yml"
@@ -160,7 +160,7 @@ TEXT = st.lists(
 
 @settings(max_examples=150, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=TEXT, name=st.sampled_from(["x.compute", "x.runconfig", "conda.yml", "spark.yml"]))
-def test_any_text_is_read_or_refused(project: Project, text: str, name: str) -> None:
+def test_any_text_is_accepted_or_refused(project: Project, text: str, name: str) -> None:
     with open(f"{project.configuration}/{name}", "w", encoding="utf-8") as file:  # noqa: PTH123
         file.write(text)
     with contextlib.suppress(AmlexecError):

@@ -1,4 +1,4 @@
-"""Reading takes time by the length of what is read, whatever stands there: a budget for each kilobyte."""
+"""Reading time is linear in the length of the file, for any content: a budget for each kilobyte."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SIZE = 10_000
 BUDGET_S = 1.0
-"""For 10 kB, on a machine that does other things too; what grew by the square took up to ten times that."""
+"""For 10 kB, on a busy machine; quadratic code took up to ten times as long."""
 
 PIECES = [
     "a",

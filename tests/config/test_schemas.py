@@ -55,7 +55,7 @@ PROPERTIES = [
 
 
 def problems(name: str, value: Any) -> list[tuple[str, str]]:
-    """What is wrong with `value`: the dotted key and the schema's word that it offends, sorted."""
+    """The errors in `value`: the dotted key and the violated keyword of the schema, sorted."""
     errors = Draft202012Validator(schema(name)).iter_errors(value)
     return sorted((".".join(map(str, error.absolute_path)), str(error.validator)) for error in errors)
 
@@ -68,7 +68,7 @@ def test_schema_is_valid_and_named_by_its_address(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", PROPERTIES)
-def test_every_property_is_explained(value: dict[str, Any]) -> None:
+def test_every_property_has_a_description(value: dict[str, Any]) -> None:
     assert value["title"]
     assert value["description"].endswith(".")
     assert "type" in value
@@ -204,5 +204,5 @@ def test_the_schema_of_a_record_has_every_field() -> None:
     assert tuple(schema("run")["properties"]) == tuple(schema("run")["required"]) == Run._fields
 
 
-def test_every_status_that_is_an_end_is_known() -> None:
+def test_every_final_status_is_in_the_schema() -> None:
     assert set(schema("run")["properties"]["status"]["enum"]) > FINAL

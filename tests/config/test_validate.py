@@ -1,4 +1,4 @@
-"""What is wrong with a file is said in our words, at its place, once."""
+"""Each violation in a file is reported once, in plain words, with its place."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def said(text: str, kind: str = schemas.RUNCONFIG, *, lint: bool = False, strict
 
 
 @pytest.mark.parametrize("kind", schemas.KINDS)
-def test_schemas_hold_what_reading_relies_on(kind: str) -> None:
-    """Nothing in them refers elsewhere, so that a value and its schema can be walked side by side."""
+def test_schemas_are_what_the_reader_relies_on(kind: str) -> None:
+    """They have no references, so that a value and its schema can be walked side by side."""
     schema = json.loads(schemas.text(kind))
     Draft202012Validator.check_schema(schema)
     for part in [schema, *schema.get("$defs", {}).values()]:
@@ -85,7 +85,7 @@ def test_all_violations_at_once_and_sorted() -> None:
         "hint: did you mean Framework?",
         "f:2:13: error: TrackedRun is '7'; expected true or false",
         "f:3:17: error: ArgumentVector is 'a.py'; expected a list",
-        "hint: write each item on a line of its own, after '- '",
+        "hint: write each item on its own line, after '- '",
         "f:4:23: error: EnvironmentVariables is a list; expected a map of keys and values",
     ]
 
@@ -110,7 +110,7 @@ def test_unknown_keys(key: str, severity: str, hint: str) -> None:
     assert violation.severity == "error"
 
 
-def test_a_misspelled_required_key_is_said_once() -> None:
+def test_a_misspelled_required_key_is_reported_once() -> None:
     assert said("type: remote\nadress: a\nusername: b\n", schemas.COMPUTE) == [
         "f:2:1: error: unknown key 'adress'",
         "hint: did you mean address?",
@@ -143,7 +143,7 @@ def test_a_value_that_swallowed_the_next_line() -> None:
     lines = said("Target: a\nTrackedRun: true\n  and more\n")
     assert lines == [
         "f:2:13: error: TrackedRun is 'true and more'; expected true or false",
-        "hint: the value goes on until line 3: check the end of line 2",
+        "hint: the value continues to line 3: check the end of line 2",
     ]
 
 
@@ -190,7 +190,7 @@ def test_azureml_core_is_checked_under_its_own_names() -> None:
 def test_azureml_core_dependencies_inside_are_checked() -> None:
     text = "script: a.py\nenvironment:\n  python:\n    condaDependencies:\n      dependencies: [json, [x]]\n"
     lines = said(text)
-    assert "f:5:22: error: 'json' is a module of Python itself and no conda package" in lines
+    assert "f:5:22: error: 'json' is a module of Python's standard library, not a conda package" in lines
     assert any("environment.python.condaDependencies: dependencies[1] is a list" in line for line in lines)
 
 
@@ -236,7 +236,7 @@ def test_conda_specs(spec: str) -> None:
         "x " + "(" * 900,
     ],
 )
-def test_what_is_no_conda_spec(spec: str) -> None:
+def test_invalid_conda_specs(spec: str) -> None:
     assert "error" in said(json.dumps({"dependencies": [spec]}), schemas.CONDA)[0]
 
 
@@ -272,7 +272,7 @@ def test_pip_lines(line: str) -> None:
 
 
 @pytest.mark.parametrize("line", ["x=1.0", "x==", "pip install x", "x==1.0#2", "x y", "==", "x<=3.20.*"])
-def test_what_is_no_pip_line(line: str) -> None:
+def test_invalid_pip_lines(line: str) -> None:
     assert (
         "is no requirement of pip" in said(json.dumps({"dependencies": [{"pip": [line]}]}), schemas.CONDA)[0]
     )
@@ -295,17 +295,18 @@ def test_a_package_with_the_name_of_a_module(spec: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["io", "os", "json", "pickle", "sys", "re", "math", "itertools"])
-def test_a_module_that_is_no_package(name: str) -> None:
+def test_a_module_that_is_not_a_package(name: str) -> None:
     lines = said(json.dumps({"dependencies": [name]}), schemas.CONDA)
     assert lines == [
-        f"f:1:19: error: '{name}' is a module of Python itself and no conda package",
+        f"f:1:19: error: '{name}' is a module of Python's standard library, not a conda package",
         "hint: remove the line",
     ]
 
 
 def test_a_module_that_may_be_a_package_is_no_error() -> None:
     lines = said("dependencies: [tempfile]", schemas.CONDA)
-    assert lines[0] == "f:1:16: warning: 'tempfile' is a module of Python itself, and hardly a conda package"
+    message = "'tempfile' is a module of Python's standard library, probably not a conda package"
+    assert lines[0] == f"f:1:16: warning: {message}"
 
 
 ANYTHING = [
@@ -344,7 +345,7 @@ IGNORED_KEYS += [(schemas.SPARK, "packages: []\n", "version"), (schemas.COMPUTE,
 
 @pytest.mark.parametrize(("kind", "base", "key"), IGNORED_KEYS)
 @pytest.mark.parametrize("value", ANYTHING)
-def test_a_key_that_is_ignored_can_not_fail(kind: str, base: str, key: str, value: str) -> None:
+def test_an_ignored_key_is_never_an_error(kind: str, base: str, key: str, value: str) -> None:
     document = read(f"{base}{key}: {value}\n".encode(), "f", lenient=True)
     checked = Checker(lint=True).check(document, kind)
     assert [one for one in checked.violations if one.severity == "error"] == []
@@ -352,14 +353,14 @@ def test_a_key_that_is_ignored_can_not_fail(kind: str, base: str, key: str, valu
 
 
 @pytest.mark.parametrize("key", ["description", "Discription", "usesampling"])
-def test_a_slip_in_a_key_that_is_ignored_is_a_warning(key: str) -> None:
+def test_a_typing_mistake_in_an_ignored_key_is_a_warning(key: str) -> None:
     (violation,) = check(f"Target: a\n{key}: x\n").violations
     assert (violation.severity, violation.hint[:12]) == ("warning", "did you mean")
 
 
-def test_a_control_character_counts_where_the_form_does() -> None:
+def test_a_control_character_is_an_error_where_the_form_is_checked() -> None:
     (line, _) = said('Target: "a\\nb"\n')
-    assert line == "f:1:9: error: Target has a control character in it"
+    assert line == "f:1:9: error: Target contains a control character"
 
 
 @pytest.mark.parametrize(
@@ -371,20 +372,24 @@ def test_a_control_character_counts_where_the_form_does() -> None:
         ("address", "${VM}", "address is a template"),
         ("username", "<user>", "username is the placeholder"),
         ("baseDockerImage", "<registry>/image", "baseDockerImage is the placeholder"),
-        ("baseDockerImage", "Debian Slim", "baseDockerImage is 'Debian Slim', which can't name an image"),
+        (
+            "baseDockerImage",
+            "Debian Slim",
+            "baseDockerImage is 'Debian Slim', which is not a valid image name",
+        ),
         ("address", "https://host", "address 'https://host' is no host"),
-        ("username", "ada lovelace", "username 'ada lovelace' can't be the name of a user"),
+        ("username", "ada lovelace", "username 'ada lovelace' is not a valid user name"),
         ("password", "<use_secrets>", "password is a placeholder"),
     ],
 )
-def test_values_that_are_none_yet(key: str, value: str, word: str) -> None:
+def test_values_that_are_placeholders(key: str, value: str, word: str) -> None:
     values = {"type": "remotedocker", "address": "host", "username": "ada", key: value}
     lines = said(json.dumps(values), schemas.COMPUTE, lint=True)
     assert [line for line in lines if "error" in line] == [next(line for line in lines if word in line)]
 
 
 @pytest.mark.parametrize("key", ["Target", "target"])
-def test_a_target_that_is_none_yet(key: str) -> None:
+def test_a_target_that_is_a_placeholder(key: str) -> None:
     lines = said(f"{key}: <put your compute target name here>\n")
     assert lines[0] == f"f:1:9: error: {key} is the placeholder '<put your compute target name here>'"
     assert said(f'{key}: " "\n')[0] == f"f:1:9: error: {key} is blank"
@@ -395,8 +400,8 @@ def test_a_target_that_is_none_yet(key: str) -> None:
     [
         ("dependencies:\n  - numpy  # [linux]\n", "warning: '# [linux]' is a selector of conda-build"),
         ("dependencies:\n  - sel(linux): numpy\n", "error: 'sel(linux)' is a selector of mamba"),
-        ("dependencies:\n  - 'numpy {{ numpy }}'\n", "is a template (Jinja, as conda-build has it)"),
-        ("dependencies:\n  - vs2015_runtime=14\n", "vs2015_runtime is no package for Linux"),
+        ("dependencies:\n  - 'numpy {{ numpy }}'\n", "is a template (Jinja, as in conda-build)"),
+        ("dependencies:\n  - vs2015_runtime=14\n", "vs2015_runtime is no Linux package"),
         ("dependencies:\n  - python ^3.6\n", "'^' is Poetry's"),
         ("dependencies:\n  - 'x @ https://h/x.whl'\n", "is a requirement of pip and no conda spec"),
         ("version: 1\nmetadata: {}\npackage: []\n", "the file is a lock file of conda-lock"),
@@ -412,7 +417,7 @@ def test_a_target_that_is_none_yet(key: str) -> None:
         ),
     ],
 )
-def test_what_other_tools_write_is_called_theirs(text: str, word: str) -> None:
+def test_syntax_of_other_tools_is_recognized(text: str, word: str) -> None:
     lines = said(text, schemas.CONDA)
     assert word in lines[0]
     assert not any(line.startswith("f") for line in lines[1:]), "nothing else is said of it"
@@ -439,7 +444,7 @@ def test_a_file_of_another_tool(text: str, word: str) -> None:
 
 @pytest.mark.parametrize("blank", ['" "', '""', "' \t'", "[]", "{}", "~", "[' ']", "{' ': ' '}"])
 def test_blank_values_in_every_key(blank: str) -> None:
-    """Whatever is said of them, it is said: no key has a traceback."""
+    """Any message will do, but no traceback."""
     for kind in schemas.KINDS:
         whole = json.loads(schemas.text(kind))
         for part in whole.get("$defs", {"": whole}).values():
@@ -512,7 +517,7 @@ def test_words() -> None:
     assert shown("x" * 50) == "'" + "x" * 40 + "…'"
 
 
-def test_the_name_of_a_variable_is_one_that_every_shell_passes_on() -> None:
+def test_names_of_variables_work_in_every_shell() -> None:
     found = check("Target: local\nEnvironmentVariables:\n  a.b: x\n  with blank: y\n  OK_1: z\n")
     told = [(one.place.line, one.severity) for one in found.violations]
     assert told == [(3, "error"), (4, "error")]

@@ -377,7 +377,7 @@ def test_an_unknown_name_offers_the_nearest(project: ProjectFolder, verb: str) -
     assert done.code == 3
     assert "there is no compute target 'locl'" in done.err
     assert "did you mean local?" in done.err
-    assert "there is local" in target(project, verb).err
+    assert "use local" in target(project, verb).err
     assert "two names" in target(project, verb, "a", "-n", "b").err
 
 
@@ -469,7 +469,9 @@ def test_a_handle_passes_lint_and_half_a_one_does_not(project: ProjectFolder) ->
     project.write("aml_config/box.compute", text.format(HANDLE[:-1]))
     done = project.amlexec("lint", "aml_config/box.compute")
     assert done.code == 3
-    assert "aml_config/box.compute:4:11: error: password is no whole handle of the key store" in done.out
+    assert (
+        "aml_config/box.compute:4:11: error: password is not a complete handle of the key store" in done.out
+    )
 
 
 # ---------------------------------------------------------------- a real machine
