@@ -1,1 +1,1 @@
-"""Which packages an environment comes to, where they come from, and how they get into a folder."""
+"""Packages: which ones an environment needs, where they come from, and how they get into a folder."""

@@ -1,7 +1,7 @@
-"""The installer: a Python with rattler in it that is sent to a machine once, and fetches packages there.
+"""The installer: a Python with rattler that is sent to a machine once, and fetches packages there.
 
-Nothing in it knows where it lies: it is unpacked anywhere, and works. What it is called says what it can do,
-so a new build of Python in a channel is no reason to send another one.
+It is relocatable. Its name depends only on what it can do, so a new build of Python in a channel does not
+cause another transfer.
 """
 
 from __future__ import annotations
@@ -29,36 +29,36 @@ if TYPE_CHECKING:
 __all__ = ["archive", "name_of"]
 
 _FORM = 1
-"""What is left out, and how it is laid out. Raise it when that changes."""
+"""Raise it when the layout of the installer, or what is left out of it, changes."""
 _PYTHON = "3.10"
-"""The oldest that rattler runs on."""
+"""The oldest Python that rattler supports."""
 _NOT_NEEDED = frozenset(
     [
         *("conda-meta", "doc", "etc", "include", "man", "sbin", "share", "ssl", "cmake", "pkgconfig"),
         *("ensurepip", "idlelib", "lib2to3", "pydoc_data", "site-packages", "test", "tkinter", "turtledemo"),
     ]
 )
-"""Folders of a Python, at any depth, that nobody needs who only installs packages."""
+"""Folders of a Python, at any depth, that are not needed to install packages."""
 _LEVEL = 4
-_WAIT_SECONDS = 1800.0
-"""For another process to make it."""
+_LOCK_TIMEOUT_S = 1800.0
+"""How long to wait for another process that makes the installer."""
 
 
 def name_of(platform: Platform) -> str:
-    """What the installer for that platform is called: the name of the one folder in its archive."""
+    """The installer's name for that platform: the name of the only folder in its archive."""
     return f"rattler-{_version()}-{platform.subdir}-{_FORM}"
 
 
 def archive(
     project: Project, dependencies: CondaDependencies, platform: Platform, network: Network, cache: Path
 ) -> Path | None:
-    """The installer for a platform, as a `.tar.gz`, made now where the folder `cache` has none.
+    """The installer for a platform, as a `.tar.gz` in the folder `cache`; made now if it is missing.
 
-    Its Python is `NAME/bin/python`. None where no channel of `dependencies` has a Python
-    that rattler runs on.
+    Its Python is `NAME/bin/python`. Returns None if no channel of `dependencies` has a Python that rattler
+    supports.
 
     Raises:
-        TargetError: a channel or an index can't be reached, or there is no rattler for that platform.
+        TargetError: a channel or an index can't be reached, or rattler is not available for that platform.
     """
     path = cache / "installers" / f"{name_of(platform)}.tar.gz"
     if _is_whole(path):
@@ -67,14 +67,14 @@ def archive(
         private_folders.make(path.parent)
     except OSError as error:
         raise conda_errors.no_cache(path.parent, error) from error
-    with locks.exclusive(f"{path}.lock", _WAIT_SECONDS):
+    with locks.exclusive(f"{path}.lock", _LOCK_TIMEOUT_S):
         return (
             path if _is_whole(path) or _make(path, project, dependencies, platform, network, cache) else None
         )
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether the archive is there, and is what was written: at its end it says what it should be."""
+    """Whether the archive exists and is intact: gzip stores a checksum at its end."""
     try:
         with gzip.open(path) as archive:
             while archive.read(1 << 20):
@@ -92,7 +92,7 @@ def _make(
     network: Network,
     cache: Path,
 ) -> bool:
-    """Make it; False where no channel has a Python for it."""
+    """Make the archive; returns False if no channel has a suitable Python."""
     python = Line(f"python >={_PYTHON}", dependencies.place)
     alone = dependencies._replace(specs=(python,), pip=())
     try:
@@ -121,7 +121,7 @@ def _version() -> str:
 def _trim(prefix: Path) -> None:
     for at, folders, files in os.walk(prefix):
         for name in [
-            one for one in folders if one in _NOT_NEEDED or one.startswith(("tcl", "tk", "config-"))
+            name for name in folders if name in _NOT_NEEDED or name.startswith(("tcl", "tk", "config-"))
         ]:
             shutil.rmtree(Path(at, name))
             folders.remove(name)
@@ -152,8 +152,8 @@ def _add_rattler(site: Path, platform: Platform, network: Network, cache: Path) 
     variables = uv_variables(network)
     if network.index_url:
         variables["UV_DEFAULT_INDEX"] = str(network.index_url)
-    told = {"UV_INDEX": network.extra_index_urls, "UV_FIND_LINKS": network.find_links}
-    variables |= {name: " ".join(map(str, values)) for name, values in told.items() if values}
+    more = {"UV_INDEX": network.extra_index_urls, "UV_FIND_LINKS": network.find_links}
+    variables |= {name: " ".join(map(str, values)) for name, values in more.items() if values}
     done = subprocess.run(
         command, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
     )
@@ -162,7 +162,7 @@ def _add_rattler(site: Path, platform: Platform, network: Network, cache: Path) 
 
 
 def _fits(platform: Platform) -> bool:
-    """Whether the rattler that is installed here runs there as it is."""
+    """Whether the rattler of this Python also runs on that platform."""
     from importlib.metadata import distribution
 
     wheel = distribution("py-rattler").read_text("WHEEL") or ""
@@ -172,13 +172,13 @@ def _fits(platform: Platform) -> bool:
     )
 
 
-def _no_rattler(platform: Platform, said: str, network: Network) -> TargetError:
+def _no_rattler(platform: Platform, output: str, network: Network) -> TargetError:
     from amlexec.packages.urls import hidden
 
-    lines = [line.strip() for line in hidden(said, network.addresses).splitlines() if line.strip()]
+    lines = [line.strip() for line in hidden(output, network.addresses).splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("hint:")]
     return TargetError(
-        f"there is no py-rattler {_version()} for {platform.subdir} to be had, which installs packages "
-        f"there: {lines[-1] if lines else 'uv says no more'}",
+        f"py-rattler {_version()} is not available for {platform.subdir}; it is needed to install packages: "
+        f"{lines[-1] if lines else 'uv gives no reason'}",
         hint="it comes from the index of pip's settings: check the network, PIP_INDEX_URL and HTTPS_PROXY",
     )

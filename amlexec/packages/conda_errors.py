@@ -1,4 +1,4 @@
-"""What rattler's errors mean for somebody who wrote a conda dependencies file."""
+"""Translate rattler's errors to messages about the user's conda dependencies."""
 
 from __future__ import annotations
 
@@ -21,22 +21,30 @@ if TYPE_CHECKING:
     from amlexec.packages.network import Network
     from amlexec.packages.platforms import Platform
 
-__all__ = ["Asked", "ChannelSource", "mismatch", "no_cache", "not_installed", "unreachable", "unsolvable"]
+__all__ = [
+    "SolveRequest",
+    "ChannelSource",
+    "mismatch",
+    "no_cache",
+    "not_installed",
+    "unreachable",
+    "unsolvable",
+]
 
 _TREE_LINES = 10
-"""A tree may have thousands of lines; what matters stands in its first ones."""
+"""A tree may have thousands of lines; the first ones matter."""
 _VERSIONS = 5
 
 
 class ChannelSource(NamedTuple):
-    """A channel, as an address with its password, and the line that names it."""
+    """A channel: its address, with the password, and the line that names it."""
 
     address: str
     line: Line
 
 
-class Asked(NamedTuple):
-    """What a solve was asked for."""
+class SolveRequest(NamedTuple):
+    """The input of a solve."""
 
     channels: list[Channel]
     sources: list[ChannelSource]
@@ -46,101 +54,97 @@ class Asked(NamedTuple):
     platform: Platform
 
 
-async def unsolvable(message: str, asked: Asked, gateway: Gateway) -> ConfigurationError:
-    """The error for specs that cannot be fulfilled: every line that fails by itself, else the conflict."""
+async def unsolvable(message: str, request: SolveRequest, gateway: Gateway) -> ConfigurationError:
+    """The error for unsolvable specs: every line that fails by itself, else the conflict."""
     import rattler
 
-    subdirs = [rattler.Subdir(asked.platform.subdir), rattler.Subdir("noarch")]
+    subdirs = [rattler.Subdir(request.platform.subdir), rattler.Subdir("noarch")]
     violations = []
-    for line, spec in zip(asked.lines, asked.specs, strict=True):
+    for line, spec in zip(request.lines, request.specs, strict=True):
         name = name_of(line.text)
         if not name or name.startswith("__"):
             continue
-        found = await gateway.query(asked.channels, subdirs, [name], recursive=False)
+        found = await gateway.query(request.channels, subdirs, [name], recursive=False)
         # With strict priority the first channel that has the name is the only one that counts.
         records = next((records for records in found if records), [])
         if not records:
-            violations.append(_missing(line, name, asked, await gateway.names(asked.channels, subdirs)))
+            violations.append(_missing(line, name, request, await gateway.names(request.channels, subdirs)))
         elif not any(spec.matches(record) for record in records):
             violations.append(_no_version(line, name, records))
     if not violations:
-        violations = [_conflict(message, asked)]
+        violations = [_conflict(message, request)]
     first = min(violations)
     return ConfigurationError(first.message, where=str(first.place), hint=first.hint, violations=violations)
 
 
-def _missing(line: Line, name: str, asked: Asked, names: Iterable[Any]) -> Violation:
-    channels = ", ".join(dict.fromkeys(public(source.line.text) for source in asked.sources))
-    message = f"there is no conda package {name} for {asked.platform.subdir} in {channels}"
+def _missing(line: Line, name: str, request: SolveRequest, names: Iterable[Any]) -> Violation:
+    channels = ", ".join(dict.fromkeys(public(source.line.text) for source in request.sources))
+    message = f"there is no conda package {name} for {request.platform.subdir} in {channels}"
     if name in sys.stdlib_module_names:
-        hint = f"{name} is a module of Python itself: remove the line"
+        hint = f"{name} is a module of Python's standard library: remove the line"
     else:
         from difflib import get_close_matches
 
-        guess = get_close_matches(name, [one.normalized for one in names], 1, 0.8)
+        guess = get_close_matches(name, [known.normalized for known in names], 1, 0.8)
         hint = f"did you mean {guess[0]}? " if guess else ""
-        hint += "A package of PyPI belongs in the pip section, one of another channel needs that channel"
+        hint += "Packages of PyPI belong in the pip section; packages of another channel need that channel"
     return Violation(line.place, "error", message, hint)
 
 
 def _no_version(line: Line, name: str, records: Sequence[RepoDataRecord]) -> Violation:
     newest = sorted({record.version for record in records}, reverse=True)
-    told = ", ".join(str(version) for version in newest[:_VERSIONS]) + (
+    versions = ", ".join(str(version) for version in newest[:_VERSIONS]) + (
         ", ..." if len(newest) > _VERSIONS else ""
     )
-    asked = canonical_spec(line.text).partition(" ")[2]
+    wanted = canonical_spec(line.text).partition(" ")[2]
     message = (
-        f"there is no {name} {asked} among the conda packages" if asked else f"no {name} fits {line.text}"
+        f"there is no {name} {wanted} among the conda packages" if wanted else f"no {name} fits {line.text}"
     )
-    return Violation(line.place, "error", message, f"there is {told}")
+    return Violation(line.place, "error", message, f"available: {versions}")
 
 
-def _conflict(message: str, asked: Asked) -> Violation:
+def _conflict(message: str, request: SolveRequest) -> Violation:
     tree = message.partition("because of: ")[2] or message
     lines = [line.rstrip() for line in tree.splitlines() if line.strip()]
     if len(lines) > _TREE_LINES:
         lines = [*lines[:_TREE_LINES], f"... {len(lines) - _TREE_LINES} more lines"]
-    told = "\n  ".join(public_text(line) for line in lines)
+    reasons = "\n  ".join(public_text(line) for line in lines)
     concerned = [
-        line for line in asked.lines if re.search(rf"(?<![\w.-]){re.escape(name_of(line.text))}[ ,]", tree)
+        line for line in request.lines if re.search(rf"(?<![\w.-]){re.escape(name_of(line.text))}[ ,]", tree)
     ]
-    place = (concerned or asked.lines)[-1].place
+    place = (concerned or request.lines)[-1].place
     where = ", ".join(f"{line.text} (line {line.place.line})" for line in concerned if line.place.line)
-    hint = (
-        f"change one of: {where}"
-        if len(concerned) > 1
-        else "ask for less exact versions, or for other packages"
-    )
-    return Violation(place, "error", f"the conda packages cannot be installed together:\n  {told}", hint)
+    hint = f"change one of: {where}" if len(concerned) > 1 else "use less exact versions, or other packages"
+    return Violation(place, "error", f"the conda packages cannot be installed together:\n  {reasons}", hint)
 
 
 def public_text(text: str) -> str:
-    """A line of rattler's without the secrets in its addresses."""
+    """A line of rattler's output without the secrets in its addresses."""
     return re.sub(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"),]+", lambda match: public(match[0]), text)
 
 
 def unreachable(message: str, sources: Sequence[ChannelSource], network: Network) -> AmlexecError:
-    """The error for a channel that gives no answer, or a wrong one."""
-    told = _causes(message, [*(source.address for source in sources), *network.addresses])
-    source = next((one for one in sources if _named_in(one.address, message)), sources[0])
+    """The error for a channel that can't be reached or gives a wrong answer."""
+    causes = _causes(message, [*(source.address for source in sources), *network.addresses])
+    source = next((each for each in sources if _named_in(each.address, message)), sources[0])
     name = public(source.line.text)
     address = public(source.address)
     shown = name if name.rstrip("/") == address.rstrip("/") else f"{name} ({address})"
     where = str(source.line.place)
     if re.search(r"\b(401|403)\b", message):
         return TargetError(
-            f"the channel {shown} asks for a password: {told[-1]}",
+            f"the channel {shown} requires a password: {causes[-1]}",
             where=where,
             hint="put it into ~/.netrc, or into rattler's store: `pixi auth login`, RATTLER_AUTH_FILE",
         )
     if re.search(r"\b404\b|could not find subdir|No such file", message):
         return TargetError(
-            f"there is no channel {shown}", where=where, hint=f"{told[0]}; is it spelled right?"
+            f"there is no channel {shown}", where=where, hint=f"{causes[0]}; check the spelling"
         )
     hint = "check the network, HTTPS_PROXY and the channel's address"
     if "certificate" in message.lower():
         hint = "set SSL_CERT_FILE to the file with your network's certificates"
-    return TargetError(f"the channel {shown} cannot be reached: {told[-1]}", where=where, hint=hint)
+    return TargetError(f"the channel {shown} cannot be reached: {causes[-1]}", where=where, hint=hint)
 
 
 def _named_in(address: str, message: str) -> bool:
@@ -155,42 +159,42 @@ def _causes(message: str, addresses: Iterable[str]) -> list[str]:
 
 def not_installed(message: str, records: Sequence[RepoDataRecord], network: Network) -> TargetError:
     """The error for an installation that failed."""
-    told = _causes(message, [*(record.url for record in records), *network.addresses])
+    causes = _causes(message, [*(record.url for record in records), *network.addresses])
     file = re.search(r"failed to fetch (\S+)", message)
-    record = next((one for one in records if file and one.file_name == file[1]), None)
+    record = next((each for each in records if file and each.file_name == file[1]), None)
     if "No space left" in message:
         return TargetError(
-            "the disk is full: the conda packages cannot be unpacked", hint="free some space, then again"
+            "the disk is full: the conda packages cannot be unpacked", hint="free some space and try again"
         )
     if record is None:
-        return TargetError(f"the conda packages cannot be installed: {told[-1]}")
+        return TargetError(f"the conda packages cannot be installed: {causes[-1]}")
     if found := re.search(r"expected [0-9a-f]{64}, got ([0-9a-f]{64})", message):
         return mismatch(record, found[1])
     name = record.name.normalized
     if re.search(r"\b404\b|\b410\b|No such file", message):
         return TargetError(
             f"{record.file_name} is no longer in its channel {public(record.channel or record.url)}",
-            hint=f"`amlexec lock -c NAME --upgrade {name}` takes one that is there",
+            hint=f"`amlexec lock -c NAME --upgrade {name}` takes an available one",
         )
     return TargetError(
-        f"{record.file_name} cannot be fetched from {public(record.url)}: {told[-1]}",
-        hint="check the network, HTTPS_PROXY and SSL_CERT_FILE, then again",
+        f"{record.file_name} cannot be fetched from {public(record.url)}: {causes[-1]}",
+        hint="check the network, HTTPS_PROXY and SSL_CERT_FILE, and try again",
     )
 
 
 def mismatch(record: RepoDataRecord, found: str) -> TargetError:
-    """The error for a package that is not the one that was solved for or locked."""
+    """The error for a package whose content differs from the solved or locked one."""
     expected = record.sha256.hex() if record.sha256 else "another"
     return TargetError(
-        f"{public(record.url)} has the sha256 {found}, and {expected} was expected",
-        hint="the download is damaged, or the channel has put another file in its place; "
-        f"`amlexec lock -c NAME --upgrade {record.name.normalized}` accepts what is there now",
+        f"{public(record.url)} has the sha256 {found}; expected {expected}",
+        hint="the download is damaged, or the channel replaced the file; "
+        f"`amlexec lock -c NAME --upgrade {record.name.normalized}` accepts the new file",
     )
 
 
 def no_cache(folder: Path, error: OSError) -> TargetError:
-    """The error for a cache in which nothing can be kept."""
+    """The error for a cache that can't be written."""
     return TargetError(
         f"cannot make the folder {folder}: {error.strerror}",
-        hint="set AMLEXEC_CACHE to a folder that can be written",
+        hint="set AMLEXEC_CACHE to a writable folder",
     )

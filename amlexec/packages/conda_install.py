@@ -1,4 +1,4 @@
-"""Conda packages, installed on this machine."""
+"""Install conda packages on this machine."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def install(
 ) -> None:
     """Install packages into the new folder `prefix`, to be used at `final_prefix`.
 
-    Files are hard links into `cache` where both are on one file system, so nobody may write to them or
-    change their times and modes afterwards. Equal records give equal names, contents and modes of files,
-    on every machine. `progress` and scripts of packages as of `linking.link`.
+    Files are hard links into `cache` if both are on one file system: don't write to them afterwards, and
+    don't change their times or modes. Equal records give equal names, contents and modes of files, on every
+    machine. `progress` and scripts of packages are as in `conda_link.link`.
 
     Raises:
-        TargetError: a package is gone from its channel, is not what was solved for, or can't be fetched.
+        TargetError: a package was removed from its channel, has other content, or can't be fetched.
     """
     from rattler import exceptions
 
@@ -56,7 +56,7 @@ def install(
             platform.subdir,
             packages,
             client(network),
-            progress or _tell_nobody,
+            progress or _no_progress,
             public,
         )
     except conda_link.DamagedError as error:
@@ -66,8 +66,8 @@ def install(
 
 
 def _damaged(records: Sequence[RepoDataRecord], address: str, found: str) -> TargetError:
-    return conda_errors.mismatch(next(one for one in records if one.url == address), found)
+    return conda_errors.mismatch(next(record for record in records if record.url == address), found)
 
 
-def _tell_nobody(_done: int, _total: int) -> None:
+def _no_progress(_done: int, _total: int) -> None:
     pass

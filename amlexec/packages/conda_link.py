@@ -1,7 +1,7 @@
-"""Conda packages, fetched and linked into a folder: in this process, or by a Python on another machine.
+"""Fetch conda packages and link them into a folder: in this process, or by a Python on another machine.
 
-That one is given the text of this file, and an order as JSON on its standard input; what it prints is one
-JSON value per line. So nothing is imported here but Python's own modules and rattler.
+That Python gets the text of this file and a request, as JSON on its standard input; it prints one JSON value
+per line. So this module imports only the standard library and rattler.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 __all__ = ["DamagedError", "awaited", "link"]
 
-_EVERY_SECONDS = 0.2
+_INTERVAL_S = 0.2
 _CHUNK = 1 << 20
-_REST_SECONDS = 1.0
-"""The longest that the end of the interpreter waits for rattler."""
+_REST_TIMEOUT_S = 1.0
+"""How long the exit of the interpreter waits for rattler, at most."""
 
 
 class DamagedError(Exception):
-    """A package is not what it should be: its address, and the sha256 that it has."""
+    """A package has the wrong content. Arguments: its address, and its actual sha256."""
 
 
 def awaited(work: Coroutine[Any, Any, Any]) -> Any:
@@ -45,28 +45,28 @@ def awaited(work: Coroutine[Any, Any, Any]) -> Any:
 
 @functools.cache
 def _rest_at_exit() -> None:
-    # rattler's threads let go of Python's objects a moment after they have answered. One that does so while
-    # the interpreter ends brings the process down with a signal.
+    # rattler's threads release Python's objects shortly after they answered. Doing so while the interpreter
+    # exits kills the process with a signal.
     atexit.register(_rest)
 
 
 def _rest() -> None:
-    until, calm = time.monotonic() + _REST_SECONDS, 0
+    until, calm = time.monotonic() + _REST_TIMEOUT_S, 0
     while calm < 3 and time.monotonic() < until:
         time.sleep(0.005)
         calm = 0 if _is_busy() else calm + 1
 
 
 def _is_busy() -> bool:
-    """Whether another thread of this process runs; False where the system can't tell."""
+    """Whether another thread of this process runs; False if that is unknown."""
     try:
         for thread in Path("/proc/self/task").iterdir():
             if int(thread.name) != threading.get_native_id():
-                told = (thread / "stat").read_text("utf-8", "replace")
-                if told.rpartition(")")[2].split()[0] != "S":
+                status = (thread / "stat").read_text("utf-8", "replace")
+                if status.rpartition(")")[2].split()[0] != "S":
                     return True
     except OSError:
-        pass  # no Linux, or a thread that has just ended
+        pass  # not Linux, or the thread has just ended
     return False
 
 
@@ -77,21 +77,21 @@ def link(
     subdir: str,
     cache: Path,
     client: Client,
-    tell: Callable[[int, int], None],
+    progress: Callable[[int, int], None],
     public: Callable[[str], str],
 ) -> None:
     """Fetch packages into `cache` and link them into the new folder `prefix`, to be used at `final_prefix`.
 
-    Scripts that packages want to run after linking are not run. `tell` is told how many of how many bytes of
-    packages are done, from other threads. `public` takes the secrets out of an address.
+    Post-link scripts of packages are not run. `progress` gets the bytes done and the bytes in total; it is
+    called from other threads. `public` removes the secrets from an address.
 
     Raises:
-        DamagedError: a package in a folder is not what the record says.
+        DamagedError: a package in a folder does not match its record.
         rattler.exceptions: InstallerError, LinkError, IoError.
     """
     for record in records:
         _must_be_whole(record)
-    awaited(_link(list(records), prefix, final_prefix, subdir, cache, client, _Reporter(records, tell)))
+    awaited(_link(list(records), prefix, final_prefix, subdir, cache, client, _Reporter(records, progress)))
     for file in sorted((prefix / "conda-meta").glob("*.json")):
         _forget_this_machine(file, public)
 
@@ -108,8 +108,8 @@ async def _link(
     import rattler
     from rattler.package_cache import PackageCache, PackageCacheLayer, ValidationMode
 
-    # What is linked is compared with what its package says of it, file by file: one that was damaged in
-    # the cache is fetched again.
+    # Compare every file with its checksum in the package: packages that were damaged in the cache are
+    # fetched again.
     layer = PackageCacheLayer(cache).with_validation_mode(ValidationMode.full())
     await rattler.install(
         records,
@@ -125,10 +125,10 @@ async def _link(
 
 
 class _Reporter:
-    """rattler's callbacks; it asks for what is defined and for nothing else."""
+    """rattler's callbacks; rattler calls only those that are defined."""
 
-    def __init__(self, records: Sequence[RepoDataRecord], tell: Callable[[int, int], None]) -> None:
-        self._tell = tell
+    def __init__(self, records: Sequence[RepoDataRecord], progress: Callable[[int, int], None]) -> None:
+        self._progress = progress
         self._sizes = {record.name.normalized: record.size or 1 for record in records}
         self._names: dict[int, str] = {}
         self._done: dict[str, int] = {}
@@ -152,23 +152,23 @@ class _Reporter:
 
     def _at(self, index: int, done: int) -> None:
         self._done[self._names.get(index, "")] = done
-        self._tell(sum(self._done.values()), sum(self._sizes.values()))
+        self._progress(sum(self._done.values()), sum(self._sizes.values()))
 
 
 def _must_be_whole(record: RepoDataRecord) -> None:
-    # rattler checks what it downloads, and not what it copies from a folder.
+    # rattler checks downloads, but not packages that it copies from a folder.
     if not record.url.startswith("file:") or record.sha256 is None:
         return
     try:
         found = _sha256(Path(urllib.parse.unquote(urllib.parse.urlsplit(record.url).path)))
     except OSError:
-        return  # it may be in the cache; if not, the installation says what is wrong
+        return  # it may be in the cache; if not, the installation reports the error
     if found != record.sha256.hex():
         raise DamagedError(record.url, found)
 
 
 def _forget_this_machine(file: Path, public: Callable[[str], str]) -> None:
-    """Take out of a record in `conda-meta` what differs between machines, and what is secret."""
+    """Remove from a record in `conda-meta` what differs between machines, and secrets."""
     record = json.loads(file.read_text("utf-8"))
     for key in ("extracted_package_dir", "package_tarball_full_path"):
         record.pop(key, None)
@@ -181,11 +181,11 @@ def _forget_this_machine(file: Path, public: Callable[[str], str]) -> None:
     file.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
-# What follows is for a Python on another machine.
+# The rest is for a Python on another machine.
 
 
 def _answer(request: Mapping[str, Any]) -> object:
-    """Do what an order says; what is told of it at its end."""
+    """Execute a request; returns the result."""
     records = _records(request["packages"])
     cache = Path(request["cache"])
     if "prefix" not in request:
@@ -197,31 +197,33 @@ def _answer(request: Mapping[str, Any]) -> object:
         request["subdir"],
         cache,
         _client(request),
-        _Teller(),
+        _Progress(),
         lambda address: str(request["public"].get(address, address)),
     )
-    return [[one.name.source, str(one.version), str(one.build)] for one in records]
+    return [[record.name.source, str(record.version), str(record.build)] for record in records]
 
 
 def _records(packages: Sequence[Mapping[str, Any]]) -> list[RepoDataRecord]:
-    """Records, each as the JSON that rattler writes of one."""
+    """Records from their JSON, as rattler writes it."""
     import rattler
 
-    # rattler reads them in one form only: as what a channel has.
-    told: dict[str, Any] = {"info": {"subdir": "noarch"}, "packages": {}, "packages.conda": {}}
-    for one in packages:
-        kind = "packages.conda" if one["fn"].endswith(".conda") else "packages"
-        told[kind][one["fn"]] = {key: one[key] for key in one if key not in {"fn", "url", "channel"}}
+    # rattler reads them only as the index of a channel.
+    repodata: dict[str, Any] = {"info": {"subdir": "noarch"}, "packages": {}, "packages.conda": {}}
+    for package in packages:
+        name = package["fn"]
+        kind = "packages.conda" if name.endswith(".conda") else "packages"
+        repodata[kind][name] = {key: package[key] for key in package if key not in {"fn", "url", "channel"}}
     channel = rattler.Channel("https://channel.invalid")
-    data = rattler.RepoData.from_path(_in_memory(json.dumps(told)))
-    found = {record.file_name: record for record in data.into_repo_data(channel)}
+    data = rattler.RepoData.from_path(_in_memory(json.dumps(repodata)))
+    records = {record.file_name: record for record in data.into_repo_data(channel)}
     return [
-        rattler.RepoDataRecord(found[one["fn"]], one["fn"], one["url"], one["channel"]) for one in packages
+        rattler.RepoDataRecord(records[each["fn"]], each["fn"], each["url"], each["channel"])
+        for each in packages
     ]
 
 
 async def _lacking(records: Sequence[RepoDataRecord], cache: Path) -> list[str]:
-    """The file names of those that the cache has not, or not whole."""
+    """The file names of packages that are missing from the cache, or incomplete in it."""
     from rattler.package_cache import PackageCache
 
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -234,7 +236,7 @@ async def _lacking(records: Sequence[RepoDataRecord], cache: Path) -> list[str]:
 
 
 def _stem(file_name: str) -> str:
-    """What rattler calls the folder of a package."""
+    """rattler's name for the folder of a package."""
     for ending in (".conda", ".tar.bz2"):
         if file_name.endswith(ending):
             return file_name[: -len(ending)]
@@ -242,38 +244,38 @@ def _stem(file_name: str) -> str:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether an unpacked package has the files that it says it has."""
+    """Whether an unpacked package has all the files in its own list."""
     try:
         json.loads((folder / "info/index.json").read_text("utf-8"))
-        if not (folder / "info/paths.json").exists():  # of old packages
+        if not (folder / "info/paths.json").exists():  # an old package
             return all((folder / name).exists() for name in (folder / "info/files").read_text().splitlines())
-        told = json.loads((folder / "info/paths.json").read_text("utf-8"))["paths"]
-        return all(_is_as_told(folder / one["_path"], one) for one in told)
+        entries = json.loads((folder / "info/paths.json").read_text("utf-8"))["paths"]
+        return all(_is_intact(folder / entry["_path"], entry) for entry in entries)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _is_as_told(path: Path, told: Mapping[str, Any]) -> bool:
-    if told.get("path_type") != "hardlink":
+def _is_intact(path: Path, entry: Mapping[str, Any]) -> bool:
+    if entry.get("path_type") != "hardlink":
         return os.path.lexists(path)
-    if told.get("size_in_bytes", path.stat().st_size) != path.stat().st_size:
+    if entry.get("size_in_bytes", path.stat().st_size) != path.stat().st_size:
         return False
-    return told.get("sha256") in {None, _sha256(path)}
+    return entry.get("sha256") in {None, _sha256(path)}
 
 
 def _sha256(path: Path) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _client(request: Mapping[str, Any]) -> Client:
-    """rattler's client, with logins and certificates that no file has."""
+    """rattler's client, with logins and certificates that are in no file."""
     for name, key in (("RATTLER_AUTH_FILE", "logins"), ("SSL_CERT_FILE", "certificates")):
         if request[key]:
-            # For rattler alone: a process that is not there yet shows what it was started with, not this.
+            # Only for rattler: /proc/PID/environ shows the environment at the start, not this.
             os.environ[name] = _in_memory(request[key])
     from rattler import Config
     from rattler.networking import Client
@@ -282,26 +284,26 @@ def _client(request: Mapping[str, Any]) -> Client:
 
 
 def _in_memory(text: str) -> str:
-    """A path at which this process, and no other, reads that text; it is on no disk."""
-    held = os.memfd_create("request")
-    os.write(held, text.encode())
-    return f"/proc/self/fd/{held}"
+    """A path where only this process can read the text; it is never on a disk."""
+    descriptor = os.memfd_create("request")
+    os.write(descriptor, text.encode())
+    return f"/proc/self/fd/{descriptor}"
 
 
-class _Teller:
-    """Prints how far it is, some times a second."""
+class _Progress:
+    """Prints the progress some times a second."""
 
     def __init__(self) -> None:
         self._last = 0.0
 
     def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if now - self._last > _EVERY_SECONDS or done == total:
+        if now - self._last > _INTERVAL_S or done == total:
             self._last = now
             try:
                 _print({"at": [done, total]})
             except BrokenPipeError:
-                # Whoever gave the order is gone. An exception would end nothing: rattler's threads go on.
+                # The client is gone. An exception would not stop rattler's threads.
                 os._exit(1)
 
 
@@ -318,11 +320,11 @@ def _main() -> None:
         _print({"damaged": list(error.args)})
     except OSError as error:
         _print({"system": [error.strerror or str(error), str(error.filename or "")]})
-    except Exception as error:  # whatever it is, who gave the order has to know
+    except Exception as error:  # the client has to know any error
         _print({"failed": [type(error).__name__, str(error)]})
 
 
 if __name__ == "__main__":
     _main()
-    # All is said: rattler's threads may not meet the end of the interpreter.
+    # Everything is printed. A normal exit could crash in rattler's threads.
     os._exit(0)

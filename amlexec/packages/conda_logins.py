@@ -1,7 +1,7 @@
-"""The logins that rattler would find on this machine, for a machine that fetches packages on our behalf.
+"""rattler's logins on this machine, for another machine that fetches packages for the user.
 
-They are kept where rattler keeps them: the file that RATTLER_AUTH_FILE names, or
-`~/.rattler/credentials.json`, and `~/.netrc`. Those in a keyring are not read.
+They are read from rattler's places: the file that RATTLER_AUTH_FILE names, or
+`~/.rattler/credentials.json`, and `~/.netrc`. A keyring is not read.
 """
 
 from __future__ import annotations
@@ -19,23 +19,25 @@ __all__ = ["logins"]
 
 
 def logins(addresses: Iterable[str], environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What rattler's file of logins would have for the hosts of these addresses, and for no others."""
+    """The logins for the hosts of these addresses only, in the form of rattler's file."""
     variables = os.environ if environment is None else environment
     hosts = {host for address in addresses if (host := urlsplit(address).hostname)}
     home = Path(variables["HOME"]) if variables.get("HOME") else Path.home()
     found = _netrc(hosts, Path(variables.get("NETRC") or home / ".netrc"))
     store = Path(variables.get("RATTLER_AUTH_FILE") or home / ".rattler/credentials.json")
     try:
-        told = json.loads(store.read_text("utf-8"))
+        stored = json.loads(store.read_text("utf-8"))
     except (OSError, ValueError):
-        told = {}
-    if isinstance(told, dict):
-        found |= {name: login for name, login in told.items() if any(_is_of(name, host) for host in hosts)}
+        stored = {}
+    if isinstance(stored, dict):
+        found |= {
+            name: login for name, login in stored.items() if any(_matches(name, host) for host in hosts)
+        }
     return found
 
 
-def _is_of(name: str, host: str) -> bool:
-    """Whether a name in the store, `host`, `*.domain` or an address, is about a host."""
+def _matches(name: str, host: str) -> bool:
+    """Whether a name in the store (`host`, `*.domain` or an address) matches a host."""
     of = (urlsplit(name).hostname or "") if "://" in name else name.partition("/")[0].partition(":")[0]
     return of == host or (of.startswith("*.") and (host.endswith(of[1:]) or host == of[2:]))
 
@@ -44,12 +46,12 @@ def _netrc(hosts: Iterable[str], path: Path) -> dict[str, Any]:
     import netrc
 
     try:
-        told = netrc.netrc(path)
+        entries = netrc.netrc(path)
     except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
         return {}
     found = {}
     for host in hosts:
-        login = told.authenticators(host)
+        login = entries.authenticators(host)
         if login is not None:
             found[host] = {"BasicHTTP": {"username": login[0], "password": login[2] or ""}}
     return found

@@ -1,7 +1,7 @@
-"""Conda packages, fetched and linked by a Python on another machine: what it is given, what it answers.
+"""Install conda packages by a Python on another machine: its requests and its answers.
 
-It executes `linking.py`, whose text is all that it is started with. Addresses and logins go to its standard
-input, and from there into its memory alone.
+It is started with the text of `conda_link.py` and nothing else. Addresses and logins go to its standard
+input, and stay in its memory.
 """
 
 from __future__ import annotations
@@ -32,18 +32,20 @@ __all__ = ["InstallerAnswer", "arguments", "is_only_here", "request", "packed", 
 
 
 def arguments() -> tuple[str, ...]:
-    """What the other machine's Python is started with; the standard input is `question` or `request`."""
+    """The arguments of the remote Python; its standard input is `question` or `request`."""
     return ("-I", "-B", "-c", Path(conda_link.__file__).read_text("utf-8"))
 
 
 def is_only_here(record: RepoDataRecord) -> bool:
-    """Whether a package can be fetched by this machine alone: it is on its disk, or on its loopback."""
+    """Whether only this machine can fetch a package: it is on its disk, or on its loopback."""
     return record.url.startswith("file:") or is_loopback(record.url)
 
 
 def question(records: Sequence[RepoDataRecord], cache: str) -> bytes:
-    """Which of these packages has the folder `cache` there not? The answer is a list of file names."""
-    return json.dumps({"packages": [_told(one, one.url) for one in records], "cache": cache}).encode()
+    """Request: which of these packages are missing from the remote cache? Answer: a list of file names."""
+    return json.dumps(
+        {"packages": [_as_json(record, record.url) for record in records], "cache": cache}
+    ).encode()
 
 
 def request(
@@ -55,20 +57,20 @@ def request(
     cache: str,
     sent: str,
 ) -> bytes:
-    """Fetch packages into the folder `cache` there and link them into the new folder `prefix`.
+    """Request: fetch packages into the remote folder `cache` and link them into the new folder `prefix`.
 
-    What is only here is taken from the folder `sent`, where it is not in `cache`. The answer is a list of
-    name, version and build. The text may hold passwords.
+    Packages that only this machine can fetch are in the remote folder `sent`, unless `cache` has them.
+    Answer: a list of name, version and build. The text may hold passwords.
     """
     packages: list[dict[str, Any]] = []
     shown: dict[str, str] = {}
-    for one in records:
-        address = f"file://{sent}/{one.file_name}" if is_only_here(one) else one.url
-        packages.append(_told(one, address))
-        shown |= {address: public(one.url), _channel(one): public(_channel(one))}
-    there = tuple((name, value) for name, value in network.channel_proxies if not is_loopback(value))
+    for record in records:
+        address = f"file://{sent}/{record.file_name}" if is_only_here(record) else record.url
+        packages.append(_as_json(record, address))
+        shown |= {address: public(record.url), _channel(record): public(_channel(record))}
+    proxies = tuple((name, value) for name, value in network.channel_proxies if not is_loopback(value))
     bundle = network.channel_ca_bundle
-    with_logins = logins(one.url for one in records if not is_only_here(one))
+    with_logins = logins(record.url for record in records if not is_only_here(record))
     return json.dumps(
         {
             "packages": packages,
@@ -76,14 +78,14 @@ def request(
             "prefix": prefix,
             "cache": cache,
             "subdir": platform.subdir,
-            "settings": rattler_settings(network._replace(channel_proxies=there)),
+            "settings": rattler_settings(network._replace(channel_proxies=proxies)),
             "logins": json.dumps(with_logins) if with_logins else "",
             "certificates": Path(bundle).read_text("utf-8") if bundle else "",
         }
     ).encode()
 
 
-def _told(record: RepoDataRecord, address: str) -> dict[str, Any]:
+def _as_json(record: RepoDataRecord, address: str) -> dict[str, Any]:
     return {**json.loads(record.to_json()), "url": address, "channel": _channel(record)}
 
 
@@ -93,15 +95,15 @@ def _channel(record: RepoDataRecord) -> str:
 
 @contextlib.contextmanager
 def packed(records: Sequence[RepoDataRecord], network: Network) -> Iterator[IO[bytes]]:
-    """The files of packages that are only here, as a compressed archive; a file that is gone afterwards.
+    """The files of packages that only this machine can fetch, as a compressed archive in a temporary file.
 
-    Its last member is an empty `~whole`.
+    Its last member is an empty `~whole`, which marks a complete archive.
 
     Raises:
-        TargetError: a package is gone from its channel.
+        TargetError: a package was removed from its channel.
     """
     with tempfile.TemporaryDirectory(prefix="amlexec-") as folder, tempfile.TemporaryFile() as archive:
-        # They are compressed already.
+        # Level 0: packages are compressed already.
         with tarfile.open(
             fileobj=archive, mode="w:gz", format=tarfile.PAX_FORMAT, compresslevel=0
         ) as written:
@@ -109,8 +111,8 @@ def packed(records: Sequence[RepoDataRecord], network: Network) -> Iterator[IO[b
                 try:
                     written.add(_file(record, Path(folder), network), record.file_name, filter=_plain)
                 except OSError as error:
-                    told = f"failed to fetch {record.file_name}\n{error.strerror or error}"
-                    raise conda_errors.not_installed(told, records, network) from error
+                    message = f"failed to fetch {record.file_name}\n{error.strerror or error}"
+                    raise conda_errors.not_installed(message, records, network) from error
             written.addfile(tarfile.TarInfo("~whole"))
         archive.seek(0)
         yield archive
@@ -126,9 +128,9 @@ def _file(record: RepoDataRecord, folder: Path, network: Network) -> str:
     path = folder / record.file_name
     try:
         conda_link.awaited(download_to_path(client(network), record.url, path))
-    except Exception as error:  # rattler has an exception of its own for each step of it
-        told = f"failed to fetch {record.file_name}\n{error}"
-        raise conda_errors.not_installed(told, [record], network) from None
+    except Exception as error:  # rattler has a separate exception for each step
+        message = f"failed to fetch {record.file_name}\n{error}"
+        raise conda_errors.not_installed(message, [record], network) from None
     return str(path)
 
 
@@ -140,7 +142,7 @@ def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 class InstallerAnswer:
-    """What the other machine's Python prints, chunk by chunk."""
+    """Parses the output of the remote Python, chunk by chunk."""
 
     def __init__(
         self,
@@ -149,36 +151,36 @@ class InstallerAnswer:
         where: str,
         at: Callable[[int, int], None] | None = None,
     ) -> None:
-        """`where` is what errors call the machine; `at` is told how many of how many bytes are done."""
+        """`where` names the machine in errors; `at` gets the bytes done and the bytes in total."""
         self._records, self._network, self._where, self._at = records, network, where, at
         self._rest = b""
         self._noise: list[str] = []
         self._end: dict[str, Any] = {}
 
     def feed(self, chunk: bytes) -> None:
-        """Take what has come."""
+        """Parse the next chunk."""
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
             self._take(line)
 
     def _take(self, line: bytes) -> None:
         try:
-            told = json.loads(line)
+            value = json.loads(line)
         except ValueError:
-            told = None
-        if not isinstance(told, dict):
+            value = None
+        if not isinstance(value, dict):
             self._noise.append(line.decode(errors="replace").strip())
-        elif "at" in told:
+        elif "at" in value:
             if self._at is not None:
-                self._at(*told["at"])
+                self._at(*value["at"])
         else:
-            self._end = told
+            self._end = value
 
     def result(self, noise: str = "") -> Any:
-        """What it said at its end; `noise` is what else came from there.
+        """The result; `noise` is other output of the remote Python.
 
         Raises:
-            TargetError: as `installing.install`; or it came to no end.
+            TargetError: as `conda_install.install`; or the output has no result.
         """
         if "done" in self._end:
             return self._end["done"]
@@ -190,15 +192,17 @@ class InstallerAnswer:
         if "damaged" in self._end:
             address, found = self._end["damaged"]
             name = unquote(urlsplit(address).path).rpartition("/")[2]
-            return conda_errors.mismatch(next(one for one in self._records if one.file_name == name), found)
+            return conda_errors.mismatch(
+                next(each for each in self._records if each.file_name == name), found
+            )
         if "failed" in self._end:
             return conda_errors.not_installed(self._end["failed"][1], self._records, self._network)
         if "system" in self._end:
             reason, path = self._end["system"]
-            return TargetError(f"{path or 'a file'} can't be written there: {reason.lower()}")
-        said = [line for line in [*self._noise, *noise.splitlines()] if line.strip()]
-        last = f": {said[-1].strip().rstrip('.')}" if said else ""
+            return TargetError(f"{path or 'a file'} can't be written: {reason.lower()}")
+        lines = [line for line in [*self._noise, *noise.splitlines()] if line.strip()]
+        last = f": {lines[-1].strip().rstrip('.')}" if lines else ""
         return TargetError(
-            f"the packages could not be installed there, and nothing says why{last}",
-            hint="was the process ended, for want of memory perhaps?",
+            f"the packages could not be installed, for an unknown reason{last}",
+            hint="was the process killed, perhaps for lack of memory?",
         )

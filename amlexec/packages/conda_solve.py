@@ -1,7 +1,6 @@
-"""The conda half of an environment, solved for the target's platform.
+"""Solve the conda part of an environment for the target's platform, by rattler.
 
-rattler does the work. What a solve may depend on is the channels, the specs and the target's virtual
-packages; nothing of the machine that it happens on.
+The result depends on the channels, the specs and the target's virtual packages, not on this machine.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["channels", "python_version", "solve", "with_passwords"]
 
 _IMPLIED = "python"
-"""A script needs one, whatever the file says."""
+"""Every script needs Python, even if the file does not name it."""
 
 
 def solve(
@@ -42,13 +41,13 @@ def solve(
     cache: Path,
     preferred: Sequence[RepoDataRecord] = (),
 ) -> list[RepoDataRecord]:
-    """The packages that the conda section comes to, sorted by name.
+    """Solve the conda section; returns its packages, sorted by name.
 
-    `cache` is the folder of `network.cache_folder`. Versions of `preferred`, the records of an
-    earlier solve, are kept wherever they still fit.
+    `cache` is the folder of `network.cache_folder`. Versions of `preferred`, the records of an earlier solve,
+    are kept if they still fit.
 
     Raises:
-        ConfigurationError: a line is wrong, names a package that no channel has, or cannot be fulfilled.
+        ConfigurationError: a line is invalid, names a package that no channel has, or is unsolvable.
         TargetError: a channel cannot be reached.
     """
     sources = channels(project, dependencies, network)
@@ -60,23 +59,23 @@ def solve(
 def channels(
     project: Project, dependencies: CondaDependencies, network: Network
 ) -> list[conda_errors.ChannelSource]:
-    """The channels in order, by address: names and paths resolved, `defaults` expanded, passwords filled in.
+    """The channels in order, as addresses: names and paths resolved, `defaults` expanded, passwords added.
 
     Raises:
-        ConfigurationError: an address can't be read, or a variable in it is not set.
+        ConfigurationError: an address is invalid, or a variable in it is not set.
     """
-    meant = [(expand_public(line.text, os.environ), line) for line in dependencies.channels]
-    told = {conda_spec.canonical_channel(text): line for text, line in reversed(meant)}
+    expanded = [(expand_public(line.text, os.environ), line) for line in dependencies.channels]
+    by_name = {conda_spec.canonical_channel(text): line for text, line in reversed(expanded)}
     found = []
-    for name in conda_spec.channels([text for text, _ in meant]):
-        line = told.get(name, Line(name, dependencies.place))
+    for name in conda_spec.channels([text for text, _ in expanded]):
+        line = by_name.get(name, Line(name, dependencies.place))
         text = expand(line.text.strip(), os.environ)
         is_unset = bool(unset_variables(line.text, os.environ))
         if is_unset or not is_readable(text):
-            problem = "has a variable that is not set" if is_unset else "cannot be read as an address"
+            problem = "has a variable that is not set" if is_unset else "is not a valid address"
             raise ConfigurationError(f"the channel {public(line.text)} {problem}", where=str(line.place))
         texts = list(network.default_channels) if text == "defaults" else [_address(project, text, network)]
-        found += [conda_errors.ChannelSource(str(one), line) for one in texts]
+        found += [conda_errors.ChannelSource(str(address), line) for address in texts]
     return found
 
 
@@ -89,12 +88,12 @@ def _address(project: Project, text: str, network: Network) -> str:
 
 
 def _specs(dependencies: CondaDependencies) -> list[Line]:
-    """The lines, and what is implied: Python, and pip where there is a pip section, as conda does."""
-    meant = [line._replace(text=expand(line.text, os.environ)) for line in dependencies.specs]
-    names = {conda_spec.name_of(line.text) for line in meant}
+    """The lines, and the implied packages: Python, and pip if there is a pip section, as in conda."""
+    lines = [line._replace(text=expand(line.text, os.environ)) for line in dependencies.specs]
+    names = {conda_spec.name_of(line.text) for line in lines}
     implied = [_IMPLIED, *(["pip"] if dependencies.pip else [])]
     return [
-        *meant,
+        *lines,
         *(Line(name, dependencies.place) for name in implied if name not in names),
     ]
 
@@ -111,17 +110,17 @@ async def _solve(
     from rattler import exceptions
 
     gateway = rattler.Gateway(cache_dir=_made(cache / "channels"), client=client(network))
-    places = [_channel(source) for source in sources]
-    wanted = _match_specs(specs)
-    # rattler reads only what fits a spec, and so would not see that the first channel that has a package
-    # has no version of it that fits. With the bare name it sees all of them.
+    channels = [_channel(source) for source in sources]
+    match_specs = _match_specs(specs)
+    # rattler loads only records that fit a spec, so it would not notice that the first channel with a package
+    # has no fitting version of it. With the bare name it loads all versions.
     names = [
         rattler.MatchSpec(name) for name in {conda_spec.name_of(line.text): None for line in specs} if name
     ]
     try:
         records = await rattler.solve(
-            places,
-            [*wanted, *names],
+            channels,
+            [*match_specs, *names],
             gateway=gateway,
             platforms=[rattler.Subdir(platform.subdir), rattler.Subdir("noarch")],
             virtual_packages=_virtual_packages(platform),
@@ -130,8 +129,8 @@ async def _solve(
             channel_relations="disabled",
         )
     except exceptions.SolverError as error:
-        asked = conda_errors.Asked(places, sources, specs, wanted, platform)
-        raise await conda_errors.unsolvable(str(error), asked, gateway) from None
+        request = conda_errors.SolveRequest(channels, sources, specs, match_specs, platform)
+        raise await conda_errors.unsolvable(str(error), request, gateway) from None
     except (exceptions.GatewayError, exceptions.FetchRepoDataError, exceptions.IoError) as error:
         raise conda_errors.unreachable(str(error), sources, network) from None
     return sorted(records, key=lambda record: record.name.normalized)
@@ -145,7 +144,7 @@ def _channel(source: conda_errors.ChannelSource) -> Channel:
         return rattler.Channel(source.address)
     except exceptions.InvalidChannelError as error:
         raise ConfigurationError(
-            f"the channel {public(source.address)} can't be: {public(str(error))}",
+            f"the channel {public(source.address)} is invalid: {public(str(error))}",
             where=str(source.line.place),
             hint="write a channel's name, its address, or a folder",
         ) from None
@@ -174,7 +173,7 @@ def _virtual_packages(platform: Platform) -> list[Any]:
 
 def _made(folder: Path) -> Path:
     try:
-        # For the user alone: what is remembered of a channel has its address, with the login in it.
+        # Private: cached channel data has the channel's address, with the login in it.
         private_folders.make(folder)
     except OSError as error:
         raise conda_errors.no_cache(folder, error) from error
@@ -185,7 +184,7 @@ def python_version(records: Sequence[RepoDataRecord]) -> str:
     """The version of the Python among the packages, such as `3.12.4`.
 
     Raises:
-        TargetError: there is none.
+        TargetError: no Python among them.
     """
     for record in records:
         if record.name.normalized == "python":
@@ -196,7 +195,7 @@ def python_version(records: Sequence[RepoDataRecord]) -> str:
 def with_passwords(
     records: Sequence[RepoDataRecord], sources: Sequence[conda_errors.ChannelSource]
 ) -> list[RepoDataRecord]:
-    """Records as a lock file holds them, with the passwords of the channels that they come from."""
+    """Records of a lock file, with the passwords of their channels added."""
     import rattler
 
     found = []

@@ -1,8 +1,8 @@
-"""Conda specs as text: one spelling for each meaning, where conda itself makes no difference.
+"""Conda specs as text: check them, and give equivalent specs the same spelling.
 
 The rules are those of conda's MatchSpec,
-https://docs.conda.io/projects/conda/en/stable/dev-guide/api/conda/models/match_spec/index.html. What is not
-recognised keeps its spelling: an environment that is made once too often is better than a stale one.
+https://docs.conda.io/projects/conda/en/stable/dev-guide/api/conda/models/match_spec/index.html. Unknown
+forms keep their spelling: an unnecessary rebuild is better than a stale environment.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 DEFAULT_CHANNEL = "conda-forge"
-"""For a file that names no channel."""
+"""The channel of a file that names none."""
 
 _CLAUSE = r"(?:==|>=|<=|!=|~=|=|>|<)?(?:\d+!)?(?:\*|[0-9A-Za-z_](?:[0-9A-Za-z_.+*-]*[0-9A-Za-z_*])?)"
 _PLAIN = re.compile(
@@ -39,15 +39,15 @@ _USUAL = re.compile(
     r"[a-z0-9_][a-z0-9_.-]{0,80}(?:(?:==?|>=|<=?|>)[0-9]{1,9}(?:\.[0-9]{1,9}){0,5})?|"
     r"[a-z0-9_][a-z0-9_.-]{0,80}=[0-9]{1,9}(?:\.[0-9]{1,9}){0,5}=[a-z0-9_]{1,80}"
 )
-"""The lines that most files are made of, which conda takes; rattler takes 20 ms to import."""
+"""The most common lines; they are valid. A check by rattler would cost its import, 20 ms."""
 _LONGEST = 1000
-"""In characters, of a spec that is no address. rattler's parser is recursive."""
+"""In characters, of a spec that is not an address. rattler's parser is recursive."""
 _EMBEDDED = re.compile(r"(?<![A-Za-z0-9+.-])[A-Za-z0-9+.-]+://[^\s'\"\],]+")
 _CHANNEL = re.compile(r"(?P<channel>[^\s\[\]]+)::(?P<rest>.+)", re.DOTALL)
 
 
 class BadSpecError(Exception):
-    """A line of the conda section that is no spec."""
+    """A line of the conda section that is not a valid spec."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -55,17 +55,17 @@ class BadSpecError(Exception):
 
 
 def check(text: str) -> None:
-    """Raise BadSpecError where conda can't take `text` for a spec: for every command, in the same words."""
+    """Raise BadSpecError if `text` is not a valid conda spec; all commands use this check."""
     text = text.strip()
     if not _USUAL.fullmatch(text):
         parsed(text)
 
 
 def parsed(text: str) -> MatchSpec:
-    """A conda spec as rattler has it.
+    """A conda spec, parsed by rattler.
 
     Raises:
-        BadSpecError: it is none.
+        BadSpecError: it is not valid.
     """
     text = text.strip()
     _must_be_for_conda(text)
@@ -83,7 +83,7 @@ def parsed(text: str) -> MatchSpec:
         exceptions.InvalidVersionSpecError,
         exceptions.InvalidChannelError,
     ) as error:
-        raise BadSpecError(f"{_shown(text)} is no conda spec", _hint(text)) from error
+        raise BadSpecError(f"{_shown(text)} is not a conda spec", _hint(text)) from error
 
 
 def _is_file(text: str) -> bool:
@@ -92,17 +92,17 @@ def _is_file(text: str) -> bool:
 
 
 def _must_be_for_conda(text: str) -> None:
-    """Raise for what rattler would read as something that nobody means, or break on."""
+    """Raise for texts that rattler would misread or fail on."""
     below = "move it below '- pip:'"
     if not text:
-        raise BadSpecError("an empty text is no conda spec", "remove the line")
+        raise BadSpecError("an empty text is not a conda spec", "remove the line")
     if text.startswith("-"):
         raise BadSpecError(f"{_shown(text)} is an option of pip", below)
     if text.startswith(("pip install ", "conda install ")):
         raise BadSpecError(f"{_shown(text)} is a command", "write only the package")
     if _is_file(text):
         if not text.partition("?")[0].partition("#")[0].endswith((".conda", ".tar.bz2")):
-            raise BadSpecError(f"{_shown(text)} is no conda package", below)
+            raise BadSpecError(f"{_shown(text)} is not a conda package", below)
         return
     if len(text) > _LONGEST:
         raise BadSpecError(f"{_shown(text)} is too long for a conda spec")
@@ -113,28 +113,28 @@ def _must_have_a_name(text: str) -> None:
     below = "move it below '- pip:'"
     name = re.split(r"[\s=<>!~\[]", text.rpartition("::")[2], maxsplit=1)[0]
     if "{{" in text or "{%" in text:
-        hint = "conda env files have no templates: write what it stands for"
+        hint = "conda env files have no templates: write the value itself"
         raise BadSpecError(f"{_shown(text)} is a template (Jinja, as in conda-build)", hint)
     if " @ " in text or "@" in name:
-        raise BadSpecError(f"{_shown(text)} is a requirement of pip and no conda spec", below)
+        raise BadSpecError(f"{_shown(text)} is a pip requirement, not a conda spec", below)
     if ":" in name:
-        raise BadSpecError(f"{_shown(text)} is no conda spec", _hint(text))
+        raise BadSpecError(f"{_shown(text)} is not a conda spec", _hint(text))
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-        raise BadSpecError(f"{_shown(text)} is no conda spec", _hint(text))
+        raise BadSpecError(f"{_shown(text)} is not a conda spec", _hint(text))
     if "^" in text:
         hint = "write 'NAME >=1.2,<2' for Poetry's ^1.2"
-        raise BadSpecError(f"{_shown(text)} is no conda spec: '^' is Poetry's", hint)
+        raise BadSpecError(f"{_shown(text)} is not a conda spec: '^' is Poetry's", hint)
     if len(text.split("[", 1)[0].split()) > 3 and not re.search(r"[<>=,|]", text):
-        raise BadSpecError(f"{_shown(text)} is no conda spec", _hint(text))
+        raise BadSpecError(f"{_shown(text)} is not a conda spec", _hint(text))
 
 
 def _hint(text: str) -> str:
     if is_address(text):
         return "write it in the pip section"
     if re.match(r"[\w.-]+\[[\w\s,.-]+\]", text):
-        return "extras are pip's: conda has packages of their own for them, or move it below '- pip:'"
+        return "only pip has extras: use conda's separate packages, or move it below '- pip:'"
     if ";" in text:
-        return "a marker after ';' is pip's: move it below '- pip:'"
+        return "only pip has markers after ';': move it below '- pip:'"
     if "===" in text or "=>" in text or "=<" in text:
         return "write NAME=VERSION, NAME==VERSION or 'NAME >=VERSION'"
     return "write name, name=version or 'name >=version'"
@@ -145,7 +145,7 @@ def _shown(text: str) -> str:
 
 
 def canonical_spec(text: str) -> str:
-    """One conda spec: `NumPy = 1.26` and `numpy 1.26.*` are both `numpy 1.26.*`."""
+    """The canonical spelling of a conda spec: `NumPy = 1.26` and `numpy 1.26.*` are both `numpy 1.26.*`."""
     text = " ".join(text.split())
     match = _CHANNEL.fullmatch(text)
     if match is not None:
@@ -164,10 +164,10 @@ def _version(version: str, build: str | None) -> tuple[str, ...]:
     clauses = re.split(r"([,|])", version.lower())
     if build is None:
         clauses[::2] = [_clause(clause) for clause in clauses[::2]]
-        if "|" not in clauses:  # all of them must hold, in whatever order
+        if "|" not in clauses:  # all of them must hold, so the order does not matter
             return () if clauses == ["*"] else (",".join(sorted(set(clauses[::2]))),)
     elif len(clauses) == 1 and re.fullmatch(r"={0,2}[^=<>!~*]+", clauses[0]):
-        # With a build behind it, `=1.26` means exactly this version.
+        # With a build after it, `=1.26` means exactly this version.
         clauses = [f"=={clauses[0].lstrip('=')}"]
     return ("".join(clauses), *([build] if build else []))
 
@@ -185,7 +185,7 @@ def _clause(clause: str) -> str:
 
 
 def name_of(spec: str) -> str:
-    """The package's name in a spec, lower case; "" where it can't be told."""
+    """The package's name in a spec, in lower case; "" if unknown."""
     rest = spec.rpartition("::")[2].strip()
     if is_address(rest):
         file = rest.partition("#")[0].rpartition("/")[2]
@@ -195,7 +195,7 @@ def name_of(spec: str) -> str:
 
 
 def shown_version(before: str, after: str) -> tuple[str, str]:
-    """The versions in two canonical specs of one package, as a sentence says them: `1.26` and `2.0`."""
+    """The versions in two canonical specs of one package, for a message: `1.26` and `2.0`."""
     first, second = (spec.partition(" ")[2] or "any" for spec in (before, after))
     for form in (r"([^*<>!~=|, ]+)\.\*", r"==([^*<>!~=|, ]+)"):
         matches = [re.fullmatch(form, version) for version in (first, second)]
@@ -207,16 +207,16 @@ def shown_version(before: str, after: str) -> tuple[str, str]:
 
 
 def canonical_channel(text: str) -> str:
-    """A channel by its name, address or path, without what is secret and without a slash at the end."""
+    """A channel by its name, address or path, without secrets and without a slash at the end."""
     text = text.strip()
     return public(text).rstrip("/") or text
 
 
 def channels(texts: list[str]) -> tuple[str, ...]:
-    """The channels in order, each once; conda-forge where there are none.
+    """The channels in order, without duplicates; conda-forge if there are none.
 
     `nodefaults` asks conda to add no channel of its own; amlexec never adds any.
     """
-    told = dict.fromkeys(canonical_channel(text) for text in texts)
-    told.pop("nodefaults", None)
-    return tuple(told) or (DEFAULT_CHANNEL,)
+    names = dict.fromkeys(canonical_channel(text) for text in texts)
+    names.pop("nodefaults", None)
+    return tuple(names) or (DEFAULT_CHANNEL,)

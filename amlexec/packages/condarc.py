@@ -1,7 +1,7 @@
-"""What the settings of the user's conda say of channels, proxies and certificates.
+"""Read the user's conda settings for channels, proxies and certificates.
 
-https://docs.conda.io/projects/conda/en/stable/user-guide/configuration/use-condarc.html: a file that is
-named later wins, and variables in values are filled in.
+https://docs.conda.io/projects/conda/en/stable/user-guide/configuration/use-condarc.html: later
+files take precedence, and variables in values are expanded.
 """
 
 from __future__ import annotations
@@ -24,62 +24,62 @@ _TRUE = frozenset(["", "true", "yes", "on", "1", "truststore"])
 
 
 class Conda(NamedTuple):
-    """The settings, as far as they say how packages are reached. Printing it shows no password."""
+    """The settings for access to packages. Its repr shows no password."""
 
     channel_alias: Secret = Secret("")
-    """"" where nothing says one."""
+    """"" if it is not set."""
     default_channels: tuple[Secret, ...] = ()
     proxies: Mapping[str, Secret] = {}
     """By scheme, `http` or `https`."""
     ca_bundle: str = ""
     """A file with certificates; "" for the system's."""
     verifies: bool = True
-    """False where no certificate is asked for."""
+    """False if certificates are not verified."""
 
 
 def read(variables: Mapping[str, str]) -> Conda:
-    """Read them. `variables` is the environment.
+    """Read the settings. `variables` is the environment.
 
     Raises:
-        ConfigurationError: a file can't be read, or names a file of certificates that is not there.
+        ConfigurationError: a file can't be read, or names a certificate file that does not exist.
     """
-    told: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for path in _files(variables):
-        told |= {key: (value, path) for key, value in _read(path).items()}
+        values |= {key: (value, path) for key, value in _read(path).items()}
     if variables.get("CONDA_CHANNEL_ALIAS"):
-        told["channel_alias"] = (variables["CONDA_CHANNEL_ALIAS"], "CONDA_CHANNEL_ALIAS")
+        values["channel_alias"] = (variables["CONDA_CHANNEL_ALIAS"], "CONDA_CHANNEL_ALIAS")
     if variables.get("CONDA_SSL_VERIFY"):
-        told["ssl_verify"] = (variables["CONDA_SSL_VERIFY"], "CONDA_SSL_VERIFY")
+        values["ssl_verify"] = (variables["CONDA_SSL_VERIFY"], "CONDA_SSL_VERIFY")
 
     def value(key: str, kind: type) -> Any:
-        found = told.get(key, (None, ""))[0]
-        return found if isinstance(found, kind) else kind()
+        content = values.get(key, (None, ""))[0]
+        return content if isinstance(content, kind) else kind()
 
     def filled(text: object) -> Secret:
-        return Secret(_VARIABLE.sub(lambda one: variables.get(one[1] or one[2]) or one[0], str(text)))
+        return Secret(_VARIABLE.sub(lambda match: variables.get(match[1] or match[2]) or match[0], str(text)))
 
     servers = value("proxy_servers", dict)
-    verify, where = told.get("ssl_verify", (True, ""))
+    verify, where = values.get("ssl_verify", (True, ""))
     bundle, verifies = _verification(verify, where, variables)
     return Conda(
         filled(value("channel_alias", str)),
-        tuple(filled(one) for one in value("default_channels", list) if isinstance(one, str)),
+        tuple(filled(channel) for channel in value("default_channels", list) if isinstance(channel, str)),
         {scheme: filled(servers[scheme]) for scheme in ("https", "http") if servers.get(scheme)},
         bundle,
         verifies,
     )
 
 
-def _verification(told: object, where: object, variables: Mapping[str, str]) -> tuple[str, bool]:
-    """The file of certificates, and whether any is asked for."""
-    text = str(told).strip()
+def _verification(verify: object, where: object, variables: Mapping[str, str]) -> tuple[str, bool]:
+    """The certificate file, and whether certificates are verified."""
+    text = str(verify).strip()
     if text.lower() in _TRUE:
         return "", True
     if text.lower() in _FALSE:
         return "", False
     path = Path(_home(variables), text[2:]) if text.startswith("~/") else Path(text)
     if path.is_dir():
-        return "", True  # conda takes a folder too; nobody else does
+        return "", True  # conda accepts a folder too; no other tool does
     if not path.is_file():
         raise ConfigurationError(
             f"there is no CA bundle {path}, which conda's ssl_verify names",
@@ -112,7 +112,7 @@ def _read(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        told = yaml.safe_load(path.read_text("utf-8")) or {}
+        content = yaml.safe_load(path.read_text("utf-8")) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigurationError("conda's settings cannot be read", where=str(path)) from error
-    return told if isinstance(told, dict) else {}
+    return content if isinstance(content, dict) else {}

@@ -1,6 +1,6 @@
-"""What of the user's environment decides how packages are fetched, and who gets which part of it.
+"""The user's settings for fetching packages, and which tool gets which of them.
 
-| what | from, the first that is set | used by |
+| what | from; the first that is set counts | used by |
 |---|---|---|
 | proxies | HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY in either case; pip's `proxy` | uv, pip |
 | proxies | the same variables; `proxy_servers` of `.condarc`; pip's `proxy` | solver |
@@ -10,7 +10,7 @@
 | channels | CONDA_CHANNEL_ALIAS, else `channel_alias` and `default_channels` of `.condarc` | solver |
 | passwords | addresses, NETRC, rattler's own store (RATTLER_AUTH_FILE) | solver, uv, pip |
 
-None of it is part of a digest: it says how to reach packages, not which ones.
+None of it is part of a digest: it does not decide which packages are installed.
 """
 
 from __future__ import annotations
@@ -52,17 +52,17 @@ _DEFAULTS = (
     Secret("https://repo.anaconda.com/pkgs/main"),
     Secret("https://repo.anaconda.com/pkgs/r"),
 )
-"""What conda means by `defaults` on anything but Windows."""
+"""conda's meaning of `defaults` on all systems except Windows."""
 _UV_MAY_READ = (
     *("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "NETRC"),
     *("SSL_CERT_DIR", "SSL_CLIENT_CERT", "UV_HTTP_TIMEOUT", "UV_KEYRING_PROVIDER", "UV_CREDENTIALS_DIR"),
     *("UV_NATIVE_TLS", "UV_SYSTEM_CERTS", "GIT_SSH_COMMAND", "SSH_AUTH_SOCK"),
 )
-"""uv has settings that change what it chooses; none of them may change what is installed."""
+"""uv's other settings are not passed: they could change what is installed."""
 
 
 class Network(NamedTuple):
-    """How packages are fetched here. Printing it shows no password."""
+    """How packages are fetched on this machine. Its repr shows no password."""
 
     ca_bundle: str = ""
     """A file with certificates; "" for the system's."""
@@ -76,17 +76,17 @@ class Network(NamedTuple):
     channel_alias: Secret = Secret("https://conda.anaconda.org/")
     default_channels: tuple[Secret, ...] = _DEFAULTS
     passed_on: tuple[tuple[str, Secret], ...] = ()
-    """Variables that uv may read as they are."""
+    """Variables that are passed to uv unchanged."""
     channel_proxies: tuple[tuple[str, Secret], ...] = ()
-    """Those on the way to channels, in the form of `proxies`."""
+    """Proxies for channels, in the form of `proxies`."""
     channel_ca_bundle: str = ""
     """A file with the certificates of channels; "" for the system's."""
     verifies_channels: bool = True
-    """False where the user's conda is told not to ask channels for a certificate that it knows."""
+    """False if the user's conda is configured not to verify the certificates of channels."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Every address in it, for blanking out their passwords in what a tool prints."""
+        """Every address in it, to hide their passwords in the output of tools."""
         return (
             *(value for _, value in (*self.proxies, *self.channel_proxies)),
             self.index_url,
@@ -98,10 +98,10 @@ class Network(NamedTuple):
 
 
 def settings(environment: Mapping[str, str] | None = None) -> Network:
-    """What this user's environment and configuration files say.
+    """Read the settings from the user's environment and configuration files.
 
     Raises:
-        ConfigurationError: a file that they name is not there or can't be read.
+        ConfigurationError: a named file does not exist or can't be read.
     """
     variables = os.environ if environment is None else environment
     pip = _pip(variables)
@@ -130,38 +130,38 @@ def settings(environment: Mapping[str, str] | None = None) -> Network:
 
 
 def _proxies(own: Mapping[str, str], *settings: Mapping[str, str]) -> tuple[tuple[str, Secret], ...]:
-    """The proxies that the variables say, else the first of the settings that says some."""
-    found = dict(own)
+    """The proxies of the variables, else of the first settings that have any."""
+    proxies = dict(own)
     if not any(own[name] for name in _PROXIES[:3]):
-        chosen = next((one for one in settings if any(one.values())), {})
-        found |= {f"{scheme}_proxy": value for scheme, value in chosen.items() if value}
-    return tuple((name, _proxy(name, found[name])) for name in _PROXIES if found[name])
+        chosen = next((each for each in settings if any(each.values())), {})
+        proxies |= {f"{scheme}_proxy": value for scheme, value in chosen.items() if value}
+    return tuple((name, _proxy(name, proxies[name])) for name in _PROXIES if proxies[name])
 
 
 def _proxy(name: str, value: str) -> Secret:
-    """A proxy as every program reads it. What stands in it is never told: there may be a password in it."""
+    """A proxy in the form that every program accepts. Errors don't show it: it may hold a password."""
     if name == "no_proxy":
         return Secret(value)
-    # curl and pip take `host:port` too.
+    # curl and pip accept `host:port` too.
     address = with_login_encoded((value if "://" in value else f"http://{value}").strip())
     shape = _PROXY.fullmatch(address)
     if shape is None or shape[1].lower() not in _PROXY_KINDS:
-        wrong = "is no address of a proxy" if shape is None else f"names a proxy of the kind {shape[1]}"
+        wrong = "is not a proxy address" if shape is None else f"names a proxy of the unknown kind {shape[1]}"
         raise ConfigurationError(
             f"{name.upper()} (or pip's `proxy`) {wrong}",
-            hint="write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with %XX for what is no letter "
-            "or digit in a password",
+            hint="write http://HOST:PORT or http://USER:PASSWORD@HOST:PORT, with %XX for special characters "
+            "in a password",
         )
     learn(*secrets(address))
     return Secret(address)
 
 
 def _secrets(text: str) -> tuple[Secret, ...]:
-    return tuple(_address(one) for one in text.split())
+    return tuple(_address(word) for word in text.split())
 
 
 def _address(text: str) -> Secret:
-    """An address of packages; its passwords are known from now on."""
+    """An address of packages; its passwords are redacted from now on."""
     address = with_login_encoded(text)
     learn(*secrets(address))
     return Secret(address)
@@ -173,7 +173,7 @@ def _bundle(variables: Mapping[str, str], pip: Mapping[str, str]) -> str:
         named.setdefault("PIP_CERT", pip["cert"])
     for name in _BUNDLES:
         if name in named:
-            # requests and curl take a folder too; nobody else does.
+            # requests and curl accept a folder too; no other tool does.
             if Path(named[name]).is_dir() and name != "SSL_CERT_FILE":
                 continue
             if not Path(named[name]).is_file():
@@ -186,11 +186,11 @@ def _bundle(variables: Mapping[str, str], pip: Mapping[str, str]) -> str:
 
 
 def _pip(variables: Mapping[str, str]) -> dict[str, str]:
-    """pip's settings, the nearest last: files, then PIP_* variables.
+    """pip's settings: files, then PIP_* variables; later ones take precedence.
 
     https://pip.pypa.io/en/stable/topics/configuration/
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for path in _pip_files(variables):
         parser = configparser.RawConfigParser()
         try:
@@ -200,11 +200,11 @@ def _pip(variables: Mapping[str, str]) -> dict[str, str]:
             raise ConfigurationError(f"pip's settings cannot be read: {reason}", where=str(path)) from error
         for section in ("global", "install"):
             if parser.has_section(section):
-                found |= {key.replace("_", "-"): value for key, value in parser.items(section) if value}
+                values |= {key.replace("_", "-"): value for key, value in parser.items(section) if value}
     for name, value in variables.items():
         if name.startswith("PIP_") and value and name != "PIP_CONFIG_FILE":
-            found[name[4:].lower().replace("_", "-")] = value
-    return found
+            values[name[4:].lower().replace("_", "-")] = value
+    return values
 
 
 def _pip_files(variables: Mapping[str, str]) -> Iterator[Path]:
@@ -224,7 +224,7 @@ def _pip_files(variables: Mapping[str, str]) -> Iterator[Path]:
 
 
 def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
-    """Where packages and what channels tell are kept between environments: AMLEXEC_CACHE, else the user's."""
+    """The cache of packages and channel data: AMLEXEC_CACHE, else a folder in the user's cache."""
     given = (os.environ if environment is None else environment).get("AMLEXEC_CACHE")
     if given:
         return Path(given).expanduser().absolute()
@@ -234,32 +234,32 @@ def cache_folder(environment: Mapping[str, str] | None = None) -> Path:
 
 
 def uv_variables(network: Network) -> dict[str, str]:
-    """The whole environment of a uv that we start."""
-    found = {name: str(value) for name, value in network.passed_on}
-    found |= {name.upper(): str(value) for name, value in network.proxies}
+    """The complete environment of a uv process."""
+    variables = {name: str(value) for name, value in network.passed_on}
+    variables |= {name.upper(): str(value) for name, value in network.proxies}
     if network.ca_bundle:
-        found["SSL_CERT_FILE"] = network.ca_bundle
-    return found
+        variables["SSL_CERT_FILE"] = network.ca_bundle
+    return variables
 
 
 def build_variables(network: Network) -> dict[str, Secret]:
-    """What a pip inside of an image build needs, except the CA bundle, which has to be copied there.
+    """The environment of pip in an image build, except the CA bundle, which has to be copied there.
 
-    Values may hold passwords: they must never become build arguments, labels or files of the image.
+    Values may hold passwords: never put them into build arguments, labels or files of the image.
     """
-    found = dict(network.proxies)
-    found |= {name.upper(): value for name, value in network.proxies}
+    variables = dict(network.proxies)
+    variables |= {name.upper(): value for name, value in network.proxies}
     lists = {"PIP_EXTRA_INDEX_URL": network.extra_index_urls, "PIP_TRUSTED_HOST": network.trusted_hosts}
-    found |= {name: Secret(" ".join(values)) for name, values in lists.items() if values}
+    variables |= {name: Secret(" ".join(values)) for name, values in lists.items() if values}
     if network.index_url:
-        found["PIP_INDEX_URL"] = network.index_url
+        variables["PIP_INDEX_URL"] = network.index_url
     if network.no_index:
-        found["PIP_NO_INDEX"] = Secret("1")
-    return found
+        variables["PIP_NO_INDEX"] = Secret("1")
+    return variables
 
 
 def client(network: Network) -> Client:
-    """rattler's own client, with its store of passwords, behind these proxies and certificates."""
+    """rattler's client, with its store of passwords, and these proxies and certificates."""
     from rattler import Config
     from rattler.networking import Client
 
@@ -267,7 +267,7 @@ def client(network: Network) -> Client:
         with _certificates(network.channel_ca_bundle):
             return Client.from_config(Config.from_toml(rattler_settings(network)), user_agent="amlexec")
     except Exception:
-        # Without rattler's words: they show the line that it can't read, and the password in it.
+        # Without rattler's message: it shows the invalid line, with the password in it.
         raise ConfigurationError(
             "the proxy settings cannot be used",
             hint="see HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, `proxy_servers` of .condarc and pip's "
@@ -277,7 +277,7 @@ def client(network: Network) -> Client:
 
 @contextlib.contextmanager
 def _certificates(bundle: str) -> Iterator[None]:
-    """Let a client that is made meanwhile know this file; rattler looks for it in the environment alone."""
+    """Set SSL_CERT_FILE while a client is made: rattler reads it only from the environment."""
     if not bundle or os.environ.get("SSL_CERT_FILE"):
         yield
         return
@@ -289,9 +289,9 @@ def _certificates(bundle: str) -> Iterator[None]:
 
 
 def rattler_settings(network: Network) -> str:
-    """What rattler is to know of proxies and certificates, as the TOML of its configuration.
+    """rattler's configuration of proxies and certificates, as TOML.
 
-    It finds the certificates by SSL_CERT_FILE.
+    rattler finds the certificates by SSL_CERT_FILE.
     """
     lines = ['tls-root-certs = "system"'] if network.channel_ca_bundle else []
     lines += [] if network.verifies_channels else ["tls-no-verify = true"]
@@ -300,7 +300,7 @@ def rattler_settings(network: Network) -> str:
         lines.append("[proxy-config]")
         lines += [f"{name[:-6]} = {_toml(proxies[name])}" for name in _PROXIES[:2] if name in proxies]
         if proxies.get("no_proxy"):
-            hosts = ", ".join(_toml(one.strip()) for one in proxies["no_proxy"].split(",") if one.strip())
+            hosts = ", ".join(_toml(host.strip()) for host in proxies["no_proxy"].split(",") if host.strip())
             lines.append(f"non-proxy-hosts = [{hosts}]")
     return "\n".join(lines) + "\n"
 
@@ -308,7 +308,7 @@ def rattler_settings(network: Network) -> str:
 def _toml(text: str) -> str:
     """Text as a string of TOML, https://toml.io/en/v1.0.0#string."""
     plain = "".join(
-        sign if " " <= sign <= "~" and sign not in '"\\' else f"\\U{ord(sign):08x}"
-        for sign in text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        char if " " <= char <= "~" and char not in '"\\' else f"\\U{ord(char):08x}"
+        for char in text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     )
     return f'"{plain}"'

@@ -1,4 +1,4 @@
-"""What uv's errors mean for somebody who wrote a pip section."""
+"""Translate uv's errors to messages about the user's pip section."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["unresolved"]
 
 _LONGEST = 600
-"""Characters of uv's explanation; what comes later is about packages of packages."""
+"""Characters of uv's explanation; the rest is about indirect dependencies."""
 _NETWORK = re.compile(
     r"failed to fetch|error sending request|dns error|connection|timed out|could not connect|certificate"
     r"|unauthorized",
@@ -27,10 +27,10 @@ _NETWORK = re.compile(
 def unresolved(output: str, entries: Sequence[RequirementEntry], fixed: Mapping[str, str]) -> AmlexecError:
     """The error for a pip section that cannot be resolved.
 
-    `output` is what uv printed, free of secrets; `fixed` what conda installs, by name.
+    `output` is uv's output without secrets; `fixed` are the versions that conda installs, by name.
     """
-    told = _sentence(output)
-    entry = _concerned(told, entries)
+    explanation = _sentence(output)
+    entry = _concerned(explanation, entries)
     where = str(entry.place) if entry is not None else ""
     if _NETWORK.search(output) and "No solution found" not in output:
         return TargetError(
@@ -38,17 +38,17 @@ def unresolved(output: str, entries: Sequence[RequirementEntry], fixed: Mapping[
             where=where,
             hint="check the network, HTTPS_PROXY, SSL_CERT_FILE and the index's address and password",
         )
-    mine = [name for name in fixed if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", told)]
-    hint = "change this line, or what it goes together with"
+    mine = [name for name in fixed if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", explanation)]
+    hint = "change this line, or the lines that it conflicts with"
     if mine:
         hint = f"{mine[0]} {fixed[mine[0]]} is installed by conda: change its version there, or this line"
-    elif "was not found" in told:
-        hint = "is the name right, is it on the indexes that are named, and is their password right?"
-    return ConfigurationError(f"the pip section cannot be resolved: {told}", where=where, hint=hint)
+    elif "was not found" in explanation:
+        hint = "check the name, the indexes that are named, and their password"
+    return ConfigurationError(f"the pip section cannot be resolved: {explanation}", where=where, hint=hint)
 
 
 def _fetch(output: str) -> str:
-    """The address, and the last of the causes."""
+    """The address and the last cause."""
     address = re.search(r"Failed to fetch: `?([^\s`]+)", output)
     last = re.sub(r"^(error|cause|Caused by):\s*", "", output.strip().splitlines()[-1].strip())
     return f"{address[1]}: {last}" if address else last
@@ -58,30 +58,31 @@ def _sentence(output: str) -> str:
     lines = [re.sub(r"^\W+|^error:\s*", "", line).strip() for line in output.splitlines()]
     lines = [re.sub(r"^(error|cause|Caused by):\s*", "", line) for line in lines if line]
     lines = [line for line in lines if not line.startswith(("hint:", "No solution found", "warning:"))]
-    text = " ".join(lines) or "uv said no more"
+    text = " ".join(lines) or "uv gives no reason"
     text = re.sub(r",? we can conclude that your requirements are unsatisfiable\.?", "", text)
     text = text[:_LONGEST].rstrip() + ("..." if len(text) > _LONGEST else "")
     return text.rstrip(".")
 
 
-def _concerned(told: str, entries: Sequence[RequirementEntry]) -> RequirementEntry | None:
-    """The line that the explanation is about: the last one that it names, for it ends at the user's own."""
+def _concerned(explanation: str, entries: Sequence[RequirementEntry]) -> RequirementEntry | None:
+    """The line that the explanation concerns: the last one it names, because it ends at the user's lines."""
     positions = []
     for entry in entries:
         name = entry.name or (
             normalised(entry.path.rpartition("/")[2].partition("-")[0]) if entry.path else ""
         )
         found = (
-            [match.start() for match in re.finditer(rf"(?<![\w-]){re.escape(name)}(?![\w-])", told)]
+            [match.start() for match in re.finditer(rf"(?<![\w-]){re.escape(name)}(?![\w-])", explanation)]
             if name
             else []
         )
         if found:
             positions.append((found[-1], entry))
     if positions:
-        bare = told.replace(" ", "")
+        bare = explanation.replace(" ", "")
         return max(
-            positions, key=lambda one: (one[1].text.replace(" ", "") in bare, one[0], len(one[1].text))
+            positions,
+            key=lambda found: (found[1].text.replace(" ", "") in bare, found[0], len(found[1].text)),
         )[1]
-    asked = [entry for entry in entries if entry.kind not in {"option", "transport"}]
-    return asked[0] if len(asked) == 1 else None
+    packages = [entry for entry in entries if entry.kind not in {"option", "transport"}]
+    return packages[0] if len(packages) == 1 else None

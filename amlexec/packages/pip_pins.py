@@ -1,4 +1,4 @@
-"""The files that a pip section comes to: which of a package's files fits, and how pip is told to take it."""
+"""The files of a resolved pip section: choose the file of each package, and write pip's arguments."""
 
 from __future__ import annotations
 
@@ -26,32 +26,34 @@ class Pin(NamedTuple):
 
     name: str
     version: str
-    """"" of sources whose version only their build tells."""
+    """"" for sources whose version is only known after a build."""
     location: str
-    """Address or path of the file, without secrets; in the project relative to its root: `./x.whl`."""
+    """Address or path of the file, without secrets; inside the project relative to its root: `./x.whl`."""
     sha256: str
-    """"" of sources in a folder or a repository."""
+    """"" for sources in a folder or a repository."""
 
     @property
     def is_local(self) -> bool:
-        """It lies on this machine."""
+        """Whether the file is on this machine."""
         return not is_address(self.location) or self.location.startswith("file:")
 
 
 class PipLine(NamedTuple):
-    """A line for `pip install --no-deps`, and the file that has to be there for it."""
+    """A line for `pip install --no-deps`, and the file that it needs."""
 
     text: Secret
-    """For a local one, `{}` stands for its path."""
+    """In the line for a local file, `{}` stands for its path."""
     path: str = ""
-    """The file or folder on this machine, absolute; "" where pip fetches it."""
+    """The file or folder on this machine, absolute; "" if pip fetches it."""
 
 
-def pin_of(root: str, package: dict[str, Any], found: Requirements, python: str, platform: Platform) -> Pin:
-    """The file that is installed of a package in a pylock.toml, for that Python and platform.
+def pin_of(
+    root: str, package: dict[str, Any], requirements: Requirements, python: str, platform: Platform
+) -> Pin:
+    """The file to install for a package of a pylock.toml, with that Python and platform.
 
     Raises:
-        TargetError: it has none that fits.
+        TargetError: no file fits.
     """
     name, version = package["name"], package.get("version", "")
     if "directory" in package:
@@ -62,25 +64,26 @@ def pin_of(root: str, package: dict[str, Any], found: Requirements, python: str,
         return Pin(name, version, f"{vcs['type']}+{public(vcs['url'])}@{vcs['commit-id']}{folder}", "")
     if "archive" in package:
         return _file(root, name, version, package["archive"])
-    asked = {
-        one
-        for entry in found.entries
+    hashes = {
+        value
+        for entry in requirements.entries
         if entry.name == name
-        for one in re.findall(r"--hash=sha256:([0-9a-f]{64})", entry.text)
+        for value in re.findall(r"--hash=sha256:([0-9a-f]{64})", entry.text)
     }
-    files = [one for one in package.get("wheels", ()) if not asked or one["hashes"].get("sha256") in asked]
+    wheels = package.get("wheels", ())
+    files = [wheel for wheel in wheels if not hashes or wheel["hashes"].get("sha256") in hashes]
     best = _best(files, python, platform) or package.get("sdist")
     if best is None:
         raise TargetError(
             f"{name} {version} has no file for Python {python} on {platform.subdir}",
-            hint="ask for another version of it, or use the conda package",
+            hint="use another version of it, or the conda package",
         )
     return _file(root, name, version, best)
 
 
-def _file(root: str, name: str, version: str, told: dict[str, Any]) -> Pin:
-    place = told.get("path") or told["url"]
-    sha256 = told.get("hashes", {}).get("sha256", "")
+def _file(root: str, name: str, version: str, entry: dict[str, Any]) -> Pin:
+    place = entry.get("path") or entry["url"]
+    sha256 = entry.get("hashes", {}).get("sha256", "")
     location = _location(root, place)
     if not sha256 and not is_address(location):
         sha256 = digest.of_file(os.path.join(root, location))
@@ -99,7 +102,7 @@ def _location(root: str, place: str) -> str:
 
 
 def _best(files: list[dict[str, Any]], python: str, platform: Platform) -> dict[str, Any] | None:
-    """The wheel that pip would take there."""
+    """The wheel that pip would choose on that platform."""
     from packaging import tags
     from packaging.utils import parse_wheel_filename
 
@@ -120,18 +123,18 @@ def _best(files: list[dict[str, Any]], python: str, platform: Platform) -> dict[
         fits = [order[tag] for tag in offered if tag in order]
         if fits:
             ranked.append((-min(fits), build, file))
-    return max(ranked, key=lambda one: one[:2])[2] if ranked else None
+    return max(ranked, key=lambda rank: rank[:2])[2] if ranked else None
 
 
-def pip_lines(root: str, pins: Sequence[Pin], found: Requirements) -> tuple[PipLine, ...]:
-    """What `pip install --no-deps` has to be given to get exactly `pins`, in their order.
+def pip_lines(root: str, pins: Sequence[Pin], requirements: Requirements) -> tuple[PipLine, ...]:
+    """The lines for `pip install --no-deps` that install exactly `pins`, in their order.
 
-    What `found` names with `-e` stays editable, and addresses get the passwords back that stand in its lines.
-    Where to look for the rest is said by `index_lines`.
+    Folders with `-e` in `requirements` stay editable, and addresses get their passwords from its lines.
+    `index_lines` gives the indexes.
     """
-    addresses = _addresses(found)
+    addresses = _addresses(requirements)
     raws = {public(address).partition("#")[0]: address for address in addresses}
-    editable = {entry.path for entry in found.entries if entry.kind == "editable"}
+    editable = {entry.path for entry in requirements.entries if entry.kind == "editable"}
     lines = []
     for pin in pins:
         checked = f" --hash=sha256:{pin.sha256}" if pin.sha256 else ""
@@ -148,15 +151,15 @@ def pip_lines(root: str, pins: Sequence[Pin], found: Requirements) -> tuple[PipL
     return tuple(lines)
 
 
-def _addresses(found: Requirements) -> list[str]:
-    texts = (entry.raw for entry in found.entries if entry.kind == "address")
+def _addresses(requirements: Requirements) -> list[str]:
+    texts = (entry.raw for entry in requirements.entries if entry.kind == "address")
     return [match[0] for text in texts if (match := re.search(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", text))]
 
 
 def _file_in(address: str) -> str:
-    """An address without the part behind `#` that is no folder in the archive."""
+    """An address, of whose part after `#` only the subdirectory is kept."""
     bare, _, fragment = address.partition("#")
-    folder = [one for one in fragment.split("&") if one.startswith("subdirectory=")]
+    folder = [part for part in fragment.split("&") if part.startswith("subdirectory=")]
     return f"{bare}#{folder[0]}" if folder else bare
 
 
@@ -170,7 +173,7 @@ def _with_login(location: str, addresses: Sequence[str]) -> str:
 
 
 def _repository(address: str) -> str:
-    """The address of a repository without `@REVISION`, which stands in its path, and `#...`."""
+    """The address of a repository without `@REVISION` at the end of its path, and without `#...`."""
     bare = address.partition("#")[0]
     scheme, _, rest = bare.partition("://")
     host, slash, path = rest.partition("/")

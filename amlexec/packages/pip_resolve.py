@@ -1,8 +1,8 @@
-"""The pip half of an environment: which files its pip section comes to, without installing anything.
+"""Resolve the pip part of an environment to files, without installing anything.
 
-uv resolves, for the target's Python and platform, against the declared indexes. What conda installs is
-fixed: it is neither looked for on an index nor changed, and a pip section that needs another version of it
-fails here, and not in the middle of an image build.
+uv resolves, for the target's Python and platform, against the declared indexes. Packages that conda installs
+are fixed: uv neither searches an index for them nor changes them. A pip section that needs another version
+fails here, not in the middle of an image build.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ _OTHER_NAMES = {
     "tensorflow-base": "tensorflow",
     "ruamel_yaml": "ruamel-yaml",
 }
-"""Conda packages whose project has another name on PyPI; nothing in a channel says so."""
+"""Conda packages whose project has another name on PyPI; channels don't have this information."""
 
 
 def resolve(
     root: str,
-    found: Requirements,
+    requirements: Requirements,
     records: Sequence[RepoDataRecord],
     platform: Platform,
     network: Network,
@@ -59,43 +59,43 @@ def resolve(
     cache: Path,
     preferred: Sequence[Pin] = (),
 ) -> tuple[Pin, ...]:
-    """The files that the pip section comes to beside the conda packages `records`, sorted by name.
+    """Resolve the pip section beside the conda packages `records`; returns its files, sorted by name.
 
-    `root` is the project's folder. Versions of `preferred` are kept wherever they still fit.
+    `root` is the project's folder. Versions of `preferred` are kept if they still fit.
 
     Raises:
-        ConfigurationError: the section cannot be fulfilled; names the line.
+        ConfigurationError: the section is unsolvable; names the line.
         TargetError: an index cannot be reached.
     """
-    if all(entry.is_constraint or entry.kind in {"option", "transport"} for entry in found.entries):
+    if all(entry.is_constraint or entry.kind in {"option", "transport"} for entry in requirements.entries):
         return ()
     python = python_version(records)
     with tempfile.TemporaryDirectory(prefix="amlexec-") as folder:
         fixed = _fixed(records)
-        pylock = _compile(Path(folder), found, fixed, python, platform, network, cache, preferred)
-    pins = [pin_of(root, package, found, python, platform) for package in pylock["packages"]]
+        pylock = _compile(Path(folder), requirements, fixed, python, platform, network, cache, preferred)
+    pins = [pin_of(root, package, requirements, python, platform) for package in pylock["packages"]]
     return tuple(sorted(pins))
 
 
 def _fixed(records: Sequence[RepoDataRecord]) -> dict[str, str]:
-    """Name on PyPI and version of the Python packages that conda installs."""
+    """The Python packages that conda installs: name on PyPI -> version."""
     from packaging.version import InvalidVersion, Version
 
-    found = {}
+    versions = {}
     for record in records:
         name = record.name.normalized
-        depends = {one.split()[0] for one in record.depends}
+        depends = {spec.split()[0] for spec in record.depends}
         if name != "python" and (record.noarch.python or depends & {"python", "python_abi"}):
             try:
-                found[_OTHER_NAMES.get(name, normalised(name))] = str(Version(str(record.version)))
+                versions[_OTHER_NAMES.get(name, normalised(name))] = str(Version(str(record.version)))
             except InvalidVersion:
-                continue  # then it is no version of a Python package either
-    return found
+                continue  # not a Python package
+    return versions
 
 
 def _compile(
     folder: Path,
-    found: Requirements,
+    requirements: Requirements,
     fixed: dict[str, str],
     python: str,
     platform: Platform,
@@ -103,7 +103,7 @@ def _compile(
     cache: Path,
     preferred: Sequence[Pin],
 ) -> dict[str, Any]:
-    """Run uv; what it wrote, in the form of a pylock.toml (PEP 751)."""
+    """Run uv; returns the content of its pylock.toml (PEP 751)."""
     import subprocess
 
     from uv import find_uv_bin
@@ -112,13 +112,13 @@ def _compile(
     if text := _preferences(preferred):
         output.write_text(text, "utf-8")
     for name, lines in (
-        ("requirements.in", _lines(found, network, constraints=False)),
-        ("constraints.in", [*_lines(found, network, constraints=True), *_stubs(folder, fixed)]),
+        ("requirements.in", _lines(requirements, network, constraints=False)),
+        ("constraints.in", [*_lines(requirements, network, constraints=True), *_stubs(folder, fixed)]),
     ):
-        descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT, 0o600)  # passwords stand in it
+        descriptor = os.open(folder / name, os.O_WRONLY | os.O_CREAT, 0o600)  # it may hold passwords
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write("".join(f"{line}\n" for line in lines))
-    options = {entry.text for entry in found.entries if entry.kind == "option"}
+    options = {entry.text for entry in requirements.entries if entry.kind == "option"}
     command = [
         *(find_uv_bin(), "pip", "compile", "requirements.in", "--constraints", "constraints.in"),
         *("--format", "pylock.toml", "--output-file", output.name, "--no-header", "--no-annotate"),
@@ -131,7 +131,7 @@ def _compile(
             "allow" if "--pre" in options else "if-necessary",
         ),
         *(word for name in fixed for word in ("--no-emit-package", name)),
-        *(word for host in _trusted(found, network) for word in ("--allow-insecure-host", host)),
+        *(word for host in _trusted(requirements, network) for word in ("--allow-insecure-host", host)),
     ]
     done = subprocess.run(
         command,
@@ -143,16 +143,18 @@ def _compile(
         errors="replace",
     )
     if done.returncode != 0:
-        addresses = [*(entry.raw for entry in found.entries), *network.addresses]
-        raise unresolved(hidden(done.stderr, addresses).replace(str(folder), "."), found.entries, fixed)
+        addresses = [*(entry.raw for entry in requirements.entries), *network.addresses]
+        raise unresolved(
+            hidden(done.stderr, addresses).replace(str(folder), "."), requirements.entries, fixed
+        )
     return _parsed(output.read_text("utf-8"))
 
 
-def _lines(found: Requirements, network: Network, *, constraints: bool) -> list[str]:
+def _lines(requirements: Requirements, network: Network, *, constraints: bool) -> list[str]:
     if constraints:
-        return [entry.raw for entry in found.entries if entry.is_constraint]
+        return [entry.raw for entry in requirements.entries if entry.is_constraint]
     lines, options = [], []
-    for entry in found.entries:
+    for entry in requirements.entries:
         if entry.kind == "option" and entry.text.split()[0] in _FOR_UV:
             options.append(entry)
         elif not entry.is_constraint and entry.kind not in {"option", "transport"}:
@@ -161,23 +163,23 @@ def _lines(found: Requirements, network: Network, *, constraints: bool) -> list[
 
 
 def indexes(options: Iterable[RequirementEntry], network: Network) -> list[str]:
-    """The option lines that say where to look: the user's settings, then the file's, as pip has it."""
-    told = [entry for entry in options if entry.kind == "option"]
-    last = [entry for entry in told if entry.text.startswith("--index-url")][-1:]
+    """The option lines for indexes: of the user's settings, then of the file, as in pip."""
+    own = [entry for entry in options if entry.kind == "option"]
+    last = [entry for entry in own if entry.text.startswith("--index-url")][-1:]
     lines = [str(last[0].raw)] if last else [f"--index-url {network.index_url}"] if network.index_url else []
-    lines += [f"--extra-index-url {one}" for one in network.extra_index_urls]
-    lines += [f"--find-links {one}" for one in network.find_links]
+    lines += [f"--extra-index-url {address}" for address in network.extra_index_urls]
+    lines += [f"--find-links {address}" for address in network.find_links]
     lines += ["--no-index"] if network.no_index else []
-    return lines + [str(entry.raw) for entry in told if not entry.text.startswith("--index-url")]
+    return lines + [str(entry.raw) for entry in own if not entry.text.startswith("--index-url")]
 
 
-def _trusted(found: Requirements, network: Network) -> list[str]:
-    told = [entry.raw.split()[1] for entry in found.entries if entry.text == "--trusted-host"]
-    return [*network.trusted_hosts, *told]
+def _trusted(requirements: Requirements, network: Network) -> list[str]:
+    hosts = [entry.raw.split()[1] for entry in requirements.entries if entry.text == "--trusted-host"]
+    return [*network.trusted_hosts, *hosts]
 
 
 def _stubs(folder: Path, fixed: dict[str, str]) -> list[str]:
-    """Constraints to wheels that hold nothing but the name and version of what conda installs."""
+    """Constraints to empty wheels with the names and versions of the packages that conda installs."""
     import zipfile
 
     lines = []
@@ -197,9 +199,9 @@ def _stubs(folder: Path, fixed: dict[str, str]) -> list[str]:
 
 
 def _preferences(preferred: Sequence[Pin]) -> str:
-    """Earlier pins in the form in which uv looks for what it had chosen before; "" where there are none."""
+    """Earlier pins in the form of uv's own earlier output, which uv prefers; "" if there are none."""
     lines = []
-    for pin in (one for one in preferred if one.version and one.sha256):
+    for pin in (each for each in preferred if each.version and each.sha256):
         name = pin.location.rpartition("/")[2]
         file = f'{{ url = "file:///{name}", hashes = {{ sha256 = "{pin.sha256}" }} }}'
         lines += ["[[packages]]", f'name = "{pin.name}"', f'version = "{pin.version}"']
@@ -214,10 +216,10 @@ def _parsed(text: str) -> dict[str, Any]:
         import tomllib
     else:
         import tomli as tomllib
-    found: dict[str, Any] = tomllib.loads(text)
-    return {"packages": [], **found}
+    pylock: dict[str, Any] = tomllib.loads(text)
+    return {"packages": [], **pylock}
 
 
-def index_lines(found: Requirements, network: Network) -> tuple[Secret, ...]:
-    """The option lines that say to pip where to look; they may hold passwords."""
-    return tuple(Secret(line) for line in indexes(found.entries, network))
+def index_lines(requirements: Requirements, network: Network) -> tuple[Secret, ...]:
+    """pip's option lines for indexes; they may hold passwords."""
+    return tuple(Secret(line) for line in indexes(requirements.entries, network))

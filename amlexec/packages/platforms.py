@@ -1,4 +1,4 @@
-"""The platforms that environments are made for, and what of them a solver must know."""
+"""The platforms of environments, with what a solver needs to know of them."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ _DOCKER = {
     "s390x": "linux-s390x",
 }
 _KERNEL = "4.18"
-"""Red Hat Enterprise Linux 8's, the oldest that is still maintained with the glibc below."""
+"""Of Red Hat Enterprise Linux 8: the oldest maintained kernel with the glibc below."""
 _UV_GLIBC = (17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40)
-"""The glibc 2.X for which `uv pip compile --python-platform` has a name."""
+"""The minor versions of glibc 2 that `uv pip compile --python-platform` supports."""
 
 
 class Platform(NamedTuple):
-    """What packages are chosen for: the target's system, never the one that we run on."""
+    """The system that packages are chosen for: the target's, never this machine's."""
 
     subdir: str
     """conda's name for it, such as `linux-64`."""
     glibc: str = "2.28"
-    """The oldest glibc on which the packages must run; 2.28 is that of Debian 10 and of RHEL 8."""
+    """The oldest glibc on which the packages must run; Debian 10 and RHEL 8 have 2.28."""
     cuda: str = ""
-    """The CUDA version of the target's driver; "" where no GPU is asked for."""
+    """The CUDA version of the target's driver; "" without a GPU."""
 
     @property
     def name(self) -> str:
-        """What a lock file calls it: the subdir, and what else differs from the usual; without dots."""
-        usual = Platform(self.subdir)
-        glibc = f"-glibc-{self.glibc}" if self.glibc != usual.glibc else ""
+        """Its name in a lock file: the subdir, and differences from the defaults; without dots."""
+        default = Platform(self.subdir)
+        glibc = f"-glibc-{self.glibc}" if self.glibc != default.glibc else ""
         return f"{self.subdir}{glibc}{f'-cuda-{self.cuda}' if self.cuda else ''}".replace(".", "-")
 
     @property
@@ -59,7 +59,7 @@ class Platform(NamedTuple):
 
     @property
     def virtual_packages(self) -> tuple[tuple[str, str, str], ...]:
-        """Name, version and build of what the system itself provides, sorted.
+        """conda's virtual packages: name, version and build, sorted.
 
         https://docs.conda.io/projects/conda/en/stable/user-guide/tasks/manage-virtual.html
         """
@@ -74,7 +74,7 @@ class Platform(NamedTuple):
 
     @property
     def wheel_platforms(self) -> tuple[str, ...]:
-        """The platform tags of wheels that run there, best first (PEP 600)."""
+        """The platform tags of suitable wheels, best first (PEP 600)."""
         newest = int(self.glibc.split(".")[1])
         legacy = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
         oldest = 5 if self.subdir == "linux-64" else 17
@@ -90,14 +90,14 @@ class Platform(NamedTuple):
         """uv's name for it.
 
         Raises:
-            TargetError: uv can't resolve for it.
+            TargetError: uv does not support it.
         """
         minor = int(self.glibc.split(".")[1])
-        known = [one for one in _UV_GLIBC if one <= minor]
+        known = [version for version in _UV_GLIBC if version <= minor]
         if self.machine not in {"x86_64", "aarch64"} or not known:
             raise TargetError(
                 f"a pip section cannot be resolved for {self.subdir} with glibc {self.glibc}",
-                hint="use conda packages there instead of the pip section",
+                hint="use conda packages instead of the pip section",
             )
         return f"{self.machine}-manylinux_2_{known[-1]}"
 
@@ -106,13 +106,13 @@ DEFAULT = Platform("linux-64")
 
 
 _CUDA = "12.0"
-"""For targets that ask for a GPU: the oldest driver that current CUDA packages run on."""
+"""For targets with a GPU: the oldest driver that current CUDA packages support."""
 
 
 def of_target(target: ComputeTarget) -> Platform:
-    """The platform that is prepared for when nobody has asked the target's engine.
+    """The assumed platform of a target whose engine was not asked yet.
 
-    A local engine has this machine's processor; a remote one is taken for x86-64.
+    A local engine has this machine's processor; a remote engine is assumed to be x86-64.
     """
     import platform
 
@@ -123,52 +123,52 @@ def of_target(target: ComputeTarget) -> Platform:
 
 
 def subdir_of(machine: str) -> str:
-    """conda's name for Linux on a processor, by what `uname -m` calls that; "" where there is none."""
+    """conda's name for Linux on a processor, given by its name in `uname -m`; "" if unsupported."""
     return _DOCKER.get(machine.lower(), "")
 
 
 def misfit(known: Mapping[str, str], platform: Platform) -> tuple[str, str]:
-    """Why an environment for `platform` can't be on a machine, and the cure; two times "" where it can.
+    """Why a machine can't have an environment for `platform`, and a hint; "" twice if it can.
 
-    `known` is what `prefix.sh` and `check.sh` ask of it: `system` and `machine` of uname, `libc` as getconf
-    says it; and `programs`, `gzip`, `tar` where programs start from the home folder, and where these are.
+    `known` comes from `prefix.sh` or `check.sh`: `system` and `machine` of uname, `libc` of getconf;
+    `programs` if the home folder can run programs; `gzip` and `tar` if these are installed.
     """
-    yours = "or let it be yours: userManagedEnvironment: true, with pythonLocation"
+    yours = "or manage it yourself: userManagedEnvironment: true, with pythonLocation"
     system, machine = known.get("system", ""), known.get("machine", "")
     if (subdir_of(machine) if system == "Linux" else "") != platform.subdir:
         return (
-            f"it is {system} on {machine}, and environments for it are made for {platform.subdir}",
-            f"attach a machine that is {platform.subdir}, {yours}",
+            f"it is {system} on {machine}, but its environments are made for {platform.subdir}",
+            f"attach a {platform.subdir} machine, {yours}",
         )
     libc, _, version = known.get("libc", "").partition(" ")
     if libc != "glibc":
-        return "it has no glibc, which conda's packages are made for", f"use Docker there, {yours}"
+        return "it has no glibc, which conda's packages require", f"use Docker, {yours}"
     if _numbers(version) < _numbers(platform.glibc):
         return (
-            f"it has glibc {version}, and packages are chosen for {platform.glibc} and later",
-            f"use Docker there, {yours}",
+            f"it has glibc {version}, but packages are chosen for {platform.glibc} and later",
+            f"use Docker, {yours}",
         )
     if "programs" not in known:
         return (
             "no program can be started from ~/.amlexec: the home folder is mounted with noexec",
-            "an environment in it could not run: have it mounted without noexec",
+            "an environment in it could not run: mount it without noexec",
         )
     missing = [program for program in ("gzip", "tar") if program not in known]
-    return (f"there is no {' and no '.join(missing)}", "have it installed there") if missing else ("", "")
+    return (f"there is no {' and no '.join(missing)}", "install the missing program") if missing else ("", "")
 
 
 def engine_misfit(system: str, machine: str, platform: Platform) -> tuple[str, str]:
-    """Why an engine can't run what is made for `platform`, and the cure; two times "" where it can.
+    """Why an engine can't run images for `platform`, and a hint; "" twice if it can.
 
-    `system` and `machine` are `Os` and `Arch` of its version.
+    `system` and `machine` are `Os` and `Arch` of the engine's version.
     """
     if system != "linux" or subdir_of(machine) == platform.subdir:
-        return "", ""  # another system has a word of its own
+        return "", ""  # another system has its own message
     cure = (
         f"attach a machine with an {platform.machine} processor, or this one as `remote`, with its own Python"
     )
     return (
-        f"its Docker engine runs on {machine}, and environments for it are made for {platform.machine}",
+        f"its Docker engine runs on {machine}, but its environments are made for {platform.machine}",
         cure,
     )
 
@@ -178,10 +178,10 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def of_image(system: str, architecture: str, *, glibc: str = "", cuda: str = "") -> Platform:
-    """The platform of a Docker image: `system` and `architecture` as the engine tells them, `linux`, `amd64`.
+    """The platform of a Docker image: `system` and `architecture` as in the engine (`linux`, `amd64`).
 
     Raises:
-        TargetError: there are no conda packages for it.
+        TargetError: conda has no packages for it.
     """
     subdir = _DOCKER.get(architecture.lower()) if system.lower() == "linux" else None
     if subdir is None:

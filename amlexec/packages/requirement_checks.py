@@ -1,4 +1,4 @@
-"""What is wrong with the lines of a pip section, as `requirements.read` sees it, without reading packages."""
+"""Check the lines of a pip section by the rules of `requirements.read`, without reading packages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["look", "problems"]
 
 
 def problems(lines: Sequence[Line]) -> list[Violation]:
-    """What is wrong with the lines of a pip section by themselves. Follows nothing, reads nothing."""
+    """The violations in the lines of a pip section alone. No I/O."""
     reader = _Syntax("", "", {}, lambda _: ())
     reader.take_all(lines, "")
     return reader.violations
@@ -33,10 +33,10 @@ def look(
     environment: Mapping[str, str] | None = None,
     sources: Callable[[str], Sequence[str]] = digest.sources,
 ) -> tuple[list[Violation], tuple[str, ...]]:
-    """What `read` would refuse, and the files that it would read, absolute. Of packages, no content is read.
+    """The violations that `read` would find, and the files that it would read, absolute. Reads no package.
 
-    Arguments as of `read`; `shared` is None where it is not known whether there is such a folder: what is
-    in it is then taken to be there.
+    Arguments as in `read`; `shared` is None if it is unknown whether the target has a shared folder: then
+    files in it are assumed to exist.
     """
     variables = os.environ if environment is None else environment
     reader = _Looker(root, shared or "", variables, sources, any_share=shared is None)
@@ -45,7 +45,7 @@ def look(
 
 
 class _Looker(RequirementReader):
-    """Looks where lines lead, and reads no package."""
+    """Follows references, but reads no package."""
 
     def __init__(
         self,
@@ -74,10 +74,10 @@ class _Looker(RequirementReader):
 
 
 class _Syntax(RequirementReader):
-    """Looks at the lines alone."""
+    """Checks only the lines."""
 
     def take(self, text: str, place: Place, folder: str, parents: tuple[str, ...], kind: str = "") -> None:
-        # What a variable stands for is not known here.
+        # Values of variables are not known here.
         if not unset_variables(text, {}):
             super().take(text, place, folder, parents, kind)
 

@@ -1,4 +1,4 @@
-"""Lines of a pip section that pip can't take: what is wrong with them, and what was probably meant."""
+"""Errors for invalid lines of a pip section, with a hint at what was probably meant."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def public_text(text: str) -> str:
     """A line without the secrets in its addresses."""
     if "://" not in text:
         return text
-    # A scheme begins with a letter; what stands before it is no part of the address.
+    # A scheme begins with a letter; characters before it are no part of the address.
     return _ADDRESS.sub(lambda match: public(match[0].lstrip(_NO_LETTERS)), text)
 
 
@@ -80,15 +80,14 @@ def shown(text: str) -> str:
 
 
 def must_be_text(text: str) -> None:
-    """Raise BadLineError where control characters stand in a requirement or path."""
-    steering = [one for one in text if ord(one) < 32 and (one != "\t" or "\\" in text or text[1:2] == ":")]
-    if steering:
+    """Raise BadLineError if a requirement or path contains control characters."""
+    if any(ord(char) < 32 and (char != "\t" or "\\" in text or text[1:2] == ":") for char in text):
         hint = "inside double quotes '\\' begins an escape: write single quotes, or '/'"
         raise BadLineError(f"{shown(text)} contains a control character", hint)
 
 
 def of_bounded_length(text: str) -> str:
-    """`text`, or BadLineError: markers are read by recursion."""
+    """Return `text`; raise BadLineError if it is too long for the parser of markers, which is recursive."""
     if len(text) > _LONGEST:
         raise BadLineError(f"{shown(text)} is too long for a requirement")
     return text
@@ -100,13 +99,13 @@ def must_be_from_here(text: str, address: str) -> None:
     if _BUILT_BY_CONDA.search(path):
         name = re.match(r"[\w.-]*", text)
         raise BadLineError(
-            f"{shown(text)} was written by pip freeze in a conda environment: the path is of another machine",
+            f"{shown(text)} was written by pip freeze in a conda environment: the path is on another machine",
             f"write {name[0] if name else 'NAME'}==VERSION; `pip list --format=freeze` writes such lines",
         )
 
 
 def no_requirement(text: str) -> BadLineError:
-    """That a line is no requirement, and what was probably meant."""
+    """The error for an invalid requirement, with a hint at what was probably meant."""
     text = text.strip()
     name = re.match(r"[\w.-]+(\[[^\]]*\])?", text)
     rest = text[name.end() :].lstrip() if name else ""
@@ -114,10 +113,10 @@ def no_requirement(text: str) -> BadLineError:
     if text.startswith("pip install "):
         hint = "leave out 'pip install'"
     elif "{{" in text or "{%" in text:
-        return BadLineError(f"{shown(text)} is a template (Jinja), and nobody fills it in", "write its value")
+        return BadLineError(f"{shown(text)} is a template (Jinja)", "write the value itself")
     elif re.match(r"(=\s*['\"{]|(==?)?\s*\^)", rest):
         return BadLineError(
-            f"{shown(text)} is no requirement of pip: Poetry and Pipenv write it so",
+            f"{shown(text)} is not a pip requirement; it is syntax of Poetry or Pipenv",
             "write 'name>=1.2,<2' for ^1.2, name for '*'",
         )
     elif (rest[:1] == "=" and rest[:2] not in {"==", "=>", "=<"}) or rest[:3] == "== ":
@@ -125,32 +124,32 @@ def no_requirement(text: str) -> BadLineError:
     elif rest[:2] in {"=>", "=<"}:
         hint = f"write '{rest[1]}=' for '{rest[:2]}'"
     elif re.search(r"\S#", text):
-        hint = "a comment needs a blank before '#'"
+        hint = "write a blank before the '#' of a comment"
     elif "*" in rest and re.match(r"[<>~]", rest):
-        hint = "'*' can stand only behind == and !="
+        hint = "use '*' only after == and !="
     elif len(text) == 2 and text[1] == ":":
         hint = "inside double quotes '\\' begins an escape: write single quotes, or '/'"
-    return BadLineError(f"{shown(text)} is no requirement of pip", hint)
+    return BadLineError(f"{shown(text)} is not a pip requirement", hint)
 
 
 def unknown_option(word: str, text: str, known: Sequence[str], elsewhere: Container[str]) -> BadLineError:
-    """That pip takes no such option in the line `text`; `elsewhere` are those with lines of their own."""
+    """The error for an option that pip refuses in the line `text`; `elsewhere`: options of separate lines."""
     if not word.startswith("-"):
         return BadLineError(
-            f"{public_text(word)!r} stands behind an option in {public_text(text)!r}",
-            "write the requirement as an entry of its own",
+            f"{public_text(word)!r} follows an option in {public_text(text)!r}",
+            "write the requirement as a separate entry",
         )
     if word in elsewhere:
-        return BadLineError(f"{word} stands behind a requirement", "write it as an entry of its own")
+        return BadLineError(f"{word} follows a requirement", "write it as a separate entry")
     if word in _OF_PIP_INSTALL:
         return BadLineError(
-            f"{word} is an option of the command pip install, and none of a requirements file",
+            f"{word} is an option of the command pip install, not of a requirements file",
             "leave it out: amlexec calls pip itself",
         )
     if word in _OF_PIP_TOOLS:
         return BadLineError(
-            f"{word} is an option of pip-compile (pip-tools), and none of a requirements file",
-            "leave it out; `amlexec lock` writes the packages down with their hashes",
+            f"{word} is an option of pip-compile (pip-tools), not of a requirements file",
+            "leave it out; `amlexec lock` writes packages with their hashes",
         )
     from difflib import get_close_matches
 
@@ -158,6 +157,6 @@ def unknown_option(word: str, text: str, known: Sequence[str], elsewhere: Contai
     hint = (
         f"did you mean {guess[0]}?"
         if guess
-        else f"known are {', '.join(one for one in known if one[1] == '-')}"
+        else f"known options: {', '.join(option for option in known if option[1] == '-')}"
     )
-    return BadLineError(f"{quoted(word)[1:-1]} is no option that pip takes in a requirements file", hint)
+    return BadLineError(f"{quoted(word)[1:-1]} is not an option of requirements files", hint)

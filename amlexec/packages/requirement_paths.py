@@ -1,4 +1,4 @@
-"""The paths that stand in the lines of a pip section: which file they mean, and what is in it."""
+"""Paths in the lines of a pip section: find their files, and digest them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["SHARE", "BadLineError", "Finder", "Measured", "digest_of_packages", 
 # ruff: noqa: PTH110, PTH111, PTH112, PTH113, PTH118, PTH208 - pathlib costs a run 3 ms
 
 SHARE = "/azureml-share/"
-"""Where the shared folder of a compute target stands in containers."""
+"""The path of a target's shared folder in containers."""
 _ARCHIVES = (".whl", ".tar.gz", ".tgz", ".zip", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tar")
 _DRIVE = re.compile(r"([A-Za-z]):[\\/](.*)", re.DOTALL)
 
 
 class BadLineError(Exception):
-    """A line that is wrong, or that can't be followed."""
+    """A line that is invalid, or whose file can't be read."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -31,31 +31,31 @@ class BadLineError(Exception):
 
 
 class Measured(NamedTuple):
-    """What a path leads to, by content. `manifest` is "" of a file."""
+    """The digests of a file or folder. `manifest` is "" for a file."""
 
     content: str
     manifest: str = ""
     files: tuple[str, ...] = ()
-    """Of a folder with sources: the files that count, relative to it."""
+    """For a folder with sources: the files that count, relative to it."""
 
 
 class Finder:
-    """Which file on this machine a path in a line means."""
+    """Finds the file on this machine for a path in a line."""
 
     def __init__(self, root: str, shared: str) -> None:
         self._root = root
         self._shared = shared
 
     def shown(self, path: str) -> str:
-        """A path for a message: relative to the project's root where it is in it, with `/`."""
+        """A path for a message, with `/`: relative to the project's root if it is inside."""
         inside = path == self._root or path.startswith(self._root.rstrip(os.sep) + os.sep)
         return (os.path.relpath(path, self._root) if inside else path).replace(os.sep, "/")
 
     def find(self, text: str, folder: str) -> str:
-        """The absolute path that `text` means in a file in `folder`.
+        """The absolute path for `text` in a file in `folder`.
 
         Raises:
-            BadLineError: it names a place that is not on this machine.
+            BadLineError: the path is not on this machine.
         """
         if text.startswith("file:"):
             from urllib.parse import unquote, urlsplit
@@ -63,7 +63,7 @@ class Finder:
             parts = urlsplit(text)
             if parts.netloc not in {"", "localhost"}:
                 raise BadLineError(
-                    f"{text} is a file of the machine {parts.hostname}", "copy it into the project"
+                    f"{text} is a file on the machine {parts.hostname}", "copy it into the project"
                 )
             text = unquote(parts.path)
         if text.startswith(SHARE):
@@ -78,35 +78,35 @@ class Finder:
     def _in_share(self, text: str) -> str:
         if not self._shared:
             raise BadLineError(
-                f"{text} is in the shared folder, and the compute target has none",
+                f"{text} is in the shared folder, but the compute target has none",
                 "set nativeSharedDirectory in the .compute file, or copy the file into the project",
             )
         return os.path.normpath(os.path.join(self._shared, text[len(SHARE) :]))
 
     def _on_drive(self, text: str, drive: re.Match[str]) -> str:
-        # Windows' drives as its Linux subsystem shows them.
+        # Windows' drives, as WSL mounts them.
         path = f"/mnt/{drive[1].lower()}/{drive[2]}".replace("\\", "/")
         if os.path.exists(path):
             return os.path.normpath(path)
         name = drive[2].replace("\\", "/").rpartition("/")[2]
         raise BadLineError(
-            f"{text} is a path on a Windows machine, and this is none",
+            f"{text} is a path on a Windows machine; this machine is not Windows",
             f"copy it into the project and write ./{name}",
         )
 
 
 def relative_to(folder: str) -> str:
-    """A hint for a file that is not there."""
+    """A hint for a missing file."""
     return f"paths here are relative to {folder}"
 
 
 def is_archive(text: str) -> bool:
-    """Whether a name is that of a wheel or of packed sources."""
+    """Whether a name is of a wheel or packed sources."""
     return text.lower().endswith(_ARCHIVES)
 
 
 def looks_local(text: str) -> bool:
-    """Whether pip would take `text` for a path: https://pip.pypa.io/en/stable/cli/pip_install/."""
+    """Whether pip treats `text` as a path: https://pip.pypa.io/en/stable/cli/pip_install/."""
     if text.startswith("file:") or _DRIVE.match(text):
         return True
     if " @ " in text or _is_named(text):
@@ -115,7 +115,7 @@ def looks_local(text: str) -> bool:
 
 
 def _is_named(text: str) -> bool:
-    """Whether a name, with or without extras, stands before an operator."""
+    """Whether the text is a name, with or without extras, followed by an operator."""
     match = re.match(r"[A-Za-z0-9._-]+", text)
     rest = text[match.end() :].lstrip() if match else ""
     if rest.startswith("["):
@@ -126,12 +126,12 @@ def _is_named(text: str) -> bool:
 def must_be_installable(
     path: str, shown: str, sources: Callable[[str], Sequence[str]] = digest.sources
 ) -> tuple[str, ...]:
-    """The files that count of a folder with the sources of a package; none of a wheel or packed sources.
+    """The files that count in a folder with the sources of a package; none for a wheel or packed sources.
 
-    `sources` says which files of such a folder count.
+    `sources` lists the files of such a folder that count.
 
     Raises:
-        BadLineError: it is not there, can't be read, or is none of these.
+        BadLineError: the path does not exist, can't be read, or is of another kind.
     """
     try:
         if os.path.isdir(path):
@@ -139,13 +139,13 @@ def must_be_installable(
             if not names:
                 raise BadLineError(
                     f"{shown or '.'} has neither pyproject.toml nor setup.py, so pip cannot install it",
-                    "name the folder that has one",
+                    "name a folder with one of them",
                 )
             files = tuple(sources(path))
             if not names & set(files):
                 raise BadLineError(
-                    f"an ignore rule leaves {min(names)} of {shown or '.'} out, so pip cannot install it",
-                    "take it out of .amlignore, or where there is none, .gitignore",
+                    f"an ignore rule excludes {min(names)} of {shown or '.'}, so pip cannot install it",
+                    "change the rule in .amlignore, or without one, in .gitignore",
                 )
             return files
         if not os.path.lexists(path):
@@ -161,9 +161,9 @@ def must_be_installable(
 
 
 def measure(path: str, shown: str, sources: Callable[[str], Sequence[str]] = digest.sources) -> Measured:
-    """The content of a wheel, of packed sources or of a folder with the sources of a package.
+    """Digest a wheel, packed sources, or a folder with the sources of a package.
 
-    Arguments and errors as of `must_be_installable`.
+    Arguments and errors are those of `must_be_installable`.
     """
     files = must_be_installable(path, shown, sources)
     try:
@@ -175,7 +175,7 @@ def measure(path: str, shown: str, sources: Callable[[str], Sequence[str]] = dig
 
 
 def must_hold_packages(path: str, shown: str) -> None:
-    """Raise BadLineError where there is no file or folder for `--find-links`."""
+    """Raise BadLineError if the file or folder for `--find-links` does not exist."""
     if not os.path.exists(path):
         raise BadLineError(f"{shown} cannot be read: No such file or directory")
 
@@ -184,7 +184,7 @@ def digest_of_packages(path: str, shown: str) -> str:
     """The digest of the names and contents of the wheels and packed sources in a folder.
 
     Raises:
-        BadLineError: it is not there, or can't be read.
+        BadLineError: the folder does not exist, or can't be read.
     """
     try:
         if os.path.isfile(path):

@@ -51,12 +51,12 @@ _MAX_BYTES = 1_000_000
 
 
 def normalised(name: str) -> str:
-    """A Python package's name as indexes spell it (PEP 503)."""
+    """The normalized name of a Python package (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def without_comment(line: str) -> str:
-    """A line as pip reads it; "" where nothing is left."""
+    """A line without its comment, by pip's rules; "" if nothing is left."""
     line = line.strip()
     at = line.find("#")
     while at > 0 and not line[at - 1].isspace():
@@ -65,19 +65,19 @@ def without_comment(line: str) -> str:
 
 
 def parts(text: str) -> tuple[str, str, str]:
-    """`./x.whl[extra] ; marker` as path, extras and marker, each with its sign."""
+    """Split `./x.whl[extra] ; marker` into path, extras and marker, with their brackets and semicolon."""
     path, semicolon, marker = text.partition(" ;")
     path = path.strip()
     begin = path.rfind("[") if path.endswith("]") else -1
     if begin < 0 or not re.fullmatch(r"[A-Za-z0-9._, -]*", path[begin + 1 : -1]):
         begin = len(path)
-    extras = sorted(normalised(one.strip()) for one in path[begin + 1 : -1].split(",") if one.strip())
+    extras = sorted(normalised(extra.strip()) for extra in path[begin + 1 : -1].split(",") if extra.strip())
     marker = f" ; {marker.strip()}" if semicolon else ""
     return path[:begin], f"[{','.join(extras)}]" if extras else "", marker
 
 
 def split_line_options(text: str) -> tuple[str, list[str]]:
-    """A requirement and the options behind it, sorted."""
+    """A requirement and the options after it, sorted."""
     found = re.search(r"\s(?=--?[A-Za-z])", text)
     requirement, rest = (text[: found.start()], [text[found.end() :]]) if found else (text, [])
     options = []
@@ -88,7 +88,7 @@ def split_line_options(text: str) -> tuple[str, list[str]]:
 
 def split_options(text: str, valued: frozenset[str] = frozenset(_VALUED)) -> Iterator[tuple[str, str]]:
     try:
-        # Not in POSIX mode's way with backslashes: they are Windows paths here.
+        # Not POSIX mode: backslashes are for Windows paths here.
         words = [word.strip("\"'") for word in shlex.split(text, posix=False)]
     except ValueError as error:
         raise BadLineError(f"{public_text(text)!r} cannot be read: {error}") from None
@@ -143,7 +143,7 @@ def logical(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _lines(text: str) -> list[str]:
-    # Not `splitlines`: a form feed that an escape has become is no end of a line.
+    # Not `splitlines`: a form feed, from an escape, does not end a line.
     return re.split(r"\r\n|\r|\n", text)
 
 

@@ -1,8 +1,8 @@
-"""The pip section: what its lines mean, and everything that they refer to, by content.
+"""Read a pip section: its lines, and the content of everything that they refer to.
 
-The form is pip's, https://pip.pypa.io/en/stable/reference/requirements-file-format/. Lines of the conda
+The format is pip's, https://pip.pypa.io/en/stable/reference/requirements-file-format/. Lines of the conda
 dependencies file are relative to the project's root, lines of a requirements file to that file's folder.
-A reference that can't be followed is an error that names the line; nothing is skipped in silence.
+A reference that can't be followed is an error that names the line; nothing is skipped silently.
 """
 
 from __future__ import annotations
@@ -27,53 +27,53 @@ __all__ = ["RequirementEntry", "RequirementReader", "Requirements", "read"]
 
 # ruff: noqa: PTH113, PTH119, PTH120 - pathlib costs a run 3 ms
 
-_CHANGES_NOTHING = frozenset(["--trusted-host", "--use-feature"])
-"""Options about how something is fetched, not about what is installed."""
-_ENOUGH = 100
-"""Lines that are wrong, in one file: who has that many has another file in mind."""
+_TRANSPORT_OPTIONS = frozenset(["--trusted-host", "--use-feature"])
+"""Options that affect how files are fetched, not what is installed."""
+_MOST_VIOLATIONS = 100
+"""In one file; a file with more errors is probably of another format."""
 _PINNED = re.compile(
     r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?:\s*==\s*((?:0|[1-9]\d*)(?:\.(?:0|[1-9]\d*))*))?"
 )
-"""The lines that most files are made of; `packaging` takes 30 ms to import."""
+"""The most common lines. Parsing them by `packaging` would cost its import, 30 ms."""
 
 
 class RequirementEntry(NamedTuple):
-    """One thing that the pip section says, wherever it says it."""
+    """One requirement or option of the pip section, or of a file that it includes."""
 
     kind: str
-    """`requirement`, `address`, `file`, `tree`, `editable`, `option`, or with `constraint-` before it."""
+    """`requirement`, `address`, `file`, `tree`, `editable`, `option`, `transport`; or `constraint-...`."""
     text: str
-    """Its one spelling: free of secrets, and of where it stands."""
+    """The canonical spelling, without secrets and independent of the place."""
     place: Place
     raw: Secret
     """The line for pip or uv, paths absolute, with passwords."""
     content: str = ""
     """The digest of a file, of the sources in a folder, or of the packages in one."""
     manifest: str = ""
-    """Of a folder with sources: the digest of what its dependencies may follow from."""
+    """For a folder with sources: the digest of the files that may decide its dependencies."""
     path: str = ""
     """The file or folder on this machine, absolute."""
     files: tuple[str, ...] = ()
-    """Of a folder with sources: the files that are installed, relative to it."""
+    """For a folder with sources: the files that are installed, relative to it."""
 
     @property
     def is_constraint(self) -> bool:
-        """It installs nothing, and limits what may be installed."""
+        """Whether it is a constraint: it installs nothing, but limits versions."""
         return self.kind.startswith("constraint-")
 
     @property
     def name(self) -> str:
-        """The normalised name of the package that is asked for by name; "" of everything else."""
+        """The normalised name of a package that is given by name; "" for other entries."""
         match = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.text)
         return syntax.normalised(match[0]) if match and self.kind.endswith(("requirement", "address")) else ""
 
 
 class Requirements(NamedTuple):
-    """A pip section with all that it refers to."""
+    """A pip section with everything that it refers to."""
 
     entries: tuple[RequirementEntry, ...] = ()
     files: tuple[str, ...] = ()
-    """Every file that was read for it, absolute, sorted; of a folder with sources, the folder."""
+    """Every file that was read for it, absolute, sorted; for a folder with sources, the folder."""
 
 
 def read(
@@ -84,13 +84,13 @@ def read(
     environment: Mapping[str, str] | None = None,
     sources: Callable[[str], Sequence[str]] = digest.sources,
 ) -> Requirements:
-    """Read the lines of a pip section and follow what they refer to.
+    """Read the lines of a pip section and follow their references.
 
-    `root` is the project's folder; `shared` the folder on this machine that stands as `/azureml-share/` in
-    containers, "" where there is none. `sources` says which files of a folder with sources are installed.
+    `root` is the project's folder; `shared` is the folder on this machine that containers see as
+    `/azureml-share/`, or "". `sources` lists the files of a folder with sources that are installed.
 
     Raises:
-        ConfigurationError: with every line that is wrong or can't be followed.
+        ConfigurationError: with every line that is invalid or can't be followed.
     """
     if not lines:
         return Requirements()
@@ -105,7 +105,7 @@ def read(
 
 
 class RequirementReader:
-    """Gathers what lines say, and what is wrong with them."""
+    """Collects the entries and violations of lines."""
 
     def __init__(
         self,
@@ -122,16 +122,16 @@ class RequirementReader:
         self.violations: list[Violation] = []
 
     def take_all(self, lines: Sequence[Line], root: str) -> None:
-        """The lines of a pip section, which are relative to `root`."""
+        """Read the lines of a pip section, which are relative to `root`."""
         for line in lines:
             for _, _, text in syntax.logical(line.text):
                 self.take(text, line.place, root, ())
 
     def take(self, text: str, place: Place, folder: str, parents: tuple[str, ...], kind: str = "") -> None:
-        """One logical line; `parents` are the files that led to it, `kind` is `constraint-` inside `-c`."""
-        # As pip does it: comments first. Variables of logins are filled in for pip alone, see `_add`.
+        """Read one logical line; `parents` are the including files, `kind` is `constraint-` inside `-c`."""
+        # As in pip: comments first. Variables in logins are expanded only for pip, see `_add`.
         text = expand_public(syntax.without_comment(text), self.environment)
-        if not text or len(self.violations) >= _ENOUGH:
+        if not text or len(self.violations) >= _MOST_VIOLATIONS:
             return
         try:
             if text.startswith("-"):
@@ -153,9 +153,9 @@ class RequirementReader:
             else:
                 if value and is_address(value) and not is_readable(value):
                     raise _unreadable(name)
-                if name not in _CHANGES_NOTHING:
-                    told = f"{name} {public(value)}".strip()
-                    self._add("option", told, place, f"{name} {value}".strip())
+                if name not in _TRANSPORT_OPTIONS:
+                    text = f"{name} {public(value)}".strip()
+                    self._add("option", text, place, f"{name} {value}".strip())
                 else:
                     self._add("transport", name, place, f"{name} {value}")
 
@@ -168,15 +168,15 @@ class RequirementReader:
         value = expand(value, self.environment)
         if _is_remote(value):
             raise paths.BadLineError(
-                f"{public(value)} is on another machine, so it cannot be told when it changes",
+                f"{public(value)} is on another machine, so changes to it can't be detected",
                 "copy the file into the project and name that",
             )
         path = self.finder.find(value, folder)
         if not os.path.isfile(path):
             raise paths.BadLineError(f"there is no file {self.finder.shown(path)}", paths.relative_to(folder))
         if path in parents:
-            chain = " -> ".join(self.finder.shown(one) for one in (*parents[parents.index(path) :], path))
-            raise paths.BadLineError(f"requirements files refer to each other in a circle: {chain}")
+            chain = " -> ".join(self.finder.shown(file) for file in (*parents[parents.index(path) :], path))
+            raise paths.BadLineError(f"requirements files include each other in a circle: {chain}")
         self.files.add(path)
         for number, column, text in syntax.logical_lines(path, self.finder.shown(path)):
             here = Place(self.finder.shown(path), number, column)
@@ -206,8 +206,8 @@ class RequirementReader:
         wrong.must_be_text(requirement)
         match = _PINNED.fullmatch(requirement)
         if match is not None and not paths.is_archive(requirement):
-            told = syntax.normalised(match[1]) + (f"=={match[2]}" if match[2] else "")
-            self._add(f"{kind}requirement", " ".join([told, *options]), place, text)
+            pinned = syntax.normalised(match[1]) + (f"=={match[2]}" if match[2] else "")
+            self._add(f"{kind}requirement", " ".join([pinned, *options]), place, text)
             return
         bare, extras, marker = syntax.parts(requirement)
         if _is_remote(bare):
@@ -221,48 +221,47 @@ class RequirementReader:
         from packaging.requirements import InvalidRequirement, Requirement
 
         try:
-            found = Requirement(wrong.of_bounded_length(text))
+            requirement = Requirement(wrong.of_bounded_length(text))
         except (InvalidRequirement, RecursionError) as error:
             raise wrong.no_requirement(text) from error
-        found.name = syntax.normalised(found.name)
-        extras = (
-            f"[{','.join(sorted(syntax.normalised(one) for one in found.extras))}]" if found.extras else ""
-        )
-        marker = f" ; {found.marker}" if found.marker else ""
-        if found.url:
-            if found.url.startswith("file:"):
-                wrong.must_be_from_here(text, found.url)
-                self._local(found.url, extras, marker, place, folder, f"{kind}tree", " ".join(options))
+        requirement.name = syntax.normalised(requirement.name)
+        names = sorted(syntax.normalised(extra) for extra in requirement.extras)
+        extras = f"[{','.join(names)}]" if names else ""
+        marker = f" ; {requirement.marker}" if requirement.marker else ""
+        if requirement.url:
+            if requirement.url.startswith("file:"):
+                wrong.must_be_from_here(text, requirement.url)
+                self._local(requirement.url, extras, marker, place, folder, f"{kind}tree", " ".join(options))
             else:
-                name = f"{found.name}{extras} @ "
-                self._address(name, f"{found.url}{marker}", " ".join(options), place, kind)
+                name = f"{requirement.name}{extras} @ "
+                self._address(name, f"{requirement.url}{marker}", " ".join(options), place, kind)
             return
-        told = f"{found.name}{extras}{found.specifier}{marker}"
-        self._add(f"{kind}requirement", " ".join([told, *options]), place, " ".join([text, *options]))
+        canonical = f"{requirement.name}{extras}{requirement.specifier}{marker}"
+        self._add(f"{kind}requirement", " ".join([canonical, *options]), place, " ".join([text, *options]))
 
     def _address(self, name: str, text: str, options: str, place: Place, kind: str, raw: str = "") -> None:
         address, _, marker = text.partition(" ;")
         if not is_readable(address):
             raise _unreadable("this line")
         marker = f" ; {marker.strip()}" if marker else ""
-        told = f"{name}{public(address)}{marker} {options}".rstrip()
-        self._add(f"{kind}address", told, place, raw or f"{name}{text} {options}".rstrip())
+        canonical = f"{name}{public(address)}{marker} {options}".rstrip()
+        self._add(f"{kind}address", canonical, place, raw or f"{name}{text} {options}".rstrip())
 
     def _local(
         self, value: str, extras: str, marker: str, place: Place, folder: str, kind: str, options: str = ""
     ) -> None:
         path = self.finder.find(expand(value, self.environment), folder)
-        found = self._measured(path)
+        measured = self._measured(path)
         self.files.add(path)
         name = ""
-        if not found.manifest:
+        if not measured.manifest:
             kind = kind.replace("tree", "file").replace("editable", "file")
-            # A wheel's name says what it is; of a folder, its own files say it.
+            # The name of a wheel counts; a folder's name does not, its files name the package.
             name = os.path.basename(path)
         text = f"{name}{extras}{marker} {options}".rstrip()
         flag = "-e " if kind.endswith("editable") else ""
         raw = f"{flag}{path}{extras}{marker} {options}".rstrip()
-        self._add(kind, text, place, raw, path=path, **found._asdict())
+        self._add(kind, text, place, raw, path=path, **measured._asdict())
 
 
 def _is_remote(text: str) -> bool:
@@ -271,6 +270,6 @@ def _is_remote(text: str) -> bool:
 
 def _unreadable(what: str) -> paths.BadLineError:
     return paths.BadLineError(
-        f"it cannot be told where the host begins in the address of {what}",
+        f"the address of {what} is ambiguous: it is unclear where the host begins",
         "write `/`, `@` and `#` in a password as %2F, %40 and %23",
     )

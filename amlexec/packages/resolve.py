@@ -1,4 +1,4 @@
-"""What an environment comes to: every package of it, conda's and pip's, by file and content."""
+"""Resolve an environment to all its packages, of conda and pip, by file and content."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["Resolution", "resolve"]
 
 
 class Resolution(NamedTuple):
-    """Every package of an environment. With the same one, the same files are installed."""
+    """Every package of an environment. Equal resolutions install equal files."""
 
     records: tuple[RepoDataRecord, ...]
-    """Of conda, sorted by name."""
+    """conda packages, sorted by name."""
     pins: tuple[Pin, ...] = ()
-    """Of pip, sorted by name."""
+    """pip packages, sorted by name."""
     channels: tuple[str, ...] = ()
     """The addresses of the channels in order, without passwords."""
 
@@ -41,7 +41,7 @@ class Resolution(NamedTuple):
 def resolve(
     project: Project,
     dependencies: CondaDependencies,
-    found: Requirements,
+    requirements: Requirements,
     platform: Platform,
     network: Network,
     *,
@@ -52,24 +52,24 @@ def resolve(
 ) -> Resolution:
     """Solve the conda section, then the pip section beside it.
 
-    `found` is the pip section, read. Versions of `kept` stay wherever they fit, except of the packages
-    named in `upgraded`. `step` is told what is being done.
+    Versions of `kept` stay if they fit, except those of packages in `upgraded`. `step` gets a line for each
+    step.
 
     Raises:
-        ConfigurationError: the dependencies cannot be fulfilled.
+        ConfigurationError: the dependencies are unsolvable.
         TargetError: a channel or an index cannot be reached.
     """
     names = {name.lower().replace("_", "-") for name in upgraded}
     records = (
-        [one for one in kept.records if one.name.normalized.replace("_", "-") not in names] if kept else []
+        [each for each in kept.records if each.name.normalized.replace("_", "-") not in names] if kept else []
     )
     pins = [pin for pin in kept.pins if pin.name not in names] if kept else []
     step("solving the conda packages")
     solved = conda_solve.solve(project, dependencies, platform, network, cache=cache, preferred=records)
-    if found.entries:
+    if requirements.entries:
         step("resolving the pip section")
     resolved = pip_resolve.resolve(
-        project.root, found, solved, platform, network, cache=cache, preferred=pins
+        project.root, requirements, solved, platform, network, cache=cache, preferred=pins
     )
     addresses = (public(source.address) for source in conda_solve.channels(project, dependencies, network))
     return Resolution(tuple(solved), resolved, tuple(addresses))

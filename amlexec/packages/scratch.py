@@ -1,4 +1,4 @@
-"""Room in the cache for an environment on its way into an image; what killed processes left there goes."""
+"""Temporary folders in the cache, for environments on their way into an image."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ if TYPE_CHECKING:
 __all__ = ["room"]
 
 _LOCK = "lock"
-_WAIT_SECONDS = 600.0
+_LOCK_TIMEOUT_S = 600.0
 """Another process may be removing some hundred thousand files."""
 
 
 @contextlib.contextmanager
 def room(cache: Path) -> Iterator[Path]:
-    """An empty folder that is gone after the block, or at the latest when the next one is asked for.
+    """An empty folder, removed after the block; if the process is killed, by the next call.
 
     It is on the file system of the package cache, so that packages are hard links.
 
     Raises:
-        TargetError: it can't be made.
+        TargetError: the folder can't be made.
     """
     staging = cache / "staging"
     try:
         private_folders.make(staging)
-        with locks.exclusive(str(staging / _LOCK), _WAIT_SECONDS):
+        with locks.exclusive(str(staging / _LOCK), _LOCK_TIMEOUT_S):
             _sweep(staging)
             folder = Path(tempfile.mkdtemp(dir=staging))
-            held = locks.take(str(folder / _LOCK))
+            lock = locks.take(str(folder / _LOCK))
     except OSError as error:
         raise TargetError(
             f"the package cache can't be written: {error.strerror}",
             where=str(error.filename or staging),
-            hint="make room there, or set AMLEXEC_CACHE to a folder where there is some",
+            hint="free some space, or set AMLEXEC_CACHE to a folder with enough space",
         ) from error
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if held is not None:
-            held.release()
+        if lock is not None:
+            lock.release()
 
 
 def _sweep(staging: Path) -> None:
     for left in staging.iterdir():
         if left.name == _LOCK:
             continue
-        # Whoever uses a room holds its lock as long as it lives.
-        held = locks.take(str(left / _LOCK)) if left.is_dir() else None
-        if held is not None:
+        # A process that uses a folder holds its lock for its whole life.
+        lock = locks.take(str(left / _LOCK)) if left.is_dir() else None
+        if lock is not None:
             shutil.rmtree(left, ignore_errors=True)
-            held.release()
+            lock.release()

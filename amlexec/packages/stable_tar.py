@@ -1,4 +1,4 @@
-"""A folder as a tar archive that is the same wherever and whenever it is made from the same files."""
+"""Reproducible tar archives: equal files give equal bytes, on every machine at any time."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import IO
 __all__ = ["EPOCH", "write"]
 
 EPOCH = 1_500_000_000
-"""Seconds since 1970: the time of every entry. Not 0, which zip files and some tools refuse."""
+"""The time of every entry, in seconds since 1970. Not 0: zip files and some tools refuse that."""
 
 
 def write(folder: str, prefix: str, into: IO[bytes]) -> int:
-    """Write the tree `folder` as a tar archive in which it is `prefix`; how many files there are.
+    """Write the tree `folder` as a tar archive under the name `prefix`; returns the number of files.
 
-    Sorted by name; owned by root; all times are `EPOCH`; hard links are files of their own; only the
-    executable bit of a mode is kept.
+    Sorted by name; owned by root; all times are `EPOCH`; hard links become separate files; of modes only the
+    executable bit is kept.
     """
     count = 0
     with tarfile.open(fileobj=into, mode="w", format=tarfile.PAX_FORMAT) as archive:
@@ -44,7 +44,7 @@ def write(folder: str, prefix: str, into: IO[bytes]) -> int:
 def _walk(folder: str, name: str) -> list[tuple[str, str, os.stat_result]]:
     found = [(name, folder, os.lstat(folder))]
     with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda one: one.name):
+        for entry in sorted(entries, key=lambda each: each.name):
             inner = f"{name}/{entry.name}"
             if entry.is_dir(follow_symlinks=False):
                 found += _walk(entry.path, inner)

@@ -1,4 +1,4 @@
-"""Addresses of packages, channels and indexes, and what in them must not be told."""
+"""Addresses of packages, channels and indexes, and the secrets in them."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ __all__ = [
 ]
 
 _SCHEME = r"(?<![A-Za-z0-9+.-])[A-Za-z0-9+.-]+://"
-"""Where an address begins in a text: looked for once in each run of such letters."""
+"""Where an address begins in a text: matched once in each run of such letters."""
 _IN_A_TEXT = re.compile(rf"({_SCHEME})([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#]*)([^?#]*)(\?[^#]*)?(#.*)?", re.DOTALL)
 _AUTHORITY = re.compile(rf"{_SCHEME}([^/?#\s\\]*)")
 _HOST = re.compile(r"(\[[^\]]*\]|[^:@]*)(:\d*)?")
 _UNCLEAR = re.compile(r"(.*)@((?:\[[^\]]*\]|[A-Za-z0-9._-]+)(?::\d*)?(?:/.*)?)", re.DOTALL)
-"""A login that has a `/`, `?` or `#` in it, and what comes after it."""
+"""A login that contains a `/`, `?` or `#`, and the rest of the address."""
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 """The form that pip expands: https://pip.pypa.io/en/stable/reference/requirements-file-format/."""
 _LOGIN = re.compile(r"(?<=://)[^/?#\s]*@")
-"""User and password of an address, wherever it stands in a text."""
+"""User and password of an address, anywhere in a text."""
 _PRIVATE = re.compile(rf"{_SCHEME}\S*|(?<!\S)-\S+")
 """Where a variable may be a password: in an address, or in an option."""
 _CONDA_TOKEN = re.compile(r"/t/([A-Za-z0-9_-]+|\$\{[A-Z0-9_]+\})(?=/)")
-"""https://docs.anaconda.com/anacondaorg/user-guide/work-with-accounts: a token stands in the path."""
+"""https://docs.anaconda.com/anacondaorg/user-guide/work-with-accounts: a token in the path."""
 _HASHES = frozenset(["md5", "sha1", "sha256", "sha384", "sha512"])
 _FRAGMENTS = _HASHES | {"egg", "subdirectory"}
 _AZURE = frozenset(
@@ -68,13 +68,13 @@ _AZURE = frozenset(
         "ses",
     ]
 )
-"""The parameters of a shared access signature; they mean nothing without `sig`.
+"""The parameters of a shared access signature; they have no meaning without `sig`.
 https://learn.microsoft.com/rest/api/storageservices/create-service-sas."""
 _SIGNED = frozenset(["sig", "signature", "expires", "policy", "key-pair-id", "googleaccessid"])
 
 
 class Secret(str):
-    """Text that may hold a password: whoever prints the value that it is part of sees `***`."""
+    """Text that may hold a password: its repr, also inside of another value, shows `***`."""
 
     __slots__ = ()
 
@@ -88,16 +88,16 @@ def is_address(text: str) -> bool:
 
 
 def is_readable(address: str) -> bool:
-    """Whether it is clear what in an address is the host; `https://user:pa/ss@host` is not clear."""
+    """Whether the host of an address is unambiguous; in `https://user:pa/ss@host` it is not."""
     match = _ADDRESS.fullmatch(address)
     return match is None or _HOST.fullmatch(match[2].rpartition("@")[2]) is not None
 
 
 def is_loopback(text: str) -> bool:
-    """Whether an address in `text` means the machine that it is used on.
+    """Whether an address in `text` refers to the machine that uses it.
 
-    What stands before the last `@` is a login, and no host. Hosts are read as `inet_aton` reads them:
-    `127.1` and `2130706433` are 127.0.0.1, and `127.example.org` is a name like any other.
+    The part before the last `@` is a login, not a host. Hosts are parsed like `inet_aton`:
+    `127.1` and `2130706433` are 127.0.0.1, and `127.example.org` is an ordinary name.
     """
     return any(_is_own(match[1].rpartition("@")[2]) for match in _AUTHORITY.finditer(text))
 
@@ -119,15 +119,15 @@ def _is_own(authority: str) -> bool:
             address = ip_address(socket.inet_aton(host))
         except (OSError, ValueError):
             return False
-    # 0.0.0.0 is every network's address of a machine, and no part of the loopback.
+    # 0.0.0.0 means all networks of a machine; it is not part of the loopback.
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def public(address: str) -> str:
-    """An address without what may be secret: user and password, tokens, signatures.
+    """An address without its secrets: user and password, tokens, signatures.
 
-    What is left says which file or channel is meant: a signature that was renewed changes nothing. Text
-    that is no address is returned as it is.
+    The rest identifies the file or channel: a renewed signature makes no difference. Text that is not an
+    address is returned unchanged.
     """
     match = _ADDRESS.fullmatch(address)
     if match is None:
@@ -140,8 +140,8 @@ def public(address: str) -> str:
 
 
 def _query(query: str) -> str:
-    told = [one for one in query[1:].split("&") if one and not _is_signature(one, query)]
-    return f"?{'&'.join(told)}" if told else ""
+    parts = [part for part in query[1:].split("&") if part and not _is_signature(part, query)]
+    return f"?{'&'.join(parts)}" if parts else ""
 
 
 def _is_signature(parameter: str, query: str) -> bool:
@@ -152,33 +152,33 @@ def _is_signature(parameter: str, query: str) -> bool:
 
 
 def _fragment(fragment: str) -> str:
-    told = [one for one in fragment[1:].split("&") if one.partition("=")[0] in _FRAGMENTS]
+    parts = [part for part in fragment[1:].split("&") if part.partition("=")[0] in _FRAGMENTS]
     if re.fullmatch(r"#[0-9a-f]{32,64}", fragment):  # conda's `URL#MD5`
-        told = [fragment[1:]]
-    return f"#{'&'.join(told)}" if told else ""
+        parts = [fragment[1:]]
+    return f"#{'&'.join(parts)}" if parts else ""
 
 
 def secrets(text: str) -> set[str]:
-    """The secret values in the addresses that stand in `text`."""
+    """The secret values in the addresses in `text`."""
     found: set[str] = set()
     for match in _IN_A_TEXT.finditer(text):
         authority, path, query = match[2], match[3], match[4] or ""
         user, at, _ = authority.rpartition("@")
         if at:
-            # A user without a password is a token, except git's own.
+            # A user without a password is a token, except git's user `git`.
             password = user.partition(":")[2]
             found |= {user, password} if password or user != "git" else set()
         found |= set(_CONDA_TOKEN.findall(path))
-        found |= {one.partition("=")[2] for one in query[1:].split("&") if _is_signature(one, query)}
+        found |= {part.partition("=")[2] for part in query[1:].split("&") if _is_signature(part, query)}
         if not is_readable(match[0]):
             found.add(match[0].partition("://")[2])
     return {value for value in found if value}
 
 
 def hidden(text: str, addresses: Iterable[str]) -> str:
-    """`text` with the secrets of `addresses` in it replaced by `***`, the longest first."""
-    values = {value for one in addresses for value in secrets(one)}
-    # A value of one or two letters would blank out half of the sentence.
+    """`text` with the secrets of `addresses` replaced by `***`, the longest first."""
+    values = {value for address in addresses for value in secrets(address)}
+    # Replacing a value of one or two letters everywhere would make the text unreadable.
     for value in sorted(values):
         if len(value) <= 2:
             text = text.replace(f":{value}@", f":{HIDDEN}@")
@@ -186,10 +186,10 @@ def hidden(text: str, addresses: Iterable[str]) -> str:
 
 
 def with_login_encoded(address: str) -> str:
-    """An address whose user and password every program reads alike: what has a meaning there is encoded.
+    """An address with an encoded user and password, so that every program parses it alike.
 
-    Which `@`, `/` or `#` ends the login is guessed only where an address can't be read otherwise. Text that
-    is no address, or can't be read at all, is returned as it is.
+    The `@`, `/` or `#` that ends the login is guessed only if the address is ambiguous. Text that is not an
+    address, or can't be parsed, is returned unchanged.
     """
     match = _ADDRESS.fullmatch(address)
     if match is None:
@@ -216,16 +216,16 @@ def _encoded(text: str) -> str:
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
-    """`text` with every `${NAME}` of a variable that is set replaced by its value, as pip does."""
+    """`text` with every `${NAME}` of a set variable replaced by its value, as in pip."""
     return _VARIABLE.sub(lambda match: variables.get(match[1]) or match[0], text)
 
 
 def expand_public(text: str, variables: Mapping[str, str]) -> str:
-    """`text` with the variables filled in that say what is meant; those of logins stay as they are.
+    """`text` with its variables expanded, except those of logins.
 
-    A variable belongs to a login if it stands before the `@` of an address, or as a token in its path, or if
-    it stands in an address or an option and its name looks secret. So two texts are equal where they differ
-    in nothing but logins, and what `public` leaves of it is free of secrets.
+    A variable belongs to a login if it is before the `@` of an address, or a token in its path, or if it is
+    in an address or an option and its name looks secret. So texts that differ only in logins become equal,
+    and `public` of the result is free of secrets.
     """
     return "".join(
         variables.get(name) or part if name and not is_login else part
@@ -243,11 +243,11 @@ def unset_variables(text: str, variables: Mapping[str, str], *, logins: bool = T
 
 
 def _parts(text: str) -> Iterator[tuple[str, str, bool]]:
-    """The pieces of a text: each with the variable's name, if it is one, and whether that is a login's."""
+    """The pieces of a text, each with the name of its variable or "", and whether it belongs to a login."""
     if "${" not in text:
         yield text, "", False
         return
-    logins = [match.span() for one in (_LOGIN, _CONDA_TOKEN) for match in one.finditer(text)]
+    logins = [match.span() for pattern in (_LOGIN, _CONDA_TOKEN) for match in pattern.finditer(text)]
     private = [match.span() for match in _PRIVATE.finditer(text)]
     at = 0
     for match in _VARIABLE.finditer(text):

@@ -79,9 +79,9 @@ def test_accepted_pip_lines(project: Project, line: str) -> None:
         ("./nothere", "there is no nothere"),
         ("-e aml_config", "aml_config has neither pyproject.toml nor setup.py"),
         ("--find-links nothere", "nothere cannot be read"),
-        ("torch --extra-index-url https://h/simple", "--extra-index-url stands behind a requirement"),
-        ("x<=3.20.*", "'x<=3.20.*' is no requirement of pip"),
-        ("C:\\temp\\x.whl", "is a path on a Windows machine, and this is none"),
+        ("torch --extra-index-url https://h/simple", "--extra-index-url follows a requirement"),
+        ("x<=3.20.*", "'x<=3.20.*' is not a pip requirement"),
+        ("C:\\temp\\x.whl", "is a path on a Windows machine; this machine is not"),
         ("C:\temp\\x.whl", "contains a control character"),
         ("-r https://h/r.txt", "https://h/r.txt is on another machine"),
     ],
@@ -109,7 +109,7 @@ def test_the_target_decides_about_the_shared_folder(project: Project, tmp_path: 
         (tmp_path / f"aml_config/{name}.runconfig").write_text(f"Target: {name}\nFramework: Python\n")
     assert linted(project, "aml_config/with.runconfig") == []
     (message,) = linted(project, "aml_config/without.runconfig")
-    assert message == "/azureml-share/x.whl is in the shared folder, and the compute target has none"
+    assert message == "/azureml-share/x.whl is in the shared folder, but the compute target has none"
 
 
 def test_an_absolute_dependencies_file(

@@ -274,7 +274,7 @@ def test_pip_lines(line: str) -> None:
 @pytest.mark.parametrize("line", ["x=1.0", "x==", "pip install x", "x==1.0#2", "x y", "==", "x<=3.20.*"])
 def test_invalid_pip_lines(line: str) -> None:
     assert (
-        "is no requirement of pip" in said(json.dumps({"dependencies": [{"pip": [line]}]}), schemas.CONDA)[0]
+        "is not a pip requirement" in said(json.dumps({"dependencies": [{"pip": [line]}]}), schemas.CONDA)[0]
     )
 
 
@@ -403,14 +403,14 @@ def test_a_target_that_is_a_placeholder(key: str) -> None:
         ("dependencies:\n  - 'numpy {{ numpy }}'\n", "is a template (Jinja, as in conda-build)"),
         ("dependencies:\n  - vs2015_runtime=14\n", "vs2015_runtime is no Linux package"),
         ("dependencies:\n  - python ^3.6\n", "'^' is Poetry's"),
-        ("dependencies:\n  - 'x @ https://h/x.whl'\n", "is a requirement of pip and no conda spec"),
+        ("dependencies:\n  - 'x @ https://h/x.whl'\n", "is a pip requirement, not a conda spec"),
         ("version: 1\nmetadata: {}\npackage: []\n", "the file is a lock file of conda-lock"),
         ("version: 6\nenvironments: {}\npackages: []\n", "the file is a lock file of pixi"),
         ("package: {}\nbuild: {}\n", "the file is a recipe of conda-build"),
         ("dependencies:\n  - pip: [--generate-hashes]\n", "is an option of pip-compile (pip-tools)"),
         ("dependencies:\n  - pip: [--upgrade]\n", "is an option of the command pip install"),
-        ("dependencies:\n  - pip: ['requests^2.0']\n", "Poetry and Pipenv write it so"),
-        ("dependencies:\n  - pip: ['requests = \"*\"']\n", "Poetry and Pipenv write it so"),
+        ("dependencies:\n  - pip: ['requests^2.0']\n", "it is syntax of Poetry or Pipenv"),
+        ("dependencies:\n  - pip: ['requests = \"*\"']\n", "it is syntax of Poetry or Pipenv"),
         (
             "dependencies:\n  - pip: ['certifi @ file:///croot/certifi_1690232220950/certifi']\n",
             "was written by pip freeze in a conda environment",

@@ -170,6 +170,6 @@ def test_a_rule_that_leaves_the_package_out(folder: Folder) -> None:
     with pytest.raises(ConfigurationError) as caught:
         folder.order()
     assert caught.value.lines() == [
-        f"{FILE}:3:7: error: an ignore rule leaves pyproject.toml of . out, so pip cannot install it",
-        "  hint: take it out of .amlignore, or where there is none, .gitignore",
+        f"{FILE}:3:7: error: an ignore rule excludes pyproject.toml of ., so pip cannot install it",
+        "  hint: change the rule in .amlignore, or without one, in .gitignore",
     ]

@@ -1,4 +1,4 @@
-"""The installer, and what it does on a machine that has nothing: made, unpacked, and given orders."""
+"""The installer: made here, and unpacked and used on an empty machine."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _own_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ordered(folder: ProjectFolder, channel: str, *specs: str, platform: Platform = PLATFORM) -> BuildRequest:
-    """An order for what the specs come to."""
+    """A build request for the packages of these specs."""
     lines = ["channels:", f"  - {channel}", "dependencies:", *(f"  - {spec}" for spec in specs)]
     folder.write(FILE, "\n".join(lines) + "\n")
     project = Project(str(folder.root))
@@ -67,7 +67,7 @@ def solved(order: BuildRequest, cache: Path, settings: Network) -> list[RepoData
 
 
 def channel_of(folder: Path, channel: str, *chosen: packages.Package) -> Path:
-    """A channel of these packages, and of the real one's Python if one is named."""
+    """A channel with these packages, and with the real channel's Python if it is named."""
     for source in Path(channel.removeprefix("file://")).glob("*/python-*") if channel else ():
         (folder / source.parent.name).mkdir(parents=True)
         os.link(source, folder / source.parent.name / source.name)
@@ -78,7 +78,7 @@ def channel_of(folder: Path, channel: str, *chosen: packages.Package) -> Path:
 
 
 class Elsewhere:
-    """A machine: a folder with the installer in it, and nothing of ours."""
+    """A machine: a folder with the installer, and nothing else."""
 
     def __init__(self, home: Path, archive: Path) -> None:
         self.home = home
@@ -106,7 +106,7 @@ class Elsewhere:
         return answer.result(noise.decode())
 
     def install(self, records: Sequence[RepoDataRecord], settings: Network, name: str = "env") -> Any:
-        """Send what is asked for, and have it installed."""
+        """Send the request and the packages, and install."""
         here = [one for one in records if conda_remote.is_only_here(one)]
         lacking = self.ask(conda_remote.question(here, self.cache), here, settings)
         sent = self.home / "sent"
@@ -127,7 +127,7 @@ class Elsewhere:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory, channel: str) -> Iterator[tuple[Path, Path]]:
-    """A package cache, and the installer that was made in it."""
+    """A package cache with an installer."""
     from tests.conftest import ProjectFolder
 
     cache = tmp_path_factory.mktemp("cache")
@@ -151,7 +151,7 @@ def contents(prefix: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
-def test_it_is_made_once(
+def test_the_installer_is_made_once(
     made: tuple[Path, Path], project: ProjectFolder, channel: str, box: Elsewhere
 ) -> None:
     cache, archive = made
@@ -164,7 +164,7 @@ def test_it_is_made_once(
     assert [path.name for path in box.installer.glob("lib/python3.*/site-packages/*")] == ["rattler"]
 
 
-def test_one_that_was_damaged_is_made_anew(
+def test_a_damaged_installer_is_made_again(
     made: tuple[Path, Path], project: ProjectFolder, channel: str, tmp_path: Path
 ) -> None:
     cache, archive = made
@@ -172,12 +172,12 @@ def test_one_that_was_damaged_is_made_anew(
     archive.unlink()
     archive.write_bytes(whole[: len(whole) // 2])
     assert installer_of(ordered(project, channel, "python"), network.settings(), cache) == archive
-    with tarfile.open(archive) as anew, tarfile.open(fileobj=io.BytesIO(whole)) as before:
-        assert anew.getnames() == before.getnames()
+    with tarfile.open(archive) as again, tarfile.open(fileobj=io.BytesIO(whole)) as before:
+        assert again.getnames() == before.getnames()
     assert Elsewhere(tmp_path / "box", archive).installer.name == conda_bootstrap.name_of(PLATFORM)
 
 
-def test_what_it_installs_is_what_is_installed_here(
+def test_it_installs_the_same_files_as_on_this_machine(
     made: tuple[Path, Path], project: ProjectFolder, channel: str, box: Elsewhere
 ) -> None:
     settings = network.settings()
@@ -191,16 +191,16 @@ def test_what_it_installs_is_what_is_installed_here(
     assert contents(box.home / "env") == contents(here)
     told = subprocess.run([box.home / "env/bin/prefixtool"], capture_output=True, text=True, check=True)
     assert told.stdout == f"{box.home}/env 2.0\n"
-    # What the other machine has by now is not sent again.
+    # Packages in the other machine's cache are not sent again.
     assert box.install(records, settings, "again")[0] == []
 
 
-def test_packages_are_fetched_there_with_a_login_that_stays_in_memory(
+def test_the_other_machine_fetches_packages_with_a_login_in_memory(
     made: tuple[Path, Path], project: ProjectFolder, channel: str, box: Elsewhere
 ) -> None:
     canary = "c4narYpw"
     with serve(channel.removeprefix("file://"), user="ann", password=canary) as site:
-        # An address of this machine that does not say so, as one in a network of its own would be.
+        # An address of this machine that does not look like one, as in another network.
         address = site.url.replace("127.0.0.1", f"ann:{canary}@0.0.0.0")
         settings = network.settings()
         records = solved(ordered(project, address, "six=1.17"), made[0], settings)
@@ -216,7 +216,7 @@ def test_packages_are_fetched_there_with_a_login_that_stays_in_memory(
 
 
 @pytest.mark.parametrize("kept", ["netrc", "store"])
-def test_logins_that_are_kept_here_are_used_there(
+def test_logins_of_this_machine_are_used_on_the_other(
     kept: str,
     made: tuple[Path, Path],
     project: ProjectFolder,
@@ -240,7 +240,7 @@ def test_logins_that_are_kept_here_are_used_there(
     assert (box.home / "env/bin/python").exists()
 
 
-def test_errors_are_those_of_an_installation_here(
+def test_errors_are_the_same_as_on_this_machine(
     made: tuple[Path, Path],
     project: ProjectFolder,
     box: Elsewhere,
@@ -256,7 +256,7 @@ def test_errors_are_those_of_an_installation_here(
         found = solved(ordered(project, address, "thing"), made[0], settings)
         record = next(one for one in found if one.name.normalized == "thing")
         packages.write_package(own, packages.Package("thing", "1.0", "0", depends=["six"], noarch="generic"))
-        with pytest.raises(TargetError, match=r"has the sha256 .* was expected") as caught:
+        with pytest.raises(TargetError, match=r"has the sha256 .*; expected ") as caught:
             box.install([record], settings)
         assert caught.value.where == "box"
         (own / "noarch/thing-1.0-0.tar.bz2").unlink()
@@ -273,12 +273,12 @@ def test_errors_are_those_of_an_installation_here(
 def test_a_process_that_is_killed(box: Elsewhere) -> None:
     answer = conda_remote.InstallerAnswer([], network.settings(), "box")
     answer.feed(b'{"at": [1, 2]}\nKilled\n')
-    with pytest.raises(TargetError, match="nothing says why: Killed") as caught:
+    with pytest.raises(TargetError, match="for an unknown reason: Killed") as caught:
         answer.result()
     assert caught.value.where == "box"
 
 
-def test_a_channel_without_a_python_for_it(project: ProjectFolder, tmp_path: Path) -> None:
+def test_a_channel_without_a_suitable_python(project: ProjectFolder, tmp_path: Path) -> None:
     own = channel_of(tmp_path / "own", "", packages.Package("python", "3.8.1", "0", noarch="generic"))
     order = ordered(project, own.as_uri(), "python")
     assert installer_of(order, network.settings(), tmp_path / "cache") is None

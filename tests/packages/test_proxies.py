@@ -1,4 +1,4 @@
-"""A proxy's password may hold any character: it works, or is refused in words that don't hold it."""
+"""A proxy's password may hold any character: it works, or it is refused without being shown."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PASSWORDS = [
 
 
 class Proxy(ThreadingHTTPServer):
-    """A proxy that lets nobody through, and notes who has asked."""
+    """A proxy that refuses every request, and records the logins."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Refusal)
@@ -78,19 +78,19 @@ def proxy() -> Iterator[Proxy]:
 
 
 def variables(value: str) -> dict[str, str]:
-    """An environment with that proxy for everything, and nothing else of this machine's network."""
+    """An environment with that proxy and no other settings of this machine's network."""
     left = {name: text for name, text in os.environ.items() if not name.lower().endswith("_proxy")}
     return {**left, "HTTPS_PROXY": value, "HTTP_PROXY": value, "PIP_CONFIG_FILE": os.devnull}
 
 
 def is_told(password: str, text: str) -> bool:
-    """Whether a password stands in a text in any form, or a good part of it does."""
+    """Whether a text contains the password, or a large part of it, in any encoding."""
     whole = {password, quote(password, safe=""), " ".join(password.split()), repr(password)[1:-1]}
     return any(one in text for one in whole) or "hush" in text or "grün" in text or "%41lready" in text
 
 
 @pytest.mark.parametrize("password", PASSWORDS)
-def test_every_program_hands_it_over_as_it_was_meant(proxy: Proxy, password: str) -> None:
+def test_every_program_sends_the_right_password(proxy: Proxy, password: str) -> None:
     found = network.settings(variables(f"http://ada:{password}@{proxy.address}"))
     meant = 'Already"' if password.startswith("%41") else password
     proxy.logins.clear()
@@ -117,7 +117,7 @@ def test_every_program_hands_it_over_as_it_was_meant(proxy: Proxy, password: str
 @pytest.mark.parametrize(
     "password", ['hush"hush/1', "grün-grün", "back\\slash", "two  blanks", "100%hush", "hash#hush"]
 )
-def test_no_command_tells_it(project: ProjectFolder, proxy: Proxy, password: str) -> None:
+def test_no_command_shows_it(project: ProjectFolder, proxy: Proxy, password: str) -> None:
     project.write("aml_config/docker.compute", "type: docker\nbaseDockerImage: debian:bookworm-slim\n")
     project.write("aml_config/docker.runconfig", "Target: docker\nFramework: Python\n")
     project.write(
@@ -145,7 +145,7 @@ def test_no_command_tells_it(project: ProjectFolder, proxy: Proxy, password: str
         "http://ada:hush-hush@127.0.0.1:3128?x\x1b[1m",
     ],
 )
-def test_what_is_no_proxy_is_refused_without_being_told(project: ProjectFolder, value: str) -> None:
+def test_an_invalid_proxy_is_refused_without_showing_it(project: ProjectFolder, value: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         network.settings(variables(value))
     told = " ".join(caught.value.lines())
@@ -180,5 +180,5 @@ def test_an_address_of_packages_is_encoded_once(password: str) -> None:
         "https://t0k3n@host/simple",
     ],
 )
-def test_an_address_that_can_be_read_stays_as_it_is(address: str) -> None:
+def test_a_valid_address_is_unchanged(address: str) -> None:
     assert with_login_encoded(address) == address

@@ -1,4 +1,4 @@
-"""What the lines of a pip section mean, and that everything they refer to is followed by content."""
+"""Lines of a pip section: their meaning, and the content of the files that they refer to."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class TestRequirement:
     def test_other_meaning(self, tmp_path: Path, one: str, other: str) -> None:
         assert told(tmp_path, one) != told(tmp_path, other)
 
-    def test_quick_way_agrees_with_packaging(self, tmp_path: Path) -> None:
+    def test_fast_path_agrees_with_packaging(self, tmp_path: Path) -> None:
         from packaging.requirements import Requirement
         from packaging.utils import canonicalize_name
 
@@ -99,16 +99,16 @@ class TestRequirement:
             found = Requirement(text)
             assert only(tmp_path, text).text == f"{canonicalize_name(found.name)}{found.specifier}"
 
-    def test_wrong_lines_are_told_all_at_once(self, tmp_path: Path) -> None:
+    def test_all_wrong_lines_are_reported_at_once(self, tmp_path: Path) -> None:
         lines = problem(tmp_path, "numpy=1.26", "six", "pandas=>2")
         assert [line for line in lines if not line.startswith("  hint")] == [
-            f"{FILE}:5:7: error: 'numpy=1.26' is no requirement of pip",
-            f"{FILE}:7:7: error: 'pandas=>2' is no requirement of pip",
+            f"{FILE}:5:7: error: 'numpy=1.26' is not a pip requirement",
+            f"{FILE}:7:7: error: 'pandas=>2' is not a pip requirement",
         ]
 
 
 class TestOptions:
-    def test_known_ones(self, tmp_path: Path) -> None:
+    def test_known_options(self, tmp_path: Path) -> None:
         lines = (
             "-i https://h/simple",
             "--extra-index-url=https://e/simple --pre",
@@ -123,25 +123,25 @@ class TestOptions:
             ("option", "--no-index"),
         ]
 
-    def test_what_only_says_how_to_fetch_is_marked(self, tmp_path: Path) -> None:
+    def test_transport_options_are_marked(self, tmp_path: Path) -> None:
         assert only(tmp_path, "--trusted-host h").kind == "transport"
 
-    def test_unknown_one(self, tmp_path: Path) -> None:
+    def test_unknown_option(self, tmp_path: Path) -> None:
         assert problem(tmp_path, "six", "--extra-index https://e") == [
-            f"{FILE}:6:7: error: --extra-index is no option that pip takes in a requirements file",
+            f"{FILE}:6:7: error: --extra-index is not an option of requirements files",
             "  hint: did you mean --extra-index-url?",
         ]
 
-    def test_requirement_behind_an_option(self, tmp_path: Path) -> None:
+    def test_requirement_after_an_option(self, tmp_path: Path) -> None:
         assert problem(tmp_path, "--find-links https://u:hidden@e/simple numpy") == [
-            f"{FILE}:5:7: error: 'numpy' stands behind an option in '--find-links https://e/simple numpy'",
-            "  hint: write the requirement as an entry of its own",
+            f"{FILE}:5:7: error: 'numpy' follows an option in '--find-links https://e/simple numpy'",
+            "  hint: write the requirement as a separate entry",
         ]
 
     def test_missing_value(self, tmp_path: Path) -> None:
         assert problem(tmp_path, "--index-url")[0] == f"{FILE}:5:7: error: --index-url needs a value"
 
-    def test_folder_of_packages_counts_by_content(self, tmp_path: Path) -> None:
+    def test_folder_of_packages_is_digested_by_content(self, tmp_path: Path) -> None:
         (tmp_path / "wheels").mkdir()
         wheel = tmp_path / "wheels/a-1.0-py3-none-any.whl"
         wheel.write_bytes(b"one")
@@ -155,7 +155,7 @@ class TestOptions:
 
 
 class TestFiles:
-    def test_lines_of_a_file_stand_for_it(self, tmp_path: Path) -> None:
+    def test_a_file_is_replaced_by_its_lines(self, tmp_path: Path) -> None:
         (tmp_path / "requirements.txt").write_text("# what we need\nsix \\\n  ==1.17.0\r\nidna\n")
         found = read(tmp_path, "-r requirements.txt", "tabulate")
         assert [entry.text for entry in found.entries] == ["six==1.17.0", "idna", "tabulate"]
@@ -166,7 +166,7 @@ class TestFiles:
         ]
         assert found.files == (str(tmp_path / "requirements.txt"),)
 
-    def test_paths_are_relative_to_the_file_that_names_them(self, tmp_path: Path) -> None:
+    def test_paths_are_relative_to_their_file(self, tmp_path: Path) -> None:
         (tmp_path / "deep/er").mkdir(parents=True)
         (tmp_path / "deep/base.txt").write_text("-r er/more.txt\n-c er/limits.txt\n")
         (tmp_path / "deep/er/more.txt").write_text("six\n../x-1.0-py3-none-any.whl\n")
@@ -185,7 +185,7 @@ class TestFiles:
         (tmp_path / "a.txt").write_text("six\n-r b.txt\n")
         (tmp_path / "b.txt").write_text("-r a.txt\n")
         assert problem(tmp_path, "-r a.txt")[0] == (
-            "b.txt:1:1: error: requirements files refer to each other in a circle: a.txt -> b.txt -> a.txt"
+            "b.txt:1:1: error: requirements files include each other in a circle: a.txt -> b.txt -> a.txt"
         )
 
     def test_missing_file(self, tmp_path: Path) -> None:
@@ -197,25 +197,25 @@ class TestFiles:
     def test_file_on_another_machine(self, tmp_path: Path) -> None:
         line = problem(tmp_path, "-r https://u:hidden@h/requirements.txt")[0]
         assert line == (
-            f"{FILE}:5:7: error: https://h/requirements.txt is on another machine, so it cannot be told "
-            "when it changes"
+            f"{FILE}:5:7: error: https://h/requirements.txt is on another machine, so changes to it "
+            "can't be detected"
         )
 
     def test_file_in_another_encoding(self, tmp_path: Path) -> None:
         (tmp_path / "r.txt").write_bytes("six # caf\xe9\n".encode("latin-1"))
         assert problem(tmp_path, "-r r.txt")[0] == f"{FILE}:5:7: error: r.txt is not UTF-8 at byte 9"
 
-    def test_byte_order_mark_is_no_part_of_it(self, tmp_path: Path) -> None:
+    def test_byte_order_mark_is_ignored(self, tmp_path: Path) -> None:
         (tmp_path / "r.txt").write_bytes(b"\xef\xbb\xbfsix\r\n")
         assert told(tmp_path, "-r r.txt") == [("requirement", "six")]
 
-    def test_wrong_line_in_a_file_is_told_there(self, tmp_path: Path) -> None:
+    def test_wrong_line_in_a_file_is_reported_with_its_place(self, tmp_path: Path) -> None:
         (tmp_path / "r.txt").write_text("six\n\n  --nonsense\n")
-        assert problem(tmp_path, "-r r.txt")[0].startswith("r.txt:3:3: error: --nonsense is no option")
+        assert problem(tmp_path, "-r r.txt")[0].startswith("r.txt:3:3: error: --nonsense is not an option")
 
 
 class TestPaths:
-    def test_wheel_counts_by_name_and_content(self, tmp_path: Path) -> None:
+    def test_wheel_is_digested_by_name_and_content(self, tmp_path: Path) -> None:
         (tmp_path / "lib").mkdir()
         wheel = tmp_path / "lib/x-1.0-py3-none-any.whl"
         wheel.write_bytes(b"one")
@@ -259,8 +259,8 @@ class TestPaths:
     def test_windows_path(self, tmp_path: Path) -> None:
         assert problem(tmp_path, r"C:\temp\mine-1.0-py3-none-any.whl") == [
             (
-                rf"{FILE}:5:7: error: C:\temp\mine-1.0-py3-none-any.whl is a path on a Windows machine, "
-                "and this is none"
+                rf"{FILE}:5:7: error: C:\temp\mine-1.0-py3-none-any.whl is a path on a Windows machine; "
+                "this machine is not Windows"
             ),
             "  hint: copy it into the project and write ./mine-1.0-py3-none-any.whl",
         ]
@@ -285,7 +285,7 @@ class TestPaths:
 class TestSecrets:
     ADDRESS = "https://account.blob.core.windows.net/w/x-1.0-py3-none-any.whl?sv=1&sig=abc%2Fdef&se=2"
 
-    def test_signature_is_no_part_of_the_text(self, tmp_path: Path) -> None:
+    def test_signature_is_not_part_of_the_text(self, tmp_path: Path) -> None:
         first = only(tmp_path, self.ADDRESS)
         assert first.text == "https://account.blob.core.windows.net/w/x-1.0-py3-none-any.whl"
         assert only(tmp_path, self.ADDRESS.replace("abc", "xyz")).text == first.text
@@ -318,12 +318,12 @@ class TestSecrets:
         assert "hidden" not in repr(found)
         assert found.raw == "--extra-index-url https://user:hidden@h/simple"
 
-    def test_variables_are_filled_in_for_pip_only(self, tmp_path: Path) -> None:
+    def test_variables_are_expanded_only_for_pip(self, tmp_path: Path) -> None:
         found = read(tmp_path, "-i https://u:${TOKEN}@h/simple", environment={"TOKEN": "hidden"}).entries[0]
         assert found.text == "--index-url https://h/simple"
         assert found.raw == "--index-url https://u:hidden@h/simple"
 
-    def test_password_that_cannot_be_told_from_the_host(self, tmp_path: Path) -> None:
+    def test_password_that_makes_the_host_ambiguous(self, tmp_path: Path) -> None:
         lines = problem(tmp_path, "--index-url https://user:hid/den@h/simple", "https://user:hid/den@h/x.whl")
         assert len(lines) == 4
         assert not any("den" in line.partition("error")[2].replace("hidden", "") for line in lines[::2])
@@ -346,20 +346,20 @@ class TestTree:
             "a.pyc",
         ],
     )
-    def test_what_tools_leave_behind_counts_for_nothing(self, tmp_path: Path, name: str) -> None:
+    def test_files_of_tools_are_ignored(self, tmp_path: Path, name: str) -> None:
         folder = package(tmp_path / "mine")
         before = of_tree(str(folder))
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("left")
         assert of_tree(str(folder)) == before
 
-    def test_place_and_times_count_for_nothing(self, tmp_path: Path) -> None:
+    def test_place_and_times_are_ignored(self, tmp_path: Path) -> None:
         one, other = package(tmp_path / "one"), package(tmp_path / "two/mine")
         os.utime(other / "pyproject.toml", (1, 1))
         assert of_tree(str(one)) == of_tree(str(other))
         assert of_manifest(str(one)) == of_manifest(str(other))
 
-    def test_everything_else_counts(self, tmp_path: Path) -> None:
+    def test_everything_else_changes_the_digest(self, tmp_path: Path) -> None:
         folder = package(tmp_path / "mine")
         seen = [of_tree(str(folder))]
 

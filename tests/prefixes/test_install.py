@@ -276,13 +276,13 @@ UNFIT = (
     (
         "old",
         "printf '#!/bin/sh\\necho glibc 2.17\\n' >/usr/bin/getconf",
-        "it has glibc 2.17, and packages are",
+        "it has glibc 2.17, but packages are",
     ),
     ("musl", "printf '#!/bin/sh\\nexit 1\\n' >/usr/bin/getconf", "it has no glibc"),
     (
         "other",
         "cp /bin/uname /bin/u; printf '#!/bin/sh\\n[ $1 = -m ] && echo riscv64 || u $1\\n' >/bin/uname",
-        "it is Linux on riscv64, and environments for it are made for",
+        "it is Linux on riscv64, but its environments are made for",
     ),
 )
 

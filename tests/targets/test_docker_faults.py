@@ -112,7 +112,7 @@ class TestDependencies:
             package.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         project.write(DEPENDENCIES, project.shop.conda("idna=3.10", channel=channel.as_uri()))
         told = {**os.environ, "AMLEXEC_CACHE": str(tmp_path / "cache")}
-        said = "is no longer in its channel" if fault == "removed" else "was expected"
+        said = "is no longer in its channel" if fault == "removed" else "; expected "
         refused(project.prepare(env=told), 2, package.name, said, "hint: ")
         assert nothing_made(project)
         package.write_bytes(content)
