@@ -123,7 +123,7 @@ def _lock(asked: _Asked, lock: Lock | None, upgrade: list[str] | None, form: str
         lock = None
     settings = network.settings()
     if not settings.verifies_channels:
-        say("warning: conda's ssl_verify is false: whoever answers for a channel is believed")
+        say("warning: conda's ssl_verify is false: the certificates of channels are not verified")
     named = {name for name in upgrade or () if name}
     before: tuple[Locked, ...] = ()
     kept: Resolution | None = None

@@ -1,1 +1,1 @@
-"""What an environment is: its value, its digest, its lock, and why one has to be made again. Values only."""
+"""Environments as values: spec, digest, lock file, build request, and the reason for a rebuild."""

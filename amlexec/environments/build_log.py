@@ -1,4 +1,4 @@
-"""The log of a preparation: everything that was printed, without the secrets; its end is shown on failure."""
+"""The log of a build: the output of all steps, without secrets. Errors show its last lines."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["TAIL", "BuildLog"]
 
 TAIL = 20
-"""Lines of a log that are shown when a step fails."""
+"""Lines of the log that an error shows."""
 _USERINFO = re.compile(rb"(?<=://)[^/\s@]+@")
 
 
 class BuildLog:
-    """A log file; what was given to `hide` never reaches it."""
+    """A log file; secrets given to `hide` are never written to it."""
 
     def __init__(self, path: Path) -> None:
         private_folders.make(path.parent)
@@ -47,22 +47,22 @@ class BuildLog:
         self._file.close()
 
     def hide(self, *texts: str) -> None:
-        """Never write the passwords in these addresses and lines."""
+        """Redact the passwords in these addresses and lines from now on."""
         for text in texts:
             words = {secret for word in text.split() for secret in secrets(word.strip("'\""))}
-            for found in re.findall(r"://([^/\s@]+)@", text):
-                user, _, password = found.partition(":")
+            for login in re.findall(r"://([^/\s@]+)@", text):
+                user, _, password = login.partition(":")
                 words.add(password or user)
-            # Some tools print it as it is meant, others as it stands in the address.
+            # Some tools print a password decoded, others encoded as in the address.
             for form in {form for word in words for form in forms(word) if len(form) > 2}:
                 self._secrets.add(form.encode("utf-8", "surrogateescape"))
 
     def line(self, text: str) -> None:
-        """A line of our own."""
+        """Write a line of amlexec's own."""
         self.write(f"{text}\n".encode())
 
     def write(self, chunk: bytes) -> None:
-        """What a program printed. A line is written when it is whole: a secret may come in two pieces."""
+        """Write output of a program, by whole lines: a secret may arrive in two pieces."""
         whole, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
         self._put(whole + newline)
 
@@ -73,30 +73,30 @@ class BuildLog:
         self._file.flush()
 
     def tail(self) -> list[str]:
-        """The last lines."""
+        """The last lines of the log."""
         self._put(self._rest)
         self._rest = b""
         return self.path.read_text("utf-8", "replace").splitlines()[-TAIL:]
 
     def failure(self, request: BuildRequest, code: int) -> TargetError:
-        """The error of a pip that failed, with the place of the line that it was about."""
+        """The error for a failed pip, with the place of the line that caused it."""
         lines = self.tail()
         entry = _concerned(lines, request.requirements.entries)
         where = str(request.dependencies.place if entry is None else entry.place)
-        told = next((line for line in reversed(lines) if "ERROR" in line), f"exit code {code}")
+        reason = next((line for line in reversed(lines) if "ERROR" in line), f"exit code {code}")
         shown = "\n".join(f"  | {line}" for line in lines)
         return TargetError(
-            f"pip failed: {told.replace('ERROR: ', '')}\n{shown}",
+            f"pip failed: {reason.replace('ERROR: ', '')}\n{shown}",
             where=where,
             hint=f"the whole log is {self.path}",
         )
 
 
 def _concerned(lines: list[str], entries: Sequence[RequirementEntry]) -> RequirementEntry | None:
-    """The line of the pip section that a failure is about: what the errors name last, else the log's end."""
+    """The line of the pip section that caused a failure: the last one named in errors, else in the log."""
     errors = [line for line in lines if "ERROR" in line]
-    for told in (errors, lines):
-        text = "\n".join(told).replace("_", "-").lower()
+    for searched in (errors, lines):
+        text = "\n".join(searched).replace("_", "-").lower()
         found = [
             (match.start(), number)
             for number, entry in enumerate(entries)

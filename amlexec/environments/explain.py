@@ -1,4 +1,4 @@
-"""Why an environment has to be made again: the difference of two canonical values, in one sentence."""
+"""Explain why an environment has to be rebuilt: the difference of two canonical values, in a sentence."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
     from amlexec.model import Place
 
     At = Callable[[str, str, str], str]
-    """A sentence, with the place of a part of the new value before it."""
+    """Puts the place of a part of the new value before a sentence."""
 
 __all__ = ["Key", "explain", "explain_all"]
 
 Key = tuple[str, str]
-"""A part of the canonical value, for looking up its place: its list (`specs`, `pip`, ...) and its text."""
+"""Identifies a part of the canonical value: its list (`specs`, `pip`, ...) and its text."""
 
 _FOLDER = "the folder of Maven packages"
-_UNKNOWN = "it was made by another version of amlexec, and what changed cannot be told"
+_UNKNOWN = "it was made by another version of amlexec, so the change is unknown"
 
 
 def explain(old: bytes | str, new: bytes | str, places: Iterable[tuple[Key, Place]] = ()) -> str:
     """What changed from `old` to `new`, such as `conda_dependencies.yml:9: numpy 1.26 -> 2.0`.
 
-    Both are canonical values, of environments or of what a lock file is made from; `places` say where the
-    parts of `new` stand. "" where nothing changed.
+    Both are canonical values, of environments or of the basis of a lock file; `places` are the places of the
+    parts of `new`. "" if nothing changed.
     """
     changes = explain_all(old, new, places)
     if not changes:
@@ -38,7 +38,7 @@ def explain(old: bytes | str, new: bytes | str, places: Iterable[tuple[Key, Plac
 
 
 def explain_all(old: bytes | str, new: bytes | str, places: Iterable[tuple[Key, Place]] = ()) -> list[str]:
-    """All that changed from `old` to `new`, a sentence each, the most telling first; see `explain`."""
+    """All changes from `old` to `new`, one sentence each, the most important first; see `explain`."""
     try:
         before, after = json.loads(old), json.loads(new)
         if before == after:
@@ -58,7 +58,7 @@ def _placed(places: Mapping[Key, Place]) -> At:
             )
         place = places.get((part, text))
         if place is None or not place.path:
-            # Without Spark packages there is no file of them to name.
+            # Without Spark packages there is no file to name.
             place = places.get(("spark", "")) if part == "spark" else places.get(("", ""))
         if place is None or not place.path:
             return sentence
@@ -68,16 +68,16 @@ def _placed(places: Mapping[Key, Place]) -> At:
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any], at: At) -> Iterator[str]:
-    """The sentences, the most telling first."""
+    """The sentences, the most important first."""
     for key, what in (("base_image", "base image"), ("platform", "platform")):
         if before.get(key) != after.get(key):
             yield at(f"{what} {_words(before.get(key))} -> {_words(after.get(key))}", key, "")
     if before["recipe"] != after["recipe"]:
-        yield f"environments are made in another way now: recipe {before['recipe']} -> {after['recipe']}"
+        yield f"the build recipe of environments changed: {before['recipe']} -> {after['recipe']}"
     if "locked" in after and "locked" not in before:
-        yield at("there is a lock file now, and its packages are what is installed", "locked", "")
+        yield at("there is a lock file now; its packages are installed", "locked", "")
     elif "locked" in before and "locked" not in after:
-        yield at("its lock file is gone, and the newest packages that fit are installed", "", "")
+        yield at("the lock file was removed; the newest fitting packages are installed", "", "")
     else:
         if "locked" in after:
             yield from _packages(before["locked"], after["locked"], at)
@@ -89,35 +89,35 @@ def _changes(before: dict[str, Any], after: dict[str, Any], at: At) -> Iterator[
 
 
 def _words(value: Any) -> str:
-    return " ".join(str(one) for one in value if one) if isinstance(value, list) else str(value or "none")
+    return " ".join(str(part) for part in value if part) if isinstance(value, list) else str(value or "none")
 
 
 def _channels(before: list[str], after: list[str], at: At) -> Iterator[str]:
-    for one in after:
-        if one not in before:
-            yield at(f"channel {one} added", "channels", one)
-    for one in before:
-        if one not in after:
-            yield at(f"channel {one} removed", "", "")
+    for channel in after:
+        if channel not in before:
+            yield at(f"channel {channel} added", "channels", channel)
+    for channel in before:
+        if channel not in after:
+            yield at(f"channel {channel} removed", "", "")
     if before != after and sorted(before) == sorted(after):
         moved = next(new for old, new in zip(before, after, strict=True) if old != new)
         yield at(f"the order of the channels changed to {', '.join(after)}", "channels", moved)
 
 
 def _specs(before: list[str], after: list[str], at: At) -> Iterator[str]:
-    gone = [one for one in before if one not in after]
-    for spec in (one for one in after if one not in before):
-        was = next((one for one in gone if name_of(one) == name_of(spec)), None)
+    removed = [spec for spec in before if spec not in after]
+    for spec in (spec for spec in after if spec not in before):
+        was = next((old for old in removed if name_of(old) == name_of(spec)), None)
         if was is None:
             sentence = f"{_spelled(spec)} added"
         else:
-            gone.remove(was)
+            removed.remove(was)
             name = spec.partition(" ")[0]
             same = was.partition(" ")[0] == name
             sentence = f"{name} {' -> '.join(shown_version(was, spec))}" if same else f"{was} -> {spec}"
         yield at(sentence, "specs", spec)
-    for one in gone:
-        yield at(f"{_spelled(one)} removed", "", "")
+    for spec in removed:
+        yield at(f"{_spelled(spec)} removed", "", "")
 
 
 def _spelled(spec: str) -> str:
@@ -129,12 +129,12 @@ def _spelled(spec: str) -> str:
 
 
 def _pip(before: list[list[str]], after: list[list[str]], at: At) -> Iterator[str]:
-    gone = [one for one in before if one not in after]
-    for line in (one for one in after if one not in before):
+    removed = [line for line in before if line not in after]
+    for line in (line for line in after if line not in before):
         kind, text, content = line
-        was = next((one for one in gone if _of_one_thing(one, line)), None)
+        was = next((old for old in removed if _is_same_package(old, line)), None)
         if was is not None:
-            gone.remove(was)
+            removed.remove(was)
         if was is not None and was[1] == text:
             yield at("changed", "path", content)
             continue
@@ -142,24 +142,24 @@ def _pip(before: list[list[str]], after: list[list[str]], at: At) -> Iterator[st
             sentence = f"{_line(kind, text)} added"
         else:
             name = _name(text)
-            versions = [one[len(name) :].strip().removeprefix("==") or "any" for one in (was[1], text)]
+            versions = [spec[len(name) :].strip().removeprefix("==") or "any" for spec in (was[1], text)]
             sentence = f"{name} {versions[0]} -> {versions[1]}"
         yield at(sentence, "pip", " ".join(line))
-    for kind, text, _ in gone:
+    for kind, text, _ in removed:
         yield at(f"{_line(kind, text)} removed", "", "")
     if before != after and sorted(before) == sorted(after):
         moved = next(new for old, new in zip(before, after, strict=True) if old != new)
         yield at("the order of the pip section changed", "pip", " ".join(moved))
 
 
-def _of_one_thing(one: list[str], other: list[str]) -> bool:
+def _is_same_package(one: list[str], other: list[str]) -> bool:
     if one[0] != other[0]:
         return False
     return one[1] == other[1] if other[2] else bool(_name(one[1])) and _name(one[1]) == _name(other[1])
 
 
 def _name(text: str) -> str:
-    """The package's name, or the option's, that a line of the pip section begins with; "" of an address."""
+    """The name of the package or option that a line of the pip section begins with; "" for an address."""
     match = re.match(r"(--[a-z-]+|[a-z0-9][a-z0-9-]*(\[[^\]]*\])?)(?![a-z0-9+.-]*://)", text)
     return match[1] if match else ""
 
@@ -173,49 +173,49 @@ def _line(kind: str, text: str) -> str:
 
 
 def _packages(before: list[list[str]], after: list[list[str]], at: At) -> Iterator[str]:
-    old = {(one[0], one[1]): one for one in before}
-    new = {(one[0], one[1]): one for one in after}
+    old = {(package[0], package[1]): package for package in before}
+    new = {(package[0], package[1]): package for package in after}
     for key in sorted(old.keys() | new.keys()):
-        was, one = old.get(key), new.get(key)
-        if was == one:
+        was, now = old.get(key), new.get(key)
+        if was == now:
             continue
-        if was is None or one is None:
-            _, name, version, *_ = one or was or []
+        if was is None or now is None:
+            _, name, version, *_ = now or was or []
             sentence = f"{name} {version} {'added' if was is None else 'removed'}"
-        elif was[2:4] != one[2:4]:
-            size = 3 if was[2] != one[2] else 4
-            sentence = f"{one[1]} {' '.join(was[2:size])} -> {' '.join(one[2:size])}"
+        elif was[2:4] != now[2:4]:
+            size = 3 if was[2] != now[2] else 4
+            sentence = f"{now[1]} {' '.join(was[2:size])} -> {' '.join(now[2:size])}"
         else:
-            sentence = f"{one[1]} {one[2]} has another source or content"
+            sentence = f"{now[1]} {now[2]} has another source or content"
         yield at(sentence, "locked", "")
 
 
 def _spark(before: list[str], after: list[str], at: At) -> Iterator[str]:
-    """A folder counts by the packages that are named: with other packages it is another one anyway."""
-    others = [[one for one in lines if not one.startswith("folder ")] for lines in (before, after)]
+    """A folder is digested by the named packages in it, so it changes whenever these change."""
+    others = [[line for line in lines if not line.startswith("folder ")] for lines in (before, after)]
     if others[0] != others[1]:
         before, after = others
-    gone = [one for one in before if one not in after]
-    for one in (one for one in after if one not in before):
-        thing, version = _of_maven(one)
-        was = next((other for other in gone if version and _of_maven(other)[0] == thing), None)
+    removed = [line for line in before if line not in after]
+    for line in (line for line in after if line not in before):
+        thing, version = _of_maven(line)
+        was = next((old for old in removed if version and _of_maven(old)[0] == thing), None)
         if was is None:
             yield at(f"{thing} {'' if thing == _FOLDER else version}".rstrip() + " added", "spark", "")
             continue
-        gone.remove(was)
+        removed.remove(was)
         if thing == _FOLDER:
             yield at(f"{thing} has other packages now", "spark", "")
         else:
             yield at(f"{thing} {_of_maven(was)[1]} -> {version}", "spark", "")
-    for one in gone:
-        thing, version = _of_maven(one)
+    for line in removed:
+        thing, version = _of_maven(line)
         yield at(f"{thing} {'' if thing == _FOLDER else version}".rstrip() + " removed", "spark", "")
     if before != after and sorted(before) == sorted(after):
         yield at("the order of the Spark packages changed", "spark", "")
 
 
 def _of_maven(line: str) -> tuple[str, str]:
-    """What a line of the Spark packages is about, and its version."""
+    """The subject of a line of the Spark packages, and its version."""
     kind, _, rest = line.partition(" ")
     if kind == "folder":
         return _FOLDER, rest

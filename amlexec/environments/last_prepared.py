@@ -1,6 +1,6 @@
-"""What was prepared last for each run configuration: for telling why it has to be done again.
+"""The last prepared environment of each run configuration, to explain a rebuild.
 
-A hint only. The truth is on the target.
+Only a hint: the target decides which environments exist.
 """
 
 from __future__ import annotations
@@ -25,52 +25,54 @@ _LARGEST = 64 << 20
 
 
 class LastPrepared(NamedTuple):
-    """The environment that a run configuration had last."""
+    """The last environment of a run configuration."""
 
     digest: str
     canonical: str
     key: str
-    """See `store.Kept`; "" once it has been removed."""
+    """See `store.Installed`; "" after it was removed."""
     reason: str
-    """Why it was made, or where it came from."""
+    """Why it was built, or where it was pulled from."""
     target: str
-    """The name of the compute target that has it."""
+    """The name of its compute target."""
     kind: str
-    """Of that."""
+    """The kind of its compute target."""
 
 
 def folder(project: Project) -> Path:
-    """Where it is kept."""
+    """The folder of these files."""
     from pathlib import Path
 
     return Path(project.state, "environments")
 
 
 def recall(project: Project, configuration: str) -> LastPrepared | None:
-    """The last environment; None where there was none, or what was kept of it is damaged."""
+    """The last environment; None if there was none, or its file is damaged."""
     try:
-        told = read_regular(f"{project.state}/environments/{configuration}.json", _LARGEST, follow=False)
-        said = json.loads(told)
-        values = [said[key] for key in LastPrepared._fields]
+        text = read_regular(f"{project.state}/environments/{configuration}.json", _LARGEST, follow=False)
+        stored = json.loads(text)
+        values = [stored[key] for key in LastPrepared._fields]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return LastPrepared(*values) if all(isinstance(value, str) for value in values) else None
 
 
 def remember(project: Project, configuration: str, last: LastPrepared) -> None:
-    """Keep what a run configuration's environment is."""
+    """Store the environment of a run configuration."""
     at = folder(project)
     private_folders.make(at)
     write_atomically(at / f"{configuration}.json", json.dumps(last._asdict(), indent=2) + "\n")
 
 
 def keep_packages(project: Project, digest: str, built: BuildResult) -> None:
-    """Keep the packages of an environment that was just made, under `<digest>.packages.json`."""
+    """Store the packages of a new environment in `<digest>.packages.json`."""
     packages = {
         "python": built.python,
         "base": built.base,
-        "conda": [dict(zip(("name", "version", "build", "url"), one, strict=True)) for one in built.conda],
-        "pip": [dict(zip(("name", "version"), one, strict=True)) for one in built.pip],
+        "conda": [
+            dict(zip(("name", "version", "build", "url"), package, strict=True)) for package in built.conda
+        ],
+        "pip": [dict(zip(("name", "version"), package, strict=True)) for package in built.pip],
     }
     at = folder(project)
     private_folders.make(at)
@@ -78,15 +80,15 @@ def keep_packages(project: Project, digest: str, built: BuildResult) -> None:
 
 
 def digests(project: Project) -> set[str]:
-    """The environments that the project's run configurations had last."""
+    """The digests of the last environments of all run configurations."""
     names = (path.name.removesuffix(".json") for path in folder(project).glob("*.json"))
     return {last.digest for name in names if (last := recall(project, name)) is not None}
 
 
 def forget_removed(project: Project, digests: Iterable[str]) -> None:
-    """Note that these environments have been removed."""
-    gone = set(digests)
+    """Record that these environments were removed."""
+    removed = set(digests)
     for path in folder(project).glob("*.json"):
         last = recall(project, path.name.removesuffix(".json"))
-        if last is not None and last.digest in gone and last.key:
+        if last is not None and last.digest in removed and last.key:
             remember(project, path.name.removesuffix(".json"), last._replace(key=""))

@@ -1,4 +1,4 @@
-"""A package as a lock file and the value of an environment name it."""
+"""A package in a lock file, and in the canonical value of an environment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Locked"]
 
 
 class Locked(NamedTuple):
-    """A package as a lock file names it."""
+    """A locked package."""
 
     kind: str
     """`conda` or `pypi`."""
@@ -16,6 +16,6 @@ class Locked(NamedTuple):
     version: str
     build: str
     address: str
-    """Where it comes from, without secrets; of a file in the project, a path relative to its root."""
+    """Its source, without secrets; for a file in the project, a path relative to its root."""
     sha256: str
-    """Of the package; `md5:...` where the channel tells no other, "" of a folder with sources."""
+    """The package's; `md5:...` if the channel has no sha256, "" for a folder with sources."""

@@ -1,8 +1,8 @@
-"""The lock file beside a conda dependencies file: which packages it came to.
+"""The lock file beside a conda dependencies file: its exact packages.
 
-The form is that of `pixi.lock`, written and read by rattler, so that other tools read it too. Comments at
-its top, which those tools pass over, hold for each platform what was locked; with them it can be told in
-a moment, and without solving, whether the file is still the answer to the dependencies.
+The format is `pixi.lock`, written and read by rattler, so that other tools can read it too. Comments at its
+top, which those tools ignore, hold the locked dependencies of each platform. By them amlexec checks quickly,
+without a solve, whether the file is up to date.
 """
 
 from __future__ import annotations
@@ -39,36 +39,36 @@ _HEADER = """\
 """
 _BASIS = re.compile(r"# amlexec (\S+) sha256:([0-9a-f]{64}) (\{.*\})")
 _BODY = re.compile(r"# amlexec body of (\d+) lines sha256:([0-9a-f]{64})")
-"""What stands below the comments. Files that were written before it was kept have none."""
-_FORMS = frozenset([6, 7])
-"""Versions of the form of pixi.lock that hold what is read here."""
+"""The digest of the text below the comments. Files of earlier versions don't have it."""
+_FORMATS = frozenset([6, 7])
+"""Supported versions of the pixi.lock format."""
 _ENVIRONMENT = "default"
 _NO_VERSION = "0"
-"""Of sources whose version only their build tells: the form wants one."""
+"""For sources whose version is only known after a build; the format requires a version."""
 
 
 _LARGEST = 256 << 20
 
 
 class Lock(NamedTuple):
-    """A lock file that is there."""
+    """An existing lock file."""
 
     path: str
     """Absolute."""
     shown: str
-    """As messages name it: relative to the project's root."""
+    """Its name in messages: relative to the project's root."""
     text: str
     bases: tuple[tuple[str, bytes], ...]
-    """For each platform, by name, the canonical value that was locked."""
+    """For each platform, by name: the canonical value that was locked."""
 
     def damage(self) -> str:
-        """How it is not what `amlexec lock` wrote, in a sentence; "" where it is.
+        """How the file differs from what `amlexec lock` wrote, in a sentence; "" if it does not.
 
-        Of a file that does not say what was written, only that it can be read is known.
+        Without a digest of its text, the check is only that the file can be parsed.
         """
-        told = next((match for line in _head(self.text) if (match := _BODY.fullmatch(line))), None)
+        recorded = next((match for line in _head(self.text) if (match := _BODY.fullmatch(line))), None)
         body = _body(self.text)
-        if told is None:
+        if recorded is None:
             try:
                 for name, _ in self.bases:
                     if not self.packages(name):
@@ -76,15 +76,15 @@ class Lock(NamedTuple):
             except ConfigurationError as error:
                 return f"{self.shown}: {error.message}"
             return ""
-        if digest.of_bytes(body.encode()) == told[2]:
+        if digest.of_bytes(body.encode()) == recorded[2]:
             return ""
         lines = len(body.splitlines())
-        if lines < int(told[1]):
-            return f"{self.shown} is cut off: it has {lines} of {told[1]} lines"
+        if lines < int(recorded[1]):
+            return f"{self.shown} is truncated: it has {lines} of {recorded[1]} lines"
         return f"{self.shown} was changed after it was written"
 
     def reason(self, basis: bytes, platform: Platform, places: Iterable[tuple[Key, Place]] = ()) -> str:
-        """Why it is not the answer to `basis` (`amlexec.environments.spec.lock_basis`); "" where it is."""
+        """Why the file is out of date for `basis` (`amlexec.environments.spec.lock_basis`), or ""."""
         known = dict(self.bases)
         if not known:
             return f"{self.shown} does not say what it was made from"
@@ -93,10 +93,10 @@ class Lock(NamedTuple):
         return explain(known[platform.name], basis, places)
 
     def must_answer(self, basis: bytes, platform: Platform, places: Iterable[tuple[Key, Place]] = ()) -> None:
-        """Raise ConfigurationError where it is not the answer to `basis`, or is cut off."""
+        """Raise ConfigurationError if the file is out of date for `basis`, or truncated."""
         damage = self.damage()
-        # What somebody has changed is for `lock --check` to tell: it may be meant.
-        if " is cut off: " in damage:
+        # Manual changes are only reported by `lock --check`: they may be intended.
+        if " is truncated: " in damage:
             raise _damaged(self.shown, damage.replace(self.shown, "it", 1))
         if reason := self.reason(basis, platform, places):
             raise ConfigurationError(
@@ -106,21 +106,21 @@ class Lock(NamedTuple):
             )
 
     def packages(self, platform: str) -> tuple[Locked, ...]:
-        """What it holds for a platform, by the platform's name. Needs no rattler.
+        """The packages for a platform, by the platform's name. Needs no rattler.
 
         Raises:
-            ConfigurationError: the file is damaged, or of another form.
+            ConfigurationError: the file is damaged, or of another format.
         """
-        told = _tree(self)
+        tree = _tree(self)
         try:
             by_place = {
-                (kind, one[kind]): one
-                for one in told["packages"]
+                (kind, package[kind]): package
+                for package in tree["packages"]
                 for kind in ("conda", "pypi")
-                if kind in one
+                if kind in package
             }
-            listed = told["environments"][_ENVIRONMENT]["packages"][platform]
-            return tuple(_locked(kind, place, by_place) for one in listed for kind, place in one.items())
+            listed = tree["environments"][_ENVIRONMENT]["packages"][platform]
+            return tuple(_locked(kind, place, by_place) for item in listed for kind, place in item.items())
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise _damaged(self.shown, f"{type(error).__name__} {error}") from None
 
@@ -146,7 +146,7 @@ def read(project: Project, dependencies_file: str) -> Lock | None:
     """The lock file beside a dependencies file (relative to the project's root), or None.
 
     Raises:
-        ConfigurationError: it can't be read.
+        ConfigurationError: the file can't be read.
     """
     shown = path_of(dependencies_file)
     path = os.path.join(project.root, shown)  # noqa: PTH118
@@ -170,43 +170,43 @@ def _tree(lock: Lock) -> dict[str, Any]:
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        told = yaml.load(lock.text, loader)  # noqa: S506 - both loaders are safe ones
+        tree = yaml.load(lock.text, loader)  # noqa: S506 - both loaders are safe
     except yaml.YAMLError as error:
         raise _damaged(lock.shown, str(error).splitlines()[0]) from None
-    if not isinstance(told, dict) or told.get("version") not in _FORMS:
-        version = told.get("version") if isinstance(told, dict) else None
-        raise _damaged(lock.shown, f"it is of form {version}" if version else "it is no lock file")
-    return told
+    if not isinstance(tree, dict) or tree.get("version") not in _FORMATS:
+        version = tree.get("version") if isinstance(tree, dict) else None
+        raise _damaged(lock.shown, f"it is of format {version}" if version else "it is not a lock file")
+    return tree
 
 
 def _damaged(shown: str, why: str) -> ConfigurationError:
     return ConfigurationError(
         f"the lock file cannot be read: {why}",
         where=shown,
-        hint="`amlexec lock -c NAME --upgrade` writes it anew; a merge conflict is solved the same way",
+        hint="`amlexec lock -c NAME --upgrade` writes it again; solve a merge conflict the same way",
     )
 
 
 def _locked(kind: str, place: str, by_place: Mapping[tuple[str, str], dict[str, Any]]) -> Locked:
-    one = by_place[kind, place]
+    package = by_place[kind, place]
     if kind == "pypi":
-        name, version, build = str(one["name"]), str(one.get("version", "")), ""
+        name, version, build = str(package["name"]), str(package.get("version", "")), ""
     else:
         file = place.rpartition("/")[2].removesuffix(".conda").removesuffix(".tar.bz2")
         name, version, build = file.rsplit("-", 2)
-    if version == _NO_VERSION and kind == "pypi" and not one.get("sha256"):
+    if version == _NO_VERSION and kind == "pypi" and not package.get("sha256"):
         version = ""
-    sha256 = str(one.get("sha256") or (f"md5:{one['md5']}" if "md5" in one else ""))
+    sha256 = str(package.get("sha256") or (f"md5:{package['md5']}" if "md5" in package else ""))
     return Locked(kind, name, version, build, public(place), sha256)
 
 
 def resolution_from(lock: Lock, platform: Platform, sources: Sequence[ChannelSource] = ()) -> Resolution:
-    """The packages of a lock file as they are installed.
+    """The packages of a lock file, ready to be installed.
 
-    `sources` are the channels (`amlexec.packages.conda_solve.channels`), whose passwords the file has not.
+    `sources` are the channels (`amlexec.packages.conda_solve.channels`); their passwords are not in the file.
 
     Raises:
-        ConfigurationError: it is damaged, or has none for this platform.
+        ConfigurationError: the file is damaged, or has no packages for this platform.
     """
     from amlexec.packages import conda_solve
     from amlexec.packages.resolve import Resolution
@@ -214,7 +214,7 @@ def resolution_from(lock: Lock, platform: Platform, sources: Sequence[ChannelSou
     file = _opened(lock)
     records = sorted(_records(file, platform.name), key=lambda record: record.name.normalized)
     environment = file.default_environment()
-    channels = tuple(str(one) for one in environment.channels()) if environment is not None else ()
+    channels = tuple(str(channel) for channel in environment.channels()) if environment is not None else ()
     return Resolution(
         tuple(conda_solve.with_passwords(records, sources)), _pins(lock, platform.name), channels
     )
@@ -223,8 +223,8 @@ def resolution_from(lock: Lock, platform: Platform, sources: Sequence[ChannelSou
 def _pins(lock: Lock, platform: str) -> tuple[Pin, ...]:
     from amlexec.packages.pip_pins import Pin
 
-    found = (one for one in lock.packages(platform) if one.kind == "pypi")
-    return tuple(sorted(Pin(one.name, one.version, one.address, one.sha256) for one in found))
+    packages = (package for package in lock.packages(platform) if package.kind == "pypi")
+    return tuple(sorted(Pin(each.name, each.version, each.address, each.sha256) for each in packages))
 
 
 def _opened(lock: Lock) -> LockFile:
@@ -239,7 +239,7 @@ def _opened(lock: Lock) -> LockFile:
 
 def _records(file: LockFile, name: str) -> list[RepoDataRecord]:
     environment = file.default_environment()
-    platform = next((one for one in file.platforms() if one.name == name), None)
+    platform = next((each for each in file.platforms() if each.name == name), None)
     if environment is None or platform is None:
         return []
     return environment.conda_repodata_records_for_platform(platform) or []
@@ -253,10 +253,10 @@ def write(
     resolution: Resolution,
     old: Lock | None = None,
 ) -> Lock:
-    """Write the lock file for one platform, whole or not at all; what `old` has for others is kept.
+    """Write the lock file for one platform, atomically; keeps the packages of `old` for other platforms.
 
     Raises:
-        TargetError: it can't be written.
+        TargetError: the file can't be written.
     """
     shown = path_of(dependencies_file)
     path = os.path.join(project.root, shown)  # noqa: PTH118
@@ -278,16 +278,16 @@ def write(
 def text_of(
     dependencies_file: str, platform: Platform, basis: bytes, resolution: Resolution, old: Lock | None = None
 ) -> str:
-    """The text of a lock file: of one platform, and of what `old` has for others. Free of secrets."""
+    """The text of a lock file: this platform's packages, and those of `old` for others. No secrets."""
     import rattler
 
     name = dependencies_file.rpartition("/")[2]
-    others = [one for one in old.bases if one[0] != platform.name] if old is not None else []
+    others = [base for base in old.bases if base[0] != platform.name] if old is not None else []
     opened = _opened(old) if old is not None and others else None
-    virtual = [f"{one}={version}={build}" for one, version, build in platform.virtual_packages]
+    virtual = [f"{package}={version}={build}" for package, version, build in platform.virtual_packages]
     targets = [rattler.LockPlatform(platform.name, rattler.Subdir(platform.subdir), virtual)]
     if opened is not None:
-        targets += [one for one in opened.platforms() if one.name in dict(others)]
+        targets += [each for each in opened.platforms() if each.name in dict(others)]
     file = rattler.LockFile(targets)
     file.set_channels(_ENVIRONMENT, [rattler.LockChannel(address) for address in resolution.channels])
     hashes = _add(file, targets[0], resolution.records, resolution.pins)
@@ -298,7 +298,8 @@ def text_of(
     bases = sorted([*others, (platform.name, basis)])
     header = _HEADER.format(name=name)
     header += "".join(
-        f"# amlexec {one} sha256:{digest.of_bytes(value)} {value.decode()}\n" for one, value in bases
+        f"# amlexec {platform_name} sha256:{digest.of_bytes(value)} {value.decode()}\n"
+        for platform_name, value in bases
     )
     body = _with_hashes(_rendered(file), hashes)
     lines = len(body.splitlines())
@@ -334,7 +335,7 @@ def _rendered(file: LockFile) -> str:
 
 
 def _with_hashes(text: str, hashes: Mapping[str, str]) -> str:
-    """rattler's text with the hashes of pip's files, which its Python interface cannot be given."""
+    """rattler's text with the hashes of pip's files; rattler's Python interface does not accept them."""
     import yaml
 
     lines, current = [], ""

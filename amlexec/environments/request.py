@@ -1,4 +1,4 @@
-"""What is asked of a build, and what it gives back: values alone, for whoever does not build."""
+"""The input and the result of a build, as values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["BuildResult", "BuildRequest"]
 
 
 class BuildRequest(NamedTuple):
-    """An environment that is to be made."""
+    """An environment to build."""
 
     project: Project
     spec: EnvironmentSpec
@@ -25,15 +25,15 @@ class BuildRequest(NamedTuple):
     requirements: Requirements
     base_place: Place
     lock: Lock | None = None
-    """The lock file beside the dependencies, where there is one: exactly its packages are installed."""
+    """The lock file beside the dependencies, if any: exactly its packages are installed."""
     spark: SparkDependencies = SparkDependencies(Place(""))
-    """What Maven packages there are to be; of none where the framework is not PySpark."""
+    """The Maven packages to install; empty if the framework is not PySpark."""
     anew: bool = False
-    """Nothing that was made before is part of it, not even its conda layer."""
+    """Build without reusing anything, not even the conda layer."""
 
 
 class BuildResult(NamedTuple):
-    """What was made of an order."""
+    """The result of a build."""
 
     image_id: str
     base: str
@@ -41,4 +41,4 @@ class BuildResult(NamedTuple):
     conda: tuple[tuple[str, str, str, str], ...]
     """Name, version, build and address of each conda package."""
     pip: tuple[tuple[str, str], ...]
-    """Name and version of everything that Python finds installed."""
+    """Name and version of each installed Python package."""

@@ -1,4 +1,4 @@
-"""Which packages an environment comes to: what its lock file says, else what is solved now."""
+"""The conda packages of an environment: from its lock file, else from a solve."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["resolved"]
 
 
 def resolved(request: BuildRequest, network: Network, progress: Progress) -> Resolution:
-    """What the order comes to: what its lock file says, else what is solved now (pip resolves for itself).
+    """The packages of a request: from its lock file, else from a solve of conda (pip resolves later, itself).
 
     Raises:
-        ConfigurationError: the dependencies can't be fulfilled, or the lock file is damaged.
+        ConfigurationError: the dependencies are unsolvable, or the lock file is damaged.
         TargetError: a channel can't be reached.
     """
     platform = request.spec.platform
@@ -30,7 +30,7 @@ def resolved(request: BuildRequest, network: Network, progress: Progress) -> Res
         sources = conda_solve.channels(request.project, request.dependencies, network)
         return lockfile.resolution_from(request.lock, platform, sources)
     if not network.verifies_channels:
-        progress.step("conda's ssl_verify is false: whoever answers for a channel is believed")
+        progress.step("conda's ssl_verify is false: the certificates of channels are not verified")
     progress.step("solving the conda section")
     records = conda_solve.solve(
         request.project, request.dependencies, platform, network, cache=cache_folder()

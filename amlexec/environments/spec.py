@@ -1,8 +1,8 @@
-"""What an environment is made of, as one canonical value, and the digest that identifies it.
+"""The spec of an environment: one canonical value, and the digest that identifies it.
 
-The digest answers one question: would preparing again install something else? Only what can change the
-answer is in the value. Comments, the order of conda specs, quoting, anchors, line endings, the place and
-the `name:` of the file, the project's code, environment variables and our own version are not.
+The digest answers one question: would another build install something else? The value holds only what can
+change the answer. It does not hold comments, the order of conda specs, quoting, anchors, line endings, the
+place and the `name:` of the file, the project's code, environment variables, or the version of amlexec.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ __all__ = [
 ]
 
 RECIPE = 1
-"""How an environment is made from its value, as a number.
+"""The version of the procedure that builds an environment from its value.
 
 Raise it by one in the change that makes the same value install something else, or that makes an
 environment of the old kind unusable: another layout of the image or of the prefix, other packages that
 are implied (`python`, `pip`), another default (channel, glibc), another form of the canonical value.
 Raising it rebuilds every environment of every user, so nothing else raises it: no release, no refactoring,
-no speed. The vectors in the tests hold the digests of this number.
+no speed. The test vectors hold digests of this version.
 """
 
 
@@ -58,12 +58,12 @@ class EnvironmentSpec(NamedTuple):
     pip: tuple[tuple[str, str, str], ...] = ()
     """Kind, canonical text and content digest of each line of the pip section, in order."""
     spark: tuple[str, ...] = ()
-    """Maven coordinates that are baked in."""
+    """Maven coordinates of packages in the image."""
     recipe: int = RECIPE
     locked: tuple[Locked, ...] | None = None
-    """What a lock file names; then `channels`, `specs` and the lines of `pip` that it answers are empty."""
+    """The packages of a lock file; then `channels`, `specs` and the locked lines of `pip` are empty."""
     places: tuple[tuple[Key, Place], ...] = ()
-    """Where each part stands. Not part of the digest."""
+    """The place of each part. Not part of the digest."""
     files: tuple[str, ...] = ()
     """Every file that the pip section refers to, absolute. Not part of the digest."""
 
@@ -75,12 +75,12 @@ def requirements_of(
     shared: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> requirements.Requirements:
-    """The pip section, read and followed. `shared` and errors as of `amlexec.packages.requirements.read`."""
+    """Read the pip section. `shared` and errors are those of `amlexec.packages.requirements.read`."""
 
     def files(folder: str) -> list[str]:
         from amlexec.snapshots import sources
 
-        # A comment there is no other package. What they say is in the value itself.
+        # Left out, so that a comment in them changes nothing: their values are in the spec anyway.
         own = [dependencies.place.path, f"{os.path.splitext(dependencies.place.path)[0]}.lock"]  # noqa: PTH122
         return sources.files(project.root, folder, own)
 
@@ -100,16 +100,16 @@ def spec_of(
     shared: str = "",
     pip: requirements.Requirements | None = None,
 ) -> EnvironmentSpec:
-    """What an environment for these dependencies is made of; solves nothing and asks nobody.
+    """The spec of an environment for these dependencies. No solve, no network.
 
-    `lock` is what stands beside the dependencies file, None where nothing does. `shared` is the folder on
-    this machine that is `/azureml-share/` in containers. `pip` saves reading the pip section again.
+    `lock` is the lock file beside the dependencies file, or None. `shared` is the folder on this machine that
+    is `/azureml-share/` in containers. `pip` saves reading the pip section again.
 
     Raises:
-        ConfigurationError: a line can't be read or followed; the lock file was made from other dependencies
-            or for other platforms.
+        ConfigurationError: a line is invalid or can't be followed; the lock file is for other dependencies or
+            platforms.
     """
-    found = requirements_of(project, dependencies, shared=shared) if pip is None else pip
+    read = requirements_of(project, dependencies, shared=shared) if pip is None else pip
     dependencies = _expanded(dependencies)
     spec = EnvironmentSpec(
         base_image=base_image.strip(),
@@ -117,43 +117,43 @@ def spec_of(
         channels=conda_spec.channels([line.text for line in dependencies.channels]),
         specs=_specs(dependencies),
         pip=tuple(
-            (entry.kind, entry.text, entry.content) for entry in found.entries if entry.kind != "transport"
+            (entry.kind, entry.text, entry.content) for entry in read.entries if entry.kind != "transport"
         ),
-        places=_places(project, dependencies, found, base_place),
-        files=found.files,
+        places=_places(project, dependencies, read, base_place),
+        files=read.files,
     )
     if lock is None:
         return spec
-    lock.must_answer(lock_basis(spec, found), platform, spec.places)
+    lock.must_answer(lock_basis(spec, read), platform, spec.places)
     return spec._replace(
         channels=(),
         specs=(),
-        # Of sources in a folder a lock file knows the name, and not what is in them.
-        pip=tuple(one for one in spec.pip if one[0] in {"tree", "editable"}),
+        # A lock file has the names of folders with sources, but not their content.
+        pip=tuple(line for line in spec.pip if line[0] in {"tree", "editable"}),
         locked=tuple(sorted(lock.packages(platform.name))),
         places=(*spec.places, (("locked", ""), Place(lock.shown))),
     )
 
 
 def _expanded(dependencies: CondaDependencies) -> CondaDependencies:
-    """The conda section as it is meant here: `${CHANNEL}` is another channel where it has another value.
+    """The conda section with its variables expanded: their values decide what is installed.
 
     Raises:
-        ConfigurationError: a variable that is no login is not set.
+        ConfigurationError: a variable is not set; variables of logins may be unset.
     """
-    told, bad = [], []
+    expanded, bad = [], []
     for what, lines in (("channel", dependencies.channels), ("conda spec", dependencies.specs)):
         texts = [expand_public(line.text, os.environ) for line in lines]
-        # Another home is another folder.
+        # `~` depends on the user.
         texts = [os.path.expanduser(text) if text.startswith("~") else text for text in texts]  # noqa: PTH111
-        told.append(tuple(line._replace(text=text) for line, text in zip(lines, texts, strict=True)))
+        expanded.append(tuple(line._replace(text=text) for line, text in zip(lines, texts, strict=True)))
         for line in lines:
             for name in unset_variables(line.text, os.environ, logins=False):
                 message = f"the {what} {public(line.text)} has a variable that is not set: {name}"
                 bad.append(Violation(line.place, "error", message, f"set {name}, or write its value"))
     if bad:
         raise ConfigurationError(bad[0].message, where=str(bad[0].place), hint=bad[0].hint, violations=bad)
-    return dependencies._replace(channels=told[0], specs=told[1])
+    return dependencies._replace(channels=expanded[0], specs=expanded[1])
 
 
 def _specs(dependencies: CondaDependencies) -> tuple[str, ...]:
@@ -193,20 +193,20 @@ def _shown(project: Project, path: str) -> str:
 
 
 def canonical(spec: EnvironmentSpec) -> bytes:
-    """The one JSON text that stands for `spec`; free of secrets, so that it can be kept beside the digest."""
+    """The canonical JSON text of `spec`; free of secrets, so that it can be stored beside the digest."""
     return content.canonical_json(_value(spec))
 
 
 def digest(spec: EnvironmentSpec) -> str:
-    """What identifies the environment: the sha256 of its canonical value, in hex."""
+    """The environment's digest: the sha256 of its canonical value, in hex."""
     return content.of_bytes(canonical(spec))
 
 
 def lock_basis(spec: EnvironmentSpec, found: requirements.Requirements) -> bytes:
-    """The part of a value without a lock that a lock file is the answer to, canonical.
+    """The part of a value that a lock file depends on, canonical; `spec` has no lock.
 
-    The base image is not in it, and of a folder with sources only what its dependencies follow from:
-    editing a module in it leaves the lock file current (and makes another environment).
+    It leaves out the base image, and of a folder with sources everything but the files that decide its
+    dependencies: an edited module makes another environment, but the lock file stays up to date.
     """
     manifests = [entry for entry in found.entries if entry.kind != "transport"]
     value = _value(spec) | {
@@ -220,10 +220,10 @@ def _value(spec: EnvironmentSpec) -> dict[str, Any]:
     value: dict[str, Any] = {
         "base_image": spec.base_image,
         "platform": list(spec.platform),
-        "pip": [list(one) for one in spec.pip],
+        "pip": [list(line) for line in spec.pip],
         "recipe": spec.recipe,
         "spark": list(spec.spark),
     }
     if spec.locked is None:
         return value | {"channels": list(spec.channels), "specs": sorted(set(spec.specs))}
-    return value | {"locked": [list(one) for one in sorted(spec.locked)]}
+    return value | {"locked": [list(package) for package in sorted(spec.locked)]}

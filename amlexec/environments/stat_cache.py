@@ -1,8 +1,7 @@
-"""The digest of an environment whose files have not been touched, without reading them again.
+"""A cache of environment digests, valid as long as no input file was touched.
 
-A stamp names every file that a digest followed from and what the file system said of it: device, inode,
-size, and both times. It is a hint for speed: one that is not there, or doesn't hold, costs a reading. What
-the engine has is asked all the same.
+A stamp lists every input file of a digest with its stat data: device, inode, size, and both times. It is only
+a hint for speed: without a valid stamp the files are read. The engine is asked in any case.
 """
 
 from __future__ import annotations
@@ -25,46 +24,46 @@ __all__ = ["Stamp", "clock", "keep", "recall"]
 
 _FORM = 2
 _GRAIN = 2_000_000_000
-"""Nanoseconds. A file that was touched a moment ago may be touched again without its times telling so."""
+"""In nanoseconds. A file that was just touched may be touched again without a change of its times."""
 _RECIPE = os.path.join(os.path.dirname(__file__), "spec.py")
 _END = "whole"
 _LARGEST = 64 << 20
 
 
 class Stamp(NamedTuple):
-    """What the files of a run configuration come to."""
+    """The cached result for a run configuration."""
 
     kind: str
-    """Of its compute target."""
+    """The kind of its compute target."""
     target: str
-    """The name of that."""
+    """The name of its compute target."""
     digest: str
-    """Of its environment; "" where there is none to prepare."""
+    """The digest of its environment; "" if it needs none."""
 
 
 def recall(project: Project, name: str) -> Stamp | None:
-    """What a run configuration comes to, if none of its files was touched since; None where nobody knows."""
+    """The stamp of a run configuration, if it exists and none of its files was touched; else None."""
     try:
-        said = read_regular(_path(project, name), _LARGEST, follow=False).decode("utf-8")
-        head, told, *lines = said.splitlines()
+        text = read_regular(_path(project, name), _LARGEST, follow=False).decode("utf-8")
+        head, result, *lines = text.splitlines()
     except (OSError, ValueError):
         return None
     if head != _head() or not lines or lines[-1] != _END:
         return None
     if any(line != _line(line.rpartition("\t")[2]) for line in lines[:-1]):
         return None
-    parts = told.split("\t")
+    parts = result.split("\t")
     return Stamp(*parts) if len(parts) == len(Stamp._fields) else None
 
 
 def clock(project: Project) -> int:
-    """The time as the project's file system has it, for `keep`: what it says of a file that is made now."""
+    """The current time of the project's file system, for `keep`: the time of a new file on it."""
     path = f"{project.state}/environments/.clock-{os.getpid()}"
     try:
         private_folders.make(os.path.dirname(path))
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except OSError:
-        return 0  # then nothing is kept
+        return 0  # then `keep` keeps nothing
     try:
         return os.fstat(descriptor).st_ctime_ns
     finally:
@@ -74,10 +73,10 @@ def clock(project: Project) -> int:
 
 
 def keep(project: Project, name: str, stamp: Stamp, files: Iterable[str], began: int) -> None:
-    """Remember what was read from these files after `began` (see `clock`).
+    """Store a stamp for these files, which were read after `began` (see `clock`).
 
-    Files are absolute; some may not be there. Nothing is kept of folders, of files with variables in them,
-    and of what was touched only just now.
+    Files are absolute; some may not exist. Stores nothing if one of them is a folder, contains variables, or
+    was touched just now.
     """
     lines = []
     for path in sorted({*files, _RECIPE}):
@@ -103,16 +102,17 @@ def _path(project: Project, name: str) -> str:
 
 
 def _head() -> str:
-    # `~` in a path means another folder for another user, and a machine prepares for its own processor.
+    # `~` depends on the user, and the platform depends on this machine's processor.
     return " ".join(map(repr, (_FORM, __version__, os.uname().machine, os.environ.get("HOME"))))
 
 
 def _line(path: str) -> str:
     try:
-        told = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return f"-\t{path}"
-    return f"{told.st_ctime_ns} {told.st_mtime_ns} {told.st_size} {told.st_ino} {told.st_dev}\t{path}"
+    times = f"{status.st_ctime_ns} {status.st_mtime_ns}"
+    return f"{times} {status.st_size} {status.st_ino} {status.st_dev}\t{path}"
 
 
 def _has_variables(path: str) -> bool:

@@ -1,7 +1,7 @@
-"""Where the environments of a compute target are kept: what can be asked of such a place, and done there.
+"""The interface of a store of environments on a compute target.
 
-An engine keeps images, a machine that is reached over SSH keeps folders. What is written once for both
-(`amlexec.prepare.prepare`, `amlexec.prepare.project`) knows no more of them than this.
+A Docker engine stores images, a machine over SSH stores folders. The code for both
+(`amlexec.prepare.prepare`, `amlexec.prepare.project`) uses only this interface.
 """
 
 from __future__ import annotations
@@ -20,98 +20,98 @@ __all__ = ["Installed", "Removal", "EnvironmentStore"]
 
 
 class Installed(NamedTuple):
-    """An environment that is there, whole."""
+    """A complete environment on a target."""
 
     key: str
-    """What identifies what was made: an image's id, a folder's path."""
+    """An image's id, or a folder's path."""
     digest: str
     python: str
-    """Version."""
+    """Version of its Python."""
     platform: str
     base: str = ""
-    """Reference of the base image by digest, or by id where it has none."""
+    """Reference of the base image by digest, or by id if it has no digest."""
     project: str = ""
-    """Name of the project that it was first made for."""
+    """Name of the first project that built it."""
     owner: str = ""
-    """See `amlexec.owner`; "" where nobody wrote it down."""
+    """See `amlexec.owner`; "" if unknown."""
 
 
 class Removal(NamedTuple):
-    """What became of an environment, or a part of one, that was to be removed."""
+    """The result of removing an environment, or a part of one."""
 
     reference: str
     size: int
-    """Bytes that it alone took, which are free now."""
+    """Freed bytes: those that no other environment shares."""
     kept: str = ""
-    """Why it is still there; "" where it isn't."""
+    """Why it was not removed; "" if it was."""
 
 
 class EnvironmentStore(Protocol):
-    """The environments of one target, each asked for once; `forget` after a change."""
+    """The environments of one target. Answers are cached; call `forget` after a change."""
 
     @property
     def address(self) -> str:
-        """What tells it from every other: for locks and messages."""
+        """The store's unique name, for locks and messages."""
 
     def there(self, digest: str) -> str:
-        """That an environment is there, in a few words: `the engine has amlexec:0123`. Asks nobody."""
+        """The message that an environment exists: `the engine has amlexec:0123`. No I/O."""
 
     def gone(self) -> str:
-        """That one which was there is there no more. Asks nobody."""
+        """The message that an environment no longer exists. No I/O."""
 
     def get(self, digest: str) -> Installed | None:
-        """The environment with that digest, if it is there.
+        """The environment with that digest, if it exists.
 
         Raises:
-            TargetError: that can't be asked now.
+            TargetError: the target can't be asked.
         """
 
     def all(self) -> dict[str, Installed]:
-        """Every environment, by digest. Raises as `get`."""
+        """Every environment, by digest. Raises as `get` does."""
 
     def forget(self) -> None:
-        """Ask again next time."""
+        """Drop cached answers."""
 
     def turn(self, digest: str, progress: Progress) -> AbstractContextManager[None]:
-        """Be the only one who makes this environment; others wait, and are told for whom.
+        """Lock this environment for a build; other processes wait, with a message that names the holder.
 
         Raises:
-            TargetError: somebody else has been at it for an hour.
+            TargetError: another process has held the lock for an hour.
         """
 
     def moved(self, kept: Installed, request: BuildRequest, progress: Progress) -> str:
-        """Why an environment that is there would come out otherwise today, in a sentence; "" for no reason.
+        """Why a new build of an existing environment would differ, in a sentence; "" if it would not.
 
         Raises:
-            TargetError: who would know can't be asked.
+            TargetError: the registry can't be asked.
         """
 
     def pull(
         self, request: BuildRequest, place: str, progress: Progress, log: BuildLog
     ) -> BuildResult | None:
-        """Take it from where somebody has published it; None where nobody has. The turn is the caller's.
+        """Pull a published environment; None if it is not published. The caller holds the lock.
 
         Raises:
-            TargetError: what was published is not what it says.
+            TargetError: the published environment is not what it claims to be.
         """
 
     def build(self, request: BuildRequest, progress: Progress, log: BuildLog) -> BuildResult:
-        """Make it; it is there at once and whole, or not at all. The turn is the caller's.
+        """Build it, atomically. The caller holds the lock.
 
         Raises:
-            ConfigurationError: the dependencies can't be fulfilled.
-            TargetError: it can't be made.
+            ConfigurationError: the dependencies are unsolvable.
+            TargetError: the build failed.
         """
 
     def replaced(self, key: str) -> None:
-        """Remove what had this key, and has been made anew, unless somebody uses it."""
+        """Remove the old environment with this key after a rebuild, unless it is in use."""
 
     def sweep(self, project: str, owner: str) -> list[Removal]:
-        """Remove what was made for a project, and is no environment and part of none. Raises TargetError."""
+        """Remove a project's leftovers: what belongs to no environment. Raises TargetError."""
 
     def remove(self, digests: Iterable[str], project: str, *, dry_run: bool = False) -> list[Removal]:
-        """Remove environments that were made for the project of that name. With `dry_run`, only tell.
+        """Remove environments that were built for the project of that name. With `dry_run`, only report.
 
         Raises:
-            TargetError: that can't be asked now.
+            TargetError: the target can't be asked.
         """

@@ -1,4 +1,4 @@
-"""A package of the project is installed without what the ignore rules leave out."""
+"""A package of the project is installed without the files that the ignore rules exclude."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Folder:
         return list(entry.files)
 
     def archived(self) -> dict[str, tarfile.TarInfo]:
-        """What goes into an image, and to a machine."""
+        """The files that go into an image, and to a machine."""
         order, held = self.order(), io.BytesIO()
         path = order.requirements.entries[0].path
         with tarfile.open(fileobj=held, mode="w") as archive:
@@ -65,7 +65,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 @pytest.mark.parametrize("rules", [".amlignore", ".gitignore"])
-def test_what_is_ignored_is_not_installed(folder: Folder, rules: str) -> None:
+def test_ignored_files_are_not_installed(folder: Folder, rules: str) -> None:
     folder.write(rules, RULES)
     before = folder.order().digest
     kept = folder.files()
@@ -87,8 +87,8 @@ def test_what_is_ignored_is_not_installed(folder: Folder, rules: str) -> None:
     assert set(folder.archived()) == set(folder.files())
 
 
-def test_comments_in_the_configuration_are_no_other_package(folder: Folder) -> None:
-    """Also where the dependencies file stands beside the package."""
+def test_comments_in_the_configuration_do_not_change_the_package(folder: Folder) -> None:
+    """Also if the dependencies file is beside the package."""
     folder.write("environment.yml", "dependencies:\n  - pip:\n    - -e .\n")
     project = Project(str(folder.root))
     target = ComputeTarget("docker", "docker", Place("x"))
@@ -103,7 +103,7 @@ def test_comments_in_the_configuration_are_no_other_package(folder: Folder) -> N
 
 
 def test_a_folder_in_the_project(folder: Folder) -> None:
-    """The project's rules hold in it, and its own; `outputs` and `aml_config` are names like others."""
+    """The project's rules hold in it, and its own; `outputs` and `aml_config` are ordinary names."""
     folder.write(".amlignore", ".env\n/lib/big\n")
     folder.write("lib/.amlignore", "*.tmp\n")
     for name in ("pyproject.toml", "lib.py", "outputs/a.py", "aml_config/b.py", "big/c", "x.tmp", ".env"):
@@ -112,8 +112,8 @@ def test_a_folder_in_the_project(folder: Folder) -> None:
     assert found == [".amlignore", "aml_config/b.py", "lib.py", "outputs/a.py", "pyproject.toml"]
 
 
-def test_a_folder_that_is_ignored_itself_and_named(folder: Folder) -> None:
-    """Runs need not see what is installed; what is no part of anything is no part of it either."""
+def test_a_folder_that_is_ignored_but_named(folder: Folder) -> None:
+    """Snapshots need not contain an installed package; other ignored files stay out of it."""
     folder.write(".amlignore", "/vendor\n.env\n")
     for name in ("pyproject.toml", "lib.py", ".env"):
         folder.write(f"vendor/lib/{name}", "x")
@@ -131,7 +131,7 @@ def test_a_repository_in_the_project(folder: Folder) -> None:
     assert "lib/.env" not in folder.files()
 
 
-def test_a_folder_elsewhere_has_no_rules_of_ours(folder: Folder, tmp_path: Path) -> None:
+def test_a_folder_outside_the_project_has_no_rules(folder: Folder, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     for name in ("pyproject.toml", ".gitignore", ".env"):
@@ -151,7 +151,7 @@ def test_odd_names(folder: Folder) -> None:
 
 
 def test_modes_and_links(folder: Folder) -> None:
-    """An image has what is in the digest: whether a file is a program, and not who may read it here."""
+    """An image has the modes of the digest: the executable bit, but not read permissions."""
     folder.write("mine/tool", "#!/bin/sh\n").chmod(0o700)
     (folder.root / "mine/__init__.py").chmod(0o600)
     (folder.root / "mine/link").symlink_to("tool")
@@ -165,7 +165,7 @@ def test_modes_and_links(folder: Folder) -> None:
     assert {(one.uid, one.gname) for one in found.values()} == {(0, "")}
 
 
-def test_a_rule_that_leaves_the_package_out(folder: Folder) -> None:
+def test_a_rule_that_excludes_the_package(folder: Folder) -> None:
     folder.write(".amlignore", "pyproject.toml\n")
     with pytest.raises(ConfigurationError) as caught:
         folder.order()

@@ -1,4 +1,4 @@
-"""An environment's identity: equal where the same is installed, another where anything else is."""
+"""An environment's digest: equal if the same is installed, different if anything else is."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class TestVectors:
         assert len([one for one in told if one["recipe"] == RECIPE]) >= 4
 
     @pytest.mark.parametrize("path", VECTORS, ids=[path.stem for path in VECTORS])
-    def test_they_are_made_of_what_users_write(self, path: Path, tmp_path: Path) -> None:
+    def test_vectors_come_from_real_files(self, path: Path, tmp_path: Path) -> None:
         told = json.loads(path.read_text("utf-8"))
         written = told.get("written")
         if written is None:
@@ -135,7 +135,7 @@ class TestSpecText:
             st.sampled_from(list("ab1=<>!~|,.* ")) | st.sampled_from(["==", ">=", " 1.2", ".*"]), max_size=9
         )
     )
-    def test_only_what_the_solver_takes_for_the_same(self, parts: list[str]) -> None:
+    def test_equal_only_if_the_solver_treats_them_alike(self, parts: list[str]) -> None:
         from rattler import MatchSpec
 
         text = f"numpy{''.join(parts)}"
@@ -144,7 +144,7 @@ class TestSpecText:
             theirs = MatchSpec(text)
         except Exception as error:
             assert type(error).__module__ == "exceptions"
-            return  # what no solver takes never gets an environment, so its digest is never asked for
+            return  # an invalid spec never becomes an environment, so its digest is never used
         ours = MatchSpec(found)
         assert _clauses(ours) == _clauses(theirs)
 
@@ -162,13 +162,13 @@ class TestSpecText:
 
 def _clauses(found: Any) -> tuple[str, list[str], str]:
     version = found.version or "*"
-    # Clauses that must all hold may stand in any order, and twice.
+    # Clauses that must all hold may be in any order, and repeated.
     told = sorted(set(version.split(","))) if "|" not in version else [version]
     return str(found.name), told, " ".join((found.build or "").split())
 
 
 class Written(NamedTuple):
-    """What a dependencies file says, apart from how."""
+    """The content of a dependencies file, independent of its style."""
 
     channels: list[str]
     specs: list[str]
@@ -198,7 +198,7 @@ _WRITTEN = st.builds(Written, _CHANNELS, _SPECS, _PIP)
 
 
 class Style(NamedTuple):
-    """How a file is written: none of it says anything."""
+    """The style of a file, which has no meaning."""
 
     quote: list[str]
     order: Any
@@ -240,7 +240,7 @@ def rendered(written: Written, style: Style) -> str:
         if spread and style.spaces and "=" in text and not text.startswith("http"):
             text = text.replace(",", ", ")
             text = text.upper() if "e3" not in text and "x1f" not in text else text
-        # A plain scalar that YAML would take for something else is what a user must quote.
+        # Users must quote a scalar that YAML would give another type.
         shown = f"{quote or chr(39)}{text}{quote or chr(39)}" if quote or text[0] in "0123456789" else text
         if text in {"on", "no"}:
             shown = f"'{text}'"
@@ -292,27 +292,27 @@ def digest_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
 _PLAIN = Style([""] * 6, None, False, False, "\n", False, False, "", 2, False, False)
 
 
-class _Kept:
-    """An order that stays as it is."""
+class _Unshuffled:
+    """A random order that leaves lists unchanged."""
 
     def shuffle(self, _: list[str]) -> None:
-        """Leave it."""
+        """Do nothing."""
 
 
-PLAIN = _PLAIN._replace(order=_Kept())
+PLAIN = _PLAIN._replace(order=_Unshuffled())
 
 
 class TestMetamorphic:
     @PROPERTY
     @given(_WRITTEN, _STYLES, st.sampled_from([FILE, "aml_config/deep/other.yml"]))
-    def test_how_it_is_written_changes_nothing(
+    def test_style_does_not_change_the_digest(
         self, digest_of: Callable[..., str], written: Written, style: Style, name: str
     ) -> None:
         assert digest_of(rendered(written, style), name) == digest_of(rendered(written, PLAIN))
 
     @PROPERTY
     @given(_WRITTEN, st.data())
-    def test_what_is_written_changes_it(
+    def test_content_changes_the_digest(
         self, digest_of: Callable[..., str], written: Written, data: st.DataObject
     ) -> None:
         edit = data.draw(st.sampled_from(_edits(written)), label="edit")
@@ -322,7 +322,7 @@ class TestMetamorphic:
         style = data.draw(_STYLES, label="style")
         assert digest_of(rendered(changed, style)) != digest_of(rendered(written, PLAIN))
 
-    def test_everything_beside_the_file(self, digest_of: Callable[..., str]) -> None:
+    def test_everything_besides_the_file(self, digest_of: Callable[..., str]) -> None:
         text = rendered(Written(["conda-forge"], ["python=3.12"], []), PLAIN)
         seen = {
             digest_of(text),
@@ -335,7 +335,7 @@ class TestMetamorphic:
 
 
 def _edits(written: Written) -> list[Callable[[Written], None]]:
-    """Every kind of change that matters, as far as there is something to change."""
+    """Every kind of change that matters and that applies to the content."""
 
     def add(which: str, text: str) -> Callable[[Written], None]:
         return lambda one: getattr(one, which).append(text)
@@ -366,7 +366,7 @@ def _edits(written: Written) -> list[Callable[[Written], None]]:
 
 
 class TestSpecOf:
-    def test_what_is_no_part_of_it(self, tmp_path: Path) -> None:
+    def test_what_does_not_count(self, tmp_path: Path) -> None:
         (tmp_path / "here").mkdir()
         (tmp_path / "there").mkdir()
         found = []
@@ -380,7 +380,7 @@ class TestSpecOf:
         assert digest(found[0]) == digest(found[1])
         assert found[0].files == (str(tmp_path / "here/r.txt"),)
 
-    def test_lines_of_a_requirements_file_are_lines(self, tmp_path: Path) -> None:
+    def test_a_requirements_file_counts_as_its_lines(self, tmp_path: Path) -> None:
         (tmp_path / "r.txt").write_text("idna==3.10\n")
         assert digest(spec(tmp_path, dependencies(pip=("-r r.txt",)))) == digest(
             spec(tmp_path, dependencies(pip=("idna==3.10",)))
@@ -389,7 +389,7 @@ class TestSpecOf:
             spec(tmp_path, dependencies(pip=("idna==3.10",)))
         )
 
-    def test_secrets_are_no_part_of_it(self, tmp_path: Path) -> None:
+    def test_secrets_do_not_count(self, tmp_path: Path) -> None:
         found = spec(
             tmp_path,
             dependencies(
@@ -405,11 +405,11 @@ class TestSpecOf:
         found = spec(tmp_path, dependencies(("python",)))
         assert digest(found._replace(recipe=RECIPE + 1)) != digest(found)
 
-    def test_places_are_no_part_of_it(self, tmp_path: Path) -> None:
+    def test_places_do_not_count(self, tmp_path: Path) -> None:
         found = spec(tmp_path, dependencies(("python",)))
         assert digest(found._replace(places=(), files=())) == digest(found)
 
-    def test_canonical_json_is_one_text(self) -> None:
+    def test_canonical_json_is_unique(self) -> None:
         assert canonical_json({"b": [1], "a": "é"}) == '{"a":"é","b":[1]}'.encode()
 
 
@@ -466,7 +466,7 @@ class TestReason:
     def test_channels(self, tmp_path: Path, told: tuple[str, ...], sentence: str) -> None:
         assert self.because(tmp_path, *self.OLD[:2], told) == sentence
 
-    def test_beside_the_file(self, tmp_path: Path) -> None:
+    def test_besides_the_file(self, tmp_path: Path) -> None:
         assert (
             self.because(tmp_path, *self.OLD, base="debian:13")
             == f"{FILE}: base image debian:12 -> debian:13"
@@ -478,13 +478,13 @@ class TestReason:
             "aml_config/docker.compute:2: base image debian:12 -> debian:13"
         )
         assert explain(canonical(old), canonical(old._replace(recipe=99)), ()) == (
-            f"environments are made in another way now: recipe {RECIPE} -> 99"
+            f"the build recipe of environments changed: {RECIPE} -> 99"
         )
         assert "platform linux-64 2.28 -> linux-64 2.28 12.0" in self.because(
             tmp_path, *self.OLD, platform=Platform("linux-64", cuda="12.0")
         )
 
-    def test_file_that_is_referred_to(self, tmp_path: Path) -> None:
+    def test_referenced_file(self, tmp_path: Path) -> None:
         (tmp_path / "requirements.txt").write_text("\nidna==3.7\n")
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine/pyproject.toml").write_text("[project]\n")
@@ -503,11 +503,10 @@ class TestReason:
         lock = (*old.places, (("locked", ""), Place("aml_config/conda_dependencies.lock")))
         locked = old._replace(specs=(), channels=(), pip=(), locked=(one,), places=lock)
         assert explain(canonical(old), canonical(locked), locked.places) == (
-            "aml_config/conda_dependencies.lock: there is a lock file now, "
-            "and its packages are what is installed"
+            "aml_config/conda_dependencies.lock: there is a lock file now; its packages are installed"
         )
         assert explain(canonical(locked), canonical(old), old.places) == (
-            f"{FILE}: its lock file is gone, and the newest packages that fit are installed"
+            f"{FILE}: the lock file was removed; the newest fitting packages are installed"
         )
         other = locked._replace(locked=(one._replace(version="2.0"),))
         assert explain(canonical(locked), canonical(other), other.places) == (
@@ -517,7 +516,7 @@ class TestReason:
         assert explain(canonical(locked), canonical(other)) == "numpy 1.26.4 has another source or content"
 
     @pytest.mark.parametrize("old", ["", "[]", "{}", "null", '{"recipe": 0}', "\x00"])
-    def test_value_of_another_form(self, tmp_path: Path, old: str) -> None:
+    def test_value_of_another_format(self, tmp_path: Path, old: str) -> None:
         found = spec(tmp_path, dependencies(*self.OLD))
         sentence = explain(old, canonical(found), found.places)
         assert sentence
@@ -525,14 +524,14 @@ class TestReason:
 
     @PROPERTY
     @given(_WRITTEN, _WRITTEN)
-    def test_there_is_always_one(self, tmp_path: Path, one: Written, other: Written) -> None:
+    def test_every_change_has_a_reason(self, tmp_path: Path, one: Written, other: Written) -> None:
         old, new = (
             spec(tmp_path, dependencies(tuple(a.specs), tuple(a.pip), tuple(a.channels)))
             for a in (one, other)
         )
         sentence = explain(canonical(old), canonical(new), new.places)
         assert bool(sentence) == (digest(old) != digest(new))
-        assert "cannot be told" not in sentence
+        assert "the change is unknown" not in sentence
 
 
 def test_public_names() -> None:

@@ -1,4 +1,4 @@
-"""A stamp is believed only where nothing can have changed."""
+"""A stamp is valid only if no file can have changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OLD = 1 << 62
-"""A clock for which every file was last touched long ago."""
+"""A time by which every file was last touched long ago."""
 
 
 @pytest.fixture
@@ -38,15 +38,15 @@ def recall(files: list[Path]) -> Stamp | None:
     return stat_cache.recall(Project(str(files[0].parent)), "x")
 
 
-def test_it_holds_while_nothing_is_touched(files: list[Path]) -> None:
+def test_valid_while_nothing_is_touched(files: list[Path]) -> None:
     assert keep(files) == Stamp("docker", "docker", "d" * 64)
 
 
-def test_content_of_the_same_size_with_its_time_put_back(files: list[Path]) -> None:
+def test_new_content_of_the_same_size_and_time(files: list[Path]) -> None:
     assert keep(files)
     told = files[1].stat()
     files[1].write_text("two")
-    # The file system's clock ticks every few milliseconds; `keep` refuses what is younger than two seconds.
+    # The file system's clock ticks every few milliseconds; `keep` refuses files younger than two seconds.
     while files[1].stat().st_ctime_ns == told.st_ctime_ns:
         os.utime(files[1], ns=(told.st_atime_ns, told.st_mtime_ns))
     os.utime(files[1], ns=(told.st_atime_ns, told.st_mtime_ns))
@@ -61,13 +61,13 @@ def test_another_file_in_its_place(files: list[Path]) -> None:
     assert recall(files) is None
 
 
-def test_a_file_that_was_not_there(files: list[Path]) -> None:
+def test_a_new_file(files: list[Path]) -> None:
     assert keep(files)
     (files[0].parent / "a.lock").touch()
     assert recall(files) is None
 
 
-def test_a_file_that_is_gone(files: list[Path]) -> None:
+def test_a_removed_file(files: list[Path]) -> None:
     assert keep(files)
     files[0].unlink()
     assert recall(files) is None
@@ -79,7 +79,7 @@ def test_another_home(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> Non
     assert recall(files) is None
 
 
-def test_half_of_it(files: list[Path]) -> None:
+def test_a_truncated_stamp(files: list[Path]) -> None:
     assert keep(files)
     path = files[0].parent / ".amlexec/environments/x.stamp"
     for size in range(len(path.read_text()) - 1):

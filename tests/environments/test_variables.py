@@ -1,4 +1,4 @@
-"""What the value of a variable decides about an environment: what is installed, and never who asks for it."""
+"""Variables in dependencies: values that decide what is installed count, logins never do."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FILE = "aml_config/conda_dependencies.yml"
 
 
 def value(root: Path, text: str) -> bytes:
-    """The canonical value of what a dependencies file says, or a line of a requirements file."""
+    """The canonical value of a dependencies file, or of a line of a requirements file."""
     (root / "aml_config").mkdir(exist_ok=True)
     if "dependencies:" not in text:
         (root / "requirements.txt").write_text(text, "utf-8")
@@ -74,7 +74,9 @@ SAYS_WHO = {
 
 
 @pytest.mark.parametrize("text", SAYS_WHAT.values(), ids=SAYS_WHAT)
-def test_what_is_installed(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_that_decide_what_is_installed_count(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TOKEN", "hidden")
     found = {}
     for which in ("1.16", "1.17"):
@@ -89,7 +91,7 @@ def test_what_is_installed(text: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("text", SAYS_WHO.values(), ids=SAYS_WHO)
 @pytest.mark.parametrize("login", ["other", "wi/th", "an@ot:her", ""])
-def test_who_asks(text: str, login: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logins_do_not_count(text: str, login: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USER", "ada")
     monkeypatch.setenv("LOGIN", "hidden")
     monkeypatch.setenv("LOGIN_TOKEN", "hidden")

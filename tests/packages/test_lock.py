@@ -627,8 +627,10 @@ class TestLock:
         both.folder.write(LOCK, "\n".join(whole.text.splitlines()[:-1]) + "\n")
         capsys.readouterr()
         assert both.lock("--check") == 1
-        assert capsys.readouterr().out.startswith(f"out of date: {LOCK} is cut off: it has ")
-        with pytest.raises(ConfigurationError, match="the lock file cannot be read: it is cut off: it has "):
+        assert capsys.readouterr().out.startswith(f"out of date: {LOCK} is truncated: it has ")
+        with pytest.raises(
+            ConfigurationError, match="the lock file cannot be read: it is truncated: it has "
+        ):
             both.digest()
         assert both.lock() == 0
         assert both.read().text == whole.text

@@ -343,7 +343,7 @@ def test_the_pip_section(project: SSHVolumes, tmp_path: Path) -> None:
     unreachable = project.prepare()
     assert unreachable.code == 3
     assert (
-        "http://127.0.0.1:3141/simple is on this machine alone, and managed can't reach it" in unreachable.err
+        "http://127.0.0.1:3141/simple is only on this machine, so managed can't reach it" in unreachable.err
     )
 
 

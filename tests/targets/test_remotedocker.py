@@ -221,7 +221,7 @@ def test_wheels_are_sent_and_an_index_of_this_machine_is_none(
     done = project.prepare()
     assert done.code == 3, done.err
     assert f"{conda}:" in done.err
-    assert "is on this machine alone, and" in done.err
+    assert "is only on this machine, so" in done.err
     project.write(conda, shop.conda(pip=(f"--find-links {shop.wheels}", "--no-index", "six")))
     done = project.prepare()
     assert done.code == 0, done.err
