@@ -21,6 +21,7 @@ from amlexec.images.labels import reference
 from amlexec.plan import plan
 from amlexec.runs import lifecycle
 from amlexec.targets.docker import DockerTarget
+from amlexec.targets.environment import ensure
 from amlexec.targets.volumes import LocalVolumes
 from tests.conftest import PATIENCE, ProjectFolder, eventually
 from tests.engines.ssh_host import QUIET
@@ -608,7 +609,7 @@ def by_hand(
     ground = LocalVolumes(told, project.shop.engine, uid=uid, gid=gid)
     target = DockerTarget(told, project.shop.engine, ground)
     planned = plan(config.load(told, project.place.name), "train.py")
-    launch = target.check(planned)
+    launch = target.check(planned, ensure(planned, target.store(planned)))
     paths, run, held = folders.create(told, Run(**_blank(project)), int(time.time() * 1000))
     paths.checkout.mkdir()
     (paths.checkout / "train.py").write_bytes((project.root / "train.py").read_bytes())

@@ -1,4 +1,4 @@
-"""From a plan to a recorded run: check, record, snapshot, start, follow. Written once for all targets."""
+"""From a plan to a recorded run: prepare, check, record, snapshot, start, follow. Once for all targets."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from amlexec.history.record import Run, SnapshotRecord, Source
 from amlexec.model import Detached
 from amlexec.runs import lifecycle
 from amlexec.targets import python_used
+from amlexec.targets.environment import ensure
 from amlexec.targets.registry import runs_on
 
 if TYPE_CHECKING:
@@ -87,14 +88,15 @@ def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
     """Run a plan: the finished run, or, where nobody waited for it, that it goes on.
 
     Raises:
-        ConfigurationError, UsageError: nothing has been made.
+        ConfigurationError, UsageError: nothing has been made but, where it is to be, the environment.
         TargetError: the run could not be started; its record says so.
         KeyboardInterrupt: before the script began; the record says Canceled.
     """
     redaction.learn(*(value for name, value in plan.environment_variables if _is_secret(plan, name)))
     target = runs_on(plan.target, plan.project)
     script_in(plan.project, plan.script, plan.project.root)
-    launch = python_used.asked(target.check(plan), plan)
+    environment = ensure(plan, target.store(plan))
+    launch = python_used.asked(target.check(plan, environment), plan)
     for warning in (*plan.warnings, *launch.warnings):
         talk.warn(warning)
     paths, run, held = folders.create(plan.project, _record(plan, launch), int(time.time() * 1000))

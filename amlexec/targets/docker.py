@@ -11,6 +11,7 @@ from amlexec.docker.errors import EngineAnswerError, EngineLostError
 from amlexec.errors import TargetError
 from amlexec.files import SMALL, read_regular, remove_tree, touch
 from amlexec.history.record import is_run_id
+from amlexec.images.store import ImageStore
 from amlexec.ssh.errors import UnreachableError
 from amlexec.targets import container_files, container_settings, docker_launch, own_files, shared_engine
 from amlexec.targets.docker_logs import ContainerLogs
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from amlexec.history.paths import RunPaths
     from amlexec.locks import Held
     from amlexec.model import NotCollected, Plan, Project
+    from amlexec.prepare.prepare import Readiness
     from amlexec.targets.target import Launch
     from amlexec.targets.volumes import RunVolumes
 
@@ -46,9 +48,15 @@ class DockerTarget:
         self._engine = engine
         self._volumes = LocalVolumes(project, engine) if volumes is None else volumes
 
-    def check(self, plan: Plan) -> Launch:
-        """See `Target.check`. An environment that is not ready is prepared where the plan says so."""
-        return docker_launch.launch(self._project, self._engine, self._volumes, plan)
+    def store(self, plan: Plan) -> ImageStore:
+        """See `Target.store`: the engine."""
+        del plan
+        return ImageStore(self._engine)
+
+    def check(self, plan: Plan, environment: Readiness | None) -> Launch:
+        """See `Target.check`."""
+        assert environment is not None, "every container has one"
+        return docker_launch.launch(self._engine, self._volumes, plan, environment)
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
         """See `Target.stage`. From there it is mounted, or copied in."""

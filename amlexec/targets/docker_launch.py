@@ -1,4 +1,4 @@
-"""How a plan will run in a container: its environment is there, and the engine can do what the files ask."""
+"""How a plan will run in a container, and whether the engine can do what the files ask."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from amlexec.docker.client import import_ahead
 from amlexec.errors import TargetError
 from amlexec.history.record import Interpreter
 from amlexec.images.labels import PREFIX
-from amlexec.images.store import ImageStore
-from amlexec.prepare import prepare as preparation
-from amlexec.targets.environment import ensure
 from amlexec.targets.target import Launch
 from amlexec.targets.volumes import SHARED, SITE
 
 if TYPE_CHECKING:
     from amlexec.docker.client import Engine
-    from amlexec.model import Plan, Project
+    from amlexec.model import Plan
+    from amlexec.prepare.prepare import Readiness
     from amlexec.targets.volumes import RunVolumes
 
 __all__ = ["HOME", "launch"]
@@ -25,16 +23,8 @@ HOME = "/amlexec/home"
 """The home of a user in a container; root has its own."""
 
 
-def launch(project: Project, engine: Engine, volumes: RunVolumes, plan: Plan) -> Launch:
-    """See `Target.check`. An environment that is not ready is prepared where the plan says so."""
-    wanted = preparation.wanted(
-        project,
-        plan.configuration,
-        plan.target,
-        plan.conda_dependencies_file,
-        plan.spark_dependencies_file if plan.framework == "PySpark" else "",
-    )
-    found = ensure(plan, wanted, ImageStore(engine))
+def launch(engine: Engine, volumes: RunVolumes, plan: Plan, environment: Readiness) -> Launch:
+    """See `Target.check`."""
     # Needed when the container is made: until then, a snapshot is taken by git.
     import_ahead()
     if plan.target.nvidia_docker and "nvidia" not in (engine.info().get("Runtimes") or {}):
@@ -51,11 +41,11 @@ def launch(project: Project, engine: Engine, volumes: RunVolumes, plan: Plan) ->
         volumes.check(plan)
     made = Launch(
         argv=(python, script, *plan.arguments),
-        python=Interpreter(python, found.python),
-        platform=found.platform,
+        python=Interpreter(python, environment.python),
+        platform=environment.platform,
         environment=_environment(volumes, plan, mounted=mounted),
-        digest=found.digest,
-        image_id=found.key,
+        digest=environment.digest,
+        image_id=environment.key,
         warnings=_warnings(volumes, plan, mounted=mounted),
     )
     if plan.framework == "PySpark":

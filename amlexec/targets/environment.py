@@ -10,18 +10,29 @@ from amlexec.prepare import prepare as preparation
 if TYPE_CHECKING:
     from amlexec.environments.store import EnvironmentStore
     from amlexec.model import Plan
-    from amlexec.prepare.prepare import Readiness, Wanted
+    from amlexec.prepare.prepare import Readiness
 
 __all__ = ["ensure"]
 
 
-def ensure(plan: Plan, wanted: Wanted, store: EnvironmentStore) -> Readiness:
-    """The environment of a plan, made ready where the plan says so.
+def ensure(plan: Plan, store: EnvironmentStore | None) -> Readiness | None:
+    """The environment of a plan, made ready where the plan says so; None where its user manages it.
+
+    `store` is where the plan's target keeps its environments (`Target.store`).
 
     Raises:
-        ConfigurationError: the dependencies can't be fulfilled.
+        ConfigurationError: the dependencies are wrong, or can't be fulfilled.
         TargetError: it is not ready and is not to be prepared, or can't be.
     """
+    if store is None:
+        return None
+    wanted = preparation.wanted(
+        plan.project,
+        plan.configuration,
+        plan.target,
+        plan.conda_dependencies_file,
+        plan.spark_dependencies_file if plan.framework == "PySpark" else "",
+    )
     found = preparation.readiness(wanted, store)
     if found.ready:
         return found

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from amlexec.local_machine import Connection
     from amlexec.locks import Held
     from amlexec.model import NotCollected, Plan, Project
+    from amlexec.prepare.prepare import Readiness
 
 __all__ = ["LocalTarget"]
 
@@ -43,8 +44,12 @@ class LocalTarget:
         self._project = project
         self._connection = connection
 
-    def check(self, plan: Plan) -> Launch:
+    def store(self, plan: Plan) -> None:
+        """See `Target.store`: the user manages the environments of this machine."""
+
+    def check(self, plan: Plan, environment: Readiness | None) -> Launch:
         """See `Target.check`. The interpreter is looked for anew each time: environments come and go."""
+        del environment
         path = local_python.find(self._project, plan.target)
         python = local_python.version(self._project, self._connection, path)
         launch = Launch(

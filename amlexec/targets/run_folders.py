@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from amlexec.history.paths import RunPaths
     from amlexec.model import ComputeTarget, Plan, Project
 
-__all__ = ["bring_home", "check_out", "hand_on", "make_outputs", "no_script", "shared_folder"]
+__all__ = [
+    "bring_home",
+    "check_out",
+    "hand_on",
+    "make_outputs",
+    "no_script",
+    "remote_shared_folder",
+    "shared_folder",
+]
 
 _CHUNK = 1 << 18
 
@@ -41,6 +49,19 @@ def shared_folder(project: Project, target: ComputeTarget) -> Path | None:
             hint="name a folder that you may write to, or remove the key",
         ) from None
     return shared
+
+
+def remote_shared_folder(project: Project, target: ComputeTarget, home: str) -> str:
+    """The same of a machine over SSH, where the user has the folder `home`; "" for none. It is not made.
+
+    What is relative is relative to the home: a machine there knows no folder of the project.
+    """
+    shared = target.native_shared_directory
+    if not shared:
+        return ""
+    whole = home + shared[1:] if shared == "~" or shared.startswith("~/") else shared
+    whole = whole if whole.startswith("/") else f"{home}/{whole}"
+    return f"{whole.rstrip('/')}/{project.name}"
 
 
 def check_out(project: Project, paths: RunPaths, plan: Plan, tree: str) -> None:

@@ -111,10 +111,10 @@ class SparkClusterTarget(SSHTarget):
             raise self._failed("the environment could not be packed for the executors", answer.stderr)
         return Shipped(answer.stdout.strip())
 
-    def _environment(self, plan: Plan, known: dict[str, str], prefix: str) -> dict[str, str]:
-        # No folder of one machine is shared by all of a cluster's.
-        alone = plan.target._replace(native_shared_directory="")
-        return super()._environment(plan._replace(target=alone), known, prefix)
+    def _shared(self, plan: Plan, home: str) -> str:
+        """None: no folder of one machine is shared by all of a cluster's."""
+        del plan, home
+        return ""
 
     def _preparing(self, paths: RunPaths, plan: Plan, launch: Launch) -> str:
         del paths

@@ -10,35 +10,36 @@ import shlex
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
-from amlexec.errors import ConfigurationError, TargetError, UnreachableError
+from amlexec.errors import TargetError, UnreachableError
 from amlexec.files import SMALL, read_regular, remove_tree, touch
-from amlexec.history.record import Interpreter
 from amlexec.kinds import is_prepared
 from amlexec.owner import owner_of
 from amlexec.snapshots import take as snapshot
 from amlexec.snapshots import transfer
 from amlexec.ssh.stdin import flowing
-from amlexec.targets import ssh_send
+from amlexec.targets import ssh_launch, ssh_send
 from amlexec.targets.answers import LONGEST_LINE, failure, read_frame, read_look, read_records, read_state
 from amlexec.targets.outputs import bring
 from amlexec.targets.own_files import put_in_place
 from amlexec.targets.reconnect import Reconnect
-from amlexec.targets.run_folders import no_script
+from amlexec.targets.run_folders import no_script, remote_shared_folder
 from amlexec.targets.script_environment import handed, of_run, of_supervisor
-from amlexec.targets.ssh_environment import Managed, variables
 from amlexec.targets.ssh_fetch import Fetch
 from amlexec.targets.ssh_logs import RunLog
 from amlexec.targets.ssh_verbs import Verbs
-from amlexec.targets.target import Launch, State
+from amlexec.targets.target import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from amlexec.environments.store import EnvironmentStore
     from amlexec.history.paths import RunPaths
     from amlexec.locks import Held
     from amlexec.model import NotCollected, Plan, Project
+    from amlexec.prepare.prepare import Readiness
     from amlexec.ssh.connection import SSHConnection
+    from amlexec.targets.target import Launch
 
 __all__ = ["SSHTarget"]
 
@@ -58,41 +59,35 @@ class SSHTarget:
         self._connection = connection
         self._runtime = ssh_send.runtime_digest()
         self._verbs = Verbs(connection, self._runtime)
-        self._known: dict[str, str] | None = None
-        """What `check` has found, for the `stage` that comes next."""
+        self._looked: dict[str, str] | None = None
+        """What was found out last, for the `check` and the `stage` that come next."""
         self._shown = ""
         """The run whose logs are here whole, since we have followed it to its end."""
         # The mirror of a project there belongs to this folder of this machine.
         self.mirror = owner_of(project)
         """The name of the project's copy there: nobody else's projects have it."""
 
-    def check(self, plan: Plan) -> Launch:
+    def store(self, plan: Plan) -> EnvironmentStore | None:
+        """See `Target.store`. What it asks first finds out what `check` has to know, in one round trip."""
+        if not is_prepared(plan.target):
+            return None
+        return ssh_launch.LookingStore(
+            self._connection, partial(self._look_before, plan.target.python_location)
+        )
+
+    def check(self, plan: Plan, environment: Readiness | None) -> Launch:
         """See `Target.check`."""
-        managed = Managed(self._project, plan, self._connection) if is_prepared(plan.target) else None
-        known = self._known = self._look(plan.target.python_location, managed.name if managed else "")
-        system = known.get("system", "")
-        if not system.startswith("Linux"):
-            raise TargetError(
-                f"runs need Linux, and this machine is {system or 'something else'}",
-                where=self._connection.name,
-            )
-        found = managed.ready(known) if managed else None
-        if found is not None:
-            known |= {"python": f"{found.key}/bin/python", "version": found.python}
-        if "version" not in known:
-            raise ConfigurationError(
-                f"{plan.target.key('pythonLocation')} is {plan.target.python_location!r}, and there is no "
-                f"such Python on {self._connection.name}",
-                where=str(plan.target.where("pythonLocation")),
-                hint="give the path of a Python interpreter on that machine",
-            )
-        script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
-        launch = Launch(
-            argv=(known["python"], script, *plan.arguments),
-            python=Interpreter(known["python"], known["version"]),
-            platform=system.lower().replace(" ", "-"),
-            environment=self._environment(plan, known, found.key if found else ""),
-            digest=found.digest if found else "",
+        # What `store` was asked for has told it already.
+        looked = self._looked if environment else None
+        looked = looked or self._look_before(plan.target.python_location)
+        home = looked["home"]
+        launch = ssh_launch.launch(
+            plan,
+            looked,
+            environment,
+            site=f"{home}/{self.runtime}/site",
+            shared=self._shared(plan, home),
+            machine=self._connection.name,
         )
         return self._with_spark(plan, launch) if plan.framework == "PySpark" else launch
 
@@ -101,24 +96,24 @@ class SSHTarget:
 
         return spark_launch.remote(plan, launch, self._connection)
 
-    def _environment(self, plan: Plan, known: dict[str, str], prefix: str) -> dict[str, str]:
-        home = known["home"]
-        environment = {"PYTHONUNBUFFERED": "1"}
-        if prefix:
-            environment |= variables(prefix, known["path"])
-        shared = plan.target.native_shared_directory
-        if shared:
-            whole = shared.replace("~", home, 1) if shared.startswith("~/") else shared
-            environment["AZUREML_NATIVE_SHARE_DIRECTORY"] = f"{whole.rstrip('/')}/{self._project.name}/"
-        environment.update(plan.environment_variables)
-        site = f"{home}/.amlexec/runtime/{self._runtime}/site"
-        before = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = f"{site}:{before}" if before else site
-        return environment
+    def _shared(self, plan: Plan, home: str) -> str:
+        return remote_shared_folder(self._project, plan.target, home)
 
     def _look(self, python: str, environment: str = "") -> dict[str, str]:
+        """What the machine has of what a run needs, and of an environment by its folder's name there."""
         answer = self._verb("look", python, self._runtime, self.mirror, environment)
         return read_look(answer, self._connection.name)
+
+    def _look_before(self, python: str, environment: str = "") -> dict[str, str]:
+        """The same, for a run that is to be a process there. Raises TargetError where none can be."""
+        looked = self._looked = self._look(python, environment)
+        system = looked.get("system", "")
+        if not system.startswith("Linux"):
+            raise TargetError(
+                f"runs need Linux, and this machine is {system or 'something else'}",
+                where=self._connection.name,
+            )
+        return looked
 
     @property
     def runtime(self) -> str:
@@ -130,10 +125,10 @@ class SSHTarget:
         if plan.script not in snapshot.files(self._project, tree):
             raise no_script(self._project, plan)
         for number in range(_TRIES):
-            known, self._known = self._known or self._look(plan.target.python_location), None
+            looked, self._looked = self._looked or self._look(plan.target.python_location), None
             # Where others keep sending other snapshots, this one goes past the copy that all share.
             is_alone = number == _TRIES - 1
-            old = "" if is_alone else known.get("tree", "")
+            old = "" if is_alone else looked.get("tree", "")
             changes = transfer.difference(self._project, old, tree)
             if changes is None:
                 # What is there is a snapshot that is not known here any more: begin anew.
@@ -141,7 +136,7 @@ class SSHTarget:
                 continue
             mirror = f"{self.mirror}.{paths.folder.name}.once" if is_alone else self.mirror
             pack = partial(
-                ssh_send.pack, self._project, changes, paths.record, runtime="runtime" not in known
+                ssh_send.pack, self._project, changes, paths.record, runtime="runtime" not in looked
             )
             code, said = self._send(pack, paths.folder.name, self._runtime, mirror, old, tree, self.mirror)
             if code == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amlexec.errors import TargetError
-from amlexec.targets.run_folders import check_out
+from amlexec.targets.run_folders import check_out, remote_shared_folder
 from amlexec.targets.ssh import SSHTarget
 from amlexec.targets.volumes import (
     CHECKOUT,
@@ -94,13 +94,7 @@ class SSHVolumes:
             )
 
     def _shared(self, plan: Plan) -> str:
-        shared, home = plan.target.native_shared_directory, self._transport.surroundings.home
-        if not shared:
-            return ""
-        whole = home + shared[1:] if shared == "~" or shared.startswith("~/") else shared
-        # What is relative is relative to the home: a machine there knows no folder of the project.
-        whole = whole if whole.startswith("/") else f"{home}/{whole}"
-        return f"{whole.rstrip('/')}/{self._project.name}"
+        return remote_shared_folder(self._project, plan.target, self._transport.surroundings.home)
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
         """See `RunVolumes.stage`. What is not mounted is checked out here, and copied in."""

@@ -7,10 +7,12 @@ from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from amlexec.environments.store import EnvironmentStore
     from amlexec.history.paths import RunPaths
     from amlexec.history.record import Interpreter
     from amlexec.locks import Held
     from amlexec.model import NotCollected, Plan
+    from amlexec.prepare.prepare import Readiness
 
 __all__ = ["GRACE_SECONDS", "Launch", "State", "Target"]
 
@@ -59,8 +61,13 @@ class State(NamedTuple):
 class Target(Protocol):
     """The verbs of a compute target. Everything above them is written once for all targets."""
 
-    def check(self, plan: Plan) -> Launch:
-        """Find out how the plan will be executed, and whether it can be.
+    def store(self, plan: Plan) -> EnvironmentStore | None:
+        """Where the plan's environment is kept; None where its user manages it. Nothing is asked yet."""
+
+    def check(self, plan: Plan, environment: Readiness | None) -> Launch:
+        """Find out how the plan will be executed, and whether it can be. Prepares nothing.
+
+        `environment` is what `store` has for the plan; None where that is None.
 
         Raises:
             ConfigurationError: what the files declare isn't there.

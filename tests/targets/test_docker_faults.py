@@ -29,6 +29,7 @@ from amlexec.images import base_image
 from amlexec.images.labels import PREFIX
 from amlexec.plan import plan
 from amlexec.targets.docker import DockerTarget
+from amlexec.targets.environment import ensure
 from tests.conftest import PATIENCE, Done, eventually
 from tests.engines import base_image as recipe
 from tests.engines.places import is_required
@@ -409,7 +410,7 @@ class TestRun:
         told = config.find_project(ready.root)
         target = DockerTarget(told, shop.engine)
         planned = plan(config.load(told, "docker"), "train.py")
-        launch = target.check(planned)
+        launch = target.check(planned, ensure(planned, target.store(planned)))
         images.remove(shop.engine, launch.image_id, force=True)
         paths = RunPaths(ready.root / ".amlexec/runs/x")
         paths.control.mkdir(parents=True)

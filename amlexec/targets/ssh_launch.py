@@ -1,0 +1,85 @@
+"""How a plan will run on a machine over SSH, and where its environment is looked for on the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amlexec.errors import ConfigurationError
+from amlexec.history.record import Interpreter
+from amlexec.prefixes.remote_prefix import NAME_LENGTH
+from amlexec.prefixes.store import PrefixStore
+from amlexec.targets.target import Launch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from amlexec.environments.store import Installed
+    from amlexec.model import Plan
+    from amlexec.prepare.prepare import Readiness
+    from amlexec.ssh.connection import SSHConnection
+
+__all__ = ["LookingStore", "launch"]
+
+
+class LookingStore(PrefixStore):
+    """A `PrefixStore` whose first question is part of the target's own look at the machine."""
+
+    def __init__(self, connection: SSHConnection, look: Callable[[str], Mapping[str, str]]) -> None:
+        """`look` is given the name of an environment's folder, and asks for all that a run needs to know."""
+        super().__init__(connection)
+        self._look = look
+        self._has_looked = False
+
+    def get(self, digest: str) -> Installed | None:
+        """See `EnvironmentStore.get`: the first time one round trip, which finds out the rest as well."""
+        if not self._has_looked:
+            self._has_looked = True
+            found = self._look(digest[:NAME_LENGTH])
+            self.learn(digest, f"{found.get('environment', '')}\n{found.get('marker', '')}\n")
+        return super().get(digest)
+
+
+def launch(
+    plan: Plan,
+    looked: Mapping[str, str],
+    environment: Readiness | None,
+    *,
+    site: str,
+    shared: str,
+    machine: str,
+) -> Launch:
+    """See `Target.check`. `looked` is what the machine has said of itself, and of the user's own Python.
+
+    `site` is the folder there that travels into every run, and `shared` the one that runs share, "" for none.
+
+    Raises:
+        ConfigurationError: there is no such Python.
+    """
+    python, version = looked.get("python", ""), looked.get("version", "")
+    if environment:
+        python, version = f"{environment.key}/bin/python", environment.python
+    if not version:
+        raise ConfigurationError(
+            f"{plan.target.key('pythonLocation')} is {plan.target.python_location!r}, and there is no "
+            f"such Python on {machine}",
+            where=str(plan.target.where("pythonLocation")),
+            hint="give the path of a Python interpreter on that machine",
+        )
+    script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
+    variables = {"PYTHONUNBUFFERED": "1"}
+    if environment:
+        # What is different in an environment that is activated.
+        prefix = environment.key
+        variables |= {"PATH": f"{prefix}/bin:{looked['path']}", "CONDA_PREFIX": prefix}
+    if shared:
+        variables["AZUREML_NATIVE_SHARE_DIRECTORY"] = f"{shared}/"
+    variables.update(plan.environment_variables)
+    before = variables.get("PYTHONPATH")
+    variables["PYTHONPATH"] = f"{site}:{before}" if before else site
+    return Launch(
+        argv=(python, script, *plan.arguments),
+        python=Interpreter(python, version),
+        platform=looked["system"].lower().replace(" ", "-"),
+        environment=variables,
+        digest=environment.digest if environment else "",
+    )
