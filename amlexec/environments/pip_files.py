@@ -18,9 +18,8 @@ from amlexec.packages.urls import is_loopback, public
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from amlexec.environments.build_context import BuildContext
     from amlexec.environments.request import BuildRequest
-    from amlexec.packages.network import Network
-    from amlexec.packages.resolve import Resolution
 
 __all__ = [
     "LIST",
@@ -59,16 +58,16 @@ def is_wanted(request: BuildRequest) -> bool:
     return any(not entry.is_constraint for entry in request.requirements.entries)
 
 
-def must_be_reachable(request: BuildRequest, resolution: Resolution, network: Network, name: str) -> None:
+def must_be_reachable(context: BuildContext, machine: str) -> None:
     """Raise ConfigurationError if a package index is a folder or a loopback address of this machine."""
-    section = section_of(request, resolution, network, "")
+    request, section = context.request, section_of(context, "")
     lines = (*section.lines, *section.unhashed, *section.constraints)
-    for line in (*lines, *map(str, index_lines(request.requirements, network))):
+    for line in (*lines, *map(str, index_lines(request.requirements, context.network))):
         if is_loopback(line) or line.startswith(("--index-url file:", "--extra-index-url file:")):
             address = public(line.split()[-1])
             entry = next((each for each in request.requirements.entries if str(each.raw) == line), None)
             raise ConfigurationError(
-                f"{address} is only on this machine, so {name} can't reach it",
+                f"{address} is only on this machine, so {machine} can't reach it",
                 where=str(entry.place if entry is not None else request.dependencies.place),
                 hint="use an address that it can reach, or a folder of wheels with --find-links",
             )
@@ -94,13 +93,11 @@ class Section(NamedTuple):
         return tuple(lines for lines in (self.lines, self.unhashed) if lines)
 
 
-def section_of(request: BuildRequest, resolution: Resolution, network: Network, folder: str) -> Section:
+def section_of(context: BuildContext, folder: str) -> Section:
     """The input of pip; `folder` will hold the sources."""
-    return (
-        _locked(request, resolution, network, folder)
-        if request.lock is not None
-        else _declared(request, folder)
-    )
+    if context.request.lock is not None:
+        return _locked(context, folder)
+    return _declared(context.request, folder)
 
 
 def _declared(request: BuildRequest, folder: str) -> Section:
@@ -118,13 +115,13 @@ def _declared(request: BuildRequest, folder: str) -> Section:
     return Section(tuple(lines[False]), tuple(lines[True]), tuple(sources), tuple(kept))
 
 
-def _locked(request: BuildRequest, resolution: Resolution, network: Network, folder: str) -> Section:
+def _locked(context: BuildContext, folder: str) -> Section:
     """Exactly the packages of the lock file."""
-    requirements = request.requirements
-    pinned = pip_lines(request.project.root, resolution.pins, requirements)
+    requirements = context.request.requirements
+    pinned = pip_lines(context.request.project.root, context.resolution.pins, requirements)
     sources, kept = [], []
     # Build requirements come from the indexes in the file; its --find-links folders are sent.
-    indexes = [str(line) for line in index_lines(requirements, network._replace(find_links=()))]
+    indexes = [str(line) for line in index_lines(requirements, context.network._replace(find_links=()))]
     for number, entry in enumerate(requirements.entries, len(pinned)):
         if entry.path and entry.kind == "option":
             at = _inside(folder, number, entry.path)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from amlexec.model import CondaDependencies, Project
     from amlexec.packages.requirements import Requirements
 
-__all__ = ["BuildResult", "BuildRequest"]
+__all__ = ["BuildRequest", "BuildResult"]
 
 
 class BuildRequest(NamedTuple):

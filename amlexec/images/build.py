@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amlexec.environments import pip_files
+from amlexec.environments.build_context import BuildContext
 from amlexec.environments.request import BuildResult
 from amlexec.environments.resolve import resolved
 from amlexec.images import base_image, labels, pip_install, remove, trial
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from amlexec.docker.client import Engine
     from amlexec.environments.build_log import BuildLog
     from amlexec.environments.request import BuildRequest
-    from amlexec.packages.network import Network
-    from amlexec.packages.resolve import Resolution
     from amlexec.progress import Progress
 
 __all__ = ["build"]
@@ -40,24 +39,22 @@ def build(engine: Engine, request: BuildRequest, progress: Progress, log: BuildL
     network = settings()
     if elsewhere := is_elsewhere(engine):
         base_image.must_fit(engine, request.spec.platform)
-    found = base_image.ensure(engine, request.spec.base_image, request.base_place, progress)
-    base_image.must_be_for(found, request.spec.platform, request.spec.base_image, request.base_place)
-    base_image.must_keep(found, PREFIX, request.spec.base_image, request.base_place)
+    base = base_image.ensure(engine, request.spec.base_image, request.base_place, progress)
+    base_image.must_be_for(base, request.spec.platform, request.spec.base_image, request.base_place)
+    base_image.must_keep(base, PREFIX, request.spec.base_image, request.base_place)
     resolution = resolved(request, network, progress)
-    records = resolution.records
-    as_machine = pip_install.needs_this_machine(request, network) or (
-        bool(request.spec.spark) and maven.needs_this_machine(request.spark)
-    )
+    context = BuildContext(request, resolution, network, progress, log)
+    as_machine = pip_install.needs_this_machine(request, network) or _maven_needs_this_machine(request)
     # What can't be reached from there is said before anything is made.
-    inside = _as_seen_from(engine, request, resolution, network) if elsewhere else network
-    layer = conda_layer(engine, request, found, records, network, progress, log)
-    variables = {"PATH": f"{PREFIX}/bin:{found.path}", "CONDA_PREFIX": PREFIX}
+    inside = _as_seen_from(engine, context) if elsewhere else context
+    layer = conda_layer(engine, base, context)
+    variables = {"PATH": f"{PREFIX}/bin:{base.path}", "CONDA_PREFIX": PREFIX}
     written = {
         labels.DIGEST: request.digest,
         labels.PROJECT: request.project.name,
         labels.OWNER: owner_of(request.project),
         labels.RECIPE: str(request.spec.recipe),
-        labels.BASE: found.pinned,
+        labels.BASE: base.pinned,
         labels.PYTHON: resolution.python,
         labels.PLATFORM: request.spec.platform.subdir,
         labels.CONDA: "",
@@ -66,28 +63,33 @@ def build(engine: Engine, request: BuildRequest, progress: Progress, log: BuildL
         installed: list[tuple[str, str]] = []
         if pip_files.is_wanted(request):
             progress.step("installing the pip section")
-            installed = pip_install.install(builder, request, resolution, inside, log)
+            installed = pip_install.install(builder, inside)
         if request.spec.spark:
             progress.step("fetching the Maven packages")
             from amlexec.images import maven_layer
 
-            maven_layer.bake(builder, request, inside, variables, log)
+            maven_layer.bake(builder, inside, variables)
         made = builder.commit("", written, variables)
     progress.step("trying its Python")
     trial.publish(engine, made, request.digest, request.spec.base_image, str(request.base_place))
     packages = tuple(
-        (record.name.source, str(record.version), str(record.build), public(record.url)) for record in records
+        (record.name.source, str(record.version), str(record.build), public(record.url))
+        for record in resolution.records
     )
-    return BuildResult(made, found.pinned, resolution.python, packages, tuple(installed))
+    return BuildResult(made, base.pinned, resolution.python, packages, tuple(installed))
 
 
-def _as_seen_from(engine: Engine, request: BuildRequest, resolution: Resolution, network: Network) -> Network:
-    """The network without what is on the loopback of this machine, for an engine on another one.
+def _maven_needs_this_machine(request: BuildRequest) -> bool:
+    return bool(request.spec.spark) and maven.needs_this_machine(request.spark)
+
+
+def _as_seen_from(engine: Engine, context: BuildContext) -> BuildContext:
+    """The network is without what is on the loopback of this machine, for an engine on another one.
 
     Raises:
         ConfigurationError: the pip section needs an index that is there.
     """
-    if pip_files.is_wanted(request):
-        pip_files.must_be_reachable(request, resolution, network, engine.address)
-    proxies = tuple((name, value) for name, value in network.proxies if not is_loopback(value))
-    return network._replace(proxies=proxies)
+    if pip_files.is_wanted(context.request):
+        pip_files.must_be_reachable(context, engine.address)
+    proxies = tuple((name, value) for name, value in context.network.proxies if not is_loopback(value))
+    return context._replace(network=context.network._replace(proxies=proxies))

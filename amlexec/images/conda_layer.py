@@ -16,27 +16,23 @@ from typing import IO, TYPE_CHECKING
 
 from amlexec import digest as content
 from amlexec.docker import images
+from amlexec.environments import conda_host
 from amlexec.errors import TargetError
 from amlexec.images import labels
 from amlexec.images.build_container import IDLE, BuildContainer
 from amlexec.images.build_lock import sweep, turn
 from amlexec.images.labels import PREFIX
-from amlexec.packages import conda_bootstrap, conda_install, conda_remote, scratch, stable_tar
+from amlexec.packages import conda_bootstrap, conda_install, scratch, stable_tar
 from amlexec.packages.network import cache_folder
 from amlexec.packages.urls import public
 from amlexec.progress import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from rattler import RepoDataRecord
+    from collections.abc import Callable, Iterator, Sequence
 
     from amlexec.docker.client import Engine
-    from amlexec.environments.build_log import BuildLog
-    from amlexec.environments.request import BuildRequest
+    from amlexec.environments.build_context import BuildContext
     from amlexec.images.base_image import Base
-    from amlexec.packages.network import Network
-    from amlexec.progress import Progress
 
 __all__ = ["COMPILE", "VOLUME", "archived", "conda_layer", "is_elsewhere"]
 
@@ -87,91 +83,65 @@ def is_elsewhere(engine: Engine) -> bool:
     return engine.address.startswith("ssh:")
 
 
-def conda_layer(
-    engine: Engine,
-    request: BuildRequest,
-    found: Base,
-    records: Sequence[RepoDataRecord],
-    network: Network,
-    progress: Progress,
-    log: BuildLog,
-) -> str:
+def conda_layer(engine: Engine, base: Base, context: BuildContext) -> str:
     """The image with the conda packages: one for all environments that only differ in their pip section."""
+    request, progress, log = context.request, context.progress, context.log
     what = content.of_bytes(
         content.canonical_json(
             [
                 request.spec.recipe,
-                found.image_id,
+                base.image_id,
                 # Without logins: a new password is no new package.
-                [[public(one.url), (one.sha256 or b"").hex()] for one in records],
+                [[public(record.url), (record.sha256 or b"").hex()] for record in context.resolution.records],
             ]
         )
     )
-    if (known := images.find(engine, {labels.CONDA: what})) and not request.anew:
-        log.line(f"the conda layer is there: {known[0]['Id']}")
-        return str(known[0]["Id"])
+    if (found := images.find(engine, {labels.CONDA: what})) and not request.anew:
+        log.line(f"the conda layer is there: {found[0]['Id']}")
+        return str(found[0]["Id"])
     with turn(engine, what, "makes the same conda layer", progress):
-        if (known := images.find(engine, {labels.CONDA: what})) and not request.anew:
-            return str(known[0]["Id"])
+        if (found := images.find(engine, {labels.CONDA: what})) and not request.anew:
+            return str(found[0]["Id"])
         sweep(engine, what)
         if is_elsewhere(engine):
-            made = _fetched_by_engine(engine, request, found, what, records, network, progress, log)
+            made = _fetched_by_engine(engine, base, what, context)
             if made is not None:
                 return made
             progress.step(
                 "no channel has a Python that could install there: the packages are installed here, and sent"
             )
-        with archived(request, records, network, progress, log) as archive:
+        with archived(context) as archive:
             progress.step(f"copying them onto {request.spec.base_image}")
-            with BuildContainer(engine, found.image_id, what) as builder:
+            with BuildContainer(engine, base.image_id, what) as builder:
                 builder.put(archive)
                 builder.start(request.spec.base_image, str(request.base_place))
-                code = builder.run([f"{PREFIX}/bin/python", "-I", "-c", COMPILE], log.write)
-                if code != 0:
-                    raise TargetError(f"Python's modules could not be compiled: exit code {code}")
-                return builder.commit(
-                    labels.reference(what, "conda"), labels.of_layer(what, request.project), {}
-                )
+                _run(builder, ["-I", "-c", COMPILE], context)
+                return _commit(builder, what, context)
 
 
 @contextlib.contextmanager
-def archived(
-    request: BuildRequest,
-    records: Sequence[RepoDataRecord],
-    network: Network,
-    progress: Progress,
-    log: BuildLog,
-) -> Iterator[IO[bytes]]:
+def archived(context: BuildContext) -> Iterator[IO[bytes]]:
     """The conda packages as a tar archive that is unpacked at the root; a file that is gone afterwards."""
-    cache = cache_folder()
+    cache, records = cache_folder(), context.resolution.records
     with scratch.room(cache) as folder:
-        progress.step(f"installing {counted(records)}")
+        context.progress.step(f"installing {counted(records)}")
         conda_install.install(
             records,
             folder / "env",
             PREFIX,
-            request.spec.platform,
-            network,
+            context.request.spec.platform,
+            context.network,
             cache=cache,
-            progress=progress.at,
+            progress=context.progress.at,
         )
         with tempfile.TemporaryFile(dir=folder) as archive:
             files = stable_tar.write(str(folder / "env"), PREFIX, archive)
-            log.line(f"{files} files, {archive.tell()} bytes")
+            context.log.line(f"{files} files, {archive.tell()} bytes")
             archive.seek(0)
             yield archive
 
 
-def _fetched_by_engine(
-    engine: Engine,
-    request: BuildRequest,
-    found: Base,
-    what: str,
-    records: Sequence[RepoDataRecord],
-    network: Network,
-    progress: Progress,
-    log: BuildLog,
-) -> str | None:
+def _fetched_by_engine(engine: Engine, base: Base, what: str, context: BuildContext) -> str | None:
     """Make the layer, `what` by its digest; its id.
 
     None where no channel has a Python for the installer. The turn is the caller's.
@@ -179,28 +149,38 @@ def _fetched_by_engine(
     Raises:
         TargetError: a package can't be had, or the base image can't run the installer.
     """
-    name = conda_bootstrap.name_of(request.spec.platform)
+    name = conda_bootstrap.name_of(context.request.spec.platform)
     mounts = [
         _volume(f"amlexec-{name}", "installer", _INSTALLER),
         _volume("amlexec-packages", "packages", _PACKAGES),
     ]
-    with BuildContainer(engine, found.image_id, what, mounts=mounts) as carrier:
-        if not _send_installer(carrier, request, network, progress):
-            return None
-        python = f"{_INSTALLER}/{name}/bin/python"
-        with BuildContainer(engine, found.image_id, what, mounts=mounts, python=python) as builder:
-            builder.start(request.spec.base_image, str(request.base_place))
-            _install(builder, carrier, python, request, what, records, network, progress, log)
-            progress.step("compiling Python's modules there")
-            # What a Python imports it compiles: here also what it would import to keep a container running.
-            for options in (
-                ["-I", "-B", "-c", _NORMALIZE],
-                ["-I", "-S", "-c", IDLE],
-                ["-I", "-c", COMPILE],
-            ):
-                if (code := builder.run([f"{PREFIX}/bin/python", *options], log.write)) != 0:
-                    raise TargetError(f"Python's modules could not be compiled: exit code {code}")
-            return builder.commit(labels.reference(what, "conda"), labels.of_layer(what, request.project), {})
+    python = f"{_INSTALLER}/{name}/bin/python"
+    with (
+        BuildContainer(engine, base.image_id, what, mounts=mounts) as carrier,
+        BuildContainer(engine, base.image_id, what, mounts=mounts, python=python) as builder,
+    ):
+        host = _EngineHost(carrier, builder, python, f"{_PACKAGES}/sent-{what[:20]}", context)
+        try:
+            if not conda_host.install(host, context):
+                return None
+        finally:
+            host.remove_sent()
+        context.progress.step("compiling Python's modules there")
+        # What a Python imports it compiles: here also what it would import to keep a container running.
+        for options in (["-I", "-B", "-c", _NORMALIZE], ["-I", "-S", "-c", IDLE], ["-I", "-c", COMPILE]):
+            _run(builder, options, context)
+        return _commit(builder, what, context)
+
+
+def _run(builder: BuildContainer, options: Sequence[str], context: BuildContext) -> None:
+    """Run the new environment's Python. Raises TargetError where it fails."""
+    if (code := builder.run([f"{PREFIX}/bin/python", *options], context.log.write)) != 0:
+        raise TargetError(f"Python's modules could not be compiled: exit code {code}")
+
+
+def _commit(builder: BuildContainer, what: str, context: BuildContext) -> str:
+    project = context.request.project
+    return builder.commit(labels.reference(what, "conda"), labels.of_layer(what, project), {})
 
 
 def _volume(name: str, what: str, target: str) -> dict[str, object]:
@@ -212,71 +192,67 @@ def _volume(name: str, what: str, target: str) -> dict[str, object]:
     }
 
 
-def _send_installer(
-    carrier: BuildContainer, request: BuildRequest, network: Network, progress: Progress
-) -> bool:
-    """Have the installer in its volume; whether there is one."""
-    if carrier.has(f"{_INSTALLER}/{_WHOLE}"):
-        return True
-    archive = conda_bootstrap.archive(
-        request.project, request.dependencies, request.spec.platform, network, cache_folder()
-    )
-    if archive is None:
-        return False
-    size = archive.stat().st_size
-    progress.step(f"sending an installer to {carrier.where}, once: {size / 1e6:.0f} MB")
-    with archive.open("rb") as file:
-        carrier.put(file, _INSTALLER)
-    held = io.BytesIO()
-    with tarfile.open(fileobj=held, mode="w") as written:
-        written.addfile(tarfile.TarInfo(_WHOLE))
-    carrier.put(held.getvalue(), _INSTALLER)  # last: an installer that was cut off is sent again
-    return True
+class _EngineHost:
+    """A `CondaHost`: two containers with the same volumes, one to put files in and one that runs."""
 
+    prefix = PREFIX
+    packages = _PACKAGES
 
-def _install(
-    builder: BuildContainer,
-    carrier: BuildContainer,
-    python: str,
-    request: BuildRequest,
-    what: str,
-    records: Sequence[RepoDataRecord],
-    network: Network,
-    progress: Progress,
-    log: BuildLog,
-) -> None:
-    sent = f"{_PACKAGES}/sent-{what[:20]}"
+    def __init__(
+        self,
+        carrier: BuildContainer,
+        builder: BuildContainer,
+        python: str,
+        sent: str,
+        context: BuildContext,
+    ) -> None:
+        """`builder` is kept running by the bootstrap Python, and so is started once that has been sent."""
+        self._carrier, self._builder, self._python = carrier, builder, python
+        self._request = context.request
+        self._is_running = self._has_sent = False
+        self.machine = builder.where
+        self.sent = sent
 
-    def ask(asked: Sequence[RepoDataRecord], text: bytes) -> list[str]:
-        answer = conda_remote.InstallerAnswer(asked, network, builder.where, progress.at)
-        builder.run([python, *conda_remote.arguments()], answer.feed, given=text)
-        told: list[str] = answer.result()
-        return told
+    def has_bootstrap(self) -> bool:
+        """See `CondaHost.has_bootstrap`."""
+        return self._carrier.has(f"{_INSTALLER}/{_WHOLE}")
 
-    def shell(script: str) -> None:
-        said = bytearray()
-        if builder.run([python, "-I", "-B", "-c", script, sent], said.extend) != 0:
+    def send_bootstrap(self, archive: IO[bytes]) -> None:
+        """See `CondaHost.send_bootstrap`."""
+        self._carrier.put(archive, _INSTALLER)
+        mark = io.BytesIO()
+        with tarfile.open(fileobj=mark, mode="w") as written:
+            written.addfile(tarfile.TarInfo(_WHOLE))
+        # Last: an installer that was cut off is sent again.
+        self._carrier.put(mark.getvalue(), _INSTALLER)
+
+    def send(self, archive: IO[bytes]) -> None:
+        """See `CondaHost.send`."""
+        self._has_sent = True
+        self._run("import os, sys; os.makedirs(sys.argv[1], exist_ok=True)")
+        self._carrier.put(archive, self.sent)
+
+    def remove_sent(self) -> None:
+        """Remove the folder `sent`, where there is one."""
+        if self._has_sent:
+            self._run("import shutil, sys; shutil.rmtree(sys.argv[1], ignore_errors=True)")
+
+    def run_python(self, arguments: Sequence[str], given: bytes, told: Callable[[bytes], object]) -> str:
+        """See `CondaHost.run_python`: what goes to standard error is among what `told` is given."""
+        self._start()
+        self._builder.run([self._python, *arguments], told, given=given)
+        return ""
+
+    def _run(self, program: str) -> None:
+        self._start()
+        output = bytearray()
+        if self._builder.run([self._python, "-I", "-B", "-c", program, self.sent], output.extend) != 0:
             raise TargetError(
-                f"the volume of packages can't be used: {said.decode(errors='replace').strip()}",
-                where=builder.where,
+                f"the volume of packages can't be used: {output.decode(errors='replace').strip()}",
+                where=self.machine,
             )
 
-    here = [one for one in records if conda_remote.is_only_here(one)]
-    lacking = ask(here, conda_remote.question(here, _PACKAGES)) if here else []
-    lacked = [one for one in here if one.file_name in lacking]
-    if lacked:
-        size = sum(one.size or 0 for one in lacked)
-        progress.step(f"sending {counted(lacked)} that only this machine has: {size / 1e6:.1f} MB")
-        shell("import os, sys; os.makedirs(sys.argv[1], exist_ok=True)")
-        with conda_remote.packed(lacked, network) as archive:
-            carrier.put(archive, sent)
-    progress.step(f"installing {counted(records)} on {builder.where}")
-    try:
-        done = ask(
-            records,
-            conda_remote.request(records, PREFIX, request.spec.platform, network, cache=_PACKAGES, sent=sent),
-        )
-    finally:
-        if lacked:
-            shell("import shutil, sys; shutil.rmtree(sys.argv[1], ignore_errors=True)")
-    log.line(f"{len(done)} conda packages")
+    def _start(self) -> None:
+        if not self._is_running:
+            self._builder.start(self._request.spec.base_image, str(self._request.base_place))
+            self._is_running = True

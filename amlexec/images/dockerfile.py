@@ -95,6 +95,7 @@ def write(what: Recipe, folder: str, progress: Progress) -> None:
         ConfigurationError, TargetError: as preparing it.
     """
     from amlexec.environments import last_prepared, pip_files, resolve
+    from amlexec.environments.build_context import BuildContext
     from amlexec.environments.build_log import BuildLog
     from amlexec.images.conda_layer import archived
     from amlexec.packages.network import settings
@@ -104,10 +105,10 @@ def write(what: Recipe, folder: str, progress: Progress) -> None:
         raise UsageError(f"{folder} is not an empty folder", hint="name a new one")
     place.mkdir(parents=True, exist_ok=True)
     network = settings()
-    records = resolve.resolved(request, network, progress).records
+    resolution = resolve.resolved(request, network, progress)
     with (
         BuildLog(last_prepared.folder(request.project) / f"{request.digest}.context.log") as log,
-        archived(request, records, network, progress, log) as archive,
+        archived(BuildContext(request, resolution, network, progress, log)) as archive,
         (place / _ARCHIVE).open("wb") as copy,
     ):
         shutil.copyfileobj(archive, copy, 1 << 20)

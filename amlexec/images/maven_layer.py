@@ -20,10 +20,10 @@ from amlexec.spark import maven, submit_args
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from amlexec.environments.build_context import BuildContext
     from amlexec.environments.build_log import BuildLog
     from amlexec.environments.request import BuildRequest
     from amlexec.images.build_container import BuildContainer
-    from amlexec.packages.network import Network
 
 __all__ = ["SCRATCH", "bake", "command", "contents"]
 
@@ -72,13 +72,7 @@ def command(request: BuildRequest, submit: str) -> tuple[str, ...]:
     return ("sh", "-c", _BAKE, "sh", submit, *options)
 
 
-def bake(
-    builder: BuildContainer,
-    request: BuildRequest,
-    network: Network,
-    variables: Mapping[str, str],
-    log: BuildLog,
-) -> None:
+def bake(builder: BuildContainer, context: BuildContext, variables: Mapping[str, str]) -> None:
     """Fetch the packages into the image that `builder` makes; `variables` are what the image will have.
 
     Raises:
@@ -87,6 +81,7 @@ def bake(
     """
     from amlexec.spark import java_settings
 
+    request, network, log = context.request, context.network, context.log
     with tempfile.TemporaryFile() as held:
         with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
             for name, content in (*contents(request), *java_settings.files(network).items()):

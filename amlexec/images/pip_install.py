@@ -24,11 +24,10 @@ from amlexec.packages.urls import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amlexec.environments.build_log import BuildLog
+    from amlexec.environments.build_context import BuildContext
     from amlexec.environments.request import BuildRequest
     from amlexec.images.build_container import BuildContainer
     from amlexec.packages.network import Network
-    from amlexec.packages.resolve import Resolution
 
 __all__ = ["install", "needs_this_machine"]
 
@@ -44,15 +43,14 @@ def needs_this_machine(request: BuildRequest, network: Network) -> bool:
     return any(is_loopback(str(address)) for address in told)
 
 
-def install(
-    builder: BuildContainer, request: BuildRequest, resolution: Resolution, network: Network, log: BuildLog
-) -> list[tuple[str, str]]:
+def install(builder: BuildContainer, context: BuildContext) -> list[tuple[str, str]]:
     """Install it; name and version of all that Python then finds installed.
 
     Raises:
         TargetError: pip failed, with the line that it was about, its last lines and the log's path.
     """
-    section = section_of(request, resolution, network, _SOURCES)
+    request, network, log = context.request, context.network, context.log
+    section = section_of(context, _SOURCES)
     links = [(path, _links(number)) for number, path in enumerate(_folders(network)) if path]
     files = {_requirements(number): _text(lines) for number, lines in enumerate(section.steps)}
     files[f"{_REQUIREMENTS}.constraints"] = _text(section.constraints)

@@ -8,12 +8,13 @@ import json
 import tempfile
 from typing import TYPE_CHECKING, cast
 
-from amlexec.environments import pip_files
+from amlexec.environments import conda_host, pip_files
+from amlexec.environments.build_context import BuildContext
 from amlexec.environments.request import BuildResult
 from amlexec.environments.resolve import resolved
 from amlexec.errors import TargetError
 from amlexec.owner import owner_of
-from amlexec.packages import conda_bootstrap, conda_install, conda_remote, platforms, scratch, stable_tar
+from amlexec.packages import conda_bootstrap, conda_install, platforms, scratch, stable_tar
 from amlexec.packages.network import cache_folder, settings
 from amlexec.packages.urls import public
 from amlexec.prefixes import pip_install
@@ -21,14 +22,11 @@ from amlexec.prefixes.remote_prefix import RemotePrefix
 from amlexec.progress import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import IO
-
-    from rattler import RepoDataRecord
 
     from amlexec.environments.build_log import BuildLog
     from amlexec.environments.request import BuildRequest
-    from amlexec.packages.network import Network
     from amlexec.packages.platforms import Platform
     from amlexec.progress import Progress
     from amlexec.ssh.connection import SSHConnection
@@ -37,146 +35,118 @@ __all__ = ["make"]
 
 
 def make(connection: SSHConnection, request: BuildRequest, progress: Progress, log: BuildLog) -> BuildResult:
-    """Make the environment of an order; it is there with the last step, or never.
+    """Make the environment of a request; it is there with the last step, or never.
 
     Raises:
         ConfigurationError: the dependencies can't be fulfilled.
         TargetError: the machine can't have it, something could not be fetched, or contact was lost.
     """
-    there = RemotePrefix(connection, request.digest)
-    name = conda_bootstrap.name_of(request.spec.platform)
+    remote = RemotePrefix(connection, request.digest)
+    bootstrap = conda_bootstrap.name_of(request.spec.platform)
     try:
-        progress.step(f"looking at {there.machine}")
-        known = there.begin(name)
-        _must_fit(known, request.spec.platform, there)
+        progress.step(f"looking at {remote.machine}")
+        looked = remote.begin(bootstrap)
+        _must_fit(looked, request.spec.platform, remote)
         network = settings()
         resolution = resolved(request, network, progress)
-        if pip_files.is_wanted(request):
-            pip_files.must_be_reachable(request, resolution, network, there.machine)
-        _Conda(there, request, network, progress, log).install(resolution.records, has="installer" in known)
-        installed: list[tuple[str, str]] = []
-        if pip_files.is_wanted(request):
-            progress.step(f"installing the pip section on {there.machine}")
-            installed = pip_install.install(there, request, resolution, network, log)
+        context = BuildContext(request, resolution, network, progress, log)
+        has_pip_section = pip_files.is_wanted(request)
+        if has_pip_section:
+            pip_files.must_be_reachable(context, remote.machine)
+        host = _PrefixHost(remote, bootstrap, has_bootstrap="installer" in looked)
+        if not conda_host.install(host, context):
+            _send_all(remote, context)
+        if has_pip_section:
+            progress.step(f"installing the pip section on {remote.machine}")
+            installed = pip_install.install(remote, context)
         else:
-            pip_install.listed(there)
+            installed = []
+            pip_install.listed(remote)
         packages = tuple(
-            (one.name.source, str(one.version), str(one.build), public(one.url)) for one in resolution.records
+            (record.name.source, str(record.version), str(record.build), public(record.url))
+            for record in resolution.records
         )
-        built = BuildResult(there.prefix, "", resolution.python, packages, tuple(installed))
-        _finish(there, request, built)
+        built = BuildResult(remote.prefix, "", resolution.python, packages, tuple(installed))
+        _finish(remote, request, built)
     except BaseException:
         # What can't be removed now is in nobody's way, and is removed by whoever makes it next.
         with contextlib.suppress(TargetError):
-            there.run("drop", timeout=20.0)
+            remote.run("drop", timeout=20.0)
         raise
     return built
 
 
-def _must_fit(known: dict[str, str], platform: Platform, there: RemotePrefix) -> None:
+def _must_fit(looked: dict[str, str], platform: Platform, remote: RemotePrefix) -> None:
     """Raises TargetError where no environment for that platform would run on the machine."""
-    why, cure = platforms.misfit(known, platform)
+    why, cure = platforms.misfit(looked, platform)
     if why:
-        raise TargetError(why, where=there.machine, hint=cure)
+        raise TargetError(why, where=remote.machine, hint=cure)
 
 
-class _Conda:
-    """The conda packages of an environment."""
+class _PrefixHost:
+    """A `CondaHost`: the machine over SSH, with the folder of an environment on its way."""
 
-    def __init__(
-        self, there: RemotePrefix, request: BuildRequest, network: Network, progress: Progress, log: BuildLog
-    ) -> None:
-        self._there, self._request, self._network = there, request, network
-        self._progress, self._log = progress, log
-        self._name = conda_bootstrap.name_of(request.spec.platform)
-        self._cache = cache_folder()
+    def __init__(self, remote: RemotePrefix, bootstrap: str, *, has_bootstrap: bool) -> None:
+        """`bootstrap` is the name of the bootstrap Python there."""
+        self._remote, self._bootstrap, self._has_bootstrap = remote, bootstrap, has_bootstrap
+        self.machine, self.prefix = remote.machine, remote.prefix
+        self.packages = f"{remote.base}/packages"
+        self.sent = f"{remote.incoming}/sent"
 
-    def install(self, records: Sequence[RepoDataRecord], *, has: bool) -> None:
-        """Install them; `has` says whether the machine has the installer."""
-        if not has:
-            archive = conda_bootstrap.archive(
-                self._request.project,
-                self._request.dependencies,
-                self._request.spec.platform,
-                self._network,
-                self._cache,
-            )
-            if archive is None:
-                self._send_all(records)
-                return
-            size = archive.stat().st_size
-            self._progress.step(f"sending an installer to {self._there.machine}, once: {size / 1e6:.0f} MB")
-            with archive.open("rb") as file:
-                self._there.send("take", self._name, file, "the installer")
-        packages = f"{self._there.base}/packages"
-        self._send_what_is_only_here(records, packages)
-        self._progress.step(f"installing {counted(records)} on {self._there.machine}")
-        text = conda_remote.request(
+    def has_bootstrap(self) -> bool:
+        """See `CondaHost.has_bootstrap`: `begin` has told it."""
+        return self._has_bootstrap
+
+    def send_bootstrap(self, archive: IO[bytes]) -> None:
+        """See `CondaHost.send_bootstrap`."""
+        self._remote.send("take", self._bootstrap, archive, "the installer")
+
+    def send(self, archive: IO[bytes]) -> None:
+        """See `CondaHost.send`."""
+        self._remote.send("put", self.sent, archive, "a package")
+
+    def run_python(self, arguments: Sequence[str], given: bytes, told: Callable[[bytes], object]) -> str:
+        """See `CondaHost.run_python`."""
+        return self._remote.python(self._bootstrap, *arguments, given=given, told=told)
+
+
+def _send_all(remote: RemotePrefix, context: BuildContext) -> None:
+    """Where no channel has a Python for the installer: install here, for there, and send all of it."""
+    records, cache = context.resolution.records, cache_folder()
+    context.progress.step(
+        f"no channel has a Python that could install on {remote.machine}: "
+        f"installing {counted(records)} here, and sending all of them"
+    )
+    with scratch.room(cache) as room:
+        conda_install.install(
             records,
-            self._there.prefix,
-            self._request.spec.platform,
-            self._network,
-            cache=packages,
-            sent=f"{self._there.incoming}/sent",
+            room / "env",
+            remote.prefix,
+            context.request.spec.platform,
+            context.network,
+            cache=cache,
+            progress=context.progress.at,
         )
-        done = self._ask(records, text)
-        self._log.line(f"{len(done)} conda packages")
-
-    def _send_what_is_only_here(self, records: Sequence[RepoDataRecord], packages: str) -> None:
-        here = [one for one in records if conda_remote.is_only_here(one)]
-        lacking = self._ask(here, conda_remote.question(here, packages)) if here else []
-        sent = [one for one in here if one.file_name in lacking]
-        if not sent:
-            return
-        size = sum(one.size or 0 for one in sent)
-        self._progress.step(f"sending {counted(sent)} that only this machine has: {size / 1e6:.1f} MB")
-        with conda_remote.packed(sent, self._network) as archive:
-            self._there.send("put", f"{self._there.incoming}/sent", archive, "a package")
-
-    def _ask(self, records: Sequence[RepoDataRecord], text: bytes) -> list[str]:
-        answer = conda_remote.InstallerAnswer(records, self._network, self._there.machine, self._progress.at)
-        arguments = conda_remote.arguments()
-        noise = self._there.python(self._name, *arguments, given=text, told=answer.feed)
-        found: list[str] = answer.result(noise)
-        return found
-
-    def _send_all(self, records: Sequence[RepoDataRecord]) -> None:
-        """Where no channel has a Python for the installer: install here, for there, and send all of it."""
-        self._progress.step(
-            f"no channel has a Python that could install on {self._there.machine}: "
-            f"installing {counted(records)} here, and sending all of them"
-        )
-        prefix = self._there.prefix
-        with scratch.room(self._cache) as room:
-            conda_install.install(
-                records,
-                room / "env",
-                prefix,
-                self._request.spec.platform,
-                self._network,
-                cache=self._cache,
-                progress=self._progress.at,
-            )
-            (room / "env" / "~whole").touch()  # the last one by name
-            with tempfile.TemporaryFile(dir=room) as archive:
-                with gzip.GzipFile(fileobj=archive, mode="wb", compresslevel=1) as packed:
-                    stable_tar.write(str(room / "env"), ".", cast("IO[bytes]", packed))
-                archive.seek(0)
-                self._there.send("put", prefix, archive, "the environment")
+        (room / "env" / "~whole").touch()  # the last one by name
+        with tempfile.TemporaryFile(dir=room) as archive:
+            with gzip.GzipFile(fileobj=archive, mode="wb", compresslevel=1) as packed:
+                stable_tar.write(str(room / "env"), ".", cast("IO[bytes]", packed))
+            archive.seek(0)
+            remote.send("put", remote.prefix, archive, "the environment")
 
 
-def _finish(there: RemotePrefix, request: BuildRequest, built: BuildResult) -> None:
+def _finish(remote: RemotePrefix, request: BuildRequest, built: BuildResult) -> None:
     """Write the marker: from then on, the environment is there."""
-    told = {
+    marker = {
         "digest": request.digest,
         "python": built.python,
         "platform": request.spec.platform.subdir,
         "project": request.project.name,
         "owner": owner_of(request.project),
         "packages": {
-            "conda": [list(one) for one in built.conda],
-            "pip": [list(one) for one in built.pip],
+            "conda": [list(package) for package in built.conda],
+            "pip": [list(package) for package in built.pip],
         },
     }
-    text = (json.dumps(told) + "\n").encode()
-    there.run("finish", str(len(text)), input=text)
+    text = (json.dumps(marker) + "\n").encode()
+    remote.run("finish", str(len(text)), input=text)

@@ -25,10 +25,9 @@ from amlexec.packages.requirements import Requirements
 from amlexec.packages.urls import Secret, is_loopback
 
 if TYPE_CHECKING:
-    from amlexec.environments.build_log import BuildLog
+    from amlexec.environments.build_context import BuildContext
     from amlexec.environments.request import BuildRequest
     from amlexec.packages.network import Network
-    from amlexec.packages.resolve import Resolution
     from amlexec.prefixes.remote_prefix import RemotePrefix
 
 __all__ = ["install"]
@@ -39,16 +38,15 @@ _PLAIN = re.compile(r"[^\s\"'\\#]+")
 _OPTIONS = ("--no-cache-dir", "--disable-pip-version-check", "--progress-bar=off")
 
 
-def install(
-    there: RemotePrefix, request: BuildRequest, resolution: Resolution, network: Network, log: BuildLog
-) -> list[tuple[str, str]]:
+def install(remote: RemotePrefix, context: BuildContext) -> list[tuple[str, str]]:
     """Install it; name and version of all that Python then finds installed.
 
     Raises:
         TargetError: pip failed, with the line that it was about, its last lines and the log's path.
     """
-    sources = f"{there.prefix}/src"
-    section = pip_files.section_of(request, resolution, network, sources)
+    request, network, log = context.request, context.network, context.log
+    sources = f"{remote.prefix}/src"
+    section = pip_files.section_of(context, sources)
     paths = [str(link).removeprefix("file://") for link in network.find_links]
     links = [
         (path, f"{sources}/links/{number}")
@@ -57,20 +55,20 @@ def install(
     ]
     sent = (*section.sources, *links)
     if sent:
-        with tempfile.TemporaryFile() as held:
-            _write(held, [(path, at.removeprefix(f"{sources}/")) for path, at in sent], request)
-            there.send("put", sources, held, "the files of the pip section")
+        with tempfile.TemporaryFile() as archive:
+            _write(archive, [(path, at.removeprefix(f"{sources}/")) for path, at in sent], request)
+            remote.send("put", sources, archive, "the files of the pip section")
     log.hide(*section.lines, *section.unhashed, *section.constraints, *network.addresses)
-    told = dict(links)
-    places = tuple(told.get(path, str(link)) for path, link in zip(paths, network.find_links, strict=True))
+    moved = dict(links)
+    places = tuple(moved.get(path, str(link)) for path, link in zip(paths, network.find_links, strict=True))
     reached = network._replace(find_links=cast("tuple[Secret, ...]", places))
     options = [*_OPTIONS, *section.options]
     for own in section.steps:
         private = _private(_in_order(own, reached), section.constraints, network)
-        code = there.pip(*options, given=private, told=log.write)
+        code = remote.pip(*options, given=private, told=log.write)
         if code != 0:
             raise log.failure(request, code)
-    return listed(there, sources, [at for _, at in sent if at not in section.kept])
+    return listed(remote, sources, [at for _, at in sent if at not in section.kept])
 
 
 def _in_order(own: tuple[str, ...], network: Network) -> list[str]:
@@ -82,23 +80,23 @@ def _in_order(own: tuple[str, ...], network: Network) -> list[str]:
     return [*first, *(line for line in own if not line.startswith("--index-url ") and line not in first)]
 
 
-def listed(there: RemotePrefix, sources: str = "", left: list[str] | None = None) -> list[tuple[str, str]]:
+def listed(remote: RemotePrefix, sources: str = "", left: list[str] | None = None) -> list[tuple[str, str]]:
     """Name and version of all that the environment's Python finds installed; `left` is removed before."""
-    said = there.run("list", pip_files.LIST, sources or there.prefix, *(left or []))
+    output = remote.run("list", pip_files.LIST, sources or remote.prefix, *(left or []))
     try:
-        return [(str(name), str(version)) for name, version in json.loads(said)]
+        return [(str(name), str(version)) for name, version in json.loads(output)]
     except ValueError:
-        raise TargetError(f"the installed packages can't be listed: {said}", where=there.machine) from None
+        raise TargetError(f"the installed packages can't be listed: {output}", where=remote.machine) from None
 
 
-def _write(held: IO[bytes], sources: list[tuple[str, str]], request: BuildRequest) -> None:
+def _write(file: IO[bytes], sources: list[tuple[str, str]], request: BuildRequest) -> None:
     with (
-        gzip.GzipFile(fileobj=held, mode="wb", compresslevel=4) as packed,
+        gzip.GzipFile(fileobj=file, mode="wb", compresslevel=4) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
     ):
         pip_files.write_sources(archive, sources, request)
         archive.addfile(tarfile.TarInfo("~whole"))
-    held.seek(0)
+    file.seek(0)
 
 
 def _private(lines: list[str], constraints: tuple[str, ...], network: Network) -> bytes:
