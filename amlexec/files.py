@@ -11,14 +11,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from _thread import get_ident
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from amlexec import temporaries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 __all__ = [
     "SMALL",
@@ -143,21 +141,24 @@ def _too_large(path: str | os.PathLike[str], limit: int) -> OSError:
     return OSError(errno.EFBIG, f"It is larger than {size}", os.fspath(path))
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Put `text` where `path` says, so that a reader sees the old file or the new one, on the disk.
+def write_atomically(
+    path: str | os.PathLike[str],
+    content: str | bytes,
+    *,
+    mode: int = 0o600,
+    exact_mode: bool = False,
+    durable: bool = True,
+) -> None:
+    """Put `content` where `path` says, so that a reader sees the old file or the new one, on the disk.
 
-    A link that stands there is replaced, not followed.
+    A link that stands there is replaced, not followed. The umask takes from `mode`, unless `exact_mode`.
+    Without `durable` nobody waits for the disk: for what costs only time when it is lost.
     """
-    beside = path.with_name(f".{path.name}.{temporaries.owner()}-{get_ident()}.new")
+    beside = temporaries.write_beside(path, content, mode=mode, exact_mode=exact_mode, durable=durable)
     try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        os.replace(beside, path)  # noqa: PTH105 - a path as text is one too
     except BaseException:
-        beside.unlink(missing_ok=True)
+        temporaries.remove(beside)
         raise
 
 

@@ -141,6 +141,7 @@ def _noted(note: Path) -> Path | None:
 
 def _note(note: Path, made: Path) -> Path:
     """Let other processes find a folder; the one that another process has noted meanwhile goes first."""
+    # Not `files.write_atomically`: who comes second takes the first one's folder, and does not replace it.
     beside = note.with_name(f"{note.name}.{made.name}")
     try:
         note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

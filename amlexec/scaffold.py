@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from amlexec import temporaries
 from amlexec.errors import TargetError, UsageError
 
 __all__ = ["Scaffold", "make"]
@@ -80,23 +81,11 @@ def _write_new(path: Path, content: bytes) -> bool:
     """Write `content` where nothing is yet, in one step; False where something is, be it a broken link."""
     if os.path.lexists(path):
         return False
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    beside = temporaries.write_beside(path, content, mode=0o666, durable=False)
     try:
-        beside.write_bytes(content)
-        return _publish(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _publish(beside: Path, path: Path) -> bool:
-    # A rename would replace what another process has put there in the meantime; a link fails instead.
-    try:
-        os.link(beside, path)
+        temporaries.publish(beside, path)
     except FileExistsError:
         return False
-    except OSError:
-        # Some network and removable file systems have no hard links.
-        if os.path.lexists(path):
-            return False
-        beside.rename(path)
+    finally:
+        temporaries.remove(beside)
     return True

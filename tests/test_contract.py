@@ -685,6 +685,8 @@ def test_a_container_says_whose_it_is(prepared: Shop, shop: Shop, tmp_path: Path
     (found,) = project.containers()
     record = project.record(run_id)
     assert found["Labels"]["amlexec.run"] == run_id
+    assert found["Labels"]["amlexec.project"] == project.root.name
+    assert found["Labels"]["amlexec.project.folder"] == str(project.root)
     assert found["Labels"]["amlexec.digest"] == record["environment_digest"]
     assert found["ImageID"] == record["image_id"]
     assert found["Names"] == [f"/amlexec-{run_id}"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from amlexec import files
+from amlexec import files, temporaries
 
 
 @pytest.fixture(params=["pipe", "socket", "device", "folder", "loop", "huge"])
@@ -66,6 +67,36 @@ def test_replacing_replaces_a_link(tmp_path: Path) -> None:
     files.write_atomically(tmp_path / "link", "new")
     assert ((tmp_path / "file").read_text(), (tmp_path / "link").read_text()) == ("text", "new")
     assert names(tmp_path) == ["file", "link"]
+
+
+def test_a_file_has_the_mode_that_was_asked_for(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        files.write_atomically(tmp_path / "own", b"\xff")
+        files.write_atomically(tmp_path / "umask", "x", mode=0o666, durable=False)
+        files.write_atomically(tmp_path / "exact", "x", mode=0o666, exact_mode=True)
+    finally:
+        os.umask(before)
+    modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in names(tmp_path)}
+    assert modes == {"own": 0o600, "umask": 0o640, "exact": 0o666}
+    assert (tmp_path / "own").read_bytes() == b"\xff"
+
+
+def test_a_new_file_takes_no_name_that_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "taken").symlink_to("nowhere")
+    for name in ("taken", "free"):
+        beside = temporaries.write_beside(tmp_path / name, "new")
+        with pytest.raises(FileExistsError) if name == "taken" else nullcontext():
+            temporaries.publish(beside, tmp_path / name)
+        temporaries.remove(beside)
+    assert names(tmp_path) == ["free", "taken"]
+    assert ((tmp_path / "free").read_text(), str((tmp_path / "taken").readlink())) == ("new", "nowhere")
+
+
+def test_a_long_name_has_room_beside_it(tmp_path: Path) -> None:
+    name = "é" * 127
+    files.write_atomically(tmp_path / name, "x")
+    assert names(tmp_path) == [name]
 
 
 def names(folder: Path) -> list[str]:

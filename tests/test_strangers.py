@@ -333,7 +333,7 @@ def test_a_process_that_is_no_runs_is_left_alone(
 def test_a_container_that_is_no_runs_is_left_alone(
     stranger: ProjectFolder, shop: Shop, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    labels = {"amlexec-test": shop.session, "amlexec.run": BAD, "amlexec.project": "/somewhere/else"}
+    labels = {"amlexec-test": shop.session, "amlexec.run": BAD, "amlexec.project.folder": "/somewhere/else"}
     settings = {"Image": shop.base, "Entrypoint": ["sleep", "1000"], "Labels": labels}
     running, over = (containers.create(shop.engine, settings) for _ in range(2))
     try:

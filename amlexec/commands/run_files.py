@@ -165,7 +165,8 @@ def _open_folder(root: Path, name: str, *, make: bool = False, follow: bool = Fa
 
 def _copy(name: str, source: int, target: int) -> None:
     """Copy a file or link from one folder to another: whole or not at all, and no link is followed."""
-    # Not by shutil, which takes six times as long: many outputs are small.
+    # Not by shutil, which takes six times as long: many outputs are small. Nor by
+    # `files.write_atomically`: it may be large, or a link, in a folder that only a descriptor names.
     beside = f".{os.getpid()}.new"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(beside, dir_fd=target)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from amlexec import __version__, private_folders, temporaries
+from amlexec import __version__, private_folders
 from amlexec.config import schemas
-from amlexec.files import read_regular, touch
+from amlexec.files import read_regular, touch, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,18 +102,13 @@ def store(state: str, entry: str, reading: Mapping[str, object]) -> None:
     if _has_secret(reading):
         return
 
-    path = f"{state}/{_FOLDER}/{entry}.json"
-    folder, _, last = path.rpartition("/")
-    beside = f"{folder}/.{last}.{temporaries.owner()}-0.new"
     try:
         private_folders.make(f"{state}/{_FOLDER}")
-        with open(beside, "w", encoding="utf-8", opener=private_folders.opener) as file:
-            json.dump({**reading, "entry": entry}, file)
-        os.replace(beside, path)  # noqa: PTH105
+        text = json.dumps({**reading, "entry": entry})
+        write_atomically(f"{state}/{_FOLDER}/{entry}.json", text, durable=False)
         _sweep_sometimes(state)
     except OSError:
-        # A full disk, or a project that belongs to another user: the next run parses the file again.
-        _remove(beside)
+        pass  # a full disk, or a project that belongs to another user: the next run parses the file again
 
 
 def _has_secret(reading: Mapping[str, object]) -> bool:
@@ -122,10 +117,3 @@ def _has_secret(reading: Mapping[str, object]) -> bool:
     run = reading.get("runconfig")
     variables = run.get("environment_variables", ()) if isinstance(run, dict) else ()
     return any(value and redaction.is_secret(name) for name, value in variables)
-
-
-def _remove(path: str) -> None:
-    from contextlib import suppress
-
-    with suppress(OSError):
-        os.unlink(path)  # noqa: PTH108

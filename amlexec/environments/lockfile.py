@@ -16,7 +16,7 @@ from amlexec import digest
 from amlexec.environments.explain import explain
 from amlexec.environments.locked import Locked
 from amlexec.errors import ConfigurationError, TargetError
-from amlexec.files import read_regular
+from amlexec.files import read_regular, write_atomically
 from amlexec.packages.urls import public
 
 if TYPE_CHECKING:
@@ -259,16 +259,11 @@ def write(
         TargetError: the file can't be written.
     """
     shown = path_of(dependencies_file)
-    path = os.path.join(project.root, shown)  # noqa: PTH118
-    beside = f"{path}.{os.getpid()}.new"
+    text = text_of(dependencies_file, platform, basis, resolution, old)
     try:
-        with open(beside, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123
-            file.write(text_of(dependencies_file, platform, basis, resolution, old))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)  # noqa: PTH105
+        # For everybody whom the umask lets read the project's other files.
+        write_atomically(Path(project.root, shown), text, mode=0o666)
     except OSError as error:
-        Path(beside).unlink(missing_ok=True)
         raise TargetError(f"cannot write {shown}: {error.strerror}") from error
     written = read(project, dependencies_file)
     assert written is not None, "it was just written"

@@ -10,8 +10,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import __version__, private_folders, temporaries
-from amlexec.files import read_regular
+from amlexec import __version__, private_folders
+from amlexec.files import read_regular, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Stamp", "clock", "keep", "recall"]
 
-# ruff: noqa: PTH105, PTH108, PTH112, PTH116, PTH118, PTH120 - pathlib costs a no-op 3 ms
+# ruff: noqa: PTH108, PTH112, PTH116, PTH118, PTH120 - pathlib costs a no-op 3 ms
 
 _FORM = 2
 _GRAIN = 2_000_000_000
@@ -85,16 +85,10 @@ def keep(project: Project, name: str, stamp: Stamp, files: Iterable[str], began:
         lines.append(_line(path))
         if not lines[-1].startswith("-") and int(lines[-1].split(" ", 1)[0]) > began - _GRAIN:
             return
-    path = _path(project, name)
-    folder, _, last = path.rpartition("/")
-    beside = f"{folder}/.{last}.{temporaries.owner()}-0.new"
-    try:
-        with open(beside, "w", encoding="utf-8", opener=private_folders.opener) as file:
-            file.write("\n".join([_head(), "\t".join(stamp), *lines, _END, ""]))
-        os.replace(beside, path)
-    except (OSError, ValueError):
-        with suppress(OSError):
-            os.unlink(beside)
+    text = "\n".join([_head(), "\t".join(stamp), *lines, _END, ""])
+    # A full disk, or a path that is no text: then nothing is kept.
+    with suppress(OSError, ValueError):
+        write_atomically(_path(project, name), text.encode(), durable=False)
 
 
 def _path(project: Project, name: str) -> str:

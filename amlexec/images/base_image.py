@@ -10,6 +10,7 @@ from amlexec.docker.errors import EngineAnswerError
 from amlexec.docker.login import registry_of
 from amlexec.errors import TargetError
 from amlexec.images.labels import DEFAULT
+from amlexec.images.transfer_bar import transfer_bar
 from amlexec.model import spelled
 from amlexec.packages.platforms import engine_misfit
 
@@ -127,15 +128,8 @@ def _key(place: Place) -> str:
 
 def _pull(engine: Engine, reference: str, place: Place, progress: Progress) -> None:
     progress.step(f"pulling {reference}")
-    sizes: dict[str, tuple[int, int]] = {}
-
-    def told(one: images.TransferProgress) -> None:
-        if one.total:
-            sizes[one.layer] = (one.current, one.total)
-            progress.at(sum(done for done, _ in sizes.values()), sum(total for _, total in sizes.values()))
-
     try:
-        images.pull(engine, reference, progress=told)
+        images.pull(engine, reference, progress=transfer_bar(progress))
     except EngineAnswerError as error:
         raise TargetError(
             f"the base image {reference} can't be pulled: {error.reason}",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from amlexec.docker import labels
 from amlexec.environments import pip_files
 from amlexec.environments.build_context import BuildContext
 from amlexec.environments.request import BuildResult
 from amlexec.environments.resolve import resolved
-from amlexec.images import base_image, labels, pip_install, remove, trial
+from amlexec.images import base_image, pip_install, remove, trial
 from amlexec.images.build_container import BuildContainer
 from amlexec.images.build_lock import sweep
 from amlexec.images.conda_layer import conda_layer, is_elsewhere

@@ -7,8 +7,9 @@ from typing import IO, TYPE_CHECKING
 
 from amlexec.docker import containers, images
 from amlexec.docker.errors import EngineAnswerError
+from amlexec.docker.labels import BUILDING, MAKER
 from amlexec.errors import TargetError
-from amlexec.images.build_lock import BUILDING, MAKER, me, sweep
+from amlexec.images.build_lock import me
 from amlexec.images.labels import PREFIX
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from amlexec.docker.client import Engine
 
-__all__ = ["BUILDING", "IDLE", "BuildContainer", "sweep"]
+__all__ = ["IDLE", "BuildContainer"]
 
 IDLE = "import signal, sys"
 """What keeps a container running is made of."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import locks, private_folders
 from amlexec.docker import containers
+from amlexec.docker.labels import BUILDING, MAKER
 from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
@@ -25,12 +26,8 @@ if TYPE_CHECKING:
     from amlexec.docker.client import Engine
     from amlexec.progress import Progress
 
-__all__ = ["BUILDING", "MAKER", "me", "sweep", "turn"]
+__all__ = ["me", "sweep", "turn"]
 
-BUILDING = "amlexec.building"
-"""The label of a container in which something is being made: its value is what."""
-MAKER = "amlexec.building.by"
-"""The label that says which process makes it."""
 _LOCKED_SECONDS = 3600.0
 """How long another process may take to make the same thing before waiting for it is given up."""
 _ELSEWHERE_SECONDS = 86400.0

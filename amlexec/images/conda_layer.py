@@ -16,12 +16,12 @@ from typing import IO, TYPE_CHECKING
 
 from amlexec import digest as content
 from amlexec.docker import images
+from amlexec.docker.labels import CONDA, VOLUME
 from amlexec.environments import conda_host
 from amlexec.errors import TargetError
-from amlexec.images import labels
 from amlexec.images.build_container import IDLE, BuildContainer
 from amlexec.images.build_lock import sweep, turn
-from amlexec.images.labels import PREFIX
+from amlexec.images.labels import PREFIX, of_layer, reference
 from amlexec.packages import conda_bootstrap, conda_install, scratch, stable_tar
 from amlexec.packages.network import cache_folder
 from amlexec.packages.urls import public
@@ -34,10 +34,8 @@ if TYPE_CHECKING:
     from amlexec.environments.build_context import BuildContext
     from amlexec.images.base_image import Base
 
-__all__ = ["COMPILE", "VOLUME", "archived", "conda_layer", "is_elsewhere"]
+__all__ = ["COMPILE", "archived", "conda_layer", "is_elsewhere"]
 
-VOLUME = "amlexec.volume"
-"""The label of the volumes; its value is what is in them."""
 # Below /dev, which is in no layer: a folder that something is mounted on would be left in the image.
 _INSTALLER = "/dev/amlexec/installer"
 _PACKAGES = "/dev/amlexec/packages"
@@ -96,11 +94,11 @@ def conda_layer(engine: Engine, base: Base, context: BuildContext) -> str:
             ]
         )
     )
-    if (found := images.find(engine, {labels.CONDA: what})) and not request.anew:
+    if (found := images.find(engine, {CONDA: what})) and not request.anew:
         log.line(f"the conda layer is there: {found[0]['Id']}")
         return str(found[0]["Id"])
     with turn(engine, what, "makes the same conda layer", progress):
-        if (found := images.find(engine, {labels.CONDA: what})) and not request.anew:
+        if (found := images.find(engine, {CONDA: what})) and not request.anew:
             return str(found[0]["Id"])
         sweep(engine, what)
         if is_elsewhere(engine):
@@ -180,7 +178,7 @@ def _run(builder: BuildContainer, options: Sequence[str], context: BuildContext)
 
 def _commit(builder: BuildContainer, what: str, context: BuildContext) -> str:
     project = context.request.project
-    return builder.commit(labels.reference(what, "conda"), labels.of_layer(what, project), {})
+    return builder.commit(reference(what, "conda"), of_layer(what, project), {})
 
 
 def _volume(name: str, what: str, target: str) -> dict[str, object]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from amlexec.docker.labels import CONDA, OWNER, PROJECT
+
 if TYPE_CHECKING:
     from amlexec.model import Project
 
-__all__ = ["CONDA", "DEFAULT", "DIGEST", "NAME", "PREFIX", "of_layer", "reference"]
+__all__ = ["DEFAULT", "NAME", "PREFIX", "of_layer", "reference"]
 
 NAME = "amlexec"
 """The repository of every image that is made here; the tag is the beginning of the digest."""
@@ -15,17 +17,6 @@ DEFAULT = "debian:bookworm-slim"
 """Where `baseDockerImage` is not set: small, maintained, with glibc. An environment brings its own Python."""
 PREFIX = "/opt/amlexec/env"
 """Where the environment is in an image: one environment, so one place."""
-
-DIGEST = "amlexec.digest"
-"""The label that makes an image an environment, together with its name, which it is given last of all."""
-PROJECT = "amlexec.project"
-OWNER = "amlexec.owner"
-RECIPE = "amlexec.recipe"
-BASE = "amlexec.base"
-PYTHON = "amlexec.python"
-PLATFORM = "amlexec.platform"
-CONDA = "amlexec.conda"
-"""The label of an image that is a conda layer: what environments that differ in their pip section share."""
 
 
 def of_layer(what: str, project: Project) -> dict[str, str]:

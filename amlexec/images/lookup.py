@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from amlexec.docker.labels import BASE, DIGEST, OWNER, PLATFORM, PROJECT, PYTHON
 from amlexec.environments.store import Installed
-from amlexec.images.labels import BASE, DIGEST, OWNER, PLATFORM, PROJECT, PYTHON, reference
+from amlexec.images.labels import reference
 
 if TYPE_CHECKING:
     from amlexec.docker.client import Engine

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 from amlexec.docker import images
 from amlexec.docker.errors import EngineAnswerError
+from amlexec.docker.labels import BASE, DIGEST, PYTHON
 from amlexec.docker.login import login_of, registry_of
 from amlexec.environments.request import BuildResult
 from amlexec.errors import TargetError, UsageError
 from amlexec.images import trial
-from amlexec.images.labels import BASE, DIGEST, PREFIX, PYTHON, reference
+from amlexec.images.labels import PREFIX, reference
+from amlexec.images.transfer_bar import transfer_bar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from amlexec.docker.client import Engine
     from amlexec.environments.build_log import BuildLog
@@ -83,7 +85,7 @@ def push(engine: Engine, digest: str, where: str, progress: Progress) -> str:
     there = images.inspect(engine, name) is not None
     images.tag(engine, reference(digest), name)
     try:
-        pushed = images.push(engine, name, progress=_bar(progress))
+        pushed = images.push(engine, name, progress=transfer_bar(progress))
     except EngineAnswerError as error:
         raise TargetError(
             f"the environment can't be pushed: {error.reason}",
@@ -110,7 +112,7 @@ def pull(
     there = images.inspect(engine, name) is not None
     progress.step(f"looking for {name}")
     try:
-        images.pull(engine, name, progress=_bar(progress))
+        images.pull(engine, name, progress=transfer_bar(progress))
     except EngineAnswerError as error:
         log.line(f"{name}: {error.reason}")
         progress.step(f"not pulled, so it is made here: {error.reason.strip().rstrip('.')}")
@@ -145,7 +147,8 @@ def _taken(engine: Engine, request: BuildRequest, name: str, log: BuildLog) -> B
 
 def _packages(engine: Engine, request: BuildRequest, image_id: str, log: BuildLog) -> tuple[Any, Any]:
     """What is installed, asked of the environment's own Python: which shows that it runs on this engine."""
-    from amlexec.images.build_container import BuildContainer, sweep
+    from amlexec.images.build_container import BuildContainer
+    from amlexec.images.build_lock import sweep
 
     sweep(engine, request.digest)
     said = bytearray()
@@ -156,14 +159,3 @@ def _packages(engine: Engine, request: BuildRequest, image_id: str, log: BuildLo
             raise TargetError(f"the packages of a pulled environment can't be listed: the log is {log.path}")
     conda, pip = json.loads(said)
     return tuple(map(tuple, conda)), tuple(map(tuple, pip))
-
-
-def _bar(progress: Progress) -> Callable[[images.TransferProgress], None]:
-    sizes: dict[str, tuple[int, int]] = {}
-
-    def told(one: images.TransferProgress) -> None:
-        if one.total:
-            sizes[one.layer] = (one.current, one.total)
-            progress.at(sum(done for done, _ in sizes.values()), sum(total for _, total in sizes.values()))
-
-    return told

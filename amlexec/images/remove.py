@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from amlexec.docker import images
 from amlexec.docker.errors import EngineAnswerError
+from amlexec.docker.labels import CONDA, DIGEST, OWNER, PROJECT
 from amlexec.environments.store import Removal
-from amlexec.images.labels import CONDA, DIGEST, OWNER, PROJECT, reference
+from amlexec.images.labels import reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

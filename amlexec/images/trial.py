@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from amlexec.docker import containers, images
 from amlexec.docker.errors import EngineAnswerError, EngineError
+from amlexec.docker.labels import BUILDING, MAKER
 from amlexec.errors import TargetError
-from amlexec.images.build_lock import BUILDING, MAKER, me
+from amlexec.images.build_lock import me
 from amlexec.images.labels import PREFIX, reference
 
 if TYPE_CHECKING:

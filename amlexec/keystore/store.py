@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from amlexec import redaction
 from amlexec.errors import TargetError
+from amlexec.files import write_atomically
 from amlexec.keystore import keyring
 
 __all__ = [
@@ -165,7 +166,7 @@ def private_key_file(handle: str, scratch: Path) -> Path:
         return path
     # OpenSSH refuses a key of its user's that the user's group can read.
     copy = scratch / path.name
-    _replace(copy, data, 0o600)
+    write_atomically(copy, data)
     return copy
 
 
@@ -203,7 +204,7 @@ def write(path: Path, data: bytes) -> None:
     """Write a file of the store whole, readable for whom the store is. Raises TargetError."""
     _made(path.parent)
     try:
-        _replace(path, data, 0o640 if _shared() else 0o600)
+        write_atomically(path, data, mode=0o640 if _shared() else 0o600, exact_mode=True)
     except OSError as error:
         raise _unusable(error) from None
 
@@ -289,22 +290,6 @@ def _guard(path: Path, found: os.stat_result | None = None) -> None:
             where=str(path),
             hint=f"run `{cure}`; change a password that somebody may have read",
         )
-
-
-def _replace(path: Path, data: bytes, mode: int) -> None:
-    import tempfile
-
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, mode)
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        Path(scratch).replace(path)
-    except BaseException:
-        Path(scratch).unlink(missing_ok=True)
-        raise
 
 
 def _unusable(error: OSError) -> TargetError:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import kinds
+from amlexec import kinds, temporaries
 from amlexec.errors import TargetError, UsageError
 from amlexec.files import SMALL, read_regular
 from amlexec.machines.target_text import SUFFIXES, compute_text, runconfig_text
@@ -88,34 +88,22 @@ def write(project: Project, attachment: Attachment, *, force: bool = False) -> t
     return files(project, name)
 
 
-def _stage(path: Path, text: str, beside: contextlib.ExitStack) -> Path:
+def _stage(path: Path, text: str, beside: contextlib.ExitStack) -> str:
     """The file's new content, whole and on the disk, under a name that nothing reads."""
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
-    with new.open("xb") as stream:
-        beside.callback(new.unlink, missing_ok=True)
-        stream.write(text.encode())
-        stream.flush()
-        os.fsync(stream.fileno())
+    new = temporaries.write_beside(path, text, mode=0o666)
+    beside.callback(temporaries.remove, new)
     return new
 
 
 def _publish(
-    new: Path, path: Path, beside: contextlib.ExitStack, undo: contextlib.ExitStack, *, force: bool
+    new: str, path: Path, beside: contextlib.ExitStack, undo: contextlib.ExitStack, *, force: bool
 ) -> None:
     if force and os.path.lexists(path):
         old = path.with_name(f".{path.name}.{os.getpid()}.old")
         path.rename(old)
         beside.callback(old.unlink, missing_ok=True)
         undo.callback(old.rename, path)
-    # A rename would replace what another process has put there in the meantime; a link fails instead.
-    try:
-        os.link(new, path)
-    except FileExistsError:
-        raise
-    except OSError:
-        if os.path.lexists(path):
-            raise
-        new.rename(path)  # some network and removable file systems have no hard links
+    temporaries.publish(new, path)
     undo.callback(path.unlink, missing_ok=True)
 
 

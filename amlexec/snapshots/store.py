@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import git, private_folders
 from amlexec.errors import TargetError
-from amlexec.files import SMALL, read_regular
+from amlexec.files import SMALL, read_regular, write_atomically
 from amlexec.locks import exclusive
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ _CONFIGURATION = """\
 _LEFTOVERS = (
     "index.lock",
     "taken.json.new",
+    ".taken.json.*.new",
     "objects/tmp_*",
     "objects/pack/tmp_*",
     "objects/??/tmp_obj_*",
@@ -191,10 +192,7 @@ class Store(NamedTuple):
         """Keep what is known of the latest snapshot."""
         import json
 
-        new = self.folder / "taken.json.new"
-        with open(new, "w", encoding="utf-8", opener=private_folders.opener) as file:
-            json.dump(taken._asdict(), file)
-        new.replace(self.folder / "taken.json")
+        write_atomically(self.folder / "taken.json", json.dumps(taken._asdict()), durable=False)
 
     def has(self, object_id: str) -> bool:
         """Whether a tree is there; trees are never packed here."""

@@ -166,6 +166,7 @@ def _named(within: str, path: str) -> str:
 
 def save_logs(engine: Engine, container: str, stdout: Path, stderr: Path) -> None:
     """Write both logs of a container, whole, each put where it belongs by rename."""
+    # Not `files.write_atomically`: they may be larger than memory, and what is half-written is written anew.
     beside = {path: path.with_name(f".{path.name}.new") for path in (stdout, stderr)}
     for new in beside.values():
         new.unlink(missing_ok=True)  # of one that was killed

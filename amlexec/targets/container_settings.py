@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from amlexec.docker import labels as names
 from amlexec.targets import shared_engine
-from amlexec.targets.shared_engine import RUN_LABEL
 from amlexec.targets.volumes import CHECKOUT, LOGGED
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def of_run(
         "Env": [f"{name}={value}" for name, value in environment.items()],
         "Healthcheck": {"Test": ["NONE"]},
         "Labels": {
-            RUN_LABEL: paths.folder.name,
+            names.RUN: paths.folder.name,
             **labels,
-            "amlexec.digest": launch.digest,
+            names.DIGEST: launch.digest,
             **(_record(paths) if volumes.owner else {}),
         },
         "HostConfig": host,
@@ -76,4 +76,4 @@ def of_run(
 def _record(paths: RunPaths) -> dict[str, str]:
     """What lets a run be found from everywhere."""
     text = paths.record.read_text("utf-8", "surrogateescape")
-    return {shared_engine.RECORD_LABEL: shared_engine.record_label(text)}
+    return {names.RECORD: shared_engine.record_label(text)}

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from amlexec.docker import containers
 from amlexec.docker.errors import EngineAnswerError, EngineLostError
+from amlexec.docker.labels import OWNER, PROJECT, PROJECT_FOLDER, RUN
 from amlexec.errors import TargetError
 from amlexec.files import SMALL, read_regular, remove_tree, touch
 from amlexec.history.record import is_run_id
@@ -17,12 +18,11 @@ from amlexec.targets import container_files, container_settings, docker_launch, 
 from amlexec.targets.docker_logs import ContainerLogs
 from amlexec.targets.outputs import FOREIGN, bring
 from amlexec.targets.reconnect import Reconnect
-from amlexec.targets.shared_engine import RUN_LABEL
 from amlexec.targets.target import State
 from amlexec.targets.volumes import CHECKOUT, LOGGED, SITE, LocalVolumes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from amlexec.docker.client import Engine
     from amlexec.history.paths import RunPaths
@@ -32,12 +32,9 @@ if TYPE_CHECKING:
     from amlexec.targets.target import Launch
     from amlexec.targets.volumes import RunVolumes
 
-__all__ = ["OWNER_LABEL", "PROJECT_LABEL", "RUN_LABEL", "DockerTarget"]
+__all__ = ["DockerTarget"]
 
 _CONTAINER = re.compile(r"[0-9a-f]{12,64}")
-PROJECT_LABEL = "amlexec.project"
-OWNER_LABEL = "amlexec.owner"
-"""On an engine that several machines use: which of them, and which project of it."""
 
 
 class DockerTarget:
@@ -127,7 +124,11 @@ class DockerTarget:
     def _labels(self) -> dict[str, str]:
         """What tells this project's containers from others."""
         owner = self._volumes.owner
-        return {PROJECT_LABEL: self._project.root, **({OWNER_LABEL: owner} if owner else {})}
+        named = {PROJECT: self._project.name, PROJECT_FOLDER: self._project.root}
+        return {**named, **({OWNER: owner} if owner else {})}
+
+    def _is_ours(self, labels: Mapping[str, str]) -> bool:
+        return shared_engine.is_of(labels, self._project.root, self._volumes.owner)
 
     def state(self, paths: RunPaths) -> State:
         """See `Target.state`."""
@@ -157,10 +158,9 @@ class DockerTarget:
         if answer is None:
             return None
         found = containers.state_of(self._engine, answer)
-        whose_labels = {} if self._is_of_others(paths) else self._labels
-        wanted = {RUN_LABEL: paths.folder.name, **whose_labels}
-        if not wanted.items() <= found.labels.items():
-            run, project = found.labels.get(RUN_LABEL), found.labels.get(PROJECT_LABEL)
+        run = found.labels.get(RUN)
+        if run != paths.folder.name or not (self._is_of_others(paths) or self._is_ours(found.labels)):
+            project = found.labels.get(PROJECT_FOLDER) or found.labels.get(PROJECT)
             whose = f"of the run {run!r:.80} in {project!r:.200}" if run else "of no run"
             raise TargetError(
                 f"the container {container[:12]} is not this run's: by its labels it is {whose}",
@@ -294,17 +294,17 @@ class DockerTarget:
         self._volumes.forget(run_id)
 
     def _remove_all(self, paths: RunPaths) -> None:
-        wanted = {RUN_LABEL: paths.folder.name, **self._labels}
-        self.remove([str(found["Id"]) for found in containers.find(self._engine, wanted)])
+        found = containers.find(self._engine, {RUN: paths.folder.name})
+        self.remove([str(container["Id"]) for container in found if self._is_ours(container["Labels"])])
 
     def containers(self) -> dict[str, list[str]]:
         """The containers of this project's runs, by the run. Raises TargetError."""
-        told: dict[str, list[str]] = {}
-        for found in containers.find(self._engine, {RUN_LABEL: "", **self._labels}):
-            run_id = str(found["Labels"][RUN_LABEL])
-            if is_run_id(run_id):
-                told.setdefault(run_id, []).append(str(found["Id"]))
-        return told
+        by_run: dict[str, list[str]] = {}
+        for found in containers.find(self._engine, {RUN: ""}):
+            run_id = str(found["Labels"][RUN])
+            if is_run_id(run_id) and self._is_ours(found["Labels"]):
+                by_run.setdefault(run_id, []).append(str(found["Id"]))
+        return by_run
 
     def remove_builds(self) -> int:
         """Remove containers in which an environment was being made by a process that was killed; how many."""

@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING
 
 from amlexec.docker import containers
 from amlexec.docker.errors import EngineAnswerError
+from amlexec.docker.labels import OWNER, PROJECT, PROJECT_FOLDER, RECORD, RUN
 from amlexec.targets.target import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from amlexec.docker.client import Engine
     from amlexec.docker.containers import ContainerState
 
-__all__ = ["RECORD_LABEL", "RUN_LABEL", "ids", "mark_canceled", "record_label", "records", "state_of"]
+__all__ = ["ids", "is_of", "mark_canceled", "record_label", "records", "state_of"]
 
-RUN_LABEL = "amlexec.run"
-RECORD_LABEL = "amlexec.history.record"
 _CANCELED = ".canceled"
 
 
@@ -36,20 +35,27 @@ def records(engine: Engine, start: str) -> Iterator[tuple[str, State, str]]:
 
     The text is "" where an earlier version has made the container. Raises TargetError.
     """
-    for one in containers.find(engine, {RUN_LABEL: ""}):
+    for one in containers.find(engine, {RUN: ""}):
         labels = one.get("Labels")
-        run_id = labels.get(RUN_LABEL) if isinstance(labels, dict) else None
+        run_id = labels.get(RUN) if isinstance(labels, dict) else None
         if not isinstance(run_id, str) or not run_id.startswith(start):
             continue
         answer = containers.inspect(engine, str(one["Id"]))
         if answer is not None:
             found = containers.state_of(engine, answer)
-            yield run_id, state_of(found), found.labels.get(RECORD_LABEL, "")
+            yield run_id, state_of(found), found.labels.get(RECORD, "")
+
+
+def is_of(labels: Mapping[str, str], folder: str, owner: str) -> bool:
+    """Whether a container is a run's of the project in that folder; `owner` as of `RunVolumes.owner`."""
+    # Earlier versions called the folder what is now the name.
+    found = labels.get(PROJECT_FOLDER) or labels.get(PROJECT)
+    return found == folder and (not owner or labels.get(OWNER) == owner)
 
 
 def ids(engine: Engine, run_id: str) -> list[str]:
     """The containers of a run, whoever submitted it."""
-    return [str(one["Id"]) for one in containers.find(engine, {RUN_LABEL: run_id})]
+    return [str(one["Id"]) for one in containers.find(engine, {RUN: run_id})]
 
 
 def state_of(found: ContainerState, *, canceled: bool = False) -> State:

@@ -338,6 +338,7 @@ def test_clean_all_sweeps_what_killed_processes_left(demo: DockerProject) -> Non
     engine, image = demo.shop.engine, image_of(demo)
 
     def container(run: str, project: str = str(demo.root)) -> str:
+        # As earlier versions made them: the folder has a label of its own now.
         labels = {"amlexec.run": run, "amlexec.project": project}
         return containers.create(engine, {"Image": image, "Cmd": ["none"], "Labels": labels})
 

@@ -13,6 +13,7 @@ import pytest
 
 from amlexec import files, temporaries
 from amlexec.docker import containers
+from amlexec.docker.labels import BUILDING, MAKER
 from amlexec.images import build_lock
 from amlexec.runtime import HERE
 from amlexec.ssh import runtime_dir
@@ -104,7 +105,7 @@ def test_build_containers_of_a_killed_prepare_go_whatever_is_built_next(shop: Sh
     gone = "/".join([*me[:2], dead.rpartition("_")[2], "1"])
     made = {}
     for name, maker in {"killed": gone, "alive": build_lock.me(), "elsewhere": "box/boot/1/1"}.items():
-        labels = {build_lock.BUILDING: f"digest-of-{name}", build_lock.MAKER: maker}
+        labels = {BUILDING: f"digest-of-{name}", MAKER: maker}
         made[name] = containers.create(shop.engine, {"Image": shop.base, "Cmd": ["x"], "Labels": labels})
     try:
         assert build_lock.sweep(shop.engine, "another digest") >= 1

@@ -176,7 +176,7 @@ class DockerProject(ProjectFolder):
         """The containers of this project's runs."""
         if not self.place.is_docker:
             return []
-        wanted = {LABEL: self.shop.session, "amlexec.project": str(self.root)}
+        wanted = {LABEL: self.shop.session, "amlexec.project.folder": str(self.root)}
         return containers.find(self.engine, wanted)
 
     def printed(self, run_id: str) -> bytes:

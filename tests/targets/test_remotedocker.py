@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from amlexec.docker import containers, images
-from amlexec.images.labels import CONDA, DIGEST, reference
+from amlexec.docker.labels import CONDA, DIGEST
+from amlexec.images.labels import reference
 from amlexec.packages import platforms
 from amlexec.packages.platforms import DEFAULT
 from tests.conftest import PATIENCE, eventually

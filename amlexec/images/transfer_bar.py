@@ -1,0 +1,25 @@
+"""How far a pull or a push of an image is, for whoever waits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from amlexec.docker.images import TransferProgress
+    from amlexec.progress import Progress
+
+__all__ = ["transfer_bar"]
+
+
+def transfer_bar(progress: Progress) -> Callable[[TransferProgress], None]:
+    """What `images.pull` and `images.push` tell of each layer, added up."""
+    sizes: dict[str, tuple[int, int]] = {}
+
+    def add(layer: TransferProgress) -> None:
+        if layer.total:
+            sizes[layer.layer] = (layer.current, layer.total)
+            progress.at(sum(done for done, _ in sizes.values()), sum(total for _, total in sizes.values()))
+
+    return add

@@ -1,0 +1,37 @@
+"""What stands on engines and in registries was written by other versions too."""
+
+from __future__ import annotations
+
+from amlexec.docker import labels
+from amlexec.targets.shared_engine import is_of
+
+
+def test_labels_keep_their_names() -> None:
+    found = {name: getattr(labels, name).removeprefix("amlexec.") for name in labels.__all__}
+    assert found == {
+        "BASE": "base",
+        "BUILDING": "building",
+        "CONDA": "conda",
+        "DIGEST": "digest",
+        "MAKER": "building.by",
+        "OWNER": "owner",
+        "PLATFORM": "platform",
+        "PROJECT": "project",
+        "PROJECT_FOLDER": "project.folder",
+        "PYTHON": "python",
+        "RECIPE": "recipe",
+        "RECORD": "record",
+        "RUN": "run",
+        "VOLUME": "volume",
+    }
+
+
+def test_whose_a_container_is() -> None:
+    now = {"amlexec.project": "demo", "amlexec.project.folder": "/home/me/demo", "amlexec.owner": "x"}
+    before = {"amlexec.project": "/home/me/demo", "amlexec.owner": "x"}
+    for found in (now, before):
+        assert is_of(found, "/home/me/demo", "")
+        assert is_of(found, "/home/me/demo", "x")
+        assert not is_of(found, "/home/me/demo", "y")
+        assert not is_of(found, "/home/you/demo", "x")
+        assert not is_of(found, "demo", "x")
