@@ -45,7 +45,9 @@ def build(engine: Engine, request: BuildRequest, progress: Progress, log: BuildL
     base_image.must_keep(base, PREFIX, request.spec.base_image, request.base_place)
     resolution = resolved(request, network, progress)
     context = BuildContext(request, resolution, network, progress, log)
-    as_machine = pip_install.needs_this_machine(request, network) or _maven_needs_this_machine(request)
+    as_machine = pip_install.needs_this_machine(request, network) or (
+        bool(request.spec.spark) and maven.needs_this_machine(request.spark)
+    )
     # What can't be reached from there is said before anything is made.
     inside = _as_seen_from(engine, context) if elsewhere else context
     layer = conda_layer(engine, base, context)
@@ -78,10 +80,6 @@ def build(engine: Engine, request: BuildRequest, progress: Progress, log: BuildL
         for record in resolution.records
     )
     return BuildResult(made, base.pinned, resolution.python, packages, tuple(installed))
-
-
-def _maven_needs_this_machine(request: BuildRequest) -> bool:
-    return bool(request.spec.spark) and maven.needs_this_machine(request.spark)
 
 
 def _as_seen_from(engine: Engine, context: BuildContext) -> BuildContext:
