@@ -35,7 +35,8 @@ _OWN_SETTINGS = {
 }
 
 
-_LONG_S = 2.0
+_SILENT_TIMEOUT_S = 2.0
+"""How long git may take before whoever waits is told."""
 
 
 class GitError(TargetError):
@@ -129,7 +130,9 @@ def finish(
     with process:
         try:
             try:
-                stdout, stderr = process.communicate(input, timeout=None if waiting is None else _LONG_S)
+                stdout, stderr = process.communicate(
+                    input, timeout=None if waiting is None else _SILENT_TIMEOUT_S
+                )
             except subprocess.TimeoutExpired:
                 assert waiting is not None, "else there is no such time"
                 waiting()

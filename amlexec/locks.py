@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Held", "exclusive", "take"]
 
-_LONGEST_PAUSE = 0.1
+_LONGEST_INTERVAL_S = 0.1
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 """No link is followed: the file would be made elsewhere."""
 
@@ -93,4 +93,4 @@ def _wait(descriptor: int, path: str, timeout: float) -> None:
         else:
             return
         time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE)
+        pause = min(2 * pause, _LONGEST_INTERVAL_S)

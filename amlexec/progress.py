@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Bars", "Lines", "Progress", "counted", "for_terminal"]
 
-_EVERY_SECONDS = 10.0
+_LINE_INTERVAL_S = 10.0
 """How often a step that takes long says in a log how far it is."""
 
 
@@ -58,7 +58,7 @@ class Lines:
     def at(self, done: int, total: int) -> None:
         """See `Progress.at`."""
         now = time.monotonic()
-        if now - self._said > _EVERY_SECONDS:
+        if now - self._said > _LINE_INTERVAL_S:
             self._said = now
             say(f"{self._text}: {_amount(done, total)}")
 

@@ -25,7 +25,7 @@ _OWNER = r"(?P<place>[A-Za-z0-9-]+_[0-9a-f]+)_(?P<pid>[0-9]+)"
 _BESIDE = rf"\..+\.{_OWNER}-[0-9]+\.new"
 _OF_BEFORE = r".+\.(?P<pid>[0-9]+)(-[0-9]+)?\.new"
 """Such files as earlier versions made them."""
-_LONG_S = 86400.0
+_LEFT_AGE_S = 86400.0
 """After so long, nobody on another machine is still writing a file of a few lines."""
 
 
@@ -110,7 +110,7 @@ def is_left(name: str, age: float) -> bool:
     if found is None:
         return False
     if found["place"] != _place():
-        return age > _LONG_S
+        return age > _LEFT_AGE_S
     return not lives(int(found["pid"]))
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["clean", "told"]
 
-_IN_USE_SECONDS = 3600.0
+_IN_USE_AGE_S = 3600.0
 """What was remembered within this time, another process may just be using."""
 
 
@@ -72,7 +72,7 @@ def _all(project: Project) -> tuple[list[str], int]:
     from amlexec.config import cache
     from amlexec.runs import leftovers
 
-    cache.sweep(project.state, _IN_USE_SECONDS)
+    cache.sweep(project.state, _IN_USE_AGE_S)
     if half_made := leftovers.folders(project):
         console.say(f"{_number(len(half_made), 'half-made folder', 'half-made folders')} of runs removed")
     if left := leftovers.files(project):

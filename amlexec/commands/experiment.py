@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from amlexec.commands.options import add_project, add_run_configuration
 from amlexec.config import load as config
-from amlexec.targets.target import GRACE_SECONDS
+from amlexec.targets.target import GRACE_TIMEOUT_S
 
 if TYPE_CHECKING:
     import argparse
@@ -158,7 +158,7 @@ def _add_about_a_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser],
         verb.add_argument(
             "--grace",
             type=_seconds,
-            default=GRACE_SECONDS,
+            default=GRACE_TIMEOUT_S,
             metavar="SECONDS",
             help="time between TERM and KILL (default: %(default)s)",
         )

@@ -20,7 +20,7 @@ __all__ = ["Surroundings", "SSHTransport", "found_in"]
 
 _NAME = "docker"
 """Of the forwarded socket."""
-_PATIENCE = 60.0
+_LOOK_TIMEOUT_S = 60.0
 """Seconds."""
 
 
@@ -89,7 +89,7 @@ class SSHTransport:
             from amlexec.runtime import HERE
 
             script = (HERE / "engine.sh").read_text("utf-8")
-            answer = self._connection.run(script, timeout=_PATIENCE)
+            answer = self._connection.run(script, timeout=_LOOK_TIMEOUT_S)
             told = dict(line.partition(" ")[::2] for line in answer.stdout.splitlines())
         try:
             return found_in(told, self._connection.name, is_mute=is_mute)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LIST",
-    "PATIENCE",
+    "PIP_NETWORK_VARIABLES",
     "Section",
     "files_of",
     "is_wanted",
@@ -32,7 +32,7 @@ __all__ = [
     "write_sources",
 ]
 
-PATIENCE = ("PIP_RETRIES", "PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT")
+PIP_NETWORK_VARIABLES = ("PIP_RETRIES", "PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT")
 LIST = """
 import importlib.metadata, json, os, shutil, sys
 root, *paths = sys.argv[1:]

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["me", "sweep", "turn"]
 
-_LOCKED_SECONDS = 3600.0
+_TURN_TIMEOUT_S = 3600.0
 """How long another process may take to make the same thing before waiting for it is given up."""
-_ELSEWHERE_SECONDS = 86400.0
+_LEFT_AGE_S = 86400.0
 """How old what another machine is making has to be before it counts as left behind."""
 
 
@@ -49,7 +49,7 @@ def turn(engine: Engine, what: str, making: str, progress: Progress) -> Iterator
             if not path.exists():
                 raise
             progress.step(_waiting(path, making))
-            stack.enter_context(locks.exclusive(str(path), _LOCKED_SECONDS))
+            stack.enter_context(locks.exclusive(str(path), _TURN_TIMEOUT_S))
         yield
 
 
@@ -92,7 +92,7 @@ def _is_over(container: dict[str, object], what: str) -> bool:
     if len(told) != len(mine) or told[0] != mine[0]:
         created = container.get("Created")
         is_ours = isinstance(labels, dict) and labels.get(BUILDING) == what
-        longest = _LOCKED_SECONDS if is_ours else _ELSEWHERE_SECONDS
+        longest = _TURN_TIMEOUT_S if is_ours else _LEFT_AGE_S
         return isinstance(created, int) and time.time() - created > longest
     return told[1] != mine[1] or not told[2].isdecimal() or _born(int(told[2])) != told[3]
 

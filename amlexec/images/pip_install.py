@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amlexec.environments.pip_files import LIST, PATIENCE, section_of, write_sources
+from amlexec.environments.pip_files import LIST, PIP_NETWORK_VARIABLES, section_of, write_sources
 from amlexec.errors import TargetError
 from amlexec.images.labels import PREFIX
 from amlexec.packages import stable_tar
@@ -90,7 +90,7 @@ def _text(lines: Sequence[str]) -> bytes:
 
 def _variables(network: Network) -> dict[str, str]:
     variables = {name: str(value) for name, value in build_variables(network).items()}
-    variables |= {name: os.environ[name] for name in PATIENCE if name in os.environ}
+    variables |= {name: os.environ[name] for name in PIP_NETWORK_VARIABLES if name in os.environ}
     variables |= {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INPUT": "1", "HOME": "/root"}
     if network.find_links:
         links = zip(network.find_links, _folders(network), strict=True)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["discard", "drop_unnamed", "remove", "sweep"]
 
 _LAYERS = reference("", "conda")
-_HALF_MADE_S = 600.0
+_HALF_MADE_AGE_S = 600.0
 """An image without a name is one that is being tried, which takes no longer than this, or was left behind."""
 
 
@@ -124,7 +124,7 @@ def _is_left(image: dict[str, Any], looked: _Looked, project: str, owner: str) -
         return False
     # What others have made of an environment has its labels, and the environment for a parent.
     is_ours = image.get("ParentId") in {one["Id"] for one in looked.layers}
-    return is_ours and time.time() - image.get("Created", 0) > _HALF_MADE_S
+    return is_ours and time.time() - image.get("Created", 0) > _HALF_MADE_AGE_S
 
 
 def _is_of(layer: dict[str, Any], project: str, owner: str) -> bool:

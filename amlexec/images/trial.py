@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["publish", "try_python"]
 
 _SCRIPT = "import sys; print(sys.prefix)"
-_LONGEST_S = 120.0
+_TRIAL_TIMEOUT_S = 120.0
 _LINES = 5
 
 
@@ -59,7 +59,7 @@ def try_python(engine: Engine, image_id: str, digest: str, base: str, where: str
             containers.start(engine, container)
         except EngineAnswerError as error:
             raise _does_not_run(error.reason, base, where) from None
-        code = containers.wait(engine, container, timeout=_LONGEST_S)
+        code = containers.wait(engine, container, timeout=_TRIAL_TIMEOUT_S)
         with containers.logs(engine, container) as output:
             said = b"".join(frame.data for frame in output).decode(errors="replace").strip()
         if code:

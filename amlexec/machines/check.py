@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ExaminedMachine", "ask", "engine", "examine", "findings_of"]
 
-_PATIENCE = 90.0
+_CHECK_TIMEOUT_S = 90.0
 """Seconds for the script: it gives each program that may hang ten."""
 
 
@@ -58,7 +58,7 @@ def ask(machine: ExaminedMachine, target: ComputeTarget) -> Facts:
     if kinds.of(target.kind).in_container:
         script = f"ask_engine() {{\n{Path(shell('engine')).read_text('utf-8')}\n}}\n{script}"
     before = time.time()
-    answer = machine.run(script, *_arguments(target), timeout=_PATIENCE)
+    answer = machine.run(script, *_arguments(target), timeout=_CHECK_TIMEOUT_S)
     facts = facts_of(answer.stdout, before, time.time())
     if not facts.get("END"):
         last = answer.stderr.strip().rpartition("\n")[2] or f"exit code {answer.exit_code}"
@@ -248,7 +248,7 @@ def _git() -> Finding:
     from amlexec.local_machine import LocalConnection
 
     try:
-        answer = LocalConnection().run(["git", "--version"], timeout=_PATIENCE)
+        answer = LocalConnection().run(["git", "--version"], timeout=_CHECK_TIMEOUT_S)
     except TargetError as error:
         return Finding("git", FAILED, error.message, "install git: snapshots are made with it")
     return Finding("git", OK, answer.stdout.strip())

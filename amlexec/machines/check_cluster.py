@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["of_cluster"]
 
-_SECONDS = 60
+_EXECUTOR_TIMEOUT_S = 60
 """How long executors may take to come. A cluster that is busy has none free for a check."""
 _JAVA = "install one there, or set JAVA_HOME for logins without a terminal (in ~/.bashrc, say)"
 _PYTHON = re.compile(
@@ -59,9 +59,9 @@ def of_cluster(connection: SSHConnection, target: ComputeTarget) -> list[Finding
     if not target.user_managed_environment:
         return [*told, Finding("Python of the executors", OK, "it goes to them with each run")]
     job = connection.run(
-        *(_SUBMIT, found.submit, python, target.master, str(_SECONDS)),
+        *(_SUBMIT, found.submit, python, target.master, str(_EXECUTOR_TIMEOUT_S)),
         input=_JOB.encode(),
-        timeout=_SECONDS + 30.0,
+        timeout=_EXECUTOR_TIMEOUT_S + 30.0,
     )
     return [*told, _executors(target, job)]
 
@@ -96,7 +96,7 @@ def _executors(target: ComputeTarget, job: Answer) -> Finding:
         return Finding(name, OK, f"{same[1]}, as the driver's")
     if job.exit_code == 124:
         hint = "look at the cluster: it may be busy, or have no worker with 1 GB of memory"
-        return Finding(name, WARNING, f"no executor came within {_SECONDS} s", hint)
+        return Finding(name, WARNING, f"no executor came within {_EXECUTOR_TIMEOUT_S} s", hint)
     lines = job.stdout.splitlines()
     last = next(
         (one for one in reversed(lines) if re.match(r"[\w.]*(Error|Exception): ", one)), "no error shows"

@@ -25,7 +25,7 @@ FULL = 100 * _MB
 """Bytes free on a disk with which nothing is to be begun."""
 TIGHT = 2 * _GB
 """An environment with a framework of machine learning in it has more."""
-_CLOCK_SECONDS = 60.0
+_CLOCK_TOLERANCE_S = 60.0
 _OLDEST_PYTHON = (3, 5)
 """What travels into a run speaks that."""
 
@@ -122,7 +122,7 @@ def _home(facts: Facts) -> Finding:
 
 def _clock(facts: Facts) -> Finding:
     seconds = abs(facts.clock)
-    if seconds < _CLOCK_SECONDS:
+    if seconds < _CLOCK_TOLERANCE_S:
         return Finding("clock", OK, "the same as here" if seconds < 2 else f"{seconds:.0f} s off")
     side = "ahead of" if facts.clock > 0 else "behind"
     return Finding(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Trust", "establish", "settings", "valid_fingerprint"]
 
-_PATIENCE = 60.0
+_SSH_TIMEOUT_S = 60.0
 """Seconds until a machine must have answered, jump hosts included."""
 _SHOWN = re.compile(
     r"^debug1: Server host (?:key|certificate): (\S+?)(?:-cert-v01@openssh\.com)? (SHA256:[\w+/]+)",
@@ -196,10 +196,10 @@ def _files(told: dict[str, str], key: str) -> list[str]:
 def _run(login: Login, command: list[str]) -> program.Done:
     try:
         with connecting(login.alias):
-            return program.run(command, timeout=_PATIENCE)
+            return program.run(command, timeout=_SSH_TIMEOUT_S)
     except program.TimedOutError:
         raise UnreachableError(
-            f"ssh has come to no end within {_PATIENCE:g} s", where=login.alias, hint="try again later"
+            f"ssh has come to no end within {_SSH_TIMEOUT_S:g} s", where=login.alias, hint="try again later"
         ) from None
 
 

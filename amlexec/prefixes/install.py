@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["make"]
 
+_DROP_TIMEOUT_S = 20.0
+
 
 def make(connection: SSHConnection, request: BuildRequest, progress: Progress, log: BuildLog) -> BuildResult:
     """Make the environment of a request; it is there with the last step, or never.
@@ -71,7 +73,7 @@ def make(connection: SSHConnection, request: BuildRequest, progress: Progress, l
     except BaseException:
         # What can't be removed now is in nobody's way, and is removed by whoever makes it next.
         with contextlib.suppress(TargetError):
-            remote.run("drop", timeout=20.0)
+            remote.run("drop", timeout=_DROP_TIMEOUT_S)
         raise
     return built
 

@@ -134,5 +134,5 @@ def _without_login(line: str, logins: dict[str, tuple[str, str]]) -> str:
 def _variables(network: Network) -> str:
     proxies = [(name, str(value)) for name, value in network.proxies if not is_loopback(value)]
     told = [*proxies, *((name.upper(), value) for name, value in proxies)]
-    told += [(name, os.environ[name]) for name in pip_files.PATIENCE if name in os.environ]
+    told += [(name, os.environ[name]) for name in pip_files.PIP_NETWORK_VARIABLES if name in os.environ]
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in told)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["PrefixStore"]
 
-_LONGEST_SECONDS = 3600.0
+_TURN_TIMEOUT_S = 3600.0
 """How long somebody else may take to make the same environment before waiting for it is given up."""
-_BEAT_SECONDS = 5.0
+_BEAT_INTERVAL_S = 5.0
 _LONGEST_TEXT = 4096
 _FOLDER = re.compile(r"/[^\x00-\x1f]+")
 _DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
@@ -76,7 +76,7 @@ class PrefixStore:
     @contextlib.contextmanager
     def turn(self, digest: str, progress: Progress) -> Iterator[None]:
         """See `EnvironmentStore.turn`. The lock ends with its holder: this process, or contact with it."""
-        until = time.monotonic() + _LONGEST_SECONDS
+        until = time.monotonic() + _TURN_TIMEOUT_S
         with contextlib.ExitStack() as held:
             reading, writing = os.pipe()
             beats = held.enter_context(os.fdopen(reading, "rb", 0))
@@ -218,7 +218,7 @@ class _Heart:
         os.close(self._descriptor)
 
     def _beat(self) -> None:
-        while not self._stopped.wait(_BEAT_SECONDS):
+        while not self._stopped.wait(_BEAT_INTERVAL_S):
             try:
                 os.write(self._descriptor, b"\n")
             except OSError:

@@ -19,14 +19,14 @@ from amlexec.history.paths import RunPaths, check
 from amlexec.history.record import FINAL, Application, Outputs, Run
 from amlexec.targets import python_used
 from amlexec.targets.registry import target_of
-from amlexec.targets.target import GRACE_SECONDS, State
+from amlexec.targets.target import GRACE_TIMEOUT_S, State
 
 if TYPE_CHECKING:
     from amlexec.model import NotCollected, Project
     from amlexec.targets.target import Target
 
 __all__ = [
-    "GRACE_SECONDS",
+    "GRACE_TIMEOUT_S",
     "cancel",
     "clean",
     "collect_again",
@@ -40,7 +40,7 @@ __all__ = [
 _MOST_UNREAD = 10
 _MOST_NOTES = 1000
 """Lines of a control log about what was not brought home."""
-_APART_SECONDS = 2.0
+_CLOCK_TOLERANCE_S = 2.0
 """Two clocks that differ by less are as good as one: asking takes as long."""
 _LOG_BYTES = 4 << 20
 """How much of a log is searched for what stands at its beginning."""
@@ -213,7 +213,7 @@ def _on_our_clock(state: State) -> float:
     """When a running run began: until it is over, whoever asks how long it has run looks at our clock."""
     assert state.began is not None
     ahead = 0.0 if state.now is None else state.now - time.time()
-    return state.began if abs(ahead) < _APART_SECONDS else state.began - ahead
+    return state.began if abs(ahead) < _CLOCK_TOLERANCE_S else state.began - ahead
 
 
 def ending(state: State) -> tuple[str, str, int | None]:
@@ -265,7 +265,7 @@ def _outputs(paths: RunPaths, unread: list[str]) -> Outputs | None:
     return Outputs(files, size) if folders else None
 
 
-def cancel(project: Project, paths: RunPaths, grace: int = GRACE_SECONDS) -> tuple[Run, bool]:
+def cancel(project: Project, paths: RunPaths, grace: int = GRACE_TIMEOUT_S) -> tuple[Run, bool]:
     """Stop a run: TERM, `grace` seconds, KILL of the whole group. The run, and whether this ended it.
 
     Raises:

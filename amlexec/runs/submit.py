@@ -163,7 +163,7 @@ def follow(
 
 
 def _settled(project: Project, paths: RunPaths, run: Run, state: State, target: Target) -> Run:
-    until = time.monotonic() + lifecycle.GRACE_SECONDS
+    until = time.monotonic() + lifecycle.GRACE_TIMEOUT_S
     while True:
         run = lifecycle.refresh(project, folders.read(paths), state, target)
         if run.status in record.FINAL:

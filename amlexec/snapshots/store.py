@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IndexEntry", "Store", "Taken", "folder_of", "opened"]
 
-_LOCK_TIMEOUT = 3600.0
+_LOCK_TIMEOUT_S = 3600.0
 """Seconds: a first snapshot of many gigabytes takes its time, and the second process waits for it."""
 
 # The bytes of a file are stored as they are, whatever a .gitattributes of the project says. (A false
@@ -248,7 +248,7 @@ def opened(project: Project) -> Iterator[Store]:
             f"cannot make the folder {project.state}: {error.strerror}",
             hint="amlexec keeps snapshots and records there: make the project's folder writable",
         ) from error
-    with exclusive(f"{project.state}/snapshots.lock", _LOCK_TIMEOUT) as lock:
+    with exclusive(f"{project.state}/snapshots.lock", _LOCK_TIMEOUT_S) as lock:
         if not folder.exists():
             _make(folder, lock)
         elif (folder / "writing").exists():

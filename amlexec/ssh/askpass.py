@@ -36,7 +36,7 @@ _LONGEST_QUESTION = 4096
 _MORE = re.compile(r"new|retype|again|current|expired|one[- ]?time|otp|code|token|pin\b", re.IGNORECASE)
 """What makes of a question for a password one for something else."""
 
-_ASKED_S = 10.0
+_ASK_TIMEOUT_S = 10.0
 """Seconds that OpenSSH may take to read its configuration."""
 
 
@@ -146,7 +146,7 @@ def _identity(login: Login) -> Identity:
     """Who logs in where, after `~/.ssh/config` has had its say."""
     command = ["ssh", "-G", *(["-l", login.user] if login.user else []), "--", login.host]
     try:
-        done = program.run(command, timeout=_ASKED_S)
+        done = program.run(command, timeout=_ASK_TIMEOUT_S)
     except program.TimedOutError as error:
         raise TargetError(str(error), where=login.alias) from None
     if done.code:

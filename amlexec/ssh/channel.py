@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Stream"]
 
-_ANSWER = 60.0
+_ANSWER_TIMEOUT_S = 60.0
 """Seconds until a script must have begun, where the caller has set no time."""
 _FAILED = 255
 """The exit code of `ssh` where it failed itself."""
@@ -114,7 +114,7 @@ class Stream:
     def begin(self) -> None:
         """Wait until the script has begun. Raises as `SSHConnection.run` does."""
         self._feeder.start()
-        deadline = time.monotonic() + _ANSWER if self._deadline is None else self._deadline
+        deadline = time.monotonic() + _ANSWER_TIMEOUT_S if self._deadline is None else self._deadline
         seen = b""
         start = self._sent.start
         while start not in seen:
@@ -235,7 +235,7 @@ class Stream:
                 where=where,
                 hint="it may go on there; look whether the machine is busy or the connection slow",
             )
-        within = _ANSWER if self._timeout is None else self._timeout
+        within = _ANSWER_TIMEOUT_S if self._timeout is None else self._timeout
         return UnreachableError(
             f"no answer within {within:g} s", where=where, hint="is it switched on, and is the network slow?"
         )

@@ -17,7 +17,7 @@ _CONNECT = 6
 """Seconds until a machine that does not answer counts as unreachable."""
 _ALIVE = 5
 """Seconds without a word after which ssh asks whether the machine is there; three in vain end it."""
-_CONTROL = 10.0
+_CONTROL_TIMEOUT_S = 10.0
 """Seconds that the connection's own process, which is here, may take to answer."""
 
 
@@ -145,7 +145,7 @@ def control(control_path: str, verb: str, *arguments: str) -> str:
         done = program.run(
             # Without the user's configuration: its forwards are no business of ours.
             ["ssh", "-F", "none", "-S", control_path, "-O", verb, *arguments, "--", "connection"],
-            timeout=_CONTROL,
+            timeout=_CONTROL_TIMEOUT_S,
         )
     except program.TimedOutError:
         return "the connection's own process does not answer"

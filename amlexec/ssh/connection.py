@@ -32,12 +32,16 @@ __all__ = [
     "HostKeyError",
     "Login",
     "LoginError",
+    "RUN_TIMEOUT_S",
     "SSHConnection",
     "UnreachableError",
     "login_of",
 ]
 
 
+RUN_TIMEOUT_S = 60.0
+"""For a script of which nothing else is known."""
+_LOCK_TIMEOUT_S = 60.0
 _MOST_ANSWER = 64 << 20
 """Bytes that a script may print which is run to its end."""
 
@@ -73,7 +77,7 @@ class SSHConnection:
         script: str,
         *arguments: str,
         input: bytes | IO[bytes] | None = None,  # noqa: A002 - as subprocess calls it
-        timeout: float | None = 60.0,
+        timeout: float | None = RUN_TIMEOUT_S,
     ) -> Answer:
         """Run a POSIX sh script there to its end; `$1` and on are the arguments, `input` its standard input.
 
@@ -153,7 +157,7 @@ class SSHConnection:
 
         connection, path = self._control(), Path(self.lasting_socket(name))
         mapping = _mapping(str(path), remote_socket)
-        with exclusive(f"{path}.lock", 60.0):
+        with exclusive(f"{path}.lock", _LOCK_TIMEOUT_S):
             # Of a connection that has ended, a socket is left to which nobody listens. One that is replaced
             # has to be given up first, for a forward that ssh has is not made twice.
             _control_of(connection, "cancel", "-L", mapping)

@@ -18,7 +18,7 @@ _LONGEST = 60
 """Bytes. A socket's path has 104 on macOS, 108 on Linux; ssh adds 17 to the name while it makes one."""
 _OWNED = re.compile(r"[a-z]+-(?P<space>[0-9a-f]+)\.(?P<pid>\d+)-.+")
 _NAMELESS = re.compile(r"(errors|log|s)-[0-9a-f]+|(key|keys|ask|attach|knock)-[a-z0-9_]{8}")
-_LONG_S = 86400.0
+_LEFT_AGE_S = 86400.0
 _FOUND: dict[tuple[str, str, int], Path] = {}
 """Where looking further than the usual places has led, in this process."""
 
@@ -59,7 +59,7 @@ def _sweep(folder: Path) -> None:
                 # Of a version that did not say whose it is.
                 with contextlib.suppress(OSError):
                     age = time.time() - entry.stat(follow_symlinks=False).st_mtime
-                    is_left = _NAMELESS.fullmatch(entry.name) is not None and age > _LONG_S
+                    is_left = _NAMELESS.fullmatch(entry.name) is not None and age > _LEFT_AGE_S
             if is_left:
                 if entry.is_dir(follow_symlinks=False):
                     shutil.rmtree(entry.path, ignore_errors=True)

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["connecting"]
 
-ON_A_TERMINAL_S, ELSEWHERE_S = 1.0, 2.0
+_TERMINAL_INTERVAL_S, _LOG_INTERVAL_S = 1.0, 2.0
 """After how long somebody who watches wants to know, and after how long it is worth a line in a log."""
 
 
 @contextlib.contextmanager
 def connecting(name: str) -> Iterator[None]:
     """Say on stderr that we are connecting to the machine `name`, if the block takes longer than a moment."""
-    after = ON_A_TERMINAL_S if sys.stderr is not None and sys.stderr.isatty() else ELSEWHERE_S
+    after = _TERMINAL_INTERVAL_S if sys.stderr is not None and sys.stderr.isatty() else _LOG_INTERVAL_S
     timer = threading.Timer(after, say, [f"connecting to {name} ..."])
     timer.daemon = True
     timer.start()

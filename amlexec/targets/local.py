@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalTarget"]
 
-_LOOK_SECONDS = 0.05
+_LOOK_INTERVAL_S = 0.05
 """How often the logs of a run are looked at."""
-_ASK_SECONDS = 0.5
+_ASK_INTERVAL_S = 0.5
 """How often the state of a run that somebody else started is asked for."""
 _OVER = frozenset({"ended", "lost", "new"})
-_STOP_SECONDS = 60
+_STOP_TIMEOUT_S = 60
 """How long stopping may take on top of the grace, before the machine counts as stuck."""
 
 
@@ -100,7 +100,7 @@ class LocalTarget:
 
     def state(self, paths: RunPaths) -> State:
         """See `Target.state`."""
-        answer = self._connection.run([SHELL, shell("state"), str(paths.folder)], timeout=_STOP_SECONDS)
+        answer = self._connection.run([SHELL, shell("state"), str(paths.folder)], timeout=_STOP_TIMEOUT_S)
         return read_state(answer.stdout, answer.stderr, self._connection.name)
 
     def follow(
@@ -123,21 +123,21 @@ class LocalTarget:
                 return state
             # The bell is the supervisor's standard output: last of all it says the state. At the end of the
             # file without that the script may still be there: somebody has killed the supervisor alone.
-            if bell is not None and select.select([bell], [], [], _LOOK_SECONDS)[0]:
+            if bell is not None and select.select([bell], [], [], _LOOK_INTERVAL_S)[0]:
                 if said := os.read(bell.fileno(), 1 << 16):
                     state = read_state(said.decode(errors="replace"), "", self._connection.name)
                 else:
                     bell, asked = None, float("-inf")
             elif bell is None and asked > 0:
-                time.sleep(_LOOK_SECONDS)
-            if time.monotonic() - asked > _ASK_SECONDS:
+                time.sleep(_LOOK_INTERVAL_S)
+            if time.monotonic() - asked > _ASK_INTERVAL_S:
                 state = self.state(paths)
                 asked = time.monotonic()
 
     def stop(self, paths: RunPaths, grace: int) -> State:
         """See `Target.stop`."""
         answer = self._connection.run(
-            [SHELL, shell("stop"), str(paths.folder), str(grace)], timeout=grace + _STOP_SECONDS
+            [SHELL, shell("stop"), str(paths.folder), str(grace)], timeout=grace + _STOP_TIMEOUT_S
         )
         if answer.exit_code != 0:
             raise TargetError(

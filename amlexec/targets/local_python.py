@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["find", "version"]
 
 _ASK = "import sys; sys.stdout.write('%d.%d.%d' % sys.version_info[:3])"
-_PATIENCE_SECONDS = 60
+_ASK_TIMEOUT_S = 60
 _VERSION = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,6}")
 
 
@@ -77,7 +77,7 @@ def version(project: Project, connection: Connection, path: str) -> Interpreter:
             return Interpreter(path, known[path]["version"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         known = {}  # a memory that is absent, damaged or old is made anew
-    answer = connection.run([path, "-I", "-S", "-c", _ASK], timeout=_PATIENCE_SECONDS)
+    answer = connection.run([path, "-I", "-S", "-c", _ASK], timeout=_ASK_TIMEOUT_S)
     if answer.exit_code != 0 or not _VERSION.fullmatch(answer.stdout):
         last = (answer.stderr.strip() or answer.stdout.strip()).rpartition("\n")[2]
         raise TargetError(

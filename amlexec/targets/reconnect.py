@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Reconnect"]
 
 _Value = TypeVar("_Value")
-_FIRST, _LONGEST = 0.1, 15.0
+_FIRST_INTERVAL_S, _LONGEST_INTERVAL_S = 0.1, 15.0
 """Seconds between two tries."""
 
 
@@ -23,7 +23,7 @@ class Reconnect:
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
-        self._pause = _FIRST
+        self._pause = _FIRST_INTERVAL_S
         self._lost = False
 
     def keep(self, action: Callable[[], _Value]) -> _Value:
@@ -44,10 +44,10 @@ class Reconnect:
             say(f"{error.where}: warning: contact is lost ({error.message}); the run {self._run_id} goes on")
             say("  hint: trying again until Ctrl-C; the run can be followed later as well")
         time.sleep(self._pause)
-        self._pause = min(2 * self._pause, _LONGEST)
+        self._pause = min(2 * self._pause, _LONGEST_INTERVAL_S)
 
     def found(self) -> None:
         """Contact is there again."""
         if self._lost:
             say(f"contact is there again; following the run {self._run_id}")
-        self._lost, self._pause = False, _FIRST
+        self._lost, self._pause = False, _FIRST_INTERVAL_S

@@ -86,6 +86,9 @@ done
 """Spark reads no other properties file beside the one that it is given."""
 
 
+_KILL_TIMEOUT_S = 120.0
+
+
 class SparkClusterTarget(SSHTarget):
     """Runs on a Spark cluster. Without Spark, `Framework: Python`, they are processes of its head node."""
 
@@ -147,7 +150,7 @@ class SparkClusterTarget(SSHTarget):
         state = super().stop(paths, grace)
         tag = cluster_args.tag_of(folders.read(paths).argv or ())
         if tag:
-            answer = self._connection.run(_KILL, paths.folder.name, tag, timeout=120.0)
+            answer = self._connection.run(_KILL, paths.folder.name, tag, timeout=_KILL_TIMEOUT_S)
             if answer.exit_code != 0:
                 raise self._failed("the application could not be killed", answer.stderr)
         return state

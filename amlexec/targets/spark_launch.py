@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cluster", "contained", "declared", "ivy_for_folders", "launched", "local", "name_of", "remote"]
 
-_PATIENCE_SECONDS = 60
+_ASK_TIMEOUT_S = 60
 _NO_SPARK = (
     "install it for that Python ({} -m pip install pyspark), put spark-submit on PATH, "
     "or give its path as sparkSubmitLocation"
@@ -91,7 +91,7 @@ def local(plan: Plan, launch: Launch, connection: Connection) -> Launch:
     dependencies = declared(plan)
     answer = connection.run(
         [SHELL, shell("spark"), plan.target.spark_submit_location, launch.python.path],
-        timeout=_PATIENCE_SECONDS,
+        timeout=_ASK_TIMEOUT_S,
         environment=launch.environment,
     )
     found = _usable(plan, launch, answer.stdout, connection.name)
@@ -144,7 +144,7 @@ def _asked(plan: Plan, launch: Launch, engine: Engine) -> str:
     container = containers.create(engine, settings)
     try:
         containers.start(engine, container)
-        containers.wait(engine, container, timeout=_PATIENCE_SECONDS)
+        containers.wait(engine, container, timeout=_ASK_TIMEOUT_S)
         with containers.logs(engine, container) as output:
             frames = [frame.data for frame in output if frame.stream == containers.STDOUT]
     finally:

@@ -47,7 +47,9 @@ _NOT_OURS = 94
 """Exit code of `stop` and `remove`: the run is another project's."""
 _AGAIN = 75
 """Exit code of `stage`: another snapshot came in between."""
-_STOP_SECONDS = 60.0
+_BEGIN_TIMEOUT_S = 90.0
+_STOP_TIMEOUT_S = 60.0
+"""On top of the grace."""
 _TRIES = 6
 
 
@@ -59,7 +61,7 @@ class SSHTarget:
         self._connection = connection
         self._runtime = ssh_send.runtime_digest()
         self._verbs = Verbs(connection, self._runtime)
-        self._looked: dict[str, str] | None = None
+        self._looked: dict[str, str] = {}
         """What was found out last, for the `check` and the `stage` that come next."""
         self._shown = ""
         """The run whose logs are here whole, since we have followed it to its end."""
@@ -71,15 +73,13 @@ class SSHTarget:
         """See `Target.store`. What it asks first finds out what `check` has to know, in one round trip."""
         if not is_prepared(plan.target):
             return None
-        return ssh_launch.LookingStore(
-            self._connection, partial(self._look_before, plan.target.python_location)
-        )
+        look = partial(self._look_before, plan.target.python_location)
+        return ssh_launch.LookingStore(self._connection, look)
 
     def check(self, plan: Plan, environment: Readiness | None) -> Launch:
         """See `Target.check`."""
         # What `store` was asked for has told it already.
-        looked = self._looked if environment else None
-        looked = looked or self._look_before(plan.target.python_location)
+        looked = (environment and self._looked) or self._look_before(plan.target.python_location)
         home = looked["home"]
         launch = ssh_launch.launch(
             plan,
@@ -125,7 +125,7 @@ class SSHTarget:
         if plan.script not in snapshot.files(self._project, tree):
             raise no_script(self._project, plan)
         for number in range(_TRIES):
-            looked, self._looked = self._looked or self._look(plan.target.python_location), None
+            looked, self._looked = self._looked or self._look(plan.target.python_location), {}
             # Where others keep sending other snapshots, this one goes past the copy that all share.
             is_alone = number == _TRIES - 1
             old = "" if is_alone else looked.get("tree", "")
@@ -175,7 +175,7 @@ class SSHTarget:
             answer = self._verbs.run(
                 *("begin", run, self._runtime, launch.python.path, *given.before, *launch.argv),
                 input=text.encode("utf-8", "surrogateescape"),
-                timeout=90.0,
+                timeout=_BEGIN_TIMEOUT_S,
             )
         except KeyboardInterrupt:
             # It may have begun: nobody shall be told that it has not while it runs.
@@ -268,7 +268,7 @@ class SSHTarget:
     def stop(self, paths: RunPaths, grace: int) -> State:
         """See `Target.stop`."""
         words = ("stop", paths.folder.name, str(grace), self._owner(paths))
-        answer = self._verbs.run(*words, timeout=grace + _STOP_SECONDS)
+        answer = self._verbs.run(*words, timeout=grace + _STOP_TIMEOUT_S)
         if answer.exit_code == _NOT_OURS:
             raise self._of_others(paths.folder.name)
         if answer.exit_code != 0:

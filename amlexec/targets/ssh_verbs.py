@@ -8,6 +8,7 @@ import hashlib
 from typing import IO, TYPE_CHECKING
 
 from amlexec.runtime import HERE
+from amlexec.ssh.connection import RUN_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,7 @@ class Verbs:
         verb: str,
         *arguments: str,
         input: bytes | None = None,  # noqa: A002 - as subprocess calls it
-        timeout: float | None = 60.0,
+        timeout: float | None = RUN_TIMEOUT_S,
     ) -> Answer:
         """Run a verb to its end; parameters and errors as of `SSHConnection.run`."""
         if self._is_there is not False:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from amlexec.model import NotCollected, Plan
     from amlexec.prepare.prepare import Readiness
 
-__all__ = ["GRACE_SECONDS", "Launch", "State", "Target"]
+__all__ = ["GRACE_TIMEOUT_S", "Launch", "State", "Target"]
 
-GRACE_SECONDS = 10
+GRACE_TIMEOUT_S = 10
 """Between TERM and KILL when a run is canceled."""
 
 

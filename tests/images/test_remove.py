@@ -112,7 +112,7 @@ def test_the_engine_is_asked_twice_for_all_and_once_for_each(made: Made) -> None
 
 
 def test_what_no_environment_stands_on_is_found_again(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remove, "_HALF_MADE_S", -1.0)
+    monkeypatch.setattr(remove, "_HALF_MADE_AGE_S", -1.0)
     used, _ = made.layer(), made.layer()
     digest = made.environment(used)
     unnamed = made.environment(used, named=False)

@@ -34,7 +34,7 @@ from collections.abc import Set as AbstractSet
 __all__ = ["Logged", "log", "upload"]
 
 FOLDER = "AMLEXEC_RUN_FOLDER"
-SYNC_EVERY = 1.0
+SYNC_INTERVAL_S = 1.0
 """Seconds: a training loop may log a thousand times a second, and a disk may need 10 ms to flush."""
 
 
@@ -98,7 +98,7 @@ class _Recorder:
                     self._warn("a metric", "the disk is full")
                 self._dirty = path
                 now = time.monotonic()
-                if now - self._synced >= SYNC_EVERY:
+                if now - self._synced >= SYNC_INTERVAL_S:
                     self._synced = now
                     self._dirty = ""
                     os.fsync(descriptor)

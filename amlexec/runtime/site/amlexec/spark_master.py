@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 
-SECONDS = 5
+ANSWER_TIMEOUT_S = 5
 
 
 def addresses(master):
@@ -58,7 +58,7 @@ def main():
     failures = []
     for host, port in addresses(sys.argv[1]):
         try:
-            socket.create_connection((host, port), SECONDS).close()
+            socket.create_connection((host, port), ANSWER_TIMEOUT_S).close()
         except (IOError, OSError) as error:
             failures.append("%s:%d: %s" % (host, port, error.strerror or error))
         else:
