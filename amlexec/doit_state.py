@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sqlite3
 import time
 from pathlib import Path
 from typing import Any
-
-from doit.dependency import DatabaseException, SqliteDB
 
 from amlexec import private_folders
 from amlexec.console import say, show
@@ -23,8 +20,11 @@ SAY_AFTER_S = 1.0
 _TRY_S = 0.2
 
 
-class StateDB(SqliteDB):  # type: ignore[misc]  # doit has no types
-    """doit's sqlite3 backend, for a folder that may not be there yet and a file that may be damaged.
+class StateDB:
+    """A backend of doit: SQLite, for a folder that may not be there yet and a file that may be damaged.
+
+    The file has the form of doit's own backend `sqlite3`: a row for each task, with all that is known of it.
+    It is read when a task is asked about and written once, at the end: nobody holds it while tasks run.
 
     - A damaged file is put aside as `NAME.damaged` and a new one begun: it costs a check of what was up to
       date, and nothing else, since the truth is on the targets.
@@ -32,96 +32,146 @@ class StateDB(SqliteDB):  # type: ignore[misc]  # doit has no types
     - Where nothing can be written, what is there is read, and what is new is forgotten at the end.
     """
 
-    def __init__(self, name: str, codec: Any, **options: Any) -> None:
-        path, self._begun = Path(name), time.monotonic()
+    def __init__(self, name: str, codec: Any, *, module_name: str | None = None) -> None:
+        del module_name  # of dbm
+        self.name = name
+        self._codec = codec
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._changed: set[str] = set()
         self._why = ""
         """Why nothing can be saved; "" where it can."""
+        path, began = Path(name), time.monotonic()
         if not _is_in_a_project(path):
             # The tasks say what is wrong. Nothing is left in a folder that is no project.
-            super().__init__(":memory:", codec, **options)
+            self._file = _opened(":memory:")
             return
         try:
             private_folders.make(path.parent)
             # For its owner alone. An empty file is an empty database.
             os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._open(path, codec, options)
+            self._file = _when_free(path, began)
         except _DamagedError as error:
             aside = path.with_name(f"{path.name}.damaged")
             path.replace(aside)
             say(f"warning: doit's state was damaged ({error}); it is now {aside}, and a new one is begun")
-            self._open(path, codec, options)
+            self._file = _when_free(path, began)
         except OSError as error:
-            self._forget_at_the_end(path, codec, options, error.strerror or str(error))
+            why = error.strerror or str(error)
+            self._why = f"doit's state can't be kept in {path}: {why[:1].lower()}{why[1:]}"
+            self._file = _copied(path)
 
-    def _open(self, path: Path, codec: Any, options: dict[str, Any]) -> None:
-        """Open the file, and wait as long as another process holds it."""
-        has_said = False
-        while True:
-            try:
-                super().__init__(str(path), codec, **options)
-                self._conn.execute("pragma quick_check(1)").fetchall()
-                self._conn.execute("select task_id, task_data from doit limit 1").fetchall()
-                self._conn.execute(f"pragma busy_timeout = {LOCK_TIMEOUT_S * 1000:.0f}")
-            except (DatabaseException, sqlite3.DatabaseError, ValueError) as error:
-                cause = error.__context__ if isinstance(error, DatabaseException) else error
-                if not _is_locked(cause):
-                    if _is_refused(cause):
-                        raise OSError(str(cause)) from error
-                    raise _DamagedError(str(cause)) from error
-            else:
-                return
-            waited = time.monotonic() - self._begun
-            if waited > LOCK_TIMEOUT_S:
-                # doit opens its state outside of all that shows errors.
-                raise SystemExit(show(_held(path)))
-            if waited > SAY_AFTER_S and not has_said:
-                has_said = True
-                say(f"waiting for doit's state, {path}: {_holder(path)} is using it")
+    def get(self, task_id: str, dependency: str) -> Any:
+        """What is known of a task under a name; None where nothing is."""
+        return self._row(task_id).get(dependency)
 
-    def _sqlite3(self, name: str) -> Any:
-        connect: Any = sqlite3.connect
-        # doit opens the file itself, and would wait for five seconds without a word.
-        sqlite3.connect = functools.partial(connect, timeout=_TRY_S)
-        try:
-            return super()._sqlite3(name)
-        finally:
-            sqlite3.connect = connect
+    def set(self, task_id: str, dependency: str, value: Any) -> None:
+        """Know it, and save it at the end."""
+        self._row(task_id)[dependency] = value
+        self._changed.add(task_id)
 
-    def _forget_at_the_end(self, path: Path, codec: Any, options: dict[str, Any], why: str) -> None:
-        """Take over what a file says that can't be written."""
-        self._why = f"doit's state can't be kept in {path}: {why[:1].lower()}{why[1:]}"
-        super().__init__(":memory:", codec, **options)
-        try:
-            there = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
-        except sqlite3.Error:
-            return  # there is none
-        try:
-            rows = there.execute("select task_id, task_data from doit").fetchall()
-            self._conn.executemany("insert or replace into doit values (?,?)", rows)
-        except sqlite3.Error:
-            return  # it says nothing that can be read
-        finally:
-            there.close()
+    def in_(self, task_id: str) -> bool:
+        """Whether anything is known of a task."""
+        return bool(self._row(task_id))
+
+    def _row(self, task_id: str) -> dict[str, Any]:
+        if task_id not in self._rows:
+            found = self._file.execute("select task_data from doit where task_id=?", (task_id,)).fetchone()
+            self._rows[task_id] = _decoded(self._codec, found[0]) if found is not None else {}
+        return self._rows[task_id]
 
     def remove(self, task_id: str) -> None:
         """Forget a task, without holding the file until all tasks are done."""
-        super().remove(task_id)
-        self._conn.commit()
+        self._rows[task_id] = {}
+        self._changed.discard(task_id)
+        self._file.execute("delete from doit where task_id=?", (task_id,))
+        self._file.commit()
 
     def remove_all(self) -> None:
         """Forget all tasks."""
-        super().remove_all()
-        self._conn.commit()
+        self._rows, self._changed = {}, set()
+        self._file.execute("delete from doit")
+        self._file.commit()
 
     def dump(self) -> None:
-        """Save what is new."""
-        if self._why and self._dirty:
+        """Save what is new, and close the file."""
+        if self._why and self._changed:
             say(f"note: {self._why}; what was done now is checked again next time")
+        rows = [(name, self._codec.encode(self._rows[name])) for name in sorted(self._changed)]
         try:
-            super().dump()
+            self._file.executemany("insert or replace into doit values (?,?)", rows)
+            self._file.commit()
         except sqlite3.Error as error:
             say(f"warning: doit's state could not be saved ({error}): what was done is checked once more")
-            self._conn.close()
+        self._file.close()
+        self._changed = set()
+
+
+def _decoded(codec: Any, data: object) -> dict[str, Any]:
+    """A row of the file. One that can't be read says nothing, and its task is checked again."""
+    try:
+        row = codec.decode(data.decode("utf-8") if isinstance(data, bytes) else data)
+    except (ValueError, TypeError):
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
+def _opened(name: str) -> sqlite3.Connection:
+    file = sqlite3.connect(name, timeout=_TRY_S)
+    try:
+        file.execute("create table if not exists doit (task_id text not null primary key, task_data json)")
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _when_free(path: Path, began: float) -> sqlite3.Connection:
+    """The file, opened; as long as another process holds it, it is waited for.
+
+    Raises:
+        OSError: the operating system refuses it.
+        _DamagedError: it can't be read.
+    """
+    has_said = False
+    while True:
+        try:
+            file = _opened(str(path))
+            if (found := file.execute("pragma quick_check(1)").fetchone()) != ("ok",):
+                raise _DamagedError(str(found[0]))
+            file.execute("select task_id, task_data from doit limit 1").fetchall()
+            file.execute(f"pragma busy_timeout = {LOCK_TIMEOUT_S * 1000:.0f}")
+        except sqlite3.DatabaseError as error:
+            if not _is_locked(error):
+                if _is_refused(error):
+                    raise OSError(str(error)) from error
+                raise _DamagedError(str(error)) from error
+        else:
+            return file
+        waited = time.monotonic() - began
+        if waited > LOCK_TIMEOUT_S:
+            # doit opens its state outside of all that shows errors.
+            raise SystemExit(show(_held(path)))
+        if waited > SAY_AFTER_S and not has_said:
+            has_said = True
+            say(f"waiting for doit's state, {path}: {_holder(path)} is using it")
+
+
+def _copied(path: Path) -> sqlite3.Connection:
+    """What a file says that can't be written, in memory."""
+    copy = _opened(":memory:")
+    try:
+        there = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+    except sqlite3.Error:
+        return copy  # there is none
+    try:
+        rows = there.execute("select task_id, task_data from doit").fetchall()
+        copy.executemany("insert or replace into doit values (?,?)", rows)
+        copy.commit()
+    except sqlite3.Error:
+        return copy  # it says nothing that can be read
+    finally:
+        there.close()
+    return copy
 
 
 class _DamagedError(Exception):
