@@ -1,25 +1,20 @@
 """The doit command that loads our tasks: what it is asked is checked before it does anything.
 
-doit has no hook between reading the command line and obeying it. The functions that make tasks are called
-by the command, so it is found on the stack, and the method that does its work is replaced, on this one
-object, by one that checks first and knows our exit codes.
+doit has no hook between reading the command line and obeying it: `doit_internals` makes one.
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from doit import doit_cmd
-from doit.cmd_base import DoitCmdBase
 from doit.cmd_clean import Clean
 from doit.cmd_help import Help
 from doit.cmd_info import Info
 from doit.cmd_run import Run
 
-from amlexec import doit_signals
+from amlexec import doit_internals, doit_signals
 from amlexec.console import data, say, show
 from amlexec.doit_reporter import ENDS, environment_of, output, reporters
 from amlexec.errors import AmlexecError, UsageError
@@ -35,22 +30,16 @@ _MOST_LISTED = 8
 _OURS = ("lint", "prepare", "submit")
 
 
-def enter() -> None:
-    """Find the command that is loading the tasks, and stand before it. Once for each."""
-    frame = inspect.currentframe()
-    while frame is not None and not isinstance(frame.f_locals.get("self"), DoitCmdBase):
-        frame = frame.f_back
-    command = frame.f_locals["self"] if frame is not None else None
-    if command is None or "_execute" in vars(command):
-        return
-    command.outstream = output()
-    execute = command._execute  # noqa: SLF001
+def enter() -> Any | None:
+    """Stand before the doit command that is loading the tasks, which is returned. Idempotent.
 
-    @functools.wraps(execute)  # doit reads from it which parameters it takes
-    def checked(*arguments: Any, **options: Any) -> Any:
-        return _execute(command, execute, *arguments, **options)
-
-    command._execute = checked  # noqa: SLF001
+    None where no doit command calls for them.
+    """
+    command = doit_internals.loading_command()
+    if command is not None:
+        command.outstream = output()
+        doit_internals.intercept(command, functools.partial(_execute, command))
+    return command
 
 
 def _execute(command: Any, execute: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -126,7 +115,7 @@ def _not_ours(command: Any, task: str, words: list[str], tasks: Mapping[str, Any
         )
     if not task.startswith("submit"):
         return UsageError(f"{task} takes no options", hint=f"doit help {task}")
-    given = dict(getattr(doit_cmd, "_CMDLINE_VARS", None) or {})
+    given = doit_internals.variables()
     if words[0].partition(":")[0] in tasks:
         return _unknown(command, words[0], tasks)
     script, rest = given.get("script"), words
@@ -178,7 +167,7 @@ def _check_submit(command: Any, tasks: Mapping[str, Any]) -> None:
         return
     if not names:
         raise UsageError("there are no run configurations yet", hint="amlexec init makes some")
-    given = getattr(doit_cmd, "_CMDLINE_VARS", None) or {}
+    given = doit_internals.variables()
     words = " ".join(f"{key}={shlex.quote(value)}" for key, value in given.items()) or "script=SCRIPT"
     raise UsageError(
         f"submit runs on one run configuration, and this project has {len(names)}: "
@@ -206,7 +195,7 @@ def _check_variables(selected: Iterable[str]) -> None:
     Raises:
         UsageError: there is one.
     """
-    given = set(getattr(doit_cmd, "_CMDLINE_VARS", None) or ())
+    given = set(doit_internals.variables())
     wanted = {name for task in selected for name in READ.get(task.partition(":")[0].rstrip("*"), ())}
     unread = sorted(given - wanted - READ.get("", set()))
     if not unread:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import multiprocessing
 import sys
 from contextlib import suppress
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import TaskError, TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter, ErrorOnlyReporter, ExecutedOnlyReporter, JsonReporter, ZeroReporter
-from doit.runner import MRunner, MThreadRunner, Runner
+from doit.runner import MRunner, MThreadRunner
 
-from amlexec import doit_signals
+from amlexec import doit_internals, doit_signals
 from amlexec.console import say, show, write
 from amlexec.errors import AmlexecError
 from amlexec.escaping import visible
@@ -106,20 +105,14 @@ class _Door:
         """Tasks are about to run: answer signals, and begin with what can be done side by side."""
         if hasattr(super(), "initialize"):
             super().initialize(tasks, selected_tasks)  # type: ignore[misc]
-        # doit tells nobody what runs the tasks; it is who calls this.
-        caller = inspect.currentframe()
-        while caller is not None and not isinstance(caller.f_locals.get("self"), Runner):
-            caller = caller.f_back
-        if caller is None:
+        runner = doit_internals.running_runner()
+        if runner is None:
             return
-        runner = caller.f_locals["self"]
         forks = isinstance(runner, MRunner) and not isinstance(runner, MThreadRunner)
         if forks and sys.platform == "linux":
             # Later Pythons start processes in another way, which would have to pickle the tasks.
             multiprocessing.set_start_method("fork", force=True)
-        doit_signals.begin(
-            lambda: setattr(runner, "_stop_running", True), parallel=isinstance(runner, MRunner)
-        )
+        doit_signals.begin(lambda: doit_internals.stop(runner), parallel=isinstance(runner, MRunner))
         self._asked = _asked(tasks, selected_tasks)
         NAMED.update(selected_tasks)
         if not isinstance(runner, MRunner):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from doit import get_var
 
-from amlexec import doit_signals
+from amlexec import doit_internals, doit_signals
 from amlexec.config import load as config
 from amlexec.console import open_streams, show
 from amlexec.doit_command import READ, enter
@@ -128,8 +128,7 @@ class Environment:
 
     def __call__(self, task: Any) -> bool:
         """Whether it is ready: the engine is asked when tasks run, not for `doit list` and `doit info`."""
-        # doit gives a task that declares no verbosity one when it is about to run, whatever the reporter.
-        is_running = task.verbosity is not None
+        is_running = doit_internals.is_about_to_run(task)
         try:
             found = self.ahead.look(self.name) if is_running else None
             if found is None:
