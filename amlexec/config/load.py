@@ -8,7 +8,7 @@ shows a file as it was typed, as compilers do.)
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from amlexec.config import cache, references, schemas, to_model
 from amlexec.errors import ConfigurationError, UsageError
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from amlexec.config.generations import Reading
     from amlexec.config.validate import Checker
-    from amlexec.model import ComputeTarget, CondaDependencies
+    from amlexec.model import ComputeTarget, CondaDependencies, RunConfiguration
 
 __all__ = [
+    "Outline",
     "compute_targets",
     "find_project",
     "find_spark",
@@ -31,6 +32,7 @@ __all__ = [
     "load_conda",
     "load_spark",
     "load_target",
+    "outline",
     "run_configurations",
 ]
 
@@ -103,6 +105,47 @@ def load(project: Project, name: str, target: str = "") -> Declaration:
         _fail(loader.violations)
     configuration = to_model.run_configuration(name, shown, reading)
     return Declaration(project, configuration, found, tuple(sorted(set(loader.violations))))
+
+
+class Outline(NamedTuple):
+    """What a run configuration refers to, as far as its files can be read."""
+
+    file: str
+    """Its own, absolute."""
+    configuration: RunConfiguration | None
+    """None where nothing of it can be read; of a file with errors, what it refers to alone."""
+    named: frozenset[str] = frozenset()
+    """The fields that the file has, and that are not left to their defaults."""
+    compute_file: str = ""
+    """Of its compute target, absolute, there or not; "" where it has none, or describes it itself."""
+    target: ComputeTarget | None = None
+    """None where it is not there, or its file has errors."""
+    looked: tuple[str, ...] = ()
+    """Where dependencies files were looked for, absolute."""
+
+
+def outline(project: Project, name: str) -> Outline:
+    """What a run configuration refers to. Errors in its files, and files that are not there, are no matter.
+
+    Raises:
+        UsageError: there is no such run configuration.
+    """
+    loader = _Loader(project)
+    name, file = _configuration(project, name)
+    reading = loader.read(file, schemas.RUNCONFIG) or loader.outline
+    named = frozenset(reading["runconfig"])
+    if not named:
+        return Outline(file, None)
+    looked = tuple(references.candidates(project, file, reading))
+    reading = references.located(project, file, reading)
+    shown = loader.shown(file)
+    configuration = to_model.run_configuration(name, shown, reading)
+    wanted = configuration.target
+    found = loader.target(wanted, reading, shown, is_argument=False) if wanted else None
+    is_name = bool(wanted) and "/" not in wanted and "\\" not in wanted
+    is_own = found is not None and not references.has_target(project, wanted)
+    compute_file = f"{project.configuration}/{wanted}.compute" if is_name and not is_own else ""
+    return Outline(file, configuration, named, compute_file, found, looked)
 
 
 def load_target(project: Project, name: str) -> ComputeTarget:

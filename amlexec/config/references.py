@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from amlexec.config.generations import Reading
     from amlexec.model import ComputeTarget, Project
 
-__all__ = ["attach_hint", "check", "dependencies_files", "has_target", "located", "names_hint", "no_target"]
+__all__ = [
+    "attach_hint",
+    "candidates",
+    "check",
+    "dependencies_files",
+    "has_target",
+    "located",
+    "names_hint",
+    "no_target",
+]
 
 _DEFAULTS: dict[str, str] = RunConfiguration._field_defaults
 _FILES = {field: _DEFAULTS[field] for field in ("conda_dependencies_file", "spark_dependencies_file")}
@@ -76,6 +85,16 @@ def located(project: Project, file: str, reading: Reading) -> Reading:
             inside = f"{project.root.rstrip('/')}/"
             fields[field] = beside.removeprefix(inside)
     return {**reading, "runconfig": fields}
+
+
+def candidates(project: Project, file: str, reading: Reading) -> list[str]:
+    """Where `located` looks for the dependencies files of a run configuration, absolute."""
+    found = []
+    for field, default in _FILES.items():
+        wanted = normal(reading["runconfig"].get(field, default))
+        found += [f"{project.root}/{wanted}", f"{os.path.dirname(file)}/{wanted}"]  # noqa: PTH120
+        found += [f"{project.configuration}/{default.rpartition('/')[2]}"]
+    return [os.path.normpath(path) for path in found]
 
 
 def dependencies_files(project: Project, reading: Reading) -> list[str]:

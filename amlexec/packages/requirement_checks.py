@@ -1,21 +1,32 @@
-"""Check the lines of a pip section by the rules of `requirements.read`, without reading packages."""
+"""What the lines of a pip section refer to, and what is wrong with them, without reading packages."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import digest
 from amlexec.packages import requirement_paths as paths
 from amlexec.packages.requirements import RequirementReader
-from amlexec.packages.urls import unset_variables
+from amlexec.packages.urls import expand, is_address, unset_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from amlexec.model import Line, Place, Violation
 
-__all__ = ["look", "problems"]
+__all__ = ["References", "look", "problems", "references"]
+
+
+class References(NamedTuple):
+    """Files and folders that lines refer to: absolute, sorted; they may not be there."""
+
+    requirements: tuple[str, ...] = ()
+    """Files of `-r` and `-c`."""
+    packages: tuple[str, ...] = ()
+    """Wheels, packed sources, and folders with the sources of a package."""
+    links: tuple[str, ...] = ()
+    """Folders of `--find-links`, and files."""
 
 
 def problems(lines: Sequence[Line]) -> list[Violation]:
@@ -44,6 +55,16 @@ def look(
     return reader.violations, tuple(sorted(reader.files))
 
 
+def references(
+    root: str, lines: Sequence[Line], *, shared: str | None, environment: Mapping[str, str] | None = None
+) -> References:
+    """What lines refer to. Lines that are wrong are left out. Arguments as of `look`."""
+    variables = os.environ if environment is None else environment
+    reader = _Collector(root, shared or "", variables, digest.sources, any_share=shared is None)
+    reader.take_all(lines, root)
+    return References(*(tuple(sorted(found)) for found in (reader.led_to, reader.packages, reader.links)))
+
+
 class _Looker(RequirementReader):
     """Follows references, but reads no package."""
 
@@ -70,6 +91,30 @@ class _Looker(RequirementReader):
 
     def _measured(self, path: str) -> paths.Measured:
         paths.must_be_installable(path, self.finder.shown(path), self.sources)
+        return paths.Measured("")
+
+
+class _Collector(_Looker):
+    """Collects what lines refer to, there or not."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.led_to: set[str] = set()
+        self.packages: set[str] = set()
+        self.links: set[str] = set()
+
+    def _file(self, value: str, folder: str, parents: tuple[str, ...], kind: str) -> None:
+        named = expand(value, self.environment)
+        if not is_address(named) or named.startswith("file:"):
+            self.led_to.add(self.finder.find(named, folder))
+        super()._file(value, folder, parents, kind)
+
+    def _content_of_packages(self, path: str) -> str:
+        self.links.add(path)
+        return ""
+
+    def _measured(self, path: str) -> paths.Measured:
+        self.packages.add(path)
         return paths.Measured("")
 
 

@@ -17,7 +17,7 @@ from amlexec.spark import submit_args
 if TYPE_CHECKING:
     from amlexec.model import Project, SparkDependencies
 
-__all__ = ["CENTRAL", "SPARK_MISSING", "files", "further", "needs_this_machine", "value"]
+__all__ = ["CENTRAL", "SPARK_MISSING", "files", "folders", "further", "needs_this_machine", "value"]
 
 SPARK_MISSING = (
     "add pyspark and openjdk to the conda dependencies, or set baseDockerImage to an image that has "
@@ -61,13 +61,27 @@ def files(project: Project, dependencies: SparkDependencies) -> tuple[str, ...]:
     )
 
 
+def folders(project: Project, dependencies: SparkDependencies) -> tuple[str, ...]:
+    """The folders that the packages are looked for in, absolute, whether they are there or not."""
+    return tuple(
+        os.path.normpath(f"{submit_args.folder_of(project.root, address)}/{_folder(coordinate)}")
+        for address in submit_args.folders(dependencies)
+        for coordinate in submit_args.coordinates(dependencies)
+    )
+
+
+def _folder(coordinate: str) -> str:
+    """Where a repository keeps a package."""
+    group, _, rest = coordinate.partition(":")
+    return "/".join([*group.split("."), *rest.split(":")])
+
+
 def _held(project: Project, dependencies: SparkDependencies, address: str) -> list[tuple[str, str]]:
     """What a folder has of the packages: paths in it, and absolute; the folder of each package too, as ""."""
     root = submit_args.folder_of(project.root, address)
     found = []
     for coordinate in submit_args.coordinates(dependencies):
-        group, _, rest = coordinate.partition(":")
-        folder = "/".join([*group.split("."), *rest.split(":")])
+        folder = _folder(coordinate)
         at = os.path.join(root, folder)  # noqa: PTH118
         if os.path.isdir(at):  # noqa: PTH112
             found.append(("", at))
