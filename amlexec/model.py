@@ -221,6 +221,8 @@ class Plan(NamedTuple):
     conda_dependencies_file: str = ""
     spark_dependencies_file: str = ""
     prepare_environment: bool = False
+    environment_digest: str = ""
+    """The environment that was made ready for it; "" where its files say which it is."""
     tracked: bool = True
     warnings: tuple[str, ...] = ()
     """Sentences to print before the run."""

@@ -28,13 +28,14 @@ def plan(
     tracked: bool = True,
     prepare: bool = False,
     environment: Mapping[str, str] | None = None,
+    environment_digest: str = "",
 ) -> Plan:
     """What will be executed.
 
     A `script` on the command line, with its `arguments`, stands for the whole ArgumentVector; without one
     the vector runs as it is written. `script` is relative to the project's root. `prepare` makes the
     environment ready first, as PrepareEnvironment does. `${env:NAME}` in a value of EnvironmentVariables is
-    the variable NAME of `environment`, that of whoever submits.
+    the variable NAME of `environment`, that of whoever submits. `environment_digest` as of `Plan`.
 
     Raises:
         UsageError: there is no script to run, the target can't run this framework, or a variable is not set.
@@ -55,6 +56,7 @@ def plan(
         conda_dependencies_file=configuration.conda_dependencies_file,
         spark_dependencies_file=configuration.spark_dependencies_file,
         prepare_environment=configuration.prepare_environment or prepare,
+        environment_digest=environment_digest,
         tracked=configuration.tracked_run and tracked,
         warnings=tuple(line for note in declaration.notes for line in note.lines()),
     )

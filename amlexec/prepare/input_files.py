@@ -17,7 +17,7 @@ from amlexec.config import cache
 from amlexec.config import load as config
 from amlexec.errors import AmlexecError
 from amlexec.files import read_regular
-from amlexec.prepare.stores import is_prepared
+from amlexec.kinds import is_prepared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

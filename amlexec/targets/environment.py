@@ -20,12 +20,18 @@ def ensure(plan: Plan, store: EnvironmentStore | None) -> Readiness | None:
 
     `store` is where the plan's target keeps its environments (`Target.store`).
 
+    An environment that was made ready for the plan is taken as it is, without reading the files again, unless
+    it has been removed since.
+
     Raises:
         ConfigurationError: the dependencies are wrong, or can't be fulfilled.
         TargetError: it is not ready and is not to be prepared, or can't be.
     """
     if store is None:
         return None
+    made = store.get(plan.environment_digest) if plan.environment_digest else None
+    if made is not None:
+        return preparation.ready(made, f"up to date: {store.there(made.digest)}")
     wanted = preparation.wanted(
         plan.project,
         plan.configuration,
