@@ -14,9 +14,9 @@ from doit.cmd_help import Help
 from doit.cmd_info import Info
 from doit.cmd_run import Run
 
-from amlexec import doit_internals, doit_signals
+from amlexec import doit_graph, doit_internals, doit_signals
 from amlexec.console import data, say, show
-from amlexec.doit_reporter import ENDS, environment_of, output, reporters
+from amlexec.doit_reporter import CALL, environment_of, output, reporters
 from amlexec.errors import AmlexecError, UsageError
 
 if TYPE_CHECKING:
@@ -43,32 +43,34 @@ def enter() -> Any | None:
 
 
 def _execute(command: Any, execute: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    ENDS.__init__()  # type: ignore[misc]
+    CALL.__init__()  # type: ignore[misc]
+    CALL.is_always = bool(options.get("always"))
     tasks = {task.name: task for task in command.task_list}
     try:
         _check_names(command, tasks)
+        doit_graph.complete(command, tasks, options)
         if isinstance(command, Run):
             _check_submit(command, tasks)
-            _check_variables(_with_dependencies(command.sel_tasks or (), tasks))
+            _check_variables(doit_graph.needed(command.sel_tasks or (), tasks))
             if isinstance(options.get("reporter"), str):
                 command.reporters = command.reporters | reporters()
         if isinstance(command, Info):
-            command.get_reasons = functools.partial(_reasons, tasks[command.sel_tasks[0]])
+            command.get_reasons = functools.partial(_reasons, command, tasks[command.sel_tasks[0]])
         code = execute(*arguments, **options)
     except (AmlexecError, KeyboardInterrupt, OSError) as error:
         shown = show(error)
         raise SystemExit(doit_signals.code() or shown) from None
-    if isinstance(command, Info) and code == 0:
+    if isinstance(command, Info):
         environment = environment_of(tasks[command.sel_tasks[0]])
-        if environment is not None:
+        if environment is not None and environment.is_ready:
             data(f"\nreason     : {environment.reason}")
     if isinstance(command, Clean) and command.sel_default_tasks and not options.get("cleanall"):
         say("`doit clean prepare` removes the environments; `amlexec experiment clean --all` what runs left")
     if isinstance(command, Run):
-        if command.sel_default_tasks and command.sel_tasks == ["lint"] and not code and not ENDS.code:
+        if command.sel_default_tasks and command.sel_tasks == ["lint"] and not code and not CALL.code:
             _list(tasks)
-        code = doit_signals.code() or (max(code, ENDS.code) if ENDS.others else ENDS.code or code)
-    return ENDS.code if isinstance(command, Clean) else code
+        code = doit_signals.code() or (max(code, CALL.code) if CALL.others else CALL.code or code)
+    return CALL.code if isinstance(command, Clean) else code
 
 
 def _check_names(command: Any, tasks: Mapping[str, Any]) -> None:
@@ -176,19 +178,6 @@ def _check_submit(command: Any, tasks: Mapping[str, Any]) -> None:
     )
 
 
-def _with_dependencies(selected: Iterable[str], tasks: Mapping[str, Any]) -> set[str]:
-    """The names of the tasks that were asked for, and of those that have to run before them."""
-    found: set[str] = set()
-    left = list(selected)
-    while left:
-        name = left.pop()
-        if name not in found:
-            found.add(name)
-            if name in tasks:
-                left += [*tasks[name].task_dep, *tasks[name].setup_tasks]
-    return found
-
-
 def _check_variables(selected: Iterable[str]) -> None:
     """Refuse variables that nobody reads, before anything runs.
 
@@ -213,7 +202,7 @@ def _check_variables(selected: Iterable[str]) -> None:
     )
 
 
-def _reasons(task: Any, reasons: Any) -> str:
+def _reasons(command: Any, task: Any, reasons: Any) -> str:
     """Why `doit info` says that a task is to run. doit would show our objects as Python does."""
     if task.has_subtask and _is_ours(task.name):
         return " * This is a group: `doit info` tells of each task in it."
@@ -222,6 +211,8 @@ def _reasons(task: Any, reasons: Any) -> str:
     ]
     rest = reasons.copy()  # what is missing in it is empty
     rest["uptodate_false"] = [one for one in reasons["uptodate_false"] if not hasattr(one[0], "words")]
+    if environment_of(task) is not None and not command.dep_manager.backend.get(task.name, "deps:"):
+        rest["changed_file_dep"] = []  # all of them: it was never executed
     return "\n".join([*lines, *filter(None, [Info.get_reasons(rest)])])
 
 

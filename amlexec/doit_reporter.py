@@ -19,23 +19,24 @@ from amlexec.escaping import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["ENDS", "NAMED", "Ended", "Ends", "Failed", "Reporter", "output", "reporters"]
-
-NAMED: set[str] = set()
-"""The tasks that were asked for by their names; those of a group are not among them."""
+__all__ = ["CALL", "Call", "Ended", "Failed", "Reporter", "output", "reporters"]
 
 
-class Ends:
-    """How the tasks of one `doit` ended."""
+class Call:
+    """One `doit` command: what was asked for, and how its tasks ended."""
 
     def __init__(self) -> None:
+        self.named: set[str] = set()
+        """The tasks that were asked for by their names; those of a group are not among them."""
+        self.is_always = False
+        """Whether tasks are to be executed although nothing has changed (`doit -a`)."""
         self.code = 0
         """The highest exit code of our tasks."""
         self.others = False
         """Whether a task that is not ours failed."""
 
 
-ENDS = Ends()
+CALL = Call()
 
 
 class _Told:
@@ -114,7 +115,7 @@ class _Door:
             multiprocessing.set_start_method("fork", force=True)
         doit_signals.begin(lambda: doit_internals.stop(runner), parallel=isinstance(runner, MRunner))
         self._asked = _asked(tasks, selected_tasks)
-        NAMED.update(selected_tasks)
+        CALL.named.update(selected_tasks)
         if not isinstance(runner, MRunner):
             _begin(tasks, self._asked)
 
@@ -131,7 +132,7 @@ class _Door:
     def add_failure(self, task: Any, fail: Any) -> None:
         """A task did not succeed."""
         if isinstance(fail, _Told):
-            ENDS.code = max(ENDS.code, fail.exit_code)
+            CALL.code = max(CALL.code, fail.exit_code)
             if self.shows_errors:
                 self.flush()
                 if fail.error is not None:
@@ -139,14 +140,14 @@ class _Door:
                 return
         elif isinstance(fail, UnmetDependency):
             # The task that it waited for has said what is wrong.
-            ENDS.code = max(ENDS.code, 2 if not ENDS.code else 0)
+            CALL.code = max(CALL.code, 2 if not CALL.code else 0)
             if self.shows_errors:
                 if not task.has_subtask:
                     self.flush()
                     say(f"{task.name}: not run, since {fail.message} did not succeed")
                 return
         else:
-            ENDS.others = True
+            CALL.others = True
         super().add_failure(task, fail)  # type: ignore[misc]
 
     def complete_run(self) -> None:
@@ -232,4 +233,4 @@ def _begin(tasks: Mapping[str, Any], asked: Iterable[str]) -> None:
         if environment is not None:
             found.setdefault(environment.ahead, []).append(environment.name)
     for ahead, names in found.items():
-        ahead.begin(dict.fromkeys(names))
+        ahead.begin(dict.fromkeys(names), forced="doit -a" if CALL.is_always else "")

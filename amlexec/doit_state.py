@@ -98,8 +98,9 @@ class StateDB:
             say(f"note: {self._why}; what was done now is checked again next time")
         rows = [(name, self._codec.encode(self._rows[name])) for name in sorted(self._changed)]
         try:
-            self._file.executemany("insert or replace into doit values (?,?)", rows)
-            self._file.commit()
+            if rows:
+                self._file.executemany("insert or replace into doit values (?,?)", rows)
+                self._file.commit()
         except sqlite3.Error as error:
             say(f"warning: doit's state could not be saved ({error}): what was done is checked once more")
         self._file.close()

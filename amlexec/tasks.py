@@ -1,30 +1,33 @@
 """A project's doit tasks: `from amlexec.tasks import *` in its `dodo.py`.
 
-Tasks are made from the names of the files alone; a file with a mistake in it keeps nobody from `doit list`.
+The graph that they are: `prepare:NAME` depends on every file that its environment follows from, and
+`submit:NAME` on `prepare:NAME` where PrepareEnvironment is true; it is handed the environment's digest. A
+file with a mistake in it keeps nobody from `doit list`, and nothing is connected before a task runs.
 """
 
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from doit import get_var
 
-from amlexec import doit_internals, doit_signals
+from amlexec import doit_signals
 from amlexec.config import load as config
 from amlexec.console import open_streams, show
 from amlexec.doit_command import READ, enter
-from amlexec.doit_reporter import ENDS, NAMED, Ended, Failed, Reporter
-from amlexec.errors import AmlexecError, CannotRunError
+from amlexec.doit_environment import Environment, from_here, prepare, remove_environment, task_name
+from amlexec.doit_reporter import Ended, Failed, Reporter
+from amlexec.errors import AmlexecError
 from amlexec.escaping import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from amlexec.model import Project
-    from amlexec.prepare.parallel import ParallelPrepare
-    from amlexec.prepare.project import ProjectEnvironments
+    from amlexec.prepare.input_files import InputFiles
 
 __all__ = ["DOIT_CONFIG", "task_lint", "task_prepare", "task_submit"]
 
@@ -60,9 +63,9 @@ def task_lint() -> Iterator[dict[str, Any]]:
     for file in sorted(linting.kinds):
         yield {
             "basename": "lint",
-            "name": visible(file),
+            "name": task_name(file),
             "doc": f"validate {visible(file)}",
-            "file_dep": [os.path.join(project.root, file)],  # noqa: PTH118 - thousands of them
+            "file_dep": from_here(project, [os.path.join(project.root, file)]),  # noqa: PTH118
             "uptodate": [
                 _UpToDate(linting.verdict(file), "It was not linted yet, or what it refers to has changed.")
             ],
@@ -73,7 +76,7 @@ def task_lint() -> Iterator[dict[str, Any]]:
 
 def task_prepare() -> Iterator[dict[str, Any]]:
     """make the environments ready whose dependencies have changed"""
-    enter()
+    command = enter()
     from amlexec.prepare.parallel import ParallelPrepare
     from amlexec.prepare.project import ProjectEnvironments
 
@@ -82,13 +85,16 @@ def task_prepare() -> Iterator[dict[str, Any]]:
     environments = ProjectEnvironments(project)
     ahead = ParallelPrepare(environments)
     yield {"basename": "prepare", "name": None, "doc": "make the environments ready that aren't"}
-    for name in config.run_configurations(project):
-        environment = Environment(environments, name, ahead)
+    for name, inputs in _inputs(command, project).items():
+        environment = Environment(environments, name, ahead, inputs)
+        # With a command of doit, `doit_command` adds the files of packages where they matter: it takes git.
+        packages = [] if command is not None else environment.package_files()
         yield {
             "basename": "prepare",
-            "name": visible(name),
+            "name": task_name(name),
             "doc": f"make the environment of {visible(name)}.runconfig ready",
-            "actions": [(_guarded, [_prepare, environment])],
+            "file_dep": [*from_here(project, inputs.files), *packages],
+            "actions": [(_guarded, [prepare, environment])],
             "uptodate": [environment],
             "clean": [(remove_environment, [environment])],
             "io": {"capture": False},
@@ -97,53 +103,36 @@ def task_prepare() -> Iterator[dict[str, Any]]:
 
 def task_submit() -> Iterator[dict[str, Any]]:
     """run script=SCRIPT args="ARGUMENTS" on a copy of the project, and record the run"""
-    enter()
+    command = enter()
     project = _project()
     yield {"basename": "submit", "name": None, "doc": "run script=SCRIPT args=ARGUMENTS, recorded"}
-    for name in config.run_configurations(project):
+    for name, inputs in _inputs(command, project).items():
         yield {
             "basename": "submit",
-            "name": visible(name),
+            "name": task_name(name),
             "doc": f"run a script as {visible(name)}.runconfig says",
-            "actions": [(_guarded, [_submit, project, name])],
+            "actions": [(_run, [project, name])],
             "uptodate": [_UpToDate(lambda *_: False, "Each submit is a new run.")],
             # The script's bytes go through as they are.
             "io": {"capture": False},
+            **(_waits_for(f"prepare:{task_name(name)}") if inputs.is_waited_for else {}),
         }
 
 
-class Environment:
-    """The environment of a run configuration, and whether it is ready, as doit asks for it."""
+def _waits_for(prepare: str) -> dict[str, Any]:
+    """Have a task run after that one, with the digest of the environment that it made ready."""
+    # doit takes a `*` in a dependency for a pattern.
+    pattern = "".join(f"[{one}]" if one in "*?[" else one for one in prepare) if "*" in prepare else prepare
+    return {"task_dep": [pattern], "setup": [prepare], "getargs": {"digest": (prepare, "digest")}}
 
-    def __init__(self, environments: ProjectEnvironments, name: str, ahead: ParallelPrepare) -> None:
-        self.environments = environments
-        self.name = name
-        self.ahead = ahead
-        self.reason = ""
-        self.is_ready = False
 
-    def words(self) -> str:
-        """Why it is not ready, in one sentence: for `doit info`."""
-        return self.reason
+@lru_cache(maxsize=1)
+def _inputs(command: object, project: Project) -> Mapping[str, InputFiles]:
+    """The files of each run configuration, read once for each command of doit."""
+    del command
+    from amlexec.prepare import input_files
 
-    def __call__(self, task: Any) -> bool:
-        """Whether it is ready: the engine is asked when tasks run, not for `doit list` and `doit info`."""
-        is_running = doit_internals.is_about_to_run(task)
-        try:
-            found = self.ahead.look(self.name) if is_running else None
-            if found is None:
-                known = self.environments.known(self.name, keep=is_running)
-                found = self.environments.look(known) if is_running else self.environments.expect(known)
-        except AmlexecError as error:
-            if is_running and task.name not in NAMED and isinstance(error, CannotRunError):
-                # One line for it, and the others are done.
-                self.reason = error.message
-                return True
-            # The action meets it again, and tells it.
-            self.reason = "; ".join(error.lines())
-            return False
-        self.reason, self.is_ready = found.reason, found.ready
-        return found.ready
+    return input_files.find(project, config.run_configurations(project))
 
 
 def _project() -> Project:
@@ -170,8 +159,11 @@ class _UpToDate:
         return self._check(task, values)
 
 
-def _guarded(action: Callable[..., int], *arguments: object) -> bool | Failed | Ended:
-    """Do it; turn its exit code, or the error it raises, into what doit takes for an end."""
+def _guarded(action: Callable[..., int | dict[str, str]], *arguments: object) -> bool | object:
+    """Do it; turn its exit code, or the error it raises, into what doit takes for an end.
+
+    A dictionary is what doit keeps of a success, and hands to other tasks by `getargs`.
+    """
     try:
         with doit_signals.running():
             code = action(*arguments)
@@ -181,47 +173,19 @@ def _guarded(action: Callable[..., int], *arguments: object) -> bool | Failed | 
         return Ended(error, doit_signals.code() or 130)
     except OSError as error:
         return Ended(error, 2)
+    if isinstance(code, dict):
+        return code
     if code == 0:
         return True
     return Failed(None) if code == 1 else Ended(None, code)
 
 
-def _prepare(environment: Environment) -> int:
-    from amlexec import progress
-    from amlexec.commands.prepare import said
-    from amlexec.console import data
-    from amlexec.images import registry
-
-    if doit_signals.in_thread():
-        where = ("-c", environment.name, "-p", environment.environments.project.root)
-        force = ["--force"] if environment.is_ready else []
-        return doit_signals.run(["experiment", "prepare", *where, *force])
-    known = environment.environments.known(environment.name, keep=True)
-    # doit has asked whether it is ready, and executes the task all the same.
-    forced = "doit -a" if environment.is_ready else ""
-    found = None if forced else environment.ahead.prepare(environment.name)
-    if found is None:
-        with progress.for_terminal() as shown:
-            found = environment.environments.prepare(known, shown, pull_from=registry.place(), forced=forced)
-    data(said(known, found))
-    return 0
+def _run(project: Project, name: str, digest: str = "") -> bool | object:
+    """What `submit:NAME` does. doit hands it the digest of what `prepare:NAME` made ready."""
+    return _guarded(_submit, project, name, digest)
 
 
-def remove_environment(environment: Environment, dryrun: bool) -> None:
-    """What `doit clean` does; doit shows this name."""
-    from amlexec.commands.clean import told
-    from amlexec.console import data
-
-    try:
-        removals = environment.environments.remove(environment.name, dry_run=dryrun)
-        for line in told(removals, dry_run=dryrun) if removals else ["nothing to remove"]:
-            data(f"prepare:{environment.name}: {line}")
-    except (AmlexecError, OSError) as error:
-        # doit has no end for a clean action that fails but a traceback; the others go on.
-        ENDS.code = max(ENDS.code, show(error))
-
-
-def _submit(project: Project, name: str) -> int:
+def _submit(project: Project, name: str, digest: str) -> int:
     import shlex
 
     from amlexec import plan
@@ -246,5 +210,7 @@ def _submit(project: Project, name: str) -> int:
     if doit_signals.in_thread():
         words = [] if script is None else ["--", script, *arguments]
         return doit_signals.run(["experiment", "submit", "-c", name, "-p", project.root, *words])
-    planned = plan.plan(config.load(project, name), script, arguments, environment=os.environ)
+    planned = plan.plan(
+        config.load(project, name), script, arguments, environment=os.environ, environment_digest=digest
+    )
     return running.finish(project, submit.submit(planned, Console()))

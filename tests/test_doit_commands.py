@@ -26,7 +26,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> ProjectFolder:
     made.write("aml_config/docker.compute", "type: docker\n")
     made.write("aml_config/docker.runconfig", "Target: docker\nFramework: Python\n")
     made.write("aml_config/conda_dependencies.yml", "dependencies:\n  - python\n")
-    assert made.doit("lint").code == 0
+    assert made.doit("lint", "prepare:local").code == 0
     return made
 
 
@@ -78,7 +78,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> ProjectFolder:
         (["tabcompletion"], 0, "sub_cmds="),
         (["strace"], 3, "must select *one* task"),
         (["ignore"], 0, "select a task"),
-        (["forget", "prepare:local"], 0, "forgetting prepare:local"),
+        (["forget", "submit:local"], 0, "forgetting submit:local"),
         (["-v0", "lint"], 0, "lint:aml_config/local.compute"),
         (["--continue", "lint"], 0, "lint:aml_config/local.compute"),
         (["-r", "zero", "submit:local", "script=nope.py"], 3, ""),
@@ -201,7 +201,7 @@ def read_only(project: ProjectFolder, small_disk: Path) -> Iterator[ProjectFolde
 def test_a_project_that_cannot_be_written(read_only: ProjectFolder) -> None:
     for words in (
         ["list", "--all", "--status"],
-        ["info", "prepare:local"],
+        ["info", "--no-status", "prepare:local"],
         ["lint"],
         ["prepare"],
         ["clean", "-n"],

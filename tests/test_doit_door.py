@@ -166,9 +166,11 @@ def test_a_target_that_can_not_run_yet_is_one_line_of_prepare(project: ProjectFo
     project.write("aml_config/conda_dependencies.yml", "dependencies: []\n")
     done = project.doit("prepare")
     assert done.code == 0, done.err
-    (line,) = [line for line in done.out.splitlines() if "prepare:batchai" in line]
-    assert line.startswith("-- prepare:batchai (compute target 'batchai' is of type batchai")
-    assert "-- prepare:local" in done.out
+    (line,) = [line for line in done.out.splitlines() if line.startswith("batchai: ")]
+    assert line.startswith("batchai: nothing to do, compute target 'batchai' is of type batchai")
+    again = project.doit("prepare").out
+    assert "-- prepare:batchai (compute target 'batchai' is of type batchai" in again
+    assert "-- prepare:local" in again
     named = project.doit("prepare:batchai")
     assert named.code == 3
     assert "is of type batchai" in named.err

@@ -32,10 +32,10 @@ class ParallelPrepare:
         self._jobs: dict[str, _Job] = {}
         self._process = os.getpid()
 
-    def begin(self, names: Iterable[str]) -> None:
+    def begin(self, names: Iterable[str], *, forced: str = "") -> None:
         """Start to prepare the environments of these run configurations, each in a thread.
 
-        One alone is left to doit: there is nothing to gain.
+        One alone is left to doit: there is nothing to gain. `forced` as of `preparation.prepare`.
         """
         wanted = []
         for name in names:
@@ -47,7 +47,7 @@ class ParallelPrepare:
             except AmlexecError:
                 continue
         for name, known in wanted if len(wanted) > 1 else ():
-            self._jobs[name] = _Job(self._environments, known)
+            self._jobs[name] = _Job(self._environments, known, forced)
 
     def look(self, name: str) -> Readiness | None:
         """How the environment is; None where it was not started. Errors as of `ProjectEnvironments.look`."""
@@ -67,17 +67,23 @@ class ParallelPrepare:
 class _Job:
     """One environment. Its thread ends with the process: what it leaves half-made there is never used."""
 
-    def __init__(self, environments: ProjectEnvironments, known: EnvironmentRef) -> None:
+    def __init__(self, environments: ProjectEnvironments, known: EnvironmentRef, forced: str) -> None:
         self.looked, self.done = _Answer(), _Answer()
-        self._environments, self._known = environments, known
+        self._environments, self._known, self._forced = environments, known, forced
         threading.Thread(target=self._work, daemon=True).start()
 
     def _work(self) -> None:
+        from amlexec.images import registry
+
         try:
             found = self._environments.look(self._known)
             self.looked.give(found)
-            if not found.ready:
-                found = self._environments.prepare(self._known, _Named(self._known.name))
+            if not found.ready or self._forced:
+                progress = _Named(self._known.name)
+                where = registry.place()
+                found = self._environments.prepare(
+                    self._known, progress, pull_from=where, forced=self._forced
+                )
             self.done.give(found)
         except BaseException as error:  # raised in the thread that waits for it
             self.looked.give(error)

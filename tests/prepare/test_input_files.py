@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from amlexec.config import load as config
 from amlexec.errors import AmlexecError
 from amlexec.prepare import input_files
-from amlexec.prepare.project import Upkeep
+from amlexec.prepare.project import ProjectEnvironments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,17 +95,17 @@ def test_what_is_referred_to(folder: ProjectFolder) -> None:
 def test_everything_that_the_digest_follows_from_is_among_them(folder: ProjectFolder) -> None:
     folder.write("aml_config/conda_dependencies.yml", PIP)
     project = config.find_project(folder.root)
-    upkeep = Upkeep(project)
+    environments = ProjectEnvironments(project)
     files = found(folder)[0]
-    for path in upkeep.wanted(upkeep.known("docker")).order.spec.files:
+    for path in environments.wanted(environments.known("docker")).order.spec.files:
         shown = path.removeprefix(f"{project.root}/")
         assert any(file == shown or file.startswith(f"{shown}/") for file in files), shown
     for file in files:
-        before = Upkeep(project).known("docker").digest
+        before = ProjectEnvironments(project).known("docker").digest
         text = (folder.root / file).read_bytes()
         change = {"runconfig": b"\n# x", "compute": b"\n# x", "yml": b"\n  - rich\n"}.get(file.split(".")[-1])
         folder.write(file, text + (change or b"\nrich<15\n"))
-        is_other = Upkeep(project).known("docker").digest != before
+        is_other = ProjectEnvironments(project).known("docker").digest != before
         assert is_other == (not file.endswith(("runconfig", "compute"))), file
         folder.write(file, text)
 
@@ -309,4 +309,4 @@ def test_any_text(folder: ProjectFolder, name: str, text: str) -> None:
 
 
 def _known(project: Project) -> None:
-    Upkeep(project).known("docker")
+    ProjectEnvironments(project).known("docker")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amlexec.docker import containers, images
+from tests.conftest import PATIENCE
 from tests.support.places import LABEL, DockerProject, Shop, new_base
 
 if TYPE_CHECKING:
@@ -107,7 +108,10 @@ def info(project: DockerProject, name: str = "docker") -> str:
     done = project.doit("info", f"prepare:{name}")
     assert done.code in {0, 1}, done.err
     assert " at 0x" not in done.out
-    return done.out.partition(" * " if done.code else "reason     : ")[2].strip()
+    lines = done.out.splitlines()
+    # What ends in a colon is followed by files.
+    told = [line[3:] for line in lines if line.startswith(" * ") and not line.endswith(":")]
+    return (told or [line.partition(": ")[2] for line in lines if line.startswith("reason ")])[0]
 
 
 def test_each_step_says_its_reason(demo: DockerProject) -> None:
@@ -125,6 +129,10 @@ def test_each_step_says_its_reason(demo: DockerProject) -> None:
 
     path = demo.configuration / "conda_dependencies.yml"
     path.write_text(f"# a comment\n{path.read_text()}")
+    assert f"the engine has {image}" in info(demo)
+    done = demo.doit("prepare:docker")
+    assert f".  prepare:docker\ndocker: nothing to do, up to date: the engine has {image}\n" == done.out
+    assert done.err == ""
     assert f"-- prepare:docker (up to date: the engine has {image})" in demo.doit("prepare").out
 
     path.write_text(path.read_text().replace("- six", "- six=1.16.0"))
@@ -149,9 +157,9 @@ def test_equal_environments_are_made_once_and_asked_for_once(demo: DockerProject
     demo.write("aml_config/third.runconfig", third)
     done = demo.doit("prepare")
     assert done.code == 0, done.err
-    made = [line for line in done.out.splitlines() if line.startswith(".  ")]
-    assert made == [".  prepare:docker", ".  prepare:third"]
-    assert f"-- prepare:second (up to date: the engine has {image_of(demo)})" in done.out
+    made = [line for line in done.out.splitlines() if line.endswith("prepared for the first time")]
+    assert made == ["docker: prepared for the first time", "third: prepared for the first time"]
+    assert f"second: nothing to do, up to date: the engine has {image_of(demo)}\n" in done.out
     assert done.err.count("solving") == 2
     watch.count = 0
     assert demo.doit("prepare").out.count("-- prepare:") == 4
@@ -252,8 +260,86 @@ def test_submit_prepares_where_the_file_says_so(demo: DockerProject) -> None:
     demo.configure("PrepareEnvironment: true")
     done = demo.doit("submit:docker", "script=train.py")
     assert done.code == 0, done.err
+    assert done.out.startswith(".  prepare:docker\ndocker: prepared for the first time\n.  submit:docker\n")
     assert "six 1.17.0" in done.out
     assert done.err.count("solving") == 1
+    again = demo.doit("submit:docker", "script=train.py")
+    assert again.out.startswith("-- prepare:docker (up to date: ")
+    digest = demo.amlexec("experiment", "prepare", "-c", "docker", "--print-digest").out.strip()
+    assert {demo.record(one)["environment_digest"] for one in demo.run_ids()} == {digest}
+
+
+def test_a_run_has_the_environment_that_its_task_was_handed(demo: DockerProject) -> None:
+    """Not what the files have come to since, which nobody has made ready."""
+    demo.configure("PrepareEnvironment: true")
+    demo.write("train.py", "import six\nprint('six', six.__version__)\n")
+    demo.write(
+        "dodo.py",
+        "from amlexec.tasks import *  # noqa: F403\nimport pathlib\n"
+        "def edit(digest):\n"
+        "    print('digest', digest)\n"
+        "    path = pathlib.Path('aml_config/conda_dependencies.yml')\n"
+        "    path.write_text(path.read_text().replace('- six', '- six=1.16.0'))\n"
+        "def task_edit():\n"
+        "    return {'actions': [edit], 'getargs': {'digest': ('prepare:docker', 'digest')},\n"
+        "            'task_dep': ['prepare:docker'], 'verbosity': 2}\n",
+    )
+    image = image_of(demo)
+    done = demo.doit("edit", "submit:docker", "script=train.py")
+    assert done.code == 0, done.err
+    assert "six 1.17.0" in done.out
+    digest = demo.record(done.run_id)["environment_digest"]
+    assert f"digest {digest}\n" in done.out
+    assert image == f"amlexec:{digest[:20]}"
+    assert "six 1.16.0" in demo.doit("submit:docker", "script=train.py").out
+
+
+@pytest.mark.parametrize("mode", [(), ("-n", "2"), ("-n", "2", "-P", "thread")], ids=" ".join)
+def test_runs_that_wait_for_one_environment(demo: DockerProject, mode: tuple[str, ...]) -> None:
+    demo.configure("PrepareEnvironment: true")
+    again(demo, "second")
+    demo.write("train.py", "import six\nprint('six', six.__version__)\n")
+    done = demo.doit(*mode, "submit:docker", "submit:second", "script=train.py")
+    assert done.code == 0, done.err
+    assert done.err.count("solving") == 1
+    assert done.out.count("six 1.17.0") == 2
+    assert len(demo.run_ids()) == 2
+
+
+def test_nothing_is_held_while_a_script_runs(demo: DockerProject) -> None:
+    """Others list, lint, prepare and submit meanwhile, and what both have done is known afterwards."""
+    demo.configure("PrepareEnvironment: true")
+    demo.write("train.py", "print('hello')\n")
+    demo.write(
+        "wait.py",
+        "import pathlib, time\nprint('begun', flush=True)\n"
+        "go = pathlib.Path('/azureml-share/go')\nwhile not go.exists(): time.sleep(0.05)\n",
+    )
+    share = demo.root / "share" / demo.root.name
+    share.mkdir(parents=True)
+    text = (demo.configuration / "docker.compute").read_text()
+    demo.write("aml_config/docker.compute", f"{text}nativeSharedDirectory: share\n")
+    demo.write(".amlignore", "share\n")
+    first = demo.start(sys.executable, "-m", "doit", "submit:docker", "script=wait.py")
+    assert first.stdout is not None
+    try:
+        while (line := first.stdout.readline()) != b"begun\n":
+            assert line, first.communicate()
+        for words in (
+            ["list", "--all", "--status"],
+            ["lint"],
+            ["prepare"],
+            ["submit:docker", "script=train.py"],
+        ):
+            done = demo.doit(*words)
+            assert (done.code, "waiting for" in done.err) == (0, False), (words, done.err)
+        assert first.poll() is None
+    finally:
+        (share / "go").touch()
+        out, err = first.communicate(timeout=PATIENCE)
+    assert first.returncode == 0, (out, err)
+    assert len(demo.run_ids()) == 2
+    assert "-- prepare:docker" in demo.doit("prepare:docker").out
 
 
 def test_clean_takes_what_nobody_else_stands_on(demo: DockerProject) -> None:

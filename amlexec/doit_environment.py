@@ -1,0 +1,154 @@
+"""The environment of a run configuration as a doit task: what it depends on, its state, how it is made."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from amlexec import doit_internals, doit_signals
+from amlexec.console import show
+from amlexec.doit_reporter import CALL
+from amlexec.errors import AmlexecError, CannotRunError
+from amlexec.escaping import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from amlexec.model import Project
+    from amlexec.prepare.input_files import InputFiles
+    from amlexec.prepare.parallel import ParallelPrepare
+    from amlexec.prepare.project import ProjectEnvironments
+
+__all__ = ["Environment", "from_here", "prepare", "remove_environment", "task_name"]
+
+
+def from_here(project: Project, paths: Iterable[str]) -> list[str]:
+    """Absolute paths as a dodo.py names files: relative to the current folder where they are in the project.
+
+    doit compares texts: what another task has among its targets is a dependency by that.
+    """
+    here, root = os.getcwd(), project.root.rstrip("/")  # noqa: PTH109
+    inside, project_inside = f"{here.rstrip('/')}/", f"{root}/"
+    return [
+        path[len(inside) :]
+        if path.startswith(inside)
+        else os.path.relpath(path, here)
+        if path.startswith(project_inside)
+        else path
+        for path in paths
+    ]
+
+
+def task_name(name: str) -> str:
+    """What a task of a file is called. doit takes no `=` in the name of a task."""
+    return visible(name).replace("=", "\\x3d")
+
+
+class Environment:
+    """The environment of a run configuration, and whether it is ready, as doit asks for it."""
+
+    def __init__(
+        self, environments: ProjectEnvironments, name: str, ahead: ParallelPrepare, inputs: InputFiles
+    ) -> None:
+        self.environments = environments
+        self.name = name
+        self.ahead = ahead
+        self.inputs = inputs
+        self.reason = ""
+        """Why it is not ready, or what makes it up to date, in one sentence."""
+        self.is_ready = False
+        self._why = ""
+
+    @property
+    def is_named(self) -> bool:
+        """Whether its task was asked for by its own name, and not as one of all."""
+        return f"prepare:{task_name(self.name)}" in CALL.named
+
+    def words(self) -> str:
+        """Why its task is to be executed, for `doit info`."""
+        return self._why
+
+    def package_files(self) -> list[str]:
+        """The files of local packages that are installed in it, as dependencies of its task."""
+        from amlexec.prepare import input_files
+
+        project = self.environments.project
+        return from_here(project, input_files.package_files(project, self.inputs))
+
+    def __call__(self, task: Any, values: dict[str, Any]) -> bool:
+        """Whether it is ready, and doit knows its digest: the target is asked only when tasks run."""
+        is_running = doit_internals.is_about_to_run(task)
+        try:
+            found = self.ahead.look(self.name) if is_running else None
+            if found is None:
+                known = self.environments.known(self.name, keep=is_running)
+                found = self.environments.look(known) if is_running else self.environments.expect(known)
+        except (AmlexecError, OSError) as error:
+            if is_running and isinstance(error, CannotRunError) and not self.is_named:
+                # One line for it, and the others are done.
+                self.reason = error.message
+                return True
+            # The action meets it again, and tells it.
+            self.is_ready = False
+            self.reason = self._why = (
+                "; ".join(error.lines()) if isinstance(error, AmlexecError) else str(error)
+            )
+            return False
+        self.reason, self.is_ready = found.reason, found.ready
+        self._why = found.reason
+        if found.ready and values.get("digest") != found.digest:
+            self._why = "It has another digest than before." if values else "It was not executed yet."
+            return False
+        return found.ready
+
+
+def prepare(environment: Environment) -> int | dict[str, str]:
+    """Make it ready if it isn't, and say what came of it; an exit code, or its digest for other tasks."""
+    from amlexec import progress
+    from amlexec.commands.prepare import said
+    from amlexec.console import data
+    from amlexec.images import registry
+
+    environments, name = environment.environments, environment.name
+    try:
+        known = environments.known(name, keep=True)
+    except CannotRunError as error:
+        if environment.is_named:
+            raise
+        data(f"{name}: nothing to do, {error.message}")
+        return {"digest": ""}
+    done = {"digest": known.digest}
+    if doit_signals.in_thread():
+        force = ["--force"] if CALL.is_always else []
+        return (
+            doit_signals.run(["experiment", "prepare", "-c", name, "-p", environments.project.root, *force])
+            or done
+        )
+    forced = "doit -a" if CALL.is_always else ""
+    looked = environment.ahead.look(name) or environments.look(known)
+    if known.is_yours:
+        data(said(known, looked))
+    elif looked.ready and not forced:
+        # A file has changed, and what is installed has not.
+        data(f"{name}: nothing to do, {looked.reason}")
+    else:
+        found = environment.ahead.prepare(name)
+        if found is None:
+            with progress.for_terminal() as shown:
+                found = environments.prepare(known, shown, pull_from=registry.place(), forced=forced)
+        data(said(known, found))
+    return done
+
+
+def remove_environment(environment: Environment, dryrun: bool) -> None:
+    """What `doit clean` does; doit shows this name."""
+    from amlexec.commands.clean import told
+    from amlexec.console import data
+
+    try:
+        removals = environment.environments.remove(environment.name, dry_run=dryrun)
+        for line in told(removals, dry_run=dryrun) if removals else ["nothing to remove"]:
+            data(f"prepare:{environment.name}: {line}")
+    except (AmlexecError, OSError) as error:
+        # doit has no end for a clean action that fails but a traceback; the others go on.
+        CALL.code = max(CALL.code, show(error))
