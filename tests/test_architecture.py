@@ -14,14 +14,8 @@ TRAVELS = ROOT / "amlexec" / "runtime" / "site"
 
 FLOORS = (
     {
-        "__main__",
-        "cli",
-        "completion",
-        "doit_command",
-        "doit_dumpdb",
-        "doit_reporter",
-        "doit_signals",
-        "tasks",
+        *("__main__", "cli", "completion", "tasks"),
+        *("doit_command", "doit_dumpdb", "doit_environment", "doit_graph", "doit_reporter", "doit_signals"),
     },
     {"commands"},
     {"machines", "runs", "scaffold"},

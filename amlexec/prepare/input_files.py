@@ -12,7 +12,7 @@ import stat
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
-from amlexec import __version__
+from amlexec import __version__, kinds
 from amlexec.config import cache
 from amlexec.config import load as config
 from amlexec.errors import AmlexecError
@@ -33,8 +33,6 @@ _T = TypeVar("_T")
 _ENTRY = "inputs"
 """The name under which the answers are kept, by run configuration."""
 _LARGEST = 64 << 20
-_BAKED = frozenset(["docker", "remotedocker"])
-"""Kinds whose environments have the Maven packages in them."""
 
 
 class InputFiles(NamedTuple):
@@ -206,7 +204,7 @@ def _conda_lines(project: Project, told: Outline, conda: str, paths: dict[str, s
 
     shared: str | None = None
     if told.target is not None:
-        shared = told.target.shared_folder(project) if told.target.kind == "docker" else ""
+        shared = told.target.shared_folder(project) if kinds.of(told.target.kind).on_local_engine else ""
     found = references(project.root, lines, shared=shared)
     paths["named"].update(found.requirements)
     paths["packages"].update(found.packages)
@@ -219,7 +217,9 @@ def _spark(project: Project, told: Outline, paths: dict[str, set[str]]) -> str:
     assert told.configuration is not None, "it was read"
     file = os.path.join(project.root, told.configuration.spark_dependencies_file)
     paths["named" if "spark_dependencies_file" in told.named else "optional"].add(file)
-    if told.target is None or told.target.kind in _BAKED:
+    if (
+        told.target is None or kinds.of(told.target.kind).environment == kinds.IMAGE
+    ):  # it has the Maven packages in it
         paths["folders"].update(_tolerant(lambda: _maven(project, file)))
     return file
 
