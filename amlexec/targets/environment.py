@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amlexec.errors import TargetError
-from amlexec.prepare import prepare as preparation
 
 if TYPE_CHECKING:
     from amlexec.environments.store import EnvironmentStore
@@ -29,6 +28,8 @@ def ensure(plan: Plan, store: EnvironmentStore | None) -> Readiness | None:
     """
     if store is None:
         return None
+    from amlexec.prepare import prepare as preparation
+
     made = store.get(plan.environment_digest) if plan.environment_digest else None
     if made is not None:
         return preparation.ready(made, f"up to date: {store.there(made.digest)}")

@@ -23,7 +23,6 @@ from amlexec.model import NotCollected
 from amlexec.targets import beneath
 from amlexec.targets.copy_links import Led, Links, relative
 from amlexec.targets.run_folders import bring_home
-from amlexec.targets.safe_tar import leads_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -231,7 +230,7 @@ class Copy(Links):
         place = self._place(led, parts, text)
         if place is not None:
             new = relative(place, parts[:-1])
-            if place != led.parts or leads_out(parts[len(self._base) :], text):
+            if place != led.parts or beneath.leads_out(parts[len(self._base) :], text):
                 _replace(folder, parts[-1], lambda name: os.symlink(new, name, dir_fd=folder))
         elif led.kind == "file":
             with beneath.opened(self._root, led.parts[:-1]) as source:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from amlexec.targets.beneath import Parts
 
-__all__ = ["LIMITS", "Limits", "NotTarError", "Refused", "Unpacked", "leads_out", "unpack"]
+__all__ = ["LIMITS", "Limits", "NotTarError", "Refused", "Unpacked", "unpack"]
 
 
 class Limits(NamedTuple):
@@ -201,7 +201,7 @@ class _Unpacking:
         elif entry.kind == FILE:
             self._file(entry, parts, folder, reader)
         elif entry.kind == LINK:
-            if not self._outward and leads_out(parts, entry.target):
+            if not self._outward and beneath.leads_out(parts, entry.target):
                 raise _RefusedError("it is a link that leads out of its folder")
             os.symlink(entry.target, name, dir_fd=folder)
             self._give(name, folder)
@@ -252,18 +252,6 @@ class _Unpacking:
     def _give(self, name: bytes, folder: int) -> None:
         if self._owner is not None and os.geteuid() == 0:
             os.chown(name, *self._owner, dir_fd=folder, follow_symlinks=False)
-
-
-def leads_out(at: Parts, target: bytes) -> bool:
-    """Whether a link at that place leads out of the folder, as far as its text tells."""
-    if target.startswith(b"/"):
-        return True
-    up = 0
-    parts = beneath.parts_of(target)
-    while up < len(parts) and parts[up] == b"..":
-        up += 1
-    # After a name, which may be a link itself, nobody can tell where `..` leads.
-    return up > len(at) - 1 or b".." in parts[up:]
 
 
 def _in_words(error: OSError) -> str:
