@@ -37,7 +37,6 @@ _FLAGS = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KEPT_OPEN = 64
 """Folders above the one that is read, whose descriptors stay open; those further up are opened again."""
-_UNITS = ((20, "MB"), (10, "kB"), (0, "bytes"))
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",

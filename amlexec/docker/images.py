@@ -9,10 +9,9 @@ import json
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.docker import probe
-from amlexec.docker.errors import EngineAnswerError, EngineError, EngineLostError
+from amlexec.docker.errors import EngineAnswerError, EngineLostError
 from amlexec.docker.login import login_of, registry_of
 from amlexec.docker.names import image_name
-from amlexec.docker.streams import Archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -25,11 +24,9 @@ __all__ = [
     "find",
     "import_root",
     "inspect",
-    "load",
     "pull",
     "push",
     "remove",
-    "save",
     "split",
     "tag",
 ]
@@ -187,22 +184,6 @@ def import_root(
     if not identity.startswith("sha256:"):
         raise EngineLostError("the Docker engine ended before the import was done", where=engine.address)
     return identity
-
-
-def load(engine: Engine, archive: bytes | IO[bytes] | Iterable[bytes]) -> list[str]:
-    """Take in images that `save` has written; their references, or ids where they have none."""
-    with engine.asked(patient=True) as api:
-        said = "".join(str(message.get("stream", "")) for message in api.load_image(archive, quiet=True))
-    loaded = [line.partition(": ")[2] for line in said.splitlines() if line.startswith("Loaded image")]
-    if not loaded:
-        raise EngineError("the archive holds no image", where=engine.address)
-    return loaded
-
-
-def save(engine: Engine, image: str) -> Archive:
-    """An image with its layers and references as a tar archive."""
-    with engine.asked(patient=True) as api:
-        return Archive(engine.address, api.get_image(image_name(image)))
 
 
 def _follow(

@@ -29,7 +29,6 @@ __all__ = [
     "RECIPE",
     "EnvironmentSpec",
     "canonical",
-    "digest",
     "lock_basis",
     "requirements_of",
     "spec_of",
@@ -195,11 +194,6 @@ def _shown(project: Project, path: str) -> str:
 def canonical(spec: EnvironmentSpec) -> bytes:
     """The canonical JSON text of `spec`; free of secrets, so that it can be stored beside the digest."""
     return content.canonical_json(_value(spec))
-
-
-def digest(spec: EnvironmentSpec) -> str:
-    """The environment's digest: the sha256 of its canonical value, in hex."""
-    return content.of_bytes(canonical(spec))
 
 
 def lock_basis(spec: EnvironmentSpec, found: requirements.Requirements) -> bytes:

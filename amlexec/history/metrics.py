@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["MOST_VALUES", "Metrics", "Summary", "latest", "read", "read_all", "summary"]
+__all__ = ["MOST_VALUES", "Metrics", "Summary", "read_all", "summary"]
 
 MOST_VALUES = 100_000
 """Values of one name that are kept in memory: the newest."""
@@ -89,16 +89,6 @@ class _Item(NamedTuple):
     value: object
     size: int
     """Bytes of the line."""
-
-
-def read(path: Path) -> dict[str, object]:
-    """Every metric by name; a name that was logged more than once has the list of its values, in order."""
-    return read_all(path).values
-
-
-def latest(path: Path) -> dict[str, object]:
-    """The last value of every metric; holds one value of each in memory, however long the file is."""
-    return {item.name: item.value for item in _items(path) if item is not None}
 
 
 def read_all(path: Path) -> Metrics:

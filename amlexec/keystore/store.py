@@ -20,10 +20,8 @@ from amlexec.files import write_atomically
 from amlexec.keystore import keyring
 
 __all__ = [
-    "StoredSecret",
     "KeyPair",
     "delete",
-    "entries",
     "get",
     "is_handle",
     "keys_folder",
@@ -38,16 +36,6 @@ __all__ = [
 
 _HANDLE = re.compile(r"amlexec:([0-9a-f]{32})")
 _PASSWORDS, _KEYS, _HOSTS = "passwords", "keys", "hosts"
-
-
-class StoredSecret(NamedTuple):
-    """Something that the store keeps, without the secret."""
-
-    handle: str
-    kind: str
-    """`password` or `key`."""
-    about: str
-    """What it is for, such as the name of a target."""
 
 
 class KeyPair(NamedTuple):
@@ -116,24 +104,6 @@ def delete(handle: str) -> None:
             path.unlink(missing_ok=True)
     except OSError as error:
         raise _unusable(error) from None
-
-
-def entries() -> list[StoredSecret]:
-    """What the store keeps, by handle.
-
-    Raises:
-        TargetError: others can read it.
-    """
-    found = []
-    for path in _files(_PASSWORDS):
-        handle = f"amlexec:{path.name}"
-        found.append(StoredSecret(handle, "password", _told(path, handle)["about"]))
-    for path in _files(_KEYS):
-        if path.suffix == ".pub":
-            words = path.read_text("utf-8", "replace").split(maxsplit=2)
-            about = words[2].strip() if len(words) == 3 else ""
-            found.append(StoredSecret(f"amlexec:{path.stem}", "key", about))
-    return sorted(found)
 
 
 def put_key_pair(private: bytes, public: bytes) -> KeyPair:
@@ -234,14 +204,6 @@ def _made(path: Path) -> Path:
     except OSError as error:
         raise _unusable(error) from None
     return path
-
-
-def _files(kind: str) -> list[Path]:
-    path = folder() / kind
-    try:
-        return sorted(found for found in path.iterdir() if found.is_file()) if path.is_dir() else []
-    except OSError as error:
-        raise _unusable(error) from None
 
 
 def _read(path: Path, handle: str) -> bytes:

@@ -58,7 +58,6 @@ class SSHConnection:
         self._login = login
         self._anew = os.urandom(8).hex() if anew else ""
         self._to_prove = anew
-        self._held = contextlib.ExitStack()
 
     @property
     def name(self) -> str:
@@ -119,30 +118,6 @@ class SSHConnection:
         with self._channel(script, arguments, input, None) as channel:
             yield channel
 
-    def forward(self, remote_socket: str) -> str:
-        """The path of a socket here that leads to a Unix socket there, through the one connection.
-
-        It is there until `close`. Whether anything listens at the far end shows when it is used.
-        Raises as `run` does.
-        """
-        with contextlib.ExitStack() as held:
-            reading, writing = os.pipe()
-            nothing = held.enter_context(os.fdopen(reading, "rb", 0))
-            silence = held.enter_context(os.fdopen(writing, "wb", 0))
-            # While its input is open, the connection does not end between two uses of the socket.
-            held.enter_context(self.stream("cat >/dev/null", input=nothing))
-            held.callback(silence.close)
-            connection, path = self._control(), runtime_folder() / f"{named('s')}{os.urandom(6).hex()}"
-            mapping = _mapping(str(path), remote_socket)
-            if said := _control_of(connection, "forward", "-L", mapping):
-                raise UnreachableError(
-                    f"its socket {remote_socket} can't be forwarded: {said}", where=self.name
-                )
-            held.callback(path.unlink, missing_ok=True)
-            held.callback(_control_of, connection, "cancel", "-L", mapping)
-            self._held.push(held.pop_all())
-        return str(path)
-
     def lasting_socket(self, name: str) -> str:
         """The path here of the socket that `forward_lasting` makes under that name, be it there or not."""
         return f"{self._control()}-{name}"
@@ -151,7 +126,7 @@ class SSHConnection:
         """Have `lasting_socket(name)` lead to a Unix socket there for as long as the connection stays.
 
         All processes of this user share it. Where it led elsewhere before, it does so no more. The
-        connection has to be there: `run` something first. Raises as `forward` does.
+        connection has to be there: `run` something first. Raises as `run` does.
         """
         from amlexec.locks import exclusive
 
@@ -172,11 +147,7 @@ class SSHConnection:
         _control_of(self._control(), "stop")
 
     def close(self) -> None:
-        """End the forwards. The connection itself ends a minute after its last use, by whomever.
-
-        One of its own ends now.
-        """
-        self._held.close()
+        """End a connection of its own. Another one ends a minute after its last use, by whomever."""
         if self._anew and Path(self._control()).exists():
             _control_of(self._control(), "exit")
 

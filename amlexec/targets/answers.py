@@ -20,7 +20,6 @@ __all__ = [
     "failure",
     "read_code",
     "read_frame",
-    "read_length",
     "read_look",
     "read_records",
     "read_state",
@@ -31,8 +30,6 @@ LONGEST_LINE = 4096
 _LONGEST_RECORD = 8 << 20
 """Bytes of a record as it was submitted: the arguments of a command are the most of it."""
 _MOST_RUNS = 1_000_000
-_MOST_DIGESTS = 256 << 20
-"""Bytes. That is two million outputs."""
 _MOST_SHOWN = 300
 """Characters of an answer that can't be read, in the message about it."""
 _TIME = r"[0-9]{1,10}(?:\.[0-9]{0,12})?"
@@ -104,20 +101,6 @@ def read_frame(line: bytes, where: str) -> tuple[bytes, bytes]:
     if match is None:
         raise _unreadable("what comes of the run's logs", line, where)
     return match[1] or match[3], match[2] or match[4] or b""
-
-
-def read_length(line: bytes, where: str) -> int:
-    """The first line of the verb `fetch`: how many bytes of digests come; 0 where it said nothing at all.
-
-    Raises:
-        TargetError: it is something else.
-    """
-    told = line.strip()
-    if not told:
-        return 0
-    if re.fullmatch(rb"[0-9]{1,9}", told) is None or int(told) > _MOST_DIGESTS:
-        raise _unreadable("the length of the digests", line, where)
-    return int(told)
 
 
 def read_look(said: str, where: str) -> dict[str, str]:

@@ -464,18 +464,6 @@ class TestImages:
         assert steps[-1].status.startswith("Status: Downloaded newer image")
         images.remove(engine, pulled)
 
-    def test_to_an_archive_and_back(self, engine: Engine, reference: str, tmp_path: Path) -> None:
-        identity = images.import_root(engine, _tar(only=b"file"), reference, changes=['ENV A="b c"'])
-        with images.save(engine, reference) as stream, (tmp_path / "saved.tar").open("wb") as file:
-            while piece := stream.read(1 << 16):
-                file.write(piece)
-        assert images.remove(engine, reference)
-        assert images.inspect(engine, identity) is None
-        with (tmp_path / "saved.tar").open("rb") as file:
-            assert images.load(engine, file) == [reference]
-        found = images.inspect(engine, reference) or {}
-        assert (found["Id"], found["Config"]["Env"]) == (identity, ["A=b c"])
-
     def test_in_use(self, engine: Engine, reference: str, make: Callable[..., str], name: str) -> None:
         images.commit(engine, make("true"), reference)
         containers.remove(engine, name)

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from amlexec.config import load as config
-from amlexec.digest import canonical_json
+from amlexec.digest import canonical_json, of_bytes
 from amlexec.environments import spec as environments
 from amlexec.environments.explain import explain
 from amlexec.environments.locked import Locked
-from amlexec.environments.spec import RECIPE, EnvironmentSpec, canonical, digest, spec_of
+from amlexec.environments.spec import RECIPE, EnvironmentSpec, canonical, spec_of
 from amlexec.model import CondaDependencies, Line, Place, Project
 from amlexec.packages.conda_spec import canonical_spec, channels
 from amlexec.packages.platforms import DEFAULT, Platform
@@ -53,6 +53,10 @@ def spec(
     root: Path, found: CondaDependencies, base: str = "debian:12", platform: Platform = DEFAULT
 ) -> EnvironmentSpec:
     return spec_of(Project(str(root)), base, found, platform)
+
+
+def digest(found: EnvironmentSpec) -> str:
+    return of_bytes(canonical(found))
 
 
 class TestVectors:

@@ -22,18 +22,13 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_name_logged_again_becomes_a_list(path: Path) -> None:
     path.write_text(line("loss", 3) + line("accuracy", 0.9) + line("loss", 2) + line("loss", 1))
-    assert metrics.read(path) == {"loss": [3, 2, 1], "accuracy": 0.9}
-    assert list(metrics.read(path)) == ["loss", "accuracy"]
+    assert metrics.read_all(path).values == {"loss": [3, 2, 1], "accuracy": 0.9}
+    assert list(metrics.read_all(path).values) == ["loss", "accuracy"]
 
 
 def test_a_list_stays_what_it_is(path: Path) -> None:
     path.write_text(line("once", [1, 2]) + line("twice", [1]) + line("twice", [2]))
-    assert metrics.read(path) == {"once": [1, 2], "twice": [[1], [2]]}
-
-
-def test_latest_is_the_last_value_of_each(path: Path) -> None:
-    path.write_text(line("loss", 3) + "garbage\n" + line("status", "fine") + line("loss", [2]))
-    assert metrics.latest(path) == {"loss": [2], "status": "fine"}
+    assert metrics.read_all(path).values == {"once": [1, 2], "twice": [[1], [2]]}
 
 
 def test_a_run_that_logged_nothing(path: Path) -> None:
@@ -78,7 +73,7 @@ def test_the_metric_behind_a_torn_one_is_not_lost(path: Path, length: int) -> No
 
 def test_a_value_that_looks_like_a_line_is_a_value(path: Path) -> None:
     path.write_text(line("a", {"name": "x", "value": 3, "time": 4}) + line("b", line("c", 1)))
-    assert metrics.read(path) == {"a": {"name": "x", "value": 3, "time": 4}, "b": line("c", 1)}
+    assert metrics.read_all(path).values == {"a": {"name": "x", "value": 3, "time": 4}, "b": line("c", 1)}
 
 
 def test_the_newest_values_of_a_long_series_are_kept(path: Path) -> None:
@@ -106,4 +101,4 @@ def test_a_line_without_end_is_passed_over(path: Path) -> None:
 def test_a_folder_in_its_place_is_an_error(path: Path) -> None:
     path.mkdir()
     with pytest.raises(OSError, match=r"metrics\.jsonl"):
-        metrics.read(path)
+        metrics.read_all(path)

@@ -21,6 +21,7 @@ import pytest
 from amlexec.docker import containers, images
 from tests.conftest import PATIENCE, Done
 from tests.engines.serving import serve
+from tests.support import engine_images
 from tests.support.places import PLACES, DockerProject, Shop, new_base
 
 if TYPE_CHECKING:
@@ -396,7 +397,7 @@ def test_a_private_index_leaves_no_trace(make: Callable[..., DockerProject], tmp
 
 def _holds(project: DockerProject, image: str, texts: list[bytes]) -> bool:
     """Whether a text is anywhere in an image: its configuration or the files of its layers."""
-    with images.save(project.shop.engine, image) as stream:
+    with engine_images.save(project.shop.engine, image) as stream:
         before = b""
         for piece in stream.pieces():
             if any(text in before + piece for text in texts):

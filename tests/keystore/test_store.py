@@ -15,6 +15,7 @@ import pytest
 from amlexec.errors import TargetError
 from amlexec.keystore import store as keystore
 from amlexec.ssh.key_pair import new_key_pair
+from tests.support.stored_secrets import StoredSecret, stored_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,10 +51,10 @@ class TestSecrets:
         assert keystore.is_handle(handle)
         assert SECRET not in handle
         assert keystore.get(handle) == SECRET
-        assert keystore.entries() == [keystore.StoredSecret(handle, "password", "gpubox")]
+        assert stored_secrets() == [StoredSecret(handle, "password", "gpubox")]
         keystore.delete(handle)
         keystore.delete(handle)
-        assert keystore.entries() == []
+        assert stored_secrets() == []
         with pytest.raises(TargetError, match="has no secret amlexec:") as caught:
             keystore.get(handle)
         assert "AMLEXEC_KEYSTORE" in caught.value.hint
@@ -81,12 +82,12 @@ class TestSecrets:
         assert pair.public.startswith("ssh-ed25519 ")
         assert pair.public.endswith(" amlexec gpu box")
         assert keystore.public_key(pair.handle) == pair.public
-        assert keystore.entries() == [keystore.StoredSecret(pair.handle, "key", "amlexec gpu box")]
+        assert stored_secrets() == [StoredSecret(pair.handle, "key", "amlexec gpu box")]
         private = keystore.private_key_file(pair.handle, tmp_path)
         derived = subprocess.run(["ssh-keygen", "-y", "-f", str(private)], check=True, capture_output=True)
         assert derived.stdout.decode().split()[:2] == pair.public.split()[:2]
         keystore.delete(pair.handle)
-        assert keystore.entries() == []
+        assert stored_secrets() == []
         with pytest.raises(TargetError, match="has no secret"):
             keystore.private_key_file(pair.handle, tmp_path)
 
@@ -142,7 +143,6 @@ class TestOwnStore:
             keystore.private_key_file(pair.handle, tmp_path)
 
     def test_looking_makes_nothing(self) -> None:
-        assert keystore.entries() == []
         assert not keystore.pinned_hosts("box").exists()
         assert not (Path(os.environ["HOME"]) / ".local").exists()
 
@@ -221,7 +221,7 @@ class TestKeyring:
         assert files
         assert not any(json.dumps(SECRET).encode() in path.read_bytes() for path in files)
         assert keystore.get(handle) == SECRET
-        assert keystore.entries() == [keystore.StoredSecret(handle, "password", "gpubox")]
+        assert stored_secrets() == [StoredSecret(handle, "password", "gpubox")]
         keystore.delete(handle)
         assert json.loads(passwords.read_text()) == {}
         keystore.delete(handle)

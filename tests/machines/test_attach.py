@@ -25,6 +25,7 @@ from tests.conftest import PATIENCE, Done, eventually
 from tests.support.hosts import PASSWORD, QUIET
 from tests.support.readers import read
 from tests.support.stage import channels  # noqa: F401 - a fixture
+from tests.support.stored_secrets import stored_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -308,7 +309,7 @@ def test_a_full_disk_leaves_everything_as_it_was(
     assert "the files of gpubox can't be written: no space left on device" in done.err
     assert "nothing was changed" in done.err
     assert files_of(project) == before
-    assert keystore.entries() == []
+    assert stored_secrets() == []
 
 
 # ---------------------------------------------------------------- list, show, detach
@@ -393,7 +394,7 @@ def test_detach_takes_files_and_secret_away(project: ProjectFolder, client: Clie
     before = files_of(project)
     done = target(project, "attach", "remote", *BOX, "--no-check", "--password-stdin", given="secret\n")
     assert done.code == 0, done.err
-    assert len(keystore.entries()) == 1
+    assert len(stored_secrets()) == 1
     done = target(project, "detach", "gpubox")
     assert done.code == 0, done.err
     assert done.out == (
@@ -402,7 +403,7 @@ def test_detach_takes_files_and_secret_away(project: ProjectFolder, client: Clie
         "removed its secret from the key store\n"
     )
     assert files_of(project) == before
-    assert keystore.entries() == []
+    assert stored_secrets() == []
 
 
 def test_detach_keeps_a_run_configuration_that_was_changed(project: ProjectFolder) -> None:
@@ -441,7 +442,7 @@ def test_detach_of_a_broken_file_finds_its_secret(project: ProjectFolder, client
     project.write("aml_config/broken.compute", f"type: remote\n  password: '{handle}'\n bad\n")
     done = target(project, "detach", "broken")
     assert done.code == 0, done.err
-    assert keystore.entries() == []
+    assert stored_secrets() == []
 
 
 def test_a_secret_that_two_targets_have_is_kept(project: ProjectFolder, client: Client) -> None:
@@ -450,9 +451,9 @@ def test_a_secret_that_two_targets_have_is_kept(project: ProjectFolder, client: 
     assert (
         "kept    its secret: another compute target has the same" in target(project, "detach", "gpubox").out
     )
-    assert len(keystore.entries()) == 1
+    assert len(stored_secrets()) == 1
     assert "removed its secret" in target(project, "detach", "copy").out
-    assert keystore.entries() == []
+    assert stored_secrets() == []
 
 
 def test_detach_leaves_targets_of_this_machine_alone(project: ProjectFolder) -> None:
@@ -491,7 +492,7 @@ def attach(
 def nothing_is_left(project: ProjectFolder, before: dict[str, bytes]) -> None:
     """Whether an attach that failed has left a trace."""
     assert files_of(project) == before
-    assert keystore.entries() == []
+    assert stored_secrets() == []
     hosts = keystore.folder() / "hosts"
     assert not hosts.exists() or list(hosts.iterdir()) == []
 
@@ -503,7 +504,7 @@ def test_a_password_goes_to_the_key_store_and_nowhere_else(
     assert done.code == 0, done.err
     assert f"its host key is {host.fingerprint} (ssh-ed25519), which is seen for the first time" in done.err
     assert "gpubox: from now on it has to be that one" in done.err
-    entry = keystore.entries()[0]
+    entry = stored_secrets()[0]
     assert keystore.get(entry.handle) == PASSWORD
     assert f"password: {entry.handle}\n" in (project.configuration / "gpubox.compute").read_text()
     assert PASSWORD not in done.out + done.err
@@ -523,7 +524,7 @@ def test_a_password_on_the_command_line_works_with_a_warning(
     assert done.code == 0, done.err
     assert "warning: the shell's history" in done.err
     assert PASSWORD not in done.out + done.err
-    assert keystore.get(keystore.entries()[0].handle) == PASSWORD
+    assert keystore.get(stored_secrets()[0].handle) == PASSWORD
 
 
 def test_a_wrong_password_leaves_nothing(project: ProjectFolder, client: Client, host: Host) -> None:
@@ -536,7 +537,7 @@ def test_a_wrong_password_leaves_nothing(project: ProjectFolder, client: Client,
     # A right one before does not make a wrong one good.
     assert attach(project, host, "--password-stdin", given=f"{PASSWORD}\n").code == 0
     assert attach(project, host, "--password-stdin", "--force", given="canary\n").code == 2
-    assert keystore.get(keystore.entries()[0].handle) == PASSWORD
+    assert keystore.get(stored_secrets()[0].handle) == PASSWORD
 
 
 def test_a_password_that_was_not_what_let_us_in_is_not_kept(
@@ -572,7 +573,7 @@ def test_what_openssh_has_is_enough(project: ProjectFolder, client: Client, host
     done = target(project, "attach", "remote", "-n", "gpubox", "-a", "box", "-u", QUIET)
     assert done.code == 0, done.err
     assert "password" not in (project.configuration / "gpubox.compute").read_text()
-    assert keystore.entries() == []
+    assert stored_secrets() == []
     assert target(project, "check", "gpubox").code == 0
 
 
@@ -637,7 +638,7 @@ def test_on_a_terminal_a_password_is_asked_for(project: ProjectFolder, client: C
     assert done.out.count(f"Password of {QUIET} on {host.address}: ") == 2
     assert "canary" not in done.out
     assert PASSWORD not in done.out
-    assert keystore.get(keystore.entries()[0].handle) == PASSWORD
+    assert keystore.get(stored_secrets()[0].handle) == PASSWORD
 
 
 def test_on_a_terminal_nobody_is_asked_who_has_a_key(
@@ -740,10 +741,10 @@ def test_a_key_pair_by_the_line_that_is_printed(
     machine.ssh(line, QUIET)
     checked = target(project, "check", "gpubox")
     assert checked.code == 0, checked.out
-    handle = keystore.entries()[0].handle
+    handle = stored_secrets()[0].handle
     assert f"privateKey: {handle}\n" in (project.configuration / "gpubox.compute").read_text()
     assert target(project, "detach", "gpubox").code == 0
-    assert keystore.entries() == []
+    assert stored_secrets() == []
 
 
 def test_a_key_pair_is_installed_with_a_password(
@@ -754,9 +755,9 @@ def test_a_key_pair_is_installed_with_a_password(
     done = attach(project, machine, "-k", "--password-stdin", given=f"{PASSWORD}\n")
     assert done.code == 0, done.err
     assert "authorized_keys" not in done.out
-    assert [entry.kind for entry in keystore.entries()] == ["key"]
+    assert [entry.kind for entry in stored_secrets()] == ["key"]
     there = machine.ssh("cat .ssh/authorized_keys", QUIET).splitlines()
-    assert there == ["# no end of line", keystore.public_key(keystore.entries()[0].handle)]
+    assert there == ["# no end of line", keystore.public_key(stored_secrets()[0].handle)]
     assert target(project, "check", "gpubox").code == 0
 
 
@@ -786,7 +787,7 @@ def test_a_key_of_the_users_own_is_named_and_not_copied(
     done = attach(project, host, "--private-key-file", str(own))
     assert done.code == 0, done.err
     assert "privateKey: ~/.ssh/id_own\n" in (project.configuration / "gpubox.compute").read_text()
-    assert keystore.entries() == []
+    assert stored_secrets() == []
     assert target(project, "check", "gpubox").code == 0
     assert target(project, "detach", "gpubox").code == 0
     assert own.exists()
@@ -837,7 +838,7 @@ def test_a_passphrase_that_an_agent_would_hide(
             shutil.copy(host.key.with_suffix(".pub"), own.with_suffix(".pub"))
             given = ("--private-key-file", str(own), "--private-key-passphrase")
             assert attach(project, host, *given, "canary").code == 2
-            assert keystore.entries() == []
+            assert stored_secrets() == []
             done = attach(project, host, *given, "right")
             assert done.code == 0, done.err
         finally:

@@ -22,8 +22,9 @@ import pytest
 
 from amlexec.commands import lock as command
 from amlexec.config import load as config
+from amlexec.digest import of_bytes
 from amlexec.environments import lockfile
-from amlexec.environments.spec import canonical, digest, lock_basis, requirements_of, spec_of
+from amlexec.environments.spec import canonical, lock_basis, requirements_of, spec_of
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UsageError
 from amlexec.model import Project
 from amlexec.packages import conda_install, conda_link, conda_solve, network
@@ -114,7 +115,7 @@ class Declared:
     def digest(self) -> str:
         dependencies = config.load_conda(self.project, FILE)
         lock = lockfile.read(self.project, FILE)
-        return digest(spec_of(self.project, "debian:12", dependencies, PLATFORM, lock=lock))
+        return of_bytes(canonical(spec_of(self.project, "debian:12", dependencies, PLATFORM, lock=lock)))
 
 
 @pytest.fixture

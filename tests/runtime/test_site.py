@@ -112,7 +112,7 @@ print("done")
 def test_a_script_of_2017_logs_in_a_run(python: str, folder: Path, tmp_path: Path) -> None:
     result = run(python, SCRIPT_OF_2017, folder, tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
-    assert metrics.read(folder / "metrics.jsonl") == {
+    assert metrics.read_all(folder / "metrics.jsonl").values == {
         "Accuracy": 0.97,
         "Regularization Rate": 0.01,
         "loss": [3, 2, 1],
@@ -268,7 +268,7 @@ def test_a_process_that_is_killed_loses_nothing(python: str, folder: Path, tmp_p
         "import os\nfrom amlexec.run import log\nfor n in range(500): log('n', n)\nos.kill(os.getpid(), 9)\n"
     )
     assert run(python, script, folder, tmp_path).returncode == -9
-    assert metrics.read(folder / "metrics.jsonl") == {"n": list(range(500))}
+    assert metrics.read_all(folder / "metrics.jsonl").values == {"n": list(range(500))}
 
 
 DISK_FULL = """\
@@ -410,7 +410,7 @@ def test_an_installed_azureml_is_not_hidden(python: str, style: str, folder: Pat
         script += "from azureml import Workspace, Conflict as c\nassert c is Conflict\n"
     result = run(inner, script + SCRIPT_OF_2017, folder, tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
-    assert metrics.read(folder / "metrics.jsonl")["Accuracy"] == 0.97
+    assert metrics.read_all(folder / "metrics.jsonl").values["Accuracy"] == 0.97
 
 
 @every_interpreter
@@ -424,7 +424,7 @@ def test_an_installed_amlexec_is_not_hidden(python: str, folder: Path, tmp_path:
     script = "import amlexec\nfrom amlexec.errors import TargetError\nassert amlexec.__version__ == '9.9'\n"
     result = run(inner, script + SCRIPT_OF_2017, folder, tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
-    assert metrics.read(folder / "metrics.jsonl")["Accuracy"] == 0.97
+    assert metrics.read_all(folder / "metrics.jsonl").values["Accuracy"] == 0.97
 
 
 def test_this_amlexec_installed_is_not_hidden(folder: Path, tmp_path: Path) -> None:
@@ -438,7 +438,7 @@ def test_this_amlexec_installed_is_not_hidden(folder: Path, tmp_path: Path) -> N
     )
     result = run(inner, script + SCRIPT_OF_2017, folder, tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
-    assert metrics.read(folder / "metrics.jsonl")["Cell"] == "A"
+    assert metrics.read_all(folder / "metrics.jsonl").values["Cell"] == "A"
 
 
 def test_the_product_and_the_run_have_the_same_code() -> None:

@@ -198,11 +198,16 @@ with socket.socket(socket.AF_UNIX) as server:
             client.sendall(client.recv(100).upper())
 ' "$1" """
 
+    def test_without_a_connection(self, host: Host) -> None:
+        with host.connection() as connection, pytest.raises(UnreachableError, match="can't be forwarded"):
+            connection.forward_lasting("docker", "/var/run/docker.sock")
+
     def test_socket(self, host: Host) -> None:
         path = f"/tmp/a b:{secrets.token_hex(4)}.sock"
         with host.connection() as connection, connection.stream(self.ECHO, path) as server:
             assert server.stdout.readline() == b"up\n"
-            local = connection.forward(path)
+            connection.forward_lasting("echo", path)
+            local = connection.lasting_socket("echo")
             assert len(os.fsencode(local)) < 104
             assert stat.S_IMODE(Path(local).stat().st_mode) & 0o077 == 0
             for word in (b"one", b"two"):
@@ -210,16 +215,6 @@ with socket.socket(socket.AF_UNIX) as server:
                     tried.connect(local)
                     tried.sendall(word)
                     assert tried.recv(100) == word.upper()
-            connection.close()
-            assert not Path(local).exists()
-
-    def test_unreachable(self, client: Client) -> None:
-        with (
-            SSHConnection(Login("box", "127.0.0.1", port=_closed_port())) as connection,
-            pytest.raises(UnreachableError),
-        ):
-            connection.forward("/var/run/docker.sock")
-        assert client.sockets() == []
 
 
 @pytest.mark.usefixtures("client")

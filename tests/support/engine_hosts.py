@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec.docker import images
 from amlexec.docker.client import Engine
 from amlexec.docker.forward import SSHTransport
 from tests.conftest import eventually
 from tests.engines import engine_host as image
 from tests.engines.fixtures import need
+from tests.support import engine_images
 from tests.support.hosts import Host
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class EngineHost(Host):
 
     def take(self, engine: Engine, image: str) -> None:
         """Copy an image from another engine."""
-        with images.save(engine, image) as stream:
+        with engine_images.save(engine, image) as stream:
             self.ssh("docker load --quiet >/dev/null", input=stream.read())
 
 

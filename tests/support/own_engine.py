@@ -16,10 +16,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec.docker import containers, images
+from amlexec.docker import containers
 from amlexec.docker.client import Engine
 from amlexec.docker.errors import EngineError
 from tests.conftest import PATIENCE
+from tests.support import engine_images
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,8 +92,8 @@ class OwnEngine:
 
     def take(self, engine: Engine, image: str) -> None:
         """Copy an image from another engine."""
-        with images.save(engine, image) as stream:
-            images.load(self.engine, stream.pieces())
+        with engine_images.save(engine, image) as stream:
+            engine_images.load(self.engine, stream.pieces())
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ from amlexec.targets.answers import (
     LONGEST_LINE,
     read_code,
     read_frame,
-    read_length,
     read_look,
     read_records,
     read_state,
@@ -151,15 +150,6 @@ def test_frames() -> None:
     assert read_frame(b"S running 5\n", "there") == (b"S", b"running 5")
 
 
-@pytest.mark.parametrize(
-    "line", [b"-5\n", b"1e9\n", b"abc\n", b"999999999999\n", b"999999999\n", b"5 5\n", b"\xff\n"]
-)
-def test_an_odd_length_is_an_error(line: bytes) -> None:
-    with pytest.raises(TargetError, match="length"):
-        read_length(line, "there")
-    assert (read_length(b"      17\n", "there"), read_length(b"", "there")) == (17, 0)
-
-
 LOOK = "home /home/ada\npath /usr/bin:/bin\nsystem Linux x86_64\n"
 
 
@@ -233,8 +223,6 @@ def test_a_line_without_end_is_read_only_so_far() -> None:
     source = io.BufferedReader(Endless())
     with pytest.raises(TargetError):
         read_frame(source.readline(LONGEST_LINE), "there")
-    with pytest.raises(TargetError):
-        read_length(source.readline(LONGEST_LINE), "there")
 
 
 def test_words_at_random_are_never_more_than_an_error() -> None:
@@ -260,7 +248,6 @@ def test_words_at_random_are_never_more_than_an_error() -> None:
     readers: list[Callable[[str, bytes], object]] = [
         lambda said, _: read_state(said, "", "there"),
         lambda _, raw: read_frame(raw, "there"),
-        lambda _, raw: read_length(raw, "there"),
         lambda said, _: read_look(said, "there"),
         lambda _, raw: list(read_records(io.BytesIO(raw), "there")),
     ]

@@ -33,6 +33,7 @@ from amlexec.targets.environment import ensure
 from tests.conftest import PATIENCE, Done, eventually
 from tests.engines import base_image as recipe
 from tests.engines.places import is_required
+from tests.support import engine_images
 from tests.support.own_engine import OwnEngine, own_engine, why_none
 from tests.support.places import LABEL, PLACES, DockerProject, Place, Shop
 from tests.test_contract import WAITING
@@ -284,7 +285,7 @@ class TestBaseImage:
                 entry = tarfile.TarInfo(file)
                 entry.size = len(data)
                 archive.addfile(entry, io.BytesIO(data))
-        images.load(project.shop.engine, held.getvalue())
+        engine_images.load(project.shop.engine, held.getvalue())
         project.write("aml_config/docker.compute", project.compute(base=name))
         refused(
             project.prepare(), 2, "aml_config/docker.compute", f"{name} is for ", "docker pull --platform"

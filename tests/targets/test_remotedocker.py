@@ -22,6 +22,7 @@ from tests.conftest import PATIENCE, eventually
 from tests.engines import packages
 from tests.engines.ssh_host import QUIET
 from tests.packages.test_conda_bootstrap import channel_of
+from tests.support import engine_images
 from tests.support.places import LABEL, PLACES, DockerProject, RemoteDockerProject, Shop
 from tests.test_docs import ROOT, blocks, commands, matches
 
@@ -45,7 +46,7 @@ def project(engine_host: EngineHost, shop: Shop, tmp_path: Path) -> RemoteDocker
 
 def layer_of(engine: Engine, image: str) -> dict[str, Any]:
     """What is in the last layer of an image: name to kind, mode, owner, time, and digest or target."""
-    with images.save(engine, image) as stream:
+    with engine_images.save(engine, image) as stream:
         held = io.BytesIO(stream.read())
     with tarfile.open(fileobj=held) as saved:
         manifest = json.loads(saved.extractfile("manifest.json").read())  # type: ignore[union-attr]
