@@ -230,6 +230,11 @@ class Plan(NamedTuple):
     """Of `environment_variables`, those that were taken from the environment here, as they are declared."""
 
     @property
+    def script_argument(self) -> str:
+        """The script for its interpreter's command line: a name that begins with a dash is no option."""
+        return f"./{self.script}" if self.script.startswith("-") else self.script
+
+    @property
     def prepare_command(self) -> str:
         """What to type to make its environment ready."""
         target = "" if self.target.name == self.configuration else f" -t {self.target.name}"

@@ -16,7 +16,7 @@ from amlexec.images.conda_layer import conda_layer, is_elsewhere
 from amlexec.images.labels import PREFIX
 from amlexec.owner import owner_of
 from amlexec.packages.network import settings
-from amlexec.packages.urls import is_loopback, public
+from amlexec.packages.urls import is_loopback
 from amlexec.spark import maven
 
 if TYPE_CHECKING:
@@ -75,11 +75,7 @@ def build(engine: Engine, request: BuildRequest, progress: Progress, log: BuildL
         made = builder.commit("", written, variables)
     progress.step("trying its Python")
     trial.publish(engine, made, request.digest, request.spec.base_image, str(request.base_place))
-    packages = tuple(
-        (record.name.source, str(record.version), str(record.build), public(record.url))
-        for record in resolution.records
-    )
-    return BuildResult(made, base.pinned, resolution.python, packages, tuple(installed))
+    return BuildResult(made, base.pinned, resolution.python, resolution.conda, tuple(installed))
 
 
 def _as_seen_from(engine: Engine, context: BuildContext) -> BuildContext:

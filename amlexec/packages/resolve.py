@@ -33,6 +33,14 @@ class Resolution(NamedTuple):
     """The addresses of the channels in order, without passwords."""
 
     @property
+    def conda(self) -> tuple[tuple[str, str, str, str], ...]:
+        """Name, version, build and address without a password of each conda package."""
+        return tuple(
+            (record.name.source, str(record.version), str(record.build), public(record.url))
+            for record in self.records
+        )
+
+    @property
     def python(self) -> str:
         """The version of its Python."""
         return conda_solve.python_version(self.records)

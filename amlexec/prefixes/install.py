@@ -16,7 +16,6 @@ from amlexec.errors import TargetError
 from amlexec.owner import owner_of
 from amlexec.packages import conda_bootstrap, conda_install, platforms, scratch, stable_tar
 from amlexec.packages.network import cache_folder, settings
-from amlexec.packages.urls import public
 from amlexec.prefixes import pip_install
 from amlexec.prefixes.remote_prefix import RemotePrefix
 from amlexec.progress import counted
@@ -64,11 +63,7 @@ def make(connection: SSHConnection, request: BuildRequest, progress: Progress, l
         else:
             installed = []
             pip_install.listed(remote)
-        packages = tuple(
-            (record.name.source, str(record.version), str(record.build), public(record.url))
-            for record in resolution.records
-        )
-        built = BuildResult(remote.prefix, "", resolution.python, packages, tuple(installed))
+        built = BuildResult(remote.prefix, "", resolution.python, resolution.conda, tuple(installed))
         _finish(remote, request, built)
     except BaseException:
         # What can't be removed now is in nobody's way, and is removed by whoever makes it next.

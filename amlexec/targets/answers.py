@@ -15,8 +15,11 @@ from amlexec.targets.target import State
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from amlexec.history.paths import RunPaths
+
 __all__ = [
     "LONGEST_LINE",
+    "brought_home",
     "failure",
     "read_code",
     "read_frame",
@@ -55,6 +58,17 @@ _LOOKED = {
     "python": re.compile(r"/[^\x00-\x1f]{0,4000}"),
     "version": re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,6}){1,2}", re.ASCII),
 }
+
+
+def brought_home(paths: RunPaths, where: str) -> TargetError:
+    """The error of a run that was submitted elsewhere, and is no longer on its target."""
+    # Who submitted it may well know how it ended.
+    return TargetError(
+        f"the run {paths.folder.name} is no longer there: who submitted it has brought it home, or "
+        "somebody has removed it",
+        where=where,
+        hint=f"what came of it is in {paths.folder}",
+    )
 
 
 def read_state(said: str, complaint: str, where: str) -> State:

@@ -15,6 +15,7 @@ from amlexec.history.record import is_run_id
 from amlexec.images.store import ImageStore
 from amlexec.ssh.errors import UnreachableError
 from amlexec.targets import container_files, container_settings, docker_launch, own_files, shared_engine
+from amlexec.targets.answers import brought_home
 from amlexec.targets.docker_logs import ContainerLogs
 from amlexec.targets.outputs import FOREIGN, bring
 from amlexec.targets.reconnect import Reconnect
@@ -139,13 +140,7 @@ class DockerTarget:
         if found is not None:
             return shared_engine.state_of(found, canceled=(paths.control / "cancel").exists())
         if self._is_of_others(paths):
-            # Who submitted it may well know how it ended.
-            raise TargetError(
-                f"the run {paths.folder.name} is no longer there: who submitted it has brought it home, or "
-                "somebody has removed it",
-                where=self._engine.address,
-                hint=f"what came of it is in {paths.folder}",
-            )
+            raise brought_home(paths, self._engine.address)
         return State("lost", why="its container is no longer on the engine")
 
     def _inspect(self, paths: RunPaths, container: str) -> containers.ContainerState | None:

@@ -8,6 +8,7 @@ from amlexec.docker.client import import_ahead
 from amlexec.errors import TargetError
 from amlexec.history.record import Interpreter
 from amlexec.images.labels import PREFIX
+from amlexec.targets.script_environment import with_site
 from amlexec.targets.target import Launch
 from amlexec.targets.volumes import SHARED, SITE
 
@@ -35,12 +36,11 @@ def launch(engine: Engine, volumes: RunVolumes, plan: Plan, environment: Readine
             f"{plan.target.key('nvidiaDocker')}: false",
         )
     python = f"{PREFIX}/bin/python"
-    script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
     mounted = volumes.can_mount(plan)
     if mounted:
         volumes.check(plan)
     made = Launch(
-        argv=(python, script, *plan.arguments),
+        argv=(python, plan.script_argument, *plan.arguments),
         python=Interpreter(python, environment.python),
         platform=environment.platform,
         environment=_environment(volumes, plan, mounted=mounted),
@@ -74,6 +74,4 @@ def _environment(volumes: RunVolumes, plan: Plan, *, mounted: bool) -> dict[str,
     if mounted and plan.target.native_shared_directory:
         environment["AZUREML_NATIVE_SHARE_DIRECTORY"] = SHARED
     environment.update(plan.environment_variables)
-    before = environment.get("PYTHONPATH")
-    environment["PYTHONPATH"] = f"{SITE}:{before}" if before else SITE
-    return environment
+    return with_site(environment, SITE)

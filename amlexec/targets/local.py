@@ -14,7 +14,7 @@ from amlexec.targets import local_python
 from amlexec.targets.answers import read_state
 from amlexec.targets.outputs import aliases_of, bring
 from amlexec.targets.run_folders import check_out, hand_on, shared_folder
-from amlexec.targets.script_environment import handed, is_plain, of_run, of_supervisor
+from amlexec.targets.script_environment import handed, is_plain, of_run, of_supervisor, with_site
 from amlexec.targets.target import Launch, State
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ class LocalTarget:
         path = local_python.find(self._project, plan.target)
         python = local_python.version(self._project, self._connection, path)
         launch = Launch(
-            # A script whose name begins with a dash is no option of the interpreter.
-            argv=(path, f"./{plan.script}" if plan.script.startswith("-") else plan.script, *plan.arguments),
+            argv=(path, plan.script_argument, *plan.arguments),
             python=python,
             platform=f"{os.uname().sysname.lower()}-{os.uname().machine}",
             environment=self._environment(plan),
@@ -73,9 +72,7 @@ class LocalTarget:
             # Scripts of the time wrote `os.environ[...] + "model.pkl"`: it has to end with a separator.
             environment["AZUREML_NATIVE_SHARE_DIRECTORY"] = f"{shared}/"
         environment.update(plan.environment_variables)
-        before = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join([str(SITE), *([before] if before else [])])
-        return environment
+        return with_site(environment, str(SITE))
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
         """See `Target.stage`."""

@@ -49,9 +49,8 @@ def expected(version: str, python: str) -> str:
 
 def wanted(launch: Launch, plan: Plan) -> str:
     """VERSION:PREFIX:SCRIPT of the script's Python; both empty where the user manages the environment."""
-    script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
     is_ours = launch.digest and not launch.is_as_declared
-    return f"{expected(launch.python.version, launch.python.path if is_ours else '')}:{script}"
+    return f"{expected(launch.python.version, launch.python.path if is_ours else '')}:{plan.script_argument}"
 
 
 def asked(launch: Launch, plan: Plan) -> Launch:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Handed", "handed", "is_plain", "of_run", "of_supervisor"]
+__all__ = ["Handed", "handed", "is_plain", "of_run", "of_supervisor", "with_site"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OF_SHELLS = re.compile(
@@ -62,6 +62,12 @@ def handed(environment: Mapping[str, str], python: str) -> Handed:
         for number, piece in enumerate(pieces)
     }
     return Handed(variables, (python, "-I", "-S", "-c", _SET_REST) if rest else ())
+
+
+def with_site(environment: dict[str, str], site: str) -> dict[str, str]:
+    """An environment in which Python looks into the folder `site`, which travels into every run, first."""
+    before = environment.get("PYTHONPATH")
+    return {**environment, "PYTHONPATH": f"{site}:{before}" if before else site}
 
 
 def of_run(run_id: str, folder: str) -> dict[str, str]:

@@ -17,8 +17,7 @@ from amlexec.owner import owner_of
 from amlexec.snapshots import take as snapshot
 from amlexec.snapshots import transfer
 from amlexec.ssh.stdin import flowing
-from amlexec.targets import ssh_launch, ssh_send
-from amlexec.targets.answers import LONGEST_LINE, failure, read_frame, read_look, read_records, read_state
+from amlexec.targets import answers, ssh_launch, ssh_send
 from amlexec.targets.outputs import bring
 from amlexec.targets.own_files import put_in_place
 from amlexec.targets.reconnect import Reconnect
@@ -102,7 +101,7 @@ class SSHTarget:
     def _look(self, python: str, environment: str = "") -> dict[str, str]:
         """What the machine has of what a run needs, and of an environment by its folder's name there."""
         answer = self._verb("look", python, self._runtime, self.mirror, environment)
-        return read_look(answer, self._connection.name)
+        return answers.read_look(answer, self._connection.name)
 
     def _look_before(self, python: str, environment: str = "") -> dict[str, str]:
         """The same, for a run that is to be a process there. Raises TargetError where none can be."""
@@ -196,15 +195,9 @@ class SSHTarget:
 
     def _read(self, paths: RunPaths, said: str) -> State:
         if said.strip() != "gone":
-            return read_state(said, "", self._connection.name)
+            return answers.read_state(said, "", self._connection.name)
         if paths.returned.exists():
-            # Who submitted it may well know how it ended.
-            raise TargetError(
-                f"the run {paths.folder.name} is no longer there: who submitted it has brought it home, or "
-                "somebody has removed it",
-                where=self._connection.name,
-                hint=f"what came of it is in {paths.folder}",
-            )
+            raise answers.brought_home(paths, self._connection.name)
         return self._gone()
 
     def _gone(self) -> State:
@@ -216,7 +209,7 @@ class SSHTarget:
         The state is None where it can't be read. Raises as `state` does.
         """
         with self._verbs.stream("records", start) as channel:
-            found = list(read_records(channel.stdout, self._connection.name))
+            found = list(answers.read_records(channel.stdout, self._connection.name))
             if channel.wait() != 0:
                 raise self._failed("the runs there can't be listed", channel.stderr)
         return found
@@ -253,10 +246,10 @@ class SSHTarget:
     ) -> State:
         sizes = [str(log.position) for log in logs.values()]
         with self._verbs.stream("follow", paths.folder.name, *sizes) as channel:
-            while line := channel.stdout.readline(LONGEST_LINE):
+            while line := channel.stdout.readline(answers.LONGEST_LINE):
                 if reconnect is not None:
                     reconnect.found()
-                number, rest = read_frame(line, self._connection.name)
+                number, rest = answers.read_frame(line, self._connection.name)
                 if number == b"S":
                     return self._read(paths, rest.decode("utf-8", "replace"))
                 if number in logs:
@@ -347,4 +340,4 @@ class SSHTarget:
         return answer.stdout
 
     def _failed(self, what: str, said: str) -> TargetError:
-        return failure(what, said, self._connection.name)
+        return answers.failure(what, said, self._connection.name)

@@ -8,6 +8,7 @@ from amlexec.errors import ConfigurationError
 from amlexec.history.record import Interpreter
 from amlexec.prefixes.remote_prefix import NAME_LENGTH
 from amlexec.prefixes.store import PrefixStore
+from amlexec.targets.script_environment import with_site
 from amlexec.targets.target import Launch
 
 if TYPE_CHECKING:
@@ -65,7 +66,6 @@ def launch(
             where=str(plan.target.where("pythonLocation")),
             hint="give the path of a Python interpreter on that machine",
         )
-    script = f"./{plan.script}" if plan.script.startswith("-") else plan.script
     variables = {"PYTHONUNBUFFERED": "1"}
     if environment:
         # What is different in an environment that is activated.
@@ -74,12 +74,10 @@ def launch(
     if shared:
         variables["AZUREML_NATIVE_SHARE_DIRECTORY"] = f"{shared}/"
     variables.update(plan.environment_variables)
-    before = variables.get("PYTHONPATH")
-    variables["PYTHONPATH"] = f"{site}:{before}" if before else site
     return Launch(
-        argv=(python, script, *plan.arguments),
+        argv=(python, plan.script_argument, *plan.arguments),
         python=Interpreter(python, version),
         platform=looked["system"].lower().replace(" ", "-"),
-        environment=variables,
+        environment=with_site(variables, site),
         digest=environment.digest if environment else "",
     )
