@@ -33,7 +33,7 @@ NEVER = "it was never prepared here"
 COMMAND = (sys.executable, "-m", "amlexec", "experiment", "prepare", "-c", "managed")
 
 
-class SSHVolumes(RemoteProject):
+class ManagedProject(RemoteProject):
     """A project whose environment nobody else has: its dependencies are spelled as nobody else's."""
 
     own = ""
@@ -57,13 +57,13 @@ class SSHVolumes(RemoteProject):
 
 
 @pytest.fixture
-def make(shop: Shop, client: Client, tmp_path: Path) -> Callable[..., SSHVolumes]:
+def make(shop: Shop, client: Client, tmp_path: Path) -> Callable[..., ManagedProject]:
     """Make a project of that name whose environment is on that machine."""
 
-    def made(name: str, host: Host) -> SSHVolumes:
+    def made(name: str, host: Host) -> ManagedProject:
         client.knows(host)
         client.configure("127.0.0.1", f"IdentityFile {host.key}", "IdentitiesOnly yes")
-        project = SSHVolumes(tmp_path / name, shop, MANAGED, host)
+        project = ManagedProject(tmp_path / name, shop, MANAGED, host)
         project.conda()
         return project
 
@@ -71,7 +71,7 @@ def make(shop: Shop, client: Client, tmp_path: Path) -> Callable[..., SSHVolumes
 
 
 @pytest.fixture
-def project(make: Callable[..., SSHVolumes], host: Host) -> SSHVolumes:
+def project(make: Callable[..., ManagedProject], host: Host) -> ManagedProject:
     """A project in a folder named `demo`, on the machine that all tests share."""
     return make("demo", host)
 
@@ -91,7 +91,7 @@ def count(client: Client, tmp_path: Path) -> Callable[[], int]:
     return counted
 
 
-def test_made_once(project: SSHVolumes, count: Callable[[], int]) -> None:
+def test_made_once(project: ManagedProject, count: Callable[[], int]) -> None:
     project.write(
         "train.py", "import os, six, sys\nprint(sys.prefix, os.environ['CONDA_PREFIX'], os.environ['PATH'])\n"
     )
@@ -130,9 +130,14 @@ def test_made_once(project: SSHVolumes, count: Callable[[], int]) -> None:
     assert f"{told['folder']} {told['folder']} {told['folder']}/bin:/" in done.out
     assert project.record(done.run_id)["environment_digest"] == told["digest"]
     assert project.record(done.run_id)["python"]["version"] == told["python"]
+    # Whether it is there, and all else that a run has to know of the machine, is one question.
+    project.conda("tabulate")
+    count()
+    assert project.submit("train.py").code == 2
+    assert count() == 1
 
 
-def test_changed_deleted_and_removed(project: SSHVolumes) -> None:
+def test_changed_deleted_and_removed(project: ManagedProject) -> None:
     assert project.prepare().code == 0
     first = project.folder
     project.conda("idna=3.7")
@@ -176,7 +181,7 @@ CUTS = (
 )
 
 
-def waited(project: SSHVolumes, process: subprocess.Popen[bytes], cut: Cut, name: str) -> None:
+def waited(project: ManagedProject, process: subprocess.Popen[bytes], cut: Cut, name: str) -> None:
     """Wait for that moment."""
     script = f"until {cut.seen.replace('NAME', name)} >/dev/null 2>&1; do sleep 0.01; done"
     project.host.ssh(f"timeout {int(PATIENCE)} sh -c {json.dumps(script)}")
@@ -184,7 +189,7 @@ def waited(project: SSHVolumes, process: subprocess.Popen[bytes], cut: Cut, name
 
 
 @pytest.mark.parametrize("cut", CUTS, ids=[cut.name for cut in CUTS])
-def test_a_client_that_is_killed(project: SSHVolumes, cut: Cut) -> None:
+def test_a_client_that_is_killed(project: ManagedProject, cut: Cut) -> None:
     name = project.folder.rpartition("/")[2]
     process = project.start(*COMMAND)
     waited(project, process, cut, name)
@@ -199,7 +204,7 @@ def test_a_client_that_is_killed(project: SSHVolumes, cut: Cut) -> None:
 
 
 def test_a_machine_that_crashes(
-    make: Callable[..., SSHVolumes], new_host: Callable[..., Host], client: Client
+    make: Callable[..., ManagedProject], new_host: Callable[..., Host], client: Client
 ) -> None:
     host = new_host()
     project = make("demo", host)
@@ -219,7 +224,7 @@ def test_a_machine_that_crashes(
     assert len(project.listed(project.folder).split()) == 1
 
 
-def test_two_at_once(make: Callable[..., SSHVolumes], host: Host) -> None:
+def test_two_at_once(make: Callable[..., ManagedProject], host: Host) -> None:
     one, other = make("one", host), make("other", host)
     other.own = one.own
     other.conda()
@@ -238,7 +243,7 @@ def test_two_at_once(make: Callable[..., SSHVolumes], host: Host) -> None:
     assert "kept: it was made for the project one" in kept.out
 
 
-def test_a_lock_whose_holder_has_been_gone_for_long(project: SSHVolumes) -> None:
+def test_a_lock_whose_holder_has_been_gone_for_long(project: ManagedProject) -> None:
     folder = project.folder
     # A process that has ended, of this very machine: nobody waits for it.
     left = (
@@ -258,7 +263,7 @@ FULL = (
 
 @pytest.mark.parametrize(("size", "said"), FULL, ids=[one[0] for one in FULL])
 def test_a_disk_that_is_full(
-    make: Callable[..., SSHVolumes], new_host: Callable[..., Host], size: str, said: str
+    make: Callable[..., ManagedProject], new_host: Callable[..., Host], size: str, said: str
 ) -> None:
     host = new_host(Tmpfs={HOME: f"size={size},exec"})
     host.ssh(f"chmod 777 {HOME}")
@@ -289,7 +294,7 @@ UNFIT = (
 
 @pytest.mark.parametrize(("script", "said"), [one[1:] for one in UNFIT], ids=[one[0] for one in UNFIT])
 def test_a_machine_that_can_have_none(
-    make: Callable[..., SSHVolumes], new_host: Callable[..., Host], script: str, said: str
+    make: Callable[..., ManagedProject], new_host: Callable[..., Host], script: str, said: str
 ) -> None:
     host = new_host(Tmpfs={HOME: "exec"}, CapAdd=["SYS_ADMIN"])
     host.ssh(f"chmod 777 {HOME}; {script}")
@@ -301,7 +306,7 @@ def test_a_machine_that_can_have_none(
     assert "solving" not in done.err
 
 
-def test_the_pip_section(project: SSHVolumes, tmp_path: Path) -> None:
+def test_the_pip_section(project: ManagedProject, tmp_path: Path) -> None:
     wheels = Path(project.shop.wheels.removeprefix("file://"))
     (project.root / "wheels").mkdir()
     own = packages.write_wheel(project.root / "wheels", "own-wheel", "1.0", "X = 1\n")
@@ -348,7 +353,7 @@ def test_the_pip_section(project: SSHVolumes, tmp_path: Path) -> None:
 
 
 def test_a_channel_with_a_login(
-    make: Callable[..., SSHVolumes], new_host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., ManagedProject], new_host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = make("demo", new_host())
     canary = f"c4naRy{uuid.uuid4().hex[:8]}"
@@ -396,7 +401,7 @@ def _processes() -> list[str]:
     return told
 
 
-def test_a_lock_file(project: SSHVolumes) -> None:
+def test_a_lock_file(project: ManagedProject) -> None:
     project.conda("tabulate")
     locked = project.amlexec("lock", "-c", "managed")
     assert locked.code == 0, locked.err
@@ -406,7 +411,7 @@ def test_a_lock_file(project: SSHVolumes) -> None:
 
 
 def test_a_channel_without_a_python_for_the_installer(
-    make: Callable[..., SSHVolumes],
+    make: Callable[..., ManagedProject],
     new_host: Callable[..., Host],
     tmp_path: Path,
     shop: Shop,
@@ -430,7 +435,7 @@ def test_a_channel_without_a_python_for_the_installer(
     assert project.prepare("--check").code == 0
 
 
-def test_made_anew(project: SSHVolumes) -> None:
+def test_made_anew(project: ManagedProject) -> None:
     """A folder of its own takes the place of the one from before, which a run may still be in."""
     project.conda("six=1.16")
     project.write("train.py", "import sys, time\nprint(sys.prefix, flush=True)\ntime.sleep(600)\n")
