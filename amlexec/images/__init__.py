@@ -1,1 +1,1 @@
-"""Environments as Docker images: found, made, shared through a registry, removed."""
+"""Environments as Docker images: find, build, push, pull, remove."""

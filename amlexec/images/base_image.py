@@ -1,4 +1,4 @@
-"""The base image of an environment: on the engine, for the right platform, and known by its digest."""
+"""The base image of an environment: pulled, checked for its platform, and pinned by digest."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Base", "ensure", "moved", "must_be_for", "must_keep"]
 
 _DEAD = ("microsoft/", "azureml/")
-"""Images of the time, which no registry has any more."""
-
+"""Images from the Workbench years. No registry has them any more."""
 
 _UNREACHED = re.compile(
     r"dial tcp|no such host|lookup |connection refused|connection reset|no route to host|unreachable"
@@ -32,34 +31,34 @@ _UNREACHED = re.compile(
     r"|TLS handshake|: EOF|HTTP response to HTTPS|\b50[234]\b",
     re.IGNORECASE,
 )
-"""What engines say of a registry that gives no answer, or none that they trust."""
+"""An engine's errors about a registry that is unreachable or not trusted."""
 
 
 class Base(NamedTuple):
-    """A base image that the engine has."""
+    """A base image on the engine."""
 
     image_id: str
     pinned: str
-    """Its reference by digest where a registry gave it one, else its id."""
+    """Reference by digest if it came from a registry, else the id."""
     path: str
     """Its PATH."""
     system: str
     architecture: str
     volumes: tuple[str, ...] = ()
-    """Folders of which nothing becomes part of an image that is made of it."""
+    """Declared volumes: an image built on it keeps nothing that is written to these folders."""
 
 
 def ensure(
     engine: Engine, reference: str, place: Place, progress: Progress, *, refresh: bool = False
 ) -> Base:
-    """The base image, pulled where the engine does not have it, or, with `refresh`, has an older one.
+    """The base image; pulled if the engine lacks it, or, with `refresh`, has an older one.
 
     Raises:
-        TargetError: it can't be had, or it isn't for Linux.
+        TargetError: it can't be pulled, or it isn't for Linux.
     """
     if (system := engine.version().get("Os")) != "linux":
         raise TargetError(
-            f"the Docker engine runs containers for {system}, and environments are made for Linux",
+            f"the Docker engine runs containers for {system}; environments need Linux",
             where=engine.address,
             hint="switch it to Linux containers, or name another engine with DOCKER_HOST",
         )
@@ -68,10 +67,10 @@ def ensure(
         _pull(engine, reference, place, progress)
         found = images.inspect(engine, reference)
     if found is None:
-        raise TargetError(f"the engine has pulled {reference}, and does not have it", where=engine.address)
+        raise TargetError(f"the engine pulled {reference} but does not have it", where=engine.address)
     if found.get("Os") != "linux":
         raise TargetError(
-            f"the base image {reference} is for {found.get('Os')}, and environments are made for Linux",
+            f"the base image {reference} is for {found.get('Os')}; environments need Linux",
             where=str(place),
             hint=f"set {_key(place)} to an image for Linux, such as {DEFAULT}",
         )
@@ -87,35 +86,36 @@ def ensure(
 
 
 def must_fit(engine: Engine, platform: Platform) -> None:
-    """Raise where the machine of an engine has another processor than an environment is for (TargetError)."""
-    told = engine.version()
-    why, cure = engine_misfit(str(told.get("Os", "")), str(told.get("Arch", "")), platform)
-    if why:
-        raise TargetError(why, where=engine.address, hint=cure)
+    """Raise TargetError if the engine's machine can't run environments for `platform`."""
+    version = engine.version()
+    reason, hint = engine_misfit(str(version.get("Os", "")), str(version.get("Arch", "")), platform)
+    if reason:
+        raise TargetError(reason, where=engine.address, hint=hint)
 
 
 def must_be_for(found: Base, platform: Platform, reference: str, place: Place) -> None:
-    """Raise where a base image is for another processor than the environment (TargetError)."""
+    """Raise TargetError if a base image is for another processor than the environment."""
     from amlexec.packages.platforms import of_image
 
-    there = of_image(found.system, found.architecture)
-    if there.subdir != platform.subdir:
+    actual = of_image(found.system, found.architecture)
+    if actual.subdir != platform.subdir:
         raise TargetError(
-            f"the base image {reference} is for {there.machine}, and the environment for {platform.machine}",
+            f"the base image {reference} is for {actual.machine}, but the environment is for "
+            f"{platform.machine}",
             where=str(place),
-            hint=f"set {_key(place)} to an image for {platform.machine}, or pull the one for "
-            f"it: docker pull --platform {found.system}/{platform.machine} {reference}",
+            hint=f"set {_key(place)} to an image for {platform.machine}, or pull the image for that "
+            f"processor: docker pull --platform {found.system}/{platform.machine} {reference}",
         )
 
 
 def must_keep(found: Base, prefix: str, reference: str, place: Place) -> None:
-    """Raise where what is written into the folder `prefix` would not stay in an image (TargetError)."""
+    """Raise TargetError if a volume of the base image would discard what is written to `prefix`."""
     for volume in found.volumes:
-        at = f"{volume.rstrip('/')}/"
-        if f"{prefix}/".startswith(at) or at.startswith(f"{prefix}/"):
+        folder = f"{volume.rstrip('/')}/"
+        if f"{prefix}/".startswith(folder) or folder.startswith(f"{prefix}/"):
             raise TargetError(
-                f"the base image {reference} declares the volume {volume}: nothing that is written there "
-                f"stays in an image, and environments are in {prefix}",
+                f"the base image {reference} declares the volume {volume}: an image does not keep what is "
+                f"written to a volume, and the environment is in {prefix}",
                 where=str(place),
                 hint=f"set {_key(place)} to an image without that VOLUME, such as {DEFAULT}",
             )
@@ -139,28 +139,28 @@ def _pull(engine: Engine, reference: str, place: Place, progress: Progress) -> N
 
 
 def _what_to_do(reference: str, why: str, engine: str, key: str) -> str:
-    """A hint for an image that can't be pulled, from the engine's words; `key` is the image's."""
+    """The hint for an image that can't be pulled: `why` is the engine's message, `key` names the image."""
     registry = registry_of(reference)
     other = f", such as {DEFAULT}" if reference != DEFAULT else ""
     if re.search(r"toomanyrequests|rate limit|\b429\b", why, re.IGNORECASE):
-        return f"docker login {registry}: it lets those through who say who they are; or pull it later"
+        return f"docker login {registry}: the limit is higher with a login; or pull it later"
     if _UNREACHED.search(why):
         return (
             f"the engine ({engine}) can't reach {registry}: check its network and its proxy (`docker info` "
             f"shows it), or set {key} to an image that it has (`docker images`)"
         )
     if reference.startswith(_DEAD):
-        return f"images of the time are gone: set {key} to a maintained one, such as {DEFAULT}"
+        return f"images from the Workbench years no longer exist: set {key} to another, such as {DEFAULT}"
     if re.search(r"unauthorized|authentication required|no basic auth", why, re.IGNORECASE):
         return f"docker login {registry}, or set {key} to an image that can be pulled{other}"
     return f"set {key} to an image that can be pulled{other}, or docker login {registry}"
 
 
 def moved(engine: Engine, reference: str, place: Place, known: str, progress: Progress) -> str:
-    """Whether a base image's tag means another image by now, in one sentence; "" where it doesn't.
+    """The message that a base image's tag now names another image; "" if it does not.
 
-    `known` is its `Base.pinned` when it was last built on. What a registry gave is asked for there again; an
-    image that was made on the engine, and one that is named by its digest, are as they are.
+    `known` is the `Base.pinned` of the last build. An image from a registry is pulled again; an image that
+    was built on the engine, or is named by digest, never moves.
 
     Raises:
         TargetError: its registry can't be asked.

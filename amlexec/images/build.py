@@ -1,4 +1,4 @@
-"""Making the image of an environment: base image, conda layer, pip section; named once its Python has run."""
+"""Build the image of an environment: base image, conda layer, pip section; tagged once its Python has run."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ __all__ = ["build"]
 
 
 def build(engine: Engine, request: BuildRequest, progress: Progress, log: BuildLog) -> BuildResult:
-    """Make the image of an environment.
+    """Build the image of an environment.
 
     Raises:
-        ConfigurationError: the dependencies can't be fulfilled.
-        TargetError: something could not be fetched, or did not work inside the image.
+        ConfigurationError: the dependencies are unsolvable.
+        TargetError: a download or a step inside the image failed.
     """
     sweep(engine, request.digest)
     remove.drop_unnamed(engine, request.digest, owner_of(request.project))
@@ -48,7 +48,7 @@ def build(engine: Engine, request: BuildRequest, progress: Progress, log: BuildL
     as_machine = pip_install.needs_this_machine(request, network) or (
         bool(request.spec.spark) and maven.needs_this_machine(request.spark)
     )
-    # What can't be reached from there is said before anything is made.
+    # First: report what the engine's machine can't reach before anything is built.
     inside = _as_seen_from(engine, context) if elsewhere else context
     layer = conda_layer(engine, base, context)
     variables = {"PATH": f"{PREFIX}/bin:{base.path}", "CONDA_PREFIX": PREFIX}
@@ -68,21 +68,21 @@ def build(engine: Engine, request: BuildRequest, progress: Progress, log: BuildL
             progress.step("installing the pip section")
             installed = pip_install.install(builder, inside)
         if request.spec.spark:
-            progress.step("fetching the Maven packages")
+            progress.step("downloading the Maven packages")
             from amlexec.images import maven_layer
 
             maven_layer.bake(builder, inside, variables)
-        made = builder.commit("", written, variables)
-    progress.step("trying its Python")
-    trial.publish(engine, made, request.digest, request.spec.base_image, str(request.base_place))
-    return BuildResult(made, base.pinned, resolution.python, resolution.conda, tuple(installed))
+        image_id = builder.commit("", written, variables)
+    progress.step("testing its Python")
+    trial.publish(engine, image_id, request.digest, request.spec.base_image, str(request.base_place))
+    return BuildResult(image_id, base.pinned, resolution.python, resolution.conda, tuple(installed))
 
 
 def _as_seen_from(engine: Engine, context: BuildContext) -> BuildContext:
-    """The network is without what is on the loopback of this machine, for an engine on another one.
+    """The context for an engine on another machine: without proxies on this machine's loopback.
 
     Raises:
-        ConfigurationError: the pip section needs an index that is there.
+        ConfigurationError: the pip section needs an index on this machine's loopback.
     """
     if pip_files.is_wanted(context.request):
         pip_files.must_be_reachable(context, engine.address)

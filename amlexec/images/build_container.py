@@ -1,4 +1,4 @@
-"""A container in which a part of an environment is made, and then made into an image."""
+"""A container in which a layer of an environment is built, and then committed as an image."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 __all__ = ["IDLE", "BuildContainer"]
 
 IDLE = "import signal, sys"
-"""What keeps a container running is made of."""
+"""The imports of the program that keeps a container running."""
 _SLEEP = f"{IDLE}\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nsignal.pause()"
 
 _NOT_EXECUTED = (126, 127)
-"""The engine's exit codes for a program that the kernel can't execute."""
+"""Exit codes of a program that the kernel can't execute."""
 
 
 class BuildContainer:
-    """A container from `image` for making `what` (a digest); removed at the end of the `with` block.
+    """A container from `image` to build `what` (a digest); removed at the end of the `with` block.
 
-    With `as_machine` it has the network of the engine's machine, and that one's loopback.
+    With `as_machine` it uses the network of the engine's machine, including its loopback.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class BuildContainer:
         mounts: Sequence[Mapping[str, object]] = (),
         python: str = f"{PREFIX}/bin/python",
     ) -> None:
-        """`mounts` are as the engine has them; `python` is what keeps the container running."""
+        """`mounts` are in the engine's format; `python` runs the program that keeps it running."""
         self._engine = engine
         self.where = engine.address
-        """What messages call the engine."""
+        """The engine's name in messages."""
         self._base = self._where = ""
         settings = {
             "Image": image,
-            # An empty one is none: the base image's must not run here, and none may stay in what is made.
+            # "" means none: the base image's must not run here, and none may stay in the new image.
             "Entrypoint": [""],
             "Cmd": [python, "-I", "-S", "-c", _SLEEP],
             "User": "0:0",
@@ -61,8 +61,8 @@ class BuildContainer:
             "Labels": {BUILDING: what, MAKER: me()},
             "Healthcheck": {"Test": ["NONE"]},
             "HostConfig": {
-                "Mounts": [dict(one) for one in mounts],
-                # An engine that maps users lends nobody its network but who is a user of its machine.
+                "Mounts": [dict(mount) for mount in mounts],
+                # With user namespaces on, an engine allows its network only to a user of its machine.
                 **({"NetworkMode": "host", "UsernsMode": "host"} if as_machine else {}),
             },
         }
@@ -81,7 +81,7 @@ class BuildContainer:
         containers.put_archive(self._engine, self._container, folder, archive)
 
     def has(self, path: str) -> bool:
-        """Whether there is such a file."""
+        """Whether this file exists."""
         try:
             containers.get_archive(self._engine, self._container, path).close()
         except EngineAnswerError as error:
@@ -91,12 +91,12 @@ class BuildContainer:
         return True
 
     def start(self, base: str = "", where: str = "") -> None:
-        """Start the environment's own Python, which shows whether it runs on the base image at all.
+        """Start the environment's own Python, which fails early if it can't run on the base image.
 
-        `base` is that one's reference, and `where` the place that names it, for the error.
+        For the error, `base` is the base image's reference, and `where` the place that names it.
 
         Raises:
-            TargetError: it doesn't.
+            TargetError: the Python does not start.
         """
         self._base, self._where = base, where
         why = ""
@@ -127,9 +127,9 @@ class BuildContainer:
         *,
         given: bytes | None = None,
     ) -> int:
-        """Run the environment's Python; its exit code. Neither container nor image keeps `variables`.
+        """Run a command; its exit code. Neither container nor image keeps `variables`.
 
-        `given` is its standard input, which nobody keeps and no list of processes shows.
+        `given` is its standard input: it is not stored, and no process list shows it.
 
         Raises:
             TargetError: it does not start, or the engine stopped meanwhile.
@@ -141,19 +141,19 @@ class BuildContainer:
         except EngineAnswerError as error:
             if "is not running" not in error.reason:
                 raise
-            raise self._not_started("") from error  # it ended after we had looked
+            raise self._not_started("") from error  # it ended after `start`
         if code is None:
             raise TargetError(
-                "the engine stopped in the middle of making the environment",
+                "the engine stopped while the environment was being built",
                 where=self._engine.address,
-                hint="look whether it runs (`docker info`), then prepare again",
+                hint="check that it runs (`docker info`), then prepare again",
             )
         if code in _NOT_EXECUTED:
             raise self._not_started("")
         return code
 
     def commit(self, reference: str, labels: Mapping[str, str], variables: Mapping[str, str]) -> str:
-        """Make it an image under that name, or with "" under none; its id."""
+        """Commit it as an image with that name, or with none (""); its id."""
         containers.kill(self._engine, self._container)
         changes = [
             f'CMD ["{PREFIX}/bin/python"]',

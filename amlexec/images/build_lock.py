@@ -1,8 +1,8 @@
-"""Who makes something on an engine: one process at a time, and what is left of one that was killed.
+"""The lock of a build on an engine, and the removal of containers that killed builds left.
 
-The lock is for the processes of one user on one machine; it ends with its holder. Others may share the
-engine without seeing the lock (other users, containers with the engine's socket in them): they may make the
-same thing twice, and harm nobody, for containers of a maker that may be alive are left alone.
+The lock works between the processes of one user on one machine; it ends with its holder. Other users, and
+containers with the engine's socket, don't see it: they may build the same thing a second time, which is
+harmless, because containers of a process that may be alive are never removed.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 __all__ = ["me", "sweep", "turn"]
 
 _TURN_TIMEOUT_S = 3600.0
-"""How long another process may take to make the same thing before waiting for it is given up."""
+"""How long to wait for another process that builds the same thing."""
 _LEFT_AGE_S = 86400.0
-"""How old what another machine is making has to be before it counts as left behind."""
+"""Age from which another machine's build container counts as a leftover."""
 
 
 @contextlib.contextmanager
 def turn(engine: Engine, what: str, making: str, progress: Progress) -> Iterator[None]:
-    """Be the only one who makes `what` (a digest); `making` says it in the sentence that a waiting user sees.
+    """Lock the build of `what` (a digest); `making` describes the build to a user who waits.
 
     Raises:
-        TargetError: another process has been at it for an hour.
+        TargetError: another process has held the lock for an hour.
     """
     path = _file(engine, what)
     with contextlib.ExitStack() as stack:
@@ -62,39 +62,39 @@ def _waiting(path: Path, making: str) -> str:
 def _file(engine: Engine, what: str) -> Path:
     from amlexec.digest import of_bytes
 
-    # Not the cache: the engine is the same whatever AMLEXEC_CACHE says.
+    # Not in the cache folder: AMLEXEC_CACHE may differ between processes that use the same engine.
     usual = Path(tempfile.gettempdir(), f"amlexec-locks-{os.getuid()}")
     folder = private_folders.first_of([usual], "locks")
     return folder / f"{of_bytes(engine.address.encode())[:8]}-{what[:20]}"
 
 
 def sweep(engine: Engine, what: str = "") -> int:
-    """Remove what killed processes left of making something; how many. The caller has the turn for `what`.
+    """Remove the build containers of killed processes; how many. The caller holds the lock for `what`.
 
-    What is being made of something else, nobody may ever make again: it goes too where its maker is gone.
+    Containers of other builds are removed too if their process is gone: those may never be built again.
     """
-    left = [one for one in containers.find(engine, {BUILDING: ""}) if _is_over(one, what)]
-    for one in left:
-        containers.remove(engine, one["Id"], force=True)
+    left = [container for container in containers.find(engine, {BUILDING: ""}) if _is_over(container, what)]
+    for container in left:
+        containers.remove(engine, container["Id"], force=True)
     return len(left)
 
 
 def me() -> str:
-    """This process, as nobody else will ever be called: machine, its start, process, its start."""
+    """A unique name of this process: machine, boot id, process id, start of the process."""
     return f"{socket.gethostname()}/{_boot()}/{os.getpid()}/{_born(os.getpid())}"
 
 
 def _is_over(container: dict[str, object], what: str) -> bool:
-    """Whether the process that made a container is gone; of another machine's, whether it must be."""
+    """Whether the process that created a container has ended; on another machine, judged by age."""
     labels = container.get("Labels")
-    told = str(labels.get(MAKER, "") if isinstance(labels, dict) else "").split("/")
+    maker = str(labels.get(MAKER, "") if isinstance(labels, dict) else "").split("/")
     mine = me().split("/")
-    if len(told) != len(mine) or told[0] != mine[0]:
+    if len(maker) != len(mine) or maker[0] != mine[0]:
         created = container.get("Created")
         is_ours = isinstance(labels, dict) and labels.get(BUILDING) == what
         longest = _TURN_TIMEOUT_S if is_ours else _LEFT_AGE_S
         return isinstance(created, int) and time.time() - created > longest
-    return told[1] != mine[1] or not told[2].isdecimal() or _born(int(told[2])) != told[3]
+    return maker[1] != mine[1] or not maker[2].isdecimal() or _born(int(maker[2])) != maker[3]
 
 
 def _boot() -> str:
@@ -105,7 +105,7 @@ def _boot() -> str:
 
 
 def _born(pid: int) -> str:
-    """When a process began, in the kernel's ticks; "gone" where there is none."""
+    """The start of a process, in kernel ticks; "gone" if it has ended, "" if unknown."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:

@@ -1,9 +1,8 @@
-"""The conda layer of an environment: one for all environments that only differ in their pip section.
+"""The conda layer of an environment: shared by all environments that only differ in their pip section.
 
-For an engine on this machine the packages are installed here and copied in. An engine on another machine has
-them fetched on its side: a container made of the base image runs the installer's Python, which lies in a
-volume of the engine's, and keeps packages in another one. Neither ever gets into an image: what is mounted is
-not committed.
+For an engine on this machine, the packages are installed here and copied in. An engine on another machine
+downloads them itself: a container of the base image runs the bootstrap Python from one volume, and caches
+packages in another. Neither gets into an image: a commit leaves out what is mounted.
 """
 
 from __future__ import annotations
@@ -36,13 +35,13 @@ if TYPE_CHECKING:
 
 __all__ = ["COMPILE", "archived", "conda_layer", "is_elsewhere"]
 
-# Below /dev, which is in no layer: a folder that something is mounted on would be left in the image.
+# Below /dev, which no layer contains: elsewhere, the mount point would stay in the image as a folder.
 _INSTALLER = "/dev/amlexec/installer"
 _PACKAGES = "/dev/amlexec/packages"
 _WHOLE = "whole"
 _NORMALIZE = f"""
 import os
-# As in an archive that `layers.write` makes: the layer is the same wherever its packages were fetched.
+# As in an archive of `stable_tar.write`: the layer is the same wherever its packages were downloaded.
 def even(path, mode):
     if not os.path.islink(path):
         os.chmod(path, mode)
@@ -62,8 +61,8 @@ while at != "/":
 
 COMPILE = f"""
 import compileall, os, py_compile, sys
-# Otherwise every run would compile every module anew: its user may not write here. A hash instead of a
-# time, and times set back, make the layer the same whenever it is made.
+# Otherwise every run would compile every module again: its user can't write here. Hashes instead of
+# times, and fixed file times, make the layer reproducible.
 import glob
 for folder in glob.glob({PREFIX + "/lib/python3*/site-packages"!r}):
     compileall.compile_dir(folder, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
@@ -73,43 +72,41 @@ for at, folders, files in os.walk({PREFIX!r}, topdown=False):
             os.utime(os.path.join(at, name), ({stable_tar.EPOCH}, {stable_tar.EPOCH}))
     os.utime(at, ({stable_tar.EPOCH}, {stable_tar.EPOCH}))
 """
-"""Executed by the environment's Python at the end."""
+"""The last step; the environment's Python executes it."""
 
 
 def is_elsewhere(engine: Engine) -> bool:
-    """Whether an engine is on another machine, which fetches packages itself."""
+    """Whether an engine is on another machine, which then downloads packages itself."""
     return engine.address.startswith("ssh:")
 
 
 def conda_layer(engine: Engine, base: Base, context: BuildContext) -> str:
-    """The image with the conda packages: one for all environments that only differ in their pip section."""
+    """The id of the image with the conda packages; it is built if the engine lacks it."""
     request, progress, log = context.request, context.progress, context.log
     what = content.of_bytes(
         content.canonical_json(
             [
                 request.spec.recipe,
                 base.image_id,
-                # Without logins: a new password is no new package.
+                # Without logins: a new password must not rebuild the layer.
                 [[public(record.url), (record.sha256 or b"").hex()] for record in context.resolution.records],
             ]
         )
     )
     if (found := images.find(engine, {CONDA: what})) and not request.anew:
-        log.line(f"the conda layer is there: {found[0]['Id']}")
+        log.line(f"the engine has the conda layer: {found[0]['Id']}")
         return str(found[0]["Id"])
-    with turn(engine, what, "makes the same conda layer", progress):
+    with turn(engine, what, "has been building the same conda layer", progress):
         if (found := images.find(engine, {CONDA: what})) and not request.anew:
             return str(found[0]["Id"])
         sweep(engine, what)
         if is_elsewhere(engine):
-            made = _fetched_by_engine(engine, base, what, context)
-            if made is not None:
-                return made
-            progress.step(
-                "no channel has a Python that could install there: the packages are installed here, and sent"
-            )
+            layer = _fetched_by_engine(engine, base, what, context)
+            if layer is not None:
+                return layer
+            progress.step("no channel has a bootstrap Python for the engine: installing here, then sending")
         with archived(context) as archive:
-            progress.step(f"copying them onto {request.spec.base_image}")
+            progress.step(f"copying the packages onto {request.spec.base_image}")
             with BuildContainer(engine, base.image_id, what) as builder:
                 builder.put(archive)
                 builder.start(request.spec.base_image, str(request.base_place))
@@ -119,7 +116,7 @@ def conda_layer(engine: Engine, base: Base, context: BuildContext) -> str:
 
 @contextlib.contextmanager
 def archived(context: BuildContext) -> Iterator[IO[bytes]]:
-    """The conda packages as a tar archive that is unpacked at the root; a file that is gone afterwards."""
+    """The conda packages as a tar archive to unpack at the root; a temporary file."""
     cache, records = cache_folder(), context.resolution.records
     with scratch.room(cache) as folder:
         context.progress.step(f"installing {counted(records)}")
@@ -140,12 +137,12 @@ def archived(context: BuildContext) -> Iterator[IO[bytes]]:
 
 
 def _fetched_by_engine(engine: Engine, base: Base, what: str, context: BuildContext) -> str | None:
-    """Make the layer, `what` by its digest; its id.
+    """Build the layer with digest `what` on the engine's machine; its id.
 
-    None where no channel has a Python for the installer. The turn is the caller's.
+    None if no channel has a bootstrap Python for it. The caller holds the lock.
 
     Raises:
-        TargetError: a package can't be had, or the base image can't run the installer.
+        TargetError: a package is not available, or the base image can't run the bootstrap Python.
     """
     name = conda_bootstrap.name_of(context.request.spec.platform)
     mounts = [
@@ -163,15 +160,15 @@ def _fetched_by_engine(engine: Engine, base: Base, what: str, context: BuildCont
                 return None
         finally:
             host.remove_sent()
-        context.progress.step("compiling Python's modules there")
-        # What a Python imports it compiles: here also what it would import to keep a container running.
+        context.progress.step("compiling Python's modules on the engine")
+        # Python compiles what it imports, so import here what the other way of building imports: same layer.
         for options in (["-I", "-B", "-c", _NORMALIZE], ["-I", "-S", "-c", IDLE], ["-I", "-c", COMPILE]):
             _run(builder, options, context)
         return _commit(builder, what, context)
 
 
 def _run(builder: BuildContainer, options: Sequence[str], context: BuildContext) -> None:
-    """Run the new environment's Python. Raises TargetError where it fails."""
+    """Run the new environment's Python. Raises TargetError if it fails."""
     if (code := builder.run([f"{PREFIX}/bin/python", *options], context.log.write)) != 0:
         raise TargetError(f"Python's modules could not be compiled: exit code {code}")
 
@@ -191,7 +188,7 @@ def _volume(name: str, what: str, target: str) -> dict[str, object]:
 
 
 class _EngineHost:
-    """A `CondaHost`: two containers with the same volumes, one to put files in and one that runs."""
+    """A `CondaHost`: two containers with the same volumes, one to receive files and one that runs."""
 
     prefix = PREFIX
     packages = _PACKAGES
@@ -204,7 +201,7 @@ class _EngineHost:
         sent: str,
         context: BuildContext,
     ) -> None:
-        """`builder` is kept running by the bootstrap Python, and so is started once that has been sent."""
+        """The bootstrap Python keeps `builder` running, so `builder` starts after it was sent."""
         self._carrier, self._builder, self._python = carrier, builder, python
         self._request = context.request
         self._is_running = self._has_sent = False
@@ -221,7 +218,7 @@ class _EngineHost:
         mark = io.BytesIO()
         with tarfile.open(fileobj=mark, mode="w") as written:
             written.addfile(tarfile.TarInfo(_WHOLE))
-        # Last: an installer that was cut off is sent again.
+        # Last, so that a Python that was sent only in part is sent again.
         self._carrier.put(mark.getvalue(), _INSTALLER)
 
     def send(self, archive: IO[bytes]) -> None:
@@ -231,12 +228,12 @@ class _EngineHost:
         self._carrier.put(archive, self.sent)
 
     def remove_sent(self) -> None:
-        """Remove the folder `sent`, where there is one."""
+        """Remove the folder `sent`, if it exists."""
         if self._has_sent:
             self._run("import shutil, sys; shutil.rmtree(sys.argv[1], ignore_errors=True)")
 
     def run_python(self, arguments: Sequence[str], given: bytes, told: Callable[[bytes], object]) -> str:
-        """See `CondaHost.run_python`: what goes to standard error is among what `told` is given."""
+        """See `CondaHost.run_python`: standard error goes to `told` too, so it returns ""."""
         self._start()
         self._builder.run([self._python, *arguments], told, given=given)
         return ""

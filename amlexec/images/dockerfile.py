@@ -1,7 +1,7 @@
-"""An environment as a Dockerfile and the files beside it: to make it by hand, or to see what is made.
+"""Export an environment as a Dockerfile and its files, to build it by hand or to see what is built.
 
-What comes out has the same packages at the same places. It is no environment to amlexec: it carries no
-digest, since nobody but amlexec can vouch for what was in the folder when it was built.
+The image has the same packages in the same places, but amlexec does not use it: it has no digest label,
+because amlexec can't know what was in the folder when it was built.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ _COMPILE = f"""import compileall; compileall.compile_dir({PREFIX + "/lib"!r}, qu
 
 
 class Recipe(NamedTuple):
-    """How an environment is made by hand."""
+    """How to build an environment by hand."""
 
     request: BuildRequest
     text: str
     """The Dockerfile."""
     requirements: tuple[tuple[str, str], ...]
-    """Name and text of the files for pip; without passwords."""
+    """Names and texts of the files for pip, without passwords."""
 
 
 def recipe(engine: Engine, request: BuildRequest, configuration: str, progress: Progress) -> Recipe:
-    """The Dockerfile of an environment. The base image is pulled if the engine hasn't it, for its digest.
+    """The Dockerfile of an environment. Pulls the base image, for its digest, if the engine lacks it.
 
     Raises:
-        TargetError: the base image can't be had.
+        TargetError: the base image can't be pulled.
     """
     found = base_image.ensure(engine, request.spec.base_image, request.base_place, progress)
     files = dict(_requirements(request))
@@ -57,12 +57,12 @@ def recipe(engine: Engine, request: BuildRequest, configuration: str, progress: 
         *([_SOURCES] if _paths(request) else []),
         *([_MAVEN] if request.spec.spark else []),
     ]
-    lines.append(f"# Needs beside it: {', '.join(needed)}, which `--context FOLDER` writes.")
+    lines.append(f"# Needs in its folder: {', '.join(needed)}; `--context FOLDER` writes them.")
     if found.pinned == found.image_id:
-        lines.append(f"# The base image was made on the engine, and no registry has it: {found.image_id}")
+        lines.append(f"# The base image was built on the engine; no registry has it: {found.image_id}")
     lines += [
         f"FROM {request.spec.base_image if found.pinned == found.image_id else found.pinned}",
-        "# The conda packages, installed for this place. They are unpacked; nothing is downloaded.",
+        "# The conda packages, installed for this path. They are unpacked; nothing is downloaded.",
         f"ADD {_ARCHIVE} /",
         f"ENV PATH={json.dumps(f'{PREFIX}/bin:{found.path}')} CONDA_PREFIX={PREFIX}",
         f"RUN {_exec(f'{PREFIX}/bin/python', '-I', '-c', _COMPILE)}",
@@ -70,7 +70,7 @@ def recipe(engine: Engine, request: BuildRequest, configuration: str, progress: 
     if files:
         if _paths(request):
             lines.append(f"COPY {_SOURCES} {_IN_IMAGE}/{_SOURCES}/")
-        lines.append("# The pip section. What your pip.conf and PIP_* variables say is not in here.")
+        lines.append("# The pip section. Settings of your pip.conf and PIP_* variables are not included.")
         lines.append(f"COPY {' '.join(files)} {_IN_IMAGE}/")
         pip = [f"{PREFIX}/bin/python", "-m", "pip", "install", "--no-cache-dir", "--root-user-action=ignore"]
         options = {"requirements.txt": "-r", "constraints.txt": "-c"}
@@ -80,7 +80,7 @@ def recipe(engine: Engine, request: BuildRequest, configuration: str, progress: 
     if request.spec.spark:
         from amlexec.images import maven_layer
 
-        lines.append("# The Maven packages, fetched by the Spark of this image.")
+        lines.append("# The Maven packages, downloaded by the Spark of this image.")
         lines.append(f"COPY {_MAVEN} {maven_layer.SCRATCH}/")
         lines.append(f"RUN {_exec(*maven_layer.command(request, 'spark-submit'))}")
     lines.append(f"CMD {_exec(f'{PREFIX}/bin/python')}")
@@ -88,11 +88,11 @@ def recipe(engine: Engine, request: BuildRequest, configuration: str, progress: 
 
 
 def write(what: Recipe, folder: str, progress: Progress) -> None:
-    """Write the Dockerfile and all that it needs into a folder that is new or empty: solves and installs.
+    """Write the Dockerfile and its files into a new or empty folder; solves and installs the packages.
 
     Raises:
-        UsageError: there is something in the folder.
-        ConfigurationError, TargetError: as preparing it.
+        UsageError: the folder is not empty.
+        ConfigurationError, TargetError: as for a build.
     """
     from amlexec.environments import last_prepared, pip_files, resolve
     from amlexec.environments.build_context import BuildContext
@@ -136,12 +136,12 @@ def _write_maven(request: BuildRequest, place: Path) -> None:
 
 
 def _exec(*words: str) -> str:
-    """A command in the form that needs no shell in the image."""
+    """A command in Docker's exec form, which needs no shell in the image."""
     return json.dumps(words)
 
 
 def _paths(request: BuildRequest) -> dict[int, str]:
-    """What of this machine the pip section refers to, by the number of its line."""
+    """Paths on this machine in the pip section, by entry number."""
     return {number: entry.path for number, entry in enumerate(request.requirements.entries) if entry.path}
 
 
@@ -156,7 +156,7 @@ def _requirements(request: BuildRequest) -> Iterator[tuple[str, str]]:
 
 
 def _line(entry: RequirementEntry, number: int) -> str:
-    """A line for pip. `raw` may hold passwords, and variables that pip would fill in itself."""
+    """A line for pip. Not `raw` where avoidable: it may contain passwords, and variables pip expands."""
     if entry.path:
         inside = f"{_IN_IMAGE}/{_SOURCES}/{number}/{Path(entry.path).name}"
         return str(entry.raw).replace(entry.path, inside)

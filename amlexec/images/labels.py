@@ -1,4 +1,4 @@
-"""The image of an environment: what it is called, and what its labels say."""
+"""Names and labels of the image of an environment."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT", "NAME", "PREFIX", "of_layer", "reference"]
 
 NAME = "amlexec"
-"""The repository of every image that is made here; the tag is the beginning of the digest."""
+"""The repository of every image that amlexec builds; the tag is the beginning of the digest."""
 DEFAULT = "debian:bookworm-slim"
-"""Where `baseDockerImage` is not set: small, maintained, with glibc. An environment brings its own Python."""
+"""The default of `baseDockerImage`: small, maintained, with glibc. An environment has its own Python."""
 PREFIX = "/opt/amlexec/env"
-"""Where the environment is in an image: one environment, so one place."""
+"""The environment's folder in an image: one environment per image, so one path."""
 
 
 def of_layer(what: str, project: Project) -> dict[str, str]:
-    """The labels of a conda layer, `what` by its digest, that is made for a project."""
+    """The labels of a conda layer with digest `what` that is built for a project."""
     from amlexec.owner import owner_of
 
     return {CONDA: what, PROJECT: project.name, OWNER: owner_of(project)}
 
 
 def reference(digest: str, kind: str = "") -> str:
-    """The name under which the engine has an environment, or with `kind` a part of one."""
+    """The image name of an environment, or, with `kind`, of a layer of one."""
     return f"{NAME}{f'-{kind}' if kind else ''}:{digest[:20]}"

@@ -1,4 +1,4 @@
-"""Putting the Maven packages of an environment into its image, by the image's own Spark."""
+"""Download the Maven packages of an environment into its image, with the image's own Spark."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SCRATCH", "bake", "command", "contents"]
 
-SCRATCH = "/tmp/amlexec-maven"  # noqa: S108 - in a container that is ours alone
+SCRATCH = "/tmp/amlexec-maven"  # noqa: S108 - in a container of this build only
 _JARS = "/opt/amlexec/spark/jars"
-"""Where they are in an image; `runtime/spark.sh` looks there."""
+"""The packages' folder in an image; `runtime/spark.sh` looks there."""
 _BAKE = f"""
 submit=$(command -v "$1") || submit=$SPARK_HOME/bin/$1
 shift
@@ -42,7 +42,7 @@ mkdir -p {_JARS}
 for jar in {SCRATCH}/ivy/jars/*; do [ ! -e "$jar" ] || mv "$jar" {_JARS}/; done
 chmod -R a+rX {_JARS}
 rm -rf {SCRATCH}
-# These two are the engine's own, for what can't be executed at all.
+# The engine uses these two codes for a program that can't be executed.
 case $code in 126 | 127) code=1 ;; esac
 exit $code
 """
@@ -51,21 +51,20 @@ _UNREACHED = re.compile(r"(?:Server access error at url (\S+) \((.*)\)|Host (\S+
 
 
 def contents(request: BuildRequest) -> Iterator[tuple[str, str | bytes]]:
-    """What has to be in the folder SCRATCH: names, and for each a folder of this machine or the content."""
+    """What the folder SCRATCH has to contain: names, each with a folder of this machine or a file's bytes."""
     roots = []
-    named = submit_args.repositories(request.spark)
-    for number, one in enumerate(named):
-        is_folder = one.lower().startswith("file:")
-        roots.append(f"file://{SCRATCH}/{number}" if is_folder else one)
+    for number, repository in enumerate(submit_args.repositories(request.spark)):
+        is_folder = repository.lower().startswith("file:")
+        roots.append(f"file://{SCRATCH}/{number}" if is_folder else repository)
         if is_folder:
-            yield str(number), os.path.realpath(submit_args.folder_of(request.project.root, one))
+            yield str(number), os.path.realpath(submit_args.folder_of(request.project.root, repository))
     roots += maven.further(request.spark)
     yield "settings.xml", submit_args.ivy_settings(roots).encode()
     yield "nothing.py", b""
 
 
 def command(request: BuildRequest, submit: str) -> tuple[str, ...]:
-    """The command that fetches the packages in an image, with that spark-submit."""
+    """The command that downloads the packages in an image, with that spark-submit."""
     options = ["--packages", ",".join(submit_args.coordinates(request.spark))]
     if left_out := submit_args.excludes(request.spark):
         options += ["--exclude-packages", ",".join(left_out)]
@@ -73,45 +72,47 @@ def command(request: BuildRequest, submit: str) -> tuple[str, ...]:
 
 
 def bake(builder: BuildContainer, context: BuildContext, variables: Mapping[str, str]) -> None:
-    """Fetch the packages into the image that `builder` makes; `variables` are what the image will have.
+    """Download the packages into the image that `builder` builds; `variables` are the image's.
 
     Raises:
-        ConfigurationError: the image has no Spark, or a package is nowhere.
-        TargetError: it has no Java for it, a repository can't be reached, or fetching failed otherwise.
+        ConfigurationError: the image has no Spark, or no repository has a package.
+        TargetError: the image has no usable Java, a repository can't be reached, or another failure.
     """
     from amlexec.spark import java_settings
 
     request, network, log = context.request, context.network, context.log
-    with tempfile.TemporaryFile() as held:
-        with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
+    with tempfile.TemporaryFile() as file:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
             for name, content in (*contents(request), *java_settings.files(network).items()):
                 _add(archive, f"{SCRATCH}/{name}".lstrip("/"), content)
-        held.seek(0)
-        builder.put(held)
+        file.seek(0)
+        builder.put(file)
     builder.start()
-    found = _look(builder, request, variables)
+    spark = _find_spark(builder, request, variables)
     log.hide(*submit_args.repositories(request.spark))
-    told = {**variables, **java_settings.variables(network, SCRATCH)}
-    said = bytearray()
+    settings = {**variables, **java_settings.variables(network, SCRATCH)}
+    output = bytearray()
 
-    def hear(chunk: bytes) -> None:
-        said.extend(chunk)
+    def keep(chunk: bytes) -> None:
+        output.extend(chunk)
         log.write(chunk)
 
-    code = builder.run(command(request, found.submit), hear, told)
+    code = builder.run(command(request, spark.submit), keep, settings)
     if code != 0:
-        raise _failure(request, found, said.decode(errors="replace"), code, log)
+        raise _failure(request, spark, output.decode(errors="replace"), code, log)
 
 
-def _look(builder: BuildContainer, request: BuildRequest, variables: Mapping[str, str]) -> submit_args.Spark:
-    said = bytearray()
+def _find_spark(
+    builder: BuildContainer, request: BuildRequest, variables: Mapping[str, str]
+) -> submit_args.Spark:
+    output = bytearray()
     script = Path(shell("spark")).read_text("utf-8")
-    builder.run(["sh", "-c", script, "sh", "spark-submit", f"{PREFIX}/bin/python"], said.extend, variables)
-    found = submit_args.read(said.decode(errors="replace"))
+    builder.run(["sh", "-c", script, "sh", "spark-submit", f"{PREFIX}/bin/python"], output.extend, variables)
+    found = submit_args.read(output.decode(errors="replace"))
     where = str(request.spark.place)
     if not found.submit:
         raise ConfigurationError(
-            "packages are for Spark, and there is none in the environment",
+            "Maven packages are declared, but the environment has no Spark",
             where=where,
             hint=maven.SPARK_MISSING,
         )
@@ -120,28 +121,28 @@ def _look(builder: BuildContainer, request: BuildRequest, variables: Mapping[str
 
 
 def _failure(
-    request: BuildRequest, found: submit_args.Spark, said: str, code: int, log: BuildLog
+    request: BuildRequest, spark: submit_args.Spark, output: str, code: int, log: BuildLog
 ) -> Exception:
     where = str(request.spark.place)
     whole = f"the whole log is {log.path}"
-    missing = [":".join(parts) for parts in _UNRESOLVED.findall(said)]
+    missing = [":".join(parts) for parts in _UNRESOLVED.findall(output)]
     unreached = {
         public(url or other): why or f"no address for {host}"
-        for url, why, host, other in _UNREACHED.findall(said)
+        for url, why, host, other in _UNREACHED.findall(output)
     }
     if missing and unreached:
         url, why = next(iter(unreached.items()))
         return TargetError(
-            f"the Maven repository can't be reached that may have {missing[0]}: {url}: {why}",
+            f"a Maven repository that may have {missing[0]} can't be reached: {url}: {why}",
             where=where,
-            hint=f"{whole}; DEFAULT_ARTIFACT_REPOSITORY is where another copy of Maven Central is",
+            hint=f"{whole}; DEFAULT_ARTIFACT_REPOSITORY can name another copy of Maven Central",
         )
     if missing:
         scala = re.search(r"_(2\.1\d)", missing[0])
-        if scala and found.scala and scala[1] != found.scala:
-            hint = f"it is for Scala {scala[1]}, and {found.name} is for {found.scala}"
+        if scala and spark.scala and scala[1] != spark.scala:
+            hint = f"it is for Scala {scala[1]}, but {spark.name} is for {spark.scala}"
         elif not maven.further(request.spark):
-            hint = f"only the folders are looked into; add {maven.CENTRAL} to repositories to look there too"
+            hint = f"only the folders were searched; add {maven.CENTRAL} to repositories to search there too"
         else:
             hint = whole
         return ConfigurationError(
@@ -149,9 +150,10 @@ def _failure(
             where=where,
             hint=hint,
         )
-    last = next((line for line in reversed(said.splitlines()) if "rror" in line or "Exception" in line), "")
+    errors = (line for line in reversed(output.splitlines()) if "rror" in line or "Exception" in line)
+    last = next(errors, "").strip()
     return TargetError(
-        f"the Maven packages could not be fetched: {last.strip() or f'exit code {code}'}",
+        f"the Maven packages could not be downloaded: {last or f'exit code {code}'}",
         where=where,
         hint=whole,
     )

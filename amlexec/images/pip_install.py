@@ -1,7 +1,7 @@
-"""The pip section of an environment, installed inside of its image by the environment's own pip.
+"""Install the pip section of an environment inside its image, with the environment's own pip.
 
-What pip needs for it and nobody afterwards (requirements with passwords, certificates, wheels, sources) is
-gone before the image is committed: no layer ever has it. Only sources of editable packages stay.
+What only pip needs (requirements with passwords, certificates, wheels, sources) is removed before the image
+is committed, so no layer has it. Only sources of editable packages stay.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 __all__ = ["install", "needs_this_machine"]
 
 _SOURCES = "/opt/amlexec/src"
-"""Where local wheels and folders with sources are while pip installs them; editable ones for ever."""
-_REQUIREMENTS = "/tmp/amlexec-requirements"  # noqa: S108 - in a container that is ours alone
+"""Local wheels and source folders while pip installs them; editable ones stay."""
+_REQUIREMENTS = "/tmp/amlexec-requirements"  # noqa: S108 - in a container of this build only
 _BUNDLE = "/tmp/amlexec-ca.pem"  # noqa: S108
 
 
 def needs_this_machine(request: BuildRequest, network: Network) -> bool:
-    """Whether pip must see this machine as itself: an index or a proxy on the loopback."""
-    told = [*network.addresses, *(entry.raw for entry in request.requirements.entries)]
-    return any(is_loopback(str(address)) for address in told)
+    """Whether pip needs this machine's loopback: for an index or a proxy there."""
+    addresses = [*network.addresses, *(entry.raw for entry in request.requirements.entries)]
+    return any(is_loopback(str(address)) for address in addresses)
 
 
 def install(builder: BuildContainer, context: BuildContext) -> list[tuple[str, str]]:
-    """Install it; name and version of all that Python then finds installed.
+    """Install the pip section; name and version of every package that Python then finds.
 
     Raises:
-        TargetError: pip failed, with the line that it was about, its last lines and the log's path.
+        TargetError: pip failed; with the requirement line, pip's last lines and the log's path.
     """
     request, network, log = context.request, context.network, context.log
     section = section_of(context, _SOURCES)
@@ -56,13 +56,13 @@ def install(builder: BuildContainer, context: BuildContext) -> list[tuple[str, s
     files[f"{_REQUIREMENTS}.constraints"] = _text(section.constraints)
     if network.ca_bundle:
         files[_BUNDLE] = Path(network.ca_bundle).read_bytes()
-    with tempfile.TemporaryFile() as held:
-        with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
+    with tempfile.TemporaryFile() as file:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
             write_sources(archive, (*section.sources, *links), request)
             for name, text in files.items():
                 _add_text(archive, name, text)
-        held.seek(0)
-        builder.put(held)
+        file.seek(0)
+        builder.put(file)
     builder.start()
     variables = _variables(network)
     log.hide(*variables.values(), *section.lines, *section.unhashed, *section.constraints)
@@ -73,11 +73,11 @@ def install(builder: BuildContainer, context: BuildContext) -> list[tuple[str, s
         code = builder.run([*command, *given], log.write, variables)
         if code != 0:
             raise log.failure(request, code)
-    said = bytearray()
+    output = bytearray()
     left = [*files, *(at for _, at in (*section.sources, *links) if at not in section.kept)]
-    if builder.run([f"{PREFIX}/bin/python", "-I", "-c", LIST, _SOURCES, *left], said.extend) != 0:
-        raise TargetError(f"the installed packages can't be listed: {said.decode(errors='replace')}")
-    return [(str(name), str(version)) for name, version in json.loads(said)]
+    if builder.run([f"{PREFIX}/bin/python", "-I", "-c", LIST, _SOURCES, *left], output.extend) != 0:
+        raise TargetError(f"the installed packages can't be listed: {output.decode(errors='replace')}")
+    return [(str(name), str(version)) for name, version in json.loads(output)]
 
 
 def _requirements(number: int) -> str:
@@ -94,15 +94,15 @@ def _variables(network: Network) -> dict[str, str]:
     variables |= {"PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INPUT": "1", "HOME": "/root"}
     if network.find_links:
         links = zip(network.find_links, _folders(network), strict=True)
-        told = (_links(number) if path else str(link) for number, (link, path) in enumerate(links))
-        variables["PIP_FIND_LINKS"] = " ".join(told)
+        places = (_links(number) if path else str(link) for number, (link, path) in enumerate(links))
+        variables["PIP_FIND_LINKS"] = " ".join(places)
     if network.ca_bundle:
         variables |= {"PIP_CERT": _BUNDLE, "SSL_CERT_FILE": _BUNDLE, "REQUESTS_CA_BUNDLE": _BUNDLE}
     return variables
 
 
 def _folders(network: Network) -> list[str]:
-    """For each place with packages in pip's settings, its folder on this machine; "" for an address."""
+    """The folder on this machine of each find-links entry in pip's settings; "" for a URL."""
     paths = [str(link).removeprefix("file://") for link in network.find_links]
     return [path if Path(path).is_dir() else "" for path in paths]
 

@@ -1,4 +1,4 @@
-"""The environments that a Docker engine keeps, as images."""
+"""The store of environments on a Docker engine, as images."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["ImageStore"]
 
 
 class ImageStore:
-    """A `EnvironmentStore`. Making and removing import what looking must not pay for."""
+    """An `EnvironmentStore`. Methods that build or remove import their modules, to keep lookups fast."""
 
     def __init__(self, engine: Engine) -> None:
-        """Nothing is asked yet."""
+        """No I/O."""
         self.engine = engine
         self._images = Images(engine)
 
@@ -57,10 +57,10 @@ class ImageStore:
         """See `EnvironmentStore.turn`."""
         from amlexec.images.build_lock import turn
 
-        return turn(self.engine, digest, "prepares the same environment", progress)
+        return turn(self.engine, digest, "has been building the same environment", progress)
 
     def moved(self, kept: Installed, request: BuildRequest, progress: Progress) -> str:
-        """See `EnvironmentStore.moved`: the base image's tag may mean another image by now."""
+        """See `EnvironmentStore.moved`: the base image's tag may now name another image."""
         from amlexec.images import base_image
 
         return base_image.moved(self.engine, request.spec.base_image, request.base_place, kept.base, progress)
@@ -86,16 +86,16 @@ class ImageStore:
         removal.discard(self.engine, key)
 
     def sweep(self, project: str, owner: str) -> list[Removal]:
-        """See `EnvironmentStore.sweep`: layers of failed builds, images of killed ones."""
+        """See `EnvironmentStore.sweep`: layers of failed builds, images of killed builds."""
         from amlexec.images import remove as removal
 
         return removal.sweep(self.engine, project, owner)
 
     def remove(self, digests: Iterable[str], project: str, *, dry_run: bool = False) -> list[Removal]:
-        """See `EnvironmentStore.remove`. Conda layers that no environment stands on any more go as well."""
+        """See `EnvironmentStore.remove`. Also removes conda layers that no environment uses any more."""
         from amlexec.images import remove as removal
 
         self.forget()
-        told = removal.remove(self._images, digests, project, dry_run=dry_run)
+        removals = removal.remove(self._images, digests, project, dry_run=dry_run)
         self.forget()
-        return told
+        return removals

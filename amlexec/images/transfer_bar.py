@@ -1,4 +1,4 @@
-"""How far a pull or a push of an image is, for whoever waits."""
+"""The progress bar of a pull or push of an image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["transfer_bar"]
 
 
 def transfer_bar(progress: Progress) -> Callable[[TransferProgress], None]:
-    """What `images.pull` and `images.push` tell of each layer, added up."""
+    """A callback for `images.pull` and `images.push` that shows the sum over all layers."""
     sizes: dict[str, tuple[int, int]] = {}
 
     def add(layer: TransferProgress) -> None:

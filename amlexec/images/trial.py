@@ -1,4 +1,4 @@
-"""An image of an environment, tried as a run will use it, before it gets the name that makes it one."""
+"""Test the image of an environment as a run will use it, before it gets its name."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _LINES = 5
 
 
 def publish(engine: Engine, image_id: str, digest: str, base: str, where: str) -> None:
-    """Give an image the name of an environment, if its Python runs in a container of it; else remove it.
+    """Tag an image as an environment if its Python runs in a container; else remove the image.
 
-    `base` is what its base image is called, and `where` the place that names that.
+    For the error, `base` is the base image's reference, and `where` the place that names it.
 
     Raises:
         TargetError: the Python does not run.
@@ -41,7 +41,7 @@ def publish(engine: Engine, image_id: str, digest: str, base: str, where: str) -
 
 
 def try_python(engine: Engine, image_id: str, digest: str, base: str, where: str) -> None:
-    """Run the environment's Python as a run does. Parameters and errors as of `publish`."""
+    """Run the environment's Python as a run does. Parameters and errors as for `publish`."""
     settings = {
         "Image": image_id,
         "Entrypoint": [f"{PREFIX}/bin/python"],
@@ -61,20 +61,20 @@ def try_python(engine: Engine, image_id: str, digest: str, base: str, where: str
             raise _does_not_run(error.reason, base, where) from None
         code = containers.wait(engine, container, timeout=_TRIAL_TIMEOUT_S)
         with containers.logs(engine, container) as output:
-            said = b"".join(frame.data for frame in output).decode(errors="replace").strip()
+            text = b"".join(frame.data for frame in output).decode(errors="replace").strip()
         if code:
-            last = " / ".join(line.strip() for line in said.splitlines()[-_LINES:])
+            last = " / ".join(line.strip() for line in text.splitlines()[-_LINES:])
             raise _does_not_run(f"exit code {code}{f': {last}' if last else ''}", base, where)
-        if said.splitlines()[-1:] != [PREFIX]:
-            raise _does_not_run(f"it takes {said or 'nothing'} for its folder, not {PREFIX}", base, where)
+        if text.splitlines()[-1:] != [PREFIX]:
+            raise _does_not_run(f"its sys.prefix is {text or 'empty'}, not {PREFIX}", base, where)
     finally:
         containers.remove(engine, container, force=True)
 
 
 def _does_not_run(why: str, base: str, where: str) -> TargetError:
     return TargetError(
-        f"the environment is made, and its Python does not run in a container of it on {base}: {why}",
+        f"the environment was built, but its Python does not run in a container on {base}: {why}",
         where=where,
-        hint="a run would end the same way: look for what the base image sets (ENV, VOLUME, the modes of "
+        hint="a run would fail the same way: check what the base image sets (ENV, VOLUME, the modes of "
         "folders), or name another baseDockerImage",
     )

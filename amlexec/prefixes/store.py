@@ -147,7 +147,7 @@ class PrefixStore:
                 continue
             name = f"{self.connection.name}:{_shown(digest)}"
             if kept.project != project:
-                told.append(Removal(name, 0, f"it was made for the project {kept.project}"))
+                told.append(Removal(name, 0, f"it was built for the project {kept.project}"))
                 continue
             said = self._ask("remove", digest[:NAME_LENGTH], "keep" if dry_run else "", keeping=True).strip()
             if said == "used":

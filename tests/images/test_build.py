@@ -279,7 +279,7 @@ def test_two_at_once(make: Callable[..., DockerProject]) -> None:
         told = until(second, b"waiting").decode()
     finally:
         first.send_signal(signal.SIGCONT)
-    assert f"waiting for process {first.pid}, which prepares the same environment since " in told
+    assert f"waiting for process {first.pid}, which has been building the same environment since " in told
     said, err = first.communicate(timeout=PATIENCE)
     assert (first.returncode, said) == (0, b"docker: prepared for the first time\n"), err
     said, err = second.communicate(timeout=PATIENCE)

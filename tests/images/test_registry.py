@@ -111,11 +111,11 @@ def test_what_nobody_has_published_is_built(demo: DockerProject, where: str) -> 
     done = demo.prepare("--pull-from", where)
     assert done.code == 0, done.err
     assert "docker: prepared for the first time" in done.out
-    assert "not pulled, so it is made here: " in done.err
+    assert "not pulled, so it is built: " in done.err
     forget(demo)
     done = demo.prepare("--pull-from", "127.0.0.1:1/nobody/here")
     assert done.code == 0, done.err
-    assert "not pulled, so it is made here: " in done.err
+    assert "not pulled, so it is built: " in done.err
 
 
 def test_a_registry_that_wants_to_know_who_asks(demo: DockerProject, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_registry_that_wants_to_know_who_asks(demo: DockerProject, tmp_path: P
     try:
         done = demo.prepare("--pull-from", f"{host}/team/images", env=environment)
         assert done.code == 0, done.err
-        assert f"warning: {host} wants to know who you are: `docker login {host}`" in done.err
+        assert f"warning: {host} needs a login: `docker login {host}`" in done.err
         forget(demo)
         auths = {"auths": {f"http://{host}/v1/": {"auth": "bWU6aHVzaC1odXNo"}}}
         (tmp_path / "docker/config.json").write_text(json.dumps(auths))
@@ -167,7 +167,7 @@ def test_another_environment_under_its_tag_is_refused(demo: DockerProject, where
         images.remove(engine, lie)
         done = demo.prepare("--pull-from", where)
         assert done.code == 2, done.out
-        assert f"{lie}: error: another environment is published there" in done.err
+        assert f"{lie}: error: another environment is published under this tag" in done.err
         assert images.inspect(engine, lie) is None
         assert images.inspect(engine, image) is None
         assert "Traceback" not in done.err
@@ -218,7 +218,7 @@ def test_json_tells_where_it_is(demo: DockerProject, where: str) -> None:
 def test_places_that_are_none(place: str) -> None:
     with pytest.raises(UsageError) as caught:
         publishing.place(place)
-    assert "is no place for images" in caught.value.message
+    assert "is not a repository for images" in caught.value.message
     with pytest.raises(UsageError) as caught:
         publishing.place("", {"AMLEXEC_IMAGES": place})
     assert caught.value.where == "AMLEXEC_IMAGES"

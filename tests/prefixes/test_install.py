@@ -240,7 +240,7 @@ def test_two_at_once(make: Callable[..., ManagedProject], host: Host) -> None:
     assert out.startswith(b"managed: up to date: ")
     # What was made for another project is left alone.
     kept = other.doit("clean", "prepare:managed")
-    assert "kept: it was made for the project one" in kept.out
+    assert "kept: it was built for the project one" in kept.out
 
 
 def test_a_lock_whose_holder_has_been_gone_for_long(project: ManagedProject) -> None:

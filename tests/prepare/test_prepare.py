@@ -395,7 +395,7 @@ def test_what_others_have_made_is_left_alone(demo: DockerProject, tmp_path: Path
     stranger.write("aml_config/docker.compute", (demo.configuration / "docker.compute").read_bytes())
     assert f"the engine has {image}" in stranger.doit("prepare:docker").out
     done = stranger.doit("clean", "prepare:docker")
-    assert f"{image}: kept: it was made for the project {demo.root.name}" in done.out
+    assert f"{image}: kept: it was built for the project {demo.root.name}" in done.out
     assert "0 images removed" in stranger.amlexec("experiment", "clean", "--environments").err
     assert _is_there(demo, image)
 

@@ -343,7 +343,10 @@ class TestEngine:
         refused(
             done, 2, "aml_config/docker.compute", "microsoft/mmlspark:plus-0.9.9 can't be pulled: not here"
         )
-        assert "hint: images of the time are gone: set baseDockerImage to a maintained one" in done.err
+        assert (
+            "hint: images from the Workbench years no longer exist: set baseDockerImage to another"
+            in done.err
+        )
 
     def test_without_a_runtime_for_gpus(self, ready: DockerProject) -> None:
         runtimes = ready.shop.engine.info()["Runtimes"]

@@ -307,7 +307,7 @@ def test_a_channel_without_a_python_for_the_installer(
     project.write("aml_config/conda_dependencies.yml", shop.conda("six", channel=own.as_uri()))
     done = project.prepare()
     refused(
-        done, "no channel has a Python that could install there", "the environment's Python does not start"
+        done, "no channel has a bootstrap Python for the engine", "the environment's Python does not start"
     )
     assert containers.find(project.engine, {LABEL: shop.session}) == []
 

@@ -368,7 +368,7 @@ class TestInAContainer:
         assert done.code == 3
         assert (
             "aml_config/spark_dependencies.yml: error: no repository has the Maven package "
-            "org.example:gone_2.11:1.0\n  hint: it is for Scala 2.11, and Spark 3.5.9 is for 2.12" in done.err
+            "org.example:gone_2.11:1.0\n  hint: it is for Scala 2.11, but Spark 3.5.9 is for 2.12" in done.err
         )
 
     def test_a_repository_that_cannot_be_reached(
@@ -379,7 +379,7 @@ class TestInAContainer:
         declare(made, folders("http://127.0.0.1:9/own"), PACKAGES)
         done = made.prepare()
         assert done.code == 2
-        told = "error: the Maven repository can't be reached that may have org.example:top:1.0: "
+        told = "error: a Maven repository that may have org.example:top:1.0 can't be reached: "
         place = "http://127.0.0.1:9/own/org/example/top/1.0"
         assert f"aml_config/spark_dependencies.yml: {told}{place}" in done.err
         assert "Connection refused" in done.err
@@ -390,7 +390,7 @@ class TestInAContainer:
         done = made.prepare()
         assert done.code == 3
         assert "no repository has the Maven package org.example:gone:1.0" in done.err
-        assert "hint: only the folders are looked into" in done.err
+        assert "hint: only the folders were searched" in done.err
 
     def test_an_image_without_spark(self, project: Callable[..., DockerProject], shop: Shop) -> None:
         made = project(shop.base)
@@ -402,7 +402,7 @@ class TestInAContainer:
         declare(made, folders("file:maven"), PACKAGES)
         done = made.prepare()
         assert done.code == 3
-        told = "error: packages are for Spark, and there is none in the environment"
+        told = "error: Maven packages are declared, but the environment has no Spark"
         assert f"aml_config/spark_dependencies.yml: {told}\n  {hint}" in done.err
 
     def test_an_image_without_java(self, project: Callable[..., DockerProject]) -> None:
