@@ -81,8 +81,8 @@ class Environment:
         try:
             found = self.ahead.look(self.name) if is_running else None
             if found is None:
-                known = self.environments.known(self.name, keep=is_running)
-                found = self.environments.look(known) if is_running else self.environments.expect(known)
+                ref = self.environments.ref(self.name, keep=is_running)
+                found = self.environments.look(ref) if is_running else self.environments.expect(ref)
         except (AmlexecError, OSError) as error:
             if is_running and isinstance(error, CannotRunError) and not self.is_named:
                 # One line for it, and the others are done.
@@ -111,13 +111,13 @@ def prepare(environment: Environment) -> int | dict[str, str]:
 
     environments, name = environment.environments, environment.name
     try:
-        known = environments.known(name, keep=True)
+        ref = environments.ref(name, keep=True)
     except CannotRunError as error:
         if environment.is_named:
             raise
         data(f"{name}: nothing to do, {error.message}")
         return {"digest": ""}
-    done = {"digest": known.digest}
+    done = {"digest": ref.digest}
     if doit_signals.in_thread():
         force = ["--force"] if CALL.is_always else []
         return (
@@ -125,9 +125,9 @@ def prepare(environment: Environment) -> int | dict[str, str]:
             or done
         )
     forced = "doit -a" if CALL.is_always else ""
-    looked = environment.ahead.look(name) or environments.look(known)
-    if known.is_yours:
-        data(said(known, looked))
+    looked = environment.ahead.look(name) or environments.look(ref)
+    if ref.is_yours:
+        data(said(ref, looked))
     elif looked.ready and not forced:
         # A file has changed, and what is installed has not.
         data(f"{name}: nothing to do, {looked.reason}")
@@ -135,8 +135,8 @@ def prepare(environment: Environment) -> int | dict[str, str]:
         found = environment.ahead.prepare(name)
         if found is None:
             with progress.for_terminal() as shown:
-                found = environments.prepare(known, shown, pull_from=registry.place(), forced=forced)
-        data(said(known, found))
+                found = environments.prepare(ref, shown, pull_from=registry.place(), forced=forced)
+        data(said(ref, found))
     return done
 
 

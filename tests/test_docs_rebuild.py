@@ -85,13 +85,13 @@ class Table:
     def expect(self) -> tuple[bool, str]:
         """Whether the environment is up to date as far as files tell, and the reason."""
         environments = ProjectEnvironments(config.find_project(self.root))
-        found = environments.expect(environments.known("docker"))
+        found = environments.expect(environments.ref("docker"))
         return found.ready, found.reason
 
     def wanted(self) -> Wanted:
         """All that the files say."""
         environments = ProjectEnvironments(config.find_project(self.root))
-        return environments.wanted(environments.known("docker"))
+        return environments.wanted(environments.ref("docker"))
 
     def prepared(self) -> None:
         """Have it remembered as prepared, without an engine."""

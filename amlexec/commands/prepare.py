@@ -25,7 +25,7 @@ MORE = re.compile(r" … and \d+ more$")
 def prepare(project: Project, arguments: argparse.Namespace) -> int:
     """Do what the arguments say; the exit code. Raises what its parts raise."""
     environments = ProjectEnvironments(project)
-    one = environments.known(
+    one = environments.ref(
         arguments.run_configuration, arguments.target or "", keep=not arguments.print_digest
     )
     for note in one.notes:

@@ -1,1 +1,1 @@
-"""Environments as conda prefixes on a machine over SSH: found, made, removed."""
+"""Environments as conda prefixes on a machine over SSH: find, build, remove."""

@@ -1,4 +1,4 @@
-"""Making an environment on a machine over SSH, in its own folder: conda packages, pip section, marker."""
+"""Build an environment on a machine over SSH, in its own folder: conda packages, pip section, marker."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ _DROP_TIMEOUT_S = 20.0
 
 
 def make(connection: SSHConnection, request: BuildRequest, progress: Progress, log: BuildLog) -> BuildResult:
-    """Make the environment of a request; it is there with the last step, or never.
+    """Build the environment of a request, atomically: the last step makes it valid.
 
     Raises:
-        ConfigurationError: the dependencies can't be fulfilled.
-        TargetError: the machine can't have it, something could not be fetched, or contact was lost.
+        ConfigurationError: the dependencies are unsolvable.
+        TargetError: the machine is unsuitable, a download failed, or the connection was lost.
     """
     remote = RemotePrefix(connection, request.digest)
     bootstrap = conda_bootstrap.name_of(request.spec.platform)
     try:
-        progress.step(f"looking at {remote.machine}")
-        looked = remote.begin(bootstrap)
-        _must_fit(looked, request.spec.platform, remote)
+        progress.step(f"checking {remote.machine}")
+        facts = remote.begin(bootstrap)
+        _must_fit(facts, request.spec.platform, remote)
         network = settings()
         resolution = resolved(request, network, progress)
         context = BuildContext(request, resolution, network, progress, log)
         has_pip_section = pip_files.is_wanted(request)
         if has_pip_section:
             pip_files.must_be_reachable(context, remote.machine)
-        host = _PrefixHost(remote, bootstrap, has_bootstrap="installer" in looked)
+        host = _PrefixHost(remote, bootstrap, has_bootstrap="installer" in facts)
         if not conda_host.install(host, context):
             _send_all(remote, context)
         if has_pip_section:
@@ -66,32 +66,32 @@ def make(connection: SSHConnection, request: BuildRequest, progress: Progress, l
         built = BuildResult(remote.prefix, "", resolution.python, resolution.conda, tuple(installed))
         _finish(remote, request, built)
     except BaseException:
-        # What can't be removed now is in nobody's way, and is removed by whoever makes it next.
+        # Leftovers are harmless; the next build of this environment removes them.
         with contextlib.suppress(TargetError):
             remote.run("drop", timeout=_DROP_TIMEOUT_S)
         raise
     return built
 
 
-def _must_fit(looked: dict[str, str], platform: Platform, remote: RemotePrefix) -> None:
-    """Raises TargetError where no environment for that platform would run on the machine."""
-    why, cure = platforms.misfit(looked, platform)
-    if why:
-        raise TargetError(why, where=remote.machine, hint=cure)
+def _must_fit(facts: dict[str, str], platform: Platform, remote: RemotePrefix) -> None:
+    """Raise TargetError if environments for that platform can't run on the machine."""
+    reason, hint = platforms.misfit(facts, platform)
+    if reason:
+        raise TargetError(reason, where=remote.machine, hint=hint)
 
 
 class _PrefixHost:
-    """A `CondaHost`: the machine over SSH, with the folder of an environment on its way."""
+    """A `CondaHost`: the machine over SSH, with the folder of an environment that is being built."""
 
     def __init__(self, remote: RemotePrefix, bootstrap: str, *, has_bootstrap: bool) -> None:
-        """`bootstrap` is the name of the bootstrap Python there."""
+        """`bootstrap` is the name of the bootstrap Python on the machine."""
         self._remote, self._bootstrap, self._has_bootstrap = remote, bootstrap, has_bootstrap
         self.machine, self.prefix = remote.machine, remote.prefix
         self.packages = f"{remote.base}/packages"
         self.sent = f"{remote.incoming}/sent"
 
     def has_bootstrap(self) -> bool:
-        """See `CondaHost.has_bootstrap`: `begin` has told it."""
+        """See `CondaHost.has_bootstrap`; known from `begin`."""
         return self._has_bootstrap
 
     def send_bootstrap(self, archive: IO[bytes]) -> None:
@@ -108,11 +108,11 @@ class _PrefixHost:
 
 
 def _send_all(remote: RemotePrefix, context: BuildContext) -> None:
-    """Where no channel has a Python for the installer: install here, for there, and send all of it."""
+    """Install on this machine and send the result: no channel has a bootstrap Python for the remote one."""
     records, cache = context.resolution.records, cache_folder()
     context.progress.step(
-        f"no channel has a Python that could install on {remote.machine}: "
-        f"installing {counted(records)} here, and sending all of them"
+        f"no channel has a bootstrap Python for {remote.machine}: "
+        f"installing {counted(records)} here, then sending them"
     )
     with scratch.room(cache) as room:
         conda_install.install(
@@ -133,7 +133,7 @@ def _send_all(remote: RemotePrefix, context: BuildContext) -> None:
 
 
 def _finish(remote: RemotePrefix, request: BuildRequest, built: BuildResult) -> None:
-    """Write the marker: from then on, the environment is there."""
+    """Write the marker, which makes the environment valid."""
     marker = {
         "digest": request.digest,
         "python": built.python,

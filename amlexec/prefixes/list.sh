@@ -1,8 +1,8 @@
-# What environments a machine keeps. Sent before a last line that calls one of the verbs; nothing of it is
-# installed there.
+# List the environments on a machine. A last line that calls one of the functions follows; the script is sent each
+# time and not installed.
 envs=$HOME/.amlexec/envs
 
-# whole NAME: set `prefix` to where the environment is. Only one that has its marker counts: that is written last.
+# whole NAME: set `prefix` to the environment's folder. It must have its marker, which is written last.
 whole() {
   for prefix in "$envs/$1"/*; do
     [ -r "$prefix/amlexec.json" ] && [ -x "$prefix/bin/python" ] && return
@@ -10,14 +10,14 @@ whole() {
   return 1
 }
 
-# get NAME: its folder, and on the next line its marker; nothing where it is not there.
+# get NAME: print its folder, and on the next line its marker; nothing if it does not exist.
 get() {
   whole "$1" || return 0
   echo "$prefix"
   cat "$prefix/amlexec.json"
 }
 
-# all: the same of every one.
+# all: the same for every environment.
 all() {
   for folder in "$envs"/*; do get "${folder##*/}"; done
 }

@@ -1,7 +1,7 @@
-"""The pip section of an environment on a machine over SSH, installed there by the environment's own pip.
+"""Install the pip section of an environment on a machine over SSH, with the environment's own pip.
 
-Wheels and sources go as files, and are gone afterwards but for sources of editable packages. What may hold a
-login is read there from a folder in memory that nobody else can enter, and that ends with pip.
+Wheels and sources are sent as files and removed afterwards, except sources of editable packages. Files that
+may contain a login are in a private folder in memory, which is removed when pip ends.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ __all__ = ["install"]
 
 _LOGIN = re.compile(r"(?<!git\+http)(?<!git\+https)://([^/\s@:]+):([^/\s@]*)@([^/\s:?#]+)")
 _PLAIN = re.compile(r"[^\s\"'\\#]+")
-"""What every version of Python reads from a .netrc as it stands."""
+"""Characters that every Python reads from a .netrc without quotes."""
 _OPTIONS = ("--no-cache-dir", "--disable-pip-version-check", "--progress-bar=off")
 
 
 def install(remote: RemotePrefix, context: BuildContext) -> list[tuple[str, str]]:
-    """Install it; name and version of all that Python then finds installed.
+    """Install the pip section; name and version of every package that Python then finds.
 
     Raises:
-        TargetError: pip failed, with the line that it was about, its last lines and the log's path.
+        TargetError: pip failed; with the requirement line, pip's last lines and the log's path.
     """
     request, network, log = context.request, context.network, context.log
     sources = f"{remote.prefix}/src"
@@ -72,7 +72,7 @@ def install(remote: RemotePrefix, context: BuildContext) -> list[tuple[str, str]
 
 
 def _in_order(own: tuple[str, ...], network: Network) -> list[str]:
-    """Lines of a pip section, behind what this user's settings say; the last index stands first."""
+    """The lines of a pip section after those of the user's settings; the section's last index comes first."""
     last = [line for line in own if line.startswith("--index-url ")][-1:]
     settings = network._replace(index_url=Secret("")) if last else network
     first = [*last, *map(str, index_lines(Requirements(), settings))]
@@ -81,7 +81,7 @@ def _in_order(own: tuple[str, ...], network: Network) -> list[str]:
 
 
 def listed(remote: RemotePrefix, sources: str = "", left: list[str] | None = None) -> list[tuple[str, str]]:
-    """Name and version of all that the environment's Python finds installed; `left` is removed before."""
+    """Name and version of every package that the environment's Python finds; removes `left` first."""
     output = remote.run("list", pip_files.LIST, sources or remote.prefix, *(left or []))
     try:
         return [(str(name), str(version)) for name, version in json.loads(output)]
@@ -100,7 +100,7 @@ def _write(file: IO[bytes], sources: list[tuple[str, str]], request: BuildReques
 
 
 def _private(lines: list[str], constraints: tuple[str, ...], network: Network) -> bytes:
-    """What pip reads there, as an archive; logins are in a `.netrc`, so that no child of pip's shows them."""
+    """An archive of the files for pip; logins are in a `.netrc`, so that no process list shows them."""
     logins: dict[str, tuple[str, str]] = {}
     files = {
         "requirements.txt": "".join(f"{_without_login(line, logins)}\n" for line in lines),
@@ -112,13 +112,13 @@ def _private(lines: list[str], constraints: tuple[str, ...], network: Network) -
         files[".netrc"] = "".join(entries)
     if network.ca_bundle:
         files["ca.pem"] = Path(network.ca_bundle).read_text("utf-8")
-    held = io.BytesIO()
-    with tarfile.open(fileobj=held, mode="w", format=tarfile.GNU_FORMAT) as archive:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as archive:
         for name, text in files.items():
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(text.encode()), 0o600
             archive.addfile(entry, io.BytesIO(text.encode()))
-    return held.getvalue()
+    return file.getvalue()
 
 
 def _without_login(line: str, logins: dict[str, tuple[str, str]]) -> str:
@@ -133,6 +133,6 @@ def _without_login(line: str, logins: dict[str, tuple[str, str]]) -> str:
 
 def _variables(network: Network) -> str:
     proxies = [(name, str(value)) for name, value in network.proxies if not is_loopback(value)]
-    told = [*proxies, *((name.upper(), value) for name, value in proxies)]
-    told += [(name, os.environ[name]) for name in pip_files.PIP_NETWORK_VARIABLES if name in os.environ]
-    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in told)
+    variables = [*proxies, *((name.upper(), value) for name, value in proxies)]
+    variables += [(name, os.environ[name]) for name in pip_files.PIP_NETWORK_VARIABLES if name in os.environ]
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables)

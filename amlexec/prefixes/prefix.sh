@@ -1,23 +1,23 @@
-# Making and removing environments on a machine. Sent after identity.sh and list.sh, and before a last line that
-# calls one of the verbs. In envs/NAME there are the environment, in a folder whose name no other preparation has
-# had, and `turn`, while somebody makes it. So what somebody left half-made is in nobody's way.
+# Build and remove environments on a machine. Sent after identity.sh and list.sh; a last line that calls one of the
+# functions follows. envs/NAME contains the environment, in a folder with a unique name, so that an unfinished build is
+# harmless; and, during a build, the lock `turn`.
 
 umask 077
 base=$HOME/.amlexec
 incoming=$base/incoming
-# What somebody has set for tar is not for ours.
+# Ignore the user's options for tar.
 tar() { TAR_OPTIONS='' command tar "$@"; }
 
-# hold NAME WHO: be the only one who makes an environment, until standard input ends. Prints "wait WHO" for whoever
-# has it, "." now and then, and "yours". The input is a line every few seconds: a holder of whom nothing was heard
-# for a minute has lost contact, and what it still does is done in a folder of its own.
+# hold NAME WHO: lock an environment until standard input ends. Prints "wait WHO" with the holder, "." while waiting,
+# then "yours". The input is a line every few seconds: a holder that sent none for a minute has lost its connection.
+# If it still runs, it only writes to its own folder.
 hold() {
   turn=$envs/$1/turn
   identify $$
   heard='' silent=0 told='' tries=0
   until mkdir "$turn" 2>/dev/null; do
     if [ ! -d "$turn" ]; then
-      # Whoever had it has just gone, and the folder with it; or nothing can be made here.
+      # The last holder has just removed the folder; or it can't be created.
       mkdir -p "$envs/$1" || exit 2
       tries=$((tries + 1))
       [ "$tries" -lt 20 ] || { mkdir "$turn"; exit 2; }
@@ -50,26 +50,26 @@ hold() {
   exit 0
 }
 
-# over FILE: whether FILE ("PID START MACHINE") names a process that this machine had, and has no more.
+# over FILE: whether FILE ("PID START MACHINE") names a process of this machine that has ended.
 over() {
   read -r _ _ machine 2>/dev/null <"$1" || return 1
   [ "$machine" = "$(uname -n)" ] && ! alive "$1"
 }
 
-# begin NAME FOLDER INSTALLER: what the machine is, a line "KEY VALUE" each; and the empty folder for an environment.
+# begin NAME FOLDER INSTALLER: print facts about the machine, a line "KEY VALUE" each, and create the empty folder.
 begin() {
   echo "system $(uname -s)"
   echo "machine $(uname -m)"
   echo "libc $(getconf GNU_LIBC_VERSION 2>/dev/null)"
   echo "home $HOME"
   mkdir -p "$envs/$1" "$base/installers" "$incoming" || exit 2
-  # What somebody left who was killed here, or has lost contact.
+  # Remove what builds of this environment left that were killed or lost the connection.
   for left in "$envs/$1"/*; do
     case $left in */turn | */'*') continue ;; esac
     [ -e "$left/amlexec.json" ] && [ -x "$left/bin/python" ] || used "$left" || rm -rf "$left"
   done
   rm -rf "$incoming/$1."*
-  # The same of others, which may never be made again. Whoever makes one has its turn.
+  # The same for other environments, which may never be built again, unless a build holds the lock.
   for other in "$envs"/* "$incoming"/*; do
     name=${other##*/}
     [ "${other%/*}" = "$envs" ] || name=${name%%.*}
@@ -99,7 +99,7 @@ begin() {
   return 0
 }
 
-# take NAME: the installer of that name, from an archive on standard input.
+# take NAME: unpack the bootstrap Python of that name from an archive on standard input.
 take() {
   into=$base/installers/.$1.$$.new
   trap 'rm -rf "$into"' EXIT
@@ -107,7 +107,7 @@ take() {
   rm -rf "$into"
   mkdir "$into" || exit 2
   gzip -dc | (cd "$into" && tar -xf -) || exit 2
-  # An archive that was cut off between two files is no error for every tar.
+  # Not every tar reports an archive that was cut off between two files.
   "$into/$1/bin/python" -I -B -c 'import rattler' </dev/null || exit 2
   [ -d "$base/installers/$1" ] || mv "$into/$1" "$base/installers/$1" || exit 2
 }
@@ -116,18 +116,18 @@ take() {
 put() {
   mkdir -p "$1" || exit 2
   gzip -dc | (cd "$1" && tar -xf -) || exit 2
-  [ -e "$1/~whole" ] || { echo "the connection ended before all of it had come" >&2; exit 2; }
+  [ -e "$1/~whole" ] || { echo "the connection ended before everything was sent" >&2; exit 2; }
   rm -f "$1/~whole"
 }
 
-# run INSTALLER ARGUMENT…: the installer's Python.
+# run INSTALLER ARGUMENT…: run the bootstrap Python.
 run() {
   python=$base/installers/$1/bin/python
   shift
   exec "$python" "$@"
 }
 
-# private NAME: set `private` to a new folder for what must not be left on a disk: in memory, where that can be.
+# private NAME: set `private` to a new folder for secrets: in memory if possible.
 private() {
   for private in /dev/shm "${XDG_RUNTIME_DIR-}" "$incoming"; do
     [ -n "$private" ] && [ -d "$private" ] && [ -w "$private" ] || continue
@@ -137,8 +137,8 @@ private() {
   return 1
 }
 
-# pip NAME FOLDER ARGUMENT…: the environment's own pip. Standard input is an archive with requirements.txt,
-# constraints.txt and, where there are some, variables.sh, ca.pem and .netrc.
+# pip NAME FOLDER ARGUMENT…: run the environment's pip. Standard input is an archive with requirements.txt,
+# constraints.txt and, optionally, variables.sh, ca.pem and .netrc.
 pip() {
   prefix=$envs/$1/$2 TMPDIR=$incoming/$1.$2/tmp
   private "$2" && mkdir -p "$TMPDIR" || exit 2
@@ -146,7 +146,7 @@ pip() {
   trap 'exit 1' HUP INT TERM PIPE
   shift 2
   (cd "$private" && tar -xf -) && [ -e "$private/requirements.txt" ] || exit 2
-  # What pip is told elsewhere shall not decide what is installed here.
+  # The machine's own pip settings must not change what is installed.
   for name in $(env | sed -n 's/^\(PIP_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
   export TMPDIR PIP_CONFIG_FILE=/dev/null PIP_NO_INPUT=1
   if [ -e "$private/variables.sh" ]; then . "$private/variables.sh"; fi
@@ -157,7 +157,7 @@ pip() {
   cd / && "$prefix/bin/python" -m pip install "$@" -r "$private/requirements.txt" -c "$private/constraints.txt" </dev/null 2>&1
 }
 
-# list NAME FOLDER PROGRAM PATH…: compile what is installed, and let PROGRAM remove the paths and list the rest.
+# list NAME FOLDER PROGRAM PATH…: compile the installed modules; PROGRAM removes the paths and lists the packages.
 list() {
   prefix=$envs/$1/$2 program=$3
   shift 3
@@ -165,13 +165,13 @@ list() {
   "$prefix/bin/python" -I -B -c "$program" "$@" </dev/null
 }
 
-# finish NAME FOLDER LENGTH: the marker, of that many bytes, from standard input; from now on the environment is there.
+# finish NAME FOLDER LENGTH: write the marker, LENGTH bytes from standard input, which makes the environment valid.
 finish() {
   at=$envs/$1/$2/amlexec.json
   cat >"$at.new" && [ "$(($(wc -c <"$at.new")))" -eq "$3" ] || exit 2
   sync -f "$at.new" 2>/dev/null
   mv -f "$at.new" "$at" || exit 2
-  # One from before, where it was to be made anew. Runs in it go on; it is removed when it is made the next time.
+  # After a rebuild, remove the old folder. If runs still use it, the next rebuild removes it.
   for other in "$envs/$1"/*; do
     case $other in "$envs/$1/$2" | */turn | */'*') continue ;; esac
     rm -f "$other/amlexec.json" "$base/archives/$1"*.tar.gz
@@ -180,14 +180,14 @@ finish() {
   rm -rf "$incoming/$1.$2"
 }
 
-# drop NAME FOLDER: what was half-made.
+# drop NAME FOLDER: remove an unfinished build.
 drop() {
   rm -rf "$incoming/$1.$2" "$envs/$1/$2"
   rmdir "$envs/$1" 2>/dev/null
   return 0
 }
 
-# used PREFIX: whether a process runs a program of it.
+# used PREFIX: whether a process runs a program from this folder.
 used() {
   for program in /proc/[0-9]*/exe; do
     case $(readlink "$program" 2>/dev/null) in "$1"/*) return ;; esac
@@ -195,13 +195,13 @@ used() {
   return 1
 }
 
-# own FOLDER LINKS: how many kB there are in files with so many links: most files are links to what is kept in `packages`.
+# own FOLDER LINKS: size in kB of the files with that many hard links: most files are links to the cache in `packages`.
 own() {
   find "$1" -type f -links "$2" -exec ls -ln {} + 2>/dev/null | awk '{ size += $5 } END { print int(size / 1024) }'
 }
 
-# remove NAME KEEP: how many kB are free then, or "used"; with KEEP, only tell. The last environment takes the packages
-# with it that are kept for the next one.
+# remove NAME KEEP: remove an environment; print the freed kB, or "used". With KEEP, only print. With the last
+# environment, remove the cached packages too.
 remove() {
   whole "$1" || return 0
   if used "$prefix"; then echo used; return; fi
@@ -210,9 +210,9 @@ remove() {
   size=$(own "$envs/$1" 1)
   [ -z "$last" ] || size=$((size + $(own "$base/packages" +0)))
   if [ -z "$2" ]; then
-    # First what makes it one: a removal that is cut off leaves nothing that looks whole.
+    # The marker first, so that an interrupted removal leaves no valid environment.
     rm -f "$prefix/amlexec.json" && rm -rf "$envs/$1" || exit 2
-    # What it went to the executors of a Spark cluster as.
+    # The archive that was sent to the executors of a Spark cluster.
     rm -f "$base/archives/$1"*.tar.gz
     [ -z "$last" ] || rm -rf "$base/packages" || exit 2
   fi

@@ -1,4 +1,4 @@
-"""The environments that a machine over SSH keeps, as folders in the user's home there."""
+"""The store of environments on a machine over SSH, as folders in the user's home."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["PrefixStore"]
 
 _TURN_TIMEOUT_S = 3600.0
-"""How long somebody else may take to make the same environment before waiting for it is given up."""
+"""How long to wait for another process that builds the same environment."""
 _BEAT_INTERVAL_S = 5.0
 _LONGEST_TEXT = 4096
 _FOLDER = re.compile(r"/[^\x00-\x1f]+")
@@ -33,12 +33,12 @@ _DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 
 
 class PrefixStore:
-    """A `EnvironmentStore`. Making imports what looking must not pay for."""
+    """An `EnvironmentStore`. Methods that build import their modules, to keep lookups fast."""
 
     def __init__(self, connection: SSHConnection) -> None:
-        """Nothing is asked yet."""
+        """No I/O."""
         self.connection = connection
-        self._known: dict[str, Installed | None] = {}
+        self._cached: dict[str, Installed | None] = {}
 
     @property
     def address(self) -> str:
@@ -55,71 +55,71 @@ class PrefixStore:
 
     def get(self, digest: str) -> Installed | None:
         """See `EnvironmentStore.get`: one round trip."""
-        if digest not in self._known:
+        if digest not in self._cached:
             self.learn(digest, self._ask("get", digest[:NAME_LENGTH]))
-        return self._known[digest]
+        return self._cached[digest]
 
-    def learn(self, digest: str, said: str) -> None:
-        """What somebody else has asked in the same round trip: what the verb `get` prints."""
-        self._known[digest] = next((kept for kept in _read(said) if kept.digest == digest), None)
+    def learn(self, digest: str, output: str) -> None:
+        """Cache an answer from another round trip; `output` is what the verb `get` printed."""
+        self._cached[digest] = next((kept for kept in _read(output) if kept.digest == digest), None)
 
     def all(self) -> dict[str, Installed]:
         """See `EnvironmentStore.all`: one round trip."""
         found = {kept.digest: kept for kept in _read(self._ask("all"))}
-        self._known |= found
+        self._cached |= found
         return found
 
     def forget(self) -> None:
         """See `EnvironmentStore.forget`."""
-        self._known = {}
+        self._cached = {}
 
     @contextlib.contextmanager
     def turn(self, digest: str, progress: Progress) -> Iterator[None]:
-        """See `EnvironmentStore.turn`. The lock ends with its holder: this process, or contact with it."""
+        """See `EnvironmentStore.turn`. The lock ends with this process, or with its connection."""
         until = time.monotonic() + _TURN_TIMEOUT_S
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as stack:
             reading, writing = os.pipe()
-            beats = held.enter_context(os.fdopen(reading, "rb", 0))
+            beats = stack.enter_context(os.fdopen(reading, "rb", 0))
             heart = _Heart(writing)
-            channel = held.enter_context(
+            channel = stack.enter_context(
                 self.connection.stream(script("hold"), digest[:NAME_LENGTH], _me(), input=beats)
             )
-            held.callback(heart.stop)
+            stack.callback(heart.stop)
             for line in channel.stdout:
                 word, _, who = line.decode(errors="replace").strip().partition(" ")
                 if word == "yours":
                     break
                 if word == "wait":
                     progress.step(
-                        f"waiting for {who or 'somebody'}, who prepares it on {self.connection.name}"
+                        f"waiting for {who or 'somebody'}, who is building it on {self.connection.name}"
                     )
                 if time.monotonic() > until:
                     raise TargetError(
-                        "somebody else has been preparing the same environment for an hour",
+                        "another process has been building the same environment for an hour",
                         where=self.connection.name,
-                        hint="wait until that is done, or end it",
+                        hint="wait until it is done, or stop it",
                     )
             else:
                 channel.wait()
-                raise failed("no environment can be made there", channel.stderr, self.connection.name)
+                raise failed("the environment can't be locked", channel.stderr, self.connection.name)
             heart.start()
             try:
                 yield
             finally:
                 heart.stop()
-                # The next one shall not have to wait for what is over.
+                # So that the next process does not wait for a lock that is released.
                 with contextlib.suppress(TargetError):
                     channel.wait()
 
     def moved(self, kept: Installed, request: BuildRequest, progress: Progress) -> str:
-        """See `EnvironmentStore.moved`: a folder stands on nothing that could move."""
+        """See `EnvironmentStore.moved`: a folder has no base image, so ""."""
         del kept, request, progress
         return ""
 
     def pull(
         self, request: BuildRequest, place: str, progress: Progress, log: BuildLog
     ) -> BuildResult | None:
-        """See `EnvironmentStore.pull`: what is published are images."""
+        """See `EnvironmentStore.pull`: only images are published, so None."""
         del request, place, progress, log
         return None
 
@@ -130,32 +130,33 @@ class PrefixStore:
         return install.make(self.connection, request, progress, log)
 
     def replaced(self, key: str) -> None:
-        """See `EnvironmentStore.replaced`: its folder has gone before."""
+        """See `EnvironmentStore.replaced`: the build has removed the old folder already."""
 
     def sweep(self, project: str, owner: str) -> list[Removal]:
-        """See `EnvironmentStore.sweep`: what is half-made there goes when the same is made again."""
+        """See `EnvironmentStore.sweep`: nothing to do, every build removes leftovers on the machine."""
         del project, owner
         return []
 
     def remove(self, digests: Iterable[str], project: str, *, dry_run: bool = False) -> list[Removal]:
         """See `EnvironmentStore.remove`."""
         self.forget()
-        told = []
+        removals = []
         for digest in sorted(set(digests)):
             kept = self.get(digest)
             if kept is None:
                 continue
             name = f"{self.connection.name}:{_shown(digest)}"
             if kept.project != project:
-                told.append(Removal(name, 0, f"it was built for the project {kept.project}"))
+                removals.append(Removal(name, 0, f"it was built for the project {kept.project}"))
                 continue
-            said = self._ask("remove", digest[:NAME_LENGTH], "keep" if dry_run else "", keeping=True).strip()
-            if said == "used":
-                told.append(Removal(name, 0, "it is in use"))
+            answer = self._ask("remove", digest[:NAME_LENGTH], "keep" if dry_run else "", keeping=True)
+            kilobytes = answer.strip()
+            if kilobytes == "used":
+                removals.append(Removal(name, 0, "it is in use"))
             else:
-                told.append(Removal(name, 1024 * int(said) if said.isdecimal() else 0))
+                removals.append(Removal(name, 1024 * int(kilobytes) if kilobytes.isdecimal() else 0))
         self.forget()
-        return told
+        return removals
 
     def _ask(self, verb: str, *arguments: str, keeping: bool = False) -> str:
         answer = self.connection.run(script(verb, keeping=keeping), *arguments)
@@ -168,14 +169,17 @@ def _shown(digest: str) -> str:
     return f"~/.amlexec/envs/{digest[:NAME_LENGTH]}"
 
 
-def _read(said: str) -> Iterator[Installed]:
-    """Folders, each with its marker on the next line. A marker that is damaged is none."""
-    lines = said.split("\n")
+def _read(output: str) -> Iterator[Installed]:
+    """The environments in the output of `get` or `all`: a folder, and its marker on the next line.
+
+    Skips damaged markers.
+    """
+    lines = output.split("\n")
     for folder, marker in zip(lines[::2], lines[1::2], strict=False):
         try:
-            told = json.loads(marker)
+            values = json.loads(marker)
             keys = ("digest", "python", "platform", "project", "owner")
-            digest, python, platform, project, owner = (told[key] for key in keys)
+            digest, python, platform, project, owner = (values[key] for key in keys)
             parts = (folder, digest, python, platform, project, owner)
             if not all(isinstance(part, str) and len(part) < _LONGEST_TEXT for part in parts):
                 continue
@@ -186,7 +190,7 @@ def _read(said: str) -> Iterator[Installed]:
 
 
 def _me() -> str:
-    """Who prepares, as somebody who waits wants to know it."""
+    """The lock's holder, as shown to users who wait for it."""
     import getpass
     import socket
 
@@ -209,7 +213,7 @@ class _Heart:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop, and close the pipe. Twice is harmless."""
+        """Stop, and close the pipe. Idempotent."""
         if self._stopped.is_set():
             return
         self._stopped.set()
@@ -222,4 +226,4 @@ class _Heart:
             try:
                 os.write(self._descriptor, b"\n")
             except OSError:
-                return  # contact is lost; who makes the environment meets that too
+                return  # the connection is lost; the build fails too

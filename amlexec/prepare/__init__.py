@@ -1,1 +1,1 @@
-"""PREPARE: is an environment there, why not, and making it so, wherever environments are kept."""
+"""PREPARE: whether an environment is up to date, why not, and the build, for every store."""

@@ -1,8 +1,8 @@
-"""The files that an environment follows from: what a change in them is a change of.
+"""The input files of an environment: the files whose changes may rebuild it.
 
-doit asks for them whatever it is told to do, so a file is read again only if its content is new: the
-answer is kept by the digests of what it was read from. Errors in the files are no matter here: what can be
-read is followed, and whoever prepares the environment says what is wrong. Nothing is connected.
+doit needs them for every command, so a file is read again only if its content is new: answers are cached by
+the digests of the files they were read from. Errors in the files are ignored here; preparing the environment
+reports them. No connection is opened.
 """
 
 from __future__ import annotations
@@ -31,43 +31,42 @@ __all__ = ["InputFiles", "find", "package_files"]
 
 _T = TypeVar("_T")
 _ENTRY = "inputs"
-"""The name under which the answers are kept, by run configuration."""
+"""The cache entry with the answers, by run configuration."""
 _LARGEST = 64 << 20
 
 
 class InputFiles(NamedTuple):
-    """What the environment of a run configuration follows from, and whether a run waits for it."""
+    """The input files of a run configuration's environment, and whether a run prepares it."""
 
     files: tuple[str, ...] = ()
-    """Absolute, sorted. One that the declarations name is among them even if it is not there."""
+    """Absolute, sorted. Includes files that the declarations name but that don't exist."""
     folders: tuple[str, ...] = ()
-    """The folders of local packages, absolute; `package_files` says which files in them count."""
+    """The folders of local packages, absolute; `package_files` lists the files in them that count."""
     conda_file: str = ""
-    """The dependencies file, absolute; "" where the environment is the user's."""
+    """The dependencies file, absolute; "" if the environment is the user's own."""
     is_waited_for: bool = False
     """Whether PrepareEnvironment is true, and there is an environment to prepare."""
 
 
 def find(project: Project, names: Iterable[str]) -> dict[str, InputFiles]:
-    """The files of each of these run configurations. No connection is opened, and no error raised."""
+    """The files of each of these run configurations. Opens no connection, raises no error."""
     contents = _Contents()
-    remembered = cast("Mapping[str, Any]", cache.load(project.state, _ENTRY) or {})
-    known = remembered.get("known") if remembered.get("head") == _head() else None
-    known = known if isinstance(known, dict) else {}
-    told = {}
+    entry = cast("Mapping[str, Any]", cache.load(project.state, _ENTRY) or {})
+    cached = entry.get("known") if entry.get("head") == _head() else None
+    cached = cached if isinstance(cached, dict) else {}
+    answers = {}
     found = {}
     for name in names:
-        answer = _answer(known.get(name), contents)
-        told[name] = answer or _read(project, name, contents)
-        found[name] = _now(told[name])
-    if told != {name: _Answer.of(one) for name, one in known.items()}:
-        kept = {name: answer._asdict() for name, answer in told.items()}
+        answers[name] = _answer(cached.get(name), contents) or _read(project, name, contents)
+        found[name] = _now(answers[name])
+    if answers != {name: _Answer.of(value) for name, value in cached.items()}:
+        kept = {name: answer._asdict() for name, answer in answers.items()}
         cache.store(project.state, _ENTRY, {"head": _head(), "known": kept})
     return found
 
 
 def package_files(project: Project, inputs: InputFiles) -> list[str]:
-    """The files of local packages, absolute: those that are installed, as far as that can be known."""
+    """The files of local packages, absolute: the installed ones, as far as can be determined."""
     if not inputs.folders:
         return []
     from amlexec import digest
@@ -79,11 +78,11 @@ def package_files(project: Project, inputs: InputFiles) -> list[str]:
     for folder in inputs.folders:
         try:
             if not {"pyproject.toml", "setup.py"} & set(os.listdir(folder)):
-                continue  # it can't be installed, and may be as large as the disk
+                continue  # not a package, and possibly very large
             try:
                 names = sources.files(project.root, folder, own)
             except AmlexecError:
-                names = digest.sources(folder)  # without git, nobody knows what the ignore rules leave in
+                names = digest.sources(folder)  # without git, the ignore rules can't be applied
         except OSError:
             continue
         found += [path for path in (os.path.join(folder, name) for name in names) if _is_file(path)]
@@ -91,10 +90,10 @@ def package_files(project: Project, inputs: InputFiles) -> list[str]:
 
 
 class _Answer(NamedTuple):
-    """What the files of a run configuration refer to."""
+    """The paths that the files of a run configuration refer to."""
 
     read: Mapping[str, str]
-    """What it was read from: files with the digests of their contents. Without any, it is not kept."""
+    """The files it was read from, with the digests of their contents. If empty, it is not cached."""
     paths: Mapping[str, list[str]]
     """By role (see `_ROLES`), absolute, sorted."""
     conda_file: str
@@ -102,7 +101,7 @@ class _Answer(NamedTuple):
 
     @classmethod
     def of(cls, value: object) -> _Answer | None:
-        """The answer that was kept; None where it is none."""
+        """The answer in a cached value; None if the value is damaged."""
         if not isinstance(value, dict) or value.keys() != set(cls._fields):
             return None
         answer = cls(**value)
@@ -111,69 +110,69 @@ class _Answer(NamedTuple):
 
 
 _ROLES = ("named", "optional", "packages", "links", "folders")
-"""What a path is to an environment:
+"""The role of a path in an environment:
 
-- named: a file that the declarations name. It counts even if it is not there: then nothing can be made;
-- optional: a file that counts if it is there;
-- packages: a wheel, packed sources, or a folder with the sources of a package;
-- links: what --find-links names;
-- folders: a folder of which every file counts.
+- named: a file that the declarations name. It counts even if it does not exist: nothing can be built then;
+- optional: a file that counts if it exists;
+- packages: a wheel, a source archive, or a folder with the sources of a package;
+- links: a path in --find-links;
+- folders: a folder in which every file counts.
 """
 
 
 class _Contents:
-    """What files hold, as digests; each is read once."""
+    """Digests of files' contents; each file is read once."""
 
     def __init__(self) -> None:
-        self._known: dict[str, str] = {}
+        self._digests: dict[str, str] = {}
         self.variable: set[str] = set()
-        """Those of them that have variables in them."""
+        """The files with `${…}` in them."""
 
     def of(self, path: str) -> str:
-        """The digest of a file's content; "" of one that is not there, or can't be read."""
-        if path not in self._known:
+        """The digest of a file's content; "" if it does not exist or can't be read."""
+        if path not in self._digests:
             try:
                 data = read_regular(path, _LARGEST)
-            except (OSError, ValueError):  # a name with a NUL in it is that of nothing
-                self._known[path] = ""
+            except (OSError, ValueError):  # ValueError: a NUL in the name
+                self._digests[path] = ""
             else:
-                self._known[path] = sha256(data).hexdigest()
+                self._digests[path] = sha256(data).hexdigest()
                 if b"${" in data:
                     self.variable.add(path)
-        return self._known[path]
+        return self._digests[path]
 
 
 def _head() -> str:
-    # `~` in a path means another folder for another user.
+    # HOME, because `~` in a path depends on it.
     return f"{__version__} {os.environ.get('HOME')}"
 
 
 def _answer(kept: object, contents: _Contents) -> _Answer | None:
-    """What was kept, if everything that it was read from is as it was."""
+    """The cached answer, if the files it was read from are unchanged."""
     answer = _Answer.of(kept)
     if answer is None or not answer.read:
         return None
-    return answer if all(contents.of(path) == told for path, told in answer.read.items()) else None
+    return answer if all(contents.of(path) == digest for path, digest in answer.read.items()) else None
 
 
 def _read(project: Project, name: str, contents: _Contents) -> _Answer:
-    """Read the files of a run configuration, and follow what they refer to, as far as that can be done."""
+    """Read the files of a run configuration, and follow their references as far as possible."""
     paths: dict[str, set[str]] = {role: set() for role in _ROLES}
     try:
-        told = config.outline(project, name)
+        outline = config.outline(project, name)
     except AmlexecError:
         return _answer_of(contents, (), paths)
-    declared = {told.file, *([told.compute_file] if told.compute_file else [])}
+    declared = {outline.file, *([outline.compute_file] if outline.compute_file else [])}
     paths["named"] |= declared
-    read = {*declared, *told.looked}
-    if told.configuration is None or (told.target is not None and not is_prepared(told.target)):
+    read = {*declared, *outline.looked}
+    if outline.configuration is None or (outline.target is not None and not is_prepared(outline.target)):
         return _answer_of(contents, read, paths)
-    conda = os.path.join(project.root, told.configuration.conda_dependencies_file)
-    lines = _conda_lines(project, told, conda, paths)
+    conda = os.path.join(project.root, outline.configuration.conda_dependencies_file)
+    lines = _conda_lines(project, outline, conda, paths)
     read |= lines
-    if told.configuration.framework == "PySpark":
-        read.add(_spark(project, told, paths))
-    is_waited_for = told.target is not None and told.configuration.prepare_environment
+    if outline.configuration.framework == "PySpark":
+        read.add(_spark(project, outline, paths))
+    is_waited_for = outline.target is not None and outline.configuration.prepare_environment
     return _answer_of(contents, read, paths, lines, conda, is_waited_for=is_waited_for)
 
 
@@ -186,15 +185,15 @@ def _answer_of(
     *,
     is_waited_for: bool = False,
 ) -> _Answer:
-    """The answer. `lines` are the files in which a variable may stand for another path tomorrow."""
+    """The answer. `lines` are the files whose variables may name other paths next time: never cached."""
     states = {path: contents.of(path) for path in sorted(read)}
     if not contents.variable.isdisjoint(lines):
         states = {}
     return _Answer(states, {role: sorted(found) for role, found in paths.items()}, conda_file, is_waited_for)
 
 
-def _conda_lines(project: Project, told: Outline, conda: str, paths: dict[str, set[str]]) -> set[str]:
-    """Follow the conda dependencies; the files whose lines were looked at."""
+def _conda_lines(project: Project, outline: Outline, conda: str, paths: dict[str, set[str]]) -> set[str]:
+    """Follow the conda dependencies; the files that were read."""
     paths["named"].add(conda)
     paths["optional"].add(f"{os.path.splitext(conda)[0]}.lock")
     lines = _tolerant(lambda: config.load_conda(project, conda).pip)
@@ -203,8 +202,9 @@ def _conda_lines(project: Project, told: Outline, conda: str, paths: dict[str, s
     from amlexec.packages.requirement_checks import references
 
     shared: str | None = None
-    if told.target is not None:
-        shared = told.target.shared_folder(project) if kinds.of(told.target.kind).on_local_engine else ""
+    if outline.target is not None:
+        is_local = kinds.of(outline.target.kind).on_local_engine
+        shared = outline.target.shared_folder(project) if is_local else ""
     found = references(project.root, lines, shared=shared)
     paths["named"].update(found.requirements)
     paths["packages"].update(found.packages)
@@ -212,14 +212,13 @@ def _conda_lines(project: Project, told: Outline, conda: str, paths: dict[str, s
     return {conda, *found.requirements}
 
 
-def _spark(project: Project, told: Outline, paths: dict[str, set[str]]) -> str:
+def _spark(project: Project, outline: Outline, paths: dict[str, set[str]]) -> str:
     """Follow the Spark dependencies; their file."""
-    assert told.configuration is not None, "it was read"
-    file = os.path.join(project.root, told.configuration.spark_dependencies_file)
-    paths["named" if "spark_dependencies_file" in told.named else "optional"].add(file)
-    if (
-        told.target is None or kinds.of(told.target.kind).environment == kinds.IMAGE
-    ):  # it has the Maven packages in it
+    assert outline.configuration is not None, "it was read"
+    file = os.path.join(project.root, outline.configuration.spark_dependencies_file)
+    paths["named" if "spark_dependencies_file" in outline.named else "optional"].add(file)
+    # Only images contain the Maven packages.
+    if outline.target is None or kinds.of(outline.target.kind).environment == kinds.IMAGE:
         paths["folders"].update(_tolerant(lambda: _maven(project, file)))
     return file
 
@@ -231,7 +230,7 @@ def _maven(project: Project, file: str) -> tuple[str, ...]:
 
 
 def _tolerant(look: Callable[[], tuple[_T, ...]]) -> tuple[_T, ...]:
-    """What `look` finds; what is wrong with the files is told by whoever needs them."""
+    """The result of `look`, or () on an error: preparing the environment reports errors."""
     try:
         return look()
     except (AmlexecError, OSError, ValueError):
@@ -239,7 +238,7 @@ def _tolerant(look: Callable[[], tuple[_T, ...]]) -> tuple[_T, ...]:
 
 
 def _now(answer: _Answer) -> InputFiles:
-    """The files, as they are there now."""
+    """The files of an answer that exist now."""
     paths = answer.paths
     folders = tuple(path for path in paths["packages"] if os.path.isdir(path))
     named = {*paths["named"], *paths["packages"]}.difference(folders)
@@ -248,23 +247,23 @@ def _now(answer: _Answer) -> InputFiles:
     for path in paths["links"]:
         from amlexec.packages.requirement_paths import is_archive
 
-        files.update(one for one in _held(path) if is_archive(one) or one == path)
+        files.update(file for file in _files_in(path) if is_archive(file) or file == path)
     for path in paths["folders"]:
-        files.update(_held(path))
+        files.update(_files_in(path))
     return InputFiles(tuple(sorted(files)), folders, answer.conda_file, answer.is_waited_for)
 
 
-def _held(path: str) -> list[str]:
-    """The files in a folder; of a file, itself."""
+def _files_in(path: str) -> list[str]:
+    """The files in a folder; for a file, the file itself."""
     try:
         found = [os.path.join(path, name) for name in os.listdir(path)]
     except (OSError, ValueError):
         found = [path]
-    return [one for one in found if _is_file(one)]
+    return [file for file in found if _is_file(file)]
 
 
 def _is_file(path: str) -> bool:
-    """Whether that is a regular file that we can read: doit opens it, and would wait for a named pipe."""
+    """Whether it is a readable regular file: doit opens it, and would hang on a named pipe."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode) and os.access(path, os.R_OK)
     except (OSError, ValueError):
@@ -272,7 +271,7 @@ def _is_file(path: str) -> bool:
 
 
 def _is_something(path: str) -> bool:
-    """Whether anything has that name, or can't have it."""
+    """Whether the path exists, or is no valid path."""
     try:
         return os.path.lexists(path)
     except ValueError:

@@ -1,4 +1,4 @@
-"""PREPARE: is an environment ready on its target, why not, and making it so. Once, for however many ask."""
+"""PREPARE: whether an environment is up to date on its target, why not, and the build."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _NEVER = "it was never prepared here"
 
 
 class Wanted(NamedTuple):
-    """The environment of a run configuration, as its files declare it. Nobody was asked."""
+    """The environment of a run configuration, as its files declare it."""
 
     project: Project
     configuration: str
@@ -43,28 +43,28 @@ class Wanted(NamedTuple):
 
 
 class Readiness(NamedTuple):
-    """Whether an environment is there."""
+    """Whether an environment is up to date."""
 
     ready: bool
     digest: str
     reason: str
-    """One sentence: why it is not, or what makes it up to date."""
+    """A sentence: why it is not up to date, or why it is."""
     key: str = ""
-    """Of what is there: an image's id, a folder's path."""
+    """An image's id, or a folder's path; "" if there is none."""
     python: str = ""
-    """Version."""
+    """Version of its Python."""
     platform: str = ""
 
 
 def wanted(
     project: Project, configuration: str, target: ComputeTarget, conda_file: str, spark_file: str = ""
 ) -> Wanted:
-    """What the files declare, as a digest. Solves nothing, asks nobody.
+    """The environment that the files declare, with its digest. Solves nothing; no connections.
 
-    `spark_file` is the Spark dependencies file where the framework is PySpark, else "".
+    `spark_file` is the Spark dependencies file if the framework is PySpark, else "".
 
     Raises:
-        ConfigurationError: a file is wrong, or refers to something that can't be followed.
+        ConfigurationError: a file is wrong, or one of its references is.
     """
     from amlexec.digest import of_bytes
     from amlexec.environments import lockfile
@@ -73,7 +73,7 @@ def wanted(
     from amlexec.packages.platforms import of_target
 
     dependencies = config.load_conda(project, conda_file)
-    # Where nothing is mounted there is no `/azureml-share/`.
+    # Only the local engine mounts `/azureml-share/`.
     shared = target.shared_folder(project) if kinds.of(target.kind).on_local_engine else ""
     found = requirements_of(project, dependencies, shared=shared)
     lock = lockfile.read(project, conda_file)
@@ -88,7 +88,7 @@ def wanted(
         pip=found,
     )
     request = BuildRequest(project, spec, "", dependencies, found, target.where("baseDockerImage"), lock)
-    # Only an image has them baked in: on a machine, Spark keeps its own.
+    # Only an image contains the Maven packages: on a machine, Spark downloads them itself.
     if spark_file and request.spec.base_image:
         request = _with_packages(request, spark_file)
     text = canonical(request.spec).decode()
@@ -97,7 +97,7 @@ def wanted(
 
 
 def _with_packages(request: BuildRequest, spark_file: str) -> BuildRequest:
-    """The order, with the Maven packages that a Spark dependencies file names."""
+    """The request with the Maven packages of a Spark dependencies file."""
     from amlexec.spark import maven
 
     declared = config.find_spark(request.project, spark_file)
@@ -113,10 +113,10 @@ def _with_packages(request: BuildRequest, spark_file: str) -> BuildRequest:
 
 
 def readiness(want: Wanted, store: EnvironmentStore) -> Readiness:
-    """Whether the environment is there: one small request, none where it was asked before.
+    """Whether the environment is up to date: one small request, or none if the answer is cached.
 
     Raises:
-        TargetError: that can't be asked now.
+        TargetError: the target can't be asked.
     """
     kept = store.get(want.digest)
     if kept is not None:
@@ -125,18 +125,18 @@ def readiness(want: Wanted, store: EnvironmentStore) -> Readiness:
 
 
 def ready(kept: Installed, reason: str) -> Readiness:
-    """That an environment is there."""
+    """The readiness of an environment that exists."""
     return Readiness(True, kept.digest, reason, kept.key, kept.python, kept.platform)
 
 
 def why_not(want: Wanted, store: EnvironmentStore) -> str:
-    """Why an environment that is not there is to be made, in one sentence. Asks nobody."""
+    """Why a missing environment has to be built, in one sentence. No connections."""
     first, *more = reasons(want, store)
     return f"{first} … and {len(more)} more" if more else first
 
 
 def reasons(want: Wanted, store: EnvironmentStore) -> list[str]:
-    """All that makes it necessary to make an environment which is not there, a sentence each. Asks nobody."""
+    """Every reason to build a missing environment, a sentence each. No connections."""
     last = last_prepared.recall(want.project, want.configuration)
     if last is None:
         return [_NEVER]
@@ -156,25 +156,24 @@ def prepare(
     pull_from: str = "",
     forced: str = "",
 ) -> Readiness:
-    """Make the environment ready, if it isn't.
+    """Build the environment if it is not up to date.
 
-    A second process that wants the same one waits for the first, and then finds it done. With `refresh`, it
-    is also made anew where its base image has moved. `pull_from`, as `REGISTRY/REPOSITORY`, is where one
-    that somebody has published is looked for before it is made. `forced` is the option that asks for it to be
-    made anew although it is there, "" where none does.
+    A second process that needs the same environment waits for the first. With `refresh`, it is also rebuilt
+    if its base image has moved. `pull_from`, as `REGISTRY/REPOSITORY`, is the repository to try to pull it
+    from before it is built. `forced` is the option that forces a rebuild; "" if none does.
 
     Raises:
-        ConfigurationError: the dependencies can't be fulfilled.
-        TargetError: it can't be made, or what was published is not what it says.
+        ConfigurationError: the dependencies are unsolvable.
+        TargetError: the build failed, or the published environment is not what it claims to be.
     """
     found = readiness(want, store)
     kept = store.get(want.digest)
     if kept is not None and refresh:
         reason = store.moved(kept, want.request, progress)
-        same = f"{found.reason}, made of its newest base" if kept.base else found.reason
+        same = f"{found.reason}, built on its newest base image" if kept.base else found.reason
         found = found._replace(ready=not reason, reason=reason or same)
     if kept is not None and forced:
-        found = found._replace(ready=False, reason=f"{forced} asks for it")
+        found = found._replace(ready=False, reason=f"{forced} was given")
         want = want._replace(request=want.request._replace(anew=True))
     if found.ready:
         remember(want, found)
@@ -192,36 +191,36 @@ def prepare(
 def _made(
     want: Wanted, store: EnvironmentStore, progress: Progress, old: Readiness, pull_from: str
 ) -> Readiness:
-    """The environment, pulled or built; `old` says why, and which image it replaces, if any."""
+    """The environment, pulled or built; `old` has the reason, and the key that it replaces, if any."""
     from amlexec.environments.build_log import BuildLog
 
     built: BuildResult | None = None
-    # Two machines may be given the same environment at the same time.
+    # Two machines may get the same environment at the same time.
     name = want.digest if kinds.of(want.target.kind).on_local_engine else f"{want.digest}-{want.target.name}"
     with BuildLog(last_prepared.folder(want.project) / f"{name}.log") as log:
         log.line(f"{want.configuration}: {old.reason}")
         if pull_from and not old.key:
-            said, built = "pulled", store.pull(want.request, pull_from, progress, log)
+            done, built = "pulled", store.pull(want.request, pull_from, progress, log)
         if built is None:
-            said, built = "prepared", store.build(want.request, progress, log)
+            done, built = "prepared", store.build(want.request, progress, log)
     last_prepared.keep_packages(want.project, want.digest, built)
     store.forget()
     kept = store.get(want.digest)
     assert kept is not None, "it was just published"
     if old.key and old.key != kept.key:
         store.replaced(old.key)
-    return ready(kept, f"{said} for the first time" if old.reason == _NEVER else f"{said}: {old.reason}")
+    return ready(kept, f"{done} for the first time" if old.reason == _NEVER else f"{done}: {old.reason}")
 
 
 def note_gone(want: Wanted) -> None:
-    """Keep that the environment, which was there before, is there no more: who asks nobody says so too."""
+    """Record that an environment no longer exists, so that offline answers say so too."""
     last = last_prepared.recall(want.project, want.configuration)
     if last is not None and last.key and (last.digest, last.target) == (want.digest, want.target.name):
         last_prepared.remember(want.project, want.configuration, last._replace(key=""))
 
 
 def remember(want: Wanted, found: Readiness) -> None:
-    """Keep what the environment of a run configuration is now, and why it was made."""
+    """Record the environment that a run configuration has now, and why it was built."""
     last = last_prepared.recall(want.project, want.configuration)
     if last is None or (last.digest, last.key, last.target) != (want.digest, found.key, want.target.name):
         now = last_prepared.LastPrepared(

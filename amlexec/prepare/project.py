@@ -1,7 +1,7 @@
-"""The environments of a project's run configurations, looked at and made ready by whichever door is used.
+"""The environments of a project's run configurations: look them up and prepare them, for amlexec and doit.
 
-Looking costs as little as it can: files that were not touched are not read, the engine is asked once for
-each environment, and what only a preparation needs is not imported.
+A lookup is cheap: unchanged files are not read, the engine is asked once for each environment, and modules
+that only a build needs are not imported.
 """
 
 from __future__ import annotations
@@ -29,81 +29,81 @@ __all__ = ["EnvironmentRef", "ProjectEnvironments", "yours"]
 
 
 def yours(kind: str) -> str:
-    """That there is nothing to prepare on a target of that kind."""
+    """The message that there is nothing to prepare on a target of that kind."""
     chosen = " with userManagedEnvironment: true" if kinds.of(kind).environment else ""
     return f"the environment of a {kind} target{chosen} is yours; nothing to prepare"
 
 
 class EnvironmentRef(NamedTuple):
-    """What the files of a run configuration say of its environment."""
+    """The environment of a run configuration, as its files declare it or as they were last read."""
 
     asked: str
-    """As the run configuration was asked for: a name, or a path."""
+    """The run configuration as the user typed it: a name, or a path."""
     name: str
     override: str
-    """The target that stands for the file's; "" for the file's."""
+    """The target to use instead of the file's; "" for the file's."""
     target: str
     """The name of the compute target."""
     kind: str
-    """Of that."""
+    """The kind of the compute target."""
     digest: str
     notes: tuple[Violation, ...] = ()
     declaration: Declaration | None = None
-    """None where the files were not read, since they are as they were."""
+    """None if the files are unchanged, and so were not read."""
     wanted: Wanted | None = None
-    """None where the files were not read, and where there is nothing to prepare."""
+    """None if the files were not read, or there is nothing to prepare."""
     began: int = 0
-    """When reading began, see `stamps.clock`."""
+    """When reading began, see `stat_cache.clock`."""
 
     @property
     def is_yours(self) -> bool:
-        """There is nothing to prepare."""
+        """Whether the environment is the user's own: nothing to prepare."""
         return not self.digest
 
 
 class ProjectEnvironments:
-    """The environments of a project, each asked for once, however many run configurations have it."""
+    """The environments of a project. Run configurations with the same environment share its lookup."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
         self._stores: dict[str, EnvironmentStore] = {}
 
-    def store(self, known: EnvironmentRef) -> EnvironmentStore:
-        """The place that keeps an environment which is not the user's. Asks nobody.
+    def store(self, ref: EnvironmentRef) -> EnvironmentStore:
+        """The store of an environment that amlexec prepares. No connections.
 
         Raises:
-            ConfigurationError, TargetError: what says where it is can't be read.
+            ConfigurationError, TargetError: the settings with its address can't be read.
         """
-        # All docker targets are on the one engine that the `docker` command would ask.
-        is_local = kinds.of(known.kind).on_local_engine
-        which = "" if is_local else known.target
+        # All docker targets use the one engine that the `docker` command uses.
+        is_local = kinds.of(ref.kind).on_local_engine
+        which = "" if is_local else ref.target
         if which not in self._stores:
-            if known.declaration is not None:
-                target = known.declaration.compute_target
+            if ref.declaration is not None:
+                target = ref.declaration.compute_target
             elif is_local:
-                target = ComputeTarget(known.target, known.kind, Place(""))
+                target = ComputeTarget(ref.target, ref.kind, Place(""))
             else:
-                target = config.load_target(self.project, known.target)
+                target = config.load_target(self.project, ref.target)
             self._stores[which] = store_of(target)
         return self._stores[which]
 
-    def known(self, name: str, target: str = "", *, keep: bool = False) -> EnvironmentRef:
-        """What a run configuration's files say; they are read if they were touched. Nobody is asked.
+    def ref(self, name: str, target: str = "", *, keep: bool = False) -> EnvironmentRef:
+        """The environment that a run configuration's files declare; unchanged files are not read.
 
-        With `keep`, what was read may be remembered once the environment is ready.
+        No connections. With `keep`, the result may be cached once the environment is up to date.
 
         Raises:
-            ConfigurationError: they are wrong.
-            UsageError: there is no such run configuration or target, or nothing can be prepared on it yet.
+            ConfigurationError: a file is wrong.
+            UsageError: there is no such run configuration or target, or this version can't run on it.
         """
         stamp = None if target or "/" in name else stat_cache.recall(self.project, name)
         if stamp is not None:
             return EnvironmentRef(name, name, "", stamp.target, stamp.kind, stamp.digest)
         return self._read(name, target, keep=keep)
 
-    def wanted(self, known: EnvironmentRef) -> Wanted:
-        """All that the files say of an environment, which is not a local one. Raises as `known`."""
-        want = known.wanted or self._read(known.asked, known.override, keep=False).wanted
+    def wanted(self, ref: EnvironmentRef) -> Wanted:
+        """Everything that the files declare of an environment that amlexec prepares. Raises as `ref`."""
+        want = ref.wanted or self._read(ref.asked, ref.override, keep=False).wanted
         assert want is not None, "there is something to prepare"
         return want
 
@@ -124,114 +124,113 @@ class ProjectEnvironments:
         named = (name, configuration.name, target, found.name, found.kind)
         return EnvironmentRef(*named, digest, notes, declaration, want, began)
 
-    def expect(self, known: EnvironmentRef) -> Readiness:
-        """How an environment is as far as files and memory tell: nobody is asked, nothing is written.
+    def expect(self, ref: EnvironmentRef) -> Readiness:
+        """The readiness of an environment as files and cache show it: no connections, no writes.
 
         Raises:
             ConfigurationError: a file is wrong.
         """
-        if known.is_yours:
-            return Readiness(True, "", yours(known.kind))
-        store, last = self.store(known), last_prepared.recall(self.project, known.name)
-        if last is not None and last.digest == known.digest and last.key:
-            told = f"up to date when it was last looked at: {store.there(known.digest)}"
-            return Readiness(True, known.digest, told, last.key)
-        return Readiness(False, known.digest, preparation.why_not(self.wanted(known), store))
+        if ref.is_yours:
+            return Readiness(True, "", yours(ref.kind))
+        store, last = self.store(ref), last_prepared.recall(self.project, ref.name)
+        if last is not None and last.digest == ref.digest and last.key:
+            reason = f"up to date when last checked: {store.there(ref.digest)}"
+            return Readiness(True, ref.digest, reason, last.key)
+        return Readiness(False, ref.digest, preparation.why_not(self.wanted(ref), store))
 
-    def look(self, known: EnvironmentRef) -> Readiness:
-        """How an environment is: the engine is asked, once for all run configurations that have it.
+    def look(self, ref: EnvironmentRef) -> Readiness:
+        """The readiness of an environment; asks the engine, once for all run configurations that share it.
 
         Raises:
             ConfigurationError: a file is wrong.
             EngineError: the engine can't be asked.
         """
-        if known.is_yours:
-            return self._kept(known, Readiness(True, "", yours(known.kind)))
-        store = self.store(known)
-        kept = store.get(known.digest)
-        if kept is not None and known.wanted is None:
-            last = last_prepared.recall(self.project, known.name)
-            if last is not None and (last.digest, last.key) == (known.digest, kept.key):
+        if ref.is_yours:
+            return self._kept(ref, Readiness(True, "", yours(ref.kind)))
+        store = self.store(ref)
+        kept = store.get(ref.digest)
+        if kept is not None and ref.wanted is None:
+            last = last_prepared.recall(self.project, ref.name)
+            if last is not None and (last.digest, last.key) == (ref.digest, kept.key):
                 return preparation.ready(kept, f"up to date: {store.there(kept.digest)}")
-        if known.wanted is None:
-            known = self._read(known.asked, known.override, keep=True)
-        return self._kept(known, preparation.readiness(self.wanted(known), store))
+        if ref.wanted is None:
+            ref = self._read(ref.asked, ref.override, keep=True)
+        return self._kept(ref, preparation.readiness(self.wanted(ref), store))
 
-    def reasons(self, known: EnvironmentRef) -> list[str]:
-        """Why an environment has to be made, a sentence each; none where it is there. Raises as `look`."""
-        if known.is_yours or self.look(known).ready:
+    def reasons(self, ref: EnvironmentRef) -> list[str]:
+        """Why an environment has to be built, a sentence each; [] if it is up to date. Raises as `look`."""
+        if ref.is_yours or self.look(ref).ready:
             return []
-        return preparation.reasons(self.wanted(known), self.store(known))
+        return preparation.reasons(self.wanted(ref), self.store(ref))
 
     def prepare(
         self,
-        known: EnvironmentRef,
+        ref: EnvironmentRef,
         progress: Progress,
         *,
         refresh: bool = False,
         pull_from: str = "",
         forced: str = "",
     ) -> Readiness:
-        """Make an environment ready if it isn't. Parameters and errors as of `preparation.prepare`."""
-        found = self.look(known)
-        if known.is_yours or (found.ready and not refresh and not forced):
+        """Build an environment if it is not up to date. See `preparation.prepare`."""
+        found = self.look(ref)
+        if ref.is_yours or (found.ready and not refresh and not forced):
             return found
-        if known.wanted is None:
-            known = self._read(known.asked, known.override, keep=True)
-        want = self.wanted(known)
+        if ref.wanted is None:
+            ref = self._read(ref.asked, ref.override, keep=True)
+        want = self.wanted(ref)
         found = preparation.prepare(
-            want, self.store(known), progress, refresh=refresh, pull_from=pull_from, forced=forced
+            want, self.store(ref), progress, refresh=refresh, pull_from=pull_from, forced=forced
         )
-        return self._kept(known, found)
+        return self._kept(ref, found)
 
     def remove(self, name: str, *, dry_run: bool = False) -> list[Removal]:
         """Remove the environment of a run configuration from its target: the one that its files declare,
-        and the one that was prepared last. With `dry_run`, only tell.
+        and the one that was prepared last. With `dry_run`, only report.
 
         Raises:
-            ConfigurationError: a file is wrong, and nobody knows where something was prepared.
+            ConfigurationError: a file is wrong, and nothing is cached about the target.
             TargetError: the target can't be asked.
         """
         last = last_prepared.recall(self.project, name)
-        known = None
-        # Files that are wrong keep nobody from removing what was made of them before.
+        ref = None
+        # Wrong files must not prevent the removal of what was built from them before.
         with suppress(ConfigurationError):
-            known = self.known(name)
-        if known is None and last is not None:
-            known = EnvironmentRef(name, name, "", last.target, last.kind, last.digest)
-        if known is None or known.is_yours:
+            ref = self.ref(name)
+        if ref is None and last is not None:
+            ref = EnvironmentRef(name, name, "", last.target, last.kind, last.digest)
+        if ref is None or ref.is_yours:
             return []
-        store = self.store(known)
-        # On another target that has the name by now, there is nothing of it.
-        digests = {known.digest, *([last.digest] if last is not None else [])}
-        told = store.remove(digests, self.project.name, dry_run=dry_run)
+        store = self.store(ref)
+        # The name may now mean another target, which has neither.
+        digests = {ref.digest, *([last.digest] if last is not None else [])}
+        removals = store.remove(digests, self.project.name, dry_run=dry_run)
         if not dry_run:
-            last_prepared.forget_removed(self.project, {one for one in digests if store.get(one) is None})
-        return told
+            gone = {digest for digest in digests if store.get(digest) is None}
+            last_prepared.forget_removed(self.project, gone)
+        return removals
 
-    def _kept(self, known: EnvironmentRef, found: Readiness) -> Readiness:
-        """What was found, remembered for the next time."""
-        want = known.wanted
+    def _kept(self, ref: EnvironmentRef, found: Readiness) -> Readiness:
+        """`found`, after caching it for the next lookup."""
+        want = ref.wanted
         if want is not None and found.ready:
             preparation.remember(want, found)
         elif want is not None:
             preparation.note_gone(want)
-        if not (found.ready and known.began and known.declaration) or known.override or known.notes:
+        if not (found.ready and ref.began and ref.declaration) or ref.override or ref.notes:
             return found
         from amlexec.environments.lockfile import path_of
 
-        configuration = known.declaration.run_configuration
+        configuration = ref.declaration.run_configuration
         paths = [
             str(configuration.place),
-            f"{self.project.folder}/{known.declaration.compute_target.name}.compute",
+            f"{self.project.folder}/{ref.declaration.compute_target.name}.compute",
             configuration.spark_dependencies_file,
             configuration.conda_dependencies_file,
             path_of(configuration.conda_dependencies_file),
             *(want.request.spec.files if want is not None else ()),
         ]
         files = [path if path.startswith("/") else f"{self.project.root}/{path}" for path in paths]
-        if files[0] == f"{self.project.configuration}/{known.name}.runconfig":
-            stat_cache.keep(
-                self.project, known.name, Stamp(known.kind, known.target, known.digest), files, known.began
-            )
+        if files[0] == f"{self.project.configuration}/{ref.name}.runconfig":
+            stat_cache.keep(self.project, ref.name, Stamp(ref.kind, ref.target, ref.digest), files, ref.began)
         return found

@@ -1,4 +1,4 @@
-"""Which place keeps the environments of a compute target."""
+"""The store of a compute target's environments."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["store_of"]
 
 
 def store_of(target: ComputeTarget) -> EnvironmentStore:
-    """The place of a target whose environment amlexec prepares. Nothing is connected or asked yet.
+    """The store of a target whose environments amlexec prepares. No connections.
 
     Raises:
-        ConfigurationError: its `.compute` file can't be followed.
-        TargetError: the settings that say where it is can't be read.
+        ConfigurationError: its `.compute` file has a wrong reference.
+        TargetError: the settings with its address can't be read.
     """
-    assert kinds.is_prepared(target), "its environment is the user's"
+    assert kinds.is_prepared(target), "the environment is the user's own"
     kind = kinds.of(target.kind)
     if kind.environment == kinds.PREFIX:
         from amlexec.prefixes.store import PrefixStore

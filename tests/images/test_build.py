@@ -492,8 +492,8 @@ def test_made_anew_and_all_the_reasons(make: Callable[..., DockerProject]) -> No
     seen = [image_of(project)["Id"]]
     layers = len(layers_of(project.shop))
     for told, again in (
-        ("docker: prepared: --force asks for it\n", functools.partial(project.prepare, "--force")),
-        ("docker: prepared: doit -a asks for it\n", functools.partial(project.doit, "-a", "prepare:docker")),
+        ("docker: prepared: --force was given\n", functools.partial(project.prepare, "--force")),
+        ("docker: prepared: doit -a was given\n", functools.partial(project.doit, "-a", "prepare:docker")),
     ):
         done = again()
         assert done.code == 0, done.err

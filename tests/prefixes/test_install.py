@@ -121,7 +121,7 @@ def test_made_once(project: ManagedProject, count: Callable[[], int]) -> None:
     again = project.prepare()
     assert (again.code, again.out, again.err) == (0, f"managed: up to date: managed has {name}\n", "")
     assert count() == 1
-    assert f"managed: up to date when it was last looked at: managed has {name}" not in again.out
+    assert f"managed: up to date when last checked: managed has {name}" not in again.out
     info = project.doit("info", "prepare:managed")
     assert f"managed has {name}" in info.out
     assert count() == 0
@@ -235,7 +235,7 @@ def test_two_at_once(make: Callable[..., ManagedProject], host: Host) -> None:
     out, err = second.communicate(timeout=PATIENCE)
     _, said = first.communicate(timeout=PATIENCE)
     assert (first.returncode, second.returncode) == (0, 0), (said, err)
-    assert f"(process {first.pid}), who prepares it on managed".encode() in err
+    assert f"(process {first.pid}), who is building it on managed".encode() in err
     assert b"installing" not in err
     assert out.startswith(b"managed: up to date: ")
     # What was made for another project is left alone.
@@ -429,9 +429,7 @@ def test_a_channel_without_a_python_for_the_installer(
     project.conda(channel=own.as_uri())
     done = project.prepare()
     assert done.code == 0, done.err
-    assert (
-        "no channel has a Python that could install on managed: installing 2 conda packages here" in done.err
-    )
+    assert "no channel has a bootstrap Python for managed: installing 2 conda packages here" in done.err
     assert project.prepare("--check").code == 0
 
 
@@ -444,7 +442,7 @@ def test_made_anew(project: ManagedProject) -> None:
     project.begun(begun.run_id)
     before = project.printed(begun.run_id).decode().strip()
     done = project.prepare("--force")
-    assert done.out == "managed: prepared: --force asks for it\n", done.err
+    assert done.out == "managed: prepared: --force was given\n", done.err
     told = json.loads(project.prepare("--check", "-o", "json").out)
     assert told["folder"] not in {"", before}
     assert (

@@ -97,15 +97,15 @@ def test_everything_that_the_digest_follows_from_is_among_them(folder: ProjectFo
     project = config.find_project(folder.root)
     environments = ProjectEnvironments(project)
     files = found(folder)[0]
-    for path in environments.wanted(environments.known("docker")).order.spec.files:
+    for path in environments.wanted(environments.ref("docker")).request.spec.files:
         shown = path.removeprefix(f"{project.root}/")
         assert any(file == shown or file.startswith(f"{shown}/") for file in files), shown
     for file in files:
-        before = ProjectEnvironments(project).known("docker").digest
+        before = ProjectEnvironments(project).ref("docker").digest
         text = (folder.root / file).read_bytes()
         change = {"runconfig": b"\n# x", "compute": b"\n# x", "yml": b"\n  - rich\n"}.get(file.split(".")[-1])
         folder.write(file, text + (change or b"\nrich<15\n"))
-        is_other = ProjectEnvironments(project).known("docker").digest != before
+        is_other = ProjectEnvironments(project).ref("docker").digest != before
         assert is_other == (not file.endswith(("runconfig", "compute"))), file
         folder.write(file, text)
 
@@ -309,4 +309,4 @@ def test_any_text(folder: ProjectFolder, name: str, text: str) -> None:
 
 
 def _known(project: Project) -> None:
-    ProjectEnvironments(project).known("docker")
+    ProjectEnvironments(project).ref("docker")

@@ -143,7 +143,7 @@ def test_each_step_says_its_reason(demo: DockerProject) -> None:
     assert f"docker: prepared: {reason}" in changed.out, changed.err
 
     assert images.remove(demo.shop.engine, image_of(demo))
-    assert "up to date when it was last looked at: " in info(demo), "nobody was asked"
+    assert "up to date when last checked: " in info(demo), "nobody was asked"
     assert GONE in demo.prepare("--check").out
     assert info(demo) == GONE
     assert f"docker: prepared: {GONE}" in demo.doit("prepare:docker").out
@@ -531,7 +531,7 @@ def test_a_dockerfile_holds_no_password(demo: DockerProject, monkeypatch: pytest
     from amlexec.prepare.project import ProjectEnvironments
 
     environments = ProjectEnvironments(config.find_project(demo.root))
-    request = environments.wanted(environments.known("docker")).request
+    request = environments.wanted(environments.ref("docker")).request
     recipe = dockerfile.recipe(demo.shop.engine, request, "docker", progress.Lines())
     told = recipe.text + "".join(text for _, text in recipe.requirements)
     assert "packages.invalid" in told
