@@ -105,7 +105,7 @@ class Environment:
 def prepare(environment: Environment) -> int | dict[str, str]:
     """Make it ready if it isn't, and say what came of it; an exit code, or its digest for other tasks."""
     from amlexec import progress
-    from amlexec.commands.prepare import said
+    from amlexec.commands.prepare import status_line
     from amlexec.console import data
     from amlexec.images import registry
 
@@ -127,7 +127,7 @@ def prepare(environment: Environment) -> int | dict[str, str]:
     forced = "doit -a" if CALL.is_always else ""
     looked = environment.ahead.look(name) or environments.look(ref)
     if ref.is_yours:
-        data(said(ref, looked))
+        data(status_line(ref, looked))
     elif looked.ready and not forced:
         # A file has changed, and what is installed has not.
         data(f"{name}: nothing to do, {looked.reason}")
@@ -136,18 +136,18 @@ def prepare(environment: Environment) -> int | dict[str, str]:
         if found is None:
             with progress.for_terminal() as shown:
                 found = environments.prepare(ref, shown, pull_from=registry.place(), forced=forced)
-        data(said(ref, found))
+        data(status_line(ref, found))
     return done
 
 
 def remove_environment(environment: Environment, dryrun: bool) -> None:
     """What `doit clean` does; doit shows this name."""
-    from amlexec.commands.clean import told
+    from amlexec.commands.clean import removal_lines
     from amlexec.console import data
 
     try:
         removals = environment.environments.remove(environment.name, dry_run=dryrun)
-        for line in told(removals, dry_run=dryrun) if removals else ["nothing to remove"]:
+        for line in removal_lines(removals, dry_run=dryrun) if removals else ["nothing to remove"]:
             data(f"prepare:{environment.name}: {line}")
     except (AmlexecError, OSError) as error:
         # doit has no end for a clean action that fails but a traceback; the others go on.

@@ -99,7 +99,7 @@ def test_keeps_what_is_there_and_the_rules_of_git(tmp_path: Path) -> None:
     ]
     # Beside it, an .amlignore would let into runs what it keeps out.
     assert not (tmp_path / ".amlignore").exists()
-    assert "Runs leave out what .gitignore says" in done.stderr
+    assert "Runs leave out what .gitignore excludes" in done.stderr
     assert (tmp_path / "aml_config" / "local.compute").read_text() == "type: local\n"
     assert (tmp_path / ".gitignore").read_text() == "*.pyc\n"
     assert (tmp_path / "dodo.py").readlink() == Path("nowhere.py")

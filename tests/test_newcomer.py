@@ -100,7 +100,7 @@ def test_status_with_the_engine_down(
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
     done = project.amlexec("experiment", "status", "-r", "last")
     assert done.code == 2
-    assert done.out == f"{run_id}  Running  (docker is unreachable; this is what was read last)\n"
+    assert done.out == f"{run_id}  Running  (docker is unreachable; last known status)\n"
     assert "error: no Docker engine answers" in done.err
     as_json = project.amlexec("experiment", "status", "-r", "last", "-o", "json")
     assert (as_json.code, json.loads(as_json.out)["unreachable"]) == (2, True)

@@ -76,7 +76,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(project: Project, arguments: argparse.Namespace) -> int:
-    """Log in, write the files, say what to type next; the exit code."""
+    """Log in, write the files, print what to type next; the exit code."""
     from amlexec.machines import attach
 
     wanted = _attachment(arguments)
@@ -113,7 +113,7 @@ def _attachment(arguments: argparse.Namespace) -> Attachment:
     kind = _kind(arguments)
     if arguments.base_docker_image is not None and not kinds.of(kind).in_container:
         raise UsageError(
-            f"--base-docker-image says nothing about a target of type {kind}",
+            f"--base-docker-image does not apply to a target of type {kind}",
             hint="leave it out, or attach the machine as remotedocker",
         )
     return Attachment(
@@ -134,7 +134,7 @@ def _kind(arguments: argparse.Namespace) -> str:
         raise UsageError(f"two kinds are given, {given[0]} and {given[1]}", hint="give one")
     if not given:
         usual = kinds.REMOTEDOCKER.name
-        console.say(f"no kind was given, so it is {usual}, as it always was in `attach` without a kind")
+        console.say(f"no kind was given: using {usual}, as `attach` without a kind always has")
         return usual
     kind = kinds.of(given[0])
     if kind.is_here:
@@ -145,7 +145,7 @@ def _kind(arguments: argparse.Namespace) -> str:
     if not kind.is_attachable:
         guess = close(kind.name, kinds.ATTACHABLE)
         raise UsageError(
-            f"{kind.name!r} is no kind of machine to attach; expected {either(kinds.ATTACHABLE)}",
+            f"{kind.name!r} can't be attached; expected {either(kinds.ATTACHABLE)}",
             hint=f"did you mean {guess}?" if guess else "",
         )
     return kind.name
@@ -163,10 +163,10 @@ def _must_fit_together(arguments: argparse.Namespace) -> None:
     if arguments.private_key_passphrase is not None and arguments.private_key_file is None:
         raise UsageError("--private-key-passphrase is given without --private-key-file")
     if arguments.no_check and arguments.fingerprint is not None:
-        raise UsageError("--no-check connects to nothing, and so --fingerprint can't be compared")
+        raise UsageError("--no-check does not connect, so --fingerprint can't be compared")
     if arguments.no_check and arguments.new_key and chosen:
         raise UsageError(
-            f"--no-check connects to nothing, and so the key can't be installed with {chosen[0]}",
+            f"--no-check does not connect, so the key can't be installed with {chosen[0]}",
             hint="leave out one of the two",
         )
 
@@ -178,13 +178,13 @@ def _credentials(arguments: argparse.Namespace) -> Credentials:
         from amlexec.machines.target_text import valid_key_file
 
         if arguments.private_key_passphrase is not None:
-            console.say("warning: the shell's history and the list of processes keep the passphrase")
-            console.say("  hint: `ssh-add FILE` asks for it, and then neither option is needed")
+            console.say("warning: the passphrase is now in the shell's history and the process list")
+            console.say("  hint: `ssh-add FILE` asks for it; then neither option is needed")
         return Credentials(arguments.private_key_passphrase or "", valid_key_file(arguments.private_key_file))
     password = arguments.password
     if password is not None:
-        console.say("warning: the shell's history and the list of processes keep the password of -w")
-        console.say("  hint: leave -w out to be asked for it, or use --password-stdin")
+        console.say("warning: the password of -w is now in the shell's history and the process list")
+        console.say("  hint: leave out -w to be asked for it, or use --password-stdin")
     elif arguments.password_stdin:
         password = _asked() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
     else:
@@ -195,7 +195,7 @@ def _credentials(arguments: argparse.Namespace) -> Credentials:
 
 
 def _asked(question: str = "Password: ") -> str:
-    """A password that is typed unseen; "" where there is no terminal to type it on."""
+    """A password that the user types without echo; "" without a terminal."""
     if not sys.stdin.isatty():
         return ""
     import getpass
@@ -207,7 +207,7 @@ def _asked(question: str = "Password: ") -> str:
 
 
 def _tell(project: Project, wanted: Attachment, admitted: Admitted, arguments: argparse.Namespace) -> None:
-    """What was found wanting, and what to type next."""
+    """Print the findings, and what to type next."""
     from amlexec.commands.output import findings
     from amlexec.machines.check_results import OK
 
@@ -215,13 +215,13 @@ def _tell(project: Project, wanted: Attachment, admitted: Admitted, arguments: a
     if admitted.public_key:
         for line in _append(wanted, admitted.public_key):
             console.data(line)
-    if wanting := [each for each in admitted.findings if each.status != OK]:
+    if problems := [finding for finding in admitted.findings if finding.status != OK]:
         console.say("")
-        console.say("Before it can be used as it should:")
-        for line in findings(wanting):
+        console.say("Fix these first:")
+        for line in findings(problems):
             console.say(f"  {line}")
     if arguments.no_check and not admitted.public_key:
-        console.say("whether it can be used was not asked; this does:")
+        console.say("the machine was not checked; to check it:")
         console.say(f"  amlexec computetarget check {_quoted(name)}")
     console.data("")
     if kinds.of(wanted.kind).is_user_managed:
@@ -230,7 +230,7 @@ def _tell(project: Project, wanted: Attachment, admitted: Admitted, arguments: a
     else:
         if not os.path.exists(f"{project.configuration}/conda_dependencies.yml"):  # noqa: PTH110
             console.data(
-                "First write aml_config/conda_dependencies.yml; `amlexec init` makes one to start from."
+                "First write aml_config/conda_dependencies.yml; `amlexec init` creates one to start from."
             )
         console.data(f"Before running against {name}, you need to prepare it:")
         console.data(f"  amlexec experiment prepare -c {_quoted(name)}")
@@ -245,11 +245,11 @@ def _append(wanted: Attachment, public: str) -> list[str]:
     )
     return [
         "",
-        f"The key lets nobody in yet. On {wanted.address}, {wanted.username} has to type this line:",
+        f"The key is not installed yet. On {wanted.address}, {wanted.username} has to run this command:",
         "",
         command,
         "",
-        "Then see whether it does:",
+        "Then check that it works:",
         f"  amlexec computetarget check {_quoted(wanted.name)}",
     ]
 

@@ -1,4 +1,4 @@
-"""`amlexec experiment clean`: give back the room that runs and environments take."""
+"""`amlexec experiment clean`: free the disk space of runs and environments."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from amlexec.model import ComputeTarget, Project
     from amlexec.targets.docker import DockerTarget
 
-__all__ = ["clean", "told"]
+__all__ = ["clean", "removal_lines"]
 
 _IN_USE_AGE_S = 3600.0
-"""What was remembered within this time, another process may just be using."""
+"""Younger cache entries may be in use by another process."""
 
 
 def clean(project: Project, arguments: argparse.Namespace) -> int:
-    """Do what the arguments say; the exit code. Raises what its parts raise."""
+    """Run the command; the exit code. Raises what its parts raise."""
     if arguments.environments:
         return _environments(project)
     if arguments.source:
@@ -58,13 +58,13 @@ def _elsewhere(project: Project, arguments: argparse.Namespace) -> int:
 
 
 def _all(project: Project) -> tuple[list[str], int]:
-    """Where copies were removed, and the exit code: one run that can't be cleaned keeps no other."""
-    known, problems = find.runs(project)
+    """The places of the removed copies, and the exit code. A failure for one run does not stop the others."""
+    runs, problems = find.runs(project)
     for problem in problems:
         console.say(problem.lines()[0])
     copies: list[str] = []
     code = 0
-    for record in known:
+    for record in runs:
         try:
             copies += _copies_of(project, record)
         except (AmlexecError, OSError) as error:
@@ -73,19 +73,19 @@ def _all(project: Project) -> tuple[list[str], int]:
     from amlexec.runs import leftovers
 
     cache.sweep(project.state, _IN_USE_AGE_S)
-    if half_made := leftovers.folders(project):
-        console.say(f"{_number(len(half_made), 'half-made folder', 'half-made folders')} of runs removed")
+    if unfinished := leftovers.folders(project):
+        console.say(f"{_number(len(unfinished), 'unfinished run folder', 'unfinished run folders')} removed")
     if left := leftovers.files(project):
         console.say(f"{_number(left, 'half-written file', 'half-written files')} removed")
-    _containers(project, known)
+    _containers(project, runs)
     return copies, code
 
 
-def _containers(project: Project, known: Sequence[Run]) -> None:
-    """Remove what killed processes have left on the engines of these runs."""
+def _containers(project: Project, runs: Sequence[Run]) -> None:
+    """Remove the containers that killed processes left on the engines of these runs."""
     from amlexec.runs import leftovers
 
-    used = {(record.target, record.target_kind) for record in known}
+    used = {(record.target, record.target_kind) for record in runs}
     elsewhere = sorted(each for each in used if kinds.of(each[1]).on_remote_engine)
     for name, kind in [("", kinds.DOCKER.name), *elsewhere]:
         try:
@@ -93,27 +93,27 @@ def _containers(project: Project, known: Sequence[Run]) -> None:
             left = leftovers.containers(project, target)
             builds = target.remove_builds()
         except (EngineAbsentError, EngineDeniedError, UnreachableError) as error:
-            # Where nobody uses Docker there is nothing to look for.
+            # Without runs in Docker, no engine is expected.
             if name or any(kinds.of(each[1]).on_local_engine for each in used):
                 where = f" on {name}" if name else ""
-                console.say(f"containers{where} were not looked for: {error.message}")
+                console.say(f"leftover containers{where} could not be looked up: {error.message}")
             continue
         except ConfigurationError:
-            continue  # the target is no more, and nobody knows where it was
+            continue  # the target no longer exists, so its address is unknown
         for run_id in left:
             console.say(f"the container of the run {run_id} removed")
         if builds:
-            console.say(f"{_number(builds, 'container', 'containers')} of prepares that were killed removed")
+            console.say(f"{_number(builds, 'container', 'containers')} of killed builds removed")
 
 
 def _copies_of(project: Project, record: Run) -> list[str]:
-    """Remove the copies of a run that is over, unless they alone have outputs of it; where they were."""
+    """Remove the copies of a finished run, unless they have the only copy of its outputs; their places."""
     run = lifecycle.refresh(project, record)
     if run.status not in FINAL:
         return []
     if uncollected.is_kept(run):
         console.say(
-            f"{run.run_id}: its copy of the project is kept, for not all of its outputs were brought home: "
+            f"{run.run_id}: its copy of the project is kept, because not all outputs were collected: "
             f"amlexec experiment clean -r {run.run_id} removes it"
         )
         return []
@@ -121,27 +121,29 @@ def _copies_of(project: Project, record: Run) -> list[str]:
 
 
 def _environments(project: Project) -> int:
-    """Remove them from the engine, and from every machine that keeps some for this project."""
+    """Remove this project's environments from the engine and from every machine of its targets."""
     from amlexec.environments import last_prepared
 
     owner, remembered = owner_of(project), last_prepared.digests(project)
 
-    def is_ours(one: Installed) -> bool:
-        # Another folder may have the same name; what was pulled was made elsewhere.
-        return one.project == project.name and (one.owner == owner or one.digest in remembered)
+    def is_ours(environment: Installed) -> bool:
+        # Another project may have the same name, and a pulled environment has another owner.
+        return environment.project == project.name and (
+            environment.owner == owner or environment.digest in remembered
+        )
 
     code = 0
     gone: set[str] = set()
     kept: set[str] = set()
     for store in _stores(project):
         try:
-            ours = [one.digest for one in store.all().values() if is_ours(one)]
+            ours = [environment.digest for environment in store.all().values() if is_ours(environment)]
             removals = [*store.remove(ours, project.name), *store.sweep(project.name, owner)]
-            for line in told(removals):
+            for line in removal_lines(removals):
                 console.say(line)
             left = {*ours} & store.all().keys() if ours else set()
         except TargetError as error:
-            # A machine that can't be reached keeps nobody from making room on the others.
+            # An unreachable machine must not stop the cleanup of others.
             code = console.show(error)
             continue
         gone |= {*ours} - left
@@ -151,7 +153,7 @@ def _environments(project: Project) -> int:
 
 
 def _stores(project: Project) -> Iterator[EnvironmentStore]:
-    """Each place that keeps environments of the project's targets, once; the engine comes first."""
+    """The stores with environments of the project's targets, each once; the engine comes first."""
     from amlexec.config import load as config
     from amlexec.docker.client import from_environment
     from amlexec.images.store import ImageStore
@@ -174,24 +176,24 @@ def _stores(project: Project) -> Iterator[EnvironmentStore]:
         yield store_of(target)
 
 
-def told(removals: Sequence[Removal], *, dry_run: bool = False) -> list[str]:
-    """The lines about what was removed, and how much room that gave back."""
+def removal_lines(removals: Sequence[Removal], *, dry_run: bool = False) -> list[str]:
+    """The lines about what was removed, and how much disk space that freed."""
     lines = [
-        f"{one.reference}: kept: {one.kept}"
-        if one.kept
-        else f"{one.reference}: {'would be removed' if dry_run else 'removed'}, {_size(one.size)}"
-        for one in removals
+        f"{removal.reference}: kept: {removal.kept}"
+        if removal.kept
+        else f"{removal.reference}: {'would be removed' if dry_run else 'removed'}, {_size(removal.size)}"
+        for removal in removals
     ]
-    gone = [one for one in removals if not one.kept]
+    gone = [removal for removal in removals if not removal.kept]
     one, many = ("environment", "environments") if _are_folders(removals) else ("image", "images")
     count = _number(len(gone), one, many)
     if dry_run:
-        return [*lines, f"{count} would be removed, {_size(sum(one.size for one in gone))}"]
-    return [*lines, f"{count} removed, {_size(sum(one.size for one in gone))} freed"]
+        return [*lines, f"{count} would be removed, {_size(sum(removal.size for removal in gone))}"]
+    return [*lines, f"{count} removed, {_size(sum(removal.size for removal in gone))} freed"]
 
 
 def _are_folders(removals: Sequence[Removal]) -> bool:
-    return any("~/" in one.reference for one in removals)
+    return any("~/" in removal.reference for removal in removals)
 
 
 def _number(count: int, one: str, many: str) -> str:

@@ -1,4 +1,4 @@
-"""`amlexec computetarget`: attach machines, look at compute targets, check and detach them."""
+"""`amlexec computetarget`: attach machines; list, show, check and detach compute targets."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _name(project: Project, arguments: argparse.Namespace) -> str:
-    """The name that was given, without a suffix; a path to the file will do too."""
+    """The name from the command line, without a suffix; also accepts a path of the file."""
     given, named = arguments.target, arguments.named
     if given and named and given != named:
         raise UsageError(f"two names are given, {given!r} and {named!r}", hint="give one")
@@ -129,7 +129,7 @@ def _show(project: Project, arguments: argparse.Namespace) -> int:
 
 
 def _told(target: ComputeTarget) -> dict[str, Any]:
-    """The keys of a target as the file spells them, those that its kind makes use of."""
+    """The keys of a target that its kind uses, as the file spells them."""
     kind = kinds.of(target.kind)
     shown: dict[str, Any] = {"name": target.name, "type": target.kind, "file": target.place.path}
     if kind.over_ssh:
@@ -157,7 +157,7 @@ def _told(target: ComputeTarget) -> dict[str, Any]:
 
 
 def _public_key(target: ComputeTarget) -> str | None:
-    """The line for `authorized_keys`, of a key that is in the key store."""
+    """The line for `authorized_keys`, if the key is in the key store."""
     from amlexec.keystore import store as keystore
 
     return keystore.public_key(target.private_key) if keystore.is_handle(target.private_key) else None
@@ -175,7 +175,7 @@ def _login(target: ComputeTarget) -> str:
     if keystore.is_handle(login.secret):
         return "a password in the key store"
     if login.secret:
-        return "a password, which stands in the file"
+        return "a password in the file"
     return "OpenSSH's own configuration, agent and keys"
 
 
@@ -190,9 +190,9 @@ def _check(project: Project, arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         from amlexec.commands import output
 
-        checks = [each._asdict() for each in found]
-        told = {"name": target.name, "kind": target.kind, "ok": not failed, "checks": checks}
-        console.data(output.as_json(told))
+        checks = [finding._asdict() for finding in found]
+        result = {"name": target.name, "kind": target.kind, "ok": not failed, "checks": checks}
+        console.data(output.as_json(result))
     else:
         for line in findings(found):
             console.data(line)
@@ -213,11 +213,11 @@ def _detach(project: Project, arguments: argparse.Namespace) -> int:
     try:
         kind = config.load_target(project, name).kind
     except ConfigurationError:
-        kind = ""  # what is broken can be detached too
+        kind = ""  # a broken target can be detached too
     if kind and not kinds.of(kind).is_attachable:
         raise UsageError(
-            f"{name} is of type {kind}: it is no machine that was attached",
-            hint=f"to be rid of it, remove {project.folder}/{name}.compute",
+            f"{name} is of type {kind}: it is not an attached machine",
+            hint=f"to remove it, delete {project.folder}/{name}.compute",
         )
     _must_be_idle(project, name, force=arguments.force)
     naming = [f"{project.folder}/{each}.runconfig" for each in target_files.named_by(project, name)]
@@ -248,6 +248,6 @@ def _must_be_idle(project: Project, name: str, *, force: bool) -> None:
     if open_ones and not force:
         more = f" and {len(open_ones) - 1} more" if len(open_ones) > 1 else ""
         raise UsageError(
-            f"{open_ones[0]}{more} may still be running on {name}, and would be out of reach",
-            hint=f"see how it is: amlexec experiment status -r {open_ones[0]}; or add --force",
+            f"{open_ones[0]}{more} may still be running on {name}, and could not be reached any more",
+            hint=f"check it: amlexec experiment status -r {open_ones[0]}; or add --force",
         )

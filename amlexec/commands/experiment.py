@@ -1,4 +1,4 @@
-"""`amlexec experiment`: submit a run; follow, look at, return, cancel and clean up runs from any shell."""
+"""`amlexec experiment`: submit a script; follow, show, download, cancel and clean up runs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _VERBS = {
     "cancel": "running",
     "clean": "clean",
 }
-"""Verb -> the module of `amlexec.commands` with a function of that name. One verb loads no other's parts."""
+"""Verb -> the module of `amlexec.commands` with its function. A verb imports only its own module."""
 _RUN = "run id, a unique prefix of it, or `last`"
 
 
 def add(groups: argparse._SubParsersAction[argparse.ArgumentParser], only: str | None = None) -> None:
-    """Declare the arguments; of the verb `only`, if there is one of that name."""
+    """Declare the arguments; if `only` is a verb, only of that verb."""
     group = groups.add_parser("experiment", help="submit scripts, and manage runs", allow_abbrev=False)
     verbs = group.add_subparsers(metavar="VERB", dest="verb", required=True, prog=group.prog)
     declared = {"submit": _add_submit, "prepare": _add_prepare, "clean": _add_clean}
@@ -185,7 +185,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Do the verb; the exit code."""
     project = config.find_project(arguments.project or os.getcwd())  # noqa: PTH109 - one import less
     module = import_module(f"amlexec.commands.{_VERBS[arguments.verb]}")
-    # `return` is a word of Python's own.
-    verb = "bring" if arguments.verb == "return" else arguments.verb
+    # `return` is a keyword of Python.
+    verb = "download" if arguments.verb == "return" else arguments.verb
     code: int = getattr(module, verb)(project, arguments)
     return code

@@ -1,7 +1,7 @@
-"""A list on a terminal that is too narrow for it: a row is a line all the same.
+"""Fit a table into a narrow terminal: each row stays on one line.
 
-What all rows share stands once, below the table. Of the rest, what matters most comes first, and what finds
-no place is named. Where there is room, or nobody looks (a pipe, a file), the table is whole.
+A value that all rows share is printed once, below the table. The other columns are shown by rank as far as
+they fit, and a note names the rest. If there is space, or the output is a pipe or a file, nothing changes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Column", "fitted"]
 
 _LEAST = 8
-"""Columns to which a text is cut in its middle before it gives way."""
+"""Width to which a text is cut in its middle before its column is left out."""
 _MOST_NAMED = 20
 
 
@@ -26,49 +26,51 @@ class Column(NamedTuple):
     title: str
     values: Sequence[object]
     rank: int = 0
-    """The lower, the longer it stays. 0 is shown whatever the width, and whole."""
+    """Columns with a low rank are kept longest. Rank 0 is always shown, uncut."""
     short: Sequence[object] | None = None
-    """The values as they can be said in less."""
+    """The values in a shorter form."""
     whole: bool = False
-    """Whether a value of which a part is missing says nothing."""
+    """Whether the values are useless when cut."""
 
 
 def fitted(columns: Sequence[Column], width: int) -> str:
     """The table, no line of it wider than `width` unless the columns of rank 0 are; 0 for any width."""
-    if not width or _total([_needed(one) for one in columns]) <= width:
+    if not width or _total([_needed(column) for column in columns]) <= width:
         return output.table(
-            [*zip(*(one.values for one in columns), strict=True)], [one.title for one in columns]
+            [*zip(*(column.values for column in columns), strict=True)], [column.title for column in columns]
         )
     rows = len(columns[0].values)
     same = [
-        one
-        for one in columns
-        if one.rank and rows > 1 and len({output.cell(each) for each in one.values}) == 1
+        column
+        for column in columns
+        if column.rank and rows > 1 and len({output.cell(value) for value in column.values}) == 1
     ]
-    left = [one for one in columns if one not in same]
-    if _total([_needed(one) for one in left]) > width:
-        left = _chosen([one._replace(values=one.short or one.values) for one in left], width)
-    shown = {one.title for one in left}
+    left = [column for column in columns if column not in same]
+    if _total([_needed(column) for column in left]) > width:
+        left = _chosen([column._replace(values=column.short or column.values) for column in left], width)
+    shown = {column.title for column in left}
     widths = _widths(left, width)
     text = output.aligned(
-        [*zip(*(one.values for one in left), strict=True)], [one.title for one in left], widths
+        [*zip(*(column.values for column in left), strict=True)], [column.title for column in left], widths
     )
-    told = [f"{one.title} {output.cell(one.values[0])}" for one in same if one.values[0] is not None]
-    out = [one.title for one in columns if one.title not in shown and one not in same]
+    shared = [
+        f"{column.title} {output.cell(column.values[0])}" for column in same if column.values[0] is not None
+    ]
+    out = [column.title for column in columns if column.title not in shown and column not in same]
     return "\n".join(
         [
             text,
-            *_note("the same in all:", told, width),
-            *_note("left out for want of room (-o json has all):", out, width),
+            *_note("the same in all:", shared, width),
+            *_note("left out for lack of room (-o json has all):", out, width),
         ]
     )
 
 
 def _note(about: str, things: Sequence[str], width: int) -> list[str]:
-    """A note below the table; lines of its own where it is long."""
+    """A note below the table, broken into lines if it is long."""
     if not things:
         return []
-    words = [output.cell(one) for one in things[:_MOST_NAMED]]
+    words = [output.cell(thing) for thing in things[:_MOST_NAMED]]
     if more := len(things) - len(words):
         words.append(f"and {more} more")
     lines = [about]
@@ -82,16 +84,16 @@ def _note(about: str, things: Sequence[str], width: int) -> list[str]:
 
 
 def _needed(column: Column) -> int:
-    return max(output.width(output.cell(one)) for one in (column.title, *column.values))
+    return max(output.width(output.cell(value)) for value in (column.title, *column.values))
 
 
 def _least(column: Column) -> int:
-    """To how much a column can be cut: numbers, and what has rank 0, to nothing less than themselves."""
+    """The least width of a column: numbers and columns of rank 0 are never cut."""
     needed = _needed(column)
     if not column.rank:
         return needed
     if column.whole or output.is_numeric(column.values):
-        needed = max(output.width(output.cell(one)) for one in column.values)
+        needed = max(output.width(output.cell(value)) for value in column.values)
     else:
         needed = min(needed, _LEAST)
     return max(needed, min(output.width(column.title), _LEAST))
@@ -102,17 +104,17 @@ def _total(widths: Sequence[int]) -> int:
 
 
 def _chosen(columns: Sequence[Column], width: int) -> list[Column]:
-    """Those that find a place, in their order, taken by their rank."""
+    """The columns that fit, chosen by rank, in their original order."""
     taken: list[int] = []
     for at in sorted(range(len(columns)), key=lambda at: columns[at].rank):
-        if not columns[at].rank or _total([_least(columns[one]) for one in (*taken, at)]) <= width:
+        if not columns[at].rank or _total([_least(columns[index]) for index in (*taken, at)]) <= width:
             taken.append(at)
     return [columns[at] for at in sorted(taken)]
 
 
 def _widths(columns: Sequence[Column], width: int) -> list[int]:
-    """The room of each: what it needs, as far as there is room for all."""
-    widths, needed = [_least(one) for one in columns], [_needed(one) for one in columns]
+    """The width of each column: the needed one, as far as all fit."""
+    widths, needed = [_least(column) for column in columns], [_needed(column) for column in columns]
     spare = width - _total(widths)
     while spare > 0 and (short := [at for at in range(len(widths)) if widths[at] < needed[at]]):
         for at in short[:spare]:

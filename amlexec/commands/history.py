@@ -1,4 +1,4 @@
-"""`amlexec history`: find, read and compare the runs of a project, and take their files along."""
+"""`amlexec history`: find, read and compare the runs of a project, and download their files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["add", "run", "view_of"]
 
 _CHUNK = 1 << 20
 _MOST_PROBLEMS = 3
-"""Damaged records that are named one by one."""
+"""Damaged records that get a line each."""
 _MOST_NAMES = 10
 """Attachments that are named in a table."""
 
@@ -116,18 +116,18 @@ def _list(project: Project, arguments: argparse.Namespace) -> None:
         _list_from(project, arguments)
         return
     if arguments.all:
-        raise UsageError("--all is about a machine", hint="name it: --from TARGET")
-    known, problems = find.runs(project)
+        raise UsageError("--all needs --from", hint="name the machine: --from TARGET")
+    runs, problems = find.runs(project)
     for problem in problems[:_MOST_PROBLEMS]:
         _warn(problem)
     if len(problems) > _MOST_PROBLEMS:
-        console.say(f"warning: {len(problems) - _MOST_PROBLEMS} more folders are no readable runs")
-    if not known:
+        console.say(f"warning: {len(problems) - _MOST_PROBLEMS} more folders can't be read as runs")
+    if not runs:
         console.say("there are no runs yet: amlexec experiment submit -c local SCRIPT")
-    # The files of every run are looked up only for a reader who may want them.
+    # Only JSON and queries need the files of every run.
     files = arguments.output == "json" or arguments.query is not None
     silent: dict[str, NoContactError] = {}
-    now = [_now(project, each, silent) for each in known[: arguments.last]]
+    now = [_now(project, record, silent) for record in runs[: arguments.last]]
     views = _views(project, now, files=files, silent=silent)
     if files:
         _print(views, arguments)
@@ -139,15 +139,15 @@ def _list_from(project: Project, arguments: argparse.Namespace) -> None:
     from amlexec.runs.remote import RemoteRuns
 
     machine = RemoteRuns(project, arguments.source)
-    there = machine.list(everything=arguments.all)
-    for problem in there.problems:
+    listing = machine.list(everything=arguments.all)
+    for problem in listing.problems:
         _warn(problem)
-    if not there.runs:
+    if not listing.runs:
         whose = "" if arguments.all else "of this project "
         console.say(f"there are no runs {whose}on {machine.name}")
-    views = _views(project, there.runs[: arguments.last], files=False)
+    views = _views(project, listing.runs[: arguments.last], files=False)
     for shown in views:
-        # A name of another project, as far as the id has it.
+        # The name of another project, as far as the id contains it.
         shown["experiment_id"] = shown["run_id"].rpartition("_")[0]
     if arguments.output == "json" or arguments.query is not None:
         _print(views, arguments)
@@ -160,10 +160,10 @@ def _last(project: Project, arguments: argparse.Namespace) -> None:
         record = folders.read(find.find(project, "last"))
     except TargetError as problem:
         _warn(problem)
-        known, _ = find.runs(project)
-        if not known:
+        runs, _ = find.runs(project)
+        if not runs:
             raise UsageError("there is no run that can be read", where=project.state) from None
-        record = known[0]
+        record = runs[0]
     _show(project, record, arguments)
 
 
@@ -173,7 +173,7 @@ def _info(project: Project, arguments: argparse.Namespace) -> None:
         _show(project, folders.read(paths), arguments)
         return
     sink = console.Console()
-    # A link in `outputs` leads to a file in there, or would not have been found.
+    # `find` only returns links that lead to a file in `outputs`.
     with open_regular(run_files.find(paths, arguments.artifact)) as file:
         while chunk := file.read(_CHUNK):
             sink.stdout(chunk)
@@ -185,18 +185,18 @@ def _show(project: Project, record: Run, arguments: argparse.Namespace) -> None:
     if arguments.output == "json" or arguments.query is not None:
         _print(shown, arguments)
         return
-    there = {key: value for key, value in shown.items() if value not in (None, "", [], {})}
+    filled = {key: value for key, value in shown.items() if value not in (None, "", [], {})}
     if not shown["unreachable"]:
-        del there["unreachable"]
+        del filled["unreachable"]
     if shown["attachments"]:
         names = shown["attachments"].split(",")
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        there["attachments"] = ",".join(names[:_MOST_NAMES]) + more
-    console.data(output.fields(there))
+        filled["attachments"] = ",".join(names[:_MOST_NAMES]) + more
+    console.data(output.fields(filled))
 
 
 def view_of(project: Project, record: Run) -> dict[str, Any]:
-    """A run as `history info -o json` has it, as its record says; its target is not asked."""
+    """A run in the form of `history info -o json`, from its record alone: no connections."""
     return _views(project, [record])[0]
 
 
@@ -210,7 +210,7 @@ def _compare(project: Project, arguments: argparse.Namespace) -> None:
     else:
         records = find.runs(project)[0][1::-1]
         if len(records) < 2:
-            raise UsageError("there are no two runs to compare", hint="amlexec history list shows them all")
+            raise UsageError("there are fewer than two runs", hint="amlexec history list shows all runs")
     rows = run_view.comparison(_views(project, [_now(project, record) for record in records], files=False))
     if arguments.output == "json" or arguments.query is not None:
         compared = {
@@ -231,7 +231,7 @@ def _download(project: Project, arguments: argparse.Namespace) -> None:
     paths = find.find(project, arguments.run)
     record = _now(project, folders.read(paths))
     if record.status not in FINAL:
-        console.say(f"the run is {record.status}: its outputs come home when it is over")
+        console.say(f"the run is {record.status}: its outputs are collected when it ends")
     if arguments.artifact is None:
         problems: list[OSError] = []
         chosen = run_files.names(paths, problems.append)
@@ -246,15 +246,15 @@ def _download(project: Project, arguments: argparse.Namespace) -> None:
     console.data(str(folder))
     if problems:
         raise TargetError(
-            f"what could not be read was not copied: {len(problems)} "
-            f"{'folder' if len(problems) == 1 else 'folders'} of {record.run_id}"
+            f"{len(problems)} {'folder' if len(problems) == 1 else 'folders'} of {record.run_id} "
+            "could not be read, and were not copied"
         )
 
 
 def _now(project: Project, record: Run, silent: dict[str, NoContactError] | None = None) -> Run:
-    """The run as it is at this moment; where that can't be found out, as its record has it.
+    """The run with its current status, or, if its target can't be reached, with the recorded one.
 
-    Targets that can't be reached are added to `silent`; one that is in there is not asked again.
+    Adds unreachable targets to `silent`, and does not ask those in it again.
     """
     if record.status in FINAL or (silent is not None and record.target in silent):
         return record
@@ -309,13 +309,13 @@ def _attachments(project: Project, record: Run) -> list[str]:
 
 
 def _numbers(project: Project) -> dict[str, int]:
-    """The place of every run in the order of their times, which their ids end with; the oldest is 1."""
+    """The number of every run by the time in its id; the oldest is 1."""
     ordered = sorted(find.ids(project), key=lambda name: (order.milliseconds(name), name))
     return {name: place for place, name in enumerate(ordered, 1)}
 
 
 def _print(value: Any, arguments: argparse.Namespace) -> None:
-    """`value` or what `--query` picks out of it, in the form that was asked for."""
+    """Print `value`, or the result of `--query`, in the output format."""
     if getattr(arguments, "flat", False):
         value = (
             [run_view.flattened(each) for each in value]

@@ -1,4 +1,4 @@
-"""`amlexec init`: make a project ready."""
+"""`amlexec init`: set up a project."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write what is missing; say what was created and kept, and what to type next."""
+    """Create the missing files; print what was created and kept, and what to type next."""
     made = make(Path(arguments.folder))
     for name in made.created:
         data(f"created {name}")
@@ -45,7 +45,7 @@ def _next(made: Scaffold) -> list[str]:
     if made.git_rules:
         lines += [
             "",
-            "Runs leave out what .gitignore says; to say otherwise, write an .amlignore instead of it.",
+            "Runs leave out what .gitignore excludes; an .amlignore replaces these rules.",
         ]
     lines += ["", "What to type next:", ""]
     if made.folder.resolve() != Path.cwd():

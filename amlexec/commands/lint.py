@@ -1,4 +1,4 @@
-"""`amlexec lint`: validate the files of a project; what pre-commit calls."""
+"""`amlexec lint`: validate the files of a project; pre-commit calls it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`amlexec lock`: write down which packages the dependencies come to, or say whether that is still so."""
+"""`amlexec lock`: solve the dependencies into a lock file, or check whether it is up to date."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("-o", "--output", choices=["text", "json"], default="text", help="output format")
 
 
-class _Asked(NamedTuple):
-    """What is to be locked."""
+class _Request(NamedTuple):
+    """The dependencies to lock."""
 
     project: Project
     file: str
     dependencies: CondaDependencies
-    found: Requirements
+    requirements: Requirements
     platform: Platform
     wanted: spec.EnvironmentSpec
     basis: bytes
@@ -75,47 +75,48 @@ class _Asked(NamedTuple):
 def run(arguments: argparse.Namespace) -> int:
     """Lock, or check; the exit code."""
     project = config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109 - one import less
-    asked = _asked(project, arguments.run_configuration, arguments.target or "")
-    lock = lockfile.read(project, asked.file)
+    request = _request(project, arguments.run_configuration, arguments.target or "")
+    lock = lockfile.read(project, request.file)
     if arguments.check:
-        return _check(asked, lock, arguments.output)
-    if arguments.upgrade is None and lock is not None and not _reason(asked, lock):
+        return _check(request, lock, arguments.output)
+    if arguments.upgrade is None and lock is not None and not _reason(request, lock):
         _tell(arguments.output, lock, [], f"{lock.shown} is up to date")
         return 0
-    _lock(asked, lock, arguments.upgrade, arguments.output)
+    _lock(request, lock, arguments.upgrade, arguments.output)
     return 0
 
 
-def _asked(project: Project, name: str, target: str) -> _Asked:
-    declaration = config.load(project, name, target)
+def _request(project: Project, name: str, target_name: str) -> _Request:
+    declaration = config.load(project, name, target_name)
     file = declaration.run_configuration.conda_dependencies_file
-    place = declaration.compute_target
+    target = declaration.compute_target
     dependencies = config.load_conda(project, file)
-    shared = place.shared_folder(project) if kinds.of(place.kind).on_local_engine else ""
-    found = spec.requirements_of(project, dependencies, shared=shared)
-    platform = platforms.of_target(place)
-    wanted = spec.spec_of(project, place.base_docker_image, dependencies, platform, pip=found)
-    return _Asked(project, file, dependencies, found, platform, wanted, spec.lock_basis(wanted, found))
+    shared = target.shared_folder(project) if kinds.of(target.kind).on_local_engine else ""
+    requirements = spec.requirements_of(project, dependencies, shared=shared)
+    platform = platforms.of_target(target)
+    wanted = spec.spec_of(project, target.base_docker_image, dependencies, platform, pip=requirements)
+    basis = spec.lock_basis(wanted, requirements)
+    return _Request(project, file, dependencies, requirements, platform, wanted, basis)
 
 
-def _reason(asked: _Asked, lock: Lock | None) -> str:
+def _reason(request: _Request, lock: Lock | None) -> str:
     if lock is None:
-        return f"there is no {lockfile.path_of(asked.file)}"
-    return lock.reason(asked.basis, asked.platform, asked.wanted.places) or lock.damage()
+        return f"there is no {lockfile.path_of(request.file)}"
+    return lock.reason(request.basis, request.platform, request.wanted.places) or lock.damage()
 
 
-def _check(asked: _Asked, lock: Lock | None, form: str) -> int:
-    reason = _reason(asked, lock)
+def _check(request: _Request, lock: Lock | None, form: str) -> int:
+    reason = _reason(request, lock)
     if form == "json":
-        _json({"lock": lockfile.path_of(asked.file), "up_to_date": not reason, "reason": reason})
+        _json({"lock": lockfile.path_of(request.file), "up_to_date": not reason, "reason": reason})
     elif reason:
         data(f"out of date: {reason}")
     else:
-        data(f"{lockfile.path_of(asked.file)} is up to date")
+        data(f"{lockfile.path_of(request.file)} is up to date")
     return 1 if reason else 0
 
 
-def _lock(asked: _Asked, lock: Lock | None, upgrade: list[str] | None, form: str) -> None:
+def _lock(request: _Request, lock: Lock | None, upgrade: list[str] | None, form: str) -> None:
     from amlexec.packages import conda_solve, network
     from amlexec.packages.resolve import resolve
 
@@ -127,27 +128,27 @@ def _lock(asked: _Asked, lock: Lock | None, upgrade: list[str] | None, form: str
     named = {name for name in upgrade or () if name}
     before: tuple[Locked, ...] = ()
     kept: Resolution | None = None
-    if lock is not None and asked.platform.name in dict(lock.bases):
-        before = lock.packages(asked.platform.name)
+    if lock is not None and request.platform.name in dict(lock.bases):
+        before = lock.packages(request.platform.name)
         if _EVERYTHING not in (upgrade or ()):
-            sources = conda_solve.channels(asked.project, asked.dependencies, settings)
-            kept = lockfile.resolution_from(lock, asked.platform, sources)
+            sources = conda_solve.channels(request.project, request.dependencies, settings)
+            kept = lockfile.resolution_from(lock, request.platform, sources)
     _must_be_locked(named, kept)
     resolution = resolve(
-        asked.project,
-        asked.dependencies,
-        asked.found,
-        asked.platform,
+        request.project,
+        request.dependencies,
+        request.requirements,
+        request.platform,
         settings,
         cache=network.cache_folder(),
         kept=kept,
         upgraded=named,
         step=say,
     )
-    written = lockfile.write(asked.project, asked.file, asked.platform, asked.basis, resolution, lock)
-    changes = _changes(before, written.packages(asked.platform.name))
+    written = lockfile.write(request.project, request.file, request.platform, request.basis, resolution, lock)
+    changes = _changes(before, written.packages(request.platform.name))
     count = len(resolution.records) + len(resolution.pins)
-    _tell(form, written, changes, f"{written.shown}: {count} packages for {asked.platform.name}")
+    _tell(form, written, changes, f"{written.shown}: {count} packages for {request.platform.name}")
 
 
 def _is_damaged(lock: Lock) -> bool:
@@ -155,26 +156,30 @@ def _is_damaged(lock: Lock) -> bool:
         for name, _ in lock.bases:
             lock.packages(name)
     except ConfigurationError as error:
-        say(f"{lock.shown} is written anew: {error.message}")
+        say(f"{lock.shown} is replaced: {error.message}")
         return True
     return False
 
 
 def _must_be_locked(named: set[str], kept: Resolution | None) -> None:
-    known = (
-        {*(one.name.normalized for one in kept.records), *(one.name for one in kept.pins)} if kept else set()
+    locked = (
+        {*(record.name.normalized for record in kept.records), *(pin.name for pin in kept.pins)}
+        if kept
+        else set()
     )
     for name in sorted(named):
-        if name.lower().replace("_", "-") not in {one.replace("_", "-") for one in known}:
+        if name.lower().replace("_", "-") not in {package.replace("_", "-") for package in locked}:
             from amlexec.config.references import names_hint
 
-            hint = names_hint(name, known, "`amlexec lock -c NAME` locks what the dependencies file names")
+            hint = names_hint(
+                name, locked, "`amlexec lock -c NAME` locks the packages of the dependencies file"
+            )
             raise UsageError(f"no package {name} is locked", hint=hint)
 
 
 def _changes(before: tuple[Locked, ...], after: tuple[Locked, ...]) -> list[dict[str, Any]]:
-    old = {(one.kind, one.name): one for one in before}
-    new = {(one.kind, one.name): one for one in after}
+    old = {(package.kind, package.name): package for package in before}
+    new = {(package.kind, package.name): package for package in after}
     return [
         {"kind": key[0], "name": key[1], "before": _version(old.get(key)), "after": _version(new.get(key))}
         for key in sorted(old.keys() | new.keys())
@@ -182,16 +187,16 @@ def _changes(before: tuple[Locked, ...], after: tuple[Locked, ...]) -> list[dict
     ]
 
 
-def _version(one: Locked | None) -> str | None:
-    return f"{one.version} {one.build}".strip() if one is not None else None
+def _version(package: Locked | None) -> str | None:
+    return f"{package.version} {package.build}".strip() if package is not None else None
 
 
 def _tell(form: str, lock: Lock, changes: list[dict[str, Any]], sentence: str) -> None:
     if form == "json":
         _json({"lock": lock.shown, "changes": changes})
         return
-    for one in changes:
-        before, after = one["before"], one["after"]
+    for change in changes:
+        before, after = change["before"], change["after"]
         mark, versions = (
             ("+", after)
             if before is None
@@ -199,7 +204,7 @@ def _tell(form: str, lock: Lock, changes: list[dict[str, Any]], sentence: str) -
             if after is None
             else ("~", f"{before} -> {after}")
         )
-        data(f"{mark} {one['name']} {versions}")
+        data(f"{mark} {change['name']} {versions}")
     data(sentence)
 
 

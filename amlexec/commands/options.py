@@ -1,4 +1,4 @@
-"""Options that several commands share, so that their spelling and help text are the same everywhere."""
+"""Options that several commands share, with the same spelling and help text."""
 
 from __future__ import annotations
 

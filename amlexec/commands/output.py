@@ -1,4 +1,4 @@
-"""How data looks on stdout: a table, JSON, and what `--query` picks out of it."""
+"""Output formats: tables, JSON, and `--query`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = [
 
 GAP = "  "
 NARROWEST = 5
-"""Columns to which a text may be cut so that a table fits the terminal."""
+"""Least width to which a text is cut so that a table fits the terminal."""
 LONGEST = 80
 """Characters of a list or an object in a cell."""
 
@@ -66,7 +66,7 @@ def as_json(value: object) -> str:
     text = in_json(json.dumps(value, indent=2, ensure_ascii=False))
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:  # an escape of Python's would be none in JSON
+    except UnicodeEncodeError:  # Python's own escapes are not valid JSON
         return json.dumps(value, indent=2)
     return text
 
@@ -74,8 +74,8 @@ def as_json(value: object) -> str:
 def table(rows: Sequence[Sequence[object]], columns: Sequence[str], *, fit: bool = True) -> str:
     """Aligned text: a title over each column, a line of dashes, and the rows.
 
-    Columns of numbers are aligned on the right. With `fit`, on a terminal, the widest columns of text, but
-    never the first, are cut so that a row is a line, as far as that goes.
+    Columns of numbers are aligned on the right. With `fit`, on a terminal, the widest text columns except
+    the first are cut so that a row fits on a line, if possible.
     """
     titles = [cell(title) for title in columns]
     texts = [[cell(value) for value in row] for row in rows]
@@ -87,10 +87,10 @@ def table(rows: Sequence[Sequence[object]], columns: Sequence[str], *, fit: bool
 
 
 def aligned(rows: Sequence[Sequence[object]], columns: Sequence[str], widths: Sequence[int]) -> str:
-    """The same, with the widths of its columns given: what is wider is cut in its middle."""
+    """A table with these column widths; longer texts are cut in their middle."""
     texts = [[cell(value) for value in row] for row in rows]
     numeric = [is_numeric([row[at] for row in rows]) for at in range(len(columns))]
-    lines = [[cell(title) for title in columns], ["-" * one for one in widths], *texts]
+    lines = [[cell(title) for title in columns], ["-" * width for width in widths], *texts]
     return "\n".join(
         GAP.join(
             _padded(text, limit, right=right)
@@ -101,17 +101,17 @@ def aligned(rows: Sequence[Sequence[object]], columns: Sequence[str], widths: Se
 
 
 def is_numeric(values: Sequence[object]) -> bool:
-    """Whether a column has numbers, and nothing else."""
-    return any(map(_is_number, values)) and all(_is_number(one) or one is None for one in values)
+    """Whether a column contains only numbers, at least one, and None."""
+    return any(map(_is_number, values)) and all(_is_number(value) or value is None for value in values)
 
 
 def title(key: str) -> str:
-    """A key as the title of a column, which has a capital, as in the Azure CLI."""
+    """A key as the title of a column: capitalized, as in the Azure CLI."""
     return key[:1].upper() + key[1:]
 
 
 def fields(values: Mapping[str, object]) -> str:
-    """An object as a table with a row for each key; the keys of objects in it follow a dot."""
+    """An object as a table with a row for each key; keys of nested objects are `key.inner`."""
     rows: list[tuple[str, object]] = []
     for key, value in values.items():
         if isinstance(value, dict) and value:
@@ -122,7 +122,7 @@ def fields(values: Mapping[str, object]) -> str:
 
 
 def cell(value: object) -> str:
-    """A value as the text of one cell: on one line, and harmless to a terminal."""
+    """A value as the text of one cell: on one line, without control characters."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -140,10 +140,10 @@ def cell(value: object) -> str:
 
 
 def query(expression: str, value: object) -> object:
-    """What the JMESPath `expression` picks out of `value`.
+    """The result of the JMESPath `expression` for `value`.
 
     Raises:
-        UsageError: it is no expression, or can't be applied to this value.
+        UsageError: the expression is invalid, or can't be applied to this value.
     """
     import jmespath
     from jmespath.exceptions import JMESPathError
@@ -155,28 +155,28 @@ def query(expression: str, value: object) -> object:
         place = "" if at is None else f"the mistake is at character {at + 1}; "
         raise UsageError(
             f"--query {expression!r}: {_words(error)}",
-            hint=f"{place}the language is described on https://jmespath.org",
+            hint=f"{place}see https://jmespath.org",
         ) from None
 
 
 def _words(error: Exception) -> str:
     from jmespath.exceptions import JMESPathTypeError
 
-    if isinstance(error, JMESPathTypeError):  # its own words hold the whole value
+    if isinstance(error, JMESPathTypeError):  # its own message contains the whole value
         takes = " or ".join(error.expected_types)
-        return f"{error.function_name}() takes {takes}, and was given {error.actual_type}"
-    # The rest is a drawing, with a caret under the expression.
+        return f"{error.function_name}() takes {takes}, but got {error.actual_type}"
+    # The rest draws a caret under the expression.
     return str(error).partition("\n")[0].rstrip(" :.")
 
 
 def terminal_width() -> int:
-    """Columns to print for: COLUMNS, else those of the terminal that stdout is; 0 where it is none."""
-    told = os.environ.get("COLUMNS", "")
-    if told.isascii() and told.isdigit() and int(told) > 0:
-        return int(told)
+    """Columns to print for: COLUMNS, else those of stdout's terminal; 0 if it is none."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isascii() and columns.isdigit() and int(columns) > 0:
+        return int(columns)
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns
-    except (OSError, ValueError):  # a pipe or a file, or what has no descriptor at all
+    except (OSError, ValueError):  # a pipe, a file, or a stream without a descriptor
         return 0
 
 
@@ -199,7 +199,7 @@ def _padded(text: str, limit: int, *, right: bool) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """`text` in at most `limit` columns: what does not fit is taken from its middle."""
+    """`text` in at most `limit` columns, cut in its middle."""
     if width(text) <= limit:
         return text
     before = after = ""
@@ -207,7 +207,7 @@ def cut(text: str, limit: int) -> str:
         more = before + text[len(before)], after
         if width(before) > width(after):
             more = before, text[-1 - len(after)] + after
-        if width("".join(more)) >= limit:  # one is the sign's
+        if width("".join(more)) >= limit:  # one column is for the "…"
             return f"{before}…{after}" if limit else ""
         before, after = more
 
@@ -222,12 +222,13 @@ def width(text: str) -> int:
 
 
 def findings(found: Sequence[Finding]) -> list[str]:
-    """What `computetarget check` found, as text: question, `ok` or not, answer; below it, the hint."""
-    first = max(len(each.check) for each in found)
-    second = max(len(each.status) for each in found)
-    told = []
-    for each in found:
-        told.append(f"{each.check:<{first}}  {each.status:<{second}}  {cell(each.message)}".rstrip())
-        if each.hint:
-            told.append(f"{'':<{first + second + 4}}hint: {cell(each.hint)}")
-    return told
+    """The findings of `computetarget check` as lines: check, status, message; below it, the hint."""
+    first = max(len(finding.check) for finding in found)
+    second = max(len(finding.status) for finding in found)
+    lines = []
+    for finding in found:
+        columns = (f"{finding.check:<{first}}", f"{finding.status:<{second}}", cell(finding.message))
+        lines.append("  ".join(columns).rstrip())
+        if finding.hint:
+            lines.append(f"{'':<{first + second + 4}}hint: {cell(finding.hint)}")
+    return lines

@@ -1,4 +1,4 @@
-"""`amlexec experiment prepare`: make an environment ready, say whether it is, publish it, show its recipe."""
+"""`amlexec experiment prepare`: build an environment, check it, publish it, print its Dockerfile."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ if TYPE_CHECKING:
     from amlexec.model import Project
     from amlexec.prepare.prepare import Readiness
 
-__all__ = ["prepare", "said"]
+__all__ = ["prepare", "status_line"]
 
 MORE = re.compile(r" … and \d+ more$")
-"""The end of a sentence that stands for several."""
+"""The end of a reason that stands for several."""
 
 
 def prepare(project: Project, arguments: argparse.Namespace) -> int:
-    """Do what the arguments say; the exit code. Raises what its parts raise."""
+    """Run the command; the exit code. Raises what its parts raise."""
     environments = ProjectEnvironments(project)
-    one = environments.ref(
+    ref = environments.ref(
         arguments.run_configuration, arguments.target or "", keep=not arguments.print_digest
     )
-    for note in one.notes:
+    for note in ref.notes:
         for line in note.lines():
             console.say(line)
     for option in ("print_digest", "print_dockerfile", "context", "push"):
-        if one.is_yours and getattr(arguments, option):
+        if ref.is_yours and getattr(arguments, option):
             raise UsageError(
-                f"--{option.replace('_', '-')} makes no sense for {one.name}: {yours(one.kind)}",
+                f"--{option.replace('_', '-')} does not apply to {ref.name}: {yours(ref.kind)}",
                 hint="name a docker target with -t",
             )
     if arguments.print_digest:
-        console.data(one.digest)
+        console.data(ref.digest)
         return 0
     if arguments.print_dockerfile or arguments.context:
-        return _dockerfile(environments, one, arguments)
-    reasons = environments.reasons(one) if arguments.all_reasons else []
-    found = environments.look(one) if arguments.check else _prepare(environments, one, arguments)
-    pushed = _push(environments, one, found, arguments.push) if arguments.push and found.ready else ""
+        return _dockerfile(environments, ref, arguments)
+    reasons = environments.reasons(ref) if arguments.all_reasons else []
+    found = environments.look(ref) if arguments.check else _prepare(environments, ref, arguments)
+    pushed = _push(environments, ref, found, arguments.push) if arguments.push and found.ready else ""
     if arguments.output == "json":
         import json
 
@@ -52,38 +52,38 @@ def prepare(project: Project, arguments: argparse.Namespace) -> int:
         more |= {"reasons": reasons} if arguments.all_reasons else {}
         console.data(json.dumps(_named(found) | more, indent=2))
     else:
-        _say(one, found, reasons)
+        _say(ref, found, reasons)
         if pushed:
             console.data(pushed)
     return 0 if found.ready else 1
 
 
 def _named(found: Readiness) -> dict[str, object]:
-    told = found._asdict()
-    key = told.pop("key")
-    return told | ({"folder": key} if key.startswith("/") else {"image_id": key})
+    values = found._asdict()
+    key = values.pop("key")
+    return values | ({"folder": key} if key.startswith("/") else {"image_id": key})
 
 
-def said(one: EnvironmentRef, found: Readiness) -> str:
-    """The sentence about an environment that both doors print."""
-    return f"{one.name}: {'' if found.ready else 'not ready: '}{found.reason}"
+def status_line(ref: EnvironmentRef, found: Readiness) -> str:
+    """The line about an environment that amlexec and doit print."""
+    return f"{ref.name}: {'' if found.ready else 'not ready: '}{found.reason}"
 
 
-def _say(one: EnvironmentRef, found: Readiness, reasons: list[str]) -> None:
-    """The sentence about an environment, or one for each of the reasons."""
+def _say(ref: EnvironmentRef, found: Readiness, reasons: list[str]) -> None:
+    """Print the line about an environment, or a line for each of the reasons."""
     if len(reasons) < 2:
-        console.data(said(one, found))
+        console.data(status_line(ref, found))
         if MORE.search(found.reason):
-            console.say("  hint: --all-reasons says all of it")
+            console.say("  hint: --all-reasons shows every reason")
         return
-    first = said(one, found._replace(reason=MORE.sub("", found.reason)))
-    console.data("\n".join([first, *(f"  {one}" for one in reasons[1:])]))
+    first = status_line(ref, found._replace(reason=MORE.sub("", found.reason)))
+    console.data("\n".join([first, *(f"  {reason}" for reason in reasons[1:])]))
 
 
 def _prepare(
-    environments: ProjectEnvironments, one: EnvironmentRef, arguments: argparse.Namespace
+    environments: ProjectEnvironments, ref: EnvironmentRef, arguments: argparse.Namespace
 ) -> Readiness:
-    found = environments.look(one)
+    found = environments.look(ref)
     forced = "--force" if arguments.force else ""
     if found.ready and not arguments.refresh and not forced:
         return found
@@ -92,36 +92,36 @@ def _prepare(
 
     where = registry.place(arguments.pull_from or "")
     with progress.for_terminal() as shown:
-        return environments.prepare(one, shown, refresh=arguments.refresh, pull_from=where, forced=forced)
+        return environments.prepare(ref, shown, refresh=arguments.refresh, pull_from=where, forced=forced)
 
 
-def _engine(environments: ProjectEnvironments, one: EnvironmentRef) -> Engine:
+def _engine(environments: ProjectEnvironments, ref: EnvironmentRef) -> Engine:
     from amlexec.images.store import ImageStore
 
-    store = environments.store(one)
+    store = environments.store(ref)
     if isinstance(store, ImageStore):
         return store.engine
     raise UsageError(
-        f"the environment of {one.name} is no image: {one.target} has it in a folder",
+        f"the environment of {ref.name} is not an image: {ref.target} stores it in a folder",
         hint="name a target of type docker or remotedocker with -t",
     )
 
 
-def _push(environments: ProjectEnvironments, one: EnvironmentRef, found: Readiness, where: str) -> str:
+def _push(environments: ProjectEnvironments, ref: EnvironmentRef, found: Readiness, where: str) -> str:
     from amlexec import progress
     from amlexec.images import registry
 
     with progress.for_terminal() as shown:
-        return registry.push(_engine(environments, one), found.digest, registry.place(where), shown)
+        return registry.push(_engine(environments, ref), found.digest, registry.place(where), shown)
 
 
-def _dockerfile(environments: ProjectEnvironments, one: EnvironmentRef, arguments: argparse.Namespace) -> int:
+def _dockerfile(environments: ProjectEnvironments, ref: EnvironmentRef, arguments: argparse.Namespace) -> int:
     from amlexec import progress
     from amlexec.images import dockerfile
 
     with progress.for_terminal() as shown:
-        wanted = environments.wanted(one)
-        recipe = dockerfile.recipe(_engine(environments, one), wanted.request, wanted.configuration, shown)
+        wanted = environments.wanted(ref)
+        recipe = dockerfile.recipe(_engine(environments, ref), wanted.request, wanted.configuration, shown)
         if arguments.context:
             dockerfile.write(recipe, arguments.context, shown)
     if arguments.print_dockerfile:

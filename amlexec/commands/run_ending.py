@@ -1,4 +1,4 @@
-"""What is printed where a run has ended or goes on without us, and the error that a failed run is."""
+"""The lines at the end of a run or of following it, and the error of a failed run."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def closing(run: Run, paths: RunPaths) -> list[str]:
 
 
 def detached(what: Detached) -> list[str]:
-    """What to type when a run goes on without us."""
+    """The lines with what to type when a run goes on without this command."""
     first = {
         "async": f"RunId: {what.run_id} has been submitted",
         "interrupt": f"stopped following; the run {what.run_id} goes on",
-        "pipe": f"nobody reads the output any more; the run {what.run_id} goes on",
+        "pipe": f"the output was closed; the run {what.run_id} goes on",
     }[what.why]
     return [
         first,
@@ -46,7 +46,7 @@ def detached(what: Detached) -> list[str]:
 
 
 def error_of(run: Run) -> AmlexecError | None:
-    """The error that a finished run is to the command that ran it; None if it completed."""
+    """The error of a finished run for the command that ran it; None if it completed."""
     if run.status == "Completed":
         return None
     if run.status == "Failed" and run.exit_code is not None:

@@ -1,4 +1,4 @@
-"""The files of a run by the names that its readers know them by."""
+"""The files of a run by the names that users type."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def _known(paths: RunPaths) -> list[Path]:
 
 
 def names(paths: RunPaths, onerror: Callable[[OSError], object] | None = None) -> list[str]:
-    """Every artifact that is there: the logs, the metrics, the record, and `outputs/…` in order of name.
+    """Every artifact: the logs, the metrics, the record, and `outputs/…`, sorted by name.
 
-    Files and links below `outputs`; no pipes or sockets that a script may have left. No link is followed.
+    Only files and links, no pipes or sockets. No link is followed.
 
     Args:
-        paths: those of the run.
-        onerror: is given the error of each folder that can't be read; without it the error is raised.
+        paths: the run's paths.
+        onerror: called with the error of each folder that can't be read; without it, errors are raised.
     """
     found = [path.name for path in _known(paths) if not path.is_symlink() and path.is_file()]
     if not os.path.lexists(paths.outputs):
@@ -59,10 +59,10 @@ def names(paths: RunPaths, onerror: Callable[[OSError], object] | None = None) -
 
 
 def find(paths: RunPaths, name: str) -> Path:
-    """The file of the artifact `name`: a log, Workbench's name for one, or a file of `outputs/`.
+    """The file of the artifact `name`: a log, also by Workbench's name, or a file of `outputs/`.
 
     Raises:
-        UsageError: the run has none of that name.
+        UsageError: the run has no such artifact.
     """
     plain = _WORKBENCH.get(name, name)
     parts = [part for part in plain.split("/") if part not in ("", ".")]
@@ -70,53 +70,51 @@ def find(paths: RunPaths, name: str) -> Path:
     if parts and ".." not in parts and not plain.startswith("/"):
         if parts[0] == "outputs":
             candidates.append(paths.folder.joinpath(*parts))
-        # Scripts name what they upload without `outputs/`.
+        # Scripts name their uploads without `outputs/`.
         candidates.append(paths.outputs.joinpath(*parts))
     for path in candidates:
         if _is_own(path, paths):
             return path
-    there = names(paths, lambda _: None)
+    artifacts = names(paths, lambda _: None)
     from difflib import get_close_matches
 
-    near = [each for each in there if each.startswith(f"{plain.rstrip('/')}/")][:3]
-    near = near or get_close_matches(plain, there, n=3)
+    near = [artifact for artifact in artifacts if artifact.startswith(f"{plain.rstrip('/')}/")][:3]
+    near = near or get_close_matches(plain, artifacts, n=3)
     raise UsageError(
         f"the run {paths.folder.name} has no artifact {name!r}",
-        hint=f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(there[:10])}",
+        hint=f"did you mean {' or '.join(near)}?" if near else f"it has {', '.join(artifacts[:10])}",
     )
 
 
 def _is_own(path: Path, paths: RunPaths) -> bool:
-    """Whether it is a file of the run's, or a link in `outputs` to one that is in there too."""
+    """Whether it is a file of the run, or a link in `outputs` to a file in `outputs`."""
     try:
         if path.parent == paths.folder:
             return stat.S_ISREG(os.lstat(path).st_mode)
         real, home = os.path.realpath(path), os.path.realpath(paths.folder)
         return real.startswith(f"{home}/outputs/") and stat.S_ISREG(os.lstat(real).st_mode)
-    except (OSError, ValueError):  # not there, too long, or with a NUL in it
+    except (OSError, ValueError):  # does not exist, is too long, or contains a NUL
         return False
 
 
 def copy(paths: RunPaths, chosen: list[str], folder: Path, *, overwrite: bool) -> None:
-    """Copy files of the run, by their names in its folder, into `folder`, each to the same place.
+    """Copy files of the run, by their names in its folder, into `folder`, with the same relative paths.
 
-    Links are copied as links. Each file is put in its place whole.
+    Links are copied as links. Each file is written atomically.
 
     Raises:
-        UsageError: a file is there already, and `overwrite` doesn't allow to replace it. None is copied.
-        OSError: one can't be read or written; those before it have been copied.
+        UsageError: a file exists already, and `overwrite` is false. No file is copied.
+        OSError: a file can't be read or written; those before it have been copied.
     """
     by_folder: dict[str, list[str]] = {}
     for name in chosen:
         above, _, last = name.rpartition("/")
         by_folder.setdefault(above, []).append(last)
     if not overwrite and folder.exists():
-        there = [name for above, own in by_folder.items() for name in _there(folder, above, own)]
-        if there:
-            more = f" and {len(there) - 1} more are" if len(there) > 1 else " is"
-            raise UsageError(
-                f"{folder / there[0]}{more} there already", hint="--overwrite, or another folder with -d"
-            )
+        existing = [name for above, own in by_folder.items() for name in _existing(folder, above, own)]
+        if existing:
+            more = f" and {len(existing) - 1} more already exist" if len(existing) > 1 else " already exists"
+            raise UsageError(f"{folder / existing[0]}{more}", hint="--overwrite, or another folder with -d")
     folder.mkdir(parents=True, exist_ok=True)
     for above, own in by_folder.items():
         source = _open_folder(paths.folder, above)
@@ -131,23 +129,23 @@ def copy(paths: RunPaths, chosen: list[str], folder: Path, *, overwrite: bool) -
             os.close(source)
 
 
-def _there(folder: Path, above: str, wanted: list[str]) -> list[str]:
+def _existing(folder: Path, above: str, wanted: list[str]) -> list[str]:
     try:
         descriptor = _open_folder(folder, above, follow=True)
     except (FileNotFoundError, NotADirectoryError):
         return []
     try:
         with os.scandir(descriptor) as entries:
-            there = {entry.name for entry in entries}
+            existing = {entry.name for entry in entries}
     finally:
         os.close(descriptor)
-    return [f"{above}/{name}" if above else name for name in wanted if name in there]
+    return [f"{above}/{name}" if above else name for name in wanted if name in existing]
 
 
 def _open_folder(root: Path, name: str, *, make: bool = False, follow: bool = False) -> int:
-    """A descriptor of a folder below `root`, however long its path is; with `make`, made where it is missing.
+    """A descriptor of a folder below `root`, for paths of any length; with `make`, created if missing.
 
-    Links are followed only in what the reader has chosen to copy into.
+    Links are followed only in the folder that the user has chosen to copy into.
     """
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     descriptor = os.open(root, flags)
@@ -164,9 +162,9 @@ def _open_folder(root: Path, name: str, *, make: bool = False, follow: bool = Fa
 
 
 def _copy(name: str, source: int, target: int) -> None:
-    """Copy a file or link from one folder to another: whole or not at all, and no link is followed."""
-    # Not by shutil, which takes six times as long: many outputs are small. Nor by
-    # `files.write_atomically`: it may be large, or a link, in a folder that only a descriptor names.
+    """Copy a file or link from one folder to another, atomically; follows no link."""
+    # shutil takes six times as long, and many outputs are small. `files.write_atomically` takes neither
+    # large files, nor links, nor folders by descriptor.
     beside = f".{os.getpid()}.new"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(beside, dir_fd=target)
@@ -192,18 +190,18 @@ def _copy(name: str, source: int, target: int) -> None:
 
 
 def _copy_content(reading: int, beside: str, target: int) -> None:
-    told = os.fstat(reading)
-    if not stat.S_ISREG(told.st_mode):
-        raise OSError(errno.EINVAL, "It is no file any more")
+    status = os.fstat(reading)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "It is no longer a file")
     writing = os.open(beside, _WRITING, 0o600, dir_fd=target)
     try:
-        # One read more than it takes would be a system call for each of many small files.
-        left = told.st_size
+        # Stop at the size: a last empty read would cost a system call for each of many small files.
+        left = status.st_size
         while left > 0 and (chunk := os.read(reading, min(left, _CHUNK))):
             left -= len(chunk)
             while chunk:
                 chunk = chunk[os.write(writing, chunk) :]
-        os.fchmod(writing, stat.S_IMODE(told.st_mode) & 0o777)
-        os.utime(writing, ns=(told.st_atime_ns, told.st_mtime_ns))
+        os.fchmod(writing, stat.S_IMODE(status.st_mode) & 0o777)
+        os.utime(writing, ns=(status.st_atime_ns, status.st_mtime_ns))
     finally:
         os.close(writing)

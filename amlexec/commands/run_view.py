@@ -1,4 +1,4 @@
-"""A run as its readers see it: the flat JSON that Workbench's history had, rows of a list, a comparison."""
+"""Views of a run: flat JSON as in Workbench's history, columns of a list, a comparison."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def flat(
     now: datetime,
     unreachable: bool = False,
 ) -> dict[str, Any]:
-    """The JSON of a run, with the keys that Workbench's history had, and ours after them.
+    """The JSON of a run, with the keys of Workbench's history, followed by amlexec's own.
 
-    `number` is its place among the runs of the project, the oldest being 1. Metrics have a key of their own.
-    Of a run that is `unreachable`, the status is the one that was read last.
+    `number` counts the runs of the project; the oldest is 1. Metrics are an object under their own key.
+    The status of an `unreachable` run is the last known one.
     """
     run = without_series(run)
     return {
@@ -72,24 +72,24 @@ def flat(
         "environment_digest": run.environment_digest,
         "image_id": run.image_id,
         "outputs": run.outputs and run.outputs._asdict(),
-        "not_collected": [one._asdict() for one in run.not_collected],
+        "not_collected": [output._asdict() for output in run.not_collected],
         "amlexec": run.amlexec,
-        "executors": run.executors and [one._asdict() for one in run.executors],
+        "executors": run.executors and [executor._asdict() for executor in run.executors],
     }
 
 
 def flattened(view: Mapping[str, Any]) -> dict[str, Any]:
-    """`view` with each metric beside the other keys too, where its name is free, as Workbench had them."""
+    """`view` with each metric also at the top level, unless its name is taken, as in Workbench."""
     return {**view, **{name: value for name, value in view["metrics"].items() if name not in view}}
 
 
 def duration(run: Run, now: datetime) -> str | None:
-    """How long the script ran, as `0:00:04.892389`; until `now` where it still runs; None if it never did."""
+    """The script's running time, as `0:00:04.892389`; until `now` if it still runs; None if it never ran."""
     began = _moment(run.start_time_utc)
     ended = now if run.status == "Running" else _moment(run.end_time_utc)
     if began is None or ended is None:
         return None
-    # A clock that was set back makes no run shorter than nothing.
+    # Not negative, even if a clock was set back.
     whole = max(ended - began, timedelta(0))
     minutes, seconds = divmod(whole // timedelta(seconds=1), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}.{whole.microseconds:06}"
@@ -98,12 +98,12 @@ def duration(run: Run, now: datetime) -> str | None:
 def _moment(text: str | None) -> datetime | None:
     try:
         return None if text is None else datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:  # a record that somebody has edited
+    except ValueError:  # an edited record
         return None
 
 
 def listing(views: Sequence[Mapping[str, Any]]) -> list[Column]:
-    """The columns of a list of runs: what they are, and one for every metric, under its own name."""
+    """The columns of a list of runs, and one for each metric."""
     ranks = {"run_id": 0, "script_name": 3, "target": 4, "status": 0, "start_time_utc": 6, "duration": 5}
     columns = []
     for key, rank in ranks.items():
@@ -112,7 +112,7 @@ def listing(views: Sequence[Mapping[str, Any]]) -> list[Column]:
         columns.append(Column(title(key), values, rank, short and short(values), whole=short is not None))
     names = dict.fromkeys(name for view in views for name in view["metrics"])
     for at, name in enumerate(names):
-        # The first few are what one looks for; others come after what the run is.
+        # The first few metrics matter most; the others rank below the run's properties.
         rank = 1 if at < _FIRST_METRICS else 7
         columns.append(
             Column(
@@ -127,9 +127,9 @@ def listing(views: Sequence[Mapping[str, Any]]) -> list[Column]:
 
 _FIRST_METRICS = 2
 _SHORT: dict[str, Callable[[list[Any]], list[Any]]] = {
-    # 2026-01-31T12:00Z and 0:01:02: what tells runs apart stands in their ids.
-    "start_time_utc": lambda values: [one and f"{one[:16]}Z" for one in values],
-    "duration": lambda values: [one and one.partition(".")[0] for one in values],
+    # 2026-01-31T12:00Z and 0:01:02: the ids distinguish the runs.
+    "start_time_utc": lambda values: [value and f"{value[:16]}Z" for value in values],
+    "duration": lambda values: [value and value.partition(".")[0] for value in values],
 }
 
 
@@ -144,13 +144,13 @@ def _seconds(moment: str | None) -> str | None:
 
 
 def _last(view: Mapping[str, Any], name: str) -> object:
-    """The last value of a metric, and of how many it is."""
+    """The last value of a metric, and the number of its values."""
     value, count = view["metrics"].get(name), view["metric_counts"].get(name, 1)
     return value if count < 2 else f"{cell(value)} (last of {count})"
 
 
 class Row(NamedTuple):
-    """One thing about several runs."""
+    """A property of several runs."""
 
     key: str
     values: list[Any]
@@ -182,7 +182,7 @@ _COMPARED = (
 
 
 def comparison(views: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """What the runs are and where they differ, a row for each thing that at least one of them has."""
+    """The properties of the runs and where they differ; a row for each property that at least one has."""
     rows: list[Row] = []
     for key in _COMPARED:
         values = [view[key] for view in views]

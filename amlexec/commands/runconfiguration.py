@@ -1,4 +1,4 @@
-"""`amlexec runconfiguration`: make run configurations, look at them, remove them."""
+"""`amlexec runconfiguration`: create, list, show and delete run configurations."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _create(project: Project, arguments: argparse.Namespace) -> int:
     from amlexec.machines.target_text import runconfig_text, valid_name
 
     name = valid_name(arguments.name, "run configuration")
-    # Raises where there is no such target, or its file is wrong.
+    # Raises if there is no such target, or its file is wrong.
     target = config.load_target(project, arguments.target.removesuffix(".compute"))
     path = Path(project.configuration, f"{name}.runconfig")
     try:

@@ -1,4 +1,4 @@
-"""What `amlexec experiment` does with runs: submit, follow, status, cancel, return."""
+"""The verbs of `amlexec experiment` for runs: submit, follow, status, cancel, return."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from amlexec.model import Detached, Project
 
-__all__ = ["bring", "cancel", "finish", "follow", "status", "submit", "tell"]
+__all__ = ["cancel", "download", "finish", "follow", "status", "submit", "tell"]
 
 
 def submit(project: Project, arguments: argparse.Namespace) -> int:
@@ -43,7 +43,7 @@ def submit(project: Project, arguments: argparse.Namespace) -> int:
 
 
 class _Aside(console.Console):
-    """All talk to stderr, and what the script prints too: stdout is for the record."""
+    """Print everything to stderr, also the script's output: stdout is for the record."""
 
     def say(self, line: str) -> None:
         """To stderr."""
@@ -55,7 +55,7 @@ class _Aside(console.Console):
 
 
 def finish(project: Project, outcome: Run | Detached, *, form: str = "text") -> int:
-    """Print how a submission came out; the exit code. With the form `json`, stdout has the record only.
+    """Print the result of a submission; the exit code. With the form `json`, stdout has the record only.
 
     Raises:
         AmlexecError: the run did not complete.
@@ -90,7 +90,7 @@ def follow(project: Project, arguments: argparse.Namespace) -> int:
         from amlexec.runs.remote import RemoteRuns
 
         machine = RemoteRuns(project, arguments.source)
-        paths = machine.bring(machine.find(arguments.run))
+        paths = machine.adopt(machine.find(arguments.run))
     else:
         paths = find.find(project, arguments.run)
     record = folders.read(paths)
@@ -108,7 +108,7 @@ def status(project: Project, arguments: argparse.Namespace) -> int:
     try:
         tell(lifecycle.refresh(project, record), arguments.output)
     except NoContactError:
-        # What was read last; that it could not be read now is an answer, and an error too.
+        # Print the last known status, and raise the error too.
         tell(record, arguments.output, unreachable=True)
         raise
     return 0
@@ -128,27 +128,27 @@ def cancel(project: Project, arguments: argparse.Namespace) -> int:
     else:
         record, ended = lifecycle.cancel(project, find.find(project, arguments.run), arguments.grace)
     if not ended:
-        console.say(f"the run was over already: {record.status}")
+        console.say(f"the run had already ended: {record.status}")
     tell(record, arguments.output)
     return 0
 
 
 def tell(record: Run, form: str, *, unreachable: bool = False) -> None:
-    """Print how a run is, as text or JSON."""
+    """Print the status of a run, as text or JSON."""
     if form == "json":
         import json
 
         keys = ("run_id", "status", "reason", "exit_code", "start_time_utc", "end_time_utc", "target")
-        told = {key: getattr(record, key) for key in keys}
-        console.data(json.dumps({**told, "unreachable": unreachable}, indent=2))
+        values = {key: getattr(record, key) for key in keys}
+        console.data(json.dumps({**values, "unreachable": unreachable}, indent=2))
     else:
-        why = f"{record.target} is unreachable; this is what was read last" if unreachable else record.reason
+        why = f"{record.target} is unreachable; last known status" if unreachable else record.reason
         console.data(f"{record.run_id}  {record.status}{f'  ({why})' if why else ''}")
     for line in uncollected.lines(record):
         console.say(f"warning: {line}")
 
 
-def bring(project: Project, arguments: argparse.Namespace) -> int:
+def download(project: Project, arguments: argparse.Namespace) -> int:
     """`amlexec experiment return`; the exit code. Raises what its parts raise."""
     if arguments.source:
         from amlexec.runs.remote import RemoteRuns
@@ -157,11 +157,11 @@ def bring(project: Project, arguments: argparse.Namespace) -> int:
         found = machine.find(arguments.run)
         if found.status not in FINAL:
             raise _still_running(found, machine.name)
-        paths = machine.bring(found)
+        paths = machine.adopt(found)
     else:
         paths = find.find(project, arguments.run)
     before = folders.read(paths)
-    record = _bring_home(project, paths, before, again=arguments.overwrite)
+    record = _downloaded(project, paths, before, again=arguments.overwrite)
     if before.status in FINAL and not arguments.overwrite:
         console.say("already downloaded; --overwrite downloads it again")
     tell(record, arguments.output)
@@ -170,7 +170,7 @@ def bring(project: Project, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _bring_home(project: Project, paths: RunPaths, before: Run, *, again: bool) -> Run:
+def _downloaded(project: Project, paths: RunPaths, before: Run, *, again: bool) -> Run:
     record = lifecycle.refresh(project, before)
     if record.status not in FINAL:
         raise _still_running(record)
@@ -180,6 +180,6 @@ def _bring_home(project: Project, paths: RunPaths, before: Run, *, again: bool) 
 def _still_running(record: Run, source: str = "") -> TargetError:
     place = f" --from {source}" if source else ""
     return TargetError(
-        f"the run {record.run_id} is {record.status}: what comes of it can be brought home when it is over",
+        f"the run {record.run_id} is {record.status}: its results can be downloaded when it ends",
         hint=f"wait for it: amlexec experiment follow -r {record.run_id}{place}",
     )

@@ -1,4 +1,4 @@
-"""What processes that were killed have left behind: containers of runs that are over, half-made folders."""
+"""Remove what killed processes left behind: containers of finished runs, unfinished folders and files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HALF_MADE = re.compile(r"\.new-(\d+)-[0-9a-f]+")
 
 
 def containers(project: Project, target: DockerTarget) -> list[str]:
-    """Remove this project's containers whose run is over, or whose folder is gone; the runs they were of.
+    """Remove this project's containers whose run has ended or has no folder any more; the ids of the runs.
 
     Raises:
         TargetError: the engine can't be asked.
@@ -41,14 +41,14 @@ def _is_over(paths: RunPaths) -> bool:
         return True
     try:
         run = read(paths)
-        # One whose outputs could not all be brought home may be the only place that has them.
+        # If not all outputs were collected, the container may have the only copy.
         return run.status in FINAL and not uncollected.is_kept(run)
     except TargetError:
-        return False  # its record is damaged, which says nothing about the run
+        return False  # a damaged record does not mean that the run has ended
 
 
 def folders(project: Project) -> list[str]:
-    """Remove folders of runs that a process began to make and did not live to finish; their names."""
+    """Remove run folders that a killed process left unfinished; their names."""
     parent = Path(project.state, "runs")
     gone = []
     for folder in sorted(parent.glob(".new-*")):
@@ -61,7 +61,7 @@ def folders(project: Project) -> list[str]:
 
 
 def files(project: Project) -> int:
-    """Remove files of the project's that a process began to write and did not live to finish; how many."""
+    """Remove the project's files that a killed process left half-written; how many."""
     gone = temporaries.sweep(Path(project.root, "aml_config"))
     state = Path(project.state)
     for folder in (state, *(entry for entry in state.glob("*") if entry.name not in _OWN_SWEEPERS)):
@@ -73,22 +73,22 @@ def files(project: Project) -> int:
 
 
 def of_run(paths: RunPaths) -> int:
-    """Remove what writers that were killed have left in a run's folder; how many.
+    """Remove half-written files that killed processes left in a run's folder; how many.
 
-    Where the run is over and nobody holds its lock, nobody writes there any more, on no machine.
+    If the run has ended and its lock is free, no process on any machine writes there any more.
     """
     gone = 0
     with contextlib.suppress(OSError, TargetError):
-        if read(paths).status in FINAL and (held := locks.take(str(paths.lock))) is not None:
+        if read(paths).status in FINAL and (lock := locks.take(str(paths.lock))) is not None:
             try:
                 gone = left_by_its_writers(paths)
             finally:
-                held.release()
+                lock.release()
     return gone + temporaries.sweep(paths.folder)
 
 
 def left_by_its_writers(paths: RunPaths) -> int:
-    """Remove all half-written files of a run that is over; how many. The caller holds its lock."""
+    """Remove all half-written files of a finished run; how many. The caller holds its lock."""
     left = [*paths.folder.glob(".run.json.*.new"), *paths.folder.glob(".std*.log.new")]
     left += [*paths.control.glob("*.new"), *paths.control.glob(".*.new")]
     gone = [path for path in left if path.is_file() or path.is_symlink()]
@@ -98,11 +98,11 @@ def left_by_its_writers(paths: RunPaths) -> int:
 
 
 def _is_held(paths: RunPaths) -> bool:
-    """Whether a process holds its lock: one on another machine too, whose number says nothing here."""
+    """Whether a process holds its lock; it may be on another machine, so its pid does not help."""
     if not paths.lock.exists():
         return False
-    held = locks.take(str(paths.lock))
-    if held is None:
+    lock = locks.take(str(paths.lock))
+    if lock is None:
         return True
-    held.release()
+    lock.release()
     return False

@@ -1,6 +1,6 @@
-"""What becomes of a run after it was started: its state is read, its end is written, it is stopped.
+"""A run after its start: read its state, record its end, cancel it, clean up.
 
-A record never says an end that was not read on the target.
+A record only contains an end that was read on the target.
 """
 
 from __future__ import annotations
@@ -32,44 +32,44 @@ __all__ = [
     "collect_again",
     "ending",
     "refresh",
-    "seen",
     "settle",
     "target_of_run",
+    "with_state",
 ]
 
 _MOST_UNREAD = 10
 _MOST_NOTES = 1000
-"""Lines of a control log about what was not brought home."""
+"""Lines of a control log about outputs that were not collected."""
 _CLOCK_TOLERANCE_S = 2.0
-"""Two clocks that differ by less are as good as one: asking takes as long."""
+"""Smaller differences of two clocks are ignored: a request takes as long."""
 _LOG_BYTES = 4 << 20
-"""How much of a log is searched for what stands at its beginning."""
+"""How much of a log is searched for the lines at its beginning."""
 
 
 def target_of_run(project: Project, run: Run) -> Target:
-    """The target that a recorded run is on."""
+    """The target of a recorded run."""
     return target_of(project, run.target, run.target_kind)
 
 
 def refresh(project: Project, run: Run, state: State | None = None, target: Target | None = None) -> Run:
-    """The run as it is now: where the record says that it is not over, its target is asked.
+    """The run as it is now: unless the record has an end, its target is asked.
 
-    It need not be asked where the caller has just read an end: that is `state`, and ends don't change. Who
-    has followed it passes the `target` that knows what is here already.
+    A caller that has just read the end passes it as `state`: ends don't change. A caller that has followed
+    the run passes its `target`, which knows how much of the logs was copied.
 
-    A run that is found to have ended is brought home and its end recorded; of one that is over, what could
-    not be read then is read again. Raises as `Target.state` does: no answer says nothing about the run.
+    If the run has ended, its outputs are collected and its end is recorded; results of a recorded run that
+    could not be read are read again. Raises as `Target.state` does: no answer means nothing about the run.
     """
     if run.status in FINAL and not run.unread:
         return run
     paths = RunPaths.of(project, run.run_id)
     check(paths)
-    held = locks.take(str(paths.lock))
-    if held is None:
-        # Somebody is making it ready, or writing its end at this moment.
+    lock = locks.take(str(paths.lock))
+    if lock is None:
+        # Another process is starting the run, or is recording its end at this moment.
         return _live(run, State("starting")) if run.status == "Running" else run
     try:
-        run = read(paths)  # it may have been written since
+        run = read(paths)  # another process may have changed it
         if run.status in FINAL:
             return _read_again(paths, run)
         target = target or target_of_run(project, run)
@@ -77,19 +77,19 @@ def refresh(project: Project, run: Run, state: State | None = None, target: Targ
             state = target.state(paths)
         found = settle(paths, run, target, state)
         if found.status != run.status and found.status not in FINAL:
-            # What was last read is what is shown while the target can't be reached.
+            # To show the last known status while the target can't be reached.
             write(paths, found)
         return found
     finally:
-        held.release()
+        lock.release()
 
 
 def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
-    """Write what `state` says into the record, if it says an end; the run's lock is held by the caller."""
+    """Record the end of the run if `state` is one. The caller holds the run's lock."""
     if state.phase in {"starting", "running"}:
         return _live(run, state)
     if run.status == "Preparing" and state.phase == "lost":
-        # Nothing is started before this has become another status: what was not there can't have gone.
+        # Nothing starts before the status changes, so nothing can be lost.
         state = State("new")
     missing = target.collect(paths)
     done = _collected(
@@ -100,35 +100,35 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
     _let_go(paths, done, target)
     from amlexec.runs import leftovers
 
-    # Whoever began to write an end before us and was killed.
+    # Files of another process that was killed while it recorded the end.
     leftovers.left_by_its_writers(paths)
     return done
 
 
 def _collected(paths: RunPaths, run: Run, missing: list[NotCollected]) -> Run:
-    """The run with what was not brought home."""
-    for one in missing[:_MOST_NOTES]:
-        note(paths, f"{one.path} was not brought home: {one.reason}")
+    """The run with the list of outputs that were not collected."""
+    for output in missing[:_MOST_NOTES]:
+        note(paths, f"{output.path} was not collected: {output.reason}")
     return run._replace(not_collected=uncollected.bounded(missing))
 
 
 def _let_go(paths: RunPaths, run: Run, target: Target) -> None:
-    """Remove what a run no longer needs, now that its end is recorded: before, it could still be asked."""
+    """Remove what the run no longer needs. Only after its end is recorded, so that a crash loses nothing."""
     if uncollected.is_kept(run):
-        note(paths, "the copy of the project is kept: not all of its outputs were brought home")
+        note(paths, "the copy of the project is kept: not all outputs were collected")
         return
     target.release(paths)
     if run.status != "Completed":
-        return  # the copy of a run that failed is kept: it may show why
+        return  # the copy of a failed run is kept, for debugging
     try:
         target.clean(paths)
     except (TargetError, OSError) as error:
-        # How it ended is recorded; `clean` can be asked for again.
+        # Its end is recorded; `clean` can be repeated.
         note(paths, f"the copy of the project could not be removed: {error}")
 
 
-def seen(run: Run, state: State) -> Run:
-    """The run as `state` says that it is; of what it has made, nothing is known yet."""
+def with_state(run: Run, state: State) -> Run:
+    """The run with the status of `state`; its metrics and outputs have not been read."""
     return _live(run, state) if state.phase in {"new", "starting", "running"} else _over(run, state)
 
 
@@ -144,7 +144,7 @@ def _over(run: Run, state: State) -> Run:
 
 
 def _with_made(run: Run, paths: RunPaths) -> Run:
-    """The run with what it has made, as it is here. What can't be read costs it no end, and is named."""
+    """The run with its metrics and outputs on this computer; `unread` names those that can't be read."""
     from amlexec.history import metrics
 
     unread: list[str] = []
@@ -156,7 +156,7 @@ def _with_made(run: Run, paths: RunPaths) -> Run:
     else:
         made = made._replace(metrics=logged.values, metric_counts=logged.counts)
         if logged.unreadable:
-            note(paths, f"{logged.unreadable} lines of {paths.metrics.name} are no metrics")
+            note(paths, f"{logged.unreadable} lines of {paths.metrics.name} are not metrics")
         if logged.left_out:
             note(
                 paths,
@@ -210,18 +210,18 @@ def _live(run: Run, state: State) -> Run:
 
 
 def _on_our_clock(state: State) -> float:
-    """When a running run began: until it is over, whoever asks how long it has run looks at our clock."""
+    """The start of a running run by this computer's clock, which its duration is measured with."""
     assert state.began is not None
     ahead = 0.0 if state.now is None else state.now - time.time()
     return state.began if abs(ahead) < _CLOCK_TOLERANCE_S else state.began - ahead
 
 
 def ending(state: State) -> tuple[str, str, int | None]:
-    """Status, reason and exit code of a run that is over: a pure reading of `state`."""
+    """Status, reason and exit code of a finished run, from `state` alone."""
     if state.phase == "new":
         return "Lost", "amlexec ended before the script began", None
     if state.phase == "lost" and state.canceled:
-        return "Canceled", "its supervisor was gone before it: the exit code is not known", None
+        return "Canceled", "its supervisor ended first: the exit code is not known", None
     if state.phase == "lost":
         return (
             "Lost",
@@ -229,7 +229,7 @@ def ending(state: State) -> tuple[str, str, int | None]:
             None,
         )
     code = state.exit_code
-    assert code is not None, "what has ended has a status"
+    assert code is not None, "an ended process has an exit code"
     if state.canceled:
         return "Canceled", "", code
     if code == 0:
@@ -241,13 +241,13 @@ def ending(state: State) -> tuple[str, str, int | None]:
             name = signal.Signals(code - 128).name
         except ValueError:
             return "Failed", f"exit code {code}", code
-        # A shell can't tell the two apart: a script may well exit with 137 by itself.
-        return "Failed", f"exit code {code}, as of a process that {name} killed", code
+        # Probably: a shell can't distinguish it from a script that exits with 137 itself.
+        return "Failed", f"exit code {code}, probably killed by {name}", code
     return "Failed", f"exit code {code}", code
 
 
 def _outputs(paths: RunPaths, unread: list[str]) -> Outputs | None:
-    """What is there, None where nothing of it can be read; such folders are added to `unread`, up to ten."""
+    """Number and size of the outputs; None if unreadable. Adds unreadable folders to `unread`, up to ten."""
 
     def skipped(error: OSError) -> None:
         if len(unread) < _MOST_UNREAD:
@@ -269,13 +269,13 @@ def cancel(project: Project, paths: RunPaths, grace: int = GRACE_TIMEOUT_S) -> t
     """Stop a run: TERM, `grace` seconds, KILL of the whole group. The run, and whether this ended it.
 
     Raises:
-        TargetError: the run is still there, or its target can't be reached.
+        TargetError: the run has not ended, or its target can't be reached.
     """
     run = refresh(project, read(paths))
     if run.status in FINAL:
         return run, False
     target = target_of_run(project, run)
-    note(paths, "a cancel was asked for")
+    note(paths, "cancel requested")
     check(paths)
     until = time.monotonic() + grace + 30
     state = target.stop(paths, grace)
@@ -286,29 +286,30 @@ def cancel(project: Project, paths: RunPaths, grace: int = GRACE_TIMEOUT_S) -> t
         if time.monotonic() > until:
             raise TargetError(
                 f"the run {run.run_id} is still {state.phase}",
-                hint=f"look again: amlexec experiment status -r {run.run_id}",
+                hint=f"check again: amlexec experiment status -r {run.run_id}",
             )
-        # Another process, which follows the run, is just writing its end.
+        # Another process, which follows the run, is recording its end.
         time.sleep(0.05)
 
 
 def collect_again(project: Project, paths: RunPaths) -> Run:
-    """Bring home once more what came of a run that is over, over what is here; the record says what came.
+    """Collect the outputs of a finished run again, over the existing files, and update the record.
 
     Raises:
-        TargetError: its target can't be reached, or it is being brought home at this moment.
+        TargetError: its target can't be reached, or another process is collecting the run.
     """
     check(paths)
-    held = locks.take(str(paths.lock))
-    if held is None:
-        raise TargetError(f"another process is just bringing the run {paths.folder.name} home")
+    lock = locks.take(str(paths.lock))
+    if lock is None:
+        raise TargetError(f"another process is collecting the run {paths.folder.name}")
     try:
         run = read(paths)
         target = target_of_run(project, run)
         state = target.state(paths)
         if state.phase == "lost" and run.status != "Lost":
             raise TargetError(
-                f"nothing more can be brought home: {state.why or 'nothing is left there'}", where=run.target
+                f"nothing more can be collected: {state.why or 'the target has nothing of the run'}",
+                where=run.target,
             )
         missing = target.collect(paths)
         done = _collected(paths, _with_made(run, paths), missing)
@@ -317,16 +318,16 @@ def collect_again(project: Project, paths: RunPaths) -> Run:
             _let_go(paths, done, target)
         return done
     finally:
-        held.release()
+        lock.release()
 
 
 def clean(project: Project, paths: RunPaths) -> list[str]:
-    """Remove what a run that is over no longer needs: its copies of the project. Where there was one.
+    """Remove the copies of the project that a finished run no longer needs; the places of the copies.
 
     The record, logs, metrics and outputs stay.
 
     Raises:
-        UsageError: the run is not over.
+        UsageError: the run has not ended.
     """
     run = refresh(project, read(paths))
     if run.status not in FINAL:
@@ -335,22 +336,22 @@ def clean(project: Project, paths: RunPaths) -> list[str]:
             hint=f"cancel it first: amlexec experiment cancel -r {run.run_id}",
         )
     check(paths)
-    there = target_of_run(project, run).clean(paths)
+    copies = target_of_run(project, run).clean(paths)
     if uncollected.is_kept(run):
-        gone = tuple(one._replace(kept=False) for one in run.not_collected)
+        gone = tuple(output._replace(kept=False) for output in run.not_collected)
         write(paths, run._replace(not_collected=gone))
-    return there
+    return copies
 
 
 def note(paths: RunPaths, text: str) -> None:
-    """Add a line to the run's control log. Where that can't be written, everything goes on without it."""
+    """Add a line to the run's control log. An error is ignored."""
     try:
         append(paths.log, f"{record.instant(time.time())} {redaction.hide_known(text)}\n")
     except OSError:
-        return  # the log only tells of the run; the record is what counts
+        return  # the log is informative only; the record counts
 
 
 def forget(project: Project, paths: RunPaths) -> None:
-    """Remove everything of a run that is over: what a run that is not tracked leaves."""
+    """Remove everything of a finished run that is not tracked."""
     target_of_run(project, read(paths)).clean(paths)
     remove_tree(paths.folder)

@@ -1,7 +1,7 @@
-"""Runs that are on a machine over SSH, whoever submitted them and from wherever: all it takes is the login.
+"""The runs on a machine over SSH, submitted by any user from any computer: only the login is needed.
 
-A run's folder there has the record that it was submitted with; how the run is, its supervisor has written.
-On an engine, the record is a label of the run's container, and the engine says how it is.
+A run's folder on the machine has the record that it was submitted with, and its supervisor writes its state.
+On an engine, the record is a label of the run's container, and the engine reports the state.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ __all__ = ["RemoteRuns"]
 
 
 class Listing(NamedTuple):
-    """The runs that are on a machine."""
+    """The runs on a machine."""
 
     runs: list[Run]
-    """As they are now, newest first. Their metrics and outputs have not been read."""
+    """With their current status, newest first. Their metrics and outputs have not been read."""
     problems: list[TargetError]
-    """One for each folder that is no readable run."""
+    """One for each folder that can't be read as a run."""
 
 
 class RemoteRuns:
-    """A compute target, as the place where runs are."""
+    """The runs on a compute target."""
 
     def __init__(self, project: Project, name: str) -> None:
-        """Nobody is asked yet.
+        """No connections.
 
         Raises:
             ConfigurationError: there is no such compute target.
-            UsageError: it is of a kind whose runs are known only where they were submitted.
+            UsageError: its kind does not list its runs.
         """
         declared = config.load_target(project, name)
         if not kinds.of(declared.kind).lists_runs:
@@ -53,18 +53,18 @@ class RemoteRuns:
 
             machines = either(kind.name for kind in kinds.KINDS if kind.lists_runs)
             raise UsageError(
-                f"{name} is of type {declared.kind}: its runs are known only where they were submitted",
+                f"{name} is of type {declared.kind}: only the submitting computer knows its runs",
                 where=str(declared.place),
                 hint=f"--from names a machine over SSH, of type {machines}",
             )
         self.name, self._kind = declared.name, kinds.of(declared.kind)
         self._project = project
         self._began: dict[str, float] = {}
-        """When runs that were listed began, all by one clock."""
+        """Starts of the listed runs, all by the machine's clock."""
         self._target: SSHTarget | DockerTarget = runs_on(declared, project)  # type: ignore[assignment]
 
     def list(self, *, everything: bool = False) -> Listing:
-        """The runs of this project that are there; with `everything`, those of others too.
+        """The runs of this project on the machine; with `everything`, also those of other projects.
 
         Raises as `Target.state` does.
         """
@@ -79,13 +79,13 @@ class RemoteRuns:
             if not record.is_run_id(run_id):
                 problems.append(
                     TargetError(
-                        f"a folder there has a name that is no run id: {run_id[:80]!r}", where=self.name
+                        f"the name of a run's folder is not a run id: {run_id[:80]!r}", where=self.name
                     )
                 )
                 continue
             try:
                 if not text:
-                    raise ValueError("an earlier version has begun it, and left none")  # noqa: TRY301
+                    raise ValueError("an earlier version started the run and wrote none")  # noqa: TRY301
                 recorded = record.parsed(text, run_id)
             except ValueError as error:
                 problems.append(
@@ -93,40 +93,40 @@ class RemoteRuns:
                 )
                 continue
             if kinds.of(recorded.target_kind).on_remote_engine is not self._kind.on_remote_engine:
-                continue  # of those, only a folder is there: the engine knows how they are
+                continue  # it runs on the machine's engine, which reports its state
             recorded = recorded._replace(target=self.name)
             if state is not None and state.began is not None:
                 self._began[run_id] = state.began
             if state is None:
                 problems.append(TargetError(f"the state of the run {run_id} can't be read", where=self.name))
-            found.append(recorded if state is None else lifecycle.seen(recorded, state))
+            found.append(recorded if state is None else lifecycle.with_state(recorded, state))
         found.sort(key=lambda run: (run.created_utc, run.run_id), reverse=True)
         return Listing(found, problems)
 
     def find(self, reference: str) -> Run:
-        """The run that is meant: by its whole id, or by what names one of this project's.
+        """The run with that id; for runs of this project, a prefix of the id or `last` is enough.
 
         Raises:
-            UsageError: no run, or several, are meant.
+            UsageError: no run matches, or several do.
         """
         if reference == "last":
-            there = self.list().runs
-            if not there:
+            runs = self.list().runs
+            if not runs:
                 raise UsageError(f"there are no runs of this project on {self.name}")
-            # By its machine's clock: those who submitted them may have several.
-            return max(there, key=lambda run: (self._began.get(run.run_id, math.inf), run.created_utc))
-        # A run whose whole id is given may be of another project.
+            # By the machine's clock: clocks of submitting computers may differ.
+            return max(runs, key=lambda run: (self._began.get(run.run_id, math.inf), run.created_utc))
+        # A whole id may belong to another project.
         whole = order.milliseconds(reference) > 0
-        # Only those that can be meant are asked how they are; where there are none, what is near is offered.
-        meant = self._listed(reference, whole).runs if reference and "/" not in reference else []
-        there = meant or self.list(everything=whole).runs
-        by_id = {run.run_id: run for run in there}
-        hint = f"amlexec history list --from {self.name} shows those that are there"
+        # List only runs that match; if there are none, list all, to suggest similar ids.
+        matches = self._listed(reference, whole).runs if reference and "/" not in reference else []
+        runs = matches or self.list(everything=whole).runs
+        by_id = {run.run_id: run for run in runs}
+        hint = f"amlexec history list --from {self.name} shows its runs"
         return by_id[chosen(sorted(by_id), reference, hint)]
 
-    def bring(self, run: Run) -> RunPaths:
-        """The paths of the run here, where from now on it is a run like those of this project's own."""
-        # How it ended is written when it has been brought home.
+    def adopt(self, run: Run) -> RunPaths:
+        """Record the run in this project, like a run that was submitted here; its paths."""
+        # Its end is recorded when its outputs were collected.
         status = run.status if run.status not in FINAL else "Starting"
         paths = folders.adopt(
             self._project, run._replace(status=status, reason="", end_time_utc=None, exit_code=None)
@@ -136,16 +136,16 @@ class RemoteRuns:
         return paths
 
     def stop(self, run: Run, grace: int) -> Run:
-        """Stop a run; how it is then. Raises as `Target.stop` does."""
-        # What a cluster has to be told stands in the record; which container it is, in the run's folder.
-        paths = RunPaths.of(self._project, run.run_id) if self._kind.stops_by_id else self.bring(run)
-        return lifecycle.seen(run, self._target.stop(paths, grace))
+        """Stop a run; the run with its new status. Raises as `Target.stop` does."""
+        # Clusters need the record to stop a run, and engines the run's folder with the container's id.
+        paths = RunPaths.of(self._project, run.run_id) if self._kind.stops_by_id else self.adopt(run)
+        return lifecycle.with_state(run, self._target.stop(paths, grace))
 
     def remove(self, run: Run) -> None:
-        """Remove all that the run has left there.
+        """Remove everything of the run from the machine.
 
         Raises:
-            UsageError: it is not over.
+            UsageError: the run has not ended.
         """
         if run.status not in FINAL:
             raise UsageError(

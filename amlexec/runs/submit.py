@@ -1,4 +1,4 @@
-"""From a plan to a recorded run: prepare, check, record, snapshot, start, follow. Once for all targets."""
+"""From a plan to a recorded run, on any target: prepare, check, record, snapshot, start, follow."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ __all__ = ["Talk", "follow", "script_in", "submit"]
 
 
 class Talk(Protocol):
-    """Where a submission says what it does. The console of a door, or a test's list."""
+    """Where a submission prints: the console, or a test's list."""
 
     def say(self, line: str) -> None:
-        """A line about the run."""
+        """Print a line about the run."""
 
     def warn(self, line: str) -> None:
-        """A line about something that may be wrong."""
+        """Print a warning."""
 
     def stdout(self, chunk: bytes) -> None:
-        """What the script wrote to its standard output."""
+        """Print the script's standard output."""
 
     def stderr(self, chunk: bytes) -> None:
-        """What the script wrote to its standard error."""
+        """Print the script's standard error."""
 
 
 def script_in(project: Project, script: str, folder: str) -> str:
@@ -64,7 +64,7 @@ def script_in(project: Project, script: str, folder: str) -> str:
         raise UsageError(
             f"there is no script {script!r}", where=project.root, hint=_near(root, script) or "is it saved?"
         )
-    # The folder's links are resolved, not the script's own: a link in the project is a file of the project.
+    # Resolve links of the folder, but not the script's own: a link in the project is a file of the project.
     place = found.parent.resolve() / found.name
     if not place.is_relative_to(root):
         raise UsageError(
@@ -85,10 +85,10 @@ def _near(root: Path, script: str) -> str:
 
 
 def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
-    """Run a plan: the finished run, or, where nobody waited for it, that it goes on.
+    """Run a plan; the finished run, or a `Detached` if the run goes on without this process.
 
     Raises:
-        ConfigurationError, UsageError: nothing has been made but, where it is to be, the environment.
+        ConfigurationError, UsageError: nothing was created, except perhaps the environment.
         TargetError: the run could not be started; its record says so.
         KeyboardInterrupt: before the script began; the record says Canceled.
     """
@@ -99,7 +99,7 @@ def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
     launch = python_used.asked(target.check(plan, environment), plan)
     for warning in (*plan.warnings, *launch.warnings):
         talk.warn(warning)
-    paths, run, held = folders.create(plan.project, _record(plan, launch), int(time.time() * 1000))
+    paths, run, lock = folders.create(plan.project, _record(plan, launch), int(time.time() * 1000))
     try:
         with _ending_badly(paths):
             run = _stage(plan, target, paths, run, talk)
@@ -108,9 +108,9 @@ def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
             if not detach:
                 talk.say("Executing user inputs .....")
                 talk.say("===========================")
-            bell = target.start(paths, plan, launch, held)
+            bell = target.start(paths, plan, launch, lock)
     finally:
-        held.release()
+        lock.release()
     if detach:
         return Detached(run.run_id, "async")
     return follow(plan.project, paths, run, talk, bell=bell, target=target)
@@ -125,13 +125,13 @@ def follow(
     bell: IO[bytes] | None = None,
     target: Target | None = None,
 ) -> Run | Detached:
-    """Show what the run prints, from its beginning, until it is over; then bring it home and record it.
+    """Print the run's output, from its beginning, until it ends; then collect its outputs and record its end.
 
-    Ctrl-C stops the following, not the run.
+    Ctrl-C stops following, not the run.
     """
     target = target or lifecycle.target_of_run(project, run)
     for name in ("shutil", "amlexec.history.metrics"):
-        # Needed when the script is over, and imported while it runs: nobody waits for that.
+        # Needed when the script has ended: import them while it runs.
         import_module(name)
     try:
         state = target.follow(paths, bell, talk.stdout, talk.stderr)
@@ -143,22 +143,22 @@ def follow(
         if bell is not None:
             bell.close()
     try:
-        # From another machine it can take long. Nothing is lost by an interrupt: it can be done again.
+        # From another machine it can take long. An interrupt loses nothing: it can be repeated.
         with nullcontext() if kinds.of(run.target_kind).over_ssh else _uninterrupted():
             return _settled(project, paths, run, state, target)
     except KeyboardInterrupt:
         return Detached(run.run_id, "interrupt")
     except UnreachableError as error:
         error.hint = (
-            f"nothing is lost: when it can be reached, amlexec experiment return -r {run.run_id} brings home "
-            "what came of the run"
+            f"nothing is lost: when it can be reached again, amlexec experiment return -r {run.run_id} "
+            "downloads the results"
         )
         raise
     except OSError as error:
         raise TargetError(
-            f"the run is over, and its end could not be recorded: {error.strerror or error}",
+            f"the run has ended, but its end could not be recorded: {error.strerror or error}",
             where=str(error.filename or paths.folder),
-            hint=f"nothing is lost: mend that, then amlexec experiment status -r {run.run_id}",
+            hint=f"nothing is lost: fix that, then amlexec experiment status -r {run.run_id}",
         ) from error
 
 
@@ -172,7 +172,7 @@ def _settled(project: Project, paths: RunPaths, run: Run, state: State, target: 
             raise TargetError(
                 f"the end of the run {run.run_id} can't be recorded: another process has its lock",
                 where=str(paths.lock),
-                hint=f"look again: amlexec experiment status -r {run.run_id}",
+                hint=f"check again: amlexec experiment status -r {run.run_id}",
             )
         time.sleep(0.02)
 
@@ -184,9 +184,9 @@ def _is_secret(plan: Plan, name: str) -> bool:
 def _record(plan: Plan, launch: Launch) -> Run:
     now = time.time()
     handed_over = dict(plan.handed_over)
-    # What was handed over is a secret, whatever its name.
+    # Values from the submitting command's environment are secrets, whatever their names.
     secret = tuple(("SECRET", value) for name, value in plan.environment_variables if name in handed_over)
-    known = (*plan.environment_variables, *launch.settings, *secret)
+    variables = (*plan.environment_variables, *launch.settings, *secret)
     return Run(
         run_id="",
         status="Preparing",
@@ -195,8 +195,8 @@ def _record(plan: Plan, launch: Launch) -> Run:
         target=plan.target.name,
         target_kind=plan.target.kind,
         script_name=plan.script,
-        arguments=redaction.redacted_arguments(plan.arguments, known),
-        argv=redaction.redacted_arguments(launch.argv, known),
+        arguments=redaction.redacted_arguments(plan.arguments, variables),
+        argv=redaction.redacted_arguments(launch.argv, variables),
         framework=plan.framework,
         tracked=plan.tracked,
         environment_variables=redaction.redacted(dict(plan.environment_variables)) | handed_over,
@@ -221,7 +221,7 @@ def _record(plan: Plan, launch: Launch) -> Run:
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a number without a name, as in many containers
+    except (KeyError, OSError):  # a user id without a name, as in many containers
         return str(os.getuid())
 
 
@@ -247,7 +247,7 @@ def _stage(plan: Plan, target: Target, paths: RunPaths, run: Run, talk: Talk) ->
 
 @contextmanager
 def _ending_badly(paths: RunPaths) -> Iterator[None]:
-    """Whatever keeps the script from beginning is written into the record before it is raised."""
+    """Record an error that prevents the script's start before raising it."""
     try:
         yield
     except BaseException as error:
@@ -257,12 +257,12 @@ def _ending_badly(paths: RunPaths) -> Iterator[None]:
             why = error.message if isinstance(error, AmlexecError) else f"{type(error).__name__}: {error}"
             status, reason = "Failed", redaction.hide_known(f"the script did not begin: {why}")
         if isinstance(error, UnreachableError) and folders.read(paths).status == "Starting":
-            # It was to begin when contact was lost: whether it has, only its target can say.
-            lifecycle.note(paths, f"contact was lost when the script was to begin: {error.message}")
+            # Only the target knows whether the script has begun.
+            lifecycle.note(paths, f"the connection was lost while the script was started: {error.message}")
             error.hint = f"it may have begun: amlexec experiment status -r {paths.folder.name}"
             raise
         if isinstance(error, UsageError):
-            # The command line was wrong, and nothing has run: there is no run to tell of.
+            # The command line was wrong, and nothing has run: keep no record.
             import shutil
 
             shutil.rmtree(paths.folder)
@@ -275,17 +275,17 @@ def _ending_badly(paths: RunPaths) -> Iterator[None]:
             )
             lifecycle.note(paths, f"{status}: {reason}")
         except OSError:
-            # A full disk: without an end in it, the record reads as Lost, which is true.
+            # The disk is full. A record without an end is read as Lost, which is correct.
             lifecycle.note(paths, "the record could not be written")
         raise
 
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Writing the end of a run takes milliseconds; a second Ctrl-C waits for it."""
+    """Ignore Ctrl-C while the end of a run is recorded, which takes milliseconds."""
     try:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not the main thread: no signal comes here
+    except ValueError:  # not the main thread, which alone gets signals
         yield
         return
     try:

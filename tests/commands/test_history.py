@@ -396,7 +396,7 @@ def test_download_replaces_only_when_told(project: Project, artifacts: RunPaths,
     (folder / "stderr.log").symlink_to(precious)
     arguments = ["download", "-r", "last", "-d", str(folder)]
     _, stderr = amlexec(project, *arguments, code=3)
-    assert "stderr.log is there already" in stderr and "--overwrite" in stderr
+    assert "stderr.log already exists" in stderr and "--overwrite" in stderr
     assert [path.name for path in folder.iterdir()] == ["stderr.log"]
     amlexec(project, *arguments, "--overwrite")
     assert (folder / "stderr.log").read_text() == "careful\n"
@@ -404,7 +404,7 @@ def test_download_replaces_only_when_told(project: Project, artifacts: RunPaths,
     amlexec(project, *arguments, "--overwrite")
     assert tree(folder) == tree(artifacts.folder)
     _, stderr = amlexec(project, *arguments, code=3)
-    assert "more are there already" in stderr
+    assert "more already exist" in stderr
 
 
 def test_download_of_one_artifact(project: Project, artifacts: RunPaths, tmp_path: Path) -> None:
@@ -490,7 +490,7 @@ my-project_1521077250506  Completed  2018-03-15T01:27Z  0.2       0.6      0.25
 my-project_1521077190506  Completed  2018-03-15T01:26Z  0.1       0.5     0.125
 the same in all: Script_name train.py, Target local, Duration 0:00:04.892389,
   seed 7
-left out for want of room (-o json has all): a/long name of a metric, notes
+left out for lack of room (-o json has all): a/long name of a metric, notes
 """,
     110: """\
 Run_id                    Status     Start_time_utc     lr   точность  損失の値  a/long …metric  notes
@@ -560,7 +560,7 @@ def test_a_table_fits_the_terminal(project: Project, terminal: tuple[int, int]) 
         assert process.wait(TIMEOUT) == 0
     lines = os.read(ours, 1 << 16).decode().splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[3:] == ["left out for want of room (-o json has all): Start_time_utc"]
+    assert lines[3:] == ["left out for lack of room (-o json has all): Start_time_utc"]
     assert lines[2].startswith("my-project_1521077190506  ")
     assert "\u2026" in lines[2]
 

@@ -509,7 +509,7 @@ def test_made_anew_and_all_the_reasons(make: Callable[..., DockerProject]) -> No
     )
     first = project.prepare("--check")
     assert first.out.endswith(" … and 2 more\n")
-    assert first.err == "  hint: --all-reasons says all of it\n"
+    assert first.err == "  hint: --all-reasons shows every reason\n"
     whole = project.prepare("--check", "--all-reasons")
     assert len(whole.out.splitlines()) == 3
     assert whole.out.splitlines()[0] + " … and 2 more\n" == first.out

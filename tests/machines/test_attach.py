@@ -166,7 +166,7 @@ def test_every_spelling(
         (["--type", "remote", "--cluster"], "two kinds are given, cluster and remote", ""),
         (["remote", "-w", "a", "--private-key-file", "b"], "-w and --private-key-file", "one of them"),
         (["remote", "--private-key-passphrase", "x"], "without --private-key-file", ""),
-        (["remote", "--base-docker-image", "x:1"], "says nothing about a target of type remote", ""),
+        (["remote", "--base-docker-image", "x:1"], "does not apply to a target of type remote", ""),
         (["remotedocker", "--base-docker-image", "a b"], "'a b' is no Docker image", ""),
         (["remote", "--fingerprint", "SHA256:x"], "--fingerprint can't be compared", ""),
         (["remote", "-k", "-w", "x"], "the key can't be installed", ""),
@@ -364,7 +364,7 @@ def test_show_tells_all_but_secrets(project: ProjectFolder, client: Client) -> N
             assert "canary" not in done.out + done.err
             told[name] = json.loads(done.out) if form == "json" else told[name]
     assert told["kept"]["login"] == "a password in the key store"
-    assert told["plain"]["login"] == "a password, which stands in the file"
+    assert told["plain"]["login"] == "a password in the file"
     assert told["old"]["login"] == "OpenSSH's own configuration, agent and keys"
     assert told["key"]["login"] == "a key in the key store"
     assert told["key"]["publicKey"] == pair.public
@@ -459,7 +459,7 @@ def test_a_secret_that_two_targets_have_is_kept(project: ProjectFolder, client: 
 def test_detach_leaves_targets_of_this_machine_alone(project: ProjectFolder) -> None:
     done = target(project, "detach", "local")
     assert done.code == 3
-    assert "it is no machine that was attached" in done.err
+    assert "it is not an attached machine" in done.err
     assert (project.configuration / "local.compute").exists()
 
 

@@ -612,7 +612,7 @@ class TestLock:
         lines = said(caught.value)
         assert lines[0].startswith(f"{LOCK}: error: the lock file cannot be read: ")
         assert both.lock("--upgrade") == 0
-        assert f"{LOCK} is written anew" in capsys.readouterr().err
+        assert f"{LOCK} is replaced" in capsys.readouterr().err
         assert both.locked()["six"] == "1.16.0"
 
     def test_truncated_anywhere(self, both: Declared, capsys: pytest.CaptureFixture[str]) -> None:

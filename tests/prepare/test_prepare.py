@@ -442,7 +442,7 @@ def test_clean_all_sweeps_what_killed_processes_left(demo: DockerProject) -> Non
     assert there == [False, False, True]
     assert [dead.exists(), living.exists()] == [False, True]
     assert "the container of the run nobody_1 removed" in done.err
-    assert "1 half-made folder of runs removed" in done.err
+    assert "1 unfinished run folder removed" in done.err
     assert demo.record(run_id)["status"] == "Completed"
 
 
@@ -543,6 +543,6 @@ def test_options_that_make_no_sense_for_a_local_target(demo: DockerProject) -> N
     for option in (("--print-digest",), ("--print-dockerfile",), ("--push", "x.invalid/y")):
         done = demo.amlexec("experiment", "prepare", "-c", "local", *option)
         assert done.code == 3, option
-        assert f"{option[0]} makes no sense for local" in done.err
+        assert f"{option[0]} does not apply to local" in done.err
     done = demo.amlexec("experiment", "prepare", "-c", "local", "--check", "-o", "json")
     assert json.loads(done.out)["ready"] is True

@@ -139,7 +139,9 @@ def test_canceling_and_cleaning_from_another_computer(pair: Pair) -> None:
     done = pair.from_other("experiment", "cancel", "-r", run_id, "-o", "json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["status"] == "Canceled"
-    assert pair.from_other("experiment", "cancel", "-r", run_id).err == "the run was over already: Canceled\n"
+    assert (
+        pair.from_other("experiment", "cancel", "-r", run_id).err == "the run had already ended: Canceled\n"
+    )
     assert pair.own.amlexec("experiment", "status", "-r", run_id).out.startswith(f"{run_id}  Canceled")
     done = pair.from_other("experiment", "clean", "-r", run_id)
     assert done.code == 0, done.err

@@ -442,7 +442,7 @@ def test_a_client_that_is_killed(wired: Wired, phase: str, count: int) -> None:
     ("victim", "status", "reason"),
     [
         ("supervisor", "Lost", "its supervisor ended first"),
-        ("script", "Failed", "exit code 137, as of a process that SIGKILL killed"),
+        ("script", "Failed", "exit code 137, probably killed by SIGKILL"),
     ],
 )
 def test_a_process_of_the_run_that_is_killed_there(
