@@ -1,6 +1,6 @@
-"""The doit command that loads our tasks: what it is asked is checked before it does anything.
+"""Check the command line of doit before it runs: names of tasks, options, variables.
 
-doit has no hook between reading the command line and obeying it: `doit_internals` makes one.
+doit has no hook between parsing the command line and running the command: `doit_internals` adds one.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 __all__ = ["READ", "enter"]
 
 READ: dict[str, set[str]] = {}
-"""By task: the command line's variables (`name=value`) that it reads. The tasks' modules fill it in."""
+"""Task -> the variables (`name=value`) of the command line that it reads. The modules with tasks fill it."""
 _MOST_LISTED = 8
 _OURS = ("lint", "prepare", "submit")
 
 
 def enter() -> Any | None:
-    """Stand before the doit command that is loading the tasks, which is returned. Idempotent.
+    """Intercept the doit command that is loading the tasks, and return it. Idempotent.
 
-    None where no doit command calls for them.
+    None if no doit command loads them.
     """
     command = doit_internals.loading_command()
     if command is not None:
@@ -65,7 +65,7 @@ def _execute(command: Any, execute: Callable[..., Any], *arguments: Any, **optio
         if environment is not None and environment.is_ready:
             data(f"\nreason     : {environment.reason}")
     if isinstance(command, Clean) and command.sel_default_tasks and not options.get("cleanall"):
-        say("`doit clean prepare` removes the environments; `amlexec experiment clean --all` what runs left")
+        say("`doit clean prepare` removes environments; `amlexec experiment clean --all` cleans up runs")
     if isinstance(command, Run):
         if command.sel_default_tasks and command.sel_tasks == ["lint"] and not code and not CALL.code:
             _list(tasks)
@@ -74,16 +74,16 @@ def _execute(command: Any, execute: Callable[..., Any], *arguments: Any, **optio
 
 
 def _check_names(command: Any, tasks: Mapping[str, Any]) -> None:
-    """Refuse a name that no task has, with those that are near.
+    """Refuse unknown names of tasks, with similar names as a hint.
 
     Raises:
-        UsageError: there is one, or what follows a task was meant for a script.
+        UsageError: a task is unknown, or words after a task are meant for its script.
     """
     if command.name == "tabcompletion" or command.sel_default_tasks:
         return
     words = list(command.sel_tasks)
     if any(task.loader for task in tasks.values()):
-        return  # tasks that are made later may have any name
+        return  # tasks that are created later may have any name
     targets = {target for task in tasks.values() for target in task.targets}
     before = ""
     for at, word in enumerate(words):
@@ -93,7 +93,7 @@ def _check_names(command: Any, tasks: Mapping[str, Any]) -> None:
             if _is_ours(before):
                 raise _not_ours(command, before, words[at:], tasks)
             if before and tasks[before].params:
-                return  # options of a task of the user's own
+                return  # options of the user's own task
         elif "*" not in word and word not in targets and not (before and _takes_more(tasks[before])):
             raise _unknown(command, word, tasks)
 
@@ -107,13 +107,14 @@ def _is_ours(name: str) -> bool:
 
 
 def _not_ours(command: Any, task: str, words: list[str], tasks: Mapping[str, Any]) -> AmlexecError:
-    """What follows a task of ours on the command line, and is neither a task nor a variable."""
+    """The error for a word after one of amlexec's tasks that is neither a task nor a variable."""
     options = command.get_options()
-    if words[0].partition("=")[0] in {f"-{one.short}" for one in options if one.short} | {
-        f"--{one.long}" for one in options if one.long
-    }:
+    names = {f"-{option.short}" for option in options if option.short}
+    names |= {f"--{option.long}" for option in options if option.long}
+    if words[0].partition("=")[0] in names:
         return UsageError(
-            f"{words[0]} stands after a task", hint=f"doit's own options come first: doit {words[0]} … {task}"
+            f"the option {words[0]} follows a task",
+            hint=f"doit's own options come first: doit {words[0]} … {task}",
         )
     if not task.startswith("submit"):
         return UsageError(f"{task} takes no options", hint=f"doit help {task}")
@@ -128,39 +129,39 @@ def _not_ours(command: Any, task: str, words: list[str], tasks: Mapping[str, Any
     if more:
         called += f" args={shlex.quote(more)}"
     if not rest:
-        return UsageError(f"{words[0]} is no task", hint=f"a script is given as script=: {called}")
-    what = f"doit has no option {rest[0]}" if rest[0].startswith("-") else f"{rest[0]} is no task"
-    return UsageError(what, hint=f"a script's arguments are given as args=: {called}")
+        return UsageError(f"{words[0]} is not a task", hint=f"name a script with script=: {called}")
+    what = f"doit has no option {rest[0]}" if rest[0].startswith("-") else f"{rest[0]} is not a task"
+    return UsageError(what, hint=f"pass arguments to a script with args=: {called}")
 
 
-def _near(word: str, known: Iterable[str]) -> list[str]:
+def _near(word: str, names: Iterable[str]) -> list[str]:
     from difflib import get_close_matches
 
-    return get_close_matches(word, list(known), n=3)
+    return get_close_matches(word, list(names), n=3)
 
 
-def _near_task(word: str, known: Iterable[str]) -> list[str]:
-    """The tasks that may have been meant. Of a group that is named rightly, they are its members."""
+def _near_task(word: str, names: Iterable[str]) -> list[str]:
+    """Tasks with similar names; after an existing group, its members."""
     group, colon, member = word.partition(":")
-    members = [name.partition(":")[2] for name in known if colon and name.startswith(f"{group}:")]
+    members = [name.partition(":")[2] for name in names if colon and name.startswith(f"{group}:")]
     if members:
         return [f"{group}:{name}" for name in _near(member, members)]
-    return _near(word, [name for name in known if ":" not in name])
+    return _near(word, [name for name in names if ":" not in name])
 
 
 def _unknown(command: Any, word: str, tasks: Mapping[str, Any]) -> AmlexecError:
     is_either = isinstance(command, (Run, Help))
     near = _near_task(word, [*tasks, *(command.loader.cmd_names if is_either else ())])
     what = "task or command" if is_either else "task"
-    hint = f"did you mean {' or '.join(near)}?" if near else "doit list --all says which there are"
+    hint = f"did you mean {' or '.join(near)}?" if near else "doit list --all lists the tasks"
     return UsageError(f"there is no {what} {word}", hint=hint)
 
 
 def _check_submit(command: Any, tasks: Mapping[str, Any]) -> None:
-    """Refuse `doit submit`, which would be a run on each of several run configurations.
+    """Refuse `doit submit`, which would submit a run for each of several run configurations.
 
     Raises:
-        UsageError: it is asked for.
+        UsageError: `submit` is selected.
     """
     if "submit" not in (command.sel_tasks or ()) or "submit" not in tasks:
         return
@@ -179,10 +180,10 @@ def _check_submit(command: Any, tasks: Mapping[str, Any]) -> None:
 
 
 def _check_variables(selected: Iterable[str]) -> None:
-    """Refuse variables that nobody reads, before anything runs.
+    """Refuse variables that no selected task reads.
 
     Raises:
-        UsageError: there is one.
+        UsageError: there is such a variable.
     """
     given = set(doit_internals.variables())
     wanted = {name for task in selected for name in READ.get(task.partition(":")[0].rstrip("*"), ())}
@@ -193,31 +194,31 @@ def _check_variables(selected: Iterable[str]) -> None:
     if near:
         hint = f"did you mean {near[0]}=?"
     elif wanted:
-        hint = f"there are {' and '.join(f'{known}=' for known in sorted(wanted, reverse=True))}"
+        hint = f"there are {' and '.join(f'{name}=' for name in sorted(wanted, reverse=True))}"
     else:
-        hint = "the tasks that were asked for take no variables"
+        hint = "the selected tasks take no variables"
     raise UsageError(
         f"unknown variable {unread[0]}=",
-        hint=f"{hint}; a dodo.py that reads variables of its own says so with amlexec.tasks.variables()",
+        hint=f"{hint}; a dodo.py declares its own variables with amlexec.tasks.variables()",
     )
 
 
 def _reasons(command: Any, task: Any, reasons: Any) -> str:
-    """Why `doit info` says that a task is to run. doit would show our objects as Python does."""
+    """The reasons that `doit info` prints. Without this, doit prints the `repr` of our objects."""
     if task.has_subtask and _is_ours(task.name):
-        return " * This is a group: `doit info` tells of each task in it."
+        return " * This is a group: use `doit info` with one of its tasks."
     lines = [
         f" * {call.words()}" for call, _, _ in reasons.get("uptodate_false", ()) if hasattr(call, "words")
     ]
-    rest = reasons.copy()  # what is missing in it is empty
-    rest["uptodate_false"] = [one for one in reasons["uptodate_false"] if not hasattr(one[0], "words")]
+    rest = reasons.copy()  # a default dictionary
+    rest["uptodate_false"] = [check for check in reasons["uptodate_false"] if not hasattr(check[0], "words")]
     if environment_of(task) is not None and not command.dep_manager.backend.get(task.name, "deps:"):
-        rest["changed_file_dep"] = []  # all of them: it was never executed
+        rest["changed_file_dep"] = []  # every file: it was never executed
     return "\n".join([*lines, *filter(None, [Info.get_reasons(rest)])])
 
 
 def _list(tasks: Mapping[str, Any]) -> None:
-    """After a bare `doit`: what else can be typed."""
+    """Print, after a bare `doit`, the other tasks to type."""
     rows = []
     if "prepare" in tasks:
         rows.append(("prepare", tasks["prepare"].doc))
@@ -229,6 +230,6 @@ def _list(tasks: Mapping[str, Any]) -> None:
     rows += [(name, tasks[name].doc or "") for name in own if not name.startswith("_")][:_MOST_LISTED]
     rows.append(("list --all", "list all tasks"))
     width = max(len(name) for name, _ in rows)
-    data("\nWhat else can be done:\n")
+    data("\nOther tasks:\n")
     for name, doc in rows:
         data(f"  doit {name:{width}}  {doc}")

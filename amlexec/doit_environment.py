@@ -1,4 +1,4 @@
-"""The environment of a run configuration as a doit task: what it depends on, its state, how it is made."""
+"""The environment of a run configuration as a doit task: its dependencies, state and action."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = ["Environment", "from_here", "prepare", "remove_environment", "task_na
 
 
 def from_here(project: Project, paths: Iterable[str]) -> list[str]:
-    """Absolute paths as a dodo.py names files: relative to the current folder where they are in the project.
+    """Absolute paths as a dodo.py writes them: files of the project are relative to the current folder.
 
-    doit compares texts: what another task has among its targets is a dependency by that.
+    doit compares strings: a dependency must equal the target of the task that creates it.
     """
     here, root = os.getcwd(), project.root.rstrip("/")  # noqa: PTH109
     inside, project_inside = f"{here.rstrip('/')}/", f"{root}/"
@@ -40,12 +40,12 @@ def from_here(project: Project, paths: Iterable[str]) -> list[str]:
 
 
 def task_name(name: str) -> str:
-    """What a task of a file is called. doit takes no `=` in the name of a task."""
+    """The task name for a file. doit allows no `=` in it."""
     return visible(name).replace("=", "\\x3d")
 
 
 class Environment:
-    """The environment of a run configuration, and whether it is ready, as doit asks for it."""
+    """The environment of a run configuration, and whether it is up to date; an `uptodate` of doit."""
 
     def __init__(
         self, environments: ProjectEnvironments, name: str, ahead: ParallelPrepare, inputs: InputFiles
@@ -55,28 +55,28 @@ class Environment:
         self.ahead = ahead
         self.inputs = inputs
         self.reason = ""
-        """Why it is not ready, or what makes it up to date, in one sentence."""
+        """A sentence: why it is not up to date, or why it is."""
         self.is_ready = False
         self._why = ""
 
     @property
     def is_named(self) -> bool:
-        """Whether its task was asked for by its own name, and not as one of all."""
+        """Whether its task was selected by its own name, and not through the group."""
         return f"prepare:{task_name(self.name)}" in CALL.named
 
     def words(self) -> str:
-        """Why its task is to be executed, for `doit info`."""
+        """Why its task has to run, for `doit info`."""
         return self._why
 
     def package_files(self) -> list[str]:
-        """The files of local packages that are installed in it, as dependencies of its task."""
+        """The files of its local packages, as dependencies of its task."""
         from amlexec.prepare import input_files
 
         project = self.environments.project
         return from_here(project, input_files.package_files(project, self.inputs))
 
     def __call__(self, task: Any, values: dict[str, Any]) -> bool:
-        """Whether it is ready, and doit knows its digest: the target is asked only when tasks run."""
+        """Whether it is up to date and doit has saved its digest. Connects only when tasks run."""
         is_running = doit_internals.is_about_to_run(task)
         try:
             found = self.ahead.look(self.name) if is_running else None
@@ -85,10 +85,10 @@ class Environment:
                 found = self.environments.look(ref) if is_running else self.environments.expect(ref)
         except (AmlexecError, OSError) as error:
             if is_running and isinstance(error, CannotRunError) and not self.is_named:
-                # One line for it, and the others are done.
+                # It gets one line, and the other tasks run.
                 self.reason = error.message
                 return True
-            # The action meets it again, and tells it.
+            # The action raises the error again, and it is printed.
             self.is_ready = False
             self.reason = self._why = (
                 "; ".join(error.lines()) if isinstance(error, AmlexecError) else str(error)
@@ -103,7 +103,7 @@ class Environment:
 
 
 def prepare(environment: Environment) -> int | dict[str, str]:
-    """Make it ready if it isn't, and say what came of it; an exit code, or its digest for other tasks."""
+    """Build it if it is not up to date, and print the result; an exit code, or its digest for other tasks."""
     from amlexec import progress
     from amlexec.commands.prepare import status_line
     from amlexec.console import data
@@ -129,7 +129,7 @@ def prepare(environment: Environment) -> int | dict[str, str]:
     if ref.is_yours:
         data(status_line(ref, looked))
     elif looked.ready and not forced:
-        # A file has changed, and what is installed has not.
+        # A file has changed, but not the environment.
         data(f"{name}: nothing to do, {looked.reason}")
     else:
         found = environment.ahead.prepare(name)
@@ -141,7 +141,7 @@ def prepare(environment: Environment) -> int | dict[str, str]:
 
 
 def remove_environment(environment: Environment, dryrun: bool) -> None:
-    """What `doit clean` does; doit shows this name."""
+    """The action of `doit clean`; doit prints this function's name."""
     from amlexec.commands.clean import removal_lines
     from amlexec.console import data
 
@@ -150,5 +150,5 @@ def remove_environment(environment: Environment, dryrun: bool) -> None:
         for line in removal_lines(removals, dry_run=dryrun) if removals else ["nothing to remove"]:
             data(f"prepare:{environment.name}: {line}")
     except (AmlexecError, OSError) as error:
-        # doit has no end for a clean action that fails but a traceback; the others go on.
+        # doit prints a traceback for a failed clean action. The others must go on.
         CALL.code = max(CALL.code, show(error))

@@ -1,4 +1,4 @@
-"""The graph of a project's tasks, completed when doit has read all of them and before it does anything."""
+"""Complete the graph of a project's tasks after doit has loaded them, and before it runs any."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["complete", "needed"]
 
 
 class _Sorted(set[str]):
-    """Files, which doit prints in the order in which it is given them. All else is as of a set."""
+    """A set of files that iterates in sorted order, in which doit then prints them."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(super().__iter__()))
@@ -31,11 +31,11 @@ class _Sorted(set[str]):
 def complete(command: Any, tasks: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     """Complete the graph for a command of doit.
 
-    - Where the dodo.py has another `prepare:NAME` than ours, or none, `submit:NAME` doesn't wait for it: the
-      run makes its environment ready itself.
-    - The files of local packages are listed by git, which takes longer than all else: they are added to the
-      tasks whose files this command looks at.
-    - What doit prints is in order.
+    - If the dodo.py has no `prepare:NAME`, or one of its own, `submit:NAME` does not depend on it: the run
+      prepares its environment itself.
+    - Files of local packages are listed by git, which is slow: they are added only to tasks whose files this
+      command needs.
+    - doit prints dependencies sorted.
     """
     for task in tasks.values():
         _wait_for_ours_only(task, tasks)
@@ -57,7 +57,7 @@ def _wait_for_ours_only(task: Any, tasks: Mapping[str, Any]) -> None:
 
 
 def _looked_at(command: Any, tasks: Mapping[str, Any], options: Mapping[str, Any]) -> Iterable[str]:
-    """The tasks whose files a command looks at."""
+    """The tasks whose files a command needs."""
     if isinstance(command, (Clean, Forget, Ignore, Help)) or command.name == "tabcompletion":
         return ()
     if isinstance(command, List) and not options.get("list_deps") and not options.get("status"):
@@ -68,10 +68,10 @@ def _looked_at(command: Any, tasks: Mapping[str, Any], options: Mapping[str, Any
 
 
 def needed(selected: Iterable[str], tasks: Mapping[str, Any]) -> set[str]:
-    """The tasks that are asked for by name, pattern or target, and all that run before them."""
+    """The tasks that are selected by name, pattern or target, and all tasks that run before them."""
     makers = {target: task.name for task in tasks.values() for target in task.targets}
     if any(task.loader or task.calc_dep for task in tasks.values()):
-        return set(tasks)  # which others are needed shows when they run
+        return set(tasks)  # dependencies are only known when tasks run
     found: set[str] = set()
     left = list(selected)
     while left:

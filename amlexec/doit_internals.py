@@ -1,6 +1,6 @@
-"""What we reach for inside doit, where it offers no way in: all of it is here, and none of it elsewhere.
+"""Every use of doit's private parts, where it has no public interface.
 
-Written for doit 0.37. `tests/test_doit_internals.py` tries each function and names the doit that changed.
+Written for doit 0.37. `tests/test_doit_internals.py` tests each function, and fails if doit has changed.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ __all__ = ["intercept", "is_about_to_run", "loading_command", "running_runner", 
 
 
 def loading_command() -> Any | None:
-    """The doit command that is loading tasks now; None where no doit command called us.
+    """The doit command that is loading tasks; None if no doit command called us.
 
-    It isn't passed to the functions that make tasks, so it is looked for among their callers.
+    doit does not pass it to the functions that create tasks, so it is searched among their callers.
     """
     return _caller(DoitCmdBase)
 
 
 def running_runner() -> Any | None:
-    """The object that runs the tasks and is calling a reporter now; None where none is."""
+    """The runner of the tasks, which is calling a reporter; None if there is none."""
     return _caller(Runner)
 
 
@@ -43,15 +43,15 @@ def _caller(kind: type) -> Any | None:
 
 
 def intercept(command: Any, call: Callable[..., Any]) -> None:
-    """Have `call(execute, *arguments, **options)` stand for what a command does; `execute` does it.
+    """Run `call(execute, *arguments, **options)` instead of a command; `execute` is the command itself.
 
-    doit has no hook between reading the command line and obeying it. Idempotent for each command.
+    doit has no hook between parsing the command line and running the command. Idempotent for each command.
     """
     if "_execute" in vars(command):
         return
     execute = command._execute  # noqa: SLF001
 
-    @functools.wraps(execute)  # doit reads from it which parameters it takes
+    @functools.wraps(execute)  # doit inspects its parameters
     def instead(*arguments: Any, **options: Any) -> Any:
         return call(execute, *arguments, **options)
 
@@ -59,14 +59,14 @@ def intercept(command: Any, call: Callable[..., Any]) -> None:
 
 
 def variables() -> Mapping[str, str]:
-    """The variables of the command line (`name=value`). `get_var` returns one of which the name is known."""
+    """All variables of the command line (`name=value`). `get_var` returns a single one."""
     return dict(getattr(doit_cmd, "_CMDLINE_VARS", None) or {})
 
 
 def is_about_to_run(task: Any) -> bool:
-    """Whether `uptodate` of a task is asked in order to run it, and not to list it or to tell about it.
+    """Whether doit evaluates `uptodate` to run the task, and not to list or describe it.
 
-    Only a runner gives a task that declares no verbosity one, whatever the reporter.
+    Only a runner sets the verbosity of a task that declares none.
     """
     return task.verbosity is not None
 

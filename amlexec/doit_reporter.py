@@ -1,4 +1,4 @@
-"""What doit prints at a project's door: errors as amlexec says them; and the exit codes that go with them."""
+"""doit's output for a project: errors in amlexec's format, and their exit codes."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ __all__ = ["CALL", "Call", "Ended", "Failed", "Reporter", "output", "reporters"]
 
 
 class Call:
-    """One `doit` command: what was asked for, and how its tasks ended."""
+    """One `doit` command: its selection, and the result of its tasks."""
 
     def __init__(self) -> None:
         self.named: set[str] = set()
-        """The tasks that were asked for by their names; those of a group are not among them."""
+        """The tasks that were selected by name, without the members of selected groups."""
         self.is_always = False
-        """Whether tasks are to be executed although nothing has changed (`doit -a`)."""
+        """Whether tasks run even if nothing has changed (`doit -a`)."""
         self.code = 0
-        """The highest exit code of our tasks."""
+        """The highest exit code of amlexec's tasks."""
         self.others = False
-        """Whether a task that is not ours failed."""
+        """Whether a task of the user's own failed."""
 
 
 CALL = Call()
 
 
-class _Told:
-    """An end of a task that has an exit code of its own; what there is to say comes from `error`."""
+class _WithCode:
+    """A failure of a task with its own exit code; the message is that of `error`."""
 
     exit_code: int
     error: BaseException | None
@@ -50,8 +50,8 @@ def _text(error: BaseException | None) -> str:
     return "\n".join(error.lines()) if isinstance(error, AmlexecError) else str(error or "")
 
 
-class Failed(_Told, TaskFailed):  # type: ignore[misc]  # doit has no types
-    """The script, or what a task checks, is at fault."""
+class Failed(_WithCode, TaskFailed):  # type: ignore[misc]  # doit has no types
+    """The script failed, or a check did."""
 
     def __init__(self, error: BaseException | None, exit_code: int = 1) -> None:
         super().__init__(_text(error))
@@ -59,8 +59,8 @@ class Failed(_Told, TaskFailed):  # type: ignore[misc]  # doit has no types
         self.exit_code = exit_code
 
 
-class Ended(_Told, TaskError):  # type: ignore[misc]  # noqa: N818 - an end, as doit has it
-    """amlexec could not do its part, was told something wrong, or was interrupted."""
+class Ended(_WithCode, TaskError):  # type: ignore[misc]  # noqa: N818 - a result in doit's terms
+    """amlexec failed, was used wrongly, or was interrupted."""
 
     def __init__(self, error: BaseException | None, exit_code: int) -> None:
         super().__init__(_text(error))
@@ -69,14 +69,14 @@ class Ended(_Told, TaskError):  # type: ignore[misc]  # noqa: N818 - an end, as 
 
 
 class _Escaping:
-    """doit's stream, with what would steer a terminal escaped: tasks have the names of files."""
+    """doit's stream with control characters escaped: tasks are named after files."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
         if self._stream is sys.stdout:
-            with suppress(BrokenPipeError):  # tasks are done, whether somebody reads about it or not
+            with suppress(BrokenPipeError):  # tasks must run even if the output is closed
                 write(visible(text))
         else:
             self._stream.write(visible(text))
@@ -87,23 +87,23 @@ class _Escaping:
 
 
 def output() -> Any:
-    """stdout as it is, for a command of doit: it knows only the one that it was started with."""
+    """The current stdout for a command of doit, which otherwise keeps the first one."""
     return _Escaping(sys.stdout)
 
 
 class _Door:
-    """What every reporter has to know of our tasks. It stands before one of doit's own."""
+    """A mixin for doit's reporters that handles amlexec's tasks."""
 
     shows_errors = True
 
     def __init__(self, outstream: Any, options: Any) -> None:
-        # doit knows the stream that it was started with, and none where that was closed.
+        # `outstream` is None if stdout was closed when doit started.
         super().__init__(_Escaping(outstream or sys.stdout), options)  # type: ignore[call-arg]
-        self._asked: list[str] = []
+        self._selected: list[str] = []
         self._begun: set[str] = set()
 
     def initialize(self, tasks: Mapping[str, Any], selected_tasks: Iterable[str]) -> None:
-        """Tasks are about to run: answer signals, and begin with what can be done side by side."""
+        """Tasks are about to run: handle signals, and start what can run in parallel."""
         if hasattr(super(), "initialize"):
             super().initialize(tasks, selected_tasks)  # type: ignore[misc]
         runner = doit_internals.running_runner()
@@ -111,16 +111,16 @@ class _Door:
             return
         forks = isinstance(runner, MRunner) and not isinstance(runner, MThreadRunner)
         if forks and sys.platform == "linux":
-            # Later Pythons start processes in another way, which would have to pickle the tasks.
+            # The default of later Pythons would have to pickle the tasks.
             multiprocessing.set_start_method("fork", force=True)
         doit_signals.begin(lambda: doit_internals.stop(runner), parallel=isinstance(runner, MRunner))
-        self._asked = _asked(tasks, selected_tasks)
+        self._selected = _selected(tasks, selected_tasks)
         CALL.named.update(selected_tasks)
         if not isinstance(runner, MRunner):
-            _begin(tasks, self._asked)
+            _begin(tasks, self._selected)
 
     def execute_task(self, task: Any) -> None:
-        """A task begins."""
+        """A task starts."""
         self._begun.add(task.name)
         super().execute_task(task)  # type: ignore[misc]
 
@@ -131,7 +131,7 @@ class _Door:
 
     def add_failure(self, task: Any, fail: Any) -> None:
         """A task did not succeed."""
-        if isinstance(fail, _Told):
+        if isinstance(fail, _WithCode):
             CALL.code = max(CALL.code, fail.exit_code)
             if self.shows_errors:
                 self.flush()
@@ -139,27 +139,27 @@ class _Door:
                     show(fail.error)
                 return
         elif isinstance(fail, UnmetDependency):
-            # The task that it waited for has said what is wrong.
+            # The task that it depends on has printed its error.
             CALL.code = max(CALL.code, 2 if not CALL.code else 0)
             if self.shows_errors:
                 if not task.has_subtask:
                     self.flush()
-                    say(f"{task.name}: not run, since {fail.message} did not succeed")
+                    say(f"{task.name}: not run, because {fail.message} did not succeed")
                 return
         else:
             CALL.others = True
         super().add_failure(task, fail)  # type: ignore[misc]
 
     def complete_run(self) -> None:
-        """The end of it all."""
+        """All tasks have ended."""
         super().complete_run()  # type: ignore[misc]
-        left = [name for name in self._asked if name not in self._begun]
+        left = [name for name in self._selected if name not in self._begun]
         if doit_signals.code() and left and self.shows_errors:
             self.flush()
             say(f"not started: {', '.join(left)}")
 
     def flush(self) -> None:
-        """What goes to stderr comes after what went to stdout before."""
+        """Flush stdout, so that stderr comes after it."""
         self.outstream.flush()  # type: ignore[attr-defined]
 
 
@@ -167,7 +167,7 @@ class Reporter(_Door, ConsoleReporter):  # type: ignore[misc]  # doit has no typ
     """doit's own console reporter; an `AmlexecError` is printed to stderr with its place and its hint."""
 
     def skip_uptodate(self, task: Any) -> None:
-        """A task that has nothing to do says why not, where it knows."""
+        """A task has nothing to do; print the reason if it is an environment's."""
         environment = environment_of(task)
         if environment is None:
             super().skip_uptodate(task)
@@ -200,35 +200,35 @@ class _Json(_Door, JsonReporter):  # type: ignore[misc]
 
 
 def reporters() -> dict[str, type]:
-    """doit's own reporters, by the names that `doit -r` takes."""
+    """Replacements of doit's reporters, by their names for `doit -r`."""
     ours = {"console": Reporter, "executed-only": _ExecutedOnly, "zero": _Zero}
     return {**ours, "error-only": _ErrorOnly, "json": _Json}
 
 
 def environment_of(task: Any) -> Any | None:
-    """The `Environment` that a task makes ready; None where it is another kind of task."""
+    """The `Environment` of a prepare task; None for other tasks."""
     return next((call for call, _, _ in task.uptodate if hasattr(call, "ahead")), None)
 
 
-def _asked(tasks: Mapping[str, Any], selected: Iterable[str]) -> list[str]:
-    """The tasks that were asked for; for a group, its members."""
-    asked: dict[str, None] = {}
-    for name in selected:
-        asked.update(dict.fromkeys(_members(tasks, name) or [name]))
-    return list(asked)
+def _selected(tasks: Mapping[str, Any], names: Iterable[str]) -> list[str]:
+    """The selected tasks; for a group, its members."""
+    selected: dict[str, None] = {}
+    for name in names:
+        selected.update(dict.fromkeys(_members(tasks, name) or [name]))
+    return list(selected)
 
 
 def _members(tasks: Mapping[str, Any], group: str) -> list[str]:
     return [name for name in tasks[group].task_dep if tasks[name].subtask_of == group]
 
 
-def _begin(tasks: Mapping[str, Any], asked: Iterable[str]) -> None:
+def _begin(tasks: Mapping[str, Any], selected: Iterable[str]) -> None:
     """Start the selected prepare tasks in parallel (see `ParallelPrepare`).
 
-    Not where doit runs tasks in parallel: forking a process that has threads is unsafe.
+    Not if doit runs tasks in parallel: forking a process that has threads is unsafe.
     """
     found: dict[Any, list[str]] = {}
-    for name in asked:
+    for name in selected:
         environment = environment_of(tasks[name])
         if environment is not None:
             found.setdefault(environment.ahead, []).append(environment.name)

@@ -1,13 +1,13 @@
-"""Ctrl-C and SIGTERM while doit runs tasks: what runs ends by its own rules, and nothing more is started.
+"""Handle Ctrl-C and SIGTERM while doit runs tasks: running tasks end cleanly, and no more are started.
 
-doit itself has no answer to a signal but a traceback. It runs tasks in its own process, in processes that
-it forks (`-n 2`), or in threads (`-n 2 -P thread`), and each needs another one:
+doit itself only prints a traceback. It runs tasks in its own process, in processes that it forks (`-n 2`), or
+in threads (`-n 2 -P thread`), and each is handled differently:
 
-- Its own process: the task that runs is interrupted, as a command of `amlexec` is.
+- Its own process: the running task is interrupted, like an `amlexec` command.
 - Forked processes: a terminal interrupts all of them; `kill` only the parent, which passes the signal on.
-  Which of the two it was can't be seen, so a second signal within a second is taken for the same one. The
-  parent goes on, to hear how the tasks ended.
-- Threads: Python interrupts only the main one. There our tasks run as processes of their own (`run`).
+  The two can't be distinguished, so a second signal within a second counts as the same one. The parent
+  continues, to collect the results of the tasks.
+- Threads: Python interrupts only the main one, so tasks run as separate processes (`run`).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 __all__ = ["Terminated", "begin", "code", "in_thread", "run", "running"]
 
 SAME_SIGNAL_S = 1.0
-"""Two signals within this time come of one key press."""
+"""Two signals within this time come from one key press."""
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends what runs as Ctrl-C does."""
+    """SIGTERM, which has the same effect as Ctrl-C."""
 
 
 class _State:
@@ -50,20 +50,20 @@ _state = _State()
 
 
 def begin(stop: Callable[[], None], *, parallel: bool) -> None:
-    """Answer signals from now on. `stop` keeps doit from starting more tasks.
+    """Handle signals from now on. `stop` keeps doit from starting more tasks.
 
-    A signal that is ignored, as in the background of a shell, stays ignored.
+    Ignored signals stay ignored, as for background jobs of a shell.
     """
     _state.process, _state.code, _state.stop, _state.is_parallel = os.getpid(), 0, stop, parallel
     if threading.current_thread() is not threading.main_thread():
-        return  # doit is used as a library; its user's handlers hold
+        return  # doit is used as a library; keep the program's handlers
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _received)
 
 
 def code() -> int:
-    """The exit code: 130 after Ctrl-C, 143 after SIGTERM, 0 where neither came."""
+    """The exit code: 130 after Ctrl-C, 143 after SIGTERM, 0 otherwise."""
     return _state.code
 
 
@@ -73,9 +73,9 @@ def in_thread() -> bool:
 
 
 class running:  # noqa: N801 - used as a context manager only
-    """A task's action runs: a signal interrupts it, instead of being noted for later.
+    """While a task's action runs, a signal interrupts it at once.
 
-    Raises KeyboardInterrupt where a signal came before.
+    Raises KeyboardInterrupt if a signal came before.
     """
 
     def __enter__(self) -> None:
@@ -89,14 +89,14 @@ class running:  # noqa: N801 - used as a context manager only
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run `amlexec` as a process of its own, with what this one prints to; its exit code.
+    """Run `amlexec` as a separate process with the same output; its exit code.
 
-    Raises KeyboardInterrupt where a signal came before.
+    Raises KeyboardInterrupt if a signal came before.
     """
     with _state.lock:
         if _state.code:
             raise _interrupt()
-        # A group of its own, so that the terminal's signal doesn't come twice.
+        # In its own process group, so that it gets the terminal's signal only once.
         child = subprocess.Popen(
             [sys.executable, "-m", "amlexec", *arguments], stdin=subprocess.DEVNULL, start_new_session=True
         )
@@ -123,7 +123,7 @@ def _received(number: int, _frame: Any) -> None:
         _state.stop()
     if not _state.is_parallel:
         raise _interrupt()
-    with _state.lock:  # no process is just being started
+    with _state.lock:  # so that no process is being started meanwhile
         forked = [child.pid for child in multiprocessing.active_children()]
         for pid in [*forked, *(child.pid for child in _state.children)]:
             if pid is not None:
@@ -134,4 +134,4 @@ def _pass_on(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGINT)
     except ProcessLookupError:
-        return  # it has just ended
+        return  # the process has just ended

@@ -1,4 +1,4 @@
-"""doit's state, kept under `.amlexec/`: a hint for speed, never worth an error of its own."""
+"""doit's state in `.amlexec/`. It only saves time, so problems with it are no errors."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from amlexec.errors import TargetError
 __all__ = ["StateDB"]
 
 LOCK_TIMEOUT_S = 60.0
-"""How long another process may hold the state. It writes for milliseconds."""
+"""How long to wait for another process that holds the state; a write takes milliseconds."""
 SAY_AFTER_S = 1.0
 _TRY_S = 0.2
 
 
 class StateDB:
-    """A backend of doit: SQLite, for a folder that may not be there yet and a file that may be damaged.
+    """A backend of doit: SQLite, for a folder that may not exist yet and a file that may be damaged.
 
-    The file has the form of doit's own backend `sqlite3`: a row for each task, with all that is known of it.
-    It is read when a task is asked about and written once, at the end: nobody holds it while tasks run.
+    The file has the format of doit's own backend `sqlite3`: a row with the values of each task. It is read on
+    demand and written once, at the end, so that it is not locked while tasks run.
 
-    - A damaged file is put aside as `NAME.damaged` and a new one begun: it costs a check of what was up to
-      date, and nothing else, since the truth is on the targets.
-    - A file that another process holds is waited for.
-    - Where nothing can be written, what is there is read, and what is new is forgotten at the end.
+    - A damaged file is renamed to `NAME.damaged` and a new one is created. Tasks are then checked once more,
+      and nothing else is lost.
+    - If another process holds the file, wait for it.
+    - If the file can't be written, it is read, and changes are dropped at the end.
     """
 
     def __init__(self, name: str, codec: Any, *, module_name: str | None = None) -> None:
@@ -39,38 +39,38 @@ class StateDB:
         self._rows: dict[str, dict[str, Any]] = {}
         self._changed: set[str] = set()
         self._why = ""
-        """Why nothing can be saved; "" where it can."""
+        """Why nothing can be saved; "" if it can."""
         path, began = Path(name), time.monotonic()
         if not _is_in_a_project(path):
-            # The tasks say what is wrong. Nothing is left in a folder that is no project.
+            # The tasks report the error. Write nothing to a folder that is not a project.
             self._file = _opened(":memory:")
             return
         try:
             private_folders.make(path.parent)
-            # For its owner alone. An empty file is an empty database.
+            # Private to its owner. An empty file is an empty database.
             os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._file = _when_free(path, began)
         except _DamagedError as error:
             aside = path.with_name(f"{path.name}.damaged")
             path.replace(aside)
-            say(f"warning: doit's state was damaged ({error}); it is now {aside}, and a new one is begun")
+            say(f"warning: doit's state was damaged ({error}): moved to {aside}, starting a new one")
             self._file = _when_free(path, began)
         except OSError as error:
             why = error.strerror or str(error)
-            self._why = f"doit's state can't be kept in {path}: {why[:1].lower()}{why[1:]}"
+            self._why = f"doit's state can't be written to {path}: {why[:1].lower()}{why[1:]}"
             self._file = _copied(path)
 
     def get(self, task_id: str, dependency: str) -> Any:
-        """What is known of a task under a name; None where nothing is."""
+        """A value of a task by its name; None if there is none."""
         return self._row(task_id).get(dependency)
 
     def set(self, task_id: str, dependency: str, value: Any) -> None:
-        """Know it, and save it at the end."""
+        """Set a value of a task; it is saved at the end."""
         self._row(task_id)[dependency] = value
         self._changed.add(task_id)
 
     def in_(self, task_id: str) -> bool:
-        """Whether anything is known of a task."""
+        """Whether a task has any value."""
         return bool(self._row(task_id))
 
     def _row(self, task_id: str) -> dict[str, Any]:
@@ -80,35 +80,35 @@ class StateDB:
         return self._rows[task_id]
 
     def remove(self, task_id: str) -> None:
-        """Forget a task, without holding the file until all tasks are done."""
+        """Remove a task at once, so that the file is not locked until all tasks end."""
         self._rows[task_id] = {}
         self._changed.discard(task_id)
         self._file.execute("delete from doit where task_id=?", (task_id,))
         self._file.commit()
 
     def remove_all(self) -> None:
-        """Forget all tasks."""
+        """Remove all tasks."""
         self._rows, self._changed = {}, set()
         self._file.execute("delete from doit")
         self._file.commit()
 
     def dump(self) -> None:
-        """Save what is new, and close the file."""
+        """Save the changes, and close the file."""
         if self._why and self._changed:
-            say(f"note: {self._why}; what was done now is checked again next time")
+            say(f"note: {self._why}; next time, these tasks are checked again")
         rows = [(name, self._codec.encode(self._rows[name])) for name in sorted(self._changed)]
         try:
             if rows:
                 self._file.executemany("insert or replace into doit values (?,?)", rows)
                 self._file.commit()
         except sqlite3.Error as error:
-            say(f"warning: doit's state could not be saved ({error}): what was done is checked once more")
+            say(f"warning: doit's state could not be saved ({error}): tasks are checked again next time")
         self._file.close()
         self._changed = set()
 
 
 def _decoded(codec: Any, data: object) -> dict[str, Any]:
-    """A row of the file. One that can't be read says nothing, and its task is checked again."""
+    """The values in a row; {} if it is damaged, so that its task is checked again."""
     try:
         row = codec.decode(data.decode("utf-8") if isinstance(data, bytes) else data)
     except (ValueError, TypeError):
@@ -127,13 +127,13 @@ def _opened(name: str) -> sqlite3.Connection:
 
 
 def _when_free(path: Path, began: float) -> sqlite3.Connection:
-    """The file, opened; as long as another process holds it, it is waited for.
+    """The opened file; waits while another process holds it.
 
     Raises:
-        OSError: the operating system refuses it.
-        _DamagedError: it can't be read.
+        OSError: the operating system refuses access.
+        _DamagedError: the file can't be read.
     """
-    has_said = False
+    is_announced = False
     while True:
         try:
             file = _opened(str(path))
@@ -150,33 +150,33 @@ def _when_free(path: Path, began: float) -> sqlite3.Connection:
             return file
         waited = time.monotonic() - began
         if waited > LOCK_TIMEOUT_S:
-            # doit opens its state outside of all that shows errors.
-            raise SystemExit(show(_held(path)))
-        if waited > SAY_AFTER_S and not has_said:
-            has_said = True
+            # doit does not catch errors here.
+            raise SystemExit(show(_timeout(path)))
+        if waited > SAY_AFTER_S and not is_announced:
+            is_announced = True
             say(f"waiting for doit's state, {path}: {_holder(path)} is using it")
 
 
 def _copied(path: Path) -> sqlite3.Connection:
-    """What a file says that can't be written, in memory."""
+    """A copy in memory of a file that can't be written; empty if it can't be read either."""
     copy = _opened(":memory:")
     try:
-        there = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+        original = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
     except sqlite3.Error:
-        return copy  # there is none
+        return copy  # it does not exist
     try:
-        rows = there.execute("select task_id, task_data from doit").fetchall()
+        rows = original.execute("select task_id, task_data from doit").fetchall()
         copy.executemany("insert or replace into doit values (?,?)", rows)
         copy.commit()
     except sqlite3.Error:
-        return copy  # it says nothing that can be read
+        return copy  # it is damaged
     finally:
-        there.close()
+        original.close()
     return copy
 
 
 class _DamagedError(Exception):
-    """The file is no database, or not doit's."""
+    """The file is not a database, or not doit's."""
 
 
 def _is_in_a_project(path: Path) -> bool:
@@ -189,21 +189,21 @@ def _is_locked(error: BaseException | None) -> bool:
 
 
 def _is_refused(error: BaseException | None) -> bool:
-    """The operating system refused it: nothing is wrong with what the file holds."""
+    """Whether the operating system refused access; the file itself may be intact."""
     words = ("unable to open", "readonly", "read-only", "disk I/O", "disk is full", "permission")
     return isinstance(error, sqlite3.OperationalError) and any(word in str(error) for word in words)
 
 
-def _held(path: Path) -> TargetError:
+def _timeout(path: Path) -> TargetError:
     return TargetError(
         f"doit's state has been in use by {_holder(path)} for more than {LOCK_TIMEOUT_S:.0f} seconds",
         where=str(path),
-        hint="wait until it is done, or end it",
+        hint="wait until it is done, or stop it",
     )
 
 
 def _holder(path: Path) -> str:
-    """The process that has a file locked, in words. Only Linux tells which it is."""
+    """A description of the process that has locked a file; "another process" if unknown or not on Linux."""
     try:
         inode = path.stat().st_ino
         for line in Path("/proc/locks").read_text("ascii").splitlines():
@@ -213,5 +213,5 @@ def _holder(path: Path) -> str:
             called = Path("/proc", words[4], "cmdline").read_bytes().replace(b"\0", b" ")
             return f"process {words[4]} ({called.decode('utf-8', 'replace').strip()})"
     except (OSError, IndexError):
-        return "another process"  # it has ended, or this is no Linux
+        return "another process"  # it has ended, or this is not Linux
     return "another process"

@@ -1,7 +1,7 @@
-"""The kinds of compute targets: one row each, with all that the product has to know of a kind.
+"""The kinds of compute targets: a row with the properties of each.
 
-No other module compares a kind: it asks a row. So a new kind is a row here, and the module in
-`amlexec.targets` that the row names.
+No other module compares kinds; code that differs by kind reads the row. So a new kind is a row here, and a
+module in `amlexec.targets`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class _Declared(Protocol):
-        """What is needed of a `ComputeTarget`, whose module imports this one."""
+        """The part of `ComputeTarget` that is used here; its module imports this one."""
 
         @property
         def kind(self) -> str: ...
@@ -41,45 +41,45 @@ PREFIX = "prefix"
 
 
 class Kind(NamedTuple):
-    """A kind of compute target. The defaults are those of a kind that this version reads and can't run."""
+    """A kind of compute target. The defaults describe a kind that this version can read but not run."""
 
     name: str
     """`type` in a `.compute` file."""
     aliases: tuple[str, ...] = ()
-    """Its older names."""
+    """Older names."""
     module: str = ""
-    """The module in `amlexec.targets` that runs it; "" where this version can't run it."""
+    """The module in `amlexec.targets` that runs it; "" if this version can't run it."""
     target: str = ""
     """The class in that module."""
     is_here: bool = False
     """Whether runs are on this machine."""
     over_ssh: bool = False
-    """Whether runs are on a machine that is reached over SSH. A service of the cloud is neither."""
+    """Whether runs are on a machine over SSH. False for cloud services, like `is_here`."""
     in_container: bool = False
     """Whether runs are containers of a Docker engine."""
     is_spark_cluster: bool = False
-    """Whether spark-submit on its machine hands a run to a cluster."""
+    """Whether spark-submit on its machine submits runs to a cluster."""
     environment: str = ""
-    """What amlexec keeps an environment as: an IMAGE, or a PREFIX on its machine unless the user manages
-    it; "" where it is always the user's."""
+    """How amlexec stores an environment: as an IMAGE, or as a PREFIX on the machine unless the user manages
+    it; "" if it is always the user's own."""
     is_user_managed: bool = False
-    """`userManagedEnvironment` where the file does not say."""
+    """The default of `userManagedEnvironment`."""
     contained: str = ""
-    """The kind that it becomes where a run configuration asks for a container; "" where it stays."""
+    """The kind to use if a run configuration requests a container; "" for the same kind."""
     has_shared_folder: bool = True
     """Whether `nativeSharedDirectory` has a default."""
     has_nodes: bool = False
-    """Whether `nodeCount` says how many machines a run takes."""
+    """Whether `nodeCount` is the number of a run's machines."""
     is_attachable: bool = False
-    """Whether `amlexec computetarget attach` makes one."""
+    """Whether `amlexec computetarget attach` can create one."""
     lists_runs: bool = False
-    """Whether its machine tells which runs are on it, whoever submitted them."""
+    """Whether its machine lists the runs on it, from every submitting computer."""
     stops_by_id: bool = False
-    """Whether a run's id is all that it takes to stop the run, and not the record of it too."""
+    """Whether a run can be stopped by its id alone, without its record."""
 
     @property
     def on_local_engine(self) -> bool:
-        """Whether runs are containers of the one engine that the `docker` command here would ask."""
+        """Whether runs are containers of the engine that the `docker` command on this machine uses."""
         return self.is_here and self.in_container
 
     @property
@@ -120,7 +120,7 @@ REMOTE = Kind(
     target="SSHTarget",
     over_ssh=True,
     environment=PREFIX,
-    # Files that were written by hand name a machine with a Python on it, and no more.
+    # Handwritten files only name a machine, which has its own Python.
     is_user_managed=True,
     contained="remotedocker",
     is_attachable=True,
@@ -147,18 +147,18 @@ KINDS = (
     Kind("batchai", has_nodes=True),
     Kind("containerinstance"),
 )
-"""In the order in which choices are shown."""
+"""In the order of lists that users see."""
 ATTACHABLE = tuple(kind.name for kind in KINDS if kind.is_attachable)
-"""The names of what can be attached."""
+"""The names of the kinds that can be attached."""
 _BY_NAME = {name: kind for kind in KINDS for name in (kind.name, *kind.aliases)}
 
 
 def of(name: str) -> Kind:
-    """The kind of that name or older name; one that can't be run where there is none, as in new records."""
+    """The kind with that name or older name; for an unknown name, a kind that can't be run."""
     return _BY_NAME.get(name) or Kind(name)
 
 
 def is_prepared(target: _Declared) -> bool:
-    """Whether amlexec prepares the environment of a target, rather than its user."""
-    kept_as = of(target.kind).environment
-    return kept_as == IMAGE or (kept_as == PREFIX and not target.user_managed_environment)
+    """Whether amlexec, and not the user, prepares the environment of a target."""
+    environment = of(target.kind).environment
+    return environment == IMAGE or (environment == PREFIX and not target.user_managed_environment)

@@ -1,8 +1,8 @@
 """A project's doit tasks: `from amlexec.tasks import *` in its `dodo.py`.
 
-The graph that they are: `prepare:NAME` depends on every file that its environment follows from, and
-`submit:NAME` on `prepare:NAME` where PrepareEnvironment is true; it is handed the environment's digest. A
-file with a mistake in it keeps nobody from `doit list`, and nothing is connected before a task runs.
+`prepare:NAME` depends on every input file of its environment. If PrepareEnvironment is true, `submit:NAME`
+depends on `prepare:NAME` and gets the environment's digest from it. `doit list` works even if a file has
+mistakes, and no connection is opened before a task runs.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ DOIT_CONFIG = {
     "backend": "amlexec",
     "dep_file": ".amlexec/doit.db",
     "reporter": Reporter,
-    # `doit` alone changes nothing outside the project's folder: environments are prepared when asked for.
+    # `doit` alone changes nothing outside the project's folder: no environments are built.
     "default_tasks": ["lint"],
-    # A machine that can't be reached is no reason to leave the others out.
+    # An unreachable machine must not stop the other tasks.
     "continue": True,
 }
 
 READ["submit"] = {"script", "args"}
-# A dodo.py is read before doit prints anything.
+# doit imports the dodo.py before it prints anything.
 open_streams()
 
 
 def variables(*names: str) -> None:
-    """Declare variables (`doit TASK name=value`) that tasks of your own dodo.py read with `get_var`."""
+    """Declare variables (`doit TASK name=value`) that your dodo.py reads with `get_var`."""
     READ.setdefault("", set()).update(names)
 
 
@@ -57,7 +57,7 @@ def task_lint() -> Iterator[dict[str, Any]]:
 
     enter()
     project = _project()
-    # One for all, so that each file is read once.
+    # Shared by all tasks, so that each file is read once.
     linting = Linting(project)
     yield {"basename": "lint", "name": None, "doc": "validate the files of aml_config"}
     for file in sorted(linting.kinds):
@@ -67,7 +67,9 @@ def task_lint() -> Iterator[dict[str, Any]]:
             "doc": f"validate {visible(file)}",
             "file_dep": from_here(project, [os.path.join(project.root, file)]),  # noqa: PTH118
             "uptodate": [
-                _UpToDate(linting.verdict(file), "It was not linted yet, or what it refers to has changed.")
+                _UpToDate(
+                    linting.verdict(file), "It was not linted yet, or a file that it refers to has changed."
+                )
             ],
             "actions": [(_guarded, [linting.report, file])],
             "verbosity": 2,
@@ -75,24 +77,24 @@ def task_lint() -> Iterator[dict[str, Any]]:
 
 
 def task_prepare() -> Iterator[dict[str, Any]]:
-    """make the environments ready whose dependencies have changed"""
+    """prepare the environments that are not up to date"""
     command = enter()
     from amlexec.prepare.parallel import ParallelPrepare
     from amlexec.prepare.project import ProjectEnvironments
 
     project = _project()
-    # One for all, so that the engine is asked once for equal environments.
+    # Shared by all tasks, so that the engine is asked once for equal environments.
     environments = ProjectEnvironments(project)
     ahead = ParallelPrepare(environments)
-    yield {"basename": "prepare", "name": None, "doc": "make the environments ready that aren't"}
+    yield {"basename": "prepare", "name": None, "doc": "prepare the environments that are not up to date"}
     for name, inputs in _inputs(command, project).items():
         environment = Environment(environments, name, ahead, inputs)
-        # With a command of doit, `doit_command` adds the files of packages where they matter: it takes git.
+        # For commands of doit, `doit_graph` adds the files of packages only where needed: git lists them.
         packages = [] if command is not None else environment.package_files()
         yield {
             "basename": "prepare",
             "name": task_name(name),
-            "doc": f"make the environment of {visible(name)}.runconfig ready",
+            "doc": f"prepare the environment of {visible(name)}.runconfig",
             "file_dep": [*from_here(project, inputs.files), *packages],
             "actions": [(_guarded, [prepare, environment])],
             "uptodate": [environment],
@@ -102,7 +104,7 @@ def task_prepare() -> Iterator[dict[str, Any]]:
 
 
 def task_submit() -> Iterator[dict[str, Any]]:
-    """run script=SCRIPT args="ARGUMENTS" on a copy of the project, and record the run"""
+    """run script=SCRIPT args="ARGUMENTS" in a copy of the project, and record the run"""
     command = enter()
     project = _project()
     yield {"basename": "submit", "name": None, "doc": "run script=SCRIPT args=ARGUMENTS, recorded"}
@@ -110,25 +112,26 @@ def task_submit() -> Iterator[dict[str, Any]]:
         yield {
             "basename": "submit",
             "name": task_name(name),
-            "doc": f"run a script as {visible(name)}.runconfig says",
+            "doc": f"run a script with {visible(name)}.runconfig",
             "actions": [(_run, [project, name])],
             "uptodate": [_UpToDate(lambda *_: False, "Each submit is a new run.")],
-            # The script's bytes go through as they are.
+            # Pass the script's output through unchanged.
             "io": {"capture": False},
             **(_waits_for(f"prepare:{task_name(name)}") if inputs.is_waited_for else {}),
         }
 
 
 def _waits_for(prepare: str) -> dict[str, Any]:
-    """Have a task run after that one, with the digest of the environment that it made ready."""
-    # doit takes a `*` in a dependency for a pattern.
-    pattern = "".join(f"[{one}]" if one in "*?[" else one for one in prepare) if "*" in prepare else prepare
+    """The keys of a task that runs after `prepare` and gets the digest of its environment."""
+    # doit reads a `*` in a dependency as a pattern.
+    escaped = "".join(f"[{character}]" if character in "*?[" else character for character in prepare)
+    pattern = escaped if "*" in prepare else prepare
     return {"task_dep": [pattern], "setup": [prepare], "getargs": {"digest": (prepare, "digest")}}
 
 
 @lru_cache(maxsize=1)
 def _inputs(command: object, project: Project) -> Mapping[str, InputFiles]:
-    """The files of each run configuration, read once for each command of doit."""
+    """The input files of each run configuration, read once for each command of doit."""
     del command
     from amlexec.prepare import input_files
 
@@ -136,7 +139,7 @@ def _inputs(command: object, project: Project) -> Mapping[str, InputFiles]:
 
 
 def _project() -> Project:
-    # doit changes into the folder of the dodo.py before it imports it.
+    # doit changes to the folder of the dodo.py before it imports it.
     try:
         return config.find_project(Path.cwd())
     except AmlexecError as error:
@@ -144,25 +147,25 @@ def _project() -> Project:
 
 
 class _UpToDate:
-    """Whether a task is up to date, and why it is not, in words: doit would show a function's address."""
+    """Whether a task is up to date, with a reason: for a function, doit would print its address."""
 
     def __init__(self, check: Callable[[Any, dict[str, Any]], bool], words: str) -> None:
         self._check = check
         self._words = words
 
     def words(self) -> str:
-        """What `doit info` says where it is not."""
+        """The reason for `doit info` if the task is not up to date."""
         return self._words
 
     def __call__(self, task: Any, values: dict[str, Any]) -> bool:
-        """Whether it is, as doit asks for it."""
+        """Whether the task is up to date; doit calls it."""
         return self._check(task, values)
 
 
 def _guarded(action: Callable[..., int | dict[str, str]], *arguments: object) -> bool | object:
-    """Do it; turn its exit code, or the error it raises, into what doit takes for an end.
+    """Run an action; its exit code or error as a result for doit.
 
-    A dictionary is what doit keeps of a success, and hands to other tasks by `getargs`.
+    doit saves a dictionary as the values of a successful task, for `getargs` of other tasks.
     """
     try:
         with doit_signals.running():
@@ -181,7 +184,7 @@ def _guarded(action: Callable[..., int | dict[str, str]], *arguments: object) ->
 
 
 def _run(project: Project, name: str, digest: str = "") -> bool | object:
-    """What `submit:NAME` does. doit hands it the digest of what `prepare:NAME` made ready."""
+    """The action of `submit:NAME`. doit passes it the digest from `prepare:NAME`."""
     return _guarded(_submit, project, name, digest)
 
 
@@ -199,12 +202,10 @@ def _submit(project: Project, name: str, digest: str) -> int:
         arguments = shlex.split(get_var("args") or "")
     except ValueError as error:
         raise UsageError(
-            f"args= can't be split into arguments: {error}", hint="quote as a shell does"
+            f"args= can't be split into arguments: {error}", hint="quote them as in a shell"
         ) from None
     if script is None and arguments:
-        raise UsageError(
-            "args= is given, and script= is not", hint=f"doit submit:{name} script=SCRIPT args=…"
-        )
+        raise UsageError("args= is given without script=", hint=f"doit submit:{name} script=SCRIPT args=…")
     if script is not None:
         script = submit.script_in(project, script, os.getcwd())  # noqa: PTH109
     if doit_signals.in_thread():

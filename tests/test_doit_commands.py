@@ -104,7 +104,7 @@ def test_bare_doit_lints_and_says_what_else_there_is(project: ProjectFolder) -> 
     done = project.doit()
     assert done.code == 0, done.err
     assert ".  lint:aml_config/local.compute" in done.out
-    assert "  doit submit:local script=SCRIPT  run a script as local.runconfig says\n" in done.out
+    assert "  doit submit:local script=SCRIPT  run a script with local.runconfig\n" in done.out
     project.write("aml_config/local.compute", "type: loacl\n")
     failed = project.doit()
     assert failed.code == 3
@@ -133,7 +133,7 @@ def test_a_failure_ends_in_its_own_sentence(project: ProjectFolder) -> None:
     )
     done = project.doit("after", "script=train.py")
     assert done.code == 1
-    assert done.err.splitlines()[-1] == "after: not run, since submit:local did not succeed"
+    assert done.err.splitlines()[-1] == "after: not run, because submit:local did not succeed"
     done = project.doit("other", "lint")
     assert done.code == 1
     assert "TaskFailed - taskid:other" in done.out, "another's task is told as doit does it"

@@ -936,7 +936,7 @@ def test_what_the_how_to_shows_is_so(
     folder.mkdir()
 
     def enter(heading: str, at: Path) -> Path:
-        if heading == "Let amlexec make the environment":
+        if heading == "Let amlexec install the environment":
             dependencies = at / "aml_config/conda_dependencies.yml"
             python = f"python={sys.version_info[0]}.{sys.version_info[1]}"
             dependencies.write_text(dependencies.read_text().replace("python=3.12", python))

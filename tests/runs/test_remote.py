@@ -317,7 +317,7 @@ def test_what_the_how_to_shows_is_so(
     shutil.copy(host.key, client.home / ".ssh/id_ed25519")
 
     def enter(heading: str, folder: Path) -> Path:
-        if heading == "Ask how it is":
+        if heading == "Check the status":
             own = ProjectFolder(tmp_path / "own/demo")
             own.amlexec(
                 "computetarget", "attach", "remote", "-n", "gpubox", "-a", "gpu.example.org", "-u", "ada"
@@ -325,7 +325,7 @@ def test_what_the_how_to_shows_is_so(
             return own.root
         if heading == "The machine can't be reached":
             wire.cut()
-        if heading == "Your computer is gone":
+        if heading == "Your computer is lost":
             wire.mend()
             (tmp_path / "other").mkdir()
             return tmp_path / "other"

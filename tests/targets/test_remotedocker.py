@@ -264,7 +264,7 @@ def test_both_doors_and_a_machine_that_hangs(alone: RemoteDockerProject, client:
     client.hang_up()
     alone.write("train.py", "print('ran')\n")
     assert alone.doit("list", "--all").code == 0
-    assert "make the environment of" in alone.doit("info", f"prepare:{PLACE.name}").out
+    assert "prepare the environment of" in alone.doit("info", f"prepare:{PLACE.name}").out
     assert not [path for path in client.sockets() if len(path.name) == 16], "nobody was asked"
     done = alone.doit(f"submit:{PLACE.name}", "script=train.py")
     assert done.code == 0, done.err
