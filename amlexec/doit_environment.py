@@ -83,23 +83,25 @@ class Environment:
             if found is None:
                 ref = self.environments.ref(self.name, keep=is_running)
                 found = self.environments.look(ref) if is_running else self.environments.expect(ref)
-        except (AmlexecError, OSError) as error:
+        except OSError as error:
+            return self._failed(str(error))
+        except AmlexecError as error:
             if is_running and isinstance(error, CannotRunError) and not self.is_named:
                 # It gets one line, and the other tasks run.
                 self.reason = error.message
                 return True
-            # The action raises the error again, and it is printed.
-            self.is_ready = False
-            self.reason = self._why = (
-                "; ".join(error.lines()) if isinstance(error, AmlexecError) else str(error)
-            )
-            return False
+            return self._failed("; ".join(error.lines()))
         self.reason, self.is_ready = found.reason, found.ready
         self._why = found.reason
         if found.ready and values.get("digest") != found.digest:
             self._why = "It has another digest than before." if values else "It was not executed yet."
             return False
         return found.ready
+
+    def _failed(self, why: str) -> bool:
+        """Save the reason. The action raises the error again, and it is printed."""
+        self.reason, self._why, self.is_ready = why, why, False
+        return False
 
 
 def prepare(environment: Environment) -> int | dict[str, str]:
@@ -117,27 +119,23 @@ def prepare(environment: Environment) -> int | dict[str, str]:
             raise
         data(f"{name}: nothing to do, {error.message}")
         return {"digest": ""}
-    done = {"digest": ref.digest}
     if doit_signals.in_thread():
-        force = ["--force"] if CALL.is_always else []
-        return (
-            doit_signals.run(["experiment", "prepare", "-c", name, "-p", environments.project.root, *force])
-            or done
-        )
+        words = ["experiment", "prepare", "-c", name, "-p", environments.project.root]
+        code = doit_signals.run([*words, *(["--force"] if CALL.is_always else [])])
+        return code or {"digest": ref.digest}
     forced = "doit -a" if CALL.is_always else ""
-    looked = environment.ahead.look(name) or environments.look(ref)
-    if ref.is_yours:
-        data(status_line(ref, looked))
-    elif looked.ready and not forced:
+    found = environment.ahead.look(name) or environments.look(ref)
+    if found.ready and not forced and not ref.is_yours:
         # A file has changed, but not the environment.
-        data(f"{name}: nothing to do, {looked.reason}")
-    else:
-        found = environment.ahead.prepare(name)
-        if found is None:
-            with progress.for_terminal() as shown:
-                found = environments.prepare(ref, shown, pull_from=registry.place(), forced=forced)
-        data(status_line(ref, found))
-    return done
+        data(f"{name}: nothing to do, {found.reason}")
+        return {"digest": found.digest}
+    done = environment.ahead.prepare(name)
+    if done is None:
+        with progress.for_terminal() as shown:
+            done = environments.prepare(ref, shown, pull_from=registry.place(), forced=forced)
+    data(status_line(ref, done))
+    # The files may have been edited since they were read first.
+    return {"digest": done.digest}
 
 
 def remove_environment(environment: Environment, dryrun: bool) -> None:

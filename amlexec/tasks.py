@@ -129,10 +129,15 @@ def _waits_for(prepare: str) -> dict[str, Any]:
     return {"task_dep": [pattern], "setup": [prepare], "getargs": {"digest": (prepare, "digest")}}
 
 
-@lru_cache(maxsize=1)
 def _inputs(command: object, project: Project) -> Mapping[str, InputFiles]:
     """The input files of each run configuration, read once for each command of doit."""
-    del command
+    if command is None:
+        _inputs_for.cache_clear()
+    return _inputs_for(command, project)
+
+
+@lru_cache(maxsize=1)
+def _inputs_for(_: object, project: Project) -> Mapping[str, InputFiles]:
     from amlexec.prepare import input_files
 
     return input_files.find(project, config.run_configurations(project))

@@ -57,9 +57,9 @@ def find(project: Project, names: Iterable[str]) -> dict[str, InputFiles]:
     answers = {}
     found = {}
     for name in names:
-        answers[name] = _answer(cached.get(name), contents) or _read(project, name, contents)
+        answers[name] = _cached(cached.get(name), contents) or _read(project, name, contents)
         found[name] = _now(answers[name])
-    if answers != {name: _Answer.of(value) for name, value in cached.items()}:
+    if answers != {name: _InputPaths.of(value) for name, value in cached.items()}:
         kept = {name: answer._asdict() for name, answer in answers.items()}
         cache.store(project.state, _ENTRY, {"head": _head(), "known": kept})
     return found
@@ -89,7 +89,7 @@ def package_files(project: Project, inputs: InputFiles) -> list[str]:
     return found
 
 
-class _Answer(NamedTuple):
+class _InputPaths(NamedTuple):
     """The paths that the files of a run configuration refer to."""
 
     read: Mapping[str, str]
@@ -100,7 +100,7 @@ class _Answer(NamedTuple):
     is_waited_for: bool
 
     @classmethod
-    def of(cls, value: object) -> _Answer | None:
+    def of(cls, value: object) -> _InputPaths | None:
         """The answer in a cached value; None if the value is damaged."""
         if not isinstance(value, dict) or value.keys() != set(cls._fields):
             return None
@@ -147,36 +147,36 @@ def _head() -> str:
     return f"{__version__} {os.environ.get('HOME')}"
 
 
-def _answer(kept: object, contents: _Contents) -> _Answer | None:
+def _cached(kept: object, contents: _Contents) -> _InputPaths | None:
     """The cached answer, if the files it was read from are unchanged."""
-    answer = _Answer.of(kept)
+    answer = _InputPaths.of(kept)
     if answer is None or not answer.read:
         return None
     return answer if all(contents.of(path) == digest for path, digest in answer.read.items()) else None
 
 
-def _read(project: Project, name: str, contents: _Contents) -> _Answer:
+def _read(project: Project, name: str, contents: _Contents) -> _InputPaths:
     """Read the files of a run configuration, and follow their references as far as possible."""
     paths: dict[str, set[str]] = {role: set() for role in _ROLES}
     try:
         outline = config.outline(project, name)
     except AmlexecError:
-        return _answer_of(contents, (), paths)
+        return _paths_of(contents, (), paths)
     declared = {outline.file, *([outline.compute_file] if outline.compute_file else [])}
     paths["named"] |= declared
     read = {*declared, *outline.looked}
     if outline.configuration is None or (outline.target is not None and not is_prepared(outline.target)):
-        return _answer_of(contents, read, paths)
+        return _paths_of(contents, read, paths)
     conda = os.path.join(project.root, outline.configuration.conda_dependencies_file)
     lines = _conda_lines(project, outline, conda, paths)
     read |= lines
     if outline.configuration.framework == "PySpark":
         read.add(_spark(project, outline, paths))
     is_waited_for = outline.target is not None and outline.configuration.prepare_environment
-    return _answer_of(contents, read, paths, lines, conda, is_waited_for=is_waited_for)
+    return _paths_of(contents, read, paths, lines, conda, is_waited_for=is_waited_for)
 
 
-def _answer_of(
+def _paths_of(
     contents: _Contents,
     read: Iterable[str],
     paths: Mapping[str, Iterable[str]],
@@ -184,12 +184,14 @@ def _answer_of(
     conda_file: str = "",
     *,
     is_waited_for: bool = False,
-) -> _Answer:
+) -> _InputPaths:
     """The answer. `lines` are the files whose variables may name other paths next time: never cached."""
     states = {path: contents.of(path) for path in sorted(read)}
     if not contents.variable.isdisjoint(lines):
         states = {}
-    return _Answer(states, {role: sorted(found) for role, found in paths.items()}, conda_file, is_waited_for)
+    return _InputPaths(
+        states, {role: sorted(found) for role, found in paths.items()}, conda_file, is_waited_for
+    )
 
 
 def _conda_lines(project: Project, outline: Outline, conda: str, paths: dict[str, set[str]]) -> set[str]:
@@ -237,7 +239,7 @@ def _tolerant(look: Callable[[], tuple[_T, ...]]) -> tuple[_T, ...]:
         return ()
 
 
-def _now(answer: _Answer) -> InputFiles:
+def _now(answer: _InputPaths) -> InputFiles:
     """The files of an answer that exist now."""
     paths = answer.paths
     folders = tuple(path for path in paths["packages"] if os.path.isdir(path))
