@@ -75,8 +75,8 @@ def _with_versions(name: str, resolution: str) -> Iterator[dict[str, Any]]:
 
 
 def task_docs() -> dict[str, Any]:
-    """write the generated part of the reference"""
-    return {"actions": [[PYTHON, "docs/generate.py"]]}
+    """write the generated part of the reference, and draw the task graph"""
+    return {"actions": [[PYTHON, "docs/generate.py"], [PYTHON, "docs/draw_graph.py"]]}
 
 
 def task_bench() -> dict[str, Any]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -75,6 +76,18 @@ def test_every_key_has_its_line(generate: ModuleType, path: Path) -> None:
 
     for name in keys(schema):
         assert any(f"`{name}`" in line or f".{name}`" in line for line in lines), name
+
+
+def test_the_picture_of_the_task_graph_is_up_to_date(tmp_path: Path) -> None:
+    """It is drawn from the project that its page shows."""
+    drawing = [sys.executable, str(ROOT / "docs" / "draw_graph.py")]
+    done = subprocess.run([*drawing, "--check"], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), "python docs/draw_graph.py draws it"
+    (tmp_path / "aml_config").mkdir()
+    (tmp_path / "aml_config/a<b.runconfig").write_text("Target: [\n")
+    done = subprocess.run([*drawing, str(tmp_path)], capture_output=True, text=True, timeout=120, check=True)
+    names = [element.text for element in ET.fromstring(done.stdout).iter() if element.text]
+    assert {"aml_config/a<b.runconfig", "prepare:a<b", "submit:a<b", "lint"} <= set(names)
 
 
 def test_every_command_and_option_has_its_line(generate: ModuleType) -> None:
