@@ -11,6 +11,7 @@ import pytest
 from amlexec.config import lint
 from amlexec.config import load as config
 from amlexec.errors import ConfigurationError
+from tests.support.linting import declarations, violations
 
 if TYPE_CHECKING:
     from amlexec.model import Violation
@@ -21,7 +22,7 @@ ERAS = [path for path in SAMPLES if path.name[0] == "E" and path.name[1].isdigit
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
 def test_lint_says_what_is_wrong(sample: Path) -> None:
-    said = lint.as_text(lint.lint(config.find_project(sample)))
+    said = lint.as_text(violations(config.find_project(sample)))
     assert said == (sample / "expected.txt").read_text(encoding="utf-8").splitlines()
 
 
@@ -44,7 +45,7 @@ def test_every_era_loads(sample: Path, tmp_path: Path) -> None:
 def test_a_run_meets_the_same_errors(sample: Path, tmp_path: Path) -> None:
     """What lint calls an error of a run configuration or its target, `load` raises, but a plain password."""
     project = config.find_project(shutil.copytree(sample, tmp_path / "project"))
-    wrong = {one for one in lint.lint(project) if one.severity == "error" and one.key != "password"}
+    wrong = {one for one in violations(project) if one.severity == "error" and one.key != "password"}
     met: set[Violation] = set()
     for name in config.run_configurations(project):
         try:
@@ -57,7 +58,7 @@ def test_a_run_meets_the_same_errors(sample: Path, tmp_path: Path) -> None:
         except ConfigurationError as error:
             met.update(one for one in error.violations if one.severity == "error")
     for loader, word in ((config.load_conda, "conda"), (config.load_spark, "spark")):
-        for file in (file for file in lint.files(project) if word in file):
+        for file in (file for file in declarations(project) if word in file):
             try:
                 loader(project, file)
             except ConfigurationError as error:

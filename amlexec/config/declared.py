@@ -30,7 +30,7 @@ _ENTRY = "references"
 
 
 def files(project: Project) -> list[str]:
-    """The project's declarations, sorted, relative to its root; the same as `lint.files`."""
+    """The project's declarations, sorted, relative to its root; those of `Linter.kinds`."""
     return sorted(kinds(project, _read))
 
 

@@ -24,8 +24,6 @@ __all__ = [
     "as_github",
     "as_json",
     "as_text",
-    "files",
-    "lint",
     "lint_files",
     "referred",
     "report",
@@ -40,21 +38,9 @@ _KEYS = {
 }
 
 
-def files(project: Project) -> list[str]:
-    """The project's declarations, sorted, relative to its root: aml_config and the files it refers to."""
-    return sorted(_Lint(strict=False).of_project(project))
-
-
 def referred(path: str) -> list[tuple[str, str]]:
     """The dependencies files that a run configuration names, relative to the project's root, and kinds."""
     return _Lint(strict=False).referred(path, path)
-
-
-def lint(project: Project, only: Iterable[str] | None = None, *, strict: bool = False) -> list[Violation]:
-    """Every violation in the project's files, sorted; `only` limits it to files, relative to its root."""
-    linter = Linter(project, strict=strict)
-    kinds = linter.kinds()
-    return linter.check(kinds if only is None else {file: kinds.get(file, "") for file in only})
 
 
 class Linter:

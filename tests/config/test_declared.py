@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec.config import declared, lint
+from amlexec.config import declared
 from amlexec.model import Project
+from tests.support.linting import declarations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ def project(tmp_path: Path) -> Project:
 
 def same(project: Project) -> list[str]:
     """The files, the same from both functions; called twice, so that the second answer is cached."""
-    wanted = lint.files(project)
+    wanted = declarations(project)
     assert declared.files(project) == wanted
     assert declared.files(project) == wanted
     return wanted

@@ -13,6 +13,7 @@ import pytest
 from amlexec.config import lint
 from amlexec.config import load as config
 from amlexec.model import Place, Violation
+from tests.support.linting import declarations, violations
 
 WRONG = "Target: local\nFramework: Pyhton\n"
 
@@ -145,21 +146,21 @@ def test_referenced_files_belong_to_the_project(folder: Path) -> None:
     )
     write(folder / "Config/needs.yml", "dependencies: [json]\n")
     project = config.find_project(folder)
-    assert lint.files(project) == [
+    assert declarations(project) == [
         "Config/needs.yml",
         "aml_config/local.compute",
         "aml_config/local.runconfig",
     ]
-    assert [str(one.place) for one in lint.lint(project)] == ["Config/needs.yml:1:16"]
-    assert lint.lint(project, ["aml_config/local.compute"]) == []
-    assert len(lint.lint(project, ["Config/needs.yml"])) == 1
+    assert [str(one.place) for one in violations(project)] == ["Config/needs.yml:1:16"]
+    assert violations(project, ["aml_config/local.compute"]) == []
+    assert len(violations(project, ["Config/needs.yml"])) == 1
 
 
 def test_a_broken_file_does_not_hide_the_others(folder: Path) -> None:
     write(folder / "aml_config/broken.runconfig", "Target: [\n")
     project = config.find_project(folder)
-    assert "aml_config/broken.runconfig" in lint.files(project)
-    assert {one.place.path for one in lint.lint(project)} == {"aml_config/broken.runconfig"}
+    assert "aml_config/broken.runconfig" in declarations(project)
+    assert {one.place.path for one in violations(project)} == {"aml_config/broken.runconfig"}
 
 
 def test_json(folder: Path) -> None:
@@ -208,5 +209,5 @@ def test_many_files(folder: Path) -> None:
             folder / f"aml_config/t{number}.compute", f"type: local\npythonLocation: p{number}\nColour: x\n"
         )
     project = config.find_project(folder)
-    assert len(lint.lint(project)) == 300
-    assert lint.summary(302, lint.lint(project)) == "302 files, 0 errors, 300 warnings"
+    assert len(violations(project)) == 300
+    assert lint.summary(302, violations(project)) == "302 files, 0 errors, 300 warnings"

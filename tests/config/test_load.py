@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from amlexec.config import cache, declared, lint, schemas
+from amlexec.config import cache, declared, schemas
 from amlexec.config import load as config
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.model import Place, Project
 from amlexec.targets import local_python
+from tests.support.linting import declarations, violations
 
 RUN = "Target: local\nFramework: Python\nArgumentVector: [train.py]\n"
 
@@ -308,8 +309,8 @@ class TestAzuremlFolder:
         project = config.find_project(self.project(tmp_path))
         assert project.folder == ".azureml"
         assert config.run_configurations(project) == ("docker", "gpu")
-        assert lint.files(project) == [".azureml/docker", ".azureml/gpu.runconfig", ".azureml/needs.yml"]
-        assert declared.files(project) == lint.files(project)
+        assert declarations(project) == [".azureml/docker", ".azureml/gpu.runconfig", ".azureml/needs.yml"]
+        assert declared.files(project) == declarations(project)
         found = config.load(project, "docker")
         assert found.compute_target.kind == "docker"
         assert str(found.run_configuration.place) == ".azureml/docker"
@@ -319,7 +320,7 @@ class TestAzuremlFolder:
 
     def test_a_target_in_the_cloud(self, tmp_path: Path) -> None:
         project = config.find_project(self.project(tmp_path))
-        (violation,) = lint.lint(project, [".azureml/gpu.runconfig"])
+        (violation,) = violations(project, [".azureml/gpu.runconfig"])
         assert violation.lines() == [
             (
                 ".azureml/gpu.runconfig:2:9: error: target is 'gpu-cluster', and there is no "

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from amlexec.config import lint
 from amlexec.config import load as config
 from amlexec.environments import spec
 from amlexec.errors import AmlexecError, ConfigurationError
 from amlexec.packages import conda_spec
 from amlexec.packages.platforms import DEFAULT
+from tests.support.linting import violations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def linted(project: Project, file: str = FILE) -> list[str]:
-    return [one.message for one in lint.lint(project, [file]) if one.severity == "error"]
+    return [one.message for one in violations(project, [file]) if one.severity == "error"]
 
 
 def prepared(project: Project) -> list[str]:
@@ -96,7 +96,7 @@ def test_refused_pip_lines(project: Project, line: str, word: str) -> None:
 def test_lines_of_a_file_that_is_referred_to(project: Project, tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("six\nx<=1.*\n")
     write(project, [], ["-r requirements.txt"])
-    (violation,) = lint.lint(project, [FILE])
+    (violation,) = violations(project, [FILE])
     assert str(violation.place) == "requirements.txt:2:1"
 
 
@@ -120,7 +120,7 @@ def test_an_absolute_dependencies_file(
     (tmp_path / "aml_config/local.compute").write_text("type: local\nColour: blue\n")
     text = f"Target: local\nFramework: Python\nCondaDependenciesFile: {file}\n"
     (tmp_path / "aml_config/local.runconfig").write_text(text)
-    found = lint.lint(project)
+    found = violations(project)
     assert [str(one.place) for one in found] == [f"{file}:1:16", "aml_config/local.compute:2:1"]
     with pytest.raises(ConfigurationError, match="'json' is a module"):
         config.load_conda(project, str(file))
@@ -164,4 +164,4 @@ def test_any_text_is_accepted_or_refused(project: Project, text: str, name: str)
     with open(f"{project.configuration}/{name}", "w", encoding="utf-8") as file:  # noqa: PTH123
         file.write(text)
     with contextlib.suppress(AmlexecError):
-        lint.lint(project, [f"aml_config/{name}"])
+        violations(project, [f"aml_config/{name}"])
