@@ -61,7 +61,7 @@ def no_target(project: Project, path: str, reading: Reading, name: str) -> Viola
     known = [file[:-8] for file in os.listdir(project.configuration) if file.endswith(".compute")]  # noqa: PTH208
     key = reading["names"].get("target", "Target")
     place = Place(path, *reading["places"].get("target", ()))
-    message = f"{key} is {name!r}, and there is no {project.folder}/{name}.compute"
+    message = f"{key} is {name!r}, but there is no {project.folder}/{name}.compute"
     hint = attach_hint(project, name, known, is_camel=key == "target")
     return Violation(place, "error", message, hint, key)
 
@@ -126,10 +126,10 @@ def check(project: Project, path: str, reading: Reading, target: ComputeTarget |
         name = reading["names"][field]
         place = Place(path, *reading["places"].get(field, ()))
         if field in fields:
-            message = f"{name} is {file!r}, and there is no such file in the project"
+            message = f"{name} is {file!r}, but there is no such file in the project"
             hint = _file_hint(project, file)
         else:
-            message = f"{name} is not set, and there is no {file}"
+            message = f"{name} is not set, but there is no {file}"
             yours = target.key("userManagedEnvironment") if target else "userManagedEnvironment"
             where = "in the compute target" if yours == "userManagedEnvironment" else "here"
             hint = f"write that file, or '{yours}: true' {where}"

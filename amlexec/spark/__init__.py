@@ -1,1 +1,1 @@
-"""What spark-submit is given: its arguments, Maven packages, and the user's network settings for Java."""
+"""The input of spark-submit: arguments, Maven packages, and the user's network settings for Java."""

@@ -1,4 +1,4 @@
-"""What spark-submit is told on a cluster, and what its log says of the application: values alone."""
+"""Arguments of spark-submit on a cluster, and the application in its log. No I/O."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ __all__ = [
 ]
 
 PROPERTIES = "../control/spark.conf"
-"""Seen from where a run executes: a file of the user's alone, with what must not be on a command line."""
+"""Relative to the run's working directory: a private file with values that must not be on a command line."""
 MODULES = "../control/modules.zip"
 """The Python modules of the project, for the executors."""
 PROJECT = "../control/project.tar.gz"
 """The project, for a driver that does not run on the head node."""
 EXECUTORS = "../control/executors.tar.gz"
-"""What lets the Pythons of executors say which they are."""
+"""Makes the Pythons of executors report themselves."""
 SHIPPED_PYTHON = "./environment/bin/python"
 _TAGS = "spark.yarn.tags"
 _RETURN = "spark.yarn.appMasterEnv.AMLEXEC_SPARK_RETURN"
@@ -51,14 +51,14 @@ _TRACKING = re.compile(
 
 
 class Shipped(NamedTuple):
-    """A conda environment on the head node, and as what it goes to the executors."""
+    """A conda environment on the head node, as an archive for the executors."""
 
     archive: str = ""
-    """Path of the archive on the head node; "" where the user manages the environment of all machines."""
+    """Path of the archive on the head node; "" if the user manages the environments of all machines."""
 
 
 def mode(target: ComputeTarget) -> str:
-    """`cluster` where the driver runs on a node that YARN chooses, else `client`: on the head node.
+    """The deploy mode: `cluster` if the driver runs on a node that YARN chooses, `client` on the head node.
 
     https://spark.apache.org/docs/latest/submitting-applications.html: "the standalone mode does not support
     cluster mode for Python applications".
@@ -69,33 +69,33 @@ def mode(target: ComputeTarget) -> str:
 def options(
     target: ComputeTarget, variables: Iterable[tuple[str, str]], python: str, shipped: Shipped
 ) -> list[str]:
-    """The options that say where; `variables` are the run configuration's, `python` is the head node's.
+    """The options for master, archives and variables; `python` is the head node's.
 
-    Variables whose names look secret are not among them: `properties` has those.
+    `variables` are the run configuration's; those whose names look secret are left to `properties`.
     """
     where = mode(target)
-    told = ["--master", target.master, "--deploy-mode", where]
+    words = ["--master", target.master, "--deploy-mode", where]
     archives = [f"{PROJECT}#project"] if where == "cluster" else []
     if _is_shipped(target, shipped):
         archives += [f"{shipped.archive}#environment", f"{EXECUTORS}#amlexec"]
         python = SHIPPED_PYTHON
     if archives:
-        told += ["--archives", ",".join(archives)]
+        words += ["--archives", ",".join(archives)]
     if where == "cluster":
-        # The driver's own environment is not that of spark-submit.
-        told += _conf("spark.yarn.appMasterEnv.PYSPARK_PYTHON", python)
-        told += _conf("spark.yarn.appMasterEnv.PYSPARK_DRIVER_PYTHON", python)
+        # The driver does not inherit the environment of spark-submit.
+        words += _conf("spark.yarn.appMasterEnv.PYSPARK_PYTHON", python)
+        words += _conf("spark.yarn.appMasterEnv.PYSPARK_DRIVER_PYTHON", python)
     for name, value in variables:
         if not is_secret(name):
             for key in _keys(target, name):
-                told += _conf(key, value)
-    return told
+                words += _conf(key, value)
+    return words
 
 
 def tagged(target: ComputeTarget, settings: Iterable[tuple[str, str]]) -> list[str]:
-    """The options with a tag that no other application of YARN has, by which this one can be found.
+    """The options with a unique tag, by which this application can be found in YARN.
 
-    A driver on a node is told it too: what came of the run has that name then.
+    A driver on a node gets it too, as the name of the results that it sends back.
     """
     import uuid
 
@@ -106,23 +106,23 @@ def tagged(target: ComputeTarget, settings: Iterable[tuple[str, str]]) -> list[s
 
 
 def tag_of(argv: Iterable[str]) -> str:
-    """That tag, from the arguments that an application was submitted with; "" where there is none."""
-    lists = [one.partition("=")[2] for one in argv if one.startswith(f"{_TAGS}=")]
-    return next((tag for one in lists for tag in one.split(",") if tag.startswith("amlexec-")), "")
+    """That tag, from the arguments of a submitted application; "" if it has none."""
+    lists = [word.partition("=")[2] for word in argv if word.startswith(f"{_TAGS}=")]
+    return next((tag for tags in lists for tag in tags.split(",") if tag.startswith("amlexec-")), "")
 
 
 def returned_as(argv: Iterable[str]) -> str:
-    """The name of what a driver on a node sends home; "" of one that runs on the head node."""
-    return next((one.partition("=")[2] for one in argv if one.startswith(f"{_RETURN}=")), "")
+    """The name of the results that a driver on a node sends back; "" for a driver on the head node."""
+    return next((word.partition("=")[2] for word in argv if word.startswith(f"{_RETURN}=")), "")
 
 
 def executors_python(target: ComputeTarget, python: str, shipped: Shipped) -> str:
-    """What executors start as their Python: in an archive, what becomes that of the environment."""
+    """The program that executors start as Python; with an archive, a wrapper of the environment's Python."""
     return "./amlexec/python" if _is_shipped(target, shipped) else python
 
 
 def drivers_python(target: ComputeTarget, python: str, shipped: Shipped) -> str:
-    """What the driver runs: the environment's Python, on the head node or in the archive."""
+    """The driver's Python: the environment's, on the head node or in the archive."""
     return SHIPPED_PYTHON if _is_shipped(target, shipped) and mode(target) == "cluster" else python
 
 
@@ -131,12 +131,12 @@ def _is_shipped(target: ComputeTarget, shipped: Shipped) -> bool:
 
 
 def expected(version: str) -> str:
-    """What an executor that has the archive holds its Python against: see `runtime/site/sitecustomize.py`."""
+    """The Python that an executor with the archive should have: see `runtime/site/sitecustomize.py`."""
     return f"{version}:{SHIPPED_PYTHON.removesuffix('/bin/python')}"
 
 
 def asked(wanted: str) -> list[str]:
-    """The option with which a driver on a node is told which Python was prepared, or that it is to say."""
+    """The option that tells a driver on a node the prepared Python, or to report its own."""
     return _conf("spark.yarn.appMasterEnv.AMLEXEC_PYTHON", wanted)
 
 
@@ -152,21 +152,21 @@ def _keys(target: ComputeTarget, name: str) -> list[str]:
 def properties(
     target: ComputeTarget, variables: Iterable[tuple[str, str]], settings: Iterable[tuple[str, str]]
 ) -> str:
-    """The text of a properties file for what must not be on a command line, "" if there is nothing.
+    """The text of a properties file for values that must not be on a command line; "" if there are none.
 
     The format: https://docs.oracle.com/en/java/javase/17/docs/api/java.base/java/util/Properties.html.
     """
-    told = [(key, value) for name, value in variables if is_secret(name) for key in _keys(target, name)]
-    told += [(key, value) for key, value in settings if is_secret(key.replace(".", "_"))]
-    return "".join(f"{_escaped(key)}={_escaped(value)}\n" for key, value in told)
+    pairs = [(key, value) for name, value in variables if is_secret(name) for key in _keys(target, name)]
+    pairs += [(key, value) for key, value in settings if is_secret(key.replace(".", "_"))]
+    return "".join(f"{_escaped(key)}={_escaped(value)}\n" for key, value in pairs)
 
 
 def _escaped(text: str) -> str:
     special = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f", " ": "\\ "}
-    special |= {one: f"\\{one}" for one in "=:#!"}
+    special |= {char: f"\\{char}" for char in "=:#!"}
     return "".join(
-        special.get(one, one) if ord(one) < 127 else _utf16(one)  # the file's encoding depends on the Spark
-        for one in text
+        special.get(char, char) if ord(char) < 127 else _utf16(char)  # the encoding depends on the Spark
+        for char in text
     )
 
 
@@ -176,8 +176,8 @@ def _utf16(letter: str) -> str:
 
 
 def application(log: str) -> tuple[str, str]:
-    """Id and tracking address of the application that a log is of; "" where spark-submit didn't tell."""
-    known = _YARN_ID.search(log) or _STANDALONE_ID.search(log)
-    found = (known[known.lastindex or 0]) if known else ""
+    """Id and tracking address of the application in a log of spark-submit; "" if they are not in it."""
+    match = _YARN_ID.search(log) or _STANDALONE_ID.search(log)
+    application_id = (match[match.lastindex or 0]) if match else ""
     address = _TRACKING.search(log)
-    return found, address[1] if address else ""
+    return application_id, address[1] if address else ""

@@ -1,4 +1,4 @@
-"""The user's proxies and certificates, as Java takes them: it reads none of what other programs read."""
+"""The user's proxies and certificates for Java, which ignores the settings of other programs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["files", "key_store", "variables"]
 
 _STORE = "trusted.jks"
-_PASSWORD = "changeit"  # noqa: S105 - Java's own; a store of certificates has no secret in it
+_PASSWORD = "changeit"  # noqa: S105 - Java's default; a store of certificates holds no secret
 
 
 def files(network: Network) -> dict[str, bytes]:
@@ -28,7 +28,7 @@ def files(network: Network) -> dict[str, bytes]:
 def variables(network: Network, folder: str) -> dict[str, str]:
     """Environment variables for a Java program that finds the files in `folder`.
 
-    Java has no way to be told a proxy's user and password from outside of a program.
+    A proxy's user and password are left out: Java can't get them from outside of a program.
     """
     options = []
     if network.ca_bundle:
@@ -42,9 +42,9 @@ def variables(network: Network, folder: str) -> dict[str, str]:
         if proxy.hostname:
             options += [f"-D{scheme}.proxyHost={proxy.hostname}", f"-D{scheme}.proxyPort={proxy.port or 80}"]
     if no_proxy := proxies.get("no_proxy"):
-        hosts = [one.strip() for one in no_proxy.split(",") if one.strip()]
-        told = [f"*{one}" if one.startswith(".") else one for one in hosts]
-        options.append(f"-Dhttp.nonProxyHosts={'|'.join([*told, 'localhost', '127.*'])}")
+        hosts = [host.strip() for host in no_proxy.split(",") if host.strip()]
+        patterns = [f"*{host}" if host.startswith(".") else host for host in hosts]
+        options.append(f"-Dhttp.nonProxyHosts={'|'.join([*patterns, 'localhost', '127.*'])}")
     return {"JAVA_TOOL_OPTIONS": " ".join(options)} if options else {}
 
 
@@ -52,13 +52,13 @@ def key_store(certificates: str) -> bytes:
     """Certificates in PEM as a Java key store that trusts them.
 
     The format (JKS, version 2) is that of OpenJDK's `sun.security.provider.JavaKeyStore`, which every Java
-    reads; its digest is over the password as UTF-16, a phrase and the content.
+    can read; its digest covers the password as UTF-16, a phrase and the content.
     """
     begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
     blocks = [block.partition(end)[0] for block in certificates.split(begin)[1:]]
-    found = dict.fromkeys(ssl.PEM_cert_to_DER_cert(f"{begin}{block}{end}") for block in blocks)
-    content = struct.pack(">III", 0xFEEDFEED, 2, len(found))
-    for number, data in enumerate(found):
+    certificates_der = dict.fromkeys(ssl.PEM_cert_to_DER_cert(f"{begin}{block}{end}") for block in blocks)
+    content = struct.pack(">III", 0xFEEDFEED, 2, len(certificates_der))
+    for number, data in enumerate(certificates_der):
         content += struct.pack(">I", 2) + _text(f"ca-{number}") + struct.pack(">Q", 0)
         content += _text("X.509") + struct.pack(">I", len(data)) + data
     phrase = _PASSWORD.encode("utf-16-be") + b"Mighty Aphrodite"

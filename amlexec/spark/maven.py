@@ -1,8 +1,8 @@
-"""The Maven packages of an environment: what of them is in its digest, and where they are looked for.
+"""The Maven packages of an environment: their part of the digest, and the repositories that are searched.
 
-What is asked is what
-`spark-submit --packages` asks: the repositories that are named, then Maven Central and spark-packages.org;
-of several that have a package, the first counts. Where all that are named are folders, nobody else is asked.
+The search order is that of `spark-submit --packages`: the named repositories, then Maven Central and
+spark-packages.org; the first repository with a package wins. If all named repositories are folders, only
+these are searched.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _OTHERS = "https://repos.spark-packages.org/"
 
 
 def value(project: Project, dependencies: SparkDependencies) -> tuple[str, ...]:
-    """What decides which packages are installed: canonical lines, none where there are no packages.
+    """The part of the environment's canonical value: lines that decide which packages are installed.
 
-    A folder counts by what it has of the packages that are named, and not by where it is.
+    Empty without packages. A folder is digested by the named packages in it, not by its path.
 
     Raises:
-        ConfigurationError: a folder is not there.
+        ConfigurationError: a folder does not exist.
     """
     named = submit_args.coordinates(dependencies)
     if not named:
@@ -42,27 +42,29 @@ def value(project: Project, dependencies: SparkDependencies) -> tuple[str, ...]:
     lines = list(named)
     for address in submit_args.repositories(dependencies):
         if address.lower().startswith("file:"):
-            held = [
-                (inside, of_file(path)) for inside, path in _held(project, dependencies, address) if inside
+            content = [
+                (inside, of_file(path))
+                for inside, path in _package_files(project, dependencies, address)
+                if inside
             ]
-            lines.append(f"folder {of_bytes(canonical_json(held))}")
+            lines.append(f"folder {of_bytes(canonical_json(content))}")
         else:
             lines.append(f"repository {public(address)}")
-    return (*lines, *(f"without {one}" for one in submit_args.excludes(dependencies)))
+    return (*lines, *(f"without {package}" for package in submit_args.excludes(dependencies)))
 
 
 def files(project: Project, dependencies: SparkDependencies) -> tuple[str, ...]:
-    """The files of this machine that the packages are made of, absolute, as far as they are named."""
+    """The files of the packages in folders of this machine, absolute."""
     return tuple(
         path
         for address in submit_args.folders(dependencies)
-        for _, path in _held(project, dependencies, address)
+        for _, path in _package_files(project, dependencies, address)
         if submit_args.coordinates(dependencies)
     )
 
 
 def folders(project: Project, dependencies: SparkDependencies) -> tuple[str, ...]:
-    """The folders that the packages are looked for in, absolute, whether they are there or not."""
+    """The folders that are searched for the packages, absolute; they need not exist."""
     return tuple(
         os.path.normpath(f"{submit_args.folder_of(project.root, address)}/{_folder(coordinate)}")
         for address in submit_args.folders(dependencies)
@@ -71,13 +73,13 @@ def folders(project: Project, dependencies: SparkDependencies) -> tuple[str, ...
 
 
 def _folder(coordinate: str) -> str:
-    """Where a repository keeps a package."""
+    """The folder of a package in a repository."""
     group, _, rest = coordinate.partition(":")
     return "/".join([*group.split("."), *rest.split(":")])
 
 
-def _held(project: Project, dependencies: SparkDependencies, address: str) -> list[tuple[str, str]]:
-    """What a folder has of the packages: paths in it, and absolute; the folder of each package too, as ""."""
+def _package_files(project: Project, dependencies: SparkDependencies, address: str) -> list[tuple[str, str]]:
+    """The named packages in a folder: relative and absolute paths; the folder of each package has ""."""
     root = submit_args.folder_of(project.root, address)
     found = []
     for coordinate in submit_args.coordinates(dependencies):
@@ -85,15 +87,15 @@ def _held(project: Project, dependencies: SparkDependencies, address: str) -> li
         at = os.path.join(root, folder)  # noqa: PTH118
         if os.path.isdir(at):  # noqa: PTH112
             found.append(("", at))
-            found += [(f"{folder}/{one}", f"{at}/{one}") for one in sorted(os.listdir(at))]  # noqa: PTH208
+            found += [(f"{folder}/{file}", f"{at}/{file}") for file in sorted(os.listdir(at))]  # noqa: PTH208
     return [(inside, path) for inside, path in found if not inside or os.path.isfile(path)]  # noqa: PTH113
 
 
 def further(dependencies: SparkDependencies) -> tuple[str, ...]:
-    """Where packages are looked for after the repositories that are named, as Spark does it.
+    """The repositories that are searched after the named ones, as in Spark.
 
-    `spark.jars.packages` in https://spark.apache.org/docs/latest/configuration.html. Where all that are named
-    are folders, they are everything: then nobody is asked over the network.
+    See `spark.jars.packages` in https://spark.apache.org/docs/latest/configuration.html. None if all named
+    repositories are folders: then nothing is searched over the network.
     """
     named = submit_args.repositories(dependencies)
     if named and named == submit_args.folders(dependencies):
@@ -103,5 +105,7 @@ def further(dependencies: SparkDependencies) -> tuple[str, ...]:
 
 
 def needs_this_machine(dependencies: SparkDependencies) -> bool:
-    """Whether a repository must see this machine as itself: it is on the loopback."""
-    return any(is_loopback(one) for one in (*submit_args.repositories(dependencies), *further(dependencies)))
+    """Whether a repository is on this machine's loopback, so that only this machine can reach it."""
+    return any(
+        is_loopback(address) for address in (*submit_args.repositories(dependencies), *further(dependencies))
+    )

@@ -1,4 +1,4 @@
-"""What spark-submit is told, and what a Spark needs to run: values, and errors of what they lack."""
+"""Arguments of spark-submit, and the requirements of a Spark installation."""
 
 from __future__ import annotations
 
@@ -43,28 +43,28 @@ _PY_FILES = "spark.submit.pyFiles"
 _PYTHON = "spark.pyspark.python"
 _DRIVER_PYTHON = "spark.pyspark.driver.python"
 _RESOLVED = frozenset([_PACKAGES, _REPOSITORIES, EXCLUDES])
-"""Properties that have done their work when the packages are there."""
+"""Properties that are no longer needed when the packages are installed."""
 _JAVA = {2: (8, 8), 3: (8, 23), 4: (17, 0)}
-"""By major version of Spark: the oldest Java that it runs on, and the newest (0 where none is known).
+"""By major version of Spark: the oldest and the newest Java that it supports (0: no known limit).
 
-https://spark.apache.org/docs/latest/#downloading, and of each older version its own page; Java 24 has no
-security manager any more, which Spark 3 calls (https://openjdk.org/jeps/486).
+https://spark.apache.org/docs/latest/#downloading, and of each older version its own page; Java 24 removed
+the security manager, which Spark 3 calls (https://openjdk.org/jeps/486).
 """
 
 
 class Spark(NamedTuple):
-    """A Spark, as `runtime/spark.sh` finds it. Texts are "" where it could not tell."""
+    """A Spark installation, found by `runtime/spark.sh`. Unknown values are ""."""
 
     submit: str = ""
-    """Path of spark-submit; "" where there is no Spark."""
+    """Path of spark-submit; "" if there is no Spark."""
     version: str = ""
     scala: str = ""
-    """Version of the Scala that it is made for, such as `2.12`."""
+    """Version of its Scala, such as `2.12`."""
     java: str = ""
-    """Version of the Java that it will start, `unknown` where it has one that doesn't tell."""
+    """Version of the Java that it will start; `unknown` if that Java does not report one."""
     java_path: str = ""
     jars: tuple[str, ...] = ()
-    """Files of the packages that were made ready for its runs."""
+    """Files of the packages that were installed for its runs."""
 
     @property
     def name(self) -> str:
@@ -73,49 +73,54 @@ class Spark(NamedTuple):
 
 
 def read(answer: str) -> Spark:
-    """What `runtime/spark.sh` said."""
-    told: dict[str, str] = {}
+    """Parse the output of `runtime/spark.sh`."""
+    values: dict[str, str] = {}
     jars = []
     for line in answer.splitlines():
         key, _, value = line.partition(" ")
-        told[key] = value
+        values[key] = value
         if key == "jar":
             jars.append(value)
-    java, _, java_path = told.get("java", "").partition(" ")
+    java, _, java_path = values.get("java", "").partition(" ")
     return Spark(
-        told.get("submit", ""), told.get("version", ""), told.get("scala", ""), java, java_path, tuple(jars)
+        values.get("submit", ""),
+        values.get("version", ""),
+        values.get("scala", ""),
+        java,
+        java_path,
+        tuple(jars),
     )
 
 
 class Pythons(NamedTuple):
-    """The Pythons of a Spark application, and which of them the files name themselves."""
+    """The Pythons of a Spark application, and the keys in the user's files that name them."""
 
     driver: str
     executors: str
     declared_driver: str = ""
-    """The key that names it; "" where it is the environment's."""
+    """The key that names the driver's Python; "" if it is the environment's."""
     declared_executors: str = ""
 
     @property
     def options(self) -> list[str]:
-        """The options that say so: over them goes neither spark-defaults.conf nor spark-env.sh.
+        """The options for these Pythons; they override spark-defaults.conf and spark-env.sh.
 
         https://spark.apache.org/docs/latest/configuration.html: "The Python binary executable ... takes
-        precedence over the environment variable". What the Spark dependencies name is an option already.
+        precedence over the environment variable". Pythons in the Spark dependencies are options already.
         """
-        told = []
+        words = []
         for key, value, declared in (
             (_PYTHON, self.executors, self.declared_executors),
             (_DRIVER_PYTHON, self.driver, self.declared_driver),
         ):
             if declared != key:
-                told += ["--conf", f"{key}={value}"]
-        return told
+                words += ["--conf", f"{key}={value}"]
+        return words
 
     def warnings(self, plan: Plan) -> list[str]:
-        """What is to be said where an environment was prepared, and is not used."""
+        """Warnings for a prepared environment that is not used."""
         return [
-            f"{plan.configuration}: {key} names the Python of the {who}, {python}: it is not the prepared one"
+            f"{plan.configuration}: {key} sets the {who}'s Python to {python}, which is not the prepared one"
             for who, key, python in (
                 ("driver", self.declared_driver, self.driver),
                 ("executors", self.declared_executors, self.executors),
@@ -127,13 +132,13 @@ class Pythons(NamedTuple):
 def pythons(plan: Plan, dependencies: SparkDependencies, driver: str, executors: str) -> Pythons:
     """The Pythons of an application: those that the files declare, else `driver` and `executors`.
 
-    A property goes over a variable, as in Spark, and the executors' is the driver's too where that has none.
+    As in Spark, a property overrides a variable, and the driver's Python defaults to the executors'.
     """
     properties, variables = dict(dependencies.configuration), dict(plan.environment_variables)
 
     def chosen(default: str, *keys: str) -> tuple[str, str]:
-        found = ((properties.get(key) or variables.get(key), key) for key in keys)
-        value, key = next(((value, key) for value, key in found if value), (default, ""))
+        declared = ((properties.get(key) or variables.get(key), key) for key in keys)
+        value, key = next(((value, key) for value, key in declared if value), (default, ""))
         return value or default, "" if value == default else key
 
     for_driver, its_key = chosen(driver, _DRIVER_PYTHON, _PYTHON, "PYSPARK_DRIVER_PYTHON")
@@ -142,56 +147,57 @@ def pythons(plan: Plan, dependencies: SparkDependencies, driver: str, executors:
 
 
 def no_spark(plan: Plan, there: str, how: str) -> ConfigurationError:
-    """The error of a place without Spark: `there` says where it is, `how` says how to get one."""
+    """The error for a missing Spark: `there` is the place, as in "on HOST"; `how` is the hint."""
     wanted = plan.target.spark_submit_location
     if wanted != "spark-submit":
         return ConfigurationError(
-            f"sparkSubmitLocation is {wanted!r}, and there is no such program {there}",
+            f"sparkSubmitLocation is {wanted!r}, but there is no such program {there}",
             where=str(plan.target.place),
-            hint="give the path of spark-submit, or remove the key to have it looked for",
+            hint="give the path of spark-submit, or remove the key to search for it",
         )
     return ConfigurationError(
-        f"Framework is PySpark, and there is no Spark {there}", where=str(plan.target.place), hint=how
+        f"Framework is PySpark, but there is no Spark {there}", where=str(plan.target.place), hint=how
     )
 
 
 def java_must_do(spark: Spark, where: str, how: str) -> None:
-    """Raise where there is no Java, or not one that this Spark runs on (TargetError); `how` to get one."""
+    """Raise TargetError if there is no Java, or none that this Spark supports; `how` is the hint."""
     oldest, newest = _JAVA.get(_major(spark.version), (8, 0))
     wanted = f"Java {oldest}" + ("" if newest == oldest else f" to {newest}" if newest else " or later")
     if not spark.java:
-        raise TargetError(f"{spark.name} needs {wanted}, and there is no Java", where=where, hint=how)
+        raise TargetError(f"{spark.name} needs {wanted}, but there is no Java", where=where, hint=how)
     # Java 8 calls itself 1.8.
-    found = _major(spark.java.removeprefix("1."))
-    if found and (found < oldest or (newest and found > newest)):
+    major = _major(spark.java.removeprefix("1."))
+    if major and (major < oldest or (newest and major > newest)):
         raise TargetError(
-            f"{spark.name} needs {wanted}, and {spark.java_path} is Java {spark.java}", where=where, hint=how
+            f"{spark.name} needs {wanted}, but {spark.java_path} is Java {spark.java}", where=where, hint=how
         )
 
 
 def _major(version: str) -> int:
-    found = re.match(r"\d+", version)
-    return int(found[0]) if found else 0
+    match = re.match(r"\d+", version)
+    return int(match[0]) if match else 0
 
 
 def coordinates(dependencies: SparkDependencies) -> tuple[str, ...]:
-    """The Maven coordinates of all packages, `group:artifact:version`, in order, each once."""
-    named = (f"{one.group}:{one.artifact}:{one.version}" for one in dependencies.packages)
+    """The Maven coordinates of all packages, `group:artifact:version`, in order, without duplicates."""
+    named = (f"{each.group}:{each.artifact}:{each.version}" for each in dependencies.packages)
     return tuple(dict.fromkeys([*named, *_listed(dependencies, _PACKAGES)]))
 
 
 def repositories(dependencies: SparkDependencies) -> tuple[str, ...]:
-    """The addresses of all repositories that are named, in order, each once."""
+    """The addresses of all named repositories, in order, without duplicates."""
     return tuple(dict.fromkeys([*dependencies.repositories, *_listed(dependencies, _REPOSITORIES)]))
 
 
 def folders(dependencies: SparkDependencies) -> tuple[str, ...]:
-    """The repositories that are folders, in order; addresses as they are written."""
-    return tuple(one for one in repositories(dependencies) if one.lower().startswith("file:"))
+    """The repositories that are folders, in order; addresses as in the file."""
+    addresses = repositories(dependencies)
+    return tuple(address for address in addresses if address.lower().startswith("file:"))
 
 
 def folder_of(root: str, address: str) -> str:
-    """The path of a repository that is a folder; what is not absolute is relative to the project's `root`."""
+    """The path of a repository that is a folder; relative ones start at the project's `root`."""
     from urllib.parse import unquote, urlsplit
 
     path = unquote(urlsplit(address).path)
@@ -199,19 +205,19 @@ def folder_of(root: str, address: str) -> str:
 
 
 def folders_must_be_there(dependencies: SparkDependencies, root: str) -> None:
-    """Raise where a repository is a folder that is not there (ConfigurationError)."""
+    """Raise ConfigurationError if a repository is a folder that does not exist."""
     for address in folders(dependencies):
         path = folder_of(root, address)
         if not os.path.isdir(path):  # noqa: PTH112 - pathlib costs a run 3 ms
             raise ConfigurationError(
-                f"repositories has {address}, and there is no folder {path}",
+                f"repositories has {address}, but there is no folder {path}",
                 where=str(dependencies.place),
-                hint="a path that is not absolute is relative to the project's root: file:maven",
+                hint="relative paths start at the project's root: file:maven",
             )
 
 
 def placed(dependencies: SparkDependencies, root: str) -> SparkDependencies:
-    """The same, with absolute addresses of the repositories that are folders of the project at `root`."""
+    """The same, with absolute addresses for the repositories that are folders of the project at `root`."""
     from urllib.parse import quote
 
     def absolute(address: str) -> str:
@@ -222,45 +228,45 @@ def placed(dependencies: SparkDependencies, root: str) -> SparkDependencies:
 
 
 def excludes(dependencies: SparkDependencies) -> tuple[str, ...]:
-    """What is left out of the packages' own dependencies: `group:artifact`, in order."""
+    """The excluded dependencies of the packages: `group:artifact`, in order."""
     return _listed(dependencies, EXCLUDES)
 
 
 def _listed(dependencies: SparkDependencies, key: str) -> tuple[str, ...]:
     text = dict(dependencies.configuration).get(key, "")
-    return tuple(one.strip() for one in text.split(",") if one.strip())
+    return tuple(item.strip() for item in text.split(",") if item.strip())
 
 
 def settings(dependencies: SparkDependencies) -> tuple[tuple[str, str], ...]:
-    """Names and values that are in the options, the names as those of environment variables."""
-    told = ((name.replace(".", "_"), value) for name, value in dependencies.configuration)
-    logins = (("password", one) for address in repositories(dependencies) for one in secrets(address))
-    return (*told, *logins)
+    """Names and values in the options, with names in the form of environment variables, for redaction."""
+    named = ((name.replace(".", "_"), value) for name, value in dependencies.configuration)
+    logins = (("password", value) for address in repositories(dependencies) for value in secrets(address))
+    return (*named, *logins)
 
 
 def arguments(dependencies: SparkDependencies, name: str, ivy: str = "") -> tuple[str, ...]:
-    """The options of spark-submit, where it fetches the packages itself.
+    """The options of spark-submit if it fetches the packages itself.
 
-    `name` is the application's where the file names none; `ivy` is the path of settings for Ivy, "" for its
-    own. What is named twice, as a key and as a property, counts twice: an option would hide the property.
+    `name` is the application's default name; `ivy` is the path of settings for Ivy, "" for the default.
+    Packages of both the keys and the properties are passed, because an option hides the property.
     """
     options = _named(dependencies, name, dependencies.configuration)
     if ivy and "spark.jars.ivySettings" not in dict(dependencies.configuration):
         options += ["--conf", f"spark.jars.ivySettings={ivy}"]
-    elif found := repositories(dependencies):
-        options += ["--repositories", ",".join(found)]
-    if found := coordinates(dependencies):
-        options += ["--packages", ",".join(found)]
+    elif addresses := repositories(dependencies):
+        options += ["--repositories", ",".join(addresses)]
+    if packages := coordinates(dependencies):
+        options += ["--packages", ",".join(packages)]
     return tuple(options)
 
 
 def baked_arguments(dependencies: SparkDependencies, name: str, jars: Iterable[str]) -> tuple[str, ...]:
-    """The options of spark-submit, where the packages are there already, as the files `jars`."""
+    """The options of spark-submit if the packages are already installed, as the files `jars`."""
     named = dict(dependencies.configuration)
     kept = {key: value for key, value in named.items() if key not in _RESOLVED}
     options = _named(dependencies, name, kept.items())
     if jars := tuple(jars):
-        # Packages may have Python modules in them too: spark-submit treats what it fetches alike.
+        # Packages may contain Python modules too; spark-submit does the same for packages that it fetches.
         for option, key in (("--jars", _JARS), ("--py-files", _PY_FILES)):
             options += [option, ",".join([*([named[key]] if named.get(key) else []), *jars])]
     return tuple(options)
@@ -275,9 +281,9 @@ def _named(dependencies: SparkDependencies, name: str, kept: Iterable[tuple[str,
 
 
 def ivy_settings(roots: Iterable[str]) -> str:
-    """Settings of Ivy with which packages come from the first of these repositories that has them.
+    """Settings that make Ivy take each package from the first of these repositories that has it.
 
-    Without them it asks all of the world's for each, also where a folder has it.
+    By default Ivy asks every repository for each package, even if a folder has it.
     The format: https://ant.apache.org/ivy/history/latest-milestone/settings.html.
     """
     from xml.sax.saxutils import quoteattr

@@ -140,7 +140,7 @@ def test_violations_of_both_files_at_once(project: Project) -> None:
         "aml_config/vm.runconfig:1:12: error: Framework is 'Pyhton'; expected Python or PySpark",
         (
             "aml_config/vm.runconfig:3:24: error: "
-            "CondaDependenciesFile is 'gone.yml', and there is no such file in the project"
+            "CondaDependenciesFile is 'gone.yml', but there is no such file in the project"
         ),
         "aml_config/vm.runconfig:4:13: error: TrackedRun is '3'; expected true or false",
     ]
@@ -323,7 +323,7 @@ class TestAzuremlFolder:
         (violation,) = violations(project, [".azureml/gpu.runconfig"])
         assert violation.lines() == [
             (
-                ".azureml/gpu.runconfig:2:9: error: target is 'gpu-cluster', and there is no "
+                ".azureml/gpu.runconfig:2:9: error: target is 'gpu-cluster', but there is no "
                 ".azureml/gpu-cluster.compute"
             ),
             (

@@ -185,7 +185,7 @@ class TestSolve:
         own = own_channel(package("six", "1.0")).as_uri()
         assert "six 1.0" in declared.write([own, channel], ["six"]).names()
         assert "six 1.17.0" in declared.write([channel, own], ["six"]).names()
-        assert "there is 1.0" in failed(declared.write([own, channel], ["six>=1.16"]))[1]
+        assert "available: 1.0" in failed(declared.write([own, channel], ["six>=1.16"]))[1]
 
     def test_channel_by_path(self, declared: Declared, own_channel: Callable[..., Path]) -> None:
         own = own_channel(package("thing", "1.0"))
@@ -237,7 +237,7 @@ class TestSolve:
     def test_version_that_no_channel_has(self, declared: Declared, channel: str) -> None:
         assert failed(declared.write([channel], ["python", "six=2"])) == [
             f"{FILE}:6:5: error: there is no six 2.* among the conda packages",
-            "hint: there is 1.17.0, 1.16.0",
+            "hint: available: 1.17.0, 1.16.0",
         ]
 
     def test_conflicting_packages(self, declared: Declared, channel: str) -> None:

@@ -1,4 +1,4 @@
-"""What spark-submit is told on a cluster, what its log says, and which master is asked."""
+"""Arguments of spark-submit on a cluster, the application in its log, and the master that is asked."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ PACKED = "/home/me/x.tar.gz#environment,../control/executors.tar.gz#amlexec"
         (TARGET._replace(master="local[*]"), ARCHIVE, "--master local[*] --deploy-mode client", "/p"),
     ],
 )
-def test_where(target: ComputeTarget, shipped: Shipped, options: str, executors: str) -> None:
+def test_options_of_each_deploy_mode(
+    target: ComputeTarget, shipped: Shipped, options: str, executors: str
+) -> None:
     assert cluster_args.options(target, (), "/p", shipped) == options.split(" ")
     assert cluster_args.executors_python(target, "/p", shipped) == executors
 
@@ -88,7 +90,7 @@ def test_variables_reach_driver_and_executors() -> None:
     ]
 
 
-def test_a_tag_of_ones_own() -> None:
+def test_the_users_own_tag_is_kept() -> None:
     first, second = (cluster_args.tagged(CLIENT, [("spark.yarn.tags", "ours")]) for _ in range(2))
     assert first != second
     assert first[1].startswith("spark.yarn.tags=ours,amlexec-")
@@ -117,7 +119,7 @@ def test_a_tag_of_ones_own() -> None:
         ("", ("", "")),
     ],
 )
-def test_what_a_log_tells(log: str, found: tuple[str, str]) -> None:
+def test_application_in_a_log(log: str, found: tuple[str, str]) -> None:
     assert application(log) == found
 
 
@@ -134,7 +136,7 @@ def _asked(master: str, **variables: str) -> str:
 
 
 class TestMaster:
-    def test_that_answers_or_does_not(self) -> None:
+    def test_master_that_answers_and_one_that_does_not(self) -> None:
         with socket.socket() as listening:
             listening.bind(("127.0.0.1", 0))
             listening.listen()

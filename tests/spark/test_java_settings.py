@@ -1,4 +1,4 @@
-"""The user's proxies and certificates, as Java takes them."""
+"""The user's proxies and certificates for Java."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What spark-submit is told, which Java a Spark runs on, and how a Spark is found."""
+"""Arguments of spark-submit, the Java that a Spark needs, and how Spark is found."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HERE = Place("aml_config/spark_dependencies.yml")
 
 
 def declared(tmp_path: Path, text: str) -> SparkDependencies:
-    """What a file with this text says."""
+    """The Spark dependencies in a file with this text."""
     (tmp_path / "aml_config").mkdir(exist_ok=True)
     (tmp_path / "aml_config/spark_dependencies.yml").write_text(text, "utf-8")
     return config.load_spark(Project(str(tmp_path)), "aml_config/spark_dependencies.yml")
@@ -90,12 +90,12 @@ def test_every_setting_is_one_option(settings: list[tuple[str, str]]) -> None:
         assert set(options[2::2]) <= {"--conf"}
 
 
-def test_a_name_of_its_own(tmp_path: Path) -> None:
+def test_an_application_name_in_the_file(tmp_path: Path) -> None:
     found = declared(tmp_path, "configuration:\n  spark.app.name: Azure ML Experiment\n")
     assert submit_args.arguments(found, "demo") == ("--conf", "spark.app.name=Azure ML Experiment")
 
 
-def test_what_is_named_twice_counts_twice() -> None:
+def test_keys_and_properties_are_joined() -> None:
     settings = (
         ("spark.jars.packages", "g:one:1, g:two:2"),
         ("spark.jars.repositories", "https://a,https://b"),
@@ -146,7 +146,7 @@ def test_settings_of_ivy() -> None:
     assert options == ("--name", "n", "--conf", "spark.jars.ivySettings=/ivy.xml")
 
 
-def test_secrets_are_known_by_their_names() -> None:
+def test_settings_whose_names_look_secret() -> None:
     key = ("spark.hadoop.fs.azure.account.key.store.blob.core.windows.net", "c3VwZXJzZWNyZXQ=")
     found = SparkDependencies(HERE, (key, ("spark.x", "plain")), ("https://ada:hush-hush@example.org/m",))
     told = " ".join(submit_args.arguments(found, "n"))
@@ -163,21 +163,21 @@ class TestJava:
             *(("4.3.0", "17"), ("4.3.0", "25-ea"), ("2.4.8", "1.8.0_392"), ("", "17.0.1"), ("9.0", "21")),
         ],
     )
-    def test_that_will_do(self, version: str, java: str) -> None:
+    def test_supported_java(self, version: str, java: str) -> None:
         submit_args.java_must_do(Spark("s", version, "2.12", java, "/j"), "f", "how")
 
     @pytest.mark.parametrize(
         ("version", "java", "said"),
         [
-            ("4.3.0", "11.0.2", "Spark 4.3.0 needs Java 17 or later, and /j is Java 11.0.2"),
-            ("3.5.9", "1.7.0_80", "Spark 3.5.9 needs Java 8 to 23, and /j is Java 1.7.0_80"),
-            ("3.5.9", "24", "Spark 3.5.9 needs Java 8 to 23, and /j is Java 24"),
-            ("2.4.8", "11.0.2", "Spark 2.4.8 needs Java 8, and /j is Java 11.0.2"),
-            ("4.3.0", "", "Spark 4.3.0 needs Java 17 or later, and there is no Java"),
-            ("", "", "Spark needs Java 8 or later, and there is no Java"),
+            ("4.3.0", "11.0.2", "Spark 4.3.0 needs Java 17 or later, but /j is Java 11.0.2"),
+            ("3.5.9", "1.7.0_80", "Spark 3.5.9 needs Java 8 to 23, but /j is Java 1.7.0_80"),
+            ("3.5.9", "24", "Spark 3.5.9 needs Java 8 to 23, but /j is Java 24"),
+            ("2.4.8", "11.0.2", "Spark 2.4.8 needs Java 8, but /j is Java 11.0.2"),
+            ("4.3.0", "", "Spark 4.3.0 needs Java 17 or later, but there is no Java"),
+            ("", "", "Spark needs Java 8 or later, but there is no Java"),
         ],
     )
-    def test_that_will_not(self, version: str, java: str, said: str) -> None:
+    def test_unsupported_java(self, version: str, java: str, said: str) -> None:
         with pytest.raises(TargetError) as raised:
             submit_args.java_must_do(Spark("s", version, "2.12", java, "/j"), "f.compute", "do this")
         assert (raised.value.message, raised.value.where, raised.value.hint) == (said, "f.compute", "do this")
@@ -234,7 +234,9 @@ class TestFinding:
         (tmp_path / "spark-submit").symlink_to(installed / "bin/spark-submit")
         assert look(PATH=f"{tmp_path}:/usr/bin:/bin") == look(f"{installed}/bin/spark-submit")
 
-    def test_by_the_pythons_own(self, look: Callable[..., Spark], installed: Path, tmp_path: Path) -> None:
+    def test_in_the_python_environment(
+        self, look: Callable[..., Spark], installed: Path, tmp_path: Path
+    ) -> None:
         (tmp_path / "site").mkdir()
         (tmp_path / "site/pyspark").symlink_to(installed)
         (installed / "__init__.py").write_text("raise SystemError\n")

@@ -210,7 +210,7 @@ class TestHere:
         configure(made, "local", "SparkDependenciesFile: gone.yml")
         done = made.submit("train.py")
         assert done.code == 3
-        assert "SparkDependenciesFile is 'gone.yml', and there is no such file" in done.err
+        assert "SparkDependenciesFile is 'gone.yml', but there is no such file" in done.err
 
     def test_secrets_are_not_recorded(self, project: Callable[..., ProjectFolder]) -> None:
         made = project()
@@ -270,12 +270,12 @@ class TestHereWithout:
         monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:/usr/bin:/bin")
         done = project.submit("train.py")
         assert done.code == 3
-        assert "local.compute: error: Framework is PySpark, and there is no Spark on this machine" in done.err
+        assert "local.compute: error: Framework is PySpark, but there is no Spark on this machine" in done.err
         assert f"hint: install it for that Python ({sys.executable} -m pip install pyspark)" in done.err
         project.write("aml_config/local.compute", "type: local\nsparkSubmitLocation: /no/where\n")
         done = project.submit("train.py")
         assert done.code == 3
-        assert "sparkSubmitLocation is '/no/where', and there is no such program on this machine" in done.err
+        assert "sparkSubmitLocation is '/no/where', but there is no such program on this machine" in done.err
         assert project.run_ids() == []
 
     @pytest.mark.parametrize("there", [False, True])
@@ -300,7 +300,7 @@ class TestHereWithout:
         declare(project, folders("file:maven"))
         done = project.submit("train.py")
         assert done.code == 3
-        told = f"error: repositories has file:maven, and there is no folder {project.root}/maven"
+        told = f"error: repositories has file:maven, but there is no folder {project.root}/maven"
         assert f"aml_config/spark_dependencies.yml: {told}" in done.err
 
 
@@ -396,7 +396,7 @@ class TestInAContainer:
         made = project(shop.base)
         done = made.submit("train.py")
         assert done.code == 3
-        told = "error: Framework is PySpark, and there is no Spark in the environment"
+        told = "error: Framework is PySpark, but there is no Spark in the environment"
         hint = "hint: add pyspark and openjdk to the conda dependencies, or set baseDockerImage to an image"
         assert f"aml_config/docker.compute: {told}\n  {hint}" in done.err
         declare(made, folders("file:maven"), PACKAGES)
@@ -411,7 +411,7 @@ class TestInAContainer:
         configure(made, "docker", *lines)
         done = made.submit("train.py")
         assert done.code == 2
-        assert "docker.compute: error: Spark 3.5.9 needs Java 8 to 23, and there is no Java" in done.err
+        assert "docker.compute: error: Spark 3.5.9 needs Java 8 to 23, but there is no Java" in done.err
 
     def test_a_cancel_ends_the_container(self, project: Callable[..., DockerProject]) -> None:
         made = project()
