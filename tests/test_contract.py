@@ -336,7 +336,7 @@ def test_links_and_what_cannot_be_brought_home(project: DockerProject) -> None:
     told = {one["path"]: (one["reason"], one["kept"]) for one in record["not_collected"]}
     assert told.pop("outputs/passwd")[0].endswith("leads out of the run's copy of the project: /etc/passwd")
     assert told == {"outputs/pipe": ("it is a FIFO", False)}
-    assert "warning: outputs/pipe was not brought home: it is a FIFO" in done.err
+    assert "warning: outputs/pipe was not collected: it is a FIFO" in done.err
     assert not project.has_copy(done.run_id)
 
 

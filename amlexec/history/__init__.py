@@ -1,1 +1,1 @@
-"""RECORD: what is kept of every run, where, and how it is found again."""
+"""RECORD: the folder and record of every run, and how to find a run."""

@@ -1,4 +1,4 @@
-"""Which runs a project has, and which one a reference means."""
+"""List the runs of a project, and find the run that a reference means."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["chosen", "find", "ids", "runs"]
 
 
 def ids(project: Project) -> list[str]:
-    """The ids of the project's runs, sorted. Raises TargetError where their folder can't be read."""
+    """The ids of the project's runs, sorted. Raises TargetError if their folder can't be read."""
     return [name for name in entries(project) if is_run_id(name)]
 
 
 def runs(project: Project) -> tuple[list[Run], list[TargetError]]:
     """Every run of the project, newest first; and an error for each folder that isn't a readable run.
 
-    Of each metric they have the last value, also where the record has them all.
+    Runs have only the last value of each metric, even if the record has all values.
 
     Raises:
         TargetError: the folder of the runs can't be read.
@@ -38,7 +38,9 @@ def runs(project: Project) -> tuple[list[Run], list[TargetError]]:
     problems: list[TargetError] = []
     for name in entries(project):
         if not is_run_id(name):
-            problems.append(TargetError("this is no run: its name is no run id", where=str(parent / name)))
+            problems.append(
+                TargetError("this is not a run: its name is not a run id", where=str(parent / name))
+            )
             continue
         try:
             found.append(without_series(read(RunPaths(parent / name))))
@@ -49,10 +51,10 @@ def runs(project: Project) -> tuple[list[Run], list[TargetError]]:
 
 
 def find(project: Project, reference: str) -> RunPaths:
-    """The paths of the run that `reference` names: its id, a beginning that only it has, or `last`.
+    """The paths of the run that `reference` names: its id, a unique prefix of it, or `last`.
 
     Raises:
-        UsageError: no run, or several, are meant.
+        UsageError: `reference` matches no run, or several.
         TargetError: the folder of the runs can't be read.
     """
     parent = Path(project.state, RUNS)
@@ -69,15 +71,15 @@ def find(project: Project, reference: str) -> RunPaths:
 
 
 def chosen(names: Sequence[str], reference: str, hint: str = "amlexec history list shows them all") -> str:
-    """The one of these ids that `reference` is, or that alone begins with it. Raises UsageError."""
+    """The id that equals `reference`, or the only one that begins with it. Raises UsageError."""
     if reference in names:
         return reference
-    meant = [name for name in names if reference and name.startswith(reference)]
-    if len(meant) == 1:
-        return meant[0]
-    if meant:
+    matches = [name for name in names if reference and name.startswith(reference)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
         raise UsageError(
-            f"{len(meant)} runs begin with {reference!r}", hint=f"{', '.join(meant[-3:])}: which one?"
+            f"{len(matches)} runs begin with {reference!r}", hint=f"{', '.join(matches[-3:])}: which one?"
         )
     from difflib import get_close_matches
 

@@ -1,7 +1,7 @@
-"""RECORD: the folder of each run, with its record in it.
+"""RECORD: make the folders of runs, and read and write their records.
 
 A run is a folder `.amlexec/runs/<run id>/`. Its record, `run.json`, exists before anything starts and is
-only ever replaced whole (temporary file, fsync, rename): a reader sees the old one or the new one.
+always replaced atomically (temporary file, fsync, rename): a reader sees the old one or the new one.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 __all__ = ["adopt", "create", "entries", "link", "project_part", "read", "write"]
 
 _LARGEST = 256 << 20
-"""Bytes of a record. Those of earlier versions have every value that was logged."""
+"""Bytes of a record. Records of earlier versions have every logged value."""
 
 
 def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run, Held]:
-    """Make the folder of a new run with its record in it, under an id that nobody else has.
+    """Make the folder of a new run with its record, under a unique id.
 
-    The id is `<project>_<epoch ms>`; two submits in one millisecond take two numbers. The folder appears
-    whole, with its lock held: it is made beside and renamed, which fails where a run already has the name.
+    The id is `<project>_<epoch ms>`; two submits in one millisecond get two numbers. The folder appears
+    atomically, with its lock held: it is made under another name and renamed, which fails if the id is taken.
     """
     parent, name = Path(project.state, RUNS), project_part(project)
     entries(project)
@@ -42,7 +42,7 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
     try:
         (beside / "control").mkdir(mode=0o700)
         held = take(str(RunPaths(beside).lock))
-        assert held is not None, "nobody else knows this folder"
+        assert held is not None, "no other process knows this folder"
         while True:
             named = run._replace(run_id=f"{name}_{milliseconds}")
             write(RunPaths(beside), named)
@@ -63,7 +63,7 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
 
 
 def adopt(project: Project, run: Run) -> RunPaths:
-    """Make the folder of a run that was submitted elsewhere, with its record; one that is there stays."""
+    """Make the folder of a run that was submitted elsewhere, with its record; keeps an existing folder."""
     paths = RunPaths.of(project, run.run_id)
     if paths.folder.exists():
         return paths
@@ -84,7 +84,7 @@ def adopt(project: Project, run: Run) -> RunPaths:
 
 
 def project_part(project: Project) -> str:
-    """What the ids of a project's runs begin with, before the last `_`."""
+    """The part of a project's run ids before the last `_`."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", project.name).strip("-.")[:60] or "project"
 
 
@@ -97,7 +97,7 @@ def _beside(parent: Path) -> Path:
 
 
 def write(paths: RunPaths, run: Run) -> None:
-    """Replace the record, whole or not at all."""
+    """Replace the record atomically."""
     write_atomically(paths.record, text_of(run))
 
 
@@ -105,7 +105,7 @@ def read(paths: RunPaths) -> Run:
     """The record of a run.
 
     Raises:
-        TargetError: there is none, or it is damaged.
+        TargetError: there is no record, or it is damaged.
     """
     try:
         if paths.folder.is_symlink():
@@ -113,25 +113,25 @@ def read(paths: RunPaths) -> Run:
         text = read_regular(paths.record, _LARGEST, follow=False).decode("utf-8", "surrogateescape")
         return parsed(text, paths.folder.name)
     except (FileNotFoundError, NotADirectoryError):
-        raise TargetError("this is no run: it has no run.json", where=str(paths.folder)) from None
+        raise TargetError("this is not a run: it has no run.json", where=str(paths.folder)) from None
     except (OSError, ValueError) as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise TargetError(
-            f"this record can't be read: {said[:1].lower()}{said[1:]}",
+            f"this record can't be read: {reason[:1].lower()}{reason[1:]}",
             where=str(paths.record),
-            hint="the other files of the run are as they were; mend run.json, or remove the run's folder",
+            hint="the run's other files are intact; repair run.json, or remove the run's folder",
         ) from error
 
 
 def link(paths: RunPaths) -> TargetError:
-    return TargetError("this is no run: it is a link", where=str(paths.folder))
+    return TargetError("this is not a run: it is a link", where=str(paths.folder))
 
 
 def entries(project: Project) -> list[str]:
-    """The names in the folder of runs, sorted; those of folders that are being made have a dot in front.
+    """The names in the folder of runs, sorted, without unfinished ones, which begin with a dot.
 
     Raises:
-        TargetError: it is no folder, or can't be read.
+        TargetError: it is not a folder, or can't be read.
     """
     parent = Path(project.state, RUNS)
     for path in (Path(project.state), parent):
@@ -139,11 +139,11 @@ def entries(project: Project) -> list[str]:
             raise TargetError(
                 "this is a link: runs are kept in the project itself",
                 where=str(path),
-                hint="to keep them elsewhere, have the whole project there",
+                hint="to keep them elsewhere, move the whole project",
             )
     try:
         return sorted(entry.name for entry in os.scandir(parent) if not entry.name.startswith("."))
     except FileNotFoundError:
         return []
     except NotADirectoryError:
-        raise TargetError("this is no folder", where=str(parent), hint="move it away") from None
+        raise TargetError("this is not a folder", where=str(parent), hint="move it away") from None

@@ -1,4 +1,4 @@
-"""Reading the metrics that a run has logged: its `metrics.jsonl`, as `amlexec.run` writes it."""
+"""Read the metrics that a run has logged: its `metrics.jsonl`, written by `amlexec.run`."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ if TYPE_CHECKING:
 __all__ = ["MOST_VALUES", "Metrics", "Summary", "read_all", "summary"]
 
 MOST_VALUES = 100_000
-"""Values of one name that are kept in memory: the newest."""
+"""Values of one name that are kept in memory: the newest ones."""
 LARGEST_VALUE = 64 * 1024
-"""Bytes of a line whose value goes into the record; what is larger stays in the file alone."""
+"""Bytes of a line whose value goes into the record; larger values stay in the file only."""
 MOST_NAMES = 10_000
 """Names that go into the record."""
 LONGEST_LINE = 8 * 1024 * 1024
-"""Bytes. A line over it is nothing that was logged."""
+"""In bytes. A longer line is not a metric."""
 _MOST_STARTS = 100
-"""Places in a torn line where the next may begin, as a value may hold what looks like one."""
+"""Places in a torn line where the next metric may begin: a value may contain a similar text."""
 START = b'{"name": '
-"""How every line begins."""
+"""The beginning of every line."""
 
 
 class Metrics(NamedTuple):
-    """What was read, and what was not."""
+    """Metrics, and counts of unreadable and dropped ones."""
 
     values: dict[str, object]
-    """By name, in the order of first use; a name that was logged more than once has a list."""
+    """By name, in the order of first use; a list for a name with several values."""
     unreadable: int = 0
-    """Lines that are no metric: torn by a full disk, or written by something else."""
+    """Lines that are not metrics: torn by a full disk, or written by another program."""
     dropped: int = 0
-    """Old values left out, of names with more than `MOST_VALUES`."""
+    """Omitted old values, of names with more than `MOST_VALUES`."""
 
 
 class Summary(NamedTuple):
-    """What a record has of the metrics."""
+    """The metrics in a record."""
 
     values: dict[str, object]
     """The last value of each name, in the order of first use."""
     counts: dict[str, int]
-    """How many values each of them was logged with."""
+    """The number of logged values of each name."""
     unreadable: int = 0
     """As in `Metrics`."""
     left_out: int = 0
@@ -54,7 +54,7 @@ class Summary(NamedTuple):
 
 
 def summary(path: Path) -> Summary:
-    """The last value and the count of every metric: one value of each is in memory, however long the file is.
+    """The last value and the count of every metric. Memory use does not grow with the file.
 
     Raises as `read_all` does.
     """
@@ -83,19 +83,19 @@ _TOO_LARGE = object()
 
 
 class _Item(NamedTuple):
-    """A line that is a metric."""
+    """A metric in a line."""
 
     name: str
     value: object
     size: int
-    """Bytes of the line."""
+    """Size of the line in bytes."""
 
 
 def read_all(path: Path) -> Metrics:
-    """Every metric, with the count of what could not be read.
+    """Every metric, with the count of unreadable lines.
 
-    A file that is not there has no metrics. A torn last line is not counted: it may be in the writing.
-    Raises OSError where the file can't be read.
+    A missing file has no metrics. An incomplete last line is not counted: the run may be writing it. Raises
+    OSError if the file can't be read.
     """
     series: dict[str, deque[object]] = {}
     logged: dict[str, int] = {}
@@ -113,7 +113,7 @@ def read_all(path: Path) -> Metrics:
 
 
 def _items(path: Path) -> Iterator[_Item | None]:
-    """Name and value of every line; None for one that is no metric."""
+    """The metric of every line; None for a line that is not a metric."""
     try:
         file = open_regular(path, follow=False)
     except FileNotFoundError:
@@ -130,12 +130,12 @@ def _items(path: Path) -> Iterator[_Item | None]:
             if item is not None:
                 yield item
                 continue
-            # A write that was cut short has no newline: the next line of the run stands right behind it.
-            behind = _behind(line)
-            if line.strip() and (whole or behind is not None):
+            # An incomplete write has no newline: the next metric follows on the same line.
+            following = _following(line)
+            if line.strip() and (whole or following is not None):
                 yield None
-            if behind is not None:
-                yield behind
+            if following is not None:
+                yield following
 
 
 def _item(line: bytes) -> _Item | None:
@@ -148,8 +148,8 @@ def _item(line: bytes) -> _Item | None:
     return _Item(record["name"], record["value"], len(line))
 
 
-def _behind(line: bytes) -> _Item | None:
-    """The metric that stands behind a torn one on the same line."""
+def _following(line: bytes) -> _Item | None:
+    """The metric that follows an incomplete one on the same line."""
     start = line.find(START, 1)
     for _ in range(_MOST_STARTS):
         if start < 0:

@@ -1,4 +1,4 @@
-"""Which run was submitted last: written down when it is, for clocks may be set back."""
+"""The order of submits, recorded in a file, because clocks may be set back."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ if TYPE_CHECKING:
 __all__ = ["milliseconds", "newest_first", "note"]
 
 _NAME = "submitted"
-"""The file with the ids of the runs that were submitted here, in that order, a line each."""
+"""The file with the ids of the runs that were submitted here, in order, one per line."""
 _BYTES = 1 << 16
-"""So much of its end is read."""
+"""How much of its end is read."""
 
 
 def note(project: Project, run_id: str) -> None:
-    """Write down that a run was submitted after all others."""
+    """Record that a run was submitted after all others."""
     try:
         append(Path(project.state, _NAME), f"{run_id}\n")
     except OSError:
-        return  # the ids tell it too, as long as no clock is set back
+        return  # the times in the ids have the same order, unless a clock is set back
 
 
 def newest_first(project: Project, names: Sequence[str]) -> Iterator[str]:
-    """These ids of runs: those that were submitted here, the last one first; then all others, by their time.
+    """Sort run ids: those submitted here first, newest first; then all others, by time.
 
-    A run that was brought here from elsewhere was not submitted here, whatever its time.
+    Runs that were collected from elsewhere come last, whatever their time.
     """
-    known = set(names)
+    remaining = set(names)
     for name in _submitted(project):
-        if name in known:
-            known.discard(name)
+        if name in remaining:
+            remaining.discard(name)
             yield name
     folder = Path(project.state, "runs")
 
     def age(name: str) -> tuple[bool, int]:
         return not (folder / name / "control/returned").exists(), milliseconds(name)
 
-    yield from sorted(known, key=age, reverse=True)
+    yield from sorted(remaining, key=age, reverse=True)
 
 
 def _submitted(project: Project) -> list[str]:
@@ -58,6 +58,6 @@ def _submitted(project: Project) -> list[str]:
 
 
 def milliseconds(run_id: str) -> int:
-    """The time that the id ends with; 0 for an id of another form."""
+    """The time at the end of the id, in milliseconds; 0 for an id of another form."""
     number = run_id.rpartition("_")[2]
     return int(number) if is_run_id(run_id) else 0

@@ -1,4 +1,4 @@
-"""Where every file of a run is, and whether what stands there is of our making."""
+"""The paths of a run's files, and a check that they are amlexec's own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["RUNS", "RunPaths", "check"]
 RUNS = "runs"
 """The folder of the runs, below the project's state."""
 _SHORT = frozenset({"cancel", "container", "end", "lock", "returned", "script", "staged", "supervisor"})
-"""Control files that hold a line."""
+"""Control files of a single line."""
 
 
 class RunPaths(NamedTuple):
@@ -29,13 +29,13 @@ class RunPaths(NamedTuple):
 
     @classmethod
     def of(cls, project: Project, run_id: str) -> RunPaths:
-        """The paths of the run `run_id`, whether it exists or not.
+        """The paths of the run `run_id`, which need not exist.
 
         Raises:
-            TargetError: it is no run id, and could lead anywhere.
+            TargetError: it is not a run id, so the path could be anywhere.
         """
         if not is_run_id(run_id):
-            raise TargetError(f"{run_id[:80]!r} is no run id", where=project.state)
+            raise TargetError(f"{run_id[:80]!r} is not a run id", where=project.state)
         return cls(Path(project.state, RUNS, run_id))
 
     @property
@@ -45,42 +45,42 @@ class RunPaths(NamedTuple):
 
     @property
     def stdout(self) -> Path:
-        """What the script wrote to its standard output, byte for byte."""
+        """The script's standard output, byte for byte."""
         return self.folder / "stdout.log"
 
     @property
     def stderr(self) -> Path:
-        """What the script wrote to its standard error, byte for byte."""
+        """The script's standard error, byte for byte."""
         return self.folder / "stderr.log"
 
     @property
     def log(self) -> Path:
-        """What amlexec did for the run, a line per step."""
+        """The log of amlexec's own steps, a line each."""
         return self.folder / "control.log"
 
     @property
     def metrics(self) -> Path:
-        """What the script logged, a JSON line per value."""
+        """The script's metrics, a JSON line per value."""
         return self.folder / "metrics.jsonl"
 
     @property
     def outputs(self) -> Path:
-        """The `outputs/` folder that the run brought home."""
+        """The collected `outputs/` folder of the run."""
         return self.folder / "outputs"
 
     @property
     def control(self) -> Path:
-        """What the supervisor writes, and the locks."""
+        """The supervisor's files, and the locks."""
         return self.folder / "control"
 
     @property
     def lock(self) -> Path:
-        """Held by the process that makes the run ready, and by the one that writes its end."""
+        """Held by the process that prepares the run, and by the one that records its end."""
         return self.control / "lock"
 
     @property
     def returned(self) -> Path:
-        """There where the run was brought here from its machine by somebody who has not submitted it here."""
+        """Exists if the run was submitted elsewhere and collected here from its machine."""
         return self.control / "returned"
 
     @property
@@ -90,15 +90,15 @@ class RunPaths(NamedTuple):
 
 
 def check(paths: RunPaths) -> None:
-    """See that what will be written to and read in the run's folder is there, and not somewhere else.
+    """Check that the run's folders and control files are real files inside of it.
 
     Raises:
-        TargetError: a folder or a control file is a link, a pipe, or larger than any that is written here.
+        TargetError: a folder or a control file is a link, a pipe, or larger than amlexec's own files.
     """
     try:
         for name in ("control", "project", "logged", "incoming"):
-            if (there := _mode(paths.folder / name)) and not stat.S_ISDIR(there):
-                raise _stranger(paths.folder / name, "folder")
+            if (mode := _mode(paths.folder / name)) and not stat.S_ISDIR(mode):
+                raise _not_ours(paths.folder / name, "folder")
         with os.scandir(paths.control) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
@@ -106,21 +106,21 @@ def check(paths: RunPaths) -> None:
                 if not entry.is_file(follow_symlinks=False) or (
                     entry.name in _SHORT and entry.stat(follow_symlinks=False).st_size > SMALL
                 ):
-                    raise _stranger(Path(entry.path), "file")
+                    raise _not_ours(Path(entry.path), "file")
     except FileNotFoundError:
-        return  # nothing is there that could lead away
+        return  # nothing exists that could lead out of the folder
     except OSError as error:
         raise TargetError(
             f"the run's folder can't be read: {error.strerror}", where=str(error.filename or paths.folder)
         ) from error
 
 
-def _stranger(path: Path, what: str) -> TargetError:
+def _not_ours(path: Path, what: str) -> TargetError:
     depth = 0 if what == "folder" else 1
     return TargetError(
-        f"this is no {what} that amlexec has made: nothing is done with the run",
+        f"amlexec has not made this {what}: nothing is done with the run",
         where=str(path),
-        hint=f"look at what is there; to be rid of the run, remove its folder {path.parents[depth]}",
+        hint=f"look at it; to get rid of the run, remove its folder {path.parents[depth]}",
     )
 
 

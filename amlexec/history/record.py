@@ -1,7 +1,7 @@
-"""What `run.json` says: a value whose every part was checked where it was read.
+"""The content of `run.json` as a value. Every field is checked when it is read.
 
-A record may come from a machine, from a stranger's project, or from a version of years ago: what is not of
-the form that is written here is one ValueError, which says what is wrong.
+A record may come from a machine, from an unknown project, or from an old version. Any invalid part is a
+ValueError that names it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 FINAL = frozenset({"Completed", "Failed", "Canceled", "Lost"})
-"""The statuses that never change again."""
+"""The statuses that never change."""
 STATUSES = FINAL | {"Preparing", "Starting", "Running"}
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}_[0-9]{1,18}")
@@ -43,7 +43,7 @@ _NAME = re.compile(r"(?!\.{1,2}$)[^/\x00-\x1f\x7f]{1,200}")
 
 
 def is_run_id(text: str) -> bool:
-    """Whether this is an id as runs get one: plain letters, then `_` and the time. Nothing else is a path."""
+    """Whether this is a valid run id: plain letters, then `_` and the time. Only such ids become paths."""
     return _RUN_ID.fullmatch(text) is not None
 
 
@@ -64,47 +64,47 @@ class Source(NamedTuple):
 
 
 class Interpreter(NamedTuple):
-    """The Python that the script runs in, as it said of itself."""
+    """The Python that the script runs in, as reported by itself."""
 
     path: str
     version: str
     prefix: str | None = None
-    """Its `sys.prefix`, written by the run itself; None where the Python was asked only before the run."""
+    """Its `sys.prefix`, written by the run itself; None if the Python was asked only before the run."""
 
 
 class Outputs(NamedTuple):
-    """What was brought home from `outputs/`."""
+    """The collected files of `outputs/`."""
 
     files: int
     bytes: int
 
 
 class Application(NamedTuple):
-    """What a run is to a Spark cluster, as far as the log of spark-submit tells."""
+    """The application of a run on a Spark cluster, from the log of spark-submit."""
 
     id: str
     tracking_url: str | None
 
 
 class Run(NamedTuple):
-    """A run, as `run.json` has it: the keys are the names of these fields.
+    """A run, as in `run.json`: the keys are the names of these fields.
 
-    Times are UTC in ISO 8601 with microseconds and a `Z`. What was not read is None.
+    Times are UTC in ISO 8601 with microseconds and a `Z`. Unknown values are None.
     """
 
     run_id: str
     status: str
-    """`Preparing`, `Starting`, `Running`, `Completed`, `Failed`, `Canceled`, or `Lost`: it is over, and
-    nobody can say how it ended."""
+    """`Preparing`, `Starting`, `Running`, `Completed`, `Failed`, `Canceled`, or `Lost`: it is over, but
+    its end is unknown."""
     reason: str
-    """One sentence where the status needs one: "killed by SIGKILL", "amlexec ended before ..."."""
+    """One sentence if the status needs one: "killed by SIGKILL", "amlexec ended before ..."."""
     run_configuration: str
     target: str
     target_kind: str
     script_name: str
     arguments: tuple[str, ...]
     argv: tuple[str, ...] | None
-    """What was executed; None until it is known."""
+    """The executed command; None until it is known."""
     framework: str
     tracked: bool
     environment_variables: dict[str, str]
@@ -113,7 +113,7 @@ class Run(NamedTuple):
     start_time_utc: str | None
     end_time_utc: str | None
     exit_code: int | None
-    """As a shell has it: 128 + n for a script that signal n ended."""
+    """As in a shell: 128 + n for a script that was killed by signal n."""
     python: Interpreter | None
     platform: str | None
     snapshot: SnapshotRecord | None
@@ -123,26 +123,26 @@ class Run(NamedTuple):
     metrics: dict[str, Any]
     """The last value of every name; the series stay in the run's `metrics.jsonl`."""
     outputs: Outputs | None
-    """None until they have been brought home."""
+    """None until they are collected."""
     user_id: str
     host: str
     """Name of the machine that submitted the run."""
     amlexec: str
     """Version of amlexec that submitted the run."""
     application: Application | None = None
-    """What a cluster calls it."""
+    """The application on a cluster."""
     metric_counts: dict[str, int] = {}  # noqa: RUF012 - a default is never written to
-    """How many values each name was logged with. An earlier version's record has the whole series instead."""
+    """The number of logged values of each name. Records of earlier versions have all values instead."""
     unread: tuple[str, ...] = ()
-    """What was made and could not be read when the end was written, a sentence each. It is tried again."""
+    """Results that could not be read when the end was recorded, a sentence each. Reading is tried again."""
     executors: tuple[Interpreter, ...] | None = None
-    """The Pythons that Spark's executors ran, each once; None where none could be read."""
+    """The Pythons of Spark's executors, without duplicates; None if unknown."""
     not_collected: tuple[NotCollected, ...] = ()
-    """What of the outputs was not brought home; the first hundred."""
+    """Outputs that were not collected; the first hundred."""
 
 
 def instant(epoch: float) -> str:
-    """`epoch` (seconds) as a record writes it: `2026-01-31T12:00:00.000000Z`."""
+    """`epoch` (seconds) in the form of a record: `2026-01-31T12:00:00.000000Z`."""
     moment = datetime.fromtimestamp(epoch, timezone.utc)
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
@@ -150,48 +150,48 @@ def instant(epoch: float) -> str:
 def text_of(run: Run) -> str:
     """The text of the run's `run.json`."""
     values = run._asdict()
-    values["not_collected"] = [one._asdict() for one in run.not_collected]
+    values["not_collected"] = [output._asdict() for output in run.not_collected]
     for key in _NESTED:
         values[key] = values[key] and values[key]._asdict()
-    values["executors"] = run.executors and [one._asdict() for one in run.executors]
+    values["executors"] = run.executors and [executor._asdict() for executor in run.executors]
     text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
     try:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
-        # Half of a pair, which JSON can name and UTF-8 can't: a script may log it.
+        # A lone surrogate, which a script may log: JSON can escape it, UTF-8 can't encode it.
         return json.dumps(values, indent=2) + "\n"
     return text
 
 
 def parsed(text: str, run_id: str) -> Run:
-    """The run that the text of a `run.json` tells of.
+    """Parse the text of a `run.json`.
 
     Raises:
-        ValueError: it is none, it is of another run, or a part of it is not what it should be.
+        ValueError: it is not a record, it is of another run, or a part of it is invalid.
     """
     try:
         values = json.loads(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not is_run_id(run_id):
-        raise ValueError(f"{run_id[:80]!r} is no run id")
+        raise ValueError(f"{run_id[:80]!r} is not a run id")
     if not isinstance(values, dict) or values.get("run_id") != run_id:
         raise ValueError("it is not the record of this run")
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for key, check in _CHECKS.items():
         if key not in values and key in Run._field_defaults:
             continue
         if key not in values:
             raise ValueError(f"it has no {key}")
         try:
-            found[key] = check(values[key])
+            fields[key] = check(values[key])
         except ValueError as error:
             raise ValueError(f"{key} {error}") from None
-    return Run(**found)
+    return Run(**fields)
 
 
 def without_series(run: Run) -> Run:
-    """The run with last values and counts of metrics: a record of an earlier version has whole series."""
+    """The run with only last values and counts of metrics; records of earlier versions have all values."""
     metrics, counts = dict(run.metrics), dict(run.metric_counts)
     for name, value in run.metrics.items():
         if name not in counts:
@@ -216,10 +216,10 @@ def _status(value: object) -> str:
 
 
 def _interpreter(value: object) -> Interpreter:
-    found: Interpreter = checked.parts(Interpreter, path=checked.text, version=checked.text)(value)
-    # Earlier versions did not ask for it.
+    interpreter: Interpreter = checked.parts(Interpreter, path=checked.text, version=checked.text)(value)
+    # Records of earlier versions don't have it.
     prefix = value.get("prefix") if isinstance(value, dict) else None
-    return found._replace(prefix=checked.or_none(checked.text)(prefix))
+    return interpreter._replace(prefix=checked.or_none(checked.text)(prefix))
 
 
 _NESTED = ("python", "snapshot", "source", "outputs", "application")

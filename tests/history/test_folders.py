@@ -1,4 +1,4 @@
-"""The record: written whole, read strictly, found by what a user types."""
+"""The record: written atomically, read strictly, found by an id or a prefix of it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def empty(tmp_path: Path) -> Project:
     return Project(str(tmp_path / "demo"))
 
 
-def test_a_record_comes_back_as_it_was(empty: Project) -> None:
+def test_a_record_is_read_back_unchanged(empty: Project) -> None:
     paths, run, held = folders.create(empty, RUN, 1000)
     assert folders.read(paths) == run == RUN._replace(run_id="demo_1000")
     held.release()
 
 
-def test_a_record_keeps_to_its_schema(empty: Project) -> None:
+def test_a_record_matches_its_schema(empty: Project) -> None:
     schema = json.loads((Path(__file__).parents[2] / "schemas/run.schema.json").read_text())
     paths, _, held = folders.create(empty, RUN, 1000)
     held.release()
@@ -111,7 +111,7 @@ def test_finding_a_run(empty: Project) -> None:
     assert "demo_999" in raised.value.hint
 
 
-def test_a_name_that_leads_elsewhere_is_no_run(empty: Project) -> None:
+def test_a_name_with_a_path_is_not_a_run(empty: Project) -> None:
     folders.create(empty, RUN, 1)[2].release()
     for reference in ("", "..", "../..", "/", "demo_1/../demo_1"):
         with pytest.raises(UsageError):

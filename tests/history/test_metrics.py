@@ -1,4 +1,4 @@
-"""Reading metrics.jsonl: what is in it, and what is left of a damaged one."""
+"""Reading metrics.jsonl, also a damaged one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_name_logged_again_becomes_a_list(path: Path) -> None:
     assert list(metrics.read_all(path).values) == ["loss", "accuracy"]
 
 
-def test_a_list_stays_what_it_is(path: Path) -> None:
+def test_a_list_stays_a_list(path: Path) -> None:
     path.write_text(line("once", [1, 2]) + line("twice", [1]) + line("twice", [2]))
     assert metrics.read_all(path).values == {"once": [1, 2], "twice": [[1], [2]]}
 
@@ -49,12 +49,12 @@ def test_a_run_that_logged_nothing(path: Path) -> None:
         "[" * 100_000 + "\n",
     ],
 )
-def test_a_line_that_is_no_metric_is_counted_and_the_rest_read(path: Path, garbage: str) -> None:
+def test_a_line_that_is_not_a_metric_is_counted_and_the_rest_read(path: Path, garbage: str) -> None:
     path.write_text(line("a", 1) + garbage + line("b", 2))
     assert metrics.read_all(path) == Metrics({"a": 1, "b": 2}, unreadable=1)
 
 
-def test_bytes_that_are_no_text_are_counted(path: Path) -> None:
+def test_bytes_that_are_not_text_are_counted(path: Path) -> None:
     path.write_bytes(line("a", 1).encode() + b"\xff\xfe\x00\x80\n" + line("b", 2).encode())
     assert metrics.read_all(path) == Metrics({"a": 1, "b": 2}, unreadable=1)
 
@@ -66,7 +66,7 @@ def test_a_torn_last_line_is_not_counted(path: Path, length: int) -> None:
 
 
 @pytest.mark.parametrize("length", range(1, len(line("b", 2)) - 1))
-def test_the_metric_behind_a_torn_one_is_not_lost(path: Path, length: int) -> None:
+def test_the_metric_after_a_torn_one_is_not_lost(path: Path, length: int) -> None:
     path.write_text(line("a", 1) + line("b", 2)[:length] + line("c", {"name": 3}))
     assert metrics.read_all(path) == Metrics({"a": 1, "c": {"name": 3}}, unreadable=1)
 
@@ -89,7 +89,7 @@ def test_the_newest_values_of_a_long_series_are_kept(path: Path) -> None:
     assert (read.unreadable, read.dropped) == (0, over)
 
 
-def test_a_line_without_end_is_passed_over(path: Path) -> None:
+def test_an_endless_line_is_skipped(path: Path) -> None:
     with path.open("wb") as file:
         file.write(line("a", 1).encode())
         file.truncate(metrics.LONGEST_LINE * 2 + 99)  # a hole, as a crashed file system leaves it

@@ -1,4 +1,4 @@
-"""A record's parts: each is what it should be, or the record is one error that says which is not."""
+"""A record's parts: each is valid, or the record is an error that names the invalid part."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GOOD: dict[str, Any] = json.loads(text_of(RUN._replace(run_id=ID, metric_counts=
 
 
 @pytest.mark.parametrize("name", ["demo_1", "a.b-c_2", "_1", "x" * 60 + "_9", "a_b_3"])
-def test_an_id(name: str) -> None:
+def test_valid_id(name: str) -> None:
     assert is_run_id(name) == (name != "_1")
 
 
@@ -50,9 +50,9 @@ def test_an_id(name: str) -> None:
         ),
     ],
 )
-def test_no_id(name: str) -> None:
+def test_invalid_id(name: str) -> None:
     assert not is_run_id(name)
-    with pytest.raises(ValueError, match="is no run id"):
+    with pytest.raises(ValueError, match="is not a run id"):
         parsed(json.dumps({**GOOD, "run_id": name}), name)
 
 
@@ -93,7 +93,7 @@ ODD: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("key", "value"), ODD, ids=lambda value: repr(value)[:30])
-def test_a_part_that_is_not_what_it_should_be(key: str, value: Any) -> None:
+def test_an_invalid_part(key: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"^{key} ") as raised:
         parsed(json.dumps({**GOOD, key: value}), ID)
     assert len(str(raised.value)) < 300
@@ -123,7 +123,7 @@ def test_a_part_that_is_not_what_it_should_be(key: str, value: Any) -> None:
     ],
     ids=lambda text: text[:20],
 )
-def test_a_text_that_is_no_record(text: str) -> None:
+def test_a_text_that_is_not_a_record(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parsed(text, ID)
 
@@ -172,7 +172,7 @@ VALUES: list[Any] = [
 
 
 def odd_records(chance: random.Random, count: int) -> Any:
-    """Texts that are nearly records."""
+    """Texts that are almost valid records."""
     for _ in range(count):
         value = copy.deepcopy(GOOD)
         for _ in range(chance.randrange(1, 4)):
@@ -196,7 +196,7 @@ def odd_records(chance: random.Random, count: int) -> Any:
         yield text
 
 
-def test_records_at_random_are_read_or_refused() -> None:
+def test_random_records_are_read_or_refused() -> None:
     kept = 0
     for text in odd_records(random.Random(4), 3000):
         with contextlib.suppress(ValueError):
