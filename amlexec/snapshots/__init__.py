@@ -1,1 +1,1 @@
-"""SNAPSHOT: the copy of the project that a run executes, and sending it to another machine."""
+"""SNAPSHOT: take the copy of the project that a run executes, and send it to other machines."""

@@ -1,6 +1,6 @@
-"""Which files of a project belong in a snapshot, and which of them changed: git says so.
+"""List the files of a project for a snapshot, and those that changed, by git.
 
-File names are bytes here, as they are on the disk and for git.
+File names are bytes, as on disk and in git.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ __all__ = ["ChangedMeanwhile", "Work", "begin", "list_changes", "special_files"]
 _PLACEHOLDER = b".amlexec-placeholder"
 
 
-class ChangedMeanwhile(Exception):  # noqa: N818 (no error unless it happens again and again)
-    """A file changed while the snapshot was taken; `args[0]` is what git said of it."""
+class ChangedMeanwhile(Exception):  # noqa: N818 (an error only if it happens repeatedly)
+    """A file changed while the snapshot was taken; `args[0]` is git's message."""
 
 
 class Work(NamedTuple):
-    """One snapshot being taken: the store, the project's root, and which rules hold."""
+    """A snapshot in progress: the store, the project's root, and the ignore rules."""
 
     store: Store
     root: str
     top: str
-    """The folder whose ignore files are the first that count: the root, or one above it."""
+    """The topmost folder whose ignore files count: the root, or a folder above it."""
     rule_file: str
 
     @property
@@ -47,7 +47,7 @@ class Work(NamedTuple):
 
     @property
     def signature(self) -> str:
-        """What an index depends on, beside the files."""
+        """What an index depends on, besides the files."""
         return f"{self.rule_file}:{self.prefix}"
 
     @property
@@ -70,17 +70,17 @@ class Work(NamedTuple):
         )
 
     def git(self, *arguments: str, names: Iterable[bytes] = ()) -> GitOutput:
-        """Run git on these names, which it reads from stdin."""
+        """Run git with these names on its stdin."""
         return git.finish(
             self.start(*arguments), b"".join(name + b"\0" for name in names), self.must_have_rules
         )
 
     def must_have_rules(self) -> None:
-        """Raise GitError where something of an ignore file's name is none."""
+        """Raise GitError if something with the name of an ignore file is not a file."""
         git.must_be_files(self.top, self.rule_file)
 
     def update(self, *arguments: str, names: Iterable[bytes]) -> GitOutput:
-        """Run `git update-index`; how far the index can be trusted stays as it was."""
+        """Run `git update-index`, without a change of the index's trusted time."""
         store = self.store
         seconds = store.trusted()
         with store.writing():
@@ -90,7 +90,7 @@ class Work(NamedTuple):
 
 
 def begin(store: Store, root: str) -> Work:
-    """Find out which ignore rules hold for the project."""
+    """Find the ignore rules of the project."""
     own = Path(root, ".amlignore")
     if own.is_symlink() or own.is_file():
         return Work(store, root, root, ".amlignore")
@@ -101,11 +101,11 @@ def begin(store: Store, root: str) -> Work:
         above.append(f"{above[-1]}/{name}")
     if top == root or not any(os.path.lexists(f"{folder}/.gitignore") for folder in above):
         return work._replace(top=root)
-    asked = git.start(
+    process = git.start(
         ["check-ignore", "--no-index", "--stdin", "-z"], folder=top, environment=store.environment(top)
     )
     try:
-        git.finish(asked, os.fsencode(work.prefix.rstrip("/")))
+        git.finish(process, os.fsencode(work.prefix.rstrip("/")))
     except git.GitError as error:
         if error.code == 1:  # nothing in it is ignored
             return work
@@ -114,7 +114,7 @@ def begin(store: Store, root: str) -> Work:
 
 
 def list_changes(work: Work) -> tuple[list[bytes], list[bytes], list[str]]:
-    """What differs from the index: paths to add or update, paths to take out of it, notes of git."""
+    """Differences to the index: paths to add or update, paths to remove, and git's notes."""
     find = ["ls-files", "-z", "-t", "--others", "--modified", "--deleted", *work.rules]
     listing = work.start(*find)
     excluded = work.start("ls-files", "-z", "--cached", "--ignored", *work.rules)
@@ -124,7 +124,7 @@ def list_changes(work: Work) -> tuple[list[bytes], list[bytes], list[str]]:
         found = git.finish(listing, waiting=work.must_have_rules)
     opened: set[bytes] = set()
     while nested := _nested(work, found.stdout) - opened:
-        # A repository in the project: git does not look inside, unless its index has a file in there.
+        # A repository in the project: git lists its files only if the index has one of them.
         path = os.fsencode(work.prefix)
         placeholder = b"100644 " + b"1" * (2 * work.store.id_size) + b" 0\t" + path + b"%b" + _PLACEHOLDER
         work.update("--index-info", names=[placeholder % name for name in nested])
@@ -139,9 +139,9 @@ def list_changes(work: Work) -> tuple[list[bytes], list[bytes], list[str]]:
 
 
 def _displaced(work: Work, names: Iterable[bytes]) -> set[bytes]:
-    """Files of the index that a folder, or a link above them, has taken the place of.
+    """Files of the index that were replaced by a folder, or are now below a link.
 
-    git update-index takes them neither for removed nor for changed, but for a mistake.
+    git update-index treats them neither as removed nor as changed, but as an error.
     """
     linked: dict[str, bool] = {"": False}
 
@@ -159,7 +159,7 @@ def _displaced(work: Work, names: Iterable[bytes]) -> set[bytes]:
 
 
 def _nested(work: Work, listed: bytes) -> set[bytes]:
-    """The repositories among the files that git lists, as far as there is anything in them."""
+    """The repositories in git's listing that are not empty."""
     found = set()
     for name in (line[2:] for line in listed.split(b"\0") if line.endswith(b"/")):
         try:
@@ -172,30 +172,30 @@ def _nested(work: Work, listed: bytes) -> set[bytes]:
 
 
 def _check_notes(notes: Sequence[str]) -> None:
-    """git goes on where it can't read a folder or an ignore file; a snapshot must not."""
+    """Fail on an unreadable folder or ignore file: git only notes it and goes on."""
     for note in notes:
         if note.endswith("No such file or directory"):
             raise ChangedMeanwhile(note)
         if note.endswith(("Permission denied", "Input/output error")):
             raise TargetError(
                 f"the snapshot failed: {note.removeprefix('warning: ')}",
-                hint="make it readable, or list it in .amlignore (.gitignore where there is none)",
+                hint="make it readable, or list it in .amlignore (without one, in .gitignore)",
             )
 
 
 def special_files(work: Work, folders: Iterable[str]) -> list[str]:
-    """A warning about sockets, FIFOs and devices beside the snapshot's files: git passes over them."""
+    """A warning about sockets, FIFOs and devices beside the snapshot's files, which git skips."""
     names: list[str] = []
     for folder in folders:
         try:
             with os.scandir(f"{work.root}/{folder}") as entries:
                 names += [posixpath.join(folder, entry.name) for entry in entries if _is_special(entry)]
         except OSError:
-            continue  # gone meanwhile
+            continue  # removed meanwhile
     if not names:
         return []
     kept = sorted(set(names) - _ignored(work, names))
-    return [f"neither a file nor a folder, left out of the snapshot: {some(kept)}"] if kept else []
+    return [f"left out of the snapshot, because not a file or folder: {some(kept)}"] if kept else []
 
 
 def _is_special(entry: os.DirEntry[str]) -> bool:
@@ -205,7 +205,7 @@ def _is_special(entry: os.DirEntry[str]) -> bool:
 
 
 def _ignored(work: Work, names: Iterable[str]) -> set[str]:
-    """Which of these names the rules ignore, for files that git itself never lists."""
+    """The names that the rules ignore, for files that git never lists."""
     index = work.store.folder / "special.index"
     environment = work.store.environment(work.top, str(index))
     entry = b"100644 " + b"1" * (2 * work.store.id_size) + b" 0\t" + os.fsencode(work.prefix)

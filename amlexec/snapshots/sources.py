@@ -1,7 +1,7 @@
-"""Which files of a folder are the sources of a package: what the ignore rules of the project leave in.
+"""List the sources of a package in a folder: the files that the project's ignore rules don't exclude.
 
-Digest, lock, image and Dockerfile all take this list. A folder outside the project has no rules of ours:
-there only what version control and building leave behind is left out (`amlexec.digest.sources`).
+Digest, lock, image and Dockerfile all use this list. The project's rules don't hold for folders outside of
+it: there only files of version control and builds are excluded (`amlexec.digest.sources`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["files"]
 
 _NEVER = ("*.runconfig", "*.compute")
 _NEVER_AT_THE_TOP = ("artifacts", "aml_config", ".azureml")
-"""What `history download` brings, and the files that say how scripts run: an edit there is no new package."""
+"""Downloaded runs, and run configurations: an edit of them does not change the package."""
 _PLACEHOLDER = ".amlexec-placeholder"
 _CONFIGURATION = (
     "[core]\n\tbare = true\n\tfsmonitor = false\n\tignoreCase = false\n\tprecomposeUnicode = false\n"
@@ -34,44 +34,44 @@ _CONFIGURATION = (
 
 
 def files(root: str, folder: str, left_out: Iterable[str] = ()) -> list[str]:
-    """The names in `folder` (absolute), relative to it and sorted; links are names like others.
+    """The file names in `folder` (absolute), relative to it and sorted; links are included.
 
-    `root` is the project's folder, `left_out` more files that never count, relative to it.
+    `root` is the project's folder; `left_out` are further files to exclude, relative to it.
 
     Raises:
         OSError: the folder can't be read.
         TargetError: git is not installed, or can't read a folder or an ignore file in it.
     """
-    found = digest.sources(folder)
+    names = digest.sources(folder)
     inside = os.path.relpath(os.path.realpath(folder), os.path.realpath(root))
     if inside == ".." or inside.startswith("../"):
-        return found
+        return names
     kept = _kept(os.path.realpath(root), "" if inside == "." else f"{inside}/", tuple(left_out))
-    return [name for name in found if os.fsencode(name) in kept]
+    return [name for name in names if os.fsencode(name) in kept]
 
 
 def _kept(root: str, prefix: str, left_out: tuple[str, ...]) -> set[bytes]:
-    """The names below `prefix` that no rule ignores, without it."""
-    with tempfile.TemporaryDirectory(prefix="amlexec-") as held:
-        repository = Path(held)
-        # What git takes for a repository, without asking it to make one.
+    """The names below `prefix` that no rule ignores, relative to it."""
+    with tempfile.TemporaryDirectory(prefix="amlexec-") as temporary:
+        repository = Path(temporary)
+        # The least that git accepts as a repository; faster than `git init`.
         for name in ("objects", "refs"):
             (repository / name).mkdir()
         (repository / "HEAD").write_text("ref: refs/heads/none\n", "ascii")
         (repository / "config").write_text(_CONFIGURATION, "ascii")
         work = begin(Store(repository, 0, 0), root)
         anchor = f"/{_escaped(work.prefix)}"
-        never = [f"--exclude={one}" for one in _NEVER]
-        never += [f"--exclude={anchor}{one}" for one in _NEVER_AT_THE_TOP]
-        never += [f"--exclude={anchor}{_escaped(one)}" for one in left_out]
+        never = [f"--exclude={pattern}" for pattern in _NEVER]
+        never += [f"--exclude={anchor}{name}" for name in _NEVER_AT_THE_TOP]
+        never += [f"--exclude={anchor}{_escaped(name)}" for name in left_out]
         listed = _listed(work, [*work.rules, *never], prefix)
         if prefix and not listed:
-            # The folder itself is ignored, and yet somebody names it: then the rules hold below it.
+            # The folder is ignored, but the user names it: then the rules hold only below it.
             (repository / "index").unlink(missing_ok=True)
             rules = Path(work.top, work.rule_file)
             alone = Work(work.store, os.path.join(root, prefix.rstrip("/")), "", work.rule_file)
             alone = alone._replace(top=alone.root)
-            options = [*alone.rules, *(f"--exclude={one}" for one in _NEVER)]
+            options = [*alone.rules, *(f"--exclude={pattern}" for pattern in _NEVER)]
             options += [f"--exclude-from={rules}"] if rules.is_file() else []
             return _listed(alone, options, "")
         return listed
@@ -92,7 +92,7 @@ def _listed(work: Work, rules: list[str], prefix: str) -> set[bytes]:
             if note.endswith(("Permission denied", "Input/output error")):
                 raise TargetError(
                     f"the sources of a package can't be listed: {note.removeprefix('warning: ')}",
-                    hint="make it readable, or list it in .amlignore (.gitignore where there is none)",
+                    hint="make it readable, or list it in .amlignore (without one, in .gitignore)",
                 )
         return output.stdout
 
@@ -102,7 +102,7 @@ def _listed(work: Work, rules: list[str], prefix: str) -> set[bytes]:
         nested = {name for name in listed if name.endswith(b"/")} - seen
         if not nested:
             break
-        # A repository in the project: git looks inside only if its index has a file there.
+        # A repository in the project: git lists its files only if the index has one of them.
         seen |= nested
         at = os.fsencode(work.prefix)
         entries = (b"100644 %s 0\t%s%s%s\0" % (b"1" * 40, at, name, _PLACEHOLDER.encode()) for name in nested)

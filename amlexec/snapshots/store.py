@@ -1,8 +1,7 @@
-"""The git repository of our own that snapshots are kept in: `.amlexec/snapshots.git`.
+"""The git repository with the snapshots of a project: `.amlexec/snapshots.git`.
 
-It is bare, it has an index of its own, and nobody else's configuration or hooks reach it. Everything here
-happens under one lock. The git processes that write inherit the lock, so that the one that outlives a
-killed amlexec still holds it.
+It is bare, it has its own index, and no other configuration or hooks affect it. All access is under one lock.
+git processes that write inherit the lock: if amlexec is killed, they still hold it.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["IndexEntry", "Store", "Taken", "folder_of", "opened"]
 
 _LOCK_TIMEOUT_S = 3600.0
-"""Seconds: a first snapshot of many gigabytes takes its time, and the second process waits for it."""
+"""Long, because a first snapshot of many gigabytes takes time, while a second process waits for it."""
 
-# The bytes of a file are stored as they are, whatever a .gitattributes of the project says. (A false
-# working-tree-encoding is an error for git, so that one is unset.)
+# File contents are stored unchanged, whatever the project's .gitattributes says. (`-working-tree-encoding` is
+# an error in git, so it is unset by `!`.)
 _ATTRIBUTES = "* -text -eol -ident -filter !working-tree-encoding\n"
 
 _CONFIGURATION = """\
@@ -71,7 +70,7 @@ _LEFTOVERS = (
 
 
 class Taken(NamedTuple):
-    """What is known of the latest snapshot, as long as the index is the one it was taken with."""
+    """The latest snapshot; valid while the index is the one that it was taken with."""
 
     checksum: str
     """The checksum at the end of that index, in hex."""
@@ -80,9 +79,9 @@ class Taken(NamedTuple):
     files: int
     bytes: int
     unsettled: int
-    """Until this second of the file system's clock has passed, stat data alone proves nothing."""
+    """Until this second of the file system's clock has passed, equal stat data proves nothing."""
     huge: dict[str, int]
-    """Sizes of the files of 4 GiB and more, which an index holds modulo 2**32."""
+    """Sizes of files of 4 GiB and more: an index holds sizes modulo 2**32."""
     folders: list[str]
     warnings: list[str]
 
@@ -98,16 +97,16 @@ class IndexEntry(NamedTuple):
 
 
 class Store(NamedTuple):
-    """The repository, locked and in order."""
+    """The repository, locked and ready."""
 
     folder: Path
     lock: int
     now: int
-    """When it was opened, in whole seconds of the file system's own clock."""
+    """When it was opened, in whole seconds of the file system's clock."""
 
     @property
     def index_file(self) -> Path:
-        """The index that all snapshots are taken with."""
+        """The index of all snapshots."""
         return self.folder / "index"
 
     def environment(self, work_tree: str, index: str = "") -> dict[str, str]:
@@ -125,7 +124,7 @@ class Store(NamedTuple):
         return 32 if "objectformat = sha256" in text else 20
 
     def checksum(self) -> str:
-        """The checksum that the index says it has; "" where there is no index."""
+        """The checksum stored in the index; "" if there is no index."""
         try:
             with self.index_file.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
@@ -135,7 +134,7 @@ class Store(NamedTuple):
             return ""
 
     def is_sound(self) -> bool:
-        """Whether the index is what git wrote, whole."""
+        """Whether the index matches its checksum."""
         try:
             content = self.index_file.read_bytes()
         except FileNotFoundError:
@@ -157,50 +156,50 @@ class Store(NamedTuple):
         return list(_entries(index, count, struct.Struct(f">I4xI4x8xI8xI{self.id_size}xH")))
 
     def trust_index(self, seconds: int) -> None:
-        """Let git take a file for unchanged, on its stat data, only if it is older than `seconds`.
+        """Let git rely on a file's stat data only if the file is older than `seconds`.
 
-        git compares the content of a file that is not older than the index. The time when the index was
-        written is too late for that (a file can change after it was read and before the index is
-        written); the time when the snapshot began is right.
+        git compares the content of files that are not older than the index. The time when the index was
+        written is too late (a file can change after it was read and before the index is written); the time
+        when the snapshot began is right.
         """
         with contextlib.suppress(FileNotFoundError):
             os.utime(self.index_file, (seconds, seconds))
 
     def trusted(self) -> int:
-        """The time that `trust_index` was told; now, where there is no index."""
+        """The time set by `trust_index`; the current time if there is no index."""
         try:
             return int(self.index_file.stat().st_mtime)
         except FileNotFoundError:
             return self.now
 
     def forget_index(self) -> None:
-        """The next snapshot reads every file again."""
+        """Delete the index, so that the next snapshot reads every file again."""
         self.index_file.unlink(missing_ok=True)
 
     def latest(self) -> Taken | None:
-        """What is known of the latest snapshot, if index and record belong together."""
+        """The latest snapshot, if its record matches the index; else None."""
         import json
 
         try:
-            known = read_regular(self.folder / "taken.json", SMALL << 6, follow=False)
-            taken = Taken(**json.loads(known))
+            text = read_regular(self.folder / "taken.json", SMALL << 6, follow=False)
+            taken = Taken(**json.loads(text))
         except (OSError, ValueError, TypeError, RecursionError):
-            return None  # the index is then compared with the files, byte by byte
+            return None  # then the content of every file is compared
         return taken if taken.checksum == self.checksum() else None
 
     def record(self, taken: Taken) -> None:
-        """Keep what is known of the latest snapshot."""
+        """Store the record of the latest snapshot."""
         import json
 
         write_atomically(self.folder / "taken.json", json.dumps(taken._asdict()), durable=False)
 
     def has(self, object_id: str) -> bool:
-        """Whether a tree is there; trees are never packed here."""
+        """Whether a tree exists; trees are never packed in this repository."""
         return (self.folder / "objects" / object_id[:2] / object_id[2:]).exists()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """While git writes: what a killed or failed one leaves behind is removed, then or next time."""
+        """Wrap writes by git: leftovers of a failed git are removed at once, of a killed one next time."""
         marker = self.folder / "writing"
         marker.touch()
         try:
@@ -211,7 +210,7 @@ class Store(NamedTuple):
         marker.unlink()
 
     def discard_if_first(self) -> None:
-        """Give back the room that an unfinished first snapshot has taken."""
+        """Free the disk space of an unfinished first snapshot."""
         if not (self.folder / "taken.json").exists():
             import shutil
 
@@ -230,7 +229,7 @@ def _entries(index: bytes, count: int, fixed: struct.Struct) -> Iterator[IndexEn
 
 
 def folder_of(project: Project) -> Path:
-    """Where the snapshots of a project are kept."""
+    """The folder of a project's snapshots."""
     return Path(project.state) / "snapshots.git"
 
 
@@ -238,7 +237,7 @@ def folder_of(project: Project) -> Path:
 def opened(project: Project) -> Iterator[Store]:
     """The project's store, locked; made on first use.
 
-    Raises TargetError where it cannot be made or locked, or git is not installed.
+    Raises TargetError if it can't be made or locked, or git is not installed.
     """
     folder = folder_of(project)
     try:
@@ -246,14 +245,14 @@ def opened(project: Project) -> Iterator[Store]:
     except OSError as error:
         raise TargetError(
             f"cannot make the folder {project.state}: {error.strerror}",
-            hint="amlexec keeps snapshots and records there: make the project's folder writable",
+            hint="amlexec stores snapshots and records there: make the project's folder writable",
         ) from error
     with exclusive(f"{project.state}/snapshots.lock", _LOCK_TIMEOUT_S) as lock:
         if not folder.exists():
             _make(folder, lock)
         elif (folder / "writing").exists():
             _remove_leftovers(folder)
-        os.utime(lock)  # for the file system's idea of now, which is not always this machine's
+        os.utime(lock)  # to read the file system's clock, which may differ from this machine's
         yield Store(folder, lock, int(os.fstat(lock).st_mtime))
 
 
@@ -268,7 +267,7 @@ def _make(folder: Path, lock: int) -> None:
         private_folders.make(new / "info")
         texts = [(new / "info" / "attributes", _ATTRIBUTES), (new / "config", _CONFIGURATION)]
         if not (state / ".gitignore").exists():
-            # what amlexec keeps is never a part of the user's repository
+            # amlexec's state never becomes a part of the user's repository
             texts.append((state / ".gitignore", "*\n"))
         for path, text in texts:
             with open(path, "a", encoding="utf-8", opener=private_folders.opener) as file:
@@ -278,14 +277,14 @@ def _make(folder: Path, lock: int) -> None:
         shutil.rmtree(new, ignore_errors=True)
         raise TargetError(
             f"cannot make {folder}: {error.strerror}",
-            hint="amlexec keeps the snapshots of runs there: make room, or the folder writable",
+            hint="amlexec stores the snapshots of runs there: free some space, or make the folder writable",
         ) from error
 
 
 def _init(new: Path, lock: int) -> None:
     def make(*options: str) -> None:
         arguments = ["init", "--quiet", "--bare", "--template=", *options, str(new)]
-        # With the lock in its hands: a git that outlives us is waited for, not run into.
+        # git inherits the lock: if it outlives this process, the next one waits for it.
         git.finish(git.start(arguments, folder=str(new.parent), environment={}, inherit=(lock,)))
 
     try:
@@ -297,7 +296,7 @@ def _init(new: Path, lock: int) -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what git leaves when it is killed. Nobody else is writing: the lock is held."""
+    """Remove the leftovers of a killed git. No other process is writing: the lock is held."""
     for pattern in _LEFTOVERS:
         for name in folder.glob(pattern):
             name.unlink(missing_ok=True)

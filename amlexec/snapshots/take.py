@@ -1,17 +1,16 @@
-"""SNAPSHOT: the copy of the project that a run executes, as a git tree in a repository of our own.
+"""SNAPSHOT: the copy of the project that a run executes, as a git tree in amlexec's own repository.
 
-What is in it: every file of the project that the ignore rules leave, byte for byte, with its executable
-bit; symbolic links as links. What is not: empty folders (git has no such thing), `.git` and `.amlexec`
+A snapshot has every file that the ignore rules don't exclude, byte for byte, with its executable bit;
+symbolic links as links. It does not have empty folders (git can't store them), `.git` and `.amlexec`
 anywhere, and `outputs` in the project's root.
 
-The rules are those of `.amlignore` files if the project's root has one, else those of `.gitignore` files,
-the ones above the project included where it is a part of a larger repository (unless they ignore the
-project as a whole). git does the matching. Only these files count: not the user's global ignore file or
-`.git/info/exclude`, so that a snapshot is the same for everybody; nor whether a file is tracked, so that
-a file that is ignored stays out even where it was once added by force. Files of nested repositories and
-of submodules are files like all others.
+The rules are those of `.amlignore` files if the project's root has one, else those of `.gitignore` files;
+also the ones above the project if it is a part of a larger repository (unless they ignore the whole project).
+git does the matching. Only these files count. The user's global ignore file and `.git/info/exclude` don't, so
+that a snapshot is the same for everybody. Whether a file is tracked does not matter either: an ignored file
+stays out even if it was added by force. Files of nested repositories and submodules are included.
 
-The user's own repository is neither read nor written for this.
+The user's own repository is neither read nor written.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ __all__ = ["Snapshot", "checkout", "files", "take"]
 
 _ATTEMPTS = 3
 
-# git's words for a file that changed under its hands, and for a repository that is not what it wrote
+# git's messages for a file that changed meanwhile, and for a damaged repository
 _CHANGED = re.compile(
     r"short read|read error|changed while|does not exist|is a directory|unable to stat|No such file"
 )
@@ -53,18 +52,18 @@ class Snapshot(NamedTuple):
     """A project at one moment."""
 
     tree: str
-    """Id of the git tree: equal for equal content."""
+    """Id of the git tree; equal for equal content."""
     files: int
     bytes: int
     warnings: tuple[str, ...] = ()
-    """Sentences for the user: what was left out, or will surprise."""
+    """Warnings for the user."""
 
 
 def take(project: Project) -> Snapshot:
-    """Take a snapshot of the project as it is now. A file that changed is never missed.
+    """Take a snapshot of the project. It never misses a changed file.
 
-    Raises TargetError: git is not installed; a file cannot be read, or does not stop changing; the disk
-    is full; what is kept in `.amlexec/snapshots.git` is damaged.
+    Raises TargetError: git is not installed; a file can't be read, or keeps changing; the disk is full;
+    `.amlexec/snapshots.git` is damaged.
     """
     with snapshot_store.opened(project) as store:
         notes: list[str] = []
@@ -81,14 +80,14 @@ def take(project: Project) -> Snapshot:
 
 
 def _known(work: Work) -> tuple[Taken | None, list[str]]:
-    """What the latest snapshot found, if it still holds; the index is made fit for this one."""
+    """The latest snapshot if it is still valid, and warnings; prepares the index for the next one."""
     store = work.store
     known = store.latest()
     if known is None and store.is_sound():
-        store.trust_index(1)  # a first snapshot, or one was killed: compare every file's content
+        store.trust_index(1)  # the first snapshot, or the last one was killed: compare every file's content
     elif known is None:
         store.forget_index()
-        return None, [f"{store.index_file} was damaged and has been made anew"]
+        return None, [f"{store.index_file} was damaged and has been made again"]
     elif known.rules != work.signature:
         if not known.rules.endswith(f":{work.prefix}"):
             store.forget_index()  # its paths begin elsewhere
@@ -100,7 +99,7 @@ def _take(work: Work, known: Taken | None) -> tuple[Taken, list[str]]:
     store = work.store
     changed, gone, notes = list_changes(work)
     if known and not changed and not gone and store.has(known.tree):
-        # every file has just been found to be what the index says
+        # every file matches the index
         if store.now > known.unsettled:
             store.trust_index(store.now)
         return known, notes + special_files(work, known.folders)
@@ -115,7 +114,7 @@ def _take(work: Work, known: Taken | None) -> tuple[Taken, list[str]]:
 
 
 def _taken(work: Work, changed: Sequence[bytes], known: Taken | None) -> Taken:
-    """Write the tree of the index, and record what is known of it."""
+    """Write the tree of the index, and record it as the latest snapshot."""
     store = work.store
     root = os.fsencode(work.root)
     skip = len(os.fsencode(work.prefix))
@@ -152,27 +151,27 @@ def _size(name: bytes) -> int:
     try:
         return os.lstat(name).st_size
     except OSError:
-        return 0  # it is gone, which is why it was in the list
+        return 0  # removed, which is why it was in the list
 
 
 def _settle(store: Store, entries: Sequence[IndexEntry]) -> int:
     """Make sure that the next snapshot sees every change; returns `Taken.unsettled`.
 
-    Stat data tells a change from the second after the snapshot began. Until then git compares contents,
-    but only of files whose mtime is that recent. A file with an older mtime that was just written (by
-    `cp -p`, `tar`, `git clone`) can change again with the same size, mtime and second of its ctime: the
-    index is made to look old enough that git compares that one too.
+    Stat data shows a change only from the second after the snapshot began. Until then git compares contents,
+    but only of files with such a recent mtime. A file with an older mtime that was just written (by `cp -p`,
+    `tar`, `git clone`) can change again with the same size, mtime and second of its ctime: the index gets an
+    older time, so that git compares that file too.
     """
     recent = [entry for entry in entries if entry.changed >= store.now]
     oldest = min((entry.modified for entry in recent), default=store.now)
     store.trust_index(max(1, min(oldest, store.now)))
-    if oldest < 1:  # git takes an index of that time for one without a time
+    if oldest < 1:  # git treats time 0 as no time
         store.forget_index()
     return max((entry.changed for entry in recent), default=0)
 
 
 def _recover(error: Exception, store: Store, root: str, *, last: bool) -> list[str]:
-    """Notes for the user if another attempt is worth it; else raises what the user can act on."""
+    """Notes for the user if another attempt makes sense; else raises a TargetError with a hint."""
     output = error.output if isinstance(error, git.GitError) else str(error)
     if _is_full(output):
         full = _full(store.folder, root)
@@ -180,41 +179,41 @@ def _recover(error: Exception, store: Store, root: str, *, last: bool) -> list[s
         raise full from error
     if isinstance(error, OSError):
         raise TargetError(
-            f"cannot keep the snapshot in {store.folder}: {error.strerror}",
-            hint="amlexec keeps the snapshots of runs there: make the folder writable",
+            f"cannot store the snapshot in {store.folder}: {error.strerror}",
+            hint="amlexec stores the snapshots of runs there: make the folder writable",
         ) from error
     denied = re.search(r"open\(\"(.*)\"\): (Permission denied)|'(.*)': Permission denied", output)
     if denied:
         raise TargetError(
             f"{denied[1] or denied[3]} cannot be read: Permission denied",
             where=root,
-            hint="make it readable, or list it in .amlignore (.gitignore where there is none)",
+            hint="make it readable, or list it in .amlignore (without one, in .gitignore)",
         ) from error
     if last:
         raise _final(error, output, store, root) from error
     if _DAMAGED.search(output):
         store.forget_index()
-        return [f"{store.index_file} was damaged and has been made anew"]
+        return [f"{store.index_file} was damaged and has been made again"]
     return []
 
 
 def _final(error: Exception, output: str, store: Store, root: str) -> TargetError:
-    """What to raise after the last attempt."""
+    """The error to raise after the last attempt."""
     if isinstance(error, git.GitError) and error.code != -signal.SIGBUS and not _CHANGED.search(output):
         return _damaged(error, store.folder) if _DAMAGED.search(output) else error
     reason = output.strip().splitlines()[-1:] or [str(error)]
     return TargetError(
         f"files changed each time the snapshot was taken: {reason[0]}",
         where=root,
-        hint="wait until what writes there is done, or list those files in .amlignore",
+        hint="wait until the program that writes them is done, or list those files in .amlignore",
     )
 
 
 def checkout(project: Project, tree: str, destination: Path) -> None:
-    """Write the files of a snapshot into `destination`, a folder that is empty or not there yet.
+    """Write the files of a snapshot into `destination`, an empty or new folder.
 
-    Raises TargetError: there is no such snapshot, or it is damaged; the folder holds files; the disk is
-    full. What was written of it until then is removed.
+    Raises TargetError: the snapshot does not exist or is damaged; the folder is not empty; the disk is full.
+    Removes the folder after an error.
     """
     if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", tree):
         raise TargetError(f"{tree!r} is not the id of a snapshot")
@@ -230,8 +229,8 @@ def checkout(project: Project, tree: str, destination: Path) -> None:
         own = own and store.index_file.exists()
         descriptor = os.open(store.index_file if own else os.devnull, os.O_RDONLY)
     index = f"/dev/fd/{descriptor}" if own else f"{destination}.index"
-    # An index that was written for this very tree saves reading the tree; it stays the same file while
-    # other snapshots are taken, because git replaces its index.
+    # The index of this very tree saves reading the tree. The open file stays unchanged while other snapshots
+    # are taken, because git replaces its index by a new file.
     arguments = ["checkout-index", "--all", "--quiet"] if own else ["read-tree", "--reset", "-u", tree]
     try:
         process = git.start(
@@ -246,7 +245,7 @@ def checkout(project: Project, tree: str, destination: Path) -> None:
 
         full = _full(destination, str(destination))
         shutil.rmtree(destination, ignore_errors=True)
-        # git does not say why a file could not be written
+        # git does not report why a file could not be written
         if _is_full(error.output) or "unable to write file" in error.output:
             raise full from error
         raise _damaged(error, store.folder) if _DAMAGED.search(error.output) else error from None
@@ -288,5 +287,5 @@ def _full(folder: Path, place: str) -> TargetError:
 def _damaged(error: git.GitError, folder: Path) -> TargetError:
     return TargetError(
         f"the snapshots in {folder} are damaged: {error.message}",
-        hint=f"delete {folder}: the next snapshot makes it anew, those of earlier runs are lost",
+        hint=f"delete {folder}: the next snapshot makes it again; snapshots of earlier runs are lost",
     )

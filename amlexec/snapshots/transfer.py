@@ -1,7 +1,7 @@
-"""Sending a snapshot to a machine that may have an earlier one: what differs, as one tar stream.
+"""Send a snapshot to a machine that may have an earlier one: only the difference, as one tar stream.
 
-Both trees are in the snapshots' repository, so git says what differs without looking at any file. Names may
-hold every byte but NUL.
+Both trees are in the snapshots' repository, so git finds the difference without reading the project. Names
+may contain every byte but NUL.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _HEADER = 64
 
 
 class Readable(Protocol):
-    """What can be read bit by bit."""
+    """A stream that can be read piece by piece."""
 
     def read(self, size: int, /) -> bytes:
-        """At most so many bytes; b"" at the end."""
+        """At most `size` bytes; b"" at the end."""
 
 
 class SentEntry(NamedTuple):
@@ -50,24 +50,24 @@ class SentEntry(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """What turns one snapshot into another."""
+    """The difference between two snapshots."""
 
     gone: tuple[bytes, ...]
-    """Names that are to be removed first, also those that change between file and folder."""
+    """Names to remove first, including those that change between file and folder."""
     sent: tuple[SentEntry, ...]
 
 
 def difference(project: Project, old: str, new: str) -> Difference | None:
-    """What turns the snapshot `old` ("" for an empty folder) into `new`; None where `old` isn't known here.
+    """The difference from the snapshot `old` ("" for an empty folder) to `new`; None if `old` is not here.
 
     Raises:
-        TargetError: `new` isn't known here.
+        TargetError: the repository does not have `new`.
     """
     with snapshot_store.opened(project) as store:
         variables = store.environment(project.root)
         try:
             base = old or _empty(project, store)
-            said = git.git(
+            output = git.git(
                 ["diff-tree", "-r", "-z", "--no-renames", "--no-abbrev", base, new],
                 folder=project.root,
                 environment=variables,
@@ -76,7 +76,7 @@ def difference(project: Project, old: str, new: str) -> Difference | None:
             if not old:
                 raise
             return None
-    fields = said.split(b"\0")[:-1]
+    fields = output.split(b"\0")[:-1]
     gone, sent = [], []
     for head, name in zip(fields[::2], fields[1::2], strict=True):
         old_mode, mode, _, blob, kind = head[1:].split(b" ")
@@ -102,7 +102,7 @@ def pack(
 ) -> None:
     """Add these files to an archive, below the folder `tree`, and `gone.sh`, which removes `gone`.
 
-    A file is read while it is written: whatever its size, it takes a block of memory.
+    Files are streamed: memory use does not grow with their size.
     """
     script = b"".join(b"rm -f -- %b\n" % _quoted(name) for name in gone)
     member = tarfile.TarInfo("gone.sh")
@@ -120,29 +120,29 @@ def pack(
 
 
 def _quoted(name: bytes) -> bytes:
-    """A name as one word of a shell, whatever is in it; no option of `rm` begins with `./`."""
+    """A name as one word for a shell; with `./` in front, `rm` can't take it for an option."""
     return b"'./" + name.replace(b"'", b"'\\''") + b"'"
 
 
 class _Content:
-    """A file of the snapshot, to be read once."""
+    """The content of a file in the snapshot, to be read once."""
 
     def __init__(self, stream: Readable, size: int) -> None:
         self._stream = stream
         self.left = size
-        """Bytes that have not been read yet."""
+        """Bytes that were not read yet."""
 
     def read(self, size: int = -1) -> bytes:
-        """So many bytes, or all that are left."""
+        """At most `size` bytes, or all the rest."""
         part = self._stream.read(self.left if size < 0 else min(size, self.left))
         if not part and self.left:
-            raise TargetError("the snapshots' repository is damaged: a file of the snapshot is cut off")
+            raise TargetError("the snapshots' repository is damaged: a file of the snapshot is truncated")
         self.left -= len(part)
         return part
 
 
 class _Loose:
-    """The content of a file that git keeps by itself: its header, and then what is in it."""
+    """The content of a loose object of git, which begins with a header."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -152,21 +152,21 @@ class _Loose:
         self._rest = head.partition(b"\0")[2]
 
     def read(self, size: int) -> bytes:
-        """At most so many bytes; b"" at the end."""
+        """At most `size` bytes; b"" at the end."""
         part, self._rest = self._rest[:size], self._rest[size:]
         return part + self._part(size - len(part)) if len(part) < size else part
 
     def _part(self, size: int) -> bytes:
-        found = b""
+        part = b""
         try:
-            while len(found) < size and not self._inflated.eof:
-                given = self._inflated.unconsumed_tail or self._file.read(_PIECE)
-                if not given:
+            while len(part) < size and not self._inflated.eof:
+                deflated = self._inflated.unconsumed_tail or self._file.read(_PIECE)
+                if not deflated:
                     break
-                found += self._inflated.decompress(given, size - len(found))
+                part += self._inflated.decompress(deflated, size - len(part))
         except zlib.error as error:
             raise TargetError(f"the snapshots' repository is damaged: {error}") from None
-        return found
+        return part
 
 
 def _contents(project: Project, entries: tuple[SentEntry, ...]) -> Iterator[tuple[SentEntry, _Content]]:
@@ -175,7 +175,7 @@ def _contents(project: Project, entries: tuple[SentEntry, ...]) -> Iterator[tupl
     with snapshot_store.opened(project) as store:
         variables = store.environment(project.root)
         objects = store.folder / "objects"
-    # Of what is packed and larger, git too has only a block in its memory.
+    # With these settings git, too, streams large packed files.
     settings = [f"core.bigFileThreshold={_LARGE}", "core.packedGitWindowSize=1m", "core.packedGitLimit=16m"]
     command = [word for setting in settings for word in ("-c", setting)]
     process = git.start([*command, "cat-file", "--batch"], folder=project.root, environment=variables)
@@ -185,7 +185,7 @@ def _contents(project: Project, entries: tuple[SentEntry, ...]) -> Iterator[tupl
         for entry in entries:
             path = objects / entry.blob[:2] / entry.blob[2:]
             if _is_large(path):
-                # git would have all of it in its memory.
+                # git would load all of it into memory.
                 with path.open("rb") as file:
                     loose = _Loose(file)
                     yield entry, _Content(loose, loose.size)
@@ -195,7 +195,7 @@ def _contents(project: Project, entries: tuple[SentEntry, ...]) -> Iterator[tupl
             answer = process.stdout.readline().split()
             if answer[1:2] != [b"blob"]:
                 name = os.fsdecode(entry.name)
-                raise TargetError(f"the snapshots' repository is damaged: {name} is not in it")
+                raise TargetError(f"the snapshots' repository is damaged: {name} is missing")
             content = _Content(process.stdout, int(answer[2]))
             yield entry, content
             while content.left:

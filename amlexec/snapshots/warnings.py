@@ -1,4 +1,4 @@
-"""What the files of a snapshot say about it: its folders, and what to warn the user of."""
+"""The folders of a snapshot, and warnings about its files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["LARGE", "folders_of", "some", "warnings_of"]
 
 LARGE = 300 * 1000**2
-"""Bytes from which a snapshot warns."""
+"""Size in bytes above which a snapshot warns."""
 
 
 def warnings_of(root: bytes, entries: Iterable[IndexEntry], sizes: dict[str, int]) -> list[str]:
-    """Sentences about a snapshot that is empty or large, or has links that lead out of it.
+    """Warnings about a snapshot that is empty or large, or has links that lead out of it.
 
     `sizes` are in bytes by file name; `entries` are the same files, with names relative to `root`.
     """
@@ -29,7 +29,7 @@ def warnings_of(root: bytes, entries: Iterable[IndexEntry], sizes: dict[str, int
 
 
 def folders_of(names: Iterable[str]) -> list[str]:
-    """Every folder that these files are in, "" for the root."""
+    """Every folder of these files; "" is the root."""
     folders = {""}
     for folder in {name.rpartition("/")[0] for name in names}:
         while folder not in folders:
@@ -50,7 +50,7 @@ def _large(sizes: dict[str, int]) -> list[str]:
 
 
 def _leaving(root: bytes, entries: Iterable[IndexEntry]) -> list[str]:
-    """A warning for the symbolic links whose target is not in the snapshot's own folder."""
+    """A warning about symbolic links whose target is outside of the snapshot's folder."""
     names = []
     for entry in entries:
         if not stat.S_ISLNK(entry.mode):
@@ -58,11 +58,13 @@ def _leaving(root: bytes, entries: Iterable[IndexEntry]) -> list[str]:
         try:
             target = os.readlink(b"%b/%b" % (root, entry.name))  # noqa: PTH115 (a name of bytes)
         except OSError:
-            continue  # replaced meanwhile: the next snapshot has what it is now
+            continue  # replaced meanwhile; the next snapshot has the new file
         place = posixpath.normpath(posixpath.join(posixpath.dirname(entry.name), target))
         if place.startswith((b"/", b"../")) or place == b"..":
             names.append(os.fsdecode(entry.name))
-    return [f"a symbolic link leaves the project, and is kept as it is: {some(names)}"] if names else []
+    return (
+        [f"symbolic links lead out of the project, and are kept as they are: {some(names)}"] if names else []
+    )
 
 
 def some(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What is in a snapshot is what git itself does not ignore."""
+"""A snapshot has the files that git itself does not ignore."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def git(folder: Path, *arguments: str, given: bytes = b"") -> bytes:
 
 
 def write(root: Path, files: dict[str, bytes]) -> None:
-    """Make the files that can be made: a name that is a folder already stays one."""
+    """Make these files, except where a folder has the name."""
     for name, content in files.items():
         path = root / name
         if path.is_dir() or any(parent.is_file() for parent in path.parents):
@@ -51,7 +51,7 @@ def write(root: Path, files: dict[str, bytes]) -> None:
 
 
 def not_ignored(root: Path, rule_file: str) -> set[str]:
-    """What git leaves of a copy of this tree, where the files with the rules are called .gitignore."""
+    """The files that git keeps in a copy of this tree, with the rule files named .gitignore."""
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain"
         shutil.copytree(root, plain, ignore=shutil.ignore_patterns(".amlexec"))
@@ -91,7 +91,7 @@ def test_the_files_are_those_that_git_does_not_ignore(
     after: tuple[dict[str, bytes], dict[str, str]],
     own: bool,
 ) -> None:
-    """Twice in the same project: the second time with other files and other rules."""
+    """Twice in the same project, the second time with other files and rules."""
     rule_file = ".amlignore" if own else ".gitignore"
     rule_files = {".amlignore", ".gitignore"} if own else set()
     with tempfile.TemporaryDirectory() as folder:
@@ -100,7 +100,7 @@ def test_the_files_are_those_that_git_does_not_ignore(
         project = Project(str(root))
         for files, rules in (before, after):
             clear(root)
-            if own:  # the rules of these count for nothing
+            if own:  # then these rules don't count
                 write(root, {".amlignore": b"", ".gitignore": b"*\n", "data/.gitignore": b"*\n"})
             write(root, files)
             write(root, {f"{place}/{rule_file}".lstrip("/"): text.encode() for place, text in rules.items()})
@@ -113,7 +113,7 @@ def test_the_files_are_those_that_git_does_not_ignore(
 
 
 class Folder:
-    """A project folder, and what a snapshot of it holds."""
+    """A project folder, and the files of its snapshots."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -132,7 +132,7 @@ def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path.resolve() / "demo")
 
 
-def test_amlignore_wins_over_gitignore(folder: Folder) -> None:
+def test_amlignore_replaces_gitignore(folder: Folder) -> None:
     folder.write("a.log", "a.tmp", "sub/b.log", "sub/b.tmp")
     folder.write(".gitignore", text="*.log\n")
     assert folder.held() == [".gitignore", "a.tmp", "sub/b.tmp"]
@@ -142,7 +142,7 @@ def test_amlignore_wins_over_gitignore(folder: Folder) -> None:
     assert folder.held() == [".gitignore", "a.tmp", "sub/b.tmp"]
 
 
-def test_an_amlignore_below_the_root_does_not_win(folder: Folder) -> None:
+def test_an_amlignore_below_the_root_does_not_replace_gitignore(folder: Folder) -> None:
     folder.write("a.log", "sub/b.log")
     folder.write("sub/.amlignore", text="*.log\n")
     assert folder.held() == ["a.log", "sub/.amlignore", "sub/b.log"]
@@ -150,14 +150,14 @@ def test_an_amlignore_below_the_root_does_not_win(folder: Folder) -> None:
     assert folder.held() == [".amlignore", "a.log", "sub/.amlignore"]
 
 
-def test_a_folder_called_amlignore_is_no_rule_file(folder: Folder) -> None:
+def test_a_folder_called_amlignore_is_ignored(folder: Folder) -> None:
     folder.write("a.log", ".amlignore/x")
     folder.write(".gitignore", text="*.log\n")
     assert folder.held() == [".amlignore/x", ".gitignore"]
 
 
-def test_what_never_is_in_a_snapshot(folder: Folder) -> None:
-    """Not even where a rule asks for it."""
+def test_files_that_are_never_in_a_snapshot(folder: Folder) -> None:
+    """Not even if a rule includes them."""
     folder.write(
         ".git/config", "outputs/model", ".amlexec/runs/x", "sub/.amlexec/x", "sub/.git/x", "sub/outputs/kept"
     )
@@ -183,7 +183,9 @@ def test_a_file_that_was_added_to_git_by_force_stays_out(folder: Folder) -> None
     assert folder.held() == [".gitignore", "a"]
 
 
-def test_nobodys_own_rules_count(folder: Folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_rules_of_the_user_do_not_count(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     folder.write("a.log", "b.log")
     git(folder.root, "init", "--quiet")
     (folder.root / ".git" / "info").mkdir(exist_ok=True)
@@ -217,8 +219,8 @@ def test_the_rules_of_the_repository_around_the_project_count(tmp_path: Path) ->
     assert "a.tmp" not in inner.held()
 
 
-def test_an_everything_ignored_project_in_a_repository_stands_for_itself(tmp_path: Path) -> None:
-    """As under a home folder that is kept in git, with `*` as its rule."""
+def test_a_project_that_its_repository_ignores_has_only_its_own_rules(tmp_path: Path) -> None:
+    """As in a home folder under git, with `*` as its rule."""
     top = Folder(tmp_path.resolve() / "home")
     git(top.root, "init", "--quiet")
     top.write(".gitignore", text="*\n")
@@ -260,7 +262,7 @@ def test_everything_ignored_is_a_warning(folder: Folder) -> None:
 
 
 def test_a_rule_file_that_is_a_link_is_a_warning(folder: Folder) -> None:
-    """git does not read it (since 2.32), so neither do we; the user has to know."""
+    """git does not follow it (since 2.32), so amlexec does not either; a warning says so."""
     folder.write("a.log", "sub/rules")
     folder.write("sub/rules", text="*.log\n")
     (folder.root / ".amlignore").symlink_to("sub/rules")
@@ -270,7 +272,9 @@ def test_a_rule_file_that_is_a_link_is_a_warning(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize(("name", "is_repository"), [(".gitignore", True), ("folder/.gitignore", False)])
-def test_a_pipe_in_place_of_rules_is_named(project: ProjectFolder, name: str, is_repository: bool) -> None:
+def test_a_pipe_in_place_of_a_rule_file_is_an_error(
+    project: ProjectFolder, name: str, is_repository: bool
+) -> None:
     project.write("train.py", "print('x')\n")
     (project.root / name).parent.mkdir(exist_ok=True)
     os.mkfifo(project.root / name)
@@ -278,5 +282,5 @@ def test_a_pipe_in_place_of_rules_is_named(project: ProjectFolder, name: str, is
         subprocess.run(["git", "init", "-q", str(project.root)], check=True)
     done = project.submit("train.py")
     assert done.code == 2
-    assert f"error: {name} is no file, and git waits for it" in done.err
+    assert f"error: {name} is not a file, so git would wait for it" in done.err
     assert "Traceback" not in done.err

@@ -1,4 +1,4 @@
-"""A snapshot is the project's files, byte for byte, whatever they are and whatever happens meanwhile."""
+"""A snapshot has the project's files, byte for byte, also if they change meanwhile."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def folder(tmp_path: Path) -> Folder:
 
 
 def contents(root: Path) -> dict[bytes, tuple[str, bytes]]:
-    """Every file with its kind and its bytes."""
+    """Every file with its kind and content."""
     found = {}
     for place, folders, names in os.walk(root):
         if ".amlexec" in folders:
@@ -90,7 +90,7 @@ def contents(root: Path) -> dict[bytes, tuple[str, bytes]]:
         for path in (Path(place, name) for name in names + links):
             mode = path.lstat().st_mode
             if stat.S_ISLNK(mode):
-                value = "link", os.fsencode(os.readlink(path))  # noqa: PTH115 (pathlib changes what it says)
+                value = "link", os.fsencode(os.readlink(path))  # noqa: PTH115 (pathlib normalizes it)
             else:
                 value = "program" if mode & 0o100 else "file", path.read_bytes()
             found[os.fsencode(path.relative_to(root))] = value
@@ -98,7 +98,7 @@ def contents(root: Path) -> dict[bytes, tuple[str, bytes]]:
 
 
 def child(code: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
-    """A process that has the names of this test file's imports."""
+    """A process with the imports of this test file."""
     head = "import os, sys\nfrom pathlib import Path\n"
     head += "from amlexec.snapshots import take as snapshot\nfrom amlexec.model import Project\n"
     return subprocess.Popen(
@@ -110,7 +110,7 @@ def child(code: str, *arguments: str, **options: object) -> subprocess.Popen[str
     )
 
 
-# What is kept
+# Content
 
 
 def test_round_trip_and_numbers(folder: Folder) -> None:
@@ -172,7 +172,7 @@ def test_any_tree_comes_back(
 
 
 def make(path: Path, kind: str, content: bytes) -> None:
-    """Make this file, unless another one is in its way or it would be inside a link's target."""
+    """Make this file, unless another file is in the way or it would be inside of a link's target."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -180,7 +180,7 @@ def make(path: Path, kind: str, content: bytes) -> None:
     if os.path.lexists(path) or path.parent.resolve() != path.parent:
         return
     if kind == "link":
-        os.symlink(content.replace(b"\0", b"0"), path)  # noqa: PTH211 (pathlib changes what it says)
+        os.symlink(content.replace(b"\0", b"0"), path)  # noqa: PTH211 (pathlib normalizes it)
         return
     path.write_bytes(content)
     path.chmod(0o755 if kind == "program" else 0o644)
@@ -198,7 +198,7 @@ def test_equal_content_is_an_equal_tree(tmp_path: Path) -> None:
 
 
 def test_bytes_are_never_converted(folder: Folder) -> None:
-    """Whatever attributes and configuration would do in the user's own repository."""
+    """Attributes and configuration of the user's own repository have no effect."""
     folder.git("init")
     for key, value in (
         ("core.autocrlf", "true"),
@@ -238,7 +238,7 @@ def test_the_project_folder_has_an_odd_name(tmp_path: Path, name: str) -> None:
 
 
 def test_a_large_file(folder: Folder) -> None:
-    """1 GB, and what git needs for it is bounded: it may have 400 MB of memory."""
+    """1 GB, with at most 400 MB of memory for git."""
     with folder.write("model.bin").open("r+b") as file:
         file.truncate(1000**3)
         file.seek(10**9 - 3)
@@ -261,10 +261,10 @@ def test_a_large_file(folder: Folder) -> None:
     shutil.rmtree(folder.store)
 
 
-# What is warned of
+# Warnings
 
 
-def test_links_that_leave_the_project(folder: Folder) -> None:
+def test_links_that_lead_out_of_the_project(folder: Folder) -> None:
     folder.write("a/x")
     for name, target in (
         ("in", "a/x"),
@@ -295,7 +295,7 @@ def test_sockets_and_fifos_are_left_out(folder: Folder, monkeypatch: pytest.Monk
             assert warning.endswith(": service, sub/pipe")
 
 
-def test_a_name_that_git_cannot_hold(folder: Folder) -> None:
+def test_a_name_that_git_cannot_store(folder: Folder) -> None:
     folder.write("a")
     folder.write(".GIT/x")
     taken = folder.take()
@@ -305,7 +305,7 @@ def test_a_name_that_git_cannot_hold(folder: Folder) -> None:
 
 @pytest.fixture
 def lent() -> Iterator[Folder]:
-    """A folder that a user who is not root owns, where there is such a user to be."""
+    """A folder owned by a user who is not root; skips if there is no such user."""
     with tempfile.TemporaryDirectory() as place:
         folder = Folder(Path(place) / "demo")
         Path(place).chmod(0o755)
@@ -313,10 +313,10 @@ def lent() -> Iterator[Folder]:
 
 
 def unprivileged(folder: Folder, code: str) -> str:
-    """What the code prints as a user who owns the project and is not root, who may read everything."""
+    """Run the code as the project's owner, not as root, who could read everything; returns its output."""
     user = os.geteuid() or 65534
     os.chown(folder.root, user, -1)
-    # the interpreter's own files may be out of that user's reach: import everything before
+    # import everything before: that user may not be able to read the interpreter's files
     first = "import hashlib\nfrom amlexec.errors import TargetError\nsnapshot.take(Project(sys.argv[2]))\n"
     switch = f"if os.geteuid() == 0: os.setgroups([]); os.setuid({user})\n"
     other = Folder(folder.root.parent / "other")
@@ -331,7 +331,7 @@ FAILS = "try: print(snapshot.take(p))\nexcept TargetError as error: print(*error
 
 
 @pytest.mark.parametrize("name", ["secret", "secret/x"])
-def test_what_cannot_be_read_is_named(lent: Folder, name: str) -> None:
+def test_an_unreadable_file_is_named(lent: Folder, name: str) -> None:
     lent.write(name)
     lent.write("a")
     (lent.root / "secret").chmod(0)
@@ -356,7 +356,7 @@ def test_a_read_only_project(lent: Folder) -> None:
 
 @pytest.mark.parametrize("age", [0, 100, 10**6])
 def test_an_edit_with_the_same_size_and_time_is_seen(folder: Folder, age: int) -> None:
-    """Right after a snapshot, in the same second, with the mtime put back."""
+    """Right after a snapshot, in the same second, with the old mtime."""
     names = [f"file{number}" for number in range(3)]
     then = time.time_ns() - age * 10**9
     trees = set()
@@ -375,13 +375,13 @@ def test_an_edit_with_the_same_size_and_time_is_seen(folder: Folder, age: int) -
     assert len(trees) == 70
 
 
-def test_edits_without_tricks_are_seen(folder: Folder) -> None:
+def test_ordinary_edits_are_seen(folder: Folder) -> None:
     trees = {folder.write("a", f"{turn:06}") and folder.take().tree for turn in range(200)}
     assert len(trees) == 200
 
 
-def test_files_and_folders_that_take_each_others_place(folder: Folder) -> None:
-    """A file, a folder and a link, each in place of each other, with the target's files the same."""
+def test_files_and_folders_that_replace_each_other(folder: Folder) -> None:
+    """A file, a folder and a link replace each other, with the same files in the target."""
     folder.write("real/x")
     place = folder.root / "place"
 
@@ -420,7 +420,7 @@ def test_a_mode_that_changed_is_seen(folder: Folder) -> None:
 
 
 def test_a_project_that_changes_all_the_time(folder: Folder) -> None:
-    """Files come, go and change their length while snapshots are taken: each is some state, or an error."""
+    """Files appear, vanish and grow during snapshots: each snapshot has one state, or is an error."""
     for number in range(50):
         folder.write(f"still/{number}", str(number))
     code = (
@@ -544,7 +544,7 @@ def test_describe_a_repository_of_somebody_else(folder: Folder) -> None:
     assert folder.take().files == 1
 
 
-# Bad luck
+# Failures
 
 
 def test_git_is_not_installed(folder: Folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -555,7 +555,7 @@ def test_git_is_not_installed(folder: Folder, monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_several_processes_at_once(folder: Folder) -> None:
-    """The first snapshot of the project, taken by all of them, with files of their own."""
+    """All take the first snapshot of the project, each with its own files."""
     for number in range(200):
         folder.write(f"file{number}", str(number))
     code = (
@@ -577,7 +577,7 @@ def test_several_processes_at_once(folder: Folder) -> None:
 
 @pytest.mark.parametrize("whole_group", [True, False])
 def test_kill_during_a_snapshot(folder: Folder, whole_group: bool) -> None:
-    """At ten moments; without the group, a git that was left over is still writing."""
+    """At ten moments; without the group, an orphaned git is still writing."""
     for number in range(300):
         folder.write(f"file{number}", os.urandom(3000))
     for turn in range(10):
@@ -587,7 +587,7 @@ def test_kill_during_a_snapshot(folder: Folder, whole_group: bool) -> None:
         with child(code, str(folder.root), start_new_session=True) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "begun\n"
-            time.sleep(turn * 0.008)  # not waiting for anything: the moment of the kill
+            time.sleep(turn * 0.008)  # the moment of the kill, no condition to wait for
             if whole_group:
                 os.killpg(process.pid, signal.SIGKILL)
             else:
@@ -610,7 +610,7 @@ def test_a_stale_lock_of_a_killed_git(folder: Folder) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 5, 100, -30, -1])
-def test_a_truncated_index_is_made_anew(folder: Folder, length: int) -> None:
+def test_a_truncated_index_is_made_again(folder: Folder, length: int) -> None:
     for number in range(20):
         folder.write(f"file{number}", str(number))
     tree = folder.take().tree
@@ -622,7 +622,7 @@ def test_a_truncated_index_is_made_anew(folder: Folder, length: int) -> None:
     assert folder.take().warnings == ()
 
 
-def test_an_index_or_a_record_of_nonsense_is_made_anew(folder: Folder) -> None:
+def test_an_invalid_index_or_record_is_made_again(folder: Folder) -> None:
     folder.write("a")
     first = folder.take()
     (folder.store / "index").write_bytes(os.urandom(500))
@@ -644,7 +644,7 @@ def test_a_lost_object_comes_back(folder: Folder) -> None:
     assert contents(folder.checkout(first.tree)) == contents(folder.root)
 
 
-def test_a_damaged_object_says_what_to_delete(folder: Folder) -> None:
+def test_the_error_of_a_damaged_object_says_what_to_delete(folder: Folder) -> None:
     folder.write("a", "some content")
     tree = folder.take().tree
     for path in (folder.store / "objects").rglob("*"):
@@ -661,7 +661,7 @@ def test_a_damaged_object_says_what_to_delete(folder: Folder) -> None:
     snapshot.checkout(folder.project, tree, copy)
 
 
-def test_a_store_that_is_no_repository(folder: Folder) -> None:
+def test_a_store_that_is_not_a_repository(folder: Folder) -> None:
     folder.write("a")
     folder.take()
     (folder.store / "HEAD").unlink()
@@ -670,7 +670,7 @@ def test_a_store_that_is_no_repository(folder: Folder) -> None:
     assert f"delete {folder.store}" in caught.value.hint
 
 
-def test_checkout_of_what_is_not_there(folder: Folder) -> None:
+def test_checkout_of_a_missing_snapshot(folder: Folder) -> None:
     folder.write("a")
     tree = folder.take().tree
     for wrong in ("0" * len(tree), "HEAD", "--help", ""):
@@ -685,7 +685,7 @@ def test_checkout_of_what_is_not_there(folder: Folder) -> None:
 
 
 def test_the_disk_is_full(folder: Folder, small_disk: Path) -> None:
-    """For the first snapshot, for a later one, and for a copy of it."""
+    """During the first snapshot, a later one, and a checkout."""
     disk = Folder(small_disk / "demo")
     for number in range(20):
         disk.write(f"file{number}", os.urandom(140_000))
