@@ -15,7 +15,7 @@ def main() -> None:
 
     code = run(sys.argv[1:])
     lost = console.finish()
-    # Everything is written: taking the interpreter apart would only cost time.
+    # All output is written; a normal shutdown of the interpreter would only take time.
     os._exit(code or lost)
 
 

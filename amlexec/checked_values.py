@@ -1,10 +1,10 @@
-"""Values that come from outside, each checked once, where it is read: its type, its length and its form.
+"""Checks for values from outside: type, length and form. Each value is checked once, where it is read.
 
-A check takes a value of JSON and gives it back as what it is, or raises ValueError with what is wrong, as the
-end of a sentence: "is null; expected text".
+A check takes a JSON value and returns it typed, or raises ValueError with the end of a sentence: "is null;
+expected text".
 """
 
-# ruff: noqa: TRY004 - whoever reads a value has one error to expect
+# ruff: noqa: TRY004 - callers expect one error
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ __all__ = [
 ]
 
 _DEEPEST = 64
-"""Maps and lists within one another."""
+"""Levels of nested maps and lists."""
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _LONGEST = 1 << 20
-"""Characters of a text."""
+"""In characters, of a text."""
 
 
 def text(value: object) -> str:
@@ -102,14 +102,14 @@ def map_of(check: Callable[[object], Any]) -> Callable[[object], dict[str, Any]]
 
 
 def is_deep(value: object) -> bool:
-    """Whether maps and lists are nested in a value as no metric's are: what reads it again might give up."""
+    """Whether a value is nested too deeply: recursive readers might fail on it."""
     layer: list[object] = [value]
     for _ in range(_DEEPEST):
         layer = [
             each
-            for one in layer
-            if isinstance(one, (dict, list))
-            for each in (one.values() if isinstance(one, dict) else one)
+            for outer in layer
+            if isinstance(outer, (dict, list))
+            for each in (outer.values() if isinstance(outer, dict) else outer)
             if isinstance(each, (dict, list))
         ]
         if not layer:

@@ -1,6 +1,6 @@
-"""Completion in a shell: the script that a shell reads once, and the words that it then asks for.
+"""Shell completion: the script for a shell, and the words that it requests.
 
-The shell runs `amlexec --complete WORD…` while a user types; no other command loads this. Names come from
+The shell runs `amlexec --complete WORD…` while the user types; no other command imports this. Names come from
 the project's folder; no target is asked.
 """
 
@@ -22,7 +22,7 @@ __all__ = ["candidates", "run"]
 
 _MOST_RUNS = 50
 _FILES, _FOLDERS = ":files", ":folders"
-"""Asks the shell for names of files, or of folders: it knows best how."""
+"""Tells the shell to complete file names, or folder names."""
 
 _BASH = """\
 # Completion of amlexec for bash. Put into ~/.bashrc: eval "$(amlexec --completion bash)"
@@ -76,12 +76,12 @@ _SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
 def run(arguments: Sequence[str], parser: Callable[[], argparse.ArgumentParser]) -> int:
-    """`amlexec --completion SHELL`, or `amlexec --complete WORD…`; the exit code.
+    """Run `amlexec --completion SHELL` or `amlexec --complete WORD…`; returns the exit code.
 
-    `parser` makes the one of all commands.
+    `parser` makes the parser of all commands.
 
     Raises:
-        UsageError: there is no such shell.
+        UsageError: the shell is not supported.
     """
     from amlexec.console import data
 
@@ -101,7 +101,7 @@ def run(arguments: Sequence[str], parser: Callable[[], argparse.ArgumentParser])
 
 
 def candidates(words: Sequence[str], commands: argparse.ArgumentParser) -> list[str]:
-    """What may stand in place of the last of `words`, which follow `amlexec`; of it a part may be typed."""
+    """Candidates for the last of `words`, the words after `amlexec`; it may be typed in part."""
     before, current = list(words[:-1]), words[-1] if words else ""
     parser, option, places = _where(before, commands)
     if option is not None:
@@ -116,8 +116,8 @@ def candidates(words: Sequence[str], commands: argparse.ArgumentParser) -> list[
 def _where(
     before: Sequence[str], parser: argparse.ArgumentParser
 ) -> tuple[argparse.ArgumentParser, argparse.Action | None, int]:
-    """The command that `before` comes to, the option of it whose value is next, and how many words stand
-    in its places; -1 where all that follows is a script's, -2 where there is no such command.
+    """The command in `before`, its option whose value comes next, and the number of its positional words:
+    -1 if the rest belongs to a script, -2 if there is no such command.
     """
     option: argparse.Action | None = None
     places = 0
@@ -171,7 +171,7 @@ def _positional(parser: argparse.ArgumentParser, places: int, before: Sequence[s
 
 
 def _values(action: argparse.Action, command: str, before: Sequence[str]) -> list[str]:
-    """The values that an option or a place takes, as far as they can be known."""
+    """The known values of an option or positional argument."""
     if action.choices is not None:
         return [str(choice) for choice in action.choices]
     if action.metavar in {"SCRIPT", "FILE"}:
@@ -205,12 +205,12 @@ def _project(before: Sequence[str]) -> Project | None:
 
 
 def _runs(project: Project) -> list[str]:
-    """`last`, and the newest runs: their ids end in when they were made."""
+    """`last`, and the newest runs by the times at the ends of their ids."""
     try:
-        found = [
+        names = [
             entry.name for entry in os.scandir(f"{project.state}/runs") if not entry.name.startswith(".")
         ]
     except OSError:
         return []
-    newest = sorted(found, key=lambda name: name.rpartition("_")[2], reverse=True)
+    newest = sorted(names, key=lambda name: name.rpartition("_")[2], reverse=True)
     return ["last", *newest[:_MOST_RUNS]]

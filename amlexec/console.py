@@ -1,4 +1,4 @@
-"""What amlexec prints: data to stdout, talk to stderr; and the one place where an error becomes text."""
+"""Print: data to stdout, messages to stderr. Only this module turns errors into text."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from amlexec.errors import INTERRUPTED, AmlexecError, TargetError
 __all__ = ["Console", "data", "finish", "open_streams", "say", "show", "write"]
 
 _LOST: list[OSError] = []
-"""Why stdout can't be written, once it could not: what is printed from then on is lost."""
+"""The first error of stdout; later output is lost."""
 
 
 def open_streams() -> None:
-    """Make the standard streams usable, whatever was handed over. To be called before a file is opened.
+    """Make the standard streams usable. To be called before any file is opened.
 
-    A descriptor that is closed would be given to the next file that is opened, and what is printed would be
-    written into it: it becomes the null device. What the encoding of a stream lacks is escaped.
+    Opens the null device for closed descriptors: otherwise the next file would get the number, and output
+    would be written into it. Characters that the encoding of a stream lacks are escaped.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            # Those below are open: it gets the number of this one.
+            # Lower descriptors are open, so the new one gets this number.
             os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(number, True)
         if getattr(sys, name) is None:
@@ -39,8 +39,8 @@ def open_streams() -> None:
 
 
 def finish() -> int:
-    """Write out what was printed; the exit code of a stdout that could not take it, 0 where it could."""
-    with contextlib.suppress(OSError):  # there is nobody to tell
+    """Flush the output; returns the exit code for a failed stdout, or 0."""
+    with contextlib.suppress(OSError):  # no other place to report it
         sys.stderr.flush()
     try:
         sys.stdout.flush()
@@ -52,21 +52,21 @@ def finish() -> int:
 
 
 def data(text: str) -> None:
-    """A line of what was asked for, to stdout.
+    """Print a line of data to stdout.
 
     Raises:
-        BrokenPipeError: nobody reads it any more. Of all else that keeps it from being written, `finish`
-            tells the exit code: what is being done goes on to its end.
+        BrokenPipeError: the reader has closed the pipe. Other errors don't stop the command: `finish` returns
+            their exit code.
     """
     write(_printable(text) + "\n")
 
 
-def write(what: str | bytes, *, now: bool = False) -> None:
-    """Text or bytes as they are, to stdout, at once or when more has come. Raises as `data`."""
+def write(content: str | bytes, *, now: bool = False) -> None:
+    """Write text or bytes unchanged to stdout; with `now`, flush. Raises as `data` does."""
     if _LOST:
         return
     try:
-        _to(sys.stdout, what)
+        _to(sys.stdout, content)
         if now:
             sys.stdout.flush()
     except BrokenPipeError:
@@ -75,90 +75,90 @@ def write(what: str | bytes, *, now: bool = False) -> None:
         _lose(error)
 
 
-def _to(stream: TextIO, what: str | bytes) -> None:
+def _to(stream: TextIO, content: str | bytes) -> None:
     bytewise = getattr(stream, "buffer", None)
-    if isinstance(what, str):
-        stream.write(what)
+    if isinstance(content, str):
+        stream.write(content)
     elif bytewise is None:  # `doit -r json` collects text
-        stream.write(what.decode("utf-8", "backslashreplace"))
+        stream.write(content.decode("utf-8", "backslashreplace"))
     else:
         stream.flush()
-        bytewise.write(what)
+        bytewise.write(content)
 
 
 def _lose(error: OSError) -> None:
-    """Say once that stdout can't be written, and why."""
+    """Report once why stdout can't be written."""
     if not _LOST:
         _LOST.append(error)
         _forget_stdout()
-        _talk(f"stdout: error: what is printed is lost: {error.strerror or error}")
+        _write_message(f"stdout: error: output is lost: {error.strerror or error}")
 
 
 def _forget_stdout() -> None:
-    # What is still in its buffer would fail once more at exit.
+    # The rest of its buffer would fail again at exit.
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _talk(text: str) -> None:
-    with contextlib.suppress(OSError):  # talk that can't be written keeps nobody from going on
+def _write_message(text: str) -> None:
+    with contextlib.suppress(OSError):  # a message that can't be written does not stop the command
         sys.stderr.write(_printable(redaction.hide_known(text)) + "\n")
         sys.stderr.flush()
 
 
 def say(text: str) -> None:
-    """A line about what is being done, to stderr, after the data before it where both go to one place."""
-    with contextlib.suppress(BrokenPipeError):  # it is raised again where data is written
+    """Print a message to stderr, after flushing earlier data, so that both keep their order."""
+    with contextlib.suppress(BrokenPipeError):  # raised again when data is written
         write("", now=True)
-    _talk(text)
+    _write_message(text)
 
 
 def _printable(text: str) -> str:
-    # A file's name need not be UTF-8, and a terminal need not know every character.
+    # A file name need not be UTF-8, and a terminal may not support every character.
     return escaping.visible(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class Console:
-    """The talk of a submission on the terminal: the script's output as it is, the rest around it."""
+    """The terminal output of a submit: the script's output unchanged, and amlexec's messages."""
 
     def __init__(self) -> None:
         self._unread = False
 
     def say(self, line: str) -> None:
-        """To stdout, where Workbench wrote it. That nobody reads it keeps no run from starting."""
+        """Print a line to stdout, as Workbench did. A closed pipe does not stop the run from starting."""
         try:
             write(_printable(line) + "\n", now=True)
         except BrokenPipeError:
             self._unread = True
 
     def warn(self, line: str) -> None:
-        """To stderr."""
-        says_so = line.startswith("  hint: ") or any(f": {word}: " in line for word in ("warning", "note"))
-        say(line if says_so else f"warning: {line}")
+        """Print a line to stderr."""
+        has_level = line.startswith("  hint: ") or any(f": {word}: " in line for word in ("warning", "note"))
+        say(line if has_level else f"warning: {line}")
 
     def stdout(self, chunk: bytes) -> None:
-        """Byte for byte."""
+        """Write output of the script to stdout."""
         if self._unread:
             raise BrokenPipeError
         write(chunk, now=True)
 
     def stderr(self, chunk: bytes) -> None:
-        """Byte for byte. What can't be written is in the run's log, and keeps nobody from following it."""
+        """Write error output of the script to stderr. Failures are ignored: the run's log has it all."""
         with contextlib.suppress(OSError):
             _to(sys.stderr, chunk)
             sys.stderr.flush()
 
 
 def show(error: BaseException) -> int:
-    """Print an error as a user should see it, and give the exit code that goes with it.
+    """Print an error for the user; returns its exit code.
 
-    Anything that is not foreseen is raised again: hiding a mistake of ours would help nobody.
+    Unexpected errors are raised again: a bug must not be hidden.
     """
     if isinstance(error, KeyboardInterrupt):
         say("interrupted")
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
-        # Whoever read our output has gone. Nothing more can be said there, not even at exit.
+        # The reader of the output is gone. Nothing more can be written, not even at exit.
         _forget_stdout()
         return 128 + 13
     if isinstance(error, OSError):
@@ -171,10 +171,10 @@ def show(error: BaseException) -> int:
 
 
 def system_error(error: OSError) -> TargetError:
-    """What the operating system refused, with what to do about it."""
+    """An error of the operating system as a TargetError with a hint."""
     hints = {
-        errno.ENOSPC: "the disk is full: make room, and do it again",
-        errno.EDQUOT: "your quota is used up: make room, and do it again",
+        errno.ENOSPC: "the disk is full: free some space and try again",
+        errno.EDQUOT: "your disk quota is exceeded: free some space and try again",
         errno.EROFS: "make it writable, or work on a copy of the project",
         errno.EACCES: "you have no permission for it",
         errno.EMFILE: "too many open files: see `ulimit -n`",

@@ -26,12 +26,12 @@ _LEFT_OUT = frozenset(
     ]
 )
 _LEFT_OUT_AT_THE_TOP = frozenset(["build", "dist"])
-"""What building makes. Deeper down these are names like any other."""
+"""Folders that builds make. Below the top level these are ordinary names."""
 _MANIFEST = frozenset([".toml", ".cfg", ".txt", ".in"])
 
 
 def canonical_json(value: object) -> bytes:
-    """`value` as the one JSON text that stands for it: keys sorted, no spaces, UTF-8."""
+    """The canonical JSON text of `value`: keys sorted, no spaces, UTF-8."""
     import json
 
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
@@ -44,17 +44,17 @@ def of_bytes(data: bytes) -> str:
 
 def of_file(path: str) -> str:
     """The digest of a file's content. Raises OSError."""
-    found = sha256()
+    digest = sha256()
     with open_regular(path) as file:
         while chunk := file.read(_CHUNK):
-            found.update(chunk)
-    return found.hexdigest()
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def sources(folder: str) -> list[str]:
-    """The names of a folder with the sources of a package, sorted and relative to it. Raises OSError.
+    """The file names in a folder with the sources of a package, sorted and relative to it. Raises OSError.
 
-    Left out is what building and version control leave there: `.git`, `__pycache__`, `*.egg-info`, `build`.
+    Without the files of builds and version control: `.git`, `__pycache__`, `*.egg-info`, `build`.
     """
     return sorted(_files(folder, ""))
 
@@ -62,41 +62,41 @@ def sources(folder: str) -> list[str]:
 def of_tree(folder: str, names: Iterable[str] | None = None) -> str:
     """The digest of a folder with the sources of a package: names, contents, executable bits, links.
 
-    The folder's own name and place, times and owners are no part of it. `names` are its files, by default
+    The folder's name and place, times and owners don't count. `names` are the files to include, by default
     all of `sources`. Raises OSError.
     """
-    found = sha256()
+    digest = sha256()
     for name in sorted(sources(folder) if names is None else names):
         path = os.path.join(folder, name)
         mode = os.lstat(path).st_mode
         if stat.S_ISLNK(mode):
-            # What a link leads to within the folder is counted there; outside it, this is where it counts.
+            # A target inside of the folder is digested anyway; one outside is digested here.
             content = of_bytes(os.fsencode(os.readlink(path)))
             kind = f"link {of_file(path)}" if os.path.isfile(path) else "link"
         elif stat.S_ISREG(mode):
             content, kind = of_file(path), "program" if mode & 0o100 else "file"
         else:
             continue
-        found.update(f"{kind}\0{content}\0".encode() + os.fsencode(name) + b"\0")
-    return found.hexdigest()
+        digest.update(f"{kind}\0{content}\0".encode() + os.fsencode(name) + b"\0")
+    return digest.hexdigest()
 
 
 def of_manifest(folder: str, names: Iterable[str] | None = None) -> str:
-    """The digest of the files of a package from which its name, version and dependencies may follow.
+    """The digest of the files that may decide a package's name, version and dependencies.
 
-    These are `pyproject.toml`, `setup.py`, `setup.cfg` and the like: whatever text stands beside them, as far
-    as it is among `names`.
+    These are `pyproject.toml`, `setup.py`, `setup.cfg` and other configuration and text files at the top
+    level of the folder, if they are in `names`.
     """
-    found = sha256()
+    digest = sha256()
     kept = None if names is None else set(names)
     with os.scandir(folder) as entries:
-        told = sorted(entry.name for entry in entries if entry.is_file())
-    for name in told:
+        top_level = sorted(entry.name for entry in entries if entry.is_file())
+    for name in top_level:
         if kept is not None and name not in kept:
             continue
         if os.path.splitext(name)[1] in _MANIFEST or name == "setup.py":
-            found.update(os.fsencode(name) + b"\0" + of_file(os.path.join(folder, name)).encode())
-    return found.hexdigest()
+            digest.update(os.fsencode(name) + b"\0" + of_file(os.path.join(folder, name)).encode())
+    return digest.hexdigest()
 
 
 def _files(folder: str, prefix: str) -> Iterator[str]:

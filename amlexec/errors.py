@@ -1,18 +1,18 @@
-"""Every error a user can meet, and the exit code that goes with it.
+"""Every error that a user can see, with its exit code.
 
 ::
 
     AmlexecError
     ├── ScriptFailedError        1    the script ran and failed; its own code is in the record
     ├── TargetError              2    a target or a tool failed: amlexec could not do its part
-    │   └── NoContactError       2    a machine could not be asked: that says nothing of what runs there
-    │       └── UnreachableError 2    it does not answer, or contact was lost: it may pass
+    │   └── NoContactError       2    a machine could not be asked; runs on it may go on
+    │       └── UnreachableError 2    it does not answer, or contact was lost; that may be temporary
     └── ConfigurationError       3    nothing has run: a declaration is wrong; all violations at once
         └── UsageError           3    nothing has run: the command line is wrong
             └── CannotRunError   3    nothing has run: this version can't run on such a target
 
-An interrupt (Ctrl-C) is 130, as in every shell. Only `amlexec.cli` and the doit reporter turn an error
-into text and an exit code; everything below them raises.
+An interrupt (Ctrl-C) is 130, as in every shell. Only `amlexec.cli` and the doit reporter turn errors into
+text and exit codes; all other modules raise them.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ INTERRUPTED = 130
 
 
 class AmlexecError(Exception):
-    """What went wrong, where, and what to do next.
+    """An error with its place and a hint.
 
     `message` is one sentence without a final period; `where` is a `file:line:column` or a host, or "";
-    `hint` says what to do, or "".
+    `hint` is what to do, or "".
     """
 
     exit_code = 2
@@ -75,11 +75,11 @@ class TargetError(AmlexecError):
 
 
 class NoContactError(TargetError):
-    """A machine could not be asked, for whatever reason. What runs there may well go on."""
+    """A machine could not be asked, for whatever reason. Runs on it may go on."""
 
 
 class UnreachableError(NoContactError):
-    """The machine does not answer, or contact with it was lost. What runs there may well go on."""
+    """The machine does not answer, or contact with it was lost. Runs on it may go on."""
 
 
 class ConfigurationError(AmlexecError):
@@ -106,11 +106,11 @@ class ConfigurationError(AmlexecError):
 
 
 class UsageError(ConfigurationError):
-    """The command line asks for something that cannot be. Nothing has run."""
+    """The command line is wrong. Nothing has run."""
 
 
 class CannotRunError(UsageError):
-    """A compute target is of a kind that this version reads, and can't run."""
+    """This version can read this kind of compute target, but not run on it."""
 
     def __init__(self, name: str, kind: str, where: str) -> None:
         super().__init__(

@@ -1,9 +1,9 @@
-"""Files that somebody else may have put there: opened only as files, read up to a bound, replaced whole.
+"""Safe access to untrusted files: open only regular files, read up to a limit, write atomically.
 
-A stranger's project, a script or another machine can leave a named pipe, a device, a link or an endless file
-under every name. Nothing here waits for one, and nothing here reads more than it was told to.
+A downloaded project, a script or another machine can put a named pipe, a device, a link or an endless file
+under any name. These functions never block on one, and never read more than their limit.
 
-Errors are OSError, with a `strerror` that says what stands there instead.
+Errors are OSError, with a `strerror` that names the kind of file found.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ __all__ = [
 ]
 
 SMALL = 1 << 20
-"""Bytes. What amlexec itself writes in a line or two is never larger."""
+"""In bytes. Files of amlexec with a line or two are never larger."""
 _FLAGS = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KEPT_OPEN = 64
-"""Folders above the one that is read, whose descriptors stay open; those further up are opened again."""
+"""How many parent folders keep their descriptors open during a walk; higher ones are opened again."""
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -53,14 +53,14 @@ def open_regular(
 
     Args:
         path: the file. With `within`, relative to the folder of that descriptor.
-        limit: the most bytes that it may have; None for any number.
-        follow: whether a link is followed. It has to end at a regular file.
+        limit: its maximal size in bytes; None for any size.
+        follow: whether a link is followed; its target has to be a regular file.
         within: the descriptor of a folder.
 
     Raises:
-        OSError: there is none, it can't be read, it is no regular file, or it is larger than `limit`.
+        OSError: it does not exist, can't be read, is not a regular file, or is larger than `limit`.
     """
-    # Asked before it is opened: opening alone can do something to a device.
+    # Checked before it is opened: opening can already have an effect on a device.
     _must_be_regular(os.stat(path, dir_fd=within, follow_symlinks=follow), path, limit)
     flags = os.O_RDONLY | _FLAGS | (0 if follow else os.O_NOFOLLOW)
     descriptor = os.open(path, flags, dir_fd=within)
@@ -82,10 +82,10 @@ def read_regular(path: str | os.PathLike[str], limit: int, *, follow: bool = Tru
 
 
 def append(path: str | os.PathLike[str], text: str) -> None:
-    """Add text to a regular file, made where it is missing. No link is followed, no pipe waited for.
+    """Append text to a regular file; makes it if it is missing. Follows no link, waits for no pipe.
 
     Raises:
-        OSError: it can't be written, or is no regular file.
+        OSError: it can't be written, or is not a regular file.
     """
     descriptor = _open_to_write(path, os.O_APPEND)
     try:
@@ -95,20 +95,20 @@ def append(path: str | os.PathLike[str], text: str) -> None:
 
 
 def touch(path: str | os.PathLike[str]) -> None:
-    """Make an empty file where there is none. Raises as `append` does."""
+    """Make an empty file if it is missing. Raises as `append` does."""
     os.close(_open_to_write(path, 0))
 
 
 def open_to_write(path: str | os.PathLike[str]) -> int:
-    """A descriptor for writing a regular file, made where it is missing; what is in it stays.
+    """A descriptor for writing a regular file; makes it if it is missing, and keeps its content.
 
     Raises as `append` does.
     """
     return _open_to_write(path, 0)
 
 
-def _open_to_write(path: str | os.PathLike[str], how: int) -> int:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | _FLAGS | how, 0o600)
+def _open_to_write(path: str | os.PathLike[str], more_flags: int) -> int:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | _FLAGS | more_flags, 0o600)
     try:
         _must_be_regular(os.fstat(descriptor), path, None)
     except BaseException:
@@ -117,15 +117,15 @@ def _open_to_write(path: str | os.PathLike[str], how: int) -> int:
     return descriptor
 
 
-def _must_be_regular(told: os.stat_result, path: str | os.PathLike[str], limit: int | None) -> None:
-    if stat.S_ISDIR(told.st_mode):
+def _must_be_regular(status: os.stat_result, path: str | os.PathLike[str], limit: int | None) -> None:
+    if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
-    if not stat.S_ISREG(told.st_mode):
-        what = _KINDS.get(stat.S_IFMT(told.st_mode), "something else")
+    if not stat.S_ISREG(status.st_mode):
+        what = _KINDS.get(stat.S_IFMT(status.st_mode), "something else")
         raise OSError(
-            errno.ELOOP if what == "a link" else errno.EINVAL, f"It is {what}, and no file", os.fspath(path)
+            errno.ELOOP if what == "a link" else errno.EINVAL, f"It is {what}, not a file", os.fspath(path)
         )
-    if limit is not None and told.st_size > limit:
+    if limit is not None and status.st_size > limit:
         raise _too_large(path, limit)
 
 
@@ -148,44 +148,44 @@ def write_atomically(
     exact_mode: bool = False,
     durable: bool = True,
 ) -> None:
-    """Put `content` where `path` says, so that a reader sees the old file or the new one, on the disk.
+    """Write `content` to `path`, so that a reader sees the old file or the new one; synced to the disk.
 
-    A link that stands there is replaced, not followed. The umask takes from `mode`, unless `exact_mode`.
-    Without `durable` nobody waits for the disk: for what costs only time when it is lost.
+    A link at `path` is replaced, not followed. The umask applies to `mode`, unless `exact_mode`. Without
+    `durable` the disk is not synced: for files whose loss only costs time.
     """
     beside = temporaries.write_beside(path, content, mode=mode, exact_mode=exact_mode, durable=durable)
     try:
-        os.replace(beside, path)  # noqa: PTH105 - a path as text is one too
+        os.replace(beside, path)  # noqa: PTH105 - the path may be text
     except BaseException:
         temporaries.remove(beside)
         raise
 
 
 class Folder(NamedTuple):
-    """What `walk` has found in one folder."""
+    """One folder of a `walk`."""
 
     path: str
-    """Relative to where the walk began, with `/`; "" for that itself."""
+    """Relative to the root of the walk, with `/`; "" for the root."""
     descriptor: int
-    """Of the folder. It is open until the walk goes on."""
+    """The folder's descriptor; open until the walk goes on."""
     folders: list[str]
-    """Names, sorted."""
+    """Names of folders in it, sorted."""
     others: list[os.DirEntry[str]]
-    """Everything that is no folder, links to folders too; in order of name."""
+    """All other entries, including links to folders; sorted by name."""
 
 
 def walk(
     root: str | os.PathLike[str], onerror: Callable[[OSError], object] | None = None
 ) -> Iterator[Folder]:
-    """Every folder below `root`, however deep, each before what is in it. No link is followed.
+    """Every folder below `root`, at any depth, parents first. Follows no link.
 
     Args:
-        root: a folder, and no link to one.
-        onerror: is given the error of each folder that can't be read, which is then left out; without it
-            the error is raised.
+        root: a folder, not a link to one.
+        onerror: gets the error of each unreadable folder, which is then skipped; without it the error is
+            raised.
 
     Raises:
-        OSError: a folder can't be read, or was moved while we were in it.
+        OSError: a folder can't be read, or was moved during the walk.
     """
     for step in _steps(root, onerror, force=False):
         if isinstance(step, Folder):
@@ -193,16 +193,16 @@ def walk(
 
 
 def remove_tree(root: str | os.PathLike[str]) -> None:
-    """Remove a folder and everything in it, however deep; a link that stands there is removed itself.
+    """Remove a folder and everything in it, at any depth; of a link, only the link itself.
 
-    Rights that a script has taken from the owner are no obstacle. Nothing there is no error.
+    Also removes folders whose owner lacks permissions. A missing folder is no error.
 
     Raises:
         OSError: something can't be removed.
     """
     try:
         if not stat.S_ISDIR(os.lstat(root).st_mode):
-            os.unlink(root)  # noqa: PTH108 - a path as text is one too
+            os.unlink(root)  # noqa: PTH108 - the path may be text
             return
     except FileNotFoundError:
         return
@@ -231,14 +231,14 @@ def _unlink(name: str, folder: int) -> None:
 
 
 class _Level:
-    """A folder on the way from the root of a walk to where it is."""
+    """A folder between the root and the current position of a walk."""
 
     def __init__(self, path: str, descriptor: int, name: str) -> None:
         self.path, self.descriptor, self.name = path, descriptor, name
         self.left: list[str] = []
-        """Folders in it that have not been entered yet."""
-        told = os.fstat(descriptor)
-        self._identity = told.st_dev, told.st_ino
+        """Folders in it that were not entered yet."""
+        status = os.fstat(descriptor)
+        self._identity = status.st_dev, status.st_ino
 
     def close(self) -> None:
         if self.descriptor >= 0:
@@ -246,11 +246,11 @@ class _Level:
             self.descriptor = -1
 
     def reached_from(self, below: _Level) -> int:
-        """Its descriptor; where it was closed, opened again from a folder in it."""
+        """Its descriptor; opened again from a subfolder if it was closed."""
         if self.descriptor < 0:
             self.descriptor = os.open("..", _FOLDER, dir_fd=below.descriptor)
-            told = os.fstat(self.descriptor)
-            if (told.st_dev, told.st_ino) != self._identity:
+            status = os.fstat(self.descriptor)
+            if (status.st_dev, status.st_ino) != self._identity:
                 raise OSError(errno.ESTALE, "It was moved while it was read", self.path)
         return self.descriptor
 
@@ -258,14 +258,14 @@ class _Level:
 def _steps(
     root: str | os.PathLike[str], onerror: Callable[[OSError], object] | None, *, force: bool
 ) -> Iterator[Folder | tuple[int, str]]:
-    """A Folder for each that is entered; its parent's descriptor and its name when it is left."""
+    """Yields a Folder when it is entered; its parent's descriptor and its name when it is left."""
     levels: list[_Level] = []
 
     def entered(name: str) -> Iterator[Folder]:
         depth = len(levels)
         try:
             _enter(levels, name, force=force)
-            found = _read(levels[-1])
+            folder = _read(levels[-1])
         except OSError as error:
             error.filename = f"{os.fspath(root)}/{levels[depth - 1].path}/{name}" if depth else name
             for level in levels[depth:]:
@@ -275,7 +275,7 @@ def _steps(
                 raise
             onerror(error)
             return
-        yield found
+        yield folder
         if len(levels) > _KEPT_OPEN:
             levels[-_KEPT_OPEN - 1].close()
 
@@ -310,8 +310,8 @@ def _enter(levels: list[_Level], name: str, *, force: bool) -> None:
 
 def _read(level: _Level) -> Folder:
     with os.scandir(level.descriptor) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    folders = [entry.name for entry in found if entry.is_dir(follow_symlinks=False)]
+        ordered = sorted(entries, key=lambda entry: entry.name)
+    folders = [entry.name for entry in ordered if entry.is_dir(follow_symlinks=False)]
     level.left = folders[::-1]
-    others = [entry for entry in found if not entry.is_dir(follow_symlinks=False)]
+    others = [entry for entry in ordered if not entry.is_dir(follow_symlinks=False)]
     return Folder(level.path, level.descriptor, folders, others)

@@ -1,4 +1,4 @@
-"""The one way git is run, and what the user's own repository says of a folder."""
+"""Run git, and read the state of the user's own repository."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ __all__ = [
     "top_level",
 ]
 
-# Nothing that the user or the machine has configured may change what a snapshot holds: line endings,
-# filters, hooks, templates, signatures, global ignore rules. HOME is for git before 2.32, which does
-# not know GIT_CONFIG_GLOBAL.
+# Settings of the user or the machine must not change a snapshot: line endings, filters, hooks, templates,
+# signatures, global ignore rules. HOME is for git before 2.32, which ignores GIT_CONFIG_GLOBAL.
 _OWN_SETTINGS = {
     "GIT_ATTR_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -40,7 +39,7 @@ _SILENT_TIMEOUT_S = 2.0
 
 
 class GitError(TargetError):
-    """git ended with an error; `output` is all that it wrote to stderr, `code` its exit code."""
+    """git failed; `output` is its whole stderr, `code` its exit code."""
 
     def __init__(self, message: str, *, hint: str = "", output: str = "", code: int = 0) -> None:
         super().__init__(message, hint=hint)
@@ -49,19 +48,19 @@ class GitError(TargetError):
 
 
 class GitOutput(NamedTuple):
-    """What a git that succeeded wrote. `notes` are the lines of its stderr."""
+    """The output of a successful git. `notes` are the lines of its stderr."""
 
     stdout: bytes
     notes: tuple[str, ...]
 
 
 class WorkingCopy(NamedTuple):
-    """The state of the user's own repository, as far as it concerns one folder."""
+    """The state of a folder in the user's own repository."""
 
     commit: str
-    """Full id of the commit that is checked out; "" where there is none yet."""
+    """Full id of the checked out commit; "" if there is none yet."""
     dirty: bool
-    """Something in the folder differs from the commit; a new file that is not ignored counts."""
+    """Whether the folder differs from the commit; new files count unless they are ignored."""
 
 
 def git(
@@ -71,9 +70,9 @@ def git(
     environment: Mapping[str, str],
     input: bytes = b"",  # noqa: A002 (the name that subprocess uses)
 ) -> bytes:
-    """Run git in `folder`, untouched by any configuration but the repository's; its stdout.
+    """Run git in `folder`, with no configuration but the repository's; returns its stdout.
 
-    Raises TargetError where git is not installed, GitError with git's own last line where it fails.
+    Raises TargetError if git is not installed, GitError with git's last line if it fails.
     """
     return finish(start(arguments, folder=folder, environment=environment), input).stdout
 
@@ -86,11 +85,11 @@ def start(
     inherit: Iterable[int] = (),
     own_settings: bool = True,
 ) -> subprocess.Popen[bytes]:
-    """Start git without waiting for it: as `git`, for several at a time. `finish` is due.
+    """Start git without waiting for it, to run several at a time; call `finish` later.
 
-    `inherit` are descriptors that it gets too. Without `own_settings` the user's configuration holds.
-    With it, what git writes is readable for its owner alone: git keeps of a file's mode only who may execute
-    it, and what others could not read must not become readable.
+    `inherit` are descriptors that git inherits. Without `own_settings` the user's configuration holds. With
+    it, files that git writes are private: git stores only the executable bit of a mode, and private files
+    must not become readable for others.
     """
     import subprocess
 
@@ -110,7 +109,7 @@ def start(
         )
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         if not os.path.isdir(folder):  # noqa: PTH112 (pathlib is not needed here otherwise)
-            raise TargetError(f"the folder {folder} is not there any more") from error
+            raise TargetError(f"the folder {folder} no longer exists") from error
         raise TargetError(
             "git is not installed", hint="install git 2.25 or newer and make sure that it is on PATH"
         ) from error
@@ -121,9 +120,9 @@ def finish(
     input: bytes = b"",  # noqa: A002
     waiting: Callable[[], object] | None = None,
 ) -> GitOutput:
-    """Feed a started git, and wait for it. Raises GitError where it failed.
+    """Send `input` to a started git, and wait for it. Raises GitError if it failed.
 
-    `waiting` is called once where it takes long; what it raises ends git.
+    `waiting` is called once if git takes long; an exception from it ends git.
     """
     import subprocess
 
@@ -134,7 +133,7 @@ def finish(
                     input, timeout=None if waiting is None else _SILENT_TIMEOUT_S
                 )
             except subprocess.TimeoutExpired:
-                assert waiting is not None, "else there is no such time"
+                assert waiting is not None, "only then there is a timeout"
                 waiting()
                 stdout, stderr = process.communicate()
         except BaseException:
@@ -149,7 +148,7 @@ def finish(
 def _failure(process: subprocess.Popen[bytes], text: str) -> GitError:
     verb = next((str(word) for word in list(process.args)[1:] if not str(word).startswith("-")), "")  # type: ignore[arg-type]
     lines = [line.removeprefix("fatal: ").removeprefix("error: ") for line in text.splitlines()]
-    last = lines[-1] if lines else f"it ended with code {process.returncode} and said nothing"
+    last = lines[-1] if lines else f"exit code {process.returncode}, without a message"
     old = "unknown option" in text or "unknown repository extension" in text or "is not a git command" in text
     return GitError(
         f"git {verb} failed: {last}",
@@ -160,19 +159,19 @@ def _failure(process: subprocess.Popen[bytes], text: str) -> GitError:
 
 
 def must_be_files(folder: str, name: str) -> None:
-    """Raise GitError where something below `folder` has that name and is no file: git waits for a pipe."""
+    """Raise GitError if an entry with that name below `folder` is not a file: git would wait for a pipe."""
     from amlexec.files import walk
 
     for found in walk(folder, onerror=lambda _: None):
-        if any(one.name == name and not one.is_file() for one in found.others):
+        if any(entry.name == name and not entry.is_file() for entry in found.others):
             raise GitError(
-                f"{found.path}/{name} is no file, and git waits for it".lstrip("/"),
-                hint="remove it: rules stand in a file",
+                f"{found.path}/{name} is not a file, so git would wait for it".lstrip("/"),
+                hint="remove it: ignore rules have to be in a regular file",
             )
 
 
 def top_level(folder: str) -> str:
-    """The top of the working copy that `folder` is in; "" where there is none."""
+    """The top of the working copy that `folder` is in, or ""."""
     while True:
         marker = f"{folder.rstrip('/')}/.git"
         if os.path.isfile(marker) or os.path.exists(f"{marker}/HEAD"):  # noqa: PTH110, PTH113
@@ -184,10 +183,10 @@ def top_level(folder: str) -> str:
 
 
 def describe(folder: str) -> WorkingCopy | None:
-    """Commit and dirty flag of the user's own repository around `folder`, which is only read.
+    """Commit and dirty flag of the user's own repository around `folder`. Only reads it.
 
-    `.amlexec` and `outputs` in the folder do not make it dirty. None where the folder is in no
-    repository, and where git will not read it (it belongs to another user, or is damaged).
+    `.amlexec` and `outputs` in the folder don't make it dirty. None if the folder is in no repository, or git
+    refuses to read it (it belongs to another user, or is damaged).
     """
     if not top_level(folder):
         return None
@@ -205,7 +204,7 @@ def describe(folder: str) -> WorkingCopy | None:
     try:
         lines = finish(process, waiting=lambda: must_be_files(folder, ".gitignore")).stdout.split(b"\0")
     except GitError:
-        return None  # the record then has no commit, which is true: none was read
+        return None  # then the record has no commit, because none was read
     commit = ""
     for line in lines:
         if line.startswith(b"# branch.oid ") and not line.endswith(b"(initial)"):

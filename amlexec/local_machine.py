@@ -1,4 +1,4 @@
-"""A way to a machine: run a program there. So far there is one machine, this one."""
+"""Run programs on a machine; so far only on this one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Answer", "Connection", "LocalConnection"]
 
 
 class Answer(NamedTuple):
-    """What a program said when it had ended."""
+    """The result of a finished program."""
 
     exit_code: int
     stdout: str
@@ -24,11 +24,11 @@ class Answer(NamedTuple):
 
 
 class Connection(Protocol):
-    """A machine, as a target sees it."""
+    """The interface of a machine for a target."""
 
     @property
     def name(self) -> str:
-        """What messages call the machine."""
+        """The machine's name in messages."""
 
     def run(
         self,
@@ -37,23 +37,24 @@ class Connection(Protocol):
         timeout: float | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Run a program to its end. No shell looks at the arguments. `environment` is all of its own.
+        """Run a program to its end, without a shell. `environment` is its complete environment.
 
         Raises:
-            TargetError: the program is not there, can't be started, or took longer than `timeout` seconds.
+            TargetError: the program does not exist, can't be started, or took longer than `timeout` seconds.
         """
 
     def start(
         self, arguments: Sequence[str], folder: str, environment: Mapping[str, str], held: Held
     ) -> IO[bytes]:
-        """Start a program that outlives us, in a session of its own; end of file there is its end.
+        """Start a program that outlives this process, in a new session; returns its stdout.
 
-        Its standard input is the lock `held`: it has the lock until it closes that.
+        End of file there means that the program has ended. Its standard input is the lock `held`: it holds
+        the lock until it closes its input.
         """
 
 
 class LocalConnection:
-    """The machine that we are on."""
+    """This machine."""
 
     name = "this machine"
 
@@ -99,6 +100,6 @@ class LocalConnection:
         except (OSError, ValueError) as error:
             raise TargetError(f"{arguments[0]} can't be started: {error}", where=self.name) from None
         assert process.stdout is not None
-        # It outlives us by design: nobody waits for it, and there is nothing to warn of.
+        # It outlives this process by design. A set return code prevents Python's warning.
         process.returncode = 0
         return process.stdout

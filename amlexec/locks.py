@@ -1,7 +1,7 @@
-"""One process at a time, by a lock that ends with its holder.
+"""File locks between processes, released when their holder ends.
 
-The lock is `flock(2)`: the kernel frees it when the last process that holds it ends, however it ends, so
-nothing is ever left to clean up. A child that inherits the descriptor holds the lock too.
+A lock is `flock(2)`: the kernel releases it when its last holder ends, in any way, so nothing has to be
+cleaned up. A child that inherits the descriptor holds the lock too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Held", "exclusive", "take"]
 
 _LONGEST_INTERVAL_S = 0.1
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-"""No link is followed: the file would be made elsewhere."""
+"""Follows no link, which could make the file elsewhere."""
 
 
 class Held:
@@ -31,18 +31,18 @@ class Held:
         self._descriptor = descriptor
 
     def fileno(self) -> int:
-        """Its descriptor. A child that is given it holds the lock too."""
+        """Its descriptor. A child that inherits it holds the lock too."""
         return self._descriptor
 
     def release(self) -> None:
-        """Let go. Once is enough; twice does nothing."""
+        """Release the lock. Idempotent."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def take(path: str) -> Held | None:
-    """The lock file `path` (made where it is missing), or None where another process holds it now."""
+    """Lock the file `path` (made if missing); None if another process holds the lock."""
     descriptor = os.open(path, _FLAGS, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,21 +56,21 @@ def take(path: str) -> Held | None:
 
 @contextlib.contextmanager
 def exclusive(path: str, timeout: float) -> Iterator[int]:
-    """Hold the lock file `path` (made where it is missing), and yield its descriptor.
+    """Lock the file `path` (made if missing), and yield its descriptor.
 
-    `timeout` is in seconds. Raises TargetError where another process still holds the lock then, naming
-    it, and where the file cannot be made.
+    `timeout` is in seconds. Raises TargetError if another process still holds the lock after that, with its
+    number, or if the file can't be made.
     """
     try:
         descriptor = os.open(path, _FLAGS, 0o600)
     except OSError as error:
         raise TargetError(
             f"cannot write {path}: {error.strerror}",
-            hint="amlexec keeps its records there: make the folder writable, or free some space",
+            hint="amlexec stores its records there: make the folder writable, or free some space",
         ) from error
     try:
         _wait(descriptor, path, timeout)
-        with contextlib.suppress(OSError):  # on a full disk; the number is only for the message below
+        with contextlib.suppress(OSError):  # a full disk; the number is only for the message below
             os.pwrite(descriptor, b"%-20d\n" % os.getpid(), 0)
         yield descriptor
     finally:
@@ -88,7 +88,7 @@ def _wait(descriptor: int, path: str, timeout: float) -> None:
                 holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
                 raise TargetError(
                     f"{path} has been locked for more than {timeout:.0f} s, by process {holder}",
-                    hint="wait until that process is done, or end it",
+                    hint="wait until that process has ended, or end it",
                 ) from None
         else:
             return

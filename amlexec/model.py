@@ -1,4 +1,4 @@
-"""The frozen values that travel between the steps. No input, no output, no clock.
+"""The immutable values that are passed between the steps. No I/O, no clock.
 
 They are named tuples: immutable, comparable, cheap to import (the standard library's dataclasses cost a
 run 10 ms of start-up, for `inspect`).
@@ -41,7 +41,7 @@ class Place(NamedTuple):
 
 
 class Violation(NamedTuple):
-    """One thing that is wrong with a file; sorts by file, line and column."""
+    """One error, warning or note about a file; sorts by file, line and column."""
 
     place: Place
     severity: str
@@ -49,10 +49,10 @@ class Violation(NamedTuple):
     message: str
     hint: str = ""
     key: str = ""
-    """The dotted key it is about, such as `EnvironmentVariables.PATH`, or ""."""
+    """Its dotted key, such as `EnvironmentVariables.PATH`, or ""."""
 
     def lines(self) -> list[str]:
-        """As it is printed: `FILE:LINE:COLUMN: SEVERITY: MESSAGE`, then `hint: HINT`."""
+        """Its printed form: `FILE:LINE:COLUMN: SEVERITY: MESSAGE`, then `hint: HINT`."""
         first = f"{on_one_line(str(self.place))}: {self.severity}: {self.message}"
         return [first, *([f"  hint: {self.hint}"] if self.hint else [])]
 
@@ -63,7 +63,7 @@ class Project(NamedTuple):
     root: str
     """Absolute path, symbolic links resolved."""
     folder: str = "aml_config"
-    """The folder of its declarations in it; `.azureml` of later azureml-core, where that is the only one."""
+    """The folder of its declarations; `.azureml`, of later azureml-core, if there is no `aml_config`."""
 
     @property
     def name(self) -> str:
@@ -77,7 +77,7 @@ class Project(NamedTuple):
 
     @property
     def state(self) -> str:
-        """The folder of everything that amlexec keeps for this project, absolute."""
+        """The folder of amlexec's files for this project, absolute."""
         return f"{self.root}/.amlexec"
 
 
@@ -88,7 +88,7 @@ class ComputeTarget(NamedTuple):
     kind: str
     """The name of one of `amlexec.kinds.KINDS`."""
     place: Place
-    """The file, or of a target that an azureml-core file describes inline, that file."""
+    """Its file, or the azureml-core file that describes it."""
     address: str = ""
     username: str = ""
     password: str = ""
@@ -104,21 +104,21 @@ class ComputeTarget(NamedTuple):
     yarn_deploy_mode: str = "cluster"
     node_count: int = 1
     elsewhere: tuple[tuple[str, Place], ...] = ()
-    """Keys that a camelCase run configuration says, and where it does."""
+    """Keys that a camelCase run configuration sets, with their places."""
 
     def where(self, key: str) -> Place:
-        """Where a key of the target stands, or would: `pythonLocation`, as `.compute` files spell it."""
+        """The place of a key, or of its file: `pythonLocation`, as `.compute` files spell it."""
         return dict(self.elsewhere).get(key, self.place)
 
     def key(self, key: str) -> str:
-        """The key as the file spells it that it stands in."""
+        """The key as spelled in its file."""
         return spelled(key, self.where(key))
 
     def shared_folder(self, project: Project) -> str:
         """The folder on this machine that all runs of `project` share on this target, absolute; "" for none.
 
-        A relative one is in the project, wherever a command is given. The folders of remote targets are on
-        their own machines.
+        A relative path starts at the project, not at the current folder. Remote targets have theirs on their
+        own machines.
         """
         import os
 
@@ -140,7 +140,7 @@ _CAMEL = {
 
 
 def spelled(key: str, place: Place) -> str:
-    """A key of a compute target as the file at `place` spells it: a run configuration's are camelCase."""
+    """A key of a compute target as spelled in the file at `place`: in run configurations, camelCase."""
     return key if place.path.endswith(".compute") or not place.path else _CAMEL.get(key, key)
 
 
@@ -150,7 +150,7 @@ class RunConfiguration(NamedTuple):
     name: str
     place: Place
     target: str
-    """Name of the compute target; "" where the file leaves it to the command line."""
+    """Name of the compute target; "" if only the command line names it."""
     framework: str = "Python"
     """`Python` or `PySpark`."""
     argument_vector: tuple[str, ...] = ()
@@ -164,7 +164,7 @@ class RunConfiguration(NamedTuple):
 
 
 class Line(NamedTuple):
-    """One entry of a list in a dependencies file, and where it stands."""
+    """One entry of a list in a dependencies file, with its place."""
 
     text: str
     place: Place
@@ -188,7 +188,7 @@ class SparkPackage(NamedTuple):
 
 
 class SparkDependencies(NamedTuple):
-    """A `spark_dependencies.yml`, as `spark-submit` takes it."""
+    """A `spark_dependencies.yml`: the input of `spark-submit`."""
 
     place: Place
     configuration: tuple[tuple[str, str], ...] = ()
@@ -197,17 +197,17 @@ class SparkDependencies(NamedTuple):
 
 
 class Declaration(NamedTuple):
-    """What the files of one run configuration say, together: the value between READ and PLAN."""
+    """A run configuration with its compute target: the value between READ and PLAN."""
 
     project: Project
     run_configuration: RunConfiguration
     compute_target: ComputeTarget
     notes: tuple[Violation, ...] = ()
-    """Warnings and notes of these files, sorted; errors never come this far."""
+    """Warnings and notes of these files, sorted; errors were raised before."""
 
 
 class Plan(NamedTuple):
-    """One execution, decided: what will run, where and with what. The value between PLAN and RUN."""
+    """One execution: what will run, where and with what. The value between PLAN and RUN."""
 
     project: Project
     configuration: str
@@ -225,9 +225,9 @@ class Plan(NamedTuple):
     """The environment that was made ready for it; "" where its files say which it is."""
     tracked: bool = True
     warnings: tuple[str, ...] = ()
-    """Sentences to print before the run."""
+    """Messages to print before the run."""
     handed_over: tuple[tuple[str, str], ...] = ()
-    """Of `environment_variables`, those that were taken from the environment here, as they are declared."""
+    """The declared form of those `environment_variables` that come from this machine's environment."""
 
     @property
     def script_argument(self) -> str:
@@ -236,24 +236,24 @@ class Plan(NamedTuple):
 
     @property
     def prepare_command(self) -> str:
-        """What to type to make its environment ready."""
+        """The command that prepares its environment."""
         target = "" if self.target.name == self.configuration else f" -t {self.target.name}"
         return f"amlexec experiment prepare -c {self.configuration}{target}"
 
 
 class NotCollected(NamedTuple):
-    """Something that a run has made and that was not brought home."""
+    """An output of a run that was not collected."""
 
     path: str
-    """In the copy of the project that the run executed in, such as `outputs/model.bin`."""
+    """Its path in the run's copy of the project, such as `outputs/model.bin`."""
     reason: str
     kept: bool = False
-    """Whether it is still in that copy, which is not removed until it has been brought home."""
+    """Whether it is still in that copy, which is then kept until it is collected."""
 
 
 class Detached(NamedTuple):
-    """The run goes on, and nobody here follows it."""
+    """The run goes on, but this command no longer follows it."""
 
     run_id: str
     why: str
-    """`async`, `interrupt` (Ctrl-C), or `pipe`: nobody reads what we print."""
+    """`async`, `interrupt` (Ctrl-C), or `pipe`: the reader closed the pipe."""

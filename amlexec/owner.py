@@ -1,4 +1,4 @@
-"""Whose something is, where others may be too: a folder of one machine, as nobody else is called."""
+"""A unique name for a project, to mark what it owns on shared engines and machines."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ if TYPE_CHECKING:
 __all__ = ["owner_of"]
 
 _MOST = 40
-"""Letters of the project's name that are kept, for whoever reads it."""
+"""Characters of the project's name in it, for readers."""
 
 
 def owner_of(project: Project) -> str:
-    """What a project in a folder of this machine is called on engines and machines: its name and a hash."""
-    told = f"{_machine()}\0{project.root}"
-    return f"{project.name[:_MOST]}-{hashlib.sha256(told.encode(errors='surrogateescape')).hexdigest()[:12]}"
+    """The project's name, and a hash of this machine and the project's folder."""
+    place = f"{_machine()}\0{project.root}"
+    return f"{project.name[:_MOST]}-{hashlib.sha256(place.encode(errors='surrogateescape')).hexdigest()[:12]}"
 
 
 def _machine() -> str:
     try:
-        # machine-id(5): not to be told, only what a hash makes of it.
-        known = Path("/etc/machine-id").read_text("ascii").strip()
+        # machine-id(5): confidential, so only its hash may be published.
+        machine_id = Path("/etc/machine-id").read_text("ascii").strip()
     except OSError:
-        known = ""
-    if known:
-        return known
+        machine_id = ""
+    if machine_id:
+        return machine_id
     import uuid
 
     return f"{uuid.getnode():x}"

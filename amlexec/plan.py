@@ -1,4 +1,4 @@
-"""PLAN: what the files say and what the command line says, decided. No disk, no clock, no network."""
+"""PLAN: combine the files and the command line to one plan. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["plan"]
 
-_HANDED_OVER = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
+_FROM_ENVIRONMENT = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 _CURRENT_FILE = "$file"
-"""The file that is open in Workbench's window. A command line has no such thing."""
+"""In Workbench, the file that was open in its window. Here the command line names the script."""
 
 
 def plan(
@@ -30,12 +30,12 @@ def plan(
     environment: Mapping[str, str] | None = None,
     environment_digest: str = "",
 ) -> Plan:
-    """What will be executed.
+    """Decide what will be executed.
 
-    A `script` on the command line, with its `arguments`, stands for the whole ArgumentVector; without one
-    the vector runs as it is written. `script` is relative to the project's root. `prepare` makes the
-    environment ready first, as PrepareEnvironment does. `${env:NAME}` in a value of EnvironmentVariables is
-    the variable NAME of `environment`, that of whoever submits. `environment_digest` as of `Plan`.
+    A `script` on the command line, with its `arguments`, replaces the whole ArgumentVector. `script` is
+    relative to the project's root. `prepare` prepares the environment first, as PrepareEnvironment does.
+    `${env:NAME}` in a value of EnvironmentVariables is the variable NAME of `environment`, the submitting
+    user's. `environment_digest` is as in `Plan`.
 
     Raises:
         UsageError: there is no script to run, the target can't run this framework, or a variable is not set.
@@ -52,7 +52,9 @@ def plan(
         script=_normal(script),
         arguments=tuple(arguments),
         environment_variables=_variables(declaration, environment or {}),
-        handed_over=tuple(one for one in configuration.environment_variables if _HANDED_OVER.search(one[1])),
+        handed_over=tuple(
+            pair for pair in configuration.environment_variables if _FROM_ENVIRONMENT.search(pair[1])
+        ),
         conda_dependencies_file=configuration.conda_dependencies_file,
         spark_dependencies_file=configuration.spark_dependencies_file,
         prepare_environment=configuration.prepare_environment or prepare,
@@ -63,19 +65,21 @@ def plan(
 
 
 def _variables(declaration: Declaration, environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """The variables for the script. What is handed over stands in no file of the project."""
+    """The script's variables. Values from the environment are in no file of the project."""
     configuration = declaration.run_configuration
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in environment:
             raise UsageError(
-                f"{match[0]} stands in EnvironmentVariables, and the variable {match[1]} is not set",
+                f"EnvironmentVariables has {match[0]}, but the variable {match[1]} is not set",
                 where=str(configuration.place),
-                hint=f"set {match[1]} in the environment of this command: it is handed over to the script",
+                hint=f"set {match[1]} in the environment of this command: the script gets its value",
             )
         return environment[match[1]]
 
-    return tuple((name, _HANDED_OVER.sub(value, text)) for name, text in configuration.environment_variables)
+    return tuple(
+        (name, _FROM_ENVIRONMENT.sub(value, text)) for name, text in configuration.environment_variables
+    )
 
 
 def _vector(declaration: Declaration) -> tuple[str, Sequence[str]]:
@@ -87,7 +91,7 @@ def _vector(declaration: Declaration) -> tuple[str, Sequence[str]]:
         raise UsageError("there is no script to run: ArgumentVector is empty", where=where, hint=hint)
     if _CURRENT_FILE in configuration.argument_vector:
         raise UsageError(
-            f"there is no script to run: ArgumentVector says {_CURRENT_FILE}, "
+            f"there is no script to run: ArgumentVector has {_CURRENT_FILE}, "
             "which the command line has to replace",
             where=where,
             hint=hint,
@@ -96,7 +100,7 @@ def _vector(declaration: Declaration) -> tuple[str, Sequence[str]]:
 
 
 def _normal(script: str) -> str:
-    """`./a\\b.py` as `a/b.py`; what leads out of the project is left for SNAPSHOT to refuse."""
+    """`./a\\b.py` as `a/b.py`; SNAPSHOT refuses paths that lead out of the project."""
     parts: list[str] = []
     for part in script.replace("\\", "/").split("/"):
         if part == "..":

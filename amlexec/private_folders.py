@@ -1,7 +1,7 @@
-"""Folders that only their owner can enter, in places where others may make some of the same name first.
+"""Private folders, also in shared places where other users may take the name first.
 
-A folder of another user, a link, or one that others can enter is left alone, and is no error: there is
-always another place.
+A folder of another user, a link, or a folder that others can enter is never used. That is no error: another
+place is tried.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _STATE = ".amlexec"
 
 
 def first_of(wanted: Iterable[Path], name: str, longest: int = 4096) -> Path:
-    """The first of these folders, made where it is missing, that is ours alone.
+    """The first of these folders that is private, made if missing.
 
-    Where none can be, a new one in /tmp, which all processes of the user on this machine find by a file in
-    the cache; else one of that `name` in the cache. Paths have no more than `longest` bytes.
+    If none is, a new folder in /tmp, which all processes of the user on this machine find by a file in the
+    cache; else one of that `name` in the cache. Paths have at most `longest` bytes.
 
     Raises:
-        TargetError: none can be made at all.
+        TargetError: no private folder can be made.
     """
     for path in wanted:
         if len(os.fsencode(path)) <= longest and is_private(path):
@@ -42,7 +42,7 @@ def first_of(wanted: Iterable[Path], name: str, longest: int = 4096) -> Path:
 
     from amlexec.errors import TargetError
 
-    # A home may be on several machines, and the cache on a file system without sockets or locks: not so /tmp.
+    # /tmp, because a home may be shared by machines, and the cache may not support sockets or locks.
     cache = platformdirs.user_cache_path("amlexec", appauthor=False)
     note = cache / f".{name}-{os.getuid()}-{socket.gethostname()[:100]}"
     if (noted := _noted(note)) is not None:
@@ -56,18 +56,18 @@ def first_of(wanted: Iterable[Path], name: str, longest: int = 4096) -> Path:
         if len(os.fsencode(beside)) <= longest and is_private(beside):
             return beside
         raise TargetError(
-            f"no folder can be made that is ours alone: {error.strerror}",
+            f"no private folder can be made: {error.strerror}",
             where="/tmp",  # noqa: S108
-            hint="set XDG_RUNTIME_DIR to a folder of your own with a short path",
+            hint="set XDG_RUNTIME_DIR to a private folder with a short path",
         ) from None
     return _note(note, made)
 
 
 def is_private(path: Path) -> bool:
-    """Whether `path` is a folder of ours that nobody else can enter; it is made where it is missing."""
+    """Whether `path` is a private folder of this user; makes it if it is missing."""
     try:
         above = path.parent.stat()
-        # Whoever owns the folder above may put another in its place.
+        # The owner of the parent could replace the folder.
         if above.st_uid not in {0, os.getuid()} or (
             above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX
         ):
@@ -80,68 +80,68 @@ def is_private(path: Path) -> bool:
 
 
 def make(folder: str | os.PathLike[str]) -> None:
-    """Make a folder and those above it that are missing, each for its owner alone; one that is there stays.
+    """Make a folder and its missing parents, all private; existing ones stay as they are.
 
     Raises:
         OSError: it can't be made.
     """
     path = os.fspath(folder)
     missing = []
-    while not os.path.isdir(path):  # noqa: PTH112 - this is on the way of every command
+    while not os.path.isdir(path):  # noqa: PTH112 - every command runs this
         missing.append(path)
         above = os.path.dirname(path) or "."  # noqa: PTH120
         if above == path:
             break
         path = above
-    for one in reversed(missing):
+    for each in reversed(missing):
         with contextlib.suppress(FileExistsError):
-            os.mkdir(one, 0o700)  # noqa: PTH102
-            if os.path.basename(one) == _STATE:  # noqa: PTH119
-                _keep_from_git(one)
+            os.mkdir(each, 0o700)  # noqa: PTH102
+            if os.path.basename(each) == _STATE:  # noqa: PTH119
+                _keep_from_git(each)
     if missing and not os.path.isdir(folder):  # noqa: PTH112
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(folder))
 
 
 def _keep_from_git(state: str) -> None:
-    """A project's state never shows in `git status`, also where the project has no ignore rules."""
+    """Hide a project's state from `git status`, even if the project has no ignore rules."""
     with open(f"{state}/.gitignore", "w", encoding="utf-8", opener=opener) as file:
         file.write("# Made by amlexec: nothing in here belongs in a repository.\n*\n")
 
 
 def opener(path: str, flags: int) -> int:
-    """For `open(…, opener=opener)`: a file that is made so is for its owner alone."""
+    """For `open(…, opener=opener)`: a new file is private."""
     return os.open(path, flags, 0o600)
 
 
 def close_to_others(folder: str | os.PathLike[str]) -> None:
-    """Take back what a folder of ours allows to all the world; what it allows to a group stays."""
+    """Remove the permissions of other users from a folder of this user; those of its group stay."""
     with contextlib.suppress(OSError):
-        found = os.lstat(folder)
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and found.st_mode & 0o007:
-            os.chmod(folder, stat.S_IMODE(found.st_mode) & ~0o007)  # noqa: PTH101
+        status = os.lstat(folder)
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and status.st_mode & 0o007:
+            os.chmod(folder, stat.S_IMODE(status.st_mode) & ~0o007)  # noqa: PTH101
 
 
 def _is_ours(path: Path) -> bool:
-    found = path.lstat()
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+    status = path.lstat()
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
 
 
 def _noted(note: Path) -> Path | None:
-    """The folder that a note of ours names, if it is still there and ours."""
+    """The folder in a note of this user, if it still exists and is private."""
     from pathlib import Path
 
     try:
         if note.lstat().st_uid != os.getuid() or not stat.S_ISREG(note.lstat().st_mode):
             return None
-        found = Path(note.read_text("utf-8").strip())
-        return found if found.is_absolute() and _is_ours(found) else None
+        folder = Path(note.read_text("utf-8").strip())
+        return folder if folder.is_absolute() and _is_ours(folder) else None
     except (OSError, ValueError):
         return None
 
 
 def _note(note: Path, made: Path) -> Path:
-    """Let other processes find a folder; the one that another process has noted meanwhile goes first."""
-    # Not `files.write_atomically`: who comes second takes the first one's folder, and does not replace it.
+    """Note a folder for other processes; one that another process has noted meanwhile takes precedence."""
+    # Not `files.write_atomically`: the second process uses the first one's note, and does not replace it.
     beside = note.with_name(f"{note.name}.{made.name}")
     try:
         note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -152,9 +152,9 @@ def _note(note: Path, made: Path) -> Path:
             if (noted := _noted(note)) is not None:
                 made.rmdir()
                 return noted
-            beside.replace(note)  # of a folder that is gone
+            beside.replace(note)  # the old note names a removed folder
     except OSError:
-        # No cache can be written: this process has the folder for itself.
+        # The cache can't be written, so only this process knows the folder.
         return made
     finally:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What is seen of a long step: lines in a log or a pipe, a bar on a terminal."""
+"""Show the progress of long steps: lines in a log or a pipe, a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
 __all__ = ["Bars", "Lines", "Progress", "counted", "for_terminal"]
 
 _LINE_INTERVAL_S = 10.0
-"""How often a step that takes long says in a log how far it is."""
+"""How often a long step prints a line in a log."""
 
 
 class Progress(Protocol):
-    """Where a preparation tells what it does."""
+    """The interface for reporting progress."""
 
     def step(self, text: str) -> None:
-        """A new step begins; the one before is over."""
+        """Begin a step; the one before is over."""
 
     def at(self, done: int, total: int) -> None:
-        """How far the step is; `total` is 0 where nobody knows."""
+        """Report how far the step is; `total` is 0 if unknown."""
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """End the last step."""
 
 
 class Lines:
-    """A line per step, and for a long one a line every ten seconds: for pipes, files and CI."""
+    """A line per step, and for a long step one every ten seconds: for pipes, files and CI."""
 
     def __init__(self) -> None:
         self._text = ""
-        self._said = 0.0
+        self._printed = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -52,14 +52,14 @@ class Lines:
 
     def step(self, text: str) -> None:
         """See `Progress.step`."""
-        self._text, self._said = text, time.monotonic()
+        self._text, self._printed = text, time.monotonic()
         say(text)
 
     def at(self, done: int, total: int) -> None:
         """See `Progress.at`."""
         now = time.monotonic()
-        if now - self._said > _LINE_INTERVAL_S:
-            self._said = now
+        if now - self._printed > _LINE_INTERVAL_S:
+            self._printed = now
             say(f"{self._text}: {_amount(done, total)}")
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class Lines:
 
 
 class Bars:
-    """A live line per step on a terminal, with a bar where the end is known."""
+    """A live line per step on a terminal, with a bar if the total is known."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -113,7 +113,7 @@ class Bars:
 
 
 def for_terminal() -> Lines | Bars:
-    """Bars where a person watches, else lines."""
+    """Bars if stderr is a terminal, else lines."""
     return Bars() if sys.stderr.isatty() else Lines()
 
 
@@ -122,5 +122,5 @@ def _amount(done: int, total: int) -> str:
 
 
 def counted(packages: Sized) -> str:
-    """How many conda packages there are, in words."""
+    """The number of conda packages, for a message."""
     return f"{len(packages)} conda package{'' if len(packages) == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""What must not be told: values that belong to names which look secret, and values that are known to be."""
+"""Redact secrets: values of names that look secret, and values that are known secrets."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _SHORTEST = 6
-"""Characters. A shorter value would blank out ordinary words wherever they stand."""
+"""In characters. Redacting a shorter value would hide ordinary words, too."""
 _SHORTEST_KNOWN = 4
-"""Of a value that surely is a secret."""
+"""In characters, of a known secret."""
 _KNOWN: set[str] = set()
 _OPTION = re.compile(r"--?([A-Za-z][\w.-]*)(?:=(.*))?", re.DOTALL)
 _ASSIGNMENT = re.compile(r"[+~]*([A-Za-z][\w.-]*)[=:](.+)", re.DOTALL)
@@ -44,7 +44,7 @@ _NO_SECRET = re.compile(
     r"|key_(?!id$)|_(file|path|dir|folder|env|var|variable|name|type|ttl)$",
     re.IGNORECASE,
 )
-"""What is called so and is no secret: `--max-tokens`, `--tokenizer`; or says where one is: `--token-file`."""
+"""Names that look secret but are not (`--max-tokens`, `--tokenizer`), or name a place (`--token-file`)."""
 
 
 def is_secret(name: str) -> bool:
@@ -65,22 +65,21 @@ def redact(text: str, variables: Iterable[tuple[str, str]]) -> str:
 def redacted_arguments(
     arguments: Sequence[str], variables: Iterable[tuple[str, str]] = ()
 ) -> tuple[str, ...]:
-    """A command line as it may be written down; what the script gets stays as it is.
+    """A command line with its secrets replaced, for logs and records; the script gets the original.
 
-    `***` stands for what stands where secrets do (`--api-key X`, `--password=X`, `-token X`, `API_KEY=X`,
-    `token:X`, `https://user:X@host`, `?sig=X`), and wherever the same stands again; and for the secret values
-    of `variables`.
+    `***` replaces values in the place of a secret (`--api-key X`, `--password=X`, `-token X`, `API_KEY=X`,
+    `token:X`, `https://user:X@host`, `?sig=X`), their repetitions, and the secret values of `variables`.
     """
-    told: list[str] = []
+    hidden: list[str] = []
     secrets: set[str] = set()
     for value, places in _secrets_in(arguments):
         secrets |= {value} if len(value) >= _SHORTEST_KNOWN else set()
-        told.append(places)
-    return tuple(redact(hide(text, secrets), variables) for text in told)
+        hidden.append(places)
+    return tuple(redact(hide(text, secrets), variables) for text in hidden)
 
 
 def _secrets_in(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """For each argument the secret in it ("" for none), and the argument without it."""
+    """For each argument: the secret in it or "", and the argument without it."""
     awaited = False
     for argument in arguments:
         option, assigned = _OPTION.fullmatch(argument), _ASSIGNMENT.fullmatch(argument)
@@ -94,7 +93,7 @@ def _secrets_in(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
             value = assigned[2]
         elif login := _LOGIN.search(argument):
             value = login[1]
-        elif signed := next((one for one in _SIGNED.finditer(argument) if _is_signature(one[1])), None):
+        elif signed := next((each for each in _SIGNED.finditer(argument) if _is_signature(each[1])), None):
             value = signed[2]
         if value.lower() in _SWITCHES:
             value = ""
@@ -116,31 +115,31 @@ def _is_secret_option(name: str) -> bool:
 
 
 def learn(*values: str) -> None:
-    """Values that surely are secrets: from now on, nothing that this process says has them in it."""
+    """Register known secrets: from now on, this process hides them in all its messages."""
     _KNOWN.update(value for value in values if len(value) >= _SHORTEST_KNOWN)
 
 
 def hide_known(text: str) -> str:
-    """`text` without the secrets that this process has learnt, and without those of its own environment."""
-    found = set(_KNOWN)
+    """`text` without the known secrets, and without those in the environment of this process."""
+    values = set(_KNOWN)
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST and is_secret(name) and not os.path.exists(value):  # noqa: PTH110 - cheap
-            found.add(value)
-    return hide(text, found) if found else text
+            values.add(value)
+    return hide(text, values) if values else text
 
 
 def hide(text: str, values: Iterable[str]) -> str:
-    """`text` with these values replaced, in every form in which a tool may print them, the longest first."""
-    found: set[str] = set()
+    """`text` with these values replaced, in every form that a tool may print, the longest first."""
+    every_form: set[str] = set()
     for value in values:
-        found |= forms(value)
-    for form in sorted(found, key=len, reverse=True):
+        every_form |= forms(value)
+    for form in sorted(every_form, key=len, reverse=True):
         text = text.replace(form, HIDDEN)
     return text
 
 
 def forms(value: str) -> set[str]:
-    """A value as it is, and as it stands in an address, in JSON, TOML, Python, a shell, or on one line."""
+    """A value itself, and its forms in an address, in JSON, TOML, Python, a shell, or on one line."""
     import json
     from urllib.parse import quote, quote_plus, unquote
 
@@ -153,6 +152,6 @@ def forms(value: str) -> set[str]:
         found |= {json.dumps(raw)[1:-1], json.dumps(raw, ensure_ascii=False)[1:-1], repr(raw)[1:-1]}
         found.add(raw.replace("\\", "\\\\"))
         found |= {raw.replace("'", "'\\''"), raw.replace("'", "'\"'\"'")}
-        found.add("".join(f"\\U{ord(sign):08x}" if ord(sign) > 0x7E else sign for sign in raw))
-    # A form that is much shorter than the value would blank out what is none.
+        found.add("".join(f"\\U{ord(char):08x}" if ord(char) > 0x7E else char for char in raw))
+    # Forms that are much shorter than the value could match ordinary text.
     return {value} | {form for form in found if len(form) >= min(len(unquote(value)), _SHORTEST_KNOWN)}

@@ -1,4 +1,4 @@
-"""Make a folder a project: the files of `templates/`, each written whole or not at all, none replaced."""
+"""Make a project in a folder: write the files of `templates/`, each atomically, and replace none."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ _FILES = {
     ".amlignore": "amlignore",
     ".gitignore": "gitignore",
 }
-"""What a project gets, and its template; those carry no dot, so that no tool takes them for its own."""
+"""The files of a project, and their templates; without a dot in front, so that tools ignore them."""
 
 
 class Scaffold(NamedTuple):
-    """What `make` did. Paths are relative to the folder, with `/`."""
+    """The result of `make`. Paths are relative to the folder, with `/`."""
 
     folder: Path
     created: tuple[str, ...]
     kept: tuple[str, ...]
-    """Were there before, and are as they were."""
+    """Existed before, and are unchanged."""
     git_rules: bool
-    """There is no `.amlignore`, since the `.gitignore` that was kept says what runs do without."""
+    """No `.amlignore` was made, because the existing `.gitignore` has the ignore rules of runs."""
 
 
 def make(folder: Path) -> Scaffold:
-    """Write every file of a project that `folder` lacks; makes the folder itself too.
+    """Write every missing file of a project in `folder`; makes the folder if needed.
 
-    Raises UsageError where a file stands in a folder's place, TargetError where the disk refuses.
+    Raises UsageError if a file is in the place of a folder, TargetError if the disk can't be written.
     """
     created: list[str] = []
     kept: list[str] = []
     try:
-        # An .amlignore takes the place of all .gitignore files: one made beside the user's own rules would
-        # let into runs what those keep out.
+        # An .amlignore replaces all .gitignore files: made beside the user's own rules, it would let ignored
+        # files into runs.
         has_rules = os.path.lexists(folder / ".gitignore")
         for name, template in _FILES.items():
             if name == ".amlignore" and has_rules and not os.path.lexists(folder / name):
@@ -60,7 +60,7 @@ def make(folder: Path) -> Scaffold:
     except OSError as error:
         raise TargetError(
             f"cannot write the project's files: {error.strerror or error}",
-            hint="files that were already made are whole; type the command again when this is put right",
+            hint="files that were already made are complete; fix this and run the command again",
             where=str(error.filename or folder),
         ) from error
     return Scaffold(folder, tuple(created), tuple(kept), git_rules)
@@ -71,14 +71,14 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(
-            "a project needs a folder here, and this is not one",
+            "a project needs a folder here, but this is not one",
             hint="name another folder: amlexec init FOLDER",
             where=str(next((path for path in (folder, *folder.parents) if path.exists()), folder)),
         ) from error
 
 
 def _write_new(path: Path, content: bytes) -> bool:
-    """Write `content` where nothing is yet, in one step; False where something is, be it a broken link."""
+    """Write `content` to a new file, atomically; False if the path exists, even as a broken link."""
     if os.path.lexists(path):
         return False
     beside = temporaries.write_beside(path, content, mode=0o666, durable=False)

@@ -1,8 +1,7 @@
-"""Files that live as long as a process: their names say whose they are, and what is left is removed.
+"""Temporary files that name their process, so that later processes can remove leftovers.
 
-A process that is killed removes nothing. Whoever comes next can: the name has the machine, its space of
-process numbers and the number, so that nothing of a living process is taken, and nothing of another
-machine's.
+A killed process removes nothing. The next one can: a name has the machine, its PID namespace and the PID, so
+that files of living processes, and of other machines, are kept.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345
 _OWNER = r"(?P<place>[A-Za-z0-9-]+_[0-9a-f]+)_(?P<pid>[0-9]+)"
 _BESIDE = rf"\..+\.{_OWNER}-[0-9]+\.new"
 _OF_BEFORE = r".+\.(?P<pid>[0-9]+)(-[0-9]+)?\.new"
-"""Such files as earlier versions made them."""
+"""The names of such files in earlier versions."""
 _LEFT_AGE_S = 86400.0
-"""After so long, nobody on another machine is still writing a file of a few lines."""
+"""After this time, no process on another machine is still writing a file of a few lines."""
 
 
 def owner() -> str:
-    """This process, as part of a file's name: letters, digits, `-` and `_`."""
+    """The name of this process for file names: letters, digits, `-` and `_`."""
     return f"{_place()}_{os.getpid()}"
 
 
@@ -52,12 +51,12 @@ def write_beside(
     exact_mode: bool = False,
     durable: bool = True,
 ) -> str:
-    """Write a new file beside `path`, whole, under a name that nothing reads; that name.
+    """Write a new file beside `path`, under a name that nothing reads; returns the name.
 
-    What a killed process leaves of it `sweep` removes. Parameters as of `files.write_atomically`.
+    `sweep` removes it after the process was killed. Parameters are those of `files.write_atomically`.
     """
     folder, slash, name = os.fspath(path).rpartition("/")
-    # Of a long name only the beginning, or this one would be too long.
+    # Shortened, because the new name could become too long.
     beside = f"{folder}{slash}.{name[:40]}.{owner()}-{get_ident()}.new"
     data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
     try:
@@ -76,13 +75,13 @@ def write_beside(
 
 
 def publish(beside: str, path: str | os.PathLike[str]) -> None:
-    """Let what `write_beside` has written be `path` too, where nothing is yet. It is still `beside`, or not.
+    """Publish a file of `write_beside` as the new file `path`. `beside` may still exist afterwards.
 
     Raises:
-        FileExistsError: something is there, be it a broken link.
+        FileExistsError: `path` exists, even as a broken link.
         OSError: it can't be made.
     """
-    # A rename would replace what another process has put there in the meantime; a link fails instead.
+    # A rename would replace a file that another process made meanwhile; a hard link fails instead.
     try:
         os.link(beside, path)
     except FileExistsError:
@@ -90,32 +89,32 @@ def publish(beside: str, path: str | os.PathLike[str]) -> None:
     except OSError as error:
         if os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(path)) from error
-        os.rename(beside, path)  # some network and removable file systems have no hard links # noqa: PTH104
+        os.rename(beside, path)  # some file systems don't support hard links # noqa: PTH104
 
 
 def remove(beside: str) -> None:
-    """Remove what `write_beside` has written, where it is still under that name."""
+    """Remove a file of `write_beside`, if it still has that name."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(beside)  # noqa: PTH108
 
 
 def is_left(name: str, age: float) -> bool:
-    """Whether a file or folder of that name, with `owner` in it, is of a process that is gone.
+    """Whether a file or folder, with `owner` in its name, belongs to a process that has ended.
 
-    `age` (seconds since it was last changed) decides where it is of another machine.
+    On another machine, `age` (seconds since the last change) decides.
     """
     import re
 
-    found = re.search(_OWNER, name)
-    if found is None:
+    match = re.search(_OWNER, name)
+    if match is None:
         return False
-    if found["place"] != _place():
+    if match["place"] != _place():
         return age > _LEFT_AGE_S
-    return not lives(int(found["pid"]))
+    return not lives(int(match["pid"]))
 
 
 def lives(pid: int) -> bool:
-    """Whether there is a process of that number here."""
+    """Whether a process with that PID exists on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -126,14 +125,14 @@ def lives(pid: int) -> bool:
 
 
 def sweep(folder: str | os.PathLike[str]) -> int:
-    """Remove what writers that were killed have left in a folder (see `write_beside`); how many."""
-    gone = 0
+    """Remove leftovers of killed writers in a folder (see `write_beside`); returns how many."""
+    removed = 0
     for entry in _entries(folder):
-        with contextlib.suppress(OSError):  # somebody else was faster, or may not
+        with contextlib.suppress(OSError):  # another process removed it, or no permission
             if _is_temporary(entry):
                 os.unlink(entry.path)  # noqa: PTH108 - likewise
-                gone += 1
-    return gone
+                removed += 1
+    return removed
 
 
 def _entries(folder: str | os.PathLike[str]) -> Iterator[os.DirEntry[str]]:

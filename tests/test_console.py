@@ -29,7 +29,7 @@ def test_a_snapshot_that_warns_says_that_it_is_a_warning(project: ProjectFolder)
     project.write("train.py", "print('x')\n")
     done = project.submit("train.py")
     assert done.code == 0
-    assert done.err.startswith("warning: a symbolic link leaves the project")
+    assert done.err.startswith("warning: symbolic links lead out of the project")
 
 
 def test_a_warning_with_its_place_is_said_as_it_is(project: ProjectFolder) -> None:
@@ -136,4 +136,4 @@ class TestStreams:
         for words in (("--help",), ("history", "list"), ("experiment", "--help")):
             done = self.call(project, ">/dev/full", *words)
             assert (done.returncode, b"Traceback" in done.stderr) == (2, False), words
-            assert b"what is printed is lost: No space left on device" in done.stderr
+            assert b"output is lost: No space left on device" in done.stderr

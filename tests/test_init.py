@@ -112,7 +112,7 @@ def test_a_file_in_the_folders_place(tmp_path: Path, place: str) -> None:
     done = init(place, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.splitlines() == [
-        "file: error: a project needs a folder here, and this is not one",
+        "file: error: a project needs a folder here, but this is not one",
         "  hint: name another folder: amlexec init FOLDER",
     ]
     assert files(tmp_path) == {"file": b"mine"}
