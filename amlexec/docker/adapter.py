@@ -1,4 +1,4 @@
-"""docker-py's client on our ways to an engine. The one module that imports docker-py when it is imported."""
+"""docker-py's client over our transports. The only module that imports docker-py at its own import."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ __all__ = ["client_of"]
 
 
 class _Client(docker.APIClient):  # type: ignore[misc] # docker-py has no types
-    """docker-py's client, of which neither proxies nor `.netrc` of this machine make another one."""
+    """docker-py's client without this machine's proxies and `.netrc`."""
 
     def __init__(self, transport: Transport | None = None, **settings: Any) -> None:
         self._transport = transport
-        # The engine's interface is agreed on by the first request, which goes the way of all others.
+        # "auto": the first request negotiates the API version.
         super().__init__(version="auto", **settings)
 
     @property
     def trust_env(self) -> bool:
-        """False: no proxy stands before an engine."""
+        """False: an engine is reached without a proxy."""
         return False
 
     @trust_env.setter
     def trust_env(self, value: bool) -> None:
-        """requests sets it for itself."""
+        """Ignored: requests sets it in its constructor."""
 
     def mount(self, prefix: str, adapter: Any) -> None:
-        """Use an adapter for addresses that begin so: ours, for a Unix socket."""
-        # One connection for each request: one that was kept may lead nowhere by now.
+        """Use an adapter for addresses with that prefix; for a Unix socket, ours."""
+        # One connection per request: a reused one may be dead.
         self.headers["Connection"] = "close"
         if isinstance(adapter, UnixHTTPAdapter):
             adapter = _SocketAdapter(adapter.socket_path, adapter.timeout, self._transport)
@@ -44,20 +44,20 @@ class _Client(docker.APIClient):  # type: ignore[misc] # docker-py has no types
 
 
 class _SocketAdapter(UnixHTTPAdapter):  # type: ignore[misc] # likewise
-    """Requests through a Unix socket. One that leads to another machine is forwarded again where need be."""
+    """Requests through a Unix socket. A socket forwarded to another machine is forwarded again if needed."""
 
     def __init__(self, path: str, timeout: float | None, transport: Transport | None) -> None:
         super().__init__(f"http+unix://{path}", timeout)
         self._transport = transport
 
     def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> Any:
-        """Send a request; on another machine's engine twice, where nothing can have come of the first time.
+        """Send a request; to another machine's engine a second time, if the first can't have had an effect.
 
         Raises:
-            OSError: nobody listens at the socket, or we may not use it.
+            OSError: nothing listens on the socket, or there is no permission to use it.
         """
         try:
-            # requests would wrap the reason three times, and docker-py leave the socket open.
+            # Try the socket first: requests would wrap the reason three times, and docker-py leave it open.
             knock(self.socket_path)
         except OSError:
             if self._transport is None:
@@ -70,7 +70,7 @@ class _SocketAdapter(UnixHTTPAdapter):  # type: ignore[misc] # likewise
                 raise
             self._transport.find_again(is_mute=True)
             if request.method != "GET":
-                raise  # it may have been heard
+                raise  # the engine may have executed it
         try:
             return super().send(request, *arguments, **options)
         except requests.ConnectionError:
@@ -80,9 +80,9 @@ class _SocketAdapter(UnixHTTPAdapter):  # type: ignore[misc] # likewise
 def client_of(
     address: str, transport: Transport | None, timeout: float | None, *, from_settings: bool = False
 ) -> docker.APIClient:
-    """A client of the engine at `address`; with `from_settings`, with the certificates that go with it.
+    """A client of the engine at `address`; with `from_settings`, with the certificates of Docker's settings.
 
-    `timeout` is how many seconds the engine may be silent, None for ever. Raises as docker-py does.
+    `timeout` is how many seconds the engine may be silent; None for no limit. Raises as docker-py does.
     """
     settings: dict[str, Any] = {"base_url": address}
     if from_settings:

@@ -1,8 +1,8 @@
-"""Where the engine is that the `docker` command would ask: found without importing anything.
+"""The address of the engine that the `docker` command would use, without slow imports.
 
 https://docs.docker.com/reference/cli/docker/#environment-variables and
-https://docs.docker.com/engine/manage-resources/contexts/. What else the settings hold, certificates and
-logins, docker-py reads when it is needed.
+https://docs.docker.com/engine/manage-resources/contexts/. docker-py reads the rest of the settings,
+certificates and logins, when it is needed.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _DEFAULT = "/var/run/docker.sock"
 
 
 def engine_address(environment: Mapping[str, str] | None = None) -> tuple[str, bool]:
-    """The engine's address, and whether docker-py finds it by itself: DOCKER_HOST and contexts it knows.
+    """The engine's address, and whether docker-py finds it itself (from DOCKER_HOST or a context).
 
-    Else it is the first usual socket that is there.
+    Otherwise it is the first usual socket that exists.
 
     Raises:
-        TargetError: the settings can't be read, or name a context that is not there.
+        TargetError: the settings can't be read, or name a context that does not exist.
     """
     variables = os.environ if environment is None else environment
     if host := variables.get("DOCKER_HOST"):
         return host, True
-    # Read also where the context is named otherwise: a file that can't be read has logins in it too.
+    # Read even if DOCKER_CONTEXT is set: the file also has logins, so an unreadable one is an error.
     current = (_read(settings_file(variables)) or {}).get("currentContext")
     context = variables.get("DOCKER_CONTEXT") or str(current or "")
     if context and context != "default":
@@ -56,7 +56,7 @@ def _home(variables: Mapping[str, str]) -> str:
 
 
 def _read(path: str) -> dict[str, Any] | None:
-    """A JSON file's object, or None where there is no such file."""
+    """The object in a JSON file, or None if the file does not exist."""
     try:
         with open(path, "rb") as file:
             value = json.loads(file.read())
@@ -64,7 +64,7 @@ def _read(path: str) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise TargetError(
-            f"Docker's settings can't be read: {error}", hint="mend or remove the file", where=path
+            f"Docker's settings can't be read: {error}", hint="repair or remove the file", where=path
         ) from None
     return value if isinstance(value, dict) else {}
 
@@ -79,15 +79,15 @@ def _context(name: str, variables: Mapping[str, str]) -> str:
     host = docker.get("Host") if isinstance(docker, dict) else None
     if not host or not isinstance(host, str):
         raise TargetError(
-            f"the Docker context {name!r} is not there",
-            hint="`docker context ls` lists them, `docker context use default` goes back to the usual one",
+            f"the Docker context {name!r} does not exist",
+            hint="`docker context ls` lists them, `docker context use default` selects the default",
             where=contexts,
         )
     return host
 
 
 def _usual_sockets(variables: Mapping[str, str]) -> list[str]:
-    """Where engines listen: most, rootless ones, Docker Desktop, Colima, Rancher Desktop, OrbStack."""
+    """Usual sockets: the default, rootless engines, Docker Desktop, Colima, Rancher Desktop, OrbStack."""
     home = _home(variables)
     runtime = variables.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     in_home = (

@@ -1,8 +1,8 @@
-"""A Docker engine: docker-py's client, made when something is asked that the probe can't answer.
+"""A Docker engine: docker-py's client, created for requests that the probe can't answer.
 
-docker-py costs 50 ms to import, more where paramiko is beside it. "Is it there?" is asked by
-`amlexec.docker.probe`; whoever will need docker-py lets it be imported meanwhile (`import_ahead`).
-The errors are drawn in `amlexec.docker.errors`. The interface is https://docs.docker.com/reference/api/engine/.
+docker-py takes 50 ms to import, more with paramiko installed. Existence checks use `amlexec.docker.probe`;
+callers that will need docker-py import it in the background (`import_ahead`). The errors are in
+`amlexec.docker.errors`. API: https://docs.docker.com/reference/api/engine/.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _NETWORK = ("tcp", "http", "https")
 
 
 class Engine:
-    """A Docker engine at an address. Threads may share it."""
+    """A Docker engine at an address. Thread-safe."""
 
     def __init__(self, address: str | Transport, *, from_settings: bool = False) -> None:
-        """`address` is `unix://PATH`, `tcp://HOST:PORT` or a `Transport`; nothing is asked yet.
+        """`address` is `unix://PATH`, `tcp://HOST:PORT` or a `Transport`. No I/O.
 
-        With `from_settings` it is the one that DOCKER_HOST or Docker's context names, with its certificates.
+        With `from_settings`, the address is DOCKER_HOST's or the context's, and its certificates are used.
 
         Raises:
-            EngineError: an address of another kind.
+            EngineError: an address of another form.
         """
         self._transport = None if isinstance(address, str) else address
         self.address = address if isinstance(address, str) else address.address
@@ -52,27 +52,27 @@ class Engine:
         kind, _, place = self.address.partition("://")
         if not place.strip("/") or kind not in ("unix", *_NETWORK):
             raise EngineError(
-                f"a Docker engine can't be reached at {self.address!r} from here",
+                f"{self.address!r} is not an address of a Docker engine that amlexec can use",
                 hint="use unix:///PATH/TO/docker.sock or tcp://HOST:PORT in DOCKER_HOST or the context; "
                 "an engine on another machine is a compute target of type remotedocker",
             )
 
     @property
     def socket(self) -> str:
-        """The path of the engine's socket here; "" where it is reached over a network."""
+        """The local path of the engine's socket; "" for a network address."""
         if self._transport is not None:
             return self._transport.socket
         return self.address.removeprefix("unix://") if self.address.startswith("unix://") else ""
 
     def look(self, path: str) -> dict[str, Any] | str | None:
-        """A small question, with nothing imported; see `probe.get`."""
+        """One GET request without docker-py; see `probe.get`."""
         return probe.get(self.socket, path)
 
     @contextlib.contextmanager
     def asked(self, *, patient: bool = False) -> Iterator[APIClient]:
-        """docker-py's client, within a block in which what it raises has a name of ours.
+        """docker-py's client; within the block, its errors are raised as ours.
 
-        It may be silent for a minute; with `patient`, for as long as it likes.
+        The engine may be silent for a minute; with `patient`, without limit.
 
         Raises:
             EngineError: the tree in `amlexec.docker.errors`.
@@ -81,12 +81,12 @@ class Engine:
             yield self._client(None if patient else _TIMEOUT_S)
 
     def info(self) -> dict[str, Any]:
-        """What the engine says of itself and its machine, as `docker info`."""
+        """The engine's and its machine's properties, as `docker info`."""
         with self.asked() as api:
             return dict(api.info())
 
     def version(self) -> dict[str, Any]:
-        """The engine's version, its interfaces, operating system and architecture, as `docker version`."""
+        """The engine's version, API versions, operating system and architecture, as `docker version`."""
         with self.asked() as api:
             return dict(api.version(api_version=False))
 
@@ -105,7 +105,7 @@ class Engine:
         try:
             return client_of(address, self._transport, timeout, from_settings=self._from_settings)
         except (InvalidConfigFile, ValueError) as error:
-            # Without the error itself: there may be a login in it.
+            # Without the error's text: it may contain a login.
             raise TargetError(
                 f"Docker's settings can't be read: a login in them is damaged ({type(error).__name__})",
                 where=settings_file(),
@@ -114,17 +114,17 @@ class Engine:
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Engine:
-    """The engine that the `docker` command would ask (DOCKER_HOST, context, usual sockets).
+    """The engine that the `docker` command would use (DOCKER_HOST, context, usual sockets).
 
     Raises:
-        TargetError: Docker's settings can't be read, or name a context or an address that is of no use.
+        TargetError: Docker's settings can't be read, or name an unknown context or an unusable address.
     """
     address, from_settings = engine_address(environment)
     return Engine(address, from_settings=from_settings and environment is None)
 
 
 def import_ahead() -> None:
-    """Begin to import docker-py, in a thread, for whoever is about to wait for something else."""
+    """Import docker-py in a thread, while the caller waits for something else."""
     threading.Thread(target=_import, daemon=True).start()
 
 

@@ -1,6 +1,6 @@
-"""Containers of a Docker engine: made, started, followed, waited for, ended, and files in and out of them.
+"""Containers of a Docker engine: create, start, follow, wait, stop, and copy files in and out.
 
-`container` is an id or a name everywhere. Errors are those of `amlexec.docker.errors`.
+`container` is always an id or a name. Errors are those of `amlexec.docker.errors`.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ __all__ = [
 
 
 _GO_LINK = 1 << 27
-"""A symbolic link, in a mode as Go has it."""
+"""Go's mode bit for a symbolic link."""
 _HEAD_TIMEOUT_S = 60.0
 
 
 class ContainerState(NamedTuple):
-    """How a container is. Times in seconds since 1970, None for never."""
+    """The state of a container. Times are in seconds since 1970; None for never."""
 
     status: str
-    """`created`, `running`, `exited`, ... as the engine calls it."""
+    """The engine's word: `created`, `running`, `exited`, ..."""
     began: float | None
     ended: float | None
     exit_code: int
@@ -65,9 +65,9 @@ class ContainerState(NamedTuple):
 
 
 def create(engine: Engine, settings: Mapping[str, Any], *, name: str = "", platform: str = "") -> str:
-    """Make a container from the engine's own settings (`Image`, `Cmd`, `HostConfig` …); its id.
+    """Create a container from settings in the engine's form (`Image`, `Cmd`, `HostConfig` …); returns its id.
 
-    Ctrl-C meanwhile leaves no container behind.
+    Ctrl-C during the call leaves no container behind.
     """
     with _ctrl_c_waits() as came, engine.asked() as api:
         made = api.create_container_from_config(dict(settings), name or None, platform or None)
@@ -80,7 +80,7 @@ def create(engine: Engine, settings: Mapping[str, Any], *, name: str = "", platf
 
 @contextlib.contextmanager
 def _ctrl_c_waits() -> Iterator[list[int]]:
-    """Let one Ctrl-C wait, where it would be a KeyboardInterrupt; what is given tells whether it came."""
+    """Delay a first Ctrl-C until the end of the block; the list is not empty if one came."""
     import signal
     import threading
 
@@ -108,20 +108,20 @@ def _ctrl_c_waits() -> Iterator[list[int]]:
 
 
 def start(engine: Engine, container: str) -> None:
-    """Start a container; one that runs already is left alone."""
+    """Start a container. Idempotent."""
     with engine.asked() as api:
         api.start(container_name(container))
 
 
 def stop(engine: Engine, container: str, grace: int) -> bool:
-    """Send TERM to a container, and after `grace` seconds KILL; False where it is gone."""
-    with _unless(404) as told, engine.asked() as api:
+    """Send TERM to a container, and after `grace` seconds KILL; False if it does not exist."""
+    with _unless(404) as refused, engine.asked() as api:
         api.stop(container_name(container), timeout=grace)
-    return not told
+    return not refused
 
 
 def rename(engine: Engine, container: str, name: str) -> None:
-    """Give a container another name. Raises EngineAnswerError where it has it already, or another one has."""
+    """Rename a container. Raises EngineAnswerError if it or another container already has the name."""
     with engine.asked() as api:
         api.rename(container_name(container), name)
 
@@ -129,13 +129,13 @@ def rename(engine: Engine, container: str, name: str) -> None:
 def wait(
     engine: Engine, container: str, *, condition: str = "not-running", timeout: float | None = None
 ) -> int:
-    """Wait for a container's end; its exit code (137 for SIGKILL and so on).
+    """Wait until a container ends; returns its exit code (such as 137 for SIGKILL).
 
-    `condition` is `not-running`, `next-exit` (ask before starting) or `removed`; `timeout` is in seconds.
+    `condition` is `not-running`, `next-exit` (call before starting) or `removed`; `timeout` is in seconds.
 
     Raises:
-        EngineTimeoutError: it still runs then.
-        EngineLostError: the engine ended meanwhile; the container may still run.
+        EngineTimeoutError: it is still running after `timeout`.
+        EngineLostError: the connection broke; the container may still be running.
     """
     with engine.asked(patient=True) as api:
         answer = api.wait(container_name(container), timeout=timeout, condition=condition)
@@ -145,21 +145,21 @@ def wait(
 
 
 def kill(engine: Engine, container: str, signal: str = "KILL") -> bool:
-    """Send a signal to a container's first process; False where the container is gone or does not run."""
-    with _unless(404, 409) as told, engine.asked() as api:
+    """Send a signal to a container's first process; False if it does not exist or is not running."""
+    with _unless(404, 409) as refused, engine.asked() as api:
         api.kill(container_name(container), signal)
-    return not told
+    return not refused
 
 
 def remove(engine: Engine, container: str, *, force: bool = False) -> bool:
-    """Remove a container and its unnamed volumes, with `force` also while it runs; False where it is gone."""
-    with _unless(404) as told, engine.asked() as api:
+    """Remove a container and its unnamed volumes, with `force` even if it runs; False if there is none."""
+    with _unless(404) as refused, engine.asked() as api:
         api.remove_container(container_name(container), v=True, force=force)
-    return not told
+    return not refused
 
 
 def inspect(engine: Engine, container: str) -> dict[str, Any] | None:
-    """Everything that the engine knows of a container, or None where there is none."""
+    """The engine's description of a container, or None if it does not exist."""
     plain = engine.look(f"/containers/{container_name(container)}/json")
     if isinstance(plain, dict) or plain == probe.ABSENT:
         return plain if isinstance(plain, dict) else None
@@ -169,10 +169,10 @@ def inspect(engine: Engine, container: str) -> dict[str, Any] | None:
 
 
 def state_of(engine: Engine, found: Mapping[str, Any]) -> ContainerState:
-    """What `inspect` has found, as values that were checked.
+    """Check and convert the result of `inspect`.
 
     Raises:
-        EngineError: the engine's answer is not of the form that it should be.
+        EngineError: the engine's answer has an unexpected form.
     """
     try:
         state, labels = found["State"], found["Config"]["Labels"] or {}
@@ -196,7 +196,7 @@ def state_of(engine: Engine, found: Mapping[str, Any]) -> ContainerState:
 
 
 def find(engine: Engine, labels: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The containers, running or not, that carry all these labels; "" as a value stands for any value."""
+    """All containers, running or not, with all these labels; "" stands for any value."""
     wanted = [f"{name}={value}" if value else name for name, value in labels.items()]
     with engine.asked() as api:
         return list(api.containers(all=True, filters={"label": wanted}))
@@ -211,11 +211,11 @@ def logs(
     skip: tuple[int, int] = (0, 0),
     timeout: float | None = None,
 ) -> ContainerOutput:
-    """What a container has printed, and with `follow` what it goes on to print until it ends.
+    """A container's output so far, and with `follow` until it ends.
 
-    `since` is a time as the engine has it (`1700000000.123456789`). `skip` is how many bytes of standard
-    output and standard error are known already. The engine's log driver `json-file` replaces bytes that are
-    not UTF-8; `local` keeps every byte.
+    `since` is a time in the engine's form (`1700000000.123456789`). `skip` is how many bytes of standard
+    output and standard error to leave out. The engine's log driver `json-file` replaces bytes that are not
+    UTF-8; `local` keeps every byte.
     """
     query = {"stdout": 1, "stderr": 1, "follow": int(follow), **({"since": since} if since else {})}
     with engine.asked() as api:
@@ -230,9 +230,9 @@ def logs(
     if not follow:
         return ContainerOutput(engine.address, response, skip)
 
-    def rest(known: tuple[int, int]) -> ContainerOutput:
+    def rest(position: tuple[int, int]) -> ContainerOutput:
         # Following a `local` log, Docker 20.10 stops at the container's end with up to 2 MB still unsent.
-        return logs(engine, container, since=since, skip=known, timeout=timeout)
+        return logs(engine, container, since=since, skip=position, timeout=timeout)
 
     return ContainerOutput(engine.address, response, skip, rest)
 
@@ -241,15 +241,15 @@ def execute(
     engine: Engine,
     container: str,
     command: Sequence[str],
-    told: Callable[[bytes], object],
+    sink: Callable[[bytes], object],
     *,
     variables: Mapping[str, str] | None = None,
     given: bytes | None = None,
 ) -> int | None:
-    """Run a command in a container that runs; its exit code, None where the engine does not know it.
+    """Run a command in a running container; returns its exit code, or None if the engine does not know it.
 
-    `told` is given what it prints. `given` is its standard input, which nobody keeps and no list of
-    processes shows.
+    `sink` is called with its output. `given` is its standard input, which is neither stored nor visible in a
+    process list.
     """
     with engine.asked(patient=True) as api:
         made = api.exec_create(
@@ -259,8 +259,7 @@ def execute(
             stdin=given is not None,
             workdir="/",
         )["Id"]
-        # docker-py reads from the socket itself, behind the back of what has read the answer's head and may
-        # hold the first words already.
+        # docker-py reads from the raw socket, and misses bytes that are already in the response's buffer.
         response = api.post(
             f"{api.base_url}/v{api.api_version}/exec/{made}/start",
             json={"Detach": False, "Tty": False},
@@ -272,7 +271,7 @@ def execute(
             if given is not None:
                 output.give(given)
             for frame in output:
-                told(frame.data)
+                sink(frame.data)
         code = api.exec_inspect(made)["ExitCode"]
     return None if code is None else int(code)
 
@@ -280,8 +279,8 @@ def execute(
 def put_archive(
     engine: Engine, container: str, folder: str, archive: bytes | IO[bytes] | Iterable[bytes]
 ) -> None:
-    """Unpack a tar archive (bytes, a file or an iterable) in a folder of the container, running or not."""
-    # No limit: the engine is silent while it unpacks.
+    """Unpack a tar archive (bytes, a file or an iterable) in a folder of a container, running or not."""
+    # No timeout: the engine is silent while it unpacks.
     with engine.asked(patient=True) as api:
         api.put_archive(container_name(container), folder, archive)
 
@@ -294,21 +293,21 @@ def get_archive(engine: Engine, container: str, path: str) -> Archive:
 
 
 def is_link(engine: Engine, container: str, path: str) -> bool:
-    """Whether a path in a container is a symbolic link. Raises EngineAnswerError where there is none."""
+    """Whether a path in a container is a symbolic link. Raises EngineAnswerError if it does not exist."""
     with engine.asked() as api:
-        # docker-py asks only for the whole archive.
+        # docker-py only requests the whole archive.
         response = api.head(
             f"{api.base_url}/v{api.api_version}/containers/{container_name(container)}/archive",
             params={"path": path},
             timeout=_HEAD_TIMEOUT_S,
         )
         must_be_fine(response, engine.address)
-        told = base64.b64decode(response.headers.get("X-Docker-Container-Path-Stat", ""))
-        return bool(json.loads(told)["mode"] & _GO_LINK)
+        status = base64.b64decode(response.headers.get("X-Docker-Container-Path-Stat", ""))
+        return bool(json.loads(status)["mode"] & _GO_LINK)
 
 
 def epoch(text: str) -> float | None:
-    """The engine's time (nanoseconds, `Z`) in seconds since 1970; None for its year 1, which means never."""
+    """The engine's time (nanoseconds, `Z`) in seconds since 1970; None for the year 1, which means never."""
     from datetime import datetime
 
     if text.startswith("0001"):
@@ -319,11 +318,11 @@ def epoch(text: str) -> float | None:
 
 @contextlib.contextmanager
 def _unless(*statuses: int) -> Iterator[list[int]]:
-    """Go on where the engine refuses with one of these statuses, which is then in the list."""
-    told: list[int] = []
+    """Ignore a refusal with one of these HTTP statuses, and add the status to the list."""
+    refused: list[int] = []
     try:
-        yield told
+        yield refused
     except EngineAnswerError as error:
         if error.status not in statuses:
             raise
-        told.append(error.status)
+        refused.append(error.status)

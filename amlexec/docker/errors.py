@@ -1,14 +1,14 @@
-"""What can go wrong between us and a Docker engine, and what docker-py calls it.
+"""Errors of a Docker engine, and how docker-py's errors are mapped to them.
 
 ::
 
     TargetError
     └── EngineError
         ├── EngineAbsentError       nothing listens: no engine, or it is not running
-        ├── EngineDeniedError       we may not use its socket
-        ├── EngineLostError         it ended, or hung up, in the middle of an answer
-        ├── EngineTimeoutError      it has been silent for too long
-        └── EngineAnswerError       it answered, and refused: its own words and HTTP status
+        ├── EngineDeniedError       no permission to use its socket
+        ├── EngineLostError         the connection broke in the middle of an answer
+        ├── EngineTimeoutError      no answer within the timeout
+        └── EngineAnswerError       the engine refused: its message and HTTP status
 """
 
 from __future__ import annotations
@@ -31,34 +31,34 @@ __all__ = [
     "named",
 ]
 
-_LOOK = "look whether the engine is still running: `docker info`"
+_LOOK = "check whether the engine is still running: `docker info`"
 
 
 class EngineError(TargetError):
-    """A Docker engine could not do its part."""
+    """A Docker engine failed."""
 
 
 class EngineAbsentError(EngineError, NoContactError):
-    """Nothing listens at the engine's address."""
+    """Nothing listens on the engine's address."""
 
 
 class EngineDeniedError(EngineError, NoContactError):
-    """We have no permission on the engine's socket."""
+    """No permission to use the engine's socket."""
 
 
 class EngineLostError(EngineError, NoContactError):
-    """The engine ended, or closed the connection, before its answer was complete."""
+    """The connection ended before the engine's answer was complete."""
 
     def __init__(self, message: str, *, hint: str = _LOOK, where: str = "") -> None:
         super().__init__(message, hint=hint, where=where)
 
 
 class EngineTimeoutError(EngineError, NoContactError):
-    """The engine has said nothing for longer than it was given."""
+    """The engine did not answer within the timeout."""
 
 
 class EngineAnswerError(EngineError):
-    """The engine refused. `reason` is what it said; `status` is HTTP's, 200 for an error in a stream."""
+    """The engine refused. `reason` is its message; `status` is HTTP's, 200 for an error in a stream."""
 
     def __init__(self, reason: str, *, status: int, hint: str = "", where: str = "") -> None:
         super().__init__(f"the Docker engine says: {reason.strip().rstrip('.')}", hint=hint, where=where)
@@ -68,21 +68,21 @@ class EngineAnswerError(EngineError):
 
 @contextlib.contextmanager
 def named(address: str) -> Iterator[None]:
-    """Raise what docker-py raises as an error of the tree above; `address` is the engine's."""
+    """Raise docker-py's errors as those of the tree above; `address` is the engine's."""
     try:
         yield
     except (TargetError, KeyboardInterrupt):
         raise
     except Exception as error:
-        # docker-py puts what our own adapter says of the way there into an error without a hint.
-        known = next((one for one in _chain(error) if isinstance(one, TargetError)), None)
-        known = known or _known(error, address)
-        if known is None:
+        # docker-py wraps an error of our own adapter, which has a better message and a hint.
+        ours = next((cause for cause in _chain(error) if isinstance(cause, TargetError)), None)
+        ours = ours or _translated(error, address)
+        if ours is None:
             raise
-        raise known from None
+        raise ours from None
 
 
-def _known(error: Exception, address: str) -> EngineError | None:
+def _translated(error: Exception, address: str) -> EngineError | None:
     from http.client import HTTPException
 
     import requests
@@ -92,28 +92,28 @@ def _known(error: Exception, address: str) -> EngineError | None:
     if isinstance(error, APIError):
         response = error.response
         status = response.status_code if response is not None else 0
-        said = str(error.explanation or "") or f"{status} {getattr(response, 'reason', '')}".strip()
-        return EngineAnswerError(said, status=status, where=address)
+        reason = str(error.explanation or "") or f"{status} {getattr(response, 'reason', '')}".strip()
+        return EngineAnswerError(reason, status=status, where=address)
     if isinstance(error, DockerException):
         inner = error.__cause__
-        known = _known(inner, address) if isinstance(inner, Exception) else None
-        return known or EngineError(f"the Docker engine can't be used: {error}", where=address)
+        translated = _translated(inner, address) if isinstance(inner, Exception) else None
+        return translated or EngineError(f"the Docker engine can't be used: {error}", where=address)
     chain = _chain(error)
-    if any(isinstance(one, PermissionError) for one in chain):
+    if any(isinstance(cause, PermissionError) for cause in chain):
         return EngineDeniedError(
             "no permission to use the Docker engine's socket",
             hint="join the group that owns it (usually `sudo usermod -aG docker $USER`) and log in again",
             where=address,
         )
-    why = next((one.strerror for one in chain if isinstance(one, OSError) and one.strerror), "")
-    unheard = (FileNotFoundError, ConnectionRefusedError, urllib3.exceptions.NewConnectionError)
-    if any(isinstance(one, unheard) for one in chain):
+    why = next((cause.strerror for cause in chain if isinstance(cause, OSError) and cause.strerror), "")
+    absent = (FileNotFoundError, ConnectionRefusedError, urllib3.exceptions.NewConnectionError)
+    if any(isinstance(cause, absent) for cause in chain):
         why = why or "it can't be reached"
         return EngineAbsentError(f"no Docker engine answers: {why}", hint=_how_to_start(), where=address)
-    if any(isinstance(one, urllib3.exceptions.TimeoutError | TimeoutError) for one in chain):
+    if any(isinstance(cause, urllib3.exceptions.TimeoutError | TimeoutError) for cause in chain):
         return EngineTimeoutError(
             "the Docker engine has not answered in time",
-            hint="look whether it is busy or hangs: `docker info`",
+            hint="check whether it is busy or hangs: `docker info`",
             where=address,
         )
     lost = (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, OSError, ValueError)
@@ -124,12 +124,12 @@ def _known(error: Exception, address: str) -> EngineError | None:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """An error and what it was made of: requests and urllib3 wrap one in the other."""
-    found = [error]
-    for one in found:
-        inner = (getattr(one, "reason", None), one.__cause__, *one.args)
-        found += [each for each in inner if isinstance(each, BaseException) and each not in found]
-    return found
+    """An error and its causes: requests and urllib3 wrap errors."""
+    chain = [error]
+    for link in chain:
+        inner = (getattr(link, "reason", None), link.__cause__, *link.args)
+        chain += [cause for cause in inner if isinstance(cause, BaseException) and cause not in chain]
+    return chain
 
 
 def _how_to_start() -> str:

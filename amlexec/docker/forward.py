@@ -1,7 +1,7 @@
-"""A Docker engine on another machine, reached through a socket that our one SSH connection forwards.
+"""A Docker engine on another machine, over a Unix socket that the SSH connection forwards.
 
-The connection is opened by the first request. What it forwards stays for as long as it does, for all
-processes of the user: a second command asks the engine at once. No `docker` has to be there.
+The first request opens the connection. The forward lasts as long as the connection, and all processes of the
+user share it, so a second command is fast. The machine needs no `docker` command.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["Surroundings", "SSHTransport", "found_in"]
 
 _NAME = "docker"
-"""Of the forwarded socket."""
+"""Name of the forwarded socket."""
 _LOOK_TIMEOUT_S = 60.0
-"""Seconds."""
+"""For the search for the engine's socket, in seconds."""
 
 
 class Surroundings(NamedTuple):
@@ -35,12 +35,12 @@ class Surroundings(NamedTuple):
 
 
 class SSHTransport:
-    """A `Transport` to the engine that the user of a connection has there."""
+    """A `Transport` to the engine of the SSH user."""
 
-    def __init__(self, connection: SSHConnection, told: dict[str, str] | None = None) -> None:
-        """Nobody is asked yet. `told` is what `engine.sh` has said on that machine a moment ago."""
+    def __init__(self, connection: SSHConnection, answers: dict[str, str] | None = None) -> None:
+        """No I/O. `answers` is the recent output of `engine.sh` on that machine, if the caller has it."""
         self._connection = connection
-        self._told = told
+        self._answers = answers
         self._found: Surroundings | None = None
 
     @property
@@ -50,7 +50,7 @@ class SSHTransport:
 
     @property
     def surroundings(self) -> Surroundings:
-        """Who the user is there, asked for once. Raises as `find_again` does."""
+        """The user on the machine; requested once. Raises like `find_again`."""
         if self._found is None:
             self._found = self._look(is_mute=False)
         return self._found
@@ -61,12 +61,12 @@ class SSHTransport:
         return self._connection.lasting_socket(_NAME)
 
     def find_again(self, *, is_mute: bool) -> None:
-        """See `Transport.find_again`. The engine may be gone, or listen elsewhere; or contact was lost.
+        """See `Transport.find_again`. The engine may be stopped or use another socket; or SSH was lost.
 
         Raises:
-            UnreachableError, LoginError, HostKeyError: there is no way to the machine.
-            EngineAbsentError: the machine is there, and no engine.
-            EngineDeniedError: the user may not use its socket.
+            UnreachableError, LoginError, HostKeyError: SSH can't connect to the machine.
+            EngineAbsentError: the machine has no running engine.
+            EngineDeniedError: the user has no permission for its socket.
         """
         found = self._look(is_mute=is_mute)
         self._connection.forward_lasting(_NAME, found.socket)
@@ -74,75 +74,74 @@ class SSHTransport:
 
     def mute(self) -> EngineError:
         """See `Transport.mute`."""
-        there = self._found.socket if self._found else ""
+        path = self._found.socket if self._found else ""
         return EngineAbsentError(
-            f"the machine is there, and nobody answers at its Docker engine's socket {there}",
+            f"the machine's Docker engine does not answer on its socket {path}",
             where=self._connection.name,
-            hint="look there whether the engine runs (`docker info`), and whether sshd may forward sockets: "
+            hint="check there that the engine runs (`docker info`), and that sshd may forward sockets: "
             "AllowStreamLocalForwarding yes, no DisableForwarding, no `restrict` in authorized_keys",
         )
 
     def _look(self, *, is_mute: bool) -> Surroundings:
-        """Find the socket. With `is_mute`, a connection to it has just ended without a word."""
-        told, self._told = self._told, None
-        if told is None:
+        """Find the socket. With `is_mute`, a connection to it has just ended without an answer."""
+        answers, self._answers = self._answers, None
+        if answers is None:
             from amlexec.runtime import HERE
 
             script = (HERE / "engine.sh").read_text("utf-8")
             answer = self._connection.run(script, timeout=_LOOK_TIMEOUT_S)
-            told = dict(line.partition(" ")[::2] for line in answer.stdout.splitlines())
+            answers = dict(line.partition(" ")[::2] for line in answer.stdout.splitlines())
         try:
-            return found_in(told, self._connection.name, is_mute=is_mute)
+            return found_in(answers, self._connection.name, is_mute=is_mute)
         except EngineDeniedError:
-            # The groups of a user are those of the time of the login: the next one may have more.
+            # A new login picks up groups that were added since.
             self._connection.begin_anew()
             raise
 
 
-def found_in(told: Mapping[str, str], name: str, *, is_mute: bool = False) -> Surroundings:
-    """What `engine.sh` has said on the machine `name`; check, attach, prepare and submit all read it here.
+def found_in(answers: Mapping[str, str], name: str, *, is_mute: bool = False) -> Surroundings:
+    """Read the output of `engine.sh` on the machine `name`: for check, attach, prepare and submit.
 
-    With `is_mute`, a connection to the engine's socket has just ended without a word.
+    With `is_mute`, a connection to the engine's socket has just ended without an answer.
 
     Raises:
-        EngineAbsentError: there is no engine, or it does not run.
-        EngineDeniedError: the user may not use its socket.
+        EngineAbsentError: there is no engine, or it is not running.
+        EngineDeniedError: the user has no permission for its socket.
     """
-    user, path = told.get("USER", ""), told.get("SOCKET", "")
+    user, path = answers.get("USER", ""), answers.get("SOCKET", "")
     if not path:
-        raise _absent(told, name)
-    if "THERE" in told and "ACCESS" not in told:
+        raise _absent(answers, name)
+    if "THERE" in answers and "ACCESS" not in answers:
         raise EngineDeniedError(
             f"{user or 'the user'} has no permission to use the Docker engine's socket {path} there",
             where=name,
-            hint=f"somebody who may use sudo there types: sudo usermod -aG docker {user}",
+            hint=f"a user with sudo runs there: sudo usermod -aG docker {user}",
         )
-    if "THERE" not in told or (is_mute and told.get("LISTENS") == "no"):
+    if "THERE" not in answers or (is_mute and answers.get("LISTENS") == "no"):
         raise _stopped(name)
-    uid, gid = (int(told[key]) if told.get(key, "").isdecimal() else 0 for key in ("UID", "GID"))
-    return Surroundings(told.get("HOME", ""), uid, gid, user, path)
+    uid, gid = (int(answers[key]) if answers.get(key, "").isdecimal() else 0 for key in ("UID", "GID"))
+    return Surroundings(answers.get("HOME", ""), uid, gid, user, path)
 
 
 def _stopped(name: str) -> EngineAbsentError:
     return EngineAbsentError(
-        "the machine is there, and its Docker engine does not run",
+        "the machine's Docker engine is not running",
         where=name,
         hint="start it there: sudo systemctl start docker",
     )
 
 
-def _absent(told: Mapping[str, str], name: str) -> EngineAbsentError:
-    if elsewhere := told.get("ELSEWHERE"):
+def _absent(answers: Mapping[str, str], name: str) -> EngineAbsentError:
+    if elsewhere := answers.get("ELSEWHERE"):
         return EngineAbsentError(
-            f"the machine is there, and its DOCKER_HOST or Docker context names {elsewhere}, which is no "
-            "socket of its own",
+            f"the machine's DOCKER_HOST or Docker context names {elsewhere}, which is not a local socket",
             where=name,
-            hint="attach the machine where the engine is, or name a socket there: unix:///PATH",
+            hint="attach the machine that the engine runs on, or name a socket there: unix:///PATH",
         )
-    if "INSTALLED" in told:
+    if "INSTALLED" in answers:
         return _stopped(name)
     return EngineAbsentError(
-        "the machine is there, and has no Docker engine",
+        "the machine has no Docker engine",
         where=name,
         hint="install Docker Engine there: https://docs.docker.com/engine/install",
     )

@@ -1,4 +1,4 @@
-"""Images of a Docker engine: looked up, tagged, moved to and from registries and archives, removed.
+"""Images of a Docker engine: look up, tag, pull, push, save, load and remove.
 
 Errors are those of `amlexec.docker.errors`.
 """
@@ -33,7 +33,7 @@ __all__ = [
 
 
 class TransferProgress(NamedTuple):
-    """One step of a pull or push. `layer` is "" where it is about everything; sizes in bytes, 0 unknown."""
+    """One step of a pull or push. `layer` is "" for the whole image; sizes are in bytes, 0 for unknown."""
 
     layer: str
     status: str
@@ -42,7 +42,7 @@ class TransferProgress(NamedTuple):
 
 
 def split(reference: str) -> tuple[str, str]:
-    """The name, and the tag or digest, of a reference: `a:5000/b` -> (`a:5000/b`, `latest`)."""
+    """The name and the tag or digest of a reference: `a:5000/b` -> (`a:5000/b`, `latest`)."""
     name, at, digest = reference.partition("@")
     folder, colon, last = name.rpartition(":")
     if colon and "/" not in last:
@@ -53,7 +53,7 @@ def split(reference: str) -> tuple[str, str]:
 
 
 def inspect(engine: Engine, image: str) -> dict[str, Any] | None:
-    """What the engine knows of an image (reference or id), or None where it has none."""
+    """The engine's description of an image (reference or id), or None if it does not exist."""
     plain = engine.look(f"/images/{image_name(image)}/json")
     if isinstance(plain, dict) or plain == probe.ABSENT:
         return plain if isinstance(plain, dict) else None
@@ -67,30 +67,30 @@ def inspect(engine: Engine, image: str) -> dict[str, Any] | None:
 
 
 def find(engine: Engine, labels: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The images that carry all these labels; "" as a value stands for any value."""
+    """The images with all these labels; "" stands for any value."""
     wanted = [f"{name}={value}" if value else name for name, value in labels.items()]
     with engine.asked() as api:
         return list(api.images(filters={"label": wanted}))
 
 
 def history(engine: Engine, image: str) -> list[dict[str, Any]]:
-    """The steps that an image was made in, the newest first; each has its `Size` in bytes."""
+    """The steps of an image's build, newest first; each has its `Size` in bytes."""
     with engine.asked() as api:
         return list(api.history(image_name(image)))
 
 
 def tag(engine: Engine, image: str, reference: str) -> None:
-    """Give an image one more reference, taking it from the image that had it."""
+    """Add a reference to an image; another image with that reference loses it."""
     name, label = split(reference)
     with engine.asked() as api:
         api.tag(image_name(image), name, label)
 
 
 def remove(engine: Engine, image: str, *, force: bool = False) -> bool:
-    """Remove a reference, and the image with its last one; False where it is gone.
+    """Remove a reference, and with the last one the image; False if it does not exist.
 
     Raises:
-        EngineAnswerError: status 409 where a container was made of it.
+        EngineAnswerError: status 409 if a container uses it.
     """
     try:
         with engine.asked() as api:
@@ -109,11 +109,11 @@ def pull(
     platform: str = "",
     progress: Callable[[TransferProgress], None] | None = None,
 ) -> None:
-    """Fetch an image from its registry, as the user whom Docker's settings name there.
+    """Pull an image from its registry, with the login in Docker's settings.
 
     Raises:
-        EngineAnswerError: no such image, no permission, or the registry does not answer: the engine's words.
-        TargetError: Docker's settings can't be read, or the credential helper that they name fails.
+        EngineAnswerError: no such image, no permission, or the registry does not answer.
+        TargetError: Docker's settings can't be read, or their credential helper fails.
     """
     name, label = split(reference)
     login = login_of(registry_of(reference))
@@ -130,20 +130,22 @@ def push(
     *,
     progress: Callable[[TransferProgress], None] | None = None,
 ) -> str:
-    """Send an image to the registry that its reference names; its digest there, `sha256:…`.
+    """Push an image to the registry in its reference; returns its digest there, `sha256:…`.
 
     Raises:
-        EngineAnswerError: no permission, or the registry does not answer: the engine's words.
-        TargetError: Docker's settings can't be read, or the credential helper that they name fails.
+        EngineAnswerError: no permission, or the registry does not answer.
+        TargetError: Docker's settings can't be read, or their credential helper fails.
     """
     name, label = split(reference)
     login = login_of(registry_of(reference))
     with engine.asked(patient=True) as api:
         messages = api.push(image_name(name), label, stream=True, decode=True, auth_config=login)
-        told = _follow(engine, messages, progress)
-    digests = [str(message["aux"]["Digest"]) for message in told if message["aux"].get("Digest")]
+        results = _follow(engine, messages, progress)
+    digests = [str(message["aux"]["Digest"]) for message in results if message["aux"].get("Digest")]
     if not digests:
-        raise EngineLostError("the Docker engine ended before the push was done", where=engine.address)
+        raise EngineLostError(
+            "the connection to the Docker engine ended before the push was complete", where=engine.address
+        )
     return digests[-1]
 
 
@@ -155,9 +157,9 @@ def commit(
     changes: Iterable[str] = (),
     message: str = "",
 ) -> str:
-    """Make an image of a container as it is; its id. `changes` are Dockerfile lines, such as `ENV A=b`.
+    """Create an image from a container; returns its id. `changes` are Dockerfile lines, such as `ENV A=b`.
 
-    With "" for a reference, the image has none.
+    With "" as the reference, the image has none.
     """
     name, label = split(reference) if reference else (None, None)
     with engine.asked(patient=True) as api:
@@ -174,25 +176,27 @@ def import_root(
     *,
     changes: Iterable[str] = (),
 ) -> str:
-    """Make a one-layer image of a root file system in a tar archive; its id. `changes` as in `commit`."""
+    """Create a one-layer image from a root file system in a tar archive; returns its id. See `commit`."""
     name, label = split(reference)
     with engine.asked(patient=True) as api:
-        said = api.import_image_from_data(
+        output = api.import_image_from_data(
             archive, repository=name, tag=label, changes="\n".join(changes) or None
         )
-    identity = str(json.loads(said.splitlines()[-1]).get("status", "")) if said.strip() else ""
+    identity = str(json.loads(output.splitlines()[-1]).get("status", "")) if output.strip() else ""
     if not identity.startswith("sha256:"):
-        raise EngineLostError("the Docker engine ended before the import was done", where=engine.address)
+        raise EngineLostError(
+            "the connection to the Docker engine ended before the import was complete", where=engine.address
+        )
     return identity
 
 
 def _follow(
     engine: Engine, messages: Iterable[dict[str, Any]], progress: Callable[[TransferProgress], None] | None
 ) -> list[dict[str, Any]]:
-    """Read all messages to the end, telling `progress` each; those with a result (`aux`).
+    """Read all messages, pass each to `progress`, and return those with a result (`aux`).
 
     Raises:
-        EngineAnswerError: an error stands among them.
+        EngineAnswerError: one of them is an error.
     """
     results = []
     for message in messages:

@@ -1,6 +1,6 @@
-"""What our labels on images, containers and volumes are called: a name has one meaning, wherever it stands.
+"""The names of amlexec's labels on images, containers and volumes. Each has the same meaning everywhere.
 
-A container has the labels of its image too, unless its own say otherwise.
+A container inherits the labels of its image.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ __all__ = [
 ]
 
 PROJECT = "amlexec.project"
-"""The name of a project. On containers of earlier versions, its folder."""
+"""A project's name. On containers of earlier versions, its folder."""
 PROJECT_FOLDER = "amlexec.project.folder"
-"""Its folder, on the machine that it is on."""
+"""The project's folder, on its own machine."""
 OWNER = "amlexec.owner"
-"""Which machine and folder a project is, where several machines use an engine: see `amlexec.owner`."""
+"""Identifies a project's machine and folder on an engine that several machines use: see `amlexec.owner`."""
 
 DIGEST = "amlexec.digest"
-"""Of an environment. It makes an image one, together with its name, which it is given last of all."""
+"""An environment's digest. An image with this label is an environment once it has its name, the last step."""
 RECIPE = "amlexec.recipe"
 BASE = "amlexec.base"
 PYTHON = "amlexec.python"
 PLATFORM = "amlexec.platform"
 CONDA = "amlexec.conda"
-"""An image is the conda layer of that digest: what environments that differ in their pip section share."""
+"""On images: the digest of a conda layer, which environments with different pip sections share."""
 
 BUILDING = "amlexec.building"
-"""In a container something is being made: its digest."""
+"""On build containers: the digest of what is being built."""
 MAKER = "amlexec.building.by"
-"""Which process makes it."""
+"""The process that builds it."""
 VOLUME = "amlexec.volume"
-"""What is in a volume."""
+"""The content of a volume."""
 
 RUN = "amlexec.run"
-"""The id of the run that a container is."""
+"""The id of a container's run."""
 RECORD = "amlexec.record"
-"""The run's record, as it was when it began."""
+"""The run's record at its start."""

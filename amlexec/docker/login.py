@@ -1,4 +1,4 @@
-"""Who the user is at a registry, as Docker's own settings and credential helpers say."""
+"""Logins for registries, from Docker's own settings and credential helpers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def registry_of(reference: str) -> str:
 
 
 def login_of(registry: str) -> dict[str, Any]:
-    """The login for a registry in the engine's form; {} for nobody.
+    """The login for a registry in the engine's form; {} for none.
 
     Raises:
-        TargetError: the settings can't be read, or the credential helper that they name fails.
+        TargetError: the settings can't be read, or their credential helper fails.
     """
     from docker import auth
     from docker.errors import InvalidConfigFile
@@ -35,9 +35,9 @@ def login_of(registry: str) -> dict[str, Any]:
     try:
         known = auth.load_config(where if os.path.exists(where) else None)  # noqa: PTH110
     except (InvalidConfigFile, ValueError):
-        # Without the error itself: there may be a login in it.
+        # Without the error's text: it may contain a login.
         raise TargetError(
-            f"the login for {registry} can't be read: Docker's settings hold one that is damaged",
+            f"the login for {registry} can't be read: Docker's settings contain a damaged login",
             where=where,
             hint=f"run `docker login {registry}` again",
         ) from None
@@ -46,18 +46,18 @@ def login_of(registry: str) -> dict[str, Any]:
         found = _resolved(known, name, where) or dict(known.auths.get(name) or {})
         if found:
             break
-    # An engine may say what it was sent.
+    # An engine's messages may repeat what it was sent.
     learn(*(str(found[key]) for key in _SECRETS if found.get(key)))
     return found
 
 
 def _names(known: Any, registry: str) -> list[str]:
-    """The names that mean a registry in the settings, as `docker` reads them: by their host.
+    """The names in the settings that mean a registry: those with its host, as for the `docker` command.
 
-    docker-py takes such names for logins that stand in the file, and not for those that a helper keeps.
+    docker-py does this for logins in the file, but not for those of a helper.
     """
-    told = (name for name in (*known.cred_helpers, *known.auths) if _host_in(name) == _host_in(registry))
-    return list(dict.fromkeys([registry, *told]))
+    same = (name for name in (*known.cred_helpers, *known.auths) if _host_in(name) == _host_in(registry))
+    return list(dict.fromkeys([registry, *same]))
 
 
 def _host_in(name: str) -> str:
@@ -77,7 +77,7 @@ def _resolved(known: Any, name: str, where: str) -> dict[str, Any]:
     if store and shutil.which(helper) is None:
         raise TargetError(
             f"the credential helper {helper} of Docker's settings is not on PATH",
-            hint=f"install it, or take it out of {where}",
+            hint=f"install it, or remove it from {where}",
         )
     try:
         return dict(auth.resolve_authconfig(known, name) or {})
@@ -87,5 +87,5 @@ def _resolved(known: Any, name: str, where: str) -> dict[str, Any]:
             hint=f"run it by hand to see why: echo {name} | {helper} get",
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
-        # Without the answer itself: there is a secret in it.
-        raise TargetError(f"the credential helper {helper} gave no login that can be read") from None
+        # Without the answer's text: it contains a secret.
+        raise TargetError(f"the credential helper {helper} returned no readable login") from None

@@ -1,4 +1,4 @@
-"""Names of containers and images, checked before they become part of an address of the engine's."""
+"""Checks names of containers and images before they become part of a URL."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _SURPRISING = re.compile(r"[\x00-\x20?#\\]")
 
 
 def container_name(text: str) -> str:
-    """A container's name or id as it is. Raises EngineError where it is neither."""
+    """Return a container's name or id unchanged. Raises EngineError if it is not valid."""
     if _CONTAINER.fullmatch(text) is None:
-        raise EngineError(f"{text[:80]!r} is no name or id of a container")
+        raise EngineError(f"{text[:80]!r} is not a name or id of a container")
     return text
 
 
 def image_name(text: str) -> str:
-    """An image's reference or id as it is. Raises EngineError where it would become another question."""
+    """Return an image's reference or id unchanged. Raises EngineError if it would change the URL's path."""
     if not text or {"", ".", ".."} & {*text.split("/")} or _SURPRISING.search(text):
-        raise EngineError(f"{text[:80]!r} is no name or id of an image")
+        raise EngineError(f"{text[:80]!r} is not a name or id of an image")
     return text

@@ -1,7 +1,7 @@
-"""One small question to an engine on a Unix socket, with nothing imported: "is it there?" must cost nothing.
+"""One GET request to an engine on a Unix socket, without docker-py, for fast existence checks.
 
-docker-py costs 50 to 130 ms to import, which is a dozen times what the question itself takes. An answer that
-is anything but plain is no answer: docker-py asks again, and says what is wrong.
+docker-py takes 50 to 130 ms to import, a dozen times as long as the request. Any unusual answer counts as no
+answer: the caller repeats the request with docker-py, which reports the error.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any
 __all__ = ["ABSENT", "get", "knock"]
 
 ABSENT = "absent"
-"""What `get` returns where the engine says that there is no such thing."""
+"""What `get` returns if the engine answers 404."""
 _TIMEOUT_S = 60.0
 _BLOCK = 1 << 16
 _MOST = 64 << 20
-"""Bytes of an answer; a larger one is not plain."""
+"""Bytes of an answer; a larger one counts as no answer."""
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/:@._-~")
 
 
 def get(socket_path: str, path: str) -> dict[str, Any] | str | None:
-    """What the engine says of `path`, such as `/images/NAME/json`: its object, ABSENT, or None for no answer.
+    """GET `path`, such as `/images/NAME/json`: returns the JSON object, ABSENT, or None for no answer.
 
-    The interface is 1.41, that of Docker 20.10. An engine that speaks only newer ones gives no answer.
+    The API version is 1.41, that of Docker 20.10. An engine that only has newer ones gives no answer.
     """
     if not socket_path or not _PLAIN.issuperset(path):
         return None
@@ -46,7 +46,7 @@ def get(socket_path: str, path: str) -> dict[str, Any] | str | None:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        return None  # JSON that was cut short is no JSON
+        return None  # the answer was cut off
     if not isinstance(value, dict):
         return None
     if status == [b"404"]:
@@ -55,7 +55,7 @@ def get(socket_path: str, path: str) -> dict[str, Any] | str | None:
 
 
 def knock(socket_path: str) -> None:
-    """Connect once, and hang up. Raises OSError where nobody listens, or we may not."""
+    """Connect once and disconnect. Raises OSError if nothing listens, or without permission."""
     import socket
 
     with socket.socket(socket.AF_UNIX) as connected:

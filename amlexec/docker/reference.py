@@ -1,4 +1,4 @@
-"""Names of images, as Docker has them.
+"""Image references in Docker's syntax.
 
 https://pkg.go.dev/github.com/distribution/reference
 """
@@ -30,7 +30,7 @@ def is_reference(text: str) -> bool:
         return False
     path = f"{before}{slash}{last}"
     host, slash, rest = path.partition("/")
-    # Only what looks like one is a host: `library/debian` is a path.
+    # `library/debian` is a path: its first part does not look like a host.
     if slash and (re.search(r"[.:A-Z\[]", host) or host == "localhost"):
         return _HOST.fullmatch(host) is not None and _PATH.fullmatch(rest) is not None
     return _PATH.fullmatch(path) is not None

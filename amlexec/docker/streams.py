@@ -1,4 +1,4 @@
-"""What comes from an engine piece by piece: archives, and the output of containers in frames."""
+"""Streams from an engine: archives, and the output of containers in frames."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["STDERR", "STDOUT", "Archive", "Frame", "ContainerOutput", "must_be_f
 STDOUT, STDERR = 1, 2
 _SYSTEM_ERROR = 3
 _HEADER = 8
-"""Bytes in front of every frame: the stream's number, three zeros, the length, big end first.
+"""Bytes before every frame: the stream's number, three zeros, and the length, big-endian.
 
 https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerAttach
 """
@@ -28,10 +28,10 @@ _BLOCK = 1 << 16
 
 
 class Archive:
-    """An archive that is read while it comes."""
+    """An archive, read as a stream."""
 
     def __init__(self, address: str, pieces: Iterator[bytes]) -> None:
-        """`pieces` is what docker-py gives; `address` is the engine's."""
+        """`pieces` is docker-py's iterator; `address` is the engine's."""
         self._address, self._pieces = address, pieces
         self._rest = b""
 
@@ -42,7 +42,7 @@ class Archive:
         self.close()
 
     def read(self, size: int = -1) -> bytes:
-        """`size` bytes, fewer only at the end; all that is left without `size`. Raises EngineError."""
+        """Read `size` bytes, fewer only at the end; without `size`, all the rest. Raises EngineError."""
         found = bytearray()
         while size < 0 or len(found) < size:
             if not self._rest:
@@ -56,25 +56,25 @@ class Archive:
         return bytes(found)
 
     def pieces(self) -> Iterator[bytes]:
-        """The archive as it comes. Raises EngineError."""
+        """The archive in pieces. Raises EngineError."""
         while part := self.read(_BLOCK):
             yield part
 
     def close(self) -> None:
-        """Hang up."""
-        # What holds the connection goes with the generator.
+        """Close the connection."""
+        # docker-py's generator owns the connection.
         self._pieces = iter(())
 
 
 class Frame(NamedTuple):
-    """A piece of what a container printed. `stream` is STDOUT or STDERR."""
+    """A piece of a container's output. `stream` is STDOUT or STDERR."""
 
     stream: int
     data: bytes
 
 
 class ContainerOutput:
-    """What a container prints, by frames. `close` may be called from another thread: the frames then end."""
+    """A container's output in frames. `close` may be called from another thread, and ends the frames."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class ContainerOutput:
         skip: tuple[int, int] = (0, 0),
         rest: Callable[[tuple[int, int]], ContainerOutput] | None = None,
     ) -> None:
-        """`response` is the engine's answer, of which nothing was read yet."""
+        """`response` is the engine's answer, unread."""
         self._address = address
         self._response = response
         self._skip = {STDOUT: skip[0], STDERR: skip[1]}
@@ -98,28 +98,28 @@ class ContainerOutput:
         self.close()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         from docker.types import CancellableStream
 
         self._closed = True
-        # A reader in another thread is woken by this; closing alone would leave it waiting.
-        with contextlib.suppress(OSError, AttributeError, ValueError):  # it has come to its end already
+        # This wakes a reader in another thread; closing alone would not.
+        with contextlib.suppress(OSError, AttributeError, ValueError):  # the stream has already ended
             CancellableStream(iter(()), self._response).close()
         self._response.close()
 
     @property
     def known(self) -> tuple[int, int]:
-        """How many bytes of standard output and standard error have been read, what was skipped included."""
+        """How many bytes of standard output and standard error have been read or skipped."""
         return self._known[STDOUT], self._known[STDERR]
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames as they come, without what is to be skipped.
+        """The frames as they arrive, without skipped bytes.
 
-        The end is that of the connection: ask `inspect` whether it is the container's too.
+        Ends when the connection ends: `inspect` tells whether the container has ended, too.
 
         Raises:
-            EngineLostError: the engine ended in the middle.
-            EngineAnswerError: it could not read the container's log.
+            EngineLostError: the connection broke in the middle of a frame.
+            EngineAnswerError: the engine could not read the container's log.
         """
         yield from self._frames()
         if self._rest is not None and not self._closed:
@@ -129,7 +129,7 @@ class ContainerOutput:
                     yield frame
 
     def give(self, data: bytes) -> None:
-        """Send the input of what this is the output of, and its end. Raises EngineLostError."""
+        """Send the command's whole standard input, and close it. Raises EngineLostError."""
         with named(self._address):
             connected = self._body.fp.raw._sock  # noqa: SLF001 - where docker-py finds it too
             connected.sendall(data)
@@ -137,7 +137,7 @@ class ContainerOutput:
 
     @property
     def _body(self) -> Any:
-        """http.client's answer: of those above it, none hands on what has come before all has."""
+        """http.client's response: the layers above it buffer, and return nothing before the end."""
         return self._response.raw._fp  # noqa: SLF001 - where docker-py finds it too
 
     def _frames(self) -> Iterator[Frame]:
@@ -155,13 +155,13 @@ class ContainerOutput:
                 while piece := body.read1(_BLOCK):
                     yield piece
         except (EngineError, AttributeError):
-            # http.client finds its own file gone where another thread has hung up.
+            # AttributeError: another thread has closed http.client's file.
             if not self._closed:
                 raise
 
 
 def must_be_fine(response: requests.Response, address: str) -> None:
-    """Raise where an answer that docker-py has not read is a refusal (EngineAnswerError)."""
+    """Raise EngineAnswerError if an unread response is a refusal."""
     if response.status_code < 400:
         return
     with response:
@@ -173,20 +173,20 @@ def must_be_fine(response: requests.Response, address: str) -> None:
 
 
 def _frames(pieces: Iterator[bytes], address: str, is_closed: Callable[[], bool]) -> Iterator[Frame]:
-    """The frames that pieces of any size hold, neighbours of one stream put together.
+    """Split pieces of any size into frames; adjacent frames of one stream are joined.
 
-    `is_closed` tells whether we have hung up, so that half of a frame at the end is no fault.
+    `is_closed` tells whether the caller has closed the stream; then an incomplete frame is not an error.
 
     Raises:
         EngineLostError: the pieces end within a frame.
-        EngineAnswerError: the engine says in a frame of its own what is wrong.
-        EngineError: they are no frames.
+        EngineAnswerError: a frame contains an error of the engine.
+        EngineError: the pieces are not frames.
     """
-    held = b""
+    buffer = b""
     for piece in pieces:
-        held += piece
+        buffer += piece
         found: list[Frame] = []
-        held = held[_split(held, found) :]
+        buffer = buffer[_split(buffer, found) :]
         for stream, same in itertools.groupby(found, key=lambda frame: frame.stream):
             data = b"".join(frame.data for frame in same)
             if stream == _SYSTEM_ERROR:
@@ -194,17 +194,17 @@ def _frames(pieces: Iterator[bytes], address: str, is_closed: Callable[[], bool]
             if stream not in {STDOUT, STDERR}:
                 raise EngineError("the container's output is not in frames: it has a terminal", where=address)
             yield Frame(stream, data)
-    if held and not is_closed():
-        raise EngineLostError("the Docker engine ended in the middle of a container's output", where=address)
+    if buffer and not is_closed():
+        raise EngineLostError("the connection broke in the middle of a container's output", where=address)
 
 
-def _split(held: bytes, found: list[Any]) -> int:
-    """Add the whole frames at the beginning of `held` to `found`; how many bytes they are."""
+def _split(buffer: bytes, found: list[Any]) -> int:
+    """Add the complete frames at the beginning of `buffer` to `found`; returns their length in bytes."""
     start = 0
-    while len(held) - start >= _HEADER:
-        end = start + _HEADER + int.from_bytes(held[start + 4 : start + _HEADER], "big")
-        if end > len(held):
+    while len(buffer) - start >= _HEADER:
+        end = start + _HEADER + int.from_bytes(buffer[start + 4 : start + _HEADER], "big")
+        if end > len(buffer):
             break
-        found.append(Frame(held[start], held[start + _HEADER : end]))
+        found.append(Frame(buffer[start], buffer[start + _HEADER : end]))
         start = end
     return start

@@ -1,4 +1,4 @@
-"""How an engine on another machine is reached; `amlexec.docker.forward` has the way through SSH."""
+"""How an engine on another machine is reached; `amlexec.docker.forward` implements it over SSH."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ __all__ = ["Transport"]
 
 
 class Transport(Protocol):
-    """How an engine is reached whose socket is on another machine: by a socket here that leads there."""
+    """A local socket that is forwarded to an engine's socket on another machine."""
 
     @property
     def address(self) -> str:
-        """What messages and locks call the engine."""
+        """The engine's name in messages and locks."""
 
     @property
     def socket(self) -> str:
-        """The path of the socket here. Whether it is there yet shows when it is used."""
+        """The path of the local socket. It may not exist yet."""
 
     def find_again(self, *, is_mute: bool) -> None:
-        """After the socket led nowhere: return when it leads to the engine again.
+        """Forward the socket again after it failed; return when it works.
 
-        With `is_mute` somebody had taken the connection, and ended it without a word.
+        With `is_mute`, a connection was accepted and then closed without an answer.
 
         Raises:
-            TargetError: it can't, and why.
+            TargetError: it can't be forwarded, and why.
         """
 
     def mute(self) -> EngineError:
-        """The error where the socket leads to the machine, and no engine answers there."""
+        """The error for a socket that is forwarded, but no engine answers."""

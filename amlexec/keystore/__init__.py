@@ -1,1 +1,1 @@
-"""Secrets, outside the project: a folder of the user, or the system's keyring."""
+"""Secrets outside the project: in a folder of the user, or in the system's keyring."""

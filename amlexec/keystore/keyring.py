@@ -1,4 +1,4 @@
-"""The system's keyring, where there is one: the extra `keyring` and a service that keeps secrets secret."""
+"""The system's keyring, if the extra `keyring` is installed and the system has a secure service."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 __all__ = ["delete", "get", "put"]
 
 _SERVICE = "amlexec"
-"""What our entries are called there."""
+"""The service name of amlexec's entries."""
 
 
 def put(name: str, secret: str) -> str:
-    """Keep a secret under a name; what keeps it, or "" where nothing does."""
+    """Store a secret under a name; returns the keyring's name, or "" if it was not stored."""
     backend = _backend()
     if backend is None:
         return ""
@@ -26,11 +26,11 @@ def put(name: str, secret: str) -> str:
         backend.set_password(_SERVICE, name, secret)
         return str(backend.name) if backend.get_password(_SERVICE, name) == secret else ""
     except KeyringError:
-        return ""  # locked, or nobody there to unlock it: the owner's own file has it then
+        return ""  # locked: the secret is stored in a file instead
 
 
 def get(name: str) -> str | None:
-    """The secret of a name; None where the keyring does not have it, or does not give it."""
+    """The secret of a name; None if the keyring does not have it or is locked."""
     backend = _backend()
     if backend is None:
         return None
@@ -43,10 +43,10 @@ def get(name: str) -> str | None:
 
 
 def delete(name: str, handle: str) -> None:
-    """Forget the secret of a name. Twice is harmless.
+    """Delete the secret of a name. Idempotent.
 
     Raises:
-        TargetError: the keyring is locked; `handle` is what the message calls the secret.
+        TargetError: the keyring is locked; the message names the secret by `handle`.
     """
     backend = _backend()
     if backend is None:
@@ -56,7 +56,7 @@ def delete(name: str, handle: str) -> None:
     try:
         backend.delete_password(_SERVICE, name)
     except PasswordDeleteError:
-        pass  # somebody deleted it there
+        pass  # already deleted
     except KeyringError as error:
         raise TargetError(
             f"the system's keyring ({backend.name}) does not delete the secret {handle}: {error}",
@@ -70,5 +70,5 @@ def _backend() -> KeyringBackend | None:
     except ImportError:
         return None
     backend = keyring.get_keyring()
-    # What https://github.com/jaraco/keyring recommends has 1 or more; a plain file has less.
+    # Backends that https://github.com/jaraco/keyring recommends have 1 or more; a plain file has less.
     return backend if backend.priority >= 1 else None

@@ -1,8 +1,8 @@
-"""Secrets, outside the project: a `.compute` file has only a handle, `amlexec:RANDOM`.
+"""Secrets outside the project: a `.compute` file only has a handle, `amlexec:RANDOM`.
 
-Passwords are kept by the system's keyring where there is one (the extra `keyring`), else in files that only
-their owner can read. Private keys are always such files: OpenSSH reads them itself. AMLEXEC_KEYSTORE names a
-folder instead, which a group may share: whoever can read it can use its targets.
+Passwords are in the system's keyring if there is one (the extra `keyring`), else in files that only their
+owner can read. Private keys are always such files, since OpenSSH reads them itself. AMLEXEC_KEYSTORE names
+another folder, which a group may share: everybody who can read it can use its targets.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PASSWORDS, _KEYS, _HOSTS = "passwords", "keys", "hosts"
 
 
 class KeyPair(NamedTuple):
-    """A key pair whose private half is in the store."""
+    """A key pair whose private key is in the store."""
 
     handle: str
     public: str
@@ -47,23 +47,23 @@ class KeyPair(NamedTuple):
 
 
 def is_handle(text: str) -> bool:
-    """Whether `text` is a handle of ours."""
+    """Whether `text` is a handle of the key store."""
     return _HANDLE.fullmatch(text) is not None
 
 
 def put(secret: str, about: str = "") -> str:
-    """Keep a password or passphrase, and return its handle.
+    """Store a password or passphrase, and return its handle.
 
     Raises:
-        TargetError: the store can't be written, or others can read it; the secret is more than one line.
+        TargetError: the store can't be written, or others can read it; the secret has several lines.
     """
     if "\n" in secret or "\0" in secret:
         raise TargetError("a password can't have line ends or NUL characters")
     name = os.urandom(16).hex()
-    told = {"about": about, "secret": secret}
+    entry = {"about": about, "secret": secret}
     if not _shared() and (keeper := keyring.put(name, secret)):
-        told = {"about": about, "keyring": keeper}
-    write(folder() / _PASSWORDS / name, json.dumps(told).encode())
+        entry = {"about": about, "keyring": keeper}
+    write(folder() / _PASSWORDS / name, json.dumps(entry).encode())
     return f"amlexec:{name}"
 
 
@@ -71,25 +71,25 @@ def get(handle: str) -> str:
     """The password or passphrase of a handle.
 
     Raises:
-        TargetError: it isn't there, others can read it, or the keyring does not give it.
+        TargetError: the secret is missing, others can read it, or the keyring does not return it.
     """
     path = folder() / _PASSWORDS / _name(handle)
-    told = _told(path, handle)
-    if "keyring" not in told:
-        redaction.learn(told["secret"])
-        return told["secret"]
-    found = keyring.get(path.name)
-    if found is None:
+    entry = _entry(path, handle)
+    if "keyring" not in entry:
+        redaction.learn(entry["secret"])
+        return entry["secret"]
+    secret = keyring.get(path.name)
+    if secret is None:
         raise TargetError(
-            f"the system's keyring ({told['keyring']}) does not give the secret {handle}",
-            hint="unlock the keyring, or attach the target anew",
+            f"the system's keyring ({entry['keyring']}) does not return the secret {handle}",
+            hint="unlock the keyring, or attach the target again",
         )
-    redaction.learn(found)
-    return found
+    redaction.learn(secret)
+    return secret
 
 
 def delete(handle: str) -> None:
-    """Forget what a handle stands for. Twice is harmless.
+    """Delete the secret of a handle. Idempotent.
 
     Raises:
         TargetError: the store can't be written, or the keyring is locked.
@@ -107,7 +107,7 @@ def delete(handle: str) -> None:
 
 
 def put_key_pair(private: bytes, public: bytes) -> KeyPair:
-    """Keep a key pair; its private half never leaves the store. Raises TargetError: it can't be written."""
+    """Store a key pair; its private key never leaves the store. Raises TargetError: it can't be written."""
     name = os.urandom(16).hex()
     write(folder() / _KEYS / name, private)
     write(folder() / _KEYS / f"{name}.pub", public)
@@ -115,38 +115,38 @@ def put_key_pair(private: bytes, public: bytes) -> KeyPair:
 
 
 def keys_folder() -> Path:
-    """Where key pairs are, made if need be: also the place to make one in. Raises TargetError."""
+    """The folder of key pairs, created if missing; `ssh-keygen` may write to it. Raises TargetError."""
     return _made(folder() / _KEYS)
 
 
 def public_key(handle: str) -> str:
-    """The public half of a key pair: the line for `authorized_keys`. Raises TargetError."""
+    """The public key of a pair: the line for `authorized_keys`. Raises TargetError."""
     return _read(folder() / _KEYS / f"{_name(handle)}.pub", handle).decode().strip()
 
 
 def private_key_file(handle: str, scratch: Path) -> Path:
-    """A file of the private half that OpenSSH accepts; `scratch` is a folder that only its owner can enter.
+    """A private key file that OpenSSH accepts; `scratch` is a folder that only its owner can enter.
 
     Raises:
-        TargetError: it isn't there, or others can read it.
+        TargetError: the key is missing, or others can read it.
     """
     path = folder() / _KEYS / _name(handle)
     data = _read(path, handle)
     if not _shared():
         return path
-    # OpenSSH refuses a key of its user's that the user's group can read.
+    # OpenSSH refuses a key that the group can read.
     copy = scratch / path.name
     write_atomically(copy, data)
     return copy
 
 
 def pinned_hosts(address: str) -> Path:
-    """The file of the host keys that are pinned for an address, whether it is there or not."""
+    """The path of the file of pinned host keys for an address; it need not exist."""
     return folder() / _HOSTS / re.sub(r"[^A-Za-z0-9._:\[\]-]", "_", address)
 
 
 def folder() -> Path:
-    """Where the store is."""
+    """The store's folder."""
     given = os.environ.get("AMLEXEC_KEYSTORE")
     return Path(given).expanduser().absolute() if given else _own()
 
@@ -158,7 +158,7 @@ def _own() -> Path:
 
 
 def own_folder() -> Path:
-    """The user's own store, made where it is missing. Raises TargetError."""
+    """The user's own store, created if missing. Raises TargetError."""
     found = _own()
     try:
         if not found.is_dir():
@@ -171,7 +171,7 @@ def own_folder() -> Path:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file of the store whole, readable for whom the store is. Raises TargetError."""
+    """Write a file of the store atomically, with the store's permissions. Raises TargetError."""
     _made(path.parent)
     try:
         write_atomically(path, data, mode=0o640 if _shared() else 0o600, exact_mode=True)
@@ -186,19 +186,19 @@ def _shared() -> bool:
 def _name(handle: str) -> str:
     match = _HANDLE.fullmatch(handle)
     if match is None:
-        raise TargetError(f"{handle!r} is no handle of a secret")
+        raise TargetError(f"{handle!r} is not a handle of a secret")
     return match[1]
 
 
 def _made(path: Path) -> Path:
-    """A folder of the store, as open as the store itself and no more."""
-    # A shared folder that is not there may be on a share that is not mounted: it is not made.
+    """Create a folder of the store with the store's own permissions."""
+    # A missing shared store is not created: its file system may not be mounted.
     store = path.parent if _shared() else own_folder()
     try:
         _guard(store)
         if not path.is_dir():
             path.mkdir(exist_ok=True)
-            # In a folder that a group shares, with the group's bit (setgid) where it has it.
+            # In a shared store, also with its setgid bit.
             path.chmod(stat.S_IMODE(store.stat().st_mode) & 0o2770 if _shared() else 0o700)
         _guard(path)
     except OSError as error:
@@ -207,7 +207,7 @@ def _made(path: Path) -> Path:
 
 
 def _read(path: Path, handle: str) -> bytes:
-    """A file of the store that only those can read whom it is for."""
+    """Read a file of the store, after checking its permissions."""
     try:
         _guard(path.parent.parent)
         _guard(path.parent)
@@ -218,27 +218,27 @@ def _read(path: Path, handle: str) -> bytes:
         raise TargetError(
             f"the key store has no secret {handle}",
             where=str(folder()),
-            hint="attach the target anew, or name the key store that has it in AMLEXEC_KEYSTORE",
+            hint="attach the target again, or set AMLEXEC_KEYSTORE to the key store that has it",
         ) from None
     except OSError as error:
         raise _unusable(error) from None
 
 
-def _told(path: Path, handle: str) -> dict[str, str]:
-    """What a file of a password says: `about`, and `secret` or `keyring`."""
+def _entry(path: Path, handle: str) -> dict[str, str]:
+    """The content of a password's file: `about`, and `secret` or `keyring`."""
     try:
-        told = json.loads(_read(path, handle))
+        entry = json.loads(_read(path, handle))
     except ValueError:
-        told = None
-    if not isinstance(told, dict) or not {"about"} < told.keys():
+        entry = None
+    if not isinstance(entry, dict) or not {"about"} < entry.keys():
         raise TargetError(
-            f"the file of the secret {handle} is damaged", where=str(path), hint="attach the target anew"
+            f"the file of the secret {handle} is damaged", where=str(path), hint="attach the target again"
         )
-    return told
+    return entry
 
 
 def _guard(path: Path, found: os.stat_result | None = None) -> None:
-    """Refuse what those can read, or change, for whom the store is not."""
+    """Refuse a file or folder that others can read or change."""
     found = found or path.stat()
     if _shared():
         wrong = found.st_mode & (0o002 if stat.S_ISDIR(found.st_mode) else 0o007)
@@ -250,7 +250,7 @@ def _guard(path: Path, found: os.stat_result | None = None) -> None:
         raise TargetError(
             "others can read or change the key store",
             where=str(path),
-            hint=f"run `{cure}`; change a password that somebody may have read",
+            hint=f"run `{cure}`; change passwords that others may have read",
         )
 
 
@@ -258,5 +258,5 @@ def _unusable(error: OSError) -> TargetError:
     return TargetError(
         f"the key store can't be used: {error.strerror}",
         where=str(error.filename or folder()),
-        hint="name another folder in AMLEXEC_KEYSTORE, or give yourself access to this one",
+        hint="get access to this folder, or set AMLEXEC_KEYSTORE to another one",
     )

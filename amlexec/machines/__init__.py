@@ -1,1 +1,1 @@
-"""Machines as compute targets: attached, trusted, examined."""
+"""Machines as compute targets: attach, trust and check them."""

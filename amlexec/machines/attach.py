@@ -1,4 +1,4 @@
-"""Attach a machine: meet it, keep its secrets, write its files. Whatever fails, nothing is left of it."""
+"""Attach a machine: log in, store its secrets, write its files. A failure leaves no trace."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ __all__ = ["Admitted", "AttachRequest", "admit", "must_be_free"]
 
 
 class AttachRequest(NamedTuple):
-    """What the user asks for."""
+    """What the user asked for."""
 
     attachment: Attachment
     """Without secrets."""
     credentials: Credentials
     new_key: bool = False
-    """Make a key pair, and install it where `credentials` let us in."""
+    """Create a key pair, and install it with `credentials` if there are any."""
     check: bool = True
-    """Connect; else only the files are written."""
+    """Connect and check the machine; otherwise only write the files."""
     fingerprint: str = ""
-    """What the machine's host key must be; "" for what it shows or is known by."""
+    """The required fingerprint of the host key; "" for the known key, or else the key that it shows."""
     force: bool = False
-    """Replace files that are there."""
+    """Replace existing files."""
 
 
 class Admitted(NamedTuple):
-    """What was done. Paths are relative to the project's root."""
+    """The result of `admit`. Paths are relative to the project's root."""
 
     files: tuple[str, ...]
     replaced: tuple[str, ...]
     findings: tuple[Finding, ...]
-    """Of the first look round; () where we were not let in yet."""
+    """Of the first check; () if there was no login yet."""
     public_key: str
-    """The line that is still to be put into `authorized_keys`, or ""."""
+    """The line that the user still has to add to `authorized_keys`; "" for none."""
 
 
 class _Met(NamedTuple):
@@ -62,10 +62,10 @@ class _Met(NamedTuple):
 
 
 def must_be_free(project: Project, name: str, *, force: bool) -> None:
-    """Raise UsageError where files of that name are there and are not to be replaced."""
-    there = target_files.occupied(project, name)
-    if there and not force:
-        raise target_files.taken(name, there)
+    """Raise UsageError if files of that name exist and `force` is not given."""
+    existing = target_files.occupied(project, name)
+    if existing and not force:
+        raise target_files.taken(name, existing)
 
 
 def admit(
@@ -73,12 +73,13 @@ def admit(
 ) -> Admitted:
     """Attach a machine.
 
-    `ask_password` returns a password, or "" where nobody can be asked.
+    `ask_password` returns a password, or "" without a terminal.
 
     Raises:
-        UsageError: its files are there already.
-        ConfigurationError: the address or the user is none.
-        HostKeyError, LoginError, UnreachableError: it is another machine, or lets us in not, or is not there.
+        UsageError: its files already exist.
+        ConfigurationError: the address or the user name is invalid.
+        HostKeyError, LoginError, UnreachableError: the machine is not trusted, refuses the login, or does not
+            answer.
         TargetError: the key store or the project can't be written.
     """
     name = request.attachment.name
@@ -131,25 +132,25 @@ def _meet(
                 install(trust.login, request.credentials, handle, met.public_key)
                 entered = enter(trust.login, target, Credentials(key_file=handle), ask_password)
                 met = _Met(met.attachment, entered.findings)
-        # What OpenSSH knows it also keeps up to date: keys that are renewed, keys that are signed.
+        # A key that OpenSSH knows is not pinned: OpenSSH keeps renewed and signed keys up to date.
         if not trust.known:
             _pin(login, trust, undo)
-            say(f"{login.alias}: from now on it has to be that one")
+            say(f"{login.alias}: this host key is pinned now")
     return met
 
 
 def _introduced(trust: Trust, fingerprint: str) -> str:
     shown = f"its host key is {trust.key.fingerprint} ({trust.key.type})"
     why = {
-        "pinned": "the one that is pinned",
+        "pinned": "the pinned one",
         "OpenSSH": "known to OpenSSH",
-        "": "as it has to be" if fingerprint else "which is seen for the first time",
+        "": "as --fingerprint requires" if fingerprint else "seen for the first time",
     }
     return f"{trust.login.alias}: {shown}, {why[trust.known]}"
 
 
 def _keep(request: AttachRequest, undo: contextlib.ExitStack) -> _Met:
-    """The attachment with its secrets kept, and nobody asked whether they are right."""
+    """Store the secrets without checking them."""
     if not request.new_key:
         return _Met(_with_secrets(request.attachment, request.credentials, undo))
     pair = new_key_pair(f"amlexec {request.attachment.name}")
@@ -163,7 +164,7 @@ def _with_secrets(wanted: Attachment, credentials: Credentials, undo: contextlib
         undo.callback(keystore.delete, handle)
         wanted = wanted._replace(password=handle)
     if path := credentials.key_file:
-        # A colleague who has the project and such a key has it in a home of another name.
+        # `~`, since a colleague with the same project has the key in another home folder.
         home = f"{Path.home()}/"
         wanted = wanted._replace(private_key=f"~/{path[len(home) :]}" if path.startswith(home) else path)
     return wanted

@@ -1,6 +1,6 @@
-"""Whether a compute target can be used, question by question, each asked of what is really there.
+"""Checks whether a compute target can be used.
 
-A machine over SSH is asked once, by one script (`runtime/check.sh`) on one connection.
+On a machine over SSH, one script (`runtime/check.sh`) on one connection collects the facts.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
 __all__ = ["ExaminedMachine", "ask", "engine", "examine", "findings_of"]
 
 _CHECK_TIMEOUT_S = 90.0
-"""Seconds for the script: it gives each program that may hang ten."""
+"""For the whole script, in seconds; it limits each program that may hang to ten."""
 
 
 class ExaminedMachine(Protocol):
-    """What runs POSIX shell scripts: an `SSHConnection`."""
+    """Runs POSIX shell scripts: an `SSHConnection`."""
 
     def run(self, script: str, *arguments: str, timeout: float | None = None) -> Answer:
         """Run a script to its end."""
 
 
 def ask(machine: ExaminedMachine, target: ComputeTarget) -> Facts:
-    """Have the machine say what it is and has.
+    """Run `check.sh` on the machine, and return its facts.
 
     Raises:
-        TargetError: it can't be reached, or the script did not come to its end there.
+        TargetError: the machine can't be reached, or the script did not finish.
     """
     script = Path(shell("check")).read_text("utf-8")
     if kinds.of(target.kind).in_container:
@@ -63,9 +63,9 @@ def ask(machine: ExaminedMachine, target: ComputeTarget) -> Facts:
     if not facts.get("END"):
         last = answer.stderr.strip().rpartition("\n")[2] or f"exit code {answer.exit_code}"
         raise TargetError(
-            f"the questions to the machine came to no end: {last.rstrip('.')}",
+            f"the check script failed on the machine: {last.rstrip('.')}",
             where=target.name,
-            hint="its /bin/sh has to be a POSIX shell",
+            hint="its /bin/sh must be a POSIX shell",
         )
     return facts
 
@@ -81,20 +81,20 @@ def _arguments(target: ComputeTarget) -> list[str]:
 
 
 def examine(project: Project, target: ComputeTarget) -> list[Finding]:
-    """Every question that there is about a target, in the order in which they can be answered.
+    """Run every check for a target, in the order in which they depend on each other.
 
-    The first that must be answered before the others can be asked, and fails, is the last.
+    Stops at the first failed check that the others need.
 
     Raises:
-        UsageError: there is nothing to ask about a target of its kind.
-        ConfigurationError: its file declares no login.
+        UsageError: there are no checks for a target of its kind.
+        ConfigurationError: its file declares no valid login.
     """
     kind = kinds.of(target.kind)
     if kind.is_here:
         return here(project, target)
     if not kind.over_ssh:
         raise UsageError(
-            f"{target.name} is of type {target.kind}, a service of the cloud: there is nothing here to check",
+            f"{target.name} is of type {target.kind}, a cloud service: there is nothing to check",
             where=str(target.place),
         )
     from amlexec.keystore import store as keystore
@@ -104,7 +104,7 @@ def examine(project: Project, target: ComputeTarget) -> list[Finding]:
     found = [_resolved(login)]
     if found[0].status == FAILED:
         return found
-    # What another connection has proven a minute ago need not be so any more.
+    # A new connection: what a shared one has proven may no longer be true.
     with SSHConnection(login, anew=True) as connection:
         try:
             facts = ask(connection, target)
@@ -115,25 +115,23 @@ def examine(project: Project, target: ComputeTarget) -> list[Finding]:
         except LoginError as error:
             refused = _of_error("login", error)
             if keystore.is_handle(login.private_key):
-                hint = (
-                    f"`amlexec computetarget show {target.name}` prints the line that lets its key in there"
-                )
+                hint = f"`amlexec computetarget show {target.name}` prints the command that installs its key"
                 refused = refused._replace(hint=hint)
             return [*found, *_trusted(login), refused]
         return [*found, *_trusted(login), *findings_of(connection, target, facts)]
 
 
 def findings_of(connection: SSHConnection, target: ComputeTarget, facts: Facts) -> list[Finding]:
-    """What the facts of a machine that let us in mean, and what its Docker engine says if it is needed."""
+    """The findings after the login, with the Docker engine and Spark if the target needs them."""
     found = [Finding("login", OK, facts.get("USER")), *judge(target, facts)]
     kind = kinds.of(target.kind)
-    if kind.in_container and not any(one.check == "Docker" for one in found):
+    if kind.in_container and not any(finding.check == "Docker" for finding in found):
         from amlexec.docker.client import Engine
         from amlexec.docker.forward import SSHTransport
 
-        # The way that everything else goes to the engine: what keeps it from going there shows here.
-        told = {key: values[0] for key, values in facts.values.items()}
-        found += engine(Engine(SSHTransport(connection, told)), target, is_there=True)
+        # The same transport as for runs, so that its problems show here.
+        answers = {key: values[0] for key, values in facts.values.items()}
+        found += engine(Engine(SSHTransport(connection, answers)), target, is_there=True)
     if kind.is_spark_cluster and facts.get("SPARK"):
         from amlexec.machines.check_cluster import of_cluster
 
@@ -150,24 +148,24 @@ def _trusted(login: Login) -> list[Finding]:
 
 
 def _resolved(login: Login) -> Finding:
-    """Whether the machine's name means an address; a jump host or a proxy finds that out for itself."""
+    """Whether the machine's name resolves to an address; a jump host or proxy resolves it itself."""
     import socket
 
     from amlexec.machines.host_trust import settings
 
     name = "name resolution"
-    told = settings(login)
-    host = told.get("hostname", login.host)
+    options = settings(login)
+    host = options.get("hostname", login.host)
     for proxy in ("proxyjump", "proxycommand"):
-        if told.get(proxy, "none") != "none":
-            return Finding(name, OK, f"{host}, by way of {told[proxy]}")
+        if options.get(proxy, "none") != "none":
+            return Finding(name, OK, f"{host}, via {options[proxy]}")
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         reason = str(getattr(error, "strerror", None) or error).lower()
-        hint = "is the address spelled right? A name in a company's network may need its VPN"
+        hint = "check the spelling of the address; a name in a company's network may need its VPN"
         return Finding(name, FAILED, f"{host}: {reason}", hint)
-    addresses = sorted({str(each[4][0]) for each in found})
+    addresses = sorted({str(entry[4][0]) for entry in found})
     return Finding(name, OK, host if addresses == [host] else f"{host} is {', '.join(addresses)}")
 
 
@@ -176,9 +174,9 @@ def _of_error(check: str, error: AmlexecError) -> Finding:
 
 
 def engine(asked: Engine, target: ComputeTarget, *, is_there: bool = False) -> list[Finding]:
-    """What a Docker engine says of itself, and what that means for the target.
+    """Check a Docker engine for the target.
 
-    `is_there` says that it is on the target's machine, and not here.
+    `is_there` says that the engine is on the target's machine, and not on this one.
     """
     from amlexec.docker.errors import EngineAbsentError, EngineLostError
     from amlexec.packages.platforms import engine_misfit, of_target
@@ -192,13 +190,13 @@ def engine(asked: Engine, target: ComputeTarget, *, is_there: bool = False) -> l
         return [Finding("Docker", FAILED, f"no engine answers at {asked.address}", error.hint)]
     except TargetError as error:
         return [_of_error("Docker", error)]
-    told = f"{version.get('Version')} ({version.get('Os')}, {version.get('Arch')})"
+    description = f"{version.get('Version')} ({version.get('Os')}, {version.get('Arch')})"
     if version.get("Os") != "linux":
-        return [Finding("Docker", FAILED, f"the engine is {told}", "let it run Linux containers")]
+        return [Finding("Docker", FAILED, f"the engine is {description}", "switch it to Linux containers")]
     why, cure = engine_misfit("linux", str(version.get("Arch", "")), of_target(target))
     if why:
         return [Finding("Docker", FAILED, why, cure)]
-    found = [Finding("Docker", OK, told)]
+    found = [Finding("Docker", OK, description)]
     if target.nvidia_docker:
         found.append(_nvidia(target, info.get("Runtimes") or {}))
     return found
@@ -207,13 +205,13 @@ def engine(asked: Engine, target: ComputeTarget, *, is_there: bool = False) -> l
 def _nvidia(target: ComputeTarget, runtimes: Iterable[str]) -> Finding:
     if "nvidia" in runtimes:
         return Finding("GPUs in Docker", OK, "the engine has the nvidia runtime")
-    hint = "install the NVIDIA Container Toolkit there, or write nvidiaDocker: false into "
-    told = "nvidiaDocker is true, and the engine has no nvidia runtime"
-    return Finding("GPUs in Docker", FAILED, told, hint + target.place.path)
+    hint = "install the NVIDIA Container Toolkit on its machine, or write nvidiaDocker: false into "
+    message = "nvidiaDocker is true, but the engine has no nvidia runtime"
+    return Finding("GPUs in Docker", FAILED, message, hint + target.place.path)
 
 
 def here(project: Project, target: ComputeTarget) -> list[Finding]:
-    """Whether a target on this machine can be used."""
+    """Check a target on this machine."""
     found = [_folder(project), _git()]
     if not kinds.of(target.kind).in_container:
         found.append(_own_python(project, target))
@@ -237,7 +235,9 @@ def _folder(project: Project) -> Finding:
             room = shutil.disk_usage(project.root).free
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        return Finding(name, FAILED, f"{project.root}: {reason}", "runs are kept in .amlexec, in that folder")
+        return Finding(
+            name, FAILED, f"{project.root}: {reason}", "runs are stored in .amlexec in that folder"
+        )
     status = FAILED if room < FULL else WARNING if room < TIGHT else OK
     return Finding(
         name, status, f"{project.root}, {size(room)} free", "" if status == OK else "make room there"

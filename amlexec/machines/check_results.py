@@ -1,7 +1,4 @@
-"""What the answers of a machine mean: what is so, or the reason and the cure. No disk, no network.
-
-The answers are those of `runtime/check.sh`.
-"""
+"""The output of `runtime/check.sh` as findings: ok, or the reason and the fix. No I/O."""
 
 from __future__ import annotations
 
@@ -22,16 +19,16 @@ OK, WARNING, FAILED = "ok", "warning", "failed"
 _MB = 1 << 20
 _GB = 1 << 30
 FULL = 100 * _MB
-"""Bytes free on a disk with which nothing is to be begun."""
+"""Bytes; with less free disk space, a check fails."""
 TIGHT = 2 * _GB
-"""An environment with a framework of machine learning in it has more."""
+"""Bytes; an environment with a machine learning framework needs more."""
 _CLOCK_TOLERANCE_S = 60.0
 _OLDEST_PYTHON = (3, 5)
-"""What travels into a run speaks that."""
+"""The oldest version that `runtime/site` supports."""
 
 
 class Finding(NamedTuple):
-    """The answer to one question."""
+    """The result of one check."""
 
     check: str
     status: str
@@ -41,11 +38,11 @@ class Finding(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What `check.sh` has printed."""
+    """The output of `check.sh`."""
 
     values: dict[str, tuple[str, ...]]
     clock: float
-    """Seconds by which the machine's clock is ahead of ours, as far as that is certain; 0 for the same."""
+    """Seconds by which the machine's clock is certainly ahead of this computer's; 0 for the same."""
 
     def get(self, key: str) -> str:
         """The value of a key, or ""."""
@@ -53,7 +50,7 @@ class Facts(NamedTuple):
 
 
 def facts_of(text: str, before: float, after: float) -> Facts:
-    """Read what `check.sh` has printed; `before` and `after` are our clock around it, in seconds."""
+    """Read the output of `check.sh`; `before` and `after` are the local times around it, in seconds."""
     values: dict[str, tuple[str, ...]] = {}
     for line in text.splitlines():
         key, _, value = line.partition(" ")
@@ -61,14 +58,14 @@ def facts_of(text: str, before: float, after: float) -> Facts:
     clock = values.get("CLOCK", ("",))[0]
     ahead = 0.0
     if clock.isdecimal():
-        there = int(clock)
-        # It has whole seconds, and told its time at some moment between ours.
-        ahead = min(0.0, there + 1 - before) + max(0.0, there - after)
+        seconds = int(clock)
+        # In whole seconds, read at some moment between `before` and `after`.
+        ahead = min(0.0, seconds + 1 - before) + max(0.0, seconds - after)
     return Facts(values, ahead)
 
 
 def judge(target: ComputeTarget, facts: Facts) -> list[Finding]:
-    """What the facts of a machine over SSH mean for that target. The Docker engine is asked by `engine`."""
+    """The findings for a target on a machine over SSH. `check.engine` checks the Docker engine itself."""
     found = [_system(facts), _shell(facts), _home(facts), _clock(facts)]
     kind = kinds.of(target.kind)
     if kind.uses_python_location:
@@ -84,17 +81,15 @@ def judge(target: ComputeTarget, facts: Facts) -> list[Finding]:
 
 def _system(facts: Facts) -> Finding:
     name = facts.get("SYSTEM") or "an unknown system"
-    told = f"{facts.get('RELEASE') or name}, {facts.get('MACHINE')}"
+    description = f"{facts.get('RELEASE') or name}, {facts.get('MACHINE')}"
     if name != "Linux":
-        return Finding("system", FAILED, f"it is {told}", "attach a machine that runs Linux")
-    return Finding("system", OK, told)
+        return Finding("system", FAILED, f"it is {description}", "attach a machine that runs Linux")
+    return Finding("system", OK, description)
 
 
 def _shell(facts: Facts) -> Finding:
     if missing := facts.get("MISSING").split():
-        return Finding(
-            "POSIX shell", FAILED, f"there is no {', '.join(missing)}", "install what is missing there"
-        )
+        return Finding("POSIX shell", FAILED, f"missing: {', '.join(missing)}", "install these programs")
     login = facts.get("LOGIN_SHELL")
     return Finding("POSIX shell", OK, f"/bin/sh{f' (the login shell is {login})' if login else ''}")
 
@@ -104,49 +99,45 @@ def _home(facts: Facts) -> Finding:
     room = int(free) * 1024 if free.isdecimal() else None
     where = home or "the home folder"
     reason = facts.get("HOME_ERROR").rpartition(": ")[2].rstrip(".") or "no file can be made there"
-    # A shell may know no more of a full disk than this.
+    # Some shells report a full disk as one of these.
     of_space = any(words in reason.lower() for words in ("space", "quota", "i/o error", "input/output"))
     if not facts.get("HOME_WRITABLE") and not (of_space and room is not None and room < FULL):
         reason = reason[:1].lower() + reason[1:] if reason[:4] != "HOME" else reason
-        hint = "the home folder of the user has to be there and to be writable: runs are kept in ~/.amlexec"
+        hint = "the user needs a writable home folder: runs are stored in ~/.amlexec"
         return Finding("home folder", FAILED, f"{where}: {reason}", hint)
     if room is not None and room < FULL:
         return Finding("home folder", FAILED, f"{where} has only {size(room)} free", "make room there")
     if room is None:
         return Finding("home folder", OK, where)
-    told = f"{where}, {size(room)} free"
+    message = f"{where}, {size(room)} free"
     if room < TIGHT:
-        return Finding("home folder", WARNING, told, "environments and runs need room: make some there")
-    return Finding("home folder", OK, told)
+        return Finding("home folder", WARNING, message, "make room there for environments and runs")
+    return Finding("home folder", OK, message)
 
 
 def _clock(facts: Facts) -> Finding:
     seconds = abs(facts.clock)
     if seconds < _CLOCK_TOLERANCE_S:
-        return Finding("clock", OK, "the same as here" if seconds < 2 else f"{seconds:.0f} s off")
+        return Finding("clock", OK, "the same as on this computer" if seconds < 2 else f"{seconds:.0f} s off")
     side = "ahead of" if facts.clock > 0 else "behind"
     return Finding(
         "clock",
         WARNING,
-        f"{_span(seconds)} {side} the one here; the times of runs are those of the machine",
-        "let it set its clock by the network: sudo timedatectl set-ntp true",
+        f"{_span(seconds)} {side} this computer's; the times of runs are those of the machine",
+        "synchronize its clock: sudo timedatectl set-ntp true",
     )
 
 
 def _python(target: ComputeTarget, facts: Facts) -> Finding:
     file = target.place.path
     version, _, path = facts.get("PYTHON").partition(" ")
-    others = [each for each in facts.values.get("OTHER_PYTHON", ()) if each != path]
-    cure = (
-        f"write pythonLocation: {others[0]} into {file}"
-        if others
-        else f"name one by pythonLocation in {file}"
-    )
+    others = [other for other in facts.values.get("OTHER_PYTHON", ()) if other != path]
+    cure = f"write pythonLocation: {others[0]} into {file}" if others else f"set pythonLocation in {file}"
     if failure := facts.get("PYTHON_ERROR"):
         path, _, words = failure.partition(" ")
-        return Finding("Python", FAILED, f"{path} doesn't answer as a Python does: {words.rstrip('.')}", cure)
+        return Finding("Python", FAILED, f"{path} does not work as a Python: {words.rstrip('.')}", cure)
     if not version:
-        missing = f"pythonLocation is {target.python_location!r}, and there is no such program"
+        missing = f"pythonLocation is {target.python_location!r}, but there is no such program"
         return Finding("Python", FAILED, missing, cure if others else "install Python there, such as python3")
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
     if numbers < _OLDEST_PYTHON:
@@ -157,7 +148,7 @@ def _python(target: ComputeTarget, facts: Facts) -> Finding:
 def _environments(target: ComputeTarget, facts: Facts) -> Finding:
     name = "environments"
     known = {key.lower(): facts.get(key) for key in ("SYSTEM", "MACHINE", "LIBC", "GZIP") if facts.get(key)}
-    known["tar"] = "yes"  # there is a word of its own on it
+    known["tar"] = "yes"  # it has a check of its own
     if facts.get("HOME_PROGRAMS") or not facts.get("HOME_WRITABLE"):
         known["programs"] = "yes"
     why, cure = misfit(known, of_target(target))
@@ -169,22 +160,24 @@ def _environments(target: ComputeTarget, facts: Facts) -> Finding:
 def _spark(target: ComputeTarget, facts: Facts) -> Finding:
     if path := facts.get("SPARK"):
         return Finding("Spark", OK, path)
-    wanted = target.spark_submit_location
+    message = f"a login without a terminal does not find {target.spark_submit_location}"
     hint = f"write sparkSubmitLocation: /PATH/TO/spark-submit into {target.place.path}"
-    return Finding("Spark", FAILED, f"there is no {wanted} that a login without a terminal finds", hint)
+    return Finding("Spark", FAILED, message, hint)
 
 
 def _docker(target: ComputeTarget, facts: Facts) -> list[Finding]:
-    """What keeps the engine from being asked; nothing where it can be."""
-    told = {key: values[0] for key, values in facts.values.items()}
+    """Why the engine can't be used, if this is known without asking it; and a full disk."""
+    answers = {key: values[0] for key, values in facts.values.items()}
     try:
-        found_in(told, target.name)
+        found_in(answers, target.name)
     except EngineDeniedError as error:
         socket, user = facts.get("SOCKET"), facts.get("USER") or target.username
         if version := facts.get("DOCKER_SUDO"):
-            told_so = f"only `sudo docker` works (version {version}): {user} may not use {socket}"
-            cure = f"type there: sudo usermod -aG docker {user}; it holds from the next login, in a minute"
-            return [Finding("Docker", FAILED, told_so, cure)]
+            message = f"only `sudo docker` works (version {version}): {user} has no permission for {socket}"
+            cure = (
+                f"run there: sudo usermod -aG docker {user}; it takes effect in a minute, at the next login"
+            )
+            return [Finding("Docker", FAILED, message, cure)]
         return [Finding("Docker", FAILED, error.message, error.hint)]
     except EngineAbsentError as error:
         return [Finding("Docker", FAILED, error.message, error.hint)]
@@ -193,7 +186,9 @@ def _docker(target: ComputeTarget, facts: Facts) -> list[Finding]:
         return []
     status = FAILED if int(free) * 1024 < FULL else WARNING
     only = f"/var/lib/docker has only {size(int(free) * 1024)} free"
-    return [Finding("Docker's disk", status, only, "make room there; `docker system df` says what is big")]
+    return [
+        Finding("Docker's disk", status, only, "make room there; `docker system df` shows what uses space")
+    ]
 
 
 def _gpu(facts: Facts) -> Finding:
@@ -201,14 +196,14 @@ def _gpu(facts: Facts) -> Finding:
         names = sorted(set(found))
         return Finding("GPU", OK, ", ".join(f"{found.count(name)} x {name}" for name in names))
     if error := facts.get("GPU_ERROR"):
-        return Finding("GPU", WARNING, error.rstrip("."), "see whether nvidia-smi works there")
+        return Finding("GPU", WARNING, error.rstrip("."), "check that nvidia-smi works there")
     return Finding("GPU", OK, "none")
 
 
 def _transfer(facts: Facts) -> Finding:
     if not facts.get("TAR"):
-        return Finding("tar", FAILED, "it is not there, so no files can be sent", "install tar there")
-    return Finding("tar", OK, "it is there")
+        return Finding("tar", FAILED, "it is not installed, so files can't be sent", "install tar there")
+    return Finding("tar", OK, "installed")
 
 
 def size(number: int) -> str:

@@ -1,4 +1,4 @@
-"""The first login to a machine: with what we have, what it takes, and what it then lets us in with."""
+"""The first login to a machine, and the credentials that worked."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["Credentials", "Entered", "enter", "install"]
 
 _TRIES = 3
-"""Passwords that may be mistyped, as with ssh."""
+"""How often a password is asked for, as by ssh."""
 _PASSWORDS = frozenset({"password", "keyboard-interactive"})
 _INSTALL = """\
 umask 077
 cd "$HOME" && mkdir -p .ssh && cd .ssh && touch authorized_keys || exit
 grep -qxF "$1" authorized_keys && exit
-# The last line may lack its end.
+# The last line may have no newline.
 [ -z "$(tail -c 1 authorized_keys)" ] || echo >>authorized_keys || exit
 printf '%s\\n' "$1" >>authorized_keys || exit
-# Where there is SELinux, sshd reads only files with the right label.
+# With SELinux, sshd only reads files with the right label.
 ! command -v restorecon >/dev/null 2>&1 || restorecon -F . authorized_keys || :
 """
 _UNINSTALL = """\
@@ -41,45 +41,45 @@ rm -f .authorized_keys.amlexec
 
 
 class Credentials(NamedTuple):
-    """What a user gave us to log in with. With nothing, OpenSSH has to know."""
+    """The credentials that the user passed. Without any, OpenSSH's own configuration is used."""
 
     password: str = ""
-    """Of the user; with a key file, the passphrase of that."""
+    """Of the user; with a key file, its passphrase."""
     key_file: str = ""
-    """As ssh can open it; "" for none."""
+    """Path of a private key; "" for none."""
 
     def __repr__(self) -> str:
-        """Without the password."""
+        """Hides the password."""
         return f"Credentials(password={'***' if self.password else ''!r}, key_file={self.key_file!r})"
 
     def of(self, login: Login) -> Login:
-        """The login with these."""
+        """The login with these credentials."""
         secret = PlainPassword(self.password) if self.password else ""
         return login._replace(secret=secret, private_key=self.key_file)
 
 
 class Entered(NamedTuple):
-    """That a machine has let us in."""
+    """A successful login."""
 
     credentials: Credentials
-    """With which: those that were given, or a password that was asked for."""
+    """The credentials that worked: those that were passed, or a password that was asked for."""
     findings: tuple[Finding, ...]
 
 
 def enter(
     login: Login, target: ComputeTarget, given: Credentials, ask_password: Callable[[], str]
 ) -> Entered:
-    """Log in and look round.
+    """Log in and check the machine.
 
-    Where nothing is given and the machine takes a password, `ask_password` is called; it returns "" where
-    nobody can be asked.
+    Without credentials, and if the machine accepts passwords, `ask_password` is called; it returns "" without
+    a terminal.
 
     Raises:
-        LoginError: the machine does not let us in.
-        UnreachableError: contact was lost.
+        LoginError: the machine refused the login.
+        UnreachableError: the connection was lost.
     """
     try:
-        return Entered(given, _look_round(given.of(login), target))
+        return Entered(given, _check(given.of(login), target))
     except LoginError as error:
         if given != Credentials() or _PASSWORDS.isdisjoint(error.methods):
             raise
@@ -90,36 +90,36 @@ def enter(
             raise LoginError(
                 refused.message,
                 where=refused.where,
-                hint="give the password with --password-stdin or -w, or attach it with -k",
+                hint="pass the password with --password-stdin or -w, or attach the target with -k",
                 methods=refused.methods,
             )
         try:
             asked = Credentials(password)
-            return Entered(asked, _look_round(asked.of(login), target))
+            return Entered(asked, _check(asked.of(login), target))
         except LoginError as error:
             refused = error
     raise refused
 
 
-def _look_round(login: Login, target: ComputeTarget) -> tuple[Finding, ...]:
+def _check(login: Login, target: ComputeTarget) -> tuple[Finding, ...]:
     with SSHConnection(login, anew=True) as connection:
         facts = check.ask(connection, target)
         return tuple(check.findings_of(connection, target, facts))
 
 
 def install(login: Login, given: Credentials, handle: str, public: str) -> None:
-    """Put a public key where sshd looks for it, and prove that it lets us in; otherwise take it away again.
+    """Add a public key to `authorized_keys`, and check that it works; otherwise remove it again.
 
     Raises:
-        LoginError: the machine lets us in neither with `given`, nor with the key.
-        TargetError: the key can't be written there.
+        LoginError: the machine refused the login with `given`, or with the new key.
+        TargetError: the key can't be written to the machine.
     """
     with SSHConnection(given.of(login)) as connection:
         answer = connection.run(_INSTALL, public)
         if answer.exit_code != 0:
             last = answer.stderr.strip().rpartition("\n")[2]
             raise TargetError(
-                f"the public key can't be put into ~/.ssh/authorized_keys: {last}", where=login.alias
+                f"the public key can't be added to ~/.ssh/authorized_keys: {last}", where=login.alias
             )
         try:
             with SSHConnection(login._replace(secret="", private_key=handle)) as proof:
@@ -127,8 +127,8 @@ def install(login: Login, given: Credentials, handle: str, public: str) -> None:
         except LoginError as error:
             connection.run(_UNINSTALL, public)
             raise LoginError(
-                "the machine takes no key out of ~/.ssh/authorized_keys",
+                "the machine does not accept the key in ~/.ssh/authorized_keys",
                 where=login.alias,
-                hint="ask who runs it which keys its sshd takes, or attach it with a password",
+                hint="ask the administrator which keys sshd accepts, or attach the target with a password",
                 methods=error.methods,
             ) from error

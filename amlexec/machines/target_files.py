@@ -1,4 +1,4 @@
-"""The two files of an attached machine on disk: written both or not at all, and taken away again."""
+"""The two files of an attached machine: written together or not at all, and removed by `detach`."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _HANDLE = re.compile(r"amlexec:[0-9a-f]{32}\b")
 
 
 class Detachment(NamedTuple):
-    """What `detach` took away, and what it left and why. Paths are relative to the project's root."""
+    """What `detach` removed, and what it kept and why. Paths are relative to the project's root."""
 
     removed: tuple[str, ...]
     secrets: int
-    """How many were removed from the key store."""
+    """Number of secrets that were removed from the key store."""
     kept: tuple[tuple[str, str], ...]
 
 
@@ -39,34 +39,35 @@ def files(project: Project, name: str) -> tuple[str, ...]:
 
 
 def occupied(project: Project, name: str) -> tuple[str, ...]:
-    """Those of a target's two files that are there, be they broken links."""
+    """Those of a target's two files that exist, broken links included."""
     return tuple(file for file in files(project, name) if os.path.lexists(f"{project.root}/{file}"))
 
 
-def taken(name: str, there: tuple[str, ...]) -> UsageError:
-    """That the files of a target can't be written, since some of them are there."""
+def taken(name: str, existing: tuple[str, ...]) -> UsageError:
+    """The error for a target whose files already exist."""
+    verb = "exists" if len(existing) == 1 else "exist"
     return UsageError(
-        f"{name!r} is taken: there {'is' if len(there) == 1 else 'are'} {' and '.join(there)}",
+        f"{name!r} is taken: {' and '.join(existing)} already {verb}",
         hint="choose another name with -n, or replace them with --force",
     )
 
 
 def write(project: Project, attachment: Attachment, *, force: bool = False) -> tuple[str, ...]:
-    """Write both files of a target, or neither; their names, relative to the project's root.
+    """Write both files of a target, or neither; returns their names, relative to the project's root.
 
     Raises:
-        UsageError: one of them is there, and `force` is not given; or it is a folder.
-        TargetError: the disk refuses. What was there before is there again.
+        UsageError: a file exists and `force` is not given; or it is a folder.
+        TargetError: a file can't be written. The old files are restored.
     """
     name = attachment.name
     texts = (compute_text(attachment), runconfig_text(name, attachment.kind))
-    there = occupied(project, name)
-    if there and not force:
-        raise taken(name, there)
-    for file in there:
+    existing = occupied(project, name)
+    if existing and not force:
+        raise taken(name, existing)
+    for file in existing:
         if Path(project.root, file).is_dir():
             hint = "choose another name with -n"
-            raise UsageError("it is a folder, and not replaced", where=file, hint=hint)
+            raise UsageError("it is a folder, which is not replaced", where=file, hint=hint)
     try:
         with contextlib.ExitStack() as beside, contextlib.ExitStack() as undo:
             staged = [
@@ -83,13 +84,13 @@ def write(project: Project, attachment: Attachment, *, force: bool = False) -> t
         raise TargetError(
             f"the files of {name} can't be written: {reason}",
             where=project.configuration,
-            hint="nothing was changed; type the command again when this is put right",
+            hint="nothing was changed; repeat the command when this is fixed",
         ) from error
     return files(project, name)
 
 
 def _stage(path: Path, text: str, beside: contextlib.ExitStack) -> str:
-    """The file's new content, whole and on the disk, under a name that nothing reads."""
+    """Write the file's new content to a temporary file beside it, and return its path."""
     new = temporaries.write_beside(path, text, mode=0o666)
     beside.callback(temporaries.remove, new)
     return new
@@ -108,7 +109,7 @@ def _publish(
 
 
 def handles(project: Project, name: str) -> tuple[str, ...]:
-    """The handles of secrets in a target's `.compute` file, also where the file is broken otherwise."""
+    """The handles of secrets in a target's `.compute` file, even if the file has errors."""
     try:
         text = read_regular(Path(project.configuration, f"{name}.compute"), SMALL << 2).decode(
             errors="replace"
@@ -119,55 +120,55 @@ def handles(project: Project, name: str) -> tuple[str, ...]:
 
 
 def unshared(project: Project, old: Iterable[str], *, but: str = "") -> list[str]:
-    """Those of the handles that no compute target of the project has, the one named `but` left aside."""
+    """Those of the handles that no compute target of the project uses, except the target `but`."""
     from amlexec.config import load as config
 
-    names = (each for each in config.compute_targets(project) if each != but)
-    used = {handle for each in names for handle in handles(project, each)}
+    names = (name for name in config.compute_targets(project) if name != but)
+    used = {handle for name in names for handle in handles(project, name)}
     return [handle for handle in old if handle not in used]
 
 
 def named_by(project: Project, name: str) -> tuple[str, ...]:
-    """The run configurations whose Target is `name`, sorted; those that can't be read are left out."""
+    """The run configurations whose Target is `name`, sorted; those with errors are left out."""
     from amlexec.config import load as config
     from amlexec.errors import ConfigurationError
 
     found = []
-    for each in config.run_configurations(project):
+    for configuration in config.run_configurations(project):
         try:
-            declared = config.load(project, each, target=name).run_configuration.target
+            declared = config.load(project, configuration, target=name).run_configuration.target
         except ConfigurationError:
             continue
         if declared == name:
-            found.append(each)
+            found.append(configuration)
     return tuple(found)
 
 
 def detach(project: Project, name: str, *, force: bool = False) -> Detachment:
-    """Take a target away: its secrets, its `.compute` file, and its `.runconfig` file if nobody changed that.
+    """Remove a target: its secrets, its `.compute` file, and its `.runconfig` file unless it was edited.
 
-    With `force`, the `.runconfig` file goes in any case. Secrets that another target of the project has
-    too are kept.
+    With `force`, an edited `.runconfig` file is removed, too. Secrets that another target of the project uses
+    are kept.
 
     Raises:
-        TargetError: a secret or a file can't be removed; what is left of the target can be detached again.
+        TargetError: a secret or a file can't be removed; `detach` can be repeated.
     """
     from amlexec.keystore import store as keystore
 
     mine = handles(project, name)
-    # First the secrets: once the file is gone, nothing leads to them.
+    # First the secrets: the file has their only handles.
     secrets = unshared(project, mine, but=name)
     for handle in secrets:
         keystore.delete(handle)
     compute, runconfig = files(project, name)
     removed, kept = [compute], []
     if len(secrets) < len(mine):
-        kept.append(("its secret", "another compute target has the same"))
+        kept.append(("its secret", "another compute target uses it"))
     if os.path.lexists(f"{project.root}/{runconfig}"):
         if force or _is_generated(Path(project.root, runconfig), name):
             removed.append(runconfig)
         else:
-            kept.append((runconfig, "it was changed since it was written"))
+            kept.append((runconfig, "it was edited"))
     for file in reversed(removed):
         try:
             Path(project.root, file).unlink()
@@ -179,7 +180,7 @@ def detach(project: Project, name: str, *, force: bool = False) -> Detachment:
 
 def _is_generated(path: Path, name: str) -> bool:
     try:
-        # git may have given the lines other ends.
+        # git may have changed the line ends.
         text = path.read_bytes().replace(b"\r\n", b"\n").decode()
     except (OSError, UnicodeDecodeError):
         return False

@@ -1,4 +1,4 @@
-"""What a machine is attached as: its names, checked, and the text of the two files. No network."""
+"""The text of an attached machine's two files, and checks of the values in it. No network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 SUFFIXES = (".compute", ".runconfig")
-"""Of the two files, in the order in which they are written."""
+"""Of the two files, in the order of writing."""
 _BASE = "debian:bookworm-slim"
 _NAME = re.compile(r"\w[\w .-]*")
 _HDINSIGHT_SITE = r"[\w-]+(?<!-ssh)\.azurehdinsight\.(net|cn|us)"
@@ -35,7 +35,7 @@ _LONGEST_NAME = 100
 
 
 class Attachment(NamedTuple):
-    """What is written into a `.compute` file. Secrets are handles of the key store, or "" for none."""
+    """The values of a `.compute` file. Secrets are handles of the key store, or "" for none."""
 
     name: str
     kind: str
@@ -48,10 +48,10 @@ class Attachment(NamedTuple):
 
 
 def valid_name(name: str, what: str = "compute target") -> str:
-    """The name of a compute target, or of `what`, without a suffix; it becomes the name of files.
+    """The name of a compute target, or of `what`, without a suffix. File names contain it.
 
     Raises:
-        UsageError: files and tasks can't have that name.
+        UsageError: the name is not valid for files and tasks.
     """
     bare = name
     for suffix in SUFFIXES:
@@ -65,11 +65,11 @@ def valid_name(name: str, what: str = "compute target") -> str:
 
 
 def address_of(text: str, port: int | None = None, kind: str = "") -> str:
-    """An address as the `.compute` file has it: `HOST`, `HOST:PORT` or `[IPv6]:PORT`.
+    """An address in the form of `.compute` files: `HOST`, `HOST:PORT` or `[IPv6]:PORT`.
 
     Raises:
-        UsageError: it is no address, or names another port than `port`; or a target of that kind can't
-            be reached there.
+        UsageError: the text is not an address, names another port than `port`, or is the web site of a
+            cluster.
     """
     try:
         host, own = split_address(text)
@@ -85,7 +85,9 @@ def address_of(text: str, port: int | None = None, kind: str = "") -> str:
         raise UsageError(f"{host} is the web site of an HDInsight cluster", hint=hint)
     chosen = own or port
     if port is not None and not 1 <= port <= 65535:
-        raise UsageError(f"{port} is not a port", hint="ports are numbers from 1 to 65535; ssh's own is 22")
+        raise UsageError(
+            f"{port} is not a port", hint="ports are numbers from 1 to 65535; ssh's default is 22"
+        )
     if not chosen:
         return host
     return f"[{host}]:{chosen}" if ":" in host else f"{host}:{chosen}"
@@ -103,14 +105,14 @@ def _address_hint(text: str) -> str:
 
 
 def valid_image(text: str) -> str:
-    """An image reference, without blanks around it; "" for none.
+    """An image reference without surrounding blanks; "" for none.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not a reference.
     """
     image = text.strip()
     if image and not is_reference(image):
-        raise UsageError(f"{text!r} is no Docker image", hint=f"write REPOSITORY:TAG, as in {_BASE}")
+        raise UsageError(f"{text!r} is not a Docker image", hint=f"write REPOSITORY:TAG, as in {_BASE}")
     return image
 
 
@@ -118,9 +120,9 @@ def valid_key_file(text: str) -> str:
     """The absolute path of a private key.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the file can't be read or has no private key.
     """
-    # Links are not resolved: which key they lead to may change.
+    # Links are not resolved: they may later point to another key.
     path = Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100
     try:
         with path.open("rb") as file:
@@ -134,15 +136,15 @@ def valid_key_file(text: str) -> str:
         hint = f"the private one should be {text.removesuffix('.pub')}" if text.endswith(".pub") else ""
         raise UsageError(f"{text} is a public key", hint=hint)
     if first.startswith(b"PuTTY-User-Key-File"):
-        hint = "have PuTTYgen export it as an OpenSSH key"
-        raise UsageError(f"{text} is a key of PuTTY's, which ssh can't read", hint=hint)
+        hint = "export it with PuTTYgen as an OpenSSH key"
+        raise UsageError(f"{text} is a PuTTY key, which ssh can't read", hint=hint)
     if not first.startswith(b"-----BEGIN "):
-        raise UsageError(f"{text} is no private key", hint="`ssh-keygen -t ed25519` makes a pair")
+        raise UsageError(f"{text} is not a private key", hint="`ssh-keygen -t ed25519` makes a pair")
     return str(path)
 
 
 def compute_text(attachment: Attachment) -> str:
-    """The `.compute` file, its keys in the order of the alphabet, as Workbench wrote it."""
+    """The `.compute` file, with sorted keys, as Workbench wrote it."""
     kind = kinds.of(attachment.kind)
     values: dict[str, object] = {
         "address": attachment.address,
@@ -162,13 +164,13 @@ def compute_text(attachment: Attachment) -> str:
         values["baseDockerImage"] = attachment.base_docker_image or _BASE
         values["sharedVolumes"] = True
     if kind.is_user_managed:
-        # `python` is what few Linux machines of today have.
+        # Few Linux machines have a program `python`.
         values["pythonLocation"] = attachment.python_location or "python3"
     return _yaml(values)
 
 
 def runconfig_text(name: str, kind: str) -> str:
-    """The `.runconfig` file that goes with it."""
+    """The `.runconfig` file for the target."""
     return _yaml(
         {
             "ArgumentVector": ["$file"],

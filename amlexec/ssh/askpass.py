@@ -1,9 +1,9 @@
-"""Answering when `ssh` asks for a password: never on a command line, in an environment or in a file.
+"""Answers the password prompt of `ssh`. The password is never on a command line, in an environment or a file.
 
-`ssh` starts what SSH_ASKPASS names, with the question as its argument. Here that is a small script, which
-passes the question on through a pipe that only its owner can open. We look who asks for what, and answer the
-one question that is meant for us, once: a wrong password is not tried again, and a jump host, which inherits
-the environment, does not get the password of the machine behind it.
+`ssh` runs the program in SSH_ASKPASS with the question as its argument. Here that is a small script, which
+passes the question on through a pipe that only its owner can open. Only the question for this password is
+answered, and only once: a wrong password is not tried again, and a jump host, which inherits the environment,
+does not get the password of the machine behind it.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ case $answer in +*) printf '%s\\n' "${answer#+}" ;; *) exit 1 ;; esac
 """
 _LONGEST_QUESTION = 4096
 _MORE = re.compile(r"new|retype|again|current|expired|one[- ]?time|otp|code|token|pin\b", re.IGNORECASE)
-"""What makes of a question for a password one for something else."""
+"""A question with one of these words asks for something else than the password."""
 
 _ASK_TIMEOUT_S = 10.0
-"""Seconds that OpenSSH may take to read its configuration."""
+"""For OpenSSH to read its configuration, in seconds."""
 
 
 class Identity(NamedTuple):
-    """Who logs in where, as `ssh` names both in its questions."""
+    """User and host, as `ssh` names them in its questions."""
 
     user: str
     host: str
 
 
 def is_for_us(question: str, identity: Identity, private_key: str) -> bool:
-    """Whether `ssh` asks for what the secret is: the passphrase of that key, else the password of that user.
+    """Whether `ssh` asks for our secret: the passphrase of that key, else the password of that user.
 
     The questions are those of OpenSSH's sshconnect2.c; the last form is keyboard-interactive
-    authentication, where the machine words the question. OpenSSH before 8.5 does not say then who asks: it
-    could be a jump host, and gets no answer.
+    authentication, where the machine words the question. There OpenSSH before 8.5 does not name the host: it
+    could be a jump host, so the question is not answered.
     """
     if private_key:
         return question == f"Enter passphrase for key '{private_key[:100]}': "
@@ -64,35 +64,35 @@ def is_for_us(question: str, identity: Identity, private_key: str) -> bool:
 
 
 class Asking:
-    """What one `ssh` may ask of us while it logs in."""
+    """Answers the questions of one `ssh` while it logs in."""
 
     def __init__(self, login: Login) -> None:
-        """Make the pipes and the script ready. Nothing is read from the key store until somebody asks."""
+        """Create the pipes and the script. The key store is read when `ssh` asks."""
         self._login = login
         self._answered = False
         self.refused: str = ""
-        """The question that was not answered, where there was one."""
+        """The question that was not answered; "" for none."""
         self._folder = Path(tempfile.mkdtemp(dir=runtime_folder(), prefix=named("ask")))
         self._elsewhere: Path | None = None
         for name in ("question", "answer"):
             os.mkfifo(self._folder / name, 0o600)
         # Open in both directions, so that neither side waits for the other to open it.
         self.question = os.open(self._folder / "question", os.O_RDWR | os.O_NONBLOCK)
-        """A descriptor that can be read when `ssh` asks something; then call `answer`."""
+        """A descriptor that becomes readable when `ssh` asks something; then call `answer`."""
         self._answer = os.open(self._folder / "answer", os.O_RDWR | os.O_NONBLOCK)
 
     def environment(self) -> dict[str, str]:
-        """What `ssh` must find in its environment. There is no secret in it."""
+        """The environment variables for `ssh`. They contain no secret."""
         return {
             "SSH_ASKPASS": str(self._script()),
             "SSH_ASKPASS_REQUIRE": "force",
-            # OpenSSH before 8.4 asks through SSH_ASKPASS only where it believes in a display.
+            # OpenSSH before 8.4 uses SSH_ASKPASS only where DISPLAY is set.
             "DISPLAY": os.environ.get("DISPLAY") or "none:0",
             "AMLEXEC_ASKPASS": str(self._folder),
         }
 
     def answer(self) -> None:
-        """Answer the question that has come, or refuse to.
+        """Read the question, and answer or refuse it.
 
         Raises:
             TargetError: the key store has no such secret, or others can read it.
@@ -109,7 +109,7 @@ class Asking:
             os.write(self._answer, reply)
 
     def close(self) -> None:
-        """Remove the pipes and the script. Twice is harmless."""
+        """Remove the pipes and the script. Idempotent."""
         for descriptor in (self.question, self._answer):
             with contextlib.suppress(OSError):
                 os.close(descriptor)
@@ -143,17 +143,15 @@ def _write_script(folder: Path) -> Path:
 
 
 def _identity(login: Login) -> Identity:
-    """Who logs in where, after `~/.ssh/config` has had its say."""
+    """User and host of the login, after `~/.ssh/config` is applied."""
     command = ["ssh", "-G", *(["-l", login.user] if login.user else []), "--", login.host]
     try:
         done = program.run(command, timeout=_ASK_TIMEOUT_S)
     except program.TimedOutError as error:
         raise TargetError(str(error), where=login.alias) from None
     if done.code:
-        said = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.code}"
-        raise TargetError(f"OpenSSH's configuration can't be read: {said.rstrip('.')}", where=login.alias)
-    told = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
-    host = (
-        login.address if login.known_hosts else told.get("hostkeyalias") or told.get("hostname", login.host)
-    )
-    return Identity(told.get("user", login.user), host)
+        reason = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.code}"
+        raise TargetError(f"OpenSSH's configuration can't be read: {reason.rstrip('.')}", where=login.alias)
+    options = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
+    host = options.get("hostkeyalias") or options.get("hostname", login.host)
+    return Identity(options.get("user", login.user), login.address if login.known_hosts else host)

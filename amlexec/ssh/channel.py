@@ -1,4 +1,4 @@
-"""One script on another machine: a channel of the connection, from its first byte to its exit code."""
+"""One script on another machine: a channel of the SSH connection, until the exit code."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ if TYPE_CHECKING:
 __all__ = ["Stream"]
 
 _ANSWER_TIMEOUT_S = 60.0
-"""Seconds until a script must have begun, where the caller has set no time."""
+"""Until a script must have started, where the caller sets no timeout; in seconds."""
 _FAILED = 255
-"""The exit code of `ssh` where it failed itself."""
+"""The exit code of `ssh` if `ssh` itself failed."""
 _BLOCK = 1 << 20
-"""Bytes; the most that Linux gives everybody for a pipe."""
+"""Bytes; Linux's default limit for the size of a pipe."""
 _NOISE = 1 << 10
 
 
 class Stream:
-    """A script that runs on another machine, and what it prints."""
+    """A script that runs on another machine, and its output."""
 
     def __init__(
         self,
@@ -61,9 +61,9 @@ class Stream:
         *,
         proven: bool = False,
     ) -> None:
-        """Start `ssh`; `connection` is the path of the socket that its connection has here.
+        """Start `ssh`; `connection` is the path of its control socket.
 
-        With `proven`, a password or passphrase that is not what lets us in is a LoginError.
+        With `proven`, it is a LoginError if the login succeeds without the given password or passphrase.
         """
         self._login, self._connection, self._sent = login, connection, sent
         self._proven = proven and bool(login.secret)
@@ -73,15 +73,15 @@ class Stream:
         self._begun = False
         self._stderr = b""
         self.stdout: IO[bytes] = io.BytesIO()
-        """What the script prints, as it comes."""
+        """The script's standard output, as it arrives."""
         if login.private_key and not Path(login.private_key).is_file():
             raise LoginError(
-                f"there is no private key {login.private_key} here",
+                f"the private key file {login.private_key} does not exist",
                 where=login.alias,
-                hint="attach the target anew with --private-key-file",
+                hint="attach the target again with --private-key-file",
             )
         self._asking = _asking(login)
-        # Files, not pipes: the connection's process, which writes them, may live on, and nobody has to read.
+        # Files, not pipes: the connection's process writes them, may outlive this one, and must not block.
         descriptor, path = new_file("errors")
         path.unlink()
         self._errors = os.fdopen(descriptor, "r+b")
@@ -96,7 +96,7 @@ class Stream:
         assert self._process.stdout is not None
         self._output = self._process.stdout.fileno()
         if hasattr(fcntl, "F_SETPIPE_SZ"):
-            # Of what has come when contact is lost, only what is in the pipe is not lost; not all may ask.
+            # After the connection is lost, what is in the pipe can still be read. The size may be refused.
             with contextlib.suppress(OSError):
                 fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, _BLOCK)
         self._feeder = Feeder(self._process.stdin, sent.head, given)
@@ -107,12 +107,12 @@ class Stream:
         return program.start(
             [*command, "--", self._login.host, self._sent.command],
             self._errors,
-            # The words of ssh are read: they have to be those of the C locale.
+            # ssh's messages are parsed: they must be those of the C locale.
             {"LC_ALL": "C", **asking},
         )
 
     def begin(self) -> None:
-        """Wait until the script has begun. Raises as `SSHConnection.run` does."""
+        """Wait until the script has started. Raises like `SSHConnection.run`."""
         self._feeder.start()
         deadline = time.monotonic() + _ANSWER_TIMEOUT_S if self._deadline is None else self._deadline
         seen = b""
@@ -122,7 +122,7 @@ class Stream:
             if not part:
                 self._code = self._end(seen)
                 raise self._refused_shell(self._code, self._stderr)
-            # Of what start-up files print, the end is kept: half of the mark, or why they ended the login.
+            # Keep the end of what start-up files print: half of the mark, or why they ended the login.
             seen = seen[-_NOISE:] + part
         self._begun = True
         shown = self._log.read_text("utf-8", "replace") if self._proven else ""
@@ -135,28 +135,26 @@ class Stream:
 
     @property
     def stderr(self) -> str:
-        """What the script has written to standard error; there after `wait`."""
+        """The script's standard error; available after `wait`."""
         return self._stderr.decode(errors="replace")
 
     def wait(self) -> int:
         """Wait for the end of the script, and return its exit code.
 
         Raises:
-            UnreachableError: contact was lost, or the time was up: its end was not read.
-            TargetError: what it was to be given could not be read here.
+            UnreachableError: the connection was lost, or the timeout is over.
+            TargetError: the script's input can't be read on this machine.
         """
         if self._code is None:
             self._code = self._end()
         if self._feeder.error is not None:
-            raise TargetError(
-                f"what was to be sent to {self._login.alias} can't be read: {self._feeder.error}"
-            )
+            raise TargetError(f"the data to send to {self._login.alias} can't be read: {self._feeder.error}")
         return self._code
 
     def close(self) -> None:
-        """End the channel. Twice is harmless."""
+        """End the channel. Idempotent."""
         if self._process.poll() is None:
-            # Asked first: it then ends what it has started, such as the command of a jump host.
+            # SIGTERM first: ssh then ends what it has started, such as the command of a jump host.
             self._process.terminate()
             try:
                 self._process.wait(1)
@@ -164,7 +162,7 @@ class Stream:
                 self._process.kill()
                 self._process.wait()
         self._feeder.stop()
-        # The connection's own process may hold the other ends: nothing is waited for.
+        # Don't wait for end of file: the connection's own process may have the other ends open.
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with contextlib.suppress(OSError):
@@ -178,7 +176,7 @@ class Stream:
         self._log.unlink(missing_ok=True)
 
     def _read(self, deadline: float | None) -> bytes:
-        """What has come; b"" at the end. Answers what `ssh` asks. Raises UnreachableError at the deadline."""
+        """The next bytes, b"" at the end. Answers ssh's questions. UnreachableError after the deadline."""
         while True:
             waiting = select.poll()
             waiting.register(self._output, select.POLLIN)
@@ -200,44 +198,46 @@ class Stream:
         except subprocess.TimeoutExpired:
             raise self._late() from None
         self._errors.seek(0)
-        said = self._errors.read()
-        if self._sent.was_eaten(said):
+        stderr = self._errors.read()
+        if self._sent.was_eaten(stderr):
             raise eaten_input(self._login)
-        self._stderr, code = self._sent.stderr(said)
+        self._stderr, code = self._sent.stderr(stderr)
         if code is not None:
             return code
         words = self._words()
         if not self._begun:
             if status != _FAILED and not words.strip():
-                raise self._refused_shell(status, noise + said)
+                raise self._refused_shell(status, noise + stderr)
             refused = self._asking.refused if self._asking else ""
-            raise error_of(self._login, words, refused, said.decode(errors="replace"))
+            raise error_of(self._login, words, refused, stderr.decode(errors="replace"))
         if status == _FAILED:
             raise UnreachableError(
-                "contact was lost while a command ran there",
+                "the connection was lost while a command was running",
                 where=self._login.alias,
-                hint="it may go on there; try again when the machine can be reached",
+                hint="the command may still be running; try again when the machine can be reached",
             )
-        return status  # the shell there was ended before it could say so
+        return status  # the remote shell was killed before it could report the exit code
 
-    def _refused_shell(self, status: int, said: bytes) -> LoginError:
-        # What is mended there counts from the next login: a connection that stands would not see it.
+    def _refused_shell(self, status: int, output: bytes) -> LoginError:
+        # A fix on the machine takes effect at the next login, so don't reuse this connection.
         control(self._connection, "stop")
-        return refused_shell(self._login, status, said)
+        return refused_shell(self._login, status, output)
 
     def _late(self) -> UnreachableError:
-        # Calls to come shall not wait at a connection that leads nowhere. Who uses it already keeps it.
+        # Stop the master, so that later calls don't queue on a dead connection; open channels keep it.
         control(self._connection, "stop")
         where = self._login.alias
         if self._begun:
             return UnreachableError(
-                f"a command there has not ended within {self._timeout:g} s",
+                f"a command on the machine has not ended within {self._timeout:g} s",
                 where=where,
-                hint="it may go on there; look whether the machine is busy or the connection slow",
+                hint="it may still be running; check whether the machine is busy or the connection is slow",
             )
         within = _ANSWER_TIMEOUT_S if self._timeout is None else self._timeout
         return UnreachableError(
-            f"no answer within {within:g} s", where=where, hint="is it switched on, and is the network slow?"
+            f"no answer within {within:g} s",
+            where=where,
+            hint="check that the machine is on, and the network is not slow",
         )
 
     def _words(self) -> str:
@@ -245,7 +245,7 @@ class Stream:
 
 
 class _Rest(io.RawIOBase):
-    """What comes from a channel, after what was read of it already."""
+    """The rest of a channel's output, beginning with the bytes that were already read."""
 
     def __init__(self, first: bytes, read: Callable[[], bytes]) -> None:
         self._first, self._read = first, read

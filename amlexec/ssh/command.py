@@ -1,4 +1,4 @@
-"""The command lines of `ssh`: what we ask of it, and what we leave to the user's own configuration."""
+"""The command lines of `ssh`: options that amlexec sets. The user's configuration decides the others."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 __all__ = ["control", "probe_command", "ssh_command", "trust_command"]
 
 _PERSIST = 60
-"""Seconds that a connection stays after its last use."""
+"""Seconds that a connection stays open after its last use."""
 _CONNECT = 6
 """Seconds until a machine that does not answer counts as unreachable."""
 _ALIVE = 5
-"""Seconds without a word after which ssh asks whether the machine is there; three in vain end it."""
+"""Seconds of silence until ssh sends a keepalive; after three without an answer it ends the connection."""
 _CONTROL_TIMEOUT_S = 10.0
-"""Seconds that the connection's own process, which is here, may take to answer."""
+"""For the connection's own process, which is local, to answer; in seconds."""
 
 
 _COMMON = {
@@ -28,7 +28,7 @@ _COMMON = {
     "ServerAliveInterval": str(_ALIVE),
     "ServerAliveCountMax": "3",
     "LogLevel": "ERROR",
-    # What a configuration may have for a terminal's sake, and what would stand in a script's way.
+    # Settings that a user may have for terminals, and that would break a script.
     "RequestTTY": "no",
     "RemoteCommand": "none",
     "PermitLocalCommand": "no",
@@ -41,9 +41,9 @@ _COMMON = {
 
 
 def ssh_command(login: Login, control_path: str, log: str, *, proven: bool = False) -> list[str]:
-    """`ssh` with its options, up to the host. Its own words go to `log`, apart from the script's.
+    """`ssh` with its options, without the host. Its messages go to the file `log`, apart from the script's.
 
-    With `proven`, they say which way in was taken, and no agent has opened a key that has a passphrase.
+    With `proven`, the log names the authentication method, and no agent may decrypt a key with a passphrase.
     """
     options = {
         **_COMMON,
@@ -63,7 +63,7 @@ def ssh_command(login: Login, control_path: str, log: str, *, proven: bool = Fal
             "NumberOfPasswordPrompts": "1",
             "PreferredAuthentications": "password,keyboard-interactive,publickey",
         }
-    # With what the machine says during the login: why an account is closed, say.
+    # Includes the machine's messages during the login, such as why an account is closed.
     options["LogLevel"] = "INFO"
     if proven:
         options |= {"IdentityAgent": "none"} if login.private_key else {"LogLevel": "VERBOSE"}
@@ -72,7 +72,7 @@ def ssh_command(login: Login, control_path: str, log: str, *, proven: bool = Fal
             "UserKnownHostsFile": _quoted(login.known_hosts),
             "GlobalKnownHostsFile": "/dev/null",
             "KnownHostsCommand": "none",
-            # The name that the keys were pinned under, whatever ~/.ssh/config makes of the host.
+            # The name under which the keys were pinned, whatever ~/.ssh/config changes the host to.
             "HostKeyAlias": login.address,
             "UpdateHostKeys": "no",
         }
@@ -80,12 +80,12 @@ def ssh_command(login: Login, control_path: str, log: str, *, proven: bool = Fal
 
 
 def probe_command(login: Login, known_hosts: str, log: str, key_type: str = "") -> list[str]:
-    """`ssh` that writes the host key it is shown (of that type) to a file, and logs nobody in."""
+    """`ssh` that writes the machine's host key (of that type) to a file, without a login."""
     options = {
         **_of_type(key_type),
         **_COMMON,
         "BatchMode": "yes",
-        # The file is empty: whatever key comes is written down, and trusted for nothing.
+        # The file is empty: any key is written to it. Nothing trusts that file.
         "StrictHostKeyChecking": "accept-new",
         "UserKnownHostsFile": _quoted(known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
@@ -101,7 +101,7 @@ def probe_command(login: Login, known_hosts: str, log: str, key_type: str = "") 
 
 
 def trust_command(login: Login, log: str, key_type: str = "") -> list[str]:
-    """`ssh` that holds a host key against OpenSSH's own files, says which it is, and logs nobody in."""
+    """`ssh` that checks the host key against OpenSSH's own files and logs which it is, without a login."""
     options = {
         **_of_type(key_type),
         **_COMMON,
@@ -116,10 +116,10 @@ def trust_command(login: Login, log: str, key_type: str = "") -> list[str]:
 
 
 def _of_type(key_type: str) -> dict[str, str]:
-    """The option that lets a machine show its key of one type only."""
+    """The option that makes a machine show its key of this type."""
     if not key_type:
         return {}
-    # One and the same key signs in three ways.
+    # The same RSA key has three signature algorithms.
     names = "rsa-sha2-512,rsa-sha2-256,ssh-rsa" if key_type == "ssh-rsa" else key_type
     return {"HostKeyAlgorithms": names}
 
@@ -136,14 +136,14 @@ def _command(login: Login, log: str, options: dict[str, str]) -> list[str]:
 
 
 def control(control_path: str, verb: str, *arguments: str) -> str:
-    """Ask something of a connection's own process; "" where it did so, else what ssh said.
+    """Send a control command to a connection's own process; returns "" on success, else ssh's message.
 
     Raises:
-        TargetError: there is no `ssh` here.
+        TargetError: `ssh` is not installed on this machine.
     """
     try:
         done = program.run(
-            # Without the user's configuration: its forwards are no business of ours.
+            # Without the user's configuration: its forwards must not be applied here.
             ["ssh", "-F", "none", "-S", control_path, "-O", verb, *arguments, "--", "connection"],
             timeout=_CONTROL_TIMEOUT_S,
         )
@@ -153,6 +153,6 @@ def control(control_path: str, verb: str, *arguments: str) -> str:
 
 
 def _quoted(path: str) -> str:
-    """A path as ssh's options take it: they split at blanks and expand `%` and `~`."""
+    """A path quoted for ssh's options, which split at blanks and expand `%` and `~`."""
     text = path.replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'

@@ -1,8 +1,8 @@
-"""A machine that is reached through OpenSSH: one connection to it, one script for each channel of that.
+"""A machine over OpenSSH: one connection, and one channel of it for each script.
 
-The `ssh` program does the connecting, so that `~/.ssh/config`, agents, jump hosts and hardware keys work as
-they do in a terminal. The first call opens the connection, which then stays for a minute after its last use
-(ControlPersist); calls of other processes of the same user go through it too.
+The `ssh` program connects, so that `~/.ssh/config`, agents, jump hosts and hardware keys work as in a
+terminal. The first call opens the connection, which stays open for a minute after its last use
+(ControlPersist). Other processes of the same user share it.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ __all__ = [
 
 
 RUN_TIMEOUT_S = 60.0
-"""For a script of which nothing else is known."""
+"""For a script whose caller sets no timeout."""
 _LOCK_TIMEOUT_S = 60.0
 _MOST_ANSWER = 64 << 20
-"""Bytes that a script may print which is run to its end."""
+"""Bytes of output that `run` accepts."""
 
 
 class SSHConnection:
-    """A machine that is reached through OpenSSH. Threads may share it."""
+    """A machine over OpenSSH. Thread-safe."""
 
     def __init__(self, login: Login, *, anew: bool = False) -> None:
-        """Nothing is opened yet.
+        """Opens nothing.
 
-        With `anew`, the connection is one of its own, which ends with `close`: what lets us in is proven, be
-        there another connection already. A password that is not what let us in is a LoginError.
+        With `anew`, the connection is not shared, and ends with `close`: it proves that these credentials
+        work, even if another connection is open. It is a LoginError if the password was not used.
         """
         self._login = login
         self._anew = os.urandom(8).hex() if anew else ""
@@ -66,7 +66,7 @@ class SSHConnection:
 
     @property
     def address(self) -> str:
-        """`ssh://user@host:port`, as far as it is told: the same for all who log in there as that user."""
+        """`ssh://user@host:port`, without undeclared parts; the same for all logins as that user."""
         user = f"{self._login.user}@" if self._login.user else ""
         host = f"[{self._login.host}]" if ":" in self._login.host else self._login.host
         return f"ssh://{user}{host}{f':{self._login.port}' if self._login.port else ''}"
@@ -78,25 +78,25 @@ class SSHConnection:
         input: bytes | IO[bytes] | None = None,  # noqa: A002 - as subprocess calls it
         timeout: float | None = RUN_TIMEOUT_S,
     ) -> Answer:
-        """Run a POSIX sh script there to its end; `$1` and on are the arguments, `input` its standard input.
+        """Run a POSIX sh script on the machine; `$1`... are the arguments, `input` is its standard input.
 
-        The login shell may be any, and may print what it likes when it starts. What is no UTF-8 in the
-        output is replaced; `stream` gives the bytes. The script runs in a subshell: `$$` is its parent.
-        At a timeout it may go on there.
+        Works with any login shell, and with start-up files that print. Output that is not UTF-8 is replaced;
+        `stream` gives the bytes. The script runs in a subshell: `$$` is its parent. After a timeout it may
+        still be running.
 
         Raises:
-            UnreachableError: no answer within `timeout` seconds, or contact was lost; how far the script has
-                come is not known.
-            HostKeyError: the machine is not the one that is known.
-            LoginError: it does not let us in.
-            TargetError: there is no `ssh` here, or the key store can't be used; or the output is larger than
+            UnreachableError: no answer within `timeout` seconds, or the connection was lost; the script may
+                have run, in part or whole.
+            HostKeyError: the host key is unknown or has changed.
+            LoginError: the machine refused the login.
+            TargetError: `ssh` is not installed, the key store can't be used, or the output is larger than
                 64 MB.
         """
         with self._channel(script, arguments, input, timeout) as channel:
             out = channel.stdout.read(_MOST_ANSWER + 1)
             if len(out) > _MOST_ANSWER:
                 raise TargetError(
-                    f"its answer does not end after {_MOST_ANSWER >> 20} MB", where=self._login.alias
+                    f"its answer is larger than {_MOST_ANSWER >> 20} MB", where=self._login.alias
                 )
             code = channel.wait()
         from amlexec.local_machine import Answer
@@ -110,44 +110,44 @@ class SSHConnection:
         *arguments: str,
         input: bytes | IO[bytes] | None = None,  # noqa: A002 - as subprocess calls it
     ) -> Iterator[Stream]:
-        """Run a script there as `run` does, and read what it prints while it runs, to the byte.
+        """Run a script like `run`, and read the bytes that it prints while it runs.
 
-        Leaving the block early ends the channel; the script notices when it next reads or prints. Where the
-        machine falls silent, `stdout` ends within a quarter of a minute and `wait` raises UnreachableError.
+        Leaving the block early ends the channel; the script notices when it next reads or prints. If the
+        machine stops answering, `stdout` ends within 15 seconds and `wait` raises UnreachableError.
         """
         with self._channel(script, arguments, input, None) as channel:
             yield channel
 
     def lasting_socket(self, name: str) -> str:
-        """The path here of the socket that `forward_lasting` makes under that name, be it there or not."""
+        """The local path of the socket that `forward_lasting` makes under that name; it need not exist."""
         return f"{self._control()}-{name}"
 
     def forward_lasting(self, name: str, remote_socket: str) -> None:
-        """Have `lasting_socket(name)` lead to a Unix socket there for as long as the connection stays.
+        """Forward `lasting_socket(name)` to a Unix socket on the machine for as long as the connection stays.
 
-        All processes of this user share it. Where it led elsewhere before, it does so no more. The
-        connection has to be there: `run` something first. Raises as `run` does.
+        All processes of this user share it. It replaces an earlier forward of that name. The connection must
+        be open: `run` something first. Raises like `run`.
         """
         from amlexec.locks import exclusive
 
         connection, path = self._control(), Path(self.lasting_socket(name))
         mapping = _mapping(str(path), remote_socket)
         with exclusive(f"{path}.lock", _LOCK_TIMEOUT_S):
-            # Of a connection that has ended, a socket is left to which nobody listens. One that is replaced
-            # has to be given up first, for a forward that ssh has is not made twice.
+            # A connection that has ended leaves a dead socket behind. Cancel an existing forward first,
+            # because ssh does not make the same forward twice.
             _control_of(connection, "cancel", "-L", mapping)
             path.unlink(missing_ok=True)
-            if said := _control_of(connection, "forward", "-L", mapping):
+            if failure := _control_of(connection, "forward", "-L", mapping):
                 raise UnreachableError(
-                    f"its socket {remote_socket} can't be forwarded: {said}", where=self.name
+                    f"its socket {remote_socket} can't be forwarded: {failure}", where=self.name
                 )
 
     def begin_anew(self) -> None:
-        """Let the next call log in anew, as where the user's groups have changed. What runs goes on."""
+        """Make the next call log in again: the user's groups may have changed. Open channels continue."""
         _control_of(self._control(), "stop")
 
     def close(self) -> None:
-        """End a connection of its own. Another one ends a minute after its last use, by whomever."""
+        """End a connection made with `anew`. A shared one ends a minute after its last use by any process."""
         if self._anew and Path(self._control()).exists():
             _control_of(self._control(), "exit")
 
@@ -161,7 +161,7 @@ class SSHConnection:
     def _channel(
         self, script: str, arguments: tuple[str, ...], given: bytes | IO[bytes] | None, timeout: float | None
     ) -> Iterator[Stream]:
-        # What has a socket forwarded already pays for none of it.
+        # Imported here: a caller whose socket is already forwarded needs none of it.
         from amlexec.ssh.channel import Stream
         from amlexec.ssh.remote_script import remote_script
         from amlexec.ssh.waiting import connecting
@@ -180,8 +180,8 @@ class SSHConnection:
                 else:
                     with connecting(self.name):
                         channel.begin()
-                # Channels to come go through the connection that this one has opened: nobody logs in again,
-                # and ssh does not say once more what has let us in.
+                # Later channels use the connection that this one has opened: there is no second login, and
+                # ssh does not log the authentication method again.
                 self._to_prove = False
             yield channel
 
@@ -199,12 +199,12 @@ class SSHConnection:
             yield login._replace(private_key=str(file))
 
     def _control(self) -> str:
-        """The socket of the connection: the same for everybody here who logs in there in the same way."""
+        """The control socket: the same for all processes of this user with the same login."""
         secret = "plain" if isinstance(self._login.secret, PlainPassword) else self._login.secret
         login = self._login._replace(secret=secret, alias="")
-        # The variables say which `ssh`, and so which configuration of it, is meant.
-        told = [*map(str, login), os.environ.get("HOME", ""), os.environ.get("PATH", ""), self._anew]
-        return str(runtime_folder() / hashlib.sha256("\0".join(told).encode()).hexdigest()[:16])
+        # HOME and PATH decide which `ssh` and which configuration are used.
+        key = [*map(str, login), os.environ.get("HOME", ""), os.environ.get("PATH", ""), self._anew]
+        return str(runtime_folder() / hashlib.sha256("\0".join(key).encode()).hexdigest()[:16])
 
 
 def _control_of(connection: str, verb: str, *arguments: str) -> str:
@@ -213,6 +213,6 @@ def _control_of(connection: str, verb: str, *arguments: str) -> str:
     return control(connection, verb, *arguments)
 
 
-def _mapping(here: str, there: str) -> str:
+def _mapping(local: str, remote: str) -> str:
     """What ssh(1) calls local_socket:remote_socket."""
-    return ":".join(re.sub(r"([\\:])", r"\\\1", side) for side in (here, there))
+    return ":".join(re.sub(r"([\\:])", r"\\\1", path) for path in (local, remote))

@@ -1,11 +1,11 @@
-"""What can go wrong between two machines, and how OpenSSH says it.
+"""Errors of SSH connections, and the messages of OpenSSH that tell which one it is.
 
 ::
 
     NoContactError
-    ├── UnreachableError    no answer, or contact lost: it may pass
-    ├── HostKeyError        the machine is not known, or not the one that was known
-    └── LoginError          the machine is there and does not let us in
+    ├── UnreachableError    no answer, or the connection was lost: a later try may succeed
+    ├── HostKeyError        the host key is unknown, has changed or is revoked
+    └── LoginError          the machine refused the login
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["HostKeyError", "LoginError", "UnreachableError", "error_of"]
 
 
 class HostKeyError(NoContactError):
-    """The key that the machine shows is not known, or is not the one that is known.
+    """The machine's host key is not known, or is not the known one.
 
-    `fingerprints` are those it shows, as far as they are known, such as `SHA256:…`; `changed` says whether
-    another key was known; `unknown` whether nothing is known of the machine, for it or against it;
-    `is_revoked` whether the key must not be trusted any more, whoever vouches for it.
+    `fingerprints` are those that it shows, if they are known, such as `SHA256:…`; `changed` says whether
+    another key was known; `unknown` whether no key of the machine is known; `is_revoked` whether the key must
+    no longer be trusted.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class HostKeyError(NoContactError):
 
 
 class LoginError(NoContactError):
-    """The machine is there and does not let us in. `methods` are the ways in that it would take."""
+    """The machine refused the login. `methods` are the authentication methods that it accepts."""
 
     def __init__(
         self, message: str, *, hint: str = "", where: str = "", methods: tuple[str, ...] = ()
@@ -58,29 +58,29 @@ class LoginError(NoContactError):
 
 
 _PASSING = (
-    (r"Could not resolve hostname (\S+?): (.*)", "there is no machine of the name {0} ({1})"),
+    (r"Could not resolve hostname (\S+?): (.*)", "the host name {0} can't be resolved ({1})"),
     (r"[Cc]onnect to (?:host|address) \S+ port (\d+): (.*)", "no connection to port {0}: {1}"),
-    (r"Connection timed out during banner exchange", "what listens there does not answer"),
+    (r"Connection timed out during banner exchange", "the server on that port does not answer"),
     (r"Connection to \S+ port (\d+) timed out", "port {0} does not answer"),
-    (r"Timeout, server \S+ not responding", "contact is lost: it does not answer any more"),
-    (r"kex_exchange_identification: (.*)", "the connection ended before a word was said: {0}"),
-    (r"[Bb]anner exchange: .*: (.*)", "what listens there does not speak SSH: {0}"),
-    (r"Connection (?:closed|reset) by .*", "it ended the connection"),
-    (r"(?:Broken pipe|Connection reset by peer|client_loop: .*)", "contact is lost"),
+    (r"Timeout, server \S+ not responding", "the connection was lost: the machine no longer answers"),
+    (r"kex_exchange_identification: (.*)", "the connection ended before the SSH handshake: {0}"),
+    (r"[Bb]anner exchange: .*: (.*)", "the server on that port does not speak SSH: {0}"),
+    (r"Connection (?:closed|reset) by .*", "the machine closed the connection"),
+    (r"(?:Broken pipe|Connection reset by peer|client_loop: .*)", "the connection was lost"),
 )
-"""How ssh says that there is no way to the machine; the messages are those of LC_ALL=C."""
+"""ssh's messages for an unreachable machine, with LC_ALL=C, and ours for each."""
 _CHANGED = re.compile(r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for \S+ has changed")
 _REVOKED = re.compile(
     r"REVOKED HOST KEY DETECTED|was revoked and you have|Host key .* revoked by file|Key is revoked"
 )
 _UNKNOWN = re.compile(r"No \S+ host key is known for")
 _UNSIGNED = re.compile(r"Certificate invalid|Certificate does not|Host certificate")
-"""The key is signed by somebody who is trusted, and the signature is not good for this machine, or now."""
+"""The key has a certificate of a trusted authority that is not valid for this machine, or not now."""
 _REFUSED = re.compile(
     r"Host key verification failed|No matching host key fingerprint|in revoked keys file"
     r"|KnownHostsCommand failed"
 )
-"""The machine is not trusted, and not because nothing is known of it."""
+"""The host key is refused for another reason than that it is unknown."""
 _CLOSED = re.compile(r"^(?:\S+: )?Connection (?:closed|reset) by ", re.MULTILINE)
 _OLD_PASSWORD = re.compile(r"[Pp]assword (?:change required|has expired|expired)|change your password")
 _DENIED = re.compile(r"Permission denied \(([^)]*)\)")
@@ -90,22 +90,22 @@ _OPEN_KEY = re.compile(r"UNPROTECTED PRIVATE KEY FILE|bad permissions")
 _TOO_MANY = re.compile(r"Too many authentication failures")
 
 
-def error_of(login: Login, words: str, refused: str = "", said: str = "") -> NoContactError:
-    """The error that ssh's own words are about; `refused` is a question of it that was not answered.
+def error_of(login: Login, words: str, refused: str = "", output: str = "") -> NoContactError:
+    """The error that ssh's messages `words` describe; `refused` is a question of ssh that was not answered.
 
-    `said` is what came from the machine (or from a jump host's ssh) before a command could run there.
+    `output` is what the machine (or a jump host's ssh) printed before the command started.
     """
-    told = [line.strip().rstrip(".") for line in said.splitlines() if line.strip()]
-    if told and _CLOSED.search(words) and not _CLOSED.search(said):
+    printed = [line.strip().rstrip(".") for line in output.splitlines() if line.strip()]
+    if printed and _CLOSED.search(words) and not _CLOSED.search(output):
         return LoginError(
-            f"it ended the connection during the login, and said: {told[-1]}",
+            f"the machine closed the connection during the login: {printed[-1]}",
             where=login.alias,
-            hint=f"ask who runs the machine; `{_command(login)}` says the same",
+            hint=f"ask the machine's administrator; `{_command(login)}` shows the same message",
         )
-    words = f"{words}\n{said}"
+    words = f"{words}\n{output}"
     if _OPEN_KEY.search(words):
         return LoginError(
-            f"ssh takes no private key that others can read: {login.private_key}".rstrip(": "),
+            f"ssh refuses a private key that others can read: {login.private_key}".rstrip(": "),
             where=login.alias,
             hint="run `chmod 600` on it",
         )
@@ -114,18 +114,18 @@ def error_of(login: Login, words: str, refused: str = "", said: str = "") -> NoC
     if denied := _DENIED.search(words):
         return _denied(login, tuple(denied[1].split(",")), refused)
     if refused and "kex_exchange_identification" in words:
-        # Before the machine itself has said a word: a jump host. Its own words are kept from us by ssh.
+        # The question came before the machine's greeting: a jump host asks. ssh hides its messages.
         return LoginError(
-            f"the jump host on the way asks: {refused.rstrip(':')}",
+            f"the jump host asks: {refused.rstrip(':')}",
             where=login.alias,
-            hint=f"does `{_command(login)}` work without a question? A key or an agent has to open the way",
+            hint=f"use a key or an agent for the jump host: `{_command(login)}` must work without a question",
         )
     if _TOO_MANY.search(words):
         return LoginError(
-            "it lets nobody in who offers so many keys",
+            "the server refused the login: too many keys were offered",
             where=login.alias,
-            hint="name the key for it: IdentityFile and IdentitiesOnly in ~/.ssh/config, or attach it with "
-            "--private-key-file",
+            hint="choose one key: set IdentityFile and IdentitiesOnly in ~/.ssh/config, or attach the target "
+            "with --private-key-file",
         )
     for pattern, message in _PASSING:
         if found := re.search(pattern, words):
@@ -136,9 +136,7 @@ def error_of(login: Login, words: str, refused: str = "", said: str = "") -> NoC
             )
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     return UnreachableError(
-        f"ssh ended without an answer: {lines[-1].rstrip('.')}"
-        if lines
-        else "ssh ended without a word before an answer came",
+        f"ssh failed: {lines[-1].rstrip('.')}" if lines else "ssh failed without a message",
         where=login.alias,
         hint=f"does `{_command(login)}` work?",
     )
@@ -154,27 +152,28 @@ def _not_trusted(login: Login, words: str) -> HostKeyError | None:
         return HostKeyError(
             "its host key is not known",
             where=login.alias,
-            hint="compare its fingerprint and attach the target anew, or log in once with "
+            hint="attach the target again and compare the fingerprint, or log in once with "
             f"`{_command(login)}` and answer its question",
             unknown=True,
         )
     if _REFUSED.search(words):
-        said = [line.strip().rstrip(".") for line in words.splitlines() if line.strip()]
-        why = next((line for line in said if "verification failed" not in line and line[:1] != "@"), said[-1])
+        lines = [line.strip().rstrip(".") for line in words.splitlines() if line.strip()]
+        reasons = (line for line in lines if "verification failed" not in line and line[:1] != "@")
+        why = next(reasons, lines[-1])
         return HostKeyError(
             f"ssh does not trust its host key: {why}",
             where=login.alias,
-            hint=f"what does `{_command(login)}` say? Ask who runs the machine which host key it has",
+            hint=f"run `{_command(login)}` for details, and ask the machine's administrator for its host key",
         )
     return None
 
 
 def revoked(login: Login, place: str) -> HostKeyError:
-    """The error where the key must not be trusted any more; `place` is the file that says so, or ""."""
+    """The error for a revoked key; `place` is the file that revokes it, or ""."""
     return HostKeyError(
         f"its host key is revoked{f' by {place.rstrip()}' if place else ''}: somebody else may have it",
         where=login.alias,
-        hint="ask who runs the machine for its new host key; no option lets a revoked one in",
+        hint="ask the machine's administrator for its new host key; no option accepts a revoked key",
         is_revoked=True,
     )
 
@@ -184,11 +183,11 @@ def _changed(login: Login, words: str) -> HostKeyError:
     shown = f" (it shows {fingerprints[0]})" if fingerprints else ""
     place = re.search(r"Offending \S+ key in (.*:\d+)", words)
     return HostKeyError(
-        f"its host key has changed{shown}; it may be another machine that says to be this one",
+        f"its host key has changed{shown}; somebody may be impersonating it",
         where=login.alias,
-        hint="ask who runs it; if the change is meant, "
+        hint="ask the machine's administrator; if the change is intended, "
         + (
-            "attach the target anew"
+            "attach the target again"
             if login.known_hosts
             else f"remove {place[1] if place else 'the old key'}"
         ),
@@ -201,13 +200,13 @@ def _denied(login: Login, methods: tuple[str, ...], refused: str) -> LoginError:
     user = f"user {login.user}" if login.user else "the user"
     offered = "the password" if login.secret and not login.private_key else "the key"
     if refused and offered == "the password":
-        message = f"it asks {user} for more than a password: {refused.rstrip(':')}"
+        message = f"the machine asks {user} for more than a password: {refused.rstrip(':')}"
     elif login.secret or login.private_key:
         message = f"{offered} of {user} was not accepted"
     else:
-        message = f"{user} is not let in with the keys that there are"
+        message = f"none of the available keys of {user} was accepted"
     return LoginError(
-        f"{message}; it takes {', '.join(methods)}",
+        f"{message}; the machine accepts {', '.join(methods)}",
         where=login.alias,
         hint=_cure(login, methods),
         methods=methods,
@@ -216,11 +215,11 @@ def _denied(login: Login, methods: tuple[str, ...], refused: str) -> LoginError:
 
 def _cure(login: Login, methods: tuple[str, ...]) -> str:
     if login.secret and not login.private_key:
-        return "attach the target anew with the right password"
+        return "attach the target again with the right password"
     if login.private_key:
-        return f"is its public half in ~/.ssh/authorized_keys there? Does `{_command(login)}` work?"
+        return f"its public key must be in ~/.ssh/authorized_keys on the machine; try `{_command(login)}`"
     if "publickey" in methods:
-        return f"does `{_command(login)}` work? Put a key into the agent, or attach the target with -k or -w"
+        return f"try `{_command(login)}`; add a key to the agent, or attach the target with -k or -w"
     return "attach the target with a password"
 
 
@@ -230,48 +229,48 @@ def _command(login: Login) -> str:
 
 
 def password_accepted(words: str) -> bool:
-    """Whether a password was (part of) what let us in, as ssh says it with LogLevel VERBOSE."""
+    """Whether the login used a password, as ssh logs it with LogLevel VERBOSE."""
     return _BY_PASSWORD.search(words) is not None
 
 
 def without_progress(words: str) -> str:
-    """The words that tell of errors: LogLevel VERBOSE tells of what goes well too."""
+    """ssh's messages without those about progress, which LogLevel VERBOSE adds."""
     return "".join(line for line in words.splitlines(keepends=True) if not _PROGRESS.match(line))
 
 
 def unproven(login: Login) -> LoginError:
-    """The error where a password was given, and something else has let us in."""
+    """The error for a password that was given but not used for the login."""
     user = f"user {login.user}" if login.user else "the user"
     return LoginError(
-        f"a key has let {user} in, and not the password, which is wrong or was not asked for",
+        f"{user} was logged in with a key, not with the password: it is wrong or was not asked for",
         where=login.alias,
-        hint="attach it without a password, or with the right one",
+        hint="attach the target without a password, or with the right one",
     )
 
 
 def eaten_input(login: Login) -> LoginError:
-    """The error where a start-up file has read the script that was to be run."""
+    """The error for a start-up file that has read the script from standard input."""
     return LoginError(
-        "a start-up file of the login shell reads the standard input, which is not for it",
+        "a start-up file of the login shell reads standard input, which is for the command alone",
         where=login.alias,
-        hint="let it do so only in a terminal: put `[ -t 0 ] || return` before that line, in ~/.bashrc "
-        "or the like on that machine",
+        hint="make it read only in a terminal: put `[ -t 0 ] || return` before that line, in ~/.bashrc "
+        "or a similar file on that machine",
     )
 
 
-def refused_shell(login: Login, status: int, said: bytes) -> LoginError:
-    """The error where the login went well, and no script was run."""
-    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
+def refused_shell(login: Login, status: int, output: bytes) -> LoginError:
+    """The error for a login that succeeded, but whose shell did not run the script."""
+    lines = [line.strip() for line in output.decode(errors="replace").splitlines() if line.strip()]
     if _OLD_PASSWORD.search("\n".join(lines)):
         return LoginError(
-            f"the password of {login.user or 'the user'} has to be changed first: {lines[-1].rstrip('.')}",
+            f"the password of {login.user or 'the user'} must be changed first: {lines[-1].rstrip('.')}",
             where=login.alias,
-            hint=f"log in with `{_command(login)}` and change it; then attach anew what has the old one",
+            hint=f"log in with `{_command(login)}` and change it; then attach the targets with it again",
         )
     last = f": {lines[-1].rstrip('.')}" if lines else ""
     return LoginError(
-        f"the login ends with {status} before a command is run{last}",
+        f"the login ended with exit code {status} before a command was run{last}",
         where=login.alias,
-        hint=f"what does `{_command(login)} exec /bin/sh -c true` say? Does the login shell or one "
-        "of its start-up files end it?",
+        hint=f"run `{_command(login)} exec /bin/sh -c true` for details: the login shell or one of its "
+        "start-up files may end it",
     )

@@ -1,4 +1,4 @@
-"""Which machine it is: the host keys that it shows, and those that were pinned when it was attached."""
+"""Host keys of a machine: the key that it shows, and the keys that were pinned when it was attached."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["HostKey", "must_not_be_revoked", "offered", "pin"]
 
 _ANSWER = 30.0
-"""Seconds until a machine must have shown its key."""
+"""Seconds until a machine must have sent its key."""
 
 
 class HostKey(NamedTuple):
@@ -39,14 +39,14 @@ class HostKey(NamedTuple):
 
 
 def offered(login: Login, key_type: str = "") -> list[HostKey]:
-    """The host key that the machine shows now, on the very way that a login would take, jump hosts included.
+    """The host key that the machine shows now, over the same route as a login, with jump hosts.
 
-    With `key_type`, such as `ssh-rsa`, the one of that type. Nobody is logged in.
+    With `key_type`, such as `ssh-rsa`, the key of that type. Does not log in.
 
     Raises:
-        UnreachableError: it can't be reached.
+        UnreachableError: the machine can't be reached.
         HostKeyError: its key is revoked.
-        TargetError: there is no `ssh` here.
+        TargetError: `ssh` is not installed on this machine.
     """
     with tempfile.TemporaryDirectory(dir=runtime_folder(), prefix=named("keys")) as scratch:
         shown, log = Path(scratch, "known_hosts"), Path(scratch, "log")
@@ -56,15 +56,15 @@ def offered(login: Login, key_type: str = "") -> list[HostKey]:
                 done = program.run([*command, "--", login.host, "exit"], timeout=_ANSWER)
         except program.TimedOutError:
             raise UnreachableError(f"no answer within {_ANSWER:g} s", where=login.alias) from None
-        found = [key for line in _lines(shown) if (key := _key(line))]
-        if not found:
+        keys = [key for line in _lines(shown) if (key := _key(line))]
+        if not keys:
             words = "\n".join([*_lines(log), done.stderr])
             raise error_of(login, words)
-    return found
+    return keys
 
 
 def pin(login: Login, keys: Sequence[HostKey]) -> Login:
-    """Keep these keys, and no others, as those of the machine; the login that insists on them.
+    """Store these keys as the only ones of the machine; returns the login that requires them.
 
     Raises:
         TargetError: the key store can't be written.
@@ -75,12 +75,12 @@ def pin(login: Login, keys: Sequence[HostKey]) -> Login:
 
 
 def must_not_be_revoked(login: Login) -> None:
-    """Whether a key that is pinned was marked `@revoked` since, where OpenSSH looks by itself.
+    """Check whether a pinned key is now marked `@revoked` in OpenSSH's own files.
 
-    A login to a pinned machine asks no other file than its own, which can't say so.
+    A login to a pinned machine reads only the file of pinned keys, which has no such marks.
 
     Raises:
-        HostKeyError: it was.
+        HostKeyError: a key is revoked.
     """
     keys = {" ".join(line.split()[1:3]) for line in _lines(Path(login.known_hosts))}
     for path in (Path.home() / ".ssh/known_hosts", Path("/etc/ssh/ssh_known_hosts")):
@@ -98,7 +98,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _key(line: str) -> HostKey | None:
-    """The key in a line of a known_hosts file: hosts, type, key in base64, comment (sshd(8))."""
+    """The key in a line of a known_hosts file (hosts, type, base64 key, comment; see sshd(8))."""
     words = line.split()
     if len(words) < 3 or line.startswith(("#", "@")):
         return None

@@ -1,4 +1,4 @@
-"""A key pair of our own for a machine, made by `ssh-keygen` and kept in the key store."""
+"""New key pairs, made by `ssh-keygen` and kept in the key store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def new_key_pair(about: str) -> KeyPair:
     """Make an ed25519 key pair; the private half stays in the store.
 
     Raises:
-        TargetError: there is no `ssh-keygen`, or the store can't be written.
+        TargetError: `ssh-keygen` is not installed, or the store can't be written.
     """
     comment = " ".join(about.split()) or "amlexec"
     with tempfile.TemporaryDirectory(dir=keystore.keys_folder()) as scratch:
@@ -28,6 +28,6 @@ def new_key_pair(about: str) -> KeyPair:
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
         done = program.run(command)
         if done.code:
-            raise TargetError(f"no key pair was made: {done.stderr.strip()}")
+            raise TargetError(f"ssh-keygen failed: {done.stderr.strip()}")
         private, public = path.read_bytes(), path.with_suffix(".pub").read_bytes()
     return keystore.put_key_pair(private, public)

@@ -1,4 +1,4 @@
-"""How to log in to a machine: what a `.compute` file says, and what OpenSSH is told of it."""
+"""How to log in to a machine: the settings of a `.compute` file as values for OpenSSH."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["Login", "PlainPassword", "is_user", "login_of", "split_address"]
 
 _WORKBENCH = re.compile(r"AzureMlSecret=.*|[^#]+#[^#]+#[0-9a-f]{32}", re.DOTALL)
-"""A handle of a secret that Azure ML Workbench kept, in the forms it has had."""
+"""A handle of a secret that Azure ML Workbench stored, in both of its forms."""
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?")
 _USER = re.compile(r"(?!.*\\\Z)[^\s\0@:'\"`$;&<>|(){}!\\-][^\s\0'\"`$;&<>|(){}!]*")
-"""What OpenSSH itself takes for a user on a command line, without a dash in front: `CORP\\ada` is one."""
+"""User names that OpenSSH accepts on a command line, such as `CORP\\ada`, without a leading dash."""
 
 
 class PlainPassword(str):
-    """A password that stands in a `.compute` file itself: whoever prints the value sees `***`."""
+    """A password written in the `.compute` file itself. Its repr is `***`."""
 
     __slots__ = ()
 
@@ -34,19 +34,19 @@ class Login(NamedTuple):
     """A user at a machine. Printing it shows no secret."""
 
     alias: str
-    """What messages call the machine: the target's name, or `user@host`."""
+    """The machine's name in messages: the target's name, or `user@host`."""
     host: str
     """A name that DNS or `~/.ssh/config` knows, or an address."""
     user: str = ""
-    """"" where `~/.ssh/config` has it, or it is the same as here."""
+    """"" for the user of `~/.ssh/config`, or else the local user name."""
     port: int = 0
-    """0 where `~/.ssh/config` has it, or it is 22."""
+    """0 for the port of `~/.ssh/config`, or else 22."""
     secret: str = ""
     """Handle of a password in the key store, or of the passphrase of `private_key`; or a `PlainPassword`."""
     private_key: str = ""
-    """File of a private key, or the handle of one in the key store."""
+    """Path of a private key file, or the handle of a private key in the key store."""
     known_hosts: str = ""
-    """File of the host keys that were pinned when the target was attached; "" for OpenSSH's own."""
+    """Path of the file of pinned host keys; "" for OpenSSH's own files."""
 
     @property
     def address(self) -> str:
@@ -58,14 +58,14 @@ def login_of(target: ComputeTarget) -> Login:
     """The login that a `.compute` file declares.
 
     Raises:
-        ConfigurationError: no address, or one that is none; a user that is none.
+        ConfigurationError: the address is missing or invalid, or the user name is invalid.
     """
     from amlexec.keystore import store as keystore
 
     host, port = split_address(target.address, str(target.place))
     if target.username and not is_user(target.username):
         raise ConfigurationError(
-            f"username {target.username!r} can't be the name of a user", where=str(target.place)
+            f"username {target.username!r} is not a valid user name", where=str(target.place)
         )
     login = Login(alias=target.name, host=host, user=target.username, port=port)
     pinned = keystore.pinned_hosts(login.address)
@@ -77,7 +77,7 @@ def login_of(target: ComputeTarget) -> Login:
 
 
 def is_user(text: str) -> bool:
-    """Whether a text can be the name of a user on a command line of OpenSSH's."""
+    """Whether a text can be a user name on OpenSSH's command line."""
     return _USER.fullmatch(text) is not None
 
 
@@ -85,7 +85,7 @@ def split_address(address: str, where: str = "") -> tuple[str, int]:
     """Host and port (0 where none is given) of `host`, `host:port`, `[host]:port` or an IPv6 address.
 
     Raises:
-        ConfigurationError: it is none of them.
+        ConfigurationError: the text has none of these forms.
     """
     text = address.strip()
     match = re.fullmatch(r"\[(?P<host>[^]]*)\](:(?P<port>\d+))?", text)
@@ -93,7 +93,7 @@ def split_address(address: str, where: str = "") -> tuple[str, int]:
     host, port = (match["host"], int(match["port"] or 0)) if match else (text, 0)
     if not _HOST.fullmatch(host) or port > 65535 or (match and match["port"] and not port):
         raise ConfigurationError(
-            f"address {address!r} is no host" if text else "the compute target has no address",
+            f"address {address!r} is not a host" if text else "the compute target has no address",
             where=where,
             hint="write `address: HOST` or `address: HOST:PORT`",
         )

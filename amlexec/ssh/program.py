@@ -1,4 +1,4 @@
-"""OpenSSH's programs as plumbum's commands: whatever is done on another machine is started here."""
+"""OpenSSH's programs as plumbum commands. All SSH work starts here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Done", "TimedOutError", "run", "start"]
 
 
 class Done(NamedTuple):
-    """A program that has ended."""
+    """The result of a program that has ended."""
 
     code: int
     stdout: str
@@ -27,41 +27,41 @@ class Done(NamedTuple):
 
 
 class TimedOutError(Exception):
-    """A program has not ended in time, and was killed."""
+    """A program did not end in time and was killed."""
 
 
 def start(words: Sequence[str], stderr: IO[bytes], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start a program: its name, and its arguments. Standard input and output are pipes without buffers.
 
-    `environment` is added to ours.
+    `environment` is added to this process's own.
 
     Raises:
-        TargetError: it is not there, or can't be started.
+        TargetError: the program is missing or can't be started.
     """
     try:
         started = _command(words).popen(
             stderr=stderr,
             env={**os.environ, **environment},
             bufsize=0,
-            # Ctrl-C in a terminal is for us alone: it must not cut a connection that others share.
+            # Ctrl-C in a terminal must not end a connection that other processes share.
             new_session=True,
         )
     except OSError as error:
         raise _not_started(words[0], error.strerror) from None
-    # plumbum's own type around it has all that a Popen has, by name.
+    # plumbum wraps it in a type that has all attributes of a Popen.
     return cast("subprocess.Popen[bytes]", started)
 
 
 def run(words: Sequence[str], *, timeout: float | None = None) -> Done:
-    """Run a program to its end, in the C locale; it has no standard input. `timeout` is in seconds.
+    """Run a program to its end, in the C locale, without standard input. `timeout` is in seconds.
 
     Raises:
-        TimedOutError: it has not ended then.
-        TargetError: it is not there, or can't be started.
+        TimedOutError: the program did not end in time.
+        TargetError: the program is missing or can't be started.
     """
     from plumbum import ProcessTimedOut
 
-    # Files, not pipes: plumbum would wait for what the program leaves behind, and holds the other ends.
+    # Files, not pipes: plumbum would wait for background processes that keep the pipes open.
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": errors}
         try:
@@ -69,7 +69,7 @@ def run(words: Sequence[str], *, timeout: float | None = None) -> Done:
                 retcode=None,
                 timeout=timeout,
                 env={**os.environ, "LC_ALL": "C"},
-                # Or it could ask on the terminal.
+                # Otherwise it could ask a question on the terminal.
                 new_session=True,
                 **options,
             )
@@ -88,7 +88,7 @@ def _command(words: Sequence[str]) -> BaseCommand:
     path = shutil.which(words[0])
     if path is None:
         raise _not_started(words[0], "No such file or directory")
-    # A machine of its own: plumbum's shared one has the environment of the moment when it was imported.
+    # A new machine: plumbum's shared one keeps the environment of the time of its import.
     return LocalMachine()[path][tuple(words[1:])]
 
 

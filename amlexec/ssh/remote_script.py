@@ -1,9 +1,9 @@
-"""How a script gets to the `sh` of another machine, and what it says comes back.
+"""The protocol by which a script is sent to the `sh` of another machine and its output comes back.
 
-The login shell there may be any: all that it is given is one `exec /bin/sh -c '…'` with no character in it
-that a shell of any family would touch between single quotes. That prologue prints a mark, so that what
-start-up files have printed can be told from what the script prints, then reads its own program from standard
-input: a line, or a length and so many bytes. It never reads further, so the rest is the script's own input.
+It works with any login shell: that shell gets one `exec /bin/sh -c '…'` without characters that any shell
+expands between single quotes. That prologue prints a mark, which separates the output of start-up files from
+the script's, then reads the program from standard input: a line, or a length and that many bytes. It never
+reads further, so the rest is the script's own input.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["RemoteScript", "remote_script"]
 
-# What start-up files have set for shells of theirs is undone: options, functions, a PATH without programs.
-# Lines that they have read of our input were empty ones. `dd` with one block takes what has come so far and
-# not a byte more: `head -c` is not in POSIX, and a shell that reads its script from standard input itself may
-# read ahead.
+# Undo what start-up files may have set: options, functions, a PATH without programs. Lines that they have
+# read from our input were empty. `dd` with one block takes the bytes that have arrived and no more: `head -c`
+# is not in POSIX, and a shell that reads its script from standard input may read ahead.
 _PROLOGUE = (
     "set +eufxvC;unset -f unset command echo read dd printf exit;"
     "command -v dd >/dev/null||PATH=${{PATH:+$PATH:}}/usr/local/bin:/usr/bin:/bin;export PATH;"
@@ -33,14 +32,14 @@ _PROLOGUE = (
     't=$(printf %b. "$t");eval "${{t%.}}"'
 )
 _TO_BE_READ = b"\n" * 4
-"""Before our first line: for start-up files that read a line, as of somebody who answers a question."""
+"""Empty lines before our first line, for start-up files that read a line as the answer to a question."""
 _FUNCTIONS = (
     "awk cat cd chmod cp cut date df du find gzip grep head id kill ln ls mkdir mv nohup ps readlink rm rmdir"
     " sed sh sha256sum sleep sort stat sync tail tar tr uname wc which xargs"
 )
-"""What our scripts call; where bash is `sh` too, functions of these names may have been exported to it."""
+"""Programs that our scripts call. Where bash is `sh`, exported functions may hide them."""
 _SHORT = 2000
-"""Characters of a program that travels in the first line."""
+"""Characters; a program up to this length is sent in the first line."""
 # In a subshell, so that the script can exit; through eval, so that its syntax errors stay its own.
 _PROGRAM = """\
 set -- {arguments}
@@ -54,26 +53,26 @@ exit $n
 """
 _PLAIN = {ord("\\"): "\\\\"}
 _ENCODED = [_PLAIN.get(byte, chr(byte)) if 0x20 <= byte < 0x7F else f"\\0{byte:03o}" for byte in range(256)]
-"""Every byte as `printf %b` reads it, in ASCII and without line ends: its length is beyond doubt."""
+"""Every byte as `printf %b` reads it, in ASCII and without line ends, so that all shells count alike."""
 
 
 class RemoteScript(NamedTuple):
-    """A script made ready to be sent."""
+    """A script, encoded for sending."""
 
     command: str
-    """What the login shell is to execute."""
+    """The command for the login shell."""
     head: bytes
-    """What stands in standard input before the script's own."""
+    """The first bytes of standard input, before the script's own input."""
     mark: str
 
     @property
     def start(self) -> bytes:
-        """What comes in both outputs before the script's own words."""
+        """The mark that precedes the script's output on standard output and standard error."""
         return f"\n{self.mark}\n".encode()
 
-    def stderr(self, said: bytes) -> tuple[bytes, int | None]:
-        """What the script wrote to standard error, and its exit code; None where its end was not read."""
-        _, start, rest = said.partition(self.start)
+    def stderr(self, data: bytes) -> tuple[bytes, int | None]:
+        """The script's standard error, and its exit code; None if the end is missing."""
+        _, start, rest = data.partition(self.start)
         if not start:
             return b"", None
         match = re.search(rf"\n{self.mark} (\d+)\n".encode(), rest)
@@ -81,16 +80,16 @@ class RemoteScript(NamedTuple):
             return rest, None
         return rest[: match.start()] + rest[match.end() :], int(match[1])
 
-    def was_eaten(self, said: bytes) -> bool:
-        """Whether something that ran before has read the script from standard input."""
-        return f"\n{self.mark} eaten\n".encode() in said
+    def was_eaten(self, data: bytes) -> bool:
+        """Whether a start-up file has read the script from standard input."""
+        return f"\n{self.mark} eaten\n".encode() in data
 
 
 def remote_script(script: str, arguments: Sequence[str]) -> RemoteScript:
-    """Make a script and its arguments ready to be sent.
+    """Encode a script and its arguments for sending.
 
     Raises:
-        ValueError: there is a NUL character in it; no shell can have one.
+        ValueError: the script or an argument has a NUL character, which no shell accepts.
     """
     if any("\0" in text for text in (script, *arguments)):
         raise ValueError("a script and its arguments can't have NUL characters")
@@ -103,6 +102,6 @@ def remote_script(script: str, arguments: Sequence[str]) -> RemoteScript:
     )
     encoded = "".join(_ENCODED[byte] for byte in program.encode("utf-8", "surrogateescape"))
     command = f"exec /bin/sh -c '{_PROLOGUE.format(mark=mark)}'"
-    # `read` takes one byte at a time, and starts no program for it.
+    # `read` reads byte by byte, but starts no program.
     head = f"{mark} 0 {encoded}\n" if len(encoded) <= _SHORT else f"{mark} {len(encoded)}\n{encoded}"
     return RemoteScript(command, _TO_BE_READ + head.encode(), mark)

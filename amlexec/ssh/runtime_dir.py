@@ -1,4 +1,4 @@
-"""A folder that only its owner can enter, for sockets and what lives as long as a connection."""
+"""A private folder for sockets and other files that live as long as a connection."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ from amlexec.errors import TargetError
 __all__ = ["named", "new_file", "runtime_folder"]
 
 _LONGEST = 60
-"""Bytes. A socket's path has 104 on macOS, 108 on Linux; ssh adds 17 to the name while it makes one."""
+"""Bytes. A socket's path is limited to 104 on macOS and 108 on Linux; ssh adds 17 while it creates one."""
 _OWNED = re.compile(r"[a-z]+-(?P<space>[0-9a-f]+)\.(?P<pid>\d+)-.+")
 _NAMELESS = re.compile(r"(errors|log|s)-[0-9a-f]+|(key|keys|ask|attach|knock)-[a-z0-9_]{8}")
 _LEFT_AGE_S = 86400.0
 _FOUND: dict[tuple[str, str, int], Path] = {}
-"""Where looking further than the usual places has led, in this process."""
+"""The folder that this process has chosen, by the variables that decide it."""
 
 
 def runtime_folder() -> Path:
-    """The folder, made where it is missing: $XDG_RUNTIME_DIR/amlexec, else /tmp/amlexec-UID, else another.
+    """The folder, created if missing: $XDG_RUNTIME_DIR/amlexec, else /tmp/amlexec-UID, else another.
 
     Raises:
-        TargetError: none can be made.
+        TargetError: no such folder can be created.
     """
     given = os.environ.get("XDG_RUNTIME_DIR", "")
     key = (given, os.environ.get("HOME", ""), os.getuid())
-    usual = Path("/tmp", f"amlexec-{os.getuid()}")  # noqa: S108 - it is looked whose it is
-    # It may be named and not be ours: `su` keeps the variable of another user.
-    wanted = [Path(given, "amlexec"), usual] if given else [usual]
+    usual = Path("/tmp", f"amlexec-{os.getuid()}")  # noqa: S108 - its owner is checked
+    # The variable may name another user's folder: `su` keeps it.
+    candidates = [Path(given, "amlexec"), usual] if given else [usual]
     if (found := _FOUND.get(key)) is not None and private_folders.is_private(found):
         return found
-    _FOUND[key] = private_folders.first_of(wanted, "run", _LONGEST)
+    _FOUND[key] = private_folders.first_of(candidates, "run", _LONGEST)
     _sweep(_FOUND[key])
     return _FOUND[key]
 
 
 def named(prefix: str) -> str:
-    """The beginning of a name in that folder, of something that is to live no longer than this process."""
-    # The folder is of one machine: its name would make the path of a socket too long.
+    """The beginning of a file name in that folder, for a file that must not outlive this process."""
+    # Without the machine's name, which would make the path of a socket too long; the folder is local.
     space = temporaries.owner().split("_")[-2]
     return f"{prefix}-{space[-6:]}.{os.getpid()}-"
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what processes that were killed have left, keys among it. Once for each process of ours."""
+    """Remove files that killed processes have left, such as keys. Called once per process."""
     ours = named("").split(".")[0]
     with os.scandir(folder) as entries:
         for entry in entries:
             if found := _OWNED.fullmatch(entry.name):
                 is_left = f"-{found['space']}" == ours and not temporaries.lives(int(found["pid"]))
             else:
-                # Of a version that did not say whose it is.
+                # Written by a version whose file names don't contain the process.
                 with contextlib.suppress(OSError):
                     age = time.time() - entry.stat(follow_symlinks=False).st_mtime
                     is_left = _NAMELESS.fullmatch(entry.name) is not None and age > _LEFT_AGE_S
@@ -68,11 +68,11 @@ def _sweep(folder: Path) -> None:
 
 
 def new_file(prefix: str) -> tuple[int, Path]:
-    """A new file in that folder, open to be read and written, and its path. Raises TargetError."""
+    """A new file in that folder, open for reading and writing, and its path. Raises TargetError."""
     path = runtime_folder() / f"{named(prefix)}{os.urandom(8).hex()}"
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), path
     except OSError as error:
         raise TargetError(
-            f"no file can be made for a connection: {error.strerror}", where=str(path)
+            f"a file for the connection can't be created: {error.strerror}", where=str(path)
         ) from None

@@ -1,4 +1,4 @@
-"""Giving a program its standard input while somebody else reads what it prints."""
+"""Writes a program's standard input in a thread, while the caller reads its output."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 __all__ = ["Feeder", "flowing"]
 
 _AT_ONCE = 1 << 12
-"""Bytes that every pipe takes without anybody reading: POSIX's smallest."""
+"""Bytes that every pipe buffers without a reader: POSIX's minimum."""
 _BLOCK = 1 << 16
 _LOOK = 100
-"""Milliseconds between two looks whether somebody wants us to stop."""
+"""Milliseconds between two checks of the stop event."""
 
 
 class Feeder:
@@ -30,10 +30,10 @@ class Feeder:
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self.error: Exception | None = None
-        """Why the input could not be read, where it could not."""
+        """Why the input could not be read; None for no error."""
 
     def start(self) -> None:
-        """Begin. What fits into the pipe is written at once."""
+        """Start writing. A short input is written at once, without a thread."""
         if self._source is None and len(self._head) <= _AT_ONCE:
             self._feed()
         else:
@@ -41,14 +41,14 @@ class Feeder:
             self._thread.start()
 
     def stop(self) -> None:
-        """Write no more. A read of the source that hangs is left to hang."""
+        """Stop writing. A read of the source that hangs is not interrupted."""
         self._stopped.set()
         if self._thread:
             self._thread.join(1)
 
     def _feed(self) -> None:
         try:
-            # A program that reads no further is no error: it may have had enough.
+            # It is not an error if the program stops reading: it may not need all of the input.
             with contextlib.suppress(BrokenPipeError):
                 self._write(self._head)
                 while self._source and not self._stopped.is_set() and (part := self._source.read(_BLOCK)):
@@ -73,9 +73,9 @@ class Feeder:
 
 @contextlib.contextmanager
 def flowing(write: Callable[[IO[bytes]], None]) -> Iterator[IO[bytes]]:
-    """What `write` writes, to be read while it is still being written; it can't be read twice.
+    """A pipe to read what `write` writes, while it is still writing.
 
-    Whoever leaves the block early ends the writing. Raises what `write` raises, at the end of the block.
+    Leaving the block early ends the writing. Raises what `write` raises, at the end of the block.
     """
     reading, writing = os.pipe()
     failed: list[Exception] = []
@@ -85,7 +85,7 @@ def flowing(write: Callable[[IO[bytes]], None]) -> Iterator[IO[bytes]]:
             with os.fdopen(writing, "wb") as sink:
                 write(sink)
         except BrokenPipeError:
-            pass  # nobody reads on: why, is for them to say
+            pass  # the reader stopped early, and reports why
         except Exception as error:
             failed.append(error)
 

@@ -1,4 +1,4 @@
-"""A machine that does not answer at once: whoever waits is told what for."""
+"""A message for connections that take longer than a moment."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["connecting"]
 
 _TERMINAL_INTERVAL_S, _LOG_INTERVAL_S = 1.0, 2.0
-"""After how long somebody who watches wants to know, and after how long it is worth a line in a log."""
+"""Seconds until the message is shown in a terminal, and until it is written to a log."""
 
 
 @contextlib.contextmanager
 def connecting(name: str) -> Iterator[None]:
-    """Say on stderr that we are connecting to the machine `name`, if the block takes longer than a moment."""
+    """Print to stderr that a connection to the machine `name` is being made, if the block takes long."""
     after = _TERMINAL_INTERVAL_S if sys.stderr is not None and sys.stderr.isatty() else _LOG_INTERVAL_S
     timer = threading.Timer(after, say, [f"connecting to {name} ..."])
     timer.daemon = True

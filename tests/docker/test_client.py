@@ -1,4 +1,4 @@
-"""The Docker engine, its containers and its images, asked for real."""
+"""A real Docker engine, its containers and its images."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _LONG = 120.0
-"""Seconds within which a loaded machine does anything that is done here."""
+"""Seconds; enough for every step here on a busy machine."""
 _EXACT = {"LogConfig": {"Type": "local"}}
 
 
 @pytest.fixture
 def name(engine: Engine) -> Iterator[str]:
-    """A container's name; what has it at the end is removed."""
+    """A container's name; the container is removed at the end."""
     chosen = f"amlexec-test-{uuid.uuid4().hex[:12]}"
     yield chosen
     containers.remove(engine, chosen, force=True)
@@ -45,7 +45,7 @@ def name(engine: Engine) -> Iterator[str]:
 
 @pytest.fixture
 def reference(engine: Engine) -> Iterator[str]:
-    """An image's reference; what has it at the end is removed."""
+    """An image's reference; the image is removed at the end."""
     chosen = f"amlexec-test/{uuid.uuid4().hex[:12]}:1"
     yield chosen
     images.remove(engine, chosen, force=True)
@@ -53,12 +53,12 @@ def reference(engine: Engine) -> Iterator[str]:
 
 @pytest.fixture
 def make(engine: Engine, base_image: str, name: str) -> Callable[..., str]:
-    """Make the container `name` that runs a shell script."""
+    """Create the container `name`, which runs a shell script."""
 
     def made(script: str, **settings: Any) -> str:
         host = {"NetworkMode": "none", **settings.pop("HostConfig", {})}
-        told = {"Image": base_image, "Cmd": ["sh", "-c", script], "HostConfig": host, **settings}
-        return containers.create(engine, told, name=name)
+        settings = {"Image": base_image, "Cmd": ["sh", "-c", script], "HostConfig": host, **settings}
+        return containers.create(engine, settings, name=name)
 
     return made
 
@@ -80,20 +80,18 @@ def _tar(**files: bytes) -> bytes:
 
 
 class TestEngine:
-    def test_says_what_it_is(self, engine: Engine) -> None:
+    def test_describes_itself(self, engine: Engine) -> None:
         engine.version()
         assert engine.info()["OSType"] == engine.version()["Os"] == "linux"
 
-    def test_gives_its_own_words_when_it_refuses(self, engine: Engine) -> None:
+    def test_a_refusal_has_the_engines_message(self, engine: Engine) -> None:
         with pytest.raises(EngineAnswerError) as caught:
             containers.start(engine, "amlexec-test-nobody")
         assert caught.value.status == 404
         assert caught.value.message == "the Docker engine says: No such container: amlexec-test-nobody"
         assert caught.value.where == engine.address
 
-    def test_raises_on_silence_longer_than_allowed(
-        self, engine: Engine, name: str, make: Callable[..., str]
-    ) -> None:
+    def test_raises_after_the_timeout(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
         containers.start(engine, make("exec sleep 1000"))
         with pytest.raises(EngineTimeoutError):
             containers.wait(engine, name, timeout=0.2)
@@ -133,7 +131,7 @@ class TestAbsentEngine:
             from amlexec.docker import adapter
             from amlexec.docker.client import from_environment
             from amlexec.docker.errors import EngineDeniedError
-            if os.geteuid() == 0:  # who could open anything
+            if os.geteuid() == 0:  # root can open every socket
                 os.setgroups([])
                 os.setgid(65534)
                 os.setuid(65534)
@@ -160,12 +158,10 @@ class TestAbsentEngine:
 
 
 class TestOtherEngines:
-    """What no engine at hand does, said by a server that only speaks what it is given."""
+    """Behavior of engines that are not installed here, from a server that sends the given answers."""
 
     @pytest.mark.parametrize("newest", ["1.39", "1.52"])
-    def test_speaks_the_newest_that_the_engine_does(
-        self, speaker: Callable[..., _Speaker], newest: str
-    ) -> None:
+    def test_uses_the_engines_newest_api_version(self, speaker: Callable[..., _Speaker], newest: str) -> None:
         there = speaker(_http(b'{"OSType":"linux"}'), _http(b'{"OSType":"linux"}'), version=newest)
         assert there.engine.info() == there.engine.info() == {"OSType": "linux"}
         assert there.asked == ["/version", f"/v{newest}/info", f"/v{newest}/info"]
@@ -201,7 +197,7 @@ class TestOtherEngines:
             list(output)
 
     def test_followed_to_the_last_byte(self, speaker: Callable[..., _Speaker]) -> None:
-        """An engine that stops sending at the container's end, as 20.10 does now and then, is asked again."""
+        """The rest is requested from an engine that stops sending at the container's end, as 20.10 may do."""
         whole = _frame(1, b"first\n") + _frame(2, b"second\n") + _frame(1, b"third\n")
         there = speaker(_http(_frame(1, b"first\n") + _frame(2, b"sec")), _http(whole))
         with containers.logs(there.engine, "x", follow=True) as output:
@@ -210,14 +206,14 @@ class TestOtherEngines:
         assert output.known == (12, 7)
         assert ["follow=1" in path for path in there.asked[1:]] == [True, False]
 
-    def test_error_among_the_messages(self, speaker: Callable[..., _Speaker]) -> None:
+    def test_error_in_the_stream_of_messages(self, speaker: Callable[..., _Speaker]) -> None:
         body = b'{"status":"Pushing"}\r\n{"error":"no space left"}\r\n'
         with pytest.raises(EngineAnswerError, match="the Docker engine says: no space left"):
             images.push(speaker(_chunked(body)).engine, "somewhere.test/a:1")
 
 
 class TestProbe:
-    """The question that costs nothing, and what it leaves to docker-py."""
+    """The fast request, and what it leaves to docker-py."""
 
     def test_of_an_image(self, engine: Engine, base_image: str) -> None:
         found = engine.look(f"/images/{base_image}/json")
@@ -238,7 +234,7 @@ class TestProbe:
             b'HTTP/1.1 500 Error\r\n\r\n{"message":"no"}',
         ],
     )
-    def test_of_an_answer_that_is_not_plain(self, tmp_path: Path, answer: bytes) -> None:
+    def test_unusual_answers_count_as_none(self, tmp_path: Path, answer: bytes) -> None:
         with socket.create_server(f"{tmp_path}/s", family=socket.AF_UNIX) as listening:
             thread = threading.Thread(target=_speak, args=(listening, (answer,), []), daemon=True)
             thread.start()
@@ -246,10 +242,10 @@ class TestProbe:
             thread.join(_LONG)
 
     @pytest.mark.parametrize("path", ["/images/a b/json", "/images/a?x=/json", "/images/\r\n/json", "/i/é"])
-    def test_sends_no_name_that_would_be_another_question(self, engine: Engine, path: str) -> None:
+    def test_does_not_send_a_name_that_changes_the_url(self, engine: Engine, path: str) -> None:
         assert engine.look(path) is None
 
-    def test_imports_nothing(self, base_image: str) -> None:
+    def test_does_not_import_docker_py(self, base_image: str) -> None:
         code = (
             "import sys\nfrom amlexec.docker import images\n"
             "from amlexec.docker.client import from_environment\n"
@@ -305,12 +301,12 @@ class TestContainers:
             make("true")
         assert caught.value.status == 409
 
-    def test_command_that_is_not_there(self, engine: Engine, name: str, base_image: str) -> None:
+    def test_missing_command(self, engine: Engine, name: str, base_image: str) -> None:
         containers.create(engine, {"Image": base_image, "Cmd": ["/nowhere"]}, name=name)
         with pytest.raises(EngineAnswerError, match="no such file or directory"):
             containers.start(engine, name)
 
-    def test_without_its_image(self, engine: Engine, name: str) -> None:
+    def test_missing_image(self, engine: Engine, name: str) -> None:
         with pytest.raises(EngineAnswerError, match="No such image") as caught:
             containers.create(engine, {"Image": "amlexec-test/absent:1"}, name=name)
         assert caught.value.status == 404
@@ -318,39 +314,41 @@ class TestContainers:
 
 class TestOutput:
     _TWO = r"printf 'out\377\n'; printf 'err\376\n' >&2; printf 'more' "
-    _SAID = (b"out\xff\nmore", b"err\xfe\n")
+    _PRINTED = (b"out\xff\nmore", b"err\xfe\n")
 
     def test_executed_byte_for_byte(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
         containers.start(engine, make("exec sleep 1000"))
-        said: list[bytes] = []
+        output: list[bytes] = []
         script = "printf 'out\\377'; cat; exit 7"
-        told = ["sh", "-c", script]
-        assert containers.execute(engine, name, told, said.append, given=b"given\xff" * 100_000) == 7
-        assert b"".join(said) == b"out\xff" + b"given\xff" * 100_000
+        command = ["sh", "-c", script]
+        assert containers.execute(engine, name, command, output.append, given=b"given\xff" * 100_000) == 7
+        assert b"".join(output) == b"out\xff" + b"given\xff" * 100_000
         variables = {"A": "b c", "NAME": "=x"}
-        said.clear()
+        output.clear()
         script = "echo $A$NAME; [ ! -t 0 ] && pwd"
-        assert containers.execute(engine, name, ["sh", "-c", script], said.append, variables=variables) == 0
-        assert b"".join(said) == b"b c=x\n/\n"
+        assert containers.execute(engine, name, ["sh", "-c", script], output.append, variables=variables) == 0
+        assert b"".join(output) == b"b c=x\n/\n"
         with pytest.raises(EngineAnswerError, match="not running"):
             containers.kill(engine, name)
             containers.wait(engine, name, timeout=_LONG)
-            containers.execute(engine, name, ["true"], said.append)
+            containers.execute(engine, name, ["true"], output.append)
 
     def test_logs_byte_for_byte(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
         make(self._TWO, HostConfig=_EXACT)
         containers.start(engine, name)
-        assert _printed(containers.logs(engine, name, follow=True, timeout=_LONG)) == self._SAID
-        assert _printed(containers.logs(engine, name)) == self._SAID
+        assert _printed(containers.logs(engine, name, follow=True, timeout=_LONG)) == self._PRINTED
+        assert _printed(containers.logs(engine, name)) == self._PRINTED
 
-    def test_logs_from_where_we_stopped(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
+    def test_logs_continue_where_reading_stopped(
+        self, engine: Engine, name: str, make: Callable[..., str]
+    ) -> None:
         make(self._TWO, HostConfig=_EXACT)
         containers.start(engine, name)
         containers.wait(engine, name, timeout=_LONG)
         assert _printed(containers.logs(engine, name, skip=(5, 2))) == (b"more", b"r\xfe\n")
         assert _printed(containers.logs(engine, name, skip=(99, 99))) == (b"", b"")
 
-    def test_much_of_it(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
+    def test_large_output(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
         make("yes 0123456 | head -c 800000; yes 7 | head -c 100000 >&2", HostConfig=_EXACT)
         containers.start(engine, name)
         with containers.logs(engine, name, follow=True, timeout=_LONG) as output:
@@ -359,7 +357,7 @@ class TestOutput:
         out, err = (b"".join(frame.data for frame in frames if frame.stream == n) for n in (1, 2))
         assert (out, err) == (b"0123456\n" * 100_000, b"7\n" * 50_000)
 
-    def test_following_ends_when_another_thread_says_so(
+    def test_another_thread_can_end_following(
         self, engine: Engine, name: str, make: Callable[..., str]
     ) -> None:
         containers.start(engine, make("echo begun; exec sleep 1000"))
@@ -399,7 +397,7 @@ class TestArchives:
         make("true")
         for container, folder in ((name, "/nowhere"), ("amlexec-test-nobody", "/")):
             with pytest.raises(EngineAnswerError) as caught:
-                # Larger than what fits in the socket: the refusal comes while we still send.
+                # Larger than the socket's buffer: the refusal comes while we still send.
                 containers.put_archive(engine, container, folder, _tar(big=bytes(20_000_000)))
             assert caught.value.status == 404
         with pytest.raises(EngineAnswerError, match="nowhere"):
@@ -424,12 +422,12 @@ class TestImages:
         assert images.inspect(engine, "amlexec-test/absent:1") is None
         assert not images.remove(engine, "amlexec-test/absent:1")
 
-    def test_pull_of_what_is_not_there(self, engine: Engine, registry: str) -> None:
+    def test_pull_of_a_missing_image(self, engine: Engine, registry: str) -> None:
         with pytest.raises(EngineAnswerError, match="manifest unknown") as caught:
             images.pull(engine, f"{registry}/amlexec-test/absent:1")
         assert caught.value.status == 404
 
-    def test_pull_where_no_registry_is(self, engine: Engine) -> None:
+    def test_pull_without_a_registry(self, engine: Engine) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
         with pytest.raises(EngineAnswerError, match="connection refused"):
@@ -480,7 +478,7 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes | None:
 
 
 class _Speaker(NamedTuple):
-    """A server and what it was asked, path by path."""
+    """A server, and the paths of the requests to it."""
 
     engine: Engine
     asked: list[str]
@@ -488,7 +486,7 @@ class _Speaker(NamedTuple):
 
 @pytest.fixture
 def speaker(tmp_path: Path) -> Iterator[Callable[..., _Speaker]]:
-    """A server that says its version, and then gives these answers, one to each connection."""
+    """A server that sends its version, and then one of these answers to each connection."""
     with contextlib.ExitStack() as stack:
 
         def speak(*answers: bytes, version: str = "1.41") -> _Speaker:
@@ -500,7 +498,7 @@ def speaker(tmp_path: Path) -> Iterator[Callable[..., _Speaker]]:
             )
             thread.start()
             stack.callback(thread.join, _LONG)
-            # Nobody may have asked for all the answers: accept ends when this comes.
+            # Ends `accept` if fewer requests than answers have come.
             stack.callback(listening.shutdown, socket.SHUT_RDWR)
             return there
 
@@ -517,7 +515,7 @@ def _speak(listening: socket.socket, answers: tuple[bytes, ...], asked: list[str
         with connection, connection.makefile("rb") as asking:
             line = asking.readline()
             if not line:
-                continue  # somebody has only looked whether we are here
+                continue  # a connection that only checks for a listener
             asked.append(line.split()[1].decode())
             head = list(iter(asking.readline, b"\r\n"))
             if any(line.lower().startswith(b"transfer-encoding: chunked") for line in head):
@@ -534,7 +532,7 @@ def _http(body: bytes, status: str = "200 OK") -> bytes:
 
 def _chunked(body: bytes) -> bytes:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
-    return head + b"".join(b"%x\r\n%s\r\n" % (len(one), one) for one in (body, b""))
+    return head + b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in (body, b""))
 
 
 def _frame(stream: int, data: bytes) -> bytes:

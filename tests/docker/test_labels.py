@@ -1,4 +1,4 @@
-"""What stands on engines and in registries was written by other versions too."""
+"""Labels are a stored format: other versions have written them to engines and registries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_labels_keep_their_names() -> None:
     }
 
 
-def test_whose_a_container_is() -> None:
+def test_whether_a_container_belongs_to_a_project() -> None:
     now = {"amlexec.project": "demo", "amlexec.project.folder": "/home/me/demo", "amlexec.owner": "x"}
     before = {"amlexec.project": "/home/me/demo", "amlexec.owner": "x"}
     for found in (now, before):

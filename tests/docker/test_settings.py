@@ -1,4 +1,4 @@
-"""Which engine and which login the user's own Docker settings mean."""
+"""The engine and the logins in the user's own Docker settings."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECRET = "s3cr3t-value"
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, str]]:
-    """Write `config.json`, and give the environment in which it counts, which is ours from then on."""
+    """Write `config.json`, and set and return the environment in which Docker reads it."""
 
     def write(**content: Any) -> dict[str, str]:
         (tmp_path / ".docker").mkdir(exist_ok=True)
@@ -70,7 +70,7 @@ class TestAddress:
         assert engine_address(environment) == ("unix:///one.sock", True)
         assert engine_address({**environment, "DOCKER_CONTEXT": "two"})[0] == "unix:///two.sock"
 
-    def test_context_that_is_not_there(self, settings: Callable[..., dict[str, str]]) -> None:
+    def test_unknown_context(self, settings: Callable[..., dict[str, str]]) -> None:
         with pytest.raises(TargetError, match="the Docker context 'gone' is not there") as caught:
             engine_address(settings(currentContext="gone"))
         assert "docker context ls" in caught.value.hint
@@ -104,7 +104,7 @@ class TestLogin:
     def test_registry_of_a_reference(self, reference: str, registry: str) -> None:
         assert registry_of(reference) == registry
 
-    def test_nobody(self, settings: Callable[..., dict[str, str]]) -> None:
+    def test_no_login(self, settings: Callable[..., dict[str, str]]) -> None:
         settings()
         assert login_of("r.test") == {}
 
@@ -143,7 +143,7 @@ class TestLogin:
             ),
         ],
     )
-    def test_every_key_that_docker_takes(self, settings: Callable[..., dict[str, str]], key: str) -> None:
+    def test_every_key_that_docker_accepts(self, settings: Callable[..., dict[str, str]], key: str) -> None:
         stored = base64.b64encode(f"me:{SECRET}".encode()).decode()
         others = (
             "r.test",
@@ -214,7 +214,7 @@ class TestLogin:
         _helper(environment["HOME"], "mine", f'echo \'{{"Username":"<token>","Secret":"{SECRET}"}}\'')
         assert login_of("r.test")["IdentityToken"] == SECRET
 
-    def test_helper_that_knows_nobody(self, settings: Callable[..., dict[str, str]]) -> None:
+    def test_helper_without_a_login(self, settings: Callable[..., dict[str, str]]) -> None:
         environment = settings(credsStore="mine")
         _helper(environment["HOME"], "mine", "echo credentials not found in native keychain; exit 1")
         assert login_of("r.test") == {}
@@ -223,8 +223,8 @@ class TestLogin:
         ("script", "said"),
         [
             pytest.param(f"echo {SECRET}; exit 1", "failed", id="fails"),
-            pytest.param(f"echo {SECRET}", "gave no login", id="unreadable"),
-            pytest.param(f'echo \'{{"Secret":"{SECRET}"}}\'', "gave no login", id="incomplete"),
+            pytest.param(f"echo {SECRET}", "no readable login", id="unreadable"),
+            pytest.param(f'echo \'{{"Secret":"{SECRET}"}}\'', "no readable login", id="incomplete"),
         ],
     )
     def test_helper_that_fails(self, settings: Callable[..., dict[str, str]], script: str, said: str) -> None:
@@ -234,7 +234,7 @@ class TestLogin:
             login_of("r.test")
         assert SECRET not in "".join(caught.value.lines())
 
-    def test_helper_that_is_not_there(self, settings: Callable[..., dict[str, str]]) -> None:
+    def test_missing_helper(self, settings: Callable[..., dict[str, str]]) -> None:
         settings(credsStore="gone")
         with pytest.raises(TargetError, match=r"docker-credential-gone .* not on PATH") as caught:
             login_of("r.test")

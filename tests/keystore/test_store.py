@@ -1,4 +1,4 @@
-"""Secrets outside the project: where they are, and who can read them."""
+"""Secrets outside the project: where they are stored, and who can read them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SECRET = "s3cret $pw 'é"
 
 @pytest.fixture(autouse=True)
 def _no_system_keyring(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No test meets the developer's own keyring, or the user's own folders."""
+    """Keep the tests away from the developer's own keyring and folders."""
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     before = keyring.get_keyring()
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
@@ -46,7 +46,7 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_p
 
 @pytest.mark.usefixtures("store")
 class TestSecrets:
-    def test_kept_and_forgotten(self) -> None:
+    def test_stored_and_deleted(self) -> None:
         handle = keystore.put(SECRET, "gpubox")
         assert keystore.is_handle(handle)
         assert SECRET not in handle
@@ -64,7 +64,7 @@ class TestSecrets:
         assert [keystore.get(handle) for handle in handles] == list("01234")
 
     @pytest.mark.parametrize("secret", ["two\nlines", "nul\0"])
-    def test_what_ssh_could_not_be_told(self, secret: str) -> None:
+    def test_secrets_that_ssh_can_not_read(self, secret: str) -> None:
         with pytest.raises(TargetError, match="line ends or NUL") as caught:
             keystore.put(secret)
         assert secret not in str(caught.value)
@@ -72,9 +72,9 @@ class TestSecrets:
     @pytest.mark.parametrize(
         "text", ["", "amlexec:", "hunter2", "amlexec:../../etc/passwd", f"amlexec:{'g' * 32}"]
     )
-    def test_what_is_no_handle(self, text: str) -> None:
+    def test_invalid_handles(self, text: str) -> None:
         assert not keystore.is_handle(text)
-        with pytest.raises(TargetError, match="no handle"):
+        with pytest.raises(TargetError, match="not a handle"):
             keystore.get(text)
 
     def test_key_pair(self, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ class TestSecrets:
         with pytest.raises(TargetError, match="ssh-keygen"):
             new_key_pair("x")
 
-    def test_secret_is_replaced_whole(self) -> None:
+    def test_secret_is_replaced_atomically(self) -> None:
         path = keystore.pinned_hosts("[box]:2222")
         keystore.write(path, b"one")
         keystore.write(path, b"two")
@@ -110,7 +110,7 @@ class TestSecrets:
 
 
 class TestOwnStore:
-    def test_readable_for_nobody_else(self, tmp_path: Path) -> None:
+    def test_only_the_owner_can_read_it(self, tmp_path: Path) -> None:
         before = os.umask(0)
         try:
             keystore.put(SECRET)
@@ -142,11 +142,11 @@ class TestOwnStore:
         with pytest.raises(TargetError, match="others can read"):
             keystore.private_key_file(pair.handle, tmp_path)
 
-    def test_looking_makes_nothing(self) -> None:
+    def test_reading_creates_nothing(self) -> None:
         assert not keystore.pinned_hosts("box").exists()
         assert not (Path(os.environ["HOME"]) / ".local").exists()
 
-    def test_nowhere_to_write(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_folder_that_can_not_be_created(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
         with pytest.raises(TargetError, match="can't be used: Not a directory"):
@@ -192,13 +192,13 @@ class TestSharedStore:
             keystore.put(SECRET)
 
     @pytest.mark.usefixtures("team")
-    def test_key_for_openssh_is_a_copy_of_ones_own(self, tmp_path: Path) -> None:
+    def test_key_for_openssh_is_a_private_copy(self, tmp_path: Path) -> None:
         pair = new_key_pair("x")
         file = keystore.private_key_file(pair.handle, tmp_path)
         assert file.parent == tmp_path
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
-    def test_folder_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_missing_folder(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("AMLEXEC_KEYSTORE", str(tmp_path / "unmounted"))
         with pytest.raises(TargetError, match="can't be used: No such file"):
             keystore.put(SECRET)
@@ -208,13 +208,13 @@ class TestSharedStore:
 class TestKeyring:
     @pytest.fixture
     def passwords(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-        """The file of a keyring that works."""
+        """The file of a working keyring."""
         monkeypatch.setenv("PASSWORDS_OF_TEST", str(tmp_path / "passwords"))
         monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "tests.support.keyrings.FileKeyring")
         keyring.core.init_backend()
         return tmp_path / "passwords"
 
-    def test_has_the_password_and_no_file_of_ours_has(self, passwords: Path) -> None:
+    def test_the_password_is_in_the_keyring_alone(self, passwords: Path) -> None:
         handle = keystore.put(SECRET, "gpubox")
         assert SECRET in json.loads(passwords.read_text()).values()
         files = [path for path in keystore.own_folder().rglob("*") if path.is_file()]
@@ -229,25 +229,25 @@ class TestKeyring:
     def test_locked(self, passwords: Path) -> None:
         handle = keystore.put(SECRET)
         passwords.with_name("locked").touch()
-        with pytest.raises(TargetError, match="does not give the secret") as caught:
+        with pytest.raises(TargetError, match="does not return the secret") as caught:
             keystore.get(handle)
         assert "unlock" in caught.value.hint
         other = keystore.put("other")
-        assert keystore.get(other) == "other", "a file of ours has it"
+        assert keystore.get(other) == "other", "it is stored in a file"
         with pytest.raises(TargetError, match="does not delete the secret"):
             keystore.delete(handle)
         passwords.with_name("locked").unlink()
         keystore.delete(handle)
         assert json.loads(passwords.read_text()) == {}
 
-    def test_emptied_behind_our_back(self, passwords: Path) -> None:
+    def test_emptied_by_another_program(self, passwords: Path) -> None:
         handle = keystore.put(SECRET)
         passwords.unlink()
-        with pytest.raises(TargetError, match="does not give the secret"):
+        with pytest.raises(TargetError, match="does not return the secret"):
             keystore.get(handle)
         keystore.delete(handle)
 
-    def test_shared_store_is_not_in_it(
+    def test_a_shared_store_does_not_use_the_keyring(
         self, passwords: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         (tmp_path / "team").mkdir(mode=0o770)

@@ -1,4 +1,4 @@
-"""`amlexec computetarget attach`, `list`, `show` and `detach`, on real files and against a real sshd."""
+"""`amlexec computetarget attach`, `list`, `show` and `detach`, with real files and a real sshd."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HANDLE = "amlexec:" + "0f" * 16
 
 
 def target(project: ProjectFolder, *arguments: str, given: str | None = None) -> Done:
-    """Run `amlexec computetarget`; `given` is its standard input, which is no terminal."""
+    """Run `amlexec computetarget`; `given` is its standard input, which is not a terminal."""
     process = project.start(
         sys.executable,
         "-m",
@@ -53,13 +53,13 @@ def target(project: ProjectFolder, *arguments: str, given: str | None = None) ->
     return Done(process.returncode, out.decode(), err.decode())
 
 
-def unseen(project: ProjectFolder, *arguments: str) -> Done:
+def attach_unchecked(project: ProjectFolder, *arguments: str) -> Done:
     """Attach without a connection."""
     return target(project, "attach", *arguments, "--no-check")
 
 
 def files_of(project: ProjectFolder) -> dict[str, bytes]:
-    """Everything in aml_config, hidden files too."""
+    """All files in aml_config, hidden ones included."""
     return {path.name: path.read_bytes() for path in project.configuration.iterdir()}
 
 
@@ -70,7 +70,7 @@ BOX = ("-n", "gpubox", "-a", "gpu.example.org", "-u", "ada")
 
 
 def test_the_files_have_the_generated_form(project: ProjectFolder) -> None:
-    done = unseen(project, "remotedocker", *BOX)
+    done = attach_unchecked(project, "remotedocker", *BOX)
     assert done.code == 0, done.err
     assert (project.configuration / "gpubox.compute").read_text() == (
         "address: gpu.example.org\n"
@@ -122,7 +122,7 @@ def _attachment(kind: str, **changes: str) -> Attachment:
 
 @pytest.mark.parametrize("user", ["yes", "123", "null", "0x10", "ada@corp.example"])
 def test_a_user_name_is_read_back_as_it_was_written(project: ProjectFolder, user: str) -> None:
-    done = unseen(project, "remote", "-n", "box", "-a", "10.0.0.4:5022", "-u", user)
+    done = attach_unchecked(project, "remote", "-n", "box", "-a", "10.0.0.4:5022", "-u", user)
     assert done.code == 0, done.err
     shown = json.loads(target(project, "show", "box", "-o", "json").out)
     assert shown["username"] == user
@@ -151,7 +151,7 @@ def test_every_spelling(
 ) -> None:
     names = ("--name", "--address", "--username") if long else ("-n", "-a", "-u")
     spelled = [part for pair in zip(names, ("box", "h.example.org", "ada"), strict=True) for part in pair]
-    done = unseen(project, *arguments, *spelled)
+    done = attach_unchecked(project, *arguments, *spelled)
     assert done.code == 0, done.err
     assert f"type: {kind}\n" in (project.configuration / "box.compute").read_text()
     done = project.amlexec("lint", "aml_config/box.compute", "--strict")
@@ -159,7 +159,7 @@ def test_every_spelling(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said", "hint"),
+    ("arguments", "message", "hint"),
     [
         (["remot"], "'remot' is no kind", "did you mean remote?"),
         (["docker"], "is on this machine", "amlexec init"),
@@ -167,30 +167,30 @@ def test_every_spelling(
         (["remote", "-w", "a", "--private-key-file", "b"], "-w and --private-key-file", "one of them"),
         (["remote", "--private-key-passphrase", "x"], "without --private-key-file", ""),
         (["remote", "--base-docker-image", "x:1"], "does not apply to a target of type remote", ""),
-        (["remotedocker", "--base-docker-image", "a b"], "'a b' is no Docker image", ""),
+        (["remotedocker", "--base-docker-image", "a b"], "'a b' is not a Docker image", ""),
         (["remote", "--fingerprint", "SHA256:x"], "--fingerprint can't be compared", ""),
         (["remote", "-k", "-w", "x"], "the key can't be installed", ""),
         (["remote", "-w", ""], "the password is empty", ""),
         (["remote", "--private-key-file", "nowhere"], "no such file", ""),
         (["remote", "--private-key-file", "id.pub"], "is a public key", "id"),
-        (["remote", "--private-key-file", "dodo.py"], "is no private key", "ssh-keygen"),
+        (["remote", "--private-key-file", "dodo.py"], "is not a private key", "ssh-keygen"),
     ],
 )
-def test_what_does_not_fit_is_refused(
-    project: ProjectFolder, arguments: list[str], said: str, hint: str
+def test_invalid_arguments_are_refused(
+    project: ProjectFolder, arguments: list[str], message: str, hint: str
 ) -> None:
     project.write("id.pub", "ssh-ed25519 AAAA ada\n")
     before = files_of(project)
-    done = unseen(project, *arguments, *BOX)
+    done = attach_unchecked(project, *arguments, *BOX)
     assert done.code == 3
-    assert said in done.err
+    assert message in done.err
     assert hint in done.err
     assert done.out == ""
     assert files_of(project) == before
 
 
 @pytest.mark.parametrize("name", ["gpubox", "gpu-box_2", "gpu.box", "GPU Box", "gpubox.compute", "größe"])
-def test_names_that_can_be(name: str) -> None:
+def test_valid_names(name: str) -> None:
     assert valid_name(name) == name.removesuffix(".compute")
 
 
@@ -198,7 +198,7 @@ def test_names_that_can_be(name: str) -> None:
     "name",
     ["", ".", "..", "../x", "a/b", "a\\b", "-x", ".x", " x", "x ", "x.", "a\nb", "a\0b", "a'b", "x" * 200],
 )
-def test_names_that_can_not_be(name: str) -> None:
+def test_invalid_names(name: str) -> None:
     with pytest.raises(UsageError, match="can't be the name"):
         valid_name(name)
 
@@ -237,7 +237,7 @@ def test_addresses(text: str, port: int | None, wanted: str) -> None:
         ("host", 65536, "1 to 65535"),
     ],
 )
-def test_what_is_no_address(text: str, port: int | None, hint: str) -> None:
+def test_invalid_addresses(text: str, port: int | None, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         address_of(text, port)
     assert hint in caught.value.hint
@@ -251,23 +251,23 @@ def test_the_web_site_of_a_cluster_is_not_its_head_node() -> None:
 
 
 @pytest.mark.parametrize(
-    "there", [["gpubox.compute"], ["gpubox.runconfig"], ["gpubox.compute", "gpubox.runconfig"]]
+    "existing", [["gpubox.compute"], ["gpubox.runconfig"], ["gpubox.compute", "gpubox.runconfig"]]
 )
-def test_nothing_is_overwritten(project: ProjectFolder, there: list[str]) -> None:
-    for name in there:
+def test_existing_files_are_not_overwritten(project: ProjectFolder, existing: list[str]) -> None:
+    for name in existing:
         project.write(f"aml_config/{name}", "mine\n")
     before = files_of(project)
-    done = unseen(project, "remote", *BOX)
+    done = attach_unchecked(project, "remote", *BOX)
     assert done.code == 3
     assert "'gpubox' is taken" in done.err
-    assert all(f"aml_config/{name}" in done.err for name in there)
+    assert all(f"aml_config/{name}" in done.err for name in existing)
     assert "--force" in done.err
     assert files_of(project) == before
 
 
-def test_force_says_what_it_replaces(project: ProjectFolder) -> None:
+def test_force_prints_what_it_replaces(project: ProjectFolder) -> None:
     project.write("aml_config/gpubox.runconfig", "mine\n")
-    done = unseen(project, "remote", *BOX, "--force")
+    done = attach_unchecked(project, "remote", *BOX, "--force")
     assert done.code == 0, done.err
     assert "  aml_config/gpubox.compute\n  aml_config/gpubox.runconfig (replaced)\n" in done.out
     assert sorted(files_of(project)) == [
@@ -278,16 +278,16 @@ def test_force_says_what_it_replaces(project: ProjectFolder) -> None:
     ]
 
 
-def test_force_replaces_no_folder(project: ProjectFolder) -> None:
+def test_force_does_not_replace_a_folder(project: ProjectFolder) -> None:
     project.write("aml_config/gpubox.runconfig/keep", "mine\n")
-    done = unseen(project, "remote", *BOX, "--force")
+    done = attach_unchecked(project, "remote", *BOX, "--force")
     assert done.code == 3
     assert "aml_config/gpubox.runconfig: error: it is a folder" in done.err
     assert not (project.configuration / "gpubox.compute").exists()
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_a_full_disk_leaves_everything_as_it_was(
+def test_a_full_disk_changes_nothing(
     small_disk: Path, new_project: Callable[[str], ProjectFolder], client: Client, force: bool
 ) -> None:
     project = new_project("demo")
@@ -315,8 +315,8 @@ def test_a_full_disk_leaves_everything_as_it_was(
 # ---------------------------------------------------------------- list, show, detach
 
 
-def test_list_shows_what_it_can_read_and_what_is_wrong_with_the_rest(project: ProjectFolder) -> None:
-    assert unseen(project, "remote", *BOX).code == 0
+def test_list_shows_valid_targets_and_the_errors_of_the_others(project: ProjectFolder) -> None:
+    assert attach_unchecked(project, "remote", *BOX).code == 0
     project.write("aml_config/broken.compute", "type: remote\nadress: x\n")
     done = target(project, "list", "-o", "json")
     assert done.code == 0
@@ -342,13 +342,13 @@ def test_list_shows_what_it_can_read_and_what_is_wrong_with_the_rest(project: Pr
 )
 @pytest.mark.parametrize("option", [[], ["-n"]])
 def test_a_name_may_have_its_suffix(project: ProjectFolder, name: str, option: list[str]) -> None:
-    assert unseen(project, "remote", *BOX).code == 0
+    assert attach_unchecked(project, "remote", *BOX).code == 0
     done = target(project, "show", *option, name)
     assert done.code == 0, done.err
     assert "gpu.example.org" in done.out
 
 
-def test_show_tells_all_but_secrets(project: ProjectFolder, client: Client) -> None:
+def test_show_prints_everything_but_secrets(project: ProjectFolder, client: Client) -> None:
     handle = keystore.put("canary-1", "x")
     text = "type: {}\naddress: h.example.org\nusername: ada\n"
     project.write("aml_config/kept.compute", text.format("remotedocker") + f"password: {handle}\n")
@@ -356,24 +356,24 @@ def test_show_tells_all_but_secrets(project: ProjectFolder, client: Client) -> N
     project.write("aml_config/old.compute", text.format("remote") + "password: AzureMlSecret=canary-3\n")
     pair = new_key_pair("amlexec key")
     project.write("aml_config/key.compute", text.format("remote") + f"privateKey: {pair.handle}\n")
-    told = {}
+    shown = {}
     for name in ("kept", "plain", "old", "key", "local"):
         for form in ("json", "table"):
             done = target(project, "show", name, "-o", form)
             assert done.code == 0, done.err
             assert "canary" not in done.out + done.err
-            told[name] = json.loads(done.out) if form == "json" else told[name]
-    assert told["kept"]["login"] == "a password in the key store"
-    assert told["plain"]["login"] == "a password in the file"
-    assert told["old"]["login"] == "OpenSSH's own configuration, agent and keys"
-    assert told["key"]["login"] == "a key in the key store"
-    assert told["key"]["publicKey"] == pair.public
-    assert told["local"]["runConfigurations"] == ["local"]
-    assert "address" not in told["local"]
+            shown[name] = json.loads(done.out) if form == "json" else shown[name]
+    assert shown["kept"]["login"] == "a password in the key store"
+    assert shown["plain"]["login"] == "a password in the file"
+    assert shown["old"]["login"] == "OpenSSH's own configuration, agent and keys"
+    assert shown["key"]["login"] == "a key in the key store"
+    assert shown["key"]["publicKey"] == pair.public
+    assert shown["local"]["runConfigurations"] == ["local"]
+    assert "address" not in shown["local"]
 
 
 @pytest.mark.parametrize("verb", ["show", "check", "detach"])
-def test_an_unknown_name_offers_the_nearest(project: ProjectFolder, verb: str) -> None:
+def test_an_unknown_name_suggests_the_closest(project: ProjectFolder, verb: str) -> None:
     done = target(project, verb, "locl")
     assert done.code == 3
     assert "there is no compute target 'locl'" in done.err
@@ -383,14 +383,14 @@ def test_an_unknown_name_offers_the_nearest(project: ProjectFolder, verb: str) -
 
 
 @pytest.mark.parametrize("verb", ["show", "check"])
-def test_a_file_with_violations_has_them_shown(project: ProjectFolder, verb: str) -> None:
+def test_the_errors_of_a_file_are_shown(project: ProjectFolder, verb: str) -> None:
     project.write("aml_config/broken.compute", "type: remote\nadress: x\nusername: u\n")
     done = target(project, verb, "broken")
     assert done.code == 3
     assert "aml_config/broken.compute:2:1: error:" in done.err
 
 
-def test_detach_takes_files_and_secret_away(project: ProjectFolder, client: Client) -> None:
+def test_detach_removes_files_and_secret(project: ProjectFolder, client: Client) -> None:
     before = files_of(project)
     done = target(project, "attach", "remote", *BOX, "--no-check", "--password-stdin", given="secret\n")
     assert done.code == 0, done.err
@@ -406,31 +406,30 @@ def test_detach_takes_files_and_secret_away(project: ProjectFolder, client: Clie
     assert stored_secrets() == []
 
 
-def test_detach_keeps_a_run_configuration_that_was_changed(project: ProjectFolder) -> None:
-    assert unseen(project, "remote", *BOX).code == 0
+def test_detach_keeps_an_edited_run_configuration(project: ProjectFolder) -> None:
+    assert attach_unchecked(project, "remote", *BOX).code == 0
     with (project.configuration / "gpubox.runconfig").open("a") as file:
         file.write("# mine\n")
     done = target(project, "detach", "-n", "gpubox")
     assert done.out == (
-        "removed aml_config/gpubox.compute\n"
-        "kept    aml_config/gpubox.runconfig: it was changed since it was written\n"
+        "removed aml_config/gpubox.compute\nkept    aml_config/gpubox.runconfig: it was edited\n"
     )
     assert sorted(files_of(project)) == ["gpubox.runconfig", "local.compute", "local.runconfig"]
 
 
-def test_detach_by_force_and_with_other_line_ends(project: ProjectFolder) -> None:
-    assert unseen(project, "remote", *BOX).code == 0
+def test_detach_with_force_and_with_other_line_ends(project: ProjectFolder) -> None:
+    assert attach_unchecked(project, "remote", *BOX).code == 0
     path = project.configuration / "gpubox.runconfig"
     path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
     assert "removed aml_config/gpubox.runconfig" in target(project, "detach", "gpubox").out
-    assert unseen(project, "cluster", *BOX).code == 0
+    assert attach_unchecked(project, "cluster", *BOX).code == 0
     path.write_text("mine: yes\n")
     assert "removed aml_config/gpubox.runconfig" in target(project, "detach", "gpubox", "--force").out
     assert not path.exists()
 
 
-def test_detach_says_who_still_names_the_target(project: ProjectFolder) -> None:
-    assert unseen(project, "remote", *BOX).code == 0
+def test_detach_warns_about_run_configurations_that_still_name_the_target(project: ProjectFolder) -> None:
+    assert attach_unchecked(project, "remote", *BOX).code == 0
     project.write("aml_config/other.runconfig", "Target: gpubox\nFramework: Python\n")
     done = target(project, "detach", "gpubox")
     assert done.code == 0
@@ -445,25 +444,23 @@ def test_detach_of_a_broken_file_finds_its_secret(project: ProjectFolder, client
     assert stored_secrets() == []
 
 
-def test_a_secret_that_two_targets_have_is_kept(project: ProjectFolder, client: Client) -> None:
+def test_a_secret_that_two_targets_use_is_kept(project: ProjectFolder, client: Client) -> None:
     assert target(project, "attach", "remote", *BOX, "--no-check", "--password-stdin", given="x\n").code == 0
     shutil.copy(project.configuration / "gpubox.compute", project.configuration / "copy.compute")
-    assert (
-        "kept    its secret: another compute target has the same" in target(project, "detach", "gpubox").out
-    )
+    assert "kept    its secret: another compute target uses it" in target(project, "detach", "gpubox").out
     assert len(stored_secrets()) == 1
     assert "removed its secret" in target(project, "detach", "copy").out
     assert stored_secrets() == []
 
 
-def test_detach_leaves_targets_of_this_machine_alone(project: ProjectFolder) -> None:
+def test_detach_refuses_targets_of_this_machine(project: ProjectFolder) -> None:
     done = target(project, "detach", "local")
     assert done.code == 3
     assert "it is not an attached machine" in done.err
     assert (project.configuration / "local.compute").exists()
 
 
-def test_a_handle_passes_lint_and_half_a_one_does_not(project: ProjectFolder) -> None:
+def test_a_handle_passes_lint_and_an_incomplete_one_does_not(project: ProjectFolder) -> None:
     text = "type: remote\naddress: h\nusername: u\npassword: {}\n"
     project.write("aml_config/box.compute", text.format(HANDLE))
     assert project.amlexec("lint", "--strict", "aml_config/box.compute").code == 0
@@ -490,20 +487,20 @@ def attach(
 
 
 def nothing_is_left(project: ProjectFolder, before: dict[str, bytes]) -> None:
-    """Whether an attach that failed has left a trace."""
+    """Assert that a failed attach has left no trace."""
     assert files_of(project) == before
     assert stored_secrets() == []
     hosts = keystore.folder() / "hosts"
     assert not hosts.exists() or list(hosts.iterdir()) == []
 
 
-def test_a_password_goes_to_the_key_store_and_nowhere_else(
+def test_a_password_is_only_written_to_the_key_store(
     project: ProjectFolder, client: Client, host: Host
 ) -> None:
     done = attach(project, host, "--password-stdin", given=f"{PASSWORD}\n")
     assert done.code == 0, done.err
-    assert f"its host key is {host.fingerprint} (ssh-ed25519), which is seen for the first time" in done.err
-    assert "gpubox: from now on it has to be that one" in done.err
+    assert f"its host key is {host.fingerprint} (ssh-ed25519), seen for the first time" in done.err
+    assert "gpubox: this host key is pinned now" in done.err
     entry = stored_secrets()[0]
     assert keystore.get(entry.handle) == PASSWORD
     assert f"password: {entry.handle}\n" in (project.configuration / "gpubox.compute").read_text()
@@ -534,20 +531,20 @@ def test_a_wrong_password_leaves_nothing(project: ProjectFolder, client: Client,
     assert f"the password of user {QUIET} was not accepted" in done.err
     assert "canary" not in done.out + done.err
     nothing_is_left(project, before)
-    # A right one before does not make a wrong one good.
+    # A correct password before does not make a wrong one pass.
     assert attach(project, host, "--password-stdin", given=f"{PASSWORD}\n").code == 0
     assert attach(project, host, "--password-stdin", "--force", given="canary\n").code == 2
     assert keystore.get(stored_secrets()[0].handle) == PASSWORD
 
 
-def test_a_password_that_was_not_what_let_us_in_is_not_kept(
+def test_a_password_that_was_not_used_for_the_login_is_refused(
     project: ProjectFolder, client: Client, host: Host
 ) -> None:
     shutil.copy(host.key, client.home / ".ssh/id_ed25519")
     before = files_of(project)
     done = attach(project, host, "--password-stdin", given="canary\n")
     assert done.code == 2, done.out
-    assert f"a key has let user {QUIET} in, and not the password" in done.err
+    assert f"user {QUIET} was logged in with a key, not with the password" in done.err
     assert "canary" not in done.out + done.err
     nothing_is_left(project, before)
     done = attach(project, host, "--password-stdin", given=f"{PASSWORD}\n")
@@ -568,7 +565,7 @@ def test_a_user_of_a_domain(project: ProjectFolder, client: Client, new_host: Ca
     assert done.code == 0, done.err
 
 
-def test_what_openssh_has_is_enough(project: ProjectFolder, client: Client, host: Host) -> None:
+def test_openssh_configuration_is_enough(project: ProjectFolder, client: Client, host: Host) -> None:
     client.configure("box", "HostName 127.0.0.1", f"Port {host.port}", f"IdentityFile {host.key}")
     done = target(project, "attach", "remote", "-n", "gpubox", "-a", "box", "-u", QUIET)
     assert done.code == 0, done.err
@@ -577,9 +574,9 @@ def test_what_openssh_has_is_enough(project: ProjectFolder, client: Client, host
     assert target(project, "check", "gpubox").code == 0
 
 
-def test_without_a_terminal_nobody_is_asked(project: ProjectFolder, client: Client, host: Host) -> None:
+def test_without_a_terminal_there_is_no_question(project: ProjectFolder, client: Client, host: Host) -> None:
     before = files_of(project)
-    read, write = os.pipe()  # a standard input that never says anything
+    read, write = os.pipe()  # a standard input that stays empty
     process = project.start(
         *(sys.executable, "-m", "amlexec", "computetarget", "attach", "remote"),
         *("-n", "gpubox", "-a", host.address, "-u", QUIET),
@@ -590,7 +587,7 @@ def test_without_a_terminal_nobody_is_asked(project: ProjectFolder, client: Clie
     os.close(read)
     os.close(write)
     assert process.returncode == 2
-    assert f"user {QUIET} is not let in" in err.decode()
+    assert f"none of the available keys of user {QUIET} was accepted" in err.decode()
     assert "--password-stdin or -w" in err.decode()
     nothing_is_left(project, before)
 
@@ -604,7 +601,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def on_a_terminal(project: ProjectFolder, host: Host, *typed: bytes) -> Done:
-    """Attach from a terminal of its own, typing an answer to each question."""
+    """Attach in a new terminal, and type an answer to each question."""
     terminal, inside = pty.openpty()
     process = project.start(
         *(sys.executable, "-c", ON_A_TERMINAL, sys.executable, "-m", "amlexec", "computetarget"),
@@ -614,7 +611,7 @@ def on_a_terminal(project: ProjectFolder, host: Host, *typed: bytes) -> Done:
         stderr=inside,
     )
     os.close(inside)
-    said, answers = b"", list(typed)
+    output, answers = b"", list(typed)
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         try:
@@ -623,13 +620,14 @@ def on_a_terminal(project: ProjectFolder, host: Host, *typed: bytes) -> Done:
             break
         if not part:
             break
-        said += part
-        if answers and said.count(b"Password of ") > len(typed) - len(answers) and said.endswith(b": "):
+        output += part
+        asked = output.count(b"Password of ") > len(typed) - len(answers)
+        if answers and asked and output.endswith(b": "):
             os.write(terminal, answers.pop(0))
     process.wait(timeout=PATIENCE)
     os.close(terminal)
-    assert not answers, said.decode()
-    return Done(process.returncode, said.decode(), "")
+    assert not answers, output.decode()
+    return Done(process.returncode, output.decode(), "")
 
 
 def test_on_a_terminal_a_password_is_asked_for(project: ProjectFolder, client: Client, host: Host) -> None:
@@ -641,7 +639,7 @@ def test_on_a_terminal_a_password_is_asked_for(project: ProjectFolder, client: C
     assert keystore.get(stored_secrets()[0].handle) == PASSWORD
 
 
-def test_on_a_terminal_nobody_is_asked_who_has_a_key(
+def test_on_a_terminal_there_is_no_question_with_a_key(
     project: ProjectFolder, client: Client, host: Host
 ) -> None:
     client.configure("127.0.0.1", f"IdentityFile {host.key}")
@@ -651,7 +649,7 @@ def test_on_a_terminal_nobody_is_asked_who_has_a_key(
 
 
 @pytest.mark.parametrize(("typed", "code"), [(b"\x03", 130), (b"\x04", 2), (b"\n", 2)])
-def test_a_question_can_be_left(
+def test_a_question_can_be_aborted(
     project: ProjectFolder, client: Client, host: Host, typed: bytes, code: int
 ) -> None:
     before = files_of(project)
@@ -692,7 +690,7 @@ def test_a_changed_host_key_is_an_error_of_its_own(
     checked = target(project, "check", "gpubox")
     assert checked.code == 2
     assert "host key         failed  its host key has changed" in checked.out
-    # Whoever has asked what the new one is may say so.
+    # With the new fingerprint, it is accepted.
     done = attach(
         project,
         machine,
@@ -706,20 +704,20 @@ def test_a_changed_host_key_is_an_error_of_its_own(
     assert target(project, "check", "gpubox").code == 0
 
 
-def test_a_fingerprint_that_is_insisted_on(project: ProjectFolder, client: Client, host: Host) -> None:
+def test_a_required_fingerprint(project: ProjectFolder, client: Client, host: Host) -> None:
     before = files_of(project)
     other = "SHA256:" + "A" * 43
     key = ("--private-key-file", str(host.key))
     done = attach(project, host, *key, "--fingerprint", other)
     assert done.code == 2
-    assert f"its host key is {host.fingerprint} (ssh-ed25519), and --fingerprint says {other}" in done.err
+    assert f"its host key is {host.fingerprint} (ssh-ed25519), but --fingerprint is {other}" in done.err
     nothing_is_left(project, before)
     done = attach(project, host, *key, "--fingerprint", host.fingerprint)
     assert done.code == 0, done.err
     assert keystore.pinned_hosts(f"[127.0.0.1]:{host.port}").exists()
 
 
-def test_fingerprints_as_they_are_copied() -> None:
+def test_fingerprints_in_the_forms_that_users_copy() -> None:
     digest = "X2y8lo3jRyYYC3B1mQ0LFd57xvd8fHHKo+VJRdGUHhs"
     for text in (f"SHA256:{digest}", digest, f" SHA256:{digest}=\n"):
         assert valid_fingerprint(text) == f"SHA256:{digest}"
@@ -727,7 +725,7 @@ def test_fingerprints_as_they_are_copied() -> None:
         valid_fingerprint("MD5:00:11:22")
 
 
-def test_a_key_pair_by_the_line_that_is_printed(
+def test_a_key_pair_installed_with_the_printed_line(
     project: ProjectFolder, client: Client, new_host: Callable[..., Host]
 ) -> None:
     machine = new_host()
@@ -761,11 +759,11 @@ def test_a_key_pair_is_installed_with_a_password(
     assert target(project, "check", "gpubox").code == 0
 
 
-def test_a_key_pair_that_the_machine_does_not_take_is_taken_back(
+def test_a_key_pair_that_the_machine_does_not_accept_is_removed_again(
     project: ProjectFolder, client: Client, new_host: Callable[..., Host]
 ) -> None:
     machine = new_host()
-    # This sshd looks elsewhere.
+    # This sshd reads another file.
     machine.ssh(
         "sed -i 's,^AuthorizedKeysFile.*,AuthorizedKeysFile /etc/ssh/authorized_keys,' /etc/ssh/sshd_config"
     )
@@ -773,14 +771,12 @@ def test_a_key_pair_that_the_machine_does_not_take_is_taken_back(
     before = files_of(project)
     done = attach(project, machine, "-k", "--password-stdin", given=f"{PASSWORD}\n")
     assert done.code == 2
-    assert "takes no key out of ~/.ssh/authorized_keys" in done.err
+    assert "does not accept the key in ~/.ssh/authorized_keys" in done.err
     assert machine.ssh("cat .ssh/authorized_keys", QUIET) == ""
     nothing_is_left(project, before)
 
 
-def test_a_key_of_the_users_own_is_named_and_not_copied(
-    project: ProjectFolder, client: Client, host: Host
-) -> None:
+def test_the_users_own_key_is_not_copied(project: ProjectFolder, client: Client, host: Host) -> None:
     own = client.home / ".ssh/id_own"
     shutil.copy(host.key, own)
     own.chmod(0o600)
@@ -793,7 +789,7 @@ def test_a_key_of_the_users_own_is_named_and_not_copied(
     assert own.exists()
 
 
-def test_a_target_that_runs_go_on_at_is_not_detached(
+def test_a_target_with_active_runs_is_not_detached(
     project: ProjectFolder, client: Client, host: Host
 ) -> None:
     assert attach(project, host, "--private-key-file", str(host.key)).code == 0
@@ -823,7 +819,7 @@ def test_a_key_with_a_passphrase(project: ProjectFolder, client: Client, host: H
     assert target(project, "check", "gpubox").code == 0
 
 
-def test_a_passphrase_that_an_agent_would_hide(
+def test_a_wrong_passphrase_is_found_although_an_agent_has_the_key(
     project: ProjectFolder, client: Client, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = client.home / ".ssh/id_own"
@@ -845,31 +841,31 @@ def test_a_passphrase_that_an_agent_would_hide(
             agent.terminate()
 
 
-def test_what_is_wanting_is_said_at_once(project: ProjectFolder, client: Client, host: Host) -> None:
+def test_attach_prints_what_is_missing(project: ProjectFolder, client: Client, host: Host) -> None:
     done = target(
         project,
         *("attach", "remotedocker", "-n", "gpubox", "-a", host.address, "-u", QUIET),
         *("--private-key-file", str(host.key)),
     )
     assert done.code == 0, done.err
-    assert "failed  the machine is there, and has no Docker engine" in done.err
+    assert "failed  the machine has no Docker engine" in done.err
     assert "First write aml_config/conda_dependencies.yml" in done.out
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "message"),
     [("nowhere.invalid", "nowhere.invalid"), ("127.0.0.1:1", "refused")],
 )
-def test_a_machine_that_is_not_there(project: ProjectFolder, client: Client, address: str, said: str) -> None:
+def test_an_unreachable_machine(project: ProjectFolder, client: Client, address: str, message: str) -> None:
     before = files_of(project)
     done = target(project, "attach", "remote", "-n", "gpubox", "-a", address, "-u", "ada", "-w", "canary")
     assert done.code == 2
-    assert said in done.err
+    assert message in done.err
     assert "canary" not in done.err
     nothing_is_left(project, before)
 
 
-def test_a_colleague_with_the_key_store_needs_no_more(
+def test_a_colleague_needs_only_the_shared_key_store(
     project: ProjectFolder,
     client: Client,
     host: Host,
@@ -918,7 +914,7 @@ def test_an_attach_that_is_killed_can_be_repeated(project: ProjectFolder, client
     assert done.code == 0, done.err
 
 
-def test_what_the_how_to_shows_is_so(
+def test_the_how_to_page(
     client: Client,
     new_host: Callable[..., Host],
     tmp_path: Path,
@@ -945,19 +941,19 @@ def test_what_the_how_to_shows_is_so(
     read(Path(__file__).parents[2] / "docs/how-to/use-a-machine-over-ssh.md", folder, enter)
 
 
-# ---------------------------------------------------------------- what is asked on a second channel
+# ---------------------------------------------------------------- checks on a second channel
 
 
 @pytest.mark.parametrize("with_key", [False, True])
-def test_a_password_where_docker_is_asked_too(
+def test_a_secret_with_the_docker_check(
     project: ProjectFolder, engine_host: EngineHost, client: Client, with_key: bool
 ) -> None:
-    client.configuration.write_text("")  # no key but the one that is given
+    client.configuration.write_text("")  # no other key
     second_question(project, client, engine_host, "remotedocker", with_key=with_key)
 
 
 @pytest.mark.parametrize("with_key", [False, True])
-def test_a_password_where_spark_is_asked_too(
+def test_a_secret_with_the_spark_check(
     project: ProjectFolder, spark_head: SparkHead, client: Client, with_key: bool
 ) -> None:
     client.configuration.write_text("")
@@ -967,7 +963,7 @@ def test_a_password_where_spark_is_asked_too(
 def second_question(
     project: ProjectFolder, client: Client, host: Host, kind: str, *, with_key: bool, master: str = ""
 ) -> None:
-    """Attach with a secret a machine of which more is asked than one script can, and check it."""
+    """Attach and check, with a secret, a machine whose checks need a second channel."""
     if with_key:
         own = client.home / ".ssh/id_own"
         shutil.copy(host.key, own)
@@ -991,5 +987,5 @@ def second_question(
             file.write(f"master: {master}\n")
     checked = target(project, "check", "gpubox", "-o", "json")
     assert checked.code == 0, checked.out + checked.err
-    # Of what only the second channel tells.
+    # A check that uses the second channel.
     assert {"remotedocker": '"Docker"', "cluster": '"Spark master"'}[kind] in checked.out

@@ -1,4 +1,4 @@
-"""`amlexec computetarget check`: the questions, what the answers mean, and real machines with real faults."""
+"""`amlexec computetarget check`: the script, the findings, and real machines with real faults."""
 
 from __future__ import annotations
 
@@ -65,21 +65,21 @@ def box(kind: str = "remote", **fields: str | bool) -> ComputeTarget:
 
 
 def facts(clock: float = 0.0, **changes: str | None) -> Facts:
-    """What a machine says on which all is well, but for the changes; None leaves a line out."""
+    """The facts of a machine without problems, with these changes; None leaves a line out."""
     values = {key: (value,) for key, value in {**GOOD, **changes}.items() if value is not None}
     return Facts(values, clock)
 
 
 def found(target: ComputeTarget, asked: Facts, check: str) -> Finding:
-    """The answer to one question."""
+    """The finding of one check."""
     return next(each for each in judge(target, asked) if each.check == check)
 
 
-# ---------------------------------------------------------------- what the answers mean
+# ---------------------------------------------------------------- findings
 
 
 @pytest.mark.parametrize("kind", ["remote", "remotedocker", "cluster"])
-def test_where_all_is_well_everything_is_ok(kind: str) -> None:
+def test_a_machine_without_problems_is_ok(kind: str) -> None:
     answers = judge(box(kind), facts())
     assert {each.status for each in answers} == {OK}
     assert not any(each.hint for each in answers)
@@ -89,7 +89,7 @@ def test_where_all_is_well_everything_is_ok(kind: str) -> None:
     ("kind", "changes", "check", "status", "message", "hint"),
     [
         ("remote", {"SYSTEM": "Darwin", "RELEASE": None}, "system", FAILED, "it is Darwin, x86_64", "Linux"),
-        ("remote", {"MISSING": "setsid cp"}, "POSIX shell", FAILED, "there is no setsid, cp", "install"),
+        ("remote", {"MISSING": "setsid cp"}, "POSIX shell", FAILED, "missing: setsid, cp", "install"),
         (
             "remote",
             {"HOME_WRITABLE": None, "HOME_ERROR": "sh: 1: cannot create /home/ada/x: Read-only file system"},
@@ -123,29 +123,29 @@ def test_where_all_is_well_everything_is_ok(kind: str) -> None:
             "/home/ada: permission denied",
             "~/.amlexec",
         ),
-        ("remote", {"HOME_FREE": "1000000"}, "home folder", WARNING, "977 MB free", "make some"),
+        ("remote", {"HOME_FREE": "1000000"}, "home folder", WARNING, "977 MB free", "make room"),
         ("remote", {"HOME_FREE": None}, "home folder", OK, "/home/ada", ""),
         (
             "remote",
             {"PYTHON": None, "OTHER_PYTHON": "/usr/bin/python3"},
             "Python",
             FAILED,
-            "pythonLocation is 'python', and there is no such program",
+            "pythonLocation is 'python', but there is no such program",
             "write pythonLocation: /usr/bin/python3 into aml_config/box.compute",
         ),
         ("remote", {"PYTHON": None}, "Python", FAILED, "no such program", "install Python there"),
-        ("remote", {"PYTHON": "2.7.18 /usr/bin/python"}, "Python", FAILED, "is Python 2.7.18", "name one"),
+        ("remote", {"PYTHON": "2.7.18 /usr/bin/python"}, "Python", FAILED, "is Python 2.7.18", "set python"),
         (
             "remote",
             {"PYTHON": None, "PYTHON_ERROR": "/opt/python Illegal instruction."},
             "Python",
             FAILED,
-            "/opt/python doesn't answer as a Python does: Illegal instruction",
-            "name one",
+            "/opt/python does not work as a Python: Illegal instruction",
+            "set python",
         ),
-        ("remote", {"TAR": None}, "tar", FAILED, "no files can be sent", "install tar"),
+        ("remote", {"TAR": None}, "tar", FAILED, "files can't be sent", "install tar"),
         ("remote", {"GPU_ERROR": "NVIDIA-SMI has failed."}, "GPU", WARNING, "NVIDIA-SMI has failed", "works"),
-        ("cluster", {"SPARK": None}, "Spark", FAILED, "there is no spark-submit", "sparkSubmitLocation"),
+        ("cluster", {"SPARK": None}, "Spark", FAILED, "does not find spark-submit", "sparkSubmitLocation"),
         (
             "remotedocker",
             {"INSTALLED": None, "SOCKET": None, "THERE": None, "ACCESS": None},
@@ -159,7 +159,7 @@ def test_where_all_is_well_everything_is_ok(kind: str) -> None:
             {"SOCKET": None, "THERE": None, "ACCESS": None},
             "Docker",
             FAILED,
-            "its Docker engine does not run",
+            "the machine's Docker engine is not running",
             "systemctl",
         ),
         (
@@ -167,15 +167,15 @@ def test_where_all_is_well_everything_is_ok(kind: str) -> None:
             {"SOCKET": None, "THERE": None, "ACCESS": None, "ELSEWHERE": "tcp://10.0.0.4:2376"},
             "Docker",
             FAILED,
-            "names tcp://10.0.0.4:2376, which is no socket of its own",
-            "attach the machine where the engine is",
+            "names tcp://10.0.0.4:2376, which is not a local socket",
+            "attach the machine that the engine runs on",
         ),
         (
             "remotedocker",
             {"ACCESS": None, "DOCKER_SUDO": "24.0.7"},
             "Docker",
             FAILED,
-            "only `sudo docker` works (version 24.0.7): ada may not use /var/run/docker.sock",
+            "only `sudo docker` works (version 24.0.7): ada has no permission for /var/run/docker.sock",
             "sudo usermod -aG docker ada",
         ),
         (
@@ -184,7 +184,7 @@ def test_where_all_is_well_everything_is_ok(kind: str) -> None:
             "Docker",
             FAILED,
             "ada has no permission to use the Docker engine's socket /var/run/docker.sock",
-            "somebody who may use sudo there types: sudo usermod -aG docker ada",
+            "a user with sudo runs there: sudo usermod -aG docker ada",
         ),
         (
             "remotedocker",
@@ -197,7 +197,7 @@ def test_where_all_is_well_everything_is_ok(kind: str) -> None:
         ("remotedocker", {"DOCKER_FREE": "1000000"}, "Docker's disk", WARNING, "977 MB", "make room"),
     ],
 )
-def test_each_fault_has_its_reason_and_its_cure(
+def test_each_problem_has_a_reason_and_a_fix(
     kind: str, changes: dict[str, str | None], check: str, status: str, message: str, hint: str
 ) -> None:
     answer = found(box(kind), facts(**changes), check)
@@ -208,7 +208,7 @@ def test_each_fault_has_its_reason_and_its_cure(
     assert {each.status for each in others} == {OK}
 
 
-def test_an_environment_of_ours_needs_glibc_and_programs_in_the_home_folder() -> None:
+def test_a_prepared_environment_needs_glibc_and_executable_programs_in_the_home_folder() -> None:
     managed = box(user_managed_environment=False)
     assert found(managed, facts(), "environments").status == OK
     assert "no glibc" in found(managed, facts(LIBC=None), "environments").message
@@ -221,11 +221,13 @@ def test_an_environment_of_ours_needs_glibc_and_programs_in_the_home_folder() ->
         for kind in ("remote", "cluster"):
             answer = found(box(kind, user_managed_environment=False), facts(**changes), "environments")
             assert (answer.status, said in answer.message) == (FAILED, True)
-            # The very words of prepare.
+            # The same message as prepare.
             known = {"system": "Linux", "machine": "x86_64", "libc": "glibc 2.36", "programs": "yes"}
             known |= {key.lower(): value for key, value in changes.items()}
             assert (answer.message, answer.hint) == platforms.misfit(known, platforms.DEFAULT)
-        assert {one.status for one in judge(box(), facts(**changes))} == {OK}, "its own Python is its own"
+        assert {each.status for each in judge(box(), facts(**changes))} == {OK}, (
+            "the user's own Python has no limits"
+        )
     assert not [each for each in judge(managed, facts(PYTHON=None)) if each.check == "Python"]
 
 
@@ -238,14 +240,14 @@ def test_gpus_are_counted() -> None:
 @pytest.mark.parametrize(
     ("there", "status", "said"),
     [
-        (1000, OK, "the same as here"),
-        (1004, OK, "the same as here"),
+        (1000, OK, "the same as on this computer"),
+        (1004, OK, "the same as on this computer"),
         (1034, OK, "30 s off"),
-        (8204, WARNING, "2.0 h ahead of the one here"),
-        (100, WARNING, "15 min behind the one here"),
+        (8204, WARNING, "2.0 h ahead of this computer's"),
+        (100, WARNING, "15 min behind this computer's"),
     ],
 )
-def test_the_clock_is_compared_as_far_as_the_time_of_asking_allows(
+def test_the_clock_is_compared_with_the_duration_of_the_request_as_tolerance(
     there: int, status: str, said: str
 ) -> None:
     answer = found(box(), Facts(facts().values, facts_of(f"CLOCK {there}\n", 1000.9, 1004.1).clock), "clock")
@@ -253,11 +255,11 @@ def test_the_clock_is_compared_as_far_as_the_time_of_asking_allows(
     assert said in answer.message
 
 
-# ---------------------------------------------------------------- the questions
+# ---------------------------------------------------------------- the script
 
 
 def asked(*arguments: str, sh: str = "sh", **environment: str) -> dict[str, tuple[str, ...]]:
-    """What `check.sh` prints here, with that environment."""
+    """The output of `check.sh` on this machine, with that environment."""
     done = subprocess.run(
         [sh, shell("check"), *arguments],
         env={"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **environment},
@@ -272,7 +274,7 @@ def asked(*arguments: str, sh: str = "sh", **environment: str) -> dict[str, tupl
 
 
 @pytest.mark.parametrize("sh", ["sh", "bash", "dash"])
-def test_the_questions_are_answered_here(sh: str, tmp_path: Path) -> None:
+def test_the_script_on_this_machine(sh: str, tmp_path: Path) -> None:
     home = tmp_path / "a home"
     home.mkdir()
     answers = asked("engine", "python3", "spark-submit", sh=sh, HOME=str(home))
@@ -287,7 +289,7 @@ def test_the_questions_are_answered_here(sh: str, tmp_path: Path) -> None:
     assert list(home.iterdir()) == []
 
 
-def test_the_questions_can_come_on_standard_input(tmp_path: Path) -> None:
+def test_the_script_on_standard_input(tmp_path: Path) -> None:
     with Path(shell("check")).open("rb") as script:
         done = subprocess.run(
             ["sh", "-s", "", "python3"], stdin=script, capture_output=True, timeout=PATIENCE, check=True
@@ -295,13 +297,13 @@ def test_the_questions_can_come_on_standard_input(tmp_path: Path) -> None:
     assert b"\nEND yes\n" in done.stdout
 
 
-def test_a_home_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_home_folder(tmp_path: Path) -> None:
     answers = asked("", HOME=str(tmp_path / "gone"))
     assert answers["HOME_ERROR"] == ("there is no such folder",)
     assert "HOME_WRITABLE" not in answers
 
 
-def test_a_home_folder_that_is_full(small_disk: Path) -> None:
+def test_a_full_home_folder(small_disk: Path) -> None:
     with (small_disk / "filling").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
         while True:
             file.write(bytes(4096))
@@ -311,7 +313,7 @@ def test_a_home_folder_that_is_full(small_disk: Path) -> None:
     assert sorted(path.name for path in small_disk.iterdir()) == ["filling"]
 
 
-def test_a_home_folder_that_is_read_only_or_lets_nothing_run(small_disk: Path) -> None:
+def test_a_home_folder_that_is_read_only_or_noexec(small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,noexec", str(small_disk)], check=True)
     answers = asked("", HOME=str(small_disk))
     assert answers["HOME_WRITABLE"] == ("yes",)
@@ -322,7 +324,7 @@ def test_a_home_folder_that_is_read_only_or_lets_nothing_run(small_disk: Path) -
 
 
 def programs(folder: Path, **texts: str) -> str:
-    """A PATH with the usual programs, and these scripts in front."""
+    """A PATH with these scripts before the usual programs."""
     folder.mkdir()
     for name, text in texts.items():
         path = folder / name.replace("_", "-")
@@ -346,7 +348,7 @@ def test_a_python_in_the_home_folder(tmp_path: Path) -> None:
     assert asked("", "~/my env/bin/python")["PYTHON"] == (f"{version} {link}",)
 
 
-def test_no_python_but_another(tmp_path: Path) -> None:
+def test_another_python_is_suggested(tmp_path: Path) -> None:
     path = programs(tmp_path / "bin", python3="echo 3.9.1")
     answers = asked("", "python9", PATH=path)
     assert "PYTHON" not in answers
@@ -373,12 +375,12 @@ def test_gpus(tmp_path: Path) -> None:
 
 
 def check(project: ProjectFolder, name: str) -> tuple[Done, dict[str, dict[str, str]]]:
-    """Run `check`, as JSON: the answers by question."""
+    """Run `check -o json`; the results by check."""
     done = project.amlexec("computetarget", "check", name, "-o", "json")
-    told = json.loads(done.out)
-    assert told["name"] == name
-    assert told["ok"] == (done.code == 0)
-    return done, {each["check"]: each for each in told["checks"]}
+    report = json.loads(done.out)
+    assert report["name"] == name
+    assert report["ok"] == (done.code == 0)
+    return done, {each["check"]: each for each in report["checks"]}
 
 
 def test_a_local_target(project: ProjectFolder) -> None:
@@ -412,11 +414,11 @@ def test_a_docker_target_without_an_engine(project: ProjectFolder, monkeypatch: 
     assert answers["Docker"]["message"] == "no engine answers at unix:///nowhere/docker.sock"
 
 
-def test_a_service_of_the_cloud(project: ProjectFolder) -> None:
+def test_a_cloud_service(project: ProjectFolder) -> None:
     project.write("aml_config/batch.compute", "type: batchai\n")
     done = project.amlexec("computetarget", "check", "batch")
     assert done.code == 3
-    assert "there is nothing here to check" in done.err
+    assert "there is nothing to check" in done.err
 
 
 # ---------------------------------------------------------------- real machines
@@ -432,7 +434,7 @@ def remote(
     project.write("aml_config/box.compute", "\n".join([*text, *lines]) + "\n")
 
 
-def test_a_machine_on_which_all_is_well(project: ProjectFolder, client: Client, host: Host) -> None:
+def test_a_real_machine_without_problems(project: ProjectFolder, client: Client, host: Host) -> None:
     client.knows(host)
     remote(project, host)
     done, answers = check(project, "box")
@@ -442,15 +444,15 @@ def test_a_machine_on_which_all_is_well(project: ProjectFolder, client: Client, 
         *("home folder", "clock", "Python", "GPU", "tar"),
     ]
     assert answers["login"]["message"] == QUIET
-    assert answers["clock"]["message"] == "the same as here"
+    assert answers["clock"]["message"] == "the same as on this computer"
     assert "/usr/bin/python3" in answers["Python"]["message"]
     assert done.err == ""
-    assert client.sockets() == [], "the connection was its own, and ended with it"
+    assert client.sockets() == [], "the connection is not shared, and ends with the command"
     assert host.ssh("ls -A ~ | grep amlexec-check || :", QUIET) == ""
 
 
 @pytest.mark.parametrize("user", SHELLS)
-def test_whatever_the_login_shell_is(project: ProjectFolder, client: Client, host: Host, user: str) -> None:
+def test_any_login_shell(project: ProjectFolder, client: Client, host: Host, user: str) -> None:
     client.knows(host)
     remote(project, host, user=user)
     done, answers = check(project, "box")
@@ -458,7 +460,7 @@ def test_whatever_the_login_shell_is(project: ProjectFolder, client: Client, hos
     assert user in answers["POSIX shell"]["message"]
 
 
-def test_the_table_names_each_question_on_a_line(project: ProjectFolder, client: Client, host: Host) -> None:
+def test_the_table_has_a_line_for_each_check(project: ProjectFolder, client: Client, host: Host) -> None:
     client.knows(host)
     remote(project, host, kind="remotedocker")
     done = project.amlexec("computetarget", "check", "box.compute")
@@ -466,7 +468,7 @@ def test_the_table_names_each_question_on_a_line(project: ProjectFolder, client:
     lines = done.out.splitlines()
     assert lines[0] == "name resolution  ok      127.0.0.1"
     at = next(number for number, line in enumerate(lines) if line.startswith("Docker"))
-    assert lines[at] == "Docker           failed  the machine is there, and has no Docker engine"
+    assert lines[at] == "Docker           failed  the machine has no Docker engine"
     assert lines[at + 1].strip().startswith("hint: install Docker Engine there")
 
 
@@ -477,7 +479,7 @@ def test_the_table_names_each_question_on_a_line(project: ProjectFolder, client:
         ("127.0.0.1:1", "SSH", "refused"),
     ],
 )
-def test_a_machine_that_is_not_there(
+def test_an_unreachable_machine(
     project: ProjectFolder, client: Client, address: str, check_: str, said: str
 ) -> None:
     project.write("aml_config/box.compute", f"type: remote\naddress: {address}\nusername: ada\n")
@@ -501,7 +503,7 @@ def test_a_machine_that_does_not_answer(
     assert list(answers) == ["name resolution", "SSH"]
 
 
-def test_a_machine_that_nobody_knows(project: ProjectFolder, client: Client, host: Host) -> None:
+def test_an_unknown_host_key(project: ProjectFolder, client: Client, host: Host) -> None:
     remote(project, host)
     done, answers = check(project, "box")
     assert done.code == 2
@@ -509,7 +511,7 @@ def test_a_machine_that_nobody_knows(project: ProjectFolder, client: Client, hos
     assert "its host key is not known" in answers["host key"]["message"]
 
 
-def test_what_an_open_connection_would_hide(
+def test_the_check_does_not_reuse_an_open_connection(
     project: ProjectFolder, client: Client, new_host: Callable[..., Host]
 ) -> None:
     host = new_host()
@@ -527,16 +529,14 @@ def test_what_an_open_connection_would_hide(
             "kill -HUP $(pgrep -o sshd)"
         )
         done, answers = check(project, "box")
-        while answers.get("login"):  # sshd reads its keys anew in a moment
+        while answers.get("login"):  # until sshd has reloaded its keys
             done, answers = check(project, "box")
         assert (done.code, answers["host key"]["status"]) == (2, "failed")
-        assert connection.run("echo in").stdout == "in\n", "the connection of others is left alone"
+        assert connection.run("echo in").stdout == "in\n", "the shared connection stays open"
 
 
-@pytest.mark.parametrize(("line", "said"), [("password: canary", "the password"), ("", "the keys")])
-def test_a_machine_that_lets_nobody_in(
-    project: ProjectFolder, client: Client, host: Host, line: str, said: str
-) -> None:
+@pytest.mark.parametrize(("line", "said"), [("password: canary", "the password"), ("", "available keys")])
+def test_a_refused_login(project: ProjectFolder, client: Client, host: Host, line: str, said: str) -> None:
     client.knows(host)
     remote(project, host, line, key="none")
     done, answers = check(project, "box")
@@ -554,7 +554,7 @@ def test_a_plain_password_works(project: ProjectFolder, client: Client, host: Ho
     assert PASSWORD not in done.out + done.err
 
 
-def test_a_machine_behind_another(project: ProjectFolder, client: Client, host: Host) -> None:
+def test_a_machine_behind_a_jump_host(project: ProjectFolder, client: Client, host: Host) -> None:
     client.knows(host)
     client.configure(
         "door", "HostName 127.0.0.1", f"Port {host.port}", f"User {QUIET}", f"IdentityFile {host.key}"
@@ -567,7 +567,7 @@ def test_a_machine_behind_another(project: ProjectFolder, client: Client, host: 
     )
     done, answers = check(project, "box")
     assert done.code == 0, done.out
-    assert answers["name resolution"]["message"] == "127.0.0.1, by way of door"
+    assert answers["name resolution"]["message"] == "127.0.0.1, via door"
 
 
 def test_a_machine_without_a_home_folder(
@@ -583,7 +583,7 @@ def test_a_machine_without_a_home_folder(
     assert "there is no such folder" in answers["home folder"]["message"]
 
 
-def test_docker_behind_the_one_connection(
+def test_docker_over_the_same_connection(
     project: ProjectFolder, client: Client, new_host: Callable[..., Host]
 ) -> None:
     machine = new_host(Binds=["/var/run/docker.sock:/var/run/docker.sock"])
@@ -593,7 +593,7 @@ def test_docker_behind_the_one_connection(
     assert done.code == 0, done.out
     assert answers["Docker"]["status"] == "ok"
     assert "linux" in answers["Docker"]["message"]
-    # Another user has no permission, with sudo and without.
+    # Another user has no permission, with or without sudo.
     client.hang_up()
     remote(project, machine, kind="remotedocker")
     done, answers = check(project, "box")
@@ -609,28 +609,29 @@ def test_docker_behind_the_one_connection(
     assert f"sudo usermod -aG docker {QUIET}" in answers["Docker"]["hint"]
 
 
-def test_an_engine_that_has_stopped(
-    project: ProjectFolder, client: Client, new_host: Callable[..., Host]
-) -> None:
+def test_a_stopped_engine(project: ProjectFolder, client: Client, new_host: Callable[..., Host]) -> None:
     machine = new_host()
     client.knows(machine)
     remote(project, machine, kind="remotedocker", user="root")
-    # Its socket is left, and nobody listens there.
+    # Its socket remains, but nothing listens on it.
     machine.ssh("python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"/var/run/docker.sock\")'")
     done, answers = check(project, "box")
     assert done.code == 2
     assert answers["Docker"]["status"] == "failed"
-    # The host's network is this machine's, whose own engine listens under that name: that is not observed.
-    assert "nobody answers at its Docker engine's socket /var/run/docker.sock" in answers["Docker"]["message"]
+    # The container shares this machine's network, so whether something listens there can't be observed.
+    assert (
+        "the machine's Docker engine does not answer on its socket /var/run/docker.sock"
+        in answers["Docker"]["message"]
+    )
     assert "docker info" in answers["Docker"]["hint"]
 
 
-# ---------------------------------------------------------------- check says what prepare says
+# ---------------------------------------------------------------- check and prepare print the same message
 
 
 @pytest.fixture
 def beside(project: ProjectFolder, engine_host: EngineHost) -> ProjectFolder:
-    """A project with a target on a machine with an engine, and no environment for it."""
+    """A project with a target on a machine with an engine, without an environment."""
     remote(project, engine_host, kind="remotedocker")
     project.write("aml_config/box.runconfig", "Target: box\nFramework: Python\n")
     project.write("aml_config/conda_dependencies.yml", "dependencies: [python=3.11]\n")
@@ -638,7 +639,7 @@ def beside(project: ProjectFolder, engine_host: EngineHost) -> ProjectFolder:
 
 
 def agree(project: ProjectFolder, client: Client, words: str) -> None:
-    """Whether check and prepare refuse a machine in the same words."""
+    """Assert that check and prepare refuse a machine with the same message."""
     done, answers = check(project, "box")
     assert done.code == 2, done.out
     assert words in answers["Docker"]["message"]
@@ -650,13 +651,13 @@ def agree(project: ProjectFolder, client: Client, words: str) -> None:
     client.hang_up()
 
 
-def test_an_engine_that_only_a_context_or_a_profile_names(
+def test_an_engine_named_by_a_context_or_a_profile_alone(
     beside: ProjectFolder, client: Client, engine_host: EngineHost
 ) -> None:
     meta = '{"Name":"own","Endpoints":{"docker":{"Host":"unix:///run/own.sock"}}}'
     engine_host.ssh("mv /var/run/docker.sock /run/own.sock")
     try:
-        agree(beside, client, "its Docker engine does not run")
+        agree(beside, client, "Docker engine is not running")
         engine_host.ssh("echo export DOCKER_HOST=unix:///run/own.sock >>~/.profile", QUIET)
         done, answers = check(beside, "box")
         assert (done.code, answers["Docker"]["status"]) == (0, "ok"), done.out
@@ -671,7 +672,7 @@ def test_an_engine_that_only_a_context_or_a_profile_names(
         engine_host.ssh(
             "sed -i s,unix:///run/own.sock,tcp://10.0.0.4:2376, ~/.docker/contexts/meta/x/meta.json", QUIET
         )
-        agree(beside, client, "names tcp://10.0.0.4:2376, which is no socket of its own")
+        agree(beside, client, "names tcp://10.0.0.4:2376, which is not a local socket")
     finally:
         engine_host.ssh("rm -rf ~/.docker; sed -i /DOCKER_HOST/d ~/.profile", QUIET)
         engine_host.ssh("mv /run/own.sock /var/run/docker.sock")
@@ -687,7 +688,7 @@ def test_an_sshd_that_forbids_forwarding(
         agree(
             beside,
             client,
-            "nobody answers at its Docker engine's socket /var/run/docker.sock",
+            "the machine's Docker engine does not answer on its socket /var/run/docker.sock",
         )
     finally:
         client.hang_up()

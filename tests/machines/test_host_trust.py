@@ -1,4 +1,4 @@
-"""Which host keys `attach` trusts: nothing that OpenSSH knows anything against, on a real sshd."""
+"""Which host keys `attach` trusts, with a real sshd."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.support.hosts import Client, Host
 
 OTHER = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAQQC7b0Fzc2VkIGJ5IG5vYm9keSwgYSBrZXkgb2YgYSB0ZXN0IDAwMDAw"
-"""A key that the host has not."""
+"""A key that the host does not have."""
 
 
 def known(client: Client, host: Host, marker: str, key: str = "", name: str = "") -> None:
@@ -29,7 +29,7 @@ def known(client: Client, host: Host, marker: str, key: str = "", name: str = ""
 
 
 def trusted(host: Host, fingerprint: str = "") -> str:
-    """By whom a machine is known, as far as it is trusted."""
+    """`Trust.known` of a machine, which must be trusted."""
     with establish(host.login(known_hosts=""), fingerprint) as trust:
         assert trust.key.fingerprint == host.fingerprint
         return trust.known
@@ -41,18 +41,16 @@ def refused(host: Host, fingerprint: str = "") -> HostKeyError:
     return caught.value
 
 
-def test_only_a_machine_of_which_nothing_is_known_is_seen_for_the_first_time(
-    host: Host, client: Client
-) -> None:
+def test_only_a_machine_without_known_keys_is_seen_for_the_first_time(host: Host, client: Client) -> None:
     assert trusted(host) == ""
-    known(client, host, "@revoked", OTHER)  # its old key: the new one is not known
+    known(client, host, "@revoked", OTHER)  # its old key; the new one is not known
     assert trusted(host) == ""
     known(client, host, "")
     assert trusted(host) == "OpenSSH"
 
 
 @pytest.mark.parametrize("name", ["", "*", "hashed"])
-def test_a_key_that_is_marked_revoked(host: Host, client: Client, name: str) -> None:
+def test_a_key_marked_revoked(host: Host, client: Client, name: str) -> None:
     known(client, host, "@revoked", name="" if name == "hashed" else name)
     if name == "hashed":
         subprocess.run(
@@ -61,13 +59,13 @@ def test_a_key_that_is_marked_revoked(host: Host, client: Client, name: str) -> 
     error = refused(host)
     assert "its host key is revoked" in error.message
     assert not error.unknown
-    # Nobody can vouch for it, and a machine that was pinned before is left.
+    # Neither a fingerprint nor a known_hosts line overrules it.
     assert "is revoked" in refused(host, host.fingerprint).message
     known(client, host, "")
     assert "is revoked" in refused(host).message
 
 
-def test_a_key_that_is_revoked_by_a_file(host: Host, client: Client, tmp_path: Path) -> None:
+def test_a_key_revoked_by_a_file(host: Host, client: Client, tmp_path: Path) -> None:
     (tmp_path / "revoked").write_text(f"{host.host_key}\n")
     client.configure("127.0.0.1", f"RevokedHostKeys {tmp_path}/revoked")
     assert f"is revoked by {tmp_path}/revoked" in refused(host).message.replace("file ", "")
@@ -80,7 +78,7 @@ def test_a_key_that_is_revoked_by_a_file(host: Host, client: Client, tmp_path: P
     assert "revoked keys file" in refused(host).message
 
 
-def test_a_key_that_is_revoked_after_it_was_pinned(host: Host, client: Client) -> None:
+def test_a_key_revoked_after_it_was_pinned(host: Host, client: Client) -> None:
     pinned = host_keys.pin(host.login(known_hosts=""), host_keys.offered(host.login(known_hosts="")))
     assert SSHConnection(pinned).run("echo on").stdout == "on\n"
     known(client, host, "@revoked", name="*")
@@ -90,7 +88,7 @@ def test_a_key_that_is_revoked_after_it_was_pinned(host: Host, client: Client) -
         pass
 
 
-def test_a_machine_that_is_known_by_a_key_of_another_type(host: Host, client: Client, tmp_path: Path) -> None:
+def test_a_known_key_of_another_type(host: Host, client: Client, tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", str(tmp_path / "rsa")], check=True)
     rsa = " ".join((tmp_path / "rsa.pub").read_text().split()[:2])
     known(client, host, "", rsa)
@@ -100,9 +98,7 @@ def test_a_machine_that_is_known_by_a_key_of_another_type(host: Host, client: Cl
     assert "its host key has changed" in refused(host).message
 
 
-def test_a_machine_that_is_known_by_the_second_of_two_files(
-    host: Host, client: Client, tmp_path: Path
-) -> None:
+def test_a_key_in_the_second_of_two_files(host: Host, client: Client, tmp_path: Path) -> None:
     (tmp_path / "second").write_text(f"@revoked * {host.host_key}\n")
     client.configure("127.0.0.1", f"UserKnownHostsFile {client.known_hosts} {tmp_path}/second")
     assert "is revoked" in refused(host).message
@@ -110,7 +106,7 @@ def test_a_machine_that_is_known_by_the_second_of_two_files(
     assert trusted(host) == "OpenSSH"
 
 
-def test_a_key_that_a_command_knows(host: Host, client: Client, tmp_path: Path) -> None:
+def test_a_key_from_a_known_hosts_command(host: Host, client: Client, tmp_path: Path) -> None:
     command = tmp_path / "known"
     command.write_text(f"#!/bin/sh\necho '[127.0.0.1]:{host.port} {host.host_key}'\n")
     command.chmod(0o755)
@@ -123,17 +119,17 @@ def test_a_key_that_a_command_knows(host: Host, client: Client, tmp_path: Path) 
         pass
 
 
-def test_a_machine_whose_keys_somebody_signs(host: Host, client: Client, tmp_path: Path) -> None:
+def test_a_certificate_authority_for_the_machine(host: Host, client: Client, tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "ca")], check=True)
     authority = " ".join((tmp_path / "ca.pub").read_text().split()[:2])
     known(client, host, "@cert-authority", authority)
-    error = refused(host)  # it shows a key that nobody has signed
-    assert "OpenSSH knows who signs its host key" in error.message
+    error = refused(host)  # its key is not signed
+    assert "must be signed by a certificate authority" in error.message
     assert trusted(host, host.fingerprint) == ""
 
 
-def test_the_key_that_openssh_vouches_for_is_the_one_that_is_logged_in_to(host: Host, client: Client) -> None:
-    """And not the one that a machine shows to somebody who knows nothing of it."""
+def test_the_login_uses_the_key_type_that_openssh_knows(host: Host, client: Client) -> None:
+    """And not the type that the machine offers first to an unknown client."""
     host.ssh("yes | ssh-keygen -q -t rsa -N '' -f /etc/ssh/rsa_key >/dev/null")
     host.ssh("sed -i '1i HostKey /etc/ssh/rsa_key' /etc/ssh/sshd_config; kill -HUP $(pgrep -o sshd)")
     try:

@@ -1,4 +1,4 @@
-"""Running scripts on another machine, over a real sshd."""
+"""Scripts on another machine, with a real sshd."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TestScript:
         assert done.stdout == sent.start + expected + given
         assert sent.stderr(done.stderr) == (b"", 0)
 
-    def test_no_character_that_a_shell_would_touch(self) -> None:
+    def test_command_has_no_character_that_a_shell_expands(self) -> None:
         command = remote_script("true", []).command
         inside = command.removeprefix("exec /bin/sh -c '").removesuffix("'")
         assert not set(inside) & set("'\\!\n")
@@ -68,7 +68,7 @@ class TestRun:
     @pytest.mark.parametrize("user", [*SHELLS, QUIET])
     def test_any_login_shell(self, host: Host, user: str) -> None:
         plain = host.ssh("true", user)
-        assert bool(plain) is (user != QUIET), "the start-up files are to be noisy"
+        assert bool(plain) is (user != QUIET), "the start-up files must print something"
         script = 'printf "%s|" "$#" "$@"; cat; echo wrong >&2; exit 7'
         arguments = ("a b", "it's", '"$HOME" `id` \\n', "two\nlines\n", "", "*", "!x", "ünï☃", "-n")
         answer = host.connection(user).run(script, *arguments, input=b"data\n")
@@ -77,7 +77,7 @@ class TestRun:
         assert answer.stderr == "wrong\n"
 
     @pytest.mark.parametrize("shell", ["dash", "bash", "zsh"])
-    def test_any_posix_shell_there(self, new_host: Callable[[], Host], shell: str) -> None:
+    def test_any_posix_shell_as_bin_sh(self, new_host: Callable[[], Host], shell: str) -> None:
         host = new_host()
         host.ssh(f"ln -sf $(command -v {shell}) /bin/sh")
         with host.connection().stream('printf "%s" "$1"; exit 9', BYTES) as channel:
@@ -107,7 +107,7 @@ class TestRun:
         answer = host.connection().run(f"# {long}\nprintf '%s' \"${{#1}}\"", long)
         assert answer == (0, "300000", "")
 
-    def test_without_input_there_is_none(self, host: Host) -> None:
+    def test_without_input_standard_input_is_empty(self, host: Host) -> None:
         assert host.connection().run("cat; echo end").stdout == "end\n"
 
     def test_input_is_not_read_to_its_end(self, host: Host) -> None:
@@ -147,7 +147,7 @@ class TestRun:
         first, second = (subprocess.run(command, capture_output=True, check=True).stdout for _ in range(2))
         assert first == second, "both are channels of one connection"
 
-    def test_nothing_is_left_but_the_connection(self, host: Host, client: Client) -> None:
+    def test_only_the_connection_remains(self, host: Host, client: Client) -> None:
         connection = host.connection()
         connection.run("true")
         with pytest.raises(UnreachableError):
@@ -164,7 +164,7 @@ class TestStream:
             assert channel.wait() == 0
         assert digest == hashlib.sha256(data).hexdigest()
 
-    def test_lines_come_when_they_are_printed(self, host: Host) -> None:
+    def test_lines_arrive_when_they_are_printed(self, host: Host) -> None:
         reading, writing = os.pipe()
         with (
             os.fdopen(reading, "rb", 0) as given,
@@ -239,7 +239,7 @@ class TestPassword:
         client.knows(host)
         assert SSHConnection(Login("gpubox", "gpubox", secret=handle)).run("id -un").stdout == f"{QUIET}\n"
 
-    def test_no_process_shows_it(self, host: Host, client: Client, handle: str) -> None:
+    def test_no_process_shows_the_password(self, host: Host, client: Client, handle: str) -> None:
         seen, stopped = [], threading.Event()
 
         def watch() -> None:
@@ -247,10 +247,10 @@ class TestPassword:
                 for folder in Path("/proc").iterdir():
                     for name in ("cmdline", "environ"):
                         try:
-                            told = (folder / name).read_bytes() if folder.name.isdigit() else b""
+                            data = (folder / name).read_bytes() if folder.name.isdigit() else b""
                         except OSError:
                             continue
-                        seen.append((folder.name, told))
+                        seen.append((folder.name, data))
 
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -259,8 +259,8 @@ class TestPassword:
         finally:
             stopped.set()
             watcher.join()
-        assert any(str(client.runtime).encode() in told and b"ssh" in told for _, told in seen)
-        shown = {pid for pid, told in seen if PASSWORD.encode() in told}
+        assert any(str(client.runtime).encode() in data and b"ssh" in data for _, data in seen)
+        shown = {pid for pid, data in seen if PASSWORD.encode() in data}
         assert not shown
         for path in client.runtime.rglob("*"):
             assert not path.is_file() or PASSWORD.encode() not in path.read_bytes()
@@ -279,11 +279,11 @@ class TestPassword:
             len([line for line in log.splitlines() if "Failed password" in line or "PAM: Auth" in line]) <= 1
         )
 
-    def test_jump_host_does_not_get_it(self, host: Host, client: Client, handle: str) -> None:
+    def test_jump_host_does_not_get_the_password(self, host: Host, client: Client, handle: str) -> None:
         client.knows(host)
         client.configure("jump", "HostName 127.0.0.1", f"Port {host.port}", "User dash", "IdentityFile none")
         client.configure("behind", "HostName 127.0.0.1", f"Port {host.port}", "ProxyJump jump")
-        with pytest.raises(LoginError, match=r"the jump host on the way asks: dash@127\.0\.0\.1's password"):
+        with pytest.raises(LoginError, match=r"the jump host asks: dash@127\.0\.0\.1's password"):
             SSHConnection(Login("behind", "behind", QUIET, secret=handle)).run("true")
 
     def test_jump_host_with_a_key(self, host: Host, client: Client, handle: str) -> None:
@@ -295,23 +295,27 @@ class TestPassword:
         answer = SSHConnection(Login("behind", "behind", QUIET, secret=handle)).run("id -un")
         assert answer.stdout == f"{QUIET}\n"
 
-    def test_what_keeps_an_account_out_is_said_as_it_was_observed(self, new_host: Callable[[], Host]) -> None:
+    def test_reason_why_an_account_is_refused(self, new_host: Callable[[], Host]) -> None:
         host = new_host()
         shut = "echo 'account required pam_nologin.so' >>/etc/pam.d/sshd; echo down for repair >/etc/nologin"
         cases = [
             (
                 f"chage -d 0 {QUIET}",
                 f"chage -d 20000 {QUIET}",
-                "has to be changed first: Password change required",
+                "must be changed first: Password change required",
             ),
             (
                 f"chage -E 1 {QUIET}",
                 f"chage -E -1 {QUIET}",
-                "said: Your account has expired; please contact your",
+                "during the login: Your account has expired; please contact your",
             ),
-            (f"usermod -s /bin/false {QUIET}", f"usermod -s /bin/sh {QUIET}", "the login ends with 1 before"),
+            (
+                f"usermod -s /bin/false {QUIET}",
+                f"usermod -s /bin/sh {QUIET}",
+                "ended with exit code 1 before",
+            ),
             (f"usermod -s /bin/nope {QUIET}", f"usermod -s /bin/sh {QUIET}", "was not accepted"),
-            (shut, "rm /etc/nologin", "it ended the connection during the login, and said: down for repair"),
+            (shut, "rm /etc/nologin", "the machine closed the connection during the login: down for repair"),
         ]
         secret = keystore.put(PASSWORD)
         for before, after, words in cases:
@@ -319,14 +323,14 @@ class TestPassword:
             for way in ({}, {"private_key": "", "secret": secret}):
                 with pytest.raises(LoginError) as caught:
                     host.connection(**way).run("true")
-                told = f"{caught.value.message} {caught.value.hint}"
-                assert words in told
-                assert "contact was lost" not in told
-                assert ("expired" in told) == ("chage" in before) or "chage -d" in before, told
+                text = f"{caught.value.message} {caught.value.hint}"
+                assert words in text
+                assert "was lost" not in text
+                assert ("expired" in text) == ("chage" in before) or "chage -d" in before, text
             host.ssh(after)
         assert host.connection().run("echo on").stdout == "on\n"
 
-    def test_where_nothing_can_be_executed(
+    def test_runtime_folder_mounted_noexec(
         self, host: Host, client: Client, handle: str, small_disk: Path
     ) -> None:
         subprocess.run(["mount", "-o", "remount,noexec", str(small_disk)], check=True)
@@ -362,10 +366,10 @@ class TestPassword:
             ("", False),
         ],
     )
-    def test_which_questions_are_for_us(self, question: str, wanted: bool) -> None:
+    def test_which_questions_are_answered(self, question: str, wanted: bool) -> None:
         assert is_for_us(question, Identity("remo", "box"), "") is wanted
 
-    def test_passphrase_goes_to_its_key_only(self) -> None:
+    def test_passphrase_is_sent_for_its_key_only(self) -> None:
         asked = "Enter passphrase for key '/id': "
         assert is_for_us(asked, Identity("remo", "box"), "/id")
         assert not is_for_us(asked, Identity("remo", "box"), "/other")
@@ -403,8 +407,8 @@ class TestKey:
         answer = SSHConnection(login._replace(secret=keystore.put("open sesame"))).run("id -un")
         assert answer.stdout == f"{QUIET}\n"
 
-    def test_file_that_is_not_there(self, host: Host) -> None:
-        with pytest.raises(LoginError, match="no private key /nowhere here"):
+    def test_file_that_does_not_exist(self, host: Host) -> None:
+        with pytest.raises(LoginError, match="the private key file /nowhere does not exist"):
             host.connection(private_key="/nowhere").run("true")
 
     def test_file_that_others_can_read(self, host: Host, tmp_path: Path) -> None:
@@ -425,12 +429,12 @@ class TestKey:
             key = str(tmp_path / f"id{number}")
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
             subprocess.run(["ssh-add", "-q", key], check=True)
-        with pytest.raises(LoginError, match="so many keys"):
+        with pytest.raises(LoginError, match="too many keys"):
             host.connection(private_key="").run("true")
         assert host.connection().run("id -un").stdout == f"{QUIET}\n", "the key that is named is the only one"
 
     def test_no_key_at_all(self, host: Host) -> None:
-        with pytest.raises(LoginError, match="not let in with the keys") as caught:
+        with pytest.raises(LoginError, match="none of the available keys") as caught:
             host.connection(private_key="").run("true")
         assert set(caught.value.methods) == {"publickey", "password"}
 
@@ -477,7 +481,7 @@ class TestHostKey:
         (key,) = host_keys.offered(Login("behind", "behind", QUIET))
         assert key.fingerprint == host.fingerprint
 
-    def test_offered_by_nobody(self) -> None:
+    def test_offered_by_an_unreachable_machine(self) -> None:
         with pytest.raises(UnreachableError):
             host_keys.offered(Login("box", "127.0.0.1", port=_closed_port()))
 
@@ -496,7 +500,7 @@ class TestHostKey:
         assert caught.value.fingerprints == (host.fingerprint,)
         client.known_hosts.write_text("")
         client.knows(host)
-        if is_pinned:  # what OpenSSH believes is not enough
+        if is_pinned:  # OpenSSH's own files don't count
             with pytest.raises(HostKeyError, match="has changed"):
                 SSHConnection(login).run("true")
             login = host_keys.pin(login, host_keys.offered(login))
@@ -504,13 +508,13 @@ class TestHostKey:
 
 
 @pytest.mark.usefixtures("client")
-class TestBadLuck:
+class TestFaults:
     def test_machine_that_hangs(self, new_host: Callable[[], Host]) -> None:
         host = new_host()
         connection = host.connection()
         connection.run("true")
         host.pause()
-        for _ in range(2):  # over the connection that stands, then over a new one
+        for _ in range(2):  # over the open connection, then over a new one
             begun = time.monotonic()
             with pytest.raises(UnreachableError, match="no answer within 2 s"):
                 connection.run("true", timeout=2)
@@ -525,7 +529,7 @@ class TestBadLuck:
             assert channel.stdout.readline() == b"begun\n"
             host.pause()
             assert channel.stdout.read() == b""
-            with pytest.raises(UnreachableError, match="contact was lost"):
+            with pytest.raises(UnreachableError, match="the connection was lost"):
                 channel.wait()
         host.unpause()
         assert connection.run("echo on").stdout == "on\n"
@@ -536,19 +540,19 @@ class TestBadLuck:
         with connection.stream("echo begun; exec sleep 1000") as channel:
             assert channel.stdout.readline() == b"begun\n"
             host.kill()
-            with pytest.raises(UnreachableError, match="contact was lost"):
+            with pytest.raises(UnreachableError, match="the connection was lost"):
                 channel.wait()
         with pytest.raises(UnreachableError, match="connection refused"):
             connection.run("true")
         host.start()
         assert connection.run("echo on").stdout == "on\n"
 
-    def test_connection_that_is_cut(self, host: Host, client: Client) -> None:
+    def test_connection_that_breaks(self, host: Host, client: Client) -> None:
         connection = host.connection()
         with connection.stream("echo begun; exec sleep 1000") as channel:
             assert channel.stdout.readline() == b"begun\n"
             client.hang_up()
-            with pytest.raises(UnreachableError, match="contact was lost"):
+            with pytest.raises(UnreachableError, match="the connection was lost"):
                 channel.wait()
         assert connection.run("echo on").stdout == "on\n"
 
@@ -567,7 +571,7 @@ class TestBadLuck:
             host.connection().run("true")
 
     @pytest.mark.parametrize("shell", ["dash", "bash"])
-    def test_start_up_files_as_people_have_them(self, new_host: Callable[[], Host], shell: str) -> None:
+    def test_common_start_up_files(self, new_host: Callable[[], Host], shell: str) -> None:
         host = new_host()
         host.ssh(f"ln -sf $(command -v {shell}) /bin/sh")
         script = (
@@ -592,14 +596,12 @@ class TestBadLuck:
     @pytest.mark.parametrize(
         "text", ["cat >/dev/null", "head -n 1", "while read -r x; do :; done", "exec bash"]
     )
-    def test_start_up_file_that_reads_what_is_not_for_it(
-        self, new_host: Callable[[], Host], text: str
-    ) -> None:
+    def test_start_up_file_that_reads_standard_input(self, new_host: Callable[[], Host], text: str) -> None:
         host = new_host()
         host.ssh("cat >~bash/.bashrc", input=f"{text}\n".encode())
         for script in ("echo x", f"# {'x' * 5000}"):
-            wanted = "start-up file" if text != "exec bash" else "login ends with"
-            with pytest.raises(LoginError, match=wanted):
+            message = "start-up file" if text != "exec bash" else "login ended with"
+            with pytest.raises(LoginError, match=message):
                 host.connection("bash").run(script, timeout=20)
 
     def test_start_up_file_that_hangs(self, new_host: Callable[[], Host]) -> None:
@@ -608,33 +610,33 @@ class TestBadLuck:
         with pytest.raises(UnreachableError, match="no answer within 2 s"):
             host.connection("bash").run("true", timeout=2)
 
-    def test_port_where_nobody_listens(self) -> None:
+    def test_closed_port(self) -> None:
         with pytest.raises(UnreachableError, match=r"no connection to port \d+: connection refused"):
             SSHConnection(Login("box", "127.0.0.1", port=_closed_port())).run("true")
 
-    def test_port_where_nobody_answers(self) -> None:
+    def test_port_that_does_not_answer(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             login = Login("box", "127.0.0.1", port=server.getsockname()[1])
             with pytest.raises(UnreachableError, match="no answer within 1 s"):
                 SSHConnection(login).run("true", timeout=1)
 
-    def test_name_that_nobody_has(self) -> None:
-        with pytest.raises(UnreachableError, match=r"no machine of the name nowhere\.invalid"):
+    def test_unknown_host_name(self) -> None:
+        with pytest.raises(UnreachableError, match=r"the host name nowhere\.invalid can't be resolved"):
             SSHConnection(Login("box", "nowhere.invalid")).run("true")
 
-    def test_name_that_is_none(self) -> None:
+    def test_invalid_host_name(self) -> None:
         with pytest.raises(UnreachableError) as caught:
             SSHConnection(Login("box", "x::")).run("true")
-        assert caught.value.message == "there is no machine of the name x:: (name or service not known)"
+        assert caught.value.message == "the host name x:: can't be resolved (name or service not known)"
 
-    def test_no_ssh_here(self, host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def test_ssh_is_not_installed(self, host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
         for attempt in (lambda: host.connection().run("true"), lambda: host_keys.offered(host.login())):
             with pytest.raises(TargetError, match="`ssh` can't be started") as caught:
                 attempt()
             assert "install" in caught.value.hint
 
-    def test_configuration_that_would_stand_in_the_way(self, host: Host, client: Client) -> None:
+    def test_users_configuration_that_would_break_scripts(self, host: Host, client: Client) -> None:
         client.configure(
             "127.0.0.1",
             "RemoteCommand tmux",
@@ -682,7 +684,7 @@ class TestLogin:
     @pytest.mark.parametrize(
         "address", ["", "-oProxyCommand=id", "a b", "a:0", "a:70000", "a:x", "u@a", "a;id", "a\n"]
     )
-    def test_address_that_is_none(self, address: str) -> None:
+    def test_invalid_address(self, address: str) -> None:
         if address == "a\n":
             address = "a\nb"
         with pytest.raises(ConfigurationError):
@@ -705,7 +707,7 @@ class TestLogin:
         assert "hunter22" not in repr(login)
 
     @pytest.mark.parametrize("user", ["-lroot", "a b", "a;id", "a@b'"])
-    def test_user_that_is_none(self, user: str) -> None:
+    def test_invalid_user(self, user: str) -> None:
         with pytest.raises(ConfigurationError):
             login_of(ComputeTarget("t", "remote", Place("x"), "box", user))
 
