@@ -96,7 +96,7 @@ def test_an_interpreter_that_is_none(project: ProjectFolder) -> None:
     project.write("aml_config/local.compute", "type: local\npythonLocation: /bin/false\n")
     done = project.submit("train.py")
     assert done.code == 2
-    assert "/bin/false doesn't answer as a Python does" in done.err
+    assert "/bin/false does not work as a Python" in done.err
 
 
 def test_a_target_of_a_kind_that_nothing_runs_on(project: ProjectFolder) -> None:

@@ -1,7 +1,7 @@
-"""What a machine answers about runs, as values that were checked: the one place where its words are read.
+"""Parses and checks a machine's answers about runs. No other module parses them.
 
-The machine, or a script that ran there, may say anything: too much, too little, or something else. No line is
-read without a bound, and what is not of the form that our scripts print is a TargetError.
+The machine, or a script that ran on it, may send anything. Every line has a length limit, and an answer that
+does not have the form that our scripts print is a TargetError.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ __all__ = [
 ]
 
 LONGEST_LINE = 4096
-"""Bytes of a line that says how something is."""
+"""Bytes of a status line."""
 _LONGEST_RECORD = 8 << 20
-"""Bytes of a record as it was submitted: the arguments of a command are the most of it."""
+"""Bytes of a submitted run's record, most of which are the command's arguments."""
 _MOST_RUNS = 1_000_000
 _MOST_SHOWN = 300
-"""Characters of an answer that can't be read, in the message about it."""
+"""Characters of an unreadable answer that an error message shows."""
 _TIME = r"[0-9]{1,10}(?:\.[0-9]{0,12})?"
-"""Seconds since 1970, as date(1) prints them, up to a year that a record can have."""
+"""Seconds since 1970, as date(1) prints them, up to the last year that a record can have."""
 _CODE = r"[01]?[0-9]{1,2}|2[0-4][0-9]|25[0-5]"
 _STATE = re.compile(
     rf"(?P<ended>ended) (?P<code>{_CODE}) (?P<began_ended>-|{_TIME}) (?P<ended_at>{_TIME})"
@@ -61,88 +61,89 @@ _LOOKED = {
 
 
 def brought_home(paths: RunPaths, where: str) -> TargetError:
-    """The error of a run that was submitted elsewhere, and is no longer on its target."""
-    # Who submitted it may well know how it ended.
+    """The error for a run that another computer submitted, and that is no longer on its target."""
+    # The submitting computer may know how it ended.
     return TargetError(
-        f"the run {paths.folder.name} is no longer there: who submitted it has brought it home, or "
-        "somebody has removed it",
+        f"the run {paths.folder.name} is no longer there: the submitting computer has downloaded it, or "
+        "it was removed",
         where=where,
-        hint=f"what came of it is in {paths.folder}",
+        hint=f"its downloaded files are in {paths.folder}",
     )
 
 
-def read_state(said: str, complaint: str, where: str) -> State:
-    """The line of `state.sh` as a value. Raises TargetError where it is something else."""
-    match = _STATE.fullmatch(said.strip())
-    if match is None and complaint.strip() and not said.strip():
-        raise TargetError(complaint.strip().rpartition("\n")[2][:_MOST_SHOWN], where=where)
+def read_state(output: str, stderr: str, where: str) -> State:
+    """Parse the output of `state.sh`. Raises TargetError if it has another form."""
+    match = _STATE.fullmatch(output.strip())
+    if match is None and stderr.strip() and not output.strip():
+        raise TargetError(stderr.strip().rpartition("\n")[2][:_MOST_SHOWN], where=where)
     if match is None:
-        shown = complaint.strip() or said.strip() or "no answer"
+        shown = stderr.strip() or output.strip() or "no answer"
         raise TargetError(
             f"the state of the run can't be read: {shown[:_MOST_SHOWN]}",
             where=where,
-            hint="what its supervisor has written into `control` there is damaged, or was written by another",
+            hint="its supervisor's files in `control` there are damaged, or another program wrote them",
         )
-    told = match.groupdict()
-    word = told["ended"] or told["lost"] or told["running"] or told["bare"]
-    began = _seconds(told[f"began_{word}"]) if word in {"ended", "lost", "running"} else None
-    if word == "ended":
-        return State(word, began, float(told["ended_at"]), int(told["code"]), told["canceled_ended"] == "1")
-    if word == "lost":
-        why = "its machine was restarted before it ended" if told["restarted"] else ""
-        return State(word, began, canceled=told["canceled_lost"] == "1", why=why)
-    return State(word, began, now=float(told["now"]) if told["now"] else None)
+    groups = match.groupdict()
+    phase = groups["ended"] or groups["lost"] or groups["running"] or groups["bare"]
+    began = _seconds(groups[f"began_{phase}"]) if phase in {"ended", "lost", "running"} else None
+    if phase == "ended":
+        canceled = groups["canceled_ended"] == "1"
+        return State(phase, began, float(groups["ended_at"]), int(groups["code"]), canceled)
+    if phase == "lost":
+        why = "its machine was restarted before it ended" if groups["restarted"] else ""
+        return State(phase, began, canceled=groups["canceled_lost"] == "1", why=why)
+    return State(phase, began, now=float(groups["now"]) if groups["now"] else None)
 
 
 def _seconds(text: str) -> float | None:
     return None if text == "-" else float(text)
 
 
-def read_code(said: str, where: str) -> int:
-    """An exit code on a line of its own. Raises TargetError where it is something else."""
-    if re.fullmatch(_CODE, said.strip(), re.ASCII) is None:
-        raise _unreadable("the exit code", said, where)
-    return int(said)
+def read_code(output: str, where: str) -> int:
+    """Parse an exit code on a line of its own. Raises TargetError if it has another form."""
+    if re.fullmatch(_CODE, output.strip(), re.ASCII) is None:
+        raise _unreadable("the exit code", output, where)
+    return int(output)
 
 
 def read_frame(line: bytes, where: str) -> tuple[bytes, bytes]:
-    """A line of the verb `follow`: the number of a log and a length, or `S` and a state.
+    """Parse a line of the verb `follow`: the number of a log and a length, or `S` and a state.
 
     Raises:
-        TargetError: it is something else.
+        TargetError: it has another form.
     """
     match = _FRAME.fullmatch(line)
     if match is None:
-        raise _unreadable("what comes of the run's logs", line, where)
+        raise _unreadable("the stream of the run's logs", line, where)
     return match[1] or match[3], match[2] or match[4] or b""
 
 
-def read_look(said: str, where: str) -> dict[str, str]:
-    """What the verb `look` has found, by key; what is not of its form is left out.
+def read_look(output: str, where: str) -> dict[str, str]:
+    """Parse the output of the verb `look`, by key; values of another form are left out.
 
     Raises:
-        TargetError: it does not even say where the home is.
+        TargetError: the home folder or PATH is missing.
     """
     found: dict[str, str] = {}
-    for line in said.split("\n"):
+    for line in output.split("\n"):
         key, _, value = line.partition(" ")
         if key in _LOOKED and _LOOKED[key].fullmatch(value):
             found.setdefault(key, value)
         elif key == "tree":
-            # A damaged name of the copy there: one that no snapshot has, so that it is sent anew.
+            # The copy's tree is damaged: use a name that no snapshot has, so that everything is sent again.
             found.setdefault(key, "0" * 40)
     if "home" not in found or "path" not in found:
-        raise _unreadable("what it says of itself", said, where)
+        raise _unreadable("the machine's answer", output, where)
     return found
 
 
 def read_records(source: IO[bytes], where: str) -> Iterator[tuple[str, State | None, str]]:
-    """The runs that the verb `records` tells of: id, state, and the text of the record.
+    """The runs in the output of the verb `records`: id, state, and the text of the record.
 
-    The state is None, and the text "", where it can't be read.
+    An unreadable state is None, and an unreadable text "".
 
     Raises:
-        TargetError: it ends in the middle, or does not end.
+        TargetError: the output was cut off, or is too long.
     """
     for _ in range(_MOST_RUNS):
         lines = [_line(source, limit) for limit in (LONGEST_LINE, LONGEST_LINE, _LONGEST_RECORD)]
@@ -150,17 +151,17 @@ def read_records(source: IO[bytes], where: str) -> Iterator[tuple[str, State | N
             return
         if not all(line.endswith(b"\n") for line in lines):
             break
-        run_id, said, record = (line[:-1].decode("utf-8", "surrogateescape") for line in lines)
+        run_id, status, record = (line[:-1].decode("utf-8", "surrogateescape") for line in lines)
         try:
-            state = read_state(said, "", where)
+            state = read_state(status, "", where)
         except TargetError:
             state = None
         yield run_id, state, record
-    raise _unreadable("the list of the runs there", "", where)
+    raise _unreadable("the list of runs on the machine", "", where)
 
 
 def _line(source: IO[bytes], limit: int) -> bytes:
-    """A line with its end, if it has come; a line that is longer than `limit` is an empty one."""
+    """The next line with its line end, if it arrived; a line longer than `limit` becomes an empty one."""
     line = source.readline(limit)
     if len(line) < limit or line.endswith(b"\n"):
         return line
@@ -169,18 +170,18 @@ def _line(source: IO[bytes], limit: int) -> bytes:
     return b"\n" if rest else line
 
 
-def _unreadable(what: str, said: str | bytes, where: str) -> TargetError:
-    shown = said.decode("utf-8", "backslashreplace") if isinstance(said, bytes) else said
+def _unreadable(what: str, output: str | bytes, where: str) -> TargetError:
+    shown = output.decode("utf-8", "backslashreplace") if isinstance(output, bytes) else output
     shown = shown.strip()[:_MOST_SHOWN]
     return TargetError(f"{what} can't be read{f': {shown!r}' if shown else ''}", where=where)
 
 
-def failure(what: str, said: str, where: str) -> TargetError:
-    """The error that something failed on a machine; `said` is what it wrote to standard error."""
-    last = said.strip().rpartition("\n")[2]
-    full = "No space left" in said or "quota" in said.lower()
+def failure(what: str, stderr: str, where: str) -> TargetError:
+    """The error for something that failed on a machine, with its standard error."""
+    last = stderr.strip().rpartition("\n")[2]
+    full = "No space left" in stderr or "quota" in stderr.lower()
     if last.endswith("I/O error"):
-        # Some shells know no more of a full disk than this.
-        full, last = True, "nothing can be written there: its disk is full, or broken"
-    hint = "make room there: `amlexec experiment clean --all` removes what runs have left" if full else ""
-    return TargetError(f"{what}: {last or 'it said nothing'}", where=where, hint=hint)
+        # Some shells report a full disk in this way.
+        full, last = True, "nothing can be written there: its disk is full or broken"
+    hint = "make room there: `amlexec experiment clean --all` removes the files of runs" if full else ""
+    return TargetError(f"{what}: {last or 'no message'}", where=where, hint=hint)

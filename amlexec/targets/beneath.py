@@ -1,6 +1,6 @@
-"""Reaching files below a folder one name at a time, so that no link on the way leads anywhere else.
+"""Access to files below a folder, one path component at a time, so that no link leads out of it.
 
-Names are bytes, and a path is a tuple of them: it may be longer than the system takes in one call.
+Names are bytes, and a path is a tuple of them: it may be longer than the system's limit for one call.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = [
 Parts = tuple[bytes, ...]
 """The names that lead to a file, from a folder down."""
 _KEPT_OPEN = 64
-"""Folders; those further up are opened again when they are needed."""
+"""Open folders at a time; others are opened again when they are needed."""
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -40,25 +40,25 @@ def parts_of(path: bytes) -> Parts:
 
 
 def text_of(parts: Parts) -> str:
-    """The path as text; what is not UTF-8 in it as Python has it in file names."""
+    """The path as text, with surrogate escapes for bytes that are not UTF-8."""
     return os.fsdecode(b"/".join(parts))
 
 
 class Cursor:
-    """Goes from folder to folder below a folder. Near ones cost little."""
+    """Opens one folder after another below a root. Neighboring folders are fast."""
 
     def __init__(self, root: int) -> None:
         """`root` is the folder's descriptor; it stays open."""
         self._root = root
         self._at: Parts = ()
         self._open: dict[int, int] = {}
-        """Descriptors of folders on the way to where it is, by how deep they are: the last few."""
+        """Descriptors of the last few folders on the path to the current one, by depth."""
 
     def go(self, parts: Parts, *, make: bool = False) -> int:
-        """A descriptor of the folder `parts`, until it goes on; with `make`, made where it is missing.
+        """A descriptor of the folder `parts`, valid until the next call; with `make`, created if missing.
 
         Raises:
-            OSError: it is not there, may not be read, or one of the names is a link or a file
+            OSError: the folder is missing or can't be read, or a part is a link or a file
                 (NotADirectoryError).
         """
         same = min(len(parts), len(self._at))
@@ -79,14 +79,14 @@ class Cursor:
         return at
 
     def close(self) -> None:
-        """Close what it has opened."""
+        """Close all descriptors."""
         while self._open:
             os.close(self._open.popitem()[1])
 
 
 @contextlib.contextmanager
 def opened(root: int, parts: Parts, *, make: bool = False) -> Iterator[int]:
-    """A descriptor of the folder `parts` below the folder `root`. Raises as `Cursor.go` does."""
+    """A descriptor of the folder `parts` below the folder `root`. Raises like `Cursor.go`."""
     cursor = Cursor(root)
     try:
         yield cursor.go(parts, make=make)
@@ -102,7 +102,7 @@ def _below(folder: int, name: bytes, *, make: bool) -> int:
             raise
         os.mkdir(name, 0o700, dir_fd=folder)
     except PermissionError:
-        # A script may have taken its owner's rights away.
+        # A script may have removed its owner's permissions.
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         if not stat.S_ISDIR(status.st_mode) or status.st_mode & 0o700 == 0o700:
             raise
@@ -111,10 +111,10 @@ def _below(folder: int, name: bytes, *, make: bool) -> int:
 
 
 def walk(root: int, top: Parts = ()) -> Iterator[tuple[Parts, int | OSError, list[os.DirEntry[str]]]]:
-    """Every folder below the folder `root`, from `top` on: its path, a descriptor, and what is in it.
+    """Every folder in `top` below the folder `root`: its path, a descriptor, and its entries.
 
-    The descriptor is open until the next one is asked for. Links are not followed. In place of the
-    descriptor of a folder that can't be read stands the error.
+    The descriptor is valid until the next step. Links are not followed. If a folder can't be read, the
+    error takes the place of its descriptor.
     """
     waiting = [top]
     cursor = Cursor(root)
@@ -139,17 +139,17 @@ def walk(root: int, top: Parts = ()) -> Iterator[tuple[Parts, int | OSError, lis
 
 
 def link_or_copy(folder: int, name: bytes, into: int, new: bytes) -> None:
-    """Give a regular file a second name in another folder, or, where that can't be, a copy of it.
+    """Hard-link a regular file into another folder, or copy it if it can't be linked.
 
     Raises:
-        OSError: it can't be read, or something of that name is there.
+        OSError: the file can't be read, or the new name exists.
     """
     try:
         os.link(name, new, src_dir_fd=folder, dst_dir_fd=into, follow_symlinks=False)
     except FileExistsError:
         raise
     except OSError:
-        # Other file systems, or one without hard links; or a file that is another user's.
+        # Another file system, or one without hard links; or another user's file.
         _copy(folder, name, into, new)
 
 
@@ -158,7 +158,7 @@ def _copy(folder: int, name: bytes, into: int, new: bytes) -> None:
     with os.fdopen(os.open(name, flags, dir_fd=folder), "rb") as source:
         status = os.fstat(source.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", os.fsdecode(name))
+            raise OSError(errno.EINVAL, "it is not a regular file", os.fsdecode(name))
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         mode = status.st_mode & 0o777 | 0o600
         with os.fdopen(os.open(new, flags, mode, dir_fd=into), "wb") as copy:
@@ -168,22 +168,22 @@ def _copy(folder: int, name: bytes, into: int, new: bytes) -> None:
 
 
 def leads_out(at: Parts, target: bytes) -> bool:
-    """Whether a link at that place leads out of the folder, as far as its text tells."""
+    """Whether a link at that path leads out of the folder, judged by its text."""
     if target.startswith(b"/"):
         return True
     up = 0
     parts = parts_of(target)
     while up < len(parts) and parts[up] == b"..":
         up += 1
-    # After a name, which may be a link itself, nobody can tell where `..` leads.
+    # After a name, which may be a link itself, the target of `..` is unknown.
     return up > len(at) - 1 or b".." in parts[up:]
 
 
 def remove_below(folder: int, name: bytes) -> None:
-    """Remove what has that name in the folder, with all that is in it, however deep. Idempotent.
+    """Remove an entry of the folder, recursively at any depth. Idempotent.
 
     Raises:
-        OSError: something is in the way.
+        OSError: something can't be removed.
     """
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)

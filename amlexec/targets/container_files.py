@@ -1,4 +1,4 @@
-"""What goes into a container before it starts, and comes out of it after it has ended."""
+"""Copies files into a container before it starts, and out of it after it has ended."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 __all__ = ["SITE", "Brought", "add_user", "give", "pack", "save_logs", "user_name"]
 
 _IN_MEMORY = 16 << 20
-"""Bytes of an archive that stay in memory; larger ones go through a temporary file."""
+"""Bytes of an archive in memory; a larger one is written to a temporary file."""
 _NOT_THERE = (400, 404)
-"""What an engine answers where there is no such file, or where a file is on the way."""
+"""HTTP statuses for a missing file, or a file in place of a folder."""
 _LIST = 1 << 20
-"""Bytes of a list of users or groups."""
+"""Bytes; the limit for /etc/passwd and /etc/group."""
 
 
 def user_name(uid: int) -> str:
-    """The name of a user on this machine; `user` where the number has none."""
+    """The name of a user on this machine; `user` if the number has none."""
     import pwd
 
     try:
@@ -45,7 +45,7 @@ def user_name(uid: int) -> str:
 
 
 def give(folder: Path, uid: int, gid: int) -> None:
-    """Make a folder and all in it a user's."""
+    """Change the owner of a folder, recursively."""
     for found in walk(folder):
         os.fchown(found.descriptor, uid, gid)
         for entry in found.others:
@@ -53,9 +53,9 @@ def give(folder: Path, uid: int, gid: int) -> None:
 
 
 def add_user(engine: Engine, container: str, uid: int, gid: int, user: str, home: str) -> None:
-    """Give a user of any number a name and a home in a container that has not started.
+    """Add a user with that number, a name and a home folder to a container that has not started.
 
-    Programs ask for both: `getpass.getuser()`, `~`, ssh, and git all fail for a number without a name.
+    Without a name, `getpass.getuser()`, `~`, ssh and git fail.
     """
     known = {}
     for name in ("passwd", "group"):
@@ -73,7 +73,7 @@ def add_user(engine: Engine, container: str, uid: int, gid: int, user: str, home
         folder.type, folder.mode, folder.uid, folder.gid = tarfile.DIRTYPE, 0o755, uid, gid
         archive.addfile(folder)
         for name, line in lines.items():
-            # Ours first: an image may have another name for the same number.
+            # Ours first: the image may have another name for the same number.
             text = line.encode() + known[name]
             entry = tarfile.TarInfo(f"etc/{name}")
             entry.size, entry.mode = len(text), 0o644
@@ -82,18 +82,18 @@ def add_user(engine: Engine, container: str, uid: int, gid: int, user: str, home
 
 
 def _content(stream: Archive) -> bytes:
-    """The content of the one file of an archive; nothing where it is none, or too large for such a file."""
+    """The content of an archive's only file; b"" if it is not a file or too large."""
     reader = TarReader(stream.read)
     try:
         for entry in reader:
             return b"".join(reader.content()) if entry.kind == FILE and entry.size <= _LIST else b""
     except NotTarError:
-        pass  # a strange image, whose users are of no interest then
+        pass  # a broken answer counts as an empty file
     return b""
 
 
 def pack(engine: Engine, container: str, folder: Path, into: str, uid: int, gid: int) -> None:
-    """Copy a folder of this machine to `into` in a container that has not started, for a user there."""
+    """Copy a local folder to `into` in a container that has not started, owned by that user."""
 
     def own(entry: tarfile.TarInfo) -> tarfile.TarInfo:
         entry.uid, entry.gid, entry.uname, entry.gname = uid, gid, "", ""
@@ -107,20 +107,20 @@ def pack(engine: Engine, container: str, folder: Path, into: str, uid: int, gid:
 
 
 class Brought:
-    """Brings files of a container that has ended into folders here."""
+    """Copies files out of a container that has ended into local folders."""
 
     def __init__(
         self, engine: Engine, container: str, copy: str, into: Path, owner: tuple[int, int] | None
     ) -> None:
-        """`copy` is the path there of the copy of the project, and `into` the folder here that stands for it.
+        """`copy` is the container's path of the copy of the project, and `into` the local folder for it.
 
-        For root here, files become those of `owner`.
+        If root calls, files get the owner `owner`.
         """
         self._engine, self._container, self._copy = engine, container, copy
         self._into, self._owner = into, owner
 
     def folder(self, path: str, into: Path) -> list[NotCollected]:
-        """Bring the file or folder `path`, if it is there, into the folder `into`; what did not come."""
+        """Copy the file or folder `path`, if it exists, into `into`; returns what was not copied."""
         into.mkdir(parents=True, exist_ok=True)
         try:
             stream = containers.get_archive(self._engine, self._container, path)
@@ -132,15 +132,15 @@ class Brought:
             found = safe_tar.unpack(stream.read, into, owner=self._owner, outward_links=True)
         within, _, name = path.removeprefix(f"{self._copy}/").rpartition("/")
         missing = [
-            NotCollected(_named(within, one.path), one.reason, kept=not one.holds_nothing)
-            for one in found.refused
+            NotCollected(_named(within, refused.path), refused.reason, kept=not refused.holds_nothing)
+            for refused in found.refused
         ]
         if found.broken:
             missing.append(NotCollected(_named(within, name), found.broken, kept=True))
         return missing
 
     def more(self, wanted: Sequence[Parts]) -> list[NotCollected]:
-        """Bring these paths of the copy of the project; in place of what is behind a link, that link."""
+        """Copy these paths of the copy of the project; for a path through a link, only the link."""
         missing = []
         for parts in wanted:
             links = (end for end in range(1, len(parts)) if self._is_link(parts[:end]))
@@ -160,16 +160,16 @@ class Brought:
 
 
 def _named(within: str, path: str) -> str:
-    # What is outside the copy is what the metric logger was given: `outputs/` of the run itself.
+    # Outside the copy are only uploads of the metric logger, to the run's own `outputs/`.
     return path if not within or within.startswith("/") else f"{within}/{path}"
 
 
 def save_logs(engine: Engine, container: str, stdout: Path, stderr: Path) -> None:
-    """Write both logs of a container, whole, each put where it belongs by rename."""
-    # Not `files.write_atomically`: they may be larger than memory, and what is half-written is written anew.
+    """Write both logs of a container atomically."""
+    # Not `files.write_atomically`: the logs may be larger than memory.
     beside = {path: path.with_name(f".{path.name}.new") for path in (stdout, stderr)}
     for new in beside.values():
-        new.unlink(missing_ok=True)  # of one that was killed
+        new.unlink(missing_ok=True)  # left by a killed process
     logs = containers.logs(engine, container)
     with logs as output, beside[stdout].open("xb") as out, beside[stderr].open("xb") as err:
         for frame in output:

@@ -1,4 +1,4 @@
-"""What the engine is told of a run's container."""
+"""The engine's settings for a run's container."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["of_run"]
 
 _SHM_BYTES = 2 << 30
-"""As Workbench gave it: data loaders of several processes share memory there."""
+"""As in Workbench: data loaders with several processes share memory there."""
 
 
 def of_run(
@@ -30,14 +30,14 @@ def of_run(
     labels: Mapping[str, str],
     mounts: Sequence[Mount],
 ) -> dict[str, Any]:
-    """The settings of a run's container, in the engine's own form; `labels` say whose it is.
+    """The settings of a run's container, in the engine's own form; `labels` identify its project.
 
     https://docs.docker.com/reference/api/engine/version/v1.41/#tag/Container/operation/ContainerCreate
     """
     host: dict[str, Any] = {
         "Init": True,
         "ShmSize": _SHM_BYTES,
-        # The engine's other drivers replace bytes that are not UTF-8, or drop what is old.
+        # The engine's other drivers replace bytes that are not UTF-8, or delete old output.
         "LogConfig": {
             "Type": "local",
             "Config": {"max-size": "1000g", "max-file": "1", "compress": "false"},
@@ -45,8 +45,8 @@ def of_run(
     }
     if mounts:
         host["Mounts"] = [
-            {"Type": "bind", "Source": one.source, "Target": one.target, "ReadOnly": one.read_only}
-            for one in mounts
+            {"Type": "bind", "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
+            for mount in mounts
         ]
     if plan.target.nvidia_docker:
         host["DeviceRequests"] = [{"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}]
@@ -74,6 +74,6 @@ def of_run(
 
 
 def _record(paths: RunPaths) -> dict[str, str]:
-    """What lets a run be found from everywhere."""
+    """The label by which other computers find the run."""
     text = paths.record.read_text("utf-8", "surrogateescape")
     return {names.RECORD: shared_engine.record_label(text)}

@@ -1,4 +1,4 @@
-"""Where a link in the copy of a project leads, seen from the copy: nothing outside is looked at."""
+"""Resolves links in the copy of a project, without access to anything outside the copy."""
 
 from __future__ import annotations
 
@@ -16,48 +16,48 @@ if TYPE_CHECKING:
 __all__ = ["Led", "Links", "relative"]
 
 _MOST_LINKS = 40
-"""One after the other, as the kernel has it."""
+"""Length of a chain of links, as in the kernel."""
 
 
 class Led(NamedTuple):
-    """Where a link leads."""
+    """The resolved target of a link."""
 
     kind: str
-    """`file`, `folder`, `other` (a FIFO, say), `out`, `nothing`, `circle`, `unreadable`, or `unknown`: it is
-    not known as long as the copy has not come that far."""
+    """`file`, `folder`, `other` (such as a FIFO), `out`, `nothing`, `circle`, `unreadable`, or `unknown`: not
+    known until more of the copy has been collected."""
     parts: Parts = ()
-    """The real path in the copy; of what is unknown, the path that has to be asked for."""
+    """The real path in the copy; for `unknown`, the path to collect next."""
 
 
 class Links:
-    """The links of a copy, or of what has come of it."""
+    """The links of a copy, or of the collected part of it."""
 
     def __init__(self, root: int, aliases: Sequence[str], whole: Parts) -> None:
-        """`root` is a descriptor of the copy, `aliases` its absolute paths for the script; first the real.
+        """`root` is a descriptor of the copy, `aliases` its absolute paths for the script, real first.
 
-        Below `whole`, what is not there is nowhere; of the rest, not everything has come.
+        Everything below `whole` has been collected; other paths may still be missing.
         """
         self._root = root
-        # A machine that does not say where the copy was: then no absolute link leads into it.
-        self._aliases = [beneath.parts_of(os.fsencode(one)) for one in aliases] or [(b"",)]
+        # Without the copy's path on the machine, no absolute link leads into it.
+        self._aliases = [beneath.parts_of(os.fsencode(alias)) for alias in aliases] or [(b"",)]
         self._whole = {whole}
 
     def status(self, parts: Parts) -> os.stat_result:
-        """Of what is there, be it a link. Raises OSError."""
+        """The status of a path; links are not followed. Raises OSError."""
         with beneath.opened(self._root, parts[:-1]) as folder:
             return os.stat(parts[-1], dir_fd=folder, follow_symlinks=False)
 
     def text(self, parts: Parts) -> bytes:
-        """What a link says. Raises OSError."""
+        """The text of a link. Raises OSError."""
         with beneath.opened(self._root, parts[:-1]) as folder:
             return os.readlink(parts[-1], dir_fd=folder)
 
     def is_whole(self, parts: Parts) -> bool:
-        """Whether all of a folder is here."""
+        """Whether all of a folder has been collected."""
         return any(parts[:end] in self._whole for end in range(len(parts) + 1))
 
     def led(self, at: Parts, text: bytes) -> Led:
-        """Where a link in the folder `at` with this text leads."""
+        """Resolve a link in the folder `at` with this text."""
         outside: Parts | None = () if text.startswith(b"/") else None
         waiting = list(reversed(beneath.parts_of(text)))
         links = 0
@@ -97,7 +97,7 @@ class Links:
 
 
 def relative(target: Parts, folder: Parts) -> bytes:
-    """The text of a link in `folder` that leads to `target`."""
+    """The text of a relative link from `folder` to `target`."""
     same = 0
     while same < min(len(target), len(folder)) and target[same] == folder[same]:
         same += 1

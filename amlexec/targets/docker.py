@@ -1,4 +1,4 @@
-"""A run as a container of a Docker engine: everything about it is read from the engine."""
+"""Runs as containers of a Docker engine, which is the only source of their state."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _CONTAINER = re.compile(r"[0-9a-f]{12,64}")
 
 
 class DockerTarget:
-    """Runs in containers of an engine, whose machine has the folders `volumes` (by default, ours)."""
+    """Runs in containers of an engine; `volumes` are the folders on its machine, by default local ones."""
 
     def __init__(self, project: Project, engine: Engine, volumes: RunVolumes | None = None) -> None:
         self._project = project
@@ -47,22 +47,22 @@ class DockerTarget:
         self._volumes = LocalVolumes(project, engine) if volumes is None else volumes
 
     def store(self, plan: Plan) -> ImageStore:
-        """See `Target.store`: the engine."""
+        """See `Target.store`: the images of the engine."""
         del plan
         return ImageStore(self._engine)
 
     def check(self, plan: Plan, environment: Readiness | None) -> Launch:
         """See `Target.check`."""
-        assert environment is not None, "every container has one"
+        assert environment is not None, "every container has an environment"
         return docker_launch.launch(self._engine, self._volumes, plan, environment)
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
-        """See `Target.stage`. From there it is mounted, or copied in."""
+        """See `Target.stage`. The staged files are mounted, or copied in."""
         self._volumes.stage(paths, plan, tree)
 
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
         """See `Target.start`. The engine is the supervisor."""
-        del held  # by us: when this is done, the engine shows the container
+        del held  # the caller keeps it until the engine shows the container
         mounted = self._volumes.can_mount(plan)
         (paths.folder / "logged").mkdir(mode=0o700)
         mounts = self._volumes.mounts(paths, plan) if mounted else []
@@ -73,7 +73,7 @@ class DockerTarget:
             self._fill(container, paths, mounted=mounted)
             self._begin(container)
         except BaseException:
-            # Nobody would look for it: the record will say that the script did not begin.
+            # Nothing else would remove it: the record will say that the script did not start.
             with suppress(UnreachableError):
                 containers.remove(self._engine, container, force=True)
             raise
@@ -86,10 +86,10 @@ class DockerTarget:
             try:
                 containers.start(self._engine, container)
             except EngineLostError:
-                # Twice does what once does. An engine that is gone is an error of its own by now.
+                # Starting is idempotent. If the engine has stopped, this raises another error.
                 containers.start(self._engine, container)
         except UnreachableError:
-            # It may have begun: whoever follows the run waits, and finds out.
+            # It may have started: following the run tells.
             pass
 
     def _create(self, paths: RunPaths, settings: dict[str, Any], plan: Plan) -> str:
@@ -99,7 +99,7 @@ class DockerTarget:
             except EngineAnswerError as error:
                 if error.status != 409:
                     raise
-                # A project of the same name has begun a run in the same millisecond.
+                # A project of the same name has started a run in the same millisecond.
                 return containers.create(self._engine, settings)
         except EngineAnswerError as error:
             if error.status != 404:
@@ -123,7 +123,7 @@ class DockerTarget:
 
     @property
     def _labels(self) -> dict[str, str]:
-        """What tells this project's containers from others."""
+        """The labels that identify this project's containers."""
         owner = self._volumes.owner
         named = {PROJECT: self._project.name, PROJECT_FOLDER: self._project.root}
         return {**named, **({OWNER: owner} if owner else {})}
@@ -144,10 +144,10 @@ class DockerTarget:
         return State("lost", why="its container is no longer on the engine")
 
     def _inspect(self, paths: RunPaths, container: str) -> containers.ContainerState | None:
-        """How the container is that the run's folder names; None where there is none.
+        """The state of the container that the run's folder names; None if it does not exist.
 
         Raises:
-            TargetError: by its own labels it is not this run's, and so nothing is done with it.
+            TargetError: its labels are not this run's, so it must not be touched.
         """
         answer = containers.inspect(self._engine, container)
         if answer is None:
@@ -156,16 +156,16 @@ class DockerTarget:
         run = found.labels.get(RUN)
         if run != paths.folder.name or not (self._is_of_others(paths) or self._is_ours(found.labels)):
             project = found.labels.get(PROJECT_FOLDER) or found.labels.get(PROJECT)
-            whose = f"of the run {run!r:.80} in {project!r:.200}" if run else "of no run"
+            whose = f"to the run {run!r:.80} in {project!r:.200}" if run else "to no run"
             raise TargetError(
-                f"the container {container[:12]} is not this run's: by its labels it is {whose}",
+                f"the container {container[:12]} is not this run's: by its labels it belongs {whose}",
                 where=str(paths.control / "container"),
-                hint="if the project was moved or copied, look at the run where it was submitted",
+                hint="if the project was moved or copied, use the run in the project that submitted it",
             )
         return found
 
     def _own(self, paths: RunPaths) -> str | None:
-        """The id of the run's container, gone or not. Raises as `_inspect` does."""
+        """The id of the run's container, which may be removed. Raises like `_inspect`."""
         container = _container(paths)
         if container is not None:
             self._inspect(paths, container)
@@ -178,12 +178,12 @@ class DockerTarget:
         stdout: Callable[[bytes], object],
         stderr: Callable[[bytes], object],
     ) -> State:
-        """See `Target.follow`. An engine that is started again is followed on from where it stopped.
+        """See `Target.follow`. After a restart of the engine, the output continues where it stopped.
 
-        Of a run whose container is gone, because its end is recorded, the logs are at home. Where contact
-        with the engine's machine is lost, it is waited for.
+        If the container is removed because the run's end is recorded, the local logs are used. If the
+        connection to the engine's machine is lost, waits until it is back.
         """
-        del bell  # the engine tells when the container ends
+        del bell  # the engine reports the container's end
         logs = ContainerLogs(self._engine, {containers.STDOUT: stdout, containers.STDERR: stderr})
         reconnect = Reconnect(paths.folder.name)
         while True:
@@ -196,7 +196,7 @@ class DockerTarget:
                 continue
             if state.phase == "lost":
                 logs.hand_on_files({containers.STDOUT: paths.stdout, containers.STDERR: paths.stderr})
-            # It may have ended while nobody was there to read the rest.
+            # If it ended after the logs were cut off, read the rest.
             if state.phase != "running" and (is_whole or state.phase != "ended"):
                 return state
 
@@ -215,7 +215,7 @@ class DockerTarget:
         container = _container(paths)
         found = self._inspect(paths, container) if container else None
         if not container or found is None:
-            # Nothing more can be copied out; what was mounted from this machine is here.
+            # Nothing more can be copied out; folders mounted from this machine are local.
             missing = own_files.put_in_place(paths.folder / "logged", paths, [LOGGED])
             return missing if self._volumes.owner else missing + self._volumes.fetch(paths)
         container_files.save_logs(self._engine, container, paths.stdout, paths.stderr)
@@ -224,10 +224,10 @@ class DockerTarget:
         missing = own_files.put_in_place(paths.folder / "logged", paths, [LOGGED]) + self._volumes.fetch(
             paths
         )
-        if all(one.reason != FOREIGN for one in missing):
+        if all(item.reason != FOREIGN for item in missing):
             return missing
-        # Of root's in the container, perhaps: the engine can read that.
-        return [one for one in missing if not one.kept] + self._copied_out(container, paths)
+        # Perhaps files of root in the container, which the engine can read.
+        return [item for item in missing if not item.kept] + self._copied_out(container, paths)
 
     def _copied_out(self, container: str, paths: RunPaths) -> list[NotCollected]:
         came = paths.folder / "incoming"
@@ -246,14 +246,14 @@ class DockerTarget:
             remove_tree(came)
 
     def release(self, paths: RunPaths) -> None:
-        """See `Target.release`. What somebody else has submitted has to get home there too."""
+        """See `Target.release`. Another computer's run is kept until that computer has downloaded it."""
         if self._is_of_others(paths):
             return
         container = self._own(paths)
         if container is not None:
             containers.remove(self._engine, container, force=True)
         else:
-            self._remove_all(paths)  # whoever submitted it may have been killed before it wrote which it is
+            self._remove_all(paths)  # the submitting command may have been killed before it wrote the id
 
     def clean(self, paths: RunPaths) -> list[str]:
         """See `Target.clean`."""
@@ -267,7 +267,7 @@ class DockerTarget:
         return removed
 
     def _is_of_others(self, paths: RunPaths) -> bool:
-        """Whether the run was submitted from another computer, on an engine that several use."""
+        """Whether another computer submitted the run, on an engine that several use."""
         return bool(self._volumes.owner) and paths.returned.exists()
 
     def records(self, start: str) -> list[tuple[str, State | None, str]]:
@@ -275,16 +275,16 @@ class DockerTarget:
         return [*shared_engine.records(self._engine, start)]
 
     def adopted(self, paths: RunPaths) -> None:
-        """Find the container of a run that was submitted from another computer.
+        """Find the container of a run that another computer submitted.
 
         Raises:
-            TargetError: it is gone.
+            TargetError: the engine can't be asked.
         """
         if _container(paths) is None and (found := shared_engine.ids(self._engine, paths.folder.name)):
             (paths.control / "container").write_text(found[0])
 
     def forget(self, run_id: str) -> None:
-        """Remove all that a run that is over has left there, whoever submitted it."""
+        """Remove all containers and files of a finished run, whichever computer submitted it."""
         self.remove(shared_engine.ids(self._engine, run_id))
         self._volumes.forget(run_id)
 
@@ -293,7 +293,7 @@ class DockerTarget:
         self.remove([str(container["Id"]) for container in found if self._is_ours(container["Labels"])])
 
     def containers(self) -> dict[str, list[str]]:
-        """The containers of this project's runs, by the run. Raises TargetError."""
+        """The containers of this project's runs, by run id. Raises TargetError."""
         by_run: dict[str, list[str]] = {}
         for found in containers.find(self._engine, {RUN: ""}):
             run_id = str(found["Labels"][RUN])
@@ -302,23 +302,23 @@ class DockerTarget:
         return by_run
 
     def remove_builds(self) -> int:
-        """Remove containers in which an environment was being made by a process that was killed; how many."""
+        """Remove the build containers of killed processes; returns their number."""
         from amlexec.images import build_lock
 
         return build_lock.sweep(self._engine)
 
     def remove(self, ids: list[str]) -> bool:
-        """Remove containers, running or not; whether one of them was there."""
-        gone = [containers.remove(self._engine, one, force=True) for one in ids]
-        return any(gone)
+        """Remove containers, running or not; whether one of them existed."""
+        removed = [containers.remove(self._engine, container, force=True) for container in ids]
+        return any(removed)
 
 
 def _container(paths: RunPaths) -> str | None:
     try:
-        said = read_regular(paths.control / "container", SMALL, follow=False)
+        content = read_regular(paths.control / "container", SMALL, follow=False)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise TargetError(f"this can't be read: {error.strerror}", where=str(error.filename)) from None
-    told = said.decode("ascii", "replace").strip()
-    return told if _CONTAINER.fullmatch(told) else None
+        raise TargetError(f"the file can't be read: {error.strerror}", where=str(error.filename)) from None
+    identity = content.decode("ascii", "replace").strip()
+    return identity if _CONTAINER.fullmatch(identity) else None

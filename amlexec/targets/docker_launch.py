@@ -1,4 +1,4 @@
-"""How a plan will run in a container, and whether the engine can do what the files ask."""
+"""How a plan will run in a container, and whether the engine supports its settings."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 __all__ = ["HOME", "launch"]
 
 HOME = "/amlexec/home"
-"""The home of a user in a container; root has its own."""
+"""The home folder of users other than root in a container."""
 
 
 def launch(engine: Engine, volumes: RunVolumes, plan: Plan, environment: Readiness) -> Launch:
     """See `Target.check`."""
-    # Needed when the container is made: until then, a snapshot is taken by git.
+    # Needed when the container is created; meanwhile, git takes a snapshot.
     import_ahead()
     if plan.target.nvidia_docker and "nvidia" not in (engine.info().get("Runtimes") or {}):
         raise TargetError(
-            f"{plan.target.key('nvidiaDocker')} is true, and this engine has no NVIDIA runtime",
+            f"{plan.target.key('nvidiaDocker')} is true, but this engine has no NVIDIA runtime",
             where=str(plan.target.where("nvidiaDocker")),
-            hint="install the NVIDIA Container Toolkit where the engine is, or say "
+            hint="install the NVIDIA Container Toolkit on the engine's machine, or write "
             f"{plan.target.key('nvidiaDocker')}: false",
         )
     python = f"{PREFIX}/bin/python"
@@ -56,13 +56,13 @@ def launch(engine: Engine, volumes: RunVolumes, plan: Plan, environment: Readine
 
 
 def _warnings(volumes: RunVolumes, plan: Plan, *, mounted: bool) -> tuple[str, ...]:
-    told = [why] if (why := volumes.why_not(plan)) else []
+    warnings = [why] if (why := volumes.why_not(plan)) else []
     if plan.target.native_shared_directory and not mounted:
-        told.append(
+        warnings.append(
             f"nativeSharedDirectory needs {plan.target.key('sharedVolumes')}: true; "
             "AZUREML_NATIVE_SHARE_DIRECTORY is not set"
         )
-    return tuple(told)
+    return tuple(warnings)
 
 
 def _environment(volumes: RunVolumes, plan: Plan, *, mounted: bool) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a container prints, handed on as it comes, from where it stopped before."""
+"""A container's output, passed on as it arrives, and continued after an interruption."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ __all__ = ["ContainerLogs"]
 
 
 class ContainerLogs:
-    """Both logs of a container; `sinks` are by the number of the stream."""
+    """Both logs of a container; `sinks` are keyed by the stream's number."""
 
     def __init__(self, engine: Engine, sinks: Mapping[int, Callable[[bytes], object]]) -> None:
         self._engine = engine
         self._sinks = sinks
         self._seen = dict.fromkeys(sinks, 0)
-        """How many bytes of each have been handed on."""
+        """Bytes of each stream that have been passed on."""
 
     def hand_on(self, container: str, found: Callable[[], object]) -> bool:
-        """Hand on what it prints until it, or the connection, ends; whether it was the former.
+        """Pass on the output until the container (True) or the connection (False) ends.
 
         `found` is called when the engine has answered.
 
         Raises:
-            UnreachableError, EngineError: it can't be asked now.
+            UnreachableError, EngineError: the engine does not answer.
         """
         skip = (self._seen[containers.STDOUT], self._seen[containers.STDERR])
         try:
@@ -42,13 +42,13 @@ class ContainerLogs:
                     self._sinks[frame.stream](frame.data)
                     self._seen[frame.stream] += len(frame.data)
         except EngineLostError:
-            return False  # asked again: an engine that is there answers, one that is gone is an error
+            return False  # the caller asks again, which fails if the engine has stopped
         except EngineAnswerError as error:
-            if error.status not in {404, 409}:  # gone, or just being removed
+            if error.status not in {404, 409}:  # removed, or being removed
                 raise
         return True
 
     def hand_on_files(self, paths: Mapping[int, Path]) -> None:
-        """Hand on the rest from where the logs are at home."""
+        """Pass on the rest from the collected log files."""
         for stream, path in paths.items():
             hand_on(path, self._seen[stream], self._sinks[stream])

@@ -1,4 +1,4 @@
-"""The environment that a run needs, ready or refused: asked once for all targets that amlexec prepares."""
+"""Makes the environment of a run ready or refuses the run, for all targets that amlexec prepares."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["ensure"]
 
 
 def ensure(plan: Plan, store: EnvironmentStore | None) -> Readiness | None:
-    """The environment of a plan, made ready where the plan says so; None where its user manages it.
+    """The environment of a plan, built if the plan asks for it; None if the user manages it.
 
     `store` is where the plan's target keeps its environments (`Target.store`).
 
-    An environment that was made ready for the plan is taken as it is, without reading the files again, unless
-    it has been removed since.
+    An environment that was prepared for this plan is used without reading the files again, unless it has been
+    removed since.
 
     Raises:
-        ConfigurationError: the dependencies are wrong, or can't be fulfilled.
-        TargetError: it is not ready and is not to be prepared, or can't be.
+        ConfigurationError: the dependencies have errors or can't be solved.
+        TargetError: the environment is not ready and must not be built, or the build failed.
     """
     if store is None:
         return None

@@ -1,4 +1,4 @@
-"""A run as a process of a machine: started by the supervisor, read from what the supervisor wrote."""
+"""Runs as local processes: a supervisor starts them, and its files contain their state."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 __all__ = ["LocalTarget"]
 
 _LOOK_INTERVAL_S = 0.05
-"""How often the logs of a run are looked at."""
+"""Seconds between two reads of a run's logs."""
 _ASK_INTERVAL_S = 0.5
-"""How often the state of a run that somebody else started is asked for."""
+"""Seconds between two reads of the state of a run that another process started."""
 _OVER = frozenset({"ended", "lost", "new"})
 _STOP_TIMEOUT_S = 60
-"""How long stopping may take on top of the grace, before the machine counts as stuck."""
+"""For stopping a run, in seconds in addition to the grace."""
 
 
 class LocalTarget:
-    """Runs on a machine whose run folders are reached as files."""
+    """Runs as processes of this machine."""
 
     def __init__(self, project: Project, connection: Connection) -> None:
         self._project = project
@@ -48,7 +48,7 @@ class LocalTarget:
         """See `Target.store`: the user manages the environments of this machine."""
 
     def check(self, plan: Plan, environment: Readiness | None) -> Launch:
-        """See `Target.check`. The interpreter is looked for anew each time: environments come and go."""
+        """See `Target.check`. Finds the interpreter each time: environments may have changed."""
         del environment
         path = local_python.find(self._project, plan.target)
         python = local_python.version(self._project, self._connection, path)
@@ -66,10 +66,10 @@ class LocalTarget:
 
     def _environment(self, plan: Plan) -> dict[str, str]:
         environment = dict(os.environ)
-        # Otherwise Python keeps back what it prints until 8 kB have come together.
+        # Otherwise Python buffers up to 8 kB of output.
         environment["PYTHONUNBUFFERED"] = "1"
         if shared := shared_folder(self._project, plan.target):
-            # Scripts of the time wrote `os.environ[...] + "model.pkl"`: it has to end with a separator.
+            # Workbench scripts use `os.environ[...] + "model.pkl"`: the path must end with a separator.
             environment["AZUREML_NATIVE_SHARE_DIRECTORY"] = f"{shared}/"
         environment.update(plan.environment_variables)
         return with_site(environment, str(SITE))
@@ -82,7 +82,7 @@ class LocalTarget:
         """See `Target.start`."""
         declared = dict(plan.environment_variables)
         environment = {
-            # What a shell sets itself is the script's only where the files say so.
+            # Variables that a shell sets itself are only passed on if the files declare them.
             **{name: value for name, value in launch.environment.items() if is_plain(name)},
             **{name: launch.environment[name] for name in declared},
             **of_run(paths.folder.name, str(paths.folder)),
@@ -107,7 +107,7 @@ class LocalTarget:
         stdout: Callable[[bytes], object],
         stderr: Callable[[bytes], object],
     ) -> State:
-        """See `Target.follow`. What comes within one look is shown log by log."""
+        """See `Target.follow`. Output that arrives between two reads is shown log by log."""
         positions = {paths.stdout: 0, paths.stderr: 0}
         sinks = {paths.stdout: stdout, paths.stderr: stderr}
         asked = float("-inf") if bell is None else float("inf")
@@ -118,11 +118,11 @@ class LocalTarget:
                 positions[path] = hand_on(path, positions[path], sink)
             if over:
                 return state
-            # The bell is the supervisor's standard output: last of all it says the state. At the end of the
-            # file without that the script may still be there: somebody has killed the supervisor alone.
+            # The bell is the supervisor's standard output, on which it finally prints the state. End of file
+            # without a state: the supervisor was killed, and the script may still be running.
             if bell is not None and select.select([bell], [], [], _LOOK_INTERVAL_S)[0]:
-                if said := os.read(bell.fileno(), 1 << 16):
-                    state = read_state(said.decode(errors="replace"), "", self._connection.name)
+                if output := os.read(bell.fileno(), 1 << 16):
+                    state = read_state(output.decode(errors="replace"), "", self._connection.name)
                 else:
                     bell, asked = None, float("-inf")
             elif bell is None and asked > 0:
@@ -143,11 +143,11 @@ class LocalTarget:
         return read_state(answer.stdout, answer.stderr, self._connection.name)
 
     def collect(self, paths: RunPaths) -> list[NotCollected]:
-        """See `Target.collect`. The logs are at home already; `outputs/` moves out of the checkout."""
+        """See `Target.collect`. The logs are local; `outputs/` moves out of the checkout."""
         return bring(paths.checkout, paths.outputs, aliases_of(paths.checkout))
 
     def release(self, paths: RunPaths) -> None:
-        """See `Target.release`. Nothing holds a process that has ended."""
+        """See `Target.release`. A process that has ended leaves nothing to release."""
 
     def clean(self, paths: RunPaths) -> list[str]:
         """See `Target.clean`."""
@@ -158,7 +158,7 @@ class LocalTarget:
 
 
 def _own(paths: RunPaths) -> dict[str, str]:
-    """The supervisor's own environment: where programs are, and what only a shell can hand on."""
+    """The supervisor's own environment: PATH, and variables that only a shell can pass on."""
     handed_on = {name: os.environ[name] for name in ("UID", "EUID", "GROUPS") if name in os.environ}
     handed_on |= of_supervisor(paths.folder.name, str(paths.folder))
     return {"PATH": os.environ.get("PATH", os.defpath), "PWD": str(paths.checkout), **handed_on}

@@ -1,4 +1,4 @@
-"""Which Python a `pythonLocation` means, and what that Python says of itself."""
+"""Finds the Python of a `pythonLocation`, and its version."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _VERSION = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,6}")
 
 
 def find(project: Project, target: ComputeTarget) -> str:
-    """The absolute path of the interpreter that `pythonLocation` of a local target means.
+    """The absolute path of the interpreter for `pythonLocation` of a local target.
 
-    `python` is the Python of the environment that is active (a virtual environment, else a conda
-    environment), or, with none active, the one that amlexec itself runs on. A path is relative to the
-    project's root; a bare name is looked for on PATH. Links are not resolved: a virtual environment's
-    Python is a link, and resolving it would leave the environment.
+    `python` is the Python of the active environment (a virtual environment, else a conda environment), or
+    else the one that runs amlexec. A path is relative to the project's root; a bare name is searched on
+    PATH. Links are not resolved: a virtual environment's Python is a link, and resolving it would leave the
+    environment.
 
     Raises:
         ConfigurationError: there is no such program.
@@ -54,18 +54,18 @@ def find(project: Project, target: ComputeTarget) -> str:
         found = shutil.which(expanded)
     if found is None:
         raise ConfigurationError(
-            f"{target.key('pythonLocation')} is {wanted!r}, and there is no such program",
+            f"{target.key('pythonLocation')} is {wanted!r}, but there is no such program",
             where=str(target.where("pythonLocation")),
-            hint="give the path of a Python interpreter, or `python` for the environment that is active",
+            hint="give the path of a Python interpreter, or `python` for the active environment",
         )
     return found
 
 
 def version(project: Project, connection: Connection, path: str) -> Interpreter:
-    """The interpreter and its version, as it says itself; remembered until the file changes.
+    """The interpreter with its version, which is cached until the file changes.
 
     Raises:
-        TargetError: the program is no Python.
+        TargetError: the program does not work as a Python.
     """
     if path == sys.executable:
         return Interpreter(path, ".".join(str(number) for number in sys.version_info[:3]))
@@ -76,12 +76,12 @@ def version(project: Project, connection: Connection, path: str) -> Interpreter:
         if known[path]["stamp"] == stamp and _VERSION.fullmatch(known[path]["version"]):
             return Interpreter(path, known[path]["version"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        known = {}  # a memory that is absent, damaged or old is made anew
+        known = {}  # a missing, damaged or old cache is replaced
     answer = connection.run([path, "-I", "-S", "-c", _ASK], timeout=_ASK_TIMEOUT_S)
     if answer.exit_code != 0 or not _VERSION.fullmatch(answer.stdout):
         last = (answer.stderr.strip() or answer.stdout.strip()).rpartition("\n")[2]
         raise TargetError(
-            f"{path} doesn't answer as a Python does: {last or f'exit code {answer.exit_code}'}",
+            f"{path} does not work as a Python: {last or f'exit code {answer.exit_code}'}",
             where=connection.name,
             hint="give the path of a Python interpreter",
         )
@@ -94,6 +94,6 @@ def version(project: Project, connection: Connection, path: str) -> Interpreter:
 
 
 def _stamp(path: str) -> list[int]:
-    # The file behind the links: a virtual environment's Python changes when its base is upgraded.
+    # Of the links' target: a virtual environment's Python changes when its base is upgraded.
     status = os.stat(path)  # noqa: PTH116 - text in, numbers out
     return [status.st_mtime_ns, status.st_size, status.st_ino]

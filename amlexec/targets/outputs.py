@@ -1,14 +1,14 @@
-"""What a run brings home of its copy of the project: `outputs/`, and what the links in it lead to.
+"""Collects the outputs of a run from its copy of the project: `outputs/`, and the targets of its links.
 
-The rule is the same for every target, and is followed here, on this machine, in a folder that looks like the
-copy: the copy itself, or as much of it as has come from elsewhere so far.
+The rules are the same for every target. They are applied locally, to the copy itself or to the part of it
+that has been downloaded.
 
 - `outputs` may be a link to another folder of the copy.
-- A link to something in `outputs/` stays a link; one to something else in the copy is replaced by what it
-  leads to: once, and further links to it lead there.
-- A link that leads out of the copy, or in a circle, stays as it is and is never followed. The first is named.
-- Hard links stay so. A FIFO, a socket or a device holds nothing: it is named and left out.
-- What its owner may not read, as a script can say, is made readable for its owner.
+- A link into `outputs/` stays a link. A link to another file of the copy is replaced by that file; further
+  links to the same file then lead there.
+- A link out of the copy, or a circular one, stays as it is and is never followed. The former is reported.
+- Hard links are kept. A FIFO, a socket or a device is reported and left out.
+- Files without read permission for their owner get it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["FOREIGN", "Copy", "aliases_of", "bring"]
 OUTPUTS: Parts = (b"outputs",)
 FOREIGN = "it belongs to another user and can't be read"
 _MOST_ROUNDS = 100
-"""How often more of a copy elsewhere is asked for: links lead to links."""
+"""Rounds of requests for the targets of links, which may be links themselves."""
 _NEW = b".amlexec-new"
 _CONCERNS_ALL = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE])
 
@@ -50,22 +50,22 @@ def bring(
     *,
     foreign_stays: bool = False,
 ) -> list[NotCollected]:
-    """Move the outputs of the copy of a project to the folder `home`; what was not brought, and why.
+    """Move the outputs of the copy of a project to the folder `home`; returns what was not collected.
 
-    `aliases` are the absolute paths that the copy had for the script, the real one first. Where it is
-    elsewhere, `copy` has its `outputs`, and `more` adds the paths that it is given. With `foreign_stays`,
-    nothing is moved where something is another user's and can't be read. Idempotent.
+    `aliases` are the absolute paths that the copy had for the script, the real one first. For a copy on
+    another machine, `copy` has its `outputs`, and `more` downloads further paths into it. With
+    `foreign_stays`, nothing is moved if a file belongs to another user and can't be read. Idempotent.
 
     Raises:
-        OSError: nothing can be written here.
-        TargetError: as `more`.
+        OSError: nothing can be written on this machine.
+        TargetError: raised by `more`.
     """
     if copy.is_symlink() or not copy.is_dir():
         return []
     with Copy(copy, aliases, is_whole=more is None) as found:
         missing = found.complete(more) if more is not None else []
         base = found.settle()
-        missing = [found.named(one) for one in missing] + found.missing
+        missing = [found.named(item) for item in missing] + found.missing
     if base is None or (found.foreign and foreign_stays):
         return missing
     try:
@@ -73,28 +73,28 @@ def bring(
     except PermissionError:
         return [*missing, NotCollected("outputs", FOREIGN, kept=True)]
     if base != OUTPUTS and (copy / "outputs").is_symlink():
-        (copy / "outputs").unlink()  # it has led there
+        (copy / "outputs").unlink()  # the link to the moved folder
     return missing
 
 
 def aliases_of(copy: Path) -> list[str]:
-    """The absolute paths of a copy that is on this machine."""
+    """The absolute paths of a local copy."""
     return [os.path.realpath(copy), str(copy)]
 
 
 class Copy(Links):
-    """The copy of a project, or what has come of it."""
+    """The copy of a project, or the downloaded part of it."""
 
     def __init__(self, folder: Path, aliases: Sequence[str], *, is_whole: bool = True) -> None:
         whole: Parts = () if is_whole else OUTPUTS
         super().__init__(os.open(folder, beneath.FOLDER), aliases, whole)
         self._asked: set[Parts] = set()
         self._placed: dict[Parts, Parts] = {}
-        """Where in the outputs things of the copy that are not outputs have got a place."""
+        """The new places, in the outputs, of files from elsewhere in the copy."""
         self._base: Parts = OUTPUTS
         self.missing: list[NotCollected] = []
         self.foreign = False
-        """Whether something is another user's and can't be read."""
+        """Whether a file belongs to another user and can't be read."""
 
     def __enter__(self) -> Self:
         return self
@@ -105,13 +105,13 @@ class Copy(Links):
     def _is_above(self, parts: Parts) -> bool:
         return self._base[: len(parts)] == parts
 
-    # What else of a copy elsewhere is needed
+    # Which other parts of a remote copy are needed
 
     def complete(self, more: Callable[[list[Parts]], list[NotCollected]]) -> list[NotCollected]:
-        """Ask for what links lead to until all of it has come; what did not."""
+        """Download the targets of links until all are there; returns what was not downloaded."""
         missing: list[NotCollected] = []
         for _ in range(_MOST_ROUNDS):
-            wanted = sorted(one for one in set(self._unknown()) if one not in self._asked)
+            wanted = sorted(parts for parts in set(self._unknown()) if parts not in self._asked)
             if not wanted:
                 return missing
             for parts in wanted:
@@ -119,11 +119,11 @@ class Copy(Links):
             missing += more(wanted)
             self._asked.update(wanted)
             self._whole.update(wanted)
-        missing.append(NotCollected("outputs", "its links lead to ever more links", kept=True))
+        missing.append(NotCollected("outputs", "its links lead to too many further links", kept=True))
         return missing
 
     def _forget(self, parts: Parts) -> None:
-        """Half of a folder that is to come as a whole."""
+        """Remove the part of a folder that will be downloaded as a whole."""
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             if stat.S_ISDIR(self.status(parts).st_mode):
                 with beneath.opened(self._root, parts[:-1]) as folder:
@@ -158,24 +158,24 @@ class Copy(Links):
     def _led_from_outputs(self) -> Led:
         return self.led((), OUTPUTS[0])
 
-    # Putting what links lead to in their place
+    # Replacing links by their targets
 
     def settle(self) -> Parts | None:
-        """Let the outputs stand for themselves; where they are, None where nothing can be brought."""
+        """Make the outputs independent of the rest of the copy; returns their folder, or None."""
         led = self._led_from_outputs()
         if led.kind != "folder" or not led.parts:
             reasons = {
                 "file": "it is a file, not a folder",
-                "other": "it is no folder",
+                "other": "it is not a folder",
                 "out": "it is a link that leads out of the run's copy of the project",
-                "circle": "it is a link that leads in a circle",
+                "circle": "it is a circular link",
                 "folder": "it is a link to the folder that it is in",
                 "unreadable": FOREIGN,
             }
             with contextlib.suppress(FileNotFoundError):
                 self.status(OUTPUTS)
                 kept = led.kind in ("file", "folder", "unreadable")
-                self._name(OUTPUTS, reasons.get(led.kind, "it is a link to nothing"), kept=kept)
+                self._name(OUTPUTS, reasons.get(led.kind, "it is a broken link"), kept=kept)
             return None
         self._base = led.parts
         for at, folder, entries in beneath.walk(self._root, self._base):
@@ -184,7 +184,7 @@ class Copy(Links):
                 continue
             mode = os.fstat(folder).st_mode
             if mode & 0o700 != 0o700:
-                with contextlib.suppress(PermissionError):  # another user's, which can be read
+                with contextlib.suppress(PermissionError):  # another user's folder, which can be read
                     os.fchmod(folder, mode & 0o777 | 0o700)
             for entry in entries:
                 parts = (*at, os.fsencode(entry.name))
@@ -209,11 +209,11 @@ class Copy(Links):
             parts = OUTPUTS + parts[len(self._base) :]
         self.missing.append(NotCollected(beneath.text_of(parts), reason, kept))
 
-    def named(self, one: NotCollected) -> NotCollected:
-        """The same by the name that it has in `outputs`, where that is a link to another folder."""
+    def named(self, item: NotCollected) -> NotCollected:
+        """The item with its path in `outputs`, if that is a link to another folder."""
         start = beneath.text_of(self._base) + "/"
-        path = f"outputs/{one.path[len(start) :]}" if one.path.startswith(start) else one.path
-        return one._replace(path=path)
+        path = f"outputs/{item.path[len(start) :]}" if item.path.startswith(start) else item.path
+        return item._replace(path=path)
 
     def _entry(self, parts: Parts, entry: os.DirEntry[str], folder: int) -> None:
         if entry.is_symlink():
@@ -244,9 +244,9 @@ class Copy(Links):
             self._folder(led.parts, parts, folder)
 
     def _place(self, led: Led, parts: Parts, text: bytes) -> Parts | None:
-        """Where what a link leads to is among the outputs; None where it is nowhere there.
+        """The place of a link's target in the outputs; None if it is not there.
 
-        What leads nowhere is named, where that has to be.
+        Reports links that can't be followed.
         """
         if led.kind == "out":
             reason = f"it is a link that leads out of the run's copy of the project: {os.fsdecode(text)}"
@@ -254,7 +254,7 @@ class Copy(Links):
         elif led.kind == "other":
             self._name(parts, "it is a link to a pipe, a socket or a device", kept=False)
         elif led.kind == "unreadable":
-            self._name(parts, "what it leads to can't be read", kept=True)
+            self._name(parts, "its target can't be read", kept=True)
         elif led.kind in ("file", "folder"):
             if led.parts[: len(self._base)] == self._base:
                 return led.parts
@@ -264,7 +264,7 @@ class Copy(Links):
         return None
 
     def _folder(self, source: Parts, parts: Parts, folder: int) -> None:
-        """Put a copy of a folder in the place of a link to it, whole or not at all."""
+        """Replace a link to a folder by a copy of the folder, completely or not at all."""
         if self._is_above(source):
             self._name(parts, "it is a link to a folder that it is in", kept=True)
             return
@@ -290,7 +290,7 @@ class Copy(Links):
         there: int,
         waiting: list[tuple[Parts, Parts, Parts]],
     ) -> None:
-        """One file of a folder that a link leads to: from, to for now, and to in the end."""
+        """Copy one entry of a link's target; `where` is its source, its temporary and its final path."""
         at, _, place = where
         name = at[-1]
         status = os.stat(name, dir_fd=here, follow_symlinks=False)
@@ -322,10 +322,10 @@ class Copy(Links):
 
 
 def _make_readable(name: bytes, folder: int, status: os.stat_result) -> None:
-    """Let a file's owner read and write it, without rights that only its machine can give.
+    """Make a file readable and writable for its owner, and remove setuid and setgid bits.
 
     Raises:
-        PermissionError: it is another user's, and can't be read.
+        PermissionError: it belongs to another user and can't be read.
     """
     if os.geteuid() in (0, status.st_uid):
         if status.st_mode & 0o7600 != 0o600:
@@ -342,7 +342,7 @@ def _what(entry: os.DirEntry[str]) -> str:
 
 
 def _replace(folder: int, name: bytes, make: Callable[[bytes], object]) -> None:
-    """Put what `make` makes under another name in the place of a link: there is always one or the other."""
+    """Atomically replace a link by what `make` creates under a temporary name."""
     beneath.remove_below(folder, _NEW)
     make(_NEW)
     os.rename(_NEW, name, src_dir_fd=folder, dst_dir_fd=folder)

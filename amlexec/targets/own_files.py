@@ -1,4 +1,4 @@
-"""What a run writes into its own folder, beside its copy of the project: metrics, uploads, its Python."""
+"""Files that a run writes outside its copy of the project: metrics, uploads, and its Python."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ FILES = ("metrics.jsonl", *python_used.FILES)
 
 
 def put_in_place(folder: Path, paths: RunPaths, aliases: Sequence[str]) -> list[NotCollected]:
-    """Move what was written into `folder`, on whatever machine, into the run's folder here; what was not.
+    """Move these files from `folder` into the run's local folder; returns what was not collected.
 
-    Only regular files are taken; `aliases` are the absolute paths that the folder had for the script.
+    Only regular files are moved; `aliases` are the absolute paths that the folder had for the script.
     """
     for name in FILES:
         path = folder / name

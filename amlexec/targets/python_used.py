@@ -1,8 +1,8 @@
-"""What a run says from inside of its Python: asked for by variables, read from the files that came of it.
+"""The Pythons that a run really used: requested with variables, and read from files that the run writes.
 
-The other half is `runtime/site/sitecustomize.py`. What was prepared is held against it there, before the
-script's first line; here it becomes part of the record. Both files come from a target: nothing in them is
-believed before its form is checked.
+The other half is `runtime/site/sitecustomize.py`, which compares them with the prepared Python before the
+script's first line; here they become part of the record. The files come from a target, so their form is
+checked.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 __all__ = ["FILES", "Seen", "asked", "expected", "read", "recorded", "wanted"]
 
 FILES = ("python.json", "executors.jsonl")
-"""What a run writes into its folder: of the script's Python, and a line for each that an executor started."""
+"""Files in the run's folder: the script's Python, and a line for each executor's Python."""
 _MOST_BYTES = 1 << 16
-"""More than a hundred executors write; the first ones show which Pythons there are."""
+"""Bytes; enough for more than a hundred executors."""
 _VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}")
 _LONGEST_PATH = 4096
 
 
 class Seen(NamedTuple):
-    """What the files of a run say."""
+    """The content of a run's files."""
 
     python: Interpreter | None
-    """The script's; None where it could not be read."""
+    """The script's; None if it could not be read."""
     executors: tuple[Interpreter, ...]
-    """Of the executors, those that differ."""
+    """The executors' Pythons, without duplicates."""
     another: Interpreter | None
-    """The first that was not the prepared one: it has ended before it did anything."""
+    """The first that was not the prepared one, and therefore ended at once."""
 
 
 def expected(version: str, python: str) -> str:
@@ -48,13 +48,13 @@ def expected(version: str, python: str) -> str:
 
 
 def wanted(launch: Launch, plan: Plan) -> str:
-    """VERSION:PREFIX:SCRIPT of the script's Python; both empty where the user manages the environment."""
+    """VERSION:PREFIX:SCRIPT of the script's Python; VERSION and PREFIX are "" if the user manages it."""
     is_ours = launch.digest and not launch.is_as_declared
     return f"{expected(launch.python.version, launch.python.path if is_ours else '')}:{plan.script_argument}"
 
 
 def asked(launch: Launch, plan: Plan) -> Launch:
-    """The same launch, in which each Python that counts says which it is."""
+    """The launch with the variables that make its Pythons report themselves."""
     environment = {**launch.environment, "AMLEXEC_PYTHON": wanted(launch, plan)}
     environment.pop("AMLEXEC_EXECUTORS", None)
     if launch.executors:
@@ -63,31 +63,33 @@ def asked(launch: Launch, plan: Plan) -> Launch:
 
 
 def read(folder: Path) -> Seen:
-    """What is in the files; no more than what could be read, and is as it should be."""
-    told = [[one for one in map(_interpreter, _lines(folder / name)) if one] for name in FILES]
-    another = [python for python, is_wanted in (*told[0], *told[1]) if not is_wanted]
+    """Read the files; lines of another form are left out."""
+    script, executors = (
+        [found for found in map(_interpreter, _lines(folder / name)) if found] for name in FILES
+    )
+    another = [python for python, is_wanted in (*script, *executors) if not is_wanted]
     return Seen(
-        told[0][0][0] if told[0] else None,
-        tuple(dict.fromkeys(python for python, _ in told[1])),
+        script[0][0] if script else None,
+        tuple(dict.fromkeys(python for python, _ in executors)),
         another[0] if another else None,
     )
 
 
 def _lines(path: Path) -> list[str]:
-    """The first lines of a file; none where it is not a regular one, or can't be read."""
+    """The first lines of a file; none if it is not a regular file or can't be read."""
     try:
         with open_regular(path, follow=False) as file:
             data = file.read(_MOST_BYTES)
     except OSError:
-        return []  # the record says that it was not read: its prefix is null
+        return []  # the record then has a null prefix
     return data.decode("ascii", "replace").split("\n")
 
 
 def _interpreter(line: str) -> tuple[Interpreter, bool] | None:
-    """A line of the files, and whether it is the wanted Python; None where it is something else."""
+    """Parse a line of the files, with whether it is the expected Python; None if it has another form."""
     try:
-        told = json.loads(line)
-        path, version, prefix, is_wanted = (told[key] for key in ("path", "version", "prefix", "wanted"))
+        entry = json.loads(line)
+        path, version, prefix, is_wanted = (entry[key] for key in ("path", "version", "prefix", "wanted"))
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     texts = isinstance(path, str) and isinstance(version, str) and isinstance(prefix, str)
@@ -99,7 +101,7 @@ def _interpreter(line: str) -> tuple[Interpreter, bool] | None:
 
 
 def recorded(run: Run, folder: Path) -> Run:
-    """The record of a run that is over, with what it has said of its Pythons."""
+    """The record of a finished run, with the Pythons that it used."""
     seen = read(folder)
     if seen.another is not None and run.status == "Failed":
         found = seen.another

@@ -1,4 +1,4 @@
-"""Going on after contact with a machine was lost: what may pass is waited for, and said."""
+"""Retries after the connection to a machine was lost, with messages."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["Reconnect"]
 
 _Value = TypeVar("_Value")
 _FIRST_INTERVAL_S, _LONGEST_INTERVAL_S = 0.1, 15.0
-"""Seconds between two tries."""
+"""Seconds between two attempts."""
 
 
 class Reconnect:
-    """How long somebody who follows a run goes on trying to reach its machine: for ever, until Ctrl-C."""
+    """Retries to reach a run's machine while following the run, until Ctrl-C."""
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
@@ -27,7 +27,7 @@ class Reconnect:
         self._lost = False
 
     def keep(self, action: Callable[[], _Value]) -> _Value:
-        """Do it until contact holds; what it does has to go on from where it stopped."""
+        """Repeat the action until it succeeds; the action must continue where it stopped."""
         while True:
             try:
                 value = action()
@@ -38,16 +38,17 @@ class Reconnect:
             return value
 
     def lost(self, error: UnreachableError) -> None:
-        """Contact was lost: say so once, and wait."""
+        """The connection was lost: print this once, and wait."""
         if not self._lost:
             self._lost = True
-            say(f"{error.where}: warning: contact is lost ({error.message}); the run {self._run_id} goes on")
-            say("  hint: trying again until Ctrl-C; the run can be followed later as well")
+            why, run = error.message, self._run_id
+            say(f"{error.where}: warning: the connection was lost ({why}); the run {run} continues")
+            say("  hint: retrying until Ctrl-C; the run can also be followed later")
         time.sleep(self._pause)
         self._pause = min(2 * self._pause, _LONGEST_INTERVAL_S)
 
     def found(self) -> None:
-        """Contact is there again."""
+        """The machine answers again."""
         if self._lost:
-            say(f"contact is there again; following the run {self._run_id}")
+            say(f"connected again; following the run {self._run_id}")
         self._lost, self._pause = False, _FIRST_INTERVAL_S

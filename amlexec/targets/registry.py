@@ -1,4 +1,4 @@
-"""Which class runs scripts on a compute target: what the row of its kind names, imported when it is used."""
+"""The class of a compute target, as its kind's row names it; imported when it is used."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["runs_on", "target_of"]
 
 
 def target_of(project: Project, name: str, kind: str, where: str = "") -> Target:
-    """The target of that kind. Its class gets the project, and the connection that its kind needs.
+    """The target of that kind, with the connection that the kind needs.
 
     Raises:
-        CannotRunError: it is of a kind that this version can't run.
+        CannotRunError: this version can't run scripts on targets of that kind.
     """
     found = kinds.of(kind)
     if not found.module:
@@ -51,5 +51,5 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
 
 
 def runs_on(target: ComputeTarget, project: Project) -> Target:
-    """The target that a `.compute` file declares. Raises as `target_of` does."""
+    """The target that a `.compute` file declares. Raises like `target_of`."""
     return target_of(project, target.name, target.kind, str(target.place))

@@ -1,4 +1,4 @@
-"""Folders and files of a run on this machine: what it shares, what it has printed, what it brings home."""
+"""A run's local folders and files: the shared folder, the checkout, logs and outputs."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _CHUNK = 1 << 18
 
 
 def shared_folder(project: Project, target: ComputeTarget) -> Path | None:
-    """The folder that all runs of a project share on a target, made where it is missing; None for none.
+    """The folder that all runs of a project share on a target, created if missing; None for none.
 
     Raises:
-        TargetError: it can't be made.
+        TargetError: it can't be created.
     """
     if not (folder := target.shared_folder(project)):
         return None
@@ -52,9 +52,9 @@ def shared_folder(project: Project, target: ComputeTarget) -> Path | None:
 
 
 def remote_shared_folder(project: Project, target: ComputeTarget, home: str) -> str:
-    """The same of a machine over SSH, where the user has the folder `home`; "" for none. It is not made.
+    """The same on a machine over SSH with the home folder `home`; "" for none. Does not create it.
 
-    What is relative is relative to the home: a machine there knows no folder of the project.
+    A relative path is relative to the home folder, since the machine has no folder of the project.
     """
     shared = target.native_shared_directory
     if not shared:
@@ -65,10 +65,10 @@ def remote_shared_folder(project: Project, target: ComputeTarget, home: str) -> 
 
 
 def check_out(project: Project, paths: RunPaths, plan: Plan, tree: str) -> None:
-    """Write the snapshot into the run's own copy of the project, and make its folder for outputs.
+    """Write the snapshot into the run's own copy of the project, and create its folder for outputs.
 
     Raises:
-        UsageError: the script is not part of it.
+        UsageError: the snapshot does not contain the script.
     """
     from amlexec.snapshots import take as snapshot
 
@@ -79,19 +79,19 @@ def check_out(project: Project, paths: RunPaths, plan: Plan, tree: str) -> None:
 
 
 def no_script(project: Project, plan: Plan) -> UsageError:
-    """The error of a script that the snapshot does not have."""
+    """The error for a script that is not in the snapshot."""
     return UsageError(
-        f"the script {plan.script!r} is not part of the snapshot: an ignore rule leaves it out",
+        f"the script {plan.script!r} is not part of the snapshot: an ignore rule excludes it",
         where=project.root,
-        hint="look at .amlignore, or where there is none, .gitignore",
+        hint="check .amlignore, or .gitignore if there is none",
     )
 
 
 def hand_on(path: Path, position: int, sink: Callable[[bytes], object]) -> int:
-    """Hand on what a log has after `position`; return how far it was read.
+    """Pass on a log's content after `position`; returns the new position.
 
     Raises:
-        OSError: it can't be read, or is no file.
+        OSError: it can't be read, or is not a file.
     """
     try:
         with open_regular(path, follow=False) as file:
@@ -105,18 +105,18 @@ def hand_on(path: Path, position: int, sink: Callable[[bytes], object]) -> int:
 
 
 def make_outputs(checkout: Path) -> None:
-    """Make the folder `outputs` that every script finds, unless the snapshot has something of that name."""
+    """Create the folder `outputs` for the script, unless the snapshot has an entry of that name."""
     with contextlib.suppress(FileExistsError):
         (checkout / "outputs").mkdir()
 
 
 def bring_home(made: Path, home: Path) -> None:
-    """Move the folder `made` to `home`; what is there already stays beside it. Idempotent.
+    """Move the content of the folder `made` to `home`, beside what is already there. Idempotent.
 
-    An empty folder stays where it is.
+    An empty folder is not moved.
 
     Raises:
-        OSError: it can't be written here.
+        OSError: it can't be written.
     """
     if made.is_symlink() or not made.is_dir():
         return
@@ -124,12 +124,12 @@ def bring_home(made: Path, home: Path) -> None:
         if next(within, None) is None:
             return
     if home.is_symlink():
-        home.unlink()  # a link holds nothing, and where it leads is not to be written to
+        home.unlink()  # never write through a link
     if not home.exists():
-        os.chmod(made, made.stat().st_mode & 0o777 | 0o700)  # noqa: PTH101 - or it could not be moved
+        os.chmod(made, made.stat().st_mode & 0o777 | 0o700)  # noqa: PTH101 - otherwise it can't be moved
         made.rename(home)
         return
-    # Uploads of the metric logger, or half of an earlier move.
+    # `home` has uploads of the metric logger, or part of an interrupted move.
     source, target = os.open(made, beneath.FOLDER), os.open(home, beneath.FOLDER)
     try:
         for at, folder, entries in beneath.walk(source):
@@ -149,14 +149,14 @@ def bring_home(made: Path, home: Path) -> None:
 def _move(entry: os.DirEntry[str], folder: int, into: int) -> None:
     is_folder, name = entry.is_dir(follow_symlinks=False), entry.name
     try:
-        there = os.stat(name, dir_fd=into, follow_symlinks=False).st_mode
+        mode = os.stat(name, dir_fd=into, follow_symlinks=False).st_mode
     except FileNotFoundError:
-        there = 0
-    if stat.S_ISDIR(there):
+        mode = 0
+    if stat.S_ISDIR(mode):
         if is_folder:
-            return  # what is in it comes next
-        # A folder was uploaded under the name of a file that the script wrote: both are kept.
+            return  # its content comes next
+        # A folder was uploaded under the name of a file that the script wrote: keep both.
         name += ".file"
-    elif is_folder and there:
+    elif is_folder and mode:
         os.rename(name, f"{name}.uploaded", src_dir_fd=into, dst_dir_fd=into)
     os.rename(entry.name, name, src_dir_fd=folder, dst_dir_fd=into)

@@ -1,19 +1,19 @@
-"""Unpacking a tar archive that came from a target: into one folder, and nowhere else.
+"""Unpacks an untrusted tar archive from a target into one folder.
 
-The archive is not trusted. What it may do here is make folders, regular files, symbolic links, and hard links
-between its own files, all of them new and all of them below the one folder:
+The archive can only create folders, regular files, symbolic links, and hard links between its own files. All
+of them are new and below the folder:
 
-- every name is taken apart and followed folder by folder, each opened without following a link;
-- an absolute name, or one with `..` in it, is refused; so is what would be put over something that is there,
-  be it from the same archive: nothing is ever opened for writing that was not created in that moment;
-- a hard link may only lead to a regular file below the folder; a symbolic link that leads out is refused, or
-  kept as the text that it is where the caller says so, and is never followed here;
+- every name is followed one component at a time, and no link is followed;
+- an absolute name, or one with `..` in it, is refused; so is an entry whose name exists, even from the same
+  archive: only newly created files are opened for writing;
+- a hard link may only lead to a regular file of the archive; a symbolic link that leads out is refused, or
+  kept as text if the caller allows it, and never followed here;
 - devices, FIFOs, sparse files and unknown types are refused;
-- of a mode, permission bits are left, for the owner at least reading and writing, and what the umask leaves
-  of the others; owners are not taken over;
-- there is a bound for the number of entries, for all bytes together, and for how deep folders may be.
+- only permission bits are kept, subject to the umask, and the owner can always read and write; owners are
+  not kept;
+- the number of entries, the total size and the depth of folders are limited.
 
-What is refused is named, with the reason, and the rest comes. Nothing here depends on the filters of
+Refused entries are reported with the reason, and the rest is unpacked. This does not depend on the filters of
 `tarfile`, which not every supported Python has.
 """
 
@@ -47,49 +47,49 @@ __all__ = ["LIMITS", "Limits", "NotTarError", "Refused", "Unpacked", "unpack"]
 
 
 class Limits(NamedTuple):
-    """How much an archive may hold. What is beyond that is not unpacked."""
+    """Limits for an archive. What exceeds them is not unpacked."""
 
     entries: int = 5_000_000
     bytes: int = 1 << 42
     """4 TiB."""
     depth: int = 4096
-    """Folders in one another."""
+    """Nested folders."""
 
 
 LIMITS = Limits()
 _MOST_REFUSED = 1000
-"""How many are named; of the others only the number is known."""
+"""How many are listed; further ones are only counted."""
 _IS_ABOUT_THE_NAME = frozenset(
     [
         *(errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EEXIST, errno.ENOTDIR, errno.EISDIR),
         *(errno.ELOOP, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EMLINK, errno.EXDEV),
     ]
 )
-"""What the system refuses for one file; everything else (a full disk) concerns them all, and is raised."""
+"""Errors that concern one file; all others, such as a full disk, concern all files and are raised."""
 
 
 class Refused(NamedTuple):
-    """What was not unpacked."""
+    """An entry that was not unpacked."""
 
     path: str
     reason: str
     holds_nothing: bool = False
-    """A FIFO or a device: nothing is lost with it."""
+    """Whether it is a FIFO or a device, so that no data is lost."""
 
 
 class Unpacked(NamedTuple):
-    """What came of an archive."""
+    """The result of unpacking an archive."""
 
     refused: tuple[Refused, ...]
-    """In order, at most 1,000."""
+    """In the archive's order, at most 1,000."""
     more: int
-    """How many were refused beyond those."""
+    """Number of further refused entries."""
     names: frozenset[Parts]
-    """What is there now."""
+    """All created paths."""
     digests: dict[Parts, str]
-    """SHA-256 of every regular file, in hexadecimal, where it was asked for."""
+    """SHA-256 of every regular file in hexadecimal, if requested."""
     broken: str
-    """Why the archive was not read to its end; "" where it was."""
+    """Why the archive was not read to its end; "" if it was."""
 
 
 def unpack(
@@ -101,13 +101,13 @@ def unpack(
     outward_links: bool = False,
     digests: bool = False,
 ) -> Unpacked:
-    """Unpack the archive that `read(size)` gives (fewer bytes than `size` only at its end) into a folder.
+    """Unpack the archive from `read(size)` (fewer bytes than `size` only at its end) into a folder.
 
-    Files are the caller's, or, for root alone, those of `owner` (user and group). With `outward_links`,
-    symbolic links that lead out of the folder are kept; whoever reads the folder must not follow them.
+    Files belong to the caller, or to `owner` (user and group) if root calls. With `outward_links`, symbolic
+    links that lead out of the folder are kept; readers of the folder must not follow them.
 
     Raises:
-        OSError: the folder can't be written to: the disk is full, say.
+        OSError: the folder can't be written to, such as when the disk is full.
     """
     root = os.open(into, beneath.FOLDER)
     try:
@@ -190,7 +190,7 @@ class _Unpacking:
         if not parts and (entry.kind != FOLDER or not entry.name):
             raise _RefusedError("it has no name")
         if len(parts) > self._limits.depth:
-            raise _RefusedError(f"it is in more than {self._limits.depth} folders")
+            raise _RefusedError(f"it is nested in more than {self._limits.depth} folders")
         if entry.kind in (LINK, HARD_LINK) and not entry.target:
             raise _RefusedError("it is a link to nothing")
 
@@ -212,7 +212,7 @@ class _Unpacking:
         try:
             os.mkdir(name, entry.mode | 0o700, dir_fd=folder)
         except FileExistsError:
-            # Made for what came before, perhaps; it stays as it is.
+            # Perhaps created for an earlier entry; it stays as it is.
             os.close(os.open(name, beneath.FOLDER, dir_fd=folder))
             return
         self._give(name, folder)
@@ -229,7 +229,7 @@ class _Unpacking:
                     while view:
                         view = view[file.write(view) :]
             except BaseException:
-                # Half a file must not be taken for the whole one.
+                # Remove an incomplete file.
                 os.unlink(name, dir_fd=folder)
                 raise
             if entry.modified is not None:
@@ -245,7 +245,7 @@ class _Unpacking:
         with beneath.opened(self._root, target[:-1]) as other:
             status = os.stat(target[-1], dir_fd=other, follow_symlinks=False)
             if target not in self._names or not stat.S_ISREG(status.st_mode):
-                raise _RefusedError("it is a hard link to what is no file of this archive")
+                raise _RefusedError("it is a hard link to a file that is not in this archive")
             beneath.link_or_copy(other, target[-1], folder, name)
             self._give(name, folder)
 
@@ -257,12 +257,12 @@ class _Unpacking:
 def _in_words(error: OSError) -> str:
     words = {
         errno.ENAMETOOLONG: "its name is too long for this machine",
-        errno.EILSEQ: "this machine can't have such a name",
-        errno.EINVAL: "this machine can't have such a name",
-        errno.EEXIST: "something of that name is there already",
-        errno.EISDIR: "a folder of that name is there already",
-        errno.ENOTDIR: "a link or a file is in the place of a folder",
-        errno.ELOOP: "a link is in the place of a folder",
-        errno.ENOENT: "what it leads to is not in the archive",
+        errno.EILSEQ: "its name is not valid on this machine",
+        errno.EINVAL: "its name is not valid on this machine",
+        errno.EEXIST: "an entry with its name already exists",
+        errno.EISDIR: "a folder with its name already exists",
+        errno.ENOTDIR: "a link or a file is in place of its folder",
+        errno.ELOOP: "a link is in place of its folder",
+        errno.ENOENT: "its target is not in the archive",
     }
     return words.get(error.errno or 0, (error.strerror or str(error)).lower())

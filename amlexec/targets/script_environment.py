@@ -1,8 +1,8 @@
-"""How a script gets its environment: at the moment it begins, from `runtime/begin.sh`, and not before.
+"""The script's environment variables, which `runtime/begin.sh` sets just before the script starts.
 
-What a run configuration says for the script must not change how the supervisor and its tools are started,
-be it PATH, LD_PRELOAD or IFS. So it travels as text under other names, in the environment and on no command
-line, since it may have secrets.
+The variables of a run configuration, such as PATH, LD_PRELOAD or IFS, must not affect the supervisor and its
+tools. So they are passed as text in variables of other names, and not on a command line, because they may
+contain secrets.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ __all__ = ["Handed", "handed", "is_plain", "of_run", "of_supervisor", "with_site
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OF_SHELLS = re.compile(
-    # What a shell sets itself, or lets nobody set; it may end a shell that tries. `_` is in every one.
+    # Variables that a shell sets itself or makes read-only; setting these may end the shell.
     r"_|E?UID|PPID|GROUPS|PWD|SHELLOPTS|OPT(IND|ARG|ERR)|LINENO|S?RANDOM|SECONDS|EPOCH(REALTIME|SECONDS)"
     r"|FUNCNAME|DIRSTACK|HISTCMD|PIPESTATUS|IFS|BASH(OPTS|PID)"
     r"|BASH_(VERSINFO|SUBSHELL|ARG[CV0]|LINENO|SOURCE|COMMAND|ALIASES|CMDS|REMATCH)|AMLEXEC_(SET_\d+|REST|SUPERVISED_\w+)"
 )
 _PIECE = 1 << 16
-"""Bytes. Linux takes 128 kB for one variable."""
+"""Bytes; Linux's limit for one variable is 128 kB."""
 _REST = "AMLEXEC_REST"
 _SET_REST = f"""import json, os, sys
 for name, value in json.loads(os.environ.pop("{_REST}")).items():
     os.environb[name.encode("latin-1")] = value.encode("latin-1")
 os.execvp(sys.argv[1], sys.argv[1:])"""
-"""For Python 3.5, whatever its locale: what no shell can set."""
+"""For Python 3.5 and later in any locale: sets variables that no shell can set."""
 
 
 class Handed(NamedTuple):
-    """An environment, ready to be handed over."""
+    """An environment, encoded for `begin.sh`."""
 
     variables: dict[str, str]
-    """What the supervisor is to have in its own environment."""
+    """Variables for the supervisor's own environment."""
     before: tuple[str, ...]
-    """What stands in front of the command, where a shell can't set all of it."""
+    """A command prefix that sets what a shell can't set; () if there is nothing."""
 
 
 def is_plain(name: str) -> bool:
-    """Whether every shell can export a variable of that name, and gives it no meaning of its own."""
+    """Whether every shell can export a variable of that name, and gives it no special meaning."""
     return _NAME.fullmatch(name) is not None and _OF_SHELLS.fullmatch(name) is None
 
 
 def handed(environment: Mapping[str, str], python: str) -> Handed:
-    """An environment, as `begin.sh` takes it; `python` is a Python there for what no shell can set."""
+    """Encode an environment for `begin.sh`; `python`, on the machine, sets what no shell can set."""
     plain = {name: value for name, value in environment.items() if is_plain(name)}
     text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in plain.items())
     rest = {_latin(name): _latin(value) for name, value in environment.items() if name not in plain}
@@ -71,15 +71,15 @@ def with_site(environment: dict[str, str], site: str) -> dict[str, str]:
 
 
 def of_run(run_id: str, folder: str) -> dict[str, str]:
-    """What the script, and all that it starts, is told by, too."""
+    """Variables that identify the script's processes."""
     return {"AMLEXEC_RUN_ID": run_id, "AMLEXEC_RUN_FOLDER": folder}
 
 
 def of_supervisor(run_id: str, folder: str) -> dict[str, str]:
-    """What its supervisor is told by: it is not ended with the script."""
+    """Variables that identify the supervisor, which must not be stopped with the script."""
     return {"AMLEXEC_SUPERVISED_ID": run_id, "AMLEXEC_SUPERVISED_FOLDER": folder}
 
 
 def _latin(text: str) -> str:
-    """Text with a character for each of its bytes."""
+    """The text with one character for each byte."""
     return text.encode("utf-8", "surrogateescape").decode("latin-1")

@@ -1,7 +1,7 @@
-"""The containers of runs as everybody sees them who can log in to the engine's machine.
+"""Runs' containers on an engine that several computers use.
 
-A container is made with its run's record as a label: with that, another computer knows what it is. That a
-cancel was asked for stands in its name, since labels never change.
+A container has its run's record as a label, so that other computers can read it. A requested cancel is marked
+in the container's name, since labels can't change.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ _CANCELED = ".canceled"
 
 
 def record_label(text: str) -> str:
-    """The text of a `run.json` as a label: in ASCII, which every engine keeps as it is."""
+    """The text of a `run.json` as a label, in ASCII, which every engine preserves."""
     return json.dumps(json.loads(text))
 
 
 def records(engine: Engine, start: str) -> Iterator[tuple[str, State, str]]:
     """Every run on the engine whose id begins with `start`: its id, its state, and the text of its record.
 
-    The text is "" where an earlier version has made the container. Raises TargetError.
+    The text is "" if an earlier version created the container. Raises TargetError.
     """
-    for one in containers.find(engine, {RUN: ""}):
-        labels = one.get("Labels")
+    for container in containers.find(engine, {RUN: ""}):
+        labels = container.get("Labels")
         run_id = labels.get(RUN) if isinstance(labels, dict) else None
         if not isinstance(run_id, str) or not run_id.startswith(start):
             continue
-        answer = containers.inspect(engine, str(one["Id"]))
+        answer = containers.inspect(engine, str(container["Id"]))
         if answer is not None:
             found = containers.state_of(engine, answer)
             yield run_id, state_of(found), found.labels.get(RECORD, "")
 
 
 def is_of(labels: Mapping[str, str], folder: str, owner: str) -> bool:
-    """Whether a container is a run's of the project in that folder; `owner` as of `RunVolumes.owner`."""
-    # Earlier versions called the folder what is now the name.
+    """Whether a container belongs to the project in that folder; for `owner`, see `RunVolumes.owner`."""
+    # Earlier versions wrote the folder to the label that now has the name.
     found = labels.get(PROJECT_FOLDER) or labels.get(PROJECT)
     return found == folder and (not owner or labels.get(OWNER) == owner)
 
 
 def ids(engine: Engine, run_id: str) -> list[str]:
-    """The containers of a run, whoever submitted it."""
-    return [str(one["Id"]) for one in containers.find(engine, {RUN: run_id})]
+    """The ids of a run's containers, whichever computer submitted it."""
+    return [str(container["Id"]) for container in containers.find(engine, {RUN: run_id})]
 
 
 def state_of(found: ContainerState, *, canceled: bool = False) -> State:
-    """How a run is whose container was found so; `canceled` where this computer has asked for its end."""
+    """The state of a run from its container's; `canceled` says whether this computer has canceled it."""
     if found.status == "created":
         return State("new")
     if found.status not in {"exited", "dead"}:
@@ -75,10 +75,10 @@ def state_of(found: ContainerState, *, canceled: bool = False) -> State:
 
 
 def mark_canceled(engine: Engine, container: str, run_id: str) -> None:
-    """Let everybody see that the run was asked to end. Idempotent."""
+    """Mark a run as canceled for all computers. Idempotent."""
     try:
         containers.rename(engine, container, f"amlexec-{run_id}{_CANCELED}")
     except EngineAnswerError as error:
-        # 400 and 409: it has the name already, or another container of the same id has. 404: it is gone.
+        # 400 and 409: it or another container of the same run already has the name. 404: it is removed.
         if error.status not in {400, 404, 409}:
             raise

@@ -1,4 +1,4 @@
-"""A run on a Spark cluster: spark-submit as a run of its head node, and the application that it submits."""
+"""Runs on a Spark cluster: spark-submit runs on the head node and submits the application."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["SparkClusterTarget"]
 
 _IN_CLUSTER = (
-    "YARN runs the driver on a node of the cluster: what the script prints comes home when it is over; "
+    "YARN runs the driver on a node of the cluster: the script's output is collected when it ends; "
     "with yarnDeployMode: client it can be followed"
 )
 _FETCH = """
@@ -37,14 +37,14 @@ hadoop=$(command -v hadoop) || hadoop=${HADOOP_HOME:-/usr/lib/hadoop}/bin/hadoop
 rm -rf control/came && mkdir control/came || exit 2
 "$hadoop" fs -get ".amlexec/$2.tar" control/came/came.tar </dev/null >&2 || exit 2
 came=control/came/came.tar
-# Nothing of it is unpacked here, where no program of ours looks at names: only what these two print is read.
+# The untrusted archive is not unpacked here, where names can't be checked: only single files are printed.
 tar -xOf "$came" stdout.log >>stdout.log && tar -xOf "$came" stderr.log >>stderr.log || exit 2
 tar -xOf "$came" exit_code >control/exit_code && mv "$came" control/came.tar || exit 2
 : >control/returned && rm -rf control/came project/outputs || exit 2
 "$hadoop" fs -rm ".amlexec/$2.tar" </dev/null >/dev/null 2>&1
 cat control/exit_code
 """
-"""What a driver on a node has sent: its logs as if it had run here, the rest for `collect` to unpack."""
+"""Gets the results of a driver on a node: its logs as the run's logs, and the rest for `collect`."""
 _KILL = """
 found=$(grep -ho 'application_[0-9]*_[0-9]*' "$HOME/.amlexec/runs/$1/stderr.log" 2>/dev/null | sed 1q)
 yarn=$(command -v yarn) || yarn=${HADOOP_HOME:-/usr/lib/hadoop}/bin/yarn
@@ -73,7 +73,7 @@ if [ ! -e "$archive" ]; then
 fi
 printf '%s' "$archive"
 """
-"""Two who do it at once do it twice, which harms nobody: each puts a whole one in its place."""
+"""Safe to run concurrently: each process writes its own archive and renames it."""
 _DEFAULTS = """
 beside=$(readlink -f "$submit" | sed 's,/[^/]*/[^/]*$,,')
 for conf in "${SPARK_CONF_DIR-}" "${SPARK_HOME-}/conf" "$beside/conf" \\
@@ -83,14 +83,14 @@ for conf in "${SPARK_CONF_DIR-}" "${SPARK_HOME-}/conf" "$beside/conf" \\
   break
 done
 """
-"""Spark reads no other properties file beside the one that it is given."""
+"""Appended by us, since Spark reads only the properties file that it is given."""
 
 
 _KILL_TIMEOUT_S = 120.0
 
 
 class SparkClusterTarget(SSHTarget):
-    """Runs on a Spark cluster. Without Spark, `Framework: Python`, they are processes of its head node."""
+    """Runs on a Spark cluster. With `Framework: Python`, they are processes of its head node."""
 
     def _with_spark(self, plan: Plan, launch: Launch) -> Launch:
         from amlexec.targets import spark_launch
@@ -103,7 +103,7 @@ class SparkClusterTarget(SSHTarget):
         return made._replace(warnings=(*made.warnings, _IN_CLUSTER)) if is_elsewhere else made
 
     def _shipped(self, plan: Plan, launch: Launch, archive: str) -> Shipped:
-        """The archive of an environment that amlexec has prepared: made once, and then there for all runs."""
+        """The archive of a prepared environment, created once for all runs."""
         if not launch.digest or plan.target.master.startswith("local"):
             return Shipped()
         if archive:
@@ -115,7 +115,7 @@ class SparkClusterTarget(SSHTarget):
         return Shipped(answer.stdout.strip())
 
     def _shared(self, plan: Plan, home: str) -> str:
-        """None: no folder of one machine is shared by all of a cluster's."""
+        """None: a folder of the head node is not shared with the nodes."""
         del plan, home
         return ""
 
@@ -128,16 +128,16 @@ class SparkClusterTarget(SSHTarget):
         text = f'{shlex.join(packed)} "$runtime/site/amlexec/project_modules.py" "$folder/project" '
         text += '"$folder/control/modules.zip" || exit 2\n'
         if f"{cluster_args.EXECUTORS}#" in " ".join(launch.argv):
-            told = shlex.join([launch.executors, cluster_args.SHIPPED_PYTHON])
+            words = shlex.join([launch.executors, cluster_args.SHIPPED_PYTHON])
             text += f'{shlex.join(packed)} {runtime}executors_python.py" "$folder/control/executors.tar.gz" '
-            text += f'"$folder" {told} || exit 2\n'
+            text += f'"$folder" {words} || exit 2\n'
         if cluster_args.mode(plan.target) == "cluster":
             text += f'{shlex.join(packed)} {runtime}spark_node.py" pack "$folder/project" "$runtime/site" '
             text += '"$folder/control/project.tar.gz" || exit 2\n'
         declared = config.find_spark(plan.project, plan.spark_dependencies_file)
         own = cluster_args.properties(plan.target, plan.environment_variables, declared.configuration)
         if own:
-            # Which settings Spark reads by default is for the script's own variables to say.
+            # The script's own variables decide which properties file Spark reads by default.
             named = ("SPARK_CONF_DIR", "SPARK_HOME")
             found = {name: launch.environment[name] for name in named if name in launch.environment}
             its = "".join(f"{name}={shlex.quote(value)}\n" for name, value in found.items())
@@ -146,7 +146,7 @@ class SparkClusterTarget(SSHTarget):
         return text
 
     def stop(self, paths: RunPaths, grace: int) -> State:
-        """See `Target.stop`. An application of YARN does not end with what has submitted it."""
+        """See `Target.stop`. A YARN application does not end with the process that submitted it."""
         state = super().stop(paths, grace)
         tag = cluster_args.tag_of(folders.read(paths).argv or ())
         if tag:
@@ -155,28 +155,28 @@ class SparkClusterTarget(SSHTarget):
                 raise self._failed("the application could not be killed", answer.stderr)
         return state
 
-    def _read(self, paths: RunPaths, said: str) -> State:
-        """What a driver on a node has sent is fetched as soon as it is over: the exit code is in it."""
-        state = super()._read(paths, said)
+    def _read(self, paths: RunPaths, output: str) -> State:
+        """Gets the results of a driver on a node when it has ended: they contain the exit code."""
+        state = super()._read(paths, output)
         tag = cluster_args.returned_as(folders.read(paths).argv or ())
         if state.phase != "ended" or not tag:
             return state
         answer = self._connection.run(_FETCH, paths.folder.name, tag, timeout=None)
         if answer.exit_code != 0:
-            raise self._failed("what came of the run can't be fetched", answer.stderr)
+            raise self._failed("the run's results can't be fetched", answer.stderr)
         code = answer.stdout.strip()
         if not code or state.canceled:
             return state
         return state._replace(exit_code=read_code(code, self._connection.name))
 
     def collect(self, paths: RunPaths) -> list[NotCollected]:
-        """See `Target.collect`. Of a driver on a node, logs may have come after they were followed."""
+        """See `Target.collect`. A driver's logs may have arrived after the run was followed."""
         if cluster_args.returned_as(folders.read(paths).argv or ()):
             self._shown = ""
         return super().collect(paths)
 
     def _settled(self, came: Path, folder: Path, paths: RunPaths) -> list[NotCollected]:
-        """Unpack what a driver on a node has sent, if there was one."""
+        """Unpack the results of a driver on a node, if there was one."""
         missing = super()._settled(came, folder, paths)
         sent, node = came / "control" / "came.tar", came / "node"
         if not sent.is_file() or sent.is_symlink():
@@ -185,20 +185,22 @@ class SparkClusterTarget(SSHTarget):
         with sent.open("rb") as file:
             found = unpack(file.read, node, outward_links=True)
         missing += [
-            NotCollected(one.path.removeprefix("project/"), one.reason, kept=not one.holds_nothing)
-            for one in found.refused
+            NotCollected(
+                refused.path.removeprefix("project/"), refused.reason, kept=not refused.holds_nothing
+            )
+            for refused in found.refused
         ]
         if found.broken:
-            missing.append(NotCollected("outputs", f"what came is not whole: {found.broken}", kept=True))
+            missing.append(NotCollected("outputs", f"the archive is incomplete: {found.broken}", kept=True))
         missing += super()._settled(came, node, paths)
         return missing + bring(node / "project", paths.outputs, [_copy_of(node)])
 
 
 def _copy_of(node: Path) -> str:
-    """The path that the copy of the project had on a node; a name that nothing has where it is not known."""
+    """The path of the copy of the project on a node; an unused path if it is not known."""
     path = node / "copy"
     try:
-        told = "" if path.is_symlink() else read_regular(path, 1 << 16).decode(errors="surrogateescape")
+        text = "" if path.is_symlink() else read_regular(path, 1 << 16).decode(errors="surrogateescape")
     except OSError:
-        told = ""  # a driver of an earlier version does not say it
-    return told if told.startswith("/") else "/amlexec-run"
+        text = ""  # an earlier version does not write it
+    return text if text.startswith("/") else "/amlexec-run"

@@ -1,4 +1,4 @@
-"""A script under spark-submit instead of under Python: which Spark, and the launch that comes of it."""
+"""The launch of a script with spark-submit instead of Python."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _NO_JAVA = "install it (Debian: apt install default-jre-headless), or set JAVA_H
 
 
 def declared(plan: Plan) -> SparkDependencies:
-    """What a plan's Spark dependencies file says, with folders of the project as absolute addresses.
+    """A plan's Spark dependencies file, with the project's folders as absolute URLs.
 
     Raises:
-        ConfigurationError: it has errors, or names a folder that is not there.
+        ConfigurationError: it has errors, or names a folder that does not exist.
     """
     found = config.find_spark(plan.project, plan.spark_dependencies_file)
     submit_args.folders_must_be_there(found, plan.project.root)
@@ -58,12 +58,12 @@ def launched(
     options: Sequence[str],
     pythons: Pythons | None = None,
 ) -> Launch:
-    """The launch of a script under Python, as one under spark-submit with these options.
+    """Turn the launch of a script with Python into one with spark-submit and these options.
 
-    `pythons` run the driver and the executors: by default, the one that would have run the script.
+    `pythons` run the driver and the executors; by default, the script's Python.
     """
     pythons = pythons or submit_args.pythons(plan, dependencies, launch.python.path, launch.python.path)
-    # Of this machine's own settings none: a notebook that is named there would never end.
+    # This machine's own setting is ignored: a notebook named there would never end.
     first = dict(plan.environment_variables).get("PYSPARK_DRIVER_PYTHON", launch.python.path)
     environment = {
         **launch.environment,
@@ -87,7 +87,7 @@ def launched(
 
 
 def local(plan: Plan, launch: Launch, connection: Connection) -> Launch:
-    """The launch on this machine. Raises ConfigurationError, TargetError where it has no Spark or Java."""
+    """The launch on this machine. Raises ConfigurationError, and TargetError without Spark or Java."""
     dependencies = declared(plan)
     answer = connection.run(
         [SHELL, shell("spark"), plan.target.spark_submit_location, launch.python.path],
@@ -100,9 +100,9 @@ def local(plan: Plan, launch: Launch, connection: Connection) -> Launch:
 
 
 def remote(plan: Plan, launch: Launch, connection: SSHConnection) -> Launch:
-    """The launch on another machine. Raises as `local`.
+    """The launch on another machine. Raises like `local`.
 
-    A repository that is a folder with an absolute path is there; another is in the project's copy there.
+    A repository folder with an absolute path is on that machine; a relative one is in the project's copy.
     """
     dependencies = config.find_spark(plan.project, plan.spark_dependencies_file)
     found = _usable(plan, launch, _asked_there(plan, launch, connection), connection.name)
@@ -111,20 +111,20 @@ def remote(plan: Plan, launch: Launch, connection: SSHConnection) -> Launch:
 
 
 def contained(plan: Plan, launch: Launch, engine: Engine) -> Launch:
-    """The launch in a container. Raises as `local`. Its packages are in the image."""
+    """The launch in a container, whose image has the packages. Raises like `local`."""
     dependencies = declared(plan)
     found = submit_args.read(_asked(plan, launch, engine))
     if not found.submit:
         raise submit_args.no_spark(plan, "in the environment", maven.SPARK_MISSING)
     submit_args.java_must_do(found, str(plan.target.place), maven.SPARK_MISSING)
-    # Java reads and writes names as the locale says, and an image without one has ASCII.
+    # Java encodes file names by the locale; an image without one would use ASCII.
     environment = {"LANG": "C.UTF-8", **launch.environment}
     options = submit_args.baked_arguments(dependencies, name_of(plan), found.jars)
     return launched(plan, launch._replace(environment=environment), found, dependencies, options)
 
 
 def _asked(plan: Plan, launch: Launch, engine: Engine) -> str:
-    """What an image says of its Spark; asked in a container once, for an image never changes."""
+    """The output of `spark.sh` in an image; cached, since an image never changes."""
     script = Path(shell("spark")).read_text("utf-8")
     words = [plan.target.spark_submit_location, launch.python.path]
     settings = {
@@ -140,7 +140,7 @@ def _asked(plan: Plan, launch: Launch, engine: Engine) -> str:
     try:
         return read_regular(memory, SMALL).decode("utf-8", "replace")
     except OSError:
-        pass  # asked below
+        pass  # not cached
     container = containers.create(engine, settings)
     try:
         containers.start(engine, container)
@@ -156,25 +156,25 @@ def _asked(plan: Plan, launch: Launch, engine: Engine) -> str:
 
 
 def cluster(plan: Plan, launch: Launch, connection: SSHConnection, pack: Callable[[str], Shipped]) -> Launch:
-    """The launch on a cluster whose head node this is. Raises as `local`, and where no master answers.
+    """The launch on a cluster, on its head node. Raises like `local`, and if no master answers.
 
-    Of `launch`, the Python is the driver's where it runs on the head node. `pack` is given the path of the
-    environment's archive, "" where there is none yet, and makes one if one is needed.
+    The Python of `launch` is that of a driver on the head node. `pack` gets the path of the environment's
+    archive, or "", and creates one if it is missing and needed.
     """
     target, variables = plan.target, plan.environment_variables
     dependencies = config.find_spark(plan.project, plan.spark_dependencies_file)
-    # The cluster's own Spark, and not one that the environment happens to have.
+    # The cluster's own Spark, even if the environment has one, too.
     prefix = launch.python.path.removesuffix("/bin/python")
-    there = dict(launch.environment)
-    if "PATH" in there:
-        there["PATH"] = there["PATH"].removeprefix(f"{prefix}/bin:")
-    alone = launch._replace(environment=there)
+    variables_there = dict(launch.environment)
+    if "PATH" in variables_there:
+        variables_there["PATH"] = variables_there["PATH"].removeprefix(f"{prefix}/bin:")
+    alone = launch._replace(environment=variables_there)
     answer = _asked_there(plan, alone, connection, "spark_master.py", target.master)
     archive = next((line[8:] for line in answer.splitlines() if line.startswith("archive ")), "")
     found = _usable(plan, launch, answer, connection.name)
     master_must_answer(plan.target, answer, connection.name)
     shipped = pack(archive)
-    kept = [one for one in dependencies.configuration if not is_secret(one[0].replace(".", "_"))]
+    kept = [item for item in dependencies.configuration if not is_secret(item[0].replace(".", "_"))]
     own = dict(dependencies.configuration).get("spark.submit.pyFiles", "")
     options = [
         *cluster_args.options(target, variables, launch.python.path, shipped),
@@ -204,26 +204,26 @@ def cluster(plan: Plan, launch: Launch, connection: SSHConnection, pack: Callabl
     return launch
 
 
-def master_must_answer(target: ComputeTarget, answer: str, there: str) -> None:
-    """Raise where the answer of `runtime/spark_master.py` is that none does (TargetError)."""
-    told = dict(line.partition(" ")[::2] for line in answer.splitlines())
-    if "master_error" not in told:
+def master_must_answer(target: ComputeTarget, answer: str, machine: str) -> None:
+    """Raise TargetError if the output of `runtime/spark_master.py` says that no master answers."""
+    values = dict(line.partition(" ")[::2] for line in answer.splitlines())
+    if "master_error" not in values:
         return
     if target.master == "yarn":
         raise TargetError(
-            f"YARN's ResourceManager does not answer: {told['master_error']}",
-            where=there,
-            hint="look there with `yarn node -list`; it is named in yarn-site.xml in HADOOP_CONF_DIR",
+            f"YARN's ResourceManager does not answer: {values['master_error']}",
+            where=machine,
+            hint="run `yarn node -list` there; its address is in yarn-site.xml in HADOOP_CONF_DIR",
         )
     raise TargetError(
-        f"the Spark master {target.master} does not answer: {told['master_error']}",
-        where=there,
-        hint=f"start it (sbin/start-master.sh), or name another as master in {target.place.path}",
+        f"the Spark master {target.master} does not answer: {values['master_error']}",
+        where=machine,
+        hint=f"start it (sbin/start-master.sh), or set another master in {target.place.path}",
     )
 
 
 def _asked_there(plan: Plan, launch: Launch, connection: SSHConnection, *more: str) -> str:
-    """What another machine says of its Spark, and a Python program of the runtime with its arguments."""
+    """The output of `spark.sh` on another machine, and of a Python program of the runtime, if given."""
     variables = "".join(
         f"{name}={shlex.quote(value)}\nexport {name}\n"
         for name, value in launch.environment.items()
@@ -256,9 +256,9 @@ def _usable(plan: Plan, launch: Launch, answer: str, there: str) -> Spark:
 
 
 def ivy_for_folders(plan: Plan, dependencies: SparkDependencies) -> str:
-    """The path of settings with which Ivy looks into the folders, and nowhere else; "" for its own settings.
+    """The path of Ivy settings that only use these folders; "" for Ivy's own settings.
 
-    They are for packages that come from folders alone: then nobody is asked over the network.
+    Used if all packages are from folders, to avoid requests over the network.
     """
     roots = submit_args.repositories(dependencies)
     if not roots or not submit_args.coordinates(dependencies) or roots != submit_args.folders(dependencies):
@@ -272,5 +272,5 @@ def ivy_for_folders(plan: Plan, dependencies: SparkDependencies) -> str:
 
 
 def name_of(plan: Plan) -> str:
-    """What an application is called that has no name: the project, and the script."""
+    """The default name of an application: the project and the script."""
     return f"{plan.project.name} {plan.script}"

@@ -1,7 +1,7 @@
-"""A run as a process of another machine, over SSH, in a folder of the user's there.
+"""Runs as processes of another machine over SSH, in a folder of the user.
 
-Its folder there is laid out as a run's folder is here, and the same supervisor watches it. What goes over is
-what the machine lacks of the snapshot; what comes back are the logs, by byte offset, metrics and outputs.
+The remote folder has the layout of a local run's folder, and the same supervisor watches the run. Only
+missing parts of the snapshot are sent; logs (by byte offset), metrics and outputs are downloaded.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ __all__ = ["SSHTarget"]
 _NOT_OURS = 94
 """Exit code of `stop` and `remove`: the run is another project's."""
 _AGAIN = 75
-"""Exit code of `stage`: another snapshot came in between."""
+"""Exit code of `stage`: another snapshot was sent in between."""
 _BEGIN_TIMEOUT_S = 90.0
 _STOP_TIMEOUT_S = 60.0
-"""On top of the grace."""
+"""In addition to the grace."""
 _TRIES = 6
 
 
@@ -61,15 +61,14 @@ class SSHTarget:
         self._runtime = ssh_send.runtime_digest()
         self._verbs = Verbs(connection, self._runtime)
         self._looked: dict[str, str] = {}
-        """What was found out last, for the `check` and the `stage` that come next."""
+        """The last output of `look`, for the following `check` and `stage`."""
         self._shown = ""
-        """The run whose logs are here whole, since we have followed it to its end."""
-        # The mirror of a project there belongs to this folder of this machine.
+        """The run whose logs are complete, because it was followed to its end."""
         self.mirror = owner_of(project)
-        """The name of the project's copy there: nobody else's projects have it."""
+        """The name of the project's copy on the machine, unique to this computer and folder."""
 
     def store(self, plan: Plan) -> EnvironmentStore | None:
-        """See `Target.store`. What it asks first finds out what `check` has to know, in one round trip."""
+        """See `Target.store`. Its first request also gets what `check` needs, in one round trip."""
         if not is_prepared(plan.target):
             return None
         look = partial(self._look_before, plan.target.python_location)
@@ -77,7 +76,7 @@ class SSHTarget:
 
     def check(self, plan: Plan, environment: Readiness | None) -> Launch:
         """See `Target.check`."""
-        # What `store` was asked for has told it already.
+        # If there is an environment, the store's request has set it.
         looked = (environment and self._looked) or self._look_before(plan.target.python_location)
         home = looked["home"]
         launch = ssh_launch.launch(
@@ -99,64 +98,65 @@ class SSHTarget:
         return remote_shared_folder(self._project, plan.target, home)
 
     def _look(self, python: str, environment: str = "") -> dict[str, str]:
-        """What the machine has of what a run needs, and of an environment by its folder's name there."""
+        """What the machine already has for a run, and for the environment in that folder."""
         answer = self._verb("look", python, self._runtime, self.mirror, environment)
         return answers.read_look(answer, self._connection.name)
 
     def _look_before(self, python: str, environment: str = "") -> dict[str, str]:
-        """The same, for a run that is to be a process there. Raises TargetError where none can be."""
+        """The same, for a run that will be a process. Raises TargetError if the machine can't run it."""
         looked = self._looked = self._look(python, environment)
         system = looked.get("system", "")
         if not system.startswith("Linux"):
             raise TargetError(
-                f"runs need Linux, and this machine is {system or 'something else'}",
+                f"runs need Linux, but this machine is {system or 'something else'}",
                 where=self._connection.name,
             )
         return looked
 
     @property
     def runtime(self) -> str:
-        """Where, below the user's home there, lies what travels into a run."""
+        """The folder of the runtime files, relative to the user's remote home folder."""
         return f".amlexec/runtime/{self._runtime}"
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
-        """See `Target.stage`. Only what the machine lacks is sent."""
+        """See `Target.stage`. Only missing files are sent."""
         if plan.script not in snapshot.files(self._project, tree):
             raise no_script(self._project, plan)
         for number in range(_TRIES):
             looked, self._looked = self._looked or self._look(plan.target.python_location), {}
-            # Where others keep sending other snapshots, this one goes past the copy that all share.
+            # If others keep sending other snapshots, the last attempt uses a copy of its own.
             is_alone = number == _TRIES - 1
             old = "" if is_alone else looked.get("tree", "")
             changes = transfer.difference(self._project, old, tree)
             if changes is None:
-                # What is there is a snapshot that is not known here any more: begin anew.
+                # The machine has a snapshot that no longer exists locally: send everything.
                 self._verb("forget", self.mirror)
                 continue
             mirror = f"{self.mirror}.{paths.folder.name}.once" if is_alone else self.mirror
             pack = partial(
                 ssh_send.pack, self._project, changes, paths.record, runtime="runtime" not in looked
             )
-            code, said = self._send(pack, paths.folder.name, self._runtime, mirror, old, tree, self.mirror)
+            words = (paths.folder.name, self._runtime, mirror, old, tree, self.mirror)
+            code, stderr = self._send(pack, *words)
             if code == 0:
                 self._verbs.arrived()
                 return
             if code != _AGAIN:
-                raise self._failed("the snapshot could not be sent", said)
+                raise self._failed("the snapshot could not be sent", stderr)
         raise TargetError(
-            "something there keeps changing the project's copy while a run is made from it",
+            "another program keeps changing the project's copy on the machine",
             where=self._connection.name,
         )
 
     def _send(self, pack: Callable[[IO[bytes]], None], *words: str) -> tuple[int, str]:
-        """Let the machine make a run of what `pack` writes: the exit code, and what it said."""
+        """Send the archive of `pack` to the verb `stage`; returns its exit code and standard error."""
         with flowing(pack) as archive, self._verbs.stream("stage", *words, input=archive) as channel:
             ssh_send.show_waiting(channel.stdout, self._connection.name)
             return channel.wait(), channel.stderr
 
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
         """See `Target.start`."""
-        del held  # by us: `begin` returns when the supervisor can be seen
+        del held  # the caller keeps it until `begin` returns, when the supervisor is running
         run = paths.folder.name
         home = launch.environment["PYTHONPATH"].partition("/.amlexec/")[0]
         folder = f"{home}/.amlexec/runs/{run}"
@@ -177,7 +177,7 @@ class SSHTarget:
                 timeout=_BEGIN_TIMEOUT_S,
             )
         except KeyboardInterrupt:
-            # It may have begun: nobody shall be told that it has not while it runs.
+            # It may have started: stop it, so that it is not reported as not started while it runs.
             self.stop(paths, 0)
             raise
         if answer.exit_code != 0:
@@ -185,7 +185,7 @@ class SSHTarget:
         return None
 
     def _preparing(self, paths: RunPaths, plan: Plan, launch: Launch) -> str:
-        """Shell text for what has to be done there before the run begins; `$folder` is the run's folder."""
+        """Shell commands to run on the machine before the run starts; `$folder` is the run's folder."""
         del paths, plan, launch
         return ""
 
@@ -193,9 +193,9 @@ class SSHTarget:
         """See `Target.state`."""
         return self._read(paths, self._verb("state", paths.folder.name))
 
-    def _read(self, paths: RunPaths, said: str) -> State:
-        if said.strip() != "gone":
-            return answers.read_state(said, "", self._connection.name)
+    def _read(self, paths: RunPaths, output: str) -> State:
+        if output.strip() != "gone":
+            return answers.read_state(output, "", self._connection.name)
         if paths.returned.exists():
             raise answers.brought_home(paths, self._connection.name)
         return self._gone()
@@ -204,14 +204,14 @@ class SSHTarget:
         return State("lost", why=f"its folder is no longer on {self._connection.name}")
 
     def records(self, start: str) -> list[tuple[str, State | None, str]]:
-        """Every run there whose id begins with `start`: its id, its state, and the text of its record.
+        """Every run on the machine whose id begins with `start`: its id, its state, and its record's text.
 
-        The state is None where it can't be read. Raises as `state` does.
+        An unreadable state is None. Raises like `state`.
         """
         with self._verbs.stream("records", start) as channel:
             found = list(answers.read_records(channel.stdout, self._connection.name))
             if channel.wait() != 0:
-                raise self._failed("the runs there can't be listed", channel.stderr)
+                raise self._failed("the runs on the machine can't be listed", channel.stderr)
         return found
 
     def follow(
@@ -221,7 +221,7 @@ class SSHTarget:
         stdout: Callable[[bytes], object],
         stderr: Callable[[bytes], object],
     ) -> State:
-        """See `Target.follow`. What is here already is shown first; a cut is waited out and gone on after."""
+        """See `Target.follow`. Shows local output first; reconnects after a lost connection."""
         del bell
         reconnect = Reconnect(paths.folder.name)
         logs = {b"1": RunLog(paths.stdout, stdout), b"2": RunLog(paths.stderr, stderr)}
@@ -236,7 +236,7 @@ class SSHTarget:
                 if state.phase == "ended":
                     self._shown = paths.folder.name
                 elif state == self._gone():
-                    # Another process that followed it too has brought it home, and cleaned up there.
+                    # Another process that followed it has collected it and removed it from the machine.
                     for log in logs.values():
                         log.show_rest()
                 return state
@@ -269,7 +269,7 @@ class SSHTarget:
         return self._read(paths, answer.stdout)
 
     def collect(self, paths: RunPaths) -> list[NotCollected]:
-        """See `Target.collect`. The logs are brought to their full length; every file is checked."""
+        """See `Target.collect`. Completes the logs; every file's digest is checked."""
         logs = {b"1": RunLog(paths.stdout), b"2": RunLog(paths.stderr)}
         for path in (paths.stdout, paths.stderr):
             touch(path)
@@ -278,9 +278,9 @@ class SSHTarget:
         return []
 
     def fetch(self, paths: RunPaths, aliases: Sequence[str] = ()) -> list[NotCollected]:
-        """Bring home what a run has written into its folder there; what did not come, and why.
+        """Download what a run has written into its remote folder; returns what was not collected.
 
-        `aliases` are further paths that its copy of the project had for the script.
+        `aliases` are further paths that the copy of the project had for the script.
         """
         came = paths.folder / "incoming"
         remove_tree(came)
@@ -295,17 +295,17 @@ class SSHTarget:
             remove_tree(came)
 
     def _settled(self, came: Path, folder: Path, paths: RunPaths) -> list[NotCollected]:
-        """Put what the metric logger has written in its place; `folder` is a run's folder that has come."""
+        """Move the metric logger's files into place; `folder` is the downloaded run's folder."""
         del came
         return put_in_place(folder, paths, [str(folder)])
 
     def release(self, paths: RunPaths) -> None:
-        """See `Target.release`. A process that has ended holds nothing; its folder there is for `clean`."""
+        """See `Target.release`. Nothing to do: `clean` removes the remote folder."""
 
     def clean(self, paths: RunPaths) -> list[str]:
         """See `Target.clean`."""
         removed = []
-        # What somebody else has submitted has to get home there too: `forget` removes it.
+        # Another computer's run is kept until that computer has downloaded it; `forget` removes it.
         if (
             not paths.returned.exists()
             and self._verb("remove", paths.folder.name, self._owner(paths)).strip()
@@ -317,16 +317,16 @@ class SSHTarget:
         return removed
 
     def forget(self, run_id: str) -> None:
-        """Remove all that a run that is over has left there."""
+        """Remove all files of a finished run from the machine."""
         self._verb("remove", run_id, "")
 
     def _owner(self, paths: RunPaths) -> str:
-        """Whose a run has to be that is known here; "" for one that is not, or was submitted elsewhere."""
+        """The required owner of a run that this project submitted; "" for all other runs."""
         return self.mirror if paths.record.exists() and not paths.returned.exists() else ""
 
     def _of_others(self, run_id: str) -> TargetError:
         return TargetError(
-            f"the run {run_id} there was not submitted from this project: nothing is done with it",
+            f"the run {run_id} on the machine was not submitted from this project, so it is left alone",
             where=self._connection.name,
             hint="if the project was moved or copied, name the machine: --from TARGET",
         )
@@ -336,8 +336,8 @@ class SSHTarget:
         if answer.exit_code == _NOT_OURS:
             raise self._of_others(words[1])
         if answer.exit_code != 0:
-            raise self._failed(f"`{words[0]}` failed there", answer.stderr)
+            raise self._failed(f"`{words[0]}` failed on the machine", answer.stderr)
         return answer.stdout
 
-    def _failed(self, what: str, said: str) -> TargetError:
-        return answers.failure(what, said, self._connection.name)
+    def _failed(self, what: str, stderr: str) -> TargetError:
+        return answers.failure(what, stderr, self._connection.name)

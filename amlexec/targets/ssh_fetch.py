@@ -1,7 +1,7 @@
-"""What a machine sends home of a run's folder there: the verb `fetch` of `runtime/host.sh`, read.
+"""Downloads files of a run's remote folder, with the verb `fetch` of `runtime/host.sh`.
 
-The machine says first what there is, then comes an archive, then the digests of the files: what is missing
-or has changed on the way is known by name, and keeps nothing else from coming.
+The machine sends a list of files, an archive, and the files' digests. So missing or changed files are
+reported by name, and do not affect the others.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ __all__ = ["Fetch"]
 
 _COPY: Parts = (b"project",)
 _TOO_LONG = 1 << 17
-"""Bytes of a line or a name that no well-meaning machine sends."""
+"""Bytes; the limit for a line or a name."""
 _AT_ONCE = 64_000
-"""Bytes of paths that are asked for with one call."""
+"""Bytes of paths that one call requests."""
 _KINDS = {b"p": "it is a FIFO", b"s": "it is a socket", b"o": "it is a device"}
 _SUM = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)", re.DOTALL)
 
 
 class Listed(NamedTuple):
-    """What a machine has said that there is."""
+    """The machine's list of files."""
 
     copies: tuple[str, ...]
-    """The absolute paths that the copy of the project has there."""
+    """The absolute paths of the remote copy of the project."""
     kinds: dict[Parts, bytes]
     unreadable: frozenset[Parts]
 
 
 class Fetch:
-    """Brings the files of one run's folder there into a folder here, in as many calls as it takes."""
+    """Downloads files of a run's remote folder into a local folder, with one or more calls."""
 
     def __init__(
         self, verbs: Verbs, run_id: str, into: Path, failed: Callable[[str, str], TargetError]
     ) -> None:
-        """`failed` makes an error of what could not be done, and of what the machine has said."""
+        """`failed` creates an error from a description and the machine's standard error."""
         self._verbs, self._run_id, self._into, self._failed = verbs, run_id, into, failed
         self.copies: tuple[str, ...] = ()
-        """The absolute paths of the copy of the project there; known after the first call."""
+        """The absolute paths of the remote copy of the project; set by the first call."""
 
     def more(self, wanted: Sequence[Parts]) -> list[NotCollected]:
-        """Bring these paths of the copy of the project too; what did not come. Raises as `all`."""
+        """Download these paths of the copy of the project; returns what was not. Raises like `all`."""
         missing = []
         batch: list[str] = []
         for parts in wanted:
@@ -66,12 +66,12 @@ class Fetch:
         return missing + (self.all(*batch) if batch else [])
 
     def all(self, *paths: str) -> list[NotCollected]:
-        """Bring what a run brings home, or these paths of its folder; what did not come, and why.
+        """Download the run's results, or these paths of its folder; returns what was not downloaded, and why.
 
         Raises:
-            UnreachableError: contact was lost: what has come is not all.
-            TargetError: the folder there can't be read at all.
-            OSError: it can't be written here.
+            UnreachableError: the connection was lost, and the download is incomplete.
+            TargetError: the remote folder can't be read.
+            OSError: a file can't be written on this machine.
         """
         with self._verbs.stream("fetch", self._run_id, *paths) as channel:
             source = _Source(channel.stdout)
@@ -97,7 +97,7 @@ class Fetch:
 
 
 def _changed(source: _Source, found: Unpacked) -> list[Parts]:
-    """The files that are not what they were on the machine when they were read once more."""
+    """The files whose digest differs from that of a second read on the machine."""
     changed = []
     for line in source.lines():
         match = _SUM.fullmatch(line)
@@ -105,17 +105,17 @@ def _changed(source: _Source, found: Unpacked) -> list[Parts]:
             continue
         escaped, digest, name = match.groups()
         if escaped:
-            name = re.sub(rb"\\([\\nr])", lambda one: {b"n": b"\n", b"r": b"\r"}.get(one[1], b"\\"), name)
-        here = found.digests.get(parts_of(name))
-        if here is not None and here != digest.decode():
+            name = re.sub(rb"\\([\\nr])", lambda code: {b"n": b"\n", b"r": b"\r"}.get(code[1], b"\\"), name)
+        received = found.digests.get(parts_of(name))
+        if received is not None and received != digest.decode():
             changed.append(parts_of(name))
     return changed
 
 
 def _missing(listed: Listed, found: Unpacked, changed: list[Parts]) -> list[NotCollected]:
     missing = [_not(parts, "it was changed while it was read", kept=True) for parts in changed]
-    refused = {parts_of(os.fsencode(one.path)): one for one in found.refused}
-    missing += [_not(parts, one.reason, kept=not one.holds_nothing) for parts, one in refused.items()]
+    refused = {parts_of(os.fsencode(entry.path)): entry for entry in found.refused}
+    missing += [_not(parts, entry.reason, kept=not entry.holds_nothing) for parts, entry in refused.items()]
     for parts, kind in listed.kinds.items():
         if parts in found.names or parts in refused:
             continue
@@ -124,14 +124,14 @@ def _missing(listed: Listed, found: Unpacked, changed: list[Parts]) -> list[NotC
         else:
             reason = FOREIGN if parts in listed.unreadable else "it could not be read there"
             missing.append(_not(parts, reason + (f": {found.broken}" if found.broken else ""), kept=True))
-    # Of a folder that can't be read, nobody knows what is in it.
+    # The content of an unreadable folder is unknown.
     missing += [
         _not(parts, FOREIGN, kept=True)
         for parts in listed.unreadable
         if parts in found.names and listed.kinds.get(parts) == b"d"
     ]
-    if found.broken and not any(one.kept for one in missing):
-        missing.append(NotCollected("outputs", f"what came is not whole: {found.broken}", kept=True))
+    if found.broken and not any(item.kept for item in missing):
+        missing.append(NotCollected("outputs", f"the archive is incomplete: {found.broken}", kept=True))
     return missing
 
 
@@ -140,7 +140,7 @@ def _not(parts: Parts, reason: str, *, kept: bool) -> NotCollected:
 
 
 class _Source:
-    """The bytes of a channel, of which some end with a NUL and some with a line end."""
+    """Reads a channel with records that end with a NUL, an archive, and lines."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -148,7 +148,7 @@ class _Source:
         self._ended = False
 
     def read(self, size: int) -> bytes:
-        """As a file's; what was looked at already comes first."""
+        """Like a file's `read`; returns buffered bytes first."""
         if self._held:
             data, self._held = self._held[:size], self._held[size:]
             return data
@@ -157,14 +157,14 @@ class _Source:
         return data
 
     def is_at_end(self) -> bool:
-        """Whether nothing more comes, which is tried with a bounded amount."""
+        """Whether the stream ends; reads and drops a limited number of bytes to find out."""
         left = _TOO_LONG * 64
         while not self._ended and left > 0:
             left -= len(self.read(_TOO_LONG))
         return self._ended
 
     def _until(self, end: bytes) -> bytes:
-        """What comes before the next `end`, which is taken too; what there is at most, where none comes."""
+        """The bytes before the next `end`, which is consumed; the rest if there is none, up to a limit."""
         found = self._held
         at = found.find(end)
         while at < 0:
@@ -182,12 +182,12 @@ class _Source:
         return found[:at]
 
     def records(self) -> Iterator[bytes]:
-        """Up to an empty one, each ended by a NUL."""
+        """The records, each ended by a NUL, up to an empty one."""
         while record := self._until(b"\0"):
             yield record
 
     def lines(self) -> Iterator[bytes]:
-        """What follows an archive, up to a NUL. Between them is what fills the archive's last block."""
+        """The lines after the archive and its padding, up to a NUL."""
         while not self._ended:
             line = self._until(b"\n").lstrip(b"\0")
             if b"\0" in line or line.startswith(b"tar "):

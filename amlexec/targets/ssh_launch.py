@@ -1,4 +1,4 @@
-"""How a plan will run on a machine over SSH, and where its environment is looked for on the way."""
+"""How a plan will run on a machine over SSH; gets the environment's state in the same round trip."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ __all__ = ["LookingStore", "launch"]
 
 
 class LookingStore(PrefixStore):
-    """A `PrefixStore` whose first question is part of the target's own look at the machine."""
+    """A `PrefixStore` whose first request is part of the target's own `look`."""
 
     def __init__(self, connection: SSHConnection, look: Callable[[str], Mapping[str, str]]) -> None:
-        """`look` is given the name of an environment's folder, and asks for all that a run needs to know."""
+        """`look` gets the name of an environment's folder, and requests all facts that a run needs."""
         super().__init__(connection)
         self._look = look
         self._has_looked = False
 
     def get(self, digest: str) -> Installed | None:
-        """See `EnvironmentStore.get`: the first time one round trip, which finds out the rest as well."""
+        """See `EnvironmentStore.get`. The first call makes one round trip for all facts."""
         if not self._has_looked:
             self._has_looked = True
             found = self._look(digest[:NAME_LENGTH])
@@ -49,9 +49,9 @@ def launch(
     shared: str,
     machine: str,
 ) -> Launch:
-    """See `Target.check`. `looked` is what the machine has said of itself, and of the user's own Python.
+    """See `Target.check`. `looked` is the output of `look`: the machine's facts and the user's own Python.
 
-    `site` is the folder there that travels into every run, and `shared` the one that runs share, "" for none.
+    `site` is the remote folder of the runtime's Python files; `shared` is the runs' shared folder, or "".
 
     Raises:
         ConfigurationError: there is no such Python.
@@ -61,14 +61,14 @@ def launch(
         python, version = f"{environment.key}/bin/python", environment.python
     if not version:
         raise ConfigurationError(
-            f"{plan.target.key('pythonLocation')} is {plan.target.python_location!r}, and there is no "
+            f"{plan.target.key('pythonLocation')} is {plan.target.python_location!r}, but there is no "
             f"such Python on {machine}",
             where=str(plan.target.where("pythonLocation")),
             hint="give the path of a Python interpreter on that machine",
         )
     variables = {"PYTHONUNBUFFERED": "1"}
     if environment:
-        # What is different in an environment that is activated.
+        # As in an activated environment.
         prefix = environment.key
         variables |= {"PATH": f"{prefix}/bin:{looked['path']}", "CONDA_PREFIX": prefix}
     if shared:

@@ -1,4 +1,4 @@
-"""A log of a run on another machine, as far as it is here: shown, and gone on with."""
+"""The local copy of a remote run's log, which is shown and continued."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ _BLOCK = 1 << 20
 
 
 class RunLog:
-    """The file at `path`, which begins as the log there does; all that comes is handed to `sink`."""
+    """The file at `path`, a prefix of the remote log; its content is passed to `sink`."""
 
     def __init__(self, path: Path, sink: Callable[[bytes], object] = len) -> None:
         self._path, self._sink = path, sink
         self.position = path.stat().st_size if path.exists() else 0
-        """How many bytes of the log are here. A following that was cut goes on there."""
+        """Bytes of the log that are local; following continues there."""
 
     def show(self) -> None:
-        """Hand on what is here already."""
+        """Pass on the local content."""
         self.position = hand_on(self._path, 0, self._sink)
 
     def show_rest(self) -> None:
-        """Hand on what somebody else has brought here since."""
+        """Pass on what another process has written since."""
         self.position = hand_on(self._path, self.position, self._sink)
 
     def copy(self, source: IO[bytes], length: int) -> None:
-        """Take the next `length` bytes: keep them here, and hand them on.
+        """Read the next `length` bytes, write them to the file, and pass them on.
 
         Raises:
-            UnreachableError: they end early.
+            UnreachableError: the source ends early.
         """
         descriptor = open_to_write(self._path)
         try:
@@ -46,7 +46,7 @@ class RunLog:
                 chunk = source.read(min(length, _BLOCK))
                 if not chunk:
                     raise UnreachableError("the connection ended in the middle of a log")
-                # Each byte at its place, not at the end: two who follow one run write the same file.
+                # At its offset, not at the end: two processes that follow one run write the same file.
                 _write(descriptor, chunk, self.position)
                 self.position += len(chunk)
                 self._sink(chunk)

@@ -1,4 +1,4 @@
-"""What is sent to a machine for a run: what it lacks of the snapshot, and what travels into every run."""
+"""The archive that is sent to a machine for a run: missing parts of the snapshot, and the runtime."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["pack", "runtime_digest", "show_waiting"]
 
 _LINES_A_TIME = 6
-"""Of the lines that say what is waited for, one every five seconds, so many are for one that is shown."""
+"""Waiting lines, one every five seconds, of which one is shown."""
 _BLOCK = 1 << 18
-"""Bytes of an archive that are handed on together."""
+"""Bytes of an archive that are written together."""
 
 
 def pack(
     project: Project, changes: transfer.Difference, record: Path, archive: IO[bytes], *, runtime: bool
 ) -> None:
-    """Write the archive that `stage` of `runtime/host.sh` reads; with `runtime`, also what `HERE` has."""
-    # Names may hold every byte but NUL: the GNU form takes them as they are.
+    """Write the archive for `stage` of `runtime/host.sh`; with `runtime`, it includes the files of `HERE`."""
+    # Names may contain every byte but NUL: the GNU format stores them unchanged.
     with tarfile.open(
         fileobj=archive,
         mode="w|",
@@ -41,13 +41,13 @@ def pack(
         transfer.pack(project, changes.sent, changes.gone, packed)
         if runtime:
             packed.add(HERE, "runtime", filter=_plain)
-        # So that it can be found from everywhere: `start` puts the one with the snapshot in its place.
+        # So that other computers find the run; `start` replaces it by the record with the snapshot.
         packed.add(record, "run.json", filter=_plain)
         packed.addfile(tarfile.TarInfo("whole"))
 
 
 def show_waiting(source: IO[bytes], where: str) -> None:
-    """Read what `stage` says until it ends; show what it waits for."""
+    """Read the output of `stage` to its end, and print what it waits for."""
     number = 0
     while line := source.readline(LONGEST_LINE):
         if line.startswith(b"wait ") and number % _LINES_A_TIME == 0:
@@ -65,7 +65,7 @@ def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 @functools.lru_cache(maxsize=1)
 def runtime_digest() -> str:
-    """What the folder with it is called there: `whole` of host.sh computes the same of what it finds."""
+    """The name of the runtime's folder on a machine; `whole` of host.sh computes the same digest."""
     found = hashlib.sha256()
     files = (path for path in HERE.rglob("*") if path.is_file() and path.suffix in {".sh", ".py"})
     for path in sorted(files, key=lambda path: path.relative_to(HERE).as_posix().encode()):

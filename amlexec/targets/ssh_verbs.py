@@ -1,4 +1,4 @@
-"""The verbs of `runtime/host.sh` on a machine: sent there once, and called by name from then on."""
+"""The verbs of `runtime/host.sh` on a machine: sent once, and then called by name."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ __all__ = ["Verbs"]
 
 _PARTS = ("identity.sh", "host.sh")
 _ABSENT = 97
-"""Exit code of a call by name where the machine does not have the verbs yet."""
+"""Exit code of a call by name if the machine does not have the verbs yet."""
 
 
 class Verbs:
-    """The verbs on a machine. `runtime` is the digest under which runs have left them there.
+    """The verbs on a machine. `runtime` is the digest of their folder there.
 
-    They are 10 kB, more than all else that a small run sends; and a verb is called seven times for each.
+    They are 10 kB, more than the rest of a small run, and each run calls seven verbs.
     """
 
     def __init__(self, connection: SSHConnection, runtime: str) -> None:
         self._connection = connection
         self._folder = f"$HOME/.amlexec/runtime/{runtime}"
         self._is_there: bool | None = None
-        """Whether the machine has them; None until it was asked."""
+        """Whether the machine has them; None for unknown."""
 
     def arrived(self) -> None:
-        """A run has left them there."""
+        """A run has sent them."""
         self._is_there = True
 
     def run(
@@ -72,7 +72,7 @@ class Verbs:
         return self._by_name(verb) if self._is_there else f'{_text()}\n{verb} "$@"\n'
 
     def _by_name(self, verb: str) -> str:
-        # What somebody has changed there is not what we mean.
+        # Files that were changed on the machine are not used.
         digest = hashlib.sha256(_text().encode()).hexdigest()
         files = " ".join(f'"{self._folder}/{name}"' for name in _PARTS)
         sourced = "".join(f'. "{self._folder}/{name}"\n' for name in _PARTS)

@@ -1,4 +1,4 @@
-"""The folders of an engine's machine that is reached over SSH: those of a run there without a container."""
+"""Container runs' folders on an engine's machine over SSH: the same as for runs without a container."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["SSHVolumes"]
 
 _STAGED = "staged"
-"""The file in a run's control folder that says that the machine has a folder of the run."""
+"""A file in a run's control folder: the machine has a folder of the run."""
 
 
 class SSHVolumes:
@@ -38,7 +38,7 @@ class SSHVolumes:
     def __init__(
         self, project: Project, connection: SSHConnection, transport: SSHTransport, engine: Engine
     ) -> None:
-        """`transport` is how `engine` is reached, over `connection`. Nobody is asked yet."""
+        """`transport` reaches `engine` over `connection`. No I/O."""
         self._project = project
         self._connection = connection
         self._transport = transport
@@ -57,7 +57,7 @@ class SSHVolumes:
         """See `RunVolumes.user`: the SSH user, who then owns what a script writes into mounted folders."""
         if self._user is None:
             found = self._transport.surroundings
-            # A rootless engine has the user as its root.
+            # In a rootless engine, the user is root.
             uid, gid = (0, 0) if is_rootless(self._security()) else (found.uid, found.gid)
             self._user = User(uid, gid, found.user or "user")
         return self._user
@@ -81,7 +81,7 @@ class SSHVolumes:
         return self._options
 
     def check(self, plan: Plan) -> None:
-        """See `RunVolumes.check`. The shared folder is made where it is missing."""
+        """See `RunVolumes.check`. Creates the shared folder if it is missing."""
         if not (shared := self._shared(plan)):
             return
         answer = self._connection.run('mkdir -p "$1"', shared)
@@ -97,7 +97,7 @@ class SSHVolumes:
         return remote_shared_folder(self._project, plan.target, self._transport.surroundings.home)
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
-        """See `RunVolumes.stage`. What is not mounted is checked out here, and copied in."""
+        """See `RunVolumes.stage`. Without mounts, the snapshot is checked out locally and copied in."""
         if not self.can_mount(plan):
             check_out(self._project, paths, plan, tree)
             return

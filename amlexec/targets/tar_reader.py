@@ -1,8 +1,7 @@
-"""Reading a tar archive that a stranger may have made: its entries one after the other, in bounded memory.
+"""Reads an untrusted tar archive, entry by entry, in bounded memory.
 
-ustar, and what GNU tar, BusyBox, bsdtar and Docker add to it for long names and large files. Nothing is
-written here. Every number is checked, a header that only announces the next one is bounded, and there may be
-only so many of them for one entry.
+Reads ustar, and the extensions of GNU tar, BusyBox, bsdtar and Docker for long names and large files. Writes
+nothing. Every number is checked, and extension headers are limited in size and in number per entry.
 """
 
 from __future__ import annotations
@@ -30,56 +29,56 @@ _WITHOUT_CONTENT = frozenset([HARD_LINK, LINK, FOLDER, *DEVICES.values()])
 _BLOCK = 512
 _CHUNK = 1 << 18
 _LONGEST_NAME = 1 << 16
-"""Bytes of GNU's header for a long name; the systems' own limit is 4,096 at a time."""
+"""Bytes of GNU's header for a long name; the usual limit for a path is 4,096."""
 _LONGEST_HEADER = 1 << 20
-"""Bytes of a header that says more of the next entry (pax)."""
+"""Bytes of an extension header (pax)."""
 _MOST_HEADERS = 8
-"""Such headers before one entry; two or three are usual."""
+"""Extension headers before one entry; two or three are usual."""
 _LARGEST = 1 << 62
 
 
 class NotTarError(Exception):
-    """The bytes are no tar archive, or it was cut off."""
+    """The bytes are not a tar archive, or it was cut off."""
 
 
 class TarEntry(NamedTuple):
-    """What an archive says of one file."""
+    """The header of one file."""
 
     name: bytes
     kind: str
-    """`file`, `folder`, `link`, `hard link`, or what it is otherwise, in words."""
+    """`file`, `folder`, `link`, `hard link`, or a description of another type."""
     size: int
     """Bytes of content that follow."""
     mode: int
     """Permission bits alone."""
     modified: float | None
-    """In seconds since 1970, where it says so sensibly."""
+    """In seconds since 1970; None if it is missing or not plausible."""
     target: bytes
-    """What a link leads to."""
+    """The text of a link."""
     wrong: str = ""
-    """Why it can't be a file here, where its header already shows that."""
+    """Why its header is invalid; "" if it is valid."""
 
 
 class TarReader:
-    """The entries of an archive that `read(size)` gives: fewer bytes than `size` only at its end."""
+    """The entries of an archive from `read(size)`, which returns fewer bytes than `size` only at the end."""
 
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
         self._left = 0
-        """Bytes of the current entry's content, and then of its padding, that were not read."""
+        """Unread bytes of the current entry's content; `_padding` follows them."""
         self._padding = 0
 
     def __iter__(self) -> Iterator[TarEntry]:
-        """Each entry; its content may be read before the next one is asked for.
+        """Each entry; its content can be read before the next step.
 
         Raises:
-            NotTarError: what comes next is no header, or the archive ends in the middle.
+            NotTarError: the next header is invalid, or the archive is cut off.
         """
         while (entry := self._next()) is not None:
             yield entry
 
     def content(self) -> Iterator[bytes]:
-        """The content of the current entry, in pieces. Raises NotTarError where it was cut off."""
+        """The content of the current entry, in pieces. Raises NotTarError if it is cut off."""
         while self._left:
             piece = self._read(min(self._left, _CHUNK))
             if not piece:
@@ -107,7 +106,7 @@ class TarReader:
         self._left, self._padding = size, -size % _BLOCK
 
     def _small(self, size: int, most: int) -> bytes | None:
-        """The content of a header; None where it is larger than such a thing can be."""
+        """The content of an extension header; None if it is too large."""
         self._begin(size)
         data = None if size > most else b"".join(self.content())
         self._skip()
@@ -122,13 +121,13 @@ class TarReader:
         while (block := self._header()) is not None:
             kind, size = block[156:157], _number(block[124:136])
             if size is None or not 0 <= size <= _LARGEST:
-                # Where the next header is, nobody can say.
+                # The position of the next header is unknown.
                 raise NotTarError("an entry has an impossible size")
             if kind not in b"LKxgX":
                 return self._entry(block, size, long, pax, wrong)
             headers += 1
             if headers > _MOST_HEADERS:
-                raise NotTarError("headers follow headers without end")
+                raise NotTarError("an entry has too many headers")
             if kind in b"LK":
                 long[kind] = self._small(size, _LONGEST_NAME)
                 continue
@@ -136,25 +135,25 @@ class TarReader:
             found = None if data is None else _pax(data)
             if found is None:
                 wrong = "its header is damaged or too large"
-            elif kind != b"g":  # what holds for all that follows is of no interest, least of all a name
+            elif kind != b"g":  # global headers are ignored
                 pax.update(found)
         if headers:
-            raise NotTarError("it ends after half a header")
+            raise NotTarError("it ends within a header")
         return None
 
     def _header(self) -> bytes | None:
         """The next header; None at the end of the archive."""
         block = self._read(_BLOCK)
         if not block:
-            raise NotTarError("it has no end")
+            raise NotTarError("its end is missing")
         block += self._exactly(_BLOCK - len(block)) if len(block) < _BLOCK else b""
         if not any(block):
             return None
         plain = block[:148] + b" " * 8 + block[156:]
-        # Some old programs took bytes for signed numbers.
-        sums = {sum(plain), sum(plain) - 256 * sum(one > 127 for one in plain)}
+        # Some old programs summed signed bytes.
+        sums = {sum(plain), sum(plain) - 256 * sum(byte > 127 for byte in plain)}
         if _number(block[148:156]) not in sums:
-            raise NotTarError("what should be a header is none")
+            raise NotTarError("a header is invalid")
         return block
 
     def _entry(
@@ -171,7 +170,7 @@ class TarReader:
         name = pax.get("path", (long.get(b"L") or name + b"\0")[:-1])
         target = pax.get("linkpath", (long.get(b"K") or target + b"\0")[:-1])
         if kind == FILE and block[156:157] == b"\0" and name.endswith(b"/"):
-            kind = FOLDER  # as archives had it before there were types
+            kind = FOLDER  # in archives from before there were types
         if any(key.startswith("GNU.sparse.") for key in pax):
             kind = SPARSE
         if "size" in pax:
@@ -181,14 +180,14 @@ class TarReader:
             size = found
         if b"\0" in name + target:
             wrong = wrong or "its name has a NUL in it"
-        # A link or a folder has no content, whatever its header says; old tars say a hard link's size.
+        # A link or a folder has no content; old tars write the file's size for a hard link.
         size = 0 if kind in _WITHOUT_CONTENT else size
         self._begin(size)
         mode = (_number(block[100:108]) or 0) & 0o777
         return TarEntry(name, kind, size, mode, _moment(block, pax), target, wrong)
 
     def _skip_map(self, block: bytes) -> None:
-        """The rest of GNU's map of a sparse file, which is before its content."""
+        """Skip the rest of GNU's map of a sparse file, which precedes its content."""
         more = block[482:483]
         while more not in (b"\0", b"0"):
             more = self._exactly(_BLOCK)[504:505]
@@ -199,27 +198,27 @@ def _text(field: bytes) -> bytes:
 
 
 def _number(field: bytes) -> int | None:
-    """A number of a header, octal or, as GNU has large ones, binary; None where it is none."""
+    """A number in a header, octal or (GNU, for large ones) binary; None if it is invalid."""
     if field[:1] in (b"\x80", b"\xff"):
         value = int.from_bytes(field[1:], "big")
         return value if field[:1] == b"\x80" else value - (1 << 8 * (len(field) - 1))
     text = field.strip(b" \0")
     if not text:
         return 0
-    if any(one not in b"01234567" for one in text):
+    if any(digit not in b"01234567" for digit in text):
         return None
     return int(text, 8)
 
 
 def _decimal(text: bytes) -> int | None:
-    if not text or len(text) > 19 or any(one not in b"0123456789" for one in text):
+    if not text or len(text) > 19 or any(digit not in b"0123456789" for digit in text):
         return None
     value = int(text)
     return value if value <= _LARGEST else None
 
 
 def _pax(data: bytes) -> dict[str, bytes] | None:
-    """The records `LENGTH KEY=VALUE` of a pax header; None where they are damaged."""
+    """The records `LENGTH KEY=VALUE` of a pax header; None if they are damaged."""
     found: dict[str, bytes] = {}
     at = 0
     while at < len(data):
@@ -241,5 +240,5 @@ def _moment(block: bytes, pax: dict[str, bytes]) -> float | None:
         value = float(pax["mtime"][:40]) if "mtime" in pax else float(_number(block[136:148]) or 0)
     except (ValueError, OverflowError):
         return None
-    # What file systems take; this also refuses infinities and what is no number.
+    # The range of file systems; this also refuses infinities and NaN.
     return value if -(1 << 31) < value < 1 << 33 else None

@@ -1,4 +1,4 @@
-"""The verbs of a compute target, and the values they give back."""
+"""The operations of a compute target, and their results."""
 
 from __future__ import annotations
 
@@ -17,83 +17,83 @@ if TYPE_CHECKING:
 __all__ = ["GRACE_TIMEOUT_S", "Launch", "State", "Target"]
 
 GRACE_TIMEOUT_S = 10
-"""Between TERM and KILL when a run is canceled."""
+"""Seconds between TERM and KILL when a run is canceled."""
 
 
 class Launch(NamedTuple):
-    """How a target will execute a plan: known before anything starts, and recorded."""
+    """How a target will execute a plan; determined before the start, and recorded."""
 
     argv: tuple[str, ...]
     python: Interpreter
     platform: str
     environment: dict[str, str]
-    """The complete environment of the script; in a container, what is added to the image's."""
+    """The complete environment of the script; for a container, additions to the image's."""
     digest: str = ""
-    """Of the environment that amlexec prepared; "" where the user manages it."""
+    """Of the environment that amlexec prepared; "" if the user manages it."""
     image_id: str = ""
-    """Of the image, where there is one."""
+    """Of the image; "" without a container."""
     warnings: tuple[str, ...] = ()
-    """Sentences to print before the run."""
+    """Printed before the run."""
     executors: str = ""
-    """What `inside.expected` says of the Python of Spark's executors; "" without Spark."""
+    """`python_used.expected` for the Python of Spark's executors; "" without Spark."""
     is_as_declared: bool = False
-    """Whether the files name the driver's Python themselves, and not the environment."""
+    """Whether the files declare the driver's Python, so that it is not the environment's."""
     settings: tuple[tuple[str, str], ...] = ()
-    """Names and values that are in `argv`: those that look secret are not recorded."""
+    """Names and values in `argv`; values that look secret are not recorded."""
 
 
 class State(NamedTuple):
-    """What was read of a run on its target. Times in seconds since 1970."""
+    """The state of a run on its target. Times are in seconds since 1970."""
 
     phase: str
-    """`new`, `starting`, `running`, `ended`, or `lost`: it is over, and no end was written."""
+    """`new`, `starting`, `running`, `ended`, or `lost`: it has ended without a written end."""
     began: float | None = None
     ended: float | None = None
     exit_code: int | None = None
     canceled: bool = False
-    """Whether a cancel was asked for before it ended."""
+    """Whether it was canceled before it ended."""
     why: str = ""
-    """What the target knows of the cause, beyond an exit code."""
+    """The cause, if the target knows more than an exit code."""
     now: float | None = None
-    """What the clock there said when a running run was looked at; None where it was not told."""
+    """The machine's time when the state of a running run was read; None if unknown."""
 
 
 class Target(Protocol):
-    """The verbs of a compute target. Everything above them is written once for all targets."""
+    """The operations of a compute target. The layers above are the same for all targets."""
 
     def store(self, plan: Plan) -> EnvironmentStore | None:
-        """Where the plan's environment is kept; None where its user manages it. Nothing is asked yet."""
+        """Where the plan's environment is stored; None if the user manages it. No I/O."""
 
     def check(self, plan: Plan, environment: Readiness | None) -> Launch:
-        """Find out how the plan will be executed, and whether it can be. Prepares nothing.
+        """Determine how the plan will be executed, and whether it can be. Prepares nothing.
 
-        `environment` is what `store` has for the plan; None where that is None.
+        `environment` is the plan's environment in `store`; None if there is no store.
 
         Raises:
-            ConfigurationError: what the files declare isn't there.
+            ConfigurationError: something that the files declare does not exist.
             TargetError: the target can't be used now.
         """
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
-        """Make the snapshot `tree` ready to run where the target needs it.
+        """Write the snapshot `tree` to where the target runs it.
 
         Raises:
-            UsageError: the script is not part of it.
-            TargetError: it can't be written there.
+            UsageError: the snapshot does not contain the script.
+            TargetError: it can't be written.
         """
 
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
-        """Start the run in its checkout; what is returned can be read when it has ended.
+        """Start the run in its checkout; the returned file becomes readable when it has ended.
 
-        `held` is the run's lock: until whoever reads the state can see that the run was started, it has to
-        be held, be it by us or by what was started.
+        `held` is the run's lock. It must be held, by the caller or the started process, until the state
+        shows that the run was started.
         """
 
     def state(self, paths: RunPaths) -> State:
-        """Read how the run is.
+        """Read the state of the run.
 
         Raises:
-            TargetError: it could not be read; that is no state of the run.
+            TargetError: it could not be read, so the state is unknown.
         """
 
     def follow(
@@ -103,22 +103,22 @@ class Target(Protocol):
         stdout: Callable[[bytes], object],
         stderr: Callable[[bytes], object],
     ) -> State:
-        """Hand on what the run prints, from its beginning and as it comes, until it has ended."""
+        """Pass on the run's output, from its beginning until it has ended."""
 
     def stop(self, paths: RunPaths, grace: int) -> State:
-        """Ask the run to end, and end it after `grace` seconds."""
+        """Ask the run to end, and kill it after `grace` seconds."""
 
     def collect(self, paths: RunPaths) -> list[NotCollected]:
-        """Bring the logs, the metrics and `outputs/` of a run that has ended home. Idempotent.
+        """Collect the logs, the metrics and `outputs/` of a run that has ended. Idempotent.
 
-        What of the outputs did not come is returned: one bad file keeps neither the others nor the run's end.
+        Returns the outputs that were not collected. They affect neither the others nor the run's end.
         """
 
     def release(self, paths: RunPaths) -> None:
-        """Let go of what holds the run on its target: its end is recorded. Twice is harmless."""
+        """Release the target's resources of the run, after its end is recorded. Idempotent."""
 
     def clean(self, paths: RunPaths) -> list[str]:
         """Remove the run's copies of the project, here and on its target. Idempotent.
 
-        Returns where there was one: `here`, `on NAME`.
+        Returns where copies were removed: `here`, `on NAME`.
         """

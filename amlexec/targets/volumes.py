@@ -1,4 +1,4 @@
-"""Where the folders of a container's run are: what is mounted into it, and for whom."""
+"""The folders of a container's run, and their mounts."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ __all__ = [
 ]
 
 CHECKOUT = "/azureml-run"
-"""Where the copy of the project is in a container, as Workbench had it."""
+"""The copy of the project in a container, as in Workbench."""
 SHARED = "/azureml-share/"
 SITE = "/amlexec/site"
 LOGGED = "/amlexec/run"
-"""Where the metric logger writes."""
+"""The folder of the metric logger."""
 
 
 REMAPPED = (
-    "the engine gives containers users of their own (userns-remap), who may not use its machine's folders: "
+    "the engine remaps user ids (userns-remap), so containers can't use its machine's folders: "
     "the project is copied in, and outputs are copied out"
 )
 
 
 def is_rootless(options: Iterable[str]) -> bool:
-    """Whether an engine runs as the user whose it is; `options` are its SecurityOptions."""
-    return any(one.split(",")[0] == "name=rootless" for one in options)
+    """Whether an engine is rootless; `options` are its SecurityOptions."""
+    return any(option.split(",")[0] == "name=rootless" for option in options)
 
 
 def is_remapped(options: Iterable[str]) -> bool:
-    """Whether the users of an engine's containers are not those of its machine; `options` as before."""
-    return any(one.split(",")[0] == "name=userns" for one in options)
+    """Whether an engine remaps user ids in containers; `options` are its SecurityOptions."""
+    return any(option.split(",")[0] == "name=userns" for option in options)
 
 
 class User(NamedTuple):
-    """Who a script is in its container."""
+    """The user of a script in its container."""
 
     uid: int
     gid: int
@@ -63,7 +63,7 @@ class User(NamedTuple):
 
 
 class Mount(NamedTuple):
-    """A folder of the engine's machine, and where it is in a container."""
+    """A folder of the engine's machine, and its path in a container."""
 
     source: str
     target: str
@@ -75,53 +75,53 @@ class RunVolumes(Protocol):
 
     @property
     def owner(self) -> str:
-        """What tells the runs of this project from others of the same engine, beyond the project's folder."""
+        """Identifies this project's runs on the engine, in addition to the project's folder."""
 
     @property
     def user(self) -> User:
-        """Who a script is. Raises TargetError where that can't be asked now."""
+        """The user of scripts. Raises TargetError if the engine does not answer."""
 
     @property
     def has_other_users(self) -> bool:
-        """Whether the numbers of users in containers are not those of this machine."""
+        """Whether user ids in containers differ from those of this machine."""
 
     def can_mount(self, plan: Plan) -> bool:
         """Whether the run's folders are mounted, rather than copied."""
 
     def why_not(self, plan: Plan) -> str:
-        """Why they are not mounted although the plan says so; "" where they are."""
+        """Why they are not mounted although the plan asks for it; "" if they are."""
 
     def check(self, plan: Plan) -> None:
-        """Find out whether the folders that are to be mounted can be. Raises TargetError."""
+        """Check that the folders can be mounted. Raises TargetError."""
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
         """See `Target.stage`."""
 
     def mounts(self, paths: RunPaths, plan: Plan) -> list[Mount]:
-        """What is mounted into the container of a run that was staged."""
+        """The mounts for the container of a staged run."""
 
     def fetch(self, paths: RunPaths) -> list[NotCollected]:
-        """Bring home what a run has made in mounted folders; what was not brought.
+        """Collect the outputs from mounted folders; returns what was not collected.
 
-        Where something is another user's and can't be read, it is named so, and all may have stayed there.
+        A file that belongs to another user and can't be read has that reason; then nothing may be collected.
         """
 
     def clean(self, paths: RunPaths) -> list[str]:
-        """Remove those folders. Idempotent. Returns as `Target.clean`."""
+        """Remove those folders. Idempotent. Returns the same as `Target.clean`."""
 
     def forget(self, run_id: str) -> None:
-        """Remove all that a run that is over, and was submitted anywhere, has left in such folders."""
+        """Remove those folders of a finished run, whichever computer submitted it."""
 
 
 class LocalVolumes:
-    """The folders of this machine, for an engine that is on it."""
+    """Folders of this machine, for a local engine."""
 
     owner = ""
 
     def __init__(
         self, project: Project, engine: Engine, *, uid: int | None = None, gid: int | None = None
     ) -> None:
-        """Scripts are the user `uid`:`gid`, by default the caller."""
+        """Scripts run as `uid`:`gid`, by default the caller."""
         self._project = project
         self._engine = engine
         self._asked = (uid, gid)
@@ -130,7 +130,7 @@ class LocalVolumes:
 
     @property
     def user(self) -> User:
-        """See `RunVolumes.user`. A rootless engine has the caller as its root."""
+        """See `RunVolumes.user`. In a rootless engine, the caller is root."""
         if self._user is None:
             uid, gid = self._asked
             own = (0, 0) if is_rootless(self._security()) else (os.getuid(), os.getgid())
@@ -152,7 +152,7 @@ class LocalVolumes:
 
     def can_mount(self, plan: Plan) -> bool:
         """See `RunVolumes.can_mount`."""
-        # The engine behind a network address has another machine's folders.
+        # An engine at a network address mounts folders of its own machine.
         is_here = plan.target.shared_volumes and self._engine.address.startswith("unix:")
         return is_here and not self.has_other_users
 
@@ -195,7 +195,7 @@ class LocalVolumes:
         aliases = [CHECKOUT, *aliases_of(paths.checkout)]
         return bring(paths.checkout, paths.outputs, aliases, foreign_stays=True)
 
-    def clean(self, paths: RunPaths) -> list[str]:  # noqa: ARG002 - nothing of it is elsewhere
+    def clean(self, paths: RunPaths) -> list[str]:  # noqa: ARG002 - there are no other folders
         """See `RunVolumes.clean`: the target removes what is here."""
         return []
 

@@ -359,7 +359,7 @@ def test_messages_spell_a_key_as_its_file_does(tmp_path: Path) -> None:
         local_python.find(project, target)
     assert caught.value.lines()[0] == (
         "aml_config/a.runconfig:3:29: error: environment.python.interpreterPath is './nothing', "
-        "and there is no such program"
+        "but there is no such program"
     )
     (tmp_path / "aml_config" / "local.compute").write_text("type: local\npythonLocation: ./other\n")
     with pytest.raises(ConfigurationError, match="interpreterPath"):

@@ -1,4 +1,4 @@
-"""What a machine answers about runs: read to the word, or an error that says what it was."""
+"""A machine's answers about runs: parsed completely, or an error that shows the answer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from amlexec.targets.target import State
 
 
 @pytest.mark.parametrize(
-    ("said", "state"),
+    ("output", "state"),
     [
         ("new\n", State("new")),
         ("starting", State("starting")),
@@ -34,8 +34,8 @@ from amlexec.targets.target import State
         ("lost 5 0 restarted", State("lost", 5.0, why="its machine was restarted before it ended")),
     ],
 )
-def test_a_state_as_it_is_printed(said: str, state: State) -> None:
-    assert read_state(said, "", "there") == state
+def test_valid_states(output: str, state: State) -> None:
+    assert read_state(output, "", "there") == state
 
 
 ODD_STATES = (
@@ -97,18 +97,18 @@ ODD_STATES = (
 )
 
 
-@pytest.mark.parametrize("said", ODD_STATES, ids=lambda said: repr(said)[:30])
-def test_an_odd_state_is_an_error(said: str) -> None:
+@pytest.mark.parametrize("output", ODD_STATES, ids=lambda output: repr(output)[:30])
+def test_an_odd_state_is_an_error(output: str) -> None:
     with pytest.raises(TargetError, match="can't be read") as raised:
-        read_state(said, "", "there")
+        read_state(output, "", "there")
     assert raised.value.where == "there"
     assert len(raised.value.message) < 500
 
 
-@pytest.mark.parametrize("said", ["-1", "256", "1e2", "", "nan", "0 0", "1" * 5000, "x"])
-def test_an_odd_exit_code_is_an_error(said: str) -> None:
+@pytest.mark.parametrize("output", ["-1", "256", "1e2", "", "nan", "0 0", "1" * 5000, "x"])
+def test_an_odd_exit_code_is_an_error(output: str) -> None:
     with pytest.raises(TargetError):
-        read_code(said, "there")
+        read_code(output, "there")
     assert read_code("255\n", "there") == 255
 
 
@@ -167,16 +167,16 @@ LOOK = "home /home/ada\npath /usr/bin:/bin\nsystem Linux x86_64\n"
         ("home /other", "home", "/home/ada"),
     ],
 )
-def test_what_a_machine_says_of_itself(line: str, key: str, value: str | None) -> None:
+def test_look_by_key(line: str, key: str, value: str | None) -> None:
     assert read_look(f"{LOOK}{line}\n", "there").get(key) == value
 
 
 @pytest.mark.parametrize(
-    "said", ["", "home\n", "home relative\npath /bin\n", "home /home/ada\n", "\0", "home /a\0b\npath x"]
+    "output", ["", "home\n", "home relative\npath /bin\n", "home /home/ada\n", "\0", "home /a\0b\npath x"]
 )
-def test_a_machine_without_a_home_is_an_error(said: str) -> None:
-    with pytest.raises(TargetError, match="says of itself"):
-        read_look(said, "there")
+def test_a_machine_without_a_home_is_an_error(output: str) -> None:
+    with pytest.raises(TargetError, match="the machine's answer"):
+        read_look(output, "there")
 
 
 def test_records_of_which_some_are_odd() -> None:
@@ -200,12 +200,12 @@ def test_records_of_which_some_are_odd() -> None:
 
 @pytest.mark.parametrize("text", [b"demo_1\n", b"demo_1\nnew\n", b"demo_1\nnew\n{", b"x" * 10_000])
 def test_records_that_end_in_the_middle(text: bytes) -> None:
-    with pytest.raises(TargetError, match="list of the runs"):
+    with pytest.raises(TargetError, match="list of runs on the machine"):
         list(read_records(io.BytesIO(text), "there"))
 
 
 class Endless(io.RawIOBase):
-    """A machine that never ends its line; it counts what was taken."""
+    """A machine that never ends its line; counts the bytes that were read."""
 
     taken = 0
 
@@ -219,13 +219,13 @@ class Endless(io.RawIOBase):
         return len(buffer)
 
 
-def test_a_line_without_end_is_read_only_so_far() -> None:
+def test_an_endless_line_is_read_up_to_the_limit() -> None:
     source = io.BufferedReader(Endless())
     with pytest.raises(TargetError):
         read_frame(source.readline(LONGEST_LINE), "there")
 
 
-def test_words_at_random_are_never_more_than_an_error() -> None:
+def test_random_answers_are_values_or_errors() -> None:
     chance = random.Random(4)
     words = [
         "ended",
@@ -246,13 +246,13 @@ def test_words_at_random_are_never_more_than_an_error() -> None:
         "9" * 40,
     ]
     readers: list[Callable[[str, bytes], object]] = [
-        lambda said, _: read_state(said, "", "there"),
+        lambda output, _: read_state(output, "", "there"),
         lambda _, raw: read_frame(raw, "there"),
-        lambda said, _: read_look(said, "there"),
+        lambda output, _: read_look(output, "there"),
         lambda _, raw: list(read_records(io.BytesIO(raw), "there")),
     ]
     for _ in range(3000):
-        said = chance.choice([" ", "\n", ""]).join(chance.choices(words, k=chance.randrange(7)))
+        output = chance.choice([" ", "\n", ""]).join(chance.choices(words, k=chance.randrange(7)))
         for read in readers:
             with contextlib.suppress(TargetError):
-                read(said, said.encode("utf-8", "surrogatepass"))
+                read(output, output.encode("utf-8", "surrogatepass"))

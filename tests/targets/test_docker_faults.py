@@ -1,4 +1,4 @@
-"""Bad input and bad luck with environments and containers: one clear error, and nothing half-made."""
+"""Bad input and faults with environments and containers: one clear error, and nothing incomplete."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def ready(project: DockerProject) -> DockerProject:
 
 
 def refused(done: Done, code: int, *texts: str) -> None:
-    """Hold an error to its exit code and to what it says; it is never a traceback."""
+    """Assert an error's exit code and texts, and that it is not a traceback."""
     assert done.code == code, done.err
     for text in texts:
         assert text in done.err, done.err
@@ -71,7 +71,7 @@ def refused(done: Done, code: int, *texts: str) -> None:
 
 
 def nothing_made(project: DockerProject) -> bool:
-    """Whether neither an environment nor anything half-made is there."""
+    """Assert that there is neither an environment nor anything incomplete."""
     digest = project.prepare("--print-digest").out.strip()
     making = project.shop.containers(**{"amlexec.building": digest})
     return not making and not project.shop.images(**{"amlexec.digest": digest})
@@ -104,7 +104,7 @@ class TestDependencies:
 
     @pytest.mark.parametrize("fault", ["removed", "replaced"])
     def test_of_a_channel_that_has_changed(self, project: DockerProject, tmp_path: Path, fault: str) -> None:
-        """What its index promises is gone, or is another file."""
+        """A file of its index is missing, or has other content."""
         channel = tmp_path / "channel"
         shutil.copytree(project.shop.channel.removeprefix("file://"), channel, copy_function=os.link)
         (package,) = channel.glob("*/idna-3.10-*")
@@ -122,7 +122,7 @@ class TestDependencies:
 
 
 class TestPipSection:
-    def test_requirement_that_is_nowhere(self, project: DockerProject) -> None:
+    def test_requirement_that_no_index_has(self, project: DockerProject) -> None:
         wheels = f"--find-links {project.shop.wheels}"
         text = project.shop.conda("six", pip=("--no-index", wheels, "tabulate", "amlexec-test-orphan"))
         project.write(DEPENDENCIES, text)
@@ -197,7 +197,7 @@ class TestBaseImage:
         ],
     )
     def test_what_to_do_where_it_cannot_be_pulled(self, why: str, hint: str) -> None:
-        """The image that can't be pulled is no advice."""
+        """The hint does not suggest the image that can't be pulled."""
         told = base_image._what_to_do("debian:bookworm-slim", why, "unix:///s", "baseDockerImage")
         assert told.startswith(hint)
         assert "debian" not in told
@@ -238,7 +238,7 @@ class TestBaseImage:
         assert project.shop.images(**{"amlexec.digest": digest}) == []
         assert project.prepare("--check").code == 1
 
-    def test_with_settings_that_are_none_of_a_runs(self, project: DockerProject) -> None:
+    def test_with_settings_that_do_not_apply_to_runs(self, project: DockerProject) -> None:
         self.changed(
             project,
             'ENTRYPOINT ["/bin/false"]',
@@ -364,7 +364,7 @@ class TestEngine:
 
 @contextlib.contextmanager
 def _speaking(system: str) -> Iterator[str]:
-    """An engine that can't be had here: a small server that answers as one that has nothing."""
+    """An engine that is not available here: a small server that answers like one without images."""
     answers: dict[str, object] = {"/version": {"Os": system, "ApiVersion": "1.41"}}
     answers |= {"/images/json": [], "/containers/json": []}
 
@@ -409,7 +409,7 @@ def test_a_full_disk_while_an_environment_is_made(project: DockerProject, small_
 class TestRun:
     def test_whose_image_is_removed_as_it_starts(self, ready: DockerProject) -> None:
         shop = ready.shop
-        ready.write(DEPENDENCIES, shop.conda("six", "tabulate"))  # an image that is this test's alone
+        ready.write(DEPENDENCIES, shop.conda("six", "tabulate"))  # an image for this test alone
         assert ready.prepare().code == 0
         told = config.find_project(ready.root)
         target = DockerTarget(told, shop.engine)
@@ -443,11 +443,11 @@ class TestRun:
         assert (record["status"], record["exit_code"]) == ("Failed", 137)
         assert "out of" in record["reason"]
         assert "memory" in record["reason"]
-        assert record["outputs"] == {"files": 1, "bytes": 1}, "what it wrote before comes home"
+        assert record["outputs"] == {"files": 1, "bytes": 1}, "what it wrote before is collected"
         assert ready.containers() == []
 
     @pytest.mark.parametrize("place", DOCKER, ids=[place.name for place in DOCKER])
-    def test_whose_container_somebody_removes(self, shop: Shop, tmp_path: Path, place: Place) -> None:
+    def test_whose_container_is_removed(self, shop: Shop, tmp_path: Path, place: Place) -> None:
         project = DockerProject(tmp_path / "demo", shop, place)
         project.write("train.py", WAITING)
         run_id = project.submit("--prepare", "--async", "train.py").run_id
@@ -461,7 +461,7 @@ class TestRun:
         assert follower.returncode in {1, 2}, err
         assert b"Traceback" not in err
         record = project.record(run_id)
-        # Whoever looks between its end and its removal sees how it ended.
+        # A reader between its end and its removal sees how it ended.
         assert (record["status"], record["exit_code"]) in {("Lost", None), ("Failed", 137)}
         if record["status"] == "Lost":
             assert record["reason"] == "its container is no longer on the engine"
@@ -471,7 +471,7 @@ class TestRun:
     @pytest.mark.parametrize("place", DOCKER, ids=[place.name for place in DOCKER])
     @pytest.mark.parametrize("phase", ["recorded", "created", "running", "ended"])
     def test_whose_client_is_killed(self, shop: Shop, tmp_path: Path, place: Place, phase: str) -> None:
-        """With kill -9, as soon as the run is seen to be that far; what is found then is always true."""
+        """With kill -9, as soon as the run is in that phase; the state afterwards is always correct."""
         project = DockerProject(tmp_path / "demo", shop, place)
         assert project.prepare().code == 0
         project.write(
@@ -515,7 +515,7 @@ class TestRun:
 
 @pytest.fixture(scope="module")
 def second() -> Iterator[OwnEngine]:
-    """An engine that may be ended."""
+    """An engine that tests may stop."""
     if why := why_none():
         if is_required("docker"):
             pytest.fail(why, pytrace=False)
@@ -532,7 +532,7 @@ def test_an_engine_that_is_started_again(
     monkeypatch: pytest.MonkeyPatch,
     how: signal.Signals,
 ) -> None:
-    """While an environment is made, and while a run runs: nothing is taken for what it isn't."""
+    """While an environment is built, and while a run runs: no state is wrong."""
     monkeypatch.setenv("DOCKER_HOST", second.address)
     second.take(shop.engine, shop.base)
     theirs = project.shop._replace(engine=second.engine)
@@ -580,10 +580,10 @@ def _is_over(project: DockerProject, run_id: str) -> bool:
     return found["status"] in FINAL
 
 
-def test_an_engine_whose_containers_have_users_of_their_own(
+def test_an_engine_that_remaps_user_ids(
     shop: Shop, project: DockerProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They may not use folders of this machine: the project is copied in, and outputs are copied out."""
+    """Containers can't use folders of this machine: the project is copied in, and outputs copied out."""
     if why := why_none():
         if is_required("docker"):
             pytest.fail(why, pytrace=False)
@@ -597,6 +597,6 @@ def test_an_engine_whose_containers_have_users_of_their_own(
         )
         done = project.submit("--prepare", "train.py")
         assert done.code == 0, done.err
-        assert "warning: the engine gives containers users of their own (userns-remap)" in done.err
+        assert "warning: the engine remaps user ids (userns-remap)" in done.err
         made = project.run_folder(done.run_id) / "outputs/a"
         assert made.stat().st_uid == os.getuid()

@@ -1,4 +1,4 @@
-"""Runs on the local target, through the command line, as a user has them."""
+"""Runs on the local target, through the command line."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_script_runs_in_a_copy(project: ProjectFolder) -> None:
     assert sorted(path for path in project.root.rglob("*") if ".amlexec" not in path.parts) == before
 
 
-def test_outputs_come_home_also_when_the_script_changed_directory(project: ProjectFolder) -> None:
+def test_outputs_are_collected_after_the_script_changed_directory(project: ProjectFolder) -> None:
     project.write(
         "train.py",
         "import os\nos.makedirs('./outputs/deep', exist_ok=True)\nopen('outputs/a.txt', 'w').write('a')\n"
@@ -68,7 +68,7 @@ def test_outputs_come_home_also_when_the_script_changed_directory(project: Proje
     assert f"Outputs: 2 files in {outputs}" in done.out
 
 
-def test_a_failing_script_has_its_own_code_in_the_record(project: ProjectFolder) -> None:
+def test_the_record_has_the_exit_code_of_a_failing_script(project: ProjectFolder) -> None:
     project.write("train.py", "raise SystemExit(7)\n")
     done = project.submit("train.py")
     assert done.code == 1
@@ -98,7 +98,7 @@ def test_signals_are_as_in_a_shell(project: ProjectFolder) -> None:
     assert done.code == 0, done.err
 
 
-def test_environment_variables_reach_the_script_and_secrets_no_record(project: ProjectFolder) -> None:
+def test_environment_variables_reach_the_script_and_secrets_are_not_recorded(project: ProjectFolder) -> None:
     project.write(
         "aml_config/local.runconfig",
         "Target: local\nFramework: Python\nEnvironmentVariables:\n  PLAIN: 0123\n"
@@ -163,7 +163,7 @@ def test_file_left_over_is_an_error_that_names_the_key(project: ProjectFolder) -
         ["a b", "it's", '"', "$HOME", "x=1", "", "new\nline", "*", "\\", "--async", "ü", "-"],
     ],
 )
-def test_arguments_reach_the_script_word_for_word(project: ProjectFolder, arguments: list[str]) -> None:
+def test_arguments_reach_the_script_unchanged(project: ProjectFolder, arguments: list[str]) -> None:
     project.write("train.py", "import json, sys\nprint(json.dumps(sys.argv[1:]))\n")
     done = project.submit("train.py", *arguments)
     assert done.code == 0, done.err
@@ -271,7 +271,7 @@ def test_cancel_ends_everything_the_script_started(project: ProjectFolder) -> No
     assert "over already: Canceled" in again.err
 
 
-def test_what_a_script_leaves_running_ends_with_it(project: ProjectFolder) -> None:
+def test_background_processes_end_with_the_script(project: ProjectFolder) -> None:
     project.write(
         "train.py",
         "import subprocess\nprint(subprocess.Popen(['sleep', '600']).pid)\n",
@@ -315,7 +315,7 @@ def test_two_submits_at_once_are_two_runs(project: ProjectFolder) -> None:
     assert {project.record(run_id)["status"] for run_id in project.run_ids()} == {"Completed"}
 
 
-def test_the_interpreter_that_is_named(project: ProjectFolder) -> None:
+def test_a_declared_interpreter(project: ProjectFolder) -> None:
     link = project.root.parent / "my python"
     link.symlink_to(sys.executable)
     project.write("aml_config/local.compute", f'type: local\npythonLocation: "{link}"\n')
@@ -336,7 +336,7 @@ def test_the_active_environment_is_what_python_means(project: ProjectFolder, tmp
 
 
 def _runs(pid: str) -> bool:
-    """Whether the process still runs; one that only waits to be read (a zombie) does not."""
+    """Whether the process still runs; a zombie does not."""
     until = time.monotonic() + 2
     while time.monotonic() < until:
         try:

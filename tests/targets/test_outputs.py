@@ -1,4 +1,4 @@
-"""What a run brings home of its copy, link by link: the one rule of all targets, in a folder here."""
+"""Which outputs of a run's copy are collected, link by link: the same rules for all targets."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from amlexec.targets.beneath import Parts
 
 THERE = "/there/runs/demo_1/project"
-"""The path that a copy has that is elsewhere."""
+"""The path of a copy on another machine."""
 
 
 class Made:
-    """The copy of a project that a script has run in, and where its outputs come home."""
+    """The copy of a project after a run, and the folder for its outputs."""
 
     def __init__(self, folder: Path) -> None:
         self.copy, self.home = folder / "project", folder / "outputs"
@@ -45,7 +45,7 @@ class Made:
         path.symlink_to(to)
 
     def bring(self, *, elsewhere: bool = False) -> dict[str, str]:
-        """Bring the outputs home; what was not, and why. `elsewhere`: as if another machine had the copy."""
+        """Collect the outputs; returns what was not. `elsewhere`: as if another machine had the copy."""
         if not elsewhere:
             missing = bring(self.copy, self.home, aliases_of(self.copy))
             assert bring(self.copy, self.home, aliases_of(self.copy)) == [] or not self.home.exists()
@@ -71,7 +71,7 @@ class Made:
         return bring(came, self.home, [THERE, str(self.copy)], more)
 
     def names(self) -> dict[str, str]:
-        """What is at home: the content of files, and of links where they lead."""
+        """The collected outputs: the content of files, and the targets of links."""
         return {
             str(path.relative_to(self.home)): f"-> {path.readlink()}"
             if path.is_symlink()
@@ -88,7 +88,7 @@ def made(tmp_path: Path) -> Made:
 
 @pytest.fixture(params=[False, True], ids=["here", "elsewhere"])
 def elsewhere(request: pytest.FixtureRequest) -> bool:
-    """Whether the copy has to be asked for what links lead to."""
+    """Whether the targets of links have to be downloaded."""
     found: bool = request.param
     return found
 
@@ -112,7 +112,7 @@ def test_ways_to_the_folder_of_outputs(made: Made, elsewhere: bool, to: str) -> 
     assert made.names() == {"x": "x"}
 
 
-def test_links_to_files_of_the_copy_become_what_they_lead_to(made: Made, elsewhere: bool) -> None:
+def test_links_to_files_of_the_copy_are_replaced_by_the_files(made: Made, elsewhere: bool) -> None:
     made.file("checkpoints/7.pt", "model")
     made.file("outputs/own", "own")
     for name, to in [
@@ -132,7 +132,7 @@ def test_links_to_files_of_the_copy_become_what_they_lead_to(made: Made, elsewhe
     names = made.names()
     assert (names["own"], names["inside"]) == ("own", "-> own")
     assert (names["inside-absolute"], names["inside-around"]) == ("-> own", "-> own")
-    # Once, and further links to it lead there.
+    # Once; further links to it lead there.
     assert names["absolute.pt"] == "model"
     for name in ("best.pt", "deep/best.pt", "out-and-in.pt", "chain"):
         if name == "out-and-in.pt" and elsewhere:
@@ -158,8 +158,8 @@ def test_links_to_folders_of_the_copy(made: Made, elsewhere: bool) -> None:
     assert names["d/loop"] == "-> ."
 
 
-def test_a_few_links_are_no_flood_of_files(made: Made, elsewhere: bool) -> None:
-    """Each folder leads twice to the next: 2^16 files, were links simply followed."""
+def test_a_few_links_do_not_become_many_files(made: Made, elsewhere: bool) -> None:
+    """Each folder has two links to the next: following every link would make 2^16 files."""
     for n in range(16):
         made.link(f"d{n}/left", f"../d{n + 1}")
         made.link(f"d{n}/right", f"../d{n + 1}")
@@ -170,7 +170,7 @@ def test_a_few_links_are_no_flood_of_files(made: Made, elsewhere: bool) -> None:
     assert (made.home / ("all/" + "right/" * 16) / "x").read_text() == "x"
 
 
-def test_links_that_lead_out_are_kept_and_named(made: Made, elsewhere: bool) -> None:
+def test_links_that_lead_out_are_kept_and_reported(made: Made, elsewhere: bool) -> None:
     (made.copy.parent / "secret").write_text("secret")
     made.file("outputs/x")
     for name, to in {
@@ -208,12 +208,12 @@ def test_links_that_lead_out_are_kept_and_named(made: Made, elsewhere: bool) -> 
         ("/etc", "it is a link that leads out of the run's copy of the project"),
         ("..", "it is a link that leads out of the run's copy of the project"),
         (".", "it is a link to the folder that it is in (kept)"),
-        ("missing", "it is a link to nothing"),
-        ("outputs", "it is a link that leads in a circle"),
+        ("missing", "it is a broken link"),
+        ("outputs", "it is a circular link"),
         ("file", "it is a file, not a folder (kept)"),
     ],
 )
-def test_outputs_that_are_no_folder(made: Made, elsewhere: bool, to: str, reason: str) -> None:
+def test_outputs_that_are_not_a_folder(made: Made, elsewhere: bool, to: str, reason: str) -> None:
     made.file("file")
     made.link("outputs", to)
     assert made.bring(elsewhere=elsewhere) == {"outputs": reason}
@@ -234,7 +234,7 @@ def test_a_link_to_a_folder_that_it_is_in(made: Made, elsewhere: bool) -> None:
     assert made.names() == {"all": "-> ..", "x": "x"}
 
 
-def test_what_holds_nothing_is_named_and_left_out(made: Made) -> None:
+def test_files_without_data_are_reported_and_left_out(made: Made) -> None:
     made.file("outputs/x")
     os.mkfifo(made.copy / "outputs/pipe")
     before = Path.cwd()
@@ -255,7 +255,7 @@ def test_hard_links_stay_together(made: Made, elsewhere: bool) -> None:
     assert (made.home / "x").samefile(made.home / "y")
 
 
-def test_rights_that_a_script_took_away(made: Made) -> None:
+def test_permissions_that_a_script_removed(made: Made) -> None:
     made.file("outputs/deep/k").chmod(0)
     made.file("outputs/s").chmod(0o4755)
     for name, mode in (("deep", 0o300), (".", 0o500)):
@@ -267,7 +267,7 @@ def test_rights_that_a_script_took_away(made: Made) -> None:
 
 
 def test_names_of_every_kind_and_depth(made: Made) -> None:
-    """A path longer than the system takes in one call, made as a script makes it."""
+    """A path longer than the system's limit for one call."""
     code = (
         "import os\nos.chdir('outputs')\nopen('x' * 255, 'w').close()\nopen(b'\\xff\\n', 'w').close()\n"
         "for _ in range(1200):\n    os.mkdir('deep')\n    os.chdir('deep')\nopen('end', 'w').close()\n"
@@ -284,7 +284,7 @@ def test_names_of_every_kind_and_depth(made: Made) -> None:
 
 
 def test_home_that_is_a_link_is_not_written_through(made: Made) -> None:
-    """As in a stranger's project."""
+    """As in an untrusted project."""
     outside = made.copy.parent / "outside"
     outside.mkdir()
     made.home.symlink_to(outside)
@@ -295,13 +295,13 @@ def test_home_that_is_a_link_is_not_written_through(made: Made) -> None:
     assert made.names() == {"x": "x"}
 
 
-def test_nothing_in_outputs_is_nothing_at_home(made: Made, elsewhere: bool) -> None:
+def test_empty_outputs_are_not_collected(made: Made, elsewhere: bool) -> None:
     (made.copy / "outputs").mkdir()
     assert made.bring(elsewhere=elsewhere) == {}
     assert not made.home.exists()
 
 
-def test_a_record_names_the_first_hundred() -> None:
+def test_a_record_lists_the_first_hundred() -> None:
     many = [NotCollected(f"outputs/{n:03}", "it is a FIFO") for n in range(250)]
     found = bounded([*many, NotCollected("outputs/z", "it could not be read", kept=True), many[0]])
     assert found[0].path == "outputs/z"

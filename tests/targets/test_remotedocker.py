@@ -1,4 +1,4 @@
-"""Containers on another machine: environments made there, and what no cut of the connection loses."""
+"""Containers on another machine: environments built there, and that a lost connection loses nothing."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_a_log_is_whole_after_cuts_while_it_is_followed(alone: RemoteDockerProje
         process = alone.start(*command, stdout=out)
         eventually(lambda: b"line 20 " in (tmp_path / "out").read_bytes(), "the script begins")
         for _ in range(3):
-            # sshd's children of this client end; the run is none of theirs.
+            # sshd's processes for this client end; the run is not one of them.
             alone.host.ssh(f"for p in $(pgrep -u {QUIET} sshd); do kill -9 $p; done; true")
             size = (tmp_path / "out").stat().st_size
             eventually(
@@ -164,7 +164,7 @@ def test_a_log_is_whole_after_cuts_while_it_is_followed(alone: RemoteDockerProje
     assert alone.record(run_id)["status"] == "Completed"
 
 
-def test_a_machine_that_hangs_or_crashes_says_nothing_of_the_run(alone: RemoteDockerProject) -> None:
+def test_a_machine_that_hangs_or_crashes_changes_no_status(alone: RemoteDockerProject) -> None:
     alone.write("train.py", WAITING)
     run_id = alone.submit("--async", "train.py").run_id
     alone.begun(run_id)
@@ -173,7 +173,7 @@ def test_a_machine_that_hangs_or_crashes_says_nothing_of_the_run(alone: RemoteDo
     refused(asked, "remotedocker")
     assert alone.record(run_id)["status"] not in {"Failed", "Lost", "Completed"}
     alone.host.start()
-    refused(alone.amlexec("experiment", "status", "-r", run_id), "the machine is there, and ")
+    refused(alone.amlexec("experiment", "status", "-r", run_id), "the machine")
     alone.host.start_engine()
     found = alone.amlexec("experiment", "status", "-r", run_id)
     assert found.code == 0, found.err
@@ -181,7 +181,7 @@ def test_a_machine_that_hangs_or_crashes_says_nothing_of_the_run(alone: RemoteDo
     assert (alone.run_folder(run_id) / "stdout.log").read_bytes() == b"begun\n"
 
 
-def test_each_way_to_have_no_engine_is_an_error_of_its_own(
+def test_each_reason_for_a_missing_engine_has_its_own_error(
     alone: RemoteDockerProject, host: Host, client: Client
 ) -> None:
     client.knows(host)
@@ -203,13 +203,13 @@ def test_each_way_to_have_no_engine_is_an_error_of_its_own(
     assert alone.prepare("--check").code == 0, "an engine elsewhere is found"
     machine.ssh(f"echo 'export DOCKER_HOST=tcp://127.0.0.1:2375' >/home/{QUIET}/.bashrc")
     client.hang_up()
-    refused(alone.prepare("--check"), "tcp://127.0.0.1:2375", "no socket of its own")
+    refused(alone.prepare("--check"), "tcp://127.0.0.1:2375", "which is not a local socket")
     machine.ssh(f"rm /home/{QUIET}/.bashrc; ln -sf /srv/other.sock /var/run/docker.sock")
     machine.ssh(
         "sed -i '1i AllowStreamLocalForwarding no' /etc/ssh/sshd_config; kill -HUP $(pgrep -o -x sshd)"
     )
     client.hang_up()
-    refused(alone.prepare("--check"), "nobody answers", "AllowStreamLocalForwarding")
+    refused(alone.prepare("--check"), "does not answer on its socket", "AllowStreamLocalForwarding")
     machine.ssh("rm /var/run/docker.sock; mv /usr/sbin/dockerd /usr/sbin/not-dockerd")
     client.hang_up()
     refused(alone.prepare("--check"), "has no Docker engine", "install Docker Engine there")
@@ -232,8 +232,8 @@ def test_wheels_are_sent_and_an_index_of_this_machine_is_none(
     assert "has six\n" in done.out, done.err
 
 
-def test_what_is_known_there_is_not_sent_again(alone: RemoteDockerProject, shop: Shop) -> None:
-    """Through a connection that is cut meanwhile, too. What is kept there is in no image."""
+def test_files_that_the_machine_has_are_not_sent_again(alone: RemoteDockerProject, shop: Shop) -> None:
+    """Also after the connection was lost meanwhile. The stored files are in no image."""
     conda = "aml_config/conda_dependencies.yml"
     alone.write(conda, shop.conda("six=1.16"))
     alone.host.take(shop.engine, shop.base)
@@ -290,7 +290,7 @@ def test_a_channel_without_a_python_for_the_installer(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Then the packages are installed here, and sent. This Python can't run in the image."""
+    """Then the packages are installed locally and sent. This Python can't run in the image."""
     monkeypatch.setenv("AMLEXEC_CACHE", str(tmp_path / "cache"))
     host = new_engine_host()
     client.knows(host)
@@ -363,7 +363,7 @@ def test_an_engine_of_another_processor(told: str, fits: bool) -> None:
     assert fits or told in why
 
 
-def test_what_the_how_to_shows_is_so(
+def test_the_how_to_page(
     client: Client, new_engine_host: Callable[..., EngineHost], shop: Shop, tmp_path: Path
 ) -> None:
     machine = new_engine_host()
@@ -380,7 +380,7 @@ def test_what_the_how_to_shows_is_so(
         for command, wanted in commands(body) if kind == "shellsession" else ():
             if command.startswith("cd "):
                 folder /= command[3:]
-                # No test asks the network for packages.
+                # Tests download no packages from the network.
                 (folder / "aml_config/conda_dependencies.yml").write_text(shop.conda("six"))
                 continue
             done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Archives of a hostile machine: what is unpacked, what is refused, and that nothing else is touched."""
+"""Archives of a hostile machine: what is unpacked and refused, and that nothing else is touched."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def head(
     raw_size: bytes = b"",
     rest: bytes = b"",
 ) -> bytes:
-    """A header, as no well-meaning program writes it."""
+    """A header with any values."""
 
     def field(text: str | bytes, length: int) -> bytes:
         data = os.fsencode(text) if isinstance(text, str) else text
@@ -87,16 +87,16 @@ def long_name(kind: bytes, name: bytes) -> bytes:
 
 
 class Hostile(NamedTuple):
-    """An archive, and what is to become of it."""
+    """An archive, and the expected result."""
 
     what: str
     archive: bytes | Callable[[Path], bytes]
-    """Perhaps one of the home that it is to get into: the folder is two below it."""
+    """The archive, for a home folder; the target folder is two levels below it."""
     refused: tuple[str, ...]
-    """Words that the refusals have, in order; `broken: …` where the archive is not read further."""
+    """Texts of the refusals, in order; `broken: …` if the archive is not read further."""
     came: tuple[str, ...] = ()
     before: Callable[[Path, Path], object] | None = None
-    """What is in the folder already: told the folder and the home."""
+    """Creates existing files; called with the folder and the home folder."""
 
 
 def _in_the_way(name: str, target: str) -> Callable[[Path, Path], object]:
@@ -127,13 +127,13 @@ HOSTILE = [
     Hostile(
         "a file through a link that was there before",
         file("d/secret"),
-        ("in the place of a folder",),
+        ("in place of its folder",),
         before=_in_the_way("d", "."),
     ),
     Hostile(
         "a file over a link that was there before",
         file("x"),
-        ("there already",),
+        ("already exists",),
         before=_in_the_way("x", "secret"),
     ),
     Hostile(
@@ -145,7 +145,7 @@ HOSTILE = [
     Hostile(
         "a file, then a link, then a file",
         file("x", b"first") + head("x", b"2", link="y") + file("x", b"third"),
-        ("there already", "there already"),
+        ("already exists", "already exists"),
         ("x",),
     ),
     Hostile(
@@ -163,27 +163,27 @@ HOSTILE = [
     Hostile(
         "a hard link through a link",
         head("x", b"1", link="d/secret"),
-        ("in the place of a folder",),
+        ("in place of its folder",),
         before=_in_the_way("d", "."),
     ),
     Hostile(
         "a hard link to a link",
         head("x", b"1", link="l") + file("x"),
-        ("no file of this archive",),
+        ("not in this archive",),
         ("x",),
         before=_in_the_way("l", "secret"),
     ),
     Hostile(
         "a hard link to what was there before",
         head("x", b"1", link="old") + file("x"),
-        ("no file of this archive",),
+        ("not in this archive",),
         ("x",),
         before=lambda into, home: os.link(home / "secret", into / "old"),
     ),
     Hostile(
         "a hard link to a folder",
         head("d", b"5") + head("x", b"1", link="d"),
-        ("no file",),
+        ("not in this archive",),
         ("d",),
     ),
     Hostile("a hard link to itself", head("x", b"1", link="x"), ("not in the archive",)),
@@ -211,15 +211,15 @@ HOSTILE = [
     Hostile(
         "a link that becomes a folder",
         head("d", b"2", link="e") + head("d", b"5") + file("d/secret"),
-        ("place of a folder", "place of a folder"),
+        ("in place of its folder", "in place of its folder"),
         ("d",),
     ),
-    Hostile("a file under a file", file("x") + file("x/secret"), ("place of a folder",), ("x",)),
-    Hostile("a folder over a file", file("x") + head("x/", b"5"), ("place of a folder",), ("x",)),
+    Hostile("a file under a file", file("x") + file("x/secret"), ("in place of its folder",), ("x",)),
+    Hostile("a folder over a file", file("x") + head("x/", b"5"), ("in place of its folder",), ("x",)),
     Hostile(
         "names that differ by ./ and slashes",
         file("./a//b", b"one") + file("a/./b", b"two") + head("a/", b"5", mode=0o700),
-        ("there already",),
+        ("already exists",),
         ("a/b",),
     ),
     Hostile("a character device", head("null", b"3"), ("character device",)),
@@ -288,7 +288,7 @@ HOSTILE = [
         (),
         ("x",),
     ),
-    Hostile("headers without end", long_name(b"L", b"x") * 5000 + file("y"), ("broken: without end",)),
+    Hostile("headers without end", long_name(b"L", b"x") * 5000 + file("y"), ("broken: too many headers",)),
     Hostile(
         "a negative size",
         head("x", b"0", raw_size=b"\xff" * 12) + file("y"),
@@ -313,10 +313,10 @@ HOSTILE = [
     Hostile(
         "a wrong checksum",
         file("x") + file("../../secret").replace(b"secret", b"Secret") + END,
-        ("broken: is none",),
+        ("broken: a header is invalid",),
         ("x",),
     ),
-    Hostile("no archive at all", b"<html>" * 1000, ("broken: is none",)),
+    Hostile("no archive at all", b"<html>" * 1000, ("broken: a header is invalid",)),
     Hostile("an archive without an end", file("x", bytes(9000))[:700], ("broken: middle",)),
 ]
 
@@ -330,7 +330,7 @@ def _filters(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Home(NamedTuple):
-    """Somebody's home, with a folder in it that an archive is unpacked into."""
+    """A home folder with a folder for unpacking in it."""
 
     path: Path
     into: Path
@@ -345,7 +345,7 @@ class Home(NamedTuple):
         return found
 
     def names(self) -> list[str]:
-        """What is in the folder and no folder with something in it."""
+        """The files and empty folders in the folder."""
         return sorted(
             str(path.relative_to(self.into))
             for path in self.into.rglob("*")
@@ -370,7 +370,7 @@ def taken(archive: bytes, into: Path, **options: object) -> Unpacked:
 
 @pytest.mark.usefixtures("_filters")
 @pytest.mark.parametrize("hostile", HOSTILE, ids=[one.what for one in HOSTILE])
-def test_nothing_gets_out(hostile: Hostile, home: Home) -> None:
+def test_nothing_is_written_outside(hostile: Hostile, home: Home) -> None:
     if hostile.before is not None:
         hostile.before(home.into, home.path)
     there, before = home.names(), home.listing()
@@ -390,8 +390,8 @@ def test_nothing_gets_out(hostile: Hostile, home: Home) -> None:
             assert path.stat().st_mode & wanted == wanted
 
 
-def test_the_hard_link_of_the_attack_leaves_a_file_of_its_own(home: Home) -> None:
-    """What is written under a name is never written into what had that name before."""
+def test_the_hard_link_of_the_attack_becomes_a_separate_file(home: Home) -> None:
+    """A new entry is never written into an existing file of its name."""
     key = home.path / "authorized_keys"
     key.write_text(SECRET)
     archive = head("x", b"1", link=f"../../../{home.path.name}/authorized_keys") + file("x", b"mine") + END
@@ -401,7 +401,7 @@ def test_the_hard_link_of_the_attack_leaves_a_file_of_its_own(home: Home) -> Non
     assert key.read_text() == SECRET
 
 
-def test_links_that_lead_out_are_kept_as_text_where_that_is_wanted(home: Home) -> None:
+def test_links_that_lead_out_can_be_kept_as_text(home: Home) -> None:
     archive = head("l", b"2", link=f"{home.path}/secret") + file("l") + head("d", b"2", link="../..")
     archive += file("d/secret") + END
     found = taken(archive, home.into, outward_links=True)
@@ -418,20 +418,20 @@ def test_links_that_lead_out_are_kept_as_text_where_that_is_wanted(home: Home) -
         (Limits(depth=1), ["a", "b"], ""),
     ],
 )
-def test_there_are_bounds(home: Home, limits: Limits, came: list[str], why: str) -> None:
+def test_limits(home: Home, limits: Limits, came: list[str], why: str) -> None:
     found = taken(file("a") + file("b") + file("c/d") + END, home.into, limits=limits)
     assert home.names() == came
     assert why in found.broken
     assert bool(found.broken) is not bool(found.refused)
 
 
-def test_what_is_refused_is_counted_when_it_is_too_much_to_name(home: Home) -> None:
+def test_refusals_beyond_the_list_are_counted(home: Home) -> None:
     found = taken(file("/x") * 1200 + END, home.into)
     assert (len(found.refused), found.more) == (1000, 200)
 
 
 def _made(folder: Path) -> None:
-    """Everything that a script may well leave."""
+    """Every kind of file that a normal script may write."""
     names = ["plain", "a" * 150, "ü", "new\nline", os.fsdecode(b"\xff"), "b" * 255]
     for name in names:
         (folder / name).write_text(name, errors="surrogateescape")
@@ -456,7 +456,7 @@ def _packed(folder: Path, how: str) -> bytes:
 
 
 @pytest.mark.parametrize("how", ["tar", "gnu", "pax"])
-def test_what_is_no_attack_comes_as_it_was(home: Home, tmp_path: Path, how: str) -> None:
+def test_normal_files_are_unpacked_unchanged(home: Home, tmp_path: Path, how: str) -> None:
     folder = tmp_path / "made"
     folder.mkdir()
     _made(folder)
@@ -479,8 +479,8 @@ def test_what_is_no_attack_comes_as_it_was(home: Home, tmp_path: Path, how: str)
     assert first == hashlib.sha256(b"plain").hexdigest()
 
 
-def test_a_path_that_no_call_takes(home: Home) -> None:
-    """700 folders in one another: longer than the system takes in one call."""
+def test_a_path_longer_than_the_systems_limit(home: Home) -> None:
+    """700 nested folders: longer than the limit for one call."""
     name = b"folder/" * 700
     found = taken(long_name(b"L", name + b"x") + file("x", b"deep") + END, home.into)
     assert (found.refused, found.broken) == ((), "")
@@ -497,8 +497,8 @@ def test_a_path_that_no_call_takes(home: Home) -> None:
     assert not home.into.exists()
 
 
-def test_a_full_disk_is_no_refusal(small_disk: Path) -> None:
-    """It concerns everything that comes: nothing is taken for brought home."""
+def test_a_full_disk_is_an_error(small_disk: Path) -> None:
+    """It concerns all files, so nothing counts as collected."""
     with pytest.raises(OSError, match="No space left"):
         taken(file("x", bytes(8 << 20)) + END, small_disk)
     assert list(small_disk.iterdir()) == []
@@ -506,8 +506,8 @@ def test_a_full_disk_is_no_refusal(small_disk: Path) -> None:
 
 @settings(max_examples=300)
 @given(st.lists(st.tuples(st.integers(0, 4095), st.integers(0, 255)), max_size=20), st.integers(0, 4096))
-def test_any_damage_is_an_answer(damage: list[tuple[int, int]], end: int) -> None:
-    """Bytes changed and cut off at random: an archive less, and no traceback."""
+def test_any_damage_is_reported(damage: list[tuple[int, int]], end: int) -> None:
+    """Bytes changed and cut off at random: a broken archive, and no traceback."""
     archive = bytearray(
         file("a/b") + head("l", b"2", link="a") + head("h", b"1", link="a/b") + pax(path="p") + file("c")
     )

@@ -1,4 +1,4 @@
-"""Runs on a Spark cluster: a master of Spark's own with two workers, and what can be had of YARN."""
+"""Runs on a Spark cluster: a real Spark master with two workers, and stand-ins for YARN."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class TestARun:
             command = (sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "cluster", "train.py")
             process = project.start(*command, stdout=out)
             eventually(lambda: b"begun\n" in printed.read_bytes(), "the script begins")
-            # sshd's children of this client end; the run is none of theirs.
+            # sshd's processes for this client end; the run is not one of them.
             head.ssh("for p in $(pgrep -u remo sshd); do kill -9 $p; done; true")
             head.ssh("touch /tmp/go-cut")
             _, err = process.communicate(timeout=PATIENCE)
@@ -244,7 +244,7 @@ print(json.dumps([sys.prefix, six.__version__, found]))
             assert re.fullmatch(r"/tmp/work-(one|two)/app-[-\d]+/\d+/environment", there), there
             assert (imported, file.startswith(f"{there}/lib/python")) == ("1.17.0", True)
 
-        # The next run makes and sends none; half of one is used by nobody.
+        # The next run neither creates nor sends an archive; an incomplete one is not used.
         head = project.host
         made = head.ssh(f"stat -c %i:%Z {archive}")
         again = project.submit("train.py")
@@ -263,7 +263,7 @@ print(json.dumps([sys.prefix, six.__version__, found]))
 
 
 class TestBeforeARun:
-    """What is said before anything begins."""
+    """Errors before the start."""
 
     def test_the_master_is_down(self, project: ClusterProject) -> None:
         project.write("aml_config/cluster.compute", project.compute(master="spark://127.0.0.1:9"))
@@ -297,10 +297,10 @@ class TestCheck:
         assert done.code == 0, done.out
         assert re.search(r"Java +ok +17\.\S+ for Spark 3\.5\.9\n", done.out), done.out
         assert f"127.0.0.1:{project.host.master_port} answers" in done.out
-        assert re.search(r"Python of the executors +ok +3\.11, as the driver's", done.out)
+        assert re.search(r"Python of the executors +ok +3\.11, the same as the driver's", done.out)
 
     def test_pythons_that_differ(self, project: ClusterProject) -> None:
-        # The host has one Python: this one says of itself that it is an older one.
+        # The host has one Python: this one claims to be an older version.
         folder = "/tmp/older"
         project.host.ssh(f"mkdir -p {folder} && cat >{folder}/sitecustomize.py", input=OLDER.encode())
         changed = f"case $* in *pyspark.daemon*) PYTHONPATH={folder}:$PYTHONPATH; export PYTHONPATH;; esac"
@@ -313,7 +313,7 @@ class TestCheck:
         )
         done = project.amlexec("computetarget", "check", "cluster")
         assert done.code != 0
-        assert re.search(r"Python of the executors +failed +it is 3\.9, and the driver's is 3\.11", done.out)
+        assert re.search(r"Python of the executors +failed +it is 3\.9, but the driver's is 3\.11", done.out)
         project.write("train.py", SCRIPT.replace("from near import tell", "tell = lambda one: one"))
         done = project.submit("train.py")
         assert done.code == 1
@@ -321,7 +321,7 @@ class TestCheck:
 
 
 class TestYarn:
-    """By its exact command line: programs of YARN's names on the head node note what they are given."""
+    """Exact command lines: programs with YARN's names on the head node log their arguments."""
 
     @pytest.fixture
     def project(self, project: ClusterProject) -> ClusterProject:
@@ -381,8 +381,8 @@ class TestYarn:
             "tracking_url": "http://rm:8088/proxy/application_1521077190506_0042/",
         }
 
-    def test_what_a_driver_on_a_node_sends_home(self, project: ClusterProject) -> None:
-        """The stand-in unpacks what YARN would, runs the driver elsewhere, and says only that it failed."""
+    def test_the_results_of_a_driver_on_a_node(self, project: ClusterProject) -> None:
+        """The stand-in unpacks what YARN would, runs the driver elsewhere, and only reports a failure."""
         self.configure(project, "cluster")
         for name, text in (("spark-submit", NODE), ("hadoop", HADOOP)):
             script = f"cat >~/yarn/{name}; chmod +x ~/yarn/{name}"

@@ -1,4 +1,4 @@
-"""PySpark for real: on this machine, in a container, on a machine over SSH."""
+"""Real PySpark: on this machine, in a container, on a machine over SSH."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def write_settings(folder: Path) -> None:
 
 
 def check_pythons(record: dict[str, Any], python: str) -> None:
-    """Driver and executors have said that they are this Python."""
+    """Assert that driver and executors used this Python."""
     assert (record["python"]["path"], len(record["executors"])) == (python, 1)
     assert record["python"]["prefix"] is not None
     assert record["executors"] == [record["python"]]
@@ -116,7 +116,7 @@ def folders(*addresses: str) -> str:
 
 
 def check_told(told: dict[str, object], python: str, version: str) -> None:
-    """What the script found is what was declared."""
+    """Assert that the script found what was declared."""
     assert told["kept"] == ODD
     assert told["argv"] == ARGUMENTS
     assert (told["driver"], told["version"], told["sum"]) == (python, version, 499500)
@@ -164,7 +164,7 @@ class TestHere:
         made = project(version)
         declare(made, dependencies(folders(repository.as_uri()), PACKAGES))
         made.write("train.py", SCRIPT)
-        # Without a network, and with a notebook's settings that would never end.
+        # Without a network, and with settings of a notebook, which would never end.
         command = ["unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$@"', "sh", sys.executable]
         command += ["-m", "amlexec", "experiment", "submit", "-c", "local", "train.py", *ARGUMENTS]
         notebook = {"PYSPARK_DRIVER_PYTHON": "jupyter", "PYSPARK_DRIVER_PYTHON_OPTS": "notebook"}
@@ -221,7 +221,9 @@ class TestHere:
         files = [path for path in made.run_folder(done.run_id).rglob("*") if path.is_file()]
         assert [path.name for path in files if b"hush-hush" in path.read_bytes()] == []
 
-    def test_a_package_that_is_nowhere(self, project: Callable[..., ProjectFolder], repository: Path) -> None:
+    def test_a_package_that_no_repository_has(
+        self, project: Callable[..., ProjectFolder], repository: Path
+    ) -> None:
         made = project()
         declare(made, folders(repository.as_uri()), PACKAGES.replace("top", "gone"))
         done = made.submit("train.py")
@@ -256,7 +258,7 @@ def _of_run(run_id: str) -> list[str]:
 
 
 class TestHereWithout:
-    """On a bare machine that lacks something."""
+    """On this machine, with something missing."""
 
     @pytest.fixture
     def project(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectFolder:
@@ -279,7 +281,7 @@ class TestHereWithout:
         assert project.run_ids() == []
 
     @pytest.mark.parametrize("there", [False, True])
-    def test_java_that_will_do(
+    def test_supported_java_versions(
         self, spark_parts: parts.Installed, project: ProjectFolder, tmp_path: Path, *, there: bool
     ) -> None:
         java = tmp_path / "java"
@@ -339,7 +341,7 @@ class TestInAContainer:
         assert (found["packages"], found["cwd"]) == (["1.0", "1.0", True], "/azureml-run")
         assert (folder / "stdout.log").read_bytes().endswith(b"told\n")
         assert b"to stderr\n" in (folder / "stderr.log").read_bytes()
-        # What a run needs of them is in the image.
+        # The image contains what a run needs of them.
         assert "resolving dependencies" not in (folder / "stderr.log").read_text()
 
         recipe = made.prepare("--print-dockerfile").out

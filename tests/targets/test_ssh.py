@@ -1,4 +1,4 @@
-"""Runs on another machine: what is sent, and what a lost connection does not lose."""
+"""Runs on another machine: what is sent, and that a lost connection loses nothing."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_only_what_changed_is_sent_and_the_copy_is_the_project(project: RemotePr
     assert dict(reversed(line.split("  ")) for line in listed.splitlines()) == wanted
 
 
-def test_a_copy_there_that_is_not_known_here_is_made_anew(project: RemoteProject) -> None:
+def test_an_unknown_remote_copy_is_replaced(project: RemoteProject) -> None:
     project.write("train.py", "print('ok')\n")
     assert project.submit("train.py").code == 0
     project.host.ssh(f"for f in /home/{QUIET}/.amlexec/projects/demo-*/id; do echo {'0' * 64} >$f; done")
@@ -85,7 +85,7 @@ def test_a_copy_there_that_is_not_known_here_is_made_anew(project: RemoteProject
     assert done.code == 0, done.err
 
 
-def test_contact_lost_and_found_while_following(
+def test_the_connection_is_lost_and_restored_while_following(
     new_host: Callable[..., Host], client: Client, shop: Shop, tmp_path: Path
 ) -> None:
     host = new_host()
@@ -96,7 +96,7 @@ def test_contact_lost_and_found_while_following(
         process = project.start(*command, stdout=out)
         eventually(lambda: b"line 20 " in (tmp_path / "out").read_bytes(), "the script begins")
         for _ in range(3):
-            # sshd's children of this client end; the run is none of theirs.
+            # sshd's processes for this client end; the run is not one of them.
             host.ssh("for p in $(pgrep -u remo sshd); do kill -9 $p; done; true")
             size = (tmp_path / "out").stat().st_size
             eventually(
@@ -108,11 +108,11 @@ def test_contact_lost_and_found_while_following(
     (run_id,) = project.run_ids()
     assert (project.run_folder(run_id) / "stdout.log").read_bytes() == COUNTED
     assert COUNTED in (tmp_path / "out").read_bytes()
-    assert b"contact is lost" in err
+    assert b"the connection was lost" in err
     assert project.record(run_id)["status"] == "Completed"
 
 
-def test_a_machine_that_does_not_answer_says_nothing_of_the_run(
+def test_a_machine_that_does_not_answer_changes_no_status(
     new_host: Callable[..., Host], client: Client, shop: Shop, tmp_path: Path
 ) -> None:
     host = new_host()
@@ -131,7 +131,7 @@ def test_a_machine_that_does_not_answer_says_nothing_of_the_run(
     assert "Lost" in found.out, "it was started again, and no end had been written"
 
 
-def test_a_run_whose_folder_is_gone_is_lost(project: RemoteProject) -> None:
+def test_a_run_whose_folder_was_removed_is_lost(project: RemoteProject) -> None:
     project.write("train.py", "print('begun', flush=True)\nimport time\ntime.sleep(600)\n")
     run_id = project.submit("--async", "train.py").run_id
     project.begun(run_id)
@@ -143,7 +143,7 @@ def test_a_run_whose_folder_is_gone_is_lost(project: RemoteProject) -> None:
     assert "no longer on" in project.record(run_id)["reason"]
 
 
-def test_no_python_there(project: RemoteProject) -> None:
+def test_missing_remote_python(project: RemoteProject) -> None:
     project.write("train.py", "")
     project.write("aml_config/remote.compute", project.compute().replace("python3", "/nowhere/python"))
     done = project.submit("train.py")
@@ -169,12 +169,12 @@ def test_secrets_reach_the_script_and_nothing_else(project: RemoteProject) -> No
         assert not path.is_file() or canary.encode() not in path.read_bytes(), path
 
 
-def test_a_run_there_is_ended_and_removed_only_for_its_own_project(
+def test_only_its_own_project_can_stop_and_remove_a_run(
     project: RemoteProject, host: Host, client: Client, shop: Shop, tmp_path: Path
 ) -> None:
     project.write("train.py", "print('begun')\nimport time\ntime.sleep(1000)\n")
     run_id = project.submit("--async", "train.py").run_id
-    # What a stranger's project can bring along: the same run, as if it were its own.
+    # An untrusted project may contain the same run as its own.
     stranger = project_on(host, client, shop, tmp_path / "stranger")
     shutil.copytree(project.run_folder(run_id), stranger.run_folder(run_id))
     refused = stranger.amlexec("experiment", "cancel", "-r", run_id)

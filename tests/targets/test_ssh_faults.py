@@ -1,4 +1,4 @@
-"""Bad luck with runs on another machine: one clear error, the right exit code, nothing lost or half-made."""
+"""Faults with runs on another machine: one clear error, the right exit code, nothing lost or incomplete."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ AMLEXEC = (sys.executable, "-m", "amlexec")
 
 
 def project_on(host: Host, client: Client, shop: Shop, root: Path, address: str = "") -> RemoteProject:
-    """A project on a machine, by way of `address` if that is given."""
+    """A project on a machine, at `address` if it is given."""
     client.knows(host)
     client.configure("127.0.0.1", f"IdentityFile {host.key}", "IdentitiesOnly yes")
     project = RemoteProject(root, shop, REMOTE, host)
@@ -50,19 +50,19 @@ def project(host: Host, client: Client, shop: Shop, tmp_path: Path) -> RemotePro
 
 
 class Wired:
-    """A project on the shared machine at the end of a wire, with a name that no other test has."""
+    """A project on the shared machine behind a proxy, with a unique name."""
 
     def __init__(self, host: Host, client: Client, shop: Shop, wire: Wire, root: Path) -> None:
         self.host, self.client, self.wire = host, client, wire
         self.project = project_on(host, client, shop, root, wire.address)
 
     def ready(self) -> None:
-        """From now on no connection stands, and the wire is whole."""
+        """Close all connections, and repair the proxy."""
         self.client.hang_up()
         self.wire.mend()
 
     def there(self) -> dict[str, list[str]]:
-        """What is on the machine: the runs of the project, and what lies beside its copy."""
+        """The project's files on the machine: its runs, and the files beside its copy."""
         name = self.project.root.name
         runs = self.host.ssh(f"ls {BASE}/runs | grep ^{name}_ || :").split()
         return {"runs": runs, "copy": self.host.ssh(f"ls {BASE}/projects/{name}-* 2>/dev/null || :").split()}
@@ -75,7 +75,7 @@ def wired(host: Host, client: Client, shop: Shop, new_wire: Callable[[Host], Wir
 
 
 def one_error(done: Done, code: int = 2) -> str:
-    """The one error that a command has ended with."""
+    """The only error of a command."""
     assert done.code == code, done.out + done.err
     assert "Traceback" not in done.err
     errors = [line for line in done.err.splitlines() if "error: " in line]
@@ -84,17 +84,17 @@ def one_error(done: Done, code: int = 2) -> str:
 
 
 def only(project: RemoteProject) -> str:
-    """The id of the one run there is."""
+    """The id of the only run."""
     (run_id,) = project.run_ids()
     return run_id
 
 
 def noise(size: int) -> bytes:
-    """Bytes that no program can make smaller."""
+    """Bytes that can't be compressed."""
     return random.Random(size).randbytes(size)
 
 
-# ---------------------------------------------------------------- nobody lets us in
+# ---------------------------------------------------------------- logins that are refused
 
 
 def test_a_firewall_that_drops(project: RemoteProject) -> None:
@@ -105,7 +105,7 @@ def test_a_firewall_that_drops(project: RemoteProject) -> None:
     project.write(
         "aml_config/remote.compute", project.compute().replace(project.host.address, "10.9.9.9:2222")
     )
-    # A network of its own, in which what goes to this address is dropped without a word.
+    # A network in which packets to this address are dropped.
     alone = 'ip link set lo up && ip route add 10.9.9.9 dev lo && exec "$@"'
     command = ("unshare", "-n", "sh", "-c", alone, "sh", *AMLEXEC, "experiment", "submit", "-c", "remote")
     done = project.call(*command, "train.py")
@@ -141,7 +141,7 @@ def owned(host: Host) -> None:
 
 
 def fill(host: Host, spare: int) -> None:
-    """Leave so many kB of the user's disk."""
+    """Fill the user's disk up to so many kB."""
     host.ssh(
         f"cd /home/{QUIET}; cat /dev/zero >filler 2>/dev/null; "
         f"truncate -s $(($(stat -c %s filler) - {spare * 1024})) filler; chmod 666 filler"
@@ -152,7 +152,7 @@ def fill(host: Host, spare: int) -> None:
 def test_a_full_disk_while_a_run_is_made_ready(
     new_host: Callable[..., Host], client: Client, shop: Shop, tmp_path: Path, spare: int
 ) -> None:
-    """With `spare` kB left: none for anything, for what we bring, for the snapshot, for the run's copy."""
+    """With `spare` kB left: too few for anything, the runtime, the snapshot, or the run's copy."""
     host = new_host(Tmpfs={f"/home/{QUIET}": "size=6m,mode=755"})
     owned(host)
     project = project_on(host, client, shop, tmp_path / "demo")
@@ -185,7 +185,7 @@ def test_a_disk_that_a_script_fills(
         "with open('outputs/x', 'wb', 0) as file:\n    while True:\n        file.write(bytes(4096))\n",
     )
     done = project.submit("train.py")
-    # The end is written, and all that there was room for comes home from a disk that is still full.
+    # The end is written, and all files are collected from a disk that is still full.
     assert one_error(done, 1)
     record = project.record(only(project))
     assert (record["status"], record["exit_code"]) == ("Failed", 1)
@@ -203,7 +203,7 @@ def test_a_disk_that_a_script_fills(
     assert project.submit("train.py").code == 0
 
 
-def test_a_full_disk_here_when_a_run_comes_home(
+def test_a_full_local_disk_while_a_run_is_collected(
     host: Host, client: Client, shop: Shop, small_disk: Path
 ) -> None:
     project = project_on(host, client, shop, small_disk / "demo")
@@ -343,7 +343,7 @@ def test_a_cut_while_a_run_comes_home(wired: Wired) -> None:
     wired.wire.cut_after(1_000_000, DOWN)
     done = wired.project.submit("train.py")
     message = one_error(done)
-    assert "contact was lost" in message, message
+    assert "the connection was lost" in message, message
     run_id = only(wired.project)
     assert f"amlexec experiment return -r {run_id}" in done.err
     assert wired.project.record(run_id)["status"] not in {"Failed", "Lost", "Completed"}
