@@ -1,6 +1,6 @@
-"""What travels into a run: POSIX shell that starts, watches and stops it, and `site/`, Python for the script.
+"""Files that are sent into a run: POSIX shell to start, watch and stop it, and `site/`, its Python files.
 
-The shell scripts need nothing but a POSIX `sh` and `ps` or `/proc`; `site/` works on Python 3.5 and later.
+The shell scripts only need a POSIX `sh` and `ps` or `/proc`; `site/` works on Python 3.5 and later.
 """
 
 from pathlib import Path
@@ -8,12 +8,12 @@ from pathlib import Path
 __all__ = ["HERE", "SHELL", "SITE", "shell"]
 
 SHELL = "/bin/sh"
-"""The shell of this machine. Not looked for: PATH may be one that was made for a script."""
+"""The shell of this machine. Not searched on PATH, which may be a script's."""
 
 HERE = Path(__file__).parent
-"""This folder: what goes to another machine, where it isn't there already."""
+"""This folder, which is sent to other machines."""
 SITE = HERE / "site"
-"""The folder that goes on a run's PYTHONPATH."""
+"""The folder that is added to a run's PYTHONPATH."""
 
 
 def shell(name: str) -> str:

@@ -1,17 +1,17 @@
 #!/bin/sh
-# The first moment of a run's command, in its own session: say who it is, take its environment, then become it.
+# Start of a run's command, in its own session: write its identity, set its environment, then exec it.
 #
 # usage: sh begin.sh FOLDER UMASK COMMAND [ARGUMENT…]        (from supervisor.sh only)
 #
-# AMLEXEC_SET_0, AMLEXEC_SET_1, … are pieces of shell text that exports what the command shall have in its environment.
-# Only now, so that nothing of it decides what is started until here: PATH, LD_PRELOAD and BASH_ENV are the script's.
+# AMLEXEC_SET_0, AMLEXEC_SET_1, … are pieces of shell text that exports the command's environment. It is set only now,
+# so that it does not affect the programs before: PATH, LD_PRELOAD and BASH_ENV are the script's.
 . "${0%/*}/identity.sh"
 folder=$1 mask=$2
 shift 2
 identify $$
 clock
 publish "$folder/control/script" "$$ $identity $now" || exit 125
-# Whoever cancels writes `cancel` and then looks for `script`; here it is the other way round. One sees the other.
+# A cancel writes `cancel` and then checks for `script`; here the order is reversed, so one of the two sees the other.
 [ ! -e "$folder/control/cancel" ] || exit 143
 umask "$mask"
 text='' number=0
@@ -21,6 +21,6 @@ while eval "piece=\${AMLEXEC_SET_$number-}" && [ -n "$piece" ]; do
   number=$((number + 1))
 done
 unset AMLEXEC_SUPERVISED_ID AMLEXEC_SUPERVISED_FOLDER
-# After this, nothing of ours may be looked for or read.
+# After this, the environment is the script's: don't start or read anything of ours.
 eval "$text"
 exec "$@"

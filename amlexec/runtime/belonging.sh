@@ -1,11 +1,11 @@
-# Sourced by supervisor.sh and stop.sh: which processes are of a run, and how they are ended.
+# Sourced by supervisor.sh and stop.sh: finds the processes of a run, and stops them.
 #
-# A process is of the run if it is in the session or the group that the script leads, if it has been started with the
-# run's AMLEXEC_RUN_ID and AMLEXEC_RUN_FOLDER in its environment, which all that the script starts inherits, or if such
-# a process has started it. Where there is no /proc, only the group is known.
+# A process belongs to the run if it is in the session or the group that the script leads, if it was started with the
+# run's AMLEXEC_RUN_ID and AMLEXEC_RUN_FOLDER in its environment (inherited from the script), or if such a process is
+# its parent. Without /proc, only the group is known.
 
-# carrying NAME FOLDER: print the processes that were started with the run's id as NAME in their environment, and with
-# its folder as NAME_FOLDER. A copy of a project has runs of the same ids; one that was moved has another folder now.
+# carrying NAME FOLDER: print the processes that were started with the run's id as NAME in their environment, and its
+# folder as NAME_FOLDER. A copy of a project has runs with the same ids; a moved project has another folder.
 carrying() {
   for candidate in $(grep -lsF "$1=${2##*/}" /proc/[0-9]*/environ); do
     candidate=${candidate#/proc/}
@@ -30,13 +30,13 @@ ${1%_ID}_FOLDER=$2
   done
 }
 
-# belonging FOLDER: set `pids` to the processes of a run, and to "-LEADER" in place of those of the script's group.
-# That control/script names one is not enough: a stranger's files may name anybody. It has to have been started by this
-# run's supervisor, or one of its group has to have the run in its environment; else it is in `stranger`.
+# belonging FOLDER: set `pids` to the processes of a run, with "-LEADER" in place of those of the script's group.
+# A process in control/script alone is not enough: the file is not trusted. It must be started by this run's
+# supervisor, or a process of its group must have the run in its environment; otherwise it is in `stranger`.
 belonging() {
   pids='' leader='' marked='' stranger=''
   if read -r leader _ 2>/dev/null <"$1/control/script"; then
-    # The leader may be gone and its group still there; a group that a stranger leads has a living leader.
+    # The leader may have ended before its group; a group of another program has a living leader.
     alive "$1/control/script" || ! identify "$leader" || leader=
   fi
   if [ ! -r /proc/self/stat ]; then
@@ -44,9 +44,9 @@ belonging() {
     return 0
   fi
   marked=$(carrying AMLEXEC_RUN_ID "$1")
-  # So it is nearly always when a script has ended: nothing is left, and no more has to be asked.
+  # The usual case after a script's end: no process is left.
   [ -n "$marked" ] || { [ -n "$leader" ] && kill -0 "-$leader" 2>/dev/null; } || return 0
-  # What we have started for this ourselves is not meant, should the script itself have asked for it.
+  # Leave out the processes of this search itself, if the script started it.
   pids=$(cat /proc/[0-9]*/stat 2>/dev/null | awk -v leader="${leader:-none}" -v marked="$marked" -v self="$$" \
     -v supervisors="$(carrying AMLEXEC_SUPERVISED_ID "$1")" '
     {
@@ -65,7 +65,7 @@ belonging() {
       }
       count = split(supervisors, names, " ")
       for (i = 1; i <= count; i++) {
-        # Until it has become the script, it has the environment of its supervisor.
+        # Before its exec, the script has the environment of its supervisor.
         if (names[i] == leader || leader in parent && parent[leader] == names[i]) known = 1
       }
       if (known) { for (pid in around) ours[pid] = 1 }
@@ -89,7 +89,7 @@ belonging() {
   esac
 }
 
-# gone_within FOLDER SECONDS: wait until nothing of a run is left, for so long at most; whether nothing is.
+# gone_within FOLDER SECONDS: wait until no process of a run is left, up to a timeout; fails on a timeout.
 gone_within() {
   stopwatch
   while belonging "$1" && [ -n "$pids" ]; do
@@ -99,13 +99,13 @@ gone_within() {
   done
 }
 
-# end_all FOLDER GRACE: TERM to all that is of a run, GRACE seconds, KILL; fails where something is left even then,
-# which is in `pids`.
+# end_all FOLDER GRACE: send TERM to all processes of a run, and after GRACE seconds KILL; fails if any are left, which
+# are then in `pids`.
 end_all() {
   belonging "$1"
   [ -n "$pids" ] || return 0
   # shellcheck disable=SC2086 # they are several
-  # What was stopped gets neither signal before it goes on.
+  # Stopped processes get no TERM before they continue.
   { kill -TERM $pids; kill -CONT $pids; } 2>/dev/null
   gone_within "$1" "$2" && return
   # shellcheck disable=SC2086
@@ -115,7 +115,7 @@ end_all() {
     passed
     [ "$passed" -lt 500 ] || return 1
     blink
-    # What was just being started has not got the first one.
+    # Processes that were just starting did not get the first signal.
     # shellcheck disable=SC2086
     kill -KILL $pids 2>/dev/null
   done

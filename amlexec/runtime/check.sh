@@ -1,12 +1,12 @@
 #!/bin/sh
-# Print what a machine is and has, as lines of KEY VALUE; a key whose question has no answer has no line.
+# Print facts about a machine, as lines of KEY VALUE; a key without a value has no line.
 #
 # usage: sh check.sh ENGINE [PYTHON [SPARK]]    ENGINE: `engine` to ask for the Docker engine too, else empty;
 #                                               PYTHON and SPARK as pythonLocation and sparkSubmitLocation have
 #                                               them
 #
-# Nothing of it stays on the machine. What may hang is given ten seconds where there is a `timeout`, and
-# no command reads our standard input, which this text may be coming from.
+# Leaves no files on the machine. Commands that may hang are limited to ten seconds if there is a `timeout`, and no
+# command reads our standard input, which may contain this script.
 engine=$1
 python=${2-}
 spark=${3-}
@@ -15,13 +15,13 @@ export LC_ALL
 
 say() { [ -z "$2" ] || printf '%s %s\n' "$1" "$(printf '%s' "$2" | tr '\n\r\t' '   ')"; }
 there() { command -v "$1" >/dev/null 2>&1; }
-# Old versions of busybox have a `timeout` that takes its arguments in another order.
+# Old versions of busybox have a `timeout` with another order of arguments.
 if timeout 5 true </dev/null >/dev/null 2>&1; then
   limited() { timeout 10 "$@" </dev/null; }
 else
   limited() { "$@" </dev/null; }
 fi
-# free FOLDER: kB that are free there, the number before the percentage; names on both sides may hold blanks.
+# free FOLDER: free kB, the number before the percentage; the names on both sides may contain blanks.
 free() { limited df -Pk "$1" 2>/dev/null | sed -n '$s/.* \([0-9][0-9]*\)  *[0-9][0-9]*%.*/\1/p'; }
 # expand PATH: with the home folder in place of `~/`.
 expand() {
@@ -35,7 +35,7 @@ say CLOCK "$(date +%s)"
 say SYSTEM "$(uname -s)"
 say MACHINE "$(uname -m)"
 if [ -r /etc/os-release ]; then
-  # shellcheck disable=SC1091 # it is the machine's
+  # shellcheck disable=SC1091 # a file of the machine
   say RELEASE "$(. /etc/os-release >/dev/null 2>&1 && printf '%s' "${PRETTY_NAME-}")"
 fi
 say USER "$(id -un 2>/dev/null || id -u)"
@@ -46,7 +46,7 @@ missing=
 for each in cat chmod cp date df id kill ln ls mkdir mv rm sed sleep tail tr; do
   there "$each" || missing="$missing $each"
 done
-# A run leads a session of its own, and one of these makes it.
+# A run has its own session, which one of these programs creates.
 there setsid || there perl || there python3 || missing="$missing setsid"
 say MISSING "${missing# }"
 ! there tar || say TAR yes
@@ -65,7 +65,7 @@ else
   trap 'rm -f "$probe"' 0
   trap 'exit 1' HUP INT TERM
   if error=$( (umask 077 && printf '#!/bin/sh\nexit 0\n' >"$probe" && chmod 700 "$probe") 2>&1); then
-    # What a disk that is full has taken is not what was written.
+    # On a full disk, the file may be incomplete.
     if [ "$(cat "$probe" 2>/dev/null)" = "$(printf '#!/bin/sh\nexit 0')" ]; then
       say HOME_WRITABLE yes
       if "$probe" </dev/null >/dev/null 2>&1; then say HOME_PROGRAMS yes; fi
@@ -82,7 +82,7 @@ fi
 if [ -n "$python" ]; then
   python=$(expand "$python")
   path=$(command -v "$python" 2>/dev/null)
-  # As for a run: many a Linux machine has its Python under the other name only.
+  # As for a run: many Linux machines only have `python3`.
   [ -n "$path" ] || [ "$python" != python ] || path=$(command -v python3 2>/dev/null)
   if [ -n "$path" ] && [ -x "$path" ]; then
     if version=$(limited "$path" -E -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>&1); then
@@ -103,8 +103,8 @@ if [ -n "$spark" ]; then
 fi
 
 if [ -n "$engine" ]; then
-  # The one search for an engine, which those who prepare and submit do too: engine.sh, as a function of that name
-  # where this text was sent, else the file beside this one.
+  # The same search for an engine as for prepare and submit: engine.sh, as a function if this text was sent, else as
+  # the file beside this one.
   if there ask_engine; then ask_engine; elif [ -r "${0%/*}/engine.sh" ]; then . "${0%/*}/engine.sh"; fi
   if [ -S "${socket-}" ]; then
     if [ ! -w "$socket" ] && there docker && there sudo; then

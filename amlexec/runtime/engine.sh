@@ -1,13 +1,13 @@
 #!/bin/sh
-# Print where the Docker engine of this user's is, and who the user is, as lines of KEY VALUE.
+# Print the socket of this user's Docker engine, and the user, as lines of KEY VALUE.
 #
 #   HOME, UID, GID, USER     of the user
-#   SOCKET                   the first engine's socket that the user may use, else the first that is there
-#   THERE yes                it is there
-#   ACCESS yes               the user may use it
-#   LISTENS yes              something listens there; "no" where nothing does; no line where that is not known
-#   ELSEWHERE                what DOCKER_HOST or the context names, where that is no socket
-#   INSTALLED yes            there is a Docker engine, running or not
+#   SOCKET                   the first engine's socket that the user has permission for, else the first that exists
+#   THERE yes                it exists
+#   ACCESS yes               the user has permission for it
+#   LISTENS yes              something listens on it; "no" if nothing does; no line if that is unknown
+#   ELSEWHERE                the address in DOCKER_HOST or the context, if it is not a socket
+#   INSTALLED yes            a Docker engine is installed, running or not
 LC_ALL=C
 export LC_ALL
 
@@ -18,7 +18,7 @@ say UID "$(id -u)"
 say GID "$(id -g)"
 say USER "$(id -un 2>/dev/null)"
 
-# named: what the `docker` command would ask here, as far as it is told: DOCKER_HOST, else its current context.
+# named: the address that the `docker` command is configured for: DOCKER_HOST, else its current context.
 named() {
   if [ -n "${DOCKER_HOST-}" ]; then
     printf '%s' "$DOCKER_HOST"
@@ -35,7 +35,7 @@ named() {
   done
 }
 
-# look SOCKET…: the first that may be used, else the first that is there
+# look SOCKET…: the first with permission, else the first that exists
 look() {
   socket=
   for each in "$@"; do
@@ -55,7 +55,7 @@ unix://*) look "${told#unix://}" ;;
 *) say ELSEWHERE "$told" ;;
 esac
 if [ -z "$told$socket" ]; then
-  # Many set it where only a login in a terminal reads it. What start-up files print is in other lines.
+  # Many users set it in files that only a login in a terminal reads. Output of start-up files is on other lines.
   told=$("${SHELL:-/bin/sh}" -l -c 'echo "docker-host=$DOCKER_HOST"' </dev/null 2>/dev/null | sed -n 's/^docker-host=unix:\/\///p' | tail -n 1)
   [ -z "$told" ] || look "$told"
   [ -z "$told" ] || [ -n "$socket" ] || socket=$told
@@ -65,7 +65,7 @@ say SOCKET "$socket"
 [ ! -S "$socket" ] || say THERE yes
 [ -z "$socket" ] || [ ! -w "$socket" ] || say ACCESS yes
 if [ -S "$socket" ] && [ -r /proc/net/unix ]; then
-  # A socket that listens has this flag; /var/run and /run are the same folder, and it has one of the names.
+  # A listening socket has this flag. /var/run and /run are the same folder, so it may have either name.
   if grep -q " 00010000 .*${socket#/var}\$" /proc/net/unix; then say LISTENS yes; else say LISTENS no; fi
 fi
 for each in dockerd /usr/bin/dockerd /usr/sbin/dockerd /usr/local/bin/dockerd "${HOME-}/bin/dockerd"; do

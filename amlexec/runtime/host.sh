@@ -1,14 +1,14 @@
-# The verbs of a run on another machine. Sent after identity.sh, and before a last line that calls one of them;
-# nothing of it is installed there but what lies under ~/.amlexec.
+# The verbs of a run on another machine. Sent after identity.sh, and before a last line that calls one of them.
+# All files that they install are in ~/.amlexec.
 
 mask=$(umask)
 umask 077
 base=$HOME/.amlexec
 
-# What somebody has set for tar is not for ours.
+# Ignore the user's settings for tar.
 tar() { TAR_OPTIONS='' command tar "$@"; }
 
-# look PYTHON RUNTIME PROJECT [ENVIRONMENT]: what a submission has to know, a line "KEY VALUE" each.
+# look PYTHON RUNTIME PROJECT [ENVIRONMENT]: facts for a submission, a line "KEY VALUE" each.
 look() {
   echo "home $HOME"
   echo "path $PATH"
@@ -37,21 +37,21 @@ look() {
   "$python" -I -S -c 'import sys; sys.stdout.write("version %d.%d.%d\n" % sys.version_info[:3])' </dev/null
 }
 
-# whole FOLDER RUNTIME: whether what travels into a run is there as it was sent. Its name is the beginning of a digest.
+# whole FOLDER RUNTIME: whether the runtime files are complete and unchanged. RUNTIME is the beginning of their digest.
 whole() {
   [ -d "$1" ] || return 1
-  # Where nothing computes one, it is believed.
+  # Without a program for digests, they are trusted.
   command -v sha256sum >/dev/null 2>&1 || return 0
   digest=$(cd "$1" && parts | LC_ALL=C sort | xargs cat 2>/dev/null | sha256sum)
   [ "${digest%"${digest#????????????????}"}" = "$2" ]
 }
 parts() { find . -type f \( -name '*.sh' -o -name '*.py' \); }
 
-# stage RUN RUNTIME PROJECT OLD NEW OWNER: make a run's folder from what is there and what comes as a tar archive.
-# The archive has runtime/ (if it was not there), gone.sh, tree/, run.json, and last of all `whole`.
+# stage RUN RUNTIME PROJECT OLD NEW OWNER: make a run's folder from the mirror and a tar archive on standard input.
+# The archive has runtime/ (if it was missing), gone.sh, tree/, run.json, and finally `whole`.
 #
-# The mirror in projects/PROJECT is changed by one at a time, who has its lock; those who copy it let the lock go, and
-# whoever changes it waits for them. A line "wait …" is printed for whoever waits.
+# Only the process with its lock changes the mirror in projects/PROJECT. Readers that copy it release the lock, and a
+# writer waits for them. Lines "wait …" tell what is waited for.
 stage() {
   run=$1 runtime=$2 project=$base/projects/$3 old=$4 new=$5
   mine=$node.$$
@@ -61,18 +61,18 @@ stage() {
   self="$$ $identity $node"
   trap 'rm -rf "$incoming" "$copy" "$project/lock.$mine"; rm -f "$reader"; unlock' EXIT
   trap 'exit 1' HUP INT TERM PIPE
-  # What is for the mirror is not taken before it is our turn: it may be another one by then.
+  # Check the mirror only now, with the lock: it may have changed.
   [ "$old" != "$new" ] || receive
   lock "$project" || exit 2
   tidy
   now='' sealed=''
   # shellcheck disable=SC2162 # there are none
   if [ -r "$project/id" ]; then { read now; read sealed; } <"$project/id"; fi
-  # Somebody else sent another snapshot in between: the sender has to look again.
+  # Another snapshot was sent in between: the sender must call `look` again.
   [ "$now" = "$old" ] || exit 75
   mkdir -p "$project/tree" || exit 2
   if [ -n "$now" ] && [ "$sealed" != "$(seal)" ]; then
-    # Somebody has changed the mirror: it is no snapshot any more, and has to be sent anew.
+    # The mirror was edited: it is no longer a snapshot, and must be sent again.
     rm -f "$project/id"
     exit 75
   fi
@@ -85,7 +85,7 @@ stage() {
   mkdir "$copy" && mkdir "$copy/control" && cp -R "$project/tree" "$copy/project" || exit 2
   [ "$sealed" = "$(seal)" ] || exit 75
   rm -f "$reader"
-  # Every script finds it, unless the snapshot has something else of that name.
+  # For every script, unless the snapshot has another entry of that name.
   mkdir "$copy/project/outputs" 2>/dev/null || [ -e "$copy/project/outputs" ] ||
     [ -h "$copy/project/outputs" ] || exit 2
   echo "$runtime" >"$copy/control/runtime" && echo "$6" >"$copy/control/owner" || exit 2
@@ -94,7 +94,7 @@ stage() {
   case $project in *.once) rm -rf "$project" ;; esac
 }
 
-# tidy: remove what somebody left who was killed here; of another machine with the same home, after a day.
+# tidy: remove files of killed processes; those of another machine with the same home folder after a day.
 tidy() {
   rm -rf "$project/incoming" "$project/run"
   for left in "$base/projects"/*.once; do
@@ -110,10 +110,10 @@ tidy() {
   done
 }
 
-# receive: what comes on standard input, into `incoming`; what is for all runs is put in its place.
+# receive: unpack standard input into `incoming`, and move the runtime files into place.
 receive() {
   mkdir "$incoming" && tar -xf - -C "$incoming" || exit 2
-  # A connection that ends between two files is no end of an archive, though tar may take it for one.
+  # tar may take a connection that breaks between two files for the end of the archive.
   [ -e "$incoming/whole" ] || { echo "the connection ended before all of it had come" >&2; exit 2; }
   [ -d "$incoming/runtime" ] || return 0
   whole "$base/runtime/$runtime" "$runtime" && return
@@ -121,7 +121,7 @@ receive() {
     mv "$incoming/runtime" "$base/runtime/$runtime" 2>/dev/null || [ -d "$base/runtime/$runtime" ] || exit 2
     return
   fi
-  # Something of it is missing or not as it was sent. Runs may be using it: it is mended file by file.
+  # A file is missing or was changed. Runs may be using the folder, so it is repaired file by file.
   (
     cd "$base/runtime/$runtime" || exit 2
     parts | while read -r each; do [ -e "$incoming/runtime/$each" ] || rm -f "$each"; done
@@ -135,9 +135,9 @@ receive() {
   exit 2
 }
 
-# update: make the mirror what has come. Called by who has the lock.
+# update: apply the received snapshot to the mirror. Called with the lock.
 update() {
-  # Whoever waits for the lock has heard nothing of us for long, and may have taken it.
+  # Another process may have taken the lock, if this one made no progress for long.
   owned || exit 75
   : >"$project/lock/busy"
   stopwatch
@@ -146,12 +146,12 @@ update() {
     while at_work "$each"; do waiting "another submission copies the project"; nap; done
     rm -f "$each"
   done
-  # From here on the mirror is neither one nor the other.
+  # From here on, the mirror is neither the old nor the new snapshot.
   rm -f "$project/id"
   if [ -z "$old" ]; then rm -rf "$project/tree" && mkdir "$project/tree" || exit 2; fi
   (cd "$project/tree" && . "$incoming/gone.sh") || exit 2
   if [ -z "$old" ] && [ -d "$incoming/tree" ]; then
-    # All of it has come: it need not be copied.
+    # All files were sent: no need to copy.
     rmdir "$project/tree" && mv "$incoming/tree" "$project/tree" || exit 2
   elif [ -d "$incoming/tree" ]; then
     (cd "$incoming/tree" && tar -cf - .) | (cd "$project/tree" && tar -xf -) || exit 2
@@ -161,8 +161,8 @@ $sealed" || exit 2
   rm -f "$project/lock/busy"
 }
 
-# seal: print what changes with whatever is done to the mirror: names, sizes, modes, and the times that the kernel
-# writes. Whoever edits a file there changes one of them.
+# seal: print properties that change with every edit of the mirror: names, sizes, modes, and the change times that the
+# kernel writes.
 seal() {
   cd "$project/tree" || exit 2
   sum=$(command -v sha256sum) || sum=cksum
@@ -173,8 +173,8 @@ seal() {
   fi
 }
 
-# at_work FILE: whether the process that FILE ("PID START NODE") names is still there. Of another machine that has the
-# same home we can't tell: then, whether FILE has been there for less than an hour.
+# at_work FILE: whether the process in FILE ("PID START NODE") is still alive. For another machine with the same home
+# folder that is unknown: then, whether FILE is less than an hour old.
 at_work() {
   [ -r "$1" ] || return 1
   read -r _ _ there 2>/dev/null <"$1"
@@ -185,7 +185,7 @@ at_work() {
 }
 node=$(uname -n)
 
-# waiting WHY: say so every five seconds; who has gone in the meantime shows in that.
+# waiting WHY: print this every five seconds, which also detects a closed connection.
 waiting() {
   passed
   [ "$passed" -lt "${said:-200}" ] && return
@@ -193,10 +193,10 @@ waiting() {
   said=$((passed + 500))
 }
 
-# lock FOLDER: wait until nobody else has it. Who has it may be killed or lose contact: a process that is gone has
-# none, and one of whom nothing comes for a minute can't go on with it.
+# lock FOLDER: wait for the lock and take it. Its holder may be killed or lose its connection: an ended process loses
+# the lock, and so does one without progress for a minute.
 lock() {
-  # Said first and shown by one rename, so that there is no lock without a name in it.
+  # Written first and published by one rename, so that every lock names its holder.
   rm -rf "$1/lock.$mine"
   mkdir "$1/lock.$mine" && echo "$self" >"$1/lock.$mine/pid" || return 1
   tries=0 came='' since=0 said=''
@@ -209,20 +209,20 @@ lock() {
         heard=$(du -sk "$1"/incoming.* 2>/dev/null)
         if [ "$heard" != "$came" ] || [ -e "$1/lock/busy" ]; then came=$heard since=$tries; fi
       fi
-      # Of all who see that its holder is gone, one takes it away, and gives it back if somebody else has got it in
-      # between.
+      # Of all processes that see an ended holder, one removes the lock, and restores it if another process has taken it
+      # in between.
       if { ! at_work "$1/lock/pid" || [ $((tries - since)) -gt 600 ]; } && mv "$1/lock/pid" "$1/lock.$mine/old" 2>/dev/null; then
         if [ $((tries - since)) -le 600 ] && at_work "$1/lock.$mine/old"; then
           mv "$1/lock.$mine/old" "$1/lock/pid"
         else
           rm -f "$1/lock/busy"
-          # Not more than that: it may be somebody else's by now.
+          # Remove only this: another process may have the lock by now.
           rmdir "$1/lock" 2>/dev/null
         fi
         since=$tries
       fi
     elif [ $((tries % 50)) -eq 0 ]; then
-      # Killed between two commands.
+      # The holder was killed between two commands.
       rmdir "$1/lock" 2>/dev/null
     fi
     waiting "another submission sends the project"
@@ -231,12 +231,12 @@ lock() {
   rm -rf "$1/lock.$mine"
 }
 
-# owned, unlock: whether the lock is ours, and let it go if it is.
+# owned, unlock: whether the lock is ours, and release it if it is.
 owned() { read -r holder _ 2>/dev/null <"$project/lock/pid" && [ "$holder" = "$$" ]; }
 unlock() { owned && rm -rf "$project/lock"; }
 
-# begin RUN RUNTIME PYTHON ARGUMENT…: start the supervisor, detached. Standard input is shell text, which exports what
-# begin.sh makes the script's environment of, and sets `record` to the text of run.json.
+# begin RUN RUNTIME PYTHON ARGUMENT…: start the supervisor, detached. Standard input is shell text, which exports the
+# variables for begin.sh, and sets `record` to the text of run.json.
 begin() {
   folder=$base/runs/$1 runtime=$base/runtime/$2 python=$3
   shift 3
@@ -245,9 +245,9 @@ begin() {
   [ -n "$record" ] || { echo "the connection ended before all of it had come" >&2; exit 2; }
   publish "$folder/run.json" "$record" || exit 2
   cd "$folder/project" || exit 2
-  # The script has the umask that its user has there.
+  # The script gets the user's own umask.
   umask "$mask"
-  # What a shell starts in the background has SIGINT ignored, and no shell can undo that: the run's Python can.
+  # A background process of a shell ignores SIGINT, and no shell can undo that: the run's Python can.
   nohup "$python" -I -S -c 'import os, signal, sys
 for one in (signal.SIGINT, signal.SIGQUIT): signal.signal(one, signal.SIG_DFL)
 os.execvp(sys.argv[1], sys.argv[1:])' /bin/sh "$runtime/supervisor.sh" "$folder" "$@" </dev/null >/dev/null 2>"$folder/control/begin.err" &
@@ -266,14 +266,14 @@ os.execvp(sys.argv[1], sys.argv[1:])' /bin/sh "$runtime/supervisor.sh" "$folder"
   rm -f "$folder/control/begin.err"
 }
 
-# size FILE: set `size` to its bytes, 0 where there is none.
+# size FILE: set `size` to its size in bytes, 0 if it does not exist.
 size() {
   size=0
   if [ -r "$1" ]; then size=$(($(wc -c <"$1"))); fi
 }
 
-# follow RUN OUT ERR: what the logs have after these many bytes, framed, until the run is over.
-#   "1 LENGTH" or "2 LENGTH" on a line, then that many bytes; last of all "S " and the line of state.sh.
+# follow RUN OUT ERR: print the logs after these offsets in frames, until the run has ended:
+#   "1 LENGTH" or "2 LENGTH" on a line, then that many bytes; finally "S " and the line of state.sh.
 follow() {
   folder=$base/runs/$1 out=$2 err=$3
   [ -d "$folder" ] || { echo "S gone"; return; }
@@ -287,16 +287,16 @@ follow() {
     piece 2 "$folder/stderr.log" "$err"
     err=$((err + sent))
     case $state in running* | starting*) ;; *)
-      # What came between the look at the state and the reading of the logs has been read.
+      # The logs were read after the state, so they are complete.
       echo "S $state"
       return
       ;;
     esac
     if [ "$before" = "$out/$err" ]; then
-      # Something has to be said now and then, or a lost connection would not be noticed.
+      # Print something regularly, to notice a lost connection.
       idle=$((idle + 1))
       [ $((idle % 50)) -ne 0 ] || echo "- 0" || return
-      # What has just printed may print again or end, and what waits in a pipe is lost in a cut.
+      # More output or the end may follow soon, and data in a pipe is lost when the connection breaks.
       if [ "$idle" -lt 20 ]; then blink; else nap; fi
     else
       idle=0
@@ -304,7 +304,7 @@ follow() {
   done
 }
 
-# piece NUMBER FILE FROM: hand on what a file has after FROM bytes; sets `sent`.
+# piece NUMBER FILE FROM: print a frame with the file's content after FROM bytes; sets `sent`.
 piece() {
   size "$2"
   sent=$((size - $3))
@@ -313,15 +313,15 @@ piece() {
   tail -c "+$(($3 + 1))" "$2" | head -c "$sent"
 }
 
-# started_with FOLDER: set `runtime` to what a run was started with: a newer amlexec asks about it in the old way.
+# started_with FOLDER: set `runtime` to the runtime folder of a run's start, which newer versions must use, too.
 started_with() {
   read -r runtime 2>/dev/null <"$1/control/runtime" || { echo "$1/control/runtime can't be read" >&2; exit 2; }
   runtime=$base/runtime/$runtime
   [ -r "$runtime/state.sh" ] || { echo "$runtime/state.sh is gone, with which the run is asked how it is" >&2; exit 2; }
 }
 
-# must_own RUN OWNER: go on only if the run is of the project that asks, or that asks for whoever's it is (""). Runs that an
-# earlier version began do not say whose they are.
+# must_own RUN OWNER: exit unless the run belongs to the project OWNER, or OWNER is "" for any project. Runs of earlier
+# versions have no owner.
 must_own() {
   [ -n "$2" ] && read -r whose 2>/dev/null <"$base/runs/$1/control/owner" || return 0
   [ "$whose" = "$2" ] || exit 94
@@ -340,24 +340,24 @@ stop() {
   sh "$runtime/stop.sh" "$base/runs/$1" "$2"
 }
 
-# records START: of every run whose id begins so, its id, the line of state.sh, and its record, a line each.
+# records START: for every run whose id begins with START, its id, the line of state.sh, and its record, a line each.
 records() {
   for folder in "$base/runs/$1"*; do
     [ -d "$folder/control" ] || continue
     echo "${folder##*/}"
     (started_with "$folder" && sh "$runtime/state.sh" "$folder") 2>/dev/null || echo
-    # A line end in JSON is no more than a blank.
+    # Between JSON's tokens, a line end is the same as a blank.
     tr '\n' ' ' 2>/dev/null <"$folder/run.json" || :
     echo
   done
 }
 
-# fetch RUN [PATH…]: what a run brings home, or these paths of its copy of the project instead:
-#   "=PATH" for each absolute path that the copy has, "TYPE PATH" for all that is there (f file, d folder, l link,
-#   p FIFO, s socket, o something else), "x PATH" for what may not be read (of a path that is too long for such a
-#   question, nobody knows), each ended by a NUL; one NUL more;
+# fetch RUN [PATH…]: send a run's results, or these paths of its copy of the project:
+#   "=PATH" for each absolute path of the copy, "TYPE PATH" for all entries (f file, d folder, l link, p FIFO,
+#   s socket, o another type), "x PATH" for unreadable entries (unknown for very long paths), each ended by a NUL;
+#   another NUL;
 #   a tar archive; lines of sha256sum; and after a NUL "tar STATUS".
-# Nothing is written: the disk may be full. What a script has taken from its owner is given back, to be read.
+# Writes nothing, since the disk may be full. Read permissions that a script removed are restored.
 fetch() {
   cd "$base/runs/$1" || exit 2
   shift
@@ -392,14 +392,14 @@ fetch() {
     status=$?
     find "$@" -type f -exec sha256sum {} + 2>/dev/null
   else
-    # An archive with nothing in it.
+    # An empty archive.
     head -c 1024 /dev/zero
     status=$?
   fi
   printf '\0tar %s\n' "$status"
 }
 
-# reach PATH: set `reached` to the first name on the way that is a link, which is not followed, or else to PATH.
+# reach PATH: set `reached` to the first part of PATH that is a link, which is not followed, or else to PATH.
 reach() {
   reached= rest=$1
   while :; do
@@ -410,16 +410,16 @@ reach() {
   done
 }
 
-# forget PROJECT: the mirror is of no use any more.
+# forget PROJECT: remove the mirror.
 forget() { rm -f "$base/projects/$1/id"; }
 
-# remove RUN OWNER: says so where there was something to remove
+# remove RUN OWNER: remove a run's folder; prints a line if it existed.
 remove() {
   [ -d "$base/runs/$1" ] || return 0
   must_own "$1" "$2"
   echo removed
   rm -rf "$base/runs/$1" 2>/dev/null && return
-  # A script may have taken the owner's rights away.
+  # A script may have removed its owner's permissions.
   find "$base/runs/$1" -type d ! -perm -700 -exec chmod u+rwx {} \; 2>/dev/null
   rm -rf "$base/runs/$1"
 }

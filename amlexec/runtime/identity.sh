@@ -1,17 +1,17 @@
-# Sourced by the other scripts: who a process is.
+# Sourced by the other scripts: identifies processes.
 
-# Functions leave what they found in a variable: a process to print it into would cost a run a millisecond.
+# Functions return their result in a variable: a subshell would cost a millisecond.
 
-# identify PID: set `identity` to START, which tells this process from a later one with the same number
-# and from one before the machine was started again. Fails where there is no such process.
+# identify PID: set `identity` to START, which distinguishes this process from others with the same number, later or
+# before a reboot. Fails if there is no such process.
 identify() {
   identity=
   if [ -r "/proc/$1/stat" ]; then
-    # The command's name, in brackets, may hold anything; the start time is the 20th field after it.
+    # The command's name, in parentheses, may contain anything; the start time is the 20th field after it.
     read -r line 2>/dev/null <"/proc/$1/stat" || return 1
     # shellcheck disable=SC2086 # to be split into fields
     set -- "$1" ${line##*)}
-    # A zombie (Z) or dead (X) process has ended: it only waits to be read.
+    # A zombie (Z) or dead (X) process has ended.
     case $2 in Z | X) return 1 ;; esac
     shift 20
     read -r boot </proc/sys/kernel/random/boot_id || return 1
@@ -23,8 +23,8 @@ identify() {
   fi
 }
 
-# machine: set `machine` to what tells this start of the machine from its last one; empty where nothing tells.
-# A container that is started again keeps the boot id, but not the start of its first process.
+# machine: set `machine` to an id of the current boot; empty if there is none. A restarted container keeps the boot id,
+# but not the start time of its first process.
 machine() {
   machine=
   boot=
@@ -37,17 +37,17 @@ machine() {
   machine=$boot/$1
 }
 
-# alive FILE: whether the process that FILE ("PID START …") names is still that process, still running.
+# alive FILE: whether the process in FILE ("PID START …") is still running.
 alive() {
   [ -r "$1" ] || return 1
   read -r pid start _ <"$1" || return 1
   [ -n "$start" ] && identify "$pid" && [ "$identity" = "$start" ]
 }
 
-# members PID: whether the process group PID has any member left that is not a zombie.
+# members PID: whether the process group PID has a member that is not a zombie.
 members() {
   kill -0 "-$1" 2>/dev/null || return 1
-  # kill counts a zombie as a member; ps can tell. Where there is no such ps, kill is believed.
+  # kill counts zombies; ps does not. Without such a ps, kill's result is used.
   list=$(ps -A -o pgid= -o stat= 2>/dev/null) || return 0
   printf '%s\n' "$list" | {
     while read -r group state; do
@@ -64,15 +64,15 @@ clock() {
   case $now in *N* | '') now=$(date +%s) ;; esac
 }
 
-# hundredths: set `hundredths` to a count of hundredths of a second that nobody can set; fails where there is none.
+# hundredths: set `hundredths` to a monotonic count of hundredths of a second; fails if there is none.
 hundredths() {
   read -r hundredths _ 2>/dev/null </proc/uptime || return 1
-  # A zero in front would make it octal.
+  # A leading zero would make it octal.
   hundredths=$((${hundredths%%.*} * 100 + 1${hundredths##*.} - 100))
 }
 
-# stopwatch, passed: set `passed` to the hundredths of a second since the last `stopwatch`. The clock may be set
-# meanwhile; where the machine counts nothing else, only naps and blinks are counted.
+# stopwatch, passed: set `passed` to the hundredths of a second since the last `stopwatch`. Independent of the clock,
+# which may be set; without a monotonic count, only naps and blinks are counted.
 stopwatch() {
   slept=0
   hundredths || hundredths=
@@ -82,7 +82,7 @@ passed() {
   if [ -n "$started_at" ] && hundredths; then passed=$((hundredths - started_at)); else passed=$slept; fi
 }
 
-# nap: a tenth of a second, or a second where `sleep` has no fractions.
+# nap: sleep a tenth of a second, or a second if `sleep` has no fractions.
 nap() {
   if sleep 0.1 2>/dev/null; then slept=$((slept + 10)); else
     sleep 1
@@ -90,7 +90,7 @@ nap() {
   fi
 }
 
-# blink: a hundredth of a second, for what is as good as there; or as long as `nap` where that can't be.
+# blink: sleep a hundredth of a second; or as long as `nap` without fractions.
 blink() {
   if sleep 0.01 2>/dev/null; then slept=$((slept + 1)); else
     sleep 1
@@ -99,5 +99,5 @@ blink() {
 }
 slept=0
 
-# publish FILE TEXT: write a file whole, by rename.
+# publish FILE TEXT: write a file atomically.
 publish() { printf '%s\n' "$2" >"$1.new" && mv -f "$1.new" "$1"; }

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Print which Spark and which Java a script would run with, as lines of KEY VALUE; what is not there has no line.
+# Print which Spark and Java a script would use, as lines of KEY VALUE; a missing one has no line.
 #
-# usage: sh spark.sh LOCATION PYTHON        as sparkSubmitLocation and pythonLocation have them
+# usage: sh spark.sh LOCATION PYTHON        as in sparkSubmitLocation and pythonLocation
 #
 #   submit PATH       spark-submit: LOCATION, or, if that is the bare name, the one on PATH, the one of
 #                     SPARK_HOME, or that of the pyspark which is installed for PYTHON
-#   version VERSION   of Spark;  scala VERSION  of the Scala that it is made for
+#   version VERSION   of Spark;  scala VERSION  of the Scala that it was built for
 #   java VERSION PATH
-#   jar PATH          of each package that was made ready for runs, in order of names
-# The PATH of the script says where its Spark and Java are; what we need ourselves is in the usual places.
+#   jar PATH          of each prepared package, sorted by name
+# The script's PATH is used to find Spark and Java; our own programs are in the usual places.
 of_script=$PATH
 PATH=$PATH:/usr/local/bin:/usr/bin:/bin
 named() { (PATH=$of_script && command -v "$1" 2>/dev/null); }
@@ -24,7 +24,7 @@ if [ -z "$submit" ] && [ "$1" = spark-submit ]; then
     submit=$SPARK_HOME/bin/spark-submit
   fi
 fi
-# The pyspark of PYTHON, if it has one: a folder that is a SPARK_HOME too. It is found without loading it.
+# The pyspark of PYTHON, if it has one: a folder that is also a SPARK_HOME. Found without importing it.
 pyspark() {
   "$1" -c 'import importlib.util, os
 found = importlib.util.find_spec("pyspark")
@@ -38,7 +38,7 @@ if [ -z "$submit" ]; then
     [ -x "$submit" ] || submit=
   fi
 else
-  # A link to it elsewhere does not find its own folder.
+  # Resolve links: spark-submit finds its folder only from its real path.
   real=$(readlink -f "$submit" 2>/dev/null)
   if [ -h "$submit" ] && [ ! -e "${submit%/*}/find-spark-home" ] && [ -e "${real%/*}/find-spark-home" ]; then
     submit=$real
@@ -64,7 +64,7 @@ java=
 if [ -n "${JAVA_HOME-}" ]; then
   java=$JAVA_HOME/bin/java
 elif grep -qs JAVA_HOME "${SPARK_CONF_DIR:-$home/conf}/spark-env.sh"; then
-  # Spark's own settings say which; what they are made of is for Spark to run.
+  # Spark's own settings name it; only Spark may run them.
   echo "java unknown"
   exit 0
 else

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Print one line, what is known of a run:
+# Print the state of a run in one line:
 #
 #   ended STATUS BEGAN ENDED CANCELED    BEGAN and ENDED in seconds since 1970, BEGAN is - if it never began;
-#                                        CANCELED is 1 if a cancel was asked for before the end
-#   running BEGAN NOW                    the command is running; NOW is what this machine's clock says
-#   starting                             the supervisor is there, the command not yet
-#   lost BEGAN CANCELED [restarted]      both are gone and no end was written; its machine was restarted since
-#   new                                  there has been no supervisor
+#                                        CANCELED is 1 if the run was canceled before the end
+#   running BEGAN NOW                    the command is running; NOW is this machine's time
+#   starting                             the supervisor is running, the command not yet
+#   lost BEGAN CANCELED [restarted]      both have ended without a written end; the machine was restarted since
+#   new                                  there was no supervisor
 #
 # usage: sh state.sh FOLDER
 . "${0%/*}/identity.sh"
@@ -29,13 +29,13 @@ elif alive "$control/script"; then
   clock
   echo "running $began $now"
 elif alive "$control/supervisor"; then
-  # Between the command's end and the writing of it, what it left running is being stopped.
+  # After the command's end, its remaining processes are stopped before the end is written.
   clock
   [ "$began" = - ] && echo "starting" || echo "running $began $now"
 elif [ ! -e "$control/supervisor" ]; then
   echo "new"
 else
-  # It may have ended between the first look and the second.
+  # It may have ended between the first check and the second.
   ended || {
     then=
     read -r _ _ then <"$control/supervisor"

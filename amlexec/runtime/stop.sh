@@ -1,5 +1,5 @@
 #!/bin/sh
-# Cancel a run: TERM to all it started, a grace, KILL, and a look whether it is gone. Prints what state.sh prints.
+# Cancel a run: TERM to all its processes, KILL after a grace, and a check that they ended. Prints the line of state.sh.
 #
 # usage: sh stop.sh FOLDER GRACE            GRACE in whole seconds
 here=${0%/*}
@@ -8,12 +8,12 @@ here=${0%/*}
 folder=$1
 control=$1/control
 grace=$2
-# A script may have asked for its own end: what is started for that is not what it has left.
+# A script may cancel its own run: the processes of this command don't belong to the run.
 unset AMLEXEC_RUN_ID
 
 [ -e "$control/end" ] || : >"$control/cancel" || exit 125
 
-# wake: let the supervisor go on, where somebody has stopped it. Fails where there is none.
+# wake: continue the supervisor if it was stopped. Fails if there is none.
 wake() {
   alive "$control/supervisor" || return 1
   supervisor=$pid
@@ -23,7 +23,7 @@ wake() {
   return 0
 }
 
-# A supervisor without a command yet will see `cancel`, or show the command in a moment.
+# A supervisor without a command will see `cancel`, or write the command's process soon.
 stopwatch
 while [ ! -e "$control/script" ] && [ ! -e "$control/end" ] && wake; do
   passed
@@ -43,7 +43,7 @@ if [ ! -e "$control/end" ] && [ -r "$control/script" ]; then
   }
 fi
 
-# The supervisor writes the end; without one there is none to wait for.
+# The supervisor writes the end; without one, don't wait.
 stopwatch
 while [ ! -e "$control/end" ] && wake; do
   passed

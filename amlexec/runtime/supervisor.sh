@@ -1,35 +1,35 @@
 #!/bin/sh
-# Run a command to its end and write down how it ended, whoever is still there to see it.
+# Run a command to its end, and write how it ended. Independent of the process that started it.
 #
 # usage: sh supervisor.sh FOLDER COMMAND [ARGUMENT…]
 #
-# The working directory is the command's; of its environment, see begin.sh. FOLDER is the run's folder; into it go
-#   stdout.log, stderr.log    what the command prints
-#   control/supervisor        "PID START MACHINE" of this process, before anything else happens
-#   control/script            "PID START EPOCH" of the command, the leader of a session and group of its own
-#   control/end               "STATUS EPOCH", last of all; STATUS as a shell has it
-# each by rename. A file control/cancel that is there before the command begins keeps it from beginning.
-# Standard output is, last of all, the line of state.sh, for whoever waits for it.
+# The working directory is the command's; for its environment, see begin.sh. In FOLDER, the run's folder, it writes
+#   stdout.log, stderr.log    the command's output
+#   control/supervisor        "PID START MACHINE" of this process, first of all
+#   control/script            "PID START EPOCH" of the command, the leader of its own session and group
+#   control/end               "STATUS EPOCH", last of all; STATUS as in a shell
+# each by rename. If control/cancel exists before the command starts, it is not started.
+# Finally, it prints the line of state.sh, for a waiting parent.
 here=${0%/*}
 . "$here/identity.sh"
 . "$here/belonging.sh"
 folder=$1
 shift
-# What the run keeps is for its owner. The command has the umask of whoever started it.
+# The run's files are private. The command gets the caller's umask.
 mask=$(umask)
 umask 077
 
-# Handlers, not "ignore": what is ignored here would be ignored by the command too.
+# Handlers, not "ignore": the command would inherit ignored signals.
 trap : HUP INT TERM
 identify $$
 machine
 publish "$folder/control/supervisor" "$$ $identity $machine" || exit 125
-# Our standard input was the run's lock: until now, nobody could see that the run has begun.
+# Our standard input is the run's lock, released now that the state shows the start.
 exec </dev/null
-# The end's place on the disk, taken while there is one: a script that fills the disk has an end too.
+# Reserve disk space for the end: it must be written even if the script fills the disk.
 printf '%-80s\n' '' >"$folder/control/end.new" || exit 125
 
-# The command leads a session of its own, so that it and all it starts can be stopped together.
+# The command gets its own session, so that it and all its processes can be stopped together.
 if command -v setsid >/dev/null 2>&1; then
   set -- setsid sh "$here/begin.sh" "$folder" "$mask" "$@"
 elif command -v perl >/dev/null 2>&1; then # macOS has no setsid command
@@ -43,7 +43,7 @@ fi
 status=$?
 clock
 
-# What the command left running is part of the run, and ends with it, also in a session of its own.
+# Processes that the command left running end with the run, even in another session.
 belonging "$folder"
 if [ -n "$pids" ]; then
   echo "stopping what the script left running" >>"$folder/control.log"
@@ -51,6 +51,6 @@ if [ -n "$pids" ]; then
 fi
 printf '%-80s\n' "$status $now" 1<>"$folder/control/end.new"
 mv -f "$folder/control/end.new" "$folder/control/end"
-# Whoever waits for this process need not ask. If nobody does, writing it fails, and nothing is lost.
+# For a waiting parent. Without one, the write fails, which is harmless.
 set -- "$folder"
 . "$here/state.sh"

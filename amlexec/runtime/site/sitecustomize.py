@@ -1,17 +1,17 @@
-"""Let a run say which Python runs it: written by that Python itself, before the script's first line.
+"""Records which Python runs a run's script, before the script's first line.
 
-Every Python imports a module of this name when it starts, if it finds one; this folder is on a run's
-PYTHONPATH. The `sitecustomize` that would have been imported without ours is imported afterwards, unchanged.
+Every Python imports a module of this name at its start, if there is one; this folder is on a run's
+PYTHONPATH. The `sitecustomize` that would have been imported without ours is imported afterwards.
 
-What is written is one line of JSON, into the run's folder: `python.json` by the Python that runs the script,
-and a line of `executors.jsonl` by each that a Spark executor starts. Where another Python was prepared, this
-one ends: nothing of the script has run.
+Each Python writes one line of JSON into the run's folder: the script's Python to `python.json`, and each
+Python of a Spark executor to `executors.jsonl`. A Python that is not the prepared one exits before the script
+starts.
 
     AMLEXEC_PYTHON      VERSION:PREFIX:SCRIPT of the script's Python; both empty where none was prepared
     AMLEXEC_EXECUTORS   VERSION:PREFIX of the executors' Python; a relative PREFIX is where they work
 
-The executors of a cluster have no such variables: to them this file comes with `amlexec_run.txt` beside it,
-whose lines are the run's folder and AMLEXEC_EXECUTORS; see `executors_python.py`.
+A cluster's executors don't get these variables: they get this file with `amlexec_run.txt` beside it, whose
+lines are the run's folder and AMLEXEC_EXECUTORS; see `executors_python.py`.
 """
 
 import os
@@ -25,11 +25,11 @@ _DAEMON = "pyspark.daemon"
 
 
 def say():
-    """Say which Python this is, where it is asked to. Other Pythons of a run are asked nothing."""
+    """Record this Python, if it is the script's or an executor's."""
     told = os.environ.get(PYTHON, "").split(":", 2)
     words = _command()
     if len(told) == 3 and words[:1] == told[2:]:
-        # What the script starts is not the script.
+        # Not for the script's child processes.
         del os.environ[PYTHON]
         os.environ.pop(EXECUTORS, None)
         _write(os.environ.get("AMLEXEC_RUN_FOLDER"), "python.json", told[0], told[1])
@@ -42,7 +42,7 @@ def say():
 
 
 def _of_executors():
-    """The run's folder and what is wanted of its executors; "" where this is none, or has said it."""
+    """The run's folder and its executors' expected Python; "" if this is none, or it is recorded."""
     wanted = os.environ.get(EXECUTORS)
     if wanted is not None:
         return os.environ.get("AMLEXEC_RUN_FOLDER"), wanted
@@ -55,9 +55,9 @@ def _of_executors():
 
 
 def _command():
-    """The script and its arguments, as `sys.argv` will have them."""
+    """The script and its arguments, as in the later `sys.argv`."""
     found = getattr(sys, "argv", None)
-    if found is None:  # Python 3.6 has none yet
+    if found is None:  # not yet set in Python 3.6
         found = _whole_command()[1:]
         while found[:1] and found[0].startswith("-"):
             del found[: 2 if found[0] in ("-W", "-X") else 1]
@@ -73,7 +73,7 @@ def _whole_command():
 
 
 def _write(folder, name, version, prefix):
-    """Write this Python into a file of the run's folder; end it where it is not the wanted one."""
+    """Write this Python to a file in the run's folder; exit if it is not the expected one."""
     own = "%d.%d.%d" % sys.version_info[:3]
     is_wanted = not version or version == own or version.startswith(own) and not version[len(own)].isdigit()
     is_wanted = is_wanted and (not prefix or os.path.realpath(prefix) == os.path.realpath(sys.prefix))
@@ -90,7 +90,7 @@ def _write(folder, name, version, prefix):
             os.write(descriptor, line.encode("ascii"))
             os.close(descriptor)
     except OSError:
-        pass  # an executor on a machine without that folder, or a full disk: the record says less
+        pass  # an executor on a machine without that folder, or a full disk: the record has less information
     if not is_wanted:
         text = "amlexec: error: this Python is not the prepared one: %s is Python %s in %s; prepared was "
         sys.stderr.write((text + "%s in %s\n") % (sys.executable, own, sys.prefix, version, prefix))
@@ -99,7 +99,7 @@ def _write(folder, name, version, prefix):
 
 
 def _quoted(text):
-    """Text as JSON has it. To import a library for that would cost every run milliseconds."""
+    """Text as a JSON string. Importing `json` would cost every run milliseconds."""
     if not text or max(text) <= "~":
         signs = [ord(one) for one in text]
     else:
@@ -110,11 +110,11 @@ def _quoted(text):
 
 
 def go_on():
-    """Import the module of this name that comes next on the path, in our place."""
+    """Import the next module of this name on the path, in place of this one."""
     here = os.path.dirname(os.path.abspath(__file__))
     for at, entry in enumerate(sys.path):
         if os.path.abspath(entry) == here:
-            finder = sys.modules["_frozen_importlib_external"].PathFinder  # importlib, without its price
+            finder = sys.modules["_frozen_importlib_external"].PathFinder  # importlib, without importing it
             found = finder.find_spec(__name__, sys.path[at + 1 :])
             if found is not None and found.loader is not None:
                 module = sys.modules["_frozen_importlib"].module_from_spec(found)
@@ -125,6 +125,6 @@ def go_on():
 
 try:
     say()
-except Exception as error:  # what goes wrong here must not cost anybody the run
+except Exception as error:  # an error here must not fail the run
     sys.stderr.write("amlexec: warning: this Python could not be recorded: %r\n" % (error,))
 go_on()

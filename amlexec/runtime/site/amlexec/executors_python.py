@@ -1,9 +1,9 @@
-"""Pack what lets the Python of executors say which it is, wherever they are.
+"""Pack the files with which executors on any machine record their Python.
 
 usage: executors_python.py ARCHIVE RUN EXECUTORS PYTHON
 
-In the archive, `python` becomes PYTHON, a path seen from where an executor works, and has it import the
-`sitecustomize` beside it: a setting of PYTHONPATH for executors would hide the one that their machine has.
+In the archive, `python` starts PYTHON, a path relative to an executor's working folder, with the
+`sitecustomize` beside it: a PYTHONPATH in Spark's settings would replace that of the executor's machine.
 """
 
 import io

@@ -11,10 +11,10 @@ LEFT_OUT = ("outputs", "aml_config", "__pycache__")
 
 
 def main():
-    """All that ends with .py, but what a run brings with it or makes."""
+    """Pack all files that end with .py, except in the folders that a run brings or creates."""
     folder, archive = sys.argv[1:]
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
-        packed.writestr("amlexec_project.txt", "")  # an archive of nothing is none for Spark
+        packed.writestr("amlexec_project.txt", "")  # Spark refuses an empty archive
         for at, folders, files in os.walk(folder):
             top = at == folder
             folders[:] = sorted(one for one in folders if one[0] != "." and not (top and one in LEFT_OUT))

@@ -5,7 +5,7 @@
     log("accuracy", 0.97)
     upload("report/summary.txt", "3 classes, 150 rows")
 
-Inside a run the environment says where it is kept: `AMLEXEC_RUN_FOLDER`, an absolute folder. Each `log`
+Inside a run, the variable `AMLEXEC_RUN_FOLDER` is the absolute path of the run's folder. Each `log`
 appends one line to `metrics.jsonl` there:
 
     {"name": "accuracy", "value": 0.97, "time": 1521077190.506}
@@ -39,14 +39,14 @@ SYNC_INTERVAL_S = 1.0
 
 
 class Logged:
-    """What `log` returns: the value as it was kept, and `wait`."""
+    """The result of `log`: the recorded value, and `wait`."""
 
     def __init__(self, name: str, value: object) -> None:
         self.name = name
         self.value = value
 
-    def wait(self, timeout: object = None) -> None:  # noqa: ARG002 - there is nothing to wait long for
-        """Return when the value is on the disk, not only safe from the end of this process."""
+    def wait(self, timeout: object = None) -> None:  # noqa: ARG002 - it never waits long
+        """Flush the value to the disk."""
         _RECORDER.sync()
 
     def __repr__(self) -> str:
@@ -78,7 +78,7 @@ def upload(name: object, contents: object) -> None:
 
 
 class _Recorder:
-    """Writes into the run's folder; what can't be written is said once and never stops the script."""
+    """Writes into the run's folder; a failed write is reported once and never stops the script."""
 
     def __init__(self) -> None:
         self._warned = False
@@ -108,7 +108,7 @@ class _Recorder:
             self._warn("a metric", error)
 
     def sync(self) -> None:
-        """Flush what `append` left to the system."""
+        """Flush what `append` has written."""
         path, self._dirty = self._dirty, ""
         if not path:
             return
@@ -126,12 +126,12 @@ class _Recorder:
         if not folder:
             return
         path = os.path.join(folder, "outputs", *parts)
-        # Beside `outputs/`, under another name: a file that is there is whole.
+        # Written beside `outputs/` first, so that files in it are always complete.
         draft = os.path.join(folder, ".upload-{}-{}".format(os.getpid(), threading.get_ident()))
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             try:
-                # What is logged is nobody's but the run's, whatever its source allows.
+                # Uploads are private, whatever the permissions of their source.
                 with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                     file.write(_bytes(contents))
                     file.flush()
@@ -151,7 +151,7 @@ class _Recorder:
         try:
             sys.stderr.write("amlexec: warning: {} could not be kept: {}\n".format(what, why))
             sys.stderr.flush()
-        except Exception:  # no stderr, or one that is closed: there is nobody left to tell
+        except Exception:  # stderr is missing or closed
             pass
 
 
@@ -188,7 +188,7 @@ def _encoded(value: object) -> "tuple[object, str]":
 
 
 def _plain(value: object) -> object:
-    """`value` in terms of what JSON has."""
+    """`value` as types of JSON."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, (str, bytes, bytearray)):
@@ -206,7 +206,7 @@ def _plain(value: object) -> object:
         convert = getattr(value, method, None)
         if callable(convert):
             plain = convert()
-            if type(plain) is not type(value):  # numpy.longdouble's gives itself
+            if type(plain) is not type(value):  # numpy.longdouble.item returns itself
                 return _plain(plain)
     if isinstance(value, (Sequence, ValuesView)):
         return [_plain(item) for item in value]

@@ -1,6 +1,6 @@
-"""Say whether the master of a Spark cluster answers. usage: spark_master.py MASTER
+"""Check whether the master of a Spark cluster answers. usage: spark_master.py MASTER
 
-Prints `master ADDRESS` where one does, `master_error WHAT` where none does, nothing where that can't be told.
+Prints `master ADDRESS` if one answers, `master_error WHY` if none does, and nothing if it is unknown.
 """
 
 import os
@@ -11,7 +11,7 @@ ANSWER_TIMEOUT_S = 5
 
 
 def addresses(master):
-    """The addresses of `spark://...` or `yarn`, as host and port; none where they are not known."""
+    """The addresses of `spark://...` or `yarn`, as host and port; empty if they are unknown."""
     if master.startswith("spark://"):
         return [split(one, 7077) for one in master[len("spark://") :].split(",")]
     return resource_managers() if master == "yarn" else []
@@ -24,8 +24,8 @@ def split(text, port):
 
 
 def resource_managers():
-    """What yarn-site.xml says; https://hadoop.apache.org/docs/stable/hadoop-yarn/hadoop-yarn-common/."""
-    import xml.etree.ElementTree as ET  # which costs what all the rest does
+    """The addresses in yarn-site.xml; https://hadoop.apache.org/docs/stable/hadoop-yarn/hadoop-yarn-common/."""
+    import xml.etree.ElementTree as ET  # slow to import
 
     folders = [os.environ.get(name) for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR")]
     for folder in [one for one in folders if one] or ["/etc/hadoop/conf"]:
@@ -54,7 +54,7 @@ def resource_managers():
 
 
 def main():
-    """Try one after the other."""
+    """Try all addresses."""
     failures = []
     for host, port in addresses(sys.argv[1]):
         try:

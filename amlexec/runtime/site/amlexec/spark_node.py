@@ -1,10 +1,10 @@
-"""A script whose driver YARN runs on a node of the cluster, where neither the project nor its way home is.
+"""Run a script whose driver YARN starts on a node of the cluster, which does not have the project.
 
-    spark_node.py pack PROJECT SITE ARCHIVE     on the head node: all that the script needs, as a .tar.gz
-    spark_node.py run SCRIPT [ARGUMENT...]      on the node: run it, and send home what came of it
+    spark_node.py pack PROJECT SITE ARCHIVE     on the head node: pack everything that the script needs
+    spark_node.py run SCRIPT [ARGUMENT...]      on the node: run the script, and send its results
 
-On the node, the archive is unpacked in `project/`, and AMLEXEC_SPARK_RETURN names the file for the way home:
-an archive in the folder `.amlexec` of the user's home in the cluster's file system.
+On the node, the archive is unpacked in `project/`, and AMLEXEC_SPARK_RETURN names the archive of the results,
+in the folder `.amlexec` of the user's home folder in the cluster's file system.
 """
 
 import os
@@ -20,7 +20,7 @@ SITE = ".amlexec-site"
 
 
 def pack(project, site, archive):
-    """Pack the project, and what travels into a run."""
+    """Pack the project and the runtime files."""
     with tarfile.open(archive, "w:gz", compresslevel=1) as packed:
         for name in sorted(os.listdir(project)):
             packed.add(os.path.join(project, name), name)
@@ -28,7 +28,7 @@ def pack(project, site, archive):
 
 
 def run(arguments):
-    """Run the script in a copy of its own, since YARN shares what it has unpacked. Its exit code."""
+    """Run the script in its own copy, since YARN shares the unpacked files; returns its exit code."""
     here, kept = os.path.abspath("amlexec-run"), os.path.abspath(KEPT)
     shutil.copytree("project", here, symlinks=True)
     if not os.path.lexists(os.path.join(here, "outputs")):
@@ -37,7 +37,7 @@ def run(arguments):
     environment = dict(os.environ, AMLEXEC_RUN_FOLDER=kept, AMLEXEC_RUN_ID=os.environ["AMLEXEC_SPARK_RETURN"])
     wanted = environment.get("AMLEXEC_PYTHON", "").split(":", 2)
     if len(wanted) == 3 and wanted[1]:
-        # Seen from here, and not from where the script will run.
+        # Relative to this folder, and not to the script's.
         wanted[1] = os.path.abspath(wanted[1])
         environment["AMLEXEC_PYTHON"] = ":".join(wanted)
     before = environment.get("PYTHONPATH")
@@ -61,7 +61,7 @@ def run(arguments):
         one.join()
     code = process.wait()
     code = code if code >= 0 else 128 - code
-    # YARN knows of an application that it failed, and no number.
+    # YARN does not keep an application's exit code.
     with open(os.path.join(kept, "exit_code"), "w") as file:
         file.write("%d\n" % code)
     with open(os.path.join(kept, "copy"), "wb") as file:
@@ -71,7 +71,7 @@ def run(arguments):
 
 
 def copy(source, sink, path):
-    """Hand on what the script prints, for YARN's logs, and keep it."""
+    """Copy the script's output to YARN's logs and to a file."""
     with open(path, "wb") as file:
         while True:
             chunk = os.read(source.fileno(), 1 << 16)
@@ -82,7 +82,7 @@ def copy(source, sink, path):
 
 
 def needed(project):
-    """The outputs, and what links in them lead to in the project: paths in it, none below another one."""
+    """Paths of the outputs and of their links' targets in the project; none is below another."""
     root = os.path.realpath(project)
     found, waiting = [], ["outputs"]
     while waiting:
@@ -93,7 +93,7 @@ def needed(project):
             continue
         found = [one for one in found if not one.startswith(path + "/")] + [path]
         for link in links(os.path.join(root, path)):
-            # Each link on the way is needed too, since the way is gone again at home.
+            # Each link on the path is needed, too, because the links are followed again after the download.
             at = os.path.dirname(link)
             for _ in range(40):
                 to = os.path.normpath(os.path.join(os.path.realpath(at), os.readlink(link)))
@@ -108,7 +108,7 @@ def needed(project):
 
 
 def links(path):
-    """Every symbolic link at a path and below it."""
+    """All symbolic links at and below a path."""
     if os.path.islink(path):
         return [path]
     return [
@@ -120,7 +120,7 @@ def links(path):
 
 
 def add(archive, path, name):
-    """Add a file or folder as far as it can be read; what its owner may not read is made readable."""
+    """Add a file or folder, as far as it can be read; adds missing read permissions of the owner."""
     waiting = [(path, name)]
     while waiting:
         path, name = waiting.pop()
@@ -139,7 +139,7 @@ def add(archive, path, name):
 
 
 def send(kept, project):
-    """Put what came of the run into the cluster's file system, whole or not at all."""
+    """Write the results to the cluster's file system, atomically."""
     from pyspark.java_gateway import launch_gateway
 
     packed = kept + ".tar"

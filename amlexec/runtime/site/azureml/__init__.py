@@ -1,7 +1,7 @@
 """A place for `azureml.logging`; everything else is the `azureml` package that is installed, if one is.
 
-This folder stands before the installed packages on a run's path. It must hide nothing of them: the
-package's path is extended by theirs, and what their own `__init__.py` defines is defined here too.
+This folder precedes the installed packages on a run's path. It must hide nothing of them: the package's path
+is extended by theirs, and their own `__init__.py` is executed here, too.
 """
 
 import os
@@ -11,7 +11,7 @@ __path__ = pkgutil.extend_path(__path__, __name__)
 
 
 def _installed():
-    """The `__init__.py` of the package that would be imported without us, or ""."""
+    """The `__init__.py` of the installed package, or ""."""
     for folder in __path__:
         path = os.path.join(folder, "__init__.py")
         if os.path.isfile(path) and not os.path.samefile(path, __file__):

@@ -30,5 +30,5 @@ class RunLogger:
 
 
 def get_azureml_logger() -> RunLogger:
-    """The logger of this run; outside a run, one that keeps nothing."""
+    """The logger of this run; outside a run, one that records nothing."""
     return RunLogger()
