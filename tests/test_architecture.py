@@ -1,4 +1,4 @@
-"""Modules and folders need each other in one direction: imports in functions and for annotations counted."""
+"""Modules and folders import in one direction, including imports in functions and for annotations."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def modules() -> dict[str, Path]:
 
 
 def imported(path: Path, names: set[str]) -> set[str]:
-    """Those of `names` that a module imports, wherever in it."""
+    """Those of `names` that a module imports, anywhere in it."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -62,32 +62,32 @@ def imported(path: Path, names: set[str]) -> set[str]:
 
 
 def graph_of_modules() -> dict[str, set[str]]:
-    """What each module imports of ours."""
+    """The imports among the product's modules."""
     known = modules()
     assert len(known) > 100
     graph = {name: imported(path, set(known)) - {name} for name, path in known.items()}
-    # The registry imports what the rows of the kinds name.
+    # The registry imports the modules that the rows of `kinds` name.
     graph["amlexec.targets.registry"] |= {f"amlexec.targets.{kind.module}" for kind in KINDS if kind.module}
     return graph
 
 
-def test_there_is_no_circle() -> None:
+def test_there_are_no_circular_imports() -> None:
     graph = graph_of_modules()
     assert "amlexec.targets.docker" in graph["amlexec.targets.registry"]
     assert graph["amlexec.kinds"] == set()
-    # Raises CycleError with the modules of a circle.
+    # Raises CycleError with the modules of a cycle.
     assert len([*graphlib.TopologicalSorter(graph).static_order()]) == len(graph)
 
 
 def part(module: str) -> str:
-    """The folder of a module, or its own name where it is in none."""
+    """The folder of a module, or its own name if it is in none."""
     return f"{module}.".split(".")[1]
 
 
-def test_imports_go_down_the_floors() -> None:
+def test_imports_go_down_the_layers() -> None:
     depth = {name: number for number, floor in enumerate(FLOORS) for name in floor}
     folders = {path.parent.name for path in (ROOT / "amlexec").glob("*/__init__.py")}
-    assert folders - {"runtime", "templates"} <= set(depth), "a folder that is on no floor"
+    assert folders - {"runtime", "templates"} <= set(depth), "a folder that is in no layer"
     ground = len(FLOORS)
     wrong = [
         f"{module} imports {other}"

@@ -21,12 +21,12 @@ PARTS = {
 }
 
 
-def test_every_benchmark_is_held_here() -> None:
+def test_every_benchmark_is_tested() -> None:
     assert set(ROWS) == set(BENCHMARKS)
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_a_benchmark_yields_rows(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_benchmark_prints_rows(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     for part in PARTS.get(name, ()):
         request.getfixturevalue(part)
     command = [sys.executable, "-m", "benchmarks", name, "--small", "--pairs", "1", "--results", tmp_path]
@@ -39,13 +39,13 @@ def test_a_benchmark_yields_rows(name: str, tmp_path: Path, request: pytest.Fixt
         assert row["ours"] > 0
         assert row["unit"] > 0
         assert row["name"] in done.stdout
-        # A peer that isn't installed is named all the same.
+        # A tool that isn't installed is named too.
         assert row["peer_name"] in done.stdout
         if row["peer"] is None and row["peer_name"]:
             assert "absent" in done.stdout
 
 
-def test_a_benchmark_that_is_not_there_is_named() -> None:
+def test_an_unknown_benchmark() -> None:
     command = [sys.executable, "-m", "benchmarks", "sumbit"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
@@ -64,7 +64,7 @@ def test_a_benchmark_that_is_not_there_is_named() -> None:
         ("ratio", None, 0.5, 10.0, None),
     ],
 )
-def test_milliseconds_are_held_against_a_bare_python(
+def test_milliseconds_are_compared_with_a_bare_python(
     kind: str, value: float | None, most: float | None, unit: float, is_met: bool | None
 ) -> None:
     row = Row("row", 100.0, "peer", None, value, Figure(kind, most), unit, 1)

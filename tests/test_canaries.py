@@ -1,4 +1,4 @@
-"""Secrets of a run on another machine, looked for in all that is printed, written or shown on both sides."""
+"""Search for a run's secrets in output, files and process lists on both machines."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SCRIPT = (
 
 @contextlib.contextmanager
 def sampled() -> Iterator[list[tuple[bytes, bytes]]]:
-    """Command line and environment of every process that there is, again and again."""
+    """Command lines and environments of all processes, sampled repeatedly."""
     seen: set[tuple[bytes, bytes]] = set()
     stopped = threading.Event()
 
@@ -59,7 +59,7 @@ def sampled() -> Iterator[list[tuple[bytes, bytes]]]:
 
 
 def holding(folder: Path, secret: str) -> set[Path]:
-    """The files below a folder that have the secret in them or in their names."""
+    """The files below a folder with the secret in their content or name."""
     return {
         path
         for path in folder.rglob("*")
@@ -68,13 +68,13 @@ def holding(folder: Path, secret: str) -> set[Path]:
 
 
 def holding_there(host: Host, secret: str) -> set[str]:
-    """The files of a machine that have the secret in them, wherever a user or a log could have put them."""
+    """The files of a machine with the secret, in every folder for users' files and logs."""
     found = host.ssh(f"grep -rlaF -e {secret} /home /root /tmp /var /run 2>/dev/null || :")
     return {line for line in found.splitlines() if line}
 
 
 def everything(project: RemoteProject, other: ProjectFolder, host: Host) -> list[Done]:
-    """Each command that has to do with a machine, on the good way and on a bad one."""
+    """Every command for a machine, with success and with failure."""
     attach = ("computetarget", "attach", "remote", "-n", "gpubox", "-a", host.address, "-u", QUIET)
     secret = project.root.parent / "password"
     told = []
@@ -113,7 +113,7 @@ def everything(project: RemoteProject, other: ProjectFolder, host: Host) -> list
     return told
 
 
-def test_no_secret_is_anywhere_but_where_it_was_put(
+def test_secrets_are_only_where_they_belong(
     new_host: Callable[..., Host], client: Client, shop: Shop, tmp_path: Path
 ) -> None:
     host = new_host()
@@ -133,10 +133,10 @@ def test_no_secret_is_anywhere_but_where_it_was_put(
     assert PASSWORD not in printed
     assert VARIABLE not in printed
     commands = [command for command, _ in seen]
-    assert any(b"supervisor.sh" in command for command in commands), "both sides have been looked at"
+    assert any(b"supervisor.sh" in command for command in commands), "processes of both machines were sampled"
     assert any(b"ControlMaster" in command for command in commands)
     assert not [each for each in seen if PASSWORD.encode() in b"".join(each)]
-    # It is an argument of one run, because the test has made it one; and the scripts' environment has it.
+    # The test passes it to one run as an argument, and the scripts' environment contains it.
     shown = [command for command in commands if VARIABLE.encode() in command]
     assert all(b"train.py\0" + b"0\0" + VARIABLE.encode() in command for command in shown), shown
 
@@ -145,7 +145,7 @@ def test_no_secret_is_anywhere_but_where_it_was_put(
     assert {path for path in kept if store not in path.parents} == set()
     assert kept, "the key store has it"
     own = holding(tmp_path, VARIABLE) | holding(client.runtime, VARIABLE) | holding(client.home, VARIABLE)
-    # A snapshot has what the project has, and nothing else here.
+    # Besides the file that declares it, only snapshots of the project contain it.
     blobs = project.root / ".amlexec/snapshots.git/objects"
     assert {path for path in own if blobs not in path.parents} == {project.root / DECLARED}
     eventually(lambda: not holding_there(host, PASSWORD), "no file there has the password")

@@ -23,8 +23,8 @@ def test_help(project: ProjectFolder, group: list[str]) -> None:
 
 
 @pytest.mark.parametrize("words", [[], ["experiment"], ["history"], ["computetarget"], ["runconfiguration"]])
-def test_a_command_without_a_verb_is_a_question(project: ProjectFolder, words: list[str]) -> None:
-    """As of docker and kubectl: the help, and no error."""
+def test_a_command_without_a_verb_prints_help(project: ProjectFolder, words: list[str]) -> None:
+    """The help and no error, as in docker and kubectl."""
     done = project.amlexec(*words)
     assert (done.code, done.err) == (0, "")
     assert done.out == project.amlexec(*words, "--help").out
@@ -61,14 +61,14 @@ def test_a_wrong_command_line_is_one_error(project: ProjectFolder, arguments: li
 
 
 def test_help_is_quick_to_start() -> None:
-    """What costs is imported where it is needed."""
+    """Slow modules are imported only where they are needed."""
     heavy = ["yaml", "jsonschema", "jmespath", "difflib", "doit", "subprocess", "sqlite3", "json"]
     code = f"import amlexec.cli, sys; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
-def test_submit_with_nothing_to_tell_imports_no_checker(project: ProjectFolder) -> None:
+def test_submit_without_errors_imports_no_checker(project: ProjectFolder) -> None:
     project.write("train.py", "print('x')\n")
     assert project.submit("train.py").code == 0
     code = (

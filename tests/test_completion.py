@@ -1,4 +1,4 @@
-"""Completion: the words that a shell asks for, and real shells that ask for them."""
+"""Completion: the words for a command line, and real shells."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_another_shell(project: ProjectFolder) -> None:
 
 
 def typed(demo: ProjectFolder, line: str) -> list[str]:
-    """What bash offers when TAB is pressed at the end of `line`."""
+    """The completions of bash for TAB at the end of `line`."""
     words = [part.replace("'", "'\\''") for part in line.split(" ")]
     script = (
         'eval "$(amlexec --completion bash)"\n'
@@ -124,7 +124,7 @@ def test_bash_with_a_key_pressed(demo: ProjectFolder) -> None:
     while True:
         try:
             piece = os.read(leader, 4096)
-        except OSError:  # the terminal has gone with its last process
+        except OSError:  # the terminal ended with its last process
             break
         if not piece:
             break
@@ -145,7 +145,7 @@ if shutil.which("fish"):
 if shutil.which("zsh"):
 
     def test_zsh(demo: ProjectFolder) -> None:
-        """What is handed to its completion system: a key pressed in it would need a terminal of its own."""
+        """Only the words for its completion system: a real key press needs a terminal."""
         script = (
             "compdef() { :; }\ncompadd() { shift; print -rl -- ${(P)1} }\n_files() { print files }\n"
             'eval "$(amlexec --completion zsh)"\n'

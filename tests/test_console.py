@@ -1,4 +1,4 @@
-"""What is printed, and in which order."""
+"""Printed lines and their order."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from tests.conftest import ProjectFolder
 
 
-def test_talk_comes_after_the_data_before_it_where_both_go_to_one_file(project: ProjectFolder) -> None:
+def test_stderr_follows_earlier_stdout_in_one_file(project: ProjectFolder) -> None:
     done = project.amlexec("init", "other", stderr=subprocess.STDOUT)
     lines = done.out.splitlines()
     assert lines.index("created .gitignore") < lines.index("What to type next:")
 
 
-def test_a_snapshot_that_warns_says_that_it_is_a_warning(project: ProjectFolder) -> None:
+def test_a_warning_of_a_snapshot(project: ProjectFolder) -> None:
     (project.root / "data").symlink_to("/data")
     project.write("train.py", "print('x')\n")
     done = project.submit("train.py")
@@ -32,7 +32,7 @@ def test_a_snapshot_that_warns_says_that_it_is_a_warning(project: ProjectFolder)
     assert done.err.startswith("warning: symbolic links lead out of the project")
 
 
-def test_a_warning_with_its_place_is_said_as_it_is(project: ProjectFolder) -> None:
+def test_a_warning_with_its_place(project: ProjectFolder) -> None:
     project.write("aml_config/local.runconfig", "Target: local\nFramework: python\n")
     project.write("train.py", "print('x')\n")
     done = project.submit("train.py")
@@ -48,7 +48,7 @@ def test_clean_counts_what_it_removed(project: ProjectFolder) -> None:
 
 
 class TestStreams:
-    """Whatever the standard streams are, a run is recorded as it ended, and nothing is a traceback."""
+    """With any standard streams, a run's end is recorded, and there is no traceback."""
 
     @pytest.fixture
     def project(self, new_project: Callable[[str], ProjectFolder]) -> ProjectFolder:
@@ -65,7 +65,7 @@ class TestStreams:
     def call(
         self, project: ProjectFolder, how: str, *words: str, door: str = "amlexec", **variables: str
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a door from a shell that redirects its streams."""
+        """Run `amlexec` or `doit` from a shell that redirects its streams."""
         return subprocess.run(
             ["sh", "-c", f'"$@" {how}', "sh", sys.executable, "-m", door, *words],
             cwd=project.root,
@@ -82,7 +82,7 @@ class TestStreams:
             *((">/dev/full", 2), ("2>/dev/full", 0), (">/dev/full 2>&1", 2)),
         ],
     )
-    def test_streams_that_take_nothing(self, project: ProjectFolder, door: str, how: str, code: int) -> None:
+    def test_streams_that_refuse_output(self, project: ProjectFolder, door: str, how: str, code: int) -> None:
         words = {
             "amlexec": ("experiment", "submit", "-c", "local", "train.py"),
             "doit": ("submit:local", "script=train.py"),
@@ -97,13 +97,13 @@ class TestStreams:
         assert (record["status"], record["metrics"]) == ("Completed", {"точность": 1})
         log = (project.run_folder(run_id) / "stdout.log").read_bytes()
         assert log == b"x" * 100000 + b"\n"
-        # No file has been opened as one of them, and got what was printed.
+        # No file was opened with the number of a closed stream, and got the output.
         for path in project.root.rglob("*"):
             if path.is_file() and path.name not in {"stdout.log", "control.log"}:
                 assert b"RunId:" not in path.read_bytes(), path
 
     @pytest.mark.parametrize("coding", ["ascii", "latin-1", "ascii:strict", "cp1252", "utf-16"])
-    def test_what_the_stream_lacks_is_escaped(self, project: ProjectFolder, coding: str) -> None:
+    def test_characters_outside_the_encoding_are_escaped(self, project: ProjectFolder, coding: str) -> None:
         variables = {"PYTHONIOENCODING": coding}
         submit = ("experiment", "submit", "-c", "local", "train.py")
         done = self.call(project, "", *submit, **variables)
@@ -125,7 +125,7 @@ class TestStreams:
             done = self.call(project, "", *words, door="doit", **variables)
             assert b"Traceback" not in done.stderr + done.stdout, done.stderr
 
-    def test_nobody_reads(self, project: ProjectFolder) -> None:
+    def test_a_closed_pipe(self, project: ProjectFolder) -> None:
         done = self.call(project, "| true", "experiment", "submit", "-c", "local", "train.py")
         assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
         (run_id,) = project.run_ids()

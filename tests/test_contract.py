@@ -1,4 +1,4 @@
-"""What a run is on every kind of compute target: one suite over all of them, through the command line."""
+"""Runs on every kind of compute target: one suite for all, through the command line."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _ANYTHING = ["a b", "it's", '"', "$HOME", "x=1", "", "new\nline", "*", "\\", "--
 
 @pytest.fixture(scope="session")
 def prepared(shop_of_session: Shop, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    """The one environment of the suite, made ready once."""
+    """The environment of the suite, prepared once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AMLEXEC_CACHE", str(shop_of_session.cache))
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
@@ -67,7 +67,7 @@ def prepared(shop_of_session: Shop, tmp_path_factory: pytest.TempPathFactory) ->
 def taken_there(
     prepared: Shop, engine_host_of_session: EngineHost, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The same environment on the other machine's engine, where making it has tests of its own."""
+    """The same environment on the other machine's engine; other tests cover its build."""
     project = DockerProject(tmp_path_factory.mktemp("taken") / "demo", prepared)
     digest = project.prepare("--print-digest").out.strip()
     engine_host_of_session.take(prepared.engine, reference(digest))
@@ -75,13 +75,13 @@ def taken_there(
 
 @pytest.fixture(scope="session")
 def prepared_there() -> list[str]:
-    """The places whose environment has been made ready on the machine of the session."""
+    """The places whose environment was prepared on the shared machine."""
     return []
 
 
 @pytest.fixture(params=PLACES, ids=[place.name for place in PLACES])
 def place(request: pytest.FixtureRequest) -> Place:
-    """Where it runs."""
+    """The kind of place to run on."""
     found: Place = request.param
     return found
 
@@ -95,7 +95,7 @@ def make(
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> Callable[[str], DockerProject]:
-    """Make a project in a folder of that name."""
+    """Create a project in a folder of that name."""
     if place.kind == "remote":
         host, client = request.getfixturevalue("host"), request.getfixturevalue("client")
         client.knows(host)
@@ -191,7 +191,7 @@ def test_the_record_names_the_python_that_ran(project: DockerProject) -> None:
     if project.place.name != "managed":
         return
     assert isinstance(project, RemoteProject)
-    # Somebody has put another Python into the place of the prepared one.
+    # Replace the prepared Python by another one.
     python = found["path"]
     project.host.ssh(
         f"mv {python} {python}.kept; printf '#!/bin/sh\\nexec /usr/bin/python3 \"$@\"\\n' >{python}", QUIET
@@ -220,8 +220,8 @@ def _tree(root: Path) -> dict[str, tuple[int, bytes]]:
 
 
 def test_output_is_exact_and_a_failure_has_its_own_code(project: DockerProject) -> None:
-    """Every byte of 50 MB, in the log and on the way, of both streams; then the script's exit code."""
-    blocks = 5 if project.place.name == "docker-copy" else 50  # the way is the same as that of `docker`
+    """All bytes of both streams (50 MB) are in the log and in the output; then the script's exit code."""
+    blocks = 5 if project.place.name == "docker-copy" else 50  # copies output in the same way as `docker`
     project.write(
         "train.py",
         f"import sys\nevery = bytes(range(256))\nblock = every * 4096\nfor _ in range({blocks}):\n"
@@ -251,7 +251,7 @@ def test_output_is_exact_and_a_failure_has_its_own_code(project: DockerProject) 
 
 
 @pytest.mark.parametrize("name", ["new\nline", "a 'b\"; echo $HOME #ü", "-x"])
-def test_names_with_anything_in_them(make: Callable[[str], DockerProject], name: str) -> None:
+def test_names_with_special_characters(make: Callable[[str], DockerProject], name: str) -> None:
     project = make(name)
     project.write(f"{name}/{name}.txt", "x")
     project.write(
@@ -266,7 +266,7 @@ def test_names_with_anything_in_them(make: Callable[[str], DockerProject], name:
     assert (project.run_folder(done.run_id) / "outputs" / name).exists()
 
 
-def test_outputs_come_home_whatever_is_in_them(project: DockerProject) -> None:
+def test_outputs_of_every_kind_are_collected(project: DockerProject) -> None:
     project.write(
         "train.py",
         "import os\nos.makedirs('outputs/deep/er')\nos.makedirs('outputs/empty')\n"
@@ -292,13 +292,13 @@ def test_outputs_come_home_whatever_is_in_them(project: DockerProject) -> None:
     assert b"\xff\n" in os.listdir(os.fsencode(outputs))  # noqa: PTH208
     assert len(os.listdir(outputs / "many")) == 500  # noqa: PTH208
     assert {path.lstat().st_uid for path in outputs.rglob("*")} == {os.getuid()}
-    # A pipe holds nothing, and is left behind.
+    # A pipe has no content, and is not collected.
     assert project.record(done.run_id)["outputs"] == {"files": 507, "bytes": 1 + 1 + 2 + 5 + 8}
     assert f"Outputs: 507 files in {outputs}" in done.out
 
 
-def test_links_and_what_cannot_be_brought_home(project: DockerProject) -> None:
-    """`outputs` is there, links keep what they lead to, and one bad file keeps nothing else from coming."""
+def test_links_and_outputs_that_cannot_be_collected(project: DockerProject) -> None:
+    """Links keep their targets, and one bad file does not prevent the others."""
     project.write("kept.txt", "of the project")
     project.write(
         "train.py",
@@ -340,7 +340,7 @@ def test_links_and_what_cannot_be_brought_home(project: DockerProject) -> None:
     assert not project.has_copy(done.run_id)
 
 
-def test_a_copy_is_kept_until_all_of_its_outputs_are_home(project: DockerProject) -> None:
+def test_a_copy_is_kept_until_all_outputs_are_collected(project: DockerProject) -> None:
     project.write(
         "train.py", "import os, shutil\nshutil.rmtree('outputs')\nopen('outputs', 'w').write('model')\n"
     )
@@ -437,7 +437,7 @@ def test_the_shared_directory_ends_with_a_separator_and_stays(project: DockerPro
         assert "\n/azureml-share/\n" in first.out
 
 
-def test_a_shared_directory_that_cannot_be(project: DockerProject) -> None:
+def test_an_invalid_shared_directory(project: DockerProject) -> None:
     project.write("train.py", "")
     project.write("file", "")
     where = f"aml_config/{project.place.name}.compute"
@@ -452,7 +452,7 @@ def test_a_shared_directory_that_cannot_be(project: DockerProject) -> None:
         assert done.code == 0, done.err
 
 
-def test_async_status_and_following_from_elsewhere(project: DockerProject) -> None:
+def test_async_status_and_following_from_another_shell(project: DockerProject) -> None:
     project.write("train.py", WAITING)
     done = project.submit("--async", "train.py")
     assert done.code == 0, done.err
@@ -468,13 +468,13 @@ def test_async_status_and_following_from_elsewhere(project: DockerProject) -> No
     for follower in followers:
         out, err = follower.communicate(timeout=PATIENCE)
         assert follower.returncode == 0, err
-        assert b"done\n" in out, "each follower sees all of it"
+        assert b"done\n" in out, "each follower sees the whole output"
     record = project.record(done.run_id)
     assert (record["status"], record["outputs"]) == ("Completed", {"files": 1, "bytes": 1})
     assert project.containers() == []
     again = project.amlexec(*follow[2:])
     assert again.code == 0, again.err
-    assert "begun\ndone\n" in again.out, "also of a run that is over and recorded"
+    assert "begun\ndone\n" in again.out, "also of a finished run"
 
 
 def test_ctrl_c_detaches_and_the_run_goes_on(project: DockerProject) -> None:
@@ -529,7 +529,7 @@ def test_cancel_ends_everything_the_script_started(project: DockerProject) -> No
     assert f"{run_id}  Canceled" in done.out
     assert not alive(token), "TERM was ignored; KILL is not"
     record = project.record(run_id)
-    # spark-submit, which is told as well, does not wait for its script.
+    # spark-submit gets the signal too, and does not wait for its script.
     code = 143 if project.place.has_spark else 137
     assert (record["status"], record["exit_code"]) == ("Canceled", code)
     assert record["outputs"] == {"files": 1, "bytes": 1}
@@ -539,7 +539,7 @@ def test_cancel_ends_everything_the_script_started(project: DockerProject) -> No
     assert project.containers() == []
 
 
-def test_cancel_lets_a_script_tidy_up(project: DockerProject) -> None:
+def test_cancel_lets_a_script_clean_up(project: DockerProject) -> None:
     project.write(
         "train.py",
         "import signal, sys, time\ndef end(*_):\n    print('tidy', flush=True)\n    sys.exit(3)\n"
@@ -555,11 +555,11 @@ def test_cancel_lets_a_script_tidy_up(project: DockerProject) -> None:
     (run_id,) = project.run_ids()
     record = project.record(run_id)
     assert record["status"] == "Canceled"
-    # Under Spark, its Java may be gone before it has read how the script ended.
+    # Under Spark, Java may end before it has read the script's exit code.
     assert record["exit_code"] in ({3, 143} if project.place.has_spark else {3})
 
 
-def test_what_a_script_leaves_running_ends_with_it(project: DockerProject) -> None:
+def test_processes_that_a_script_leaves_behind_are_ended(project: DockerProject) -> None:
     token = f"601.{os.getpid()}{os.urandom(4).hex().translate(str.maketrans('abcdef', '123456'))}"
     project.write(
         "train.py",
@@ -592,7 +592,7 @@ def test_an_untracked_run_leaves_nothing(project: DockerProject, code: int) -> N
     assert project.containers() == []
 
 
-def test_submits_at_once_are_runs_of_their_own(project: DockerProject) -> None:
+def test_simultaneous_submits_are_separate_runs(project: DockerProject) -> None:
     project.write("train.py", "print('x')\n")
     together = [start(project, "train.py") for _ in range(3)]
     ended = [process.communicate(timeout=PATIENCE) for process in together]
@@ -604,7 +604,7 @@ def test_submits_at_once_are_runs_of_their_own(project: DockerProject) -> None:
 def by_hand(
     project: DockerProject, uid: int, gid: int, before: Callable[[str], object] = str
 ) -> tuple[Run, bytes, RunPaths]:
-    """Run `train.py` by a target's verbs: the run, its output, its paths. `before` is told its id."""
+    """Run `train.py` with a target's methods: the run, its output, its paths. `before` gets its id."""
     told = config.find_project(project.root)
     ground = LocalVolumes(told, project.shop.engine, uid=uid, gid=gid)
     target = DockerTarget(told, project.shop.engine, ground)
@@ -623,8 +623,8 @@ def by_hand(
         held.release()
 
 
-def test_a_name_that_somebody_else_has(prepared: Shop, shop: Shop, tmp_path: Path) -> None:
-    """As where two projects of one name begin a run in the same millisecond."""
+def test_a_container_name_that_is_taken(prepared: Shop, shop: Shop, tmp_path: Path) -> None:
+    """Like two projects with the same name that start a run in the same millisecond."""
     project = DockerProject(tmp_path / "demo", shop)
     project.write("train.py", "print('mine')\n")
     taken = []
@@ -643,10 +643,10 @@ def test_a_name_that_somebody_else_has(prepared: Shop, shop: Shop, tmp_path: Pat
 
 
 @pytest.mark.parametrize("mounts", [True, False])
-def test_a_user_of_any_number_has_a_name_a_home_and_the_outputs(
+def test_an_unknown_user_id_has_a_name_a_home_and_the_outputs(
     prepared: Shop, shop: Shop, tmp_path: Path, mounts: bool
 ) -> None:
-    """As a user whom neither this machine nor the image knows."""
+    """With a user id that neither this machine nor the image knows."""
     project = DockerProject(tmp_path / "demo", shop, PLACES[1] if mounts else PLACES[2])
     project.write(
         "train.py",
@@ -669,7 +669,7 @@ def test_a_user_of_any_number_has_a_name_a_home_and_the_outputs(
 
 
 def _blank(project: DockerProject) -> dict[str, object]:
-    """A record before anything has happened."""
+    """A new record."""
     told: dict[str, object] = dict.fromkeys(Run._fields, "")
     told |= {"status": "Preparing", "arguments": (), "tracked": True, "environment_variables": {}}
     told |= {"metrics": {}, "target": project.place.name, "target_kind": "docker"}
@@ -678,8 +678,8 @@ def _blank(project: DockerProject) -> dict[str, object]:
     return told
 
 
-def test_a_container_says_whose_it_is(prepared: Shop, shop: Shop, tmp_path: Path) -> None:
-    project = DockerProject(tmp_path / f"demo-{shop.session}", shop)  # a name that nobody else runs under now
+def test_a_container_has_the_labels_of_its_run(prepared: Shop, shop: Shop, tmp_path: Path) -> None:
+    project = DockerProject(tmp_path / f"demo-{shop.session}", shop)  # a unique name
     project.write("train.py", WAITING)
     run_id = project.submit("--async", "train.py").run_id
     (found,) = project.containers()
@@ -725,7 +725,7 @@ def test_another_computer_finds_the_runs_of_an_engine(project: DockerProject, tm
     assert ask("experiment", "status", "-r", second).out == f"{second}  Running\n"
     assert ask("experiment", "clean", "-r", second).code == 3
 
-    # It is followed there, and comes home to both.
+    # The other computer follows it, and both collect it.
     project.tell(first)
     done = ask("experiment", "follow", "-r", first)
     assert (done.code, "begun\ndone\n" in done.out) == (1, True), done.err
@@ -738,7 +738,7 @@ def test_another_computer_finds_the_runs_of_an_engine(project: DockerProject, tm
     assert own == record
     assert (project.run_folder(first) / "outputs/x").read_text() == "x"
 
-    # It is canceled there, and known to be so here; then it is removed.
+    # The other computer cancels it, this one sees that; then it is removed.
     done = ask("experiment", "cancel", "-r", second, "-o", "json")
     assert (done.code, json.loads(done.out)["status"]) == (0, "Canceled"), done.err
     assert listed()[second] == "Canceled"

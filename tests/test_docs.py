@@ -1,12 +1,12 @@
-"""Every command that a page shows is executed, and what the page says it prints is held against it.
+"""Execute every command in the docs, and compare its output with the page.
 
 In a `console` block a line that begins with `$ ` is a command; the lines below it are its output. `…` stands
-for anything within a line, and a line that is only `…` for any number of lines. The blocks of a page are one
-session, in an empty folder. A block of another kind whose line above names a file (`` `NAME`: ``) is that
+for any text within a line, and a line with only `…` for any number of lines. The blocks of a page are one
+session, in an empty folder. A block of another kind below a line with a file name (`` `NAME`: ``) is that
 file.
 
-From a page's first command with the word `docker` or `gpu` on, a Docker engine does what the page says,
-without any network: `stage.py` says which names of the world stand for which parts of the tests.
+From a page's first command with the word `docker` or `gpu` on, a Docker engine executes the page's commands,
+without a network: `stage.py` maps public names to parts of the tests.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def blocks(page: Path) -> list[tuple[str, str, str]]:
 
 
 def blocks_of(text: str) -> list[tuple[str, str, str]]:
-    """The same, of a part of a page."""
+    """The same for a part of a page."""
     return [(found["kind"], found["file"] or "", found["body"]) for found in BLOCK.finditer(text)]
 
 
 def commands(body: str) -> list[tuple[str, list[str]]]:
-    """(command, lines that it should print)."""
+    """(command, expected output lines)."""
     found: list[tuple[str, list[str]]] = []
     for line in body.splitlines():
         if line.startswith("$ "):
@@ -58,7 +58,7 @@ def commands(body: str) -> list[tuple[str, list[str]]]:
 
 
 def matches(wanted: list[str], printed: list[str]) -> bool:
-    """Whether the lines are what the page says."""
+    """Whether the printed lines match the page."""
     pattern = "".join(
         r"(?:.*\n)*?" if line.strip() == "…" else re.escape(line.rstrip()).replace("…", ".*?") + r"[ ]*\n"
         for line in wanted
@@ -67,7 +67,7 @@ def matches(wanted: list[str], printed: list[str]) -> bool:
 
 
 class Session:
-    """A reader's shell: its folder and exported variables live on from one command to the next."""
+    """A reader's shell: keeps its folder and exported variables between commands."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -76,7 +76,7 @@ class Session:
         self._stage: Stage | None = None
 
     def enter(self, begin: Callable[[], Stage]) -> None:
-        """From now on there is a Docker engine. What this changes in the environment, the shell sees."""
+        """Start the Docker engine; the shell gets the changed environment variables."""
         if self._stage is not None:
             return
         before = dict(os.environ)
@@ -89,13 +89,13 @@ class Session:
                     state.write(f"export {name}={shlex.quote(value)}\n")
 
     def write(self, file: str, body: str) -> None:
-        """A file that the page shows."""
+        """Write a file that the page shows."""
         path = Path(self._bash(f". {self._state}; pwd").stdout.decode().strip(), file)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(body)
 
     def type(self, command: str) -> str:
-        """A command that the page shows; what it prints."""
+        """Run a command that the page shows; its output."""
         if self._stage is not None:
             self._stage.dress(self._folder)
             command = self._stage.meant(command)
@@ -118,7 +118,7 @@ class Session:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_what_a_page_shows_is_so(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_page(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     shutil.copytree(
         ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns(".amlexec", "__pycache__")
     )
@@ -142,7 +142,7 @@ def test_what_a_page_shows_is_so(page: Path, tmp_path: Path, request: pytest.Fix
     assert seen
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_are_valid() -> None:
     broken = []
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text("utf-8")):

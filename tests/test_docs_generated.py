@@ -1,4 +1,4 @@
-"""The generated pages of the documentation say what the program says now."""
+"""The generated pages of the documentation are up to date with the program."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_check_passes_and_does_not_depend_on_the_terminal() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_check_names_what_is_out_of_date(
+def test_check_names_outdated_pages(
     generate: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(generate, "DOCS", tmp_path)
@@ -65,7 +65,7 @@ def test_check_names_what_is_out_of_date(
 
 
 @pytest.mark.parametrize("path", SCHEMAS, ids=lambda path: path.name)
-def test_every_key_has_its_line(generate: ModuleType, path: Path) -> None:
+def test_every_key_has_a_line(generate: ModuleType, path: Path) -> None:
     schema = json.loads(path.read_text(encoding="utf-8"))
     lines = generate.pages()[path.name.replace(".schema.json", ".md")].splitlines()
 
@@ -90,7 +90,7 @@ def test_the_picture_of_the_task_graph_is_up_to_date(tmp_path: Path) -> None:
     assert {"aml_config/a<b.runconfig", "prepare:a<b", "submit:a<b", "lint"} <= set(names)
 
 
-def test_every_command_and_option_has_its_line(generate: ModuleType) -> None:
+def test_every_command_and_option_has_a_line(generate: ModuleType) -> None:
     text = generate.pages()["commands.md"]
     for group in cli.GROUPS:
         assert f"## amlexec {group}" in text
@@ -101,7 +101,7 @@ def test_every_command_and_option_has_its_line(generate: ModuleType) -> None:
     assert "==SUPPRESS==" not in text
 
 
-def test_every_exit_code_has_its_line(generate: ModuleType) -> None:
+def test_every_exit_code_has_a_line(generate: ModuleType) -> None:
     text = generate.pages()["exit-codes.md"]
     for code, name in [(1, "ScriptFailedError"), (2, "TargetError"), (3, "UsageError")]:
         assert f"| {code} | `{name}` |" in text
@@ -109,7 +109,7 @@ def test_every_exit_code_has_its_line(generate: ModuleType) -> None:
     assert "| 0 | |" in text
 
 
-def test_tables_have_as_many_cells_in_every_row(generate: ModuleType) -> None:
+def test_tables_have_equally_many_cells_in_every_row(generate: ModuleType) -> None:
     for name, text in generate.pages().items():
         width = 0
         for line in text.splitlines():

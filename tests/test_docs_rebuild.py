@@ -1,6 +1,6 @@
-"""The tables of "When is an environment rebuilt?": every row is done to the page's project, and looked at.
+"""The tables of "When is an environment rebuilt?": every row is applied to the page's project and checked.
 
-What a row says is read from the page; what it means to do is here. Neither may have a row more.
+The expected results are read from the page; the changes are here. Both must have the same rows.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ ROWS = {
 
 
 class Table:
-    """The project that the page shows."""
+    """The page's project."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -71,30 +71,30 @@ class Table:
         self.write(f"{JAR}", "jar")
 
     def write(self, name: str, text: str) -> None:
-        """A file, byte for byte."""
+        """Write a file, byte for byte."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text.encode())
 
     def edit(self, old: str, new: str, name: str = CONDA) -> None:
-        """Replace a text that is there once."""
+        """Replace a text that occurs once."""
         text = (self.root / name).read_text("utf-8")
         assert text.count(old) == 1, f"{old!r} in {name}"
         self.write(name, text.replace(old, new))
 
     def expect(self) -> tuple[bool, str]:
-        """Whether the environment is up to date as far as files tell, and the reason."""
+        """Whether the environment is up to date by its files, and the reason."""
         environments = ProjectEnvironments(config.find_project(self.root))
         found = environments.expect(environments.ref("docker"))
         return found.ready, found.reason
 
     def wanted(self) -> Wanted:
-        """All that the files say."""
+        """The environment that the files declare."""
         environments = ProjectEnvironments(config.find_project(self.root))
         return environments.wanted(environments.ref("docker"))
 
     def prepared(self) -> None:
-        """Have it remembered as prepared, without an engine."""
+        """Record it as prepared, without an engine."""
         want = self.wanted()
         last = last_prepared.LastPrepared(
             want.digest, want.canonical, "sha256:0", "prepared", "docker", "docker"
@@ -229,7 +229,7 @@ def table(tmp_path: Path) -> Table:
 
 
 def holds(row: Row, *, ready: bool, reason: str) -> None:
-    """What a row says is so."""
+    """Assert the result of a row."""
     assert (ready, "" if ready else reason) == (row.rebuilt == "no", row.printed), row.change
 
 
@@ -300,7 +300,7 @@ def test_another_amlexec(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def of_value(change: str, table: Table, **changed: object) -> None:
-    """A row about a part of the value that no file says."""
+    """A row about a part of the value that is in no file."""
     spec = table.wanted().request.spec
     other = canonical(spec._replace(**changed))  # type: ignore[arg-type]
     assert canonical(spec) != other
@@ -319,7 +319,7 @@ def test_another_processor(table: Table) -> None:
 
 @pytest.fixture
 def docker(tmp_path: Path, shop: Shop, channels: str) -> DockerProject:  # noqa: F811
-    """A project on the engine, with packages that the tests' channel has, and a base image of its own."""
+    """A project on the engine, with packages of the tests' channel and its own base image."""
     conda = shop.conda("idna", channel=f"{channels}/conda-forge")
     made = DockerProject(tmp_path / "rebuilt", shop, conda=conda)
     images.tag(shop.engine, shop.base, own_base(made))
@@ -340,7 +340,7 @@ def looked(row: Row, project: DockerProject) -> None:
 
 
 def done(project: DockerProject, *arguments: str) -> str:
-    """Prepare; the sentence."""
+    """Prepare; the printed line."""
     prepared = project.prepare(*arguments)
     assert prepared.code == 0, prepared.err
     return str(prepared.out)
@@ -439,8 +439,8 @@ def test_a_base_image_that_moves(docker: DockerProject, shop: Shop) -> None:
     assert docker.prepare("--check").code == 0
 
 
-def test_no_row_is_left_out() -> None:
-    """The rows that are looked at one by one are named in this file, word for word."""
+def test_every_row_is_tested() -> None:
+    """Rows with their own test are named in this file, word for word."""
     parts = ast.walk(ast.parse(Path(__file__).read_text("utf-8")))
     named = {part.value for part in parts if isinstance(part, ast.Constant)}
     assert [change for change in ROWS if change not in named] == []

@@ -1,4 +1,4 @@
-"""doit's commands at a project's door: no traceback, our words, and the exit code that they deserve."""
+"""doit's commands in a project: no traceback, amlexec's messages, and the right exit code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> ProjectFolder:
-    """A project that no case changes for the next."""
+    """A project that no case changes."""
     made = ProjectFolder(tmp_path_factory.mktemp("doors") / "demo")
     made.write("train.py", "print('hello')\n")
     made.write("aml_config/docker.compute", "type: docker\n")
@@ -33,7 +33,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> ProjectFolder:
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        # Names that no task has.
+        # Unknown tasks.
         (["submit:dokcer", "script=train.py"], 3, "did you mean submit:docker?"),
         (["prepare:dokcer"], 3, "did you mean prepare:docker?"),
         (["submit:docker", "submit:loacl", "script=train.py"], 3, "did you mean submit:local?"),
@@ -47,7 +47,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> ProjectFolder:
         (["help", "sumbit"], 3, "did you mean submit?"),
         (["lits"], 3, "did you mean list"),
         (["auto"], 3, "there is no task or command auto"),
-        # What was meant for the script.
+        # Words that are meant for the script.
         (["submit:local", "script=train.py", "--lr", "0.1"], 3, "script=train.py args='--lr 0.1'"),
         (["submit:local", "script=train.py", "--lr=0.1"], 3, "args=--lr=0.1"),
         (["submit:local", "script=train.py", "args=--a", "--lr", "a b"], 3, "args='--a --lr '\"'\"'a b'"),
@@ -57,11 +57,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> ProjectFolder:
         (["submit:local", "script=train.py", "-n", "2"], 3, "doit's own options come first"),
         (["prepare:local", "--force"], 3, "prepare:local takes no options"),
         (["submit:local", "script=train.py", "lr=0.1"], 3, "unknown variable lr="),
-        # A run on each configuration is asked for by nobody.
+        # `doit submit` would submit a run for each configuration.
         (["submit", "script=train.py"], 3, "name one: doit submit:local script=train.py"),
         (["submit"], 3, "this project has 2: docker, local"),
         (["-n", "2", "submit", "script=train.py"], 3, "name one: "),
-        # The rest of doit.
+        # Other commands of doit.
         (["list"], 0, "prepare"),
         (["list", "-q"], 0, "submit"),
         (["list", "--all", "--status"], 0, "U prepare:local"),
@@ -100,7 +100,7 @@ def test_a_command_of_doit(shared: ProjectFolder, words: list[str], code: int, s
     assert shared.run_ids() == []
 
 
-def test_bare_doit_lints_and_says_what_else_there_is(project: ProjectFolder) -> None:
+def test_bare_doit_lints_and_lists_other_tasks(project: ProjectFolder) -> None:
     done = project.doit()
     assert done.code == 0, done.err
     assert ".  lint:aml_config/local.compute" in done.out
@@ -119,7 +119,7 @@ def test_one_run_configuration_needs_no_name(project: ProjectFolder) -> None:
     assert (done.code, "there are no run configurations yet" in done.err) == (3, True)
 
 
-def test_a_failure_ends_in_its_own_sentence(project: ProjectFolder) -> None:
+def test_a_failure_ends_with_its_own_message(project: ProjectFolder) -> None:
     project.write("train.py", "raise SystemExit(9)\n")
     done = project.doit("submit", "script=train.py")
     assert done.code == 1
@@ -136,7 +136,7 @@ def test_a_failure_ends_in_its_own_sentence(project: ProjectFolder) -> None:
     assert done.err.splitlines()[-1] == "after: not run, because submit:local did not succeed"
     done = project.doit("other", "lint")
     assert done.code == 1
-    assert "TaskFailed - taskid:other" in done.out, "another's task is told as doit does it"
+    assert "TaskFailed - taskid:other" in done.out, "a failure of the user's own task has doit's format"
 
 
 def test_results_as_json(project: ProjectFolder) -> None:
@@ -148,7 +148,7 @@ def test_results_as_json(project: ProjectFolder) -> None:
     assert "größe\n" in told["out"]
 
 
-def test_a_state_that_is_in_use_is_waited_for(project: ProjectFolder) -> None:
+def test_a_state_in_use_is_waited_for(project: ProjectFolder) -> None:
     assert project.doit("lint").code == 0
     held = sqlite3.connect(project.root / ".amlexec/doit.db")
     held.execute("begin exclusive")
@@ -159,14 +159,14 @@ def test_a_state_that_is_in_use_is_waited_for(project: ProjectFolder) -> None:
     held.close()
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
-    assert b"-- lint:aml_config/local.compute" in out, "what it held is still known"
+    assert b"-- lint:aml_config/local.compute" in out, "its content is still valid"
     assert said.startswith("waiting for doit's state, .amlexec/doit.db: ")
     if sys.platform == "linux":
         assert f"process {os.getpid()} (" in said
     assert not (project.root / ".amlexec/doit.db.damaged").exists()
 
 
-def test_a_failed_task_holds_nothing_while_the_next_one_runs(project: ProjectFolder) -> None:
+def test_a_failed_task_leaves_no_lock_for_the_next_one(project: ProjectFolder) -> None:
     project.write("aml_config/local.compute", "type: loacl\n")
     project.write(
         "wait.py", "import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.05)\n"
@@ -190,7 +190,7 @@ def test_a_failed_task_holds_nothing_while_the_next_one_runs(project: ProjectFol
 
 @pytest.fixture
 def read_only(project: ProjectFolder, small_disk: Path) -> Iterator[ProjectFolder]:
-    """A project that nobody can write to."""
+    """A read-only project."""
     made = ProjectFolder(small_disk / "demo")
     made.write("train.py", "print('hello')\n")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
@@ -198,7 +198,7 @@ def read_only(project: ProjectFolder, small_disk: Path) -> Iterator[ProjectFolde
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
 
 
-def test_a_project_that_cannot_be_written(read_only: ProjectFolder) -> None:
+def test_a_read_only_project(read_only: ProjectFolder) -> None:
     for words in (
         ["list", "--all", "--status"],
         ["info", "--no-status", "prepare:local"],

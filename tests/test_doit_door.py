@@ -1,4 +1,4 @@
-"""The other door: a project's dodo.py with our tasks in it."""
+"""amlexec's tasks in a project's dodo.py."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_from_another_folder(project: ProjectFolder) -> None:
     assert "hello" in done.out
 
 
-def test_a_variable_that_nobody_reads(project: ProjectFolder) -> None:
+def test_an_unknown_variable(project: ProjectFolder) -> None:
     project.write("train.py", "print('x')\n")
     done = project.doit("submit:local", "srcipt=train.py")
     assert done.code == 3
@@ -51,7 +51,7 @@ def test_a_variable_that_nobody_reads(project: ProjectFolder) -> None:
     assert "take no variables" in done.err
 
 
-def test_a_dodo_with_variables_of_its_own(project: ProjectFolder) -> None:
+def test_a_dodo_with_its_own_variables(project: ProjectFolder) -> None:
     project.write(
         "dodo.py",
         "from doit import get_var\nfrom amlexec.tasks import *  # noqa: F403\n"
@@ -117,7 +117,7 @@ def test_lint_checks_only_what_changed(project: ProjectFolder) -> None:
     assert "-- lint:aml_config/local.runconfig" in changed.out
 
 
-def test_lint_sees_that_a_target_has_gone(project: ProjectFolder) -> None:
+def test_lint_sees_that_a_target_was_removed(project: ProjectFolder) -> None:
     assert project.doit("lint").code == 0
     (project.root / "aml_config/local.compute").unlink()
     done = project.doit("lint")
@@ -125,8 +125,8 @@ def test_lint_sees_that_a_target_has_gone(project: ProjectFolder) -> None:
     assert "aml_config/local.runconfig:1:" in done.err
 
 
-def test_lint_checks_again_what_its_verdict_followed_from(project: ProjectFolder) -> None:
-    """The file of a target says whether a dependencies file is needed."""
+def test_lint_checks_again_if_a_referenced_file_changes(project: ProjectFolder) -> None:
+    """The target's file decides whether a dependencies file is needed."""
     assert project.doit("lint").code == 0
     project.write("aml_config/local.compute", "type: docker\n")
     done = project.doit("lint")
@@ -136,8 +136,8 @@ def test_lint_checks_again_what_its_verdict_followed_from(project: ProjectFolder
     assert project.doit("lint").code == 0
 
 
-def test_lint_takes_time_by_the_number_of_files(project: ProjectFolder) -> None:
-    """At most three times what `amlexec lint` takes, which reads each file once: it was 50 times at 400."""
+def test_lint_takes_linear_time(project: ProjectFolder) -> None:
+    """At most three times as long as `amlexec lint`, which reads each file once: it was 50 times with 400."""
     for number in range(400):
         project.write(
             f"aml_config/r{number}.runconfig",
@@ -151,7 +151,7 @@ def test_lint_takes_time_by_the_number_of_files(project: ProjectFolder) -> None:
 
 
 def _seconds(action: Callable[[], Done]) -> float:
-    """The processor time of the program that an action runs."""
+    """The CPU time of the program that an action runs."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = action()
     assert done.code == 0, done.err
@@ -159,7 +159,7 @@ def _seconds(action: Callable[[], Done]) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def test_a_target_that_can_not_run_yet_is_one_line_of_prepare(project: ProjectFolder) -> None:
+def test_a_target_that_cannot_run_is_one_line_of_prepare(project: ProjectFolder) -> None:
     for kind in ("batchai", "containerinstance"):
         project.write(f"aml_config/{kind}.compute", f"type: {kind}\n")
         project.write(f"aml_config/{kind}.runconfig", f"Target: {kind}\nFramework: Python\n")
@@ -176,7 +176,7 @@ def test_a_target_that_can_not_run_yet_is_one_line_of_prepare(project: ProjectFo
     assert "is of type batchai" in named.err
 
 
-def test_a_mistake_keeps_nobody_from_the_list(project: ProjectFolder) -> None:
+def test_list_works_with_a_broken_file(project: ProjectFolder) -> None:
     project.write("aml_config/docker.runconfig", "Target: [\n")
     done = project.doit("list", "--all")
     assert done.code == 0, done.err
@@ -185,7 +185,7 @@ def test_a_mistake_keeps_nobody_from_the_list(project: ProjectFolder) -> None:
     assert project.doit("lint").code == 3
 
 
-def test_no_project_at_all(new_project: Callable[[str], ProjectFolder]) -> None:
+def test_outside_a_project(new_project: Callable[[str], ProjectFolder]) -> None:
     project = new_project("x")
     (project.root / "aml_config").rename(project.root / "other")
     done = project.doit("list")

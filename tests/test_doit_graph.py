@@ -1,4 +1,4 @@
-"""The graph of a project's tasks, as doit shows it: nothing here has an engine, and nobody is asked."""
+"""The graph of a project's tasks, as doit shows it: without an engine, and without connections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FILES = {
 
 @pytest.fixture
 def graph(project: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProjectFolder]:
-    """A project with everything that an environment follows from, and an engine that must not be asked."""
+    """A project with every input file of an environment, and an engine that must get no request."""
     for file, text in FILES.items():
         project.write(file, text)
     path = project.root.parent / "engine.sock"
@@ -55,13 +55,13 @@ def graph(project: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
 
 
 def section(done: Done, name: str) -> list[str]:
-    """What `doit info` lists under a name."""
+    """The lines of a section of `doit info`."""
     block = re.search(rf"^{name} *: *\n((?: - .*\n)*)", done.out, re.MULTILINE)
     return [line[3:] for line in block[1].splitlines()] if block else []
 
 
 def changed(done: Done) -> list[str]:
-    """The files that `doit info` says have changed."""
+    """The changed files in the output of `doit info`."""
     block = re.search(r"file dependencies have changed:\n((?:    - .*\n)*)", done.out)
     return [line[6:] for line in block[1].splitlines()] if block else []
 
@@ -70,7 +70,7 @@ def test_info_lists_the_files(graph: ProjectFolder) -> None:
     done = graph.doit("info", "prepare:docker")
     assert section(done, "file_dep") == sorted(FILES)
     assert " * aml_config/conda_dependencies.lock: error: " in done.out, "it was not made by `amlexec lock`"
-    assert changed(done) == [], "it was never executed: that all of them are new says nothing"
+    assert changed(done) == [], "it was never executed, so no file has changed"
     assert section(graph.doit("info", "prepare:local"), "file_dep") == [
         "aml_config/local.compute",
         "aml_config/local.runconfig",
@@ -101,7 +101,7 @@ def test_list_with_dependencies(graph: ProjectFolder) -> None:
     assert re.findall(r"^ -  (.*)$", block, re.MULTILINE) == sorted(FILES)
 
 
-def test_submit_waits_for_prepare_where_the_file_says_so(graph: ProjectFolder) -> None:
+def test_submit_waits_for_prepare_if_the_file_says_so(graph: ProjectFolder) -> None:
     done = graph.doit("info", "submit:docker")
     assert section(done, "task_dep") == ["prepare:docker"]
     assert "{'digest': ('prepare:docker', 'digest')}" in done.out
@@ -123,8 +123,8 @@ def test_a_dodo_in_a_folder_of_the_project(graph: ProjectFolder) -> None:
     assert section(done, "file_dep") == ["../aml_config/local.compute", "../aml_config/local.runconfig"]
 
 
-def test_a_file_that_another_task_makes(graph: ProjectFolder) -> None:
-    """A target of a task that the files name is a dependency on the task, there or not."""
+def test_a_file_that_another_task_creates(graph: ProjectFolder) -> None:
+    """If the files name a target of a task, they depend on the task, even if the target does not exist."""
     (graph.configuration / "conda_dependencies.lock").unlink()
     graph.write(
         "dodo.py",
@@ -149,7 +149,7 @@ def test_a_file_that_another_task_makes(graph: ProjectFolder) -> None:
     ],
 )
 def test_a_dodo_with_another_prepare(graph: ProjectFolder, own: str, code: int) -> None:
-    """Then a run makes its environment ready itself."""
+    """Then a run prepares its environment itself."""
     (graph.configuration / "conda_dependencies.lock").unlink()
     graph.write("train.py", "")
     graph.write("dodo.py", f"from amlexec.tasks import *  # noqa: F403\n{own}")
@@ -161,7 +161,7 @@ def test_a_dodo_with_another_prepare(graph: ProjectFolder, own: str, code: int) 
 
 
 @pytest.mark.parametrize("name", ["a=b", "a*b", "a*[b]?", "a b", "é", "x\\x3d"])
-def test_names_that_doit_takes_for_more(graph: ProjectFolder, name: str) -> None:
+def test_names_with_characters_that_doit_interprets(graph: ProjectFolder, name: str) -> None:
     graph.write(f"aml_config/{name}.runconfig", FILES["aml_config/docker.runconfig"])
     graph.write("aml_config/axb.runconfig", FILES["aml_config/docker.runconfig"])
     done = graph.doit("list", "--all")
@@ -193,7 +193,7 @@ BROKEN: dict[str, dict[str, str | bytes | None]] = {
 
 @pytest.mark.parametrize("files", BROKEN.values(), ids=BROKEN)
 def test_a_broken_file_stops_only_itself(graph: ProjectFolder, files: dict[str, str | bytes | None]) -> None:
-    """It is listed like others, and to execute its task says what is wrong, once."""
+    """It is listed like others, and its task prints the error once."""
     graph.write("train.py", "print('done')\n")
     for file, text in files.items():
         if text is None:
@@ -228,7 +228,7 @@ def test_a_broken_file_stops_only_itself(graph: ProjectFolder, files: dict[str, 
         ("spark_dependencies.yml", "nowhere"),
     ],
 )
-def test_what_is_no_file(graph: ProjectFolder, file: str, kind: str) -> None:
+def test_inputs_that_are_not_files(graph: ProjectFolder, file: str, kind: str) -> None:
     path = graph.configuration / file
     path.unlink()
     if kind == "folder":
@@ -246,10 +246,10 @@ def test_what_is_no_file(graph: ProjectFolder, file: str, kind: str) -> None:
     assert (done.err.count("error: "), "Traceback" in done.err) == (1, False), done.err
 
 
-def test_packages_are_listed_only_where_it_matters(
+def test_package_files_are_listed_only_if_needed(
     graph: ProjectFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """git says which of their files count; who asks for something else doesn't wait for it."""
+    """git lists their files; commands that don't need them don't wait for it."""
     calls = graph.root.parent / "calls"
     program = graph.root.parent / "bin/git"
     program.parent.mkdir()

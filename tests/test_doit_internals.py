@@ -1,4 +1,4 @@
-"""What we reach for inside doit is still there. Where one of these fails, doit has changed, not we."""
+"""The private parts of doit that amlexec uses. If one of these tests fails, doit has changed."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_variables_of_the_command_line() -> None:
     assert seen == [{"a": "b", "c": "d=e"}], f"{CHANGED}`doit_cmd._CMDLINE_VARS`"
 
 
-def test_who_asks_whether_a_task_is_up_to_date() -> None:
+def test_the_caller_of_uptodate() -> None:
     asked = []
 
     def is_there(task: Any) -> bool:
@@ -108,7 +108,7 @@ def test_a_runner_is_stopped(mode: list[str]) -> None:
     assert internals.running_runner() is None
 
 
-def test_nobody_else_reaches_inside() -> None:
+def test_no_other_module_uses_private_parts() -> None:
     """In other modules that import doit, only `self` has attributes that begin with `_`."""
     checked = []
     for path in (ROOT / "amlexec").rglob("*.py"):

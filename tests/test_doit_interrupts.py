@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while doit runs tasks: nothing more is started, and nothing half-made is left."""
+"""Ctrl-C and SIGTERM while doit runs tasks: no more tasks start, and nothing unfinished is left."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SLOW = "import time\nprint('begun', flush=True)\ntime.sleep(600)\n"
 
 
 class Doit:
-    """`doit WORDS` in a group of its own, and what it has printed by now."""
+    """`doit WORDS` in its own process group, and its output so far."""
 
     def __init__(self, project: ProjectFolder, *words: str) -> None:
         self._file = project.root.parent / "printed"
@@ -37,14 +37,14 @@ class Doit:
         eventually(lambda: self.printed.count(text) >= times, f"{text!r} is printed: {self.printed}")
 
     def end(self, *, everybody: bool, number: signal.Signals) -> int:
-        """Send a signal, to all processes as a terminal does, or to one as `kill PID` does; the exit code."""
+        """Send a signal, to all processes like a terminal, or to one like `kill PID`; the exit code."""
         (os.killpg if everybody else os.kill)(self.process.pid, number)
         return self.process.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: " ".join(mode) or "one process")
 @pytest.mark.parametrize(("everybody", "number"), [(True, signal.SIGINT), (False, signal.SIGTERM)])
-def test_no_other_run_is_begun(
+def test_no_other_run_is_started(
     project: ProjectFolder, mode: tuple[str, ...], everybody: bool, number: signal.Signals
 ) -> None:
     project.write("slow.py", SLOW)
@@ -69,11 +69,11 @@ def test_no_other_run_is_begun(
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: " ".join(mode) or "one process")
 @pytest.mark.parametrize(("everybody", "number"), [(True, signal.SIGINT), (False, signal.SIGTERM)])
-def test_a_build_is_given_up_and_no_other_begun(
+def test_a_build_is_aborted_and_no_other_started(
     shop: Shop, tmp_path: Path, mode: tuple[str, ...], everybody: bool, number: signal.Signals
 ) -> None:
     project = DockerProject(tmp_path / "demo", shop)
-    # A base of its own, so that nothing of its environments has been made before.
+    # A new base image, so that no part of its environments exists.
     own = uuid.uuid4().hex[:8]
     new_base(
         shop.engine, shop.base, f"amlexec-test/{own}:1", f"{LABEL}={shop.session}", f"amlexec-test.own={own}"
@@ -96,8 +96,8 @@ def test_a_build_is_given_up_and_no_other_begun(
     assert after.code == 0, after.err
 
 
-def test_ctrl_c_while_doit_only_looks(project: ProjectFolder) -> None:
-    """Outside of every task: no traceback either."""
+def test_ctrl_c_before_any_task(project: ProjectFolder) -> None:
+    """Outside of tasks: no traceback either."""
     project.write(
         "dodo.py",
         "from amlexec.tasks import *  # noqa: F403\nimport time\n"

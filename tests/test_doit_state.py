@@ -1,4 +1,4 @@
-"""doit's state: what another backend wrote is read, and nothing that is wrong with the file is an error."""
+"""doit's state: files of doit's own backend are read, and no problem with the file is an error."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def opened(file: Path) -> StateDB:
     return StateDB(str(file), JSONCodec())
 
 
-def test_what_is_kept(file: Path) -> None:
+def test_values_are_saved(file: Path) -> None:
     state = opened(file)
-    assert (state.get("a", "x"), state.in_("a")) == (None, False), "asking for it makes nothing known"
+    assert (state.get("a", "x"), state.in_("a")) == (None, False), "a lookup adds no value"
     state.set("a", "x", {"größe": [1, None]})
     state.set("b", "x", "1")
     state.set("b", "y", "2")
@@ -41,7 +41,7 @@ def test_what_is_kept(file: Path) -> None:
     assert not opened(file).in_("a")
 
 
-def test_the_form_is_that_of_doit(file: Path) -> None:
+def test_the_format_is_that_of_doit(file: Path) -> None:
     state = opened(file)
     state.set("a", "deps:", ["x"])
     state.dump()
@@ -53,7 +53,7 @@ def test_the_form_is_that_of_doit(file: Path) -> None:
 
 
 @pytest.mark.parametrize("data", ["{", "[1]", "1", "", None, b"\xff"])
-def test_a_row_that_says_nothing(file: Path, data: str | bytes | None) -> None:
+def test_a_damaged_row(file: Path, data: str | bytes | None) -> None:
     state = opened(file)
     state.set("a", "x", "1")
     state.dump()
@@ -63,7 +63,7 @@ def test_a_row_that_says_nothing(file: Path, data: str | bytes | None) -> None:
     assert not opened(file).in_("a")
 
 
-def test_nothing_holds_it_between_reading_and_saving(file: Path) -> None:
+def test_it_is_not_locked_between_reading_and_saving(file: Path) -> None:
     state = opened(file)
     state.set("a", "x", "1")
     state.get("b", "x")
@@ -75,7 +75,7 @@ def test_nothing_holds_it_between_reading_and_saving(file: Path) -> None:
     state.dump()
 
 
-def test_a_page_that_was_overwritten(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_overwritten_page(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = opened(file)
     for number in range(500):
         state.set(str(number), "x", "y" * 100)

@@ -1,4 +1,4 @@
-"""What an earlier version has left on disk and on an engine is read: runs, snapshots, secrets, environments.
+"""Files and images of an earlier version can be read: runs, snapshots, secrets, environments.
 
 `tests/data` has the home of a user of 2026-11-21, with a project in it: two run configurations, six runs,
 and an environment that was prepared. The last run ended after that version had looked at it last.
@@ -65,7 +65,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectFolder:
     return found
 
 
-def test_its_runs_are_listed_as_they_were(study: ProjectFolder) -> None:
+def test_its_runs_are_listed(study: ProjectFolder) -> None:
     done = study.amlexec("history", "list", "-o", "json")
     assert done.code == 0, done.err
     rows = {row["run_id"]: row for row in json.loads(done.out)}
@@ -82,14 +82,14 @@ def test_its_runs_are_listed_as_they_were(study: ProjectFolder) -> None:
     assert done.err == ""
 
 
-def test_a_run_that_it_left_gets_its_end(study: ProjectFolder) -> None:
+def test_the_end_of_its_last_run_is_recorded(study: ProjectFolder) -> None:
     assert study.record(LEFT)["status"] in {"Starting", "Running"}
     done = study.amlexec("experiment", "status", "-r", "last")
     assert (done.code, done.out.split()) == (0, [LEFT, "Completed"]), done.err
     assert study.record(LEFT)["exit_code"] == 0
 
 
-def test_its_files_are_where_readers_look(study: ProjectFolder) -> None:
+def test_its_artifacts_are_found(study: ProjectFolder) -> None:
     done = study.amlexec("history", "info", "-r", FAILED, "-a", "stdout.log")
     assert (done.code, done.out) == (0, "trained at 9.0\n"), done.err
     done = study.amlexec("history", "download", "-r", GOOD, "-d", "home")
@@ -100,7 +100,7 @@ def test_its_files_are_where_readers_look(study: ProjectFolder) -> None:
     assert "0.9" in done.out and "0.8" in done.out
 
 
-def test_it_is_gone_on_with(study: ProjectFolder) -> None:
+def test_new_runs_in_its_project(study: ProjectFolder) -> None:
     shutil.copy(study.root / "train.py", study.root / "new.py")
     done = study.submit("new.py", "2")
     assert done.code == 0, done.err
@@ -116,7 +116,7 @@ def test_it_is_gone_on_with(study: ProjectFolder) -> None:
     assert not (study.run_folder(FAILED) / "project").exists()
 
 
-def test_its_secrets_open(study: ProjectFolder) -> None:
+def test_its_secrets_can_be_read(study: ProjectFolder) -> None:
     assert keystore.get("amlexec:29334318a571c371efa1be5c9f4be5b7") == "sesame"
     pair = "amlexec:d705fe044e17e880c7d8119f24fcd777"
     file = keystore.private_key_file(pair, study.root)

@@ -1,4 +1,4 @@
-"""Text from outside can't steer the terminal that it is shown on."""
+"""Text from outside can't control the terminal that prints it."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ TITLE = "\x1b]0;owned\x07"
         ("größe\t\u00a0👩‍🔬 точность\n", "größe\t\u00a0👩‍🔬 точность\n"),
     ],
 )
-def test_what_would_steer_a_terminal_is_shown_as_it_is_written(text: str, shown: str) -> None:
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
-def test_a_value_is_no_line_of_ours() -> None:
+def test_a_value_stays_on_one_line() -> None:
     assert on_one_line("killed\nRunId: x") == "killed\\nRunId: x"
 
 
 @given(st.text())
-def test_json_has_the_same_value_and_nothing_that_steers(text: str) -> None:
+def test_json_has_the_same_value_without_control_characters(text: str) -> None:
     written = in_json(json.dumps([text], ensure_ascii=False))
     assert json.loads(written) == [text]
     assert visible(written) == written
     assert json.loads(output.as_json({"a": text})) == {"a": text}
 
 
-def test_a_record_a_path_and_a_file_can_not_steer(project: ProjectFolder) -> None:
+def test_a_record_a_path_and_a_file_with_control_characters(project: ProjectFolder) -> None:
     project.write("train.py", "print('\\x1b[1mbold\\x1b[0m')\n")
     done = project.submit("train.py")
-    assert "\x1b[1mbold\x1b[0m" in done.out, "what the script prints goes through as it is"
+    assert "\x1b[1mbold\x1b[0m" in done.out, "the script's output is not changed"
     record = project.run_folder(done.run_id) / "run.json"
     told = json.loads(record.read_text())
     told |= {"status": "Failed", "reason": f"{TITLE}\nerror: x", "target": f"a{TITLE}", "script_name": TITLE}
@@ -80,7 +80,7 @@ def test_a_record_a_path_and_a_file_can_not_steer(project: ProjectFolder) -> Non
         assert "\x1b" not in shown.out + shown.err, words
 
 
-def test_a_project_in_a_folder_with_such_a_name(project: ProjectFolder) -> None:
+def test_a_project_in_a_folder_with_control_characters(project: ProjectFolder) -> None:
     folder = project.root.parent / f"de{TITLE}mo"
     project.root.rename(folder)
     project.root = folder

@@ -1,4 +1,4 @@
-"""Each example does what it says: its own `verify` is run, and a broken example is told apart."""
+"""Each example works: its own `verify` passes, and fails for a broken example."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_verify_without_an_engine(tmp_path: Path) -> None:
     assert "verify: prepare --check failed: exit code 2" in done.stderr
 
 
-def test_verify_fails_where_a_run_brings_home_something_else(tmp_path: Path) -> None:
+def test_verify_fails_if_a_run_has_other_outputs(tmp_path: Path) -> None:
     copy = copied(IRIS, tmp_path)
     script = copy / "train.py"
     script.write_text(script.read_text(encoding="utf-8").replace("SEED = 0", "SEED = 1"), encoding="utf-8")

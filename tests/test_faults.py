@@ -1,4 +1,4 @@
-"""Bad input and bad luck: one clear error, the right exit code, nothing lost and nothing half-made."""
+"""Wrong input and failures: one clear error, the right exit code, nothing lost and nothing unfinished."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_no_project(tmp_path: Path, project: ProjectFolder) -> None:
     assert "amlexec init" in done.err
 
 
-def test_an_unknown_run_configuration_offers_the_nearest(project: ProjectFolder) -> None:
+def test_an_unknown_run_configuration_suggests_a_similar_name(project: ProjectFolder) -> None:
     project.write("train.py", "")
     done = project.amlexec("experiment", "submit", "-c", "locla", "train.py")
     assert done.code == 3
@@ -59,7 +59,7 @@ def test_a_missing_target(project: ProjectFolder) -> None:
         ("", "there is no script"),
     ],
 )
-def test_a_script_that_cannot_be(project: ProjectFolder, script: str, said: str) -> None:
+def test_an_invalid_script(project: ProjectFolder, script: str, said: str) -> None:
     project.write("train.py", "")
     project.write("../outside.py", "")
     done = project.submit(script)
@@ -81,7 +81,7 @@ def test_a_script_that_is_ignored(project: ProjectFolder) -> None:
     ("location", "said"),
     [("/nowhere/python", "no such program"), ("no-such-python-here", "no such program")],
 )
-def test_an_interpreter_that_is_absent(project: ProjectFolder, location: str, said: str) -> None:
+def test_a_missing_interpreter(project: ProjectFolder, location: str, said: str) -> None:
     project.write("train.py", "")
     project.write("aml_config/local.compute", f"type: local\npythonLocation: {location}\n")
     done = project.submit("train.py")
@@ -91,7 +91,7 @@ def test_an_interpreter_that_is_absent(project: ProjectFolder, location: str, sa
     assert project.run_ids() == []
 
 
-def test_an_interpreter_that_is_none(project: ProjectFolder) -> None:
+def test_a_program_that_is_not_python(project: ProjectFolder) -> None:
     project.write("train.py", "")
     project.write("aml_config/local.compute", "type: local\npythonLocation: /bin/false\n")
     done = project.submit("train.py")
@@ -99,7 +99,7 @@ def test_an_interpreter_that_is_none(project: ProjectFolder) -> None:
     assert "/bin/false does not work as a Python" in done.err
 
 
-def test_a_target_of_a_kind_that_nothing_runs_on(project: ProjectFolder) -> None:
+def test_a_target_of_an_unsupported_kind(project: ProjectFolder) -> None:
     project.write("train.py", "")
     project.write("aml_config/box.compute", "type: batchai\n")
     project.write("aml_config/conda_dependencies.yml", "dependencies: [python]\n")
@@ -154,7 +154,7 @@ def test_killing_the_client_before_the_script_begins(project: ProjectFolder) -> 
     assert record["status"] in {"Lost", "Completed"}
     if record["status"] == "Lost":
         assert "before the script began" in record["reason"]
-    assert project.submit("train.py").code == 0, "what was left half-made is in nobody's way"
+    assert project.submit("train.py").code == 0, "the unfinished files do not matter"
 
 
 def test_killing_script_and_supervisor_is_recorded_as_lost(project: ProjectFolder) -> None:
@@ -173,7 +173,7 @@ def test_killing_script_and_supervisor_is_recorded_as_lost(project: ProjectFolde
     assert (record["status"], record["exit_code"], record["end_time_utc"]) == ("Lost", None, None)
 
 
-def test_canceling_a_run_whose_supervisor_is_gone(project: ProjectFolder) -> None:
+def test_canceling_a_run_whose_supervisor_has_ended(project: ProjectFolder) -> None:
     project.write("train.py", "import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
     run_id = project.submit("--async", "train.py").run_id
     folder = project.run_folder(run_id)
@@ -192,19 +192,19 @@ def test_a_run_from_before_a_restart_of_the_machine(project: ProjectFolder) -> N
     control = project.run_folder(run_id) / "control"
     eventually((control / "script").exists, "the script begins")
     said = {}
-    # The same process numbers, seen from another boot of the machine.
+    # The same process ids, after a restart of the machine.
     for name in ("supervisor", "script"):
         pid, start, *rest = (control / name).read_text().split()
         said[name] = int(pid)
         (control / name).write_text(" ".join([pid, start.partition("/")[0] + "/another-boot", *rest]) + "\n")
     try:
         assert "Lost" in project.amlexec("experiment", "status", "-r", run_id).out
-        os.kill(said["script"], 0)  # and the stranger with that number has been left alone
+        os.kill(said["script"], 0)  # and the other process with that id was left alone
     finally:
         os.killpg(said["script"], signal.SIGKILL)
 
 
-def test_a_status_that_is_asked_for_at_once_is_never_lost(project: ProjectFolder) -> None:
+def test_a_status_right_after_submit_is_never_lost(project: ProjectFolder) -> None:
     project.write("train.py", "print('x')\n")
     code = (
         "import pathlib, sys\nfrom amlexec import plan\nfrom amlexec.runs import lifecycle, submit\n"
@@ -271,7 +271,7 @@ def test_a_script_that_forks_and_exits(project: ProjectFolder) -> None:
     assert "gone" in done.out
 
 
-def test_nobody_reads_our_output(project: ProjectFolder) -> None:
+def test_a_closed_output(project: ProjectFolder) -> None:
     project.write("train.py", "for n in range(100000):\n    print('line', n)\n")
     process = project.start(
         *(sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "local", "train.py")
@@ -305,7 +305,7 @@ def test_a_truncated_record_hides_no_other(project: ProjectFolder) -> None:
     assert (project.run_folder(broken) / "stdout.log").read_text() == "x\n"
 
 
-def test_a_runs_folder_of_somebody_elses_files(project: ProjectFolder) -> None:
+def test_other_files_in_the_runs_folder(project: ProjectFolder) -> None:
     project.write("train.py", "print('x')\n")
     project.write(".amlexec/runs/mine/notes.txt", "mine")
     project.write(".amlexec/runs/file.txt", "mine too")
@@ -333,7 +333,7 @@ def test_a_damaged_doit_database(project: ProjectFolder) -> None:
 
 @pytest.mark.parametrize("spare", [0, 40, 120, 400])
 def test_a_full_disk_in_each_phase(small_disk: Path, spare: int) -> None:
-    """With `spare` kB left: none for the record, for the snapshot, for the copy, for the outputs."""
+    """With `spare` kB left: too little for the record, the snapshot, the copy, or the outputs."""
     project = ProjectFolder(small_disk / "demo")
     project.write(
         "train.py",
@@ -368,7 +368,7 @@ def _fill(folder: Path, spare: int) -> None:
         file.truncate(max(0, size - spare))
 
 
-def test_a_disk_that_is_read_only(small_disk: Path) -> None:
+def test_a_read_only_disk(small_disk: Path) -> None:
     project = ProjectFolder(small_disk / "demo")
     project.write("train.py", "print('x')\n")
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)

@@ -1,4 +1,4 @@
-"""Files that somebody else may have put there: what is no file is said, and nothing is waited for."""
+"""Files that others may have created: special files are errors, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from amlexec import files, temporaries
 
 @pytest.fixture(params=["pipe", "socket", "device", "folder", "loop", "huge"])
 def odd(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Something that is no readable file."""
+    """A path that is not a readable file."""
     path = tmp_path / "odd"
     if request.param == "pipe":
         os.mkfifo(path)
@@ -35,20 +35,20 @@ def odd(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("follow", [True, False])
-def test_what_is_no_file_is_an_error_at_once(odd: Path, follow: bool) -> None:
+def test_a_special_file_is_an_error_at_once(odd: Path, follow: bool) -> None:
     with pytest.raises(OSError, match="odd") as raised:
         files.read_regular(odd, 1000, follow=follow)
     assert raised.value.strerror
 
 
 @pytest.mark.parametrize("odd", ["pipe", "socket", "device", "folder", "loop"], indirect=True)
-def test_nothing_is_written_into_what_is_no_file(odd: Path) -> None:
+def test_nothing_is_written_to_a_special_file(odd: Path) -> None:
     for write in (files.touch, lambda path: files.append(path, "x")):
         with pytest.raises(OSError, match="odd"):
             write(odd)
 
 
-def test_a_link_is_followed_only_where_that_is_wanted(tmp_path: Path) -> None:
+def test_a_link_is_followed_only_on_request(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("text")
     (tmp_path / "link").symlink_to("file")
     assert files.read_regular(tmp_path / "link", 4) == b"text"
@@ -69,7 +69,7 @@ def test_replacing_replaces_a_link(tmp_path: Path) -> None:
     assert names(tmp_path) == ["file", "link"]
 
 
-def test_a_file_has_the_mode_that_was_asked_for(tmp_path: Path) -> None:
+def test_a_file_has_the_requested_mode(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         files.write_atomically(tmp_path / "own", b"\xff")
@@ -82,7 +82,7 @@ def test_a_file_has_the_mode_that_was_asked_for(tmp_path: Path) -> None:
     assert (tmp_path / "own").read_bytes() == b"\xff"
 
 
-def test_a_new_file_takes_no_name_that_is_taken(tmp_path: Path) -> None:
+def test_a_new_file_does_not_replace_another(tmp_path: Path) -> None:
     (tmp_path / "taken").symlink_to("nowhere")
     for name in ("taken", "free"):
         beside = temporaries.write_beside(tmp_path / name, "new")
@@ -93,7 +93,7 @@ def test_a_new_file_takes_no_name_that_is_taken(tmp_path: Path) -> None:
     assert ((tmp_path / "free").read_text(), str((tmp_path / "taken").readlink())) == ("new", "nowhere")
 
 
-def test_a_long_name_has_room_beside_it(tmp_path: Path) -> None:
+def test_a_temporary_file_for_a_long_name(tmp_path: Path) -> None:
     name = "é" * 127
     files.write_atomically(tmp_path / name, "x")
     assert names(tmp_path) == [name]
@@ -117,7 +117,7 @@ def deep(root: Path, depth: int, name: str = "d") -> None:
 
 
 @pytest.mark.parametrize(("depth", "name"), [(1200, "d"), (30, "d" * 255)])
-def test_a_walk_has_no_depth_that_is_too_deep(tmp_path: Path, depth: int, name: str) -> None:
+def test_a_walk_of_any_depth(tmp_path: Path, depth: int, name: str) -> None:
     deep(tmp_path / "tree", depth, name)
     (tmp_path / "tree" / "z").mkdir()
     (tmp_path / "tree" / "away").symlink_to("/etc")
@@ -129,7 +129,7 @@ def test_a_walk_has_no_depth_that_is_too_deep(tmp_path: Path, depth: int, name: 
     assert names(tmp_path) == []
 
 
-def test_removing_a_link_leaves_what_it_leads_to(tmp_path: Path) -> None:
+def test_removing_a_link_keeps_its_target(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept/file").touch()
     (tmp_path / "link").symlink_to("kept")
@@ -141,7 +141,7 @@ def test_removing_a_link_leaves_what_it_leads_to(tmp_path: Path) -> None:
     assert names(tmp_path / "kept") == ["file"]
 
 
-def test_a_folder_that_cant_be_read_is_said(tmp_path: Path) -> None:
+def test_an_unreadable_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         list(files.walk(tmp_path / "nothing"))
     (tmp_path / "link").symlink_to(tmp_path)

@@ -1,4 +1,4 @@
-"""`amlexec init`: what it writes, what it leaves alone, and what it says where it can't."""
+"""`amlexec init`: created files, kept files, and errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ runpy.run_module("amlexec", run_name="__main__", alter_sys=True)
 
 
 def init(*arguments: str, cwd: Path, largest_file: int | None = None) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own; writing more than `largest_file` bytes to a file fails there."""
+    """Run the command in a separate process, in which files are limited to `largest_file` bytes."""
     program = ["-m", "amlexec"] if largest_file is None else ["-c", LIMITED, str(largest_file)]
     return subprocess.run(
         [sys.executable, "-B", *program, "init", *arguments],
@@ -55,7 +55,7 @@ def init(*arguments: str, cwd: Path, largest_file: int | None = None) -> subproc
     )
 
 
-def test_makes_every_file_and_says_what_to_type(tmp_path: Path) -> None:
+def test_creates_every_file_and_prints_what_to_type(tmp_path: Path) -> None:
     done = init(cwd=tmp_path)
     assert (done.returncode, done.stdout.splitlines()) == (0, [f"created {name}" for name in FILES])
     assert sorted(files(tmp_path)) == sorted(FILES)
@@ -78,14 +78,14 @@ def test_a_second_time_changes_nothing(tmp_path: Path) -> None:
     assert ".gitignore" not in done.stderr
 
 
-def test_makes_a_folder_with_blanks_and_says_how_to_get_there(tmp_path: Path) -> None:
+def test_creates_a_folder_with_blanks_and_prints_its_cd(tmp_path: Path) -> None:
     done = init("my first/project's", cwd=tmp_path)
     assert done.returncode == 0
     assert sorted(files(tmp_path / "my first" / "project's")) == sorted(FILES)
     assert """  cd 'my first/project'"'"'s'""" in done.stderr.splitlines()
 
 
-def test_keeps_what_is_there_and_the_rules_of_git(tmp_path: Path) -> None:
+def test_keeps_existing_files_and_the_rules_of_git(tmp_path: Path) -> None:
     (tmp_path / "aml_config").mkdir()
     (tmp_path / "aml_config" / "local.compute").write_text("type: local\n")
     (tmp_path / ".gitignore").write_text("*.pyc\n")
@@ -97,7 +97,7 @@ def test_keeps_what_is_there_and_the_rules_of_git(tmp_path: Path) -> None:
         "kept    dodo.py",
         "kept    .gitignore",
     ]
-    # Beside it, an .amlignore would let into runs what it keeps out.
+    # An .amlignore would replace its rules, and add the ignored files to runs.
     assert not (tmp_path / ".amlignore").exists()
     assert "Runs leave out what .gitignore excludes" in done.stderr
     assert (tmp_path / "aml_config" / "local.compute").read_text() == "type: local\n"
@@ -126,7 +126,7 @@ def test_a_file_in_the_place_of_aml_config(tmp_path: Path) -> None:
     assert files(tmp_path) == {"aml_config": b"mine"}
 
 
-def test_a_disk_that_refuses_leaves_nothing_half_made(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_unfinished_file(tmp_path: Path) -> None:
     done = init(cwd=tmp_path, largest_file=600)
     assert done.returncode == 2
     assert "error: cannot write the project's files: File too large" in done.stderr
@@ -140,14 +140,14 @@ def test_a_disk_that_refuses_leaves_nothing_half_made(tmp_path: Path) -> None:
     assert {name: (tmp_path / name).read_bytes() for name in FILES} == whole
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    # Even the superuser can't make folders there.
+def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
+    # Even root can't create folders there.
     with pytest.raises(TargetError) as caught:
         make(Path(f"/proc/{os.getpid()}/fd/project") if Path("/proc").exists() else Path("/dev/fd/project"))
     assert caught.value.hint
 
 
-def test_two_at_a_time_make_one_project(tmp_path: Path) -> None:
+def test_two_at_once_create_one_project(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         ended = list(pool.map(lambda _: init(cwd=tmp_path), range(4)))
     assert [done.returncode for done in ended] == [0] * 4
@@ -156,7 +156,7 @@ def test_two_at_a_time_make_one_project(tmp_path: Path) -> None:
     assert sorted(files(tmp_path)) == sorted(FILES)
 
 
-def test_what_the_files_say(tmp_path: Path) -> None:
+def test_the_files_are_explained(tmp_path: Path) -> None:
     made = make(tmp_path)
     for name in made.created[:6]:
         text = (tmp_path / name).read_text(encoding="utf-8")
@@ -183,10 +183,10 @@ def test_what_the_files_say(tmp_path: Path) -> None:
     assert "from amlexec.tasks import *  # noqa: F403\n" in (tmp_path / "dodo.py").read_text()
 
 
-def test_the_example_is_a_project_as_init_makes_it(tmp_path: Path) -> None:
+def test_the_example_is_a_project_of_init(tmp_path: Path) -> None:
     make(tmp_path)
     example = Path(__file__).parent.parent / "examples" / "iris"
-    # What its scripts need is its own.
+    # Its dependencies are its own.
     kept = [name for name in FILES if name != "aml_config/conda_dependencies.yml"]
     made = files(tmp_path)
     assert {name: (example / name).read_bytes() for name in kept} == {name: made[name] for name in kept}

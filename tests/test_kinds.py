@@ -1,4 +1,4 @@
-"""The kinds of compute targets: what a row says is so, and nothing else compares a kind."""
+"""The kinds of compute targets: each row is correct, and no other module compares kinds."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def is_kind(node: ast.AST) -> bool:
 
 
 def operands(node: ast.AST) -> list[ast.expr]:
-    """What a piece of code tells apart: by `==`, `in`, `match`, a set, a map, or the parts of a name."""
+    """The compared values in a piece of code: `==`, `in`, `match`, a set, a map, or parts of a name."""
     match node:
         case ast.Compare(left=left, comparators=others):
             return [left, *others]
@@ -77,7 +77,7 @@ def is_exported(node: ast.AST) -> bool:
 
 
 def comparisons(tree: ast.Module) -> Iterator[ast.AST]:
-    """Where code tells kinds apart, or lists several, for somebody else to do so."""
+    """The places where code compares kinds, or lists several for other code to compare."""
     for node in (one for top in tree.body if not is_exported(top) for one in ast.walk(top)):
         parts = [
             part
@@ -128,7 +128,7 @@ def test_a_comparison_is_found(code: str) -> None:
         '__all__ = ["local", "remote"]',
     ],
 )
-def test_what_compares_no_kind_is_not_found(code: str) -> None:
+def test_other_code_is_not_found(code: str) -> None:
     assert not [*comparisons(ast.parse(code))]
 
 
@@ -155,7 +155,7 @@ def test_the_schema_has_the_same_kinds() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_a_row_agrees_with_itself(kind: Kind) -> None:
+def test_a_row_is_consistent(kind: Kind) -> None:
     assert not (kind.is_here and kind.over_ssh)
     assert bool(kind.module) is (kind.is_here or kind.over_ssh)
     assert kind.in_container is (kind.environment == kinds.IMAGE)
@@ -167,7 +167,7 @@ def test_a_row_agrees_with_itself(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_what_a_row_names_runs_it(kind: Kind, tmp_path: Path) -> None:
+def test_the_class_of_a_row_runs_it(kind: Kind, tmp_path: Path) -> None:
     project = Project(str(tmp_path))
     file = tmp_path / "aml_config" / "box.compute"
     file.parent.mkdir()
@@ -194,7 +194,7 @@ def test_what_a_row_names_runs_it(kind: Kind, tmp_path: Path) -> None:
         ("batchai", False, False),
     ],
 )
-def test_whose_environment_it_is(kind: str, prepared: bool, where_the_user_manages_it: bool) -> None:
+def test_who_prepares_the_environment(kind: str, prepared: bool, where_the_user_manages_it: bool) -> None:
     target = declared(kinds.of(kind))
     assert kinds.is_prepared(target) is prepared
     managed = declared(kinds.of(kind), user_managed=True)

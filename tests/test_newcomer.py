@@ -1,4 +1,4 @@
-"""What somebody meets who has just begun: a clean git status, JSON on request, words while they wait."""
+"""First steps of a new user: a clean git status, JSON on request, messages while waiting."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     ],
     ids=" ".join,
 )
-def test_git_sees_nothing_of_ours(project: ProjectFolder, words: tuple[str, ...]) -> None:
+def test_git_ignores_the_files_of_amlexec(project: ProjectFolder, words: tuple[str, ...]) -> None:
     project.write("train.py", "print('hello')\n")
     for command in (["init", "-q"], ["add", "."]):
         assert project.call("git", *command).code == 0
@@ -62,7 +62,7 @@ def test_the_record_as_json(project: ProjectFolder) -> None:
     assert (nothing.code, nothing.out) == (3, "")
 
 
-def test_the_record_as_json_of_a_run_that_goes_on(project: ProjectFolder) -> None:
+def test_the_record_of_a_detached_run_as_json(project: ProjectFolder) -> None:
     project.write(
         "slow.py", "import time\nprint('begun', file=__import__('sys').stderr, flush=True)\ntime.sleep(600)\n"
     )
@@ -89,7 +89,7 @@ def test_the_record_as_json_of_a_run_that_goes_on(project: ProjectFolder) -> Non
 def test_status_with_the_engine_down(
     project: ProjectFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was read last, and that it could not be read now: as for a machine over SSH."""
+    """The last known status, marked as unreachable: as for a machine over SSH."""
     project.write("train.py", "print('x')\n")
     run_id = project.submit("train.py").run_id
     record = project.record(run_id)
@@ -119,7 +119,7 @@ def test_status_with_the_engine_down(
     ids=lambda words: words[1],
 )
 def test_a_machine_that_does_not_answer(project: ProjectFolder, words: tuple[str, ...]) -> None:
-    """Something listens there and says nothing, as behind many a firewall."""
+    """A port that accepts connections but never answers, as behind some firewalls."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -142,7 +142,7 @@ def test_a_machine_that_does_not_answer(project: ProjectFolder, words: tuple[str
         said = process.stderr.readline().decode()
         first = time.monotonic() - begun
         if words[1] != "submit":
-            process.kill()  # it would say so after six seconds, as submit does
+            process.kill()  # it would print the error after six seconds, as submit does
         process.communicate(timeout=PATIENCE)
     name = "new" if more else "gone"
     assert said == f"connecting to {name} ...\n"

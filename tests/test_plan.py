@@ -1,4 +1,4 @@
-"""PLAN is pure: a declaration and a command line in, a plan or an error out."""
+"""PLAN is pure: from a declaration and a command line to a plan or an error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def declaration(**changes: object) -> Declaration:
     return Declaration(Project("/p"), CONFIGURATION._replace(**changes), LOCAL)
 
 
-def test_a_script_stands_for_the_whole_vector() -> None:
+def test_a_script_replaces_the_whole_vector() -> None:
     planned = plan(declaration(argument_vector=("other.py", "--x")), "train.py", ["--lr", "1"])
     assert (planned.script, planned.arguments) == ("train.py", ("--lr", "1"))
 
@@ -42,7 +42,7 @@ def test_no_script(vector: tuple[str, ...]) -> None:
     ("typed", "meant"),
     [("./train.py", "train.py"), ("a\\b.py", "a/b.py"), ("a//b/../c.py", "a/c.py"), ("../x.py", "../x.py")],
 )
-def test_the_scripts_name_is_made_plain(typed: str, meant: str) -> None:
+def test_the_scripts_path_is_normalized(typed: str, meant: str) -> None:
     assert plan(declaration(), typed).script == meant
 
 
@@ -58,7 +58,7 @@ def test_notes_become_warnings() -> None:
     assert planned.warnings == ("f:1:2: warning: odd", "  hint: do this")
 
 
-def test_nothing_is_read_but_the_values() -> None:
+def test_only_values_are_read() -> None:
     imported = {
         name.name if isinstance(node, ast.Import) else str(node.module)
         for node in ast.walk(ast.parse(Path(plan_module.__file__).read_text()))
@@ -68,7 +68,7 @@ def test_nothing_is_read_but_the_values() -> None:
     assert imported <= {"__future__", "re", "typing", "collections.abc", "amlexec.errors", "amlexec.model"}
 
 
-def test_a_variable_is_handed_over_from_whoever_submits() -> None:
+def test_a_variable_comes_from_the_submitting_command() -> None:
     declared = (("API_KEY", "${env:MY_KEY}"), ("URL", "https://${env:MY_KEY}@h/${x}"), ("N", "1"))
     planned = plan(declaration(environment_variables=declared), "x.py", environment={"MY_KEY": "canary"})
     assert planned.environment_variables == (

@@ -1,4 +1,4 @@
-"""The hook that pre-commit finds in our repository, with the real pre-commit and a clone of it."""
+"""The pre-commit hook of this repository, with the real pre-commit and a clone."""
 
 from __future__ import annotations
 

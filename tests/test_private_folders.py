@@ -1,4 +1,4 @@
-"""A folder that somebody else has made first stands in nobody's way, and is not entered."""
+"""A folder that another user has created first is not used, and does not cause an error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _tidy(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def squatted(path: Path, how: str) -> Path:
-    """A folder of that name as another user would leave it."""
+    """Create a folder of that name as another user would."""
     if how == "link":
         path.symlink_to(path.parent)
     elif how == "file":
@@ -49,7 +49,7 @@ def squatted(path: Path, how: str) -> Path:
 
 
 @pytest.mark.parametrize("how", ["theirs", "open", "link", "file"])
-def test_another_place_is_found_and_kept(tmp_path: Path, how: str) -> None:
+def test_another_folder_is_chosen_and_kept(tmp_path: Path, how: str) -> None:
     taken = squatted(tmp_path / "taken", how)
     found = private_folders.first_of([taken], "run")
     assert private_folders.is_private(found)
@@ -57,7 +57,7 @@ def test_another_place_is_found_and_kept(tmp_path: Path, how: str) -> None:
     assert len(os.fsencode(found)) <= 60
     assert private_folders.first_of([taken], "run") == found, "all processes of a user share it"
     assert private_folders.first_of([taken], "locks") != found
-    # Where it is gone, or somebody has taken its name too, there is another.
+    # If it is removed, or another user takes its name too, a new one is chosen.
     found.rmdir()
     squatted(found, "open")
     again = private_folders.first_of([taken], "run")
@@ -66,7 +66,7 @@ def test_another_place_is_found_and_kept(tmp_path: Path, how: str) -> None:
     assert private_folders.first_of([taken], "run") == again
 
 
-def test_processes_that_look_at_the_same_time_find_the_same(tmp_path: Path) -> None:
+def test_simultaneous_processes_choose_the_same_folder(tmp_path: Path) -> None:
     taken, found = squatted(tmp_path / "taken", "open"), []
     threads = [
         threading.Thread(target=lambda: found.append(private_folders.first_of([taken], "run")))
@@ -79,7 +79,7 @@ def test_processes_that_look_at_the_same_time_find_the_same(tmp_path: Path) -> N
     assert len(set(found)) == 1
 
 
-def test_a_folder_in_one_of_another_user_is_none_of_ours(
+def test_a_folder_inside_another_users_folder_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     above = squatted(tmp_path / "theirs", "theirs")
@@ -87,14 +87,14 @@ def test_a_folder_in_one_of_another_user_is_none_of_ours(
     assert above not in runtime_folder().parents
 
 
-def test_a_cache_that_can_not_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_cache_is_not_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cache").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     found = private_folders.first_of([squatted(tmp_path / "taken", "open")], "run")
     assert private_folders.is_private(found)
 
 
-def test_a_file_of_the_cache_leads_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_in_the_cache_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = squatted(tmp_path / "taken", "open")
     first = private_folders.first_of([taken], "run")
     (note,) = (Path.home() / ".cache/amlexec").glob(".run-*")

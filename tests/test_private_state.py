@@ -1,4 +1,4 @@
-"""What amlexec keeps is for its owner; a copy is never more readable than what it was made of."""
+"""amlexec's files are private to their owner; a copy is never more readable than its original."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def filled(project: ProjectFolder) -> None:
 
 
 def modes(text: str) -> dict[str, int]:
-    """What the script has printed of each file."""
+    """The modes of files that the script has printed."""
     return {line.split()[0]: int(line.split()[1], 8) for line in text.splitlines() if " 0o" in line}
 
 
@@ -51,7 +51,7 @@ def test_a_run_here(project: ProjectFolder, umask: int) -> None:
     assert done.code == 0, done.err
     found = modes(done.out)
     not_wider(found)
-    assert found["umask"] == umask, "the script has the umask of whoever submits"
+    assert found["umask"] == umask, "the script has the umask of the submitting command"
     state = project.root / ".amlexec"
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     run = project.run_folder(done.run_id)
@@ -68,7 +68,7 @@ def test_a_run_here(project: ProjectFolder, umask: int) -> None:
     assert not [path for path in copy.rglob("key") if path.stat().st_mode & 0o077]
 
 
-def test_a_folder_of_an_earlier_version_is_closed_to_all_the_world(project: ProjectFolder) -> None:
+def test_a_folder_of_an_earlier_version_becomes_private(project: ProjectFolder) -> None:
     state = project.root / ".amlexec"
     state.mkdir()
     state.chmod(0o775)
@@ -87,7 +87,7 @@ def test_a_run_on_a_machine(project: ProjectFolder, client: Client, host: Host, 
         "userManagedEnvironment: true\n",
     )
     project.write("aml_config/box.runconfig", "Target: box\nFramework: Python\n")
-    for _ in range(2):  # all files, and then those that have changed
+    for _ in range(2):  # all files, then only the changed ones
         done = project.amlexec("experiment", "submit", "-c", "box", "look.py")
         assert done.code == 0, done.err
         not_wider(modes(done.out))
@@ -100,7 +100,7 @@ def test_a_run_on_a_machine(project: ProjectFolder, client: Client, host: Host, 
     host.ssh("rm -rf ~/.amlexec", user)
 
 
-def test_folders_are_made_for_their_owner(tmp_path: Path) -> None:
+def test_new_folders_are_private(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         private_folders.make(tmp_path / "a/b/c")

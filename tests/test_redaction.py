@@ -1,4 +1,4 @@
-"""Secrets are hidden by the name of what holds them, and then wherever their value stands."""
+"""Secrets are recognized by their names, and their values are hidden everywhere."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_names_that_look_secret(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["PATH", "EXAMPLE_ENV_VAR", "KEYBOARD", "MONKEY", "PASSENGERS", "AUTHOR", "PATIENCE"]
 )
-def test_names_that_do_not(name: str) -> None:
+def test_names_that_do_not_look_secret(name: str) -> None:
     assert not is_secret(name)
     assert redacted({name: "value"}) == {name: "value"}
 
@@ -51,13 +51,13 @@ def test_an_empty_value_hides_nothing() -> None:
 
 
 @given(st.text(), st.text(min_size=6), st.text())
-def test_a_secret_never_comes_through(before: str, secret: str, after: str) -> None:
+def test_a_secret_is_never_printed(before: str, secret: str, after: str) -> None:
     hidden = redact(before + secret + after, [("TOKEN", secret), ("PLAIN", before)])
     assert secret not in hidden or secret in HIDDEN * 9
     assert HIDDEN in hidden
 
 
-def test_the_longest_secret_goes_first() -> None:
+def test_the_longest_secret_is_replaced_first() -> None:
     assert redact("abcdefgh", [("A_TOKEN", "abcdef"), ("B_TOKEN", "abcdefgh")]) == HIDDEN
 
 
@@ -124,7 +124,7 @@ def test_a_secret_is_hidden_in_every_form(secret: str) -> None:
             assert hide(f"error: <{form}> is bad", [known]) == "error: <***> is bad"
 
 
-def test_what_is_learnt_and_what_the_environment_has_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_learned_secrets_and_those_of_the_environment_are_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redaction, "_KNOWN", set())
     monkeypatch.setenv("MY_API_TOKEN", "canary-1234")
     monkeypatch.setenv("SSH_AUTH_SOCK", "/")

@@ -1,4 +1,4 @@
-"""Every folder of `tests/samples` is a project: lint says exactly what its expected.txt says."""
+"""Every folder of `tests/samples` is a project: lint prints exactly its expected.txt."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ ERAS = [path for path in SAMPLES if path.name[0] == "E" and path.name[1].isdigit
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
-def test_lint_says_what_is_wrong(sample: Path) -> None:
+def test_lint_prints_the_expected_lines(sample: Path) -> None:
     said = lint.as_text(violations(config.find_project(sample)))
     assert said == (sample / "expected.txt").read_text(encoding="utf-8").splitlines()
 
 
-def test_there_is_a_sample_of_every_era() -> None:
+def test_every_era_has_a_sample() -> None:
     assert [path.name[:2] for path in ERAS] == ["E0", "E1", "E2", "E3", "E4"]
 
 
@@ -42,8 +42,8 @@ def test_every_era_loads(sample: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.name)
-def test_a_run_meets_the_same_errors(sample: Path, tmp_path: Path) -> None:
-    """What lint calls an error of a run configuration or its target, `load` raises, but a plain password."""
+def test_load_raises_the_same_errors(sample: Path, tmp_path: Path) -> None:
+    """`load` raises lint's errors about a run configuration or its target, except a plain password."""
     project = config.find_project(shutil.copytree(sample, tmp_path / "project"))
     wrong = {one for one in violations(project) if one.severity == "error" and one.key != "password"}
     met: set[Violation] = set()

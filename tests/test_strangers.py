@@ -1,7 +1,7 @@
-"""A project that came from somebody else: what stands in its `.amlexec` is looked at, and never followed.
+"""A project from another person: files in its `.amlexec` are read, but never followed or trusted.
 
-Each case puts one thing into a run's folder. Then every command that reads or ends runs is typed: none waits,
-none raises, the other run is shown all the same, and of the home nothing is read, changed or removed.
+Each case creates one entry in a run's folder. Then every command that reads or ends runs is called: none
+hangs, none raises, the other run is shown, and no file in the home is read, changed or removed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SECRET = "the secret of the home"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home with things in it that nobody may touch."""
+    """A home with files that must not be touched."""
     home = tmp_path / "home"
     (home / "outputs").mkdir(parents=True)
     for name in ("file", "outputs/model", "end"):
@@ -46,7 +46,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def listing(folder: Path) -> dict[str, tuple[object, ...]]:
-    """All that is in a folder, with content and times."""
+    """The entries of a folder, with contents and times."""
     found: dict[str, tuple[object, ...]] = {}
     for path in sorted(folder.rglob("*")):
         told = path.lstat()
@@ -57,7 +57,7 @@ def listing(folder: Path) -> dict[str, tuple[object, ...]]:
 
 @pytest.fixture
 def stranger(project: ProjectFolder, tmp_path: Path) -> Iterator[ProjectFolder]:
-    """A project with a run that is over and one that a supervisor is said to watch."""
+    """A project with a finished run and one that claims to have a supervisor."""
     told = record.Run(**{**RUN._asdict(), "status": "Completed", "exit_code": 0})
     for run_id, status in ((GOOD, "Completed"), (BAD, "Running")):
         paths = RunPaths(project.run_folder(run_id))
@@ -65,7 +65,7 @@ def stranger(project: ProjectFolder, tmp_path: Path) -> Iterator[ProjectFolder]:
         folders.write(paths, told._replace(run_id=run_id, status=status))
         paths.stdout.write_text("hello\n")
     yield project
-    # pytest can't remove what is as deep as one of them.
+    # pytest can't remove folders as deep as one of these.
     for folder in (project.root, tmp_path / "copy"):
         files.remove_tree(folder)
 
@@ -119,7 +119,7 @@ def linked(name: str, to: str) -> Callable[[Path, Path], object]:
 
 
 def piped(name: str) -> Callable[[Path, Path], object]:
-    """A named pipe, or something else that nobody can read to its end."""
+    """A named pipe, or another file that never ends."""
 
     def make(folder: Path, home: Path) -> None:
         del home
@@ -130,7 +130,7 @@ def piped(name: str) -> Callable[[Path, Path], object]:
 
 
 def with_end(*makers: Callable[[Path, Path], object]) -> Callable[[Path, Path], object]:
-    """The same, in the folder of a run that has ended and has to be brought home."""
+    """The same, in the folder of a run that has ended and has to be collected."""
 
     def make(folder: Path, home: Path) -> None:
         ended(folder)
@@ -188,7 +188,7 @@ def typed(project: ProjectFolder, *arguments: str) -> int:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_run_of_a_strangers_project(
+def test_a_run_of_another_persons_project(
     stranger: ProjectFolder, home: Path, case: str, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     CASES[case](stranger.run_folder(BAD), home)
@@ -223,7 +223,7 @@ def test_a_run_of_a_strangers_project(
 
 
 @pytest.mark.parametrize("name", ["ssh_", "-x_1", "a b_1", "é_1", "notes"])
-def test_a_name_that_is_no_run_id_is_one_row(
+def test_an_invalid_run_id_is_one_warning(
     stranger: ProjectFolder, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (stranger.run_folder(BAD)).rename(stranger.run_folder(name))
@@ -236,7 +236,7 @@ def test_a_name_that_is_no_run_id_is_one_row(
 
 
 @pytest.mark.parametrize("name", [".amlexec", ".amlexec/runs"])
-def test_runs_that_are_kept_elsewhere_are_not_touched(
+def test_a_link_to_other_runs_is_not_followed(
     stranger: ProjectFolder, tmp_path: Path, name: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (stranger.root / name).rename(tmp_path / "elsewhere")
@@ -260,7 +260,7 @@ def test_runs_that_are_kept_elsewhere_are_not_touched(
         *("requirements.txt", "aml_config/conda_dependencies.lock.yml", ".amlexec/cache/interpreters.json"),
     ],
 )
-def test_a_file_of_the_project_that_is_none(
+def test_special_files_in_the_project(
     project: ProjectFolder, name: str, kind: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     project.write("train.py", "print(1)\n")
@@ -301,7 +301,7 @@ def test_a_file_of_the_project_that_is_none(
 
 @pytest.fixture
 def bystander() -> Iterator[subprocess.Popen[bytes]]:
-    """A process of the user's that no run has started, the leader of its own group."""
+    """A process of the user that no run has started, in its own process group."""
     process = subprocess.Popen(
         [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True
     )
@@ -311,13 +311,13 @@ def bystander() -> Iterator[subprocess.Popen[bytes]]:
 
 
 def named(process: int) -> str:
-    """The process as control files name it."""
+    """The process in the format of control files."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{process} {fields[19]}/{boot}"
 
 
-def test_a_process_that_is_no_runs_is_left_alone(
+def test_a_process_that_belongs_to_no_run_is_left_alone(
     stranger: ProjectFolder, bystander: subprocess.Popen[bytes], capfd: pytest.CaptureFixture[str]
 ) -> None:
     control = stranger.run_folder(BAD) / "control"
@@ -330,7 +330,7 @@ def test_a_process_that_is_no_runs_is_left_alone(
     capfd.readouterr()
 
 
-def test_a_container_that_is_no_runs_is_left_alone(
+def test_a_container_that_belongs_to_no_run_is_left_alone(
     stranger: ProjectFolder, shop: Shop, capfd: pytest.CaptureFixture[str]
 ) -> None:
     labels = {"amlexec-test": shop.session, "amlexec.run": BAD, "amlexec.project.folder": "/somewhere/else"}
@@ -363,7 +363,7 @@ def test_a_container_that_is_no_runs_is_left_alone(
             containers.remove(shop.engine, container, force=True)
 
 
-def test_a_script_that_has_cleared_its_environment_is_still_the_runs(project: ProjectFolder) -> None:
+def test_a_script_that_cleared_its_environment_still_belongs_to_its_run(project: ProjectFolder) -> None:
     project.write(
         "train.py", "import os\nprint(1, flush=True)\nos.execve('/bin/sleep', ['sleep', '1000'], {})\n"
     )

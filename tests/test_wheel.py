@@ -1,4 +1,4 @@
-"""The package as others get it: a wheel, outside any checkout."""
+"""The wheel, outside a checkout."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_the_wheel_works_outside_a_checkout(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
-    # Ahead of the checkout, which the environment of the tests has installed.
+    # Before the checkout, which the tests' environment has installed.
     environment = {**os.environ, "PYTHONPATH": str(site)}
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:

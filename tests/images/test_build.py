@@ -1,4 +1,4 @@
-"""Environments as images: made once, made again only where what is installed would differ, and why."""
+"""Build environments as images: once, and again only if the packages would differ, with the reason."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PRINT = "import sys, six\nprint(sys.version_info[:2], six.__version__)\n"
 
 @pytest.fixture
 def make(shop: Shop, tmp_path: Path) -> Callable[..., DockerProject]:
-    """Make a project with these conda packages, in a folder named `demo`."""
+    """Create a project with these conda packages, in a folder named `demo`."""
 
     def made(*specs: str, pip: tuple[str, ...] = (), name: str = "demo") -> DockerProject:
         return DockerProject(tmp_path / name, shop, conda=shop.conda(*specs, pip=pip))
@@ -42,7 +42,7 @@ def make(shop: Shop, tmp_path: Path) -> Callable[..., DockerProject]:
 
 
 def check(project: DockerProject, *arguments: str) -> dict[str, Any]:
-    """What `--check -o json` says, held to its exit code."""
+    """The output of `--check -o json`; asserts that the exit code agrees."""
     done = project.prepare("--check", "-o", "json", *arguments)
     found: dict[str, Any] = json.loads(done.out)
     assert done.code == (0 if found["ready"] else 1), done.err
@@ -50,14 +50,14 @@ def check(project: DockerProject, *arguments: str) -> dict[str, Any]:
 
 
 def digest(project: DockerProject) -> str:
-    """What `--print-digest` says, where there is no engine to ask."""
+    """The output of `--print-digest`, without an engine."""
     done = project.prepare("--print-digest", env={**os.environ, "DOCKER_HOST": NOWHERE})
     assert done.code == 0, done.err
     return str(done.out.strip())
 
 
 def until(process: subprocess.Popen[bytes], beginning: bytes) -> bytes:
-    """Read what a prepare says until it comes to a line with that beginning."""
+    """Read the output of a prepare until a line with that beginning."""
     assert process.stderr is not None
     seen = []
     for line in process.stderr:
@@ -85,14 +85,14 @@ def layers_of(shop: Shop) -> set[str]:
 
 
 def nothing_left(project: DockerProject) -> bool:
-    """Whether no container and no folder is left of making things."""
+    """Whether builds left no container and no folder."""
     making = [one for one in project.shop.containers() if one["Labels"].get("amlexec.building")]
     staging = project.shop.cache / "staging"
     return not making and {path.name for path in staging.glob("*")} <= {"lock"}
 
 
 def test_the_life_of_an_environment(make: Callable[..., DockerProject]) -> None:
-    """Prepared once; edits that mean nothing do nothing; a version makes it anew, saying which line."""
+    """Prepared once; neutral edits change nothing; a new version rebuilds it, and the reason has the line."""
     project = make("six=1.16", "idna")
     project.write("train.py", PRINT)
     refused = project.submit("train.py")
@@ -139,7 +139,7 @@ def test_the_life_of_an_environment(make: Callable[..., DockerProject]) -> None:
     found = check(project)
     assert found["reason"].startswith(reason)
     stale = project.submit("train.py")
-    assert stale.code == 2, "what is no longer declared is never used"
+    assert stale.code == 2, "an outdated environment is never used"
     assert reason in stale.err
     changed = project.prepare()
     assert changed.out.startswith(f"docker: prepared: {reason}"), changed.err
@@ -152,11 +152,11 @@ def test_the_life_of_an_environment(make: Callable[..., DockerProject]) -> None:
     assert check(project)["reason"] == "its image is no longer on the engine"
     healed = project.prepare()
     assert healed.out == "docker: prepared: its image is no longer on the engine\n"
-    assert "installing" not in healed.err, "the conda layer was still there"
+    assert "installing" not in healed.err, "the conda layer was reused"
     assert project.submit("train.py").code == 0
 
 
-def test_submit_prepares_where_it_is_told_to(make: Callable[..., DockerProject]) -> None:
+def test_submit_prepares_with_prepare_environment(make: Callable[..., DockerProject]) -> None:
     project = make("six", "tabulate")
     project.write("train.py", PRINT)
     done = project.submit("--prepare", "train.py")
@@ -171,7 +171,7 @@ def test_submit_prepares_where_it_is_told_to(make: Callable[..., DockerProject])
     assert "solving" not in project.submit("train.py").err
 
 
-def test_what_an_image_says_and_holds(make: Callable[..., DockerProject]) -> None:
+def test_labels_and_contents_of_an_image(make: Callable[..., DockerProject]) -> None:
     project = make(
         "six=1.16", "prefixtool", pip=("--no-index", "--find-links ./wheels", "amlexec-test-greet==1.0")
     )
@@ -241,16 +241,16 @@ def test_a_changed_pip_line_keeps_the_conda_layer(make: Callable[..., DockerProj
     assert second.out == (
         "docker: prepared: aml_config/conda_dependencies.yml:10: amlexec-test-greet 1.0 -> 1.1\n"
     )
-    assert "conda packages" not in second.err, "nothing of conda is installed again"
+    assert "conda packages" not in second.err, "no conda package is installed again"
     assert layers_of(project.shop) == before
     assert image_of(project)["RootFS"]["Layers"][:-1] == old["RootFS"]["Layers"][:-1]
     assert "greetings 1.1" in inside(project, "import amlexec_test_greet as g\nprint(g.greeting())")
 
 
-def test_the_same_packages_make_the_same_layer_bit_for_bit(
+def test_the_conda_layer_is_reproducible_bit_for_bit(
     make: Callable[..., DockerProject], tmp_path: Path
 ) -> None:
-    """Made twice from nothing: other cache, other project, other umask, other moment."""
+    """Built twice from scratch: with another cache, project, umask and time."""
     found = []
     for number in range(2):
         project = make("idna", "tabulate", "prefixtool", name=f"demo{number}")
@@ -267,8 +267,8 @@ def test_the_same_packages_make_the_same_layer_bit_for_bit(
     assert found[0] == found[1]
 
 
-def test_two_at_once(make: Callable[..., DockerProject]) -> None:
-    """The second waits, says for whom, and then finds it done."""
+def test_two_builds_of_one_environment_at_once(make: Callable[..., DockerProject]) -> None:
+    """The second waits, names the first, and then finds the environment up to date."""
     project = make("six=1.16", "setuptools")
     command = ("-m", "amlexec", "experiment", "prepare", "-c", "docker")
     first = project.start(sys.executable, *command)
@@ -288,8 +288,8 @@ def test_two_at_once(make: Callable[..., DockerProject]) -> None:
     assert len(project.shop.images(**{"amlexec.digest": digest(project)})) == 1
 
 
-def test_two_environments_of_one_conda_layer_at_once(make: Callable[..., DockerProject]) -> None:
-    """They have digests of their own; what they share is made once all the same."""
+def test_two_environments_with_one_conda_layer_at_once(make: Callable[..., DockerProject]) -> None:
+    """Their digests differ; the shared layer is built once."""
     lines = ("--no-index", "--find-links ./wheels")
     projects = []
     for version in ("1.0", "1.1"):
@@ -308,8 +308,8 @@ def test_two_environments_of_one_conda_layer_at_once(make: Callable[..., DockerP
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_interrupted_in_each_phase(make: Callable[..., DockerProject], how: signal.Signals) -> None:
-    """Nothing half-made is ever taken for an environment, and the next one clears it away."""
+def test_a_build_interrupted_in_each_phase(make: Callable[..., DockerProject], how: signal.Signals) -> None:
+    """An unfinished build is never used as an environment, and the next build removes it."""
     spec = "idna" if how == signal.SIGINT else "idna=3.7"
     project = make("six", "tabulate", spec, pip=("--no-index", "--find-links ./wheels", "colorama"))
     Path(project.root, "wheels").symlink_to(project.shop.wheels)
@@ -330,8 +330,8 @@ def test_interrupted_in_each_phase(make: Callable[..., DockerProject], how: sign
     assert said == "all\n"
 
 
-def test_a_maker_that_may_be_alive_is_left_alone(make: Callable[..., DockerProject]) -> None:
-    """As where a container with the engine's socket in it makes the same environment."""
+def test_a_build_that_may_be_alive_is_left_alone(make: Callable[..., DockerProject]) -> None:
+    """Like a build of the same environment from a container with the engine's socket."""
     project = make("setuptools", "idna")
     labels = {"amlexec.building": digest(project), "amlexec.building.by": "elsewhere/1/1/1"}
     settings = {"Image": project.shop.base, "Cmd": ["sleep", "600"], "Labels": labels}
@@ -343,7 +343,7 @@ def test_a_maker_that_may_be_alive_is_left_alone(make: Callable[..., DockerProje
         containers.remove(project.shop.engine, other, force=True)
 
 
-def test_refresh_looks_whether_the_base_has_moved(make: Callable[..., DockerProject]) -> None:
+def test_refresh_rebuilds_when_the_base_image_has_moved(make: Callable[..., DockerProject]) -> None:
     project = make("six")
     shop = project.shop
     tag = f"amlexec-test/moving:{shop.session}"
@@ -356,16 +356,16 @@ def test_refresh_looks_whether_the_base_has_moved(make: Callable[..., DockerProj
     assert "up to date" in same.out
     assert image_of(project)["Id"] == before["Id"]
     new_base(shop.engine, shop.base, tag, "moved=yes")
-    assert "up to date" in project.prepare().out, "nobody asked whether it moved"
+    assert "up to date" in project.prepare().out, "the registry is not asked"
     moved = project.prepare("--refresh")
     assert moved.out == f"docker: prepared: the base image {tag} has moved\n", moved.err
     after = image_of(project)
     assert after["Config"]["Labels"]["moved"] == "yes"
-    assert images.inspect(shop.engine, before["Id"]) is None, "what it replaces is removed"
+    assert images.inspect(shop.engine, before["Id"]) is None, "the old image is removed"
 
 
 def test_a_private_index_leaves_no_trace(make: Callable[..., DockerProject], tmp_path: Path) -> None:
-    """Its address from pip's own settings, with a password that no file, layer, history or log ever has."""
+    """Its URL is in pip's settings; its password is in no file, layer, image history or log."""
     password = f"pass{os.urandom(6).hex()}word"
     project = make("tabulate", pip=("amlexec-test-greet==1.0",))
     with serve(project.shop.wheels, user="me", password=password) as site:
@@ -375,7 +375,7 @@ def test_a_private_index_leaves_no_trace(make: Callable[..., DockerProject], tmp
         settings.write_text(f"[global]\nindex-url = {address}/simple/\n")
         done = project.prepare()
         assert done.code == 0, done.err
-        # In a line of the file, and with a package that is not there: what failed is told, no password is.
+        # The URL in a line of the file, and a missing package: the error names the package, not the password.
         secret = address.replace(password, "${SECRET}")
         text = project.shop.conda("tabulate", pip=(f"--index-url {secret}/simple/", "amlexec-test-nowhere"))
         project.write("aml_config/conda_dependencies.yml", text)
@@ -396,7 +396,7 @@ def test_a_private_index_leaves_no_trace(make: Callable[..., DockerProject], tmp
 
 
 def _holds(project: DockerProject, image: str, texts: list[bytes]) -> bool:
-    """Whether a text is anywhere in an image: its configuration or the files of its layers."""
+    """Whether an image contains a text, in its configuration or in files of its layers."""
     with engine_images.save(project.shop.engine, image) as stream:
         before = b""
         for piece in stream.pieces():
@@ -408,7 +408,7 @@ def _holds(project: DockerProject, image: str, texts: list[bytes]) -> bool:
 
 @pytest.fixture
 def secured(shop: Shop, tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The wheels over HTTPS, and the certificate of the authority that nobody else knows."""
+    """The wheels over HTTPS, and the certificate of a private authority."""
     key, certificate = tmp_path / "key.pem", tmp_path / "ca.pem"
     words = f"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -keyout {key} -out {certificate}"
     subject = "subjectAltName=IP:127.0.0.1"
@@ -427,14 +427,16 @@ def secured(shop: Shop, tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def handle(self) -> None:
-        with contextlib.suppress(ssl.SSLError, ConnectionError):  # whoever does not trust us hangs up
+        with contextlib.suppress(
+            ssl.SSLError, ConnectionError
+        ):  # clients that don't trust the certificate hang up
             super().handle()
 
 
-def test_certificates_of_ones_own_network(
+def test_certificates_of_a_private_authority(
     make: Callable[..., DockerProject], secured: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, certificate = secured
@@ -485,8 +487,8 @@ def test_sources_of_an_editable_package_stay(make: Callable[..., DockerProject])
     assert "lib" in check(project)["reason"]
 
 
-def test_made_anew_and_all_the_reasons(make: Callable[..., DockerProject]) -> None:
-    """Whoever asks for it gets an environment of which nothing was there before, and nothing is left over."""
+def test_forced_rebuilds_and_all_reasons(make: Callable[..., DockerProject]) -> None:
+    """A forced rebuild reuses nothing and leaves nothing of the old environment."""
     project = make("prefixtool=2.0", f"six>=0.0.{os.getpid()}")
     assert project.prepare().code == 0
     seen = [image_of(project)["Id"]]

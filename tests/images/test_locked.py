@@ -1,4 +1,4 @@
-"""What is locked is what is prepared, whatever newer packages there are by then."""
+"""Prepare installs the locked packages, even if newer ones exist."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def project(tmp_path: Path, shop: Shop) -> DockerProject:
     )
 
 
-def test_prepare_installs_what_is_locked(project: DockerProject, shop: Shop) -> None:
+def test_prepare_installs_the_locked_packages(project: DockerProject, shop: Shop) -> None:
     project.write("train.py", SCRIPT)
     locked = project.amlexec("lock", "-c", "docker")
     assert locked.code == 0, locked.err
@@ -35,7 +35,7 @@ def test_prepare_installs_what_is_locked(project: DockerProject, shop: Shop) -> 
     done = project.submit("train.py")
     assert done.code == 0, done.err
     assert "1.16.0 " in done.out
-    # The comment changes neither the lock nor the environment; the spec changes both, and the lock is told.
+    # The comment changes neither the lock nor the environment; the spec changes both.
     text = (project.root / "aml_config/conda_dependencies.yml").read_text()
     project.write("aml_config/conda_dependencies.yml", f"# a word\n{text}")
     assert "up to date" in project.prepare("--check").out
@@ -54,8 +54,8 @@ def test_prepare_installs_what_is_locked(project: DockerProject, shop: Shop) -> 
     assert "lock file is gone" in project.prepare("--check").out
 
 
-def test_what_has_no_hash_is_installed_beside_what_has_one(shop: Shop, tmp_path: Path) -> None:
-    """pip refuses a folder among lines with hashes; what it builds sources with lies in a folder too."""
+def test_packages_without_a_hash_are_installed_beside_locked_ones(shop: Shop, tmp_path: Path) -> None:
+    """pip refuses folders among lines with hashes, so they are installed in a separate step."""
     lines = ("--no-index", "--require-hashes", "--find-links ./wheels", "tabulate", "-e ./lib", "./tool")
     project = DockerProject(tmp_path / "demo", shop, conda=shop.conda(pip=lines))
     (project.root / "wheels").symlink_to(shop.wheels)
@@ -80,7 +80,7 @@ def test_a_damaged_lock_file_is_one_error(project: DockerProject) -> None:
     assert "Traceback" not in done.err
 
 
-def test_a_channel_that_cannot_be_is_an_error_of_its_line(project: DockerProject, shop: Shop) -> None:
+def test_an_invalid_channel_is_an_error_with_its_line(project: DockerProject, shop: Shop) -> None:
     project.write("aml_config/conda_dependencies.yml", shop.conda(channel="http://256.0.0.1:9/x"))
     done = project.prepare()
     assert done.code == 3, done.err

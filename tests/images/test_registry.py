@@ -1,4 +1,4 @@
-"""Environments in a registry: pushed, pulled by digest instead of being built, and refused where they lie."""
+"""Push environments to a registry, pull them by digest instead of building, and refuse wrong ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WHEEL = "colorama-0.4.6-py2.py3-none-any.whl"
 
 @pytest.fixture
 def demo(shop: Shop, tmp_path: Path) -> DockerProject:
-    """A project whose name and whose environment nobody else has."""
+    """A project with a unique name and a unique environment."""
     name = f"demo-{uuid.uuid4().hex[:8]}"
     base = f"amlexec-test/{name}:1"
     new_base(shop.engine, shop.base, base, f"{LABEL}={shop.session}", f"amlexec-test.own={name}")
@@ -38,18 +38,18 @@ def demo(shop: Shop, tmp_path: Path) -> DockerProject:
 
 @pytest.fixture
 def where(registry: str) -> str:
-    """A place of its own in the registry."""
+    """A unique repository in the registry."""
     return f"{registry}/team/{uuid.uuid4().hex[:8]}"
 
 
 def names(project: DockerProject) -> tuple[str, str]:
-    """The digest of the environment, and what it is called on the engine."""
+    """The digest of the environment, and its image name on the engine."""
     digest = project.prepare("--print-digest").out.strip()
     return digest, f"amlexec:{digest[:20]}"
 
 
 def forget(project: DockerProject) -> None:
-    """Have no environment, no layer and no memory of one, as on another machine."""
+    """Remove the environment, its layer and its state, as on another machine."""
     done = project.amlexec("experiment", "clean", "--environments")
     assert done.code == 0, done.err
     assert " removed" in done.err
@@ -57,14 +57,14 @@ def forget(project: DockerProject) -> None:
 
 
 def published(project: DockerProject, where: str) -> Done:
-    """Push it, and forget it."""
+    """Push it, and remove it here."""
     done: Done = project.prepare("--push", where)
     assert done.code == 0, done.err
     forget(project)
     return done
 
 
-def test_pushed_here_and_pulled_there(demo: DockerProject, where: str) -> None:
+def test_push_and_pull(demo: DockerProject, where: str) -> None:
     engine = demo.shop.engine
     built = demo.prepare()
     assert built.code == 0, built.err
@@ -73,7 +73,9 @@ def test_pushed_here_and_pulled_there(demo: DockerProject, where: str) -> None:
     packages = json.loads(kept.read_text())
     reference = published(demo, where).out.splitlines()[-1]
     assert reference.startswith(f"{where}@sha256:")
-    assert images.inspect(engine, f"{where}:{digest[:20]}") is None, "the name for the push is taken back"
+    assert images.inspect(engine, f"{where}:{digest[:20]}") is None, (
+        "the temporary name for the push is removed"
+    )
     kept.unlink()
 
     done = demo.prepare("--pull-from", where)
@@ -87,12 +89,12 @@ def test_pushed_here_and_pulled_there(demo: DockerProject, where: str) -> None:
     assert json.loads(kept.read_text()) == packages
     assert "imported" in demo.submit("train.py").out
     assert "up to date" in demo.prepare().out
-    # It can be had by what was printed, too.
+    # The printed reference can be pulled, too.
     images.pull(engine, reference)
     images.remove(engine, reference)
 
 
-def test_a_variable_serves_every_door(
+def test_the_variable_applies_to_every_command(
     demo: DockerProject, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert demo.prepare().code == 0
@@ -107,7 +109,7 @@ def test_a_variable_serves_every_door(
     assert f"looking for {where}" in done.err
 
 
-def test_what_nobody_has_published_is_built(demo: DockerProject, where: str) -> None:
+def test_an_unpublished_environment_is_built(demo: DockerProject, where: str) -> None:
     done = demo.prepare("--pull-from", where)
     assert done.code == 0, done.err
     assert "docker: prepared for the first time" in done.out
@@ -118,8 +120,8 @@ def test_what_nobody_has_published_is_built(demo: DockerProject, where: str) -> 
     assert "not pulled, so it is built: " in done.err
 
 
-def test_a_registry_that_wants_to_know_who_asks(demo: DockerProject, tmp_path: Path) -> None:
-    """It is asked as whom Docker's settings name for it, under any of the keys that `docker` takes."""
+def test_a_registry_that_needs_a_login(demo: DockerProject, tmp_path: Path) -> None:
+    """The login comes from Docker's settings, under any of the keys that `docker` accepts."""
     seen: list[str] = []
 
     class Guard(http.server.BaseHTTPRequestHandler):
@@ -150,7 +152,7 @@ def test_a_registry_that_wants_to_know_who_asks(demo: DockerProject, tmp_path: P
         done = demo.prepare("--pull-from", f"{host}/team/images", env=environment)
         assert done.code == 0, done.err
         assert "Basic bWU6aHVzaC1odXNo" in seen
-        assert "wants to know" not in done.err
+        assert "needs a login" not in done.err
         assert "hush" not in done.err
     finally:
         server.shutdown()
@@ -174,7 +176,7 @@ def test_another_environment_under_its_tag_is_refused(demo: DockerProject, where
     assert demo.prepare("--check").code == 1
 
 
-def test_one_that_does_not_run_here_is_refused(demo: DockerProject, where: str) -> None:
+def test_a_pulled_environment_that_does_not_run_is_refused(demo: DockerProject, where: str) -> None:
     engine = demo.shop.engine
     digest, image = names(demo)
     broken = f"{where}:{digest[:20]}"
@@ -187,7 +189,7 @@ def test_one_that_does_not_run_here_is_refused(demo: DockerProject, where: str) 
     assert images.inspect(engine, image) is None
 
 
-def test_a_push_that_is_not_taken(demo: DockerProject) -> None:
+def test_a_push_that_the_registry_refuses(demo: DockerProject) -> None:
     assert demo.prepare().code == 0
     done = demo.prepare("--push", "127.0.0.1:1/nobody/here")
     assert done.code == 2
@@ -197,7 +199,7 @@ def test_a_push_that_is_not_taken(demo: DockerProject) -> None:
     assert images.inspect(demo.shop.engine, f"127.0.0.1:1/nobody/here:{digest[:20]}") is None
 
 
-def test_names_that_others_gave_stay(demo: DockerProject, where: str) -> None:
+def test_names_given_by_the_user_stay(demo: DockerProject, where: str) -> None:
     assert demo.prepare().code == 0
     digest, image = names(demo)
     engine = demo.shop.engine
@@ -207,7 +209,7 @@ def test_names_that_others_gave_stay(demo: DockerProject, where: str) -> None:
     images.remove(engine, f"{where}:{digest[:20]}")
 
 
-def test_json_tells_where_it_is(demo: DockerProject, where: str) -> None:
+def test_json_has_the_published_reference(demo: DockerProject, where: str) -> None:
     assert demo.prepare().code == 0
     told = json.loads(demo.prepare("--push", where, "-o", "json").out)
     assert told["published"].startswith(f"{where}@sha256:")
@@ -215,7 +217,7 @@ def test_json_tells_where_it_is(demo: DockerProject, where: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["x.invalid/team:1", "x.invalid/Team", "x.invalid/team/", "a b"])
-def test_places_that_are_none(place: str) -> None:
+def test_invalid_repositories(place: str) -> None:
     with pytest.raises(UsageError) as caught:
         publishing.place(place)
     assert "is not a repository for images" in caught.value.message
@@ -227,16 +229,16 @@ def test_places_that_are_none(place: str) -> None:
 @pytest.mark.parametrize(
     "place", ["127.0.0.1:5000/a", "registry.example.com/a/b-c_d.e", "team/images", "localhost:1/x"]
 )
-def test_places(place: str) -> None:
+def test_valid_repositories(place: str) -> None:
     assert publishing.place(place, {}) == place
     assert publishing.place("", {"AMLEXEC_IMAGES": place}) == place
     assert publishing.place("", {}) == ""
     assert publishing.published(place, "abcdef" * 8) == f"{place}:{'abcdef' * 8:.20}"
 
 
-def test_projects_of_one_name_leave_each_others_environments_alone(shop: Shop, tmp_path: Path) -> None:
+def test_projects_with_the_same_name_keep_each_others_environments(shop: Shop, tmp_path: Path) -> None:
     one, other = (DockerProject(tmp_path / folder / "same", shop) for folder in ("one", "other"))
-    # None that another project has made.
+    # None that another project has built.
     one.write("aml_config/conda_dependencies.yml", shop.conda("tabulate", "idna"))
     assert one.prepare().code == 0
     other.write("aml_config/conda_dependencies.yml", shop.conda("tabulate", "idna", "six"))

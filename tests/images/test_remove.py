@@ -1,4 +1,4 @@
-"""Environments taken from an engine: what goes with them, what stays, and how often the engine is asked."""
+"""Remove environments from an engine: what is removed, what stays, and how many requests it takes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Counting(Engine):
-    """An engine that counts what it is asked."""
+    """An engine that counts requests."""
 
     count = 0
 
@@ -41,7 +41,7 @@ class Counting(Engine):
 
 
 class Made:
-    """Images with the names and labels of layers and environments, and nothing in them."""
+    """Empty images with the names and labels of layers and environments."""
 
     def __init__(self, shop: Shop, root: Path) -> None:
         self.shop = shop
@@ -50,7 +50,7 @@ class Made:
         self.names: list[str] = []
 
     def commit(self, of: str, name: str, labels: dict[str, str]) -> str:
-        """An image that is `of` with a layer more."""
+        """An image with one more layer than `of`."""
         told = {LABEL: self.shop.session, **labels}
         made = containers.create(self.shop.engine, {"Image": of, "Cmd": ["none"]})
         held = io.BytesIO()
@@ -79,7 +79,7 @@ class Made:
         return digest
 
     def left(self) -> int:
-        """How many of them there are."""
+        """The number of these images on the engine."""
         return sum(images.inspect(self.shop.engine, name) is not None for name in self.names)
 
 
@@ -92,7 +92,7 @@ def made(shop: Shop, tmp_path: Path) -> Iterator[Made]:
             images.remove(shop.engine, name, force=True)
 
 
-def test_the_engine_is_asked_twice_for_all_and_once_for_each(made: Made) -> None:
+def test_removing_takes_two_requests_and_one_for_each_image(made: Made) -> None:
     layers = [made.layer() for _ in range(3)]
     digests = [made.environment(layer) for layer in layers for _ in range(3)]
     engine = Counting(made.shop.engine.address)
@@ -102,16 +102,16 @@ def test_the_engine_is_asked_twice_for_all_and_once_for_each(made: Made) -> None
     engine.count = 0
     told = remove.remove(Images(engine), digests[:8], made.project.name)
     assert [one.kept for one in told] == [""] * 10, told
-    assert made.left() == 2, "an environment, and the layer that it stands on"
+    assert made.left() == 2, "an environment and its layer"
     pulled = [one for one in images.find(made.shop.engine, {"amlexec.digest": ""}) if not one["ParentId"]]
-    # Two lists; each environment and layer is removed; a layer's size is asked for, and what pulled ones are.
+    # Two lists; one removal for each image; the sizes of layers, and an inspection of each pulled image.
     assert engine.count <= 2 + 8 + 2 * 3 + 3 + 2 * len(pulled)
     told = remove.remove(Images(engine), digests, made.project.name)
     assert len(told) == 2
     assert made.left() == 0
 
 
-def test_what_no_environment_stands_on_is_found_again(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweep_finds_layers_that_no_environment_uses(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remove, "_HALF_MADE_AGE_S", -1.0)
     used, _ = made.layer(), made.layer()
     digest = made.environment(used)
@@ -132,7 +132,7 @@ def test_what_no_environment_stands_on_is_found_again(made: Made, monkeypatch: p
     assert made.left() == 3
 
 
-def test_the_layer_of_a_build_that_failed(shop: Shop, tmp_path: Path) -> None:
+def test_sweep_removes_the_layer_of_a_failed_build(shop: Shop, tmp_path: Path) -> None:
     name = f"failed-{uuid.uuid4().hex[:8]}"
     lines = ("--no-index", "no-such-thing==1.0")
     project = DockerProject(

@@ -1,4 +1,4 @@
-"""A conda environment of ours on a machine over SSH: made once, whole or not at all, by whoever wants it."""
+"""Conda environments on a machine over SSH: built once, atomically, also by several users at once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ COMMAND = (sys.executable, "-m", "amlexec", "experiment", "prepare", "-c", "mana
 
 
 class ManagedProject(RemoteProject):
-    """A project whose environment nobody else has: its dependencies are spelled as nobody else's."""
+    """A project with a unique environment: the spelling of its dependencies is unique."""
 
     own = ""
 
@@ -47,18 +47,18 @@ class ManagedProject(RemoteProject):
 
     @property
     def folder(self) -> str:
-        """Where the environment is, or would be."""
+        """The environment's folder, even if it does not exist yet."""
         digest = self.prepare("--print-digest").out.strip()
         return f"{ENVIRONMENTS}/{digest[:NAME_LENGTH]}"
 
     def listed(self, what: str) -> str:
-        """What `ls` lists there; "" where there is nothing."""
+        """The output of `ls` on the machine; "" if there is nothing."""
         return self.host.ssh(f"ls -A {what} 2>/dev/null || :").strip()
 
 
 @pytest.fixture
 def make(shop: Shop, client: Client, tmp_path: Path) -> Callable[..., ManagedProject]:
-    """Make a project of that name whose environment is on that machine."""
+    """Create a project of that name whose environment is on that machine."""
 
     def made(name: str, host: Host) -> ManagedProject:
         client.knows(host)
@@ -72,13 +72,13 @@ def make(shop: Shop, client: Client, tmp_path: Path) -> Callable[..., ManagedPro
 
 @pytest.fixture
 def project(make: Callable[..., ManagedProject], host: Host) -> ManagedProject:
-    """A project in a folder named `demo`, on the machine that all tests share."""
+    """A project in a folder named `demo`, on the shared machine."""
     return make("demo", host)
 
 
 @pytest.fixture
 def count(client: Client, tmp_path: Path) -> Callable[[], int]:
-    """How often `ssh` has been called since the last time."""
+    """The number of `ssh` calls since the last count."""
     program, log = Path(shutil.which("ssh") or ""), tmp_path / "calls"
     assert program.is_relative_to(tmp_path)
     program.write_text(program.read_text().replace("exec ", f'echo "$*" >>{log}\nexec ', 1))
@@ -91,7 +91,7 @@ def count(client: Client, tmp_path: Path) -> Callable[[], int]:
     return counted
 
 
-def test_made_once(project: ManagedProject, count: Callable[[], int]) -> None:
+def test_an_environment_is_built_once(project: ManagedProject, count: Callable[[], int]) -> None:
     project.write(
         "train.py", "import os, six, sys\nprint(sys.prefix, os.environ['CONDA_PREFIX'], os.environ['PATH'])\n"
     )
@@ -113,7 +113,7 @@ def test_made_once(project: ManagedProject, count: Callable[[], int]) -> None:
     marker = json.loads(project.host.ssh(f"cat {told['folder']}/amlexec.json"))
     assert (marker["digest"], marker["python"], marker["project"]) == (told["digest"], told["python"], "demo")
     assert {"python", "six"} <= {one[0] for one in marker["packages"]["conda"]}
-    # Nothing is left of what was sent, and what is there belongs to its user alone.
+    # The sent files are removed, and everything else is private to its user.
     assert project.listed(f"{HOME}/.amlexec/incoming") == project.listed("/dev/shm") == ""
     assert project.listed(project.folder) == told["folder"].rpartition("/")[2]
     assert project.host.ssh(f"stat -c %a {ENVIRONMENTS}").strip() == "700"
@@ -130,20 +130,20 @@ def test_made_once(project: ManagedProject, count: Callable[[], int]) -> None:
     assert f"{told['folder']} {told['folder']} {told['folder']}/bin:/" in done.out
     assert project.record(done.run_id)["environment_digest"] == told["digest"]
     assert project.record(done.run_id)["python"]["version"] == told["python"]
-    # Whether it is there, and all else that a run has to know of the machine, is one question.
+    # One round trip tells whether it exists, and all other facts that a run needs.
     project.conda("tabulate")
     count()
     assert project.submit("train.py").code == 2
     assert count() == 1
 
 
-def test_changed_deleted_and_removed(project: ManagedProject) -> None:
+def test_an_environment_is_changed_deleted_and_removed(project: ManagedProject) -> None:
     assert project.prepare().code == 0
     first = project.folder
     project.conda("idna=3.7")
     told = project.prepare("--check")
     assert told.out == "managed: not ready: aml_config/conda_dependencies.yml:6: idna=3.7 added\n"
-    # What the machine has by now does not go over again.
+    # Packages that the machine has are not sent again.
     done = project.prepare()
     assert done.code == 0, done.err
     assert "sending 1 conda package " in done.err
@@ -167,7 +167,7 @@ def test_changed_deleted_and_removed(project: ManagedProject) -> None:
 
 
 class Cut(NamedTuple):
-    """A moment of a preparation: when this can be seen on the machine, as a shell sees it."""
+    """A moment of a build: a shell condition that is true on the machine from then on."""
 
     name: str
     seen: str
@@ -182,14 +182,14 @@ CUTS = (
 
 
 def waited(project: ManagedProject, process: subprocess.Popen[bytes], cut: Cut, name: str) -> None:
-    """Wait for that moment."""
+    """Wait until the condition is true."""
     script = f"until {cut.seen.replace('NAME', name)} >/dev/null 2>&1; do sleep 0.01; done"
     project.host.ssh(f"timeout {int(PATIENCE)} sh -c {json.dumps(script)}")
     assert process.poll() is None, process.communicate()
 
 
 @pytest.mark.parametrize("cut", CUTS, ids=[cut.name for cut in CUTS])
-def test_a_client_that_is_killed(project: ManagedProject, cut: Cut) -> None:
+def test_a_killed_client(project: ManagedProject, cut: Cut) -> None:
     name = project.folder.rpartition("/")[2]
     process = project.start(*COMMAND)
     waited(project, process, cut, name)
@@ -203,7 +203,7 @@ def test_a_client_that_is_killed(project: ManagedProject, cut: Cut) -> None:
     assert project.listed(f"{HOME}/.amlexec/incoming/{name}.*") == ""
 
 
-def test_a_machine_that_crashes(
+def test_a_crashed_machine(
     make: Callable[..., ManagedProject], new_host: Callable[..., Host], client: Client
 ) -> None:
     host = new_host()
@@ -224,7 +224,7 @@ def test_a_machine_that_crashes(
     assert len(project.listed(project.folder).split()) == 1
 
 
-def test_two_at_once(make: Callable[..., ManagedProject], host: Host) -> None:
+def test_two_builds_of_one_environment_at_once(make: Callable[..., ManagedProject], host: Host) -> None:
     one, other = make("one", host), make("other", host)
     other.own = one.own
     other.conda()
@@ -238,14 +238,14 @@ def test_two_at_once(make: Callable[..., ManagedProject], host: Host) -> None:
     assert f"(process {first.pid}), who is building it on managed".encode() in err
     assert b"installing" not in err
     assert out.startswith(b"managed: up to date: ")
-    # What was made for another project is left alone.
+    # An environment that was built for another project is kept.
     kept = other.doit("clean", "prepare:managed")
     assert "kept: it was built for the project one" in kept.out
 
 
-def test_a_lock_whose_holder_has_been_gone_for_long(project: ManagedProject) -> None:
+def test_a_lock_whose_holder_has_ended(project: ManagedProject) -> None:
     folder = project.folder
-    # A process that has ended, of this very machine: nobody waits for it.
+    # A process of this machine that has ended: do not wait for it.
     left = (
         f"mkdir -p {folder}/turn && cd {folder}/turn && echo ann >who && echo 99999999 1/x $(uname -n) >here"
     )
@@ -262,7 +262,7 @@ FULL = (
 
 
 @pytest.mark.parametrize(("size", "said"), FULL, ids=[one[0] for one in FULL])
-def test_a_disk_that_is_full(
+def test_a_full_disk(
     make: Callable[..., ManagedProject], new_host: Callable[..., Host], size: str, said: str
 ) -> None:
     host = new_host(Tmpfs={HOME: f"size={size},exec"})
@@ -293,7 +293,7 @@ UNFIT = (
 
 
 @pytest.mark.parametrize(("script", "said"), [one[1:] for one in UNFIT], ids=[one[0] for one in UNFIT])
-def test_a_machine_that_can_have_none(
+def test_an_unsuitable_machine(
     make: Callable[..., ManagedProject], new_host: Callable[..., Host], script: str, said: str
 ) -> None:
     host = new_host(Tmpfs={HOME: "exec"}, CapAdd=["SYS_ADMIN"])
@@ -376,7 +376,7 @@ def test_a_channel_with_a_login(
         asked = [path for path in site.requests if path.endswith((".conda", ".tar.bz2"))]
     assert not shown
     assert b"sending" not in err.replace(b"sending an installer", b"")
-    # Not sent: the machine has asked for them itself. The installer's Python is fetched here.
+    # Not sent: the machine downloads them itself. Only the bootstrap Python is downloaded here.
     assert {one.rpartition("/")[2].partition("-")[0] for one in asked} == {"pip", "python", "six"}
     assert any(path.endswith(".whl") for path in index.requests)
     assert canary.encode() not in out + err
@@ -387,7 +387,7 @@ def test_a_channel_with_a_login(
 
 
 def _processes() -> list[str]:
-    """What every process was started with, and in which environment: machines are containers of this one."""
+    """Command line and environment of every process: the machines are containers on this one."""
     told = []
     for entry in os.scandir("/proc"):
         if entry.name.isdecimal():
@@ -410,7 +410,7 @@ def test_a_lock_file(project: ManagedProject) -> None:
     assert "solving" not in done.err
 
 
-def test_a_channel_without_a_python_for_the_installer(
+def test_a_channel_without_a_bootstrap_python(
     make: Callable[..., ManagedProject],
     new_host: Callable[..., Host],
     tmp_path: Path,
@@ -433,8 +433,8 @@ def test_a_channel_without_a_python_for_the_installer(
     assert project.prepare("--check").code == 0
 
 
-def test_made_anew(project: ManagedProject) -> None:
-    """A folder of its own takes the place of the one from before, which a run may still be in."""
+def test_a_forced_rebuild(project: ManagedProject) -> None:
+    """The new folder replaces the old one, which a run may still use."""
     project.conda("six=1.16")
     project.write("train.py", "import sys, time\nprint(sys.prefix, flush=True)\ntime.sleep(600)\n")
     begun = project.submit("--prepare", "--async", "train.py")

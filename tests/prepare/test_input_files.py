@@ -1,4 +1,4 @@
-"""The files that an environment follows from: each of them, whatever is wrong with the others."""
+"""The input files of an environment: all are found, even if some are broken."""
 
 from __future__ import annotations
 
@@ -66,24 +66,24 @@ def folder(project: ProjectFolder) -> ProjectFolder:
 
 
 def found(folder: ProjectFolder, name: str = "docker") -> tuple[list[str], input_files.InputFiles]:
-    """The files, relative to the project's root where they are in it, and all that was told."""
+    """The files, relative to the project's root if they are inside it, and the whole answer."""
     project = config.find_project(folder.root)
     inputs = input_files.find(project, [name])[name]
     files = [*inputs.files, *input_files.package_files(project, inputs)]
     return sorted(path.removeprefix(f"{project.root}/") for path in files), inputs
 
 
-def test_what_is_declared(folder: ProjectFolder) -> None:
+def test_declared_files(folder: ProjectFolder) -> None:
     assert found(folder)[0] == DECLARED
     folder.write("aml_config/conda_dependencies.lock", "version: 6\n")
     assert found(folder)[0] == sorted([*DECLARED, "aml_config/conda_dependencies.lock"])
 
 
-def test_what_is_referred_to(folder: ProjectFolder) -> None:
+def test_referenced_files(folder: ProjectFolder) -> None:
     folder.write("aml_config/conda_dependencies.yml", PIP)
     expected = [*DECLARED, "requirements.txt", "more/deep.txt", "limits.txt", *LIBRARY]
     expected += ["wheels/x-1.0-py3-none-any.whl", "links/y-1.0-py3-none-any.whl"]
-    for _ in range(2):  # as it is read, and as it is remembered
+    for _ in range(2):  # as it is read, and from the cache
         assert found(folder)[0] == sorted(expected)
     folder.write("library/new.py", "")
     folder.write("links/z-1.0.tar.gz", "")
@@ -92,7 +92,7 @@ def test_what_is_referred_to(folder: ProjectFolder) -> None:
     assert found(folder)[0] == sorted([*expected, "library/new.py", "links/z-1.0.tar.gz", "more/deeper.txt"])
 
 
-def test_everything_that_the_digest_follows_from_is_among_them(folder: ProjectFolder) -> None:
+def test_every_file_in_the_digest_is_an_input_file(folder: ProjectFolder) -> None:
     folder.write("aml_config/conda_dependencies.yml", PIP)
     project = config.find_project(folder.root)
     environments = ProjectEnvironments(project)
@@ -124,7 +124,7 @@ def test_everything_that_the_digest_follows_from_is_among_them(folder: ProjectFo
     ],
 )
 def test_kinds_of_targets(folder: ProjectFolder, compute: str, expected: list[str], *, waits: bool) -> None:
-    """What is the user's own follows from no dependencies, and no run waits for it."""
+    """A user's own environment has no dependencies files, and no run waits for it."""
     folder.write("aml_config/docker.compute", compute)
     assert found(folder)[1].is_waited_for is False
     folder.write("aml_config/docker.runconfig", f"{RUNCONFIG}PrepareEnvironment: true\n")
@@ -148,12 +148,12 @@ def test_spark(folder: ProjectFolder) -> None:
     pom = jar.replace(".jar", ".pom")
     folder.write(pom, "pom")
     assert found(folder)[0] == sorted([*expected, pom])
-    # A cluster fetches them itself: no environment has them in it.
+    # A cluster downloads them itself: no environment contains them.
     folder.write("aml_config/docker.compute", "type: cluster\naddress: h\nusername: u\n")
     assert found(folder)[0] == sorted([*DECLARED, "aml_config/spark_dependencies.yml"])
 
 
-def test_a_camel_case_file_that_says_all_itself(folder: ProjectFolder) -> None:
+def test_a_camel_case_file_without_a_compute_file(folder: ProjectFolder) -> None:
     folder.write("aml_config/one.runconfig", CAMEL)
     (folder.configuration / "local.compute").unlink()
     files, inputs = found(folder, "one")
@@ -161,7 +161,7 @@ def test_a_camel_case_file_that_says_all_itself(folder: ProjectFolder) -> None:
     assert inputs.is_waited_for, "the default of azureml-core"
 
 
-def test_another_place_of_the_dependencies(folder: ProjectFolder, tmp_path: Path) -> None:
+def test_a_dependencies_file_elsewhere(folder: ProjectFolder, tmp_path: Path) -> None:
     """From the project's root, else beside the run configuration, else anywhere."""
     outside = tmp_path / "needs.yml"
     outside.write_text("dependencies: [python]\n")
@@ -186,13 +186,13 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("file", "text"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_file_is_one_of_them(folder: ProjectFolder, file: str, text: str | bytes) -> None:
+def test_a_broken_file_is_an_input_file(folder: ProjectFolder, file: str, text: str | bytes) -> None:
     folder.write(file, text)
     assert found(folder)[0] == DECLARED
 
 
-def test_files_that_are_not_there(folder: ProjectFolder) -> None:
-    """What is named counts, so that a task that makes it runs before; what may be there does not."""
+def test_missing_files(folder: ProjectFolder) -> None:
+    """A missing file counts if a declaration names it, so that a task that creates it runs first."""
     for file in DECLARED[:2]:
         (folder.root / file).unlink()
     assert found(folder)[0] == DECLARED
@@ -207,14 +207,14 @@ def test_files_that_are_not_there(folder: ProjectFolder) -> None:
     assert "more/deep.txt" in found(folder)[0]
 
 
-def test_requirements_in_a_circle(folder: ProjectFolder) -> None:
+def test_circular_requirements(folder: ProjectFolder) -> None:
     folder.write("aml_config/conda_dependencies.yml", PIP)
     folder.write("more/deep.txt", "-r ../requirements.txt\n-r deep.txt\nrich\n")
     assert {"requirements.txt", "more/deep.txt"} <= set(found(folder)[0])
 
 
-def test_what_is_no_file(folder: ProjectFolder) -> None:
-    """doit opens what it is given: a named pipe would keep it waiting for ever."""
+def test_a_named_pipe_is_not_an_input_file(folder: ProjectFolder) -> None:
+    """doit opens every file: it would hang on a named pipe."""
     folder.write("aml_config/conda_dependencies.yml", PIP)
     for name in ("requirements.txt", "wheels/x-1.0-py3-none-any.whl", "limits.txt"):
         (folder.root / name).unlink()
@@ -226,12 +226,12 @@ def test_what_is_no_file(folder: ProjectFolder) -> None:
     assert set(LIBRARY) <= set(files)
 
 
-def test_a_folder_that_is_no_package_is_not_walked(folder: ProjectFolder) -> None:
+def test_a_folder_without_a_package_is_not_walked(folder: ProjectFolder) -> None:
     folder.write("aml_config/conda_dependencies.yml", "dependencies: [{pip: ['-e more', '-e /']}]\n")
     assert found(folder)[0] == DECLARED
 
 
-def test_variables_are_looked_up_each_time(folder: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_are_expanded_each_time(folder: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.write("aml_config/conda_dependencies.yml", "dependencies: [{pip: ['-r ${WHICH}.txt']}]\n")
     for name in ("limits", "requirements"):
         monkeypatch.setenv("WHICH", name)
@@ -241,7 +241,7 @@ def test_variables_are_looked_up_each_time(folder: ProjectFolder, monkeypatch: p
 
 
 def test_nothing_is_read_twice(folder: ProjectFolder) -> None:
-    """Neither YAML nor the schemas are loaded while the files are as they were, right or wrong."""
+    """Neither YAML nor the schemas are loaded while the files are unchanged, valid or not."""
     folder.write("aml_config/conda_dependencies.yml", PIP)
     folder.write("aml_config/broken.runconfig", "Target: [\n")
     folder.write("aml_config/odd.runconfig", f"{RUNCONFIG}Colour: blue\n")
@@ -264,7 +264,7 @@ def test_nothing_is_read_twice(folder: ProjectFolder) -> None:
     assert loaded() == "[]\n"
 
 
-def test_what_was_remembered_is_damaged(folder: ProjectFolder) -> None:
+def test_a_damaged_cache(folder: ProjectFolder) -> None:
     folder.write("aml_config/conda_dependencies.yml", PIP)
     whole = found(folder)[0]
     path = folder.root / ".amlexec/cache/inputs.json"
@@ -297,16 +297,16 @@ TEXT = st.lists(PIECES, max_size=25).map("".join)
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from([*DECLARED, "requirements.txt", "aml_config/spark_dependencies.yml"]), text=TEXT)
 def test_any_text(folder: ProjectFolder, name: str, text: str) -> None:
-    """Whatever a file holds: it is one of the files, and nothing is raised."""
+    """A file with any content is an input file, and no error is raised."""
     folder.write("aml_config/conda_dependencies.yml", PIP)
     folder.write("aml_config/docker.runconfig", RUNCONFIG.replace("Python", "PySpark"))
     folder.write("aml_config/docker.compute", "type: docker\n")
     folder.write(name, text)
     assert "aml_config/docker.runconfig" in found(folder)[0]
     with contextlib.suppress(AmlexecError):
-        _known(config.find_project(folder.root))
+        _look_up(config.find_project(folder.root))
         assert set(DECLARED) <= set(found(folder)[0])
 
 
-def _known(project: Project) -> None:
+def _look_up(project: Project) -> None:
     ProjectEnvironments(project).ref("docker")

@@ -40,7 +40,7 @@ def project(shop: Shop, client: Client, host: Host, tmp_path: Path) -> RemotePro
     return made
 
 
-def test_one_that_cannot_be_reached_fails_alone(project: RemoteProject) -> None:
+def test_an_unreachable_machine_fails_alone(project: RemoteProject) -> None:
     listed = project.doit("list", "--all", "--status")
     assert listed.code == 0, listed.err
     info = project.doit("info", "prepare:gone")
@@ -50,7 +50,7 @@ def test_one_that_cannot_be_reached_fails_alone(project: RemoteProject) -> None:
     assert "one: prepared for the first time\n" in done.out
     assert "two: prepared for the first time\n" in done.out
     assert done.err.count("gone: error: no connection to port 1: connection refused") == 1
-    # Each line says whose it is.
+    # Each line begins with the environment's name.
     told = [line for line in done.err.splitlines() if "gone: error" not in line and "hint:" not in line]
     assert {line.partition(": ")[0] for line in told} == {"one", "two"}
     assert "one: installing 3 conda packages on one" in told
@@ -72,6 +72,6 @@ def test_ctrl_c(project: RemoteProject) -> None:
     assert b"interrupted" in err
     whole = f"ls -d {ENVIRONMENTS}/*/turn 2>/dev/null || :"
     eventually(lambda: project.host.ssh(whole) == "", "the locks end with their holder")
-    # In processes that doit forks, there are none of its threads.
+    # Processes that doit forks have none of its threads.
     after = project.doit("-n", "2", "prepare:one", "prepare:two")
     assert after.code == 0, after.err

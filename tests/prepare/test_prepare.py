@@ -1,4 +1,4 @@
-"""`doit prepare`, and the other doors to environments: what is asked, what is said, what is left alone."""
+"""`doit prepare`, and other commands for environments: their requests, messages and side effects."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GONE = "its image is no longer on the engine"
 
 
 class Watch:
-    """An engine's socket that says how often the engine was asked."""
+    """A proxy of an engine's socket that counts requests."""
 
     def __init__(self, folder: Path, address: str) -> None:
         self.address = f"unix://{folder}/watched.sock"
@@ -83,7 +83,7 @@ def watch(
 
 @pytest.fixture
 def demo(shop: Shop, tmp_path: Path) -> DockerProject:
-    """A project with a docker and a local target, whose name and whose environment nobody else has."""
+    """A project with a docker and a local target, a unique name and a unique environment."""
     name = f"demo-{uuid.uuid4().hex[:8]}"
     base = f"amlexec-test/{name}:1"
     new_base(shop.engine, shop.base, base, f"{LABEL}={shop.session}", f"amlexec-test.own={name}")
@@ -98,7 +98,7 @@ def image_of(project: DockerProject, name: str = "docker") -> str:
 
 
 def again(project: DockerProject, name: str, *lines: str) -> None:
-    """One more run configuration."""
+    """Write another run configuration."""
     text = (project.configuration / "docker.runconfig").read_text()
     project.write(f"aml_config/{name}.runconfig", "\n".join([text, *lines]))
 
@@ -109,12 +109,12 @@ def info(project: DockerProject, name: str = "docker") -> str:
     assert done.code in {0, 1}, done.err
     assert " at 0x" not in done.out
     lines = done.out.splitlines()
-    # What ends in a colon is followed by files.
+    # A reason that ends in a colon is followed by files.
     told = [line[3:] for line in lines if line.startswith(" * ") and not line.endswith(":")]
     return (told or [line.partition(": ")[2] for line in lines if line.startswith("reason ")])[0]
 
 
-def test_each_step_says_its_reason(demo: DockerProject) -> None:
+def test_each_build_has_a_reason(demo: DockerProject) -> None:
     assert info(demo) == NEVER
     first = demo.doit("prepare")
     assert first.code == 0, first.err
@@ -143,14 +143,14 @@ def test_each_step_says_its_reason(demo: DockerProject) -> None:
     assert f"docker: prepared: {reason}" in changed.out, changed.err
 
     assert images.remove(demo.shop.engine, image_of(demo))
-    assert "up to date when last checked: " in info(demo), "nobody was asked"
+    assert "up to date when last checked: " in info(demo), "the engine was not asked"
     assert GONE in demo.prepare("--check").out
     assert info(demo) == GONE
     assert f"docker: prepared: {GONE}" in demo.doit("prepare:docker").out
     assert f"the engine has {image_of(demo)}" in info(demo)
 
 
-def test_equal_environments_are_made_once_and_asked_for_once(demo: DockerProject, watch: Watch) -> None:
+def test_equal_environments_are_built_once_and_looked_up_once(demo: DockerProject, watch: Watch) -> None:
     again(demo, "second", "EnvironmentVariables: {A: b}")
     demo.write("aml_config/third.yml", demo.shop.conda("idna"))
     third = (demo.configuration / "docker.runconfig").read_text().replace("conda_dependencies", "third")
@@ -163,10 +163,10 @@ def test_equal_environments_are_made_once_and_asked_for_once(demo: DockerProject
     assert done.err.count("solving") == 2
     watch.count = 0
     assert demo.doit("prepare").out.count("-- prepare:") == 4
-    assert watch.count == 2, "one question for each environment"
+    assert watch.count == 2, "one request for each environment"
 
 
-def test_who_only_looks_connects_to_nothing(demo: DockerProject, watch: Watch) -> None:
+def test_commands_that_only_look_do_not_connect(demo: DockerProject, watch: Watch) -> None:
     for arguments in (
         ("list", "--all", "--status"),
         ("info", "prepare:docker"),
@@ -176,7 +176,7 @@ def test_who_only_looks_connects_to_nothing(demo: DockerProject, watch: Watch) -
         assert demo.doit(*arguments).code in {0, 1}
     assert demo.prepare("--print-digest").code == 0
     assert watch.count == 0
-    assert not (demo.root / ".amlexec/environments").exists(), "looking leaves nothing behind"
+    assert not (demo.root / ".amlexec/environments").exists(), "looking creates no files"
     assert demo.prepare("--check").code == 1
     assert watch.count > 0
 
@@ -193,7 +193,7 @@ def test_the_digest_needs_no_engine_and_no_solver(demo: DockerProject) -> None:
     assert len(done.out.strip()) == 64
 
 
-def test_asking_for_one_is_one_question(demo: DockerProject, watch: Watch) -> None:
+def test_a_lookup_is_one_request(demo: DockerProject, watch: Watch) -> None:
     assert demo.prepare().code == 0
     watch.count = 0
     assert "up to date" in demo.prepare().out
@@ -252,7 +252,7 @@ def test_exit_codes(demo: DockerProject, monkeypatch: pytest.MonkeyPatch) -> Non
     assert demo.doit("prepare:docker").code == 3
 
 
-def test_submit_prepares_where_the_file_says_so(demo: DockerProject) -> None:
+def test_submit_prepares_if_the_file_says_so(demo: DockerProject) -> None:
     demo.write("train.py", "import six\nprint('six', six.__version__)\n")
     refused = demo.doit("submit:docker", "script=train.py")
     assert refused.code == 2
@@ -269,8 +269,8 @@ def test_submit_prepares_where_the_file_says_so(demo: DockerProject) -> None:
     assert {demo.record(one)["environment_digest"] for one in demo.run_ids()} == {digest}
 
 
-def test_a_run_has_the_environment_that_its_task_was_handed(demo: DockerProject) -> None:
-    """Not what the files have come to since, which nobody has made ready."""
+def test_a_run_uses_the_environment_that_its_task_prepared(demo: DockerProject) -> None:
+    """Not the one that the files declare since then, which was not prepared."""
     demo.configure("PrepareEnvironment: true")
     demo.write("train.py", "import six\nprint('six', six.__version__)\n")
     demo.write(
@@ -306,8 +306,8 @@ def test_runs_that_wait_for_one_environment(demo: DockerProject, mode: tuple[str
     assert len(demo.run_ids()) == 2
 
 
-def test_nothing_is_held_while_a_script_runs(demo: DockerProject) -> None:
-    """Others list, lint, prepare and submit meanwhile, and what both have done is known afterwards."""
+def test_nothing_is_locked_while_a_script_runs(demo: DockerProject) -> None:
+    """Other commands list, lint, prepare and submit meanwhile, and doit's state has the results of both."""
     demo.configure("PrepareEnvironment: true")
     demo.write("train.py", "print('hello')\n")
     demo.write(
@@ -342,7 +342,7 @@ def test_nothing_is_held_while_a_script_runs(demo: DockerProject) -> None:
     assert "-- prepare:docker" in demo.doit("prepare:docker").out
 
 
-def test_clean_takes_what_nobody_else_stands_on(demo: DockerProject) -> None:
+def test_clean_removes_layers_that_no_environment_uses(demo: DockerProject) -> None:
     again(demo, "second")
     text = demo.shop.conda("six", pip=(f"{demo.shop.wheels}/colorama-0.4.6-py2.py3-none-any.whl",))
     demo.write("aml_config/other.yml", text)
@@ -386,7 +386,7 @@ def _is_there(project: DockerProject, name: str) -> bool:
     return images.inspect(project.shop.engine, name) is not None
 
 
-def test_what_others_have_made_is_left_alone(demo: DockerProject, tmp_path: Path) -> None:
+def test_environments_of_other_projects_are_kept(demo: DockerProject, tmp_path: Path) -> None:
     assert demo.doit("prepare:docker").code == 0
     image = image_of(demo)
     mine = f"amlexec-test/mine-{uuid.uuid4().hex[:8]}:1"
@@ -401,11 +401,11 @@ def test_what_others_have_made_is_left_alone(demo: DockerProject, tmp_path: Path
 
     assert demo.amlexec("experiment", "clean", "--environments").code == 0
     assert _is_there(demo, mine)
-    # What was built on it carries its labels, and is not it.
+    # An image that was built on it inherits its labels, but is not the environment.
     assert f"docker: prepared: {GONE}" in demo.doit("prepare:docker").out
 
 
-def test_clean_keeps_what_is_in_use(demo: DockerProject) -> None:
+def test_clean_keeps_environments_in_use(demo: DockerProject) -> None:
     assert demo.doit("prepare:docker").code == 0
     image = image_of(demo)
     used = containers.create(demo.shop.engine, {"Image": image, "Cmd": ["none"]})
@@ -418,13 +418,13 @@ def test_clean_keeps_what_is_in_use(demo: DockerProject) -> None:
     assert _is_there(demo, image)
 
 
-def test_clean_all_sweeps_what_killed_processes_left(demo: DockerProject) -> None:
+def test_clean_all_removes_leftovers_of_killed_processes(demo: DockerProject) -> None:
     demo.write("train.py", "print('x')\n")
     run_id = demo.submit("--prepare", "train.py").run_id
     engine, image = demo.shop.engine, image_of(demo)
 
     def container(run: str, project: str = str(demo.root)) -> str:
-        # As earlier versions made them: the folder has a label of its own now.
+        # With the labels of earlier versions; now the folder has a separate label.
         labels = {"amlexec.run": run, "amlexec.project": project}
         return containers.create(engine, {"Image": image, "Cmd": ["none"], "Labels": labels})
 
@@ -446,7 +446,7 @@ def test_clean_all_sweeps_what_killed_processes_left(demo: DockerProject) -> Non
     assert demo.record(run_id)["status"] == "Completed"
 
 
-def test_refresh_makes_it_anew_only_if_the_base_has_moved(demo: DockerProject) -> None:
+def test_refresh_rebuilds_only_if_the_base_image_has_moved(demo: DockerProject) -> None:
     assert demo.prepare().code == 0
     engine, image = demo.shop.engine, image_of(demo)
     first = _id(demo, image)
@@ -456,13 +456,13 @@ def test_refresh_makes_it_anew_only_if_the_base_has_moved(demo: DockerProject) -
     text = (demo.configuration / "docker.compute").read_text()
     base = next(line.split()[1] for line in text.splitlines() if line.startswith("baseDockerImage"))
     new_base(engine, base, base, "amlexec-test.moved=yes")
-    assert "up to date" in demo.prepare().out, "the digest names the tag, not what it means today"
+    assert "up to date" in demo.prepare().out, "the digest has the tag, not the image that it names"
     done = demo.prepare("--refresh")
     assert done.code == 0, done.err
     reason = f"the base image {base} has moved"
     assert f"docker: prepared: {reason}" in done.out
     assert _id(demo, image) != first
-    assert images.inspect(engine, first) is None, "the old one has no name left"
+    assert images.inspect(engine, first) is None, "the old image is removed"
     assert reason in json.loads((demo.root / ".amlexec/environments/docker.json").read_text())["reason"]
     assert "up to date" in demo.prepare("--refresh").out
 
@@ -473,7 +473,7 @@ def _id(project: DockerProject, name: str) -> str:
     return str(found["Id"])
 
 
-def test_a_dockerfile_that_makes_the_same(demo: DockerProject, tmp_path: Path) -> None:
+def test_a_dockerfile_builds_the_same_environment(demo: DockerProject, tmp_path: Path) -> None:
     wheel = f"{demo.shop.wheels}/colorama-0.4.6-py2.py3-none-any.whl"
     demo.write("aml_config/conda_dependencies.yml", demo.shop.conda("six=1.16.0", pip=(wheel,)))
     assert demo.prepare().code == 0
@@ -517,7 +517,7 @@ def _packages(project: DockerProject, image: str) -> list[str]:
         containers.remove(engine, container, force=True)
 
 
-def test_a_dockerfile_holds_no_password(demo: DockerProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dockerfile_contains_no_password(demo: DockerProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "hunter2-hunter2")
     lines = (
         "--index-url https://me:sesame-open@packages.invalid/simple",
@@ -539,7 +539,7 @@ def test_a_dockerfile_holds_no_password(demo: DockerProject, monkeypatch: pytest
     assert "hunter2" not in told
 
 
-def test_options_that_make_no_sense_for_a_local_target(demo: DockerProject) -> None:
+def test_options_that_do_not_apply_to_a_local_target(demo: DockerProject) -> None:
     for option in (("--print-digest",), ("--print-dockerfile",), ("--push", "x.invalid/y")):
         done = demo.amlexec("experiment", "prepare", "-c", "local", *option)
         assert done.code == 3, option

@@ -1,4 +1,4 @@
-"""What processes that were killed leave behind has an owner that removes it, and nothing else is touched."""
+"""Leftovers of killed processes are removed, and nothing else."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ DIED = "import os, sys; from amlexec import temporaries; print(temporaries.owner
 
 @pytest.fixture
 def dead() -> str:
-    """`owner` of a process that is gone."""
+    """The `owner` of a process that has ended."""
     return subprocess.run(
         [sys.executable, "-c", DIED], check=True, capture_output=True, text=True
     ).stdout.strip()
 
 
-def test_clean_removes_what_killed_writers_left(project: ProjectFolder, dead: str) -> None:
+def test_clean_removes_files_of_killed_writers(project: ProjectFolder, dead: str) -> None:
     project.write("train.py", "print('x')\n")
     run_id = project.submit("train.py").run_id
     pid = dead.rpartition("_")[2]
@@ -60,10 +60,12 @@ def test_clean_removes_what_killed_writers_left(project: ProjectFolder, dead: st
     assert done.code == 0, done.err
     assert f"{len(left)} half-written files removed" in done.err
     assert not [name for name in left if (project.root / name).exists()]
-    assert all((project.root / name).exists() for name in kept), "nothing that lives, nothing of others"
+    assert all((project.root / name).exists() for name in kept), (
+        "files of living processes and of others stay"
+    )
 
 
-def test_a_write_is_named_after_its_process(tmp_path: Path) -> None:
+def test_a_temporary_file_is_named_after_its_process(tmp_path: Path) -> None:
     files.write_atomically(tmp_path / "run.json", "{}")
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
     assert not temporaries.is_left(f".run.json.{temporaries.owner()}-1.new", 1e9)
@@ -73,7 +75,7 @@ def test_a_write_is_named_after_its_process(tmp_path: Path) -> None:
 
 @pytest.fixture
 def short_path() -> Iterator[Path]:
-    """A folder whose path leaves room for sockets."""
+    """A folder with a path short enough for sockets."""
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="amlexec-test-") as folder:
         yield Path(folder)
 
@@ -100,7 +102,7 @@ def test_the_folder_for_connections_is_swept(
     assert not (folder / "log-0123456789abcdef").exists(), "of an earlier version, a day later"
 
 
-def test_build_containers_of_a_killed_prepare_go_whatever_is_built_next(shop: Shop, dead: str) -> None:
+def test_build_containers_of_killed_prepares_are_removed_by_any_build(shop: Shop, dead: str) -> None:
     me = build_lock.me().split("/")
     gone = "/".join([*me[:2], dead.rpartition("_")[2], "1"])
     made = {}
@@ -116,7 +118,7 @@ def test_build_containers_of_a_killed_prepare_go_whatever_is_built_next(shop: Sh
             containers.remove(shop.engine, one, force=True)
 
 
-def test_half_made_environments_there_go_whatever_is_made_next(tmp_path: Path) -> None:
+def test_unfinished_prefixes_are_removed_by_any_build(tmp_path: Path) -> None:
     envs, incoming = tmp_path / ".amlexec/envs", tmp_path / ".amlexec/incoming"
     for name in ("killed/a/bin", "whole/a/bin", "making/a/bin", "new"):
         (envs / name).mkdir(parents=True)

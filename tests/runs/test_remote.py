@@ -1,4 +1,4 @@
-"""Runs as they are seen from another computer, which has nothing but the login."""
+"""Runs on a machine, used from another computer that only has the login."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ class Pair:
         self.host = host
         self.own = RemoteProject(folder / "own" / name, shop, REMOTE, host)
         self.own.write("train.py", GATED)
-        # There the machine has another name, and the project is younger.
+        # On the other computer, the target has another name, and the project is newer.
         self.other = ProjectFolder(folder / "other" / name)
         self.other.write("aml_config/box.compute", self.own.compute())
 
     def from_other(self, *arguments: str) -> Done:
-        """A command of the other computer's, about the machine."""
+        """Run a command for the machine on the other computer."""
         return self.other.amlexec(*arguments, "--from", "box")
 
     def submitted(self, code: int = 0) -> str:
-        """A run that waits to be told to go on."""
+        """Submit a run that waits for a signal to continue."""
         done = self.own.submit("--async", "train.py", str(code))
         assert done.code == 0, done.err
         run_id = re.search(r"RunId: (\S+) has", done.err)[1]  # type: ignore[index]
@@ -57,13 +57,13 @@ class Pair:
         return run_id
 
     def ended(self, run_id: str) -> None:
-        """Let a run go on, and wait for its end."""
+        """Let a run continue, and wait for its end."""
         self.own.tell(run_id)
         there = f"/home/{QUIET}/.amlexec/runs/{run_id}/control"
         eventually(lambda: "end\n" in self.host.ssh(f"ls {there}"), "the run ends")
 
     def listed(self, *arguments: str) -> dict[str, dict[str, Any]]:
-        """What the other computer sees on the machine, by run."""
+        """The runs that the other computer lists, by id."""
         done = self.from_other("history", "list", "-o", "json", *arguments)
         assert done.code == 0, done.err
         return {each["run_id"]: each for each in json.loads(done.out)}
@@ -71,13 +71,13 @@ class Pair:
 
 @pytest.fixture
 def pair(host: Host, client: Client, shop: Shop, tmp_path: Path, request: pytest.FixtureRequest) -> Pair:
-    """A project of a name that no other test has on the machine."""
+    """A project with a unique name on the machine."""
     client.knows(host)
     client.configure("127.0.0.1", f"IdentityFile {host.key}", "IdentitiesOnly yes")
     return Pair(host, shop, tmp_path, re.sub(r"\W", "-", request.node.name))
 
 
-def test_from_another_computer_a_run_is_seen_followed_and_brought_home(pair: Pair) -> None:
+def test_another_computer_lists_and_downloads_a_run(pair: Pair) -> None:
     assert pair.listed() == {}
     run_id = pair.submitted()
     seen = pair.listed()[run_id]
@@ -90,7 +90,7 @@ def test_from_another_computer_a_run_is_seen_followed_and_brought_home(pair: Pai
     early = pair.from_other("experiment", "return", "-r", run_id)
     assert (early.code, early.out) == (2, "")
     assert f"the run {run_id} is Running" in early.err
-    assert pair.other.run_ids() == [], "nothing is made of what can't be brought"
+    assert pair.other.run_ids() == [], "a refused download creates no run"
 
     pair.ended(run_id)
     assert pair.listed()[run_id]["status"] == "Completed"
@@ -105,7 +105,7 @@ def test_from_another_computer_a_run_is_seen_followed_and_brought_home(pair: Pai
     assert (shown["metrics"], shown["exit_code"]) == ({"Accuracy": 0.9}, 0)
     assert shown["outputs"] == {"files": 1, "bytes": 7}
 
-    # Who submitted it finds all of it too, even after they have tidied up there.
+    # The submitting computer can collect it too, even after a cleanup by the other one.
     assert pair.other.amlexec("experiment", "clean", "--all").code == 0
     mine = pair.own.amlexec("experiment", "return", "-r", run_id)
     assert mine.code == 0, mine.err
@@ -115,7 +115,7 @@ def test_from_another_computer_a_run_is_seen_followed_and_brought_home(pair: Pai
     assert (pair.own.run_folder(run_id) / "outputs/deep/model").read_text() == "weights"
 
 
-def test_following_from_another_computer_brings_a_run_home(pair: Pair) -> None:
+def test_following_from_another_computer_downloads_a_run(pair: Pair) -> None:
     run_id = pair.submitted(3)
     process = pair.other.start(
         *("amlexec", "experiment", "follow", "-r", run_id, "--from", "box"),
@@ -153,17 +153,15 @@ def test_canceling_and_cleaning_from_another_computer(pair: Pair) -> None:
     assert (gone.code, "no runs of this project on box" in gone.err) == (3, True)
 
 
-def test_runs_of_other_projects_are_shown_when_asked_for(
-    pair: Pair, host: Host, shop: Shop, tmp_path: Path
-) -> None:
-    # A name that begins as the other does, with what parts name and number.
+def test_all_lists_runs_of_other_projects(pair: Pair, host: Host, shop: Shop, tmp_path: Path) -> None:
+    # A name that begins with the other's, followed by the separator of name and number.
     other = Pair(host, shop, tmp_path / "more", f"{pair.own.root.name}_1")
     first, second = pair.submitted(), other.submitted()
     assert set(pair.listed()) == {first}
     everything = pair.listed("--all")
     assert {first, second} <= set(everything)
     assert everything[second]["experiment_id"] == other.own.root.name
-    assert pair.from_other("experiment", "cancel", "-r", second).code == 0, "it was named in full"
+    assert pair.from_other("experiment", "cancel", "-r", second).code == 0, "its whole id was given"
     assert pair.from_other("experiment", "cancel", "-r", "last").code == 0
     assert pair.listed()[first]["status"] == "Canceled"
 
@@ -178,7 +176,7 @@ def test_a_cluster_is_a_machine_too(pair: Pair) -> None:
     assert (pair.other.run_folder(run_id) / "stdout.log").read_text() == "begun\n"
 
 
-def test_a_run_that_was_brought_home_by_who_submitted_it(pair: Pair) -> None:
+def test_a_run_that_the_submitting_computer_has_collected(pair: Pair) -> None:
     run_id = pair.submitted()
     follower = pair.other.start("amlexec", "experiment", "follow", "-r", run_id, "--from", "box")
     eventually((pair.other.run_folder(run_id) / "stdout.log").exists, "the other computer follows it")
@@ -189,10 +187,10 @@ def test_a_run_that_was_brought_home_by_who_submitted_it(pair: Pair) -> None:
     late = pair.other.amlexec("experiment", "status", "-r", run_id)
     assert late.code == 2
     assert "is no longer there" in late.err
-    assert pair.other.record(run_id)["status"] == "Running", "nobody here has read an end"
+    assert pair.other.record(run_id)["status"] == "Running", "this computer has read no end"
 
 
-def test_the_record_there_has_no_secret_and_a_broken_one_hides_no_other(pair: Pair) -> None:
+def test_remote_records_have_no_secrets_and_a_damaged_one_hides_no_other(pair: Pair) -> None:
     pair.own.configure("EnvironmentVariables:", "  MY_TOKEN: canary-5e1")
     first, second = pair.submitted(), pair.submitted()
     folder = f"/home/{QUIET}/.amlexec/runs"
@@ -219,13 +217,15 @@ def test_the_record_there_has_no_secret_and_a_broken_one_hides_no_other(pair: Pa
     ],
     ids=["kind", "unknown", "clean", "none", "all"],
 )
-def test_what_can_not_be_asked(pair: Pair, arguments: tuple[str, ...], said: str) -> None:
+def test_targets_that_list_no_runs_and_unknown_runs(
+    pair: Pair, arguments: tuple[str, ...], said: str
+) -> None:
     done = pair.other.amlexec(*arguments)
     assert (done.code, done.out) == (3, "")
     assert said in done.err
 
 
-def test_a_machine_that_is_silent(
+def test_an_unreachable_machine(
     new_host: Callable[..., Host], client: Client, shop: Shop, tmp_path: Path
 ) -> None:
     host = new_host()
@@ -235,7 +235,7 @@ def test_a_machine_that_is_silent(
     runs = [pair.submitted(), pair.submitted()]
     assert "Running" in pair.own.amlexec("experiment", "status", "-r", runs[0]).out
     host.pause()
-    # A hang says nothing of the runs: what was read last is shown, and that it is not of now.
+    # The machine hangs: the last known status is shown, marked as unreachable.
     asked = pair.own.amlexec("experiment", "status", "-r", runs[0], "-o", "json")
     told = json.loads(asked.out)
     assert (asked.code, told["status"], told["unreachable"]) == (2, "Running", True)
@@ -243,7 +243,7 @@ def test_a_machine_that_is_silent(
     host.unpause()
     assert pair.own.amlexec("experiment", "status", "-r", runs[0]).out == f"{runs[0]}  Running\n"
 
-    # Nor does a machine that is switched off.
+    # The same for a machine that is switched off.
     host.kill()
     listed = pair.own.amlexec("history", "list")
     assert listed.code == 0
@@ -264,7 +264,7 @@ def test_a_machine_that_is_silent(
     assert [pair.own.record(run_id)["status"] for run_id in runs] == ["Running", "Starting"]
 
 
-def test_a_restart_is_told_from_a_hang(
+def test_a_restart_is_distinguished_from_a_hang(
     new_host: Callable[..., Host], client: Client, shop: Shop, tmp_path: Path
 ) -> None:
     host = new_host()
@@ -281,10 +281,10 @@ def test_a_restart_is_told_from_a_hang(
     done = pair.own.amlexec("experiment", "status", "-r", run_id)
     assert (done.code, done.out) == (0, f"{run_id}  Lost  (its machine was restarted before it ended)\n")
     assert pair.own.record(run_id)["status"] == "Lost"
-    assert (pair.own.run_folder(run_id) / "stdout.log").read_text() == "begun\n", "what it printed is at home"
+    assert (pair.own.run_folder(run_id) / "stdout.log").read_text() == "begun\n", "its output was collected"
 
 
-def test_an_own_run_is_returned_and_returned_again(pair: Pair) -> None:
+def test_an_own_run_is_downloaded_twice(pair: Pair) -> None:
     run_id = pair.submitted(1)
     assert pair.own.amlexec("experiment", "return", "-r", run_id).code == 2
     pair.ended(run_id)
@@ -307,7 +307,7 @@ def test_an_own_run_is_returned_and_returned_again(pair: Pair) -> None:
     assert (home / "outputs/deep/model").read_text() == "weights"
 
 
-def test_what_the_how_to_shows_is_so(
+def test_the_how_to(
     client: Client, new_host: Callable[..., Host], new_wire: Callable[[Host], Wire], tmp_path: Path
 ) -> None:
     host = new_host()

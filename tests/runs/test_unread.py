@@ -1,4 +1,4 @@
-"""What a run has made and can't be read when its end is written: the record says so, and it is read later."""
+"""Results that can't be read when a run ends: the record names them, and they are read later."""
 
 from __future__ import annotations
 
