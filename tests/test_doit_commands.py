@@ -208,7 +208,7 @@ def test_a_read_only_project(read_only: ProjectFolder) -> None:
     ):
         done = read_only.doit(*words)
         assert done.code == 0, (words, done.err)
-    assert "can't be kept" in read_only.doit("ignore", "prepare:local").err
+    assert "can't be written" in read_only.doit("ignore", "prepare:local").err
     done = read_only.doit("submit:local", "script=train.py")
     assert (done.code, "Traceback" in done.err) == (2, False)
     assert "read-only file system" in done.err

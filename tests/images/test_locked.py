@@ -51,7 +51,7 @@ def test_prepare_installs_the_locked_packages(project: DockerProject, shop: Shop
     assert "six 1.16.0 -> 1.17.0" in changed.out, changed.out
     (project.root / "aml_config/conda_dependencies.lock").unlink()
     project.write("aml_config/conda_dependencies.yml", text)
-    assert "lock file is gone" in project.prepare("--check").out
+    assert "the lock file was removed" in project.prepare("--check").out
 
 
 def test_packages_without_a_hash_are_installed_beside_locked_ones(shop: Shop, tmp_path: Path) -> None:
