@@ -519,7 +519,7 @@ def test_a_password_on_the_command_line_works_with_a_warning(
 ) -> None:
     done = attach(project, host, "-w", PASSWORD)
     assert done.code == 0, done.err
-    assert "warning: the shell's history" in done.err
+    assert "is now in the shell's history" in done.err
     assert PASSWORD not in done.out + done.err
     assert keystore.get(stored_secrets()[0].handle) == PASSWORD
 

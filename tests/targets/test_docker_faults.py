@@ -232,7 +232,7 @@ class TestBaseImage:
     def test_in_which_the_python_does_not_run(self, project: DockerProject) -> None:
         """It is found out before the image gets the name that makes it an environment."""
         name = self.changed(project, "ENV PYTHONHOME=/nowhere")
-        said = f"its Python does not run in a container of it on {name}: exit code 1"
+        said = f"its Python does not run in a container on {name}: exit code 1"
         refused(project.prepare(), 2, "aml_config/docker.compute: error: ", said, "(ENV, VOLUME")
         digest = project.prepare("--print-digest").out.strip()
         assert project.shop.images(**{"amlexec.digest": digest}) == []
