@@ -1,4 +1,4 @@
-"""`amlexec history`, typed as a user types it, over records as runs leave them."""
+"""`amlexec history` on the command line, with records in the format of runs."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def add(project: Project, later: int, **changes: Any) -> RunPaths:
 
 
 def amlexec(project: Project, *arguments: str, code: int = 0) -> tuple[str, str]:
-    """What `amlexec history ARGUMENTS` says on stdout and stderr."""
+    """The stdout and stderr of `amlexec history ARGUMENTS`."""
     result = subprocess.run(
         [sys.executable, "-m", "amlexec", "history", *arguments],
         cwd=project.root,
@@ -223,7 +223,7 @@ def test_a_bad_query_says_so(project: Project, query: str) -> None:
     assert len(stderr) < 600
 
 
-def test_damaged_records_and_other_files_are_said_and_the_rest_listed(project: Project) -> None:
+def test_damaged_records_and_other_files_are_reported_and_the_rest_listed(project: Project) -> None:
     add(project, 0)
     for later in (30, 60):
         record = add(project, later).record
@@ -272,7 +272,7 @@ def test_last_and_info_show_a_run(project: Project) -> None:
         (["download", "-r", "last", "--artifact", "outputs/none"], "no artifact"),
     ],
 )
-def test_what_cannot_be_is_a_usage_error(project: Project, arguments: list[str], says: str) -> None:
+def test_invalid_arguments_are_usage_errors(project: Project, arguments: list[str], says: str) -> None:
     add(project, 0)
     add(project, 60)
     stdout, stderr = amlexec(project, *arguments, code=3)
@@ -309,7 +309,7 @@ def artifacts(project: Project) -> RunPaths:
         ("outputs/outputs/x", b"outputs/x"),
     ],
 )
-def test_an_artifact_is_printed_as_it_is(
+def test_an_artifact_is_printed_unchanged(
     project: Project, artifacts: RunPaths, name: str, contents: bytes
 ) -> None:
     command = [sys.executable, "-m", "amlexec", "history", "info", "-r", "last", "-a", name]
@@ -330,12 +330,12 @@ def test_an_artifact_is_printed_as_it_is(
         ("x" * 5000, "no artifact"),
     ],
 )
-def test_an_artifact_that_is_not_there(project: Project, artifacts: RunPaths, name: str, says: str) -> None:
+def test_an_unknown_artifact(project: Project, artifacts: RunPaths, name: str, says: str) -> None:
     stdout, stderr = amlexec(project, "info", "-r", "last", "-a", name, code=3)
     assert (stdout, says in stderr) == ("", True), stderr
 
 
-def test_compare_marks_what_differs(project: Project) -> None:
+def test_compare_marks_differences(project: Project) -> None:
     add(project, 0, metrics={"Accuracy": 0.9, "loss": [2, 1]})
     add(project, 60, metrics={"Accuracy": 0.97}, arguments=("--lr", "0.2"), source=None)
     add(
@@ -372,7 +372,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_download_takes_everything_along(project: Project, artifacts: RunPaths) -> None:
+def test_download_copies_every_artifact(project: Project, artifacts: RunPaths) -> None:
     (artifacts.control).mkdir()
     (artifacts.control / "end").touch()
     (artifacts.outputs / "latest").symlink_to("model.pkl")
@@ -388,7 +388,9 @@ def test_download_takes_everything_along(project: Project, artifacts: RunPaths) 
     assert stderr.startswith(f"{len(expected)} files of ")
 
 
-def test_download_replaces_only_when_told(project: Project, artifacts: RunPaths, tmp_path: Path) -> None:
+def test_download_replaces_files_only_with_overwrite(
+    project: Project, artifacts: RunPaths, tmp_path: Path
+) -> None:
     folder = tmp_path / "there"
     folder.mkdir()
     precious = tmp_path / "precious"
@@ -426,7 +428,7 @@ log("Accuracy", 0.97)
 """
 
 
-def test_a_run_that_goes_on_is_looked_at_again(project: Project, tmp_path: Path) -> None:
+def test_a_running_run_is_refreshed(project: Project, tmp_path: Path) -> None:
     ready, go = tmp_path / "ready", tmp_path / "go"
     os.mkfifo(ready)
     os.mkfifo(go)
@@ -434,7 +436,7 @@ def test_a_run_that_goes_on_is_looked_at_again(project: Project, tmp_path: Path)
     command = [sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "local", "--async"]
     subprocess.run([*command, "train.py", ready, go], cwd=project.root, check=True, timeout=TIMEOUT)
     end = os.open(ready, os.O_RDWR)
-    assert select.select([end], [], [], TIMEOUT)[0], "the script has not come that far"
+    assert select.select([end], [], [], TIMEOUT)[0], "the script has not reached this point"
     os.close(end)
     first, second = in_json(project, "last"), in_json(project, "list")[0]
     assert first["status"] == second["status"] == "Running"
@@ -464,7 +466,7 @@ assert not {heavy!r} & set(sys.modules), {heavy!r} & set(sys.modules)\n"
     )
 
 
-def test_who_reads_the_output_may_leave(project: Project) -> None:
+def test_a_closed_pipe_is_not_an_error(project: Project) -> None:
     for later in range(30):
         add(project, later, metrics={f"metric {number}": number for number in range(200)})
     process = subprocess.Popen(
@@ -504,7 +506,7 @@ the same in all: Script_name train.py, Target local, Duration 0:00:04.892389, se
 
 
 @pytest.mark.parametrize("columns", NARROW)
-def test_a_list_without_room_for_it(project: Project, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+def test_a_list_on_a_narrow_terminal(project: Project, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     for number in range(3):
         metrics = {
             "lr": ["0.1", "0.2"][number % 2],
@@ -538,7 +540,7 @@ def test_a_list_without_room_for_it(project: Project, monkeypatch: pytest.Monkey
         ),
     ],
 )
-def test_what_is_cut_keeps_both_ends(text: str, limit: int, shown: str) -> None:
+def test_a_cut_text_keeps_both_ends(text: str, limit: int, shown: str) -> None:
     assert output.cut(text, limit) == shown
     assert output.width(shown) <= limit
 
@@ -595,7 +597,7 @@ def test_cells_of_any_script_stay_aligned() -> None:
         ),
     ],
 )
-def test_a_cell_is_one_harmless_line(value: object, text: str) -> None:
+def test_a_cell_is_one_line_without_control_characters(value: object, text: str) -> None:
     if isinstance(value, list) and len(value) > 10:
         assert len(cell(value)) == 80 and text.startswith(cell(value)[:-1])
     else:

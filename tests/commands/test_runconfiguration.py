@@ -1,4 +1,4 @@
-"""`amlexec runconfiguration`: files that are made, shown and removed."""
+"""`amlexec runconfiguration`: create, show and delete files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def runconfiguration(project: ProjectFolder, *arguments: str, group: str = "runc
     return project.amlexec(group, *arguments)
 
 
-def test_what_is_made_runs_and_lints(demo: ProjectFolder) -> None:
+def test_a_created_file_runs_and_lints(demo: ProjectFolder) -> None:
     done = runconfiguration(demo, "create", "-n", "quick", "-t", "local")
     assert done.code == 0, done.err
     assert done.out.splitlines()[0] == "wrote aml_config/quick.runconfig"
@@ -46,7 +46,7 @@ def test_nothing_is_overwritten(demo: ProjectFolder) -> None:
         (("delete", "-n", "locla"), "there is no run configuration 'locla'"),
     ],
 )
-def test_names_that_are_not_there(demo: ProjectFolder, arguments: tuple[str, ...], said: str) -> None:
+def test_unknown_names(demo: ProjectFolder, arguments: tuple[str, ...], said: str) -> None:
     before = sorted(path.name for path in (demo.root / "aml_config").iterdir())
     done = runconfiguration(demo, *arguments)
     assert done.code == 3
