@@ -535,7 +535,7 @@ def test_cancel_ends_everything_the_script_started(project: DockerProject) -> No
     assert record["outputs"] == {"files": 1, "bytes": 1}
     again = project.amlexec("experiment", "cancel", "-r", run_id)
     assert again.code == 0
-    assert "over already: Canceled" in again.err
+    assert "already ended: Canceled" in again.err
     assert project.containers() == []
 
 

@@ -268,7 +268,7 @@ def test_cancel_ends_everything_the_script_started(project: ProjectFolder) -> No
     assert (record["status"], record["exit_code"]) == ("Canceled", 137)
     again = project.amlexec("experiment", "cancel", "-r", run_id)
     assert again.code == 0
-    assert "over already: Canceled" in again.err
+    assert "already ended: Canceled" in again.err
 
 
 def test_background_processes_end_with_the_script(project: ProjectFolder) -> None:
