@@ -161,7 +161,7 @@ def test_every_spelling(
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
-        (["remot"], "'remot' is no kind", "did you mean remote?"),
+        (["remot"], "'remot' can't be attached", "did you mean remote?"),
         (["docker"], "is on this machine", "amlexec init"),
         (["--type", "remote", "--cluster"], "two kinds are given, cluster and remote", ""),
         (["remote", "-w", "a", "--private-key-file", "b"], "-w and --private-key-file", "one of them"),
