@@ -115,5 +115,5 @@ def test_the_lock_of_a_build_is_held_elsewhere(
 
     squatted(tmp_path / f"amlexec-locks-{os.getuid()}", how)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with build_lock.turn(Engine("unix:///nowhere.sock"), "0" * 20, "makes it", Lines()):
+    with build_lock.locked(Engine("unix:///nowhere.sock"), "0" * 20, "makes it", Lines()):
         pass

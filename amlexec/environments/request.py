@@ -28,7 +28,7 @@ class BuildRequest(NamedTuple):
     """The lock file beside the dependencies, if any: exactly its packages are installed."""
     spark: SparkDependencies = SparkDependencies(Place(""))
     """The Maven packages to install; empty if the framework is not PySpark."""
-    anew: bool = False
+    from_scratch: bool = False
     """Build without reusing anything, not even the conda layer."""
 
 

@@ -53,10 +53,10 @@ class EnvironmentStore(Protocol):
     def address(self) -> str:
         """The store's unique name, for locks and messages."""
 
-    def there(self, digest: str) -> str:
+    def exists_message(self, digest: str) -> str:
         """The message that an environment exists: `the engine has amlexec:0123`. No I/O."""
 
-    def gone(self) -> str:
+    def missing_message(self) -> str:
         """The message that an environment no longer exists. No I/O."""
 
     def get(self, digest: str) -> Installed | None:
@@ -72,7 +72,7 @@ class EnvironmentStore(Protocol):
     def forget(self) -> None:
         """Drop cached answers."""
 
-    def turn(self, digest: str, progress: Progress) -> AbstractContextManager[None]:
+    def locked(self, digest: str, progress: Progress) -> AbstractContextManager[None]:
         """Lock this environment for a build; other processes wait, with a message that names the holder.
 
         Raises:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from amlexec.docker.client import Engine
     from amlexec.progress import Progress
 
-__all__ = ["me", "sweep", "turn"]
+__all__ = ["locked", "me", "sweep"]
 
 _TURN_TIMEOUT_S = 3600.0
 """How long to wait for another process that builds the same thing."""
@@ -35,7 +35,7 @@ _LEFT_AGE_S = 86400.0
 
 
 @contextlib.contextmanager
-def turn(engine: Engine, what: str, making: str, progress: Progress) -> Iterator[None]:
+def locked(engine: Engine, what: str, making: str, progress: Progress) -> Iterator[None]:
     """Lock the build of `what` (a digest); `making` describes the build to a user who waits.
 
     Raises:

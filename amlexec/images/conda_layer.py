@@ -19,7 +19,7 @@ from amlexec.docker.labels import CONDA, VOLUME
 from amlexec.environments import conda_host
 from amlexec.errors import TargetError
 from amlexec.images.build_container import IDLE, BuildContainer
-from amlexec.images.build_lock import sweep, turn
+from amlexec.images.build_lock import locked, sweep
 from amlexec.images.labels import PREFIX, of_layer, reference
 from amlexec.packages import conda_bootstrap, conda_install, scratch, stable_tar
 from amlexec.packages.network import cache_folder
@@ -93,11 +93,11 @@ def conda_layer(engine: Engine, base: Base, context: BuildContext) -> str:
             ]
         )
     )
-    if (found := images.find(engine, {CONDA: what})) and not request.anew:
+    if (found := images.find(engine, {CONDA: what})) and not request.from_scratch:
         log.line(f"the engine has the conda layer: {found[0]['Id']}")
         return str(found[0]["Id"])
-    with turn(engine, what, "has been building the same conda layer", progress):
-        if (found := images.find(engine, {CONDA: what})) and not request.anew:
+    with locked(engine, what, "has been building the same conda layer", progress):
+        if (found := images.find(engine, {CONDA: what})) and not request.from_scratch:
             return str(found[0]["Id"])
         sweep(engine, what)
         if is_elsewhere(engine):

@@ -33,12 +33,12 @@ class ImageStore:
         """See `EnvironmentStore.address`."""
         return self.engine.address
 
-    def there(self, digest: str) -> str:
-        """See `EnvironmentStore.there`."""
+    def exists_message(self, digest: str) -> str:
+        """See `EnvironmentStore.exists_message`."""
         return f"the engine has {reference(digest)}"
 
-    def gone(self) -> str:
-        """See `EnvironmentStore.gone`."""
+    def missing_message(self) -> str:
+        """See `EnvironmentStore.missing_message`."""
         return "its image is no longer on the engine"
 
     def get(self, digest: str) -> Installed | None:
@@ -53,11 +53,11 @@ class ImageStore:
         """See `EnvironmentStore.forget`."""
         self._images.forget()
 
-    def turn(self, digest: str, progress: Progress) -> AbstractContextManager[None]:
-        """See `EnvironmentStore.turn`."""
-        from amlexec.images.build_lock import turn
+    def locked(self, digest: str, progress: Progress) -> AbstractContextManager[None]:
+        """See `EnvironmentStore.locked`."""
+        from amlexec.images.build_lock import locked
 
-        return turn(self.engine, digest, "has been building the same environment", progress)
+        return locked(self.engine, digest, "has been building the same environment", progress)
 
     def moved(self, kept: Installed, request: BuildRequest, progress: Progress) -> str:
         """See `EnvironmentStore.moved`: the base image's tag may now name another image."""

@@ -45,12 +45,12 @@ class PrefixStore:
         """See `EnvironmentStore.address`."""
         return f"ssh://{self.connection.name}"
 
-    def there(self, digest: str) -> str:
-        """See `EnvironmentStore.there`."""
+    def exists_message(self, digest: str) -> str:
+        """See `EnvironmentStore.exists_message`."""
         return f"{self.connection.name} has {_shown(digest)}"
 
-    def gone(self) -> str:
-        """See `EnvironmentStore.gone`."""
+    def missing_message(self) -> str:
+        """See `EnvironmentStore.missing_message`."""
         return f"its folder is no longer on {self.connection.name}"
 
     def get(self, digest: str) -> Installed | None:
@@ -74,8 +74,8 @@ class PrefixStore:
         self._cached = {}
 
     @contextlib.contextmanager
-    def turn(self, digest: str, progress: Progress) -> Iterator[None]:
-        """See `EnvironmentStore.turn`. The lock ends with this process, or with its connection."""
+    def locked(self, digest: str, progress: Progress) -> Iterator[None]:
+        """See `EnvironmentStore.locked`. The lock ends with this process, or with its connection."""
         until = time.monotonic() + _TURN_TIMEOUT_S
         with contextlib.ExitStack() as stack:
             reading, writing = os.pipe()

@@ -120,7 +120,7 @@ def readiness(want: Wanted, store: EnvironmentStore) -> Readiness:
     """
     kept = store.get(want.digest)
     if kept is not None:
-        return ready(kept, f"up to date: {store.there(kept.digest)}")
+        return ready(kept, f"up to date: {store.exists_message(kept.digest)}")
     return Readiness(False, want.digest, why_not(want, store))
 
 
@@ -141,7 +141,7 @@ def reasons(want: Wanted, store: EnvironmentStore) -> list[str]:
     if last is None:
         return [_NEVER]
     if last.digest == want.digest:
-        return [store.gone()]
+        return [store.missing_message()]
     from amlexec.environments.explain import explain_all
 
     return explain_all(last.canonical, want.canonical, want.request.spec.places) or [_NEVER]
@@ -174,12 +174,12 @@ def prepare(
         found = found._replace(ready=not reason, reason=reason or same)
     if kept is not None and forced:
         found = found._replace(ready=False, reason=f"{forced} was given")
-        want = want._replace(request=want.request._replace(anew=True))
+        want = want._replace(request=want.request._replace(from_scratch=True))
     if found.ready:
         remember(want, found)
         return found
     progress.step(f"{want.configuration}: {found.reason}")
-    with store.turn(want.digest, progress):
+    with store.locked(want.digest, progress):
         store.forget()
         again = readiness(want, store)
         if not again.ready or again.key == found.key:

@@ -134,7 +134,7 @@ class ProjectEnvironments:
             return Readiness(True, "", yours(ref.kind))
         store, last = self.store(ref), last_prepared.recall(self.project, ref.name)
         if last is not None and last.digest == ref.digest and last.key:
-            reason = f"up to date when last checked: {store.there(ref.digest)}"
+            reason = f"up to date when last checked: {store.exists_message(ref.digest)}"
             return Readiness(True, ref.digest, reason, last.key)
         return Readiness(False, ref.digest, preparation.why_not(self.wanted(ref), store))
 
@@ -152,7 +152,7 @@ class ProjectEnvironments:
         if kept is not None and ref.wanted is None:
             last = last_prepared.recall(self.project, ref.name)
             if last is not None and (last.digest, last.key) == (ref.digest, kept.key):
-                return preparation.ready(kept, f"up to date: {store.there(kept.digest)}")
+                return preparation.ready(kept, f"up to date: {store.exists_message(kept.digest)}")
         if ref.wanted is None:
             ref = self._read(ref.asked, ref.override, keep=True)
         return self._kept(ref, preparation.readiness(self.wanted(ref), store))

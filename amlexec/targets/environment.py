@@ -32,7 +32,7 @@ def ensure(plan: Plan, store: EnvironmentStore | None) -> Readiness | None:
 
     made = store.get(plan.environment_digest) if plan.environment_digest else None
     if made is not None:
-        return preparation.ready(made, f"up to date: {store.there(made.digest)}")
+        return preparation.ready(made, f"up to date: {store.exists_message(made.digest)}")
     wanted = preparation.wanted(
         plan.project,
         plan.configuration,
