@@ -19,6 +19,10 @@ from tests.support import profiles  # noqa: F401 - `--hypothesis-profile` has to
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+# A machine that keeps no bytecode would compile amlexec again for each of the thousands of processes here.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # A suite that was started in the background of a shell has these ignored, and so would every run in it.
 for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     if signal.getsignal(number) is signal.SIG_IGN:
