@@ -28,7 +28,17 @@ BENCHMARKS: dict[str, Callable[[Path, int, Sizes], Iterator[Row]]] = {
     "ssh": ssh.rows,
     "spark": spark.rows,
 }
-SMALL = Sizes(files=3, runs=3, snapshot=200, configurations=8, environments=1, hosts=2, cuts=3)
+SMALL = Sizes(
+    files=3,
+    runs=3,
+    snapshot=200,
+    configurations=8,
+    environments=1,
+    hosts=2,
+    cuts=2,
+    log=1_000_000,
+    settling=0.0,
+)
 TITLES = ("", "ours", "peer", "", "figure", "wanted", "in bare Pythons", "")
 
 

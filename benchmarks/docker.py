@@ -125,7 +125,7 @@ def _nothing_to_do(shop: Shop, rounds: int, sizes: Sizes) -> Iterator[Row]:
     _configurations(shop, hundred, sizes.configurations - 1, sizes.environments)
     for project in (six, hundred):
         run(shop.doit(project, "prepare"))
-        time.sleep(2.1)  # until stat data alone says that a file is unchanged
+        time.sleep(sizes.settling)
         run(shop.doit(project, "prepare"))
     peer = Peer("doit, 6 tasks", Command((script("doit"),), plain))
     ours = Command((script("doit"), "prepare"), six)
@@ -189,7 +189,8 @@ def _builds(shop: Shop, rounds: int) -> Iterator[Row]:
         run(shop.amlexec(first, *clean))
 
     def timed(command: Command) -> float:
-        os.sync()  # else it waits for what the one before has written
+        if rounds > 1:
+            os.sync()  # else it waits for what the one before has written
         return run(command)
 
     def ours() -> float:
@@ -209,7 +210,7 @@ def _builds(shop: Shop, rounds: int) -> Iterator[Row]:
 
 
 def _in_turn(actions: tuple[Callable[[], float], ...], rounds: int) -> list[list[float]]:
-    for action in actions:
+    for action in actions if rounds > 1 else ():
         action()
     times: list[list[float]] = [[] for _ in actions]
     for number in range(rounds):

@@ -49,7 +49,7 @@ def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
         "snapshot, one file changed": timing.Figure("ms", 80),
     }
     bare = Command((sys.executable, "-c", "pass"), folder)
-    for name, ours, peer, _ in _figures(root, rounds):
+    for name, ours, peer, _ in _figures(root, rounds, sizes.settling):
         most = wanted.get(name, timing.Figure("ratio", None))
         yield Row(
             name=f"{name}, {sizes.snapshot:,} files",
@@ -106,12 +106,17 @@ def benchmark(pairs: int) -> list[Figure]:
         root = Path(place).resolve() / "project"
         root.mkdir()
         make_tree(root)
-        return _figures(root, pairs)
+        return _figures(root, pairs, Sizes().settling)
 
 
-def _figures(root: Path, pairs: int) -> list[Figure]:
+def _figures(root: Path, pairs: int, settling: float) -> list[Figure]:
     project = Project(str(root))
     copy = root.parent / "copy"
+    few = min(pairs, max(3, pairs // 3))
+
+    def written() -> None:
+        if pairs > 1:
+            os.sync()
 
     def take() -> object:
         return snapshot.take(project)
@@ -122,7 +127,7 @@ def _figures(root: Path, pairs: int) -> list[Figure]:
     def forget(_turn: int) -> None:
         shutil.rmtree(root / ".git", ignore_errors=True)
         shutil.rmtree(root / ".amlexec", ignore_errors=True)
-        os.sync()  # else the one that comes second waits for what the first has written
+        written()  # else the one that comes second waits for what the first has written
         git(root, ["init", "--quiet"])
 
     def change(turn: int) -> None:
@@ -131,19 +136,19 @@ def _figures(root: Path, pairs: int) -> list[Figure]:
     def remove_copy(_turn: int) -> None:
         shutil.rmtree(copy, ignore_errors=True)
         copy.mkdir()
-        os.sync()
+        written()
 
-    first = pairs_of(max(3, pairs // 3), take, add, forget)
+    first = pairs_of(few, take, add, forget)
     take()
     add()
-    time.sleep(1.1)  # until stat data alone says that a file is unchanged, for both
+    time.sleep(settling)
     take()
     add()
     unchanged = pairs_of(pairs, take, add, lambda _turn: None)
     changed = pairs_of(pairs, take, add, change)
     tree = snapshot.take(project).tree
     checkout = pairs_of(
-        max(3, pairs // 3),
+        few,
         lambda: snapshot.checkout(project, tree, copy),
         lambda: git(root, ["checkout-index", "--all", f"--prefix={copy}/"]),
         remove_copy,

@@ -73,7 +73,7 @@ def _prepares(host: Host, home: Station, folder: Path, rounds: int, sizes: Sizes
     compute.write_text(f"{compute.read_text('utf-8')}userManagedEnvironment: false\n", "utf-8")
     prepare = home.amlexec(project, "experiment", "prepare", "-c", "gpubox")
     run(prepare)
-    time.sleep(2.1)  # until stat data alone says that a file is unchanged
+    time.sleep(sizes.settling)
     run(prepare)
     warm = home.command(project, "ssh", *_multiplexed(home), f"bench-{host.port}", "true")
     ours, theirs, unit = in_turn(project, rounds, lambda: run(prepare), lambda: run(warm))
@@ -91,7 +91,7 @@ def _prepares(host: Host, home: Station, folder: Path, rounds: int, sizes: Sizes
         names = ["prepare:gpubox", *(f"prepare:box{other.port}" for other in others)]
         one, all_of_them = (home.command(project, script("doit"), *told) for told in (names[:1], names))
         run(all_of_them)
-        time.sleep(2.1)
+        time.sleep(sizes.settling)
         ours, theirs, unit = in_turn(project, rounds, lambda: run(all_of_them), lambda: run(one))
         name = f"doit prepare on {sizes.hosts} hosts, nothing to do"
         yield row(name, ours, "on one host", theirs, Figure("ratio", 1.5), unit)
@@ -186,8 +186,8 @@ def bytes_of(wire: Wire, home: Station, command: Command) -> float:
 def _followed(host: Host, home: Station, folder: Path, sizes: Sizes) -> Row:
     """A log that is followed through cuts: equal to the byte, and hardly anything sent twice."""
     cuts = sizes.cuts
-    size = (cuts + 1) * 25_000_000
-    wire = Wire(host.port, cut_after=24_000_000, cuts=cuts)
+    size = (cuts + 1) * sizes.log
+    wire = Wire(host.port, cut_after=int(0.96 * sizes.log), cuts=cuts)
     home.knows(host, wire.port)
     project = project_on(wire.port, folder / "follow")
     (project / "pour.py").write_text(POURING, "utf-8")
@@ -231,10 +231,14 @@ def _followed(host: Host, home: Station, folder: Path, sizes: Sizes) -> Row:
 def in_turn(
     folder: Path, rounds: int, ours: Callable[[], float], peer: Callable[[], float]
 ) -> tuple[list[float], list[float], float]:
-    """Times of both, turn by turn, after one of each that does not count; and a bare Python's median."""
+    """Times of both, turn by turn, and a bare Python's median.
+
+    One of each, before, does not count; there is none before a single round, as in `timing.compared`.
+    """
     bare = Command((sys.executable, "-c", "pass"), folder)
-    ours()
-    peer()
+    if rounds > 1:
+        ours()
+        peer()
     times: tuple[list[float], list[float], list[float]] = ([], [], [])
     for number in range(rounds):
         for at in (0, 1) if number % 2 else (1, 0):

@@ -33,6 +33,10 @@ class Sizes(NamedTuple):
     """Machines over SSH, side by side."""
     cuts: int = 100
     """Of the connection, while a log is followed."""
+    log: int = 25_000_000
+    """Bytes of that log from one cut to the next."""
+    settling: float = 2.1
+    """Seconds until stat data alone says that a file is unchanged."""
 
 
 class Command(NamedTuple):
@@ -127,7 +131,10 @@ def run(command: Command) -> float:
 
 
 def compared(name: str, ours: Command, peer: Peer, wanted: Figure, rounds: int) -> Row:
-    """Time ours, the peer and a bare Python in turn, after one run of each that does not count."""
+    """Time ours, the peer and a bare Python in turn, after one run of each that does not count.
+
+    A single round measures nothing: it shows that a benchmark runs, and has no such run before it.
+    """
     commands: list[Command] = [ours, Command((sys.executable, "-c", "pass"), ours.folder)]
     if peer.command is not None:
         commands.append(peer.command)
@@ -149,7 +156,7 @@ def compared(name: str, ours: Command, peer: Peer, wanted: Figure, rounds: int) 
 
 
 def _interleaved(commands: Sequence[Command], rounds: int) -> list[list[float]]:
-    for command in commands:
+    for command in commands if rounds > 1 else ():
         run(command)
     times: list[list[float]] = [[] for _ in commands]
     for number in range(rounds):
