@@ -197,7 +197,7 @@ def test_each_reason_for_a_missing_engine_has_its_own_error(
     assert alone.prepare("--check").code == 0, "the groups of the next login count"
     alone.write(where, told)
     machine.stop_engine()
-    refused(alone.prepare("--check"), "its Docker engine does not run", "sudo systemctl start docker")
+    refused(alone.prepare("--check"), "Docker engine is not running", "sudo systemctl start docker")
     machine.start_engine("/srv/other.sock")
     machine.ssh(f"echo 'export DOCKER_HOST=unix:///srv/other.sock' >/home/{QUIET}/.bashrc")
     assert alone.prepare("--check").code == 0, "an engine elsewhere is found"
