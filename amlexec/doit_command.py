@@ -6,7 +6,6 @@ doit has no hook between parsing the command line and running the command: `doit
 from __future__ import annotations
 
 import functools
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from doit.cmd_clean import Clean
@@ -108,6 +107,8 @@ def _is_ours(name: str) -> bool:
 
 def _not_ours(command: Any, task: str, words: list[str], tasks: Mapping[str, Any]) -> AmlexecError:
     """The error for a word after one of amlexec's tasks that is neither a task nor a variable."""
+    import shlex
+
     options = command.get_options()
     names = {f"-{option.short}" for option in options if option.short}
     names |= {f"--{option.long}" for option in options if option.long}
@@ -163,6 +164,8 @@ def _check_submit(command: Any, tasks: Mapping[str, Any]) -> None:
     Raises:
         UsageError: `submit` is selected.
     """
+    import shlex
+
     if "submit" not in (command.sel_tasks or ()) or "submit" not in tasks:
         return
     names = [name for name in tasks["submit"].task_dep if tasks[name].subtask_of == "submit"]
