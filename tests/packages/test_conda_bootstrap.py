@@ -293,7 +293,7 @@ def test_another_platform_and_no_index(
     files = [packages.Entry("lib/python3.12/os.py"), packages.Entry("bin/python", mode=0o755)]
     own = channel_of(tmp_path / "own", "", packages.Package("python", "3.12.0", "0", files, noarch="generic"))
     order = ordered(project, own.as_uri(), "python", platform=other)
-    with pytest.raises(TargetError, match=f"no py-rattler .* for {other.subdir} to be had") as caught:
+    with pytest.raises(TargetError, match=f"py-rattler .* is not available for {other.subdir}") as caught:
         installer_of(order, network.settings(), tmp_path / "cache")
     assert "PIP_INDEX_URL" in caught.value.hint
     assert not list((tmp_path / "cache/installers").glob("*.gz"))
