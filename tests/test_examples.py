@@ -87,7 +87,7 @@ def test_verify_on_a_machine(host: Host, tmp_path: Path) -> None:
     login = (host.address, QUIET, "--private-key-file", str(host.key))
     done = verify(copy, *login)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "from here and from elsewhere\n" in done.stdout
+    assert "from this and from another computer\n" in done.stdout
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
     assert verify(copy).returncode == 3
     script = copy / "train.py"

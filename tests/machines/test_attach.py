@@ -378,7 +378,7 @@ def test_an_unknown_name_suggests_the_closest(project: ProjectFolder, verb: str)
     assert done.code == 3
     assert "there is no compute target 'locl'" in done.err
     assert "did you mean local?" in done.err
-    assert "use local" in target(project, verb).err
+    assert "there is local" in target(project, verb).err
     assert "two names" in target(project, verb, "a", "-n", "b").err
 
 

@@ -151,7 +151,7 @@ def test_file_left_over_is_an_error_that_names_the_key(project: ProjectFolder) -
     done = project.submit()
     assert done.code == 3
     assert "aml_config/local.runconfig:" in done.err
-    assert "ArgumentVector says $file" in done.err
+    assert "ArgumentVector has $file" in done.err
     assert "hint: name one" in done.err
     assert project.run_ids() == []
 

@@ -179,7 +179,7 @@ def test_only_its_own_project_can_stop_and_remove_a_run(
     shutil.copytree(project.run_folder(run_id), stranger.run_folder(run_id))
     refused = stranger.amlexec("experiment", "cancel", "-r", run_id)
     assert refused.code == 2
-    assert f"the run {run_id} there was not submitted from this project" in refused.err
+    assert f"the run {run_id} on the machine was not submitted from this project" in refused.err
     assert project.amlexec("experiment", "status", "-r", run_id).out.split()[1] == "Running"
     done = project.amlexec("experiment", "cancel", "-r", run_id, "--grace", "0")
     assert done.code == 0, done.err
