@@ -71,7 +71,12 @@ def _with_versions(name: str, resolution: str) -> Iterator[dict[str, Any]]:
         ],
         "task_dep": ["engines"],  # which makes that folder, and says that it is not part of the repository
     }
-    yield {"name": "test", "actions": [[python, *SUITE]], "task_dep": [f"{name}:install"]}
+    yield {
+        "name": "test",
+        # Not forked: each command has to import from what is installed there.
+        "actions": [["env", "AMLEXEC_TEST_FRESH=1", python, *SUITE]],
+        "task_dep": [f"{name}:install"],
+    }
 
 
 def task_docs() -> dict[str, Any]:

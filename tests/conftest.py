@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from tests.engines.fixtures import *  # noqa: F403
-from tests.support import profiles  # noqa: F401 - `--hypothesis-profile` has to know them
+from tests.support import (
+    commands,
+    profiles,  # noqa: F401 - `--hypothesis-profile` has to know them
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 # A machine that keeps no bytecode would compile amlexec again for each of the thousands of processes here.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+commands.remember_environment()
 
 # A suite that was started in the background of a shell has these ignored, and so would every run in it.
 for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
@@ -77,19 +81,22 @@ class ProjectFolder:
         """Run a program in the project's folder to its end."""
         process = self.start(*arguments, **options)
         out, err = process.communicate(timeout=PATIENCE)
-        return Done(
-            process.returncode,
-            (out or b"").decode(errors="backslashreplace"),
-            (err or b"").decode(errors="backslashreplace"),
-        )
+        return _done(process.returncode, out, err)
 
     def amlexec(self, *arguments: str, **options: Any) -> Done:
         """Run `amlexec`."""
-        return self.call(sys.executable, "-m", "amlexec", *arguments, **options)
+        return self._command("amlexec", arguments, options)
 
     def doit(self, *arguments: str, **options: Any) -> Done:
         """Run `doit`."""
-        return self.call(sys.executable, "-m", "doit", *arguments, **options)
+        return self._command("doit", arguments, options)
+
+    def _command(self, module: str, arguments: tuple[str, ...], options: dict[str, Any]) -> Done:
+        environment = options.get("env", os.environ)
+        if options.keys() <= {"env", "cwd"} and commands.can_fork(environment):
+            folder = options.get("cwd", self.root)
+            return _done(*commands.run_forked(module, arguments, folder, environment, PATIENCE))
+        return self.call(sys.executable, "-m", module, *arguments, **options)
 
     def submit(self, *arguments: str, **options: Any) -> Done:
         """Run `amlexec experiment submit -c local`."""
@@ -108,6 +115,11 @@ class ProjectFolder:
         """The runs there are."""
         folder = self.root / ".amlexec" / "runs"
         return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def _done(code: int, out: bytes | None, err: bytes | None) -> Done:
+    printed = ((piece or b"").decode(errors="backslashreplace") for piece in (out, err))
+    return Done(code, *printed)
 
 
 @pytest.fixture(autouse=True)

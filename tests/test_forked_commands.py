@@ -1,0 +1,68 @@
+"""A command that the tests fork is the same as one that they start afresh."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import commands
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import ProjectFolder
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="commands are forked on Linux only")
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("amlexec", ("--version",)),
+        ("amlexec", ("experiment", "--help")),
+        ("amlexec", ("expirement",)),
+        ("amlexec", ("experiment", "status", "-r", "last", "-o", "json")),
+        ("amlexec", ("lint",)),
+        ("doit", ("list", "--all")),
+        ("doit", ("--version",)),
+        ("doit", ("submit:locla",)),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else value,
+)
+def test_it_prints_the_same_and_ends_with_the_same_code(
+    project: ProjectFolder, module: str, words: tuple[str, ...]
+) -> None:
+    project.write("aml_config/broken.runconfig", "Target: ∑\nFramework: Pyhton\n")
+    fresh = project.call(sys.executable, "-m", module, *words)
+    code, out, err = commands.run_forked(module, words, project.root, os.environ, 60.0)
+    assert (code, out.decode(), err.decode()) == fresh
+
+
+def test_a_script_that_it_runs_has_its_environment_and_its_folder(
+    project: ProjectFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONLY_HERE", "yes")
+    project.write(
+        "dodo.py",
+        "import json, os, sys\n"
+        "def tell():\n"
+        "    told = [os.getcwd(), sys.argv[1:], dict(os.environ), sys.path[0], sys.stdin.read(), __name__]\n"
+        "    print(json.dumps([*told, sorted(os.listdir('/proc/self/fd'))]))\n"
+        "def task_tell():\n    return {'actions': [tell], 'verbosity': 2}\n",
+    )
+    fresh = project.call(sys.executable, "-m", "doit", "tell")
+    assert '"ONLY_HERE": "yes"' in fresh.out
+    (project.root / ".doit.db").unlink(missing_ok=True)
+    _, out, _ = commands.run_forked("doit", ("tell",), project.root, os.environ, 60.0)
+    assert out.decode() == fresh.out
+
+
+def test_what_python_reads_as_it_starts_is_for_a_fresh_one(tmp_path: Path) -> None:
+    assert commands.can_fork(os.environ) is not commands.FRESH
+    for name in ("PYTHONPATH", "PYTHONIOENCODING", "LC_ALL", "LANG", "TZ"):
+        assert not commands.can_fork({**os.environ, name: "x"}), name
+    without = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG"))}
+    assert commands.can_fork(without) is (not commands.FRESH and without == os.environ)
