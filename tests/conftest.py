@@ -129,8 +129,9 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest
         if name.startswith(("AMLEXEC_", "AZUREML_", "GIT_", "DOIT_")) and name not in ours:
             monkeypatch.delenv(name)
     # readline, which pytest imports, tells children how wide it thinks the terminal is, past `os.environ`.
-    monkeypatch.setenv("COLUMNS", "")
-    for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONUNBUFFERED", "COLUMNS"):
+    for name in ("COLUMNS", "LINES"):
+        monkeypatch.setenv(name, "")
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONUNBUFFERED", "COLUMNS", "LINES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("PATH", f"{SCRIPTS}{os.pathsep}{os.environ['PATH']}")

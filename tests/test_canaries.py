@@ -7,9 +7,12 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from amlexec.keystore import store as keystore
 from tests.conftest import Done, ProjectFolder, eventually
 from tests.engines.ssh_host import QUIET
+from tests.support import commands
 from tests.support.places import PLACES, RemoteProject
 
 if TYPE_CHECKING:
@@ -28,6 +31,12 @@ SCRIPT = (
     "while len(sys.argv) > 2 and not os.path.exists('go'):\n    time.sleep(0.02)\n"
     "sys.exit(int(sys.argv[1]))\n"
 )
+
+
+@pytest.fixture(autouse=True)
+def _fresh_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A forked command does not show its own command line.
+    monkeypatch.setattr(commands, "FRESH", True)
 
 
 @contextlib.contextmanager
