@@ -17,7 +17,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.docker import containers
+from amlexec.docker import archives, containers
 from amlexec.docker.client import from_environment
 from benchmarks.timing import Command, script
 from tests.conftest import PATIENCE
@@ -190,5 +190,5 @@ def _lend(host: Host, program: str) -> None:
         for path in re.findall(r"=> (/\S+/)(\S+) ", listed):
             if not path[1].startswith("libc."):
                 archive.add("".join(path), f"usr/local/lib/{path[1]}")
-    containers.put_archive(host.engine, host.name, "/", held.getvalue())
+    archives.put(host.engine, host.name, "/", held.getvalue())
     host.ssh("ldconfig")

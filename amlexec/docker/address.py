@@ -87,7 +87,7 @@ def _context(name: str, variables: Mapping[str, str]) -> str:
 
 
 def _usual_sockets(variables: Mapping[str, str]) -> list[str]:
-    """Usual sockets: the default, rootless engines, Docker Desktop, Colima, Rancher Desktop, OrbStack."""
+    """Usual sockets: the default, rootless engines, Docker Desktop, Colima, Rancher, OrbStack, Podman."""
     home = _home(variables)
     runtime = variables.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     in_home = (
@@ -98,4 +98,5 @@ def _usual_sockets(variables: Mapping[str, str]) -> list[str]:
         ".rd/docker.sock",
         ".orbstack/run/docker.sock",
     )
-    return [_DEFAULT, f"{runtime}/docker.sock", *(os.path.join(home, path) for path in in_home)]
+    of_docker = [_DEFAULT, f"{runtime}/docker.sock", *(os.path.join(home, path) for path in in_home)]
+    return [*of_docker, f"{runtime}/podman/podman.sock", "/run/podman/podman.sock"]

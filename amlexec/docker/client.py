@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from docker import APIClient
 
+    from amlexec.docker.features import Features
     from amlexec.docker.transport import Transport
 
 __all__ = ["Engine", "from_environment", "import_ahead"]
@@ -45,6 +46,7 @@ class Engine:
         self._from_settings = from_settings
         self._clients: dict[float | None, APIClient] = {}
         self._lock = threading.Lock()
+        self._features: Features | None = None
         if self._transport is None:
             self._must_be_reachable()
 
@@ -84,6 +86,23 @@ class Engine:
         """The engine's and its machine's properties, as `docker info`."""
         with self.asked() as api:
             return dict(api.info())
+
+    @property
+    def features(self) -> Features:
+        """What runs in it depend on; asked for once, with nothing imported."""
+        if self._features is None:
+            from amlexec.docker.features import from_info
+
+            plain = self.look("/info")
+            self._features = from_info(plain if isinstance(plain, dict) else self.info())
+        return self._features
+
+    @property
+    def platform(self) -> tuple[str, str]:
+        """The operating system and the processor that containers run on, with nothing imported."""
+        plain = self.look("/version")
+        told = plain if isinstance(plain, dict) else self.version()
+        return str(told.get("Os", "")), str(told.get("Arch", ""))
 
     def version(self) -> dict[str, Any]:
         """The engine's version, API versions, operating system and architecture, as `docker version`."""
@@ -131,4 +150,6 @@ def import_ahead() -> None:
 def _import() -> None:
     from importlib import import_module
 
-    import_module("amlexec.docker.adapter")
+    # If it fails, it fails again where docker-py is needed, and that error is shown.
+    with contextlib.suppress(Exception):
+        import_module("amlexec.docker.adapter")

@@ -1,24 +1,23 @@
-"""Containers of a Docker engine: create, start, follow, wait, stop, and copy files in and out.
+"""Containers of a Docker engine: create, start, follow, wait, stop.
 
 `container` is always an id or a name. Errors are those of `amlexec.docker.errors`.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import json
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.docker import probe
 from amlexec.docker.errors import EngineAnswerError, EngineError
 from amlexec.docker.names import container_name
-from amlexec.docker.streams import STDERR, STDOUT, Archive, ContainerOutput, Frame, must_be_fine
+from amlexec.docker.streams import STDERR, STDOUT, ContainerOutput, Frame, must_be_fine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from amlexec.docker.client import Engine
+    from amlexec.docker.polled_output import PolledOutput
 
 __all__ = [
     "STDERR",
@@ -29,12 +28,9 @@ __all__ = [
     "epoch",
     "execute",
     "find",
-    "get_archive",
-    "is_link",
     "inspect",
     "kill",
     "logs",
-    "put_archive",
     "remove",
     "rename",
     "start",
@@ -42,11 +38,6 @@ __all__ = [
     "stop",
     "wait",
 ]
-
-
-_GO_LINK = 1 << 27
-"""Go's mode bit for a symbolic link."""
-_HEAD_TIMEOUT_S = 60.0
 
 
 class ContainerState(NamedTuple):
@@ -186,7 +177,7 @@ def state_of(engine: Engine, found: Mapping[str, Any]) -> ContainerState:
             code,
             state.get("OOMKilled") is True,
             {str(name): str(value) for name, value in labels.items()},
-            bool(found["HostConfig"].get("Mounts")),
+            any(one["Type"] == "bind" for one in found.get("Mounts") or ()),
             str(found.get("Name") or ""),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -210,31 +201,57 @@ def logs(
     since: str = "",
     skip: tuple[int, int] = (0, 0),
     timeout: float | None = None,
-) -> ContainerOutput:
+) -> ContainerOutput | PolledOutput:
     """A container's output so far, and with `follow` until it ends.
 
     `since` is a time in the engine's form (`1700000000.123456789`). `skip` is how many bytes of standard
     output and standard error to leave out. The engine's log driver `json-file` replaces bytes that are not
     UTF-8; `local` keeps every byte.
     """
-    query = {"stdout": 1, "stderr": 1, "follow": int(follow), **({"since": since} if since else {})}
+    output = _logs(engine, container, {"follow": int(follow), "since": since}, timeout, skip)
+    if not follow:
+        return output
+    if output.is_of_podman:
+        from amlexec.docker.polled_output import PolledOutput
+
+        output.close()
+
+        def ask(moment: str) -> ContainerOutput:
+            return _logs(engine, container, {"timestamps": 1, "since": moment or since}, timeout)
+
+        return PolledOutput(ask, lambda: _is_running(engine, container), skip)
+
+    def rest(known: tuple[int, int]) -> ContainerOutput:
+        # Following a `local` log, Docker 20.10 stops at the container's end with up to 2 MB still unsent.
+        return _logs(engine, container, {"since": since}, timeout, known)
+
+    output.read_after(rest)
+    return output
+
+
+def _is_running(engine: Engine, container: str) -> bool:
+    found = inspect(engine, container)
+    return found is not None and state_of(engine, found).status not in {"exited", "dead"}
+
+
+def _logs(
+    engine: Engine,
+    container: str,
+    query: Mapping[str, str | int],
+    timeout: float | None,
+    skip: tuple[int, int] = (0, 0),
+) -> ContainerOutput:
+    asked = {"stdout": 1, "stderr": 1, **{name: value for name, value in query.items() if value}}
     with engine.asked() as api:
         # docker-py's own `logs` merges the two streams.
         response = api.get(
             f"{api.base_url}/v{api.api_version}/containers/{container_name(container)}/logs",
-            params=query,
+            params=asked,
             stream=True,
             timeout=timeout,
         )
         must_be_fine(response, engine.address)
-    if not follow:
-        return ContainerOutput(engine.address, response, skip)
-
-    def rest(position: tuple[int, int]) -> ContainerOutput:
-        # Following a `local` log, Docker 20.10 stops at the container's end with up to 2 MB still unsent.
-        return logs(engine, container, since=since, skip=position, timeout=timeout)
-
-    return ContainerOutput(engine.address, response, skip, rest)
+    return ContainerOutput(engine.address, response, skip)
 
 
 def execute(
@@ -274,36 +291,6 @@ def execute(
                 sink(frame.data)
         code = api.exec_inspect(made)["ExitCode"]
     return None if code is None else int(code)
-
-
-def put_archive(
-    engine: Engine, container: str, folder: str, archive: bytes | IO[bytes] | Iterable[bytes]
-) -> None:
-    """Unpack a tar archive (bytes, a file or an iterable) in a folder of a container, running or not."""
-    # No timeout: the engine is silent while it unpacks.
-    with engine.asked(patient=True) as api:
-        api.put_archive(container_name(container), folder, archive)
-
-
-def get_archive(engine: Engine, container: str, path: str) -> Archive:
-    """A file or folder of the container as a tar archive, for `tarfile.open(fileobj=…, mode="r|")`."""
-    with engine.asked(patient=True) as api:
-        pieces, _ = api.get_archive(container_name(container), path)
-    return Archive(engine.address, pieces)
-
-
-def is_link(engine: Engine, container: str, path: str) -> bool:
-    """Whether a path in a container is a symbolic link. Raises EngineAnswerError if it does not exist."""
-    with engine.asked() as api:
-        # docker-py only requests the whole archive.
-        response = api.head(
-            f"{api.base_url}/v{api.api_version}/containers/{container_name(container)}/archive",
-            params={"path": path},
-            timeout=_HEAD_TIMEOUT_S,
-        )
-        must_be_fine(response, engine.address)
-        status = base64.b64decode(response.headers.get("X-Docker-Container-Path-Stat", ""))
-        return bool(json.loads(status)["mode"] & _GO_LINK)
 
 
 def epoch(text: str) -> float | None:

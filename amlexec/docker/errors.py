@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import TYPE_CHECKING
 
 from amlexec.errors import NoContactError, TargetError
@@ -31,6 +32,7 @@ __all__ = [
     "named",
 ]
 
+_CONFLICT = re.compile(r"container state improper|\bname\b.* in use")
 _LOOK = "check whether the engine is still running: `docker info`"
 
 
@@ -93,7 +95,11 @@ def _translated(error: Exception, address: str) -> EngineError | None:
         response = error.response
         status = response.status_code if response is not None else 0
         reason = str(error.explanation or "") or f"{status} {getattr(response, 'reason', '')}".strip()
-        return EngineAnswerError(reason, status=status, where=address)
+        return EngineAnswerError(reason, status=_as_docker_says(status, reason), where=address)
+    # docker-py reads Docker's `message`, which some of Podman's refusals lack.
+    refused = getattr(error.__context__, "response", None) if isinstance(error, KeyError) else None
+    if refused is not None:
+        return EngineAnswerError(refused.text.strip(), status=refused.status_code, where=address)
     if isinstance(error, DockerException):
         inner = error.__cause__
         translated = _translated(inner, address) if isinstance(inner, Exception) else None
@@ -121,6 +127,11 @@ def _translated(error: Exception, address: str) -> EngineError | None:
         why = why or type(error).__name__
         return EngineLostError(f"the connection to the Docker engine broke: {why}", where=address)
     return None
+
+
+def _as_docker_says(status: int, said: str) -> int:
+    """The status of a refusal: Podman calls some conflicts a fault of its own."""
+    return 409 if status == 500 and _CONFLICT.search(said) else status
 
 
 def _chain(error: BaseException) -> list[BaseException]:

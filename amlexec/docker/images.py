@@ -6,12 +6,14 @@ Errors are those of `amlexec.docker.errors`.
 from __future__ import annotations
 
 import json
+import re
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.docker import probe
 from amlexec.docker.errors import EngineAnswerError, EngineLostError
 from amlexec.docker.login import login_of, registry_of
 from amlexec.docker.names import image_name
+from amlexec.docker.reference import short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -41,6 +43,11 @@ class TransferProgress(NamedTuple):
     total: int = 0
 
 
+_NAMES = ("RepoTags", "RepoDigests")
+_PUSHED = re.compile(r"\bdigest: (sha256:[0-9a-f]{64})")
+"""What the last step of a push says, and Podman says nowhere else."""
+
+
 def split(reference: str) -> tuple[str, str]:
     """The name and the tag or digest of a reference: `a:5000/b` -> (`a:5000/b`, `latest`)."""
     name, at, digest = reference.partition("@")
@@ -56,10 +63,10 @@ def inspect(engine: Engine, image: str) -> dict[str, Any] | None:
     """The engine's description of an image (reference or id), or None if it does not exist."""
     plain = engine.look(f"/images/{image_name(image)}/json")
     if isinstance(plain, dict) or plain == probe.ABSENT:
-        return plain if isinstance(plain, dict) else None
+        return _with_short_names(plain) if isinstance(plain, dict) else None
     try:
         with engine.asked() as api:
-            return dict(api.inspect_image(image_name(image)))
+            return _with_short_names(api.inspect_image(image_name(image)))
     except EngineAnswerError as error:
         if error.status == 404:
             return None
@@ -70,7 +77,19 @@ def find(engine: Engine, labels: Mapping[str, str]) -> list[dict[str, Any]]:
     """The images with all these labels; "" stands for any value."""
     wanted = [f"{name}={value}" if value else name for name, value in labels.items()]
     with engine.asked() as api:
-        return list(api.images(filters={"label": wanted}))
+        return [_with_short_names(found) for found in api.images(filters={"label": wanted})]
+
+
+def _with_short_names(found: Mapping[str, Any]) -> dict[str, Any]:
+    """An engine's answer about an image in Docker's form: Podman has full names, and bare ids of parents."""
+    told = {**found, **{key: [short(name) for name in found.get(key) or ()] for key in _NAMES}}
+    if parent := found.get("ParentId"):
+        told["ParentId"] = _identity(str(parent))
+    return told
+
+
+def _identity(text: str) -> str:
+    return f"sha256:{text.removeprefix('sha256:')}"
 
 
 def history(engine: Engine, image: str) -> list[dict[str, Any]]:
@@ -138,10 +157,17 @@ def push(
     """
     name, label = split(reference)
     login = login_of(registry_of(reference))
+    digests: list[str] = []
+
+    def step(one: TransferProgress) -> None:
+        digests.extend(_PUSHED.findall(one.status))
+        if progress is not None:
+            progress(one)
+
     with engine.asked(patient=True) as api:
         messages = api.push(image_name(name), label, stream=True, decode=True, auth_config=login)
-        results = _follow(engine, messages, progress)
-    digests = [str(message["aux"]["Digest"]) for message in results if message["aux"].get("Digest")]
+        results = _follow(engine, messages, step)
+    digests += [str(message["aux"]["Digest"]) for message in results if message["aux"].get("Digest")]
     if not digests:
         raise EngineLostError(
             "the connection to the Docker engine ended before the push was complete", where=engine.address
@@ -163,10 +189,9 @@ def commit(
     """
     name, label = split(reference) if reference else (None, None)
     with engine.asked(patient=True) as api:
-        made = api.commit(
-            container, name, label, message=message, changes="\n".join(changes) or None, conf={}
-        )
-    return str(made["Id"])
+        made = api.commit(container, name, label, message=message, changes=list(changes) or None, conf={})
+    # Podman leaves the kind of digest out, and then does not always find the image.
+    return _identity(str(made["Id"]))
 
 
 def import_root(
@@ -180,7 +205,7 @@ def import_root(
     name, label = split(reference)
     with engine.asked(patient=True) as api:
         output = api.import_image_from_data(
-            archive, repository=name, tag=label, changes="\n".join(changes) or None
+            archive, repository=name, tag=label, changes=list(changes) or None
         )
     identity = str(json.loads(output.splitlines()[-1]).get("status", "")) if output.strip() else ""
     if not identity.startswith("sha256:"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["is_reference"]
+__all__ = ["is_reference", "short"]
 
 _PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 _HOST = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?")
@@ -34,3 +34,9 @@ def is_reference(text: str) -> bool:
     if slash and (re.search(r"[.:A-Z\[]", host) or host == "localhost"):
         return _HOST.fullmatch(host) is not None and _PATH.fullmatch(rest) is not None
     return _PATH.fullmatch(path) is not None
+
+
+def short(text: str) -> str:
+    """A name as Docker writes it: `docker.io/library/debian:12` -> `debian:12`."""
+    hub = text.removeprefix("docker.io/")
+    return hub.removeprefix("library/") if hub != text else text

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from amlexec.docker.errors import EngineAnswerError, EngineError, EngineLostError, named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import requests
     from typing_extensions import Self
@@ -40,6 +40,11 @@ class Archive:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def peek(self, size: int) -> bytes:
+        """The first `size` bytes, fewer where it is shorter, which stay to be read. Raises EngineError."""
+        self._rest = self.read(size) + self._rest
+        return self._rest[:size]
 
     def read(self, size: int = -1) -> bytes:
         """Read `size` bytes, fewer only at the end; without `size`, all the rest. Raises EngineError."""
@@ -81,14 +86,13 @@ class ContainerOutput:
         address: str,
         response: requests.Response,
         skip: tuple[int, int] = (0, 0),
-        rest: Callable[[tuple[int, int]], ContainerOutput] | None = None,
     ) -> None:
         """`response` is the engine's answer, unread."""
         self._address = address
         self._response = response
         self._skip = {STDOUT: skip[0], STDERR: skip[1]}
         self._known = dict(self._skip)
-        self._rest = rest
+        self._rest: Callable[[tuple[int, int]], ContainerOutput] | None = None
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -106,6 +110,10 @@ class ContainerOutput:
         with contextlib.suppress(OSError, AttributeError, ValueError):  # the stream has already ended
             CancellableStream(iter(()), self._response).close()
         self._response.close()
+
+    def read_after(self, rest: Callable[[tuple[int, int]], ContainerOutput]) -> None:
+        """After the end, read what `rest` gives too, which is told how many bytes are known."""
+        self._rest = rest
 
     @property
     def known(self) -> tuple[int, int]:
@@ -127,6 +135,15 @@ class ContainerOutput:
                 for frame in rest:
                     self._known[frame.stream] += len(frame.data)
                     yield frame
+
+    def single_frames(self) -> Iterator[Frame]:
+        """The frames as the engine has made them, with nothing skipped. Raises as iterating does."""
+        yield from _frames(self._pieces(), self._address, lambda: self._closed, together=False)
+
+    @property
+    def is_of_podman(self) -> bool:
+        """Whether the engine says that it is Podman."""
+        return "Libpod-Api-Version" in self._response.headers
 
     def give(self, data: bytes) -> None:
         """Send the command's whole standard input, and close it. Raises EngineLostError."""
@@ -172,8 +189,10 @@ def must_be_fine(response: requests.Response, address: str) -> None:
     raise EngineAnswerError(reason, status=response.status_code, where=address)
 
 
-def _frames(pieces: Iterator[bytes], address: str, is_closed: Callable[[], bool]) -> Iterator[Frame]:
-    """Split pieces of any size into frames; adjacent frames of one stream are joined.
+def _frames(
+    pieces: Iterator[bytes], address: str, is_closed: Callable[[], bool], *, together: bool = True
+) -> Iterator[Frame]:
+    """Split pieces of any size into frames; with `together`, adjacent frames of one stream are joined.
 
     `is_closed` tells whether the caller has closed the stream; then an incomplete frame is not an error.
 
@@ -187,8 +206,7 @@ def _frames(pieces: Iterator[bytes], address: str, is_closed: Callable[[], bool]
         buffer += piece
         found: list[Frame] = []
         buffer = buffer[_split(buffer, found) :]
-        for stream, same in itertools.groupby(found, key=lambda frame: frame.stream):
-            data = b"".join(frame.data for frame in same)
+        for stream, data in _joined(found) if together else found:
             if stream == _SYSTEM_ERROR:
                 raise EngineAnswerError(data.decode(errors="replace"), status=200, where=address)
             if stream not in {STDOUT, STDERR}:
@@ -198,7 +216,12 @@ def _frames(pieces: Iterator[bytes], address: str, is_closed: Callable[[], bool]
         raise EngineLostError("the connection broke in the middle of a container's output", where=address)
 
 
-def _split(buffer: bytes, found: list[Any]) -> int:
+def _joined(frames: Iterable[Frame]) -> Iterator[Frame]:
+    for stream, same in itertools.groupby(frames, key=lambda frame: frame.stream):
+        yield Frame(stream, b"".join(frame.data for frame in same))
+
+
+def _split(buffer: bytes, found: list[Frame]) -> int:
     """Add the complete frames at the beginning of `buffer` to `found`; returns their length in bytes."""
     start = 0
     while len(buffer) - start >= _HEADER:

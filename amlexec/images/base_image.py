@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.docker import images
 from amlexec.docker.errors import EngineAnswerError
 from amlexec.docker.login import registry_of
+from amlexec.docker.reference import short
 from amlexec.errors import TargetError
 from amlexec.images.labels import DEFAULT
 from amlexec.images.transfer_bar import transfer_bar
@@ -56,7 +57,7 @@ def ensure(
     Raises:
         TargetError: it can't be pulled, or it isn't for Linux.
     """
-    if (system := engine.version().get("Os")) != "linux":
+    if (system := engine.platform[0]) != "linux":
         raise TargetError(
             f"the Docker engine runs containers for {system}; environments need Linux",
             where=engine.address,
@@ -77,7 +78,7 @@ def ensure(
     variables = dict(line.partition("=")[::2] for line in (found.get("Config") or {}).get("Env") or [])
     return Base(
         found["Id"],
-        (found.get("RepoDigests") or [found["Id"]])[0],
+        _pinned(found, reference),
         variables.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         str(found["Os"]),
         str(found["Architecture"]),
@@ -85,10 +86,16 @@ def ensure(
     )
 
 
+def _pinned(found: dict[str, Any], reference: str) -> str:
+    """An image's reference by digest, best under the name of `reference`; its id if it has none."""
+    name = short(images.split(reference)[0])
+    digests = found.get("RepoDigests") or [found["Id"]]
+    return str(next((one for one in digests if one.partition("@")[0] == name), digests[0]))
+
+
 def must_fit(engine: Engine, platform: Platform) -> None:
     """Raise TargetError if the engine's machine can't run environments for `platform`."""
-    version = engine.version()
-    reason, hint = engine_misfit(str(version.get("Os", "")), str(version.get("Arch", "")), platform)
+    reason, hint = engine_misfit(*engine.platform, platform)
     if reason:
         raise TargetError(reason, where=engine.address, hint=hint)
 
@@ -169,7 +176,13 @@ def moved(engine: Engine, reference: str, place: Place, known: str, progress: Pr
         return ""
     found = images.inspect(engine, reference)
     if found is None or found.get("RepoDigests"):
-        ensure(engine, reference, place, progress, refresh=True)
+        try:
+            ensure(engine, reference, place, progress, refresh=True)
+        except TargetError as error:
+            if found is None or not engine.features.is_podman:
+                raise
+            # Podman gives every image a digest, also one that was built there and that no registry knows.
+            progress.step(f"{error.message}; the one on the engine is used")
         found = images.inspect(engine, reference)
     if found is None or known in {found["Id"], *(found.get("RepoDigests") or ())}:
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import IO, TYPE_CHECKING
 
-from amlexec.docker import containers, images
+from amlexec.docker import archives, containers, images
 from amlexec.docker.errors import EngineAnswerError
 from amlexec.docker.labels import BUILDING, MAKER
 from amlexec.errors import TargetError
@@ -78,12 +78,12 @@ class BuildContainer:
 
     def put(self, archive: bytes | IO[bytes], folder: str = "/") -> None:
         """Unpack a tar archive, at the root by default."""
-        containers.put_archive(self._engine, self._container, folder, archive)
+        archives.put(self._engine, self._container, folder, archive)
 
     def has(self, path: str) -> bool:
         """Whether this file exists."""
         try:
-            containers.get_archive(self._engine, self._container, path).close()
+            archives.get(self._engine, self._container, path).close()
         except EngineAnswerError as error:
             if error.status == 404:
                 return False
@@ -139,7 +139,7 @@ class BuildContainer:
                 self._engine, self._container, arguments, told, variables=variables, given=given
             )
         except EngineAnswerError as error:
-            if "is not running" not in error.reason:
+            if error.status != 409:
                 raise
             raise self._not_started("") from error  # it ended after `start`
         if code is None:

@@ -25,6 +25,7 @@ from amlexec.packages import conda_bootstrap, conda_install, scratch, stable_tar
 from amlexec.packages.network import cache_folder
 from amlexec.packages.urls import public
 from amlexec.progress import counted
+from amlexec.tar import Tar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -216,7 +217,7 @@ class _EngineHost:
         """See `CondaHost.send_bootstrap`."""
         self._carrier.put(archive, _INSTALLER)
         mark = io.BytesIO()
-        with tarfile.open(fileobj=mark, mode="w") as written:
+        with Tar.open(fileobj=mark, mode="w") as written:
             written.addfile(tarfile.TarInfo(_WHOLE))
         # Last, so that a Python that was sent only in part is sent again.
         self._carrier.put(mark.getvalue(), _INSTALLER)

@@ -16,6 +16,7 @@ from amlexec.packages import stable_tar
 from amlexec.packages.urls import public
 from amlexec.runtime import shell
 from amlexec.spark import maven, submit_args
+from amlexec.tar import Tar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -82,7 +83,7 @@ def bake(builder: BuildContainer, context: BuildContext, variables: Mapping[str,
 
     request, network, log = context.request, context.network, context.log
     with tempfile.TemporaryFile() as file:
-        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        with Tar.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
             for name, content in (*contents(request), *java_settings.files(network).items()):
                 _add(archive, f"{SCRATCH}/{name}".lstrip("/"), content)
         file.seek(0)

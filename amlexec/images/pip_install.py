@@ -20,6 +20,7 @@ from amlexec.images.labels import PREFIX
 from amlexec.packages import stable_tar
 from amlexec.packages.network import build_variables
 from amlexec.packages.urls import is_loopback
+from amlexec.tar import Tar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +58,7 @@ def install(builder: BuildContainer, context: BuildContext) -> list[tuple[str, s
     if network.ca_bundle:
         files[_BUNDLE] = Path(network.ca_bundle).read_bytes()
     with tempfile.TemporaryFile() as file:
-        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        with Tar.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
             write_sources(archive, (*section.sources, *links), request)
             for name, text in files.items():
                 _add_text(archive, name, text)

@@ -19,6 +19,7 @@ from amlexec.packages import conda_errors, conda_link
 from amlexec.packages.conda_logins import logins
 from amlexec.packages.network import rattler_settings
 from amlexec.packages.urls import is_loopback, public
+from amlexec.tar import Tar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -104,9 +105,7 @@ def packed(records: Sequence[RepoDataRecord], network: Network) -> Iterator[IO[b
     """
     with tempfile.TemporaryDirectory(prefix="amlexec-") as folder, tempfile.TemporaryFile() as archive:
         # Level 0: packages are compressed already.
-        with tarfile.open(
-            fileobj=archive, mode="w:gz", format=tarfile.PAX_FORMAT, compresslevel=0
-        ) as written:
+        with Tar.open(fileobj=archive, mode="w:gz", format=tarfile.PAX_FORMAT, compresslevel=0) as written:
             for record in records:
                 try:
                     written.add(_file(record, Path(folder), network), record.file_name, filter=_plain)

@@ -7,6 +7,8 @@ import stat
 import tarfile
 from typing import IO
 
+from amlexec.tar import Tar
+
 __all__ = ["EPOCH", "write"]
 
 EPOCH = 1_500_000_000
@@ -20,7 +22,7 @@ def write(folder: str, prefix: str, into: IO[bytes]) -> int:
     executable bit is kept.
     """
     count = 0
-    with tarfile.open(fileobj=into, mode="w", format=tarfile.PAX_FORMAT) as archive:
+    with Tar.open(fileobj=into, mode="w", format=tarfile.PAX_FORMAT) as archive:
         at = ""
         for part in prefix.strip("/").split("/")[:-1]:
             at = f"{at}{part}/"

@@ -49,9 +49,10 @@ look() {
 }
 
 told=$(named)
+runtime=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}
 case $told in
 unix://*) look "${told#unix://}" ;;
-'') look /var/run/docker.sock "${XDG_RUNTIME_DIR:-/run/user/$(id -u)}/docker.sock" "${HOME-}/.docker/run/docker.sock" ;;
+'') look /var/run/docker.sock "$runtime/docker.sock" "${HOME-}/.docker/run/docker.sock" "$runtime/podman/podman.sock" /run/podman/podman.sock ;;
 *) say ELSEWHERE "$told" ;;
 esac
 if [ -z "$told$socket" ]; then

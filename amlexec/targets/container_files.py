@@ -9,11 +9,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec.docker import containers
+from amlexec.docker import archives, containers
 from amlexec.docker.errors import EngineAnswerError
 from amlexec.files import walk
 from amlexec.model import NotCollected
 from amlexec.runtime import SITE
+from amlexec.tar import Tar
 from amlexec.targets import beneath, safe_tar
 from amlexec.targets.tar_reader import FILE, NotTarError, TarReader
 
@@ -60,7 +61,7 @@ def add_user(engine: Engine, container: str, uid: int, gid: int, user: str, home
     known = {}
     for name in ("passwd", "group"):
         try:
-            with containers.get_archive(engine, container, f"/etc/{name}") as stream:
+            with archives.get(engine, container, f"/etc/{name}") as stream:
                 known[name] = _content(stream)
         except EngineAnswerError as error:
             if error.status != 404:
@@ -68,7 +69,7 @@ def add_user(engine: Engine, container: str, uid: int, gid: int, user: str, home
             known[name] = b""
     lines = {"passwd": f"{user}:x:{uid}:{gid}:{user}:{home}:/bin/sh\n", "group": f"{user}:x:{gid}:\n"}
     held = io.BytesIO()
-    with tarfile.open(fileobj=held, mode="w") as archive:
+    with Tar.open(fileobj=held, mode="w") as archive:
         folder = tarfile.TarInfo(home.lstrip("/"))
         folder.type, folder.mode, folder.uid, folder.gid = tarfile.DIRTYPE, 0o755, uid, gid
         archive.addfile(folder)
@@ -78,7 +79,7 @@ def add_user(engine: Engine, container: str, uid: int, gid: int, user: str, home
             entry = tarfile.TarInfo(f"etc/{name}")
             entry.size, entry.mode = len(text), 0o644
             archive.addfile(entry, io.BytesIO(text))
-    containers.put_archive(engine, container, "/", held.getvalue())
+    archives.put(engine, container, "/", held.getvalue())
 
 
 def _content(stream: Archive) -> bytes:
@@ -100,10 +101,10 @@ def pack(engine: Engine, container: str, folder: Path, into: str, uid: int, gid:
         return entry
 
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as held:
-        with tarfile.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        with Tar.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
             archive.add(folder, into.lstrip("/"), filter=own)
         held.seek(0)
-        containers.put_archive(engine, container, "/", held)
+        archives.put(engine, container, "/", held)
 
 
 class Brought:
@@ -123,7 +124,7 @@ class Brought:
         """Copy the file or folder `path`, if it exists, into `into`; returns what was not copied."""
         into.mkdir(parents=True, exist_ok=True)
         try:
-            stream = containers.get_archive(self._engine, self._container, path)
+            stream = archives.get(self._engine, self._container, path)
         except EngineAnswerError as error:
             if error.status in _NOT_THERE:
                 return []
@@ -152,7 +153,7 @@ class Brought:
     def _is_link(self, parts: Parts) -> bool:
         path = f"{self._copy}/{beneath.text_of(parts)}"
         try:
-            return containers.is_link(self._engine, self._container, path)
+            return archives.is_link(self._engine, self._container, path)
         except EngineAnswerError as error:
             if error.status in _NOT_THERE:
                 return False

@@ -66,7 +66,9 @@ class DockerTarget:
         mounted = self._volumes.can_mount(plan)
         (paths.folder / "logged").mkdir(mode=0o700)
         mounts = self._volumes.mounts(paths, plan) if mounted else []
-        settings = container_settings.of_run(paths, plan, launch, self._volumes, self._labels, mounts)
+        settings = container_settings.of_run(
+            paths, plan, launch, self._volumes, self._engine.features, self._labels, mounts
+        )
         container = self._create(paths, settings, plan)
         try:
             (paths.control / "container").write_text(container)

@@ -28,7 +28,7 @@ def launch(engine: Engine, volumes: RunVolumes, plan: Plan, environment: Readine
     """See `Target.check`."""
     # Needed when the container is created; meanwhile, git takes a snapshot.
     import_ahead()
-    if plan.target.nvidia_docker and "nvidia" not in (engine.info().get("Runtimes") or {}):
+    if plan.target.nvidia_docker and "nvidia" not in engine.features.runtimes:
         raise TargetError(
             f"{plan.target.key('nvidiaDocker')} is true, but this engine has no NVIDIA runtime",
             where=str(plan.target.where("nvidiaDocker")),

@@ -15,8 +15,6 @@ from amlexec.targets.volumes import (
     SITE,
     Mount,
     User,
-    is_remapped,
-    is_rootless,
 )
 
 if TYPE_CHECKING:
@@ -45,7 +43,6 @@ class SSHVolumes:
         self._engine = engine
         self._host = SSHTarget(project, connection)
         self._user: User | None = None
-        self._options: tuple[str, ...] | None = None
 
     @property
     def owner(self) -> str:
@@ -58,7 +55,7 @@ class SSHVolumes:
         if self._user is None:
             found = self._transport.surroundings
             # In a rootless engine, the user is root.
-            uid, gid = (0, 0) if is_rootless(self._security()) else (found.uid, found.gid)
+            uid, gid = (0, 0) if self._engine.features.is_rootless else (found.uid, found.gid)
             self._user = User(uid, gid, found.user or "user")
         return self._user
 
@@ -69,16 +66,11 @@ class SSHVolumes:
 
     def can_mount(self, plan: Plan) -> bool:
         """See `RunVolumes.can_mount`."""
-        return plan.target.shared_volumes and not is_remapped(self._security())
+        return plan.target.shared_volumes and not self._engine.features.has_other_users
 
     def why_not(self, plan: Plan) -> str:
         """See `RunVolumes.why_not`."""
         return REMAPPED if plan.target.shared_volumes and not self.can_mount(plan) else ""
-
-    def _security(self) -> tuple[str, ...]:
-        if self._options is None:
-            self._options = tuple(self._engine.info().get("SecurityOptions") or ())
-        return self._options
 
     def check(self, plan: Plan) -> None:
         """See `RunVolumes.check`. Creates the shared folder if it is missing."""

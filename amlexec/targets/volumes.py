@@ -10,8 +10,6 @@ from amlexec.targets.outputs import aliases_of, bring
 from amlexec.targets.run_folders import check_out, shared_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from amlexec.docker.client import Engine
     from amlexec.history.paths import RunPaths
     from amlexec.model import NotCollected, Plan, Project
@@ -26,8 +24,6 @@ __all__ = [
     "LocalVolumes",
     "Mount",
     "User",
-    "is_remapped",
-    "is_rootless",
 ]
 
 CHECKOUT = "/azureml-run"
@@ -42,16 +38,6 @@ REMAPPED = (
     "the engine remaps user ids (userns-remap), so containers can't use its machine's folders: "
     "the project is copied in, and outputs are copied out"
 )
-
-
-def is_rootless(options: Iterable[str]) -> bool:
-    """Whether an engine is rootless; `options` are its SecurityOptions."""
-    return any(option.split(",")[0] == "name=rootless" for option in options)
-
-
-def is_remapped(options: Iterable[str]) -> bool:
-    """Whether an engine remaps user ids in containers; `options` are its SecurityOptions."""
-    return any(option.split(",")[0] == "name=userns" for option in options)
 
 
 class User(NamedTuple):
@@ -126,14 +112,14 @@ class LocalVolumes:
         self._engine = engine
         self._asked = (uid, gid)
         self._user: User | None = None
-        self._options: tuple[str, ...] | None = None
 
     @property
     def user(self) -> User:
         """See `RunVolumes.user`. In a rootless engine, the caller is root."""
         if self._user is None:
             uid, gid = self._asked
-            own = (0, 0) if is_rootless(self._security()) else (os.getuid(), os.getgid())
+            is_root = self._is_here and self._engine.features.is_rootless
+            own = (0, 0) if is_root else (os.getuid(), os.getgid())
             found = (own[0] if uid is None else uid, own[1] if gid is None else gid)
             self._user = User(*found, container_files.user_name(os.getuid() if uid is None else uid))
         return self._user
@@ -141,20 +127,16 @@ class LocalVolumes:
     @property
     def has_other_users(self) -> bool:
         """See `RunVolumes.has_other_users`."""
-        return is_remapped(self._security())
+        return self._is_here and self._engine.features.has_other_users
 
-    def _security(self) -> tuple[str, ...]:
-        if not self._engine.address.startswith("unix:"):
-            return ()
-        if self._options is None:
-            self._options = tuple(self._engine.info().get("SecurityOptions") or ())
-        return self._options
+    @property
+    def _is_here(self) -> bool:
+        """Whether its folders are ours: an engine behind a network address has another machine's."""
+        return self._engine.address.startswith("unix:")
 
     def can_mount(self, plan: Plan) -> bool:
         """See `RunVolumes.can_mount`."""
-        # An engine at a network address mounts folders of its own machine.
-        is_here = plan.target.shared_volumes and self._engine.address.startswith("unix:")
-        return is_here and not self.has_other_users
+        return plan.target.shared_volumes and self._is_here and not self.has_other_users
 
     def why_not(self, plan: Plan) -> str:
         """See `RunVolumes.why_not`."""

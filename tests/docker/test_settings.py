@@ -75,11 +75,15 @@ class TestAddress:
             engine_address(settings(currentContext="gone"))
         assert "docker context ls" in caught.value.hint
 
-    def test_rootless_socket(self, settings: Callable[..., dict[str, str]], tmp_path: Path) -> None:
+    @pytest.mark.parametrize("name", ["docker.sock", "podman/podman.sock"])
+    def test_rootless_socket(
+        self, settings: Callable[..., dict[str, str]], tmp_path: Path, name: str
+    ) -> None:
         environment = settings()
-        (tmp_path / "docker.sock").touch()
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
         usual = "/var/run/docker.sock"
-        expected = usual if Path(usual).exists() else f"{tmp_path}/docker.sock"
+        expected = usual if Path(usual).exists() else f"{tmp_path}/{name}"
         assert engine_address({**environment, "DOCKER_CONTEXT": "default"}) == (f"unix://{expected}", False)
 
     def test_damaged_settings(self, settings: Callable[..., dict[str, str]], tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.docker import client, containers, images
+from amlexec.docker import archives, client, containers, images
 from amlexec.errors import TargetError
 
 from . import base_image, tools
@@ -194,7 +194,7 @@ def _make_image(docker: client.Engine, spark: Path) -> None:
                     for path, inside in _files(java, spark):
                         _add(archive, path, inside)
                 held.seek(0)
-                containers.put_archive(docker, made, "/", held)
+                archives.put(docker, made, "/", held)
             images.commit(docker, made, REFERENCE, changes=[*changes, f"LABEL {_LABEL}={_recipe()!r}"])
         finally:
             containers.remove(docker, made, force=True)

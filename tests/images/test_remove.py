@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from amlexec.docker import containers, images
+from amlexec.docker import archives, containers, images
 from amlexec.docker.client import Engine
 from amlexec.docker.errors import EngineAnswerError
 from amlexec.images import remove
@@ -57,7 +57,7 @@ class Made:
         with tarfile.open(fileobj=held, mode="w") as archive:
             archive.addfile(tarfile.TarInfo(f"own-{uuid.uuid4().hex}"))
         try:
-            containers.put_archive(self.shop.engine, made, "/", held.getvalue())
+            archives.put(self.shop.engine, made, "/", held.getvalue())
             changes = [f'LABEL {key}="{value}"' for key, value in told.items()]
             image = images.commit(self.shop.engine, made, name, changes=changes)
         finally:

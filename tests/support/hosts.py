@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec.docker import containers
+from amlexec.docker import archives, containers
 from amlexec.errors import TargetError
 from amlexec.ssh.connection import SSHConnection
 from amlexec.ssh.login import Login
@@ -236,7 +236,7 @@ class Host:
                 member = tarfile.TarInfo(os.path.normpath(f"ssh/{name}"))
                 member.size, member.mode = len(data), mode
                 archive.addfile(member, io.BytesIO(data))
-        containers.put_archive(self.engine, self.name, "/etc", held.getvalue())
+        archives.put(self.engine, self.name, "/etc", held.getvalue())
 
     def _answers(self, seconds: float) -> bool:
         """Whether an SSH server says hello within this time."""

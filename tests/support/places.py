@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from amlexec.docker import containers, images
+from amlexec.docker import archives, containers, images
 from amlexec.docker.errors import EngineAnswerError
 from tests.conftest import PATIENCE, ProjectFolder, eventually
 from tests.engines.base_image import _libraries as libraries
@@ -207,7 +207,7 @@ class DockerProject(ProjectFolder):
         with tarfile.open(fileobj=held, mode="w") as archive:
             archive.addfile(tarfile.TarInfo(name))
         container = (self.run_folder(run_id) / "control/container").read_text()
-        containers.put_archive(self.engine, container, "/azureml-run", held.getvalue())
+        archives.put(self.engine, container, "/azureml-run", held.getvalue())
 
 
 class RemoteProject(DockerProject):
@@ -316,7 +316,7 @@ def new_base(engine: Engine, of: str, reference: str, *labels: str) -> None:
         for library in _of_libc():
             archive.add(os.path.realpath(library), library.lstrip("/"))
     try:
-        containers.put_archive(engine, made, "/", held.getvalue())
+        archives.put(engine, made, "/", held.getvalue())
         images.commit(engine, made, reference, changes=[f"LABEL {label}" for label in labels])
     finally:
         containers.remove(engine, made, force=True)
