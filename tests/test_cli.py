@@ -74,7 +74,7 @@ def test_submit_without_errors_imports_no_checker(project: ProjectFolder) -> Non
     code = (
         "import os, sys, amlexec.cli\nos._exit = lambda code: None\n"
         "amlexec.cli.run(['experiment', 'submit', '-c', 'local', 'train.py'])\n"
-        "heavy = ('yaml', 'jsonschema', 'jmespath', 'difflib', 'docker', 'requests')\n"
+        "heavy = ('yaml', 'jsonschema', 'jmespath', 'difflib', 'docker', 'requests', 'plumbum')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = project.call(sys.executable, "-c", code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amlexec.docker import labels
+from amlexec.docker.client import import_ahead
 from amlexec.environments import pip_files
 from amlexec.environments.build_context import BuildContext
 from amlexec.environments.request import BuildResult
@@ -35,8 +36,7 @@ def build(engine: Engine, request: BuildRequest, progress: Progress, log: BuildL
         ConfigurationError: the dependencies are unsolvable.
         TargetError: a download or a step inside the image failed.
     """
-    sweep(engine, request.digest)
-    remove.drop_unnamed(engine, request.digest, owner_of(request.project))
+    import_ahead()  # until the dependencies are solved, the engine is asked nothing that needs docker-py
     network = settings()
     if elsewhere := is_elsewhere(engine):
         base_image.must_fit(engine, request.spec.platform)
@@ -44,6 +44,8 @@ def build(engine: Engine, request: BuildRequest, progress: Progress, log: BuildL
     base_image.must_be_for(base, request.spec.platform, request.spec.base_image, request.base_place)
     base_image.must_keep(base, PREFIX, request.spec.base_image, request.base_place)
     resolution = resolved(request, network, progress)
+    sweep(engine, request.digest)
+    remove.drop_unnamed(engine, request.digest, owner_of(request.project))
     context = BuildContext(request, resolution, network, progress, log)
     as_machine = pip_install.needs_this_machine(request, network) or (
         bool(request.spec.spark) and maven.needs_this_machine(request.spark)

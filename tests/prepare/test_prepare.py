@@ -199,7 +199,8 @@ def test_a_lookup_is_one_request(demo: DockerProject, watch: Watch) -> None:
     assert "up to date" in demo.prepare().out
     assert watch.count == 1
     program = (
-        "import sys\nfor name in ('docker', 'requests', 'http.client'):\n    sys.modules[name] = None\n"
+        "import sys\nfor name in ('docker', 'requests', 'http.client', 'plumbum'):\n"
+        "    sys.modules[name] = None\n"
         "from amlexec.cli import run\nsys.exit(run(['experiment', 'prepare', '-c', 'docker']))\n"
     )
     done = demo.call(sys.executable, "-c", program)
