@@ -7,15 +7,14 @@ and an environment that was prepared. The last run ended after that version had 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from amlexec.docker import images
 from amlexec.keystore import store as keystore
 from amlexec.ssh import program
 from tests.conftest import ProjectFolder
@@ -133,4 +132,4 @@ def test_its_environment_is_up_to_date(study: ProjectFolder, shop: Shop) -> None
         done = study.amlexec("experiment", "prepare", "-c", "docker", "--check")
         assert (done.code, done.out) == (0, f"docker: up to date: the engine has {name}\n"), done.err
     finally:
-        subprocess.run(["docker", "rmi", name], check=False, capture_output=True, env={**os.environ})
+        images.remove(shop.engine, name)

@@ -16,7 +16,7 @@ from amlexec.docker.errors import EngineDeniedError
 from amlexec.errors import TargetError
 
 from .places import can_install, state
-from .tools import MissingError, ToolError, install, last_lines
+from .tools import MissingError, ToolError, install, known, last_lines
 
 __all__ = ["answers", "ready", "stop"]
 
@@ -45,7 +45,8 @@ def ready() -> None:
         raise MissingError(f"no Docker engine: {why.message}\n    {why.hint}")
     if shutil.which("dockerd") is None:
         print("installing Debian's Docker engine")
-        install("docker.io", "iptables")
+        # The command `docker`, which the documentation shows, is a package of its own since Debian 13.
+        install("docker.io", "iptables", *known("docker-cli"))
     if not answers():  # Debian's package may have started it
         _start()
 

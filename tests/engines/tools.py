@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -11,10 +13,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MissingError", "ToolError", "download", "install", "last_lines", "run"]
+__all__ = ["MissingError", "ToolError", "download", "install", "known", "last_lines", "roomy", "run"]
 
 _LAST = 20
 _ATTEMPTS = 3
+_ROOM = 3 << 30
 # Another apt or dpkg may be at work; a mirror may be slow or refuse once.
 _APT = ("-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3", "-o", "Dpkg::Use-Pty=0")
 
@@ -65,6 +68,28 @@ def run(
 def install(*packages: str) -> None:
     """Install Debian packages. Raises ToolError."""
     _with_lists(["apt-get", *_APT, "install", "-y", "--no-install-recommends", *packages], packages, None)
+
+
+def roomy() -> str | None:
+    """The folder in memory, if a root file system has room in it; None for the usual one: it is slower.
+
+    A container has 64 MB there.
+    """
+    memory = Path("/dev/shm")
+    return str(memory) if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ROOM else None
+
+
+def known(*packages: str) -> list[str]:
+    """Those of the packages that this Debian has: their names change from one release to the next.
+
+    Raises ToolError.
+    """
+    if not any(Path("/var/lib/apt/lists").glob("*_Packages*")):
+        run(["apt-get", *_APT, "update"], "fetching Debian's package lists")
+    said = run(["apt-cache", "policy", *packages], "looking which packages Debian has")
+    # A name that is only mentioned by others is listed with no candidate.
+    found = re.findall(r"^(\S+):\n(?:  .*\n)*?  Candidate: (?!\(none\))", said, re.MULTILINE)
+    return [package for package in packages if package in found]
 
 
 def download(package: str, folder: Path) -> Path:
