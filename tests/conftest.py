@@ -124,7 +124,7 @@ def _done(code: int, out: bytes | None, err: bytes | None) -> Done:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    ours = {"AMLEXEC_REQUIRE", "AMLEXEC_TEST_STATE"}
+    ours = {"AMLEXEC_REQUIRE", "AMLEXEC_TEST_ENGINE", "AMLEXEC_TEST_STATE"}
     for name in list(os.environ):
         if name.startswith(("AMLEXEC_", "AZUREML_", "GIT_", "DOIT_")) and name not in ours:
             monkeypatch.delenv(name)

@@ -21,6 +21,7 @@ from amlexec.docker.errors import EngineAnswerError
 from amlexec.errors import TargetError
 
 from . import interpreter, tools
+from .choice import under_test
 from .packages import TIME
 
 __all__ = ["REFERENCE", "is_there", "archive", "ready", "remove"]
@@ -54,7 +55,7 @@ _FOLDERS = dict.fromkeys(("/dev", "/home", "/opt", "/proc", "/sys", "/usr/local/
 def is_there() -> bool:
     """Whether the engine has the image, made by this recipe of this machine's programs."""
     try:
-        image = images.inspect(client.from_environment(), REFERENCE)
+        image = images.inspect(under_test(), REFERENCE)
     except TargetError:
         return False
     return image is not None and ((image["Config"] or {}).get("Labels") or {}).get(_LABEL) == _recipe()
@@ -71,7 +72,7 @@ def ready() -> None:
         f"LABEL {_LABEL}={_recipe()}",
     ]
     try:
-        docker = client.from_environment()
+        docker = under_test()
         docker.version()
     except TargetError as error:
         raise tools.MissingError(f"no base image: {error.message}") from None
@@ -88,7 +89,7 @@ def ready() -> None:
 def remove() -> None:
     """Remove the image by its name; without an engine there is nothing to remove."""
     try:
-        docker = client.from_environment()
+        docker = under_test()
         docker.version()
     except TargetError:
         return

@@ -14,7 +14,7 @@ from amlexec.docker import client as docker_engine
 
 from . import base_image as image
 from . import channel as conda_channel
-from . import daemon, spark
+from . import choice, daemon, engine_machine, spark
 from . import registry as docker_registry
 from .places import CHANNEL, HOW, WHEELS, is_required, state
 from .serving import Site, serve
@@ -22,14 +22,44 @@ from .serving import Site, serve
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["base_image", "channel", "engine", "need", "registry", "simple_index", "spark_parts", "wheels"]
+__all__ = [
+    "base_image",
+    "channel",
+    "engine",
+    "engine_of_suite",
+    "machines",
+    "need",
+    "registry",
+    "simple_index",
+    "spark_parts",
+    "wheels",
+]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine_of_suite() -> Iterator[None]:
+    """Let everything ask the engine that AMLEXEC_TEST_ENGINE names, if it names one."""
+    kind = choice.chosen()
+    with pytest.MonkeyPatch.context() as patch:
+        if kind is not None:
+            choice.machines()
+            patch.setenv("DOCKER_HOST", choice.under_test().address)
+        yield
 
 
 @pytest.fixture(scope="session")
 def engine() -> docker_engine.Engine:
-    """A Docker engine that answers."""
+    """The engine that the suite is about; it answers."""
     need("docker", "a Docker engine", daemon.answers)
+    need("docker", "the engine that AMLEXEC_TEST_ENGINE names", engine_machine.is_there)
     return docker_engine.from_environment()
+
+
+@pytest.fixture(scope="session")
+def machines() -> docker_engine.Engine:
+    """The engine whose containers are machines of the tests; it answers."""
+    need("docker", "a Docker engine", daemon.answers)
+    return choice.machines()
 
 
 @pytest.fixture(scope="session")

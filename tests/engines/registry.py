@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import shutil
 import socket
 import subprocess
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import tools
+from .engine_kinds import PLAIN_PORTS, chosen
 from .places import REGISTRY, can_install, state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["is_there", "ready", "remove", "serve"]
+__all__ = ["free_port", "is_there", "ready", "remove", "serve"]
 
 _START = 60.0
 """Seconds that a registry may take to answer."""
@@ -71,7 +73,7 @@ def serve(folder: Path) -> Iterator[str]:
     program = _program()
     if program is None:
         raise tools.ToolError("there is no Docker registry")
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     settings = folder / "registry.yml"
     settings.write_text(
         "version: 0.1\nlog: {level: warn}\n"
@@ -97,9 +99,13 @@ def _program() -> str | None:
     return str(unpacked) if unpacked.exists() else shutil.which("docker-registry") or shutil.which("registry")
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+def free_port() -> int:
+    """A port that nobody has, and where the engine of the suite takes a registry without a certificate."""
+    kind = chosen()
+    for port in random.sample(PLAIN_PORTS, len(PLAIN_PORTS)) if kind and kind.is_podman else [0]:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)) as probe:
+            return int(probe.getsockname()[1])
+    raise tools.ToolError("no port is free for a registry")
 
 
 def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:

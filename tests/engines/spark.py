@@ -24,6 +24,7 @@ from amlexec.docker import archives, client, containers, images
 from amlexec.errors import TargetError
 
 from . import base_image, tools
+from .choice import under_test
 from .packages import TIME
 from .places import can_install, state
 
@@ -37,7 +38,8 @@ REFERENCE = "amlexec-test/spark:1"
 SPARK = "3.5.9"
 NEWER = "4.3.0"
 _FOLDER = "spark"
-_JAVA = "openjdk-17-jre-headless"
+_JAVA = ("openjdk-17-jre-headless", "openjdk-21-jre-headless")
+"""Those that both versions run on; Debian 12 has the first, Debian 13 the second."""
 _LABEL = "amlexec-test.recipe"
 _RECIPE = "recipe.txt"
 _JARS_LEFT_OUT = re.compile(
@@ -88,7 +90,7 @@ def is_there() -> bool:
     if made != _recipe() or _java_home() is None:
         return False
     try:
-        image = images.inspect(client.from_environment(), REFERENCE)
+        image = images.inspect(under_test(), REFERENCE)
     except TargetError:
         return False
     return image is not None and ((image["Config"] or {}).get("Labels") or {}).get(_LABEL) == _recipe()
@@ -99,12 +101,12 @@ def ready() -> None:
     if sys.platform != "linux":
         raise tools.MissingError("no Spark: its image is made of a Linux machine's own programs")
     try:
-        docker = client.from_environment()
+        docker = under_test()
         docker.version()
     except TargetError as error:
         raise tools.MissingError(f"no Spark: {error.message}") from None
     if _java_home() is None and not can_install():
-        raise tools.MissingError(f"no Java: install {_JAVA}")
+        raise tools.MissingError(f"no Java: install {' or '.join(_JAVA)}")
     folder = state() / _FOLDER
     new = folder.with_name(f"{_FOLDER}.new-{os.getpid()}")
     shutil.rmtree(new, ignore_errors=True)
@@ -114,10 +116,11 @@ def ready() -> None:
         with concurrent.futures.ThreadPoolExecutor() as pool:
             working = [pool.submit(_fetch, version, new / version) for version in (SPARK, NEWER)]
             if _java_home() is None:
-                print(f"installing {_JAVA}")
+                java = next(iter(tools.known(*_JAVA)), _JAVA[0])
+                print(f"installing {java}")
                 # Its links to manual pages fail where an image without such pages has no folder for them.
                 Path("/usr/share/man/man1").mkdir(parents=True, exist_ok=True)
-                working.append(pool.submit(tools.install, _JAVA))
+                working.append(pool.submit(tools.install, java))
             for done in working:
                 done.result()
         print("making an image with Spark and Java")
@@ -133,7 +136,7 @@ def remove() -> None:
     """Remove the image by its name, and the folder."""
     shutil.rmtree(state() / _FOLDER, ignore_errors=True)
     with contextlib.suppress(TargetError):
-        docker = client.from_environment()
+        docker = under_test()
         docker.version()
         images.remove(docker, REFERENCE)
 
@@ -141,7 +144,7 @@ def remove() -> None:
 def _recipe() -> str:
     base = ""
     with contextlib.suppress(TargetError):
-        found = images.inspect(client.from_environment(), base_image.REFERENCE)
+        found = images.inspect(under_test(), base_image.REFERENCE)
         base = found["Id"] if found else ""
     return f"{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()} {base} {_java_home()}"
 

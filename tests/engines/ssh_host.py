@@ -6,16 +6,16 @@ It is made of Debian's packages, not pulled. `tests/support/hosts.py` starts mac
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
 from pathlib import Path
 
-from amlexec.docker import client, images
+from amlexec.docker import images
 from amlexec.errors import TargetError
 
 from . import tools
 from .base_image import _certificates as certificates
+from .choice import machines
 from .places import can_install
 
 __all__ = ["QUIET", "REFERENCE", "SHELLS", "is_there", "ready", "remove"]
@@ -57,7 +57,7 @@ def is_there() -> bool:
     if not all(shutil.which(program) for program in ("ssh", "ssh-keygen", "ssh-agent")):
         return False
     try:
-        image = images.inspect(client.from_environment(), REFERENCE)
+        image = images.inspect(machines(), REFERENCE)
     except TargetError:
         return False
     return image is not None and ((image["Config"] or {}).get("Labels") or {}).get(_LABEL) == _recipe()
@@ -66,7 +66,7 @@ def is_there() -> bool:
 def ready() -> None:
     """Make the image anew. Raises MissingError, ToolError."""
     try:
-        docker = client.from_environment()
+        docker = machines()
         docker.version()
     except TargetError as error:
         raise tools.MissingError(f"no machine to log in to: {error.message}") from None
@@ -80,8 +80,7 @@ def ready() -> None:
         print(f"installing {' and '.join(missing)}")
         tools.install(*missing, "debian-archive-keyring")
     print("making a machine to log in to, of Debian's packages")
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as folder:
+    with tempfile.TemporaryDirectory(dir=tools.roomy()) as folder:
         archive = Path(folder, "root.tar")
         tools.run(_mmdebstrap(archive, Path(folder)), "making the root file system of a host")
         try:
@@ -96,18 +95,17 @@ def ready() -> None:
 def remove() -> None:
     """Remove the image by its name; without an engine there is nothing to remove."""
     try:
-        docker = client.from_environment()
-        docker.version()
+        machines().version()
     except TargetError:
         return
-    images.remove(docker, REFERENCE)
+    images.remove(machines(), REFERENCE)
 
 
 def _recipe() -> str:
     return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
-def _mmdebstrap(archive: Path, scratch: Path) -> list[str]:
+def _mmdebstrap(archive: Path, scratch: Path, suite: str = _SUITE) -> list[str]:
     homes = scratch / "homes"
     for shell, (name, text) in _START_UP.items():
         file = homes / shell / name
@@ -138,6 +136,6 @@ def _mmdebstrap(archive: Path, scratch: Path) -> list[str]:
         '--customize-hook=mkdir "$1/tmp/homes"',
         f"--customize-hook=sync-in {homes} /tmp/homes",
         f"--customize-hook=chroot \"$1\" sh -c '{users} && rm -rf /tmp/homes /etc/ssh/ssh_host_*'",
-        _SUITE,
+        suite,
         str(archive),
     ]

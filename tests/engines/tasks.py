@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import TaskFailed
 
-from . import base_image, channel, daemon, engine_host, registry, spark, ssh_host
+from . import base_image, channel, daemon, engine_host, engine_machine, registry, spark, ssh_host
+from .engine_kinds import chosen
 from .places import can_install, is_ci
 from .tools import MissingError, ToolError, install, run
 
@@ -23,13 +24,23 @@ def task_engines() -> Iterator[dict[str, Any]]:
     yield {"name": None, "doc": task_engines.__doc__}
     yield _part("git", "git", _has_git, _get_git)
     yield _part("docker", "a Docker engine", daemon.answers, daemon.ready, clean=daemon.stop)
+    kind = chosen()
+    if kind is not None:
+        yield _part(
+            "engine",
+            f"{kind.what}, in a machine",
+            engine_machine.is_there,
+            engine_machine.ready,
+            clean=engine_machine.remove,
+            after=("engine_host",),
+        )
     yield _part(
         "base_image",
         f"the image {base_image.REFERENCE}",
         base_image.is_there,
         base_image.ready,
         clean=base_image.remove,
-        after=("docker",),
+        after=("docker",) if kind is None else ("engine",),
     )
     yield _part(
         "channel", "a conda channel and wheels", channel.is_there, channel.ready, clean=channel.remove
@@ -45,7 +56,7 @@ def task_engines() -> Iterator[dict[str, Any]]:
     )
     yield _part(
         "engine_host",
-        f"the image {engine_host.REFERENCE}",
+        f"the image {engine_host.reference()}",
         engine_host.is_there,
         engine_host.ready,
         clean=engine_host.remove,

@@ -14,6 +14,7 @@ import pytest
 from amlexec.docker import images
 from amlexec.errors import UsageError
 from amlexec.images import registry as publishing
+from tests.engines.registry import free_port
 from tests.support.places import LABEL, DockerProject, Shop, new_base
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def test_a_registry_that_needs_a_login(demo: DockerProject, tmp_path: Path) -> N
         def log_message(self, *_: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Guard)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", free_port()), Guard)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     host = f"127.0.0.1:{server.server_port}"
     (tmp_path / "docker").mkdir()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from pathlib import Path
+import shlex
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,105 +12,98 @@ from amlexec.docker.client import Engine
 from amlexec.docker.forward import SSHTransport
 from tests.conftest import eventually
 from tests.engines import engine_host as image
+from tests.engines.choice import kind_of_machines
 from tests.engines.fixtures import need
+from tests.engines.ssh_host import QUIET, SHELLS
 from tests.support import engine_images
 from tests.support.hosts import Host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
+    from tests.engines.engine_kinds import Kind
     from tests.support.hosts import Client
     from tests.support.places import Shop
 
 __all__ = ["EngineHost", "engine_host", "engine_host_of_session", "new_engine_host"]
 
-_CAPABILITIES = (
-    "SYS_ADMIN",
-    "NET_ADMIN",
-    "SYS_PTRACE",
-    "DAC_READ_SEARCH",
-    "SYS_NICE",
-    "IPC_LOCK",
-    "SYSLOG",
-)
-"""What an engine needs of a container that need not be a privileged one."""
-_DATA = "/var/lib/docker"
+_PING = """\
+import socket
+with socket.socket(socket.AF_UNIX) as asked:
+    asked.connect({socket!r})
+    asked.sendall(b"GET /_ping HTTP/1.0\\r\\n\\r\\n")
+    print(b" 200 " in asked.recv(99))
+"""
+_LOAD = """\
+import http.client, socket, sys
+asked = http.client.HTTPConnection("localhost")
+asked.sock = socket.socket(socket.AF_UNIX)
+asked.sock.connect({socket!r})
+asked.request("POST", "/images/load", sys.stdin.buffer, encode_chunked=True)
+answer = asked.getresponse()
+said = answer.read()
+assert answer.status == 200, said
+"""
+
+
+SOCKET = "/var/run/docker.sock"
+USER_ID = 1000 + len(SHELLS)
+"""Of the quiet user, who comes after one for each shell."""
 
 
 class EngineHost(Host):
     """A machine with an engine. Its containers have no network."""
 
-    def create(self, *, of: str = image.REFERENCE, **settings: object) -> None:
+    def __init__(self, engine: Engine, folder: Path, kind: Kind | None = None) -> None:
+        """With the engine that the suite is about, by default."""
+        super().__init__(engine, folder)
+        self.kind = kind or kind_of_machines()
+        self.socket = f"/run/user/{USER_ID}/podman/podman.sock" if self.kind.is_rootless else SOCKET
+
+    def create(self, *, of: str = "", **settings: object) -> None:
         """Make the container and start it, and the engine in it."""
-        host = {
-            "CapAdd": list(_CAPABILITIES),
-            "SecurityOpt": ["seccomp=unconfined", "apparmor=unconfined"],
-            "MaskedPaths": [],
-            "ReadonlyPaths": [],
-            "DeviceCgroupRules": ["a *:* rwm"],
-            "CgroupnsMode": "host",
-            "Binds": ["/sys/fs/cgroup:/sys/fs/cgroup:rw"],
-            # An unnamed volume goes with the container.
-            "Mounts": [{"Type": "volume", "Target": _DATA}],
-            **settings,
-        }
-        super().create(of=of, **host)
+        host = {**image.settings(self.kind), **settings}
+        super().create(of=of or image.reference(self.kind), **host)
         self.start_engine()
 
     def remove(self) -> None:
         """Remove the container, whatever its state, and the control groups that its engine has made."""
         super().remove()
-        groups = Path("/sys/fs/cgroup")
-        for root in (groups / self.name, *groups.glob(f"*/{self.name}")):
-            for at, _, _ in os.walk(root, topdown=False):
-                with contextlib.suppress(OSError):
-                    Path(at).rmdir()
+        image.remove_groups(self.name)
 
-    def start_engine(self, socket: str = "/var/run/docker.sock", *options: str) -> None:
+    def start_engine(self, socket: str = "", *options: str) -> None:
         """Start the engine, and wait until it answers."""
-        # In a network of its own: an engine without a bridge removes the one that another engine has.
-        words = [
-            "setsid",
-            "unshare",
-            "--net",
-            "dockerd",
-            f"--host=unix://{socket}",
-            "--group=docker",
-            "--bridge=none",
-        ]
-        words += ["--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false"]
-        words += [f"--cgroup-parent=/{self.name}", "--exec-opt=native.cgroupdriver=cgroupfs"]
-        words += ["--shutdown-timeout=5", f"--pidfile=/var/run/docker-{self.name}.pid", *options]
-        self.ssh(
-            f"rm -f /var/run/docker-{self.name}.pid /var/run/docker/containerd/containerd.pid\n"
-            f"{' '.join(words)} >>/var/log/dockerd.log 2>&1 </dev/null &\n"
-        )
-        asked = f"docker --host unix://{socket} version >/dev/null 2>&1 && echo yes || true"
-        eventually(lambda: self.ssh(asked) == "yes\n", "the engine answers")
+        socket = socket or self.socket
+        script = self.kind.script(socket, self.name, *options, alone=True, uid=USER_ID)
+        self.ssh("cat >/run/engine", input=f"echo $$ >/run/engine.pid\n{script}".encode())
+        self.ssh("setsid sh /run/engine >>/var/log/engine.log 2>&1 </dev/null &")
+        asked = f"python3 -c {shlex.quote(_PING.format(socket=socket))} 2>/dev/null || :"
+        eventually(lambda: self.ssh(asked) == "True\n", "the engine answers")
 
     def stop_engine(self, signal: str = "TERM") -> None:
         """End the engine, and wait until it is gone. Its socket stays, as a killed one's does."""
-        pid = self.ssh(f"cat /var/run/docker-{self.name}.pid").strip()
-        self.ssh(f"kill -{signal} {pid}; while kill -0 {pid} 2>/dev/null; do sleep 0.05; done")
+        pid = self.ssh("cat /run/engine.pid").strip()
+        self.ssh(f"kill -{signal} -{pid}; while kill -0 -{pid} 2>/dev/null; do sleep 0.05; done")
 
     @property
     def docker(self) -> Engine:
         """Its engine, over a connection that no other user has."""
-        return Engine(SSHTransport(self.connection("root")))
+        return Engine(SSHTransport(self.connection(QUIET if self.kind.is_rootless else "root")))
 
     def take(self, engine: Engine, image: str) -> None:
         """Copy an image from another engine."""
         with engine_images.save(engine, image) as stream:
-            self.ssh("docker load --quiet >/dev/null", input=stream.read())
+            self.ssh(f"python3 -c {shlex.quote(_LOAD.format(socket=self.socket))}", input=stream.read())
 
 
 @pytest.fixture(scope="session")
 def engine_host_of_session(
-    engine: Engine, shop_of_session: Shop, tmp_path_factory: pytest.TempPathFactory
+    engine: Engine, machines: Engine, shop_of_session: Shop, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EngineHost]:
     """One machine with an engine for a session of tests, which has the session's base image."""
-    need("engine_host", f"the image {image.REFERENCE}", image.is_there)
-    with _machine(engine, tmp_path_factory.mktemp("engine-host")) as found:
+    need("engine_host", f"the image {image.reference()}", image.is_there)
+    with _machine(machines, tmp_path_factory.mktemp("engine-host")) as found:
         found.take(engine, shop_of_session.base)
         yield found
 
@@ -125,13 +117,13 @@ def engine_host(engine_host_of_session: EngineHost, client: Client) -> EngineHos
 
 
 @pytest.fixture
-def new_engine_host(engine: Engine, client: Client, tmp_path: Path) -> Iterator[Callable[..., EngineHost]]:
+def new_engine_host(machines: Engine, client: Client, tmp_path: Path) -> Iterator[Callable[..., EngineHost]]:
     """Start a machine with an engine that the test has for itself; settings are the engine's `HostConfig`."""
-    need("engine_host", f"the image {image.REFERENCE}", image.is_there)
+    need("engine_host", f"the image {image.reference()}", image.is_there)
     with contextlib.ExitStack() as started:
 
         def start(**settings: object) -> EngineHost:
-            return started.enter_context(_machine(engine, tmp_path / "engine-host", **settings))
+            return started.enter_context(_machine(machines, tmp_path / "engine-host", **settings))
 
         yield start
 

@@ -360,7 +360,7 @@ class Client:
 
 
 @pytest.fixture(scope="session")
-def ssh_image(engine: Engine) -> str:
+def ssh_image(machines: Engine) -> str:
     """The image that hosts are made of."""
     need("ssh_host", f"the image {ssh_host.REFERENCE}", ssh_host.is_there)
     return ssh_host.REFERENCE
@@ -368,10 +368,10 @@ def ssh_image(engine: Engine) -> str:
 
 @pytest.fixture(scope="session")
 def host_of_session(
-    ssh_image: str, engine: Engine, tmp_path_factory: pytest.TempPathFactory
+    ssh_image: str, machines: Engine, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Host]:
     """One machine for a session of tests; take `host`."""
-    with _machine(engine, tmp_path_factory.mktemp("host")) as found:
+    with _machine(machines, tmp_path_factory.mktemp("host")) as found:
         yield found
 
 
@@ -382,23 +382,25 @@ def host(host_of_session: Host, client: Client) -> Host:
 
 
 @pytest.fixture
-def new_host(ssh_image: str, engine: Engine, client: Client, tmp_path: Path) -> Iterator[Callable[..., Host]]:
+def new_host(
+    ssh_image: str, machines: Engine, client: Client, tmp_path: Path
+) -> Iterator[Callable[..., Host]]:
     """Start a machine that the test has for itself; settings are the engine's `HostConfig`."""
     with contextlib.ExitStack() as started:
 
         def start(**settings: object) -> Host:
             folder = tmp_path / f"host-{uuid.uuid4().hex[:6]}"
-            return started.enter_context(_machine(engine, folder, **settings))
+            return started.enter_context(_machine(machines, folder, **settings))
 
         yield start
 
 
 @pytest.fixture(scope="session")
 def spark_head_of_session(
-    ssh_image: str, engine: Engine, spark_parts: Installed, tmp_path_factory: pytest.TempPathFactory
+    ssh_image: str, machines: Engine, spark_parts: Installed, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SparkHead]:
     """One cluster for a session of tests; take `spark_head`."""
-    with spark_cluster(engine, spark_parts, tmp_path_factory.mktemp("spark-head")) as found:
+    with spark_cluster(machines, spark_parts, tmp_path_factory.mktemp("spark-head")) as found:
         yield found
 
 

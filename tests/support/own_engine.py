@@ -1,7 +1,8 @@
 """A Docker engine of a test's own, that may be stopped, killed and started again: nobody else's is touched.
 
 It has its own socket, files and network name space, so it can't be seen from the other one, nor the other
-way round. Its containers have no network.
+way round. Its containers have no network. Where AMLEXEC_TEST_ENGINE names an engine it is one like that, in a
+machine of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from amlexec.docker import containers
 from amlexec.docker.client import Engine
 from amlexec.docker.errors import EngineError
 from tests.conftest import PATIENCE
+from tests.engines.engine_kinds import chosen
+from tests.engines.engine_machine import EngineMachine
 from tests.support import engine_images
 
 if TYPE_CHECKING:
@@ -28,8 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["OwnEngine", "own_engine", "why_none"]
 
 
-def why_none() -> str:
-    """Why this machine can't have one, and how it could; "" where it can."""
+def why_none(*, remapped: bool = False) -> str:
+    """Why this machine can't have one, and how it could; "" where it can. `remapped` as of `OwnEngine`."""
+    if kind := chosen():
+        return f"{kind.what} maps no users of containers" if remapped and kind.is_podman else ""
     if os.geteuid() != 0:
         return "a second Docker engine can only be started by root"
     missing = [name for name in ("dockerd", "unshare") if shutil.which(name) is None]
@@ -38,6 +43,9 @@ def why_none() -> str:
 
 class OwnEngine:
     """dockerd in a folder."""
+
+    survives = False
+    """Whether containers go on when it ends."""
 
     def __init__(self, folder: Path, *, remapped: bool = False) -> None:
         """With `remapped`, the users of its containers are no users of this machine."""
@@ -97,10 +105,20 @@ class OwnEngine:
 
 
 @contextlib.contextmanager
-def own_engine(*, remapped: bool = False) -> Iterator[OwnEngine]:
+def own_engine(*, remapped: bool = False) -> Iterator[OwnEngine | EngineMachine]:
     """One that runs while the block does; nothing of it stays. `remapped` as of `OwnEngine`."""
     # Not in pytest's folder: a socket's path may have no more than 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="amlexec-engine-"))
+    if kind := chosen():
+        machine = EngineMachine(kind, f"amlexec-test-{folder.name}", folder / "s", alone=True)
+        try:
+            machine.create()
+            machine.start(*(machine.remapping() if remapped else ()))
+            yield machine
+        finally:
+            machine.remove()
+            shutil.rmtree(folder, ignore_errors=True)
+        return
     engine = OwnEngine(folder, remapped=remapped)
     try:
         engine.start()
