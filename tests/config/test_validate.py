@@ -377,7 +377,7 @@ def test_a_control_character_is_an_error_where_the_form_is_checked() -> None:
             "Debian Slim",
             "baseDockerImage is 'Debian Slim', which is not a valid image name",
         ),
-        ("address", "https://host", "address 'https://host' is no host"),
+        ("address", "https://host", "address 'https://host' is not a host"),
         ("username", "ada lovelace", "username 'ada lovelace' is not a valid user name"),
         ("password", "<use_secrets>", "password is a placeholder"),
     ],

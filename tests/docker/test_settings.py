@@ -71,7 +71,7 @@ class TestAddress:
         assert engine_address({**environment, "DOCKER_CONTEXT": "two"})[0] == "unix:///two.sock"
 
     def test_unknown_context(self, settings: Callable[..., dict[str, str]]) -> None:
-        with pytest.raises(TargetError, match="the Docker context 'gone' is not there") as caught:
+        with pytest.raises(TargetError, match="the Docker context 'gone' does not exist") as caught:
             engine_address(settings(currentContext="gone"))
         assert "docker context ls" in caught.value.hint
 

@@ -193,7 +193,7 @@ class TestBaseImage:
                     "Head https://registry-1.docker.io/v2/x: proxyconnect tcp: connect: connection refused",
                 )
             ),
-            ("toomanyrequests: You have reached your pull rate limit", "docker login docker.io: it lets"),
+            ("toomanyrequests: You have reached your pull rate limit", "docker login docker.io: the limit"),
             ("unauthorized: authentication required", "docker login docker.io, or set baseDockerImage"),
             ("manifest unknown", "set baseDockerImage to an image that can be pulled, or docker login"),
         ],

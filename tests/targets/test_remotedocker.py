@@ -97,7 +97,7 @@ def test_an_environment_is_the_same_wherever_its_packages_were_fetched(
     assert "up to date" in again.out + again.err
 
 
-PROGRESS = ("gpubox: it was never", "solving", "sending", "installing", "compiling", "trying", "pulling")
+PROGRESS = ("gpubox: it was never", "solving", "sending", "installing", "compiling", "testing", "pulling")
 COUNTING = (
     "import os, sys, time\nn = 0\nwhile not os.path.exists('go'):\n    print('line', n, 'x' * 1000)\n"
     "    print(n, file=sys.stderr)\n    n += 1\n    time.sleep(0.01)\n"

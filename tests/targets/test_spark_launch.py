@@ -295,7 +295,7 @@ class TestHereWithout:
         )
         assert done.code == 2
         found = f"{java}/bin/java is Java 11.0.2" if there else "there is no Java"
-        assert f"local.compute: error: Spark {parts.NEWER} needs Java 17 or later, and {found}\n" in done.err
+        assert f"local.compute: error: Spark {parts.NEWER} needs Java 17 or later, but {found}\n" in done.err
         assert project.run_ids() == []
 
     def test_a_folder_of_packages(self, project: ProjectFolder) -> None:
