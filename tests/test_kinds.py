@@ -30,6 +30,11 @@ NO_KINDS = {
     ("amlexec.config.lint", "name == 'local'"),
     ("amlexec.config.load", "name == 'local'"),
     ("amlexec.config.load", "name != 'local'"),
+    # Docker's log driver.
+    (
+        "amlexec.targets.container_settings",
+        "{'local': {'max-size': '1000g', 'max-file': '1', 'compress': 'false'}}",
+    ),
     # Spark's deploy mode and master.
     ("amlexec.spark.cluster_args", "where == 'cluster'"),
     ("amlexec.spark.cluster_args", "mode(target) == 'cluster'"),
