@@ -5,18 +5,19 @@ A record only contains an end that was read on the target.
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from typing import TYPE_CHECKING
 
-from amlexec import kinds, locks, redaction
+from amlexec import locks
 from amlexec.errors import TargetError, UsageError
-from amlexec.files import append, open_regular, remove_tree, walk
+from amlexec.files import remove_tree
 from amlexec.history import record, uncollected
 from amlexec.history.folders import read, write
 from amlexec.history.paths import RunPaths, check
-from amlexec.history.record import FINAL, Application, Outputs, Run
+from amlexec.history.record import FINAL, Run
+from amlexec.runs.control_log import note
+from amlexec.runs.results import with_results
 from amlexec.targets import python_used
 from amlexec.targets.registry import target_of
 from amlexec.targets.target import GRACE_TIMEOUT_S, State
@@ -37,13 +38,10 @@ __all__ = [
     "with_state",
 ]
 
-_MOST_UNREAD = 10
 _MOST_NOTES = 1000
 """Lines of a control log about outputs that were not collected."""
 _CLOCK_TOLERANCE_S = 2.0
 """Smaller differences of two clocks are ignored: a request takes as long."""
-_LOG_BYTES = 4 << 20
-"""How much of a log is searched for the lines at its beginning."""
 
 
 def target_of_run(project: Project, run: Run) -> Target:
@@ -93,7 +91,7 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
         state = State("new")
     missing = target.collect(paths)
     done = _collected(
-        paths, python_used.recorded(_with_made(_over(run, state), paths), paths.folder), missing
+        paths, python_used.recorded(with_results(_over(run, state), paths), paths.folder), missing
     )
     write(paths, done)
     note(paths, f"{done.status}{f': {done.reason}' if done.reason else ''}")
@@ -143,63 +141,13 @@ def _over(run: Run, state: State) -> Run:
     )
 
 
-def _with_made(run: Run, paths: RunPaths) -> Run:
-    """The run with its metrics and outputs on this computer; `unread` names those that can't be read."""
-    from amlexec.history import metrics
-
-    unread: list[str] = []
-    made = run
-    try:
-        logged = metrics.summary(paths.metrics)
-    except OSError as error:
-        unread.append(_unread(paths.metrics.name, error))
-    else:
-        made = made._replace(metrics=logged.values, metric_counts=logged.counts)
-        if logged.unreadable:
-            note(paths, f"{logged.unreadable} lines of {paths.metrics.name} are not metrics")
-        if logged.left_out:
-            note(
-                paths,
-                f"{logged.left_out} metrics are too large for the record: {paths.metrics.name} has them",
-            )
-    try:
-        made = made._replace(outputs=_outputs(paths, unread))
-    except OSError as error:
-        unread.append(_unread(paths.outputs.name, error))
-    try:
-        made = made._replace(application=_application(run, paths))
-    except OSError as error:
-        unread.append(_unread(paths.stderr.name, error))
-    for line in unread:
-        note(paths, line)
-    return made._replace(unread=tuple(unread))
-
-
-def _unread(name: str, error: OSError) -> str:
-    why = error.strerror or str(error)
-    return f"{name} could not be read: {why[:1].lower()}{why[1:]}"
-
-
 def _read_again(paths: RunPaths, run: Run) -> Run:
     if not run.unread:
         return run
-    made = _with_made(run, paths)
+    made = with_results(run, paths)
     if made != run:
         write(paths, made)
     return made
-
-
-def _application(run: Run, paths: RunPaths) -> Application | None:
-    if run.framework != "PySpark" or not kinds.of(run.target_kind).is_spark_cluster:
-        return None
-    from amlexec.spark.cluster_args import application
-
-    try:
-        with open_regular(paths.stderr, follow=False) as log:
-            found, address = application(log.read(_LOG_BYTES).decode(errors="replace"))
-    except FileNotFoundError:
-        return None
-    return Application(found, address or None) if found else None
 
 
 def _live(run: Run, state: State) -> Run:
@@ -244,25 +192,6 @@ def ending(state: State) -> tuple[str, str, int | None]:
         # Probably: a shell can't distinguish it from a script that exits with 137 itself.
         return "Failed", f"exit code {code}, probably killed by {name}", code
     return "Failed", f"exit code {code}", code
-
-
-def _outputs(paths: RunPaths, unread: list[str]) -> Outputs | None:
-    """Number and size of the outputs; None if unreadable. Adds unreadable folders to `unread`, up to ten."""
-
-    def skipped(error: OSError) -> None:
-        if len(unread) < _MOST_UNREAD:
-            unread.append(_unread(os.path.relpath(error.filename or paths.outputs, paths.folder), error))
-
-    files = size = folders = 0
-    if not os.path.lexists(paths.outputs):
-        return Outputs(0, 0)
-    for folder in walk(paths.outputs, skipped):
-        folders += 1
-        for entry in folder.others:
-            if not (entry.is_symlink() and entry.is_dir()):
-                files += 1
-                size += entry.stat(follow_symlinks=False).st_size
-    return Outputs(files, size) if folders else None
 
 
 def cancel(project: Project, paths: RunPaths, grace: int = GRACE_TIMEOUT_S) -> tuple[Run, bool]:
@@ -312,7 +241,7 @@ def collect_again(project: Project, paths: RunPaths) -> Run:
                 where=run.target,
             )
         missing = target.collect(paths)
-        done = _collected(paths, _with_made(run, paths), missing)
+        done = _collected(paths, with_results(run, paths), missing)
         write(paths, done)
         if uncollected.is_kept(run):
             _let_go(paths, done, target)
@@ -341,14 +270,6 @@ def clean(project: Project, paths: RunPaths) -> list[str]:
         gone = tuple(output._replace(kept=False) for output in run.not_collected)
         write(paths, run._replace(not_collected=gone))
     return copies
-
-
-def note(paths: RunPaths, text: str) -> None:
-    """Add a line to the run's control log. An error is ignored."""
-    try:
-        append(paths.log, f"{record.instant(time.time())} {redaction.hide_known(text)}\n")
-    except OSError:
-        return  # the log is informative only; the record counts
 
 
 def forget(project: Project, paths: RunPaths) -> None:

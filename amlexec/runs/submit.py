@@ -17,6 +17,7 @@ from amlexec.history import folders, record
 from amlexec.history.record import Run, SnapshotRecord, Source
 from amlexec.model import Detached
 from amlexec.runs import lifecycle
+from amlexec.runs.control_log import note
 from amlexec.targets import python_used
 from amlexec.targets.environment import ensure
 from amlexec.targets.registry import runs_on
@@ -240,8 +241,8 @@ def _stage(plan: Plan, target: Target, paths: RunPaths, run: Run, talk: Talk) ->
         source=Source(source.commit, source.dirty) if source is not None and source.commit else None,
     )
     folders.write(paths, run)
-    lifecycle.note(paths, f"snapshot {taken.tree}: {taken.files} files, {taken.bytes} bytes")
-    lifecycle.note(paths, f"starting {list(run.argv or ())} on {plan.target.name}")
+    note(paths, f"snapshot {taken.tree}: {taken.files} files, {taken.bytes} bytes")
+    note(paths, f"starting {list(run.argv or ())} on {plan.target.name}")
     return run
 
 
@@ -258,7 +259,7 @@ def _ending_badly(paths: RunPaths) -> Iterator[None]:
             status, reason = "Failed", redaction.hide_known(f"the script did not begin: {why}")
         if isinstance(error, UnreachableError) and folders.read(paths).status == "Starting":
             # Only the target knows whether the script has begun.
-            lifecycle.note(paths, f"the connection was lost while the script was started: {error.message}")
+            note(paths, f"the connection was lost while the script was started: {error.message}")
             error.hint = f"it may have begun: amlexec experiment status -r {paths.folder.name}"
             raise
         if isinstance(error, UsageError):
@@ -273,10 +274,10 @@ def _ending_badly(paths: RunPaths) -> Iterator[None]:
             folders.write(
                 paths, run._replace(status=status, reason=reason, end_time_utc=record.instant(ended))
             )
-            lifecycle.note(paths, f"{status}: {reason}")
+            note(paths, f"{status}: {reason}")
         except OSError:
             # The disk is full. A record without an end is read as Lost, which is correct.
-            lifecycle.note(paths, "the record could not be written")
+            note(paths, "the record could not be written")
         raise
 
 

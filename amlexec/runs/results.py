@@ -1,0 +1,89 @@
+"""The results of a run for its record: metrics, outputs, and the application of a Spark cluster."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from amlexec import kinds
+from amlexec.files import open_regular, walk
+from amlexec.history.record import Application, Outputs, Run
+from amlexec.runs.control_log import note
+
+if TYPE_CHECKING:
+    from amlexec.history.paths import RunPaths
+
+__all__ = ["with_results"]
+
+_MOST_UNREAD = 10
+_LOG_BYTES = 4 << 20
+"""How much of a log is searched for the lines at its beginning."""
+
+
+def with_results(run: Run, paths: RunPaths) -> Run:
+    """The run with its metrics and outputs on this computer; `unread` names those that can't be read."""
+    from amlexec.history import metrics
+
+    unread: list[str] = []
+    made = run
+    try:
+        logged = metrics.summary(paths.metrics)
+    except OSError as error:
+        unread.append(_unread(paths.metrics.name, error))
+    else:
+        made = made._replace(metrics=logged.values, metric_counts=logged.counts)
+        if logged.unreadable:
+            note(paths, f"{logged.unreadable} lines of {paths.metrics.name} are not metrics")
+        if logged.left_out:
+            note(
+                paths,
+                f"{logged.left_out} metrics are too large for the record: {paths.metrics.name} has them",
+            )
+    try:
+        made = made._replace(outputs=_outputs(paths, unread))
+    except OSError as error:
+        unread.append(_unread(paths.outputs.name, error))
+    try:
+        made = made._replace(application=_application(run, paths))
+    except OSError as error:
+        unread.append(_unread(paths.stderr.name, error))
+    for line in unread:
+        note(paths, line)
+    return made._replace(unread=tuple(unread))
+
+
+def _unread(name: str, error: OSError) -> str:
+    why = error.strerror or str(error)
+    return f"{name} could not be read: {why[:1].lower()}{why[1:]}"
+
+
+def _application(run: Run, paths: RunPaths) -> Application | None:
+    if run.framework != "PySpark" or not kinds.of(run.target_kind).is_spark_cluster:
+        return None
+    from amlexec.spark.cluster_args import application
+
+    try:
+        with open_regular(paths.stderr, follow=False) as log:
+            found, address = application(log.read(_LOG_BYTES).decode(errors="replace"))
+    except FileNotFoundError:
+        return None
+    return Application(found, address or None) if found else None
+
+
+def _outputs(paths: RunPaths, unread: list[str]) -> Outputs | None:
+    """Number and size of the outputs; None if unreadable. Adds unreadable folders to `unread`, up to ten."""
+
+    def skipped(error: OSError) -> None:
+        if len(unread) < _MOST_UNREAD:
+            unread.append(_unread(os.path.relpath(error.filename or paths.outputs, paths.folder), error))
+
+    files = size = folders = 0
+    if not os.path.lexists(paths.outputs):
+        return Outputs(0, 0)
+    for folder in walk(paths.outputs, skipped):
+        folders += 1
+        for entry in folder.others:
+            if not (entry.is_symlink() and entry.is_dir()):
+                files += 1
+                size += entry.stat(follow_symlinks=False).st_size
+    return Outputs(files, size) if folders else None
