@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 
 from amlexec.history.folders import write
 from amlexec.history.paths import RunPaths
-from amlexec.history.record import FINAL, Interpreter, Outputs, Run, SnapshotRecord, Source
+from amlexec.history.record import FINAL, Outputs, Run, SnapshotRecord, Source
+from tests.support import records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,34 +154,14 @@ def test_dependencies(name: str, value: Any, expected: list[tuple[str, str]]) ->
     assert problems(name, value) == expected
 
 
-RUN = Run(
+RUN = records.RUN._replace(
     run_id="iris_1521077190506",
     status="Running",
-    reason="",
-    run_configuration="local",
-    target="local",
-    target_kind="local",
-    script_name="train.py",
-    arguments=("--reg", "0.1"),
-    argv=("/usr/bin/python3", "train.py", "--reg", "0.1"),
-    framework="Python",
-    tracked=True,
-    environment_variables={"EPOCHS": "10"},
-    created_utc="2026-01-31T12:00:00.000000Z",
     start_time_utc="2026-01-31T12:00:00.100000Z",
-    end_time_utc=None,
-    exit_code=None,
-    python=Interpreter("/usr/bin/python3", "3.12.8"),
-    platform="Linux-6.12-x86_64",
     snapshot=SnapshotRecord("4b825dc642cb6eb9a060e54bf8d69288fbee4904", 9, 14231),
     source=Source("", dirty=True),
-    environment_digest=None,
-    image_id=None,
     metrics={"Accuracy": [0.9, 0.95], "note": {"a": None}},
     outputs=Outputs(0, 0),
-    user_id="ada",
-    host="laptop",
-    amlexec="0.1.0",
 )
 
 
