@@ -23,6 +23,7 @@ __all__ = [
     "Folder",
     "append",
     "open_regular",
+    "open_to_append",
     "open_to_write",
     "read_regular",
     "remove_tree",
@@ -87,7 +88,7 @@ def append(path: str | os.PathLike[str], text: str) -> None:
     Raises:
         OSError: it can't be written, or is not a regular file.
     """
-    descriptor = _open_to_write(path, os.O_APPEND)
+    descriptor = open_to_append(path)
     try:
         os.write(descriptor, text.encode("utf-8", "surrogateescape"))
     finally:
@@ -105,6 +106,14 @@ def open_to_write(path: str | os.PathLike[str]) -> int:
     Raises as `append` does.
     """
     return _open_to_write(path, 0)
+
+
+def open_to_append(path: str | os.PathLike[str]) -> int:
+    """A descriptor whose writes go to the end of a regular file; makes it if it is missing.
+
+    Raises as `append` does.
+    """
+    return _open_to_write(path, os.O_APPEND)
 
 
 def _open_to_write(path: str | os.PathLike[str], more_flags: int) -> int:

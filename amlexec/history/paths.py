@@ -64,6 +64,16 @@ class RunPaths(NamedTuple):
         return self.folder / "metrics.jsonl"
 
     @property
+    def tags(self) -> Path:
+        """The run's tags, a JSON line per change."""
+        return self.folder / "tags.jsonl"
+
+    @property
+    def note(self) -> Path:
+        """What a user wrote about the run, as plain text."""
+        return self.folder / "note.txt"
+
+    @property
     def outputs(self) -> Path:
         """The collected `outputs/` folder of the run."""
         return self.folder / "outputs"
