@@ -9,7 +9,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.docker import probe
-from amlexec.docker.errors import EngineAnswerError, EngineError
+from amlexec.docker.errors import EngineAnswerError, EngineError, EngineTimeoutError
 from amlexec.docker.names import container_name
 from amlexec.docker.streams import STDERR, STDOUT, ContainerOutput, Frame, must_be_fine
 
@@ -38,6 +38,9 @@ __all__ = [
     "stop",
     "wait",
 ]
+
+_REMOVAL_TIMEOUT_S = 30.0
+"""How long another process's removal of a container may take."""
 
 
 class ContainerState(NamedTuple):
@@ -143,10 +146,28 @@ def kill(engine: Engine, container: str, signal: str = "KILL") -> bool:
 
 
 def remove(engine: Engine, container: str, *, force: bool = False) -> bool:
-    """Remove a container and its unnamed volumes, with `force` even if it runs; False if there is none."""
-    with _unless(404) as refused, engine.asked() as api:
-        api.remove_container(container_name(container), v=True, force=force)
+    """Remove a container and its unnamed volumes, with `force` even if it runs; False if there is none.
+
+    If another process is removing it, waits until it is gone; then the result is False, too.
+    """
+    try:
+        with _unless(404) as refused, engine.asked() as api:
+            api.remove_container(container_name(container), v=True, force=force)
+    except EngineAnswerError as error:
+        if error.status != 409 or not force or not _is_gone_soon(engine, container):
+            raise
+        return False
     return not refused
+
+
+def _is_gone_soon(engine: Engine, container: str) -> bool:
+    """Whether a container is removed within the timeout."""
+    try:
+        with _unless(404):
+            wait(engine, container, condition="removed", timeout=_REMOVAL_TIMEOUT_S)
+    except EngineTimeoutError:
+        return False
+    return True
 
 
 def inspect(engine: Engine, container: str) -> dict[str, Any] | None:

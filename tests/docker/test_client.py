@@ -13,6 +13,7 @@ import tarfile
 import textwrap
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -301,6 +302,16 @@ class TestContainers:
         assert not containers.remove(engine, name, force=True)
         assert not containers.kill(engine, name)
         assert containers.inspect(engine, name) is None
+
+    def test_one_of_several_removals_at_once_removes_it(
+        self, engine: Engine, name: str, make: Callable[..., str]
+    ) -> None:
+        for _ in range(5):
+            containers.start(engine, make("trap '' TERM; exec sleep 1000"))
+            with ThreadPoolExecutor(4) as several:
+                removals = [several.submit(containers.remove, engine, name, force=True) for _ in range(4)]
+            assert [removal.result() for removal in removals].count(True) <= 1
+            assert containers.inspect(engine, name) is None
 
     def test_found_by_labels(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
         identity = make("true", Labels={"amlexec-test.name": name, "amlexec-test.other": "x=y"})
