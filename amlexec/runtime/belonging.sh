@@ -4,10 +4,18 @@
 # run's AMLEXEC_RUN_ID and AMLEXEC_RUN_FOLDER in its environment (inherited from the script), or if such a process is
 # its parent. Without /proc, only the group is known.
 
-# carrying NAME FOLDER: print the processes that were started with the run's id as NAME in their environment, and its
-# folder as NAME_FOLDER. A copy of a project has runs with the same ids; a moved project has another folder.
+# carrying NAME FOLDER: set `carriers` to the processes that were started with the run's id as NAME in their environment,
+# and its folder as NAME_FOLDER. A copy of a project has runs with the same ids; a moved project has another folder.
+# With `first_pid`, only processes with a higher number are looked at.
 carrying() {
-  for candidate in $(grep -lsF "$1=${2##*/}" /proc/[0-9]*/environ); do
+  carriers=''
+  environments=''
+  for candidate in /proc/[0-9]*; do
+    [ "${candidate#/proc/}" -le "${first_pid:-0}" ] || environments="$environments $candidate/environ"
+  done
+  [ -n "$environments" ] || return 0
+  # shellcheck disable=SC2086 # they are several
+  for candidate in $(grep -lsF "$1=${2##*/}" $environments); do
     candidate=${candidate#/proc/}
     candidate=${candidate%/environ}
     told="
@@ -26,8 +34,18 @@ ${1%_ID}_FOLDER=$2
       [ ! -d "$place" ] || [ "$(cd -P "$place" && pwd)" = "$(cd -P "$2" && pwd)" ] || continue
       ;;
     esac
-    printf '%s ' "$candidate"
+    carriers="$carriers$candidate "
   done
+}
+
+# since PID: set `first_pid` to PID if all processes started since have higher numbers: the time since `stopwatch` is too
+# short for 32,768 more, after which Linux may begin anew. To look at every process takes 10 ms: too long for a short run.
+since() {
+  first_pid=
+  [ -n "$started_at" ] || return 0
+  passed
+  read -r _ _ _ _ last 2>/dev/null </proc/loadavg || return 0
+  [ "$last" -lt "$1" ] || [ "$passed" -gt 30 ] || first_pid=$1
 }
 
 # belonging FOLDER: set `pids` to the processes of a run, with "-LEADER" in place of those of the script's group.
@@ -43,12 +61,14 @@ belonging() {
     [ -z "$leader" ] || ! members "$leader" || pids=-$leader
     return 0
   fi
-  marked=$(carrying AMLEXEC_RUN_ID "$1")
+  carrying AMLEXEC_RUN_ID "$1"
+  marked=$carriers
   # The usual case after a script's end: no process is left.
   [ -n "$marked" ] || { [ -n "$leader" ] && kill -0 "-$leader" 2>/dev/null; } || return 0
+  carrying AMLEXEC_SUPERVISED_ID "$1"
   # Leave out the processes of this search itself, if the script started it.
   pids=$(cat /proc/[0-9]*/stat 2>/dev/null | awk -v leader="${leader:-none}" -v marked="$marked" -v self="$$" \
-    -v supervisors="$(carrying AMLEXEC_SUPERVISED_ID "$1")" '
+    -v supervisors="$carriers" '
     {
       pid = $1
       sub(/^.*\) /, "")

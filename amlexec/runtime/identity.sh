@@ -6,7 +6,7 @@
 # before a reboot. Fails if there is no such process.
 identify() {
   identity=
-  if [ -r "/proc/$1/stat" ]; then
+  if [ -r /proc/self/stat ]; then
     # The command's name, in parentheses, may contain anything; the start time is the 20th field after it.
     read -r line 2>/dev/null <"/proc/$1/stat" || return 1
     # shellcheck disable=SC2086 # to be split into fields

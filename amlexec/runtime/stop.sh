@@ -17,7 +17,8 @@ unset AMLEXEC_RUN_ID
 wake() {
   alive "$control/supervisor" || return 1
   supervisor=$pid
-  case " ${supervisors=$(carrying AMLEXEC_SUPERVISED_ID "$folder")}" in
+  [ -n "${supervisors+found}" ] || { carrying AMLEXEC_SUPERVISED_ID "$folder"; supervisors=$carriers; }
+  case " $supervisors" in
   *" $supervisor "*) kill -CONT "$supervisor" 2>/dev/null ;;
   esac
   return 0

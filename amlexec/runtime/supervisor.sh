@@ -21,6 +21,7 @@ umask 077
 
 # Handlers, not "ignore": the command would inherit ignored signals.
 trap : HUP INT TERM
+stopwatch
 identify $$
 machine
 publish "$folder/control/supervisor" "$$ $identity $machine" || exit 125
@@ -44,7 +45,9 @@ status=$?
 clock
 
 # Processes that the command left running end with the run, even in another session.
+since $$
 belonging "$folder"
+first_pid=
 if [ -n "$pids" ]; then
   echo "stopping what the script left running" >>"$folder/control.log"
   end_all "$folder" 2 || echo "these processes do not end: $pids" >>"$folder/control.log"
