@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.checked_values import is_deep
-from amlexec.files import open_regular
+from amlexec.history.metric_lines import Numbers, blocks, items
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from amlexec.history.metric_lines import Item
 
 __all__ = ["MOST_VALUES", "Metrics", "Summary", "read_all", "summary"]
 
@@ -21,12 +21,6 @@ LARGEST_VALUE = 64 * 1024
 """Bytes of a line whose value goes into the record; larger values stay in the file only."""
 MOST_NAMES = 10_000
 """Names that go into the record."""
-LONGEST_LINE = 8 * 1024 * 1024
-"""In bytes. A longer line is not a metric."""
-_MOST_STARTS = 100
-"""Places in a torn line where the next metric may begin: a value may contain a similar text."""
-START = b'{"name": '
-"""The beginning of every line."""
 
 
 class Metrics(NamedTuple):
@@ -58,37 +52,54 @@ def summary(path: Path) -> Summary:
 
     Raises as `read_all` does.
     """
-    values: dict[str, object] = {}
-    counts: dict[str, int] = {}
-    unreadable = 0
-    left_out: set[str] = set()
-    for item in _items(path):
+    found = _Summary()
+    for block in blocks(path):
+        if isinstance(block, Numbers):
+            found.add_numbers(block)
+        else:
+            for item in block:
+                found.add(item)
+    return found.summary()
+
+
+class _Summary:
+    """A summary in the making."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, object] = {}
+        self._counts: dict[str, int] = {}
+        self._unreadable = 0
+        self._left_out: set[str] = set()
+
+    def add_numbers(self, block: Numbers) -> None:
+        counts = Counter(block.names)
+        values = dict(zip(block.names, block.values, strict=True))
+        for name, count in counts.items():
+            self._add(name, values[name], count)
+
+    def add(self, item: Item | None) -> None:
         if item is None:
-            unreadable += 1
-        elif len(counts) < MOST_NAMES or item.name in counts:
-            counts[item.name] = counts.get(item.name, 0) + 1
-            if item.size > LARGEST_VALUE or is_deep(item.value):
-                values[item.name] = _TOO_LARGE
-            else:
-                values[item.name] = item.value
-        elif len(left_out) < MOST_NAMES:
-            left_out.add(item.name)
-    large = [name for name, value in values.items() if value is _TOO_LARGE]
-    for name in large:
-        del values[name], counts[name]
-    return Summary(values, counts, unreadable, len(large) + len(left_out))
+            self._unreadable += 1
+        elif item.size > LARGEST_VALUE or is_deep(item.value):
+            self._add(item.name, _TOO_LARGE, 1)
+        else:
+            self._add(item.name, item.value, 1)
+
+    def _add(self, name: str, value: object, count: int) -> None:
+        if name in self._counts or len(self._counts) < MOST_NAMES:
+            self._counts[name] = self._counts.get(name, 0) + count
+            self._values[name] = value
+        elif len(self._left_out) < MOST_NAMES:
+            self._left_out.add(name)
+
+    def summary(self) -> Summary:
+        values = {name: value for name, value in self._values.items() if value is not _TOO_LARGE}
+        counts = {name: self._counts[name] for name in values}
+        left_out = len(self._values) - len(values) + len(self._left_out)
+        return Summary(values, counts, self._unreadable, left_out)
 
 
 _TOO_LARGE = object()
-
-
-class _Item(NamedTuple):
-    """A metric in a line."""
-
-    name: str
-    value: object
-    size: int
-    """Size of the line in bytes."""
 
 
 def read_all(path: Path) -> Metrics:
@@ -100,62 +111,12 @@ def read_all(path: Path) -> Metrics:
     series: dict[str, deque[object]] = {}
     logged: dict[str, int] = {}
     unreadable = 0
-    for item in _items(path):
+    for item in items(path):
         if item is None:
             unreadable += 1
             continue
-        name, value, _ = item
-        series.setdefault(name, deque(maxlen=MOST_VALUES)).append(value)
-        logged[name] = logged.get(name, 0) + 1
+        series.setdefault(item.name, deque(maxlen=MOST_VALUES)).append(item.value)
+        logged[item.name] = logged.get(item.name, 0) + 1
     values = {name: kept[0] if logged[name] == 1 else list(kept) for name, kept in series.items()}
     dropped = sum(logged[name] - len(kept) for name, kept in series.items())
     return Metrics(values, unreadable, dropped)
-
-
-def _items(path: Path) -> Iterator[_Item | None]:
-    """The metric of every line; None for a line that is not a metric."""
-    try:
-        file = open_regular(path, follow=False)
-    except FileNotFoundError:
-        return
-    with file:
-        while line := file.readline(LONGEST_LINE):
-            whole = line.endswith(b"\n")
-            if not whole and len(line) == LONGEST_LINE:
-                while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
-                    pass
-                yield None
-                continue
-            item = _item(line)
-            if item is not None:
-                yield item
-                continue
-            # An incomplete write has no newline: the next metric follows on the same line.
-            following = _following(line)
-            if line.strip() and (whole or following is not None):
-                yield None
-            if following is not None:
-                yield following
-
-
-def _item(line: bytes) -> _Item | None:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(record, dict) or "value" not in record or not isinstance(record.get("name"), str):
-        return None
-    return _Item(record["name"], record["value"], len(line))
-
-
-def _following(line: bytes) -> _Item | None:
-    """The metric that follows an incomplete one on the same line."""
-    start = line.find(START, 1)
-    for _ in range(_MOST_STARTS):
-        if start < 0:
-            break
-        item = _item(line[start:])
-        if item is not None:
-            return item
-        start = line.find(START, start + 1)
-    return None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from amlexec.history import metrics
+from amlexec.history import metric_lines, metrics
 from amlexec.history.metrics import Metrics
 
 
@@ -92,7 +92,7 @@ def test_the_newest_values_of_a_long_series_are_kept(path: Path) -> None:
 def test_an_endless_line_is_skipped(path: Path) -> None:
     with path.open("wb") as file:
         file.write(line("a", 1).encode())
-        file.truncate(metrics.LONGEST_LINE * 2 + 99)  # a hole, as a crashed file system leaves it
+        file.truncate(metric_lines.LONGEST_LINE * 2 + 99)  # a hole, as a crashed file system leaves it
         file.seek(0, 2)
         file.write(b"\n" + line("b", 2).encode())
     assert metrics.read_all(path) == Metrics({"a": 1, "b": 2}, unreadable=1)
