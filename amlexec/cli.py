@@ -65,8 +65,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser(only: str | None = None, verb: str | None = None) -> argparse.ArgumentParser:
-    """The parser of the command line. `only` limits it to one group, and `verb` to one verb of `experiment`:
-    that parser is faster to build.
+    """The parser of the command line. `only` limits it to one group, and `verb` to one verb of
+    `experiment` or `history`: that parser is faster to build.
     """
     top = _Parser(
         prog="amlexec",
@@ -84,8 +84,8 @@ def parser(only: str | None = None, verb: str | None = None) -> argparse.Argumen
         metavar="COMMAND", dest="group", required=True, parser_class=_Parser, prog=top.prog
     )
     for name in GROUPS:
-        if name == only == "experiment" and verb is not None:
-            import_module("amlexec.commands.experiment").add(groups, verb)
+        if name == only and name in {"experiment", "history"} and verb is not None:
+            import_module(f"amlexec.commands.{name}").add(groups, verb)
         elif only in (None, name):
             import_module(f"amlexec.commands.{name}").add(groups)
     return top

@@ -6,7 +6,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from amlexec.commands.options import add_project, add_run_configuration
+from amlexec.commands.options import RUN, add_project, add_run_configuration
 from amlexec.config import load as config
 from amlexec.targets.target import GRACE_TIMEOUT_S
 
@@ -25,7 +25,6 @@ _VERBS = {
     "clean": "clean",
 }
 """Verb -> the module of `amlexec.commands` with its function. A verb imports only its own module."""
-_RUN = "run id, a unique prefix of it, or `last`"
 
 
 def add(groups: argparse._SubParsersAction[argparse.ArgumentParser], only: str | None = None) -> None:
@@ -122,7 +121,7 @@ def _add_clean(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name:
     summary = "remove the project copies of finished runs; records and outputs are kept"
     verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
     which = verb.add_mutually_exclusive_group(required=True)
-    which.add_argument("-r", "--run", metavar="RUN", help=_RUN)
+    which.add_argument("-r", "--run", metavar="RUN", help=RUN)
     which.add_argument(
         "-a", "--all", action="store_true", help="every finished run, and leftovers of killed runs"
     )
@@ -153,7 +152,7 @@ def _add_about_a_run(verbs: argparse._SubParsersAction[argparse.ArgumentParser],
         "cancel": "stop a run and all its processes: TERM, a grace period, then KILL",
     }[name]
     verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-    verb.add_argument("-r", "--run", required=True, metavar="RUN", help=_RUN)
+    verb.add_argument("-r", "--run", required=True, metavar="RUN", help=RUN)
     if name == "cancel":
         verb.add_argument(
             "--grace",

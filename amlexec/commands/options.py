@@ -6,8 +6,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
-__all__ = ["add_project", "add_run_configuration"]
+__all__ = ["RUN", "add_output", "add_project", "add_run_configuration"]
+
+RUN = "run id, a unique prefix of it, or `last`"
+"""Help text of an argument that names a run."""
 
 
 def add_project(verb: argparse.ArgumentParser) -> None:
@@ -26,3 +30,15 @@ def add_run_configuration(verb: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="name or path of the run configuration, NAME.runconfig",
     )
+
+
+def add_output(
+    verb: argparse.ArgumentParser, forms: Sequence[str] = ("table", "json"), *, flat: bool = False
+) -> None:
+    """Add `-o FORM` as `output` and `--query`; with `flat`, `--flat` too."""
+    verb.add_argument("-o", "--output", choices=forms, default="table", help="output format")
+    verb.add_argument("--query", metavar="JMESPATH", help="JMESPath query of the JSON")
+    if flat:
+        verb.add_argument(
+            "--flat", action="store_true", help="in JSON, also put each metric at the top level"
+        )

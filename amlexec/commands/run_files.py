@@ -32,7 +32,7 @@ _WORKBENCH = {
 
 
 def _known(paths: RunPaths) -> list[Path]:
-    return [paths.log, paths.stdout, paths.stderr, paths.metrics, paths.record]
+    return [paths.log, paths.stdout, paths.stderr, paths.metrics, paths.record, paths.tags, paths.note]
 
 
 def names(paths: RunPaths, onerror: Callable[[OSError], object] | None = None) -> list[str]:

@@ -61,8 +61,8 @@ def finish(project: Project, outcome: Run | Detached, *, form: str = "text") -> 
         AmlexecError: the run did not complete.
     """
     if form == "json":
-        from amlexec.commands.history import view_of
         from amlexec.commands.output import as_json
+        from amlexec.commands.run_views import view_of
 
         record = outcome if isinstance(outcome, Run) else folders.read(RunPaths.of(project, outcome.run_id))
         console.data(as_json(view_of(project, record)))

@@ -1,0 +1,111 @@
+"""Runs as the commands show them: with the status of now, and in an output format."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from amlexec import console
+from amlexec.commands import output, run_files, run_view
+from amlexec.errors import AmlexecError, NoContactError
+from amlexec.history import find, order
+from amlexec.history.paths import RunPaths
+from amlexec.history.record import FINAL, Run
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Container, Sequence
+
+    from amlexec.model import Project
+
+__all__ = ["now", "show", "view_of", "views", "warn"]
+
+
+def now(project: Project, record: Run, silent: dict[str, NoContactError] | None = None) -> Run:
+    """The run with its current status, or, if its target can't be reached, with the recorded one.
+
+    Adds unreachable targets to `silent`, and does not ask those in it again.
+    """
+    if record.status in FINAL or (silent is not None and record.target in silent):
+        return record
+    from amlexec.history import metrics
+    from amlexec.runs import lifecycle
+
+    try:
+        record = lifecycle.refresh(project, record)
+        if record.status not in FINAL:
+            logged = metrics.summary(RunPaths.of(project, record.run_id).metrics)
+            record = record._replace(metrics=logged.values, metric_counts=logged.counts)
+            if logged.unreadable:
+                console.say(
+                    f"warning: {record.run_id}: {logged.unreadable} lines of metrics.jsonl are unreadable"
+                )
+    except AmlexecError as error:
+        warn(error)
+        if silent is not None and isinstance(error, NoContactError):
+            silent[record.target] = error
+    except OSError as error:
+        warn(console.system_error(error))
+    return record
+
+
+def warn(problem: AmlexecError) -> None:
+    """Print a problem that does not stop the command."""
+    place = f"{problem.where}: " if problem.where else ""
+    console.say(f"{place}warning: {problem.message}")
+
+
+def view_of(project: Project, record: Run) -> dict[str, Any]:
+    """A run in the form of `history info -o json`, from its record alone: no connections."""
+    return views(project, [record])[0]
+
+
+def views(
+    project: Project, records: Sequence[Run], *, files: bool = True, silent: Container[str] = ()
+) -> list[dict[str, Any]]:
+    """Runs in the form of `history list -o json`.
+
+    Args:
+        project: theirs.
+        records: the runs.
+        files: whether the names of their files are read.
+        silent: targets that can't be reached.
+    """
+    numbers = _numbers(project)
+    moment = datetime.now(timezone.utc)
+    return [
+        run_view.flat(
+            record,
+            number=numbers.get(record.run_id),
+            attachments=_attachments(project, record) if files else (),
+            project=project.name,
+            now=moment,
+            unreachable=record.target in silent and record.status not in FINAL,
+        )
+        for record in records
+    ]
+
+
+def _attachments(project: Project, record: Run) -> list[str]:
+    return run_files.names(
+        RunPaths.of(project, record.run_id), lambda error: warn(console.system_error(error))
+    )
+
+
+def _numbers(project: Project) -> dict[str, int]:
+    """The number of every run by the time in its id; the oldest is 1."""
+    ordered = sorted(find.ids(project), key=lambda name: (order.milliseconds(name), name))
+    return {name: place for place, name in enumerate(ordered, 1)}
+
+
+def show(value: Any, arguments: argparse.Namespace) -> None:
+    """Print `value`, or the result of `--query`, in the output format."""
+    if getattr(arguments, "flat", False):
+        value = (
+            [run_view.flattened(each) for each in value]
+            if isinstance(value, list)
+            else run_view.flattened(value)
+        )
+    if arguments.query is not None:
+        value = output.query(arguments.query, value)
+    console.data(output.render(value, arguments.output))
