@@ -35,7 +35,7 @@ def add(verb: argparse.ArgumentParser) -> None:
     else:
         verb.add_argument("text", nargs="?", metavar="TEXT", help="replaces the note (default: show it)")
         what = verb.add_mutually_exclusive_group()
-        what.add_argument("--append", action="store_true", help="add a line to the note instead")
+        what.add_argument("--append", metavar="TEXT", help="add this as the last line of the note")
         what.add_argument("--remove", action="store_true", help="remove the note")
 
 
@@ -87,20 +87,18 @@ def _listed(paths: RunPaths) -> str:
 
 
 def _note(project: Project, arguments: argparse.Namespace) -> None:
-    if arguments.append and arguments.text is None:
-        raise UsageError("--append needs a text", hint="amlexec history note RUN --append TEXT")
-    if arguments.remove and arguments.text is not None:
-        raise UsageError("--remove takes no text")
+    if arguments.text is not None and (arguments.remove or arguments.append is not None):
+        raise UsageError("a note is either replaced, or extended with --append, or removed with --remove")
     paths = find.find(project, arguments.run)
     before = notes.read(paths)
-    if arguments.text is None and not arguments.remove:
+    if arguments.text is arguments.append is None and not arguments.remove:
         if before:
             console.data(before)
         else:
             console.say(f"{paths.folder.name} has no note: amlexec history note {paths.folder.name} TEXT")
         return
-    text = arguments.text or ""
-    if arguments.append and before:
+    text = arguments.text or arguments.append or ""
+    if arguments.append is not None and before:
         text = f"{before}\n{text}"
     if (size := len(text.encode("utf-8", "surrogateescape"))) > notes.LONGEST:
         raise UsageError(

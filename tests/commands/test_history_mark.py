@@ -61,8 +61,8 @@ def test_a_run_without_tags_or_a_note_says_so(project: ProjectFolder, run: RunPa
         (["tag", "last", "x=" + "v" * 5001], "more than 5000 characters"),
         (["tag", "last", "x", "--remove", "x"], "both added and removed"),
         (["tag", "nobody", "x"], "there is no run 'nobody'"),
-        (["note", "last", "--append"], "--append needs a text"),
-        (["note", "last", "--remove", "x"], "--remove takes no text"),
+        (["note", "last", "x", "--append", "y"], "either replaced, or extended"),
+        (["note", "last", "x", "--remove"], "either replaced, or extended"),
         (["note", "last", "x" * 70_000], "the note has 70000 bytes"),
     ],
 )
