@@ -11,6 +11,7 @@ import contextlib
 import io
 import tarfile
 import tempfile
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from amlexec import digest as content
@@ -18,6 +19,7 @@ from amlexec.docker import images
 from amlexec.docker.labels import CONDA, VOLUME
 from amlexec.environments import conda_host
 from amlexec.errors import TargetError
+from amlexec.images import compile_modules
 from amlexec.images.build_container import IDLE, BuildContainer
 from amlexec.images.build_lock import locked, sweep
 from amlexec.images.labels import PREFIX, of_layer, reference
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from amlexec.environments.build_context import BuildContext
     from amlexec.images.base_image import Base
 
-__all__ = ["COMPILE", "archived", "conda_layer", "is_elsewhere"]
+__all__ = ["archived", "conda_layer", "is_elsewhere"]
 
 # Below /dev, which no layer contains: elsewhere, the mount point would stay in the image as a folder.
 _INSTALLER = "/dev/amlexec/installer"
@@ -58,22 +60,6 @@ while at != "/":
     even(at, 0o755)
     at = os.path.dirname(at)
 """
-
-
-COMPILE = f"""
-import compileall, os, py_compile, sys
-# Otherwise every run would compile every module again: its user can't write here. Hashes instead of
-# times, and fixed file times, make the layer reproducible.
-import glob
-for folder in glob.glob({PREFIX + "/lib/python3*/site-packages"!r}):
-    compileall.compile_dir(folder, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
-for at, folders, files in os.walk({PREFIX!r}, topdown=False):
-    for name in files:
-        if name.endswith(".pyc"):
-            os.utime(os.path.join(at, name), ({stable_tar.EPOCH}, {stable_tar.EPOCH}))
-    os.utime(at, ({stable_tar.EPOCH}, {stable_tar.EPOCH}))
-"""
-"""The last step; the environment's Python executes it."""
 
 
 def is_elsewhere(engine: Engine) -> bool:
@@ -111,7 +97,7 @@ def conda_layer(engine: Engine, base: Base, context: BuildContext) -> str:
             with BuildContainer(engine, base.image_id, what) as builder:
                 builder.put(archive)
                 builder.start(request.spec.base_image, str(request.base_place))
-                _run(builder, ["-I", "-c", COMPILE], context)
+                _run(builder, _compile_modules(), context)
                 return _commit(builder, what, context)
 
 
@@ -163,9 +149,14 @@ def _fetched_by_engine(engine: Engine, base: Base, what: str, context: BuildCont
             host.remove_sent()
         context.progress.step("compiling Python's modules on the engine")
         # Python compiles what it imports, so import here what the other way of building imports: same layer.
-        for options in (["-I", "-B", "-c", _NORMALIZE], ["-I", "-S", "-c", IDLE], ["-I", "-c", COMPILE]):
+        for options in (["-I", "-B", "-c", _NORMALIZE], ["-I", "-S", "-c", IDLE], _compile_modules()):
             _run(builder, options, context)
         return _commit(builder, what, context)
+
+
+def _compile_modules() -> list[str]:
+    """Arguments of the environment's Python: the last step of a layer."""
+    return ["-I", "-c", Path(compile_modules.__file__).read_text("utf-8"), PREFIX, str(stable_tar.EPOCH)]
 
 
 def _run(builder: BuildContainer, options: Sequence[str], context: BuildContext) -> None:

@@ -5,14 +5,20 @@ Whoever built it: with a shared library or without, pyenv's, python.org's or Deb
 
 from __future__ import annotations
 
+import importlib.util
+import marshal
 import os
 import platform
 import re
+import shutil
+import struct
+import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
-from .packages import Entry, Package
+from .packages import TIME, Entry, Package
 from .tools import MissingError, ToolError
 
 __all__ = ["executable", "extension_modules", "package", "version"]
@@ -81,8 +87,21 @@ def _standard_library() -> list[Entry]:
         elif path.suffix == ".so":
             files.append(Entry(target, _relocated(path, "$ORIGIN/../.."), 0o755))
         else:
-            files.append(Entry(target, _adapted(inside, path.read_bytes()), mode))
+            entry = Entry(target, _adapted(inside, path.read_bytes()), mode)
+            files += [entry, *_compiled(entry)]
     return files
+
+
+def _compiled(entry: Entry) -> list[Entry]:
+    """The compiled module, as every conda package of Python has it: without it, each start compiles anew."""
+    if not entry.path.endswith(".py"):
+        return []
+    try:
+        code = compile(entry.data, entry.path, "exec", dont_inherit=True, optimize=0)
+    except (SyntaxError, ValueError):
+        return []
+    header = importlib.util.MAGIC_NUMBER + struct.pack("<III", 0, TIME, len(entry.data))
+    return [Entry(importlib.util.cache_from_source(entry.path), header + marshal.dumps(code))]
 
 
 def _adapted(inside: str, data: bytes) -> bytes:
@@ -99,12 +118,22 @@ def _shared_library() -> list[Entry]:
     return [Entry(f"lib/{name}", _relocated(Path(folder, name), "$ORIGIN"), 0o755)]
 
 
+def _stripped(path: Path) -> bytes:
+    """A program or library without symbols for debuggers, where binutils are installed: half of the size."""
+    if (strip := shutil.which("strip")) is None:
+        return path.read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        smaller = Path(folder, path.name)
+        done = subprocess.run([strip, "--strip-unneeded", "-o", smaller, path], capture_output=True)
+        return smaller.read_bytes() if done.returncode == 0 else path.read_bytes()
+
+
 def _relocated(path: Path, runpath: str) -> bytes:
     """A program or library that looks for Python's own library beside itself, wherever that is.
 
     The folder of the build stands in the file as a text that ends with a zero; a shorter one fits in.
     """
-    data = path.read_bytes()
+    data = _stripped(path)
     was, becomes = sysconfig.get_config_var("LIBDIR").encode() + b"\0", runpath.encode() + b"\0"
     if was not in data or not sysconfig.get_config_var("Py_ENABLE_SHARED"):
         return data

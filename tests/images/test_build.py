@@ -190,17 +190,22 @@ def test_labels_and_contents_of_an_image(make: Callable[..., DockerProject]) -> 
     assert labels["amlexec.platform"].startswith("linux-")
     script = (
         "import json, os, sys, amlexec_test_greet, subprocess\n"
+        "modules = [getattr(module, '__cached__', '') or '' for module in list(sys.modules.values())]\n"
+        "cached = [path for path in modules if path and 'site-packages' not in path]\n"
+        "checked = [path for path in cached if open(path, 'rb').read()[4] != 1]\n"
         "found = [os.path.join(at, name) for at, _, names in os.walk('/') for name in names"
         " if not at.startswith(('/proc', '/sys')) and"
         " name.endswith(('a_file_of_the_project.py', '.whl', 'requirements.txt', 'amlexec-ca.pem'))]\n"
         "print(json.dumps([amlexec_test_greet.greeting(), sys.prefix, found,"
         " subprocess.check_output(['prefixtool']).decode(),"
-        " os.listdir('/opt/amlexec'), os.listdir('/tmp')]))\n"
+        " os.listdir('/opt/amlexec'), os.listdir('/tmp'), len(cached), checked]))\n"
     )
-    greeting, prefix, found, tool, below, temporary = json.loads(inside(project, script))
+    greeting, prefix, found, tool, below, temporary, compiled, checked = json.loads(inside(project, script))
     assert (greeting, prefix) == ("greetings 1.0", "/opt/amlexec/env")
     assert (found, below, temporary) == ([], ["env"], [])
     assert tool.startswith("/opt/amlexec/env ")
+    assert compiled > 20
+    assert checked == []  # no run compiles a module of the environment again
     packages = json.loads(
         (project.root / f".amlexec/environments/{digest(project)}.packages.json").read_text()
     )
