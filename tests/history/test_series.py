@@ -175,7 +175,7 @@ def test_a_longer_file_is_thinned_and_keeps_its_outline(path: Path, monkeypatch:
 
 
 def test_large_values_drop_the_oldest(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(series, "_MOST_BYTES", 10_000)
+    monkeypatch.setattr(series, "_MOST_BYTES", 4_000)
     with path.open("w") as file:
         file.writelines(line("text", str(at) * 500) for at in range(10))
     found = only(path)
