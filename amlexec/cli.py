@@ -23,10 +23,11 @@ GROUPS = {
     "computetarget": "attach machines; list, check and detach compute targets",
     "runconfiguration": "create, list, show and delete run configurations",
     "experiment": "submit scripts, and manage runs",
+    "sweep": "list, watch, stop and cancel sweeps",
     "history": "find, compare and read runs",
 }
 """Each is a module of `amlexec.commands`, with `add` (its arguments) and `run`."""
-_WITH_VERBS = frozenset({"computetarget", "runconfiguration", "experiment", "history"})
+_WITH_VERBS = frozenset({"computetarget", "runconfiguration", "experiment", "sweep", "history"})
 _ALSO = {"runconfigurations": "runconfiguration"}
 """Workbench's documentation used both names."""
 
@@ -115,22 +116,26 @@ def run(arguments: Sequence[str]) -> int:
     return code
 
 
-_VALUED = frozenset(
+_SUBMIT = frozenset(
     {"-c", "--run-configuration", "--runconfig", "-t", "--target", "-p", "--project", "-o", "--output"}
 )
-"""The options of `experiment submit` that take a value."""
+_SWEEP = _SUBMIT | {
+    *("-j", "--jobs", "--random", "--list", "--seed", "--metric", "--goal", "--timeout", "--resume"),
+}
+_VALUED = {"submit": _SUBMIT, "sweep": _SWEEP}
+"""The options of `experiment submit` and `experiment sweep` that take a value."""
 
 
 def _split(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """Split `experiment submit` into amlexec's arguments, up to the script's name, and the script's own.
+    """Split `experiment submit` and `sweep` into amlexec's arguments, up to the script's name, and its own.
 
     argparse would remove a `--` from the script's arguments, and parse options that look like amlexec's.
     """
-    if list(arguments[:2]) != ["experiment", "submit"]:
+    if arguments[0] != "experiment" or len(arguments) < 2 or arguments[1] not in _VALUED:
         return arguments, []
-    at = 2
+    valued, at = _VALUED[arguments[1]], 2
     while at < len(arguments) and arguments[at].startswith("-") and arguments[at] not in {"-", "--"}:
-        at += 2 if arguments[at] in _VALUED else 1
+        at += 2 if arguments[at] in valued else 1
     if at < len(arguments) and arguments[at] == "--":
         at += 1
     return arguments[: at + 1], arguments[at + 1 :]

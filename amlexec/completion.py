@@ -136,7 +136,7 @@ def _where(
         if verbs is not None:
             return parser, None, -2  # there is no such command
         places += 1
-        if parser.prog == "amlexec experiment submit":
+        if parser.prog in {"amlexec experiment submit", "amlexec experiment sweep"}:
             return parser, None, -1
     return parser, option, places
 
@@ -191,6 +191,10 @@ def _values(action: argparse.Action, command: str, before: Sequence[str]) -> lis
     shows = command.startswith("amlexec runconfiguration") and not command.endswith("create")
     if action.dest == "run_configuration" or (action.dest == "name" and shows):
         return list(config.run_configurations(project))
+    if action.metavar == "SWEEP":
+        from amlexec.sweeps import store
+
+        return ["last", *reversed(store.ids(project))]
     return _runs(project) if action.metavar == "RUN" else []
 
 

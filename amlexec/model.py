@@ -6,7 +6,7 @@ run 10 ms of start-up, for `inspect`).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from amlexec import kinds
 from amlexec.escaping import on_one_line
@@ -24,6 +24,7 @@ __all__ = [
     "RunConfiguration",
     "SparkDependencies",
     "SparkPackage",
+    "SweepPoint",
     "Violation",
     "spelled",
 ]
@@ -206,6 +207,17 @@ class Declaration(NamedTuple):
     """Warnings and notes of these files, sorted; errors were raised before."""
 
 
+class SweepPoint(NamedTuple):
+    """The point of a sweep that a run executes."""
+
+    id: str
+    """The sweep's id."""
+    number: int
+    """The point's number in the sweep; the first is 1."""
+    parameters: dict[str, Any]
+    """Its parameters: numbers, texts, true, false, None, and lists and maps of them."""
+
+
 class Plan(NamedTuple):
     """One execution: what will run, where and with what. The value between PLAN and RUN."""
 
@@ -228,6 +240,8 @@ class Plan(NamedTuple):
     """Messages to print before the run."""
     handed_over: tuple[tuple[str, str], ...] = ()
     """The declared form of those `environment_variables` that come from this machine's environment."""
+    sweep: SweepPoint | None = None
+    """The point of a sweep that it executes."""
 
     @property
     def script_argument(self) -> str:

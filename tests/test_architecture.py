@@ -18,6 +18,7 @@ FLOORS = (
         *("doit_command", "doit_dumpdb", "doit_environment", "doit_graph", "doit_reporter", "doit_signals"),
     },
     {"commands"},
+    {"sweeps"},
     {"machines", "runs", "scaffold"},
     {"targets"},
     {"prepare"},
@@ -27,7 +28,7 @@ FLOORS = (
     {"docker"},
     {"ssh"},
     {"keystore", "spark"},
-    {"history", "packages", "snapshots"},
+    {"history", "packages", "search", "snapshots"},
 )
 """Folders and doors from the top down: what is on a floor may import what is below it, and its own folder.
 

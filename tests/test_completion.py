@@ -27,8 +27,12 @@ def demo(project: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> ProjectFold
     ("line", "found"),
     [
         ("his", ["history"]),
-        ("experiment ", ["submit", "prepare", "follow", "status", "return", "cancel", "clean"]),
+        ("experiment ", ["submit", "sweep", "prepare", "follow", "status", "return", "cancel", "clean"]),
         ("experiment sub", ["submit"]),
+        ("experiment sweep --res", ["--resume"]),
+        ("experiment sweep --resume ", ["last"]),
+        ("experiment sweep -c local train.py --lr 1,", [":files"]),
+        ("sweep st", ["status", "stop"]),
         ("experiment submit -c ", ["gpu box", "local"]),
         ("experiment submit --run-configuration lo", ["local"]),
         ("experiment submit -c local -t ", ["gpubox", "local"]),

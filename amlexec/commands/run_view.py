@@ -73,6 +73,7 @@ def flat(
         "image_id": run.image_id,
         "outputs": run.outputs and run.outputs._asdict(),
         "not_collected": [output._asdict() for output in run.not_collected],
+        "sweep": run.sweep and run.sweep._asdict(),
         "amlexec": run.amlexec,
         "executors": run.executors and [executor._asdict() for executor in run.executors],
     }

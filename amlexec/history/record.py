@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import checked_values as checked
-from amlexec.model import NotCollected
+from amlexec.model import NotCollected, SweepPoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,6 +139,8 @@ class Run(NamedTuple):
     """The Pythons of Spark's executors, without duplicates; None if unknown."""
     not_collected: tuple[NotCollected, ...] = ()
     """Outputs that were not collected; the first hundred."""
+    sweep: SweepPoint | None = None
+    """None if the run is not part of a sweep."""
 
 
 def instant(epoch: float) -> str:
@@ -222,7 +224,7 @@ def _interpreter(value: object) -> Interpreter:
     return interpreter._replace(prefix=checked.or_none(checked.text)(prefix))
 
 
-_NESTED = ("python", "snapshot", "source", "outputs", "application")
+_NESTED = ("python", "snapshot", "source", "outputs", "application", "sweep")
 _CHECKS: dict[str, Callable[[object], Any]] = {
     "run_id": checked.text,
     "status": _status,
@@ -259,6 +261,9 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "executors": checked.or_none(checked.list_of(_interpreter)),
     "not_collected": checked.list_of(
         checked.parts(NotCollected, path=checked.text, reason=checked.text, kept=checked.truth)
+    ),
+    "sweep": checked.or_none(
+        checked.parts(SweepPoint, id=_word, number=_count, parameters=checked.map_of(checked.plain_value))
     ),
 }
 assert tuple(_CHECKS) == Run._fields

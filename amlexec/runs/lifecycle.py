@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GRACE_TIMEOUT_S",
+    "NEVER_BEGAN",
+    "add_reason",
     "cancel",
     "clean",
     "collect_again",
@@ -38,10 +40,13 @@ __all__ = [
     "with_state",
 ]
 
+NEVER_BEGAN = "amlexec ended before the script began"
+"""The reason of a run that was lost before its script began."""
 _MOST_NOTES = 1000
 """Lines of a control log about outputs that were not collected."""
 _CLOCK_TOLERANCE_S = 2.0
 """Smaller differences of two clocks are ignored: a request takes as long."""
+_LOCK_TIMEOUT_S = 30.0
 
 
 def target_of_run(project: Project, run: Run) -> Target:
@@ -167,7 +172,7 @@ def _on_our_clock(state: State) -> float:
 def ending(state: State) -> tuple[str, str, int | None]:
     """Status, reason and exit code of a finished run, from `state` alone."""
     if state.phase == "new":
-        return "Lost", "amlexec ended before the script began", None
+        return "Lost", NEVER_BEGAN, None
     if state.phase == "lost" and state.canceled:
         return "Canceled", "its supervisor ended first: the exit code is not known", None
     if state.phase == "lost":
@@ -194,8 +199,12 @@ def ending(state: State) -> tuple[str, str, int | None]:
     return "Failed", f"exit code {code}", code
 
 
-def cancel(project: Project, paths: RunPaths, grace: int = GRACE_TIMEOUT_S) -> tuple[Run, bool]:
+def cancel(
+    project: Project, paths: RunPaths, grace: int = GRACE_TIMEOUT_S, *, reason: str = ""
+) -> tuple[Run, bool]:
     """Stop a run: TERM, `grace` seconds, KILL of the whole group. The run, and whether this ended it.
+
+    `reason` is recorded if this ended it.
 
     Raises:
         TargetError: the run has not ended, or its target can't be reached.
@@ -204,13 +213,15 @@ def cancel(project: Project, paths: RunPaths, grace: int = GRACE_TIMEOUT_S) -> t
     if run.status in FINAL:
         return run, False
     target = target_of_run(project, run)
-    note(paths, "cancel requested")
+    note(paths, "cancel requested" + (f": {reason}" if reason else ""))
     check(paths)
     until = time.monotonic() + grace + 30
     state = target.stop(paths, grace)
     while True:
         run = refresh(project, read(paths))
         if run.status in FINAL:
+            if run.status == "Canceled" and reason:
+                run = add_reason(paths, reason)
             return run, run.status == "Canceled"
         if time.monotonic() > until:
             raise TargetError(
@@ -219,6 +230,20 @@ def cancel(project: Project, paths: RunPaths, grace: int = GRACE_TIMEOUT_S) -> t
             )
         # Another process, which follows the run, is recording its end.
         time.sleep(0.05)
+
+
+def add_reason(paths: RunPaths, reason: str) -> Run:
+    """Record the reason of a canceled run, unless it has one; the run.
+
+    Raises:
+        TargetError: another process has the run's lock.
+    """
+    with locks.exclusive(str(paths.lock), _LOCK_TIMEOUT_S):
+        run = read(paths)
+        if run.status == "Canceled" and not run.reason:
+            run = run._replace(reason=reason)
+            write(paths, run)
+    return run
 
 
 def collect_again(project: Project, paths: RunPaths) -> Run:

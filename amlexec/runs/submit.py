@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from amlexec import __version__, kinds, redaction
 from amlexec.errors import AmlexecError, TargetError, UnreachableError, UsageError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from amlexec.model import Plan, Project
     from amlexec.targets.target import Launch, State, Target
 
-__all__ = ["Talk", "follow", "script_in", "submit"]
+__all__ = ["Begun", "Taken", "Talk", "begin", "follow", "script_in", "submit", "take"]
 
 
 class Talk(Protocol):
@@ -46,6 +46,13 @@ class Talk(Protocol):
 
     def stderr(self, chunk: bytes) -> None:
         """Print the script's standard error."""
+
+
+class Taken(NamedTuple):
+    """A snapshot that was taken, and the user's own repository at that moment."""
+
+    snapshot: SnapshotRecord
+    source: Source | None
 
 
 def script_in(project: Project, script: str, folder: str) -> str:
@@ -85,6 +92,16 @@ def _near(root: Path, script: str) -> str:
     return f"did you mean {' or '.join(near)}?" if near else ""
 
 
+class Begun(NamedTuple):
+    """A run whose script was started."""
+
+    paths: RunPaths
+    run: Run
+    target: Target
+    bell: IO[bytes] | None
+    """As `Target.start` returns it."""
+
+
 def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
     """Run a plan; the finished run, or a `Detached` if the run goes on without this process.
 
@@ -92,6 +109,17 @@ def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
         ConfigurationError, UsageError: nothing was created, except perhaps the environment.
         TargetError: the run could not be started; its record says so.
         KeyboardInterrupt: before the script began; the record says Canceled.
+    """
+    begun = begin(plan, talk, quiet=detach)
+    if detach:
+        return Detached(begun.run.run_id, "async")
+    return follow(plan.project, begun.paths, begun.run, talk, bell=begun.bell, target=begun.target)
+
+
+def begin(plan: Plan, talk: Talk, *, taken: Taken | None = None, quiet: bool = False) -> Begun:
+    """Start the script of a plan, in a copy of the project as it is now, or of the snapshot `taken`.
+
+    `quiet` leaves out the lines that introduce the script's output. Raises as `submit` does.
     """
     redaction.learn(*(value for name, value in plan.environment_variables if _is_secret(plan, name)))
     target = runs_on(plan.target, plan.project)
@@ -103,18 +131,16 @@ def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
     paths, run, lock = folders.create(plan.project, _record(plan, launch), int(time.time() * 1000))
     try:
         with _ending_badly(paths):
-            run = _stage(plan, target, paths, run, talk)
+            run = _stage(plan, target, paths, run, taken or take(plan.project, talk))
             talk.say(f"RunId: {run.run_id}")
             talk.say(f"Python {launch.python.version} ({launch.python.path})")
-            if not detach:
+            if not quiet:
                 talk.say("Executing user inputs .....")
                 talk.say("===========================")
             bell = target.start(paths, plan, launch, lock)
     finally:
         lock.release()
-    if detach:
-        return Detached(run.run_id, "async")
-    return follow(plan.project, paths, run, talk, bell=bell, target=target)
+    return Begun(paths, run, target, bell)
 
 
 def follow(
@@ -216,6 +242,7 @@ def _record(plan: Plan, launch: Launch) -> Run:
         user_id=_user(),
         host=os.uname().nodename,
         amlexec=__version__,
+        sweep=plan.sweep,
     )
 
 
@@ -226,22 +253,27 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def _stage(plan: Plan, target: Target, paths: RunPaths, run: Run, talk: Talk) -> Run:
+def take(project: Project, talk: Talk) -> Taken:
+    """Take a snapshot of the project, with the state of the user's own repository. Raises TargetError."""
     from amlexec import git
     from amlexec.snapshots import take as snapshot
 
-    taken = snapshot.take(plan.project)
+    taken = snapshot.take(project)
     for warning in taken.warnings:
         talk.warn(warning)
-    source = git.describe(plan.project.root)
-    target.stage(paths, plan, taken.tree)
-    run = run._replace(
-        status="Starting",
-        snapshot=SnapshotRecord(taken.tree, taken.files, taken.bytes),
-        source=Source(source.commit, source.dirty) if source is not None and source.commit else None,
+    source = git.describe(project.root)
+    return Taken(
+        SnapshotRecord(taken.tree, taken.files, taken.bytes),
+        Source(source.commit, source.dirty) if source is not None and source.commit else None,
     )
+
+
+def _stage(plan: Plan, target: Target, paths: RunPaths, run: Run, taken: Taken) -> Run:
+    tree, files, size = taken.snapshot
+    target.stage(paths, plan, tree)
+    run = run._replace(status="Starting", snapshot=taken.snapshot, source=taken.source)
     folders.write(paths, run)
-    note(paths, f"snapshot {taken.tree}: {taken.files} files, {taken.bytes} bytes")
+    note(paths, f"snapshot {tree}: {files} files, {size} bytes")
     note(paths, f"starting {list(run.argv or ())} on {plan.target.name}")
     return run
 

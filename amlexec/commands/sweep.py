@@ -1,0 +1,134 @@
+"""`amlexec sweep`: list sweeps, show one, stop or cancel it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from amlexec import console
+from amlexec.commands.options import add_project
+from amlexec.config import load as config
+from amlexec.errors import AmlexecError, TargetError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from amlexec.model import Project
+
+__all__ = ["add", "run"]
+
+_SWEEP = "sweep id, a unique prefix of it, or `last`"
+
+
+def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the arguments."""
+    group = groups.add_parser("sweep", help="list, watch, stop and cancel sweeps", allow_abbrev=False)
+    verbs = group.add_subparsers(metavar="VERB", dest="verb", required=True)
+    about = {
+        "list": "list the sweeps, newest first",
+        "status": "show a sweep, its points and the best one",
+        "stop": "start no more runs of a sweep; those that run may end",
+        "cancel": "start no more runs of a sweep, and cancel those that run",
+    }
+    for name, text in about.items():
+        verb = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+        if name != "list":
+            verb.add_argument(
+                "sweep", nargs="?", default="last", metavar="SWEEP", help=f"{_SWEEP} (the default)"
+            )
+        add_project(verb)
+        if name in {"list", "status"}:
+            verb.add_argument(
+                "-o", "--output", choices=["table", "json"], default="table", help="output format"
+            )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the verb; the exit code."""
+    project = config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109 - one import less
+    verbs: dict[str, Callable[[Project, argparse.Namespace], None]] = {
+        "list": _list,
+        "status": _status,
+        "stop": _stop,
+        "cancel": _cancel,
+    }
+    verbs[arguments.verb](project, arguments)
+    return 0
+
+
+def _list(project: Project, arguments: argparse.Namespace) -> None:
+    from amlexec.commands import output, sweep_view
+    from amlexec.sweeps import store
+
+    found: list[dict[str, Any]] = []
+    for name in reversed(store.ids(project)):
+        paths = store.find(project, name)
+        try:
+            found.append(sweep_view.summary(paths, store.load(paths), store.states(paths)))
+        except (AmlexecError, OSError) as error:
+            console.say(f"warning: {error}")
+    if arguments.output == "json":
+        console.data(output.as_json(found))
+    elif found:
+        console.data(sweep_view.listing(found))
+    else:
+        console.say("there are no sweeps yet: amlexec experiment sweep -c local SCRIPT --lr 0.1,0.01")
+
+
+def _status(project: Project, arguments: argparse.Namespace) -> None:
+    from amlexec.commands import output, sweep_view
+    from amlexec.sweeps import store
+
+    paths = store.find(project, arguments.sweep)
+    definition, states = store.load(paths), store.states(paths)
+    found = sweep_view.describe(paths, definition, states)
+    if arguments.output == "json":
+        console.data(output.as_json(found))
+        return
+    console.data(sweep_view.points_table(found, output.terminal_width()))
+    console.data("")
+    for line in sweep_view.ending(paths, definition, states):
+        console.data(line)
+    if found["state"] == "stopped":
+        console.say(f"it is not running; continue it: amlexec experiment sweep --resume {definition.id}")
+
+
+def _stop(project: Project, arguments: argparse.Namespace) -> None:
+    from amlexec.sweeps import store
+
+    paths = store.find(project, arguments.sweep)
+    if not store.is_running(paths):
+        console.say(f"the sweep {paths.folder.name} is not running")
+        return
+    store.ask_to_stop(paths)
+    console.data(f"{paths.folder.name} starts no more runs")
+
+
+def _cancel(project: Project, arguments: argparse.Namespace) -> None:
+    from amlexec.history.paths import RunPaths
+    from amlexec.runs import lifecycle
+    from amlexec.sweeps import store
+
+    paths = store.find(project, arguments.sweep)
+    store.ask_to_stop(paths)
+    canceled = 0
+    problems: list[str] = []
+    for number, state in store.states(paths).items():
+        if state.is_over or not state.run_id:
+            continue
+        try:
+            _, ended = lifecycle.cancel(
+                project,
+                RunPaths.of(project, state.run_id),
+                reason=f"the sweep {paths.folder.name} was canceled",
+            )
+            canceled += ended
+        except (AmlexecError, OSError) as error:
+            problems.append(f"point {number}: {error}")
+    for problem in problems:
+        console.say(f"warning: {problem}")
+    console.data(f"{paths.folder.name} starts no more runs; {canceled} were canceled")
+    if problems:
+        raise TargetError(f"{len(problems)} runs could not be canceled")

@@ -1,0 +1,92 @@
+"""The arguments of `amlexec experiment sweep`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amlexec.commands.options import add_project
+from amlexec.sweeps.definition import GOALS
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["declare"]
+
+_VALUES = """\
+Values of an argument are written `0.1,0.01` (a list), `2..6` (whole numbers), `0..1:0.25` (with a step),
+`1..64:x2` (with a factor), `1e-4..1:log` (logarithmic: in a grid the powers of ten) or `0.0..1.0` (all
+numbers: for a random search). Quotes keep a comma: `"'a,b',c"`."""
+
+
+def declare(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
+    """Declare them as the verb `name`."""
+    verb = verbs.add_parser(
+        name,
+        help="run a script with many values of its arguments, several runs at a time",
+        description="Run a script once for each point of a search space. All runs execute one snapshot of "
+        "the project. All arguments after the script's name belong to the script; those with several values "
+        "span the space.",
+        epilog=_VALUES,
+        allow_abbrev=False,
+    )
+    verb.add_argument(
+        "-c",
+        "--run-configuration",
+        "--runconfig",
+        action="append",
+        metavar="NAME",
+        help="run configuration, NAME.runconfig; repeat it to share the points among several targets",
+    )
+    verb.add_argument(
+        "-t", "--target", metavar="NAME", help="compute target to run on (default: Target of the file)"
+    )
+    verb.add_argument(
+        "-j", "--jobs", type=_count, metavar="N", help="runs at once on each target (default: 1)"
+    )
+    how = verb.add_mutually_exclusive_group()
+    how.add_argument("--random", type=_count, metavar="N", help="N random points instead of the whole grid")
+    how.add_argument("--list", metavar="FILE", help="the points of a .csv, .json, .jsonl or .yaml file")
+    verb.add_argument("--seed", type=_seed, metavar="N", help="of a random search (default: a new one)")
+    verb.add_argument("--metric", metavar="NAME", help="logged metric that the points are compared by")
+    verb.add_argument("--goal", choices=GOALS, help="whether a larger or a smaller metric is better")
+    verb.add_argument("--fail-fast", action="store_true", help="start no more runs after a failed one")
+    verb.add_argument("--timeout", type=_count, metavar="SECONDS", help="start no more runs after that time")
+    verb.add_argument("--prepare", action="store_true", help="prepare the environment first")
+    what = verb.add_mutually_exclusive_group()
+    what.add_argument("--dry-run", action="store_true", help="only list the points, in their order")
+    what.add_argument("--resume", metavar="SWEEP", help="continue a sweep: its id, a prefix of it, or `last`")
+    verb.add_argument(
+        "--retry", action="store_true", help="with --resume: also run failed and canceled points again"
+    )
+    add_project(verb)
+    verb.add_argument(
+        "-o",
+        "--output",
+        choices=["text", "json"],
+        default="text",
+        help="json: the sweep with all its points on standard output",
+    )
+    verb.add_argument("script", nargs="?", metavar="SCRIPT", help="path relative to the project's root")
+    verb.add_argument(
+        # `cli.run` splits off the script's arguments before parsing; declared here for the help text only.
+        "arguments",
+        nargs="*",
+        metavar="ARGUMENT",
+        help="argument of the script, with one value or several",
+    )
+
+
+def _count(text: str) -> int:
+    return _number(text, 1, 1_000_000)
+
+
+def _seed(text: str) -> int:
+    return _number(text, 0, 1 << 62)
+
+
+def _number(text: str, least: int, most: int) -> int:
+    import argparse
+
+    if not (text.isascii() and text.isdecimal()) or not least <= int(text) <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most:,}")
+    return int(text)

@@ -1,0 +1,149 @@
+"""Execute one point of a sweep: its plan, its run, and what happens if the run can't be started."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec.config import load as config
+from amlexec.errors import AmlexecError, ConfigurationError
+from amlexec.history import folders
+from amlexec.history.paths import RunPaths
+from amlexec.model import Plan, SweepPoint
+from amlexec.plan import plan
+from amlexec.runs import submit as submission
+from amlexec.runs.withdraw import withdraw
+from amlexec.sweeps.definition import SweepTarget, arguments_of
+from amlexec.sweeps.recover import runs_of
+from amlexec.targets.environment import ensure
+from amlexec.targets.registry import runs_on
+
+if TYPE_CHECKING:
+    from amlexec.history.record import Run
+    from amlexec.model import Declaration, Project
+    from amlexec.runs.submit import Begun, Talk
+    from amlexec.search.space import Point
+    from amlexec.sweeps.definition import Definition
+    from amlexec.sweeps.sweep import Sweep
+
+__all__ = ["OpenTarget", "Silent", "begin", "left_by", "open_target", "plan_of", "prepared"]
+
+
+class OpenTarget(NamedTuple):
+    """A run configuration of a sweep, as it is now."""
+
+    declaration: Declaration
+    recorded: SweepTarget
+
+    @property
+    def name(self) -> str:
+        """The name of the run configuration."""
+        return self.recorded.configuration
+
+
+class Silent:
+    """A run's output goes into its logs only."""
+
+    def say(self, line: str) -> None:
+        """Nothing."""
+
+    warn = say
+
+    def stdout(self, chunk: bytes) -> None:
+        """Nothing."""
+
+    stderr = stdout
+
+
+def prepared(
+    project: Project,
+    configuration: str,
+    target: str,
+    script: str,
+    talk: Talk,
+    *,
+    prepare: bool,
+) -> OpenTarget:
+    """The run configuration of a new sweep, with its environment ready.
+
+    Raises as `runs.submit.submit` does before it creates anything.
+    """
+    declaration = config.load(project, configuration, target)
+    planned = plan(declaration, script, prepare=prepare, environment=os.environ)
+    submission.script_in(project, planned.script, project.root)
+    on = runs_on(planned.target, project)
+    environment = ensure(planned, on.store(planned))
+    for warning in (*planned.warnings, *on.check(planned, environment).warnings):
+        talk.warn(warning)
+    digest = environment.digest if environment is not None else ""
+    recorded = SweepTarget(declaration.run_configuration.name, declaration.compute_target.name, digest)
+    return OpenTarget(declaration, recorded)
+
+
+def open_target(project: Project, recorded: SweepTarget) -> OpenTarget:
+    """The run configuration of a sweep that continues.
+
+    Raises:
+        ConfigurationError: its files have errors, or its environment is another one than at the beginning.
+        TargetError: its environment is not ready.
+    """
+    declaration = config.load(project, recorded.configuration, recorded.target)
+    planned = plan(declaration, "-", environment=os.environ, environment_digest=recorded.digest)
+    found = ensure(planned, runs_on(planned.target, project).store(planned))
+    if found is not None and found.digest != recorded.digest:
+        raise ConfigurationError(
+            "the environment is another one than when the sweep began",
+            where=str(declaration.run_configuration.place),
+            hint="restore its dependencies, or begin a new sweep",
+        )
+    return OpenTarget(declaration, recorded)
+
+
+def plan_of(definition: Definition, opened: OpenTarget, number: int, point: Point) -> Plan:
+    """The plan of a point.
+
+    Raises:
+        UsageError: a variable that the run configuration names is not set.
+    """
+    planned = plan(
+        opened.declaration,
+        definition.script,
+        arguments_of(definition, point),
+        environment=os.environ,
+        environment_digest=opened.recorded.digest,
+    )
+    variables = {
+        "AMLEXEC_SWEEP_ID": definition.id,
+        "AMLEXEC_TRIAL_NUMBER": str(number),
+        **{f"AZUREML_SWEEP_{re.sub('[^A-Za-z0-9_]', '_', name)}": value.text for name, value in point},
+    }
+    return planned._replace(
+        environment_variables=(*planned.environment_variables, *variables.items()),
+        sweep=SweepPoint(definition.id, number, {name: value.value for name, value in point}),
+        warnings=(),
+    )
+
+
+def begin(sweep: Sweep, opened: OpenTarget, number: int) -> Begun:
+    """Start the run of a point. Raises as `runs.submit.begin` does."""
+    definition = sweep.definition
+    planned = plan_of(definition, opened, number, sweep.point(number))
+    taken = submission.Taken(definition.snapshot, definition.source)
+    return submission.begin(planned, Silent(), taken=taken, quiet=True)
+
+
+def left_by(sweep: Sweep, number: int) -> Run | None:
+    """The run that remains after `begin` has failed: it may have begun. Any other is removed."""
+    earlier = sweep.states[number].earlier
+    for run_id in runs_of(sweep.project, sweep.definition.id).get(number, ()):
+        if run_id in earlier:
+            continue
+        paths = RunPaths.of(sweep.project, run_id)
+        try:
+            if withdraw(sweep.project, paths):
+                continue
+        except (AmlexecError, OSError):
+            pass  # only its target knows whether it has begun
+        return folders.read(paths)
+    return None
