@@ -17,7 +17,7 @@ from amlexec.errors import TargetError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Held", "exclusive", "take"]
+__all__ = ["Held", "exclusive", "take", "take_shared"]
 
 _LONGEST_INTERVAL_S = 0.1
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -43,9 +43,18 @@ class Held:
 
 def take(path: str) -> Held | None:
     """Lock the file `path` (made if missing); None if another process holds the lock."""
+    return _taken(path, fcntl.LOCK_EX)
+
+
+def take_shared(path: str) -> Held | None:
+    """The same, beside other processes that share the lock; None if a process holds it alone."""
+    return _taken(path, fcntl.LOCK_SH)
+
+
+def _taken(path: str, how: int) -> Held | None:
     descriptor = os.open(path, _FLAGS, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BaseException as error:
         os.close(descriptor)
         if isinstance(error, BlockingIOError):

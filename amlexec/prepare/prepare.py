@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import kinds
+from amlexec import in_use, kinds
 from amlexec.config import load as config
 from amlexec.environments import last_prepared
 from amlexec.images.labels import DEFAULT
@@ -166,6 +166,19 @@ def prepare(
         ConfigurationError: the dependencies are unsolvable.
         TargetError: the build failed, or the published environment is not what it claims to be.
     """
+    with in_use.claimed(want.project):  # until it is remembered, nothing names the environment
+        return _prepared(want, store, progress, refresh=refresh, pull_from=pull_from, forced=forced)
+
+
+def _prepared(
+    want: Wanted,
+    store: EnvironmentStore,
+    progress: Progress,
+    *,
+    refresh: bool,
+    pull_from: str,
+    forced: str,
+) -> Readiness:
     found = readiness(want, store)
     kept = store.get(want.digest)
     if kept is not None and refresh:

@@ -6,12 +6,12 @@ import getpass
 import os
 import signal
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
-from amlexec import __version__, kinds, redaction
+from amlexec import __version__, in_use, kinds, redaction
 from amlexec.errors import AmlexecError, TargetError, UnreachableError, UsageError
 from amlexec.history import folders, record
 from amlexec.history.record import Run, SnapshotRecord, Source
@@ -124,22 +124,26 @@ def begin(plan: Plan, talk: Talk, *, taken: Taken | None = None, quiet: bool = F
     redaction.learn(*(value for name, value in plan.environment_variables if _is_secret(plan, name)))
     target = runs_on(plan.target, plan.project)
     script_in(plan.project, plan.script, plan.project.root)
-    environment = ensure(plan, target.store(plan))
-    launch = python_used.asked(target.check(plan, environment), plan)
-    for warning in (*plan.warnings, *launch.warnings):
-        talk.warn(warning)
-    paths, run, lock = folders.create(plan.project, _record(plan, launch), int(time.time() * 1000))
-    try:
-        with _ending_badly(paths):
-            run = _stage(plan, target, paths, run, taken or take(plan.project, talk))
-            talk.say(f"RunId: {run.run_id}")
-            talk.say(f"Python {launch.python.version} ({launch.python.path})")
-            if not quiet:
-                talk.say("Executing user inputs .....")
-                talk.say("===========================")
-            bell = target.start(paths, plan, launch, lock)
-    finally:
-        lock.release()
+    with ExitStack() as claim:
+        # Until the record names them, the environment and the snapshot belong to nobody.
+        claim.enter_context(in_use.claimed(plan.project))
+        environment = ensure(plan, target.store(plan))
+        launch = python_used.asked(target.check(plan, environment), plan)
+        for warning in (*plan.warnings, *launch.warnings):
+            talk.warn(warning)
+        paths, run, lock = folders.create(plan.project, _record(plan, launch), int(time.time() * 1000))
+        try:
+            with _ending_badly(paths):
+                run = _stage(plan, target, paths, run, taken or take(plan.project, talk))
+                claim.close()
+                talk.say(f"RunId: {run.run_id}")
+                talk.say(f"Python {launch.python.version} ({launch.python.path})")
+                if not quiet:
+                    talk.say("Executing user inputs .....")
+                    talk.say("===========================")
+                bell = target.start(paths, plan, launch, lock)
+        finally:
+            lock.release()
     return Begun(paths, run, target, bell)
 
 

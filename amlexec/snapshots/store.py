@@ -194,8 +194,13 @@ class Store(NamedTuple):
         write_atomically(self.folder / "taken.json", json.dumps(taken._asdict()), durable=False)
 
     def has(self, object_id: str) -> bool:
-        """Whether a tree exists; trees are never packed in this repository."""
-        return (self.folder / "objects" / object_id[:2] / object_id[2:]).exists()
+        """Whether a tree exists, loose or packed. Starts no git: every submit asks."""
+        if (self.folder / "objects" / object_id[:2] / object_id[2:]).exists():
+            return True
+        from amlexec.snapshots import pack_index
+
+        indexes = (self.folder / "objects/pack").glob("*.idx")
+        return any(pack_index.contains(index, object_id) for index in indexes)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:

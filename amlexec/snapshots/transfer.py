@@ -184,9 +184,9 @@ def _contents(project: Project, entries: tuple[SentEntry, ...]) -> Iterator[tupl
     try:
         for entry in entries:
             path = objects / entry.blob[:2] / entry.blob[2:]
-            if _is_large(path):
+            if (file := _large(path)) is not None:
                 # git would load all of it into memory.
-                with path.open("rb") as file:
+                with file:
                     loose = _Loose(file)
                     yield entry, _Content(loose, loose.size)
                 continue
@@ -209,8 +209,11 @@ def _contents(project: Project, entries: tuple[SentEntry, ...]) -> Iterator[tupl
             process.stderr.close()
 
 
-def _is_large(path: Path) -> bool:
+def _large(path: Path) -> IO[bytes] | None:
+    """A large loose object, opened; None if it is small, or was packed meanwhile."""
     try:
-        return path.stat().st_size > _LARGE
+        if path.stat().st_size > _LARGE:
+            return path.open("rb")
     except OSError:
-        return False
+        pass
+    return None
