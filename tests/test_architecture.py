@@ -18,6 +18,7 @@ FLOORS = (
         *("doit_command", "doit_dumpdb", "doit_environment", "doit_graph", "doit_reporter", "doit_signals"),
     },
     {"commands"},
+    {"gc"},
     {"sweeps"},
     {"machines", "runs", "scaffold"},
     {"targets"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from amlexec import console, kinds
+from amlexec.commands.output import size
 from amlexec.docker.errors import EngineAbsentError, EngineDeniedError
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UnreachableError, UsageError
 from amlexec.history import find, uncollected
@@ -181,15 +182,15 @@ def removal_lines(removals: Sequence[Removal], *, dry_run: bool = False) -> list
     lines = [
         f"{removal.reference}: kept: {removal.kept}"
         if removal.kept
-        else f"{removal.reference}: {'would be removed' if dry_run else 'removed'}, {_size(removal.size)}"
+        else f"{removal.reference}: {'would be removed' if dry_run else 'removed'}, {size(removal.size)}"
         for removal in removals
     ]
     gone = [removal for removal in removals if not removal.kept]
     one, many = ("environment", "environments") if _are_folders(removals) else ("image", "images")
     count = _number(len(gone), one, many)
     if dry_run:
-        return [*lines, f"{count} would be removed, {_size(sum(removal.size for removal in gone))}"]
-    return [*lines, f"{count} removed, {_size(sum(removal.size for removal in gone))} freed"]
+        return [*lines, f"{count} would be removed, {size(sum(removal.size for removal in gone))}"]
+    return [*lines, f"{count} removed, {size(sum(removal.size for removal in gone))} freed"]
 
 
 def _are_folders(removals: Sequence[Removal]) -> bool:
@@ -198,7 +199,3 @@ def _are_folders(removals: Sequence[Removal]) -> bool:
 
 def _number(count: int, one: str, many: str) -> str:
     return f"{count} {one if count == 1 else many}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count} bytes"

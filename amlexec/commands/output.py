@@ -24,6 +24,7 @@ __all__ = [
     "findings",
     "is_numeric",
     "query",
+    "size",
     "render",
     "table",
     "terminal_width",
@@ -219,6 +220,13 @@ def width(text: str) -> int:
     from unicodedata import combining, east_asian_width
 
     return sum(0 if combining(sign) else 2 if east_asian_width(sign) in "WF" else 1 for sign in text)
+
+
+def size(count: int) -> str:
+    """A number of bytes for people: `4.2 MB`."""
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count} bytes"
 
 
 def findings(found: Sequence[Finding]) -> list[str]:

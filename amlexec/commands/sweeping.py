@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import console
+from amlexec import console, in_use
 from amlexec.commands import output, sweep_progress, sweep_view
 from amlexec.errors import (
     INTERRUPTED,
@@ -46,9 +46,10 @@ def sweep(project: Project, arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return _list(draft, arguments.output)
     targets, found = _targets(project, arguments, draft.script)
-    taken = submission.take(project, _Warnings())
-    draft = draft._replace(targets=found, snapshot=taken.snapshot, source=taken.source)
-    paths, definition, held = store.create(project, draft)
+    with in_use.claimed(project):
+        taken = submission.take(project, _Warnings())
+        draft = draft._replace(targets=found, snapshot=taken.snapshot, source=taken.source)
+        paths, definition, held = store.create(project, draft)
     try:
         opened = Sweep(project, paths, definition, held)
     except BaseException:

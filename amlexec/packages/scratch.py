@@ -14,9 +14,10 @@ from amlexec.errors import TargetError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["room"]
+__all__ = ["LOCK", "paused", "room"]
 
-_LOCK = "lock"
+LOCK = "lock"
+"""The name of the lock of a folder, which its user holds."""
 _LOCK_TIMEOUT_S = 600.0
 """Another process may be removing some hundred thousand files."""
 
@@ -33,10 +34,10 @@ def room(cache: Path) -> Iterator[Path]:
     staging = cache / "staging"
     try:
         private_folders.make(staging)
-        with locks.exclusive(str(staging / _LOCK), _LOCK_TIMEOUT_S):
+        with locks.exclusive(str(staging / LOCK), _LOCK_TIMEOUT_S):
             _sweep(staging)
             folder = Path(tempfile.mkdtemp(dir=staging))
-            lock = locks.take(str(folder / _LOCK))
+            lock = locks.take(str(folder / LOCK))
     except OSError as error:
         raise TargetError(
             f"the package cache can't be written: {error.strerror}",
@@ -51,12 +52,31 @@ def room(cache: Path) -> Iterator[Path]:
             lock.release()
 
 
+@contextlib.contextmanager
+def paused(cache: Path) -> Iterator[bool]:
+    """Keep others from making a `room` during the block; False if one is in use.
+
+    Raises:
+        TargetError: the cache can't be written.
+    """
+    staging = cache / "staging"
+    try:
+        private_folders.make(staging)
+    except OSError as error:
+        raise TargetError(
+            f"the package cache can't be written: {error.strerror}", where=str(error.filename or staging)
+        ) from error
+    with locks.exclusive(str(staging / LOCK), _LOCK_TIMEOUT_S):
+        _sweep(staging)
+        yield all(left.name == LOCK for left in staging.iterdir())
+
+
 def _sweep(staging: Path) -> None:
     for left in staging.iterdir():
-        if left.name == _LOCK:
+        if left.name == LOCK:
             continue
         # A process that uses a folder holds its lock for its whole life.
-        lock = locks.take(str(left / _LOCK)) if left.is_dir() else None
+        lock = locks.take(str(left / LOCK)) if left.is_dir() else None
         if lock is not None:
             shutil.rmtree(left, ignore_errors=True)
             lock.release()

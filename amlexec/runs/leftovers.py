@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from amlexec.model import Project
     from amlexec.targets.docker import DockerTarget
 
-__all__ = ["containers", "files", "folders", "left_by_its_writers", "of_run"]
+__all__ = ["containers", "files", "folders", "left_by_its_writers", "of_run", "unfinished"]
 
 _OWN_SWEEPERS = {"runs", "snapshots.git"}
 _HALF_MADE = re.compile(r"\.new-(\d+)-[0-9a-f]+")
@@ -49,15 +49,20 @@ def _is_over(paths: RunPaths) -> bool:
 
 def folders(project: Project) -> list[str]:
     """Remove run folders that a killed process left unfinished; their names."""
-    parent = Path(project.state, "runs")
-    gone = []
-    for folder in sorted(parent.glob(".new-*")):
-        match = _HALF_MADE.fullmatch(folder.name)
-        if match is None or temporaries.lives(int(match[1])) or _is_held(RunPaths(folder)):
-            continue
+    gone = unfinished(project)
+    for folder in gone:
         remove_tree(folder)
-        gone.append(folder.name)
-    return gone
+    return [folder.name for folder in gone]
+
+
+def unfinished(project: Project) -> list[Path]:
+    """Run folders that a killed process left unfinished."""
+    found = []
+    for folder in sorted(Path(project.state, "runs").glob(".new-*")):
+        match = _HALF_MADE.fullmatch(folder.name)
+        if match is not None and not temporaries.lives(int(match[1])) and not _is_held(RunPaths(folder)):
+            found.append(folder)
+    return found
 
 
 def files(project: Project) -> int:

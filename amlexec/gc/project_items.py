@@ -1,0 +1,153 @@
+"""What takes disk space in the project itself: runs, snapshots, leftovers of killed processes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec.gc import run_facts
+from amlexec.gc.model import EXTRA, LEFTOVER, PART, ROOT, RUN, Item
+from amlexec.history.paths import RUNS
+from amlexec.runs import leftovers
+from amlexec.snapshots import objects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from amlexec.gc.run_facts import RunFacts, Usage
+    from amlexec.model import Project
+
+__all__ = [
+    "HERE",
+    "TRASH",
+    "ProjectRuns",
+    "leftover_items",
+    "run_items",
+    "run_key",
+    "snapshot_items",
+    "snapshot_key",
+]
+
+HERE = "here"
+TRASH = "trash"
+"""Below the project's state: run folders that are being removed."""
+
+
+class ProjectRuns(NamedTuple):
+    """The runs of a project, and the disk space of each, by id."""
+
+    facts: list[RunFacts]
+    usage: dict[str, Usage]
+
+    @classmethod
+    def read(cls, project: Project) -> ProjectRuns:
+        """Raises TargetError: the runs can't be listed."""
+        facts = list(run_facts.read_all(project))
+        folder = f"{project.state}/{RUNS}"
+        return cls(facts, {run.run_id: run_facts.usage(f"{folder}/{run.run_id}") for run in facts})
+
+
+def run_key(run_id: str) -> str:
+    """The key of a run."""
+    return f"run:{run_id}"
+
+
+def snapshot_key(tree: str) -> str:
+    """The key of a snapshot."""
+    return f"snapshot:{tree}"
+
+
+def copy_key(run_id: str) -> str:
+    """The key of a run's copy of the project on this machine."""
+    return f"copy:{HERE}:{run_id}"
+
+
+def run_items(
+    project: Project, runs: ProjectRuns, needs: Mapping[str, Sequence[str]], pins: Mapping[str, str]
+) -> Iterator[Item]:
+    """Runs and their copies of the project.
+
+    `needs` are more keys that runs need, by run id; `pins` are more reasons to keep runs, by run id.
+    """
+    for run in runs.facts:
+        used = runs.usage[run.run_id]
+        pin = _pin(project, run, has_tags=used.has_tags) or pins.get(run.run_id, "")
+        needed = [*needs.get(run.run_id, ())]
+        if run.tree:
+            needed.append(snapshot_key(run.tree))
+        if run.digest:
+            needed.append(f"packages:{run.digest}")
+        moment = _seconds(run)
+        if used.copy:
+            needed.append(copy_key(run.run_id))
+            kept = "" if run.is_finished and not run.has_uncollected else pin
+            yield Item(
+                copy_key(run.run_id), "copy", EXTRA, HERE, run.run_id, used.copy, pin=kept, used=moment
+            )
+        role = RUN if run.is_finished else ROOT
+        yield Item(run_key(run.run_id), "run", role, HERE, run.run_id, used.kept, tuple(needed), pin, moment)
+
+
+def _seconds(run: RunFacts) -> float:
+    from amlexec.history.order import milliseconds
+
+    return milliseconds(run.run_id) / 1000
+
+
+def _pin(project: Project, run: RunFacts, *, has_tags: bool) -> str:
+    if not run.status:
+        return "its record can't be read"
+    if not run.is_finished:
+        return f"it is {run.status}"
+    if run.has_uncollected:
+        return "not all of its outputs were collected"
+    return "it is tagged" if has_tags and run_facts.has_tags(project, run.run_id) else ""
+
+
+def snapshot_items(project: Project, trees: Sequence[str]) -> Iterator[Item]:
+    """The snapshots; `trees` are those of all runs, the longest needed first.
+
+    Raises:
+        TargetError: git fails, or the repository is damaged.
+    """
+    found = objects.usage(project, trees)
+    for tree, size in found.of_tree.items():
+        yield Item(snapshot_key(tree), "snapshot", PART, HERE, tree[:12], size)
+    if found.latest:
+        pin = "the next snapshot builds on it"
+        needs = (snapshot_key(found.latest),)
+        yield Item("latest", "snapshot", ROOT, HERE, found.latest[:12], found.of_latest, needs, pin)
+    if found.unneeded:
+        yield Item("objects", "snapshot", PART, HERE, "objects of no snapshot", found.unneeded)
+
+
+def leftover_items(project: Project) -> Iterator[Item]:
+    """Files and folders that killed processes left in the project."""
+    for folder in leftovers.unfinished(project):
+        size = run_facts.tree_size(str(folder))
+        yield Item(f"unfinished:{folder.name}", "leftover", LEFTOVER, HERE, f"{RUNS}/{folder.name}", size)
+    for folder in _entries(Path(project.state, TRASH)):
+        size = run_facts.tree_size(str(folder))
+        yield Item(f"trash:{folder.name}", "leftover", LEFTOVER, HERE, f"{TRASH}/{folder.name}", size)
+
+
+def package_items(project: Project) -> Iterator[Item]:
+    """Lists of packages and locks, which environments and runs need, by digest."""
+    from amlexec.environments import last_prepared
+
+    by_digest: dict[str, list[Path]] = {}
+    for path in _entries(last_prepared.folder(project)):
+        digest = path.name[:64]
+        if run_facts.is_digest(digest) and path.name[64:65] in {".", "-", "/", ""}:
+            by_digest.setdefault(digest, []).append(path)
+    for digest, paths in by_digest.items():
+        size = sum(os.lstat(path).st_blocks * 512 for path in paths)
+        yield Item(f"packages:{digest}", "packages", PART, HERE, digest[:20], size)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []

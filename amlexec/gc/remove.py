@@ -1,0 +1,196 @@
+"""Carry out a plan. What became used, locked or tagged since the plan was made stays."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec import in_use, locks, private_folders, temporaries
+from amlexec.errors import ConfigurationError, TargetError
+from amlexec.files import remove_tree
+from amlexec.gc import declared, run_facts, sweep_items
+from amlexec.gc.places import Outcome
+from amlexec.gc.project_items import HERE, TRASH
+from amlexec.history.paths import RunPaths
+from amlexec.snapshots import prune
+from amlexec.sweeps import store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from amlexec.gc.model import Item, Plan
+    from amlexec.gc.places import Place
+    from amlexec.model import Project
+    from amlexec.snapshots.prune import Pruned
+
+__all__ = ["Result", "alone", "carry_out"]
+
+_COPIES = ("project", "logged", "incoming")
+
+
+class Result(NamedTuple):
+    """What a clean-up did."""
+
+    outcomes: list[Outcome]
+    problems: list[Exception]
+    snapshots: Pruned | None = None
+    """None if the snapshots were not looked at."""
+
+
+def alone(project: Project) -> locks.Held:
+    """The lock of clean-ups of this project.
+
+    Raises:
+        TargetError: another one is in progress, or the lock's file can't be made.
+    """
+    path = f"{project.state}/gc.lock"
+    try:
+        private_folders.make(project.state)
+        lock = locks.take(path)
+    except OSError as error:
+        raise TargetError(f"cannot write {path}: {error.strerror}") from error
+    if lock is None:
+        raise TargetError(
+            "another amlexec gc of this project is in progress", where=path, hint="wait until it is done"
+        )
+    return lock
+
+
+def carry_out(project: Project, plan: Plan, places: Sequence[Place]) -> Result:
+    """Remove what the plan says. The caller has the lock of `alone`.
+
+    First what is on the targets, then the runs: a crash in between leaves a run that the next plan finds.
+    """
+    outcomes: list[Outcome] = []
+    problems: list[Exception] = []
+    by_place: dict[str, list[Item]] = {}
+    for removed in plan.removed:
+        by_place.setdefault(removed.item.place, []).append(removed.item)
+    kept_runs: set[str] = set()
+    for place in places:
+        found = by_place.pop(place.name, [])
+        try:
+            outcomes += place.remove(found)
+        except (TargetError, ConfigurationError) as error:
+            problems.append(error)
+            kept_runs |= {item.run_id for item in found if item.run_id}
+    here = [item for item in by_place.get(HERE, ()) if not (item.kind == "run" and item.name in kept_runs)]
+    outcomes += _runs(project, [item for item in here if item.kind == "run"])
+    outcomes += [Outcome(item, _sweep(project, item.name)) for item in here if item.kind == "sweep"]
+    outcomes += [Outcome(item, _remove_copy(project, item.name)) for item in here if item.kind == "copy"]
+    outcomes += _packages(project, [item for item in here if item.kind == "packages"])
+    outcomes += [Outcome(item) for item in here if item.kind == "leftover"]
+    _empty(project)
+    if caches := [item for item in here if item.kind == "cache"]:
+        from amlexec.gc import cache_items
+
+        outcomes += cache_items.remove(caches)
+    snapshots = None
+    try:
+        snapshots = prune.prune(project, lambda: _trees(project))
+    except TargetError as error:
+        problems.append(error)
+    why = snapshots.busy if snapshots is not None else "see the error"
+    outcomes += [Outcome(item, why) for item in here if item.kind == "snapshot"]
+    return Result(outcomes, problems, snapshots)
+
+
+def _trees(project: Project) -> set[str]:
+    return {run.tree for run in run_facts.read_all(project) if run.tree}.union(
+        sweep_items.read(project, {}).trees
+    )
+
+
+def _runs(project: Project, items: Sequence[Item]) -> Iterator[Outcome]:
+    """Move the folders of runs away, each in one step: no one sees half a run."""
+    trash = Path(project.state, TRASH)
+    private_folders.make(trash)
+    for item in items:
+        yield Outcome(item, _with_lock(project, item.name, lambda paths: _move(paths.folder, trash)))
+
+
+def _sweep(project: Project, sweep_id: str) -> str:
+    """Move the folder of a sweep away; why it was not done, or ""."""
+    paths = store.find(project, sweep_id)
+    lock = locks.take(str(paths.lock))
+    if lock is None:
+        return "it is running"
+    try:
+        _move(paths.folder, Path(project.state, TRASH))
+    finally:
+        lock.release()
+    return ""
+
+
+def _move(folder: Path, trash: Path) -> None:
+    folder.rename(trash / f"{folder.name}.{temporaries.owner()}.{os.urandom(4).hex()}")
+
+
+def _remove_copy(project: Project, run_id: str) -> str:
+    def remove(paths: RunPaths) -> None:
+        for name in _COPIES:
+            remove_tree(paths.folder / name)
+
+    return _with_lock(project, run_id, remove, even_if_tagged=True)
+
+
+def _with_lock(
+    project: Project, run_id: str, act: Callable[[RunPaths], None], *, even_if_tagged: bool = False
+) -> str:
+    """Do something with a finished run that no other process changes; why it was not done, or ""."""
+    paths = RunPaths.of(project, run_id)
+    try:
+        paths.control.mkdir(mode=0o700, exist_ok=True)
+        lock = locks.take(str(paths.lock))
+        if lock is None:
+            return "another process has its lock"
+        try:
+            run = run_facts.read(str(paths.folder.parent), run_id)
+            if not run.is_finished:
+                return f"it is {run.status or 'damaged'}"
+            if not even_if_tagged and paths.tags.exists() and run_facts.has_tags(project, run_id):
+                return "it is tagged"
+            act(paths)
+        finally:
+            lock.release()
+    except FileNotFoundError:
+        return ""  # somebody else removed it
+    except OSError as error:
+        return f"{error.strerror or error}"
+    return ""
+
+
+def _packages(project: Project, items: Sequence[Item]) -> Iterator[Outcome]:
+    """Remove lists of packages and locks of environments, unless something needs them by now."""
+    from amlexec.environments import last_prepared
+
+    if not items:
+        return
+    with in_use.unclaimed(project, 5.0) as is_ours:
+        needed = _needed_digests(project) if is_ours else set()
+        for item in items:
+            digest = item.key.partition(":")[2]
+            if not is_ours or digest in needed:
+                yield Outcome(item, prune.BUSY if not is_ours else "something needs it by now")
+                continue
+            for path in last_prepared.folder(project).glob(f"{digest}*"):
+                path.unlink(missing_ok=True)
+            yield Outcome(item)
+
+
+def _needed_digests(project: Project) -> set[str]:
+    digests = {run.digest for run in run_facts.read_all(project)}
+    return digests.union(*declared.environments(project).values())
+
+
+def _empty(project: Project) -> None:
+    """Delete what was moved away, and what killed processes left."""
+    from amlexec.runs import leftovers
+
+    trash = Path(project.state, TRASH)
+    if trash.is_dir() and not trash.is_symlink():
+        for folder in sorted(trash.iterdir()):
+            remove_tree(folder)
+    leftovers.folders(project)
+    leftovers.files(project)
