@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["MissingError", "ToolError", "download", "install", "known", "last_lines", "roomy", "run"]
+__all__ = ["MissingError", "ToolError", "download", "fetch", "install", "known", "last_lines", "roomy", "run"]
 
 _LAST = 20
 _ATTEMPTS = 3
@@ -96,6 +96,16 @@ def download(package: str, folder: Path) -> Path:
     """Fetch a Debian package into a folder, without installing it. Raises ToolError."""
     _with_lists(["apt-get", *_APT, "download", package], [package], folder)
     return next(folder.glob(f"{package}_*.deb"))
+
+
+def fetch(folder: Path, *packages: str) -> None:
+    """Fetch Debian packages, and those that they need and this machine lacks, into a folder: none is
+    installed. The folder has to have a folder `partial`. Raises ToolError.
+    """
+    options = ["-o", f"Dir::Cache::archives={folder}", "-o", "Debug::NoLocking=1"]
+    options += ["--download-only", "--no-install-recommends", "-y", "install"]
+    # What is installed already would not be fetched, and so may well be named.
+    _with_lists(["apt-get", *_APT, *options, *packages], packages, None)
 
 
 def _with_lists(arguments: list[str], packages: Sequence[str], folder: Path | None) -> None:
