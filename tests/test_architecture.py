@@ -20,7 +20,7 @@ FLOORS = (
     {"commands"},
     {"gc"},
     {"sweeps"},
-    {"machines", "runs", "scaffold"},
+    {"machines", "report", "runs", "scaffold"},
     {"targets"},
     {"prepare"},
     {"images", "prefixes"},

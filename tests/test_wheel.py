@@ -50,5 +50,9 @@ def test_the_wheel_works_outside_a_checkout(tmp_path: Path) -> None:
     done = call("-m", "amlexec", "experiment", "submit", "-c", "local", "train.py")
     assert done.returncode == 0, done.stderr
     assert '"A": 1' in call("-m", "amlexec", "history", "last", "-o", "json").stdout
+    done = call("-m", "amlexec", "history", "report", "-o", "report.html")
+    assert done.returncode == 0, done.stderr
+    assert b"uPlot" in (tmp_path / "project/report.html").read_bytes()
+    assert (site / "amlexec/report/assets/uplot/LICENSE").is_file()
     done = call("-m", "doit", "submit:local", "script=train.py")
     assert done.returncode == 0, done.stderr

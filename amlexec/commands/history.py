@@ -30,6 +30,9 @@ VERBS = {
     "compare": Verb("history_compare", "show the differences between runs side by side"),
     "tag": Verb("history_mark", "add tags to a run, or remove them"),
     "note": Verb("history_mark", "write a note about a run, or show it"),
+    "report": Verb(
+        "history_report", "write a page to look at runs: tables, curves, differences, logs, outputs"
+    ),
     "download": Verb("history_download", "copy a run's record, logs, metrics and outputs into a folder"),
 }
 

@@ -1,0 +1,85 @@
+"""`amlexec history report`: the runs as one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amlexec import console
+from amlexec.errors import TargetError, UsageError
+from amlexec.history import find, folders
+
+if TYPE_CHECKING:
+    import argparse
+
+    from amlexec.history.record import Run
+    from amlexec.model import Project
+
+__all__ = ["add", "run"]
+
+_NEWEST = 1000
+
+
+def add(verb: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    verb.add_argument(
+        "runs",
+        nargs="*",
+        metavar="RUN",
+        help=f"run ids, unique prefixes of them, or `last` (default: the newest {_NEWEST} runs)",
+    )
+    verb.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="the page's file (default: .amlexec/report.html in the project)",
+    )
+    verb.add_argument("--last", type=int, metavar="N", help="only the newest N runs")
+    verb.add_argument("--open", action="store_true", help="open the page in the browser")
+
+
+def run(project: Project, arguments: argparse.Namespace) -> None:
+    """Write the page, and print where it is."""
+    from amlexec.files import write_atomically
+    from amlexec.report.write import page_of
+
+    runs, problems, left_out = _chosen(project, arguments)
+    if not runs and not problems:
+        console.say("there are no runs yet: amlexec experiment submit -c local SCRIPT")
+    path = Path(arguments.output or f"{project.state}/report.html")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", hint=f"-o {path / 'report.html'}")
+    content = page_of(project, runs, problems, left_out)
+    if not arguments.output:
+        from amlexec import private_folders
+
+        private_folders.make(path.parent)
+    write_atomically(path, content, durable=False)
+    console.data(str(path))
+    if arguments.open:
+        _show(path)
+
+
+def _chosen(
+    project: Project, arguments: argparse.Namespace
+) -> tuple[list[Run], list[tuple[str, TargetError]], int]:
+    """The runs of the page, newest first; those that can't be read; and how many older ones are left out."""
+    if arguments.last is not None and arguments.last < 1:
+        raise UsageError(f"--last {arguments.last}: the number of runs is 1 or more")
+    if arguments.runs and arguments.last:
+        raise UsageError("either RUN or --last, not both")
+    if arguments.runs:
+        paths = dict.fromkeys(find.find(project, name) for name in arguments.runs)
+        return [folders.read(each) for each in paths], [], 0
+    runs, problems = find.runs(project)
+    places = [Path(problem.where) for problem in problems]
+    names = [place.parent.name if place.name == "run.json" else place.name for place in places]
+    most = arguments.last or _NEWEST
+    return runs[:most], list(zip(names, problems, strict=True))[:most], max(0, len(runs) - most)
+
+
+def _show(path: Path) -> None:
+    import webbrowser
+
+    if not webbrowser.open(path.absolute().as_uri()):
+        console.say("warning: there is no browser to open it")

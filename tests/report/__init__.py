@@ -1,0 +1,1 @@
+"""The page of runs, in a real browser, and curves on a terminal."""
