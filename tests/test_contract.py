@@ -17,6 +17,7 @@ from amlexec.config import load as config
 from amlexec.docker import containers
 from amlexec.history import folders
 from amlexec.history.record import Run
+from amlexec.history.series import read_series
 from amlexec.images.labels import reference
 from amlexec.plan import plan
 from amlexec.runs import lifecycle
@@ -374,6 +375,46 @@ def test_metrics_of_both_loggers(project: DockerProject) -> None:
     assert record["metrics"] == {"loss": 0.25, "Accuracy": 0.9}
     assert record["metric_counts"] == {"loss": 2, "Accuracy": 1}
     assert len((project.run_folder(done.run_id) / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+LOGGING = """\
+import os, time
+from amlexec.run import log, tag
+log("loss", 0.5, step=10)
+print("begun", flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.02)
+for step in range(3):
+    log("loss", 0.25, step=step)
+log("text", "\u00fc" * 100)
+tag("data", "v2")
+print("logged", flush=True)
+while not os.path.exists("end"):
+    time.sleep(0.02)
+"""
+
+
+def test_metrics_of_a_running_run(project: DockerProject) -> None:
+    project.write("train.py", LOGGING)
+    run_id = project.submit("--async", "train.py").run_id
+    project.begun(run_id)
+
+    def shown() -> dict[str, object]:
+        done = project.amlexec("history", "info", "-r", run_id, "-o", "json")
+        assert done.code == 0, done.err
+        view = json.loads(done.out)
+        return {key: view[key] for key in ("status", "metrics", "metric_counts")}
+
+    assert shown() == {"status": "Running", "metrics": {"loss": 0.5}, "metric_counts": {"loss": 1}}
+    project.tell(run_id)
+    expected = {"metrics": {"loss": 0.25, "text": "\u00fc" * 100}, "metric_counts": {"loss": 4, "text": 1}}
+    eventually(lambda: shown() == {"status": "Running", **expected}, "the new metrics are shown")
+    project.tell(run_id, "end")
+    assert project.amlexec("experiment", "follow", "-r", run_id).code == 0
+    assert shown() == {"status": "Completed", **expected}
+    folder = project.run_folder(run_id)
+    assert [*read_series(folder / "metrics.jsonl")["loss"].steps] == [10, 0, 1, 2]
+    assert json.loads((folder / "tags.jsonl").read_text())["value"] == "v2"
 
 
 def test_environment_variables_reach_the_script_and_secrets_no_record(project: DockerProject) -> None:

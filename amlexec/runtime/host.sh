@@ -327,12 +327,26 @@ must_own() {
   [ "$whose" = "$2" ] || exit 94
 }
 
-# state RUN, stop RUN GRACE OWNER
+# state RUN FROM: print the line of state.sh, and of a running run the metrics after FROM bytes.
 state() {
   [ -d "$base/runs/$1" ] || { echo "gone"; return; }
   started_with "$base/runs/$1"
-  sh "$runtime/state.sh" "$base/runs/$1"
+  state=$(sh "$runtime/state.sh" "$base/runs/$1")
+  printf '%s\n' "$state"
+  case $state in running*) metrics "$1" "$2" ;; esac
 }
+
+# metrics RUN FROM: print "M SENT SIZE" on a line, and SENT of the metrics' SIZE bytes, those after FROM.
+metrics() {
+  size "$base/runs/$1/metrics.jsonl"
+  sent=$((size - $2))
+  [ "$sent" -gt 0 ] || sent=0
+  [ "$sent" -le 16777216 ] || sent=16777216
+  echo "M $sent $size"
+  [ "$sent" -eq 0 ] || tail -c "+$(($2 + 1))" "$base/runs/$1/metrics.jsonl" | head -c "$sent"
+}
+
+# stop RUN GRACE OWNER
 stop() {
   [ -d "$base/runs/$1" ] || { echo "gone"; return; }
   must_own "$1" "$3"

@@ -14,7 +14,14 @@ from amlexec.files import SMALL, read_regular, remove_tree, touch
 from amlexec.history.record import is_run_id
 from amlexec.images.store import ImageStore
 from amlexec.ssh.errors import UnreachableError
-from amlexec.targets import container_files, container_settings, docker_launch, own_files, shared_engine
+from amlexec.targets import (
+    container_files,
+    container_settings,
+    docker_launch,
+    live_metrics,
+    own_files,
+    shared_engine,
+)
 from amlexec.targets.answers import brought_home
 from amlexec.targets.docker_logs import ContainerLogs
 from amlexec.targets.outputs import FOREIGN, bring
@@ -138,12 +145,21 @@ class DockerTarget:
         container = _container(paths)
         if container is None:
             return State("new")
-        found = self._inspect(paths, container)
+        with self._volumes.bringing_metrics(paths):
+            found = self._inspect(paths, container)
         if found is not None:
-            return shared_engine.state_of(found, canceled=(paths.control / "cancel").exists())
+            state = shared_engine.state_of(found, canceled=(paths.control / "cancel").exists())
+            if state.phase == "running" and not found.is_mounted:
+                self._bring_metrics(container, paths)
+            return state
         if self._is_of_others(paths):
             raise brought_home(paths, self._engine.address)
         return State("lost", why="its container is no longer on the engine")
+
+    def _bring_metrics(self, container: str, paths: RunPaths) -> None:
+        # Nothing has been logged yet, or the container has just ended and will be collected.
+        with suppress(EngineAnswerError, EngineLostError):
+            live_metrics.from_container(self._engine, container, f"{LOGGED}/{paths.metrics.name}", paths)
 
     def _inspect(self, paths: RunPaths, container: str) -> containers.ContainerState | None:
         """The state of the container that the run's folder names; None if it does not exist.

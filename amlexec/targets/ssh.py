@@ -17,7 +17,7 @@ from amlexec.owner import owner_of
 from amlexec.snapshots import take as snapshot
 from amlexec.snapshots import transfer
 from amlexec.ssh.stdin import flowing
-from amlexec.targets import answers, ssh_launch, ssh_send
+from amlexec.targets import answers, live_metrics, ssh_launch, ssh_send
 from amlexec.targets.outputs import bring
 from amlexec.targets.own_files import put_in_place
 from amlexec.targets.reconnect import Reconnect
@@ -190,8 +190,13 @@ class SSHTarget:
         return ""
 
     def state(self, paths: RunPaths) -> State:
-        """See `Target.state`."""
-        return self._read(paths, self._verb("state", paths.folder.name))
+        """See `Target.state`. The same call gets the new metrics of a running run."""
+        asked = partial(self._verb, "state", paths.folder.name)
+        return self._read(paths, live_metrics.taken(paths, asked))
+
+    def bring_metrics(self, paths: RunPaths) -> None:
+        """Get the new metrics of a run in a container, whose state the machine's engine has."""
+        live_metrics.taken(paths, partial(self._verb, "metrics", paths.folder.name))
 
     def _read(self, paths: RunPaths, output: str) -> State:
         if output.strip() != "gone":

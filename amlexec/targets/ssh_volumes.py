@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import TYPE_CHECKING
 
-from amlexec.errors import TargetError
+from amlexec.errors import AmlexecError, TargetError
 from amlexec.targets.run_folders import check_out, remote_shared_folder
 from amlexec.targets.ssh import SSHTarget
 from amlexec.targets.volumes import (
@@ -18,6 +20,8 @@ from amlexec.targets.volumes import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from amlexec.docker.client import Engine
     from amlexec.docker.forward import SSHTransport
     from amlexec.history.paths import RunPaths
@@ -108,6 +112,24 @@ class SSHVolumes:
         if shared := self._shared(plan):
             found.append(Mount(shared, SHARED.rstrip("/")))
         return found
+
+    @contextlib.contextmanager
+    def bringing_metrics(self, paths: RunPaths) -> Iterator[None]:
+        """See `RunVolumes.bringing_metrics`: while the engine is asked, at the same time."""
+        if not (paths.control / _STAGED).exists():
+            yield
+            return
+        bringing = threading.Thread(target=self._bring_metrics, args=[paths], daemon=True)
+        bringing.start()
+        try:
+            yield
+        finally:
+            bringing.join()
+
+    def _bring_metrics(self, paths: RunPaths) -> None:
+        # Without them, the last known ones are shown; that the machine is gone, the engine's answer says.
+        with contextlib.suppress(AmlexecError):
+            self._host.bring_metrics(paths)
 
     def fetch(self, paths: RunPaths) -> list[NotCollected]:
         """See `RunVolumes.fetch`."""

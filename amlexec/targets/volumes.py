@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from amlexec.targets import container_files
+from amlexec.targets import container_files, live_metrics
 from amlexec.targets.outputs import aliases_of, bring
 from amlexec.targets.run_folders import check_out, shared_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
     from amlexec.docker.client import Engine
     from amlexec.history.paths import RunPaths
     from amlexec.model import NotCollected, Plan, Project
@@ -85,6 +89,9 @@ class RunVolumes(Protocol):
 
     def mounts(self, paths: RunPaths, plan: Plan) -> list[Mount]:
         """The mounts for the container of a staged run."""
+
+    def bringing_metrics(self, paths: RunPaths) -> AbstractContextManager[None]:
+        """Copy the new metrics of a running container from mounted folders here, until the block's end."""
 
     def fetch(self, paths: RunPaths) -> list[NotCollected]:
         """Collect the outputs from mounted folders; returns what was not collected.
@@ -171,6 +178,12 @@ class LocalVolumes:
         if shared := shared_folder(self._project, plan.target):
             found.append(Mount(str(shared), SHARED.rstrip("/")))
         return found
+
+    @contextlib.contextmanager
+    def bringing_metrics(self, paths: RunPaths) -> Iterator[None]:
+        """See `RunVolumes.bringing_metrics`."""
+        yield
+        live_metrics.copied(paths, paths.folder / "logged")
 
     def fetch(self, paths: RunPaths) -> list[NotCollected]:
         """See `RunVolumes.fetch`."""
