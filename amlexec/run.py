@@ -16,6 +16,7 @@ from amlexec.runtime.site.amlexec.run import (
     log_table,
     log_text,
     record,
+    register_model,
     tag,
     upload,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "log_table",
     "log_text",
     "record",
+    "register_model",
     "tag",
     "upload",
 ]

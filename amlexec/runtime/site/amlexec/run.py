@@ -22,6 +22,7 @@ import time
 
 from . import recorder
 from .artifacts import kept_file, kept_plot, parts_of
+from .models import register_model
 from .plain_values import encoded, number, text
 from .tables import as_columns, as_confusion_matrix
 
@@ -36,6 +37,7 @@ __all__ = [
     "log_table",
     "log_text",
     "record",
+    "register_model",
     "tag",
     "upload",
 ]

@@ -1,7 +1,9 @@
 """A place for `azureml.logging`; everything else is the `azureml` package that is installed, if one is.
 
 This folder precedes the installed packages on a run's path. It must hide nothing of them: the package's path
-is extended by theirs, and their own `__init__.py` is executed here, too.
+is extended by theirs, and their own `__init__.py` is executed here, too. What is not installed is searched in
+`_fallback`: `azureml.core` and others, as far as scripts of experiments use them. Any other module of
+azureml is an ImportError that says what to do instead.
 """
 
 import os
@@ -23,3 +25,9 @@ _path = _installed()
 if _path:
     with open(_path, "rb") as _file:
         exec(compile(_file.read(), _path, "exec"))  # noqa: S102 - what importing it would do
+
+__path__.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "_fallback"))
+
+from azureml._fallback.absent import tell_of_missing_modules  # noqa: E402
+
+tell_of_missing_modules()

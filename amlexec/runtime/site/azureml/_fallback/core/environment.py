@@ -1,0 +1,5 @@
+"""`azureml.core.environment`: see `azureml.core`."""
+
+from azureml.core import Environment
+
+__all__ = ["Environment"]

@@ -1,0 +1,5 @@
+"""`azureml.core.script_run_config`: see `azureml.core`."""
+
+from azureml.core import ScriptRunConfig
+
+__all__ = ["ScriptRunConfig"]

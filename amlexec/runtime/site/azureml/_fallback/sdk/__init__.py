@@ -1,0 +1,1 @@
+"""`azureml.sdk` of Workbench: only its `data_collector`."""
