@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from amlexec.environments.store import EnvironmentStore, Installed, Removal
+    from amlexec.environments.store import EnvironmentStore, Removal
     from amlexec.history.record import Run
     from amlexec.model import ComputeTarget, Project
     from amlexec.targets.docker import DockerTarget
@@ -124,15 +124,9 @@ def _copies_of(project: Project, record: Run) -> list[str]:
 def _environments(project: Project) -> int:
     """Remove this project's environments from the engine and from every machine of its targets."""
     from amlexec.environments import last_prepared
+    from amlexec.environments.ownership import ownership
 
-    owner, remembered = owner_of(project), last_prepared.digests(project)
-
-    def is_ours(environment: Installed) -> bool:
-        # Another project may have the same name, and a pulled environment has another owner.
-        return environment.project == project.name and (
-            environment.owner == owner or environment.digest in remembered
-        )
-
+    owner, is_ours = owner_of(project), ownership(project)
     code = 0
     gone: set[str] = set()
     kept: set[str] = set()

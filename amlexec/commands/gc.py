@@ -128,9 +128,13 @@ def _rules(project: Project, arguments: argparse.Namespace) -> Rules:
 def _planned(project: Project, arguments: argparse.Namespace, rules: Rules) -> int:
     from amlexec.gc import inventory, plan, project_places, remove
 
-    places = project_places.places(project, arguments.target or "")
+    places, unclear = project_places.places(project, arguments.target or "")
     taken = inventory.take(
-        project, rules, places, with_caches=arguments.max is not None or arguments.older_than is not None
+        project,
+        rules,
+        places,
+        unclear,
+        with_caches=arguments.max is not None or arguments.older_than is not None,
     )
     made = plan.made(
         taken.inventory.items,

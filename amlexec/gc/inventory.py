@@ -11,7 +11,7 @@ from amlexec.gc.project_items import HERE, ProjectRuns, run_key
 from amlexec.gc.sweep_items import sweep_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from amlexec.gc.places import Place
     from amlexec.gc.rules import Rules, Selection
@@ -31,23 +31,32 @@ class Taken(NamedTuple):
     """The keys of what the rules keep, and why."""
 
 
-def take(project: Project, wanted: Rules, places: Sequence[Place], *, with_caches: bool) -> Taken:
+def take(
+    project: Project,
+    wanted: Rules,
+    places: Sequence[Place],
+    unclear: Mapping[str, Exception],
+    *,
+    with_caches: bool,
+) -> Taken:
     """The inventory. A place that can't be asked is a problem; it stops no other.
+
+    `unclear` are the errors of compute targets whose place is unknown.
 
     Raises:
         TargetError: the project's own folder can't be read.
     """
     runs = ProjectRuns.read(project)
     selection = rules.select(runs.facts, wanted)
-    problems: list[Exception] = []
+    problems = [*unclear.values()]
     items: list[Item] = []
-    silent: dict[str, str] = {}
+    silent = {name: f"{name} can't be asked, and may have files of it" for name in unclear}
     for place in places:
         try:
             items += place.items(runs)
         except (TargetError, ConfigurationError) as error:
             problems.append(error)
-            silent[place.name] = f"{place.name} can't be asked, and may have files of it"
+            silent |= {name: f"{name} can't be asked, and may have files of it" for name in place.targets}
     by_digest: dict[str, list[str]] = {}
     by_run: dict[str, list[str]] = {}
     for item in items:

@@ -43,6 +43,8 @@ class Item(NamedTuple):
     """Of the environment that it is, or a part of; runs with this digest need it."""
     run_id: str = ""
     """Of the run that it belongs to, on a target; that run needs it."""
+    ids: tuple[str, ...] = ()
+    """What it is called where it is, if that is not its name."""
 
 
 class Inventory(NamedTuple):

@@ -26,7 +26,11 @@ class Place(Protocol):
 
     @property
     def name(self) -> str:
-        """The name of its compute target, for messages."""
+        """The name of its first compute target, for messages."""
+
+    @property
+    def targets(self) -> set[str]:
+        """The names of all compute targets that use it."""
 
     def items(self, runs: ProjectRuns) -> Sequence[Item]:
         """What takes disk space in it. Items of other places have other keys.

@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from amlexec import kinds
+from amlexec.config import load as config
+from amlexec.errors import ConfigurationError
+from amlexec.targets.registry import target_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from amlexec.gc.places import Place
-    from amlexec.model import Project
+    from amlexec.model import ComputeTarget, Project
+    from amlexec.targets.docker import DockerTarget
 
 __all__ = ["places"]
 
 
-def places(project: Project, only: str) -> Sequence[Place]:
-    """The places of the target `only`, or of all targets."""
-    del project, only
-    return ()
+def places(project: Project, only: str) -> tuple[list[Place], dict[str, Exception]]:
+    """The places of the target `only`, or of all targets; and errors in their files, by target.
+
+    No connections.
+    """
+    found: dict[tuple[str, str, str], Place] = {}
+    problems: dict[str, Exception] = {}
+    for name in [only.removesuffix(".compute")] if only else config.compute_targets(project):
+        try:
+            target = config.load_target(project, name)
+            for key, place in _places_of(project, target):
+                found.setdefault(key, place).targets.add(target.name)
+        except ConfigurationError as error:
+            problems[name] = error
+    return [*found.values()], problems
+
+
+def _places_of(project: Project, target: ComputeTarget) -> Iterator[tuple[tuple[str, str, str], Place]]:
+    kind = kinds.of(target.kind)
+    if kind.in_container and kind.module:
+        from amlexec.gc.engine_place import EnginePlace
+
+        docker = cast("DockerTarget", target_of(project, target.name, target.kind))
+        address = "" if kind.is_here else target.address
+        yield ("engine", address, target.username), EnginePlace(project, target.name, docker.engine, docker)

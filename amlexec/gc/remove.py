@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec import in_use, locks, private_folders, temporaries
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.files import remove_tree
-from amlexec.gc import declared, run_facts, sweep_items
+from amlexec.gc import run_facts
+from amlexec.gc.needed import needed_digests, needed_trees
 from amlexec.gc.places import Outcome
 from amlexec.gc.project_items import HERE, TRASH
 from amlexec.history.paths import RunPaths
@@ -60,25 +61,23 @@ def alone(project: Project) -> locks.Held:
 def carry_out(project: Project, plan: Plan, places: Sequence[Place]) -> Result:
     """Remove what the plan says. The caller has the lock of `alone`.
 
-    First what is on the targets, then the runs: a crash in between leaves a run that the next plan finds.
+    First the runs' files on the targets, then the runs: a crash in between leaves runs that the next plan
+    finds. Then everything that only they needed.
     """
-    outcomes: list[Outcome] = []
-    problems: list[Exception] = []
-    by_place: dict[str, list[Item]] = {}
-    for removed in plan.removed:
-        by_place.setdefault(removed.item.place, []).append(removed.item)
-    kept_runs: set[str] = set()
-    for place in places:
-        found = by_place.pop(place.name, [])
-        try:
-            outcomes += place.remove(found)
-        except (TargetError, ConfigurationError) as error:
-            problems.append(error)
-            kept_runs |= {item.run_id for item in found if item.run_id}
-    here = [item for item in by_place.get(HERE, ()) if not (item.kind == "run" and item.name in kept_runs)]
-    outcomes += _runs(project, [item for item in here if item.kind == "run"])
+    here = [each.item for each in plan.removed if each.item.place == HERE]
+    there = _Places(plan, places)
+    outcomes, problems = there.outcomes, there.problems
+    stays = {
+        item.run_id: why for item in there.items if item.run_id and (why := _why_not(project, item.run_id))
+    }
+    there.remove([item for item in there.items if item.run_id and item.run_id not in stays])
+    outcomes += [Outcome(item, stays[item.run_id]) for item in there.items if item.run_id in stays]
+    runs = [item for item in here if item.kind == "run"]
+    outcomes += _runs(project, [item for item in runs if item.name not in there.failed_runs])
+    outcomes += [Outcome(item, "see the error") for item in runs if item.name in there.failed_runs]
     outcomes += [Outcome(item, _sweep(project, item.name)) for item in here if item.kind == "sweep"]
     outcomes += [Outcome(item, _remove_copy(project, item.name)) for item in here if item.kind == "copy"]
+    there.remove([item for item in there.items if not item.run_id])
     outcomes += _packages(project, [item for item in here if item.kind == "packages"])
     outcomes += [Outcome(item) for item in here if item.kind == "leftover"]
     _empty(project)
@@ -88,7 +87,7 @@ def carry_out(project: Project, plan: Plan, places: Sequence[Place]) -> Result:
         outcomes += cache_items.remove(caches)
     snapshots = None
     try:
-        snapshots = prune.prune(project, lambda: _trees(project))
+        snapshots = prune.prune(project, lambda: needed_trees(project))
     except TargetError as error:
         problems.append(error)
     why = snapshots.busy if snapshots is not None else "see the error"
@@ -96,10 +95,27 @@ def carry_out(project: Project, plan: Plan, places: Sequence[Place]) -> Result:
     return Result(outcomes, problems, snapshots)
 
 
-def _trees(project: Project) -> set[str]:
-    return {run.tree for run in run_facts.read_all(project) if run.tree}.union(
-        sweep_items.read(project, {}).trees
-    )
+class _Places:
+    """The places, and what is to be removed in them."""
+
+    def __init__(self, plan: Plan, places: Sequence[Place]) -> None:
+        self._places = places
+        self.items = [each.item for each in plan.removed if each.item.place != HERE]
+        self.outcomes: list[Outcome] = []
+        self.problems: list[Exception] = []
+        self.failed_runs: set[str] = set()
+        """Runs whose files in a place were perhaps not removed."""
+
+    def remove(self, items: Sequence[Item]) -> None:
+        """Remove items, place by place. An error of one place does not stop the others."""
+        for place in self._places:
+            found = [item for item in items if item.place == place.name]
+            try:
+                self.outcomes += place.remove(found) if found else ()
+            except (TargetError, ConfigurationError) as error:
+                self.problems.append(error)
+                self.outcomes += [Outcome(item, "see the error") for item in found]
+                self.failed_runs |= {item.run_id for item in found if item.run_id}
 
 
 def _runs(project: Project, items: Sequence[Item]) -> Iterator[Outcome]:
@@ -135,6 +151,11 @@ def _remove_copy(project: Project, run_id: str) -> str:
     return _with_lock(project, run_id, remove, even_if_tagged=True)
 
 
+def _why_not(project: Project, run_id: str) -> str:
+    """Why a run must not be touched now; "" if it may be."""
+    return _with_lock(project, run_id, lambda _: None)
+
+
 def _with_lock(
     project: Project, run_id: str, act: Callable[[RunPaths], None], *, even_if_tagged: bool = False
 ) -> str:
@@ -168,7 +189,7 @@ def _packages(project: Project, items: Sequence[Item]) -> Iterator[Outcome]:
     if not items:
         return
     with in_use.unclaimed(project, 5.0) as is_ours:
-        needed = _needed_digests(project) if is_ours else set()
+        needed = needed_digests(project) if is_ours else set()
         for item in items:
             digest = item.key.partition(":")[2]
             if not is_ours or digest in needed:
@@ -177,11 +198,6 @@ def _packages(project: Project, items: Sequence[Item]) -> Iterator[Outcome]:
             for path in last_prepared.folder(project).glob(f"{digest}*"):
                 path.unlink(missing_ok=True)
             yield Outcome(item)
-
-
-def _needed_digests(project: Project) -> set[str]:
-    digests = {run.digest for run in run_facts.read_all(project)}
-    return digests.union(*declared.environments(project).values())
 
 
 def _empty(project: Project) -> None:

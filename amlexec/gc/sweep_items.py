@@ -29,6 +29,8 @@ class Sweeps(NamedTuple):
     """Why runs of sweeps must stay, by run id."""
     trees: list[str]
     """The snapshots of sweeps that go on."""
+    digests: set[str]
+    """The environments of sweeps that go on."""
     created: dict[str, str]
     """When each sweep that may be removed began, by id."""
 
@@ -40,7 +42,7 @@ def sweep_key(sweep_id: str) -> str:
 
 def read(project: Project, environments: Mapping[str, Sequence[str]]) -> Sweeps:
     """The sweeps; `environments` are the keys of environments by digest."""
-    found = Sweeps([], {}, [], {})
+    found = Sweeps([], {}, [], set(), {})
     for sweep_id in store.ids(project):
         paths = store.find(project, sweep_id)
         size = tree_size(str(paths.folder))
@@ -62,7 +64,9 @@ def _add(found: Sweeps, paths: SweepPaths, size: int, environments: Mapping[str,
         found.trees.append(definition.snapshot.tree)
         for target in definition.targets:
             digest = target.digest.removeprefix("sha256:")
-            needs += [*environments.get(digest, ()), f"packages:{digest}"] if digest else []
+            if digest:
+                found.digests.add(digest)
+                needs += [*environments.get(digest, ()), f"packages:{digest}"]
     if is_running:
         for state in states.values():
             for run_id in (state.run_id, *state.earlier):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from amlexec.docker.client import Engine
     from amlexec.progress import Progress
 
-__all__ = ["locked", "me", "sweep"]
+__all__ = ["left", "locked", "me", "sweep"]
 
 _TURN_TIMEOUT_S = 3600.0
 """How long to wait for another process that builds the same thing."""
@@ -73,10 +73,16 @@ def sweep(engine: Engine, what: str = "") -> int:
 
     Containers of other builds are removed too if their process is gone: those may never be built again.
     """
-    left = [container for container in containers.find(engine, {BUILDING: ""}) if _is_over(container, what)]
-    for container in left:
-        containers.remove(engine, container["Id"], force=True)
-    return len(left)
+    found = left(engine, what)
+    for container in found:
+        containers.remove(engine, container, force=True)
+    return len(found)
+
+
+def left(engine: Engine, what: str = "") -> list[str]:
+    """The ids of the build containers of killed processes; `what` as in `sweep`."""
+    found = containers.find(engine, {BUILDING: ""})
+    return [str(container["Id"]) for container in found if _is_over(container, what)]
 
 
 def me() -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from amlexec.model import Project
     from amlexec.targets.docker import DockerTarget
 
-__all__ = ["containers", "files", "folders", "left_by_its_writers", "of_run", "unfinished"]
+__all__ = ["containers", "files", "folders", "left_by_its_writers", "of_run", "over_containers", "unfinished"]
 
 _OWN_SWEEPERS = {"runs", "snapshots.git"}
 _HALF_MADE = re.compile(r"\.new-(\d+)-[0-9a-f]+")
@@ -31,9 +31,14 @@ def containers(project: Project, target: DockerTarget) -> list[str]:
     Raises:
         TargetError: the engine can't be asked.
     """
-    found = target.containers()
-    over = {run_id: ids for run_id, ids in found.items() if _is_over(RunPaths.of(project, run_id))}
+    over = over_containers(project, target)
     return sorted(run_id for run_id, ids in over.items() if target.remove(ids))
+
+
+def over_containers(project: Project, target: DockerTarget) -> dict[str, list[str]]:
+    """The containers, by run id, whose run has ended or has no folder any more. Raises as `containers`."""
+    found = target.containers()
+    return {run_id: ids for run_id, ids in found.items() if _is_over(RunPaths.of(project, run_id))}
 
 
 def _is_over(paths: RunPaths) -> bool:

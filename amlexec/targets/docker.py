@@ -50,18 +50,18 @@ class DockerTarget:
 
     def __init__(self, project: Project, engine: Engine, volumes: RunVolumes | None = None) -> None:
         self._project = project
-        self._engine = engine
+        self.engine = engine
         self._volumes = LocalVolumes(project, engine) if volumes is None else volumes
 
     def store(self, plan: Plan) -> ImageStore:
         """See `Target.store`: the images of the engine."""
         del plan
-        return ImageStore(self._engine)
+        return ImageStore(self.engine)
 
     def check(self, plan: Plan, environment: Readiness | None) -> Launch:
         """See `Target.check`."""
         assert environment is not None, "every container has an environment"
-        return docker_launch.launch(self._engine, self._volumes, plan, environment)
+        return docker_launch.launch(self.engine, self._volumes, plan, environment)
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
         """See `Target.stage`. The staged files are mounted, or copied in."""
@@ -74,7 +74,7 @@ class DockerTarget:
         (paths.folder / "logged").mkdir(mode=0o700)
         mounts = self._volumes.mounts(paths, plan) if mounted else []
         settings = container_settings.of_run(
-            paths, plan, launch, self._volumes, self._engine.features, self._labels, mounts
+            paths, plan, launch, self._volumes, self.engine.features, self._labels, mounts
         )
         container = self._create(paths, settings, plan)
         try:
@@ -84,7 +84,7 @@ class DockerTarget:
         except BaseException:
             # Nothing else would remove it: the record will say that the script did not start.
             with suppress(UnreachableError):
-                containers.remove(self._engine, container, force=True)
+                containers.remove(self.engine, container, force=True)
             raise
         if (paths.control / "cancel").exists():
             self.stop(paths, 0)  # asked for while the engine started it
@@ -93,10 +93,10 @@ class DockerTarget:
     def _begin(self, container: str) -> None:
         try:
             try:
-                containers.start(self._engine, container)
+                containers.start(self.engine, container)
             except EngineLostError:
                 # Starting is idempotent. If the engine has stopped, this raises another error.
-                containers.start(self._engine, container)
+                containers.start(self.engine, container)
         except UnreachableError:
             # It may have started: following the run tells.
             pass
@@ -104,12 +104,12 @@ class DockerTarget:
     def _create(self, paths: RunPaths, settings: dict[str, Any], plan: Plan) -> str:
         try:
             try:
-                return containers.create(self._engine, settings, name=f"amlexec-{paths.folder.name}")
+                return containers.create(self.engine, settings, name=f"amlexec-{paths.folder.name}")
             except EngineAnswerError as error:
                 if error.status != 409:
                     raise
                 # A project of the same name has started a run in the same millisecond.
-                return containers.create(self._engine, settings)
+                return containers.create(self.engine, settings)
         except EngineAnswerError as error:
             if error.status != 404:
                 raise
@@ -122,11 +122,11 @@ class DockerTarget:
     def _fill(self, container: str, paths: RunPaths, *, mounted: bool) -> None:
         uid, gid, name = self._volumes.user
         if uid:
-            container_files.add_user(self._engine, container, uid, gid, name, docker_launch.HOME)
+            container_files.add_user(self.engine, container, uid, gid, name, docker_launch.HOME)
         if not mounted:
-            container_files.pack(self._engine, container, paths.checkout, CHECKOUT, uid, gid)
-            container_files.pack(self._engine, container, paths.folder / "logged", LOGGED, uid, gid)
-            container_files.pack(self._engine, container, container_files.SITE, SITE, 0, 0)
+            container_files.pack(self.engine, container, paths.checkout, CHECKOUT, uid, gid)
+            container_files.pack(self.engine, container, paths.folder / "logged", LOGGED, uid, gid)
+            container_files.pack(self.engine, container, container_files.SITE, SITE, 0, 0)
         if (paths.control / "cancel").exists():
             raise KeyboardInterrupt
 
@@ -153,13 +153,13 @@ class DockerTarget:
                 self._bring_metrics(container, paths)
             return state
         if self._is_of_others(paths):
-            raise brought_home(paths, self._engine.address)
+            raise brought_home(paths, self.engine.address)
         return State("lost", why="its container is no longer on the engine")
 
     def _bring_metrics(self, container: str, paths: RunPaths) -> None:
         # Nothing has been logged yet, or the container has just ended and will be collected.
         with suppress(EngineAnswerError, EngineLostError):
-            live_metrics.from_container(self._engine, container, f"{LOGGED}/{paths.metrics.name}", paths)
+            live_metrics.from_container(self.engine, container, f"{LOGGED}/{paths.metrics.name}", paths)
 
     def _inspect(self, paths: RunPaths, container: str) -> containers.ContainerState | None:
         """The state of the container that the run's folder names; None if it does not exist.
@@ -167,10 +167,10 @@ class DockerTarget:
         Raises:
             TargetError: its labels are not this run's, so it must not be touched.
         """
-        answer = containers.inspect(self._engine, container)
+        answer = containers.inspect(self.engine, container)
         if answer is None:
             return None
-        found = containers.state_of(self._engine, answer)
+        found = containers.state_of(self.engine, answer)
         run = found.labels.get(RUN)
         if run != paths.folder.name or not (self._is_of_others(paths) or self._is_ours(found.labels)):
             project = found.labels.get(PROJECT_FOLDER) or found.labels.get(PROJECT)
@@ -202,7 +202,7 @@ class DockerTarget:
         connection to the engine's machine is lost, waits until it is back.
         """
         del bell  # the engine reports the container's end
-        logs = ContainerLogs(self._engine, {containers.STDOUT: stdout, containers.STDERR: stderr})
+        logs = ContainerLogs(self.engine, {containers.STDOUT: stdout, containers.STDERR: stderr})
         reconnect = Reconnect(paths.folder.name)
         while True:
             try:
@@ -224,8 +224,8 @@ class DockerTarget:
         touch(paths.control / "cancel")
         if container is not None:
             if self._volumes.owner:
-                shared_engine.mark_canceled(self._engine, container, paths.folder.name)
-            containers.stop(self._engine, container, grace)
+                shared_engine.mark_canceled(self.engine, container, paths.folder.name)
+            containers.stop(self.engine, container, grace)
         return self.state(paths)
 
     def collect(self, paths: RunPaths) -> list[NotCollected]:
@@ -236,7 +236,7 @@ class DockerTarget:
             # Nothing more can be copied out; folders mounted from this machine are local.
             missing = own_files.put_in_place(paths.folder / "logged", paths, [LOGGED])
             return missing if self._volumes.owner else missing + self._volumes.fetch(paths)
-        container_files.save_logs(self._engine, container, paths.stdout, paths.stderr)
+        container_files.save_logs(self.engine, container, paths.stdout, paths.stderr)
         if not found.is_mounted:
             return self._copied_out(container, paths)
         missing = own_files.put_in_place(paths.folder / "logged", paths, [LOGGED]) + self._volumes.fetch(
@@ -252,7 +252,7 @@ class DockerTarget:
         remove_tree(came)
         came.mkdir(0o700)
         owner = None if self._volumes.has_other_users else self._volumes.user[:2]
-        brought = container_files.Brought(self._engine, container, CHECKOUT, came / "project", owner)
+        brought = container_files.Brought(self.engine, container, CHECKOUT, came / "project", owner)
         try:
             missing = []
             for name in (*own_files.FILES, "outputs"):
@@ -269,7 +269,7 @@ class DockerTarget:
             return
         container = self._own(paths)
         if container is not None:
-            containers.remove(self._engine, container, force=True)
+            containers.remove(self.engine, container, force=True)
         else:
             self._remove_all(paths)  # the submitting command may have been killed before it wrote the id
 
@@ -290,7 +290,7 @@ class DockerTarget:
 
     def records(self, start: str) -> list[tuple[str, State | None, str]]:
         """Every run on the engine whose id begins with `start`: see `SSHTarget.records`."""
-        return [*shared_engine.records(self._engine, start)]
+        return [*shared_engine.records(self.engine, start)]
 
     def adopted(self, paths: RunPaths) -> None:
         """Find the container of a run that another computer submitted.
@@ -298,22 +298,22 @@ class DockerTarget:
         Raises:
             TargetError: the engine can't be asked.
         """
-        if _container(paths) is None and (found := shared_engine.ids(self._engine, paths.folder.name)):
+        if _container(paths) is None and (found := shared_engine.ids(self.engine, paths.folder.name)):
             (paths.control / "container").write_text(found[0])
 
     def forget(self, run_id: str) -> None:
         """Remove all containers and files of a finished run, whichever computer submitted it."""
-        self.remove(shared_engine.ids(self._engine, run_id))
+        self.remove(shared_engine.ids(self.engine, run_id))
         self._volumes.forget(run_id)
 
     def _remove_all(self, paths: RunPaths) -> None:
-        found = containers.find(self._engine, {RUN: paths.folder.name})
+        found = containers.find(self.engine, {RUN: paths.folder.name})
         self.remove([str(container["Id"]) for container in found if self._is_ours(container["Labels"])])
 
     def containers(self) -> dict[str, list[str]]:
         """The containers of this project's runs, by run id. Raises TargetError."""
         by_run: dict[str, list[str]] = {}
-        for found in containers.find(self._engine, {RUN: ""}):
+        for found in containers.find(self.engine, {RUN: ""}):
             run_id = str(found["Labels"][RUN])
             if is_run_id(run_id) and self._is_ours(found["Labels"]):
                 by_run.setdefault(run_id, []).append(str(found["Id"]))
@@ -323,11 +323,11 @@ class DockerTarget:
         """Remove the build containers of killed processes; returns their number."""
         from amlexec.images import build_lock
 
-        return build_lock.sweep(self._engine)
+        return build_lock.sweep(self.engine)
 
     def remove(self, ids: list[str]) -> bool:
         """Remove containers, running or not; whether one of them existed."""
-        removed = [containers.remove(self._engine, container, force=True) for container in ids]
+        removed = [containers.remove(self.engine, container, force=True) for container in ids]
         return any(removed)
 
 

@@ -13,7 +13,7 @@ import pytest
 from amlexec.docker import archives, containers, images
 from amlexec.docker.client import Engine
 from amlexec.docker.errors import EngineAnswerError
-from amlexec.images import remove
+from amlexec.images import inventory, remove
 from amlexec.images.labels import of_layer, reference
 from amlexec.images.lookup import Images
 from amlexec.model import Project
@@ -112,7 +112,7 @@ def test_removing_takes_two_requests_and_one_for_each_image(made: Made) -> None:
 
 
 def test_sweep_finds_layers_that_no_environment_uses(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remove, "_HALF_MADE_AGE_S", -1.0)
+    monkeypatch.setattr(inventory, "_HALF_MADE_AGE_S", -1.0)
     used, _ = made.layer(), made.layer()
     digest = made.environment(used)
     unnamed = made.environment(used, named=False)
