@@ -10,6 +10,7 @@ __all__ = [
     "BUILDING",
     "CONDA",
     "DIGEST",
+    "LOCK",
     "MAKER",
     "OWNER",
     "PLATFORM",
@@ -35,6 +36,8 @@ RECIPE = "amlexec.recipe"
 BASE = "amlexec.base"
 PYTHON = "amlexec.python"
 PLATFORM = "amlexec.platform"
+LOCK = "amlexec.lock"
+"""The name of an environment's resolved lock, which is a file of the image; "" if it has none."""
 CONDA = "amlexec.conda"
 """On images: the digest of a conda layer, which environments with different pip sections share."""
 

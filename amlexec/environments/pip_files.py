@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from amlexec.environments.request import BuildRequest
 
 __all__ = [
-    "LIST",
     "PIP_NETWORK_VARIABLES",
     "Section",
     "files_of",
@@ -33,24 +32,6 @@ __all__ = [
 ]
 
 PIP_NETWORK_VARIABLES = ("PIP_RETRIES", "PIP_TIMEOUT", "PIP_DEFAULT_TIMEOUT")
-LIST = """
-import importlib.metadata, json, os, shutil, sys
-root, *paths = sys.argv[1:]
-for path in paths:
-    if os.path.isdir(path):
-        shutil.rmtree(path)
-    elif os.path.exists(path):
-        os.unlink(path)
-    at = os.path.dirname(path)
-    while at.startswith(root) and not (os.path.isdir(at) and os.listdir(at)):
-        if os.path.isdir(at):
-            os.rmdir(at)
-        at = os.path.dirname(at)
-found = sorted({(d.metadata["Name"], d.version) for d in importlib.metadata.distributions()})
-sys.stdout.write(json.dumps(found))
-"""
-"""Removes the files that only pip needed, and lists the installed Python packages. Arguments: the folder of
-sources, and the paths to remove."""
 
 
 def is_wanted(request: BuildRequest) -> bool:

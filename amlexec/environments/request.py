@@ -42,3 +42,5 @@ class BuildResult(NamedTuple):
     """Name, version, build and address of each conda package."""
     pip: tuple[tuple[str, str], ...]
     """Name and version of each installed Python package."""
+    lock: str = ""
+    """The text of its resolved lock; "" if pip's files are not known."""

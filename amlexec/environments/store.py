@@ -34,6 +34,8 @@ class Installed(NamedTuple):
     """Name of the first project that built it."""
     owner: str = ""
     """See `amlexec.owner`; "" if unknown."""
+    lock: str = ""
+    """The name of its resolved lock, see `resolved_lock`; "" if it has none."""
 
 
 class Removal(NamedTuple):
@@ -77,6 +79,13 @@ class EnvironmentStore(Protocol):
 
         Raises:
             TargetError: another process has held the lock for an hour.
+        """
+
+    def lock_of(self, kept: Installed) -> str:
+        """The text of the resolved lock that an environment carries.
+
+        Raises:
+            TargetError: the target can't be asked, or the environment does not have it.
         """
 
     def moved(self, kept: Installed, request: BuildRequest, progress: Progress) -> str:

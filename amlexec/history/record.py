@@ -141,6 +141,10 @@ class Run(NamedTuple):
     """Outputs that were not collected; the first hundred."""
     sweep: SweepPoint | None = None
     """None if the run is not part of a sweep."""
+    environment_lock: str | None = None
+    """The name of the environment's resolved lock, which says exactly what was installed; None if unknown."""
+    rerun_of: str | None = None
+    """The id of the run that this one repeats."""
 
 
 def instant(epoch: float) -> str:
@@ -265,5 +269,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "sweep": checked.or_none(
         checked.parts(SweepPoint, id=_word, number=_count, parameters=checked.map_of(checked.plain_value))
     ),
+    "environment_lock": checked.or_none(checked.matching(re.compile(r"[0-9a-f]{64}"), "a sha256")),
+    "rerun_of": checked.or_none(checked.matching(_RUN_ID, "a run id")),
 }
 assert tuple(_CHECKS) == Run._fields

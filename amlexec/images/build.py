@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
+import tarfile
+from typing import TYPE_CHECKING, Any
 
 from amlexec.docker import labels
 from amlexec.docker.client import import_ahead
-from amlexec.environments import pip_files
+from amlexec.environments import pip_files, resolved_lock
 from amlexec.environments.build_context import BuildContext
 from amlexec.environments.request import BuildResult
 from amlexec.environments.resolve import resolved
@@ -14,16 +16,19 @@ from amlexec.images import base_image, pip_install, remove, trial
 from amlexec.images.build_container import BuildContainer
 from amlexec.images.build_lock import sweep
 from amlexec.images.conda_layer import conda_layer, is_elsewhere
-from amlexec.images.labels import PREFIX
+from amlexec.images.labels import LOCK_FILE, PREFIX
 from amlexec.owner import owner_of
+from amlexec.packages import stable_tar
 from amlexec.packages.network import settings
 from amlexec.packages.urls import is_loopback
 from amlexec.spark import maven
+from amlexec.tar import Tar
 
 if TYPE_CHECKING:
     from amlexec.docker.client import Engine
     from amlexec.environments.build_log import BuildLog
     from amlexec.environments.request import BuildRequest
+    from amlexec.packages.pip_pins import Pin
     from amlexec.progress import Progress
 
 __all__ = ["build"]
@@ -66,18 +71,33 @@ def build(engine: Engine, request: BuildRequest, progress: Progress, log: BuildL
     }
     with BuildContainer(engine, layer, request.digest, as_machine=as_machine and not elsewhere) as builder:
         installed: list[tuple[str, str]] = []
+        pins: tuple[Pin, ...] | None = ()
         if pip_files.is_wanted(request):
             progress.step("installing the pip section")
-            installed = pip_install.install(builder, inside)
+            installed, pins = pip_install.install(builder, inside)
         if request.spec.spark:
             progress.step("downloading the Maven packages")
             from amlexec.images import maven_layer
 
             maven_layer.bake(builder, inside, variables)
+        lock = resolved_lock.text_of(context, pins, base.pinned)
+        if lock:
+            builder.put(_archived(lock))
+        written[labels.LOCK] = resolved_lock.name_of(lock)
         image_id = builder.commit("", written, variables)
     progress.step("testing its Python")
     trial.publish(engine, image_id, request.digest, request.spec.base_image, str(request.base_place))
-    return BuildResult(image_id, base.pinned, resolution.python, resolution.conda, tuple(installed))
+    return BuildResult(image_id, base.pinned, resolution.python, resolution.conda, tuple(installed), lock)
+
+
+def _archived(lock: str) -> bytes:
+    """A tar archive of the resolved lock, to unpack at the root."""
+    data, written = lock.encode(), io.BytesIO()
+    entry: Any = tarfile.TarInfo(LOCK_FILE.lstrip("/"))
+    entry.size, entry.mode, entry.mtime = len(data), 0o644, stable_tar.EPOCH
+    with Tar.open(fileobj=written, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(entry, io.BytesIO(data))
+    return written.getvalue()
 
 
 def _as_seen_from(engine: Engine, context: BuildContext) -> BuildContext:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from typing import IO, TYPE_CHECKING
 
 from amlexec.docker import archives, containers, images
@@ -26,6 +28,8 @@ IDLE = "import signal, sys"
 """The imports of the program that keeps a container running."""
 _SLEEP = f"{IDLE}\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nsignal.pause()"
 
+_HEADERS = 1 << 16
+"""Bytes of a tar archive beside the content of its file."""
 _NOT_EXECUTED = (126, 127)
 """Exit codes of a program that the kernel can't execute."""
 
@@ -89,6 +93,21 @@ class BuildContainer:
                 return False
             raise
         return True
+
+    def read(self, path: str, largest: int) -> bytes:
+        """The content of a file of at most `largest` bytes; b"" if it is another kind of entry, or larger.
+
+        Raises:
+            EngineAnswerError: there is no such file.
+        """
+        with archives.get(self._engine, self._container, path) as answer:
+            data = answer.read(largest + _HEADERS)
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            entry = archive.next()
+            if entry is None or not entry.isfile() or entry.size > largest:
+                return b""
+            file = archive.extractfile(entry)
+            return file.read() if file is not None else b""
 
     def start(self, base: str = "", where: str = "") -> None:
         """Start the environment's own Python, which fails early if it can't run on the base image.

@@ -9,12 +9,14 @@ from amlexec.docker.labels import CONDA, OWNER, PROJECT
 if TYPE_CHECKING:
     from amlexec.model import Project
 
-__all__ = ["DEFAULT", "NAME", "PREFIX", "of_layer", "reference"]
+__all__ = ["DEFAULT", "LOCK_FILE", "NAME", "PREFIX", "of_layer", "reference"]
 
 NAME = "amlexec"
 """The repository of every image that amlexec builds; the tag is the beginning of the digest."""
 DEFAULT = "debian:bookworm-slim"
 """The default of `baseDockerImage`: small, maintained, with glibc. An environment has its own Python."""
+LOCK_FILE = "/opt/amlexec/environment.lock"
+"""An environment's resolved lock, in its image."""
 PREFIX = "/opt/amlexec/env"
 """The environment's folder in an image: one environment per image, so one path."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from amlexec.docker.labels import BASE, DIGEST, OWNER, PLATFORM, PROJECT, PYTHON
+from amlexec.docker.labels import BASE, DIGEST, LOCK, OWNER, PLATFORM, PROJECT, PYTHON
 from amlexec.environments.store import Installed
 from amlexec.images.labels import reference
 
@@ -66,5 +66,5 @@ def _image(found: dict[str, Any], labels: dict[str, str] | None) -> Installed | 
     digest = (labels or {}).get(DIGEST, "")
     if not labels or not _DIGEST.fullmatch(digest) or reference(digest) not in (found.get("RepoTags") or ()):
         return None
-    parts = (str(labels.get(label, "")) for label in (PYTHON, PLATFORM, BASE, PROJECT, OWNER))
+    parts = (str(labels.get(label, "")) for label in (PYTHON, PLATFORM, BASE, PROJECT, OWNER, LOCK))
     return Installed(str(found["Id"]), digest, *parts)

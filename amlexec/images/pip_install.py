@@ -7,14 +7,14 @@ is committed, so no layer has it. Only sources of editable packages stay.
 from __future__ import annotations
 
 import io
-import json
 import os
 import tarfile
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amlexec.environments.pip_files import LIST, PIP_NETWORK_VARIABLES, section_of, write_sources
+from amlexec.environments import pip_report
+from amlexec.environments.pip_files import PIP_NETWORK_VARIABLES, section_of, write_sources
 from amlexec.errors import TargetError
 from amlexec.images.labels import PREFIX
 from amlexec.packages import stable_tar
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from amlexec.environments.request import BuildRequest
     from amlexec.images.build_container import BuildContainer
     from amlexec.packages.network import Network
+    from amlexec.packages.pip_pins import Pin
 
 __all__ = ["install", "needs_this_machine"]
 
@@ -36,6 +37,7 @@ _SOURCES = "/opt/amlexec/src"
 """Local wheels and source folders while pip installs them; editable ones stay."""
 _REQUIREMENTS = "/tmp/amlexec-requirements"  # noqa: S108 - in a container of this build only
 _BUNDLE = "/tmp/amlexec-ca.pem"  # noqa: S108
+_REPORT = "/tmp/amlexec-report.json"  # noqa: S108
 
 
 def needs_this_machine(request: BuildRequest, network: Network) -> bool:
@@ -44,8 +46,11 @@ def needs_this_machine(request: BuildRequest, network: Network) -> bool:
     return any(is_loopback(str(address)) for address in addresses)
 
 
-def install(builder: BuildContainer, context: BuildContext) -> list[tuple[str, str]]:
-    """Install the pip section; name and version of every package that Python then finds.
+def install(
+    builder: BuildContainer, context: BuildContext
+) -> tuple[list[tuple[str, str]], tuple[Pin, ...] | None]:
+    """Install the pip section; name and version of every package that Python then finds, and the files that
+    pip has installed, or None if they are not known.
 
     Raises:
         TargetError: pip failed; with the requirement line, pip's last lines and the log's path.
@@ -69,6 +74,7 @@ def install(builder: BuildContainer, context: BuildContext) -> list[tuple[str, s
     log.hide(*variables.values(), *section.lines, *section.unhashed, *section.constraints)
     command = [f"{PREFIX}/bin/python", "-m", "pip", "install", "--no-cache-dir", "--root-user-action=ignore"]
     command += ["--disable-pip-version-check", "--progress-bar=off", *section.options]
+    command += pip_report.options(context, _REPORT)
     for number in range(len(section.steps)):
         given = ["-r", _requirements(number), "-c", f"{_REQUIREMENTS}.constraints"]
         code = builder.run([*command, *given], log.write, variables)
@@ -76,9 +82,12 @@ def install(builder: BuildContainer, context: BuildContext) -> list[tuple[str, s
             raise log.failure(request, code)
     output = bytearray()
     left = [*files, *(at for _, at in (*section.sources, *links) if at not in section.kept)]
-    if builder.run([f"{PREFIX}/bin/python", "-I", "-c", LIST, _SOURCES, *left], output.extend) != 0:
+    report = _REPORT if pip_report.is_wanted(context) else ""
+    program = [f"{PREFIX}/bin/python", "-I", "-c", pip_report.LIST, report, _SOURCES]
+    if builder.run([*program, *left], output.extend) != 0:
         raise TargetError(f"the installed packages can't be listed: {output.decode(errors='replace')}")
-    return [(str(name), str(version)) for name, version in json.loads(output)]
+    found, installed = pip_report.listed(output.decode())
+    return found, pip_report.pins_of(context, installed, (*section.sources, *links))
 
 
 def _requirements(number: int) -> str:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from amlexec.docker import images
 from amlexec.docker.errors import EngineAnswerError
-from amlexec.docker.labels import BASE, DIGEST, PYTHON
+from amlexec.docker.labels import BASE, DIGEST, LOCK, PYTHON
 from amlexec.docker.login import login_of, registry_of
+from amlexec.environments import resolved_lock
 from amlexec.environments.request import BuildResult
 from amlexec.errors import TargetError, UsageError
 from amlexec.images import trial
-from amlexec.images.labels import PREFIX, reference
+from amlexec.images.labels import LOCK_FILE, PREFIX, reference
 from amlexec.images.transfer_bar import transfer_bar
 
 if TYPE_CHECKING:
@@ -37,14 +38,18 @@ job, without a change to the project's files."""
 _REFUSED = re.compile(r"unauthorized|authentication required|denied|no basic auth|\b40[13]\b", re.IGNORECASE)
 _PLACE = re.compile(r"[a-z0-9]+([._:/-]+[a-z0-9]+)*")
 _PACKAGES = f"""
-import glob, importlib.metadata, json, sys
+import glob, importlib.metadata, json, os, sys
 conda = []
 for path in sorted(glob.glob({PREFIX + "/conda-meta/*.json"!r})):
     with open(path, encoding="utf-8") as file:
         record = json.load(file)
     conda.append([str(record.get(key, "")) for key in ("name", "version", "build", "url")])
 pip = sorted({{(d.metadata["Name"], d.version) for d in importlib.metadata.distributions()}})
-sys.stdout.write(json.dumps([conda, pip]))
+lock = ""
+if os.path.isfile({LOCK_FILE!r}) and os.path.getsize({LOCK_FILE!r}) <= {resolved_lock.LARGEST}:
+    with open({LOCK_FILE!r}, encoding="utf-8") as file:
+        lock = file.read()
+sys.stdout.write(json.dumps([conda, pip, lock]))
 """
 
 
@@ -142,14 +147,19 @@ def _taken(engine: Engine, request: BuildRequest, name: str, log: BuildLog) -> B
             where=name,
             hint="remove it from the registry, or prepare without --pull-from and AMLEXEC_IMAGES",
         )
-    conda, pip = _packages(engine, request, str(found["Id"]), log)
+    conda, pip, lock = _packages(engine, request, str(found["Id"]), log)
+    if resolved_lock.name_of(lock) != labels.get(LOCK, ""):
+        raise TargetError("its resolved lock is not the one that its label names", where=name)
     trial.try_python(engine, str(found["Id"]), request.digest, name, name)
     images.tag(engine, str(found["Id"]), reference(request.digest))
-    return BuildResult(str(found["Id"]), labels.get(BASE, ""), labels.get(PYTHON, ""), conda, pip)
+    return BuildResult(str(found["Id"]), labels.get(BASE, ""), labels.get(PYTHON, ""), conda, pip, lock)
 
 
-def _packages(engine: Engine, request: BuildRequest, image_id: str, log: BuildLog) -> tuple[Any, Any]:
-    """The installed packages, listed by the environment's own Python: this shows that it runs here."""
+def _packages(engine: Engine, request: BuildRequest, image_id: str, log: BuildLog) -> tuple[Any, Any, str]:
+    """The installed packages and the resolved lock.
+
+    The environment's own Python lists them: this shows that it runs here.
+    """
     from amlexec.images.build_container import BuildContainer
     from amlexec.images.build_lock import sweep
 
@@ -160,5 +170,5 @@ def _packages(engine: Engine, request: BuildRequest, image_id: str, log: BuildLo
         if builder.run([f"{PREFIX}/bin/python", "-I", "-c", _PACKAGES], output.extend) != 0:
             log.write(bytes(output))
             raise TargetError(f"the packages of a pulled environment can't be listed: the log is {log.path}")
-    conda, pip = json.loads(output)
-    return tuple(map(tuple, conda)), tuple(map(tuple, pip))
+    conda, pip, lock = json.loads(output)
+    return tuple(map(tuple, conda)), tuple(map(tuple, pip)), str(lock)

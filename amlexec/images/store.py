@@ -59,6 +59,12 @@ class ImageStore:
 
         return locked(self.engine, digest, "has been building the same environment", progress)
 
+    def lock_of(self, kept: Installed) -> str:
+        """See `EnvironmentStore.lock_of`: a file of the image."""
+        from amlexec.images.lock_file import lock_of
+
+        return lock_of(self.engine, kept)
+
     def moved(self, kept: Installed, request: BuildRequest, progress: Progress) -> str:
         """See `EnvironmentStore.moved`: the base image's tag may now name another image."""
         from amlexec.images import base_image

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from amlexec.packages.platforms import Platform
     from amlexec.packages.requirements import Requirements
 
-__all__ = ["Pin", "PipLine", "pin_of", "pip_lines"]
+__all__ = ["Pin", "PipLine", "location", "pin_of", "pip_lines"]
 
 # ruff: noqa: PTH118 - pathlib costs a run 3 ms
 
@@ -57,7 +57,7 @@ def pin_of(
     """
     name, version = package["name"], package.get("version", "")
     if "directory" in package:
-        return Pin(name, version, _location(root, package["directory"]["path"]), "")
+        return Pin(name, version, location(root, package["directory"]["path"]), "")
     if "vcs" in package:
         vcs = package["vcs"]
         folder = f"#subdirectory={vcs['subdirectory']}" if vcs.get("subdirectory") else ""
@@ -84,13 +84,14 @@ def pin_of(
 def _file(root: str, name: str, version: str, entry: dict[str, Any]) -> Pin:
     place = entry.get("path") or entry["url"]
     sha256 = entry.get("hashes", {}).get("sha256", "")
-    location = _location(root, place)
-    if not sha256 and not is_address(location):
-        sha256 = digest.of_file(os.path.join(root, location))
-    return Pin(name, version, location, sha256)
+    found = location(root, place)
+    if not sha256 and not is_address(found):
+        sha256 = digest.of_file(os.path.join(root, found))
+    return Pin(name, version, found, sha256)
 
 
-def _location(root: str, place: str) -> str:
+def location(root: str, place: str) -> str:
+    """The `location` of a pin for an address or a path on this machine."""
     if is_address(place) and not place.startswith("file:"):
         return public(place).partition("#")[0]
     if place.startswith("file:"):

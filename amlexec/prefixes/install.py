@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import json
+import tarfile
 import tempfile
 from typing import TYPE_CHECKING, cast
 
-from amlexec.environments import conda_host, pip_files
+from amlexec.environments import conda_host, pip_files, resolved_lock
 from amlexec.environments.build_context import BuildContext
 from amlexec.environments.request import BuildResult
 from amlexec.environments.resolve import resolved
@@ -17,7 +19,7 @@ from amlexec.owner import owner_of
 from amlexec.packages import conda_bootstrap, conda_install, platforms, scratch, stable_tar
 from amlexec.packages.network import cache_folder, settings
 from amlexec.prefixes import pip_install
-from amlexec.prefixes.remote_prefix import RemotePrefix
+from amlexec.prefixes.remote_prefix import LOCK_FILE, RemotePrefix
 from amlexec.progress import counted
 
 if TYPE_CHECKING:
@@ -59,11 +61,14 @@ def make(connection: SSHConnection, request: BuildRequest, progress: Progress, l
             _send_all(remote, context)
         if has_pip_section:
             progress.step(f"installing the pip section on {remote.machine}")
-            installed = pip_install.install(remote, context)
+            installed, pins = pip_install.install(remote, context)
         else:
-            installed = []
-            pip_install.listed(remote)
-        built = BuildResult(remote.prefix, "", resolution.python, resolution.conda, tuple(installed))
+            installed, pins = [], ()
+            pip_install.finish(remote)
+        lock = resolved_lock.text_of(context, pins)
+        if lock:
+            _send_lock(remote, lock)
+        built = BuildResult(remote.prefix, "", resolution.python, resolution.conda, tuple(installed), lock)
         _finish(remote, request, built)
     except BaseException:
         # Leftovers are harmless; the next build of this environment removes them.
@@ -132,6 +137,21 @@ def _send_all(remote: RemotePrefix, context: BuildContext) -> None:
             remote.send("put", remote.prefix, archive, "the environment")
 
 
+def _send_lock(remote: RemotePrefix, lock: str) -> None:
+    """Put the resolved lock into the environment."""
+    data, written = lock.encode(), io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=written, mode="wb") as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.GNU_FORMAT) as archive,
+    ):
+        entry = tarfile.TarInfo(LOCK_FILE)
+        entry.size, entry.mode = len(data), 0o600
+        archive.addfile(entry, io.BytesIO(data))
+        archive.addfile(tarfile.TarInfo("~whole"))
+    written.seek(0)
+    remote.send("put", remote.prefix, written, "the resolved lock")
+
+
 def _finish(remote: RemotePrefix, request: BuildRequest, built: BuildResult) -> None:
     """Write the marker, which makes the environment valid."""
     marker = {
@@ -140,6 +160,7 @@ def _finish(remote: RemotePrefix, request: BuildRequest, built: BuildResult) -> 
         "platform": request.spec.platform.subdir,
         "project": request.project.name,
         "owner": owner_of(request.project),
+        "lock": resolved_lock.name_of(built.lock),
         "packages": {
             "conda": [list(package) for package in built.conda],
             "pip": [list(package) for package in built.pip],

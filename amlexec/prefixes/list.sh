@@ -17,6 +17,12 @@ get() {
   cat "$prefix/amlexec.json"
 }
 
+# lock NAME LARGEST: print its resolved lock, if it has at most LARGEST bytes.
+lock() {
+  whole "$1" && [ -f "$prefix/amlexec.lock" ] || return 0
+  [ "$(wc -c <"$prefix/amlexec.lock")" -gt "$2" ] || cat "$prefix/amlexec.lock"
+}
+
 # all: the same for every environment.
 all() {
   for folder in "$envs"/*; do get "${folder##*/}"; done

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import os
 import re
 import shlex
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
-from amlexec.environments import pip_files
+from amlexec.environments import pip_files, pip_report
 from amlexec.errors import TargetError
 from amlexec.packages.pip_resolve import index_lines
 from amlexec.packages.requirements import Requirements
@@ -28,9 +27,10 @@ if TYPE_CHECKING:
     from amlexec.environments.build_context import BuildContext
     from amlexec.environments.request import BuildRequest
     from amlexec.packages.network import Network
+    from amlexec.packages.pip_pins import Pin
     from amlexec.prefixes.remote_prefix import RemotePrefix
 
-__all__ = ["install"]
+__all__ = ["finish", "install"]
 
 _LOGIN = re.compile(r"(?<!git\+http)(?<!git\+https)://([^/\s@:]+):([^/\s@]*)@([^/\s:?#]+)")
 _PLAIN = re.compile(r"[^\s\"'\\#]+")
@@ -38,8 +38,11 @@ _PLAIN = re.compile(r"[^\s\"'\\#]+")
 _OPTIONS = ("--no-cache-dir", "--disable-pip-version-check", "--progress-bar=off")
 
 
-def install(remote: RemotePrefix, context: BuildContext) -> list[tuple[str, str]]:
-    """Install the pip section; name and version of every package that Python then finds.
+def install(
+    remote: RemotePrefix, context: BuildContext
+) -> tuple[list[tuple[str, str]], tuple[Pin, ...] | None]:
+    """Install the pip section; name and version of every package that Python then finds, and the files that
+    pip has installed, or None if they are not known.
 
     Raises:
         TargetError: pip failed; with the requirement line, pip's last lines and the log's path.
@@ -62,13 +65,15 @@ def install(remote: RemotePrefix, context: BuildContext) -> list[tuple[str, str]
     moved = dict(links)
     places = tuple(moved.get(path, str(link)) for path, link in zip(paths, network.find_links, strict=True))
     reached = network._replace(find_links=cast("tuple[Secret, ...]", places))
-    options = [*_OPTIONS, *section.options]
+    report = f"{remote.prefix}/pip-report.json" if pip_report.is_wanted(context) else ""
+    options = [*_OPTIONS, *section.options, *pip_report.options(context, report)]
     for own in section.steps:
         private = _private(_in_order(own, reached), section.constraints, network)
         code = remote.pip(*options, given=private, told=log.write)
         if code != 0:
             raise log.failure(request, code)
-    return listed(remote, sources, [at for _, at in sent if at not in section.kept])
+    found, installed = _list(remote, report, sources, [at for _, at in sent if at not in section.kept])
+    return found, pip_report.pins_of(context, installed, sent)
 
 
 def _in_order(own: tuple[str, ...], network: Network) -> list[str]:
@@ -80,11 +85,18 @@ def _in_order(own: tuple[str, ...], network: Network) -> list[str]:
     return [*first, *(line for line in own if not line.startswith("--index-url ") and line not in first)]
 
 
-def listed(remote: RemotePrefix, sources: str = "", left: list[str] | None = None) -> list[tuple[str, str]]:
-    """Name and version of every package that the environment's Python finds; removes `left` first."""
-    output = remote.run("list", pip_files.LIST, sources or remote.prefix, *(left or []))
+def finish(remote: RemotePrefix) -> None:
+    """Compile the modules of an environment without a pip section."""
+    _list(remote, "", remote.prefix, [])
+
+
+def _list(
+    remote: RemotePrefix, report: str, sources: str, left: list[str]
+) -> tuple[list[tuple[str, str]], list[Any]]:
+    """What `pip_report.listed` returns; removes `left` first."""
+    output = remote.run("list", pip_report.LIST, report, sources, *left)
     try:
-        return [(str(name), str(version)) for name, version in json.loads(output)]
+        return pip_report.listed(output)
     except ValueError:
         raise TargetError(f"the installed packages can't be listed: {output}", where=remote.machine) from None
 

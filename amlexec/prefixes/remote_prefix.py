@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
     from amlexec.ssh.connection import SSHConnection
 
-__all__ = ["NAME_LENGTH", "RemotePrefix", "failed", "script"]
+__all__ = ["LOCK_FILE", "NAME_LENGTH", "RemotePrefix", "failed", "script"]
 
 _HERE = Path(__file__).parent
+LOCK_FILE = "amlexec.lock"
+"""An environment's resolved lock, in its folder."""
 NAME_LENGTH = 20
 """Length of an environment's folder name, the beginning of its digest. The `#!` line of a script contains the
 whole path of its Python, and old kernels read only 127 characters of it."""

@@ -111,6 +111,18 @@ class PrefixStore:
                 with contextlib.suppress(TargetError):
                     channel.wait()
 
+    def lock_of(self, kept: Installed) -> str:
+        """See `EnvironmentStore.lock_of`: a file in the environment's folder."""
+        from amlexec.environments import resolved_lock
+
+        text = self._ask("lock", kept.digest[:NAME_LENGTH], str(resolved_lock.LARGEST))
+        if resolved_lock.name_of(text) != kept.lock:
+            raise TargetError(
+                f"the environment does not have the resolved lock {kept.lock[:12]} that its marker names",
+                where=f"{self.connection.name}:{_shown(kept.digest)}",
+            )
+        return text
+
     def moved(self, kept: Installed, request: BuildRequest, progress: Progress) -> str:
         """See `EnvironmentStore.moved`: a folder has no base image, so ""."""
         del kept, request, progress
@@ -180,11 +192,13 @@ def _read(output: str) -> Iterator[Installed]:
             values = json.loads(marker)
             keys = ("digest", "python", "platform", "project", "owner")
             digest, python, platform, project, owner = (values[key] for key in keys)
-            parts = (folder, digest, python, platform, project, owner)
+            # Markers of earlier versions name no lock.
+            lock = values.get("lock", "")
+            parts = (folder, digest, python, platform, project, owner, lock)
             if not all(isinstance(part, str) and len(part) < _LONGEST_TEXT for part in parts):
                 continue
             if _FOLDER.fullmatch(folder) and _DIGEST.fullmatch(digest):
-                yield Installed(folder, digest, python, platform, "", project, owner)
+                yield Installed(folder, digest, python, platform, "", project, owner, lock)
         except (ValueError, KeyError, TypeError, RecursionError):
             continue
 

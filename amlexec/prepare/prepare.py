@@ -54,6 +54,8 @@ class Readiness(NamedTuple):
     python: str = ""
     """Version of its Python."""
     platform: str = ""
+    lock: str = ""
+    """The name of its resolved lock; "" if it has none."""
 
 
 def wanted(
@@ -126,7 +128,7 @@ def readiness(want: Wanted, store: EnvironmentStore) -> Readiness:
 
 def ready(kept: Installed, reason: str) -> Readiness:
     """The readiness of an environment that exists."""
-    return Readiness(True, kept.digest, reason, kept.key, kept.python, kept.platform)
+    return Readiness(True, kept.digest, reason, kept.key, kept.python, kept.platform, kept.lock)
 
 
 def why_not(want: Wanted, store: EnvironmentStore) -> str:
@@ -217,6 +219,10 @@ def _made(
         if built is None:
             done, built = "prepared", store.build(want.request, progress, log)
     last_prepared.keep_packages(want.project, want.digest, built)
+    if built.lock:
+        from amlexec.environments import resolved_lock
+
+        resolved_lock.keep(want.project, built.lock)
     store.forget()
     kept = store.get(want.digest)
     assert kept is not None, "it was just published"

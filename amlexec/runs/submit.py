@@ -19,7 +19,7 @@ from amlexec.model import Detached
 from amlexec.runs import lifecycle
 from amlexec.runs.control_log import note
 from amlexec.targets import python_used
-from amlexec.targets.environment import ensure
+from amlexec.targets.environment import ensure, resolved_lock_of
 from amlexec.targets.registry import runs_on
 
 if TYPE_CHECKING:
@@ -127,11 +127,14 @@ def begin(plan: Plan, talk: Talk, *, taken: Taken | None = None, quiet: bool = F
     with ExitStack() as claim:
         # Until the record names them, the environment and the snapshot belong to nobody.
         claim.enter_context(in_use.claimed(plan.project))
-        environment = ensure(plan, target.store(plan))
+        store = target.store(plan)
+        environment = ensure(plan, store)
         launch = python_used.asked(target.check(plan, environment), plan)
+        resolved = resolved_lock_of(plan.project, environment, store)
         for warning in (*plan.warnings, *launch.warnings):
             talk.warn(warning)
-        paths, run, lock = folders.create(plan.project, _record(plan, launch), int(time.time() * 1000))
+        begun = _record(plan, launch, resolved)
+        paths, run, lock = folders.create(plan.project, begun, int(time.time() * 1000))
         try:
             with _ending_badly(paths):
                 run = _stage(plan, target, paths, run, taken or take(plan.project, talk))
@@ -212,7 +215,7 @@ def _is_secret(plan: Plan, name: str) -> bool:
     return redaction.is_secret(name) or any(name == handed for handed, _ in plan.handed_over)
 
 
-def _record(plan: Plan, launch: Launch) -> Run:
+def _record(plan: Plan, launch: Launch, resolved_lock: str) -> Run:
     now = time.time()
     handed_over = dict(plan.handed_over)
     # Values from the submitting command's environment are secrets, whatever their names.
@@ -247,6 +250,7 @@ def _record(plan: Plan, launch: Launch) -> Run:
         host=os.uname().nodename,
         amlexec=__version__,
         sweep=plan.sweep,
+        environment_lock=resolved_lock or None,
     )
 
 

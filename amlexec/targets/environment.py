@@ -8,10 +8,10 @@ from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
     from amlexec.environments.store import EnvironmentStore
-    from amlexec.model import Plan
+    from amlexec.model import Plan, Project
     from amlexec.prepare.prepare import Readiness
 
-__all__ = ["ensure"]
+__all__ = ["ensure", "resolved_lock_of"]
 
 
 def ensure(plan: Plan, store: EnvironmentStore | None) -> Readiness | None:
@@ -54,3 +54,25 @@ def ensure(plan: Plan, store: EnvironmentStore | None) -> Readiness | None:
 
     with progress.for_terminal() as shown:
         return preparation.prepare(wanted, store, shown, pull_from=registry.place())
+
+
+def resolved_lock_of(project: Project, environment: Readiness | None, store: EnvironmentStore | None) -> str:
+    """The name of an environment's resolved lock, which is then on this computer; "" if it has none.
+
+    An environment that another computer or project has built carries its lock.
+
+    Raises:
+        TargetError: the target can't be asked, or the environment lacks what it names.
+    """
+    if environment is None or store is None or not environment.lock:
+        return ""
+    from amlexec.environments import resolved_lock
+
+    if not resolved_lock.is_name(environment.lock):
+        return ""
+    if not resolved_lock.path_of(project, environment.lock).exists():
+        kept = store.get(environment.digest)
+        if kept is None or kept.lock != environment.lock:
+            return ""
+        resolved_lock.keep(project, store.lock_of(kept))
+    return environment.lock

@@ -107,6 +107,7 @@ def test_the_life_of_an_environment(make: Callable[..., DockerProject]) -> None:
         "image_id": "",
         "python": "",
         "platform": "",
+        "lock": "",
     }
 
     first = project.prepare()
@@ -202,7 +203,7 @@ def test_labels_and_contents_of_an_image(make: Callable[..., DockerProject]) -> 
     )
     greeting, prefix, found, tool, below, temporary, compiled, checked = json.loads(inside(project, script))
     assert (greeting, prefix) == ("greetings 1.0", "/opt/amlexec/env")
-    assert (found, below, temporary) == ([], ["env"], [])
+    assert (found, sorted(below), temporary) == ([], ["env", "environment.lock"], [])
     assert tool.startswith("/opt/amlexec/env ")
     assert compiled > 20
     assert checked == []  # no run compiles a module of the environment again
