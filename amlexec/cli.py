@@ -123,20 +123,44 @@ _SUBMIT = frozenset(
 _SWEEP = _SUBMIT | {
     *("-j", "--jobs", "--random", "--list", "--seed", "--metric", "--goal", "--timeout", "--resume"),
 }
-_VALUED = {"submit": _SUBMIT, "sweep": _SWEEP}
-"""The options of `experiment submit` and `experiment sweep` that take a value."""
+_RERUN = frozenset({"-t", "--target", "-p", "--project", "-o", "--output", "--rtol", "--atol"})
+_VALUED = {"submit": _SUBMIT, "sweep": _SWEEP, "rerun": _RERUN}
+"""The options of these verbs of `experiment` that take a value."""
+_SWITCHES = frozenset({"-a", "--async", "--replace", "--accept-changes", "--verify", "-h", "--help"})
+"""The options of `experiment rerun` that take none."""
 
 
 def _split(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     """Split `experiment submit` and `sweep` into amlexec's arguments, up to the script's name, and its own.
 
     argparse would remove a `--` from the script's arguments, and parse options that look like amlexec's.
+    In `experiment rerun`, options of amlexec may also follow the run's id, up to the first that is another.
     """
     if arguments[0] != "experiment" or len(arguments) < 2 or arguments[1] not in _VALUED:
         return arguments, []
+    if arguments[1] == "rerun":
+        return _split_rerun(arguments)
     valued, at = _VALUED[arguments[1]], 2
     while at < len(arguments) and arguments[at].startswith("-") and arguments[at] not in {"-", "--"}:
         at += 2 if arguments[at] in valued else 1
     if at < len(arguments) and arguments[at] == "--":
         at += 1
     return arguments[: at + 1], arguments[at + 1 :]
+
+
+def _split_rerun(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    has_run, at = False, 2
+    while at < len(arguments):
+        word = arguments[at]
+        if word == "--":
+            return arguments[:at], arguments[at + 1 :]
+        if word in _RERUN:
+            at += 2
+        elif word in _SWITCHES or (word.startswith("--") and word.partition("=")[0] in _RERUN):
+            at += 1
+        elif has_run or word.startswith("-"):
+            break
+        else:
+            has_run, at = True, at + 1
+    # An unknown option before the run's id is argparse's error.
+    return (arguments[:at], arguments[at:]) if has_run else (arguments, [])

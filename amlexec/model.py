@@ -65,11 +65,23 @@ class Project(NamedTuple):
     """Absolute path, symbolic links resolved."""
     folder: str = "aml_config"
     """The folder of its declarations; `.azureml`, of later azureml-core, if there is no `aml_config`."""
+    home: str = ""
+    """The user's own folder if `root` is a copy of one of its snapshots, else ""."""
+
+    @property
+    def place(self) -> str:
+        """The user's own folder, absolute: whose project it is, and where its state is."""
+        return self.home or self.root
+
+    @property
+    def own(self) -> Project:
+        """The user's own project, of which this may be a copy."""
+        return self._replace(root=self.place, home="")
 
     @property
     def name(self) -> str:
         """The folder's name: the first half of a run id, and the folder in a shared directory."""
-        return self.root.replace("\\", "/").rstrip("/").rpartition("/")[2] or "project"
+        return self.place.replace("\\", "/").rstrip("/").rpartition("/")[2] or "project"
 
     @property
     def configuration(self) -> str:
@@ -79,7 +91,7 @@ class Project(NamedTuple):
     @property
     def state(self) -> str:
         """The folder of amlexec's files for this project, absolute."""
-        return f"{self.root}/.amlexec"
+        return f"{self.place}/.amlexec"
 
 
 class ComputeTarget(NamedTuple):
@@ -126,7 +138,7 @@ class ComputeTarget(NamedTuple):
         if not self.native_shared_directory or not kinds.of(self.kind).is_here:
             return ""
         shared = os.path.expanduser(self.native_shared_directory)  # noqa: PTH111
-        return os.path.normpath(os.path.join(project.root, shared, project.name))  # noqa: PTH118
+        return os.path.normpath(os.path.join(project.place, shared, project.name))  # noqa: PTH118
 
 
 _CAMEL = {

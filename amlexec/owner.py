@@ -17,7 +17,7 @@ _MOST = 40
 
 def owner_of(project: Project) -> str:
     """The project's name, and a hash of this machine and the project's folder."""
-    place = f"{_machine()}\0{project.root}"
+    place = f"{_machine()}\0{project.place}"
     return f"{project.name[:_MOST]}-{hashlib.sha256(place.encode(errors='surrogateescape')).hexdigest()[:12]}"
 
 

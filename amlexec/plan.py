@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from amlexec.model import Declaration
 
-__all__ = ["plan"]
+__all__ = ["plan", "references_in"]
 
 _FROM_ENVIRONMENT = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 _CURRENT_FILE = "$file"
@@ -62,6 +62,11 @@ def plan(
         tracked=configuration.tracked_run and tracked,
         warnings=tuple(line for note in declaration.notes for line in note.lines()),
     )
+
+
+def references_in(text: str) -> tuple[str, ...]:
+    """The variables whose values a declared value gets from the environment: NAME for each `${env:NAME}`."""
+    return tuple(_FROM_ENVIRONMENT.findall(text))
 
 
 def _variables(declaration: Declaration, environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -17,6 +17,7 @@ __all__ = ["add", "run"]
 
 _VERBS = {
     "submit": "running",
+    "rerun": "rerun",
     "sweep": "sweeping",
     "prepare": "prepare",
     "follow": "running",
@@ -32,7 +33,13 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser], only: str |
     """Declare the arguments; if `only` is a verb, only of that verb."""
     group = groups.add_parser("experiment", help="submit scripts, and manage runs", allow_abbrev=False)
     verbs = group.add_subparsers(metavar="VERB", dest="verb", required=True, prog=group.prog)
-    declared = {"submit": _add_submit, "sweep": _add_sweep, "prepare": _add_prepare, "clean": _add_clean}
+    declared = {
+        "submit": _add_submit,
+        "rerun": _add_rerun,
+        "sweep": _add_sweep,
+        "prepare": _add_prepare,
+        "clean": _add_clean,
+    }
     for name in _VERBS:
         if only == name or only not in _VERBS:
             declared.get(name, _add_about_a_run)(verbs, name)
@@ -81,6 +88,12 @@ def _add_sweep(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name:
     from amlexec.commands import sweep_options
 
     sweep_options.declare(verbs, name)
+
+
+def _add_rerun(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
+    from amlexec.commands import rerun_options
+
+    rerun_options.declare(verbs, name)
 
 
 def _add_prepare(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:

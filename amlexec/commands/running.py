@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from amlexec.model import Detached, Project
 
-__all__ = ["cancel", "download", "finish", "follow", "status", "submit", "tell"]
+__all__ = ["Aside", "cancel", "download", "finish", "follow", "status", "submit", "tell"]
 
 
 def submit(project: Project, arguments: argparse.Namespace) -> int:
@@ -38,11 +38,11 @@ def submit(project: Project, arguments: argparse.Namespace) -> int:
         prepare=arguments.prepare,
         environment=os.environ,
     )
-    talk = _Aside() if arguments.output == "json" else console.Console()
+    talk = Aside() if arguments.output == "json" else console.Console()
     return finish(project, submission.submit(planned, talk, detach=arguments.detach), form=arguments.output)
 
 
-class _Aside(console.Console):
+class Aside(console.Console):
     """Print everything to stderr, also the script's output: stdout is for the record."""
 
     def say(self, line: str) -> None:

@@ -59,17 +59,21 @@ def text_of(context: BuildContext, pins: tuple[Pin, ...] | None, base: str = "")
         channels = tuple(public(source.address) for source in found)
         basis = lock_basis(request.spec, request.requirements)
     else:
-        declared = spec_of(
+        spec = spec_of(
             request.project, "", request.dependencies, request.spec.platform, pip=request.requirements
         )
-        basis = lock_basis(declared, request.requirements)
+        basis = lock_basis(spec, request.requirements)
     text = lockfile.text_of(
         "conda_dependencies.yml",
         request.spec.platform,
         basis,
         resolution._replace(pins=pins, channels=channels),
     )
-    named = [request.spec.base_image, base]
+    declared = request.spec.base_image
+    if request.lock is not None and (before := origin(request.lock.text)).pinned == base:
+        # It is built again by its digest: the lock stays the same.
+        declared = before.declared
+    named = [declared, base]
     head = f"# amlexec base {' '.join(named)}\n" if all(map(_PLAIN.fullmatch, named)) else ""
     maven = "".join(f"# amlexec maven {coordinate}\n" for coordinate in request.spec.spark)
     return head + maven + text

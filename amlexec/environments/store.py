@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from amlexec.environments.build_log import BuildLog
     from amlexec.environments.request import BuildRequest, BuildResult
+    from amlexec.model import Place
     from amlexec.progress import Progress
 
 __all__ = ["Installed", "Removal", "EnvironmentStore"]
@@ -86,6 +87,13 @@ class EnvironmentStore(Protocol):
 
         Raises:
             TargetError: the target can't be asked, or the environment does not have it.
+        """
+
+    def same_base(self, pinned: str, place: Place, progress: Progress) -> str:
+        """The base image with that digest or id, which is then on the target; "" if it is not available.
+
+        Raises:
+            TargetError: the target can't be asked.
         """
 
     def moved(self, kept: Installed, request: BuildRequest, progress: Progress) -> str:

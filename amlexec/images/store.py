@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from amlexec.errors import NoContactError, TargetError
 from amlexec.images.labels import reference
 from amlexec.images.lookup import Images
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from amlexec.environments.build_log import BuildLog
     from amlexec.environments.request import BuildRequest, BuildResult
     from amlexec.environments.store import Installed, Removal
+    from amlexec.model import Place
     from amlexec.progress import Progress
 
 __all__ = ["ImageStore"]
@@ -64,6 +66,22 @@ class ImageStore:
         from amlexec.images.lock_file import lock_of
 
         return lock_of(self.engine, kept)
+
+    def same_base(self, pinned: str, place: Place, progress: Progress) -> str:
+        """See `EnvironmentStore.same_base`: on the engine, else pulled."""
+        from amlexec.docker import images
+        from amlexec.images import base_image
+
+        if images.inspect(self.engine, pinned) is not None:
+            return pinned
+        try:
+            # The engine gives no id but the one that it is asked for: nothing else can be pulled by it.
+            base_image.ensure(self.engine, pinned, place, progress)
+        except TargetError as error:
+            if isinstance(error, NoContactError):
+                raise
+            return ""
+        return pinned
 
     def moved(self, kept: Installed, request: BuildRequest, progress: Progress) -> str:
         """See `EnvironmentStore.moved`: the base image's tag may now name another image."""

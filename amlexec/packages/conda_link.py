@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rattler import RepoDataRecord
     from rattler.networking import Client
 
-__all__ = ["DamagedError", "awaited", "link"]
+__all__ = ["DamagedError", "awaited", "lacking", "link"]
 
 _INTERVAL_S = 0.2
 _CHUNK = 1 << 20
@@ -189,7 +189,7 @@ def _answer(request: Mapping[str, Any]) -> object:
     records = _records(request["packages"])
     cache = Path(request["cache"])
     if "prefix" not in request:
-        return awaited(_lacking(records, cache))
+        return awaited(lacking(records, cache))
     link(
         records,
         Path(request["prefix"]),
@@ -222,7 +222,7 @@ def _records(packages: Sequence[Mapping[str, Any]]) -> list[RepoDataRecord]:
     ]
 
 
-async def _lacking(records: Sequence[RepoDataRecord], cache: Path) -> list[str]:
+async def lacking(records: Sequence[RepoDataRecord], cache: Path) -> list[str]:
     """The file names of packages that are missing from the cache, or incomplete in it."""
     from rattler.package_cache import PackageCache
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from amlexec.environments.build_log import BuildLog
     from amlexec.environments.request import BuildRequest, BuildResult
+    from amlexec.model import Place
     from amlexec.progress import Progress
     from amlexec.ssh.connection import SSHConnection
 
@@ -122,6 +123,11 @@ class PrefixStore:
                 where=f"{self.connection.name}:{_shown(kept.digest)}",
             )
         return text
+
+    def same_base(self, pinned: str, place: Place, progress: Progress) -> str:
+        """See `EnvironmentStore.same_base`: a folder has no base image."""
+        del pinned, place, progress
+        return ""
 
     def moved(self, kept: Installed, request: BuildRequest, progress: Progress) -> str:
         """See `EnvironmentStore.moved`: a folder has no base image, so ""."""

@@ -157,12 +157,14 @@ def prepare(
     refresh: bool = False,
     pull_from: str = "",
     forced: str = "",
+    is_last: bool = True,
 ) -> Readiness:
     """Build the environment if it is not up to date.
 
     A second process that needs the same environment waits for the first. With `refresh`, it is also rebuilt
     if its base image has moved. `pull_from`, as `REGISTRY/REPOSITORY`, is the repository to try to pull it
-    from before it is built. `forced` is the option that forces a rebuild; "" if none does.
+    from before it is built. `forced` is the option that forces a rebuild; "" if none does. With `is_last`, it
+    is recorded as the last environment of its run configuration.
 
     Raises:
         ConfigurationError: the dependencies are unsolvable.
@@ -191,7 +193,8 @@ def _prepared(
         found = found._replace(ready=False, reason=f"{forced} was given")
         want = want._replace(request=want.request._replace(from_scratch=True))
     if found.ready:
-        remember(want, found)
+        if is_last:
+            remember(want, found)
         return found
     progress.step(f"{want.configuration}: {found.reason}")
     with store.locked(want.digest, progress):
@@ -199,7 +202,8 @@ def _prepared(
         again = readiness(want, store)
         if not again.ready or again.key == found.key:
             again = _made(want, store, progress, found, pull_from)
-    remember(want, again)
+    if is_last:
+        remember(want, again)
     return again
 
 

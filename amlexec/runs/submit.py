@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from amlexec.history.paths import RunPaths
     from amlexec.model import Plan, Project
+    from amlexec.runs.repeat import Repeat
     from amlexec.targets.target import Launch, State, Target
 
 __all__ = ["Begun", "Taken", "Talk", "begin", "follow", "script_in", "submit", "take"]
@@ -102,38 +103,51 @@ class Begun(NamedTuple):
     """As `Target.start` returns it."""
 
 
-def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
+def submit(plan: Plan, talk: Talk, *, detach: bool = False, repeat: Repeat | None = None) -> Run | Detached:
     """Run a plan; the finished run, or a `Detached` if the run goes on without this process.
+
+    With `repeat`, its snapshot is executed, and not the project as it is now.
 
     Raises:
         ConfigurationError, UsageError: nothing was created, except perhaps the environment.
         TargetError: the run could not be started; its record says so.
         KeyboardInterrupt: before the script began; the record says Canceled.
     """
-    begun = begin(plan, talk, quiet=detach)
+    begun = begin(plan, talk, quiet=detach, repeat=repeat)
     if detach:
         return Detached(begun.run.run_id, "async")
     return follow(plan.project, begun.paths, begun.run, talk, bell=begun.bell, target=begun.target)
 
 
-def begin(plan: Plan, talk: Talk, *, taken: Taken | None = None, quiet: bool = False) -> Begun:
+def begin(
+    plan: Plan, talk: Talk, *, taken: Taken | None = None, quiet: bool = False, repeat: Repeat | None = None
+) -> Begun:
     """Start the script of a plan, in a copy of the project as it is now, or of the snapshot `taken`.
 
-    `quiet` leaves out the lines that introduce the script's output. Raises as `submit` does.
+    `quiet` leaves out the lines that introduce the script's output. `repeat` brings its own snapshot.
+    Raises as `submit` does.
     """
     redaction.learn(*(value for name, value in plan.environment_variables if _is_secret(plan, name)))
-    target = runs_on(plan.target, plan.project)
-    script_in(plan.project, plan.script, plan.project.root)
+    target = runs_on(plan.target, plan.project.own)
+    if repeat is None:
+        script_in(plan.project, plan.script, plan.project.root)
     with ExitStack() as claim:
         # Until the record names them, the environment and the snapshot belong to nobody.
         claim.enter_context(in_use.claimed(plan.project))
         store = target.store(plan)
         environment = ensure(plan, store)
         launch = python_used.asked(target.check(plan, environment), plan)
+        if repeat is not None:
+            repeat = repeat.with_launch(launch)
+            repeat.must_be_accepted()
+            if repeat.run.snapshot is not None:
+                taken = Taken(repeat.run.snapshot, repeat.run.source)
+            for difference in repeat.differences:
+                talk.warn(difference)
         resolved = resolved_lock_of(plan.project, environment, store)
         for warning in (*plan.warnings, *launch.warnings):
             talk.warn(warning)
-        begun = _record(plan, launch, resolved)
+        begun = _record(plan, launch, resolved, repeat)
         paths, run, lock = folders.create(plan.project, begun, int(time.time() * 1000))
         try:
             with _ending_badly(paths):
@@ -215,7 +229,7 @@ def _is_secret(plan: Plan, name: str) -> bool:
     return redaction.is_secret(name) or any(name == handed for handed, _ in plan.handed_over)
 
 
-def _record(plan: Plan, launch: Launch, resolved_lock: str) -> Run:
+def _record(plan: Plan, launch: Launch, resolved_lock: str, repeat: Repeat | None) -> Run:
     now = time.time()
     handed_over = dict(plan.handed_over)
     # Values from the submitting command's environment are secrets, whatever their names.
@@ -251,6 +265,7 @@ def _record(plan: Plan, launch: Launch, resolved_lock: str) -> Run:
         amlexec=__version__,
         sweep=plan.sweep,
         environment_lock=resolved_lock or None,
+        rerun_of=repeat.run.run_id if repeat is not None else None,
     )
 
 

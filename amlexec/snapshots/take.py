@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from amlexec.model import Project
     from amlexec.snapshots.store import IndexEntry, Store
 
-__all__ = ["Snapshot", "checkout", "files", "take"]
+__all__ = ["Snapshot", "checkout", "exists", "files", "take"]
 
 _ATTEMPTS = 3
+_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 # git's messages for a file that changed meanwhile, and for a damaged repository
 _CHANGED = re.compile(
@@ -215,7 +216,7 @@ def checkout(project: Project, tree: str, destination: Path) -> None:
     Raises TargetError: the snapshot does not exist or is damaged; the folder is not empty; the disk is full.
     Removes the folder after an error.
     """
-    if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", tree):
+    if not _ID.fullmatch(tree):
         raise TargetError(f"{tree!r} is not the id of a snapshot")
     try:
         private_folders.make(destination)
@@ -253,6 +254,22 @@ def checkout(project: Project, tree: str, destination: Path) -> None:
         os.close(descriptor)
         if not own:
             Path(index).unlink(missing_ok=True)
+
+
+def exists(project: Project, tree: str) -> bool:
+    """Whether the project has the snapshot with that id. Changes nothing."""
+    folder = snapshot_store.folder_of(project)
+    if not folder.is_dir() or not _ID.fullmatch(tree):
+        return False
+    try:
+        git.git(
+            ["cat-file", "-e", f"{tree}^{{tree}}"],
+            folder=project.place,
+            environment={"GIT_DIR": str(folder)},
+        )
+    except git.GitError:
+        return False
+    return True
 
 
 def files(project: Project, tree: str) -> list[str]:

@@ -134,11 +134,11 @@ class DockerTarget:
     def _labels(self) -> dict[str, str]:
         """The labels that identify this project's containers."""
         owner = self._volumes.owner
-        named = {PROJECT: self._project.name, PROJECT_FOLDER: self._project.root}
+        named = {PROJECT: self._project.name, PROJECT_FOLDER: self._project.place}
         return {**named, **({OWNER: owner} if owner else {})}
 
     def _is_ours(self, labels: Mapping[str, str]) -> bool:
-        return shared_engine.is_of(labels, self._project.root, self._volumes.owner)
+        return shared_engine.is_of(labels, self._project.place, self._volumes.owner)
 
     def state(self, paths: RunPaths) -> State:
         """See `Target.state`."""

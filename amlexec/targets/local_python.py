@@ -46,7 +46,7 @@ def find(project: Project, target: ComputeTarget) -> str:
         return sys.executable
     expanded = os.path.expanduser(wanted)  # noqa: PTH111 - pathlib refuses an unknown user
     if "/" in expanded or "\\" in expanded:
-        path = Path(project.root, expanded.replace("\\", "/"))
+        path = Path(project.place, expanded.replace("\\", "/"))
         found = str(path) if path.is_file() and os.access(path, os.X_OK) else None
     else:
         import shutil

@@ -1,0 +1,118 @@
+"""Run a recorded run again: its snapshot, environment (by its resolved lock), arguments and variables."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from amlexec import progress
+from amlexec.config import load as config
+from amlexec.errors import AmlexecError, ConfigurationError, TargetError
+from amlexec.images import registry
+from amlexec.model import Declaration, Place, RunConfiguration
+from amlexec.plan import plan
+from amlexec.prepare import prepare as preparation
+from amlexec.runs import rerun_arguments, rerun_environment
+from amlexec.runs import submit as submission
+from amlexec.runs.repeat import Repeat
+from amlexec.runs.rerun_sources import Sources
+from amlexec.snapshots import take as snapshot
+from amlexec.targets.registry import runs_on
+
+if TYPE_CHECKING:
+    from amlexec.history.record import Run
+    from amlexec.model import Detached, Plan, Project
+    from amlexec.runs.submit import Talk
+
+__all__ = ["Wishes", "rerun"]
+
+
+class Wishes(NamedTuple):
+    """What the user wants to be other than in the run."""
+
+    target: str = ""
+    """The compute target; "" for the run's."""
+    arguments: tuple[str, ...] = ()
+    """Options in place of recorded ones of the same name."""
+    is_replacing: bool = False
+    """Whether `arguments` are all arguments."""
+    is_accepting: bool = False
+    """Whether what can't be as it was is accepted."""
+
+
+def rerun(project: Project, run: Run, wishes: Wishes, talk: Talk, *, detach: bool = False) -> Run | Detached:
+    """Run a recorded run again; the finished run, or a `Detached` if it goes on without this process.
+
+    Everything that can't be as it was is found, and reported at once, before anything is built or started.
+
+    Raises:
+        ConfigurationError, UsageError: nothing was created.
+        TargetError: something can't be as it was, and that is not accepted; or the run could not be started.
+    """
+    if run.snapshot is None:
+        raise TargetError(
+            f"{run.run_id} has no snapshot: it ended before one was taken",
+            hint="submit the script again: amlexec experiment submit",
+        )
+    if not snapshot.exists(project, run.snapshot.tree):
+        raise TargetError(
+            f"the snapshot of {run.run_id} no longer exists: {run.snapshot.tree[:12]}",
+            hint="a bundle of the run has it: amlexec history import FILE.tar",
+        )
+    arguments = rerun_arguments.overridden(run, wishes.arguments, replace=wishes.is_replacing)
+    with Sources(project, run.snapshot.tree) as sources:
+        declaration = _declaration(project, run, wishes.target, sources)
+        planned = plan(declaration, run.script_name, arguments, environment=os.environ)
+        repeat = Repeat(run, is_accepted=wishes.is_accepting)
+        repeat, planned = _with_environment(planned, declaration, repeat, sources, talk)
+        return submission.submit(planned, talk, detach=detach, repeat=repeat)
+
+
+def _declaration(project: Project, run: Run, target: str, sources: Sources) -> Declaration:
+    """What the run executed, on a target as it is declared now.
+
+    The files of the snapshot are read where the project has no such run configuration or target any more, and
+    for whatever is installed.
+    """
+    try:
+        now = config.load(project, run.run_configuration, target or run.target)
+    except ConfigurationError:
+        try:
+            now = config.load(sources.project, run.run_configuration, target or run.target)
+        except AmlexecError:
+            now = _target_alone(project, run, target or run.target)
+    declared = dict(now.run_configuration.environment_variables)
+    configuration = now.run_configuration._replace(
+        framework=run.framework,
+        argument_vector=(),
+        environment_variables=rerun_arguments.variables(run, declared, os.environ),
+        prepare_environment=False,
+        tracked_run=True,
+    )
+    # Notes are about files as they are now.
+    return now._replace(run_configuration=configuration, notes=())
+
+
+def _target_alone(project: Project, run: Run, target: str) -> Declaration:
+    """A declaration for a run whose run configuration is nowhere: defaults, and a target of the project."""
+    configuration = RunConfiguration(run.run_configuration, Place(run.run_configuration), target)
+    return Declaration(project, configuration, config.load_target(project, target))
+
+
+def _with_environment(
+    planned: Plan, declaration: Declaration, repeat: Repeat, sources: Sources, talk: Talk
+) -> tuple[Repeat, Plan]:
+    """The plan with the run's environment, which is then ready, and what differs."""
+    run = repeat.run
+    store = runs_on(declaration.compute_target, planned.project).store(planned)
+    with progress.for_terminal() as shown:
+        found = rerun_environment.find(run, declaration, store, sources, shown)
+        repeat = repeat._replace(differences=found.differences)
+        repeat.must_be_accepted()
+        if found.wanted is not None and store is not None:
+            talk.say(f"building the environment of {run.run_id} again")
+            preparation.prepare(found.wanted, store, shown, pull_from=registry.place(), is_last=False)
+    if run.framework == "PySpark":
+        file = sources.configuration(run, declaration).spark_dependencies_file
+        planned = planned._replace(project=sources.project, spark_dependencies_file=file)
+    return repeat, planned._replace(environment_digest=found.digest)

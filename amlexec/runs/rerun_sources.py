@@ -1,0 +1,85 @@
+"""The files of a recorded snapshot, written out only if a rerun has to read them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amlexec.config import load as config
+from amlexec.environments import lockfile
+from amlexec.errors import ConfigurationError
+from amlexec.files import write_atomically
+from amlexec.snapshots import take as snapshot
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from amlexec.history.record import Run
+    from amlexec.model import Declaration, Project, RunConfiguration
+
+__all__ = ["Sources"]
+
+
+class Sources:
+    """A temporary copy of the snapshot `tree` of a project, removed at the end of the `with` block."""
+
+    def __init__(self, project: Project, tree: str) -> None:
+        """No I/O."""
+        self._project, self._tree = project, tree
+        self._folder = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the files are on the disk."""
+        return bool(self._folder)
+
+    @property
+    def project(self) -> Project:
+        """The project as it was; its state is that of the user's project.
+
+        The copy is not below the project: there, ignore rules of the user's own repository would apply to it.
+
+        Raises:
+            TargetError: the snapshot does not exist or is damaged; the disk is full.
+        """
+        if not self._folder:
+            folder = tempfile.mkdtemp(prefix="amlexec-")
+            try:
+                snapshot.checkout(self._project, self._tree, Path(folder, "project"))
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            self._folder = folder
+        root = str(Path(self._folder, "project").resolve())
+        folder = "aml_config" if Path(root, "aml_config").is_dir() else self._project.folder
+        return self._project._replace(root=root, folder=folder, home=self._project.place)
+
+    def configuration(self, run: Run, now: Declaration) -> RunConfiguration:
+        """The run configuration of the run as it was, which names the dependencies; else as it is now."""
+        try:
+            found = config.load(self.project, run.run_configuration, run.target).run_configuration
+        except ConfigurationError:
+            found = now.run_configuration
+        return found._replace(framework=run.framework)
+
+    def with_lock(self, dependencies_file: str, text: str) -> Project:
+        """The project with this lock file beside its dependencies; with "", without any."""
+        project = self.project
+        path = Path(project.root, lockfile.path_of(dependencies_file))
+        path.unlink(missing_ok=True)
+        if text and path.parent.is_dir():
+            write_atomically(path, text, durable=False)
+        return project
