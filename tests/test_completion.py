@@ -27,7 +27,10 @@ def demo(project: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> ProjectFold
     ("line", "found"),
     [
         ("his", ["history"]),
-        ("experiment ", ["submit", "rerun", "sweep", "prepare", "follow", "status", "return", "cancel", "clean"]),
+        (
+            "experiment ",
+            ["submit", "rerun", "sweep", "prepare", "follow", "status", "return", "cancel", "clean"],
+        ),
         ("experiment sub", ["submit"]),
         ("experiment sweep --res", ["--resume"]),
         ("experiment sweep --resume ", ["last"]),

@@ -18,10 +18,11 @@ from amlexec.runs import submit as submission
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from amlexec.model import Detached, Project
 
-__all__ = ["Aside", "cancel", "download", "finish", "follow", "status", "submit", "tell"]
+__all__ = ["Aside", "cancel", "download", "ended", "finish", "follow", "status", "submit", "tell"]
 
 
 def submit(project: Project, arguments: argparse.Namespace) -> int:
@@ -71,17 +72,23 @@ def finish(project: Project, outcome: Run | Detached, *, form: str = "text") -> 
         for line in run_ending.detached(outcome):
             console.say(line)
         return {"async": 0, "interrupt": INTERRUPTED, "pipe": 128 + 13}[outcome.why]
-    paths = RunPaths.of(project, outcome.run_id)
-    for line in run_ending.closing(outcome, paths):
-        talk(line)
-    for line in uncollected.lines(outcome):
-        console.say(f"warning: {line}")
+    paths = ended(project, outcome, talk)
     if not outcome.tracked:
         lifecycle.forget(project, paths)
         talk("the run is not tracked: its record, logs and outputs are not kept")
     if (error := run_ending.error_of(outcome)) is not None:
         raise error
     return 0
+
+
+def ended(project: Project, outcome: Run, talk: Callable[[str], None]) -> RunPaths:
+    """Print the lines about the end of a run, with `talk`; its paths."""
+    paths = RunPaths.of(project, outcome.run_id)
+    for line in run_ending.closing(outcome, paths):
+        talk(line)
+    for line in uncollected.lines(outcome):
+        console.say(f"warning: {line}")
+    return paths
 
 
 def follow(project: Project, arguments: argparse.Namespace) -> int:

@@ -171,7 +171,10 @@ def prepare(
         TargetError: the build failed, or the published environment is not what it claims to be.
     """
     with in_use.claimed(want.project):  # until it is remembered, nothing names the environment
-        return _prepared(want, store, progress, refresh=refresh, pull_from=pull_from, forced=forced)
+        found = _prepared(want, store, progress, refresh=refresh, pull_from=pull_from, forced=forced)
+        if is_last:
+            remember(want, found)
+        return found
 
 
 def _prepared(
@@ -193,8 +196,6 @@ def _prepared(
         found = found._replace(ready=False, reason=f"{forced} was given")
         want = want._replace(request=want.request._replace(from_scratch=True))
     if found.ready:
-        if is_last:
-            remember(want, found)
         return found
     progress.step(f"{want.configuration}: {found.reason}")
     with store.locked(want.digest, progress):
@@ -202,8 +203,6 @@ def _prepared(
         again = readiness(want, store)
         if not again.ready or again.key == found.key:
             again = _made(want, store, progress, found, pull_from)
-    if is_last:
-        remember(want, again)
     return again
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import progress
+from amlexec import in_use, progress
 from amlexec.config import load as config
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError
 from amlexec.images import registry
-from amlexec.model import Declaration, Place, RunConfiguration
+from amlexec.model import Declaration, Detached, Place, RunConfiguration
 from amlexec.plan import plan
 from amlexec.prepare import prepare as preparation
 from amlexec.runs import rerun_arguments, rerun_environment
@@ -21,7 +21,7 @@ from amlexec.targets.registry import runs_on
 
 if TYPE_CHECKING:
     from amlexec.history.record import Run
-    from amlexec.model import Detached, Plan, Project
+    from amlexec.model import Plan, Project
     from amlexec.runs.submit import Talk
 
 __all__ = ["Wishes", "rerun"]
@@ -60,12 +60,16 @@ def rerun(project: Project, run: Run, wishes: Wishes, talk: Talk, *, detach: boo
             hint="a bundle of the run has it: amlexec history import FILE.tar",
         )
     arguments = rerun_arguments.overridden(run, wishes.arguments, replace=wishes.is_replacing)
-    with Sources(project, run.snapshot.tree) as sources:
+    # Until the new record names the environment and the snapshot, they must not be removed.
+    with in_use.claimed(project), Sources(project, run.snapshot.tree) as sources:
         declaration = _declaration(project, run, wishes.target, sources)
         planned = plan(declaration, run.script_name, arguments, environment=os.environ)
         repeat = Repeat(run, is_accepted=wishes.is_accepting)
         repeat, planned = _with_environment(planned, declaration, repeat, sources, talk)
-        return submission.submit(planned, talk, detach=detach, repeat=repeat)
+        begun = submission.begin(planned, talk, quiet=detach, repeat=repeat)
+    if detach:
+        return Detached(begun.run.run_id, "async")
+    return submission.follow(project, begun.paths, begun.run, talk, bell=begun.bell, target=begun.target)
 
 
 def _declaration(project: Project, run: Run, target: str, sources: Sources) -> Declaration:

@@ -103,17 +103,15 @@ class Begun(NamedTuple):
     """As `Target.start` returns it."""
 
 
-def submit(plan: Plan, talk: Talk, *, detach: bool = False, repeat: Repeat | None = None) -> Run | Detached:
+def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
     """Run a plan; the finished run, or a `Detached` if the run goes on without this process.
-
-    With `repeat`, its snapshot is executed, and not the project as it is now.
 
     Raises:
         ConfigurationError, UsageError: nothing was created, except perhaps the environment.
         TargetError: the run could not be started; its record says so.
         KeyboardInterrupt: before the script began; the record says Canceled.
     """
-    begun = begin(plan, talk, quiet=detach, repeat=repeat)
+    begun = begin(plan, talk, quiet=detach)
     if detach:
         return Detached(begun.run.run_id, "async")
     return follow(plan.project, begun.paths, begun.run, talk, bell=begun.bell, target=begun.target)
