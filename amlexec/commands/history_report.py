@@ -1,4 +1,4 @@
-"""`amlexec history report`: the runs as one HTML page."""
+"""`amlexec history report`: the runs as one HTML page, in a file or served while runs go on."""
 
 from __future__ import annotations
 
@@ -35,11 +35,33 @@ def add(verb: argparse.ArgumentParser) -> None:
         help="the page's file (default: .amlexec/report.html in the project)",
     )
     verb.add_argument("--last", type=int, metavar="N", help="only the newest N runs")
+    verb.add_argument(
+        "--live",
+        action="store_true",
+        help="serve the page to browsers on this machine, and keep it current, until Ctrl-C",
+    )
+    verb.add_argument(
+        "--port",
+        type=int,
+        metavar="PORT",
+        help="with --live: the port (default: 8731, or any if it is taken)",
+    )
     verb.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
 def run(project: Project, arguments: argparse.Namespace) -> None:
-    """Write the page, and print where it is."""
+    """Write the page, or serve it; print where it is."""
+    if arguments.live:
+        from amlexec.commands.history_live import serve
+
+        if arguments.output:
+            raise UsageError("--live serves the page: it writes no file", hint="leave out -o, or --live")
+        runs, problems, _ = _chosen(project, arguments)
+        chosen = [each.run_id for each in runs] if arguments.runs else []
+        serve(project, chosen, arguments.last or _NEWEST, arguments.port, show=arguments.open)
+        return
+    if arguments.port is not None:
+        raise UsageError("--port needs --live")
     from amlexec.files import write_atomically
     from amlexec.report.write import page_of
 
@@ -57,7 +79,9 @@ def run(project: Project, arguments: argparse.Namespace) -> None:
     write_atomically(path, content, durable=False)
     console.data(str(path))
     if arguments.open:
-        _show(path)
+        from amlexec.commands.browser import open_page
+
+        open_page(path.absolute().as_uri())
 
 
 def _chosen(
@@ -76,10 +100,3 @@ def _chosen(
     names = [place.parent.name if place.name == "run.json" else place.name for place in places]
     most = arguments.last or _NEWEST
     return runs[:most], list(zip(names, problems, strict=True))[:most], max(0, len(runs) - most)
-
-
-def _show(path: Path) -> None:
-    import webbrowser
-
-    if not webbrowser.open(path.absolute().as_uri()):
-        console.say("warning: there is no browser to open it")

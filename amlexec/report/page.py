@@ -7,12 +7,13 @@ import gzip
 import hashlib
 import html
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from amlexec.escaping import on_one_line
 
-__all__ = ["Parts", "document", "in_script", "live_document", "scripts", "style"]
+__all__ = ["Parts", "document", "in_script", "live_document", "live_policy", "scripts", "style"]
 
 _ASSETS = Path(__file__).parent / "assets"
 _SCRIPTS = (
@@ -58,20 +59,28 @@ def document(parts: Parts) -> bytes:
         _block("data-details", "application/octet-stream", _packed(_encoded(parts.details))),
         _block("data-code", "application/octet-stream", _packed(_encoded(parts.code))),
     ]
-    return _document(parts.main, data, "")
+    return _document(parts.main, data, _policy())
 
 
 def live_document(main: dict[str, Any]) -> bytes:
     """The page of a live server, which asks the server for everything but `main`."""
-    return _document(main, [], " connect-src 'self';")
+    return _document(main, [], live_policy())
 
 
-def _document(main: dict[str, Any], data: list[bytes], more_policy: str) -> bytes:
-    script, styles = scripts(), style()
-    policy = (
-        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(styles)}'; img-src data:;"
-        f"{more_policy} base-uri 'none'; form-action 'none'"
+@cache
+def live_policy() -> str:
+    """The content security policy of the live page. It may ask its own server."""
+    return f"{_policy()}; connect-src 'self'"
+
+
+def _policy() -> str:
+    return (
+        f"default-src 'none'; script-src '{_hash(scripts())}'; style-src '{_hash(style())}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
     )
+
+
+def _document(main: dict[str, Any], data: list[bytes], policy: str) -> bytes:
     title = html.escape(on_one_line(f"Runs of {main.get('project', '')}"))
     body = _asset("page.html")
     # The policy comes first: it only holds for what follows. The tables are drawn before the rest arrives.
@@ -83,12 +92,12 @@ def _document(main: dict[str, Any], data: list[bytes], more_policy: str) -> byte
             b'<meta name="color-scheme" content="light dark">\n',
             b'<meta name="referrer" content="no-referrer">\n',
             f"<title>{title}</title>\n<style>".encode(),
-            styles,
+            style(),
             b"</style>\n</head>\n",
             body,
             _block("data-main", "application/json", in_script(main)),
             b"<script>",
-            script,
+            scripts(),
             b"</script>\n",
             *data,
             b"</body>\n</html>\n",

@@ -143,7 +143,7 @@ class Page:
         """Wait until an expression is true; its value. Looked at on each frame."""
         return self.run(
             f"""new Promise((resolve, reject) => {{
-                const end = performance.now() + {TIMEOUT_S * 1000};
+                const end = performance.now() + {TIMEOUT_S * 900};
                 const look = () => {{
                     let found = null;
                     try {{ found = ({expression}); }} catch (error) {{ found = null; }}

@@ -1,11 +1,12 @@
 // One run: a sheet over the page.
 
 let openId = null;
+let openRevision = null; // of a live server: what the open run had when it was shown
 
 async function openRun(id) {
   const row = rowOf(id);
   if (!row) return;
-  openId = id;
+  [openId, openRevision] = [id, row.revision];
   const sheet = byId('sheet');
   const body = el('div', { className: 'sheet-body' }, el('p', { className: 'quiet' }, 'reading \u2026'));
   fill(sheet, sheetHead(row), body);

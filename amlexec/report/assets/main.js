@@ -91,7 +91,7 @@ async function poll() {
 function refreshSheet() {
   const sheet = byId('sheet');
   const [top, row] = [sheet.scrollTop, rowOf(openId)];
-  if (row && !row.final) openRun(openId).then(() => { sheet.scrollTop = top; });
+  if (row && row.revision !== openRevision) openRun(openId).then(() => { sheet.scrollTop = top; });
 }
 
 let resizing = 0;
