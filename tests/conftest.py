@@ -165,6 +165,16 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+def until_begun(process: subprocess.Popen[bytes]) -> None:
+    """Read what a submit prints until the script has begun."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line == b"begun\n":
+            return
+    assert process.stderr is not None
+    raise AssertionError(process.stderr.read().decode())
+
+
 def eventually(true: Callable[[], bool], what: str) -> None:
     """Wait until something is so."""
     until = time.monotonic() + PATIENCE

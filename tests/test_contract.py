@@ -24,7 +24,7 @@ from amlexec.runs import lifecycle
 from amlexec.targets.docker import DockerTarget
 from amlexec.targets.environment import ensure
 from amlexec.targets.volumes import LocalVolumes
-from tests.conftest import PATIENCE, ProjectFolder, eventually
+from tests.conftest import PATIENCE, ProjectFolder, eventually, until_begun
 from tests.engines.ssh_host import QUIET
 from tests.support.places import (
     PLACES,
@@ -126,16 +126,6 @@ def start(project: DockerProject, *arguments: str, **options: object) -> subproc
     """Start a submit."""
     command = ("-m", "amlexec", "experiment", "submit", "-c", project.place.name, *arguments)
     return project.start(sys.executable, *command, **options)
-
-
-def until_begun(process: subprocess.Popen[bytes]) -> None:
-    """Read what a submit prints until the script has begun."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line == b"begun\n":
-            return
-    assert process.stderr is not None
-    raise AssertionError(process.stderr.read().decode())
 
 
 def test_a_script_runs_in_a_copy_and_is_recorded(project: DockerProject) -> None:
@@ -527,6 +517,7 @@ def test_ctrl_c_detaches_and_the_run_goes_on(project: DockerProject) -> None:
     assert process.returncode == 130
     (run_id,) = project.run_ids()
     assert f"stopped following; the run {run_id} goes on" in err.decode()
+    assert f"amlexec experiment follow -r {run_id}" in err.decode()
     assert f"amlexec experiment cancel -r {run_id}" in err.decode()
     project.tell(run_id)
     done = project.amlexec("experiment", "follow", "-r", "last")

@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from tests.conftest import PATIENCE, ProjectFolder
+from tests.conftest import PATIENCE, ProjectFolder, until_begun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,11 +89,9 @@ def test_exit_codes(project: ProjectFolder) -> None:
 def test_ctrl_c_detaches(project: ProjectFolder) -> None:
     project.write("train.py", "import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
     process = project.start(sys.executable, "-m", "doit", "submit:local", "script=train.py")
+    until_begun(process)
     assert process.stdout is not None
     assert process.stderr is not None
-    for line in process.stdout:
-        if line == b"begun\n":
-            break
     process.send_signal(signal.SIGINT)
     code = process.wait(PATIENCE)
     said = process.stderr.read().decode()

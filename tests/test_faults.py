@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import PATIENCE, ProjectFolder, eventually
+from tests.conftest import PATIENCE, ProjectFolder, eventually, until_begun
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,11 +117,9 @@ def test_killing_the_client_leaves_the_run_alone(project: ProjectFolder) -> None
         *(sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "local", "train.py"),
         env={**os.environ, "GO": str(go)},
     )
+    until_begun(process)
     assert process.stdout is not None
     assert process.stderr is not None
-    for line in process.stdout:
-        if line == b"begun\n":
-            break
     process.kill()
     process.wait(PATIENCE)
     process.stdout.close()

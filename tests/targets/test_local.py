@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -78,15 +77,6 @@ def test_the_record_has_the_exit_code_of_a_failing_script(project: ProjectFolder
     assert (project.run_folder(done.run_id) / "project").is_dir(), "the copy may show why"
 
 
-def test_a_script_killed_by_a_signal(project: ProjectFolder) -> None:
-    project.write("train.py", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
-    done = project.submit("train.py")
-    assert done.code == 1
-    record = project.record(done.run_id)
-    assert (record["status"], record["exit_code"]) == ("Failed", 137)
-    assert "SIGKILL" in record["reason"]
-
-
 def test_signals_are_as_in_a_shell(project: ProjectFolder) -> None:
     project.write(
         "train.py",
@@ -96,40 +86,6 @@ def test_signals_are_as_in_a_shell(project: ProjectFolder) -> None:
     )
     done = project.submit("train.py")
     assert done.code == 0, done.err
-
-
-def test_environment_variables_reach_the_script_and_secrets_are_not_recorded(project: ProjectFolder) -> None:
-    project.write(
-        "aml_config/local.runconfig",
-        "Target: local\nFramework: Python\nEnvironmentVariables:\n  PLAIN: 0123\n"
-        "  QUOTED: \"a b $HOME 'x'\"\n  MY_PASSWORD: hunter22222\n  NOTHING:\n",
-    )
-    project.write(
-        "train.py",
-        "import os, sys\nprint([os.environ.get(n) for n in ('PLAIN', 'QUOTED', 'MY_PASSWORD', 'NOTHING')])\n",
-    )
-    done = project.submit("train.py", "--with", "hunter22222")
-    assert done.code == 0, done.err
-    assert "['0123', \"a b $HOME 'x'\", 'hunter22222', " in done.out
-    folder = project.run_folder(done.run_id)
-    for name in ("run.json", "control.log"):
-        assert "hunter22222" not in (folder / name).read_text()
-    assert project.record(done.run_id)["environment_variables"]["PLAIN"] == "0123"
-    assert project.record(done.run_id)["arguments"] == ["--with", "***"]
-
-
-def test_the_shared_directory_ends_with_a_separator_and_stays(project: ProjectFolder) -> None:
-    project.write("aml_config/local.compute", 'type: local\nnativeSharedDirectory: "~/.azureml/share/"\n')
-    project.write(
-        "train.py",
-        "import os\nshared = os.environ['AZUREML_NATIVE_SHARE_DIRECTORY']\n"
-        "assert shared.endswith('/')\nopen(shared + 'model.pkl', 'a').write('x')\n",
-    )
-    assert project.submit("train.py").code == 0
-    assert project.submit("train.py").code == 0
-    shared = os.path.expanduser("~/.azureml/share/demo/model.pkl")  # noqa: PTH111
-    with open(shared) as file:  # noqa: PTH123
-        assert file.read() == "xx"
 
 
 def test_without_a_script_the_argument_vector_runs(project: ProjectFolder) -> None:
@@ -218,59 +174,6 @@ def test_async_status_and_following(project: ProjectFolder) -> None:
     assert project.record(done.run_id)["status"] == "Completed"
 
 
-def test_ctrl_c_detaches_and_the_run_goes_on(project: ProjectFolder) -> None:
-    go = project.root.parent / "go"
-    project.write(
-        "train.py",
-        "import os, time\nprint('begun', flush=True)\nwhile not os.path.exists(os.environ['GO']):\n"
-        "    time.sleep(0.02)\n",
-    )
-    process = project.start(
-        *(sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "local", "train.py"),
-        env={**os.environ, "GO": str(go)},
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    for line in process.stdout:
-        if line == b"begun\n":
-            break
-    process.send_signal(signal.SIGINT)
-    assert process.wait(PATIENCE) == 130
-    said = process.stderr.read().decode()
-    process.stdout.close()
-    process.stderr.close()
-    (run_id,) = project.run_ids()
-    assert f"stopped following; the run {run_id} goes on" in said
-    assert f"amlexec experiment follow -r {run_id}" in said
-    assert f"amlexec experiment cancel -r {run_id}" in said
-    go.touch()
-    done = project.amlexec("experiment", "follow", "-r", "last")
-    assert done.code == 0, done.err
-    assert project.record(run_id)["status"] == "Completed"
-
-
-def test_cancel_ends_everything_the_script_started(project: ProjectFolder) -> None:
-    project.write(
-        "train.py",
-        "import os, signal, subprocess, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-        "child = subprocess.Popen(['sleep', '600'])\nprint(os.getpid(), child.pid, flush=True)\n"
-        "time.sleep(600)\n",
-    )
-    run_id = project.submit("--async", "train.py").run_id
-    log = project.run_folder(run_id) / "stdout.log"
-    eventually(lambda: log.exists() and log.read_bytes().endswith(b"\n"), "the script begins")
-    done = project.amlexec("experiment", "cancel", "-r", run_id, "--grace", "1")
-    assert done.code == 0, done.err
-    assert f"{run_id}  Canceled" in done.out
-    for pid in log.read_text().split():
-        assert not _runs(pid), "TERM was ignored; KILL is not"
-    record = project.record(run_id)
-    assert (record["status"], record["exit_code"]) == ("Canceled", 137)
-    again = project.amlexec("experiment", "cancel", "-r", run_id)
-    assert again.code == 0
-    assert "already ended: Canceled" in again.err
-
-
 def test_background_processes_end_with_the_script(project: ProjectFolder) -> None:
     project.write(
         "train.py",
@@ -281,16 +184,6 @@ def test_background_processes_end_with_the_script(project: ProjectFolder) -> Non
     folder = project.run_folder(done.run_id)
     assert not _runs((folder / "stdout.log").read_text().strip())
     assert "stopping what the script left running" in (folder / "control.log").read_text()
-
-
-def test_an_untracked_run_leaves_nothing(project: ProjectFolder) -> None:
-    project.write("train.py", "print('here')\n")
-    project.write("aml_config/local.runconfig", "Target: local\nFramework: Python\nTrackedRun: false\n")
-    done = project.submit("train.py")
-    assert done.code == 0, done.err
-    assert "here" in done.out
-    assert "not tracked" in done.out
-    assert project.run_ids() == []
 
 
 def test_clean_removes_copies_and_keeps_records(project: ProjectFolder) -> None:
