@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from amlexec import in_use
 from amlexec.config import load as config
 from amlexec.docker import containers
 from amlexec.docker.errors import EngineAbsentError, EngineDeniedError
 from amlexec.docker.labels import DIGEST
 from amlexec.environments import last_prepared
 from amlexec.environments.ownership import ownership
+from amlexec.gc import needed
 from amlexec.gc.model import LEFTOVER, PART, Item
-from amlexec.gc.needed import needed_digests
 from amlexec.gc.places import Outcome
 from amlexec.images import build_lock
 from amlexec.images.inventory import EngineImages, is_layer_of
@@ -20,7 +19,6 @@ from amlexec.images.labels import reference
 from amlexec.images.store import ImageStore
 from amlexec.owner import owner_of
 from amlexec.runs import leftovers
-from amlexec.snapshots.prune import BUSY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EnginePlace"]
 
-_CLAIM_TIMEOUT_S = 5.0
-
 
 class EnginePlace:
     """A `Place`. Images and containers of other projects are left alone."""
@@ -42,6 +38,7 @@ class EnginePlace:
         """No I/O."""
         self.name = name
         self.targets = {name}
+        self.prefix = f"engine:{name}:"
         self._project = project
         self._engine = engine
         self._target = target
@@ -107,7 +104,7 @@ class EnginePlace:
             yield Item(key, "container", LEFTOVER, self.name, name, 0, ids=(container,))
 
     def _key(self, what: str) -> str:
-        return f"engine:{self.name}:{what}"
+        return f"{self.prefix}{what}"
 
     def remove(self, items: Sequence[Item]) -> list[Outcome]:
         """See `Place.remove`. Layers go with the last environment that is built on them."""
@@ -131,13 +128,11 @@ class EnginePlace:
         return [*found.environments, *found.layers]
 
     def _remove_environment(self, item: Item) -> Outcome:
-        with in_use.unclaimed(self._project, _CLAIM_TIMEOUT_S) as is_ours:
-            if not is_ours:
-                return Outcome(item, BUSY)
-            if item.digest in needed_digests(self._project):
-                return Outcome(item, "something needs it by now")
+        with needed.unless_needed(self._project, item.digest) as why:
+            if why:
+                return Outcome(item, why)
             removals = ImageStore(self._engine).remove([item.digest], self._project.name)
         kept = next((removal.kept for removal in removals if removal.kept), "")
         if not kept:
-            last_prepared.forget_removed(self._project, [item.digest])
+            needed.forget(self._project, item.digest)
         return Outcome(item, kept)

@@ -5,14 +5,37 @@ They are read again just before something is removed: meanwhile a run or a sweep
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
+from amlexec import in_use
+from amlexec.environments import last_prepared
 from amlexec.gc import declared, run_facts, sweep_items
+from amlexec.snapshots.prune import BUSY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from amlexec.model import Project
 
-__all__ = ["needed_digests", "needed_trees"]
+__all__ = ["forget", "needed_digests", "needed_trees", "unless_needed"]
+
+_CLAIM_TIMEOUT_S = 5.0
+
+
+@contextlib.contextmanager
+def unless_needed(project: Project, digest: str) -> Iterator[str]:
+    """Why an environment must not be removed now; "" if it may be, and then nothing begins to use it."""
+    with in_use.unclaimed(project, _CLAIM_TIMEOUT_S) as is_ours:
+        if not is_ours:
+            yield BUSY
+        else:
+            yield "something needs it by now" if digest in needed_digests(project) else ""
+
+
+def forget(project: Project, digest: str) -> None:
+    """Record that an environment was removed."""
+    last_prepared.forget_removed(project, [digest])
 
 
 def needed_digests(project: Project) -> set[str]:

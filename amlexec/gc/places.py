@@ -32,6 +32,10 @@ class Place(Protocol):
     def targets(self) -> set[str]:
         """The names of all compute targets that use it."""
 
+    @property
+    def prefix(self) -> str:
+        """The beginning of the keys of its items."""
+
     def items(self, runs: ProjectRuns) -> Sequence[Item]:
         """What takes disk space in it. Items of other places have other keys.
 

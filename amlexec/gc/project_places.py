@@ -38,6 +38,12 @@ def places(project: Project, only: str) -> tuple[list[Place], dict[str, Exceptio
 
 def _places_of(project: Project, target: ComputeTarget) -> Iterator[tuple[tuple[str, str, str], Place]]:
     kind = kinds.of(target.kind)
+    if kind.over_ssh and kind.module:
+        from amlexec.gc.machine_place import MachinePlace
+        from amlexec.ssh.connection import SSHConnection, login_of
+
+        machine = MachinePlace(project, target.name, SSHConnection(login_of(target)))
+        yield ("machine", target.address, target.username), machine
     if kind.in_container and kind.module:
         from amlexec.gc.engine_place import EnginePlace
 

@@ -109,7 +109,7 @@ class _Places:
     def remove(self, items: Sequence[Item]) -> None:
         """Remove items, place by place. An error of one place does not stop the others."""
         for place in self._places:
-            found = [item for item in items if item.place == place.name]
+            found = [item for item in items if item.key.startswith(place.prefix)]
             try:
                 self.outcomes += place.remove(found) if found else ()
             except (TargetError, ConfigurationError) as error:

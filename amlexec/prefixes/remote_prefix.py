@@ -23,12 +23,15 @@ NAME_LENGTH = 20
 whole path of its Python, and old kernels read only 127 characters of it."""
 
 
-def script(verb: str, *, keeping: bool = True) -> str:
-    """A shell script that calls `verb` with its own arguments; `keeping` adds the verbs of `prefix.sh`."""
+def script(verb: str, *, keeping: bool = True, more: str = "") -> str:
+    """A shell script that calls `verb` with its own arguments; `keeping` adds the verbs of `prefix.sh`.
+
+    `more` is shell text with more verbs.
+    """
     parts = [_HERE / "list.sh"]
     if keeping:
         parts = [_HERE.parent / "runtime/identity.sh", *parts, _HERE / "prefix.sh"]
-    return "\n".join([*(part.read_text("utf-8") for part in parts), f'{verb} "$@"\n'])
+    return "\n".join([*(part.read_text("utf-8") for part in parts), more, f'{verb} "$@"\n'])
 
 
 def failed(what: str, stderr: str, where: str) -> TargetError:

@@ -427,6 +427,33 @@ reach() {
 # forget PROJECT: remove the mirror.
 forget() { rm -f "$base/projects/$1/id"; }
 
+# discard PROJECT: remove a mirror, unless a submission uses it: it is sent again when it is needed. Prints gone or used.
+discard() {
+  project=$base/projects/$1 mine=$node.$$
+  [ -d "$project" ] || { echo gone; return; }
+  identify $$ || exit 2
+  self="$$ $identity $node"
+  [ ! -e "$project/lock" ] || { echo used; return; }
+  trap 'rm -rf "$project/lock.$mine"; unlock; rmdir "$project" 2>/dev/null' EXIT
+  trap 'exit 1' HUP INT TERM PIPE
+  lock "$project" || exit 2
+  for each in "$project"/reader.*; do
+    if at_work "$each"; then echo used; return; fi
+  done
+  # First the name of the snapshot: without it, the rest is no mirror.
+  rm -f "$project/id" && rm -rf "$project/tree" "$project"/reader.* || exit 2
+  echo gone
+}
+
+# remove_all OWNER RUN…: remove the folders of these runs; prints a line "RUN ANSWER" for each: gone or others.
+remove_all() {
+  whose=$1
+  shift
+  for run; do
+    if (remove "$run" "$whose") >/dev/null; then echo "$run gone"; else echo "$run others"; fi
+  done
+}
+
 # remove RUN OWNER: remove a run's folder; prints a line if it existed.
 remove() {
   [ -d "$base/runs/$1" ] || return 0

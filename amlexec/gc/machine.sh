@@ -1,0 +1,117 @@
+# What takes disk space in ~/.amlexec on a machine, and its removal. Sent after identity.sh, list.sh and prefix.sh; a
+# last line that calls one of the functions follows.
+
+# survey OWNER: print a line "KIND BYTES SECONDS NAME" for everything; SECONDS is the time of the last change. Lines
+# "link ENVIRONMENT PACKAGE" tell which cached packages an environment is linked to. OWNER is that of the listed runs.
+survey() {
+  # The packages first: the inodes of their files tell which package a file of an environment is.
+  { files "$base/packages" && files "$envs"; } | awk -v base="$base/" '
+    {
+      at = index($0, base)
+      if (!at || split(substr($0, at + length(base)), part, "/") < 3) next
+      if (part[1] == "packages") {
+        package[part[2]] += $6
+        if ($3 > 1) origin[$1] = part[2]
+      } else if ($3 > 1 && ($1 in origin)) {
+        link[part[2] " " origin[$1]] = 1
+        own[part[2]] += 0
+      } else own[part[2]] += $6
+    }
+    END {
+      for (name in package) printf "package %.0f 0 %s\n", package[name], name
+      for (name in own) printf "environment %.0f 0 %s\n", own[name], name
+      for (names in link) print "link", names
+    }'
+  for each in "$envs"/*; do
+    name=${each##*/}
+    [ -d "$each" ] || continue
+    if building "$name"; then echo "locked $name"; elif ! whole "$name"; then entry unfinished "$each"; fi
+  done
+  for each in "$base/archives"/*; do entry archive "$each"; done
+  for each in "$base/installers"/*; do entry installer "$each"; done
+  for each in "$base/projects"/*; do entry mirror "$each"; done
+  for each in "$base/runs"/*; do
+    read -r whose 2>/dev/null <"$each/control/owner" && [ "$whose" = "$1" ] && entry copy "$each"
+  done
+  for each in "$base/runtime"/*; do named "${each##*/}" || entry runtime "$each"; done
+  return 0
+}
+
+# files FOLDER: list its files with inode, number of links and size.
+files() {
+  [ ! -d "$1" ] || find "$1" -type f -exec ls -lni {} + 2>/dev/null
+  return 0
+}
+
+# entry KIND PATH: print the line of a file or folder.
+entry() {
+  [ -e "$2" ] || return 0
+  size=$(du -sk "$2" 2>/dev/null | cut -f 1)
+  echo "$1 $((${size:-0} * 1024)) $(stat -c %Y "$2" 2>/dev/null || echo 0) ${2##*/}"
+}
+
+# building NAME: whether a process builds the environment.
+building() { [ -d "$envs/$1/turn" ] && ! over "$envs/$1/turn/here"; }
+
+# named RUNTIME: whether a run was started with these runtime files.
+named() {
+  for run in "$base/runs"/*; do
+    read -r digest 2>/dev/null <"$run/control/runtime" && [ "$digest" = "$1" ] && return
+  done
+  return 1
+}
+
+# away PATH: remove a file or folder, in one step for others.
+away() {
+  mkdir -p "$incoming/gc.$$" && mv "$1" "$incoming/gc.$$/" || return 1
+  rm -rf "$incoming/gc.$$"
+}
+
+# discard KIND NAME…: remove these; print a line "NAME ANSWER" for each: gone, used, or locked.
+discard() {
+  kind=$1
+  shift
+  for name; do
+    case $name in '' | */* | .*) continue ;; esac
+    echo "$name $("discard_$kind" "$name")"
+  done
+}
+
+discard_package() {
+  # A build may be about to link what no environment is linked to yet.
+  for turn in "$envs"/*/turn; do
+    if [ -d "$turn" ] && ! over "$turn/here"; then echo locked; return; fi
+  done
+  linked=$(find "$base/packages/$1" -type f -links +1 2>/dev/null | head -n 1)
+  if [ -n "$linked" ]; then echo used; return; fi
+  away "$base/packages/$1" && rm -f "$base/packages/$1.lock" && echo gone
+}
+
+discard_installer() {
+  if used "$base/installers/$1"; then echo used; else away "$base/installers/$1" && echo gone; fi
+}
+
+discard_runtime() {
+  if named "$1"; then echo used; else away "$base/runtime/$1" && echo gone; fi
+}
+
+discard_unfinished() {
+  if building "$1"; then echo locked; return; fi
+  for left in "$envs/$1"/*; do
+    [ -e "$left/amlexec.json" ] || used "$left" || rm -rf "$left"
+  done
+  rmdir "$envs/$1" 2>/dev/null
+  if [ -e "$envs/$1" ]; then echo used; else echo gone; fi
+}
+
+# discard_environment NAME DIGEST OWNER: remove an environment; print why not, or the freed kB. Runs of other projects
+# than OWNER may need it, too.
+discard_environment() {
+  if building "$1"; then echo locked; return; fi
+  for run in "$base/runs"/*; do
+    whose=
+    read -r whose 2>/dev/null <"$run/control/owner"
+    [ "$whose" != "$3" ] && grep -q "$2" "$run/run.json" 2>/dev/null && { echo needed; return; }
+  done
+  remove "$1" ''
+}
