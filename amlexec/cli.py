@@ -106,7 +106,7 @@ def run(arguments: Sequence[str]) -> int:
 
             return completion.run(arguments, parser)
         group = arguments[0] if arguments and arguments[0] in GROUPS else None
-        head, tail = _split(arguments)
+        head, tail = _split(_joined(arguments))
         parsed = parser(group, head[1] if len(head) > 1 else None).parse_args(head)
         parsed.tail = tail
         code: int = import_module(f"amlexec.commands.{parsed.group}").run(parsed)
@@ -128,6 +128,19 @@ _VALUED = {"submit": _SUBMIT, "sweep": _SWEEP, "rerun": _RERUN}
 """The options of these verbs of `experiment` that take a value."""
 _SWITCHES = frozenset({"-a", "--async", "--replace", "--accept-changes", "--verify", "-h", "--help"})
 """The options of `experiment rerun` that take none."""
+
+
+def _joined(arguments: Sequence[str]) -> Sequence[str]:
+    """Join the options of `history` with values that argparse would take for options: `--sort -accuracy`."""
+    if arguments[0] != "history":
+        return arguments
+    found: list[str] = []
+    for word in arguments:
+        if found and found[-1] == "--sort":
+            found[-1] = f"--sort={word}"
+        else:
+            found.append(word)
+    return found
 
 
 def _split(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:

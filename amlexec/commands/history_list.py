@@ -1,29 +1,68 @@
-"""`amlexec history list`: the runs of a project, or those on a machine."""
+"""`amlexec history list`: the runs of a project that meet conditions, or those on a machine."""
 
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Any
 
 from amlexec import console
-from amlexec.commands import fitting, output, run_view, run_views
+from amlexec.commands import fitting, output, run_columns, run_view, run_views
 from amlexec.commands.options import add_output
 from amlexec.errors import UsageError
-from amlexec.history import find
+from amlexec.history import listing
+from amlexec.history.listing import Broken
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from amlexec.errors import NoContactError
+    from amlexec.history.query import Query, SortKey
     from amlexec.model import Project
 
 __all__ = ["add", "run"]
 
-_MOST_PROBLEMS = 3
-"""Damaged records that get a line each."""
+MOST_IN_A_TABLE = 1000
+"""Rows of a table, unless the user asks for more."""
 
 
 def add(verb: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
+    verb.add_argument(
+        "-c", "--configuration", "--run-configuration", action="append", default=[], metavar="NAME",
+        help="only runs of this run configuration",
+    )  # fmt: skip
+    for option, metavar, what in (
+        ("--target", "TARGET", "on this compute target"),
+        ("--script", "SCRIPT", "of this script"),
+        ("--status", "STATUS", "with this status, such as Failed, Running or broken"),
+    ):
+        verb.add_argument(option, action="append", default=[], metavar=metavar, help=f"only runs {what}")
+    verb.add_argument(
+        "--since", metavar="TIME", help="only runs since 2d (two days ago), or 2026-01-31T12:00"
+    )
+    verb.add_argument("--until", metavar="TIME", help="only runs until then")
+    verb.add_argument(
+        "--tag", action="append", default=[], metavar="NAME[=VALUE]", help="only runs with this tag"
+    )
+    verb.add_argument(
+        "--where", metavar="QUERY", help="only runs for which this is true: 'accuracy > 0.9 and lr < 0.1'"
+    )
+    verb.add_argument(
+        "--sort",
+        action="append",
+        default=[],
+        metavar="[-]NAME",
+        help="sort by this; with -, the largest first (default: the newest run first)",
+    )
+    verb.add_argument(
+        "--limit",
+        type=_limit,
+        metavar="N",
+        help=f"at most N runs, or all (default: {MOST_IN_A_TABLE} in a table, else all)",
+    )
     verb.add_argument("--last", type=_count, metavar="N", help="only the newest N runs")
+    verb.add_argument("--columns", metavar="NAME,...", help="show only these: run_id,metrics.loss,params.lr")
     verb.add_argument(
         "--from",
         dest="source",
@@ -31,13 +70,17 @@ def add(verb: argparse.ArgumentParser) -> None:
         help="list the runs on that compute target's machine, from any computer",
     )
     verb.add_argument("--all", action="store_true", help="with --from: also the runs of other projects")
-    add_output(verb, flat=True)
+    add_output(verb, ("table", "json", "csv"), flat=True)
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of runs, 1 or more")
     return int(text)
+
+
+def _limit(text: str) -> int:
+    return 0 if text == "all" else _count(text)
 
 
 def run(project: Project, arguments: argparse.Namespace) -> None:
@@ -47,39 +90,135 @@ def run(project: Project, arguments: argparse.Namespace) -> None:
         return
     if arguments.all:
         raise UsageError("--all needs --from", hint="name the machine: --from TARGET")
-    runs, problems = find.runs(project)
-    for problem in problems[:_MOST_PROBLEMS]:
-        run_views.warn(problem)
-    if len(problems) > _MOST_PROBLEMS:
-        console.say(f"warning: {len(problems) - _MOST_PROBLEMS} more folders can't be read as runs")
-    if not runs:
-        console.say("there are no runs yet: amlexec experiment submit -c local SCRIPT")
-    # Only JSON and queries need the files of every run.
-    files = arguments.output == "json" or arguments.query is not None
+    query, keys = _query(arguments), _keys(arguments)
     silent: dict[str, NoContactError] = {}
-    now = [run_views.now(project, record, silent) for record in runs[: arguments.last]]
-    views = run_views.views(project, now, files=files, silent=silent)
-    if files:
-        run_views.show(views, arguments)
-    elif views:
-        console.data(fitting.fitted(run_view.listing(views), output.terminal_width()))
+    names, total = _chosen(project, arguments, query, keys, silent)
+    if not names:
+        _say_none(project, query)
+    _print(project, arguments, names, silent)
+    if len(names) < total and arguments.last is None and arguments.limit is None:
+        which = "first" if keys else "newest"
+        console.say(f"the {which} {len(names)} of {total} runs; --limit all shows all")
+
+
+def _query(arguments: argparse.Namespace) -> Query | None:
+    options = (arguments.configuration, arguments.target, arguments.script, arguments.status, arguments.tag)
+    if not any((*options, arguments.since, arguments.until)) and arguments.where is None:
+        return None
+    from amlexec.history import filters
+
+    names = ("configuration", "target", "script", "status")
+    with _named("--where"):
+        return filters.query_of(
+            fields=[(name, getattr(arguments, name)) for name in names],
+            tags=arguments.tag,
+            since=arguments.since,
+            until=arguments.until,
+            where=arguments.where,
+        )
+
+
+def _keys(arguments: argparse.Namespace) -> list[SortKey]:
+    if not arguments.sort:
+        return []
+    if arguments.last is not None:
+        raise UsageError("--last can't be combined with --sort", hint="--limit N shows the first N")
+    from amlexec.history import query
+
+    with _named("--sort"):
+        return [query.parse_sort(text) for text in arguments.sort]
+
+
+@contextlib.contextmanager
+def _named(option: str) -> Iterator[None]:
+    """Errors within name this option, unless they name another."""
+    try:
+        yield
+    except UsageError as error:
+        error.where = error.where or option
+        raise
+
+
+def _chosen(
+    project: Project,
+    arguments: argparse.Namespace,
+    query: Query | None,
+    keys: Sequence[SortKey],
+    silent: dict[str, NoContactError],
+) -> tuple[list[str], int]:
+    """The names of the runs to show, and how many there would be without a limit."""
+    limit: int | None = arguments.last or arguments.limit
+    if arguments.output == "table" and arguments.query is None and limit is None:
+        limit = MOST_IN_A_TABLE
+    if query is None and not keys:
+        # Nothing has to be known of the other runs.
+        names = listing.newest(project, limit or None)
+        return names, len(names) if limit is None or len(names) < limit else len(listing.newest(project))
+    from amlexec.history import index
+
+    # A run that has ended meanwhile may now meet the conditions, or no longer.
+    for record in listing.read(project, index.unfinished(project)):
+        if not isinstance(record, Broken):
+            run_views.now(project, record, silent)
+    with _named("--where" if arguments.where is not None and not keys else "--sort"):
+        return index.select(project, query, keys, limit or None)
+
+
+def _say_none(project: Project, query: Query | None) -> None:
+    if query is not None and listing.newest(project, 1):
+        console.say("no run meets the conditions")
+    else:
+        console.say("there are no runs yet: amlexec experiment submit -c local SCRIPT")
+
+
+def _print(
+    project: Project, arguments: argparse.Namespace, names: Sequence[str], silent: dict[str, NoContactError]
+) -> None:
+    columns = run_columns.parse(arguments.columns) if arguments.columns is not None else None
+    # Only JSON and queries need the names of every run's files.
+    files = columns is None and (arguments.output == "json" or arguments.query is not None)
+    views = run_views.of_names(project, names, files=files, silent=silent)
+    if columns is not None:
+        chosen = run_columns.chosen(project, list(views), columns)
+        if arguments.query is not None or arguments.output == "json":
+            run_views.show(chosen, arguments)
+        elif arguments.output == "csv":
+            console.write(run_columns.csv_of(chosen, [title for title, _ in columns]))
+        elif chosen:
+            console.data(fitting.fitted(run_columns.table(chosen, columns), output.terminal_width()))
+    elif arguments.query is not None:
+        run_views.show(list(views), arguments)
+    elif arguments.output == "json":
+        run_views.stream(views, arguments)
+    elif arguments.output == "csv":
+        console.write(run_columns.csv_of_all(list(views)))
+    elif names:
+        console.data(fitting.fitted(run_view.listing(list(views)), output.terminal_width()))
 
 
 def _list_from(project: Project, arguments: argparse.Namespace) -> None:
     from amlexec.runs.remote import RemoteRuns
 
+    if _query(arguments) is not None or arguments.sort or arguments.columns is not None:
+        raise UsageError(
+            "runs on a machine can't be filtered, sorted, or shown with other columns",
+            hint="--query takes a JMESPath query of them",
+        )
     machine = RemoteRuns(project, arguments.source)
-    listing = machine.list(everything=arguments.all)
-    for problem in listing.problems:
+    found = machine.list(everything=arguments.all)
+    for problem in found.problems:
         run_views.warn(problem)
-    if not listing.runs:
+    if not found.runs:
         whose = "" if arguments.all else "of this project "
         console.say(f"there are no runs {whose}on {machine.name}")
-    views = run_views.views(project, listing.runs[: arguments.last], files=False)
+    limit = arguments.last or arguments.limit or None
+    views: list[dict[str, Any]] = run_views.views(project, found.runs[:limit], files=False)
     for shown in views:
         # The name of another project, as far as the id contains it.
         shown["experiment_id"] = shown["run_id"].rpartition("_")[0]
     if arguments.output == "json" or arguments.query is not None:
         run_views.show(views, arguments)
+    elif arguments.output == "csv":
+        console.write(run_columns.csv_of_all(views))
     elif views:
         console.data(fitting.fitted(run_view.listing(views), output.terminal_width()))

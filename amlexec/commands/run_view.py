@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.commands.fitting import Column
 from amlexec.commands.output import cell, title
-from amlexec.history.record import without_series
+from amlexec.history.listing import BROKEN
+from amlexec.history.record import Run, without_series
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from amlexec.history.record import Run
 
 __all__ = ["Row", "comparison", "duration", "flat", "flattened", "listing"]
 
@@ -25,11 +24,13 @@ def flat(
     project: str,
     now: datetime,
     unreachable: bool = False,
+    tags: Mapping[str, str] | None = None,
+    note: str = "",
 ) -> dict[str, Any]:
     """The JSON of a run, with the keys of Workbench's history, followed by amlexec's own.
 
     `number` counts the runs of the project; the oldest is 1. Metrics are an object under their own key.
-    The status of an `unreachable` run is the last known one.
+    The status of an `unreachable` run is the last known one. The note is Workbench's description.
     """
     run = without_series(run)
     return {
@@ -45,13 +46,14 @@ def flat(
         "run_configuration": run.run_configuration,
         "metrics": run.metrics,
         "metric_counts": run.metric_counts,
+        "tags": dict(tags or {}),
         "unread": list(run.unread),
         "attachments": ",".join(attachments),
         "created_utc": run.created_utc,
         "start_time_utc": run.start_time_utc,
         "end_time_utc": run.end_time_utc,
         "duration": duration(run, now),
-        "description": None,
+        "description": note or None,
         "experiment_id": project,
         "heartbeat_enabled": False,
         "hidden": False,
@@ -79,6 +81,19 @@ def flat(
         "amlexec": run.amlexec,
         "executors": run.executors and [executor._asdict() for executor in run.executors],
     }
+
+
+_EMPTY: dict[str, Any] = {
+    **dict.fromkeys(Run._fields),
+    **dict.fromkeys(("arguments", "unread", "not_collected"), ()),
+    **{key: {} for key in ("environment_variables", "metrics", "metric_counts")},
+}
+
+
+def broken(name: str, reason: str, *, number: int | None, project: str) -> dict[str, Any]:
+    """The JSON of what can't be read as a run: the same keys, without values."""
+    run = Run(**_EMPTY | {"run_id": name, "status": BROKEN, "reason": reason})
+    return flat(run, number=number, attachments=(), project=project, now=datetime.now(timezone.utc))
 
 
 def flattened(view: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,6 +124,8 @@ def listing(views: Sequence[Mapping[str, Any]]) -> list[Column]:
     """The columns of a list of runs, and one for each metric."""
     ranks = {"run_id": 0, "script_name": 3, "target": 4, "status": 0, "start_time_utc": 6, "duration": 5}
     columns = []
+    if any(view["status"] == BROKEN for view in views):
+        ranks["reason"] = 1
     for key, rank in ranks.items():
         values = [_cell(view, key) for view in views]
         short = _SHORT.get(key)
@@ -125,7 +142,14 @@ def listing(views: Sequence[Mapping[str, Any]]) -> list[Column]:
                 [view["metrics"].get(name) for view in views],
             )
         )
+    if any(view["tags"] for view in views):
+        shown = [", ".join(map(_tag, view["tags"].items())) or None for view in views]
+        columns.append(Column("Tags", shown, 2))
     return columns
+
+
+def _tag(tag: tuple[str, str]) -> str:
+    return "=".join(tag) if tag[1] else tag[0]
 
 
 _FIRST_METRICS = 2

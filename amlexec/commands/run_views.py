@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 from amlexec import console
 from amlexec.commands import output, run_files, run_view
 from amlexec.errors import AmlexecError, NoContactError
-from amlexec.history import find, order
+from amlexec.history import find, listing, notes, order, tags
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import FINAL, Run
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from amlexec.model import Project
 
-__all__ = ["now", "show", "view_of", "views", "warn"]
+__all__ = ["now", "of_names", "show", "stream", "view_of", "views", "warn"]
 
 
 def now(project: Project, record: Run, silent: dict[str, NoContactError] | None = None) -> Run:
@@ -72,24 +72,63 @@ def views(
         silent: targets that can't be reached.
     """
     numbers = _numbers(project)
-    moment = datetime.now(timezone.utc)
-    return [
-        run_view.flat(
-            record,
-            number=numbers.get(record.run_id),
-            attachments=_attachments(project, record) if files else (),
-            project=project.name,
-            now=moment,
-            unreachable=record.target in silent and record.status not in FINAL,
-        )
-        for record in records
-    ]
+    return [_view(project, record, numbers, files=files, silent=silent) for record in records]
+
+
+def _view(
+    project: Project, record: Run, numbers: Mapping[str, int], *, files: bool, silent: Container[str]
+) -> dict[str, Any]:
+    marks, note = _marks(project, record.run_id)
+    return run_view.flat(
+        record,
+        number=numbers.get(record.run_id),
+        attachments=_attachments(project, record) if files else (),
+        project=project.name,
+        now=datetime.now(timezone.utc),
+        unreachable=record.target in silent and record.status not in FINAL,
+        tags=marks,
+        note=note,
+    )
 
 
 def _attachments(project: Project, record: Run) -> list[str]:
     return run_files.names(
         RunPaths.of(project, record.run_id), lambda error: warn(console.system_error(error))
     )
+
+
+def _marks(project: Project, run_id: str) -> tuple[dict[str, str], str]:
+    """The tags and the note of a run; without those that can't be read."""
+    paths = RunPaths.of(project, run_id)
+    try:
+        return tags.read(paths), notes.read(paths)
+    except OSError as error:
+        warn(console.system_error(error))
+        return {}, ""
+
+
+def of_names(
+    project: Project, names: Iterable[str], *, files: bool, silent: dict[str, NoContactError]
+) -> Iterator[dict[str, Any]]:
+    """The runs of these names as `views` gives them, with the status of now, readable or not; one by one."""
+    numbers = _numbers(project) if files else {}
+    for entry in listing.read(project, names):
+        if isinstance(entry, listing.Broken):
+            yield run_view.broken(
+                entry.name, entry.reason, number=numbers.get(entry.name), project=project.name
+            )
+        else:
+            yield _view(project, now(project, entry, silent), numbers, files=files, silent=silent)
+
+
+def stream(shown: Iterable[dict[str, Any]], arguments: argparse.Namespace) -> None:
+    """Print runs as JSON as `show` does, one after the other: not all are in memory."""
+    is_first = True
+    for view in shown:
+        text = output.as_json(run_view.flattened(view) if arguments.flat else view)
+        console.write(("[\n  " if is_first else ",\n  ") + text.replace("\n", "\n  "))
+        is_first = False
+    console.write("[]\n" if is_first else "\n]\n")
 
 
 def _numbers(project: Project) -> dict[str, int]:

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 from amlexec import private_folders
 from amlexec.errors import TargetError
 from amlexec.files import read_regular, remove_tree, touch, write_atomically
-from amlexec.history import order
+from amlexec.history import index_changes, order
 from amlexec.history.paths import RUNS, RunPaths
-from amlexec.history.record import parsed, text_of
+from amlexec.history.record import FINAL, parsed, text_of
 from amlexec.locks import Held, take
 
 if TYPE_CHECKING:
     from amlexec.history.record import Run
     from amlexec.model import Project
 
-__all__ = ["adopt", "create", "entries", "link", "project_part", "read", "write"]
+__all__ = ["adopt", "create", "entries", "link", "names", "project_part", "read", "write"]
 
 _LARGEST = 256 << 20
 """Bytes of a record. Records of earlier versions have every logged value."""
@@ -99,6 +99,8 @@ def _beside(parent: Path) -> Path:
 def write(paths: RunPaths, run: Run) -> None:
     """Replace the record atomically."""
     write_atomically(paths.record, text_of(run))
+    if run.status in FINAL:
+        index_changes.note(paths)
 
 
 def read(paths: RunPaths) -> Run:
@@ -128,7 +130,14 @@ def link(paths: RunPaths) -> TargetError:
 
 
 def entries(project: Project) -> list[str]:
-    """The names in the folder of runs, sorted, without unfinished ones, which begin with a dot.
+    """The names in the folder of runs, sorted, without unfinished ones. Raises as `names` does."""
+    return sorted(names(project))
+
+
+def names(project: Project) -> list[str]:
+    """The names in the folder of runs, in the order of the file system, without unfinished ones.
+
+    Those begin with a dot.
 
     Raises:
         TargetError: it is not a folder, or can't be read.
@@ -142,7 +151,7 @@ def entries(project: Project) -> list[str]:
                 hint="to keep them elsewhere, move the whole project",
             )
     try:
-        return sorted(entry.name for entry in os.scandir(parent) if not entry.name.startswith("."))
+        return [name for name in os.listdir(parent) if name[0] != "."]  # noqa: PTH208 - 100,000 of them
     except FileNotFoundError:
         return []
     except NotADirectoryError:

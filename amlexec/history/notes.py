@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amlexec.files import read_regular, write_atomically
+from amlexec.history import index_changes
 
 if TYPE_CHECKING:
     from amlexec.history.paths import RunPaths
@@ -34,3 +35,4 @@ def write(paths: RunPaths, text: str) -> None:
         write_atomically(paths.note, text.rstrip("\n") + "\n")
     else:
         paths.note.unlink(missing_ok=True)
+    index_changes.note(paths)

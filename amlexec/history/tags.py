@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from amlexec.files import open_regular, open_to_append, read_regular
+from amlexec.history import index_changes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,6 +89,7 @@ def change(paths: RunPaths, changes: Mapping[str, str | None]) -> None:
             raise OSError("The disk is full")
     finally:
         os.close(descriptor)
+    index_changes.note(paths)
 
 
 def _is_torn(paths: RunPaths) -> bool:

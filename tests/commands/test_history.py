@@ -232,11 +232,16 @@ def test_damaged_records_and_other_files_are_reported_and_the_rest_listed(projec
     (runs / "holiday.jpg").write_bytes(b"\xff\xd8")
     (runs / "notes").mkdir()
     (runs / ".DS_Store").touch()
-    stdout, stderr = amlexec(project, "list")
-    assert [line.split()[0] for line in stdout.splitlines()[2:]] == ["my-project_1521077190506"]
-    assert stderr.count("warning: ") == 4 and "1 more" in stderr
-    for name in ("holiday.jpg", "my-project_1521077220506", "my-project_1521077250506"):
-        assert len([line for line in stderr.splitlines() if name in line]) == 1
+    listed, stderr = in_json(project, "list"), amlexec(project, "list")[1]
+    assert stderr == ""
+    newest = ["my-project_1521077250506", "my-project_1521077220506", "my-project_1521077190506"]
+    assert [run["run_id"] for run in listed] == [*newest, "notes", "holiday.jpg"]
+    assert [run["status"] for run in listed] == ["broken", "broken", "Completed", "broken", "broken"]
+    assert "can't be read" in listed[0]["reason"] and "not a run id" in listed[4]["reason"]
+    assert {tuple(run) for run in listed} == {tuple(listed[0])}
+    assert in_json(project, "list", "--status", "completed") == [listed[2]]
+    assert in_json(project, "list", "--status", "broken") == listed[:2] + listed[3:]
+    assert amlexec(project, "list")[0].count("broken") == 4
     stdout, stderr = amlexec(project, "last", "--query", "run_id")
     assert stdout == "my-project_1521077190506\n"
     assert stderr.count("warning: ") == 1

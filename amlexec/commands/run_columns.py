@@ -1,0 +1,166 @@
+"""The columns that a user chooses for a list of runs, and lists of runs as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from amlexec.commands.fitting import Column
+from amlexec.errors import UsageError
+from amlexec.history import params, query
+from amlexec.history.query_tokens import QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from amlexec.history.query import Reference
+    from amlexec.model import Project
+
+__all__ = ["chosen", "csv_of", "csv_of_all", "parse", "table"]
+
+_FIELDS = {
+    "run_id": ("run_id",),
+    "status": ("status",),
+    "reason": ("reason",),
+    "exit_code": ("exit_code",),
+    "script": ("script_name",),
+    "configuration": ("run_configuration",),
+    "target": ("target",),
+    "target_kind": ("target_kind",),
+    "framework": ("framework",),
+    "created": ("created_utc",),
+    "started": ("start_time_utc",),
+    "ended": ("end_time_utc",),
+    "duration": ("duration",),
+    "user": ("user_id",),
+    "host": ("host",),
+    "python": ("python", "version"),
+    "platform": ("platform",),
+    "environment": ("environment_digest",),
+    "image": ("image_id",),
+    "snapshot": ("snapshot", "tree"),
+    "commit": ("source", "commit"),
+    "dirty": ("source", "dirty"),
+    "note": ("description",),
+    "number": ("run_number",),
+}
+"""Where the JSON of a run has each field."""
+_KINDS = ("metrics", "params", "tags", "env")
+_IN_CSV = (
+    *("run_id", "status", "reason", "exit_code", "script", "configuration", "target", "created", "started"),
+    *("ended", "duration", "note"),
+)
+
+
+def parse(text: str) -> list[tuple[str, Reference]]:
+    """The columns that a user names, with their titles.
+
+    Raises:
+        UsageError: the text is no list of names.
+    """
+    try:
+        return query.parse_columns(text)
+    except UsageError as error:
+        error.where = "--columns"
+        raise
+
+
+def chosen(
+    project: Project, views: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, Reference]]
+) -> list[dict[str, Any]]:
+    """The values of the columns for each run, by title.
+
+    Raises:
+        UsageError: a bare name has no meaning in these runs, or several.
+    """
+    kinds = {title: _resolved(reference, views) for title, reference in columns}
+    return [{title: _value(project, view, kinds[title]) for title, _ in columns} for view in views]
+
+
+def _resolved(reference: Reference, views: Sequence[Mapping[str, Any]]) -> Reference:
+    by_key = {keys[0]: field for field, keys in _FIELDS.items() if len(keys) == 1}
+    field = by_key.get(reference.name, reference.name)
+    if reference.kind == "run" and field not in _FIELDS:
+        message = f"a run has no field {reference.name!r}"
+        raise _error(reference, message, f"it has {', '.join(_FIELDS)}")
+    if reference.kind:
+        return reference._replace(name=field) if reference.kind == "run" else reference
+    kinds = [kind for kind in _KINDS if any(reference.name in _values(view, kind) for view in views)]
+    if field in _FIELDS:
+        kinds.insert(0, "run")
+    if len(kinds) > 1:
+        message = f"{reference.name!r} means several things"
+        raise _error(reference, message, "write " + " or ".join(f"{kind}.{reference.name}" for kind in kinds))
+    if not kinds and views:
+        message = f"no run here has a metric, parameter, tag or variable {reference.name!r}"
+        raise _error(reference, message, "metrics.NAME, for one, is never an error")
+    kind = kinds[0] if kinds else "metrics"
+    return reference._replace(kind=kind, name=field if kind == "run" else reference.name)
+
+
+def _error(reference: Reference, message: str, advice: str) -> QueryError:
+    error = QueryError(str(reference), 0, message, advice)
+    error.where = "--columns"
+    return error
+
+
+def _values(view: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    if kind == "params":
+        return {name: params.typed(text) for name, text in params.parameters(view["arguments"] or ()).items()}
+    found: Mapping[str, Any] = view["environment_variables" if kind == "env" else kind] or {}
+    return found
+
+
+def _value(project: Project, view: Mapping[str, Any], reference: Reference) -> Any:
+    if reference.kind == "run":
+        value: Any = view
+        for key in _FIELDS[reference.name]:
+            value = None if value is None else value[key]
+        return value
+    if reference.aggregate == "count":
+        return view["metric_counts"].get(reference.name)
+    if reference.aggregate in {"min", "max", "first"}:
+        from amlexec.history import index
+
+        return index.bounds_of(project, view["run_id"], reference.name, reference.aggregate)
+    return _values(view, reference.kind).get(reference.name)
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, Reference]]) -> list[Column]:
+    """The columns of a table, all of the same rank: the user has chosen them."""
+    titles = dict.fromkeys(title for title, _ in columns)
+    return [Column(title, [row[title] for row in rows], rank=1) for title in titles]
+
+
+def csv_of(rows: Iterable[Mapping[str, Any]], titles: Sequence[str]) -> str:
+    """CSV with a line of titles. Numbers are complete, times are UTC, lists are JSON."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    titles = list(dict.fromkeys(titles))
+    writer.writerow(titles)
+    writer.writerows([_plain(row.get(title)) for title in titles] for row in rows)
+    return text.getvalue()
+
+
+def csv_of_all(views: Sequence[Mapping[str, Any]]) -> str:
+    """Runs as CSV: their main fields, then their parameters, metrics and tags, as `params.NAME` and so on."""
+    rows: list[dict[str, Any]] = []
+    titles: dict[str, dict[str, None]] = {kind: {} for kind in ("params", "metrics", "tags")}
+    for view in views:
+        row = {field: view[_FIELDS[field][0]] for field in _IN_CSV}
+        for kind, names in titles.items():
+            for name, value in _values(view, kind).items():
+                names[f"{kind}.{name}"] = None
+                row[f"{kind}.{name}"] = value
+        rows.append(row)
+    return csv_of(rows, [*_IN_CSV, *(title for names in titles.values() for title in names)])
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return repr(value)
+    return json.dumps(value)

@@ -1,0 +1,187 @@
+"""Which runs meet a query, and in which order: from an index that brings itself up to date.
+
+The runs' own files are the truth. The index (`index_file`) only has what queries compare, and what tells that
+a file has changed (`index_changes`). Where it can't be used, the runs are read into a temporary one: the
+answer is the same.
+"""
+
+# ruff: noqa: S608 - values are parameters of the statements
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from amlexec import digest
+from amlexec.errors import TargetError
+from amlexec.history import folders, index_changes, index_file, query_sql
+from amlexec.history.index_file import IndexFile, UnusableError
+from amlexec.history.index_rows import Rows
+from amlexec.history.paths import RUNS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from amlexec.history.index_rows import Seen
+    from amlexec.history.query import Query, SortKey
+    from amlexec.model import Project
+
+__all__ = ["Selection", "bounds_of", "select", "unfinished"]
+
+Answer = TypeVar("Answer")
+_CHUNK = 2000
+"""Runs that are read before they are written."""
+
+
+class Selection(NamedTuple):
+    """The runs that a query selects."""
+
+    names: list[str]
+    """The names of their folders, in order."""
+    total: int
+    """How many meet the condition, with those beyond the limit."""
+
+
+def select(
+    project: Project,
+    query: Query | None = None,
+    sort: Sequence[SortKey] = (),
+    limit: int | None = None,
+) -> Selection:
+    """The runs that meet `query`, sorted; at most `limit`. Without keys the newest run is first.
+
+    Folders that are not readable runs are among them; their status is `broken`. The status of a run that has
+    not ended is the recorded one: no target is asked.
+
+    Raises:
+        UsageError: a name in the query means nothing, or several things.
+        TargetError: the folder of runs can't be read.
+    """
+    needs_series = query_sql.needs_series(query, sort)
+    return _with_index(project, lambda rows: _selected(rows, query, sort, limit), needs_series=needs_series)
+
+
+def unfinished(project: Project) -> list[str]:
+    """The names of the runs that have not ended, by their records. Raises TargetError."""
+    return _with_index(project, Rows.unfinished)
+
+
+def _with_index(project: Project, ask: Callable[[Rows], Answer], *, needs_series: bool = False) -> Answer:
+    listed = folders.names(project)
+    for is_second_try in (False, True):
+        try:
+            file = IndexFile(project)
+        except (OSError, TargetError):
+            break
+        try:
+            with contextlib.closing(file):
+                file.open()
+                if is_second_try:
+                    file.renew(whatever=True)
+                rows = _up_to_date(project, file, listed, needs_series=needs_series)
+                return ask(rows)
+        except sqlite3.Error:
+            continue  # it is damaged, or the disk is full
+        except (OSError, UnusableError):
+            break
+    with index_file.private() as connection:
+        rows = Rows(connection)
+        _apply(project, rows, _changes(project, rows, listed), needs_series=needs_series)
+        return ask(rows)
+
+
+def bounds_of(project: Project, name: str, metric: str, aggregate: str) -> float | None:
+    """The `min`, `max` or `first` number of a metric of a run; None without one."""
+    return _with_index(project, lambda rows: rows.bound(name, metric, aggregate), needs_series=True)
+
+
+class _Changes(NamedTuple):
+    """What has to be read again."""
+
+    names: str
+    """The digest of all names."""
+    changed: list[str]
+    removed: list[str]
+    journals: dict[str, list[int]]
+    is_new: bool
+    """Whether the index differs in any of these."""
+
+
+def _up_to_date(project: Project, file: IndexFile, listed: Sequence[str], *, needs_series: bool) -> Rows:
+    rows = Rows(file.connection)
+    changes = _changes(project, rows, listed)
+    if changes.is_new or (needs_series and rows.has_unsummed()):
+        _apply(project, Rows(file.write()), changes, needs_series=needs_series)
+        file.written()
+    return Rows(file.connection)
+
+
+def _changes(project: Project, rows: Rows, listed: Sequence[str]) -> _Changes:
+    # First the journals: what is named after this is seen the next time.
+    journals = index_changes.journals(project)
+    before: Mapping[str, list[int]] = rows.meta("journals", {})
+    names = digest.of_bytes("\n".join(listed).encode("utf-8", "surrogateescape"))
+    changed: set[str] = set()
+    removed: list[str] = []
+    if is_new := rows.meta("names", "") != names:
+        present, known = set(listed), rows.names()
+        changed, removed = present - known, sorted(known - present)
+    changed |= _written(project, _looked_at(project, rows, before, journals)).difference(removed)
+    is_new = is_new or bool(changed) or journals != before
+    return _Changes(names, sorted(changed), removed, journals, is_new)
+
+
+def _looked_at(
+    project: Project, rows: Rows, before: Mapping[str, list[int]], journals: Mapping[str, list[int]]
+) -> dict[str, Seen]:
+    """The runs whose files are looked at."""
+    count = rows.count()
+    named = index_changes.named_since(project, before, journals)
+    found = rows.seen(everything=named is None or count <= index_changes.FEW)
+    if count > index_changes.FEW and named is not None:
+        found |= rows.seen_of(named)
+        found |= rows.seen_between(*index_changes.sample(count))
+    return found
+
+
+def _written(project: Project, seen: Mapping[str, Seen]) -> set[str]:
+    """Those whose files are not as they were seen."""
+    if not seen:
+        return set()
+    folder = os.open(Path(project.state, RUNS), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return {
+            name
+            for name, (stamp, is_live) in seen.items()
+            if stamp and index_changes.stamp(folder, name, live=is_live).text != stamp
+        }
+    finally:
+        os.close(folder)
+
+
+def _apply(project: Project, rows: Rows, changes: _Changes, *, needs_series: bool) -> None:
+    rows.begin()
+    rows.remove(changes.removed)
+    for start in range(0, len(changes.changed), _CHUNK):
+        rows.replace(project, changes.changed[start : start + _CHUNK])
+    if needs_series:
+        rows.sum_up(project)
+    rows.set_meta("names", changes.names)
+    rows.set_meta("journals", changes.journals)
+    rows.commit()
+
+
+def _selected(rows: Rows, query: Query | None, sort: Sequence[SortKey], limit: int | None) -> Selection:
+    compiler = query_sql.Compiler(rows.kinds_of, rows.similar, time.time())
+    condition = compiler.where(query) if query is not None else "1"
+    joins, order = compiler.order(sort)
+    text = f"SELECT r.name FROM run r{joins} WHERE {condition} ORDER BY {order}"
+    names = rows.selected(text if limit is None else f"{text} LIMIT {int(limit)}", compiler.values)
+    total = len(names)
+    if limit is not None and total >= limit:
+        total = rows.counted(f"SELECT count(*) FROM run r WHERE {condition}", compiler.values)
+    return Selection(names, total)

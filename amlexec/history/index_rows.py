@@ -1,0 +1,301 @@
+"""Read and write the rows of the index."""
+
+# ruff: noqa: S608 - values are parameters of the statements
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from amlexec.errors import TargetError
+from amlexec.history import folders, index_changes, metrics, notes, order, tags
+from amlexec.history.index_schema import COLUMNS, KINDS, SHIFT, Row, broken_row, from_sql, in_sql, row_of
+from amlexec.history.listing import NOT_A_RUN_ID, reason_of
+from amlexec.history.paths import RUNS, RunPaths
+from amlexec.history.record import FINAL, is_run_id, parsed, without_series
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from amlexec.history.record import Run
+    from amlexec.model import Project
+
+__all__ = ["Rows", "Seen"]
+
+_SMALL = 1 << 20
+_MOST_KEYS = 10_000
+_HEAD = ("id", "name", "ms", "seen", "watched", "keys", "summed")
+_INSERT = (
+    f"INSERT INTO run ({', '.join((*_HEAD, *COLUMNS))}) "
+    f"VALUES ({', '.join('?' * (len(_HEAD) + len(COLUMNS)))})"
+)
+_MOST_AT_ONCE = 500
+"""Parameters of a statement."""
+
+
+class Seen(NamedTuple):
+    """What was seen of a run's files."""
+
+    stamp: str
+    is_live: bool
+    """Whether the run had not ended."""
+
+
+class Rows:
+    """The rows of an index that is open."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._sql = connection
+        self._keys: dict[tuple[str, str], int] = {}
+
+    # ------------------------------------------------------------ read
+
+    def meta(self, name: str, default: Any) -> Any:
+        """A value of the index as a whole."""
+        found = self._sql.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return default if found is None else json.loads(found[0])
+
+    def count(self) -> int:
+        """How many runs there are."""
+        return int(self._sql.execute("SELECT count(*) FROM run").fetchone()[0])
+
+    def names(self) -> set[str]:
+        """The names of all."""
+        return {_name(name) for (name,) in self._sql.execute("SELECT name FROM run")}
+
+    def unfinished(self) -> list[str]:
+        """The names of those that have not ended, newest first."""
+        final = ", ".join(f"'{status}'" for status in sorted({*FINAL, "broken"}))
+        found = self._sql.execute(
+            f"SELECT name FROM run WHERE watched AND status NOT IN ({final}) ORDER BY ms DESC, name DESC"
+        )
+        return [_name(name) for (name,) in found]
+
+    def seen(self, *, everything: bool) -> dict[str, Seen]:
+        """What was seen of all runs, or of those that have to be looked at each time."""
+        return self._seen("" if everything else "WHERE watched")
+
+    def seen_of(self, names: Iterable[str]) -> dict[str, Seen]:
+        """What was seen of these."""
+        found: dict[str, Seen] = {}
+        wanted = sorted(name for name in names if is_run_id(name))
+        for start in range(0, len(wanted), _MOST_AT_ONCE):
+            some = wanted[start : start + _MOST_AT_ONCE]
+            found |= self._seen(f"WHERE name IN ({', '.join('?' * len(some))})", some)
+        return found
+
+    def seen_between(self, first: int, last: int) -> dict[str, Seen]:
+        """What was seen of those with these numbers."""
+        return self._seen("WHERE id BETWEEN ? AND ?", (first, last))
+
+    def _seen(self, where: str, values: Sequence[object] = ()) -> dict[str, Seen]:
+        found = self._sql.execute(f"SELECT name, seen, watched FROM run {where}", values)
+        return {_name(name): Seen(seen, watched == 2) for name, seen, watched in found}
+
+    def kinds_of(self, name: str) -> list[str]:
+        """The kinds of values that any run has under a name."""
+        found = self._sql.execute(
+            "SELECT kind FROM key WHERE name = ? AND EXISTS (SELECT 1 FROM value "
+            f"WHERE value.id BETWEEN key.id << {SHIFT} AND (key.id << {SHIFT}) + {(1 << SHIFT) - 1}) "
+            "ORDER BY kind",
+            (in_sql(name),),
+        )
+        return [KINDS[kind] for (kind,) in found]
+
+    def similar(self, name: str) -> list[str]:
+        """Names of values that are like another."""
+        from difflib import get_close_matches
+
+        from amlexec.history.query_sql import FIELDS
+
+        found = self._sql.execute("SELECT DISTINCT name FROM key LIMIT 10000")
+        return get_close_matches(name, [*FIELDS, *(from_sql(each) for (each,) in found)], n=3)
+
+    def selected(self, statement: str, values: Mapping[str, object]) -> list[str]:
+        """The names that a statement selects."""
+        return [_name(name) for (name,) in self._sql.execute(statement, values)]
+
+    def counted(self, statement: str, values: Mapping[str, object]) -> int:
+        """The number that a statement selects."""
+        return int(self._sql.execute(statement, values).fetchone()[0])
+
+    def bound(self, name: str, metric: str, aggregate: str) -> float | None:
+        """The `min`, `max` or `first` number of a metric of a run."""
+        column = {"min": "s.min", "max": "s.max", "first": "s.first"}[aggregate]
+        found = self._sql.execute(
+            f"SELECT coalesce({column}, CASE WHEN v.logged = 1 THEN v.num END) FROM run r "
+            "JOIN key k ON k.kind = 0 AND k.name = ? "
+            f"JOIN value v ON v.id = (k.id << {SHIFT}) + r.id LEFT JOIN series s ON s.id = v.id "
+            "WHERE r.name = ?",
+            (in_sql(metric), _sql_name(name)),
+        ).fetchone()
+        return None if found is None else found[0]
+
+    def has_unsummed(self) -> bool:
+        """Whether there is a run of whose metrics only the last values are here."""
+        return self._sql.execute("SELECT 1 FROM run WHERE NOT summed LIMIT 1").fetchone() is not None
+
+    # ------------------------------------------------------------ write
+
+    def begin(self) -> None:
+        """Begin to write."""
+        self._sql.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """End it."""
+        self._sql.execute("COMMIT")
+
+    def set_meta(self, name: str, value: object) -> None:
+        """Keep a value of the index as a whole."""
+        self._sql.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, json.dumps(value)))
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove the rows of these names, if there are any."""
+        for name in names:
+            found = self._sql.execute(
+                "SELECT id, keys FROM run WHERE name = ?", (_sql_name(name),)
+            ).fetchone()
+            if found is None:
+                continue
+            number, keys = found
+            values = [(int(key) << SHIFT | number,) for key in keys.split(",") if key]
+            for table in ("value", "series"):
+                self._sql.executemany(f"DELETE FROM {table} WHERE id = ?", values)
+            self._sql.execute("DELETE FROM run WHERE id = ?", (number,))
+
+    def replace(self, project: Project, names: Sequence[str], known: bool = True) -> None:
+        """Read these runs, and replace their rows."""
+        if known:
+            self.remove(names)
+        runs: list[tuple[object, ...]] = []
+        by_key: dict[int, list[tuple[object, ...]]] = {}
+        number = int(self._sql.execute("SELECT coalesce(max(id), 0) FROM run").fetchone()[0])
+        for row, seen, is_settled in _read(project, names):
+            number += 1
+            keys = []
+            for kind, name, num, text, logged in row.values:
+                key = self._keys.get((kind, name)) or self._key(kind, name)
+                keys.append(key)
+                by_key.setdefault(key, []).append((key << SHIFT | number, num, text, logged))
+            watched = 2 if not row.is_final else 0 if is_settled else 1
+            ms = order.milliseconds(row.name)
+            head = (number, _sql_name(row.name), ms, seen, watched, ",".join(map(str, keys)), row.is_summed)
+            runs.append(head + row.fields)
+        self._sql.executemany(_INSERT, runs)
+        # In the order of their ids: each key's at once.
+        for key in sorted(by_key):
+            self._sql.executemany("INSERT OR REPLACE INTO value VALUES (?, ?, ?, ?)", by_key[key])
+
+    def _key(self, kind: str, name: str) -> int:
+        """The id of a name."""
+        names = (KINDS.index(kind), in_sql(name))
+        found = self._sql.execute("SELECT id FROM key WHERE kind = ? AND name = ?", names).fetchone()
+        if found is None:
+            found = (self._sql.execute("INSERT INTO key (kind, name) VALUES (?, ?)", names).lastrowid,)
+        if len(self._keys) < _MOST_KEYS:
+            self._keys[kind, name] = int(found[0])
+        return int(found[0])
+
+    def sum_up(self, project: Project) -> None:
+        """Read the series of all runs of which only the last values are here."""
+        waiting = self._sql.execute("SELECT id, name FROM run WHERE NOT summed").fetchall()
+        for number, name in waiting:
+            bounds = _bounds(RunPaths.of(project, _name(name)))
+            rows = [
+                (self._key("metrics", metric) << SHIFT | number, *bound) for metric, bound in bounds.items()
+            ]
+            self._sql.executemany("INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?)", rows)
+            self._sql.execute("UPDATE run SET summed = 1 WHERE id = ?", (number,))
+
+
+def _sql_name(name: str) -> str | bytes:
+    """Names of folders may be any bytes."""
+    return in_sql(name) if name.isascii() else os.fsencode(name)
+
+
+def _name(value: str | bytes) -> str:
+    return value if isinstance(value, str) else os.fsdecode(value)
+
+
+def _read(project: Project, names: Sequence[str]) -> Iterator[tuple[Row, str, bool]]:
+    """The rows of these runs, with what is seen of their files, and whether every later write is noticed."""
+    runs = Path(project.state, RUNS)
+    descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in names:
+            if not is_run_id(name):
+                yield broken_row(name, NOT_A_RUN_ID), "", True
+                continue
+            # Before the files are read: what is written meanwhile is read the next time.
+            stamp = index_changes.stamp(descriptor, name, live=True)
+            row = _row(descriptor, RunPaths(runs / name), stamp)
+            if row.is_final:
+                stamp = stamp.without_live()
+            yield row, stamp.text, stamp.is_settled
+    finally:
+        os.close(descriptor)
+
+
+def _row(folder: int, paths: RunPaths, stamp: index_changes.Stamp) -> Row:
+    try:
+        run = _quickly(folder, paths.folder.name) if stamp.is_folder else None
+        run = without_series(run or folders.read(paths))
+        if run.status not in FINAL:
+            live = metrics.summary(paths.metrics)
+            if live.counts:
+                run = run._replace(metrics=live.values, metric_counts=live.counts)
+        marks = tags.read(paths) if stamp.has_tags else {}
+        return row_of(run, marks, notes.read(paths) if stamp.has_note else "")
+    except TargetError as error:
+        return broken_row(paths.folder.name, reason_of(error))
+    except OSError as error:
+        return broken_row(paths.folder.name, f"{error.filename}: {error.strerror}")
+
+
+def _quickly(folder: int, name: str) -> Run | None:
+    """The record of a run; None if anything is unusual about it: then `folders.read` says what."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(f"{name}/run.json", flags, dir_fd=folder)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > _SMALL:
+                return None
+            content = os.read(descriptor, status.st_size)
+        finally:
+            os.close(descriptor)
+        return parsed(content.decode("utf-8", "surrogateescape"), name)
+    except (OSError, ValueError):
+        return None
+
+
+def _bounds(paths: RunPaths) -> dict[str, tuple[float | None, float | None, float | None]]:
+    """The smallest, the largest and the first number of each metric. NaN is left out."""
+    try:
+        logged = metrics.read_all(paths.metrics).values
+    except OSError:
+        return {}
+    found: dict[str, tuple[float | None, float | None, float | None]] = {}
+    for name, value in logged.items():
+        numbers = [_number(each) for each in (value if isinstance(value, list) else [value])]
+        first = numbers[0] if numbers else None
+        real = [number for number in numbers if number is not None]
+        if real:
+            found[name] = (min(real), max(real), first)
+    return found
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, str):
+        return {"Infinity": math.inf, "-Infinity": -math.inf}.get(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return None if math.isnan(value) else float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
