@@ -121,7 +121,8 @@ _SUBMIT = frozenset(
     {"-c", "--run-configuration", "--runconfig", "-t", "--target", "-p", "--project", "-o", "--output"}
 )
 _SWEEP = _SUBMIT | {
-    *("-j", "--jobs", "--random", "--list", "--seed", "--metric", "--goal", "--timeout", "--resume"),
+    *("-j", "--jobs", "--random", "--optuna", "--sampler", "--list", "--seed", "--metric", "--goal"),
+    *("--early-stop", "--timeout", "--run-timeout", "--job", "--resume"),
 }
 _RERUN = frozenset({"-t", "--target", "-p", "--project", "-o", "--output", "--rtol", "--atol"})
 _VALUED = {"submit": _SUBMIT, "sweep": _SWEEP, "rerun": _RERUN}

@@ -45,12 +45,34 @@ def declare(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: st
     )
     how = verb.add_mutually_exclusive_group()
     how.add_argument("--random", type=_count, metavar="N", help="N random points instead of the whole grid")
+    how.add_argument(
+        "--optuna", type=_count, metavar="N", help="N points that a sampler of Optuna chooses by the metric"
+    )
     how.add_argument("--list", metavar="FILE", help="the points of a .csv, .json, .jsonl or .yaml file")
-    verb.add_argument("--seed", type=_seed, metavar="N", help="of a random search (default: a new one)")
+    verb.add_argument(
+        "--sampler",
+        metavar="NAME",
+        help="Optuna's sampler: tpe (the default), random, cmaes or gp",
+    )
+    verb.add_argument("--seed", type=_seed, metavar="N", help="of a search at random (default: a new one)")
     verb.add_argument("--metric", metavar="NAME", help="logged metric that the points are compared by")
     verb.add_argument("--goal", choices=GOALS, help="whether a larger or a smaller metric is better")
+    verb.add_argument(
+        "--early-stop",
+        metavar="RULE",
+        help="stop runs whose metric is worse than that of others: median, halving, bandit:slack_factor=0.1 "
+        "or truncation:percentage=20, each also with other options: median:delay=5,interval=1,others=5; with "
+        "--optuna also hyperband and percentile:percentage=25",
+    )
     verb.add_argument("--fail-fast", action="store_true", help="start no more runs after a failed one")
     verb.add_argument("--timeout", type=_count, metavar="SECONDS", help="start no more runs after that time")
+    verb.add_argument("--run-timeout", type=_count, metavar="SECONDS", help="stop a run after that time")
+    verb.add_argument(
+        "--job",
+        metavar="FILE",
+        help="sweep job of Azure Machine Learning (CLI v2): its search space, script, objective, limits and "
+        "early termination; environment and compute are the run configuration's",
+    )
     verb.add_argument("--prepare", action="store_true", help="prepare the environment first")
     what = verb.add_mutually_exclusive_group()
     what.add_argument("--dry-run", action="store_true", help="only list the points, in their order")

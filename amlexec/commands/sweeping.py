@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec import console, in_use
-from amlexec.commands import output, sweep_progress, sweep_view
+from amlexec.commands import output, sweep_draft, sweep_progress, sweep_view
 from amlexec.errors import (
     INTERRUPTED,
     AmlexecError,
@@ -17,14 +14,12 @@ from amlexec.errors import (
     UnreachableError,
     UsageError,
 )
-from amlexec.history.record import instant
 from amlexec.runs import submit as submission
-from amlexec.search.grammar import BadValuesError
 from amlexec.sweeps import definition as definitions
-from amlexec.sweeps import execute, point_files, recover, store
-from amlexec.sweeps.arguments import swept
-from amlexec.sweeps.chooser import InOrder
+from amlexec.sweeps import execute, recover, store
+from amlexec.sweeps.chooser import Chooser, InOrder
 from amlexec.sweeps.driver import Driver, Outcome
+from amlexec.sweeps.monitor import EarlyStopMonitor
 from amlexec.sweeps.sweep import Sweep, open_again
 
 if TYPE_CHECKING:
@@ -41,8 +36,7 @@ def sweep(project: Project, arguments: argparse.Namespace) -> int:
     """`amlexec experiment sweep`; the exit code. Raises what its parts raise."""
     if arguments.resume is not None:
         return _resume(project, arguments)
-    _check(arguments)
-    draft = _draft(project, arguments)
+    draft = sweep_draft.draft(project, arguments)
     if arguments.dry_run:
         return _list(draft, arguments.output)
     targets, found = _targets(project, arguments, draft.script)
@@ -64,89 +58,11 @@ class _Warnings(execute.Silent):
         console.Console().warn(line)
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    if not arguments.run_configuration:
-        raise UsageError(
-            "a sweep needs a run configuration", hint="name it: -c NAME; or continue a sweep: --resume last"
-        )
-    if arguments.retry:
-        raise UsageError("--retry needs --resume", hint="name the sweep: --resume SWEEP --retry")
-    if bool(arguments.metric) != bool(arguments.goal):
-        missing = "--goal maximize or --goal minimize" if arguments.metric else "--metric NAME"
-        raise UsageError("--metric and --goal belong together", hint=f"add {missing}")
-    if len(arguments.run_configuration) > 1 and arguments.target:
-        raise UsageError("--target can't be used with several run configurations")
-
-
-def _draft(project: Project, arguments: argparse.Namespace) -> Definition:
-    """The definition as the command line has it, without targets and snapshot."""
-    from amlexec.config import load as config
-    from amlexec.history.record import SnapshotRecord
-    from amlexec.plan import plan
-
-    declaration = config.load(project, arguments.run_configuration[0], arguments.target or "")
-    script = arguments.script
-    words, parameters = swept(arguments.tail)
-    if script is not None:
-        script = submission.script_in(project, script, arguments.project or os.getcwd())  # noqa: PTH109
-    else:
-        planned = plan(declaration, None, environment=os.environ)
-        script, words = planned.script, planned.arguments
-    listed = point_files.read(Path(arguments.list)) if arguments.list else ()
-    if listed and parameters:
-        raise UsageError(
-            f"--list has the points, and the arguments have several values of {parameters[0].name}",
-            hint="write the values into the file, or leave out --list",
-        )
-    if not listed and not parameters:
-        raise UsageError(
-            "there is nothing to search: no argument has several values",
-            hint="write them as --lr 0.1,0.01 or --depth 2..6; amlexec experiment sweep --help",
-        )
-    draft = definitions.Definition(
-        id="",
-        created_utc=instant(time.time()),
-        targets=(),
-        script=script,
-        arguments=words,
-        parameters=parameters,
-        search="list" if listed else "random" if arguments.random else "grid",
-        listed=listed,
-        most_points=arguments.random or 0,
-        seed=int.from_bytes(os.urandom(4), "big") if arguments.seed is None else arguments.seed,
-        sampler="",
-        metric=arguments.metric or "",
-        goal=arguments.goal or "",
-        early_stop=None,
-        jobs=arguments.jobs or 1,
-        fail_fast=arguments.fail_fast,
-        timeout_s=arguments.timeout or 0,
-        snapshot=SnapshotRecord("", 0, 0),
-        source=None,
-    )
-    _check_names(draft)
-    return draft
-
-
-def _check_names(draft: Definition) -> None:
-    """Raises UsageError if the space is too large, or an argument mentions an unknown parameter."""
-    try:
-        points = definitions.points_of(draft)
-    except BadValuesError as error:
-        raise UsageError(str(error), hint=error.hint) from None
-    known = {name for name, _ in points[0]} if points is not None else set()
-    for name in definitions.names_in(draft.arguments):
-        if name not in known:
-            raise UsageError(
-                f"an argument mentions {definitions.placeholder(name)}, and there is no parameter {name}",
-                hint=f"the parameters are {', '.join(sorted(known))}",
-            )
-
-
 def _list(draft: Definition, form: str) -> int:
     """Print the points in their order."""
     points = definitions.points_of(draft)
-    assert points is not None
+    if points is None:
+        raise UsageError("Optuna chooses each point when it is executed: there is nothing to list")
     if form == "json":
         rows = [
             {"number": index + 1, "parameters": {name: value.value for name, value in points[index]}}
@@ -183,12 +99,12 @@ def _targets(
 
 
 def _resume(project: Project, arguments: argparse.Namespace) -> int:
-    ignored = ("random", "list", "seed", "metric", "goal", "script", "run_configuration", "target")
-    given = [name for name in ignored if getattr(arguments, name)]
-    if given or arguments.tail:
+    names = ("run_configuration", "target", "random", "optuna", "sampler", "list", "seed", "metric", "goal")
+    fixed = (*names, "early_stop", "timeout", "run_timeout", "job")
+    if arguments.tail or arguments.script or any(getattr(arguments, name) for name in fixed):
         raise UsageError(
             "a sweep that is continued keeps its definition",
-            hint="with --resume, give only --jobs, --fail-fast, --retry, --timeout and --output",
+            hint="with --resume, give only --jobs, --fail-fast, --retry and --output",
         )
     with open_again(project, store.find(project, arguments.resume)) as opened:
         targets = [execute.open_target(project, target) for target in opened.definition.targets]
@@ -199,6 +115,7 @@ def _resume(project: Project, arguments: argparse.Namespace) -> int:
 
 def _execute(opened: Sweep, targets: list[OpenTarget], arguments: argparse.Namespace) -> int:
     running, problems = recover.recover(opened)
+    chooser, monitor = _chooser(opened)
     with sweep_progress.for_terminal() as shown:
         shown.begin(opened)
         for problem in problems:
@@ -206,12 +123,27 @@ def _execute(opened: Sweep, targets: list[OpenTarget], arguments: argparse.Names
         outcome = Driver(
             opened,
             targets,
-            InOrder(opened),
+            chooser,
             shown,
             jobs=arguments.jobs or opened.definition.jobs,
             fail_fast=arguments.fail_fast or opened.definition.fail_fast,
+            monitor=monitor,
         ).run(running)
     return _finish(opened, outcome, arguments.output)
+
+
+def _chooser(opened: Sweep) -> tuple[Chooser, EarlyStopMonitor | None]:
+    """What chooses the points, and what stops them early."""
+    definition = opened.definition
+    pruner = None
+    if definition.search == "optuna":
+        from amlexec.sweeps.optuna_search import OptunaChooser
+
+        pruner = OptunaChooser(opened)
+    monitor = None
+    if definition.early_stop is not None:
+        monitor = EarlyStopMonitor(opened.project, definition, opened.states, pruner)
+    return pruner or InOrder(opened), monitor
 
 
 def _finish(opened: Sweep, outcome: Outcome, form: str) -> int:

@@ -14,6 +14,7 @@ Keys that are not in the file are left out, except for the defaults that the sch
 - `where`: field of ComputeTarget in a camelCase file -> line and column
 - `places`: field of RunConfiguration -> line and column; `names`: field -> key as the file spells it
 - `conda`: `channels`, `specs` and `pip`, each a list of text, line and column
+- `sweep`: fields of `amlexec.search.section.SweepSection`
 - `spark`: `configuration` (pairs), `repositories` and `packages` (group, artifact, version)
 """
 
@@ -29,6 +30,7 @@ from amlexec.config.keys import COMPUTE_FIELDS
 
 if TYPE_CHECKING:
     from amlexec.config.document import Document, Node
+    from amlexec.search.domains import Domain
 
 __all__ = [
     "CLOUD_FRAMEWORKS",
@@ -44,6 +46,7 @@ __all__ = [
     "is_harmless",
     "kind_of",
     "outline",
+    "values",
 ]
 
 Reading = dict[str, Any]
@@ -70,6 +73,20 @@ _PASCAL = {
     "SparkDependenciesFile": "spark_dependencies_file",
     "PrepareEnvironment": "prepare_environment",
     "TrackedRun": "tracked_run",
+}
+_SWEEP = {
+    "List": "list_file",
+    "Search": "search",
+    "Points": "points",
+    "Seed": "seed",
+    "Sampler": "sampler",
+    "Metric": "metric",
+    "Goal": "goal",
+    "EarlyStop": "early_stop",
+    "Jobs": "jobs",
+    "FailFast": "fail_fast",
+    "Timeout": "timeout",
+    "RunTimeout": "run_timeout",
 }
 _CAMEL = {
     "target": "target",
@@ -210,7 +227,33 @@ def _pascal(root: Mapping, data: dict[str, Any]) -> Reading:
         for key, field in _PASCAL.items()
         if field in fields and (node := find(root, key))
     }
-    return {"runconfig": fields, "places": places, "names": {field: key for key, field in _PASCAL.items()}}
+    reading: Reading = {"runconfig": fields, "places": places}
+    reading["names"] = {field: key for key, field in _PASCAL.items()}
+    if isinstance(sweep := find(root, "Sweep"), Mapping):
+        reading["sweep"] = _sweep(sweep, data["Sweep"])
+    return reading
+
+
+def _sweep(section: Mapping, data: dict[str, Any]) -> dict[str, Any]:
+    from amlexec.search.domains import to_json
+
+    found = {field: data[key] for key, field in _SWEEP.items() if key in data}
+    parameters = find(section, "Parameters")
+    if isinstance(parameters, Mapping):
+        found["parameters"] = [
+            [name, to_json(values(entry.value))] for name, entry in parameters.entries.items()
+        ]
+    return found
+
+
+def values(node: Node) -> Domain:
+    """The values of a parameter of a sweep: a list, or a text. Raises BadValuesError."""
+    from amlexec.search.section import domain_of_list, domain_of_text
+
+    if isinstance(node, Sequence):
+        items = [item for item in node.items if isinstance(item, Scalar)]
+        return domain_of_list([("null" if item.is_null else item.text, item.is_plain) for item in items])
+    return domain_of_text(node.text if isinstance(node, Scalar) else "")
 
 
 def _camel(root: Mapping, data: dict[str, Any]) -> Reading:

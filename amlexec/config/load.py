@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from amlexec.config.generations import Reading
     from amlexec.config.validate import Checker
     from amlexec.model import ComputeTarget, CondaDependencies, RunConfiguration
+    from amlexec.search.section import SweepSection
 
 __all__ = [
     "Outline",
@@ -31,6 +32,7 @@ __all__ = [
     "load",
     "load_conda",
     "load_spark",
+    "load_sweep",
     "load_target",
     "outline",
     "run_configurations",
@@ -180,6 +182,18 @@ def load_spark(project: Project, path: str) -> SparkDependencies:
         ConfigurationError: the file does not exist, or has errors.
     """
     return to_model.spark(*_dependencies(project, path, schemas.SPARK))
+
+
+def load_sweep(project: Project, name: str) -> SweepSection:
+    """The `Sweep` section of a run configuration; an empty one if it has none.
+
+    Raises:
+        ConfigurationError: its file has errors.
+        UsageError: there is no such run configuration.
+    """
+    loader = _Loader(project)
+    reading = loader.read(_configuration(project, name)[1], schemas.RUNCONFIG)
+    return to_model.sweep(reading) if reading is not None else _fail(loader.violations)
 
 
 def find_spark(project: Project, path: str) -> SparkDependencies:

@@ -148,6 +148,11 @@ def _run_configuration(found: _Found, root: Mapping, data: dict[str, Any], *, li
         found.prefix = tuple(generations.INLINE_CONDA.split("."))
         _conda(found, inline)
         found.prefix = ()
+    sweep = None if camel else find(root, "Sweep")
+    if isinstance(sweep, Mapping):
+        from amlexec.config import sweep_rules
+
+        found.violations += sweep_rules.check(found.path, sweep, data["Sweep"])
     if camel:
         _spark(found, find(root, "spark"), find(root, "environment.spark"), ("environment", "spark"))
     if lint:

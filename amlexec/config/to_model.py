@@ -20,8 +20,18 @@ from amlexec.model import (
 
 if TYPE_CHECKING:
     from amlexec.config.generations import Reading
+    from amlexec.search.section import SweepSection
 
-__all__ = ["compute_target", "conda", "normal", "own_target", "overridden", "run_configuration", "spark"]
+__all__ = [
+    "compute_target",
+    "conda",
+    "normal",
+    "own_target",
+    "overridden",
+    "run_configuration",
+    "spark",
+    "sweep",
+]
 
 
 @lru_cache(1000)
@@ -102,3 +112,10 @@ def spark(path: str, reading: Reading) -> SparkDependencies:
         repositories=tuple(section.get("repositories", ())),
         packages=tuple(SparkPackage(*parts) for parts in section.get("packages", ())),
     )
+
+
+def sweep(reading: Reading) -> SweepSection:
+    """The `Sweep` section of a run configuration; an empty one if it has none."""
+    from amlexec.search.section import section
+
+    return section(reading.get("sweep", {}))

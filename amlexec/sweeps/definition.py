@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from amlexec import checked_values as checked
 from amlexec.history.record import SnapshotRecord, Source
 from amlexec.search.domains import Value, from_json, to_json
+from amlexec.search.early_stop import EarlyStop
 from amlexec.search.space import Grid, Listed, Parameter, Random
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ __all__ = [
     "GOALS",
     "SEARCHES",
     "Definition",
-    "EarlyStop",
     "SweepTarget",
     "arguments_of",
     "is_sweep_id",
@@ -54,13 +54,6 @@ class SweepTarget(NamedTuple):
     """The environment's digest; "" if the user manages the environment."""
 
 
-class EarlyStop(NamedTuple):
-    """When a running point is stopped because of its metric. See `amlexec.sweeps.early_stop`."""
-
-    rule: str
-    options: tuple[tuple[str, float], ...] = ()
-
-
 class Definition(NamedTuple):
     """What a sweep executes. It never changes."""
 
@@ -89,6 +82,8 @@ class Definition(NamedTuple):
     """Runs at once on each target."""
     fail_fast: bool
     timeout_s: int
+    """Seconds after which no more runs are started; 0 for no limit."""
+    run_timeout_s: int
     """Seconds after which a run is stopped; 0 for no limit."""
     snapshot: SnapshotRecord
     source: Source | None
@@ -236,6 +231,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "jobs": checked.number(1, 1000),
     "fail_fast": checked.truth,
     "timeout_s": _count,
+    "run_timeout_s": _count,
     "snapshot": checked.parts(
         SnapshotRecord,
         tree=checked.matching(re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?"), "the id of a tree"),

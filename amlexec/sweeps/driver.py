@@ -96,6 +96,8 @@ class Driver:
         """Run configurations whose target can't be used, with the errors."""
         self._starting: set[int] = set()
         self._followed: dict[int, RunPaths] = {}
+        self._since: dict[int, float] = {}
+        """When a point began to be followed, by the monotonic clock."""
         self._adopted: list[int] = []
         self._busy = 0
         self._completed = any(state.status == "Completed" for state in sweep.states.values())
@@ -166,15 +168,25 @@ class Driver:
         limit = self._sweep.definition.timeout_s
         if self._outcome is None and limit and time.monotonic() - began > limit:
             self._finish(Outcome("timeout", f"the time limit of {limit} s is over"))
-        if self._monitor is not None and self._followed:
-            running = {
-                number: paths
-                for number, paths in self._followed.items()
-                if not self._sweep.states[number].is_stopped
-            }
-            for number, reason in self._monitor.unpromising(running):
-                self._sweep.stopping(number, reason)
-                self._stop(number, reason)
+        if self._followed:
+            self._stop_some()
+
+    def _stop_some(self) -> None:
+        """Stop runs that take too long, and those that are not worth going on. The caller has the lock."""
+        states = self._sweep.states
+        running = {number: paths for number, paths in self._followed.items() if not states[number].is_stopped}
+        limit = self._sweep.definition.run_timeout_s
+        now = time.monotonic()
+        chosen = [
+            (number, f"stopped after its time limit of {limit} s")
+            for number in running
+            if limit and now - self._since[number] > limit
+        ]
+        if not chosen and self._monitor is not None:
+            chosen = self._monitor.unpromising(running)
+        for number, reason in chosen:
+            self._sweep.stopping(number, reason)
+            self._stop(number, reason)
 
     def _stop_again(self, adopted: Sequence[int]) -> None:
         """Stop the points that an earlier process wanted to stop."""
@@ -279,6 +291,7 @@ class Driver:
     def _await(self, opened: OpenTarget, number: int, paths: RunPaths, follow: Callable[[], object]) -> None:
         with self._changed:
             self._followed[number] = paths
+            self._since[number] = time.monotonic()
         try:
             run = follow()
         except (AmlexecError, OSError) as error:
@@ -288,7 +301,7 @@ class Driver:
             return
         finally:
             with self._changed:
-                del self._followed[number]
+                del self._followed[number], self._since[number]
         if isinstance(run, Run) and run.status in FINAL:
             self._ended(number, paths, run)
 
@@ -299,9 +312,9 @@ class Driver:
             lifecycle.add_reason(paths, state.reason)
         with self._changed:
             state = self._sweep.ended(number, run)
-            self._chooser.ended(number, state)
             if self._monitor is not None:
                 self._monitor.ended(number, state)
+            self._chooser.ended(number, state)
             self._watch.ended(self._sweep, number)
             if state.status == "Completed":
                 self._completed = True

@@ -118,10 +118,13 @@ class Sweep:
 
 
 def total(definition: Definition) -> int:
-    """The number of points of a sweep."""
+    """The number of points of a sweep. A space with fewer points than wanted is searched completely."""
     points = points_of(definition)
-    count = definition.most_points if points is None else points.size
-    return min(count, definition.most_points) if definition.most_points else count
+    if points is None:
+        sizes = [domain.size for _, domain in definition.parameters]
+        whole = math.prod(size or 0 for size in sizes) if None not in sizes else 0
+        return min(definition.most_points, whole) if whole else definition.most_points
+    return min(points.size, definition.most_points) if definition.most_points else points.size
 
 
 class Best(NamedTuple):
