@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import docker, history, lint, snapshot, spark, ssh, submit
+from benchmarks import docker, history, lint, snapshot, spark, ssh, submit, sweep
 from benchmarks.timing import Row, Sizes
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).parent / "results"
 BENCHMARKS: dict[str, Callable[[Path, int, Sizes], Iterator[Row]]] = {
     "submit": submit.rows,
+    "sweep": sweep.rows,
     "lint": lint.rows,
     "history": history.rows,
     "snapshot": snapshot.rows,
@@ -37,6 +38,8 @@ SMALL = Sizes(
     hosts=2,
     cuts=2,
     log=1_000_000,
+    points=4,
+    plan=20,
     settling=0.0,
 )
 TITLES = ("", "ours", "peer", "", "figure", "wanted", "in bare Pythons", "")

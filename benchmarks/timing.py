@@ -35,6 +35,10 @@ class Sizes(NamedTuple):
     """Of the connection, while a log is followed."""
     log: int = 25_000_000
     """Bytes of that log from one cut to the next."""
+    points: int = 200
+    """Points of a sweep that is executed."""
+    plan: int = 10_000
+    """Points of a sweep that is listed or continued."""
     settling: float = 2.1
     """Seconds until stat data alone says that a file is unchanged."""
 
