@@ -124,7 +124,7 @@ _SWEEP = _SUBMIT | {
     *("-j", "--jobs", "--random", "--optuna", "--sampler", "--list", "--seed", "--metric", "--goal"),
     *("--early-stop", "--timeout", "--run-timeout", "--job", "--resume"),
 }
-_RERUN = frozenset({"-t", "--target", "-p", "--project", "-o", "--output", "--rtol", "--atol"})
+_RERUN = frozenset({"-t", "--target", "-p", "--project", "-o", "--output", "--rtol", "--atol", "--bundle"})
 _VALUED = {"submit": _SUBMIT, "sweep": _SWEEP, "rerun": _RERUN}
 """The options of these verbs of `experiment` that take a value."""
 _SWITCHES = frozenset({"-a", "--async", "--replace", "--accept-changes", "--verify", "-h", "--help"})
@@ -163,7 +163,8 @@ def _split(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def _split_rerun(arguments: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    has_run, at = False, 2
+    # The run is in a bundle, or it is the first word.
+    has_run, at = any(word.partition("=")[0] == "--bundle" for word in arguments), 2
     while at < len(arguments):
         word = arguments[at]
         if word == "--":

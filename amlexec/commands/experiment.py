@@ -202,8 +202,10 @@ def _seconds(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the verb; the exit code."""
-    project = config.find_project(arguments.project or os.getcwd())  # noqa: PTH109 - one import less
     module = import_module(f"amlexec.commands.{_VERBS[arguments.verb]}")
+    if getattr(arguments, "bundle", None):
+        return int(module.rerun_bundle(arguments))
+    project = config.find_project(arguments.project or os.getcwd())  # noqa: PTH109 - one import less
     # `return` is a keyword of Python.
     verb = "download" if arguments.verb == "return" else arguments.verb
     code: int = getattr(module, verb)(project, arguments)

@@ -33,6 +33,9 @@ VERBS = {
     "report": Verb(
         "history_report", "write a page to look at runs: tables, curves, differences, logs, outputs"
     ),
+    "checkout": Verb("history_checkout", "write the files that a run executed into a new folder"),
+    "bundle": Verb("history_bundle", "pack a run into one file, to run it again on another computer"),
+    "import": Verb("history_bundle", "add the run of such a file to the project"),
     "download": Verb("history_download", "copy a run's record, logs, metrics and outputs into a folder"),
 }
 

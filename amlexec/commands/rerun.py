@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amlexec import console, escaping
 from amlexec.commands.running import Aside, ended, finish
-from amlexec.errors import INTERRUPTED, UsageError
+from amlexec.config import load as config
+from amlexec.errors import INTERRUPTED, ConfigurationError, UsageError
 from amlexec.history import find, folders
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import Run
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from amlexec.history.verify_metrics import Tolerance
     from amlexec.model import Project
 
-__all__ = ["rerun"]
+__all__ = ["rerun", "rerun_bundle"]
 
 _DIFFERS = 1
 """The exit code of a rerun that has given something else."""
@@ -31,6 +33,8 @@ def rerun(project: Project, arguments: argparse.Namespace) -> int:
         raise UsageError("--verify has to wait for the run's end, and --async does not wait")
     if not arguments.verify and (arguments.rtol or arguments.atol):
         raise UsageError("--rtol and --atol are for the comparison: they need --verify")
+    if arguments.run is None:
+        raise UsageError("which run?", hint="amlexec experiment rerun RUN, or --bundle FILE")
     run = folders.read(find.find(project, arguments.run))
     if arguments.verify:
         from amlexec.history.verify import must_be_whole
@@ -52,6 +56,36 @@ def rerun(project: Project, arguments: argparse.Namespace) -> int:
         return INTERRUPTED
     ended(project, outcome, console.say)
     return _compared(project, run, outcome, arguments)
+
+
+def rerun_bundle(arguments: argparse.Namespace) -> int:
+    """`amlexec experiment rerun --bundle`; the exit code.
+
+    The run becomes one of the project; outside of any project, the bundle's snapshot becomes a new one.
+    """
+    from amlexec.runs import bundle_import
+
+    if arguments.run is not None:
+        raise UsageError("RUN and --bundle exclude each other")
+    file = Path(arguments.bundle)
+    project = _project(arguments)
+    if project is None:
+        project, paths = bundle_import.new_project(file, Path.cwd())
+        console.say(f"the files of its snapshot are in the new folder {project.root}")
+    else:
+        paths = bundle_import.import_run(project, file)
+    arguments.run = paths.folder.name
+    return rerun(project, arguments)
+
+
+def _project(arguments: argparse.Namespace) -> Project | None:
+    """The project that was named, or that the current folder is in."""
+    try:
+        return config.find_project(arguments.project or Path.cwd())
+    except ConfigurationError:
+        if arguments.project:
+            raise
+        return None
 
 
 def _compared(project: Project, before: Run, after: Run, arguments: argparse.Namespace) -> int:

@@ -54,7 +54,13 @@ def declare(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: st
         help="json: the new run's record, or with --verify the comparison, on standard output; everything "
         "else on standard error",
     )
-    verb.add_argument("run", metavar="RUN", help=RUN)
+    verb.add_argument(
+        "--bundle",
+        metavar="FILE",
+        help="run the run in this file of `amlexec history bundle`, instead of a RUN; outside of a project, "
+        "this makes a folder with its files",
+    )
+    verb.add_argument("run", nargs="?", metavar="RUN", help=RUN)
     verb.add_argument(
         # `cli.run` splits off the script's arguments before parsing; declared here for the help text only.
         "arguments",

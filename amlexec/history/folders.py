@@ -20,6 +20,8 @@ from amlexec.history.record import FINAL, parsed, text_of
 from amlexec.locks import Held, take
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from amlexec.history.record import Run
     from amlexec.model import Project
 
@@ -62,8 +64,11 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
         raise
 
 
-def adopt(project: Project, run: Run) -> RunPaths:
-    """Make the folder of a run that was submitted elsewhere, with its record; keeps an existing folder."""
+def adopt(project: Project, run: Run, fill: Callable[[RunPaths], object] = lambda _: None) -> RunPaths:
+    """Make the folder of a run that was submitted elsewhere, with its record; keeps an existing folder.
+
+    `fill` adds more files before the folder appears.
+    """
     paths = RunPaths.of(project, run.run_id)
     if paths.folder.exists():
         return paths
@@ -72,6 +77,7 @@ def adopt(project: Project, run: Run) -> RunPaths:
         beside.control.mkdir(mode=0o700)
         touch(beside.returned)
         write(beside, run)
+        fill(beside)
         try:
             beside.folder.rename(paths.folder)
         except OSError:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from amlexec.history.paths import RunPaths
 
-__all__ = ["FILE", "LINK", "NAME", "Output", "hash_of", "listed", "parsed", "read", "text_of"]
+__all__ = ["FILE", "LINK", "NAME", "Output", "hash_of", "hashed", "listed", "parsed", "read", "text_of"]
 
 FILE, LINK = "file", "link"
 NAME = "outputs.json"
@@ -61,13 +61,17 @@ def hash_of(path: Path) -> str:
     return of_file(str(path))
 
 
-def text_of(folder: Path) -> str:
-    """The list of the outputs in a folder, with their hashes, as JSON. Raises OSError."""
-    values = {
-        name: (output if output.form == LINK else output._replace(content=hash_of(folder / name)))._asdict()
+def hashed(folder: Path) -> dict[str, Output]:
+    """The same with the hashes of files. Raises OSError."""
+    return {
+        name: output if output.form == LINK else output._replace(content=hash_of(folder / name))
         for name, output in sorted(listed(folder).items())
     }
-    return json.dumps(values, indent=2) + "\n"
+
+
+def text_of(outputs: dict[str, Output]) -> str:
+    """A list of outputs as JSON."""
+    return json.dumps({name: output._asdict() for name, output in outputs.items()}, indent=2) + "\n"
 
 
 def parsed(text: str) -> dict[str, Output]:

@@ -10,9 +10,24 @@ if TYPE_CHECKING:
     from amlexec.history.record import Run
     from amlexec.targets.target import Launch
 
-__all__ = ["ACCEPT", "Repeat"]
+__all__ = ["ACCEPT", "Repeat", "must_be_runnable"]
 
 ACCEPT = "--accept-changes"
+_FRAMEWORKS = ("Python", "PySpark")
+
+
+def must_be_runnable(run: Run) -> None:
+    """Check what of a record becomes a command. Raises ValueError: it may come from anywhere."""
+    parts = run.script_name.split("/")
+    if run.script_name.startswith("/") or ".." in parts or not run.script_name:
+        raise ValueError(f"script_name is {run.script_name[:80]!r}; expected a path in the project")
+    if run.framework not in _FRAMEWORKS:
+        raise ValueError(f"framework is {run.framework!r}; expected {' or '.join(_FRAMEWORKS)}")
+    if any("=" in name or not name for name in run.environment_variables):
+        raise ValueError("environment_variables has a name that no variable can have")
+    texts = (run.script_name, *run.arguments, *run.environment_variables, *run.environment_variables.values())
+    if any("\0" in text for text in texts):
+        raise ValueError("a part of its command has a NUL character")
 
 
 class Repeat(NamedTuple):

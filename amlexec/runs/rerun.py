@@ -14,7 +14,7 @@ from amlexec.plan import plan
 from amlexec.prepare import prepare as preparation
 from amlexec.runs import rerun_arguments, rerun_environment
 from amlexec.runs import submit as submission
-from amlexec.runs.repeat import Repeat
+from amlexec.runs.repeat import Repeat, must_be_runnable
 from amlexec.runs.rerun_sources import Sources
 from amlexec.snapshots import take as snapshot
 from amlexec.targets.registry import runs_on
@@ -54,6 +54,10 @@ def rerun(project: Project, run: Run, wishes: Wishes, talk: Talk, *, detach: boo
             f"{run.run_id} has no snapshot: it ended before one was taken",
             hint="submit the script again: amlexec experiment submit",
         )
+    try:
+        must_be_runnable(run)
+    except ValueError as error:
+        raise TargetError(f"the record of {run.run_id} can't be repeated: {error}") from None
     if not snapshot.exists(project, run.snapshot.tree):
         raise TargetError(
             f"the snapshot of {run.run_id} no longer exists: {run.snapshot.tree[:12]}",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from amlexec.model import Project
     from amlexec.snapshots.store import Store
 
-__all__ = ["Difference", "difference", "pack"]
+__all__ = ["Difference", "add_files", "difference", "pack"]
 
 _LINK = 0o120000
 _PROGRAM = 0o100755
@@ -108,8 +108,20 @@ def pack(
     member = tarfile.TarInfo("gone.sh")
     member.size, member.mode = len(script), 0o600
     archive.addfile(member, io.BytesIO(script))
+    add_files(project, entries, "tree", archive)
+
+
+def add_files(
+    project: Project,
+    entries: tuple[SentEntry, ...],
+    below: str,
+    archive: tarfile.TarFile,
+    modified: int = 0,
+) -> None:
+    """Add these files of a snapshot to an archive, below a folder; `modified` is the time of each."""
     for entry, content in _contents(project, entries):
-        member = tarfile.TarInfo(f"tree/{os.fsdecode(entry.name)}")
+        member = tarfile.TarInfo(f"{below}/{os.fsdecode(entry.name)}")
+        member.mtime = modified
         if entry.mode == _LINK:
             member.type, member.linkname = tarfile.SYMTYPE, os.fsdecode(content.read())
             archive.addfile(member)

@@ -88,7 +88,9 @@ def test_the_first_byte_that_differs(
 
 def outputs_manifest_of(folder: Path) -> None:
     """Replace the outputs of a run by the list of them."""
-    (folder / outputs_manifest.NAME).write_text(outputs_manifest.text_of(folder / "outputs"))
+    (folder / outputs_manifest.NAME).write_text(
+        outputs_manifest.text_of(outputs_manifest.hashed(folder / "outputs"))
+    )
     for path in (folder / "outputs").iterdir():
         path.unlink()
     (folder / "outputs").rmdir()
