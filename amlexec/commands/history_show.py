@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["add", "run"]
 
 _CHUNK = 1 << 20
+_SILENT = ("unreachable", "heartbeat_enabled", "hidden")
+"""Keys that say nothing if they are false: two are always so, for scripts of Workbench that read the JSON."""
 _MOST_NAMES = 10
 """Attachments that are named in a table."""
 
@@ -72,8 +74,9 @@ def _show(project: Project, record: Run, arguments: argparse.Namespace) -> None:
         run_views.show(shown, arguments)
         return
     filled = {key: value for key, value in shown.items() if value not in (None, "", [], {})}
-    if not shown["unreachable"]:
-        del filled["unreachable"]
+    for key in _SILENT:
+        if shown[key] is False:
+            del filled[key]
     if shown["attachments"]:
         names = shown["attachments"].split(",")
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from amlexec.errors import UsageError
 from amlexec.escaping import in_json
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def render(value: object, form: str) -> str:
         return cell(value)
     if value and all(isinstance(item, dict) for item in value):
         columns = list(dict.fromkeys(key for item in value for key in item))
-        return table([[item.get(key) for key in columns] for item in value], [title(key) for key in columns])
+        return table([[item.get(key) for key in columns] for item in value], columns)
     if value and all(isinstance(item, list) for item in value):
         most = max(len(item) for item in value)
         return table(
@@ -63,13 +63,25 @@ def render(value: object, form: str) -> str:
 
 
 def as_json(value: object) -> str:
-    """Indented JSON."""
-    text = in_json(json.dumps(value, indent=2, ensure_ascii=False))
+    """Indented JSON that every reader takes: what JSON lacks are the texts "NaN", "Infinity", "-Infinity"."""
+    try:
+        text = in_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    except ValueError:
+        value = _finite(value)
+        text = in_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:  # Python's own escapes are not valid JSON
-        return json.dumps(value, indent=2)
+        return json.dumps(value, indent=2, allow_nan=False)
     return text
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def table(rows: Sequence[Sequence[object]], columns: Sequence[str], *, fit: bool = True) -> str:
@@ -146,28 +158,9 @@ def query(expression: str, value: object) -> object:
     Raises:
         UsageError: the expression is invalid, or can't be applied to this value.
     """
-    import jmespath
-    from jmespath.exceptions import JMESPathError
+    from amlexec.commands import jmespath_query
 
-    try:
-        return jmespath.search(expression, value)
-    except JMESPathError as error:
-        at = getattr(error, "lex_position", getattr(error, "lexer_position", None))
-        place = "" if at is None else f"the mistake is at character {at + 1}; "
-        raise UsageError(
-            f"--query {expression!r}: {_words(error)}",
-            hint=f"{place}see https://jmespath.org",
-        ) from None
-
-
-def _words(error: Exception) -> str:
-    from jmespath.exceptions import JMESPathTypeError
-
-    if isinstance(error, JMESPathTypeError):  # its own message contains the whole value
-        takes = " or ".join(error.expected_types)
-        return f"{error.function_name}() takes {takes}, but got {error.actual_type}"
-    # The rest draws a caret under the expression.
-    return str(error).partition("\n")[0].rstrip(" :.")
+    return jmespath_query.search(expression, value)
 
 
 def terminal_width() -> int:

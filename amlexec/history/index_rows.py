@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.errors import TargetError
-from amlexec.history import folders, index_changes, metrics, notes, order, tags
+from amlexec.history import folders, index_changes, metric_lines, metrics, notes, order, tags
 from amlexec.history.index_schema import COLUMNS, KINDS, SHIFT, Row, broken_row, from_sql, in_sql, row_of
 from amlexec.history.listing import NOT_A_RUN_ID, reason_of
 from amlexec.history.paths import RUNS, RunPaths
@@ -274,28 +275,38 @@ def _quickly(folder: int, name: str) -> Run | None:
         return None
 
 
-def _bounds(paths: RunPaths) -> dict[str, tuple[float | None, float | None, float | None]]:
+def _bounds(paths: RunPaths) -> dict[str, list[float]]:
     """The smallest, the largest and the first number of each metric. NaN is left out."""
-    try:
-        logged = metrics.read_all(paths.metrics).values
-    except OSError:
-        return {}
-    found: dict[str, tuple[float | None, float | None, float | None]] = {}
-    for name, value in logged.items():
-        numbers = [_number(each) for each in (value if isinstance(value, list) else [value])]
-        first = numbers[0] if numbers else None
-        real = [number for number in numbers if number is not None]
-        if real:
-            found[name] = (min(real), max(real), first)
+    found: dict[str, list[float]] = {}
+
+    def add(name: str, least: float, most: float, first: float) -> None:
+        if (before := found.get(name)) is None:
+            found[name] = [least, most, first]
+        else:
+            before[0], before[1] = min(before[0], least), max(before[1], most)
+
+    with contextlib.suppress(OSError):
+        for block in metric_lines.blocks(paths.metrics):
+            if isinstance(block, metric_lines.Numbers):
+                by_name: dict[str, list[float]] = {}
+                for name, value in zip(block.names, block.values, strict=True):
+                    by_name.setdefault(name, []).append(value)
+                for name, values in by_name.items():
+                    add(name, min(values), max(values), values[0])
+                continue
+            for item in block:
+                number = None if item is None else _number(item.value)
+                if item is not None and number is not None:
+                    add(item.name, number, number, number)
     return found
 
 
 def _number(value: object) -> float | None:
     if isinstance(value, str):
-        return {"Infinity": math.inf, "-Infinity": -math.inf}.get(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        value = metric_lines.NOT_FINITE.get(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
         return None
     try:
-        return None if math.isnan(value) else float(value)
+        return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
