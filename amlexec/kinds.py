@@ -83,6 +83,11 @@ class Kind(NamedTuple):
         return self.is_here and self.in_container
 
     @property
+    def writes_here(self) -> bool:
+        """Whether running scripts write their metrics into the run's folder on this machine."""
+        return self.is_here and not self.in_container
+
+    @property
     def on_remote_engine(self) -> bool:
         """Whether runs are containers of an engine on a machine over SSH."""
         return self.over_ssh and self.in_container

@@ -19,6 +19,7 @@ from amlexec.history.record import FINAL, Run
 from amlexec.runs import lifecycle
 from amlexec.runs import submit as submission
 from amlexec.sweeps import execute
+from amlexec.sweeps.stopper import Stopper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from amlexec.sweeps.chooser import Chooser
     from amlexec.sweeps.execute import OpenTarget
     from amlexec.sweeps.journal import PointState
+    from amlexec.sweeps.stopper import Monitor
     from amlexec.sweeps.sweep import Sweep
 
 __all__ = ["FAILURES_AT_START", "Driver", "Outcome", "Watch"]
@@ -35,7 +37,6 @@ FAILURES_AT_START = 10
 _TICK_S = 0.2
 _STARTING_TIMEOUT_S = 60.0
 """After Ctrl-C: how long starting runs are waited for, so that none is in doubt."""
-_CANCEL_GRACE_S = 10
 
 
 class Watch(Protocol):
@@ -52,16 +53,6 @@ class Watch(Protocol):
 
     def tick(self, sweep: Sweep) -> None:
         """Called a few times a second."""
-
-
-class Monitor(Protocol):
-    """Decides which running points are stopped early."""
-
-    def unpromising(self, running: dict[int, RunPaths]) -> list[tuple[int, str]]:
-        """The running points to stop, each with a reason."""
-
-    def ended(self, number: int, state: PointState) -> None:
-        """A point has ended."""
 
 
 class Outcome(NamedTuple):
@@ -89,15 +80,13 @@ class Driver:
         monitor: Monitor | None = None,
     ) -> None:
         self._sweep, self._targets, self._chooser, self._watch = sweep, tuple(targets), chooser, watch
-        self._jobs, self._fail_fast, self._monitor = jobs, fail_fast, monitor
+        self._jobs, self._fail_fast = jobs, fail_fast
+        self._stopper = Stopper(sweep, monitor, self._warn)
         self._changed = threading.Condition()
         self._outcome: Outcome | None = None
         self._down: dict[str, AmlexecError] = {}
         """Run configurations whose target can't be used, with the errors."""
         self._starting: set[int] = set()
-        self._followed: dict[int, RunPaths] = {}
-        self._since: dict[int, float] = {}
-        """When a point began to be followed, by the monotonic clock."""
         self._adopted: list[int] = []
         self._busy = 0
         self._completed = any(state.status == "Completed" for state in sweep.states.values())
@@ -119,7 +108,7 @@ class Driver:
         try:
             for thread in threads:
                 thread.start()
-            self._stop_again(adopted)
+            self._stopper.start(self._changed, adopted)
             with self._changed:
                 while self._busy:
                     self._changed.wait(_TICK_S)
@@ -127,6 +116,7 @@ class Driver:
             self._finish(Outcome("done"))
         except KeyboardInterrupt:
             self._interrupt()
+        self._stopper.finish()
         outcome = self._outcome
         assert outcome is not None
         with self._changed:
@@ -168,44 +158,11 @@ class Driver:
         limit = self._sweep.definition.timeout_s
         if self._outcome is None and limit and time.monotonic() - began > limit:
             self._finish(Outcome("timeout", f"the time limit of {limit} s is over"))
-        if self._followed:
-            self._stop_some()
+        self._stopper.check()
 
-    def _stop_some(self) -> None:
-        """Stop runs that take too long, and those that are not worth going on. The caller has the lock."""
-        states = self._sweep.states
-        running = {number: paths for number, paths in self._followed.items() if not states[number].is_stopped}
-        limit = self._sweep.definition.run_timeout_s
-        now = time.monotonic()
-        chosen = [
-            (number, f"stopped after its time limit of {limit} s")
-            for number in running
-            if limit and now - self._since[number] > limit
-        ]
-        if not chosen and self._monitor is not None:
-            chosen = self._monitor.unpromising(running)
-        for number, reason in chosen:
-            self._sweep.stopping(number, reason)
-            self._stop(number, reason)
-
-    def _stop_again(self, adopted: Sequence[int]) -> None:
-        """Stop the points that an earlier process wanted to stop."""
-        for number in adopted:
-            state = self._sweep.states[number]
-            if state.is_stopped and state.run_id:
-                self._stop(number, state.reason)
-
-    def _stop(self, number: int, reason: str) -> None:
-        paths = RunPaths.of(self._sweep.project, self._sweep.states[number].run_id)
-
-        def cancel() -> None:
-            try:
-                lifecycle.cancel(self._sweep.project, paths, _CANCEL_GRACE_S, reason=reason)
-            except (AmlexecError, OSError) as error:
-                with self._changed:
-                    self._watch.warn(f"point {number} could not be stopped: {error}")
-
-        threading.Thread(target=cancel, daemon=True).start()
+    def _warn(self, line: str) -> None:
+        with self._changed:
+            self._watch.warn(line)
 
     def _work(self, opened: OpenTarget) -> None:
         """A thread of a target."""
@@ -290,8 +247,7 @@ class Driver:
 
     def _await(self, opened: OpenTarget, number: int, paths: RunPaths, follow: Callable[[], object]) -> None:
         with self._changed:
-            self._followed[number] = paths
-            self._since[number] = time.monotonic()
+            self._stopper.began(number, paths)
         try:
             run = follow()
         except (AmlexecError, OSError) as error:
@@ -301,7 +257,7 @@ class Driver:
             return
         finally:
             with self._changed:
-                del self._followed[number], self._since[number]
+                self._stopper.left(number)
         if isinstance(run, Run) and run.status in FINAL:
             self._ended(number, paths, run)
 
@@ -312,8 +268,7 @@ class Driver:
             lifecycle.add_reason(paths, state.reason)
         with self._changed:
             state = self._sweep.ended(number, run)
-            if self._monitor is not None:
-                self._monitor.ended(number, state)
+            self._stopper.ended(number, state)
             self._chooser.ended(number, state)
             self._watch.ended(self._sweep, number)
             if state.status == "Completed":

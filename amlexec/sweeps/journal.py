@@ -178,6 +178,7 @@ def _after(state: PointState, entry: dict[str, Any]) -> PointState:
             run_id=_run_id(entry["run"]),
             reason=checked.text(entry.get("reason", "")) or state.reason,
             metric=checked.plain_value(entry.get("metric")),
+            is_stopped=state.is_stopped and entry["status"] == "Canceled",
             duration_s=duration if isinstance(duration, (int, float)) else None,
         )
     return state

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amlexec import kinds
+from amlexec.errors import AmlexecError
 from amlexec.files import open_regular
+from amlexec.history import folders
 from amlexec.history.metric_lines import NOT_FINITE
 from amlexec.history.paths import RunPaths
+from amlexec.runs import lifecycle
 from amlexec.search.early_stop import OF_OPTUNA, Trace, reason_to_stop
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from amlexec.model import Project
     from amlexec.sweeps.definition import Definition
     from amlexec.sweeps.journal import PointState
     from amlexec.sweeps.optuna_search import OptunaChooser
 
-__all__ = ["Curve", "EarlyStopMonitor"]
+__all__ = ["Curve", "EarlyStopMonitor", "bring_metrics"]
 
 _MOST_BYTES = 1 << 22
 """How much of a file is read at once."""
@@ -37,7 +43,7 @@ class Curve:
     def read(self) -> None:
         """Read what was written since the last call. A file that can't be read has no new values."""
         try:
-            with open_regular(self._file(), follow=False) as file:
+            with open_regular(self._paths.metrics, follow=False) as file:
                 file.seek(self._position)
                 data = file.read(_MOST_BYTES)
         except OSError:
@@ -47,11 +53,6 @@ class Curve:
         self._position += len(whole)
         for line in whole.splitlines():
             self._take(line)
-
-    def _file(self) -> Path:
-        # A run in a container logs into a folder of its own until it is collected.
-        logged = self._paths.folder / "logged" / self._paths.metrics.name
-        return self._paths.metrics if self._paths.metrics.exists() else logged
 
     def _take(self, line: bytes) -> None:
         try:
@@ -66,6 +67,18 @@ class Curve:
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             value = math.nan
         self.trace.add(float(value))
+
+
+def bring_metrics(project: Project, running: Sequence[RunPaths]) -> None:
+    """Copy the new metrics of running runs here, unless these write them here themselves.
+
+    A target that can't be asked now is asked the next time.
+    """
+    for paths in running:
+        with contextlib.suppress(AmlexecError, OSError):
+            run = folders.read(paths)
+            if not kinds.of(run.target_kind).writes_here:
+                lifecycle.refresh(project, run)
 
 
 class EarlyStopMonitor:

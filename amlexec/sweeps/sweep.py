@@ -103,6 +103,7 @@ class Sweep:
             run_id=run.run_id,
             reason=run.reason or state.reason,
             metric=metric,
+            is_stopped=state.is_stopped and run.status == "Canceled",
             duration_s=seconds,
         )
         return self.states[number]

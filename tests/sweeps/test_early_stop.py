@@ -150,3 +150,15 @@ def test_early_stop_needs_a_metric(swept: Swept) -> None:
     done = swept.sweep("--early-stop", "median", "train.py", "--level", "1,2")
     assert (done.code, swept.run_ids()) == (3, [])
     assert "--early-stop needs a metric" in done.err
+
+
+def test_time_limits(swept: Swept) -> None:
+    done = swept.sweep("--run-timeout", "1", "train.py", "--level", "0.9,0.1")
+    assert done.code == 0, done.err
+    point = swept.status()["points"][1]
+    assert (point["stopped_early"], point["reason"]) == (True, "stopped after its time limit of 1 s")
+    assert swept.record(point["run_id"])["reason"] == point["reason"]
+    done = swept.sweep("--timeout", "1", "--run-timeout", "2", "train.py", "--level", "0.1,0.2,0.3")
+    assert done.code == 1
+    assert "the time limit of 1 s is over" in done.err
+    assert swept.status()["counts"] == {"Stopped": 1, "Pending": 2}
