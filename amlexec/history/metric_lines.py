@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["LONGEST_LINE", "NOT_FINITE", "SCALAR", "START", "Item", "Numbers", "blocks", "items"]
+__all__ = ["LONGEST_LINE", "NOT_FINITE", "SCALAR", "START", "Item", "Numbers", "blocks", "items", "plain"]
 
 LONGEST_LINE = 8 * 1024 * 1024
 """In bytes. A longer line is not a metric."""
@@ -55,7 +55,7 @@ class Item(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """Successive lines with finite numbers, a list for each field: most of a long file."""
+    """Successive numbers, a list for each field: most of a long file."""
 
     names: list[str]
     values: list[float]
@@ -225,7 +225,7 @@ def _item(record: Any, size: int) -> Item | None:
     kind = record.get("kind")
     return Item(
         record["name"],
-        _plain(record["value"]),
+        plain(record["value"]),
         _finite(record.get("time")),
         _step(record.get("step")),
         kind if type(kind) is str and len(kind) <= _LONGEST_KIND else "",
@@ -251,10 +251,12 @@ def _step(value: object) -> float | None:
     return int(found) if found.is_integer() and abs(found) < _LARGEST_STEP else found
 
 
-def _plain(value: object) -> object:
-    """The value, with texts in place of numbers like 1e999, which Python reads as infinite."""
+def plain(value: object) -> object:
+    """The value, with the texts of `NOT_FINITE` for NaN and infinities, such as 1e999 in JSON."""
     if type(value) is float:
-        return value if math.isfinite(value) else "Infinity" if value > 0 else "-Infinity"
+        if math.isfinite(value):
+            return value
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if type(value) is not list and type(value) is not dict:
         return value
     try:
@@ -271,4 +273,4 @@ def _replaced(value: object, depth: int) -> object:
         return [_replaced(inner, depth + 1) for inner in value]
     if isinstance(value, dict):
         return {key: _replaced(inner, depth + 1) for key, inner in value.items()}
-    return _plain(value)
+    return plain(value)

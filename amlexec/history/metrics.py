@@ -6,12 +6,14 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.checked_values import is_deep
-from amlexec.history.metric_lines import Numbers, blocks, items
+from amlexec.history.metric_lines import Numbers, blocks, items, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from amlexec.history.metric_lines import Item
+    from amlexec.history.output_series import Source
 
 __all__ = ["MOST_VALUES", "Metrics", "Summary", "read_all", "summary"]
 
@@ -47,18 +49,18 @@ class Summary(NamedTuple):
     """Names whose last value is too large or nested too deeply, and those after `MOST_NAMES`."""
 
 
-def summary(path: Path) -> Summary:
+def summary(path: Path, sources: Sequence[Source] = ()) -> Summary:
     """The last value and the count of every metric. Memory use does not grow with the file.
 
-    Raises as `read_all` does.
+    `sources` are those of other loggers, whose values follow. Raises as `read_all` does.
     """
     found = _Summary()
     for block in blocks(path):
-        if isinstance(block, Numbers):
-            found.add_numbers(block)
-        else:
-            for item in block:
-                found.add(item)
+        found.add_block(block)
+    own = found.names()
+    for source in sources:
+        for block in source.blocks(own):
+            found.add_block(block)
     return found.summary()
 
 
@@ -71,11 +73,21 @@ class _Summary:
         self._unreadable = 0
         self._left_out: set[str] = set()
 
+    def names(self) -> frozenset[str]:
+        return frozenset(self._counts)
+
+    def add_block(self, block: Numbers | Sequence[Item | None]) -> None:
+        if isinstance(block, Numbers):
+            self.add_numbers(block)
+        else:
+            for item in block:
+                self.add(item)
+
     def add_numbers(self, block: Numbers) -> None:
         counts = Counter(block.names)
         values = dict(zip(block.names, block.values, strict=True))
         for name, count in counts.items():
-            self._add(name, values[name], count)
+            self._add(name, plain(values[name]), count)
 
     def add(self, item: Item | None) -> None:
         if item is None:

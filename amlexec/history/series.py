@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amlexec.history import downsample
+from amlexec.history import downsample, output_series
 from amlexec.history.metric_lines import NOT_FINITE, SCALAR, Numbers, blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
     from pathlib import Path
 
     from amlexec.history.metric_lines import Item
@@ -53,16 +54,19 @@ class Series(NamedTuple):
 def read_series(path: Path) -> dict[str, Series]:
     """The series of every name, in the order of first use. `path` is a run's `metrics.jsonl`.
 
-    A missing file has none. Lines that are not metrics are left out. Raises OSError if it can't be read.
+    Series of TensorBoard and MLflow in the run's outputs follow (`output_series`). A missing file has none.
+    Lines that are not metrics, and outputs that can't be read, are left out. Raises OSError if the file can't
+    be read.
     """
     collection = _Collection()
     for block in blocks(path):
-        if isinstance(block, Numbers):
-            collection.add_numbers(block)
-        else:
-            for item in block:
-                if item is not None:
-                    collection.add(item)
+        collection.add_block(block)
+    own = set(collection.builders)
+    for source in output_series.sources(path.parent):
+        for block in source.blocks(own):
+            collection.add_block(block)
+        if source.is_resumed:
+            collection.join_steps(own)
     return {name: builder.series(name) for name, builder in collection.builders.items()}
 
 
@@ -104,6 +108,19 @@ class _Collection:
         self._bytes = 0
         self._others: deque[tuple[_Builder, int]] = deque()
         """The kept values that are not scalars, oldest first, and their sizes."""
+
+    def add_block(self, block: Numbers | Sequence[Item | None]) -> None:
+        if isinstance(block, Numbers):
+            self.add_numbers(block)
+            return
+        for item in filter(None, block):
+            self.add(item)
+
+    def join_steps(self, besides: Container[str]) -> None:
+        """Let each step occur once, except in the series `besides`."""
+        for name, builder in self.builders.items():
+            if name not in besides:
+                self._points -= builder.join_steps()
 
     def add_numbers(self, block: Numbers) -> None:
         names = dict.fromkeys(block.names)
@@ -216,6 +233,22 @@ class _Builder:
             _picked(each, kept) for each in (self.numbers, self._steps, self._times)
         )
         return before - len(self.numbers)
+
+    def join_steps(self) -> int:
+        """Keep the latest value of each step, in the order of steps; returns the number of removed ones."""
+        steps = self._steps
+        if all(step < following for step, following in pairwise(steps)):
+            return 0
+        order = sorted(range(len(steps)), key=lambda at: (steps[at], self._times[at]))
+        kept = [at for at, following in pairwise(order) if steps[at] != steps[following]]
+        kept += order[-1:]
+        removed = len(steps) - len(kept)
+        self.numbers, self._steps, self._times = (
+            _picked(each, kept) for each in (self.numbers, self._steps, self._times)
+        )
+        self.count -= removed
+        self._ordinals = None
+        return removed
 
     def series(self, name: str) -> Series:
         if not self._kinds:

@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING
 
 from amlexec import kinds
 from amlexec.files import open_regular, walk
+from amlexec.history import tags
 from amlexec.history.record import Application, Outputs, Run
 from amlexec.runs.control_log import note
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from amlexec.history.metrics import Summary
+    from amlexec.history.output_series import Source
     from amlexec.history.paths import RunPaths
 
 __all__ = ["with_results"]
@@ -22,23 +27,23 @@ _LOG_BYTES = 4 << 20
 
 def with_results(run: Run, paths: RunPaths) -> Run:
     """The run with its metrics and outputs on this computer; `unread` names those that can't be read."""
-    from amlexec.history import metrics
+    from amlexec.history import metrics, output_series
 
     unread: list[str] = []
     made = run
+    sources = output_series.sources(paths.folder)
     try:
-        logged = metrics.summary(paths.metrics)
+        logged = metrics.summary(paths.metrics, sources)
     except OSError as error:
         unread.append(_unread(paths.metrics.name, error))
     else:
         made = made._replace(metrics=logged.values, metric_counts=logged.counts)
-        if logged.unreadable:
-            note(paths, f"{logged.unreadable} lines of {paths.metrics.name} are not metrics")
-        if logged.left_out:
-            note(
-                paths,
-                f"{logged.left_out} metrics are too large for the record: {paths.metrics.name} has them",
-            )
+        for line in (
+            *_remarks(paths, logged),
+            *(remark for source in sources for remark in source.remarks()),
+        ):
+            note(paths, line)
+    _add_tags(paths, sources)
     try:
         made = made._replace(outputs=_outputs(paths, unread))
     except OSError as error:
@@ -50,6 +55,25 @@ def with_results(run: Run, paths: RunPaths) -> Run:
     for line in unread:
         note(paths, line)
     return made._replace(unread=tuple(unread))
+
+
+def _remarks(paths: RunPaths, logged: Summary) -> Iterator[str]:
+    if logged.unreadable:
+        yield f"{logged.unreadable} lines of {paths.metrics.name} are not metrics"
+    if logged.left_out:
+        yield f"{logged.left_out} metrics are too large for the record: {paths.metrics.name} has them"
+
+
+def _add_tags(paths: RunPaths, sources: Sequence[Source]) -> None:
+    """Set the tags that scripts have set with other loggers, unless the run has them already."""
+    try:
+        found = {name: text for source in sources for name, text in source.tags().items()}
+        present = tags.read(paths)
+        new = {name: text for name, text in found.items() if name not in present}
+        if new:
+            tags.change(paths, new)
+    except OSError as error:
+        note(paths, _unread(paths.tags.name, error))
 
 
 def _unread(name: str, error: OSError) -> str:

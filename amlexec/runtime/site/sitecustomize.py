@@ -3,6 +3,9 @@
 Every Python imports a module of this name at its start, if there is one; this folder is on a run's
 PYTHONPATH. The `sitecustomize` that would have been imported without ours is imported afterwards.
 
+In a run, MLflow's client logs into the run's outputs, which amlexec reads, unless MLFLOW_TRACKING_URI is
+set.
+
 Each Python writes one line of JSON into the run's folder: the script's Python to `python.json`, and each
 Python of a Spark executor to `executors.jsonl`. A Python that is not the prepared one exits before the script
 starts.
@@ -109,6 +112,23 @@ def _quoted(text):
     return '"%s"' % plain
 
 
+class BeforeMlflow:
+    """Finds no module, but tells MLflow where to log before it is imported: into the run's outputs."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):  # noqa: ARG004 - as Python calls it
+        """None: others find it."""
+        if name == "mlflow":
+            sys.meta_path.remove(BeforeMlflow)
+            from urllib.parse import quote  # MLflow imports it, too
+
+            place = os.path.join(os.environ.get("AMLEXEC_RUN_FOLDER", ""), "outputs", "mlruns")
+            if os.path.isabs(place) and not os.environ.get("MLFLOW_TRACKING_URI"):
+                os.environ["MLFLOW_TRACKING_URI"] = "file://" + quote(place)
+                # Files are read without MLflow, and written in milliseconds; a new database takes seconds.
+                os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+
+
 def go_on():
     """Import the next module of this name on the path, in place of this one."""
     here = os.path.dirname(os.path.abspath(__file__))
@@ -127,4 +147,6 @@ try:
     say()
 except Exception as error:  # an error here must not fail the run
     sys.stderr.write("amlexec: warning: this Python could not be recorded: %r\n" % (error,))
+if "AMLEXEC_RUN_FOLDER" in os.environ:
+    sys.meta_path.insert(0, BeforeMlflow)
 go_on()
