@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from amlexec.commands.fitting import Column
 from amlexec.commands.output import cell, title
 from amlexec.history.listing import BROKEN
+from amlexec.history.params import parameters, typed
 from amlexec.history.record import Run, without_series
 
 if TYPE_CHECKING:
@@ -193,6 +194,7 @@ _COMPARED = (
     "framework",
     "script_name",
     "arguments",
+    "params",
     "environment_variables",
     "python",
     "platform",
@@ -205,14 +207,19 @@ _COMPARED = (
     "start_time_utc",
     "duration",
     "metrics",
+    "tags",
 )
+
+
+def _params(view: Mapping[str, Any]) -> dict[str, object]:
+    return {name: typed(text) for name, text in parameters(view["arguments"]).items()}
 
 
 def comparison(views: Sequence[Mapping[str, Any]]) -> list[Row]:
     """The properties of the runs and where they differ; a row for each property that at least one has."""
     rows: list[Row] = []
     for key in _COMPARED:
-        values = [view[key] for view in views]
+        values = [_params(view) if key == "params" else view[key] for view in views]
         if any(isinstance(value, dict) for value in values):
             within = [value or {} for value in values]
             names = dict.fromkeys(name for value in within for name in value)
