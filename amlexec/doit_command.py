@@ -26,7 +26,7 @@ __all__ = ["READ", "enter"]
 READ: dict[str, set[str]] = {}
 """Task -> the variables (`name=value`) of the command line that it reads. The modules with tasks fill it."""
 _MOST_LISTED = 8
-_OURS = ("lint", "prepare", "submit")
+_OURS = ("lint", "prepare", "submit", "sweep")
 
 
 def enter() -> Any | None:

@@ -49,7 +49,7 @@ def complete(command: Any, tasks: Mapping[str, Any], options: Mapping[str, Any])
 
 
 def _wait_for_ours_only(task: Any, tasks: Mapping[str, Any]) -> None:
-    if task.subtask_of != "submit" or not (task.getargs or {}).get("digest"):
+    if task.subtask_of not in {"submit", "sweep"} or not (task.getargs or {}).get("digest"):
         return
     prepare = task.getargs["digest"][0]
     if prepare not in tasks or environment_of(tasks[prepare]) is None:

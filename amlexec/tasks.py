@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from amlexec.model import Project
     from amlexec.prepare.input_files import InputFiles
 
-__all__ = ["DOIT_CONFIG", "task_lint", "task_prepare", "task_submit"]
+__all__ = ["DOIT_CONFIG", "task_lint", "task_prepare", "task_submit", "task_sweep"]
 
 DOIT_CONFIG = {
     "backend": "amlexec",
@@ -119,6 +119,31 @@ def task_submit() -> Iterator[dict[str, Any]]:
             "io": {"capture": False},
             **(_waits_for(f"prepare:{task_name(name)}") if inputs.is_waited_for else {}),
         }
+
+
+def task_sweep() -> Iterator[dict[str, Any]] | None:
+    """execute the points of declared sweeps that are not up to date"""
+    command = enter()
+    from amlexec import doit_sweep
+    from amlexec.prepare.project import ProjectEnvironments
+
+    project = _project()
+    environments = ProjectEnvironments(project)
+    found: list[dict[str, Any]] = []
+    for name, inputs in _inputs(command, project).items():
+        declared = doit_sweep.declared(project, name, environments)
+        if declared is not None:
+            more = _waits_for(f"prepare:{task_name(name)}") if inputs.is_waited_for else {}
+            found += doit_sweep.tasks_of(declared, _point, more)
+    # For an empty generator doit would list a task without an action.
+    return (task for task in found) if found else None
+
+
+def _point(sweep: Any, number: int, digest: str = "") -> bool | object:
+    """The action of `sweep:NAME:NUMBER`. doit passes it the digest from `prepare:NAME`."""
+    from amlexec.doit_sweep import execute_point
+
+    return _guarded(execute_point, sweep, number, digest)
 
 
 def _waits_for(prepare: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import time
 from pathlib import Path
@@ -20,14 +21,12 @@ from amlexec.sweeps import point_files
 from amlexec.sweeps.arguments import swept
 
 if TYPE_CHECKING:
-    import argparse
-
     from amlexec.model import Project
     from amlexec.search.section import SweepSection
     from amlexec.search.space import Parameter, Point
     from amlexec.sweeps.definition import Definition
 
-__all__ = ["draft"]
+__all__ = ["declared", "draft"]
 
 
 def draft(project: Project, arguments: argparse.Namespace) -> Definition:
@@ -66,6 +65,22 @@ def draft(project: Project, arguments: argparse.Namespace) -> Definition:
     )
     _check_points(found)
     return found
+
+
+def declared(project: Project, name: str) -> Definition | None:
+    """The definition of the sweep that a run configuration declares; None without one.
+
+    A random search that names no seed has the seed 0: its points stay the same. Raises as `draft`.
+    """
+    section = config.load_sweep(project, name)
+    if not section.parameters and not section.list_file:
+        return None
+    options = dict.fromkeys(
+        ("retry", "job", "script", "target", "project", "list", "random", "optuna", "fail_fast", "sampler")
+    )
+    options |= dict.fromkeys(("metric", "goal", "early_stop", "jobs", "timeout", "run_timeout"))
+    seed = section.seed or 0
+    return draft(project, argparse.Namespace(run_configuration=[name], tail=[], seed=seed, **options))
 
 
 def _check(arguments: argparse.Namespace) -> None:
