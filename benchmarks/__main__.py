@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import docker, history, lint, snapshot, spark, ssh, submit, sweep
+from benchmarks import docker, history, lint, logging, snapshot, spark, ssh, submit, sweep
 from benchmarks.timing import Row, Sizes
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[Path, int, Sizes], Iterator[Row]]] = {
     "sweep": sweep.rows,
     "lint": lint.rows,
     "history": history.rows,
+    "logging": logging.rows,
     "snapshot": snapshot.rows,
     "docker": docker.rows,
     "ssh": ssh.rows,
@@ -38,6 +39,8 @@ SMALL = Sizes(
     hosts=2,
     cuts=2,
     log=1_000_000,
+    scalars=200,
+    series=10_000,
     points=4,
     plan=20,
     settling=0.0,

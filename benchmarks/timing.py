@@ -39,6 +39,10 @@ class Sizes(NamedTuple):
     """Points of a sweep that is executed."""
     plan: int = 10_000
     """Points of a sweep that is listed or continued."""
+    scalars: int = 20_000
+    """Scalars that a script logs."""
+    series: int = 1_000_000
+    """Points of a series that is read."""
     settling: float = 2.1
     """Seconds until stat data alone says that a file is unchanged."""
 

@@ -13,7 +13,17 @@ from benchmarks.__main__ import BENCHMARKS
 from benchmarks.timing import Figure, Row
 
 ROOT = Path(__file__).parent.parent
-ROWS = {"submit": 4, "sweep": 5, "lint": 2, "history": 2, "snapshot": 4, "docker": 7, "ssh": 8, "spark": 3}
+ROWS = {
+    "submit": 4,
+    "sweep": 5,
+    "lint": 2,
+    "history": 2,
+    "logging": 3,
+    "snapshot": 4,
+    "docker": 7,
+    "ssh": 8,
+    "spark": 3,
+}
 PARTS = {
     "docker": ("base_image", "channel"),
     "ssh": ("ssh_image", "channel"),
