@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.checked_values import is_deep
-from amlexec.history.metric_lines import Numbers, blocks, items, plain
+from amlexec.history.metric_lines import Numbers, blocks, plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,25 +15,12 @@ if TYPE_CHECKING:
     from amlexec.history.metric_lines import Item
     from amlexec.history.output_series import Source
 
-__all__ = ["MOST_VALUES", "Metrics", "Summary", "read_all", "summary"]
+__all__ = ["Summary", "summary"]
 
-MOST_VALUES = 100_000
-"""Values of one name that are kept in memory: the newest ones."""
 LARGEST_VALUE = 64 * 1024
 """Bytes of a line whose value goes into the record; larger values stay in the file only."""
 MOST_NAMES = 10_000
 """Names that go into the record."""
-
-
-class Metrics(NamedTuple):
-    """Metrics, and counts of unreadable and dropped ones."""
-
-    values: dict[str, object]
-    """By name, in the order of first use; a list for a name with several values."""
-    unreadable: int = 0
-    """Lines that are not metrics: torn by a full disk, or written by another program."""
-    dropped: int = 0
-    """Omitted old values, of names with more than `MOST_VALUES`."""
 
 
 class Summary(NamedTuple):
@@ -44,7 +31,7 @@ class Summary(NamedTuple):
     counts: dict[str, int]
     """The number of logged values of each name."""
     unreadable: int = 0
-    """As in `Metrics`."""
+    """Lines that are not metrics: torn by a full disk, or written by another program."""
     left_out: int = 0
     """Names whose last value is too large or nested too deeply, and those after `MOST_NAMES`."""
 
@@ -52,7 +39,7 @@ class Summary(NamedTuple):
 def summary(path: Path, sources: Sequence[Source] = ()) -> Summary:
     """The last value and the count of every metric. Memory use does not grow with the file.
 
-    `sources` are those of other loggers, whose values follow. Raises as `read_all` does.
+    `sources` are those of other loggers, whose values follow. Raises OSError if the file can't be read.
     """
     found = _Summary()
     for block in blocks(path):
@@ -112,23 +99,3 @@ class _Summary:
 
 
 _TOO_LARGE = object()
-
-
-def read_all(path: Path) -> Metrics:
-    """Every metric, with the count of unreadable lines.
-
-    A missing file has no metrics. An incomplete last line is not counted: the run may be writing it. Raises
-    OSError if the file can't be read.
-    """
-    series: dict[str, deque[object]] = {}
-    logged: dict[str, int] = {}
-    unreadable = 0
-    for item in items(path):
-        if item is None:
-            unreadable += 1
-            continue
-        series.setdefault(item.name, deque(maxlen=MOST_VALUES)).append(item.value)
-        logged[item.name] = logged.get(item.name, 0) + 1
-    values = {name: kept[0] if logged[name] == 1 else list(kept) for name, kept in series.items()}
-    dropped = sum(logged[name] - len(kept) for name, kept in series.items())
-    return Metrics(values, unreadable, dropped)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from amlexec.history import downsample, metrics, series
 from amlexec.history.series import Series, downsampled, read_series
+from tests.support.logged import read_all
 
 
 def line(name: str, value: object, **more: object) -> str:
@@ -118,9 +119,9 @@ def test_lines_are_never_read_together(pieces: list[str]) -> None:
         alone = []
         for each in path.read_text().split("\n"):
             path.write_text(each + "\n")
-            alone.append(len(metrics.read_all(path).values))
+            alone.append(len(read_all(path).values))
         path.write_text('{"name":"first","value":1}\n' + "".join(pieces) + "\n")
-        read = metrics.read_all(path).values
+        read = read_all(path).values
         assert set(read) <= {"first", "x"}
         logged = sum(len(value) if isinstance(value, list) else 1 for value in read.values())
         assert logged >= sum(alone)

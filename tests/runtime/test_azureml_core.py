@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from amlexec.history import metrics
 from amlexec.history.series import read_series
+from tests.support.logged import read_all
 from tests.support.site_scripts import SITE, TIMEOUT, environment, every_interpreter, interpreters, run
 
 SCRIPTS = Path(__file__).parent / "azureml_scripts"
@@ -43,7 +43,7 @@ def tags(folder: Path) -> dict[str, str]:
 def test_a_classifier(python: str, folder: Path, tmp_path: Path) -> None:
     result = of_script(python, "train_classifier.py", folder, tmp_path)
     assert result.stdout == "accuracy is 0.8\niris\tiris:1\t1\n"
-    assert metrics.read_all(folder / "metrics.jsonl").values == {
+    assert read_all(folder / "metrics.jsonl").values == {
         "regularization rate": 0.01,
         "accuracy": 0.8,
     }
@@ -72,7 +72,7 @@ def test_a_callback_of_keras(python: str, folder: Path, tmp_path: Path) -> None:
 @every_interpreter
 def test_a_member_of_a_sweep(python: str, folder: Path, tmp_path: Path) -> None:
     assert of_script(python, "sweep_member.py", folder, tmp_path).stderr == ""
-    found = metrics.read_all(folder / "metrics.jsonl").values
+    found = read_all(folder / "metrics.jsonl").values
     assert found["best_val_acc"] == [0.9, 0.91, 0.92]
     assert found["training"] == [{"epoch": n, "lr": 0.1, "loss": 0.1 / (n + 1)} for n in range(3)]
     assert tags(folder) == {
@@ -87,7 +87,7 @@ def test_a_member_of_a_sweep(python: str, folder: Path, tmp_path: Path) -> None:
 def test_child_runs(python: str, folder: Path, tmp_path: Path) -> None:
     result = of_script(python, "cross_validation.py", folder, tmp_path)
     assert result.stdout == "101 children at once; 100 are the most\n"
-    assert metrics.read_all(folder / "metrics.jsonl").values == {
+    assert read_all(folder / "metrics.jsonl").values == {
         "fold0/score": 0.8,
         "fold1/score": 0.9,
         "fold2/score": 1.0,
@@ -135,7 +135,7 @@ def test_three_loggers_in_one_script(python: str, folder: Path, tmp_path: Path) 
     assert workspace.startswith("run.experiment.workspace.get_default_datastore is a part of Azure")
     assert model == "text:1"
     assert result.stderr == "Run failed with error code None:\nonly a message\n"
-    assert metrics.read_all(folder / "metrics.jsonl").values == {
+    assert read_all(folder / "metrics.jsonl").values == {
         "Regularization Rate": 0.01,
         "Accuracy": 0.97,
         "Samples": 150,
@@ -289,5 +289,5 @@ def test_an_installed_part_of_azureml_comes_first(folder: Path, tmp_path: Path) 
     python = interpreters()[0]
     done = subprocess.run([python, "train.py"], cwd=tmp_path, env=variables, timeout=TIMEOUT, check=False)
     assert done.returncode == 0
-    assert metrics.read_all(folder / "metrics.jsonl").values == {"x": 1}
+    assert read_all(folder / "metrics.jsonl").values == {"x": 1}
     assert os.fspath(SITE) in variables["PYTHONPATH"]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from amlexec.history import metrics
 from amlexec.history.series import Series, read_series
+from tests.support.logged import read_all
 from tests.support.site_scripts import every_interpreter, interpreters, run
 
 
@@ -197,7 +197,7 @@ log("true", np.bool_(True)); log("text", np.str_("a")); log("0-d", np.array(0.25
 def test_numpy_scalars_are_plain_numbers(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("numpy", reason="numpy is not installed: pip install -e '.[test]'")
     of_this_python(NUMBERS, folder, tmp_path)
-    found = metrics.read_all(folder / "metrics.jsonl").values
+    found = read_all(folder / "metrics.jsonl").values
     assert found == {
         "nan": ["NaN"] * 4,
         "half": [0.5] * 4,
@@ -269,7 +269,7 @@ def test_forked_processes_and_threads_lose_nothing(python: str, folder: Path, tm
     assert (result.returncode, result.stderr) == (0, "")
     found = logged(folder)
     assert len(found) == 7
-    assert metrics.read_all(folder / "metrics.jsonl").unreadable == 0
+    assert read_all(folder / "metrics.jsonl").unreadable == 0
     for name, series in found.items():
         if name not in {"before", "after"}:
             assert [*series.values] == [*series.steps] == [*range(500)]

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import amlexec
-from amlexec.history import metrics
 from amlexec.history.record import Interpreter
 from amlexec.targets import python_used
+from tests.support.logged import read_all
 from tests.support.site_scripts import SITE, TIMEOUT, environment, every_interpreter, run
 
 PACKAGE = Path(amlexec.__file__).parent
@@ -69,7 +69,7 @@ print("done")
 def test_a_script_of_2017_logs_in_a_run(python: str, folder: Path, tmp_path: Path) -> None:
     result = run(python, SCRIPT_OF_2017, folder, tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
-    assert metrics.read_all(folder / "metrics.jsonl").values == {
+    assert read_all(folder / "metrics.jsonl").values == {
         "Accuracy": 0.97,
         "Regularization Rate": 0.01,
         "loss": [3, 2, 1],
@@ -213,7 +213,7 @@ def test_processes_and_threads_lose_nothing(python: str, folder: Path, tmp_path:
         subprocess.Popen([python, str(script), str(number)], env=environment(folder)) for number in range(3)
     ]
     assert [process.wait(TIMEOUT) for process in processes] == [0, 0, 0]
-    read = metrics.read_all(folder / "metrics.jsonl")
+    read = read_all(folder / "metrics.jsonl")
     assert (read.unreadable, len(read.values)) == (0, 9)
     for series in read.values.values():
         assert series == [[number, "x" * (number % 300)] for number in range(1000)]
@@ -225,7 +225,7 @@ def test_a_process_that_is_killed_loses_nothing(python: str, folder: Path, tmp_p
         "import os\nfrom amlexec.run import log\nfor n in range(500): log('n', n)\nos.kill(os.getpid(), 9)\n"
     )
     assert run(python, script, folder, tmp_path).returncode == -9
-    assert metrics.read_all(folder / "metrics.jsonl").values == {"n": list(range(500))}
+    assert read_all(folder / "metrics.jsonl").values == {"n": list(range(500))}
 
 
 DISK_FULL = """\
@@ -251,7 +251,7 @@ def test_a_disk_that_is_full_costs_its_metric_and_a_warning(
     result = run(python, DISK_FULL, folder, tmp_path)
     assert (result.returncode, result.stdout) == (0, "done\n")
     assert re.fullmatch(r"amlexec: warning: .*\n", result.stderr)
-    assert metrics.read_all(folder / "metrics.jsonl") == ({"before": 1, "after": 4}, 1, 0)
+    assert read_all(folder / "metrics.jsonl") == ({"before": 1, "after": 4}, 1)
     assert not [path for path in folder.rglob("*") if path.name not in ("metrics.jsonl", "outputs")]
 
 
@@ -367,7 +367,7 @@ def test_an_installed_azureml_is_not_hidden(python: str, style: str, folder: Pat
         script += "from azureml import Workspace, Conflict as c\nassert c is Conflict\n"
     result = run(inner, script + SCRIPT_OF_2017, folder, tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
-    assert metrics.read_all(folder / "metrics.jsonl").values["Accuracy"] == 0.97
+    assert read_all(folder / "metrics.jsonl").values["Accuracy"] == 0.97
 
 
 @every_interpreter
@@ -381,7 +381,7 @@ def test_an_installed_amlexec_is_not_hidden(python: str, folder: Path, tmp_path:
     script = "import amlexec\nfrom amlexec.errors import TargetError\nassert amlexec.__version__ == '9.9'\n"
     result = run(inner, script + SCRIPT_OF_2017, folder, tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
-    assert metrics.read_all(folder / "metrics.jsonl").values["Accuracy"] == 0.97
+    assert read_all(folder / "metrics.jsonl").values["Accuracy"] == 0.97
 
 
 def test_this_amlexec_installed_is_not_hidden(folder: Path, tmp_path: Path) -> None:
@@ -395,7 +395,7 @@ def test_this_amlexec_installed_is_not_hidden(folder: Path, tmp_path: Path) -> N
     )
     result = run(inner, script + SCRIPT_OF_2017, folder, tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
-    assert metrics.read_all(folder / "metrics.jsonl").values["Cell"] == "A"
+    assert read_all(folder / "metrics.jsonl").values["Cell"] == "A"
 
 
 def test_the_product_and_the_run_have_the_same_code() -> None:
