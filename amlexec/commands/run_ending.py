@@ -53,8 +53,28 @@ def error_of(run: Run) -> AmlexecError | None:
         return ScriptFailedError(
             f"the script failed: {run.reason}",
             where=run.script_name,
-            hint=f"its log: amlexec history info -r {run.run_id} -a stderr.log",
+            hint=f"its log: amlexec history info -r {run.run_id} -a stderr.log{_sweep_hint(run)}",
         )
     if run.status == "Canceled":
         return ScriptFailedError(f"the run {run.run_id} was canceled")
     return TargetError(f"the run {run.run_id} is {run.status}: {run.reason}")
+
+
+def _sweep_hint(run: Run) -> str:
+    """For a script that perhaps got several values where it wanted one: `--lr 0.1,0.01`."""
+    from amlexec.search import grammar
+
+    for word in run.arguments if run.sweep is None else ():
+        text = word.rpartition("=")[2]
+        try:
+            found = grammar.values(text)
+        except grammar.BadValuesError:
+            continue
+        size = found.size if found is not None else None
+        if found is not None and size and size > 1 and all(_is_number(found.at(at).value) for at in (0, 1)):
+            return f"; to run it with each value of {text}: amlexec experiment sweep"
+    return ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

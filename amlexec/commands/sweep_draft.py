@@ -17,7 +17,7 @@ from amlexec.runs import submit as submission
 from amlexec.search import early_stop
 from amlexec.search.grammar import BadValuesError
 from amlexec.sweeps import definition as definitions
-from amlexec.sweeps import point_files
+from amlexec.sweeps import execute, point_files
 from amlexec.sweeps.arguments import swept
 
 if TYPE_CHECKING:
@@ -64,6 +64,12 @@ def draft(project: Project, arguments: argparse.Namespace) -> Definition:
         source=None,
     )
     _check_points(found)
+    for name in [name for name, _ in (*found.parameters, *(found.listed[0] if found.listed else ()))]:
+        if execute.hides(name):
+            console.say(
+                f"warning: {name} looks like a secret: records hide its values, but the files of the sweep "
+                "have them; EnvironmentVariables can pass it with ${env:NAME}"
+            )
     return found
 
 

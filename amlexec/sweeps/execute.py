@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec import redaction
 from amlexec.config import load as config
 from amlexec.errors import AmlexecError, ConfigurationError
 from amlexec.history import folders
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
     from amlexec.history.record import Run
     from amlexec.model import Declaration, Project
     from amlexec.runs.submit import Begun, Talk
+    from amlexec.search.domains import Value
     from amlexec.search.space import Point
     from amlexec.sweeps.definition import Definition
     from amlexec.sweeps.sweep import Sweep
 
-__all__ = ["OpenTarget", "Silent", "begin", "left_by", "open_target", "plan_of", "prepared"]
+__all__ = ["OpenTarget", "Silent", "begin", "hides", "left_by", "open_target", "plan_of", "prepared"]
 
 
 class OpenTarget(NamedTuple):
@@ -116,13 +118,29 @@ def plan_of(definition: Definition, opened: OpenTarget, number: int, point: Poin
     variables = {
         "AMLEXEC_SWEEP_ID": definition.id,
         "AMLEXEC_TRIAL_NUMBER": str(number),
-        **{f"AZUREML_SWEEP_{re.sub('[^A-Za-z0-9_]', '_', name)}": value.text for name, value in point},
+        **{name: value.text for name, value in map(_variable, point) if not redaction.is_secret(name)},
     }
     return planned._replace(
         environment_variables=(*planned.environment_variables, *variables.items()),
-        sweep=SweepPoint(definition.id, number, {name: value.value for name, value in point}),
+        sweep=SweepPoint(
+            definition.id,
+            number,
+            {name: redaction.HIDDEN if hides(name) else value.value for name, value in point},
+        ),
         warnings=(),
     )
+
+
+def _variable(parameter: tuple[str, Value]) -> tuple[str, Value]:
+    """The variable of a parameter. One that looks like a secret would be hidden wherever it is printed."""
+    name, value = parameter
+    return f"AZUREML_SWEEP_{re.sub('[^A-Za-z0-9_]', '_', name)}", value
+
+
+def hides(name: str) -> bool:
+    """Whether records hide the values of a parameter of this name, since it looks like a secret."""
+    probe = "a value that nothing else has"
+    return redaction.redacted_arguments((f"--{name}", probe), ())[1] != probe
 
 
 def begin(sweep: Sweep, opened: OpenTarget, number: int) -> Begun:

@@ -360,3 +360,31 @@ def test_the_options_with_values_are_known() -> None:
         option for action in verb._actions if action.nargs != 0 for option in action.option_strings
     }
     assert with_values == cli._VALUED["sweep"]
+
+
+def test_many_at_once(swept: Swept) -> None:
+    done = swept.sweep("-j", "8", "train.py", "--lr", "1..60")
+    assert done.code == 0, done.err
+    assert swept.calls() == [(number, ["--lr", str(number)]) for number in range(1, 61)]
+    records = [swept.record(run) for run in swept.run_ids()]
+    assert sorted(record["sweep"]["number"] for record in records) == [*range(1, 61)]
+    assert {point["status"] for point in swept.status()["points"]} == {"Completed"}
+
+
+def test_a_parameter_that_looks_like_a_secret_is_hidden_in_records(swept: Swept) -> None:
+    done = swept.sweep("train.py", "--api_key", "hunter2,hunter3", "--max_tokens", "1024,2048")
+    assert done.code == 0, done.err
+    assert "api_key looks like a secret" in done.err
+    assert "max_tokens looks" not in done.err
+    texts = [(swept.run_folder(run) / "run.json").read_text() for run in swept.run_ids()]
+    assert not any("hunter" in text for text in texts)
+    assert [json.loads(text)["sweep"]["parameters"]["max_tokens"] for text in texts] == [1024, 2048] * 2
+    assert swept.calls()[3][1] == ["--api_key", "hunter3", "--max_tokens", "2048"]
+
+
+def test_a_failed_submit_with_several_values_hints_at_a_sweep(swept: Swept) -> None:
+    swept.write("train.py", "raise SystemExit(2)\n")
+    for words in (["--lr", "0.1,0.01"], ["lr=1..3"]):
+        assert "amlexec experiment sweep" in swept.submit("train.py", *words).err
+    for words in (["--names", "a,b"], ["--lr", "0.1"], ["--path", "../x,../y"]):
+        assert "amlexec experiment sweep" not in swept.submit("train.py", *words).err
