@@ -121,7 +121,9 @@ class Table:
         from rich.text import Text
 
         self._drawn = time.monotonic()
-        running = [number for number, state in sweep.states.items() if state.status in {"Claimed", "Running"}]
+        running = [
+            number for number, state in sweep.states.items() if state.status in {"Starting", "Running"}
+        ]
         grid = Grid(box=None, pad_edge=False)
         for title in ("Point", "Parameters", "Status", sweep.definition.metric or "", "Seconds"):
             grid.add_column(output.cell(title), no_wrap=True)

@@ -32,7 +32,7 @@ def counts(definition: Definition, states: dict[int, PointState]) -> dict[str, i
         "Stopped" if state.is_stopped and state.is_over else state.status for state in states.values()
     )
     found["Pending"] += sweep.total(definition) - len(states)
-    found["Running"] += found.pop("Claimed", 0)
+    found["Running"] += found.pop("Starting", 0)
     order = ("Completed", "Failed", "Stopped", "Canceled", "Lost", "Running", "Pending")
     return {status: found[status] for status in order if found[status]}
 

@@ -40,7 +40,7 @@ class PointState(NamedTuple):
     """What the journal knows of a point. A point without an entry is pending."""
 
     status: str
-    """`Pending`, `Claimed`, `Running`, or how its run ended."""
+    """`Pending`, `Starting`, `Running`, or how its run ended."""
     configuration: str = ""
     run_id: str = ""
     reason: str = ""
@@ -61,7 +61,7 @@ class PointState(NamedTuple):
 
     def claimed(self, configuration: str, point: Point | None) -> PointState:
         """The state after it was claimed."""
-        return PointState("Claimed", configuration, point=point or self.point, earlier=self.earlier)
+        return PointState("Starting", configuration, point=point or self.point, earlier=self.earlier)
 
     def returned(self, reason: str) -> PointState:
         """The state after it became pending again."""

@@ -44,10 +44,10 @@ def recover(sweep: Sweep) -> tuple[list[int], list[str]]:
     """Bring the journal up to date with the runs.
 
     Returns the points whose runs go on, and a sentence for each that could not be found out about. Their
-    state stays `Running` or `Claimed`, so that they are not started again.
+    state stays `Running` or `Starting`, so that they are not started again.
     """
     doubtful = [
-        number for number, state in sorted(sweep.states.items()) if state.status in {"Claimed", "Running"}
+        number for number, state in sorted(sweep.states.items()) if state.status in {"Starting", "Running"}
     ]
     if any(not sweep.states[number].run_id for number in doubtful):
         recorded = runs_of(sweep.project, sweep.definition.id)

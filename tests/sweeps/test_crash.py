@@ -55,7 +55,8 @@ def killed(swept: Swept, step: int, *arguments: str) -> subprocess.CompletedProc
 @pytest.mark.parametrize("step", STEPS)
 def test_a_sweep_that_is_killed_three_times(step: int, tmp_path: Path) -> None:
     swept = Swept(tmp_path / "iris")
-    done = killed(swept, step, "-c", "local", "train.py", "--lr", f"1..{POINTS}")
+    jobs = ("-j", str(1 + step % 2))
+    done = killed(swept, step, "-c", "local", *jobs, "train.py", "--lr", f"1..{POINTS}")
     assert done.returncode in {-9, 0}, done.stderr
     if not (swept.root / ".amlexec/sweeps").exists() or not swept.status_or_none():
         assert swept.calls() == [], "something ran without a sweep"

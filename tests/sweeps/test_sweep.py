@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import sys
 import time
@@ -360,6 +362,29 @@ def test_the_options_with_values_are_known() -> None:
         option for action in verb._actions if action.nargs != 0 for option in action.option_strings
     }
     assert with_values == cli._VALUED["sweep"]
+
+
+def test_a_table_on_a_terminal(swept: Swept) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        command = (sys.executable, "-m", "amlexec", "experiment", "sweep", "-c", "local")
+        options = ("--metric", "accuracy", "--goal", "maximize")
+        environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+        words = ("train.py", "--lr", "1,2,3")
+        process = swept.start(*command, *options, *words, stderr=theirs, env=environment)
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while piece := os.read(ours, 1 << 16):
+                shown += piece
+        out = process.communicate(timeout=PATIENCE)[0]
+    finally:
+        os.close(ours)
+    assert process.returncode == 0
+    assert b"Parameters" in shown
+    assert b"3 Pending" in shown
+    assert b"Best: point 3" in out
+    assert b"\x1b" not in out
 
 
 def test_many_at_once(swept: Swept) -> None:
