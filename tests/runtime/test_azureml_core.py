@@ -291,3 +291,81 @@ def test_an_installed_part_of_azureml_comes_first(folder: Path, tmp_path: Path) 
     assert done.returncode == 0
     assert read_all(folder / "metrics.jsonl").values == {"x": 1}
     assert os.fspath(SITE) in variables["PYTHONPATH"]
+
+
+SDK = """
+class Identity:
+    def __init__(self, ident): self.ident = ident
+
+class _OfflineRun(Identity):
+    def __init__(self, run_id="OfflineRun_1"): super(_OfflineRun, self).__init__(run_id)
+    @property
+    def id(self): return self.ident
+    def _emit(self, type, name, value): print("SDK", type, name, value)
+    def log(self, name, value, description=""): self._emit("scalar", name, value)
+    def log_row(self, name, description=None, **kwargs): self._emit("row", name, kwargs)
+    def log_residuals(self, name, value, description=None): self._emit("residual", name, value)
+    def log_image(self, name, path=None, plot=None, description=""): self._emit("image", name, plot or path)
+    def tag(self, name, value=None): print("SDK tag")
+    def set_tags(self, tags): print("SDK tags")
+    def add_properties(self, properties): print("SDK properties")
+    def upload_file(self, name, path_or_stream, datastore_name=None): print("SDK file")
+    def upload_files(self, name, paths, return_artifacts=False): print("SDK files")
+    def upload_folder(self, name, path, datastore_name=None): print("SDK folder")
+    def child_run(self, name): return _OfflineRun(self.id + "." + name)
+
+class Run:
+    @staticmethod
+    def get_context(): return _OfflineRun()
+"""
+OF_THE_SDK = """
+import os
+from azureml.core import Run
+run = Run.get_context()
+run.log("loss", 0.5)
+run.log("loss", 0.25, step=7)
+run.log_row("row", a=1)
+run.log_residuals("res", {"data": {}})
+run.log_image("none", path="missing.png")
+run.tag("a", "b")
+run.set_tags({"c": 1, "d": None})
+run.add_properties({"e": "f"})
+os.mkdir("report")
+for name in ("report/x.txt", "plot.png"):
+    with open(name, "w") as file: file.write(name)
+run.log_image("plot", path="plot.png")
+run.upload_file("outputs/x.txt", "report/x.txt")
+run.upload_file("missing", "missing")
+run.upload_files(["y.txt"], ["report/x.txt"])
+run.upload_folder("outputs/all", "report")
+run.child_run("fold1").log("loss", 1)
+"""
+
+
+@every_interpreter
+def test_an_installed_sdk_prints_and_is_recorded(python: str, folder: Path, tmp_path: Path) -> None:
+    """The SDK's runs outside Azure, whose class the text above has in short."""
+    installed = tmp_path / "installed/azureml/core"
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").write_text("from .run import Run\n")
+    (installed / "run.py").write_text(SDK)
+    (tmp_path / "train.py").write_text(OF_THE_SDK)
+    variables = environment(folder, installed.parents[1])
+    done = subprocess.run(
+        [python, "train.py"], cwd=tmp_path, env=variables, timeout=TIMEOUT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "SDK scalar loss 0.5\n" in done.stdout
+    assert done.stderr.startswith("amlexec: warning: missing could not be kept: ")
+    assert read_all(folder / "metrics.jsonl").values == {
+        "loss": [0.5, 0.25],
+        "row": {"a": 1},
+        "res": {"data": {}},
+        "plot": "outputs/plot.png",
+        "fold1/loss": 1,
+    }
+    assert [*read_series(folder / "metrics.jsonl")["loss"].steps] == [0, 7]
+    assert tags(folder) == {"a": "b", "c": "1", "d": "", "properties.e": "f"}
+    outputs = folder / "outputs"
+    kept = {str(path.relative_to(outputs)) for path in outputs.rglob("*") if path.is_file()}
+    assert kept == {"all/x.txt", "plot.png", "x.txt", "y.txt"}

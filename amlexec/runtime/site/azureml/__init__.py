@@ -3,11 +3,13 @@
 This folder precedes the installed packages on a run's path. It must hide nothing of them: the package's path
 is extended by theirs, and their own `__init__.py` is executed here, too. What is not installed is searched in
 `_fallback`: `azureml.core` and others, as far as scripts of experiments use them. Any other module of
-azureml is an ImportError that says what to do instead.
+azureml is an ImportError that says what to do instead. What an installed azureml-core logs outside Azure is
+recorded, too.
 """
 
 import os
 import pkgutil
+import sys
 
 __path__ = pkgutil.extend_path(__path__, __name__)
 
@@ -31,3 +33,7 @@ __path__.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "_fallb
 from azureml._fallback.absent import tell_of_missing_modules  # noqa: E402
 
 tell_of_missing_modules()
+if os.environ.get("AMLEXEC_RUN_FOLDER"):
+    from azureml._fallback.recorded import RecordedRuns
+
+    sys.meta_path.insert(0, RecordedRuns)
