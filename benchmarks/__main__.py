@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import docker, history, lint, logging, snapshot, spark, ssh, submit, sweep
+from benchmarks import docker, history, lint, logging, rerun, snapshot, spark, ssh, submit, sweep
 from benchmarks.timing import Row, Sizes
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 RESULTS = Path(__file__).parent / "results"
 BENCHMARKS: dict[str, Callable[[Path, int, Sizes], Iterator[Row]]] = {
     "submit": submit.rows,
+    "rerun": rerun.rows,
     "sweep": sweep.rows,
     "lint": lint.rows,
     "history": history.rows,

@@ -133,3 +133,18 @@ def test_its_environment_is_up_to_date(study: ProjectFolder, shop: Shop) -> None
         assert (done.code, done.out) == (0, f"docker: up to date: the engine has {name}\n"), done.err
     finally:
         images.remove(shop.engine, name)
+
+
+def test_its_runs_are_run_again(study: ProjectFolder) -> None:
+    done = study.amlexec("experiment", "rerun", GOOD, "--accept-changes", "--verify")
+    assert done.code == 0, done
+    assert f" equals {GOOD}: " in done.out
+    (again,) = set(study.run_ids()) - {FIRST, GOOD, FAILED, CONTAINER, CANCELED, LEFT}
+    before, record = study.record(GOOD), study.record(again)
+    assert record["rerun_of"] == GOOD
+    assert [record[key] for key in ("snapshot", "arguments")] == [
+        before[key] for key in ("snapshot", "arguments")
+    ]
+    refused = study.amlexec("experiment", "rerun", CONTAINER, "-t", "local")
+    assert refused.code == 2
+    assert "the run used an environment that amlexec had prepared" in refused.err

@@ -142,7 +142,8 @@ class Run(NamedTuple):
     sweep: SweepPoint | None = None
     """None if the run is not part of a sweep."""
     environment_lock: str | None = None
-    """The name of the environment's resolved lock, which says exactly what was installed; None if unknown."""
+    """The name of the environment's resolved lock, which says exactly what was installed. Of a Python that
+    the user manages, the name of its list of packages. None if unknown."""
     rerun_of: str | None = None
     """The id of the run that this one repeats."""
 

@@ -16,6 +16,7 @@ from amlexec.history import record, uncollected
 from amlexec.history.folders import read, write
 from amlexec.history.paths import RunPaths, check
 from amlexec.history.record import FINAL, Run
+from amlexec.model import Project
 from amlexec.runs.control_log import note
 from amlexec.runs.results import with_results
 from amlexec.targets import python_used
@@ -23,7 +24,7 @@ from amlexec.targets.registry import target_of
 from amlexec.targets.target import GRACE_TIMEOUT_S, State
 
 if TYPE_CHECKING:
-    from amlexec.model import NotCollected, Project
+    from amlexec.model import NotCollected
     from amlexec.targets.target import Target
 
 __all__ = [
@@ -98,6 +99,7 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
     done = _collected(
         paths, python_used.recorded(with_results(_over(run, state), paths), paths.folder), missing
     )
+    done = _with_packages(paths, done)
     write(paths, done)
     note(paths, f"{done.status}{f': {done.reason}' if done.reason else ''}")
     _let_go(paths, done, target)
@@ -106,6 +108,20 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
     # Files of another process that was killed while it recorded the end.
     leftovers.left_by_its_writers(paths)
     return done
+
+
+def _with_packages(paths: RunPaths, run: Run) -> Run:
+    """The run with the packages of a Python that the user manages, as the run listed them."""
+    if run.environment_digest is not None:
+        return run
+    from amlexec.environments import python_packages
+
+    project = Project(str(paths.folder.parents[2]))
+    try:
+        return run._replace(environment_lock=python_packages.keep(project, paths.folder))
+    except OSError as error:
+        note(paths, f"the list of packages could not be kept: {error}")
+        return run
 
 
 def _collected(paths: RunPaths, run: Run, missing: list[NotCollected]) -> Run:

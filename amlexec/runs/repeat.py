@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec import kinds
 from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
     from amlexec.history.record import Run
+    from amlexec.model import Plan
     from amlexec.targets.target import Launch
 
 __all__ = ["ACCEPT", "Repeat", "must_be_runnable"]
@@ -39,18 +41,43 @@ class Repeat(NamedTuple):
     is_accepted: bool = False
     """Whether the user accepts differences."""
 
-    def with_launch(self, launch: Launch) -> Repeat:
-        """The same with the differences that only the target shows: the version of a Python of the user's."""
+    def without_environment(self, target: str) -> Repeat:
+        """The same for a target where the user manages the Python."""
+        if self.run.environment_digest is None:
+            return self
+        where = f"the Python of {target} would be used, which amlexec does not prepare"
+        sentence = f"the run used an environment that amlexec had prepared; {where}"
+        return self._replace(differences=(*self.differences, sentence))
+
+    def with_launch(self, launch: Launch, plan: Plan) -> Repeat:
+        """The same with the differences that only the target shows: those of a Python of the user's."""
         before = self.run.python
         if launch.digest or self.run.environment_digest or before is None or not launch.python.version:
             return self
-        if launch.python.version == before.version:
+        now = f"{launch.python.version} ({launch.python.path})"
+        if launch.python.version != before.version:
+            sentence = f"the run used Python {before.version} ({before.path}); Python {now} would be used"
+            return self._replace(differences=(*self.differences, sentence))
+        # Packages on another machine are recorded, but not compared: that would take a round trip.
+        if not kinds.of(plan.target.kind).is_here or not (changes := self._changed_packages(launch, plan)):
             return self
-        sentence = (
-            f"the run used Python {before.version} ({before.path}); "
-            f"Python {launch.python.version} ({launch.python.path}) would be used"
-        )
+        sentence = f"packages of Python {now} have changed: {changes}"
         return self._replace(differences=(*self.differences, sentence))
+
+    def _changed_packages(self, launch: Launch, plan: Plan) -> str:
+        from amlexec.environments import python_packages, resolved_lock
+
+        text = resolved_lock.recall(plan.project, self.run.environment_lock or "")
+        if text is None or self.run.python is None:
+            return ""
+        try:
+            before = python_packages.parsed(text)
+        except ValueError:
+            return ""
+        is_same = launch.python.path == self.run.python.path
+        path = launch.python.path
+        now = python_packages.listed(before.places) if is_same else python_packages.of_interpreter(path)
+        return python_packages.changes(before, now)
 
     def must_be_accepted(self) -> None:
         """Raise TargetError if something can't be as it was, unless the user accepts it."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import in_use, progress
+from amlexec import in_use
 from amlexec.config import load as config
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError
-from amlexec.images import registry
 from amlexec.model import Declaration, Detached, Place, RunConfiguration
 from amlexec.plan import plan
-from amlexec.prepare import prepare as preparation
-from amlexec.runs import rerun_arguments, rerun_environment
+from amlexec.runs import rerun_arguments
 from amlexec.runs import submit as submission
 from amlexec.runs.repeat import Repeat, must_be_runnable
 from amlexec.runs.rerun_sources import Sources
@@ -20,6 +18,7 @@ from amlexec.snapshots import take as snapshot
 from amlexec.targets.registry import runs_on
 
 if TYPE_CHECKING:
+    from amlexec.environments.store import EnvironmentStore
     from amlexec.history.record import Run
     from amlexec.model import Plan, Project
     from amlexec.runs.submit import Talk
@@ -113,14 +112,34 @@ def _with_environment(
     """The plan with the run's environment, which is then ready, and what differs."""
     run = repeat.run
     store = runs_on(declaration.compute_target, planned.project).store(planned)
+    if store is None:
+        repeat = repeat.without_environment(declaration.compute_target.name)
+        repeat.must_be_accepted()
+    else:
+        repeat, digest = _prepared(declaration, repeat, store, sources, talk)
+        planned = planned._replace(environment_digest=digest)
+    if run.framework == "PySpark":
+        file = sources.configuration(run, declaration).spark_dependencies_file
+        planned = planned._replace(project=sources.project, spark_dependencies_file=file)
+    return repeat, planned
+
+
+def _prepared(
+    declaration: Declaration, repeat: Repeat, store: EnvironmentStore, sources: Sources, talk: Talk
+) -> tuple[Repeat, str]:
+    """The digest of the run's environment, which is then ready, and what differs."""
+    from amlexec import progress
+    from amlexec.runs import rerun_environment
+
+    run = repeat.run
     with progress.for_terminal() as shown:
         found = rerun_environment.find(run, declaration, store, sources, shown)
         repeat = repeat._replace(differences=found.differences)
         repeat.must_be_accepted()
-        if found.wanted is not None and store is not None:
+        if found.wanted is not None:
+            from amlexec.images import registry
+            from amlexec.prepare import prepare as preparation
+
             talk.say(f"building the environment of {run.run_id} again")
             preparation.prepare(found.wanted, store, shown, pull_from=registry.place(), is_last=False)
-    if run.framework == "PySpark":
-        file = sources.configuration(run, declaration).spark_dependencies_file
-        planned = planned._replace(project=sources.project, spark_dependencies_file=file)
-    return repeat, planned._replace(environment_digest=found.digest)
+    return repeat, found.digest

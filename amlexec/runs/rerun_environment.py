@@ -8,7 +8,6 @@ from amlexec import kinds
 from amlexec.environments import resolved_lock
 from amlexec.errors import AmlexecError, ConfigurationError
 from amlexec.images.labels import DEFAULT
-from amlexec.prepare import prepare as preparation
 
 if TYPE_CHECKING:
     from amlexec.environments.store import EnvironmentStore, Installed
@@ -26,8 +25,7 @@ _MOST_MISSING = 5
 class RepeatedEnvironment(NamedTuple):
     """The environment for a rerun."""
 
-    digest: str = ""
-    """"" if the user manages it."""
+    digest: str
     wanted: Wanted | None = None
     """What to prepare; None if it exists."""
     differences: tuple[str, ...] = ()
@@ -37,7 +35,7 @@ class RepeatedEnvironment(NamedTuple):
 def find(
     run: Run,
     declaration: Declaration,
-    store: EnvironmentStore | None,
+    store: EnvironmentStore,
     sources: Sources,
     progress: Progress,
 ) -> RepeatedEnvironment:
@@ -47,8 +45,6 @@ def find(
         ConfigurationError: the snapshot's dependencies can't be read.
         TargetError: the target can't be asked.
     """
-    if store is None:
-        return RepeatedEnvironment(differences=_managed_by_user(run, declaration.compute_target))
     kept = store.get(run.environment_digest) if run.environment_digest else None
     if kept is not None and _is_same(kept, run):
         return RepeatedEnvironment(kept.digest)
@@ -75,13 +71,6 @@ def _python(run: Run) -> str:
     return f": {run.python.path} ({run.python.version})" if run.python else ""
 
 
-def _managed_by_user(run: Run, target: ComputeTarget) -> tuple[str, ...]:
-    if run.environment_digest is None:
-        return ()
-    where = f"the Python of {target.name} would be used, which amlexec does not prepare"
-    return (f"the run used an environment that amlexec had prepared; {where}",)
-
-
 class _Search(NamedTuple):
     run: Run
     target: ComputeTarget
@@ -96,6 +85,8 @@ class _Search(NamedTuple):
 
     def _wanted(self, text: str, base: str = "") -> Wanted:
         """The environment of the snapshot's dependencies with that lock file beside them, or with none."""
+        from amlexec.prepare import prepare as preparation
+
         configuration = self.configuration
         project = self.sources.with_lock(configuration.conda_dependencies_file, text)
         target = self.target._replace(base_docker_image=base) if base else self.target

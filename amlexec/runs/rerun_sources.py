@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec.config import load as config
-from amlexec.environments import lockfile
 from amlexec.errors import ConfigurationError
-from amlexec.files import write_atomically
-from amlexec.snapshots import take as snapshot
+from amlexec.files import remove_tree, write_atomically
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -39,12 +34,7 @@ class Sources:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._folder:
-            shutil.rmtree(self._folder, ignore_errors=True)
-
-    @property
-    def is_written(self) -> bool:
-        """Whether the files are on the disk."""
-        return bool(self._folder)
+            remove_tree(self._folder)
 
     @property
     def project(self) -> Project:
@@ -55,14 +45,15 @@ class Sources:
         Raises:
             TargetError: the snapshot does not exist or is damaged; the disk is full.
         """
+        from pathlib import Path
+
         if not self._folder:
-            folder = tempfile.mkdtemp(prefix="amlexec-")
-            try:
-                snapshot.checkout(self._project, self._tree, Path(folder, "project"))
-            except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
-            self._folder = folder
+            import tempfile
+
+            from amlexec.snapshots import take as snapshot
+
+            self._folder = tempfile.mkdtemp(prefix="amlexec-")
+            snapshot.checkout(self._project, self._tree, Path(self._folder, "project"))
         root = str(Path(self._folder, "project").resolve())
         folder = "aml_config" if Path(root, "aml_config").is_dir() else self._project.folder
         return self._project._replace(root=root, folder=folder, home=self._project.place)
@@ -77,6 +68,10 @@ class Sources:
 
     def with_lock(self, dependencies_file: str, text: str) -> Project:
         """The project with this lock file beside its dependencies; with "", without any."""
+        from pathlib import Path
+
+        from amlexec.environments import lockfile
+
         project = self.project
         path = Path(project.root, lockfile.path_of(dependencies_file))
         path.unlink(missing_ok=True)

@@ -136,7 +136,7 @@ def begin(
         environment = ensure(plan, store)
         launch = python_used.asked(target.check(plan, environment), plan)
         if repeat is not None:
-            repeat = repeat.with_launch(launch)
+            repeat = repeat.with_launch(launch, plan)
             repeat.must_be_accepted()
             if repeat.run.snapshot is not None:
                 taken = Taken(repeat.run.snapshot, repeat.run.source)
@@ -176,7 +176,7 @@ def follow(
     Ctrl-C stops following, not the run.
     """
     target = target or lifecycle.target_of_run(project, run)
-    for name in ("shutil", "amlexec.history.metrics"):
+    for name in ("shutil", "amlexec.history.metrics", "amlexec.environments.python_packages"):
         # Needed when the script has ended: import them while it runs.
         import_module(name)
     try:

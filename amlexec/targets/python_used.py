@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FILES", "Seen", "asked", "expected", "read", "recorded", "wanted"]
 
-FILES = ("python.json", "executors.jsonl")
-"""Files in the run's folder: the script's Python, and a line for each executor's Python."""
+FILES = ("python.json", "executors.jsonl", "packages.txt")
+"""Files in the run's folder: the script's Python, a line for each executor's Python, and the packages of a
+Python that the user manages."""
 _MOST_BYTES = 1 << 16
 """Bytes; enough for more than a hundred executors."""
 _VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}")
@@ -65,7 +66,7 @@ def asked(launch: Launch, plan: Plan) -> Launch:
 def read(folder: Path) -> Seen:
     """Read the files; lines of another form are left out."""
     script, executors = (
-        [found for found in map(_interpreter, _lines(folder / name)) if found] for name in FILES
+        [found for found in map(_interpreter, _lines(folder / name)) if found] for name in FILES[:2]
     )
     another = [python for python, is_wanted in (*script, *executors) if not is_wanted]
     return Seen(

@@ -144,6 +144,38 @@ def test_another_python_is_named_before_anything_starts(project: ProjectFolder) 
     assert "warning: the run used Python 3.6.1" in accepted.err
 
 
+def test_packages_that_have_changed_are_named(project: ProjectFolder, tmp_path: Path) -> None:
+    import venv
+
+    venv.create(tmp_path / "venv", symlinks=True)
+    (site,) = (tmp_path / "venv/lib").glob("python3*/site-packages")
+    for name in ("numpy-1.26.4.dist-info", "Old_Tool-2-py3.11.egg-info", "same-1.0.dist-info"):
+        (site / name).mkdir()
+    project.write("aml_config/local.compute", f"type: local\npythonLocation: {tmp_path}/venv/bin/python\n")
+    project.write("train.py", SCRIPT)
+    first = project.submit("train.py")
+    assert first.code == 0, first.err
+    name = project.record(first.run_id)["environment_lock"]
+    text = resolved_lock.path_of(Project(str(project.root)), name).read_text()
+    assert text == f"# in {site}\nOld_Tool 2\nnumpy 1.26.4\nsame 1.0\n"
+    assert not (project.run_folder(first.run_id) / "packages.txt").exists()
+    (site / "new-1.0.dist-info").mkdir()
+    again = rerun(project, first.run_id)
+    assert again.code == 0, again.err
+    (site / "numpy-1.26.4.dist-info").rename(site / "numpy-2.0.1.dist-info")
+    (site / "Old_Tool-2-py3.11.egg-info").rmdir()
+    changed = "numpy 1.26.4 -> 2.0.1, old-tool 2 was removed"
+    refused = rerun(project, first.run_id)
+    assert (refused.code, len(project.run_ids())) == (2, 2)
+    assert f"have changed: {changed}\n" in refused.err
+    # Another interpreter of the same version is asked.
+    (tmp_path / "venv").rename(tmp_path / "moved")
+    project.write("aml_config/local.compute", f"type: local\npythonLocation: {tmp_path}/moved/bin/python\n")
+    refused = rerun(project, first.run_id)
+    assert f"have changed: {changed}\n" in refused.err
+    assert rerun(project, first.run_id, "--accept-changes").code == 0
+
+
 @pytest.fixture
 def docker(tmp_path: Path, shop: Shop) -> DockerProject:
     """A project in a container with conda packages, a wheel and a package of its own."""
@@ -174,6 +206,11 @@ def test_an_environment_is_built_again_from_its_lock(docker: DockerProject, shop
     first = docker.submit("--prepare", "train.py")
     assert versions(docker, first) == "1.16.0 0.9.0 first"
     before = docker.record(first.run_id)
+    # The run's own environment is used, whatever the project's files are now.
+    docker.write("aml_config/conda_dependencies.yml", "broken: [\n")
+    own = rerun(docker, first.run_id)
+    assert versions(docker, own) == "1.16.0 0.9.0 first"
+    assert docker.record(own.run_id)["image_id"] == before["image_id"]
     # The dependencies and the package of the project have changed since, and no environment is left.
     docker.write("aml_config/conda_dependencies.yml", shop.conda("six=1.17"))
     docker.write("lib/libx.py", "WORD = 'second'\n")
@@ -190,14 +227,6 @@ def test_an_environment_is_built_again_from_its_lock(docker: DockerProject, shop
     assert "building" not in third.err
     assert docker.record(third.run_id)["image_id"] == record["image_id"]
     assert "six 1.16 -> 1.17" in docker.prepare("--check").out
-
-
-def test_the_environment_of_the_run_itself_is_used(docker: DockerProject) -> None:
-    first = docker.submit("--prepare", "train.py")
-    docker.write("aml_config/conda_dependencies.yml", "broken: [\n")
-    again = rerun(docker, first.run_id)
-    assert versions(docker, again) == "1.16.0 0.9.0 first"
-    assert docker.record(again.run_id)["image_id"] == docker.record(first.run_id)["image_id"]
 
 
 def test_what_is_gone_is_named_before_anything_starts(
@@ -274,6 +303,47 @@ def test_a_run_goes_to_another_kind_of_target(
         "the run used an environment that amlexec had prepared; the Python of local would be used"
         in local.err
     )
+
+
+NUMBERS = """\
+import random, sys
+from amlexec.run import log
+random.seed(sys.argv[2])
+for step in range(3):
+    log("loss", random.random(), step=10 * step)
+log("nothing", float("nan"))
+open("outputs/model", "w").write("%r\\n" % random.random())
+"""
+
+
+def test_a_rerun_is_verified(project: ProjectFolder) -> None:
+    project.write("train.py", NUMBERS)
+    first = project.submit("train.py", "--seed", "1")
+    equal = rerun(project, first.run_id, "--verify")
+    assert equal.code == 0, equal
+    (second,) = set(project.run_ids()) - {first.run_id}
+    size = (project.run_folder(first.run_id) / "outputs/model").stat().st_size
+    assert equal.out == f"verified: {second} equals {first.run_id}: 1 output ({size} bytes), 2 metrics\n"
+    assert "Executing user inputs" in equal.err
+    differs = rerun(project, first.run_id, "--verify", "-o", "json", "--seed", "2")
+    assert differs.code == 1, differs
+    found = json.loads(differs.out, parse_constant=lambda name: pytest.fail(name))
+    assert (found["equal"], found["rerun_of"]) == (False, first.run_id)
+    (output, metric) = found["differences"]
+    assert (output["kind"], output["name"]) == ("output", "model")
+    assert output["at"] is not None
+    assert (metric["kind"], metric["name"], metric["at"]) == ("metric", "loss", 0)
+    assert metric["note"] == f"step 0 is {metric['before']}, then {metric['after']}"
+    close = rerun(project, first.run_id, "--verify", "--atol", "1", "--seed", "2")
+    assert (close.code, close.out.count("differs: ")) == (1, 1), close
+    assert "differs: outputs/model: byte " in close.out
+    assert close.out.endswith("1 of 1 output, 0 of 2 metrics\n")
+    failed = rerun(project, first.run_id, "--verify", "--replace")
+    assert failed.code == 1
+    assert "differs: status: Completed, then Failed\ndiffers: exit_code: 0, then 1\n" in failed.out
+    assert rerun(project, first.run_id, "--verify", "--async").code == 3
+    assert rerun(project, first.run_id, "--rtol", "1").code == 3
+    assert rerun(project, first.run_id, "--verify", "--rtol", "much").code == 3
 
 
 def test_a_script_that_began_with_a_dash(project: ProjectFolder) -> None:

@@ -212,6 +212,22 @@ class TestHere:
         assert done.code == 3
         assert "SparkDependenciesFile is 'gone.yml', but there is no such file" in done.err
 
+    def test_a_run_is_run_again(self, project: Callable[..., ProjectFolder]) -> None:
+        """With the properties of its own time."""
+        made = project()
+        made.write(
+            "train.py",
+            "from pyspark.sql import SparkSession\nspark = SparkSession.builder.getOrCreate()\n"
+            "open('outputs/told', 'w').write(spark.sparkContext.getConf().get('spark.test.number'))\n",
+        )
+        made.write("aml_config/spark_dependencies.yml", SPARK_FAST + "  spark.test.number: '010'\n")
+        first = made.submit("train.py")
+        assert first.code == 0, first.err
+        made.write("aml_config/spark_dependencies.yml", SPARK_FAST + "  spark.test.number: '7'\n")
+        again = made.amlexec("experiment", "rerun", first.run_id, "--verify")
+        assert again.code == 0, again
+        assert "1 output (3 bytes)" in again.out
+
     def test_secrets_are_not_recorded(self, project: Callable[..., ProjectFolder]) -> None:
         made = project()
         declare(made, SPARK_FAST, "  spark.my.password: hush-hush\n")

@@ -35,7 +35,10 @@ def say():
         # Not for the script's child processes.
         del os.environ[PYTHON]
         os.environ.pop(EXECUTORS, None)
-        _write(os.environ.get("AMLEXEC_RUN_FOLDER"), "python.json", told[0], told[1])
+        folder = os.environ.get("AMLEXEC_RUN_FOLDER")
+        _write(folder, "python.json", told[0], told[1])
+        if folder and not told[1]:
+            _list(folder)
         return
     folder, wanted = _of_executors()
     if wanted and _DAEMON in _whole_command():
@@ -99,6 +102,35 @@ def _write(folder, name, version, prefix):
         sys.stderr.write((text + "%s in %s\n") % (sys.executable, own, sys.prefix, version, prefix))
         sys.stderr.flush()
         os._exit(ANOTHER)
+
+
+def _list(folder):
+    """Write the packages of a Python that was not prepared into the run's folder: a line for each.
+
+    Their names and versions are those of their folders, so no package is imported or read.
+    """
+    lines = []
+    for place in sys.path:
+        if place.startswith(folder):
+            continue  # the project's own
+        try:
+            names = os.listdir(place)
+        except OSError:
+            continue  # no folder, such as the zip file of the standard library
+        found = []
+        for name in names:
+            if name.endswith((".dist-info", ".egg-info")):
+                package, _, rest = name.rpartition(".")[0].partition("-")
+                found.append(package + " " + rest.partition("-")[0])
+        if found:
+            lines += ["# in " + place] + sorted(found)
+    try:
+        how = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        descriptor = os.open(os.path.join(folder, "packages.txt"), how, 0o600)
+        os.write(descriptor, os.fsencode("".join(line + "\n" for line in lines)))
+        os.close(descriptor)
+    except OSError:
+        pass  # a script that starts itself again, or a full disk: the record has less information
 
 
 def _quoted(text):
