@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from amlexec.model import Project
     from amlexec.packages.pip_pins import Pin
 
-__all__ = ["LARGEST", "Origin", "is_name", "keep", "name_of", "origin", "path_of", "recall", "text_of"]
+__all__ = [
+    "LARGEST",
+    "Origin",
+    "folder",
+    "is_name",
+    "keep",
+    "name_of",
+    "origin",
+    "path_of",
+    "recall",
+    "text_of",
+]
 
 LARGEST = 64 << 20
 """Bytes of a lock."""
@@ -99,9 +110,14 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+def folder(project: Project) -> Path:
+    """The folder of these files."""
+    return last_prepared.folder(project) / "locks"
+
+
 def path_of(project: Project, name: str) -> Path:
     """The file of the resolved lock with that name."""
-    return last_prepared.folder(project) / "locks" / f"{name}.lock"
+    return folder(project) / f"{name}.lock"
 
 
 def keep(project: Project, text: str) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from amlexec.model import Project
 
-__all__ = ["forget", "needed_digests", "needed_trees", "unless_needed"]
+__all__ = ["forget", "needed_digests", "needed_locks", "needed_trees", "unless_needed"]
 
 _CLAIM_TIMEOUT_S = 5.0
 
@@ -43,6 +43,11 @@ def needed_digests(project: Project) -> set[str]:
     digests = {run.digest for run in run_facts.read_all(project)}
     digests.update(*declared.environments(project).values(), sweep_items.read(project, {}).digests)
     return digests - {""}
+
+
+def needed_locks(project: Project) -> set[str]:
+    """The resolved locks that runs name."""
+    return {run.lock for run in run_facts.read_all(project)} - {""}
 
 
 def needed_trees(project: Project) -> set[str]:

@@ -78,6 +78,8 @@ def run_items(
             needed.append(snapshot_key(run.tree))
         if run.digest:
             needed.append(f"packages:{run.digest}")
+        if run.lock:
+            needed.append(f"lock:{run.lock}")
         moment = _seconds(run)
         if used.copy:
             needed.append(copy_key(run.run_id))
@@ -134,7 +136,7 @@ def leftover_items(project: Project) -> Iterator[Item]:
 
 def package_items(project: Project) -> Iterator[Item]:
     """Lists of packages and locks, which environments and runs need, by digest."""
-    from amlexec.environments import last_prepared
+    from amlexec.environments import last_prepared, resolved_lock
 
     by_digest: dict[str, list[Path]] = {}
     for path in _entries(last_prepared.folder(project)):
@@ -144,6 +146,11 @@ def package_items(project: Project) -> Iterator[Item]:
     for digest, paths in by_digest.items():
         size = sum(os.lstat(path).st_blocks * 512 for path in paths)
         yield Item(f"packages:{digest}", "packages", PART, HERE, digest[:20], size)
+    for path in _entries(resolved_lock.folder(project)):
+        name = path.name.removesuffix(".lock")
+        if run_facts.is_digest(name) and path.name != name:
+            size = os.lstat(path).st_blocks * 512
+            yield Item(f"lock:{name}", "packages", PART, HERE, f"locks/{name[:20]}", size)
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from amlexec import in_use, locks, private_folders, temporaries
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.files import remove_tree
 from amlexec.gc import run_facts
-from amlexec.gc.needed import needed_digests, needed_trees
+from amlexec.gc.needed import needed_digests, needed_locks, needed_trees
 from amlexec.gc.places import Outcome
 from amlexec.gc.project_items import HERE, TRASH
 from amlexec.history.paths import RunPaths
@@ -184,18 +184,19 @@ def _with_lock(
 
 def _packages(project: Project, items: Sequence[Item]) -> Iterator[Outcome]:
     """Remove lists of packages and locks of environments, unless something needs them by now."""
-    from amlexec.environments import last_prepared
+    from amlexec.environments import last_prepared, resolved_lock
 
     if not items:
         return
     with in_use.unclaimed(project, 5.0) as is_ours:
-        needed = needed_digests(project) if is_ours else set()
+        needed = needed_digests(project) | needed_locks(project) if is_ours else set()
         for item in items:
-            digest = item.key.partition(":")[2]
+            kind, _, digest = item.key.partition(":")
             if not is_ours or digest in needed:
                 yield Outcome(item, prune.BUSY if not is_ours else "something needs it by now")
                 continue
-            for path in last_prepared.folder(project).glob(f"{digest}*"):
+            folder = resolved_lock.folder(project) if kind == "lock" else last_prepared.folder(project)
+            for path in folder.glob(f"{digest}*"):
                 path.unlink(missing_ok=True)
             yield Outcome(item)
 

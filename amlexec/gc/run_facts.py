@@ -45,6 +45,8 @@ class RunFacts(NamedTuple):
     metrics: dict[str, Any]
     has_uncollected: bool
     """Whether its copy of the project has outputs that are nowhere else."""
+    lock: str = ""
+    """The name of its environment's resolved lock; "" if there is none."""
 
     @property
     def is_finished(self) -> bool:
@@ -98,12 +100,17 @@ def _facts(values: Any, run_id: str) -> RunFacts:
     digest = (values["environment_digest"] or "").removeprefix("sha256:")
     if values["run_id"] != run_id or status not in STATUSES or not _MOMENT.fullmatch(created):
         raise ValueError("it is not the record of this run")
-    if (tree and not _TREE.fullmatch(tree)) or (digest and not _DIGEST.fullmatch(digest)):
+    lock = values.get("environment_lock") or ""
+    if (
+        (lock and not _DIGEST.fullmatch(lock))
+        or (tree and not _TREE.fullmatch(tree))
+        or (digest and not _DIGEST.fullmatch(digest))
+    ):
         raise ValueError("it has an invalid id")
     if not isinstance(target, str) or not isinstance(kind, str) or not isinstance(metrics, dict):
         raise TypeError("it has an invalid part")
     uncollected = any(output["kept"] for output in values.get("not_collected", ()))
-    return RunFacts(run_id, status, created, target, kind, tree, digest, metrics, uncollected)
+    return RunFacts(run_id, status, created, target, kind, tree, digest, metrics, uncollected, lock)
 
 
 def is_digest(text: str) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from amlexec import in_use, locks, temporaries
+from amlexec.environments import resolved_lock
 from amlexec.history import folders, tags
 from amlexec.history.paths import RunPaths
 from amlexec.model import Project
@@ -100,6 +101,17 @@ def test_rules_choose_runs_and_what_only_they_need_goes_with_them(project: Proje
     assert has(project, runs[0])
     assert has(project, runs[4])
     assert not [*(project.root / ".amlexec/trash").iterdir()]
+
+
+def test_a_resolved_lock_goes_with_the_last_run_that_names_it(project: ProjectFolder) -> None:
+    place = Project(str(project.root))
+    shared, own, nobodys = (resolved_lock.keep(place, text) for text in ("shared", "own", "nobody's"))
+    for number, name in enumerate((shared, own, shared), 1):
+        recorded(project, number, environment_lock=name)
+    found = collected(project, "--keep-last", "1")
+    assert sorted(gone(found, "packages")) == sorted(f"locks/{name[:20]}" for name in (own, nobodys))
+    assert resolved_lock.recall(place, shared) == "shared"
+    assert [path.name for path in resolved_lock.folder(place).iterdir()] == [f"{shared}.lock"]
 
 
 def test_older_than_keeps_younger_runs(project: ProjectFolder) -> None:
