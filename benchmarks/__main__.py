@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import docker, history, lint, logging, rerun, snapshot, spark, ssh, submit, sweep
+from benchmarks import docker, gc, history, lint, logging, rerun, snapshot, spark, ssh, submit, sweep
 from benchmarks.timing import Row, Sizes
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[Path, int, Sizes], Iterator[Row]]] = {
     "lint": lint.rows,
     "history": history.rows,
     "logging": logging.rows,
+    "gc": gc.rows,
     "snapshot": snapshot.rows,
     "docker": docker.rows,
     "ssh": ssh.rows,
@@ -34,6 +35,9 @@ BENCHMARKS: dict[str, Callable[[Path, int, Sizes], Iterator[Row]]] = {
 SMALL = Sizes(
     files=3,
     runs=3,
+    kept_runs=3,
+    removed_files=200,
+    versions=2,
     snapshot=200,
     configurations=8,
     environments=1,

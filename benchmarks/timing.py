@@ -23,6 +23,12 @@ class Sizes(NamedTuple):
     """Small files that are checked."""
     runs: int = 200
     """Runs in the history."""
+    kept_runs: int = 10_000
+    """Runs of a project whose disk space is freed."""
+    removed_files: int = 100_000
+    """Files of runs that are removed."""
+    versions: int = 30
+    """Snapshots that are packed."""
     snapshot: int = 10_000
     """Files of 10 kB in a snapshot."""
     configurations: int = 100

@@ -15,10 +15,12 @@ from benchmarks.timing import Figure, Row
 ROOT = Path(__file__).parent.parent
 ROWS = {
     "submit": 4,
+    "rerun": 2,
     "sweep": 5,
     "lint": 2,
     "history": 2,
     "logging": 3,
+    "gc": 4,
     "snapshot": 4,
     "docker": 7,
     "ssh": 8,

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,6 @@ from amlexec import git, in_use
 from amlexec.snapshots import objects, prune, transfer
 from amlexec.snapshots import store as snapshot_store
 from tests.snapshots.test_take import Folder, contents
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -212,3 +210,40 @@ def _fill(disk: Path) -> None:
                 file.flush()
         except OSError:
             return
+
+
+def test_the_pack_is_on_the_disk_before_anything_is_removed(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a loss of power, only what was synced is there: the pack, its index, and their folder."""
+    trees = []
+    for _ in range(3):
+        folder.write("changing", os.urandom(1000))
+        trees.append(folder.take().tree)
+    steps: list[tuple[str, str]] = []
+    real = os.fsync
+
+    def noted(descriptor: int) -> None:
+        steps.append(("sync", str(Path(f"/proc/self/fd/{descriptor}").readlink())))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    unlink, prune_packed = Path.unlink, git.git
+
+    def removed(path: Path, missing_ok: bool = False) -> None:
+        steps.append(("remove", str(path)))
+        unlink(path, missing_ok=missing_ok)
+
+    def called(arguments: list[str], **options: Any) -> bytes:
+        if arguments[0] == "prune-packed":
+            steps.append(("remove", "what the pack has"))
+        return prune_packed(arguments, **options)
+
+    monkeypatch.setattr(Path, "unlink", removed)
+    monkeypatch.setattr(git, "git", called)
+    pruned(folder, *trees[1:])
+    kinds = [kind for kind, _ in steps]
+    synced = [path for kind, path in steps[: kinds.index("remove")] if kind == "sync"]
+    assert [Path(path).suffix for path in synced] == [".pack", ".idx", ""]
+    assert synced[2].endswith("/objects/pack")
+    assert steps[-1] == ("remove", "what the pack has")
