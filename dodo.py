@@ -42,6 +42,13 @@ def task_test() -> dict[str, Any]:
     return {"actions": [[PYTHON, *SUITE]], "task_dep": ["engines"]}
 
 
+def task_crash() -> dict[str, Any]:
+    """crash commands at every durable step, in five ways, and print how many were tried"""
+    return {
+        "actions": [["env", "AMLEXEC_TEST_CRASH=all", PYTHON, "-m", "pytest", "-q", "-rP", "tests/crash"]],
+    }
+
+
 def task_constraints() -> dict[str, Any]:
     """write tests/constraints.txt again: the newest versions of today, for every Python"""
     uv = ["-m", "uv", "pip", "compile", "--universal", "--upgrade", "--python-version", "3.10", "--quiet"]
