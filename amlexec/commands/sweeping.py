@@ -182,7 +182,9 @@ def _error(outcome: Outcome, again: str) -> AmlexecError | None:
     if outcome.error is not None:
         return outcome.error
     if outcome.why == "targets":
-        return TargetError(f"no target is left: {outcome.reason}", hint=f"when it can be used again: {again}")
+        return TargetError(
+            f"not all points have ended: {outcome.reason}", hint=f"when it can be used again: {again}"
+        )
     if outcome.why in {"failed", "stopped", "timeout"}:
         return ScriptFailedError(f"the sweep was stopped: {outcome.reason}", hint=f"continue it: {again}")
     return None

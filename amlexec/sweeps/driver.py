@@ -20,6 +20,7 @@ from amlexec.runs import lifecycle
 from amlexec.runs import submit as submission
 from amlexec.sweeps import execute
 from amlexec.sweeps.stopper import Stopper
+from amlexec.targets import reconnect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +35,8 @@ __all__ = ["FAILURES_AT_START", "Driver", "Outcome", "Watch"]
 
 FAILURES_AT_START = 10
 """If that many points fail before any completes, the rest would fail too."""
+UNREACHABLE_TIMEOUT_S = 60.0
+"""How long a machine is tried to be reached whose run goes on."""
 _TICK_S = 0.2
 _STARTING_TIMEOUT_S = 60.0
 """After Ctrl-C: how long starting runs are waited for, so that none is in doubt."""
@@ -249,7 +252,8 @@ class Driver:
         with self._changed:
             self._stopper.began(number, paths)
         try:
-            run = follow()
+            with reconnect.limited(UNREACHABLE_TIMEOUT_S):
+                run = follow()
         except (AmlexecError, OSError) as error:
             # The run may go on. It stays in the journal as running, for `--resume`.
             with self._changed:
@@ -278,7 +282,8 @@ class Driver:
 
     def _failed(self, number: int, state: PointState) -> None:
         self._failures += 1
-        why = f"{state.status}{f': {state.reason}' if state.reason else ''}"
+        last = execute.last_line(RunPaths.of(self._sweep.project, state.run_id).stderr)
+        why = ": ".join(filter(None, (state.status, state.reason, last)))
         if self._fail_fast:
             self._finish(Outcome("failed", f"point {number} is {why}"))
         elif not self._completed and self._failures >= FAILURES_AT_START:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec import redaction
 from amlexec.config import load as config
 from amlexec.errors import AmlexecError, ConfigurationError
+from amlexec.escaping import on_one_line
+from amlexec.files import open_regular
 from amlexec.history import folders
 from amlexec.history.paths import RunPaths
 from amlexec.model import Plan, SweepPoint
@@ -21,6 +23,8 @@ from amlexec.targets.environment import ensure
 from amlexec.targets.registry import runs_on
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from amlexec.history.record import Run
     from amlexec.model import Declaration, Project
     from amlexec.runs.submit import Begun, Talk
@@ -29,7 +33,21 @@ if TYPE_CHECKING:
     from amlexec.sweeps.definition import Definition
     from amlexec.sweeps.sweep import Sweep
 
-__all__ = ["OpenTarget", "Silent", "begin", "hides", "left_by", "open_target", "plan_of", "prepared"]
+__all__ = [
+    "OpenTarget",
+    "Silent",
+    "begin",
+    "hides",
+    "last_line",
+    "left_by",
+    "open_target",
+    "plan_of",
+    "prepared",
+]
+
+_TAIL = 1 << 14
+_LONGEST = 200
+"""In characters, of a line of a log in a message."""
 
 
 class OpenTarget(NamedTuple):
@@ -165,3 +183,14 @@ def left_by(sweep: Sweep, number: int) -> Run | None:
             pass  # only its target knows whether it has begun
         return folders.read(paths)
     return None
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that is not blank; "" if there is none."""
+    try:
+        with open_regular(log, follow=False) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((on_one_line(line.strip())[:_LONGEST] for line in reversed(lines) if line.strip()), "")

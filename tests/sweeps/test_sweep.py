@@ -141,7 +141,7 @@ def test_a_smaller_metric_can_be_better(swept: Swept) -> None:
 def test_fail_fast(swept: Swept) -> None:
     done = swept.sweep("--fail-fast", "train.py", "--lr", "1,bad,2,3")
     assert done.code == 1
-    assert "the sweep was stopped: point 2 is Failed: exit code 1" in done.err
+    assert "the sweep was stopped: point 2 is Failed: exit code 1: this value is bad" in done.err
     assert [number for number, _ in swept.calls()] == [1, 2]
     assert swept.status()["state"] == "stopped"
     assert swept.amlexec("experiment", "sweep", "--resume", "last").code == 1
