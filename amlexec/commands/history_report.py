@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec import console
-from amlexec.errors import TargetError, UsageError
-from amlexec.history import find, folders
+from amlexec.errors import UsageError
+from amlexec.history import find, folders, listing
 
 if TYPE_CHECKING:
     import argparse
 
+    from amlexec.history.listing import Broken
     from amlexec.history.record import Run
     from amlexec.model import Project
 
@@ -56,7 +57,7 @@ def run(project: Project, arguments: argparse.Namespace) -> None:
 
         if arguments.output:
             raise UsageError("--live serves the page: it writes no file", hint="leave out -o, or --live")
-        runs, problems, _ = _chosen(project, arguments)
+        runs, broken, _ = _chosen(project, arguments)
         chosen = [each.run_id for each in runs] if arguments.runs else []
         serve(project, chosen, arguments.last or _NEWEST, arguments.port, show=arguments.open)
         return
@@ -65,13 +66,13 @@ def run(project: Project, arguments: argparse.Namespace) -> None:
     from amlexec.files import write_atomically
     from amlexec.report.write import page_of
 
-    runs, problems, left_out = _chosen(project, arguments)
-    if not runs and not problems:
+    runs, broken, left_out = _chosen(project, arguments)
+    if not runs and not broken:
         console.say("there are no runs yet: amlexec experiment submit -c local SCRIPT")
     path = Path(arguments.output or f"{project.state}/report.html")
     if path.is_dir():
         raise UsageError(f"{path} is a folder", hint=f"-o {path / 'report.html'}")
-    content = page_of(project, runs, problems, left_out)
+    content = page_of(project, runs, broken, left_out)
     if not arguments.output:
         from amlexec import private_folders
 
@@ -84,9 +85,7 @@ def run(project: Project, arguments: argparse.Namespace) -> None:
         open_page(path.absolute().as_uri())
 
 
-def _chosen(
-    project: Project, arguments: argparse.Namespace
-) -> tuple[list[Run], list[tuple[str, TargetError]], int]:
+def _chosen(project: Project, arguments: argparse.Namespace) -> tuple[list[Run], list[Broken], int]:
     """The runs of the page, newest first; those that can't be read; and how many older ones are left out."""
     if arguments.last is not None and arguments.last < 1:
         raise UsageError(f"--last {arguments.last}: the number of runs is 1 or more")
@@ -95,8 +94,8 @@ def _chosen(
     if arguments.runs:
         paths = dict.fromkeys(find.find(project, name) for name in arguments.runs)
         return [folders.read(each) for each in paths], [], 0
-    runs, problems = find.runs(project)
-    places = [Path(problem.where) for problem in problems]
-    names = [place.parent.name if place.name == "run.json" else place.name for place in places]
     most = arguments.last or _NEWEST
-    return runs[:most], list(zip(names, problems, strict=True))[:most], max(0, len(runs) - most)
+    found = list(listing.read(project, listing.newest(project, most)))
+    runs = [each for each in found if not isinstance(each, listing.Broken)]
+    broken = [each for each in found if isinstance(each, listing.Broken)]
+    return runs, broken, len(folders.names(project)) - len(found)

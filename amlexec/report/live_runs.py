@@ -9,8 +9,9 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.errors import TargetError
-from amlexec.history import find, folders, order
+from amlexec.history import find, folders, listing
 from amlexec.history.paths import RunPaths
+from amlexec.history.record import is_run_id
 from amlexec.report import rows, write
 from amlexec.report.code import code_of
 from amlexec.report.collect import ReadRun, budget_of, points_of, read_run
@@ -101,7 +102,7 @@ class LiveRuns:
         if self._chosen:
             shown = [run_id for run_id in self._chosen if run_id in ids]
         else:
-            shown = list(order.newest_first(self._project, ids))[: self._most]
+            shown = [name for name in listing.newest(self._project, self._most) if is_run_id(name)]
         known: dict[str, _Known] = {}
         changed: list[str] = []
         for run_id in shown:
@@ -138,7 +139,7 @@ class LiveRuns:
         try:
             run = folders.read(paths)
         except TargetError as error:
-            return _Known(state, None, ReadRun({**rows.broken(run_id, error), "final": True}, []))
+            return _Known(state, None, ReadRun({**rows.broken(run_id, listing.reason_of(error))}, []))
         began = time.monotonic()
         read = read_run(paths, run, points_of([*present, run]))
         took = time.monotonic() - began

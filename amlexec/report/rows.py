@@ -6,11 +6,10 @@ import math
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from amlexec.history.params import parameters, typed
 from amlexec.history.record import FINAL
-from amlexec.report.parameters import parameters
 
 if TYPE_CHECKING:
-    from amlexec.errors import AmlexecError
     from amlexec.history.record import Run
     from amlexec.report.curves import RunCurves
 
@@ -29,7 +28,7 @@ def row(run: Run, logged: RunCurves) -> dict[str, Any]:
         "exit": run.exit_code,
         "script": run.script_name,
         "arguments": list(run.arguments),
-        "parameters": parameters(run.arguments),
+        "parameters": {name: plain(typed(text)) for name, text in parameters(run.arguments).items()},
         "configuration": run.run_configuration,
         "target": run.target,
         "kind": run.target_kind,
@@ -52,9 +51,9 @@ def row(run: Run, logged: RunCurves) -> dict[str, Any]:
     }
 
 
-def broken(run_id: str, problem: AmlexecError) -> dict[str, Any]:
-    """A run whose record can't be read."""
-    return {"id": run_id, "broken": problem.message}
+def broken(name: str, reason: str) -> dict[str, Any]:
+    """Something among the runs that can't be read as one."""
+    return {"id": name, "broken": reason, "final": True}
 
 
 def _metrics(run: Run, logged: RunCurves) -> dict[str, list[Any]]:

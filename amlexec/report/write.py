@@ -18,7 +18,7 @@ from amlexec.report.page import Parts, document
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amlexec.errors import TargetError
+    from amlexec.history.listing import Broken
     from amlexec.history.record import Run
     from amlexec.model import Project
 
@@ -28,20 +28,18 @@ CODE = 2_000_000
 """Bytes of the texts that differ between snapshots."""
 
 
-def page_of(
-    project: Project, runs: Sequence[Run], problems: Sequence[tuple[str, TargetError]], left_out: int
-) -> bytes:
+def page_of(project: Project, runs: Sequence[Run], broken: Sequence[Broken], left_out: int) -> bytes:
     """The page with these runs, in their order; and a row for each record that can't be read."""
     found = read_runs(project, runs, points_of(runs))
     numbered = numbers(project)
     for each in found:
         each.row["number"] = numbered.get(each.row["id"])
-    broken = [{**rows.broken(name, problem), "number": numbered.get(name)} for name, problem in problems]
+    unreadable = [{**rows.broken(*each), "number": numbered.get(each.name)} for each in broken]
     budget = budget_of(len(runs))
     trees = [run.snapshot.tree for run in runs if run.snapshot]
     return document(
         Parts(
-            main_data(project, [*(each.row for each in found), *broken], left_out),
+            main_data(project, [*(each.row for each in found), *unreadable], left_out),
             packed([(each.row["id"], each.curves) for each in found]),
             {run.run_id: details(RunPaths.of(project, run.run_id), run, budget) for run in runs},
             code_of(project, trees, CODE),

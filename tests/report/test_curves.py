@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from amlexec.report.curves import curves_of, packed
-from amlexec.report.parameters import parameters
 
 
 def write_lines(path: Path, *lines: dict[str, Any]) -> Path:
@@ -95,21 +94,3 @@ def test_a_run_without_metrics_and_with_other_metrics(tmp_path: Path) -> None:
     lines = [{"name": "note", "value": text, "time": 0} for text in "ab"]
     logged = curves_of(write_lines(tmp_path / "metrics.jsonl", *lines), 100)
     assert (logged.curves, logged.others, logged.counts) == ([], {"note": "b"}, {"note": 2})
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (["--lr", "0.1", "--depth=3", "-n", "4"], {"lr": 0.1, "depth": 3, "n": 4}),
-        (["--shuffle", "--lr", "1e-3", "data.csv"], {"shuffle": True, "lr": 0.001}),
-        (["lr=0.5", "+model.size=big"], {"lr": 0.5, "model.size": "big"}),
-        (["--offset", "-1", "--name", "--last"], {"offset": -1, "name": True, "last": True}),
-        (
-            ["--huge", "1e999", "--version", "1.10", "--empty="],
-            {"huge": "1e999", "version": 1.1, "empty": ""},
-        ),
-        (["train", "--", "-"], {}),
-    ],
-)
-def test_parameters_are_named_arguments(arguments: list[str], expected: dict[str, object]) -> None:
-    assert parameters(arguments) == expected
