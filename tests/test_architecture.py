@@ -21,7 +21,7 @@ FLOORS = (
     {"commands"},
     {"gc"},
     {"sweeps"},
-    {"machines", "report", "runs", "scaffold"},
+    {"exports", "machines", "report", "runs", "scaffold"},
     {"targets"},
     {"prepare"},
     {"images", "prefixes"},

@@ -30,9 +30,11 @@ VERBS = {
     "compare": Verb("history_compare", "show the differences between runs side by side"),
     "tag": Verb("history_mark", "add tags to a run, or remove them"),
     "note": Verb("history_mark", "write a note about a run, or show it"),
+    "show": Verb("history_curves", "draw the curves of runs in the terminal"),
     "report": Verb(
         "history_report", "write a page to look at runs: tables, curves, differences, logs, outputs"
     ),
+    "export": Verb("history_export", "hand runs to MLflow: parameters, metrics, tags, files"),
     "checkout": Verb("history_checkout", "write the files that a run executed into a new folder"),
     "bundle": Verb("history_bundle", "pack a run into one file, to run it again on another computer"),
     "import": Verb("history_bundle", "add the run of such a file to the project"),

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import TaskFailed
 
-from . import base_image, browser, channel, daemon, engine_host, engine_machine, registry, spark, ssh_host
+from . import (
+    base_image,
+    browser,
+    channel,
+    daemon,
+    engine_host,
+    engine_machine,
+    mlflow,
+    registry,
+    spark,
+    ssh_host,
+)
 from .engine_kinds import chosen
 from .places import can_install, is_ci
 from .tools import MissingError, ToolError, install, run
@@ -70,6 +81,7 @@ def task_engines() -> Iterator[dict[str, Any]]:
         clean=spark.remove,
         after=("base_image",),
     )
+    yield _part("mlflow", f"MLflow {mlflow.VERSION}", mlflow.is_there, mlflow.ready, clean=mlflow.remove)
     yield _part("browser", "Debian's Chromium", browser.is_there, browser.ready, clean=browser.remove)
 
 

@@ -1,0 +1,1 @@
+"""Hand runs to other systems."""

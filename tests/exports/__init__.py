@@ -1,0 +1,1 @@
+"""Handing runs to other systems."""
