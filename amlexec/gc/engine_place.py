@@ -117,11 +117,16 @@ class EnginePlace:
             elif item.kind == "environment":
                 outcomes.append(self._remove_environment(item))
         if rest := [item for item in items if item.kind in {"layer", "image"}]:
-            store = ImageStore(self._engine)
-            store.sweep(self._project.name, owner_of(self._project))
-            left = {self._key(image["Id"]) for image in self._all()}
-            outcomes += [Outcome(item, "it is in use" if item.key in left else "") for item in rest]
+            outcomes += self._sweep(rest)
         return outcomes
+
+    def _sweep(self, items: Sequence[Item]) -> list[Outcome]:
+        with needed.unless_begun(self._project) as why:
+            if why:
+                return [Outcome(item, why) for item in items]
+            ImageStore(self._engine).sweep(self._project.name, owner_of(self._project))
+        left = {self._key(image["Id"]) for image in self._all()}
+        return [Outcome(item, "it is in use" if item.key in left else "") for item in items]
 
     def _all(self) -> list[dict[str, Any]]:
         found = EngineImages(self._engine)

@@ -18,19 +18,23 @@ if TYPE_CHECKING:
 
     from amlexec.model import Project
 
-__all__ = ["forget", "needed_digests", "needed_locks", "needed_trees", "unless_needed"]
+__all__ = ["forget", "needed_digests", "needed_locks", "needed_trees", "unless_begun", "unless_needed"]
 
 _CLAIM_TIMEOUT_S = 5.0
 
 
 @contextlib.contextmanager
+def unless_begun(project: Project) -> Iterator[str]:
+    """Why what nothing names must stay now; "" if it may go, and then nothing begins to use it."""
+    with in_use.unclaimed(project, _CLAIM_TIMEOUT_S) as is_ours:
+        yield "" if is_ours else BUSY
+
+
+@contextlib.contextmanager
 def unless_needed(project: Project, digest: str) -> Iterator[str]:
     """Why an environment must not be removed now; "" if it may be, and then nothing begins to use it."""
-    with in_use.unclaimed(project, _CLAIM_TIMEOUT_S) as is_ours:
-        if not is_ours:
-            yield BUSY
-        else:
-            yield "something needs it by now" if digest in needed_digests(project) else ""
+    with unless_begun(project) as why:
+        yield why or ("something needs it by now" if digest in needed_digests(project) else "")
 
 
 def forget(project: Project, digest: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from amlexec.images.labels import reference
 from tests.conftest import ProjectFolder
 from tests.gc.test_gc import collected, gone, recorded
 from tests.images.test_remove import Made
+from tests.support.places import DockerProject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,3 +144,24 @@ def test_an_engine_that_does_not_answer_stops_no_other(
     assert there.folder.exists()
     assert "docker can't be asked, and may have files of it" in {entry["reason"] for entry in found["kept"]}
     assert found["problems"]
+
+
+def test_a_prepare_is_not_disturbed(shop: Shop, tmp_path: Path) -> None:
+    """Real processes: a prepare, with a clean-up after the other beside it."""
+    name = f"gc-{uuid.uuid4().hex[:8]}"
+    project = DockerProject(tmp_path / name, shop, conda=shop.conda("six", "idna=3.7"))
+    project.write("train.py", "import six, idna\nprint('imported')\n")
+    command = (sys.executable, "-m", "amlexec", "experiment", "prepare", "-c", project.place.name)
+    preparing = project.start(*command)
+    while preparing.poll() is None:
+        found = collected(project, "--keep-last", "0")
+        assert gone(found, "environment") == gone(found, "layer") == []
+    _, err = preparing.communicate()
+    assert preparing.returncode == 0, err
+    assert gone(collected(project), "environment") == [], "the run configuration uses it"
+    done = project.submit("train.py")
+    assert (done.code, "imported" in done.out) == (0, True), done.err
+    project.write("aml_config/conda_dependencies.yml", shop.conda("six"))
+    assert gone(collected(project), "environment") == [], (
+        "the run needs it, and the configuration had it last"
+    )
