@@ -45,6 +45,7 @@ def add(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--tag", action="append", default=[], metavar="NAME[=VALUE]", help="only runs with this tag"
     )
+    verb.add_argument("--sweep", metavar="SWEEP", help="only runs of this sweep: its id, a prefix, or `last`")
     verb.add_argument(
         "--where", metavar="QUERY", help="only runs for which this is true: 'accuracy > 0.9 and lr < 0.1'"
     )
@@ -90,7 +91,7 @@ def run(project: Project, arguments: argparse.Namespace) -> None:
         return
     if arguments.all:
         raise UsageError("--all needs --from", hint="name the machine: --from TARGET")
-    query, keys = _query(arguments), _keys(arguments)
+    query, keys = _query(project, arguments), _keys(arguments)
     silent: dict[str, NoContactError] = {}
     names, total = _chosen(project, arguments, query, keys, silent)
     if not names:
@@ -101,9 +102,10 @@ def run(project: Project, arguments: argparse.Namespace) -> None:
         console.say(f"the {which} {len(names)} of {total} runs; --limit all shows all")
 
 
-def _query(arguments: argparse.Namespace) -> Query | None:
+def _query(project: Project, arguments: argparse.Namespace) -> Query | None:
     options = (arguments.configuration, arguments.target, arguments.script, arguments.status, arguments.tag)
-    if not any((*options, arguments.since, arguments.until)) and arguments.where is None:
+    given = (*options, arguments.since, arguments.until, arguments.sweep)
+    if not any(given) and arguments.where is None:
         return None
     from amlexec.history import filters
 
@@ -114,8 +116,18 @@ def _query(arguments: argparse.Namespace) -> Query | None:
             tags=arguments.tag,
             since=arguments.since,
             until=arguments.until,
+            sweep=_sweep_id(project, arguments.sweep),
             where=arguments.where,
         )
+
+
+def _sweep_id(project: Project, reference: str | None) -> str | None:
+    """The id of the sweep that `--sweep` names; sweeps of doit have no files, and are named whole."""
+    if reference is None or reference.startswith("doit-"):
+        return reference
+    from amlexec.sweeps import store
+
+    return store.find(project, reference).folder.name
 
 
 def _keys(arguments: argparse.Namespace) -> list[SortKey]:
@@ -199,7 +211,7 @@ def _print(
 def _list_from(project: Project, arguments: argparse.Namespace) -> None:
     from amlexec.runs.remote import RemoteRuns
 
-    if _query(arguments) is not None or arguments.sort or arguments.columns is not None:
+    if _query(project, arguments) is not None or arguments.sort or arguments.columns is not None:
         raise UsageError(
             "runs on a machine can't be filtered, sorted, or shown with other columns",
             hint="--query takes a JMESPath query of them",

@@ -27,6 +27,7 @@ def query_of(
     tags: Sequence[str] = (),
     since: str | None = None,
     until: str | None = None,
+    sweep: str | None = None,
     where: str | None = None,
 ) -> Query | None:
     """All conditions together; None without any.
@@ -36,6 +37,7 @@ def query_of(
         tags: `NAME` or `NAME=VALUE`; all have to be there.
         since: the earliest time of creation, as in `moments.parse`.
         until: the latest one.
+        sweep: the id of the sweep that the runs are part of.
         where: a query, as in `query.parse`.
 
     Raises:
@@ -60,6 +62,9 @@ def query_of(
             found.append(
                 Comparison(Reference("run", "created_epoch", 0), operator, Literal(limit, moment, 0))
             )
+    if sweep is not None:
+        # Every run of a sweep has this variable.
+        found.append(Comparison(Reference("env", "AMLEXEC_SWEEP_ID", 0), "=", _literal(sweep)))
     if where is not None:
         found.append(parse(where).condition)
     if not found:

@@ -139,6 +139,7 @@ def plan_of(definition: Definition, opened: OpenTarget, number: int, point: Poin
         **{name: value.text for name, value in map(_variable, point) if not redaction.is_secret(name)},
     }
     return planned._replace(
+        tracked=True,  # without records there is no sweep
         environment_variables=(*planned.environment_variables, *variables.items()),
         sweep=SweepPoint(
             definition.id,

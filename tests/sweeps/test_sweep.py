@@ -300,6 +300,11 @@ def test_one_process_executes_a_sweep(swept: Swept) -> None:
     assert [number for number, _ in swept.calls()] == [1, 1, 2, 2]
     listed = json.loads(swept.amlexec("sweep", "list", "-o", "json").out)
     assert [one["counts"] for one in listed] == [{"Completed": 2}, {"Completed": 2}]
+    for one in listed:
+        runs = json.loads(swept.amlexec("history", "list", "--sweep", one["sweep_id"], "-o", "json").out)
+        assert {run["sweep"]["id"] for run in runs} == {one["sweep_id"]}
+        assert len(runs) == 2
+    assert "there is no sweep 'sweep_0'" in swept.amlexec("history", "list", "--sweep", "sweep_0").err
 
 
 def test_stop_lets_runs_end_and_cancel_does_not(swept: Swept) -> None:
