@@ -38,6 +38,7 @@ SMALL = Sizes(
     kept_runs=3,
     removed_files=200,
     versions=2,
+    many_runs=5,
     snapshot=200,
     configurations=8,
     environments=1,

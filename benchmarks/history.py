@@ -1,10 +1,13 @@
-"""`amlexec history last` in a project with many runs."""
+"""`amlexec history` in projects with many runs, beside a script that reads every record with `json`."""
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING
 
 from amlexec.history import find, folders
+from amlexec.history.record import instant, text_of
 from amlexec.model import Project
 from benchmarks.submit import new_project
 from benchmarks.timing import Command, Figure, Peer, Row, Sizes, compared, run, script
@@ -13,7 +16,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from amlexec.history.record import Run
+
 __all__ = ["rows"]
+
+_METRICS = 10
+_QUERY = ("--where", "m0 > 0.9 and (lr < 0.1 or not exists(depth))", "--sort", "-m1", "--limit", "20")
+_PLAIN = """\
+import json, os
+found = []
+for name in os.listdir(".amlexec/runs"):
+    with open(f".amlexec/runs/{name}/run.json", encoding="utf-8") as file:
+        run = json.load(file)
+    arguments = run["arguments"]
+    lr = float(arguments[arguments.index("--lr") + 1]) if "--lr" in arguments else 1
+    if run["metrics"].get("m0", 0) > 0.9 and (lr < 0.1 or "--depth" not in arguments):
+        found.append((run["metrics"]["m1"], name))
+for value, name in sorted(found, reverse=True)[:20]:
+    print(name, value)
+"""
 
 
 def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
@@ -22,16 +43,49 @@ def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
     run(Command((script("amlexec"), "experiment", "submit", "-c", "local", "train.py"), root))
     project = Project(str(root.resolve()))
     record = folders.read(find.find(project, "last"))
-    for number in range(1, sizes.runs):
-        # Runs as the first one, each a second older: what is measured is the reading of them.
-        _, _, held = folders.create(project, record, _milliseconds(record.run_id) - 1000 * number)
-        held.release()
     nobody = Peer("", None)
-    most = Figure("ms", 60)
-    for verb, wanted in (("last", most), ("list", Figure("ms", None))):
-        command = Command((script("amlexec"), "history", verb), root)
-        yield compared(f"amlexec history {verb}, {sizes.runs} runs", command, nobody, wanted, rounds)
+    for count in (sizes.runs, sizes.many_runs):
+        _add(project, record, count)
+        for arguments, wanted in ((("last",), 60.0), (("list", "--last", "20"), 300.0), (("list",), 300.0)):
+            command = Command((script("amlexec"), "history", *arguments), root)
+            name = f"amlexec history {' '.join(arguments)}, {count} runs"
+            yield compared(
+                name, command, nobody, Figure("ms", wanted if count == sizes.runs else 300), rounds
+            )
+    # Only the first command has no index; one that is shared by rounds is in the user's cache.
+    command = Command((sys.executable, "-c", _COLD, script("amlexec"), *_QUERY), root)
+    plain = Peer("reading every run.json", Command((sys.executable, "-c", _PLAIN), root))
+    yield compared(
+        f"the same without an index, {sizes.many_runs} runs", command, plain, Figure("ms", 20_000), 1
+    )
+    command = Command((script("amlexec"), "history", "list", *_QUERY), root)
+    name = f"amlexec history list --where … --sort …, {sizes.many_runs} runs"
+    yield compared(name, command, plain, Figure("ms", 300), rounds)
 
 
-def _milliseconds(run_id: str) -> int:
-    return int(run_id.rpartition("_")[2])
+_COLD = """\
+import os, subprocess, sys, tempfile
+with tempfile.TemporaryDirectory() as folder:
+    environment = {**os.environ, "AMLEXEC_CACHE": folder}
+    sys.exit(subprocess.call([sys.argv[1], "history", "list", *sys.argv[2:]], env=environment))
+"""
+
+
+def _add(project: Project, record: Run, count: int) -> None:
+    """Add runs as the first one, each a second older, until there are `count`."""
+    newest = int(record.run_id.rpartition("_")[2])
+    for number in range(len(find.ids(project)), count):
+        milliseconds = newest - 1000 * number
+        name = f"{folders.project_part(project)}_{milliseconds}"
+        older = record._replace(
+            run_id=name,
+            created_utc=instant(milliseconds / 1000),
+            arguments=("--lr", str(10.0 ** -(number % 4)), *(("--depth", "3") if number % 3 else ())),
+            metrics={f"m{metric}": number * (metric + 7) % 1000 / 1000 for metric in range(_METRICS)},
+            metric_counts={f"m{metric}": 100 for metric in range(_METRICS)},
+        )
+        # Not with `folders.create`, which syncs each to the disk.
+        folder = f"{project.state}/runs/{name}"
+        os.mkdir(folder, 0o700)  # noqa: PTH102 - 100,000 of them
+        with open(f"{folder}/run.json", "w", encoding="utf-8") as file:  # noqa: PTH123
+            file.write(text_of(older))

@@ -29,6 +29,8 @@ class Sizes(NamedTuple):
     """Files of runs that are removed."""
     versions: int = 30
     """Snapshots that are packed."""
+    many_runs: int = 100_000
+    """Runs in a long history."""
     snapshot: int = 10_000
     """Files of 10 kB in a snapshot."""
     configurations: int = 100

@@ -10,7 +10,7 @@ from amlexec import console
 from amlexec.commands import fitting, output, run_columns, run_view, run_views
 from amlexec.commands.options import add_output
 from amlexec.errors import UsageError
-from amlexec.history import listing
+from amlexec.history import folders, listing
 from amlexec.history.listing import Broken
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add", "run"]
 
-MOST_IN_A_TABLE = 1000
+MOST_IN_A_TABLE = 200
 """Rows of a table, unless the user asks for more."""
 
 
@@ -164,16 +164,18 @@ def _chosen(
         limit = MOST_IN_A_TABLE
     if query is None and not keys:
         # Nothing has to be known of the other runs.
-        names = listing.newest(project, limit or None)
-        return names, len(names) if limit is None or len(names) < limit else len(listing.newest(project))
+        names = folders.names(project)
+        return listing.newest_of(names, limit or None), len(names)
     from amlexec.history import index
 
-    # A run that has ended meanwhile may now meet the conditions, or no longer.
-    for record in listing.read(project, index.unfinished(project)):
-        if not isinstance(record, Broken):
-            run_views.now(project, record, silent)
+    def refresh(unfinished: list[str]) -> None:
+        # A run that has ended meanwhile may now meet the conditions, or no longer.
+        for record in listing.read(project, unfinished):
+            if not isinstance(record, Broken):
+                run_views.now(project, record, silent)
+
     with _named("--where" if arguments.where is not None and not keys else "--sort"):
-        return index.select(project, query, keys, limit or None)
+        return index.select(project, query, keys, limit or None, refresh, is_counted=arguments.limit is None)
 
 
 def _say_none(project: Project, query: Query | None) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from amlexec import console
 from amlexec.commands import output, run_files, run_view
 from amlexec.errors import AmlexecError, NoContactError
-from amlexec.history import find, listing, notes, order, tags
+from amlexec.history import folders, listing, notes, tags
 from amlexec.history.paths import RunPaths
-from amlexec.history.record import FINAL, Run
+from amlexec.history.record import FINAL, Run, is_run_id
 
 if TYPE_CHECKING:
     import argparse
@@ -133,8 +133,8 @@ def stream(shown: Iterable[dict[str, Any]], arguments: argparse.Namespace) -> No
 
 def _numbers(project: Project) -> dict[str, int]:
     """The number of every run by the time in its id; the oldest is 1."""
-    ordered = sorted(find.ids(project), key=lambda name: (order.milliseconds(name), name))
-    return {name: place for place, name in enumerate(ordered, 1)}
+    newest = listing.newest_of([name for name in folders.names(project) if is_run_id(name)])
+    return {name: place for place, name in zip(range(len(newest), 0, -1), newest, strict=True)}
 
 
 def show(value: Any, arguments: argparse.Namespace) -> None:

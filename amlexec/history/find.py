@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec.errors import TargetError, UsageError
-from amlexec.history import order
+from amlexec.history import folders, order
 from amlexec.history.folders import entries, link, read
 from amlexec.history.paths import RUNS, RunPaths
 from amlexec.history.record import is_run_id, without_series
@@ -58,16 +58,30 @@ def find(project: Project, reference: str) -> RunPaths:
         TargetError: the folder of the runs can't be read.
     """
     parent = Path(project.state, RUNS)
-    names = ids(project)
     if reference == "last":
-        for name in order.newest_first(project, names):
-            if RunPaths(parent / name).record.is_file():
-                return RunPaths(parent / name)
-        raise UsageError("there are no runs yet", hint="amlexec experiment submit -c local SCRIPT")
+        return _last(project, parent)
+    # The whole id, as scripts have it, needs no list of all runs.
+    if is_run_id(reference) and RunPaths(parent / reference).record.is_file():
+        names = [reference]
+        folders.must_be_own(project)
+    else:
+        names = ids(project)
     paths = RunPaths(parent / chosen(names, reference))
     if paths.folder.is_symlink():
         raise link(paths)
     return paths
+
+
+def _last(project: Project, parent: Path) -> RunPaths:
+    folders.must_be_own(project)
+    for name in order.submitted(project):
+        # A run that was removed is still in the file.
+        if is_run_id(name) and RunPaths(parent / name).record.is_file():
+            return RunPaths(parent / name)
+    for name in order.newest_first(project, ids(project)):
+        if RunPaths(parent / name).record.is_file():
+            return RunPaths(parent / name)
+    raise UsageError("there are no runs yet", hint="amlexec experiment submit -c local SCRIPT")
 
 
 def chosen(names: Sequence[str], reference: str, hint: str = "amlexec history list shows them all") -> str:

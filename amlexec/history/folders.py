@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from amlexec.history.record import Run
     from amlexec.model import Project
 
-__all__ = ["adopt", "create", "entries", "link", "names", "project_part", "read", "write"]
+__all__ = ["adopt", "create", "entries", "link", "must_be_own", "names", "project_part", "read", "write"]
 
 _LARGEST = 256 << 20
 """Bytes of a record. Records of earlier versions have every logged value."""
@@ -116,9 +117,11 @@ def read(paths: RunPaths) -> Run:
         TargetError: there is no record, or it is damaged.
     """
     try:
-        if paths.folder.is_symlink():
+        # Texts, not paths: a list reads thousands.
+        folder = os.fspath(paths.folder)
+        if stat.S_ISLNK(os.lstat(folder).st_mode):
             raise link(paths)
-        text = read_regular(paths.record, _LARGEST, follow=False).decode("utf-8", "surrogateescape")
+        text = read_regular(f"{folder}/run.json", _LARGEST, follow=False).decode("utf-8", "surrogateescape")
         return parsed(text, paths.folder.name)
     except (FileNotFoundError, NotADirectoryError):
         raise TargetError("this is not a run: it has no run.json", where=str(paths.folder)) from None
@@ -140,6 +143,17 @@ def entries(project: Project) -> list[str]:
     return sorted(names(project))
 
 
+def must_be_own(project: Project) -> None:
+    """Raise TargetError if the folder of runs, or the one it is in, is a link."""
+    for path in (Path(project.state), Path(project.state, RUNS)):
+        if path.is_symlink():
+            raise TargetError(
+                "this is a link: runs are kept in the project itself",
+                where=str(path),
+                hint="to keep them elsewhere, move the whole project",
+            )
+
+
 def names(project: Project) -> list[str]:
     """The names in the folder of runs, in the order of the file system, without unfinished ones.
 
@@ -148,14 +162,8 @@ def names(project: Project) -> list[str]:
     Raises:
         TargetError: it is not a folder, or can't be read.
     """
+    must_be_own(project)
     parent = Path(project.state, RUNS)
-    for path in (Path(project.state), parent):
-        if path.is_symlink():
-            raise TargetError(
-                "this is a link: runs are kept in the project itself",
-                where=str(path),
-                hint="to keep them elsewhere, move the whole project",
-            )
     try:
         return [name for name in os.listdir(parent) if name[0] != "."]  # noqa: PTH208 - 100,000 of them
     except FileNotFoundError:

@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from amlexec import digest
 from amlexec.errors import TargetError
 from amlexec.history import folders, index_changes, index_file, query_sql
 from amlexec.history.index_file import IndexFile, UnusableError
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Selection", "bounds_of", "select", "unfinished"]
 
 Answer = TypeVar("Answer")
-_CHUNK = 2000
+_CHUNK = 4000
 """Runs that are read before they are written."""
 
 
@@ -43,7 +42,7 @@ class Selection(NamedTuple):
     names: list[str]
     """The names of their folders, in order."""
     total: int
-    """How many meet the condition, with those beyond the limit."""
+    """How many meet the condition, with those beyond the limit if they were counted."""
 
 
 def select(
@@ -51,18 +50,39 @@ def select(
     query: Query | None = None,
     sort: Sequence[SortKey] = (),
     limit: int | None = None,
+    refresh: Callable[[list[str]], object] | None = None,
+    *,
+    is_counted: bool = True,
 ) -> Selection:
     """The runs that meet `query`, sorted; at most `limit`. Without keys the newest run is first.
 
-    Folders that are not readable runs are among them; their status is `broken`. The status of a run that has
-    not ended is the recorded one: no target is asked.
+    Folders that are not readable runs are among them; their status is `broken`. Without `refresh`, the status
+    of a run that has not ended is the recorded one: no target is asked. With it, it is called with the names
+    of these runs, if there are any, and may write their records. Unless `is_counted`, the total is not known
+    if there is a limit; this saves half of the time.
 
     Raises:
         UsageError: a name in the query means nothing, or several things.
         TargetError: the folder of runs can't be read.
     """
     needs_series = query_sql.needs_series(query, sort)
-    return _with_index(project, lambda rows: _selected(rows, query, sort, limit), needs_series=needs_series)
+
+    def ask(rows: Rows) -> Selection:
+        return _selected(rows, query, sort, limit, is_counted=is_counted)
+
+    if refresh is None:
+        return _with_index(project, ask, needs_series=needs_series)
+
+    def ask_first(rows: Rows) -> tuple[list[str], Selection | None]:
+        names = rows.unfinished()
+        return names, None if names else ask(rows)
+
+    unfinished, found = _with_index(project, ask_first, needs_series=needs_series)
+    if found is not None:
+        return found
+    # Not while the index is locked: targets may take long to answer.
+    refresh(unfinished)
+    return _with_index(project, ask, needs_series=needs_series)
 
 
 def unfinished(project: Project) -> list[str]:
@@ -71,7 +91,6 @@ def unfinished(project: Project) -> list[str]:
 
 
 def _with_index(project: Project, ask: Callable[[Rows], Answer], *, needs_series: bool = False) -> Answer:
-    listed = folders.names(project)
     for is_second_try in (False, True):
         try:
             file = IndexFile(project)
@@ -82,7 +101,7 @@ def _with_index(project: Project, ask: Callable[[Rows], Answer], *, needs_series
                 file.open()
                 if is_second_try:
                     file.renew(whatever=True)
-                rows = _up_to_date(project, file, listed, needs_series=needs_series)
+                rows = _up_to_date(project, file, needs_series=needs_series)
                 return ask(rows)
         except sqlite3.Error:
             continue  # it is damaged, or the disk is full
@@ -90,7 +109,7 @@ def _with_index(project: Project, ask: Callable[[Rows], Answer], *, needs_series
             break
     with index_file.private() as connection:
         rows = Rows(connection)
-        _apply(project, rows, _changes(project, rows, listed), needs_series=needs_series)
+        _apply(project, rows, _changes(project, rows), needs_series=needs_series)
         return ask(rows)
 
 
@@ -102,8 +121,8 @@ def bounds_of(project: Project, name: str, metric: str, aggregate: str) -> float
 class _Changes(NamedTuple):
     """What has to be read again."""
 
-    names: str
-    """The digest of all names."""
+    folder: str
+    """The stamp of the folder of runs; "" if a later write may not change it."""
     changed: list[str]
     removed: list[str]
     journals: dict[str, list[int]]
@@ -111,28 +130,30 @@ class _Changes(NamedTuple):
     """Whether the index differs in any of these."""
 
 
-def _up_to_date(project: Project, file: IndexFile, listed: Sequence[str], *, needs_series: bool) -> Rows:
+def _up_to_date(project: Project, file: IndexFile, *, needs_series: bool) -> Rows:
     rows = Rows(file.connection)
-    changes = _changes(project, rows, listed)
+    changes = _changes(project, rows)
     if changes.is_new or (needs_series and rows.has_unsummed()):
         _apply(project, Rows(file.write()), changes, needs_series=needs_series)
         file.written()
     return Rows(file.connection)
 
 
-def _changes(project: Project, rows: Rows, listed: Sequence[str]) -> _Changes:
+def _changes(project: Project, rows: Rows) -> _Changes:
     # First the journals: what is named after this is seen the next time.
     journals = index_changes.journals(project)
     before: Mapping[str, list[int]] = rows.meta("journals", {})
-    names = digest.of_bytes("\n".join(listed).encode("utf-8", "surrogateescape"))
+    folders.must_be_own(project)
+    folder, is_settled = index_changes.folder_stamp(project)
     changed: set[str] = set()
     removed: list[str] = []
-    if is_new := rows.meta("names", "") != names:
-        present, known = set(listed), rows.names()
+    if is_new := rows.meta("folder", "") != folder:
+        present, known = set(folders.names(project)), rows.names()
         changed, removed = present - known, sorted(known - present)
     changed |= _written(project, _looked_at(project, rows, before, journals)).difference(removed)
-    is_new = is_new or bool(changed) or journals != before
-    return _Changes(names, sorted(changed), removed, journals, is_new)
+    # A folder that was just written may be written again at what seems the same time.
+    is_new = bool(changed or removed or journals != before or (is_new and is_settled))
+    return _Changes(folder if is_settled else "", sorted(changed), removed, journals, is_new)
 
 
 def _looked_at(
@@ -170,18 +191,20 @@ def _apply(project: Project, rows: Rows, changes: _Changes, *, needs_series: boo
         rows.replace(project, changes.changed[start : start + _CHUNK])
     if needs_series:
         rows.sum_up(project)
-    rows.set_meta("names", changes.names)
+    rows.set_meta("folder", changes.folder)
     rows.set_meta("journals", changes.journals)
     rows.commit()
 
 
-def _selected(rows: Rows, query: Query | None, sort: Sequence[SortKey], limit: int | None) -> Selection:
+def _selected(
+    rows: Rows, query: Query | None, sort: Sequence[SortKey], limit: int | None, *, is_counted: bool
+) -> Selection:
     compiler = query_sql.Compiler(rows.kinds_of, rows.similar, time.time())
     condition = compiler.where(query) if query is not None else "1"
     joins, order = compiler.order(sort)
     text = f"SELECT r.name FROM run r{joins} WHERE {condition} ORDER BY {order}"
     names = rows.selected(text if limit is None else f"{text} LIMIT {int(limit)}", compiler.values)
     total = len(names)
-    if limit is not None and total >= limit:
+    if is_counted and limit is not None and total >= limit:
         total = rows.counted(f"SELECT count(*) FROM run r WHERE {condition}", compiler.values)
     return Selection(names, total)

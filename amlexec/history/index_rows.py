@@ -8,28 +8,25 @@ import contextlib
 import json
 import math
 import os
-import stat
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amlexec.errors import TargetError
-from amlexec.history import folders, index_changes, metric_lines, metrics, notes, order, tags
-from amlexec.history.index_schema import COLUMNS, KINDS, SHIFT, Row, broken_row, from_sql, in_sql, row_of
-from amlexec.history.listing import NOT_A_RUN_ID, reason_of
-from amlexec.history.paths import RUNS, RunPaths
-from amlexec.history.record import FINAL, is_run_id, parsed, without_series
+from amlexec.history import metric_lines, order
+from amlexec.history.index_readers import rows_of
+from amlexec.history.index_schema import COLUMNS, KINDS, SHIFT, from_sql, in_sql
+from amlexec.history.listing import BROKEN
+from amlexec.history.paths import RunPaths
+from amlexec.history.record import FINAL, is_run_id
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from amlexec.history.record import Run
     from amlexec.model import Project
 
 __all__ = ["Rows", "Seen"]
 
-_SMALL = 1 << 20
 _MOST_KEYS = 10_000
+_ENDED = FINAL | {BROKEN}
 _HEAD = ("id", "name", "ms", "seen", "watched", "keys", "summed")
 _INSERT = (
     f"INSERT INTO run ({', '.join((*_HEAD, *COLUMNS))}) "
@@ -71,11 +68,9 @@ class Rows:
 
     def unfinished(self) -> list[str]:
         """The names of those that have not ended, newest first."""
-        final = ", ".join(f"'{status}'" for status in sorted({*FINAL, "broken"}))
-        found = self._sql.execute(
-            f"SELECT name FROM run WHERE watched AND status NOT IN ({final}) ORDER BY ms DESC, name DESC"
-        )
-        return [_name(name) for (name,) in found]
+        found = self._sql.execute("SELECT ms, name, status FROM run INDEXED BY by_watched WHERE watched")
+        names = [(ms, _name(name)) for ms, name, status in found if status not in _ENDED]
+        return [name for _, name in sorted(names, reverse=True)]
 
     def seen(self, *, everything: bool) -> dict[str, Seen]:
         """What was seen of all runs, or of those that have to be looked at each time."""
@@ -176,7 +171,7 @@ class Rows:
         runs: list[tuple[object, ...]] = []
         by_key: dict[int, list[tuple[object, ...]]] = {}
         number = int(self._sql.execute("SELECT coalesce(max(id), 0) FROM run").fetchone()[0])
-        for row, seen, is_settled in _read(project, names):
+        for row, seen, is_settled in rows_of(project, names):
             number += 1
             keys = []
             for kind, name, num, text, logged in row.values:
@@ -221,58 +216,6 @@ def _sql_name(name: str) -> str | bytes:
 
 def _name(value: str | bytes) -> str:
     return value if isinstance(value, str) else os.fsdecode(value)
-
-
-def _read(project: Project, names: Sequence[str]) -> Iterator[tuple[Row, str, bool]]:
-    """The rows of these runs, with what is seen of their files, and whether every later write is noticed."""
-    runs = Path(project.state, RUNS)
-    descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for name in names:
-            if not is_run_id(name):
-                yield broken_row(name, NOT_A_RUN_ID), "", True
-                continue
-            # Before the files are read: what is written meanwhile is read the next time.
-            stamp = index_changes.stamp(descriptor, name, live=True)
-            row = _row(descriptor, RunPaths(runs / name), stamp)
-            if row.is_final:
-                stamp = stamp.without_live()
-            yield row, stamp.text, stamp.is_settled
-    finally:
-        os.close(descriptor)
-
-
-def _row(folder: int, paths: RunPaths, stamp: index_changes.Stamp) -> Row:
-    try:
-        run = _quickly(folder, paths.folder.name) if stamp.is_folder else None
-        run = without_series(run or folders.read(paths))
-        if run.status not in FINAL:
-            live = metrics.summary(paths.metrics)
-            if live.counts:
-                run = run._replace(metrics=live.values, metric_counts=live.counts)
-        marks = tags.read(paths) if stamp.has_tags else {}
-        return row_of(run, marks, notes.read(paths) if stamp.has_note else "")
-    except TargetError as error:
-        return broken_row(paths.folder.name, reason_of(error))
-    except OSError as error:
-        return broken_row(paths.folder.name, f"{error.filename}: {error.strerror}")
-
-
-def _quickly(folder: int, name: str) -> Run | None:
-    """The record of a run; None if anything is unusual about it: then `folders.read` says what."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        descriptor = os.open(f"{name}/run.json", flags, dir_fd=folder)
-        try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_size > _SMALL:
-                return None
-            content = os.read(descriptor, status.st_size)
-        finally:
-            os.close(descriptor)
-        return parsed(content.decode("utf-8", "surrogateescape"), name)
-    except (OSError, ValueError):
-        return None
 
 
 def _bounds(paths: RunPaths) -> dict[str, list[float]]:

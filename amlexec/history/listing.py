@@ -11,13 +11,15 @@ from amlexec.history.paths import RunPaths
 from amlexec.history.record import is_run_id, without_series
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from amlexec.history.record import Run
     from amlexec.model import Project
 
-__all__ = ["BROKEN", "NOT_A_RUN_ID", "Broken", "newest", "read", "reason_of"]
+__all__ = ["BROKEN", "NOT_A_RUN_ID", "Broken", "newest", "newest_of", "read", "reason_of"]
 
+_DIGITS = 13
+"""Of a time in milliseconds, from 2001 to 2286."""
 BROKEN = "broken"
 """The status of what can't be read as a run."""
 NOT_A_RUN_ID = "this is not a run: its name is not a run id"
@@ -37,14 +39,24 @@ def newest(project: Project, limit: int | None = None) -> list[str]:
     Raises:
         TargetError: the folder can't be read.
     """
-    names = folders.names(project)
+    return newest_of(folders.names(project), limit)
 
-    def age(name: str) -> tuple[int, str]:
-        return order.milliseconds(name), name
 
-    if limit is None or limit >= len(names):
-        return sorted(names, key=age, reverse=True)
-    return heapq.nlargest(limit, names, key=age)
+def newest_of(names: Sequence[str], limit: int | None = None) -> list[str]:
+    """These names, newest first by the times in them; at most `limit`."""
+    if limit is not None and limit < len(names) and _differ_in_time(names):
+        return heapq.nlargest(limit, names)
+    aged = [(order.milliseconds(name), name) for name in names]
+    chosen = sorted(aged, reverse=True) if limit is None else heapq.nlargest(limit, aged)
+    return [name for _, name in chosen]
+
+
+def _differ_in_time(names: Sequence[str]) -> bool:
+    """Whether they differ only in their times, which have the same number of digits: most projects' do."""
+    prefix, length = names[0][:-_DIGITS], len(names[0])
+    return prefix.endswith("_") and all(
+        len(name) == length and name.startswith(prefix) and name[-_DIGITS:].isdecimal() for name in names
+    )
 
 
 def read(project: Project, names: Iterable[str]) -> Iterator[Run | Broken]:

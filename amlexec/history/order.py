@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec.files import append, open_regular
-from amlexec.history.record import is_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from amlexec.model import Project
 
-__all__ = ["milliseconds", "newest_first", "note"]
+__all__ = ["milliseconds", "newest_first", "note", "submitted"]
 
 _NAME = "submitted"
 """The file with the ids of the runs that were submitted here, in order, one per line."""
+_LONGEST = 18
+"""Digits of a time in an id."""
 _BYTES = 1 << 16
 """How much of its end is read."""
 
@@ -36,19 +37,22 @@ def newest_first(project: Project, names: Sequence[str]) -> Iterator[str]:
     Runs that were collected from elsewhere come last, whatever their time.
     """
     remaining = set(names)
-    for name in _submitted(project):
+    for name in submitted(project):
         if name in remaining:
             remaining.discard(name)
             yield name
     folder = Path(project.state, "runs")
+    returned = []
+    for name in sorted(remaining, key=milliseconds, reverse=True):
+        if (folder / name / "control/returned").exists():
+            returned.append(name)
+        else:
+            yield name
+    yield from returned
 
-    def age(name: str) -> tuple[bool, int]:
-        return not (folder / name / "control/returned").exists(), milliseconds(name)
 
-    yield from sorted(remaining, key=age, reverse=True)
-
-
-def _submitted(project: Project) -> list[str]:
+def submitted(project: Project) -> list[str]:
+    """The newest ids of the file, newest first, with those of removed runs."""
     try:
         with open_regular(Path(project.state, _NAME), follow=False) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _BYTES))
@@ -60,4 +64,4 @@ def _submitted(project: Project) -> list[str]:
 def milliseconds(run_id: str) -> int:
     """The time at the end of the id, in milliseconds; 0 for an id of another form."""
     number = run_id.rpartition("_")[2]
-    return int(number) if is_run_id(run_id) else 0
+    return int(number) if len(number) <= _LONGEST and number.isdecimal() and number.isascii() else 0

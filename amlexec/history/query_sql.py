@@ -110,6 +110,7 @@ class Compiler:
         self.values: dict[str, object] = {"now": now}
         self._text = ""
         self._keys: dict[tuple[str, str], str] = {}
+        self._is_first = True
 
     def where(self, query: Query) -> str:
         """The condition of a query as SQL that is 0 or 1, never NULL. Raises UsageError."""
@@ -169,6 +170,8 @@ class Compiler:
     def _condition(self, condition: Condition) -> str:
         if isinstance(condition, And):
             return f"({' AND '.join(map(self._condition, condition.conditions))})"
+        if isinstance(condition, (Or, Not)):
+            self._is_first = False
         if isinstance(condition, Or):
             return f"({' OR '.join(map(self._condition, condition.conditions))})"
         if isinstance(condition, Not):
@@ -193,10 +196,15 @@ class Compiler:
         """Whether the value passes a test; runs without the value don't."""
         if reference.kind == "run":
             return f"coalesce({test}, 0)"
-        if reference.aggregate == "last":
-            among = self._within("id", reference)
-            return f"(r.id IN (SELECT id & {_RUN} FROM value WHERE {among} AND ({test})))"
-        return f"(r.id IN (SELECT run FROM ({self._values(reference)}) WHERE {test}))"
+        if reference.aggregate != "last":
+            return f"(r.id IN (SELECT run FROM ({self._values(reference)}) WHERE {test}))"
+        if not self._is_first:
+            own = f"id = ({self._key(reference)} << {SHIFT}) + r.id"
+            return f"EXISTS (SELECT 1 FROM value WHERE {own} AND ({test}))"
+        # The first condition that all runs have to meet: it decides which rows are looked at for the others.
+        self._is_first = False
+        among = self._within("id", reference)
+        return f"(r.id IN (SELECT id & {_RUN} FROM value WHERE {among} AND ({test})))"
 
     def _values(self, reference: Reference) -> str:
         """A SELECT of `run`, `num` and `text`."""

@@ -136,7 +136,7 @@ def test_csv_has_every_value_in_full(runs: ProjectFolder) -> None:
     assert done.out == f"run_id\np_{START + 3000}\n"
 
 
-def test_a_table_is_cut_at_a_thousand_rows_and_says_so(runs: ProjectFolder) -> None:
+def test_a_long_table_is_cut_and_says_so(runs: ProjectFolder) -> None:
     program = "from amlexec.commands import history_list; history_list.MOST_IN_A_TABLE = 3\n"
     program += "import sys; from amlexec.cli import run; sys.exit(run(['history', 'list', *sys.argv[1:]]))"
     for arguments, note in (([], "newest"), (["--status", "completed"], ""), (["--sort", "lr"], "first")):
