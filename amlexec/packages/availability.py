@@ -9,12 +9,14 @@ from urllib.parse import unquote, urlsplit
 
 from amlexec import digest
 from amlexec.packages.conda_link import awaited, lacking
+from amlexec.packages.pip_offers import offered
 from amlexec.packages.urls import public
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from amlexec.packages.network import Network
+    from amlexec.packages.requirements import Requirements
     from amlexec.packages.resolve import Resolution
 
 __all__ = ["missing"]
@@ -26,7 +28,9 @@ _ANSWER_TIMEOUT_S = 20.0
 _REFUSED = frozenset({401, 403, 404, 410, 451})
 
 
-def missing(resolution: Resolution, root: str, network: Network, cache: Path) -> list[str]:
+def missing(
+    resolution: Resolution, requirements: Requirements, root: str, network: Network, cache: Path
+) -> list[str]:
     """The packages that can't be had any more, a sentence each, sorted.
 
     `root` is the project's folder, and `cache` the folder of `network.cache_folder`. Sources in repositories
@@ -41,10 +45,15 @@ def missing(resolution: Resolution, root: str, network: Network, cache: Path) ->
     ]
     files = [pin for pin in resolution.pins if pin.is_local]
     found = [sentence for pin in files if (sentence := _of_file(root, pin.location, pin.sha256))]
-    addresses = [pin.location for pin in resolution.pins if not pin.is_local and pin.sha256]
+    fetched = [pin for pin in resolution.pins if not pin.is_local and pin.sha256]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = pool.map(lambda address: _of_address(address, network), [*conda, *addresses])
-        return sorted([*found, *filter(None, answers)])
+        found += filter(None, pool.map(lambda address: _of_address(address, network), conda))
+        answers = pool.map(lambda pin: _of_address(pin.location, network), fetched)
+        gone = {pin: answer for pin, answer in zip(fetched, answers, strict=True) if answer}
+    if gone:
+        for pin in offered(list(gone), requirements, resolution.python, network, cache):
+            del gone[pin]
+    return sorted([*found, *gone.values()])
 
 
 def _of_file(root: str, location: str, sha256: str) -> str:

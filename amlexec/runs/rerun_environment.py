@@ -141,4 +141,6 @@ class _Search(NamedTuple):
             resolution = resolution_from(request.lock, request.spec.platform, channels)
         except AmlexecError as error:
             return [error.message]
-        return availability.missing(resolution, request.project.root, network, cache_folder())
+        return availability.missing(
+            resolution, request.requirements, request.project.root, network, cache_folder()
+        )

@@ -287,9 +287,10 @@ def test_a_run_goes_to_another_kind_of_target(
     first = docker.submit("--prepare", "train.py")
     other = RemoteProject(tmp_path / "other", shop, MANAGED, host)
     shutil.copy(other.configuration / "managed.compute", docker.configuration / "managed.compute")
-    again = rerun(docker, first.run_id, "-t", "managed")
-    assert versions(docker, again) == versions(docker, first)
-    before, record = docker.record(first.run_id), docker.record(again.run_id)
+    again = rerun(docker, first.run_id, "-t", "managed", "--verify")
+    assert (again.code, again.out[:10]) == (0, "verified: "), again
+    (run_id,) = set(docker.run_ids()) - {first.run_id}
+    before, record = docker.record(first.run_id), docker.record(run_id)
     assert (record["target"], record["target_kind"]) == ("managed", "remote")
 
     def packages(name: str) -> list[str]:
