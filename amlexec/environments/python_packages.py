@@ -63,7 +63,7 @@ def keep(project: Project, folder: Path) -> str | None:
         parsed(text)
     except (OSError, ValueError):
         return None
-    name = resolved_lock.keep(project, text)
+    name = resolved_lock.keep(project, text) if text else None
     path.unlink()
     return name
 

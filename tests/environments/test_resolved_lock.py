@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec.environments import lockfile, resolved_lock
+from amlexec.environments import lockfile, python_packages, resolved_lock
 from amlexec.model import Project
 from tests.support.places import PLACES, DockerProject, RemoteProject, Shop
 
@@ -109,6 +109,19 @@ def test_an_environment_on_a_machine_carries_its_own(
     again = project.submit("train.py")
     assert again.code == 0, again.err
     assert at.exists()
+
+
+def test_a_python_without_packages_has_no_list(tmp_path: Path) -> None:
+    project = Project(str(tmp_path))
+    for text in ("", "no package\n", "../x 1.0\n"):
+        (tmp_path / python_packages.FILE).write_text(text)
+        assert python_packages.keep(project, tmp_path) is None
+    (tmp_path / python_packages.FILE).unlink()
+    assert python_packages.keep(project, tmp_path) is None
+    (tmp_path / python_packages.FILE).write_text("# in /usr/lib/site-packages\nnumpy 1.26.4\n")
+    name = python_packages.keep(project, tmp_path)
+    assert name is not None
+    assert (resolved_lock.recall(project, name) or "").endswith("numpy 1.26.4\n")
 
 
 def test_a_damaged_file_is_not_used(tmp_path: Path) -> None:
