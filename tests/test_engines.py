@@ -35,6 +35,8 @@ class TestTasks:
             "ssh_host",
             "engine_host",
             "spark",
+            "mlflow",
+            "browser",
         ]
 
     @pytest.mark.parametrize(("ci", "fails"), [("true", True), ("1", True), ("false", False), ("", False)])

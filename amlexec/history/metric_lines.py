@@ -106,6 +106,9 @@ class _Clock:
         return item
 
     def numbers(self, block: Numbers) -> Numbers:
+        if not math.isnan(sum(block.times)):
+            self._last = block.times[-1]
+            return block
         times = []
         last = self._last
         for time in block.times:
@@ -145,12 +148,13 @@ _DECODER = json.JSONDecoder(parse_constant=str)
 def _parsed(lines: list[bytes]) -> Numbers | list[Item | None]:
     """The items of complete lines."""
     try:
-        records = _DECODER.decode(f"[{b','.join(lines).decode()}]")
+        text = f"[{b','.join(lines).decode()}]"
+        records = _DECODER.decode(text)
     except (ValueError, RecursionError):
         records = []
     if len(records) != len(lines):
         return [item for line in lines for item in _of_line(line, is_whole=True)]
-    return _numbers(records) or [*map(_item, records, map(len, lines))]
+    return (None if '"kind"' in text else _numbers(records)) or [*map(_item, records, map(len, lines))]
 
 
 def _numbers(records: list[Any]) -> Numbers | None:
@@ -160,12 +164,10 @@ def _numbers(records: list[Any]) -> Numbers | None:
         values = [record["value"] for record in records]
         times = [record.get("time", math.nan) for record in records]
         steps = [record.get("step") for record in records]
-        has_kind = any("kind" in record for record in records)
     except (KeyError, TypeError, AttributeError):
         return None
     is_plain = (
-        not has_kind
-        and _types(names) == {str}
+        _types(names) == {str}
         and _types(values) <= {int, float}
         and min(values) > -_LARGEST
         and max(values) < _LARGEST

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from array import array
-from itertools import pairwise
+from operator import sub
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.history.series import SCALAR, downsampled, read_series
@@ -114,9 +114,12 @@ def _began(times: Sequence[float]) -> float:
 def _steps(steps: Sequence[float]) -> tuple[float, float] | bytes:
     first = steps[0]
     distance = steps[1] - first if len(steps) > 1 else 1
-    if all(step == first + distance * at for at, step in enumerate(steps)):
-        return first, distance
-    return _bytes(array("d", steps))
+    if isinstance(first, int) and isinstance(distance, int) and distance:
+        # The usual case, without a look at each step.
+        is_even = list(steps) == list(range(first, first + distance * len(steps), distance))
+    else:
+        is_even = all(step == first + distance * at for at, step in enumerate(steps))
+    return (first, distance) if is_even else _bytes(array("d", steps))
 
 
 def _distances(times: Sequence[float]) -> list[int]:
@@ -124,8 +127,11 @@ def _distances(times: Sequence[float]) -> list[int]:
     if not math.isfinite(sum(times)):
         known = _began(times)
         times = [known := time if math.isfinite(time) else known for time in times]
-    whole = [round(1000 * time) for time in times]
-    return [0, *(max(-_MOST_MS, min(_MOST_MS, after - before)) for before, after in pairwise(whole))]
+    whole = [int(1000 * time + 0.5) for time in times]
+    found = [0, *map(sub, whole[1:], whole)]
+    if min(found) < -_MOST_MS or max(found) > _MOST_MS:
+        return [max(-_MOST_MS, min(_MOST_MS, each)) for each in found]
+    return found
 
 
 def _bytes(numbers: array[float] | array[int]) -> bytes:
