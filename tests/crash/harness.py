@@ -33,7 +33,7 @@ print("trained")
 
 _KNOWN = (
     r"\.gitignore|submitted|[a-z-]+\.lock|trash|runs",
-    r"(cache|environments|index|sweeps)(/.*)?|[a-z_.-]+\.(sqlite|db|json)(-[a-z]+)?",
+    r"(cache|changed|environments|index|sweeps)(/.*)?|[a-z_.-]+\.(sqlite|db|json)(-[a-z]+)?",
     r"runs/[^./][^/]*(/(run\.json|std(out|err)\.log|control\.log|metrics\.jsonl|python\.json))?",
     r"runs/[^./][^/]*/(outputs(/.*)?|control(/[a-z]+)?)",
     r"snapshots\.git(/(HEAD|config|index|taken\.json|info(/attributes)?|refs(/(heads|tags))?))?",
@@ -52,6 +52,8 @@ class Flow(NamedTuple):
     """Finished runs before it."""
     check: Callable[[Scene], None]
     """Raises AssertionError if something was lost."""
+    fails: bool = False
+    """Whether those runs failed, so that their copies of the project were kept."""
 
 
 class Outcome(NamedTuple):
@@ -74,17 +76,17 @@ class Scene:
         }
 
     @classmethod
-    def made(cls, folder: Path, runs: int) -> Scene:
+    def made(cls, folder: Path, runs: int, *, fails: bool = False) -> Scene:
         """A new project with finished runs, each with a snapshot of its own."""
         scene = cls(folder)
         (scene.root / "aml_config").mkdir(parents=True)
         (scene.root / "aml_config/local.compute").write_text("type: local\n")
         (scene.root / "aml_config/local.runconfig").write_text("Target: local\nFramework: Python\n")
-        (scene.root / "train.py").write_text(TRAIN)
+        (scene.root / "train.py").write_text(TRAIN + ("raise SystemExit(1)\n" if fails else ""))
         for number in range(runs):
             (scene.root / "data.txt").write_text(f"{number}" * 1000)
             done = scene.amlexec("experiment", "submit", "-c", "local", "train.py")
-            assert done.code == 0, done.err
+            assert done.code == int(fails), done.err
         (scene.root / "data.txt").write_text("the last")
         return scene
 

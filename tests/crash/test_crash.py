@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 IS_WHOLE = os.environ.get("AMLEXEC_TEST_CRASH") == "all"
 MOST = 10**6 if IS_WHOLE else 2
 ERRORS = ("KILL", "ENOSPC", "EIO", "EMFILE", "EINTR") if IS_WHOLE else ("KILL", "ENOSPC")
+SWEEP = ("experiment", "sweep", "-c", "local", "-j", "1")
 SUBMIT = ("experiment", "submit", "-c", "local", "train.py")
 
 
@@ -86,16 +87,36 @@ def after_a_clean_up(scene: Scene) -> None:
     assert again.code == 0, again.err
 
 
+def after_a_sweep(scene: Scene) -> None:
+    lost_nothing(scene, 1)
+    snapshots_are_whole(scene)
+    if any((scene.root / ".amlexec/sweeps").glob("sweep_*")):
+        again = scene.amlexec("experiment", "sweep", "--resume", "last")
+        assert again.code == 0, again.err
+        lost_nothing(scene, 1)
+        assert len(scene.started) == 1 + 2, "each point once"
+    nothing_is_left(scene)
+
+
+def after_cleaning(scene: Scene) -> None:
+    assert sorted(str(run["run_id"]) for run in scene.ended()) == scene.started
+    snapshots_are_whole(scene)
+    nothing_is_left(scene)
+    assert not [*scene.root.glob(".amlexec/runs/*/project")]
+
+
 FLOWS = (
     Flow("submit", SUBMIT, 1, after_a_submit),
     Flow("gc", ("gc", "--keep-last", "2"), 4, after_a_clean_up),
+    Flow("sweep", (*SWEEP, "train.py", "--x", "1,2"), 1, after_a_sweep),
+    Flow("clean", ("experiment", "clean", "--all"), 2, after_cleaning, fails=True),
 )
 
 
 @pytest.mark.parametrize("how", ERRORS)
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
 def test_a_crash_loses_nothing(flow: Flow, how: str, tmp_path: Path) -> None:
-    template = Scene.made(tmp_path / "template", flow.runs)
+    template = Scene.made(tmp_path / "template", flow.runs, fails=flow.fails)
     steps = counted(flow, template.copy(tmp_path / "whole"))
     assert len(steps) > 10
     tried = picked(len(steps), MOST)
