@@ -27,11 +27,11 @@ _LOG_BYTES = 4 << 20
 
 def with_results(run: Run, paths: RunPaths) -> Run:
     """The run with its metrics and outputs on this computer; `unread` names those that can't be read."""
-    from amlexec.history import metrics, output_series
+    from amlexec.history import metrics
 
     unread: list[str] = []
     made = run
-    sources = output_series.sources(paths.folder)
+    sources = _sources(paths)
     try:
         logged = metrics.summary(paths.metrics, sources)
     except OSError as error:
@@ -55,6 +55,21 @@ def with_results(run: Run, paths: RunPaths) -> Run:
     for line in unread:
         note(paths, line)
     return made._replace(unread=tuple(unread))
+
+
+def _sources(paths: RunPaths) -> list[Source]:
+    """What other loggers wrote. Nothing is imported for a run without outputs."""
+    for outputs in (paths.outputs, paths.checkout / "outputs"):
+        try:
+            with os.scandir(outputs) as entries:
+                is_empty = next(entries, None) is None
+        except OSError:  # reported where outputs are counted
+            continue
+        if not is_empty:
+            from amlexec.history import output_series
+
+            return output_series.sources(paths.folder)
+    return []
 
 
 def _remarks(paths: RunPaths, logged: Summary) -> Iterator[str]:
