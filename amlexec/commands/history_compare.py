@@ -124,7 +124,7 @@ def _print_table(
 ) -> None:
     shown = [row for row in rows if row.differs or everything]
     mark = "* " if everything else ""
-    marked = [[f"{mark if row.differs else ' ' * len(mark)}{row.key}", *row.values] for row in shown]
+    marked = [[f"{mark if row.differs else ' ' * len(mark)}{row.key}", *_cells(row)] for row in shown]
     console.data(output.table(marked, [f"{' ' * len(mark)}Key", *(record.run_id for record in records)]))
     for pair in code:
         files = pair["files"]
@@ -141,6 +141,15 @@ def _print_table(
         console.say(f"{same} more are the same; --all shows them too")
     if code:
         console.say(f"amlexec history compare {code[0]['from']} {code[0]['to']} --code shows the lines")
+
+
+def _cells(row: Row) -> list[Any]:
+    # A tag need not have a value.
+    return (
+        ["set" if value == "" else value for value in row.values]
+        if row.key.startswith("tags.")
+        else row.values
+    )
 
 
 def _print_code(project: Project, records: Sequence[Run], arguments: argparse.Namespace) -> None:

@@ -306,9 +306,11 @@ class _Parser:
         return Literal(token.text, token.text, token.column)
 
     def written_reference(self) -> tuple[str, Reference]:
-        """A name, or an aggregate of one, with how it is written."""
-        start = self._next.column
+        """A name, or an aggregate of one, with how it is written, but without quotes."""
+        start, is_quoted = self._next.column, self._next.kind == "quoted"
         reference = self.reference()
+        if is_quoted:
+            return reference.name, reference
         return self._text[start : self._next.column].rstrip(), reference
 
     def reference(self) -> Reference:
