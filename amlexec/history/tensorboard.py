@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import re
 import struct
+import sys
+from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.files import open_regular
@@ -18,12 +21,13 @@ from amlexec.files import open_regular
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
-    from typing import IO
 
 __all__ = ["EventFile", "Scalar", "is_event_file", "masked_crc"]
 
 _LARGEST = 1 << 20
 """Bytes of a record that is read; a larger one is an image or a graph."""
+_BLOCK = 1 << 21
+"""Bytes that are read at once; more than the largest record."""
 _LARGEST_TAG = 4096
 _VARINT, _DOUBLE, _BYTES, _FLOAT = 0, 1, 2, 5
 _HEADER = struct.Struct("<QI")
@@ -64,34 +68,47 @@ class EventFile:
             return
         with open_regular(self.path, follow=False) as file:
             file.seek(self.position)
-            while (data := self._record(file)) is not None:
-                if data:
+            rest = b""
+            while block := file.read(_BLOCK):
+                rest += block
+                at = 0
+                while (data := self._record(rest, at)) is not None:
+                    at += _HEADER.size + len(data) + _CRC.size
+                    self.position += _HEADER.size + len(data) + _CRC.size
                     yield from _scalars(data)
+                rest = rest[at:]
+                if self.is_damaged:
+                    return
+                if length := self._passed_over(rest):
+                    if os.fstat(file.fileno()).st_size < self.position + length:
+                        return
+                    self.position += length
+                    file.seek(self.position)
+                    rest = b""
 
-    def _record(self, file: IO[bytes]) -> bytes | None:
-        """The data of the next record, b"" for one that is passed over; None at the end."""
-        header = file.read(_HEADER.size)
-        if len(header) < _HEADER.size:
+    def _record(self, buffer: bytes, at: int) -> bytes | None:
+        """The data of the record at a place; None if it is damaged, too large, or incomplete."""
+        start = at + _HEADER.size
+        if len(buffer) < start:
             return None
-        length, checksum = _HEADER.unpack(header)
-        if checksum != masked_crc(header[:8]):
+        length, checksum = _HEADER.unpack_from(buffer, at)
+        end = start + length
+        if length <= _LARGEST and len(buffer) >= end + _CRC.size:
+            data = buffer[start:end]
+            if _CRC.unpack_from(buffer, end)[0] == masked_crc(data):
+                # Then the length is right, too.
+                return data
             self.is_damaged = True
-            return None
-        if length > _LARGEST:
-            end = self.position + _HEADER.size + length + _CRC.size
-            if file.seek(0, 2) < end:
-                return None
-            file.seek(end)
-            self.position = end
-            return b""
-        data = file.read(length + _CRC.size)
-        if len(data) < length + _CRC.size:
-            return None
-        if _CRC.unpack_from(data, length)[0] != masked_crc(data[:length]):
+        elif checksum != masked_crc(buffer[at : at + 8]):
             self.is_damaged = True
-            return None
-        self.position += _HEADER.size + len(data)
-        return data[:length]
+        return None
+
+    def _passed_over(self, buffer: bytes) -> int:
+        """The size of the record at the beginning if it is too large to be read; else 0."""
+        if len(buffer) < _HEADER.size:
+            return 0
+        length = int(_HEADER.unpack_from(buffer)[0])
+        return _HEADER.size + length + _CRC.size if length > _LARGEST else 0
 
 
 def is_event_file(name: str) -> bool:
@@ -229,7 +246,10 @@ def masked_crc(data: bytes) -> int:
     """The checksum of a record."""
     one, two = _tables()
     crc = 0xFFFFFFFF
-    for pair in struct.unpack(f"<{len(data) // 2}H", data[: len(data) & ~1]):
+    pairs = array("H", data[: len(data) & ~1])
+    if sys.byteorder == "big":
+        pairs.byteswap()
+    for pair in pairs:
         crc = two[(crc ^ pair) & 0xFFFF] ^ crc >> 16
     if len(data) % 2:
         crc = one[(crc ^ data[-1]) & 255] ^ crc >> 8
