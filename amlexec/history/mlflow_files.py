@@ -18,21 +18,20 @@ from amlexec.files import SMALL, open_regular, read_regular, walk
 from amlexec.history.metric_lines import NOT_FINITE, Item, Numbers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["FOLDER", "MlflowRun", "runs"]
+__all__ = ["FOLDER", "MOST_RUNS", "MlflowRun", "as_items", "is_own_tag", "runs"]
 
 FOLDER = "mlruns"
 """Below `outputs/`: where MLflow writes in a run of amlexec."""
-_MOST_RUNS = 1000
+MOST_RUNS = 1000
 _MOST_FILES = 10_000
 """Metrics, parameters or tags of one run."""
 _BATCH = 10_000
 _LONGEST_LINE = 4096
 _START = re.compile(rb"^start_time: ([0-9]{1,15})\s*$", re.MULTILINE)
 _DELETED = re.compile(rb"^lifecycle_stage: deleted\s*$", re.MULTILINE)
-_OWN_TAGS = "mlflow."
 
 
 class MlflowRun(NamedTuple):
@@ -44,24 +43,39 @@ class MlflowRun(NamedTuple):
     started: float
     """Seconds since 1970; NaN if unknown."""
 
+    @property
+    def run_id(self) -> str:
+        """MLflow's id of the run."""
+        return self.folder.name
+
     def blocks(self) -> Iterator[Numbers | list[Item]]:
         """Its metrics and parameters. Raises OSError if a file can't be read."""
         metrics = set()
         for name, path in _files(self.folder / "metrics"):
             metrics.add(name)
             yield from _metric(name, path)
-        yield [
-            Item(f"params/{name}" if name in metrics else name, _value(text), self.started, None, "", 0)
-            for name, text in _texts(self.folder / "params")
-        ]
+        yield as_items(_texts(self.folder / "params"), metrics, self.started)
 
     def tags(self) -> dict[str, str]:
         """The tags that the script set. Raises OSError."""
-        return {name: text for name, text in _texts(self.folder / "tags") if not name.startswith(_OWN_TAGS)}
+        return {name: text for name, text in _texts(self.folder / "tags") if not is_own_tag(name)}
 
     def remarks(self) -> list[str]:
         """None: a file that can't be read is an error."""
         return []
+
+
+def is_own_tag(name: str) -> bool:
+    """Whether MLflow sets a tag of that name itself."""
+    return name.startswith("mlflow.")
+
+
+def as_items(parameters: Iterable[tuple[str, str]], metrics: Container[str], time: float) -> list[Item]:
+    """Parameters as metrics with one value; one with the name of a metric is named `params/NAME`."""
+    return [
+        Item(f"params/{name}" if name in metrics else name, _value(text), time, None, "", 0)
+        for name, text in parameters
+    ]
 
 
 def runs(outputs: Path) -> list[MlflowRun]:
@@ -71,7 +85,7 @@ def runs(outputs: Path) -> list[MlflowRun]:
         for folder in _folders(experiment):
             if (run := _run(folder)) is not None:
                 found.append(run)
-            if len(found) == _MOST_RUNS:
+            if len(found) == MOST_RUNS:
                 break
     return sorted(found, key=lambda run: (run.started, run.folder.name))
 

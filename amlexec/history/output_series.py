@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from amlexec.history.metric_lines import Item
+    from amlexec.history.mlflow_database import DatabaseRun
+    from amlexec.history.mlflow_files import MlflowRun
     from amlexec.history.tensorboard import Scalar
 
 __all__ = ["Source", "sources"]
@@ -144,13 +146,17 @@ def _events(outputs: Path) -> list[Source]:
 
 
 def _mlflow(outputs: Path) -> list[Source]:
-    runs = mlflow_files.runs(outputs)
+    runs: list[MlflowRun | DatabaseRun] = [*mlflow_files.runs(outputs)]
+    if os.path.lexists(outputs / "mlflow.db"):
+        from amlexec.history import mlflow_database  # imports sqlite3
+
+        runs += mlflow_database.runs(outputs)
     if len(runs) == 1:
         return [Source("mlflow", "", runs[0])]
     found = []
     names: set[str] = set()
     for run in runs:
-        name = run.name if run.name not in names else f"{run.name} {run.folder.name[:8]}"
+        name = run.name if run.name not in names else f"{run.name} {run.run_id[:8]}"
         names.add(name)
         found.append(Source("mlflow", f"{name}/", run))
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,52 @@ def test_strange_folders_are_left_out(outputs: Path, tmp_path: Path) -> None:
     (outputs / "mlruns/file").write_text("")
     (outputs / "mlruns/models/x").mkdir(parents=True)
     assert summary(outputs) == {"loss": 1.0}
+
+
+# ---------------------------------------------------------------- a database
+
+TABLES = """
+CREATE TABLE runs (run_uuid TEXT, name TEXT, start_time INTEGER, lifecycle_stage TEXT);
+CREATE TABLE metrics (key TEXT, value REAL, timestamp INTEGER, run_uuid TEXT, step INTEGER, is_nan BOOLEAN);
+CREATE TABLE params (key TEXT, value TEXT, run_uuid TEXT);
+CREATE TABLE tags (key TEXT, value TEXT, run_uuid TEXT);
+INSERT INTO runs VALUES ('aa', 'first', 1500000000000, 'active'), ('bb', 'gone', 1, 'deleted');
+INSERT INTO metrics VALUES ('loss', 0.5, 1500000000100, 'aa', 3, 0), ('loss', 0, 1500000000200, 'aa', 4, 1),
+  ('loss', -1.7976931348623157e308, 1500000000300, 'aa', 5, 0), ('acc/top1', 1, 1, 'aa', 0, 0),
+  ('acc', 2, 1, 'aa', 0, 0), ('loss', 7, 1, 'bb', 0, 0);
+INSERT INTO params VALUES ('lr', '0.1', 'aa'), ('loss', 'mse', 'aa');
+INSERT INTO tags VALUES ('data', 'v2', 'aa'), ('mlflow.user', 'me', 'aa');
+"""
+
+
+def database(outputs: Path, text: str) -> Path:
+    outputs.mkdir(exist_ok=True)
+    path = outputs / "mlflow.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(text)
+    return path
+
+
+def test_a_database(outputs: Path) -> None:
+    database(outputs, TABLES)
+    loss = read_series(outputs.parent / "metrics.jsonl")["loss"]
+    assert [repr(value) for value in loss.values] == ["0.5", "nan", "-inf"]
+    assert ([*loss.steps], loss.times[0]) == ([3, 4, 5], 1500000000.1)
+    found = {"acc": 2.0, "acc/top1": 1.0, "loss": "-Infinity", "lr": 0.1, "params/loss": "mse"}
+    assert summary(outputs) == found
+    (source,) = output_series.sources(outputs.parent)
+    assert source.tags() == {"data": "v2"}
+
+
+def test_databases_of_others_are_left_out(outputs: Path) -> None:
+    path = database(outputs, "CREATE TABLE mine (x)")
+    assert summary(outputs) == {}
+    path.write_bytes(b"SQLite format 3\0" + bytes(100))
+    assert summary(outputs) == {}
+    path.unlink()
+    views = TABLES.replace("CREATE TABLE tags", "CREATE TABLE others").replace("INTO tags", "INTO others")
+    path = database(outputs, views + "CREATE VIEW tags AS SELECT * FROM others;")
+    assert summary(outputs) == {}
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert summary(outputs) == {}
