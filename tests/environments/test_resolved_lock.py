@@ -113,7 +113,7 @@ def test_an_environment_on_a_machine_carries_its_own(
 
 def test_a_python_without_packages_has_no_list(tmp_path: Path) -> None:
     project = Project(str(tmp_path))
-    for text in ("", "no package\n", "../x 1.0\n"):
+    for text in ("", "not a package\n", "../x 1.0\n"):
         (tmp_path / python_packages.FILE).write_text(text)
         assert python_packages.keep(project, tmp_path) is None
     (tmp_path / python_packages.FILE).unlink()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from amlexec.environments import resolved_lock
 from amlexec.errors import UsageError
 from amlexec.model import Project
 from amlexec.runs.rerun_arguments import overridden, variables
-from tests.support.places import PLACES, DockerProject, RemoteProject, Shop
+from tests.support.places import LABEL, PLACES, DockerProject, RemoteProject, Shop, new_base
 from tests.support.records import RUN
 
 if TYPE_CHECKING:
@@ -260,6 +261,33 @@ def test_what_is_gone_is_named_before_anything_starts(
     assert (
         docker.record(accepted.run_id)["environment_lock"] != docker.record(first.run_id)["environment_lock"]
     )
+
+
+def test_the_base_image_is_pulled_by_its_digest(tmp_path: Path, shop: Shop, registry: str) -> None:
+    """Its tag has moved since, and no registry but that one ever had it."""
+    tag = f"{registry}/team/{uuid.uuid4().hex[:8]}:1"
+
+    def publish(label: str) -> None:
+        new_base(shop.engine, shop.base, tag, label, f"{LABEL}={shop.session}")
+        images.push(shop.engine, tag)
+        images.remove(shop.engine, tag, force=True)
+
+    publish("base=first")
+    project = DockerProject(tmp_path / "demo", shop, conda=shop.conda("six=1.16"))
+    project.write("aml_config/docker.compute", project.compute(base=tag))
+    project.write("train.py", "open('outputs/versions', 'w').write('1')\n")
+    first = project.submit("--prepare", "train.py")
+    assert versions(project, first) == "1"
+    environments(project)
+    images.remove(shop.engine, tag, force=True)
+    publish("base=second")
+    again = rerun(project, first.run_id)
+    assert versions(project, again) == "1"
+    record = project.record(again.run_id)
+    found = images.inspect(shop.engine, record["image_id"])
+    assert found is not None
+    assert found["Config"]["Labels"]["base"] == "first"
+    assert record["environment_lock"] == project.record(first.run_id)["environment_lock"]
 
 
 def test_a_run_of_a_version_without_locks(docker: DockerProject) -> None:
