@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from amlexec.config import load as config
-from amlexec.errors import ConfigurationError
-from amlexec.files import remove_tree, write_atomically
+from amlexec.errors import ConfigurationError, TargetError
+from amlexec.files import write_atomically
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -25,6 +26,7 @@ class Sources:
     def __init__(self, project: Project, tree: str) -> None:
         """No I/O."""
         self._project, self._tree = project, tree
+        self._room = ExitStack()
         self._folder = ""
 
     def __enter__(self) -> Self:
@@ -33,8 +35,7 @@ class Sources:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._folder:
-            remove_tree(self._folder)
+        self._room.close()
 
     @property
     def project(self) -> Project:
@@ -48,13 +49,14 @@ class Sources:
         from pathlib import Path
 
         if not self._folder:
-            import tempfile
-
+            from amlexec.packages import scratch
+            from amlexec.packages.network import cache_folder
             from amlexec.snapshots import take as snapshot
 
-            self._folder = tempfile.mkdtemp(prefix="amlexec-")
-            snapshot.checkout(self._project, self._tree, Path(self._folder, "project"))
-        root = str(Path(self._folder, "project").resolve())
+            room = self._room.enter_context(scratch.room(cache_folder()))
+            snapshot.checkout(self._project, self._tree, room / "project")
+            self._folder = str((room / "project").resolve())
+        root = self._folder
         folder = "aml_config" if Path(root, "aml_config").is_dir() else self._project.folder
         return self._project._replace(root=root, folder=folder, home=self._project.place)
 
@@ -67,13 +69,22 @@ class Sources:
         return found._replace(framework=run.framework)
 
     def with_lock(self, dependencies_file: str, text: str) -> Project:
-        """The project with this lock file beside its dependencies; with "", without any."""
+        """The project with this lock file beside its dependencies; with "", without any.
+
+        Raises:
+            TargetError: the dependencies file is not in the snapshot, so nothing is written beside it.
+        """
         from pathlib import Path
 
         from amlexec.environments import lockfile
 
         project = self.project
         path = Path(project.root, lockfile.path_of(dependencies_file))
+        if not path.parent.resolve().is_relative_to(project.root):
+            raise TargetError(
+                f"the run's dependencies can't be read again: {dependencies_file} is outside of the project",
+                hint="a run can be repeated if its CondaDependenciesFile is in the project",
+            )
         path.unlink(missing_ok=True)
         if text and path.parent.is_dir():
             write_atomically(path, text, durable=False)

@@ -12,9 +12,11 @@ import pytest
 
 from amlexec.docker import images
 from amlexec.environments import resolved_lock
-from amlexec.errors import UsageError
+from amlexec.errors import TargetError, UsageError
 from amlexec.model import Project
 from amlexec.runs.rerun_arguments import overridden, variables
+from amlexec.runs.rerun_sources import Sources
+from amlexec.snapshots import take as snapshot
 from tests.support.places import LABEL, PLACES, DockerProject, RemoteProject, Shop, new_base
 from tests.support.records import RUN
 
@@ -288,6 +290,24 @@ def test_the_base_image_is_pulled_by_its_digest(tmp_path: Path, shop: Shop, regi
     assert found is not None
     assert found["Config"]["Labels"]["base"] == "first"
     assert record["environment_lock"] == project.record(first.run_id)["environment_lock"]
+
+
+@pytest.mark.parametrize("name", ["../../beside.yml", "linked/beside.yml"])
+def test_nothing_outside_the_snapshot_is_written(tmp_path: Path, project: ProjectFolder, name: str) -> None:
+    """A snapshot may come from a stranger."""
+    outside = tmp_path / "beside.lock"
+    outside.write_text("mine")
+    (project.root / "linked").symlink_to(tmp_path)
+    project.write("train.py", "")
+    own = Project(str(project.root))
+    with Sources(own, snapshot.take(own).tree) as sources:
+        root = Path(sources.project.root)
+        (root.parent / "beside.lock").write_text("mine")
+        with pytest.raises(TargetError, match="outside of the project"):
+            sources.with_lock(name, "version: 6\n")
+        assert (root / "train.py").exists()
+        assert [path.read_text() for path in (outside, root.parent / "beside.lock")] == ["mine", "mine"]
+    assert not root.exists()
 
 
 def test_a_run_of_a_version_without_locks(docker: DockerProject) -> None:
