@@ -243,7 +243,8 @@ def test_a_change_on_another_machine_is_noticed_among_many_runs(
     monkeypatch.setattr(index_changes, "_SETTLING_S", 0)
     assert selected(runs, "exists(tags.new)") == []
     with monkeypatch.context() as elsewhere:
-        elsewhere.setattr("socket.gethostname", lambda: "elsewhere")
+        machine = os.uname_result(("Linux", "elsewhere", *os.uname()[2:]))
+        elsewhere.setattr(os, "uname", lambda: machine)
         tags.change(RunPaths.of(runs, f"p_{START}"), {"new": "1"})
     assert Path(runs.state, "changed", "elsewhere").read_text() == f"p_{START}\n"
     assert selected(runs, "exists(tags.new)") == [0]
