@@ -125,7 +125,11 @@ def _print_table(
     shown = [row for row in rows if row.differs or everything]
     mark = "* " if everything else ""
     marked = [[f"{mark if row.differs else ' ' * len(mark)}{row.key}", *_cells(row)] for row in shown]
-    console.data(output.table(marked, [f"{' ' * len(mark)}Key", *(record.run_id for record in records)]))
+    titles = [f"{' ' * len(mark)}Key", *(record.run_id for record in records)]
+    columns = 1 + _most_runs(marked, titles)
+    console.data(output.table([row[:columns] for row in marked], titles[:columns]))
+    if more := len(titles) - columns:
+        console.say(f"{more} more runs have no room (-o json has all)")
     for pair in code:
         files = pair["files"]
         console.data(
@@ -141,6 +145,15 @@ def _print_table(
         console.say(f"{same} more are the same; --all shows them too")
     if code:
         console.say(f"amlexec history compare {code[0]['from']} {code[0]['to']} --code shows the lines")
+
+
+def _most_runs(rows: Sequence[Sequence[Any]], titles: Sequence[str]) -> int:
+    """How many runs fit into the terminal."""
+    width = output.terminal_width()
+    if not width:
+        return len(titles) - 1
+    first = max(output.width(output.cell(row[0])) for row in [titles, *rows])
+    return max(2, (width - first) // (output.NARROWEST + len(output.GAP)))
 
 
 def _cells(row: Row) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import marshal
 import os
 import signal
@@ -62,6 +63,7 @@ class _Reader:
         if self._process == 0:
             # Whatever happens, this copy of the process ends here: what is missing is read by the other one.
             try:
+                gc.disable()  # it reads and ends: nothing that it makes has to be found
                 os.close(reading)
                 with os.fdopen(writing, "wb") as pipe:
                     for piece in pieces:

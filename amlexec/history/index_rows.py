@@ -185,7 +185,7 @@ class Rows:
         self._sql.executemany(_INSERT, runs)
         # In the order of their ids: each key's at once.
         for key in sorted(by_key):
-            self._sql.executemany("INSERT OR REPLACE INTO value VALUES (?, ?, ?, ?)", by_key[key])
+            self._sql.executemany("INSERT INTO value VALUES (?, ?, ?, ?)", by_key[key])
 
     def _key(self, kind: str, name: str) -> int:
         """The id of a name."""

@@ -236,3 +236,16 @@ def test_a_snapshot_that_was_removed_is_one_warning(
     done = project.amlexec("history", "compare", *versions, "--code")
     assert (done.code, "no snapshots on this computer" in done.err) == (2, True)
     assert project.amlexec("history", "compare", "last", "last", "--code").err == "the code is the same\n"
+
+
+def test_a_comparison_of_many_runs_fits_the_terminal(
+    project: ProjectFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [add(project, number, metrics={"accuracy": "x" * number}) for number in range(12)]
+    monkeypatch.setenv("COLUMNS", "80")
+    done = project.amlexec("history", "compare", *names)
+    assert max(map(len, done.out.splitlines())) <= 80
+    assert "3 more runs have no room (-o json has all)" in done.err
+    assert done.out.splitlines()[0].count("p_") == 9
+    monkeypatch.setenv("COLUMNS", "0")
+    assert project.amlexec("history", "compare", *names).out.splitlines()[0].count("p_") == 12

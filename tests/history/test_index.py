@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from amlexec.errors import UsageError
-from amlexec.history import folders, index, index_changes, index_file, notes, query, tags
+from amlexec.history import folders, index, index_changes, index_file, index_readers, notes, query, tags
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import instant
 from amlexec.model import Project
@@ -413,6 +413,33 @@ def test_the_index_is_private_and_not_in_the_project(runs: Project) -> None:
     selected(runs, "acc > 0.5")
     assert sorted(path.name for path in Path(runs.state).iterdir()) == before
     assert [path.stat().st_mode & 0o077 for path in (index_file.folder(), *files(runs))] == [0] * 4
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_many_records_are_read_by_several_processes(
+    runs: Project, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    monkeypatch.setattr(index_readers, "_MANY", 1)
+    monkeypatch.setattr(index_readers, "_PIECE", 2)
+    if fails:  # in the other processes: this one does not send anything
+        monkeypatch.setattr(index_readers.marshal, "dump", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    assert selected(runs, "acc > 0.5", "-acc") == [2, 4, 0]
+    assert selected(runs, "tags.stage = on") == [5]
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_clock_that_is_set_back_or_ahead(runs: Project) -> None:
+    assert selected(runs, "acc > 0.5") == [4, 2, 0]
+    for moment in (0, 2**33):
+        paths = add(runs, 3, metrics={"acc": 0.7})
+        os.utime(paths.record, (moment, moment))
+        assert selected(runs, "acc = 0.7") == [3]
+        add(runs, 3, metrics={"acc": 0.1})
+        assert selected(runs, "acc = 0.7") == []
+    early = add(runs, 9, start_time_utc=instant(START / 1000), end_time_utc=instant(START / 1000 - 60))
+    assert selected(runs, "duration = 0 and created > 2018-03-15") == [9]
+    assert early.folder.is_dir()
 
 
 def test_an_empty_and_a_missing_project(project: Project) -> None:
