@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import docker, gc, history, lint, logging, rerun, snapshot, spark, ssh, submit, sweep
+from benchmarks import docker, gc, history, lint, logging, report, rerun, snapshot, spark, ssh, submit, sweep
 from benchmarks.timing import Row, Sizes
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[Path, int, Sizes], Iterator[Row]]] = {
     "sweep": sweep.rows,
     "lint": lint.rows,
     "history": history.rows,
+    "report": report.rows,
     "logging": logging.rows,
     "gc": gc.rows,
     "snapshot": snapshot.rows,
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Path, int, Sizes], Iterator[Row]]] = {
 SMALL = Sizes(
     files=3,
     runs=3,
+    reported_runs=3,
     kept_runs=3,
     removed_files=200,
     versions=2,

@@ -31,6 +31,8 @@ class Sizes(NamedTuple):
     """Snapshots that are packed."""
     many_runs: int = 100_000
     """Runs in a long history."""
+    reported_runs: int = 1000
+    """Runs on the page of `history report`."""
     snapshot: int = 10_000
     """Files of 10 kB in a snapshot."""
     configurations: int = 100

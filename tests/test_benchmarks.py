@@ -19,6 +19,7 @@ ROWS = {
     "sweep": 5,
     "lint": 2,
     "history": 2,
+    "report": 1,
     "logging": 3,
     "gc": 4,
     "snapshot": 4,
