@@ -26,7 +26,18 @@ if TYPE_CHECKING:
     from amlexec.history.record import Run
     from amlexec.model import Project
 
-__all__ = ["adopt", "create", "entries", "link", "must_be_own", "names", "project_part", "read", "write"]
+__all__ = [
+    "adopt",
+    "create",
+    "discard",
+    "entries",
+    "link",
+    "must_be_own",
+    "names",
+    "project_part",
+    "read",
+    "write",
+]
 
 _LARGEST = 256 << 20
 """Bytes of a record. Records of earlier versions have every logged value."""
@@ -88,6 +99,16 @@ def adopt(project: Project, run: Run, fill: Callable[[RunPaths], object] = lambd
         if beside.folder.exists():
             remove_tree(beside.folder)
     return paths
+
+
+def discard(paths: RunPaths) -> None:
+    """Remove the folder of a run with everything in it. For other processes it disappears at once.
+
+    It gets the name of an unfinished folder first, so that a crash leaves one that is cleaned up.
+    """
+    beside = paths.folder.parent / f".new-{os.getpid()}-{os.urandom(4).hex()}"
+    paths.folder.rename(beside)
+    remove_tree(beside)
 
 
 def project_part(project: Project) -> str:

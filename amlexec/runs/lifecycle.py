@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from amlexec import locks
 from amlexec.errors import TargetError, UsageError
-from amlexec.files import remove_tree
 from amlexec.history import record, uncollected
-from amlexec.history.folders import read, write
+from amlexec.history.folders import discard, read, write
 from amlexec.history.paths import RunPaths, check
 from amlexec.history.record import FINAL, Run
 from amlexec.model import Project
@@ -316,4 +315,4 @@ def clean(project: Project, paths: RunPaths) -> list[str]:
 def forget(project: Project, paths: RunPaths) -> None:
     """Remove everything of a finished run that is not tracked."""
     target_of_run(project, read(paths)).clean(paths)
-    remove_tree(paths.folder)
+    discard(paths)

@@ -317,9 +317,7 @@ def _ending_badly(paths: RunPaths) -> Iterator[None]:
             raise
         if isinstance(error, UsageError):
             # The command line was wrong, and nothing has run: keep no record.
-            import shutil
-
-            shutil.rmtree(paths.folder)
+            folders.discard(paths)
             raise
         ended = time.time()
         try:

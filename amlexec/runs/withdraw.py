@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import locks
 from amlexec.errors import TargetError
-from amlexec.files import remove_tree
-from amlexec.history.folders import read
+from amlexec.history.folders import discard, read
 from amlexec.history.paths import check
 from amlexec.history.record import FINAL, Run
 from amlexec.runs.lifecycle import NEVER_BEGAN, target_of_run
@@ -45,7 +44,7 @@ def withdraw(project: Project, paths: RunPaths) -> bool:
             return False
         target.release(paths)
         target.clean(paths)
-        remove_tree(paths.folder)
+        discard(paths)
         return True
     finally:
         lock.release()

@@ -1,11 +1,11 @@
-"""The journal of a sweep: a line for each step of each point, only ever appended to, and synced to the disk.
+"""The journal of a sweep: a line for each step of each point, only ever appended to.
 
 A point is claimed before its run is made, so that after a crash the points in doubt are known. The process
 that holds the sweep's lock writes; anyone may read. Events are JSON objects:
 
 - `open`: a process began to execute the sweep (`owner`: its number, its start, and the machine's boot)
 - `claim`: `point` will be executed with the run configuration `with`; `parameters` if they were chosen now
-- `start`: the run `run` was started for it
+- `start`: the run `run` was started for it; not synced to the disk, since the run's record has the point
 - `stop`: it will be stopped early, for `reason`
 - `end`: it ended with `status`, `reason` and the last value of the `metric`
 - `return`: it was not executed, for `reason`: it is pending again
@@ -86,10 +86,10 @@ class Journal:
             os.close(self._descriptor)
             raise
 
-    def append(self, event: str, **values: Any) -> None:
-        """Append an event; it is on the disk when this returns. After an error the journal is as before.
+    def append(self, event: str, *, durable: bool = True, **values: Any) -> None:
+        """Append an event; if it is `durable`, it is on the disk when this returns.
 
-        Raises OSError.
+        After an error the journal is as before. Raises OSError.
         """
         entry = {"event": event, "time": instant(time.time()), **values}
         line = json.dumps(entry).encode() + b"\n"
@@ -97,7 +97,8 @@ class Journal:
             written = 0
             while written < len(line):
                 written += os.pwrite(self._descriptor, line[written:], self._size + written)
-            os.fsync(self._descriptor)
+            if durable:
+                os.fsync(self._descriptor)
         except OSError:
             os.ftruncate(self._descriptor, self._size)
             raise

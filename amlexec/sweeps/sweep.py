@@ -66,14 +66,16 @@ class Sweep:
 
     def claim(self, number: int, configuration: str, point: Point | None = None) -> None:
         """Record that a point will be executed; `point` are its parameters if they were chosen now."""
-        chosen = {} if point is None else {"parameters": [[name, *value] for name, value in point]}
-        self._journal.append("claim", point=number, **{"with": configuration}, **chosen)
+        values: dict[str, Any] = {"point": number, "with": configuration}
+        if point is not None:
+            values["parameters"] = [[name, *value] for name, value in point]
+        self._journal.append("claim", **values)
         before = self.states.get(number, PointState("Pending"))
         self.states[number] = before.claimed(configuration, point)
 
     def started(self, number: int, run_id: str) -> None:
         """Record the run of a point."""
-        self._journal.append("start", point=number, run=run_id)
+        self._journal.append("start", durable=False, point=number, run=run_id)
         self.states[number] = self.states[number]._replace(status="Running", run_id=run_id)
 
     def stopping(self, number: int, reason: str) -> None:
