@@ -75,13 +75,23 @@ def write(project: Project, paths: RunPaths, to: Path, *, outputs: bool = False)
                     _add_outputs(archive, paths)
             file.flush()
             os.fsync(file.fileno())
-        try:
-            to.hardlink_to(beside)  # unlike a rename, this never replaces a file
-        except FileExistsError:
-            raise UsageError(f"{to} exists already", hint="name a new file") from None
+        _publish(beside, to)
     finally:
         beside.unlink(missing_ok=True)
     return run
+
+
+def _publish(beside: Path, to: Path) -> None:
+    """Give the file its name, unless there is a file of that name by now."""
+    try:
+        to.hardlink_to(beside)  # unlike a rename, this never replaces a file
+    except FileExistsError:
+        raise UsageError(f"{to} exists already", hint="name a new file: nothing is overwritten") from None
+    except OSError:
+        # A file system without hard links.
+        if os.path.lexists(to):
+            raise UsageError(f"{to} exists already", hint="name a new file: nothing is overwritten") from None
+        beside.rename(to)
 
 
 def _must_be_whole(project: Project, run: Run) -> str:

@@ -70,7 +70,7 @@ def opened(file: Path, room: Path) -> Iterator[Bundle]:
             raise _refused(file, found.broken)
         if found.refused:
             raise _refused(file, f"{found.refused[0].path!r:.200}: {found.refused[0].reason}")
-        for parts in found.names:
+        for parts in sorted(found.names):
             _must_be_expected(file, [os.fsdecode(part) for part in parts])
         (folder / SNAPSHOT).mkdir(exist_ok=True)
         yield _checked(file, folder)

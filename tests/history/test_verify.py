@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,25 @@ def test_the_first_byte_that_differs(
     assert "sha256" in difference.note
     (tmp_path / "other/outputs/x").write_bytes(one)
     assert compare().differences == ()
+
+
+def test_files_are_compared_in_little_memory(tmp_path: Path, compare: Callable[..., Verification]) -> None:
+    size = 200_000_000
+    for name, last in (("one", b"1"), ("other", b"2")):
+        with (tmp_path / name / "outputs/large").open("wb") as file:
+            file.seek(size - 1)
+            file.write(last)
+    tracemalloc.start()
+    try:
+        (difference,) = compare().differences
+        (tmp_path / "one" / outputs_manifest.NAME).write_text(
+            outputs_manifest.text_of(outputs_manifest.hashed(tmp_path / "one/outputs"))
+        )
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (difference.at, difference.note) == (size - 1, f"byte {size - 1} is 0x31, then 0x32")
+    assert peak < 20_000_000
 
 
 def outputs_manifest_of(folder: Path) -> None:
