@@ -27,6 +27,8 @@ _LONGEST_PATH = 4096
 _WORTH_PACKING = 1 << 16
 _HTML, _TEXT = "text/html; charset=utf-8", "text/plain; charset=utf-8"
 _JSON, _BYTES = "application/json", "application/octet-stream"
+_OF_A_RUN = {"curves": _BYTES, "details": _JSON, "packages": _JSON}
+"""Methods of `LiveRuns` that take a run id, and the kinds of their answers."""
 
 
 class LiveServer(ThreadingHTTPServer):
@@ -95,10 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._send(200, _JSON, content, tag)
         elif what == "code" and name:
             self._send(200, _JSON, runs.code(name.split("/")))
-        elif what == "curves" and (content_of := runs.curves(name)) is not None:
-            self._send(200, _BYTES, content_of)
-        elif what == "details" and (content_of := runs.details(name)) is not None:
-            self._send(200, _JSON, content_of)
+        elif what in _OF_A_RUN and (found := getattr(runs, what)(name)) is not None:
+            self._send(200, _OF_A_RUN[what], found)
         else:
             self._refuse(404)
 

@@ -17,6 +17,7 @@ from amlexec.report.code import code_of
 from amlexec.report.collect import ReadRun, budget_of, points_of, read_run
 from amlexec.report.curves import packed
 from amlexec.report.details import details
+from amlexec.report.packages import packages_by_key
 from amlexec.report.page import in_script, live_document
 
 if TYPE_CHECKING:
@@ -87,6 +88,13 @@ class LiveRuns:
         budget = budget_of(1)
         budget.log = _LOG
         return in_script(details(RunPaths.of(self._project, run_id), known.run, budget))
+
+    def packages(self, run_id: str) -> bytes | None:
+        """The packages of a run on the page."""
+        known = self._known.get(run_id)
+        if known is None or known.run is None:
+            return None
+        return in_script(next(iter(packages_by_key(self._project, [known.run]).values()), None))
 
     def code(self, trees: Sequence[str]) -> bytes:
         """The code of snapshots of runs on the page."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from amlexec.history.record import Run
     from amlexec.report.curves import RunCurves
 
-__all__ = ["broken", "number", "plain", "row"]
+__all__ = ["broken", "number", "packages_key", "plain", "row"]
 
 _LONGEST = 500
 """Characters of a logged text in a table."""
@@ -42,6 +42,7 @@ def row(run: Run, logged: RunCurves) -> dict[str, Any]:
         "platform": run.platform,
         "environment": run.environment_digest,
         "image": run.image_id,
+        "packages": packages_key(run),
         "variables": run.environment_variables,
         "snapshot": run.snapshot and run.snapshot.tree,
         "commit": run.source and run.source.commit,
@@ -49,6 +50,11 @@ def row(run: Run, logged: RunCurves) -> dict[str, Any]:
         "metrics": _metrics(run, logged),
         "final": run.status in FINAL,
     }
+
+
+def packages_key(run: Run) -> str | None:
+    """The same for runs with the same packages; None if they are not known."""
+    return run.environment_lock or run.environment_digest
 
 
 def broken(name: str, reason: str) -> dict[str, Any]:

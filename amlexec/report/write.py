@@ -13,6 +13,7 @@ from amlexec.report.code import code_of
 from amlexec.report.collect import budget_of, points_of, read_runs
 from amlexec.report.curves import packed
 from amlexec.report.details import details
+from amlexec.report.packages import packages_by_key
 from amlexec.report.page import Parts, document
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def page_of(project: Project, runs: Sequence[Run], broken: Sequence[Broken], lef
             main_data(project, [*(each.row for each in found), *unreadable], left_out),
             packed([(each.row["id"], each.curves) for each in found]),
             {run.run_id: details(RunPaths.of(project, run.run_id), run, budget) for run in runs},
-            code_of(project, trees, CODE),
+            {**code_of(project, trees, CODE), "packages": packages_by_key(project, runs)},
         )
     )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from amlexec.environments import last_prepared
 from amlexec.history import notes, tags
 from tests.support.sample_runs import add_run, png
 
@@ -251,6 +253,31 @@ def test_differences_of_code_environment_and_results(report: Report, browser: Br
         changes = page.run("document.querySelector('.diff').innerText").replace("\n\n", "\n").splitlines()
         assert [line for line in changes if line[:1] in "+-"] == ["- log('loss', 2)", "+ log('loss', 1)"]
         assert "  print('same')" in changes
+        assert page.problems() == []
+
+
+def test_differences_of_packages(report: Report, browser: Browser) -> None:
+    stored = last_prepared.folder(report.state)
+    stored.mkdir(parents=True)
+    for number, (numpy, more) in enumerate((("1.26.4", []), ("2.0.1", [{"name": "rich", "version": "13"}]))):
+        conda = [{"name": "numpy", "version": numpy, "build": "py311_0"}]
+        conda.append({"name": "zlib", "version": "1.3", "build": f"h{number}"})
+        conda.append({"name": "same", "version": "1", "build": "0"})
+        (stored / f"{str(number) * 64}.packages.json").write_text(json.dumps({"conda": conda, "pip": more}))
+        add_run(
+            report.state, number, [{"name": "a", "value": 1, "time": 1}], environment_digest=str(number) * 64
+        )
+    report.write()
+    with browser.page(f"{report.address}#differences") as page:
+        page.until("document.querySelector('.values')")
+        rows = page.run("[...document.querySelectorAll('.values tbody tr')].map((row) => row.innerText)")
+        at = rows.index("Packages")
+        assert rows[at + 1 : at + 4] == [
+            "numpy\t2.0.1\t1.26.4",
+            "pip.rich\t13\tabsent",
+            "zlib\t1.3 h1\t1.3 h0",
+        ]
+        assert not any(row.startswith("same") for row in rows)
         assert page.problems() == []
 
 

@@ -2,23 +2,44 @@
 
 const differences = { all: false, other: 1 };
 
-function drawDifferences() {
+async function drawDifferences() {
   const panel = byId('panel-differences');
   const rows = chosenRows();
   if (rows.length < 2) {
     fill(panel, rows.length ? chosenBar() : null, empty('Choose two runs or more', 'Tick runs in the table to see how they differ.'));
     return;
   }
+  const values = el('section', { className: 'card wide', 'aria-label': 'Values' });
   const code = el('section', { className: 'card wide', 'aria-label': 'Code' });
-  fill(panel, chosenBar(), valuesCard(rows), code);
+  fill(panel, chosenBar(), values, code);
   drawCode(code, rows);
+  let packages = rows.map(() => null);
+  try {
+    packages = await Promise.all(rows.map((row) => (row.packages ? source.packages(row) : null)));
+  } catch {
+    // Then they count as unknown.
+  }
+  drawValues(values, rows, packages);
+}
+
+// Where packages are not known, nothing can differ: such a run has null.
+function packageLines(rows, packages) {
+  const names = [...new Set(packages.flatMap((each) => Object.keys(each ?? {})))].sort();
+  return names.map((name) => {
+    const found = packages.map((each) => each && (own(each, name) ?? ['absent', '']));
+    const known = found.filter(Boolean);
+    const sameVersions = known.every(([version]) => version === known[0][0]);
+    const equal = sameVersions && known.every(([, build]) => build === known[0][1]);
+    const values = found.map((each) => each && (sameVersions && !equal ? each.join(' ') : each[0]));
+    return { group: 'Packages', name, values, equal };
+  });
 }
 
 // What is compared, in this order: [group, name, value of a run].
 function compared(rows) {
   const found = [];
   for (const [key, name, get] of FIELDS) if (key !== 'started' && key !== 'commit') found.push(['Run', name, get]);
-  for (const [group, part] of [['Parameters', 'parameters'], ['Variables', 'variables'], ['Tags', 'tags'], ['Packages', 'packages']]) {
+  for (const [group, part] of [['Parameters', 'parameters'], ['Variables', 'variables'], ['Tags', 'tags']]) {
     const names = new Set(rows.flatMap((row) => Object.keys(row[part] ?? {})));
     for (const name of names) found.push([group, name, (row) => own(row[part], name) ?? null]);
   }
@@ -29,24 +50,25 @@ function compared(rows) {
   return found;
 }
 
-function valuesCard(rows) {
-  const lines = compared(rows)
+function drawValues(place, rows, packages) {
+  const values = compared(rows)
     .map(([group, name, get]) => ({ group, name, values: rows.map((row) => get(row) ?? null) }))
-    .filter(({ values }) => values.some((value) => value !== null && value !== ''));
-  const isEqual = ({ values }) => values.every((value) => value === values[0]);
-  const shown = lines.filter((line) => differences.all || !isEqual(line));
+    .filter((line) => line.values.some((value) => value !== null && value !== ''));
+  for (const line of values) line.equal = line.values.every((value) => value === line.values[0]);
+  const lines = [...values, ...packageLines(rows, packages)];
+  const shown = lines.filter((line) => differences.all || !line.equal);
   const head = el('tr', {}, el('th', { scope: 'col' }, 'Key'), rows.map((row, at) => el('th', { scope: 'col' }, swatch(at), ` #${row.number}`)));
   let group = '';
   const body = shown.flatMap((line) => {
     const title = line.group === group ? [] : [el('tr', { className: 'group' }, el('th', { colSpan: rows.length + 1, scope: 'colgroup' }, line.group))];
     group = line.group;
-    return [...title, valueRow(line, isEqual(line))];
+    return [...title, valueRow(line)];
   });
-  const equal = lines.length - lines.filter((line) => !isEqual(line)).length;
-  return el('section', { className: 'card wide', 'aria-label': 'Values' },
+  const equal = lines.filter((line) => line.equal).length;
+  fill(place,
     el('div', { className: 'card-head' }, el('h2', {}, 'Values'), checkbox(`also the ${equal} that are equal`, differences.all, (value) => {
       differences.all = value;
-      drawDifferences();
+      drawValues(place, rows, packages);
     })),
     body.length
       ? el('div', { className: 'scroll', tabIndex: 0, role: 'region', 'aria-label': 'Table of differences' },
@@ -54,7 +76,7 @@ function valuesCard(rows) {
       : empty('No difference', 'Parameters, environment and results are equal.'));
 }
 
-function valueRow({ name, values }, equal) {
+function valueRow({ name, values, equal }) {
   const format = isNumeric(values) ? settingFormat(values) : null;
   return el('tr', { className: equal ? 'is-equal' : '' }, el('th', { scope: 'row' }, name), values.map((value) => {
     const text = cellText(value, format);

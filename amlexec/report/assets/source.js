@@ -69,7 +69,7 @@ function decoded(buffer, place, points, base, scale, began, first, distance) {
   return curve;
 }
 
-const cache = { curves: new Map(), details: new Map(), code: new Map() };
+const cache = { curves: new Map(), details: new Map(), code: new Map(), packages: new Map() };
 
 function once(map, key, make) {
   if (!map.has(key)) {
@@ -91,6 +91,8 @@ const source = isLive
         }),
       details: (row) =>
         once(cache.details, `${row.id} ${row.revision}`, async () => asJson(await asked(`details/${row.id}`))),
+      packages: (row) =>
+        once(cache.packages, row.packages, async () => asJson(await asked(`packages/${row.id}`))),
       code: (trees) =>
         once(cache.code, trees.join('/'), async () => asJson(await asked(`code/${trees.join('/')}`))),
     }
@@ -101,6 +103,7 @@ const source = isLive
       },
       details: async (row) =>
         (await once(cache.details, '', async () => asJson(await unpacked('data-details'))))[row.id],
+      packages: async (row) => own((await source.code()).packages, row.packages) ?? null,
       code: () => once(cache.code, '', async () => asJson(await unpacked('data-code'))),
     };
 
