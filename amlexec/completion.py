@@ -189,7 +189,7 @@ def _values(action: argparse.Action, command: str, before: Sequence[str]) -> lis
     if action.dest in {"target", "source"} or (action.metavar == "NAME" and is_about_target):
         return list(config.compute_targets(project))
     shows = command.startswith("amlexec runconfiguration") and not command.endswith("create")
-    if action.dest == "run_configuration" or (action.dest == "name" and shows):
+    if action.dest in {"run_configuration", "configuration"} or (action.dest == "name" and shows):
         return list(config.run_configurations(project))
     if action.metavar == "SWEEP":
         from amlexec.sweeps import store

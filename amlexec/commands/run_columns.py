@@ -76,7 +76,17 @@ def chosen(
         UsageError: a bare name has no meaning in these runs, or several.
     """
     kinds = {title: _resolved(reference, views) for title, reference in columns}
-    return [{title: _value(project, view, kinds[title]) for title, _ in columns} for view in views]
+    bounds = {title: _bounds(project, reference) for title, reference in kinds.items()}
+    return [{title: _value(view, kinds[title], bounds[title]) for title, _ in columns} for view in views]
+
+
+def _bounds(project: Project, reference: Reference) -> dict[str, float]:
+    """The values of an aggregate by run."""
+    if reference.aggregate not in {"min", "max", "first"}:
+        return {}
+    from amlexec.history import index
+
+    return index.bounds_of(project, reference.name, reference.aggregate)
 
 
 def _resolved(reference: Reference, views: Sequence[Mapping[str, Any]]) -> Reference:
@@ -113,7 +123,7 @@ def _values(view: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     return found
 
 
-def _value(project: Project, view: Mapping[str, Any], reference: Reference) -> Any:
+def _value(view: Mapping[str, Any], reference: Reference, bounds: Mapping[str, float]) -> Any:
     if reference.kind == "run":
         value: Any = view
         for key in _FIELDS[reference.name]:
@@ -122,9 +132,7 @@ def _value(project: Project, view: Mapping[str, Any], reference: Reference) -> A
     if reference.aggregate == "count":
         return view["metric_counts"].get(reference.name)
     if reference.aggregate in {"min", "max", "first"}:
-        from amlexec.history import index
-
-        return index.bounds_of(project, view["run_id"], reference.name, reference.aggregate)
+        return bounds.get(view["run_id"])
     return _values(view, reference.kind).get(reference.name)
 
 

@@ -6,13 +6,14 @@ always replaced atomically (temporary file, fsync, rename): a reader sees the ol
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec import private_folders
+from amlexec import __version__, private_folders
 from amlexec.errors import TargetError
 from amlexec.files import read_regular, remove_tree, touch, write_atomically
 from amlexec.history import index_changes, order
@@ -151,8 +152,22 @@ def read(paths: RunPaths) -> Run:
         raise TargetError(
             f"this record can't be read: {reason[:1].lower()}{reason[1:]}",
             where=str(paths.record),
-            hint="the run's other files are intact; repair run.json, or remove the run's folder",
+            hint=_newer(paths)
+            or "the run's other files are intact; repair run.json, or remove the run's folder",
         ) from error
+
+
+def _newer(paths: RunPaths) -> str:
+    """What to do if a newer version of amlexec has written a record; "" if none has."""
+    try:
+        values = json.loads(read_regular(paths.record, _LARGEST, follow=False))
+        version = values["amlexec"]
+        numbers = [[int(part) for part in text.split(".")[:3]] for text in (version, __version__)]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ""
+    return (
+        f"amlexec {version} wrote it, and this is {__version__}: upgrade" if numbers[0] > numbers[1] else ""
+    )
 
 
 def link(paths: RunPaths) -> TargetError:

@@ -113,9 +113,9 @@ def _with_index(project: Project, ask: Callable[[Rows], Answer], *, needs_series
         return ask(rows)
 
 
-def bounds_of(project: Project, name: str, metric: str, aggregate: str) -> float | None:
-    """The `min`, `max` or `first` number of a metric of a run; None without one."""
-    return _with_index(project, lambda rows: rows.bound(name, metric, aggregate), needs_series=True)
+def bounds_of(project: Project, metric: str, aggregate: str) -> dict[str, float]:
+    """The `min`, `max` or `first` number of a metric of each run that has one, by the run's name."""
+    return _with_index(project, lambda rows: rows.bounds(metric, aggregate), needs_series=True)
 
 
 class _Changes(NamedTuple):

@@ -120,17 +120,17 @@ class Rows:
         """The number that a statement selects."""
         return int(self._sql.execute(statement, values).fetchone()[0])
 
-    def bound(self, name: str, metric: str, aggregate: str) -> float | None:
-        """The `min`, `max` or `first` number of a metric of a run."""
+    def bounds(self, metric: str, aggregate: str) -> dict[str, float]:
+        """The `min`, `max` or `first` number of a metric of each run that has one."""
         column = {"min": "s.min", "max": "s.max", "first": "s.first"}[aggregate]
         found = self._sql.execute(
-            f"SELECT coalesce({column}, CASE WHEN v.logged = 1 THEN v.num END) FROM run r "
+            f"SELECT r.name, coalesce({column}, CASE WHEN v.logged = 1 THEN v.num END) AS bound FROM run r "
             "JOIN key k ON k.kind = 0 AND k.name = ? "
             f"JOIN value v ON v.id = (k.id << {SHIFT}) + r.id LEFT JOIN series s ON s.id = v.id "
-            "WHERE r.name = ?",
-            (in_sql(metric), _sql_name(name)),
-        ).fetchone()
-        return None if found is None else found[0]
+            "WHERE bound IS NOT NULL",
+            (in_sql(metric),),
+        )
+        return {_name(name): bound for name, bound in found}
 
     def has_unsummed(self) -> bool:
         """Whether there is a run of whose metrics only the last values are here."""

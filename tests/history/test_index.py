@@ -429,6 +429,28 @@ def test_many_records_are_read_by_several_processes(
         os.waitpid(-1, os.WNOHANG)
 
 
+def test_a_record_of_a_newer_version_says_so(runs: Project) -> None:
+    record = RunPaths.of(runs, f"p_{START}").record
+    text = record.read_text().replace('"amlexec": "0.1.0"', '"amlexec": "99.1.0"')
+    record.write_text(text)
+    assert selected(runs, "status = broken") == []
+    record.write_text(text.replace('"status": "Completed"', '"status": "Paused"'))
+    assert selected(runs, "status = broken and reason contains 'amlexec 99.1.0 wrote it'") == [0]
+
+
+def test_queries_leave_no_open_file(runs: Project) -> None:
+    def count() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    selected(runs, "acc > 0.5", "min(acc)")
+    before = count()
+    for _ in range(50):
+        selected(runs, "acc > 0.5", "min(acc)")
+        with pytest.raises(UsageError):
+            selected(runs, "nothing > 0.5")
+    assert count() == before
+
+
 def test_a_clock_that_is_set_back_or_ahead(runs: Project) -> None:
     assert selected(runs, "acc > 0.5") == [4, 2, 0]
     for moment in (0, 2**33):
