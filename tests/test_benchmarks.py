@@ -19,7 +19,7 @@ ROWS = {
     "sweep": 5,
     "lint": 2,
     "history": 2,
-    "report": 1,
+    "report": 2,
     "logging": 3,
     "gc": 4,
     "snapshot": 4,
@@ -28,6 +28,7 @@ ROWS = {
     "spark": 3,
 }
 PARTS = {
+    "report": ("chromium",),
     "docker": ("base_image", "channel"),
     "ssh": ("ssh_image", "channel"),
     "spark": ("ssh_image", "channel", "spark_parts"),

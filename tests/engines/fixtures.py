@@ -13,6 +13,7 @@ import pytest
 from amlexec.docker import client as docker_engine
 
 from . import base_image as image
+from . import browser as debian_chromium
 from . import channel as conda_channel
 from . import choice, daemon, engine_machine, spark
 from . import registry as docker_registry
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "base_image",
     "channel",
+    "chromium",
     "engine",
     "engine_of_suite",
     "machines",
@@ -103,6 +105,13 @@ def spark_parts(engine: docker_engine.Engine) -> spark.Installed:
     """Spark and Java on this machine, and a base image that has them too."""
     need("spark", f"Spark, Java or the image {spark.REFERENCE}", spark.is_there)
     return spark.installed()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a browser; `engines/browser.py` has its environment."""
+    need("browser", "Debian's Chromium", debian_chromium.is_there)
+    return debian_chromium.program()
 
 
 def need(part: str, what: str, is_there: Callable[[], bool]) -> None:

@@ -8,8 +8,7 @@ import pytest
 
 from amlexec.model import Project
 from tests.conftest import ProjectFolder
-from tests.engines import browser as chromium
-from tests.engines.fixtures import need
+from tests.engines.browser import environment
 from tests.support.browser import open_browser
 from tests.support.sample_runs import tuning
 
@@ -21,12 +20,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """One browser for all pages."""
-    need("browser", "Debian's Chromium", chromium.is_there)
-    with open_browser(
-        chromium.program(), chromium.environment(), tmp_path_factory.mktemp("browser")
-    ) as found:
+    with open_browser(chromium, environment(), tmp_path_factory.mktemp("browser")) as found:
         yield found
 
 
