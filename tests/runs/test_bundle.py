@@ -225,7 +225,8 @@ def test_a_hostile_bundle_is_refused(
         (with_record(arguments=["a\0b"]), [], "a NUL character"),
         (with_record(framework="Perl"), [], "framework is 'Perl'"),
         (with_record(status="Running"), [], "its run has not ended"),
-        (with_record(environment_lock="0" * 64), [], "it has no environment.lock"),
+        (with_record(environment_lock="0" * 64), [], "its lock is not the one that its record names"),
+        ({"environment.lock": None}, [], "it has no environment.lock"),
     ]
     for changes, extra, message in cases:
         file = packed(tmp_path, changes, extra)
