@@ -46,7 +46,7 @@ def take(
     Raises:
         TargetError: the project's own folder can't be read.
     """
-    runs = ProjectRuns.read(project)
+    runs = ProjectRuns.read(project, wanted.target)
     selection = rules.select(runs.facts, wanted)
     problems = [*unclear.values()]
     items: list[Item] = []

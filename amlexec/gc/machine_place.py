@@ -88,8 +88,9 @@ class MachinePlace:
         is_ours = ownership(self._project)
         sizes = survey.entries.get("environment", {})
         whole = self._store.all() if sizes else {}
-        for digest, installed in whole.items():
-            name = digest.removeprefix("sha256:")[:NAME_LENGTH]
+        for stored, installed in whole.items():
+            digest = stored.removeprefix("sha256:")
+            name = digest[:NAME_LENGTH]
             needs = tuple(f"{self.prefix}package:{package}" for package in survey.links.get(name, ()))
             role, size, pin = PART, sizes.get(name, (0, 0))[0], ""
             archives = survey.entries.get("archive", {}).items()

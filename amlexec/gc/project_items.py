@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec.errors import AmlexecError
 from amlexec.gc import run_facts
 from amlexec.gc.model import EXTRA, LEFTOVER, PART, ROOT, RUN, Item
-from amlexec.history.paths import RUNS
-from amlexec.runs import leftovers
+from amlexec.history import folders
+from amlexec.history.paths import RUNS, RunPaths
+from amlexec.runs import leftovers, lifecycle
 from amlexec.snapshots import objects
 
 if TYPE_CHECKING:
@@ -41,11 +44,26 @@ class ProjectRuns(NamedTuple):
     usage: dict[str, Usage]
 
     @classmethod
-    def read(cls, project: Project) -> ProjectRuns:
-        """Raises TargetError: the runs can't be listed."""
-        facts = list(run_facts.read_all(project))
+    def read(cls, project: Project, target: str = "") -> ProjectRuns:
+        """The runs. Those without an end are looked up first, on that target or on all.
+
+        Raises:
+            TargetError: the runs can't be listed.
+        """
+        facts = [
+            run if run.is_finished or (target and run.target != target) else _looked_up(project, run)
+            for run in run_facts.read_all(project)
+        ]
         folder = f"{project.state}/{RUNS}"
         return cls(facts, {run.run_id: run_facts.usage(f"{folder}/{run.run_id}") for run in facts})
+
+
+def _looked_up(project: Project, run: RunFacts) -> RunFacts:
+    """The run as its target says: its submitting process may have been killed."""
+    paths = RunPaths.of(project, run.run_id)
+    with contextlib.suppress(AmlexecError, OSError):
+        lifecycle.refresh(project, folders.read(paths))
+    return run_facts.read(str(paths.folder.parent), run.run_id)
 
 
 def run_key(run_id: str) -> str:

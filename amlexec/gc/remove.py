@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import in_use, locks, private_folders, temporaries
+from amlexec.console import system_error
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.files import remove_tree
 from amlexec.gc import run_facts
@@ -80,7 +81,7 @@ def carry_out(project: Project, plan: Plan, places: Sequence[Place]) -> Result:
     there.remove([item for item in there.items if not item.run_id])
     outcomes += _packages(project, [item for item in here if item.kind == "packages"])
     outcomes += [Outcome(item) for item in here if item.kind == "leftover"]
-    _empty(project)
+    problems += _empty(project)
     if caches := [item for item in here if item.kind == "cache"]:
         from amlexec.gc import cache_items
 
@@ -201,13 +202,18 @@ def _packages(project: Project, items: Sequence[Item]) -> Iterator[Outcome]:
             yield Outcome(item)
 
 
-def _empty(project: Project) -> None:
-    """Delete what was moved away, and what killed processes left."""
+def _empty(project: Project) -> Iterator[Exception]:
+    """Delete what was moved away, and what killed processes left; an error for each that can't be deleted."""
     from amlexec.runs import leftovers
 
     trash = Path(project.state, TRASH)
-    if trash.is_dir() and not trash.is_symlink():
-        for folder in sorted(trash.iterdir()):
+    for folder in sorted(trash.iterdir()) if trash.is_dir() and not trash.is_symlink() else ():
+        try:
             remove_tree(folder)
-    leftovers.folders(project)
-    leftovers.files(project)
+        except OSError as error:
+            yield system_error(error)
+    try:
+        leftovers.folders(project)
+        leftovers.files(project)
+    except OSError as error:
+        yield system_error(error)

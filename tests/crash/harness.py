@@ -34,7 +34,7 @@ print("trained")
 _KNOWN = (
     r"\.gitignore|submitted|[a-z-]+\.lock|trash|runs",
     r"(cache|changed|environments|index|sweeps)(/.*)?|[a-z_.-]+\.(sqlite|db|json)(-[a-z]+)?",
-    r"runs/[^./][^/]*(/(run\.json|std(out|err)\.log|control\.log|metrics\.jsonl|python\.json))?",
+    r"runs/[^./][^/]*(/(run\.json|std(out|err)\.log|control\.log|[a-z]+\.jsonl|python\.json|packages\.txt))?",
     r"runs/[^./][^/]*/(outputs(/.*)?|control(/[a-z]+)?)",
     r"snapshots\.git(/(HEAD|config|index|taken\.json|info(/attributes)?|refs(/(heads|tags))?))?",
     r"snapshots\.git/objects(/([0-9a-f]{2}(/[0-9a-f]+)?|info(/packs)?|pack))?",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from amlexec import locks
 from amlexec.docker import containers, images
 from amlexec.docker.errors import EngineAnswerError
 from amlexec.docker.labels import BUILDING, MAKER, PROJECT_FOLDER, RUN
@@ -98,6 +99,8 @@ def test_what_is_not_the_projects_own_stays(stocked: Stocked) -> None:
 def test_containers_without_a_run_are_removed(stocked: Stocked) -> None:
     engine = stocked.shop.engine
     run = recorded(stocked, 1, status="Running", end_time_utc=None, target="docker", target_kind="docker")
+    lock = locks.take(str(run.lock))  # as while it is started
+    assert lock is not None
     dead = "/".join([*build_lock.me().split("/")[:2], "1", "1"])
     ours, own = {PROJECT_FOLDER: str(stocked.root)}, {}
     for name, labels in {
@@ -111,10 +114,11 @@ def test_containers_without_a_run_are_removed(stocked: Stocked) -> None:
         own[name] = containers.create(engine, settings)
     try:
         found = stocked.collected()
-        assert {"demo_1", f"of a killed build, {own['build'][:12]}"} <= {*gone(found, "container")}
+        assert "demo_1" in gone(found, "container")
         left = {name for name, each in own.items() if containers.inspect(engine, each) is not None}
         assert left == {"running", "of another", "users"}
     finally:
+        lock.release()
         for container in own.values():
             containers.remove(engine, container, force=True)
 

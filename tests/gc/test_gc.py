@@ -140,11 +140,11 @@ def test_a_limit_removes_the_oldest_runs_or_names_what_prevents_it(project: Proj
 
 
 def test_runs_that_have_not_ended_are_locked_or_damaged_stay(project: ProjectFolder) -> None:
-    running, locked, damaged = (
-        recorded(project, 1, status="Running", end_time_utc=None),
-        recorded(project, 2),
-        recorded(project, 3),
-    )
+    project.write("wait.py", "import os, time\nwhile not os.path.exists('go'):\n    time.sleep(0.02)\n")
+    done = project.submit("--async", "wait.py")
+    running = RunPaths(project.run_folder(done.run_id))
+    eventually(lambda: (running.control / "supervisor").exists(), "it runs")
+    locked, damaged = recorded(project, 2), recorded(project, 3)
     damaged.record.write_text("{")
     lock = locks.take(str(locked.lock))
     assert lock is not None
@@ -159,6 +159,16 @@ def test_runs_that_have_not_ended_are_locked_or_damaged_stay(project: ProjectFol
     assert has(project, running)
     lock.release()
     assert gone(collected(project, "--keep-last", "0")) == [locked.folder.name]
+    (running.checkout / "go").touch()
+    eventually(lambda: (running.control / "end").exists(), "it has ended")
+    assert gone(collected(project, "--keep-last", "0")) == [running.folder.name]
+
+
+def test_a_run_whose_submission_was_killed_is_no_longer_kept(project: ProjectFolder) -> None:
+    killed = recorded(project, 1, status="Preparing", end_time_utc=None)
+    assert gone(collected(project)) == []
+    assert folders.read(killed).status == "Lost"
+    assert gone(collected(project, "--keep-last", "0")) == [killed.folder.name]
 
 
 def test_the_only_copy_of_outputs_stays(project: ProjectFolder) -> None:
