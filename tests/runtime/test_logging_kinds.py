@@ -227,6 +227,14 @@ def test_a_time_is_left_out_soon_after_another(folder: Path, tmp_path: Path) -> 
     assert 0.12 < times[-1] - times[0] < 1
 
 
+def test_a_million_points_need_60_megabytes(folder: Path, tmp_path: Path) -> None:
+    """With all digits of a number, and the steps of a long training."""
+    script = "import random\nfrom amlexec.run import log\n"
+    script += "for step in range(100000, 120000): log('loss', random.random(), step=step)\n"
+    of_this_python(script, folder, tmp_path)
+    assert (folder / "metrics.jsonl").stat().st_size / 20_000 < 60
+
+
 def test_a_clock_that_steps_back_keeps_the_order(folder: Path, tmp_path: Path) -> None:
     script = "import time\nfrom amlexec.run import log\nreal = time.time\n"
     script += "for n, shift in enumerate((0, -3600, 0)):\n    time.time = lambda: real() + shift\n"
