@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add", "run"]
 
+_STARTING_TIMEOUT_S = 30.0
 _SWEEP = "sweep id, a unique prefix of it, or `last`"
 
 
@@ -107,28 +109,37 @@ def _stop(project: Project, arguments: argparse.Namespace) -> None:
 
 
 def _cancel(project: Project, arguments: argparse.Namespace) -> None:
-    from amlexec.history.paths import RunPaths
-    from amlexec.runs import lifecycle
     from amlexec.sweeps import store
 
     paths = store.find(project, arguments.sweep)
     store.ask_to_stop(paths)
-    canceled = 0
+    done: dict[str, bool] = {}
     problems: list[str] = []
-    for number, state in store.states(paths).items():
-        if state.is_over or not state.run_id:
-            continue
-        try:
-            _, ended = lifecycle.cancel(
-                project,
-                RunPaths.of(project, state.run_id),
-                reason=f"the sweep {paths.folder.name} was canceled",
-            )
-            canceled += ended
-        except (AmlexecError, OSError) as error:
-            problems.append(f"point {number}: {error}")
+    until = time.monotonic() + _STARTING_TIMEOUT_S
+    while True:
+        live = [state for state in store.states(paths).values() if not state.is_over]
+        for run_id in [state.run_id for state in live if state.run_id and state.run_id not in done]:
+            done[run_id] = _canceled(project, run_id, paths.folder.name, problems)
+        # A run that is being started at this moment has no id yet.
+        starting = any(state.status == "Starting" for state in live)
+        if not starting or not store.is_running(paths) or time.monotonic() > until:
+            break
+        time.sleep(0.1)
     for problem in problems:
         console.say(f"warning: {problem}")
-    console.data(f"{paths.folder.name} starts no more runs; {canceled} were canceled")
+    console.data(f"{paths.folder.name} starts no more runs; {sum(done.values())} were canceled")
     if problems:
         raise TargetError(f"{len(problems)} runs could not be canceled")
+
+
+def _canceled(project: Project, run_id: str, sweep_id: str, problems: list[str]) -> bool:
+    """Cancel a run; whether this ended it. Adds a sentence to `problems` if it can't be canceled."""
+    from amlexec.history.paths import RunPaths
+    from amlexec.runs import lifecycle
+
+    try:
+        reason = f"the sweep {sweep_id} was canceled"
+        return lifecycle.cancel(project, RunPaths.of(project, run_id), reason=reason)[1]
+    except (AmlexecError, OSError) as error:
+        problems.append(f"{run_id}: {error}")
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from amlexec import console, in_use
@@ -24,6 +25,7 @@ from amlexec.sweeps.sweep import Sweep, open_again
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable, Iterable
 
     from amlexec.model import Project
     from amlexec.sweeps.definition import Definition, SweepTarget
@@ -82,20 +84,35 @@ def _targets(
     project: Project, arguments: argparse.Namespace, script: str
 ) -> tuple[list[OpenTarget], tuple[SweepTarget, ...]]:
     """The targets with their environments ready. Of several, those that can't be reached are left out."""
-    opened: list[OpenTarget] = []
     names = dict.fromkeys(arguments.run_configuration)
-    for name in names:
-        try:
-            found = execute.prepared(
-                project, name, arguments.target or "", script, _Warnings(), prepare=arguments.prepare
-            )
-        except UnreachableError as error:
-            if len(names) == 1 or (name == [*names][-1] and not opened):
-                raise
-            console.say(f"warning: {name} is left out: {error.message}")
-            continue
-        opened.append(found)
+    opened = _reachable(
+        (
+            name,
+            partial(
+                execute.prepared,
+                *(project, name, arguments.target or "", script, _Warnings()),
+                prepare=arguments.prepare,
+            ),
+        )
+        for name in names
+    )
     return opened, tuple(each.recorded for each in opened)
+
+
+def _reachable(openings: Iterable[tuple[str, Callable[[], OpenTarget]]]) -> list[OpenTarget]:
+    """The targets that can be opened. Raises UnreachableError if none of them can be reached."""
+    opened: list[OpenTarget] = []
+    silent: dict[str, UnreachableError] = {}
+    for name, opening in openings:
+        try:
+            opened.append(opening())
+        except UnreachableError as error:
+            silent[name] = error
+    for name, reason in silent.items():
+        if not opened:
+            raise reason
+        console.say(f"warning: {name} is left out: {reason.message}")
+    return opened
 
 
 def _resume(project: Project, arguments: argparse.Namespace) -> int:
@@ -104,10 +121,13 @@ def _resume(project: Project, arguments: argparse.Namespace) -> int:
     if arguments.tail or arguments.script or any(getattr(arguments, name) for name in fixed):
         raise UsageError(
             "a sweep that is continued keeps its definition",
-            hint="with --resume, give only --jobs, --fail-fast, --retry and --output",
+            hint="with --resume, give only --jobs, --fail-fast, --retry, --prepare and --output",
         )
     with open_again(project, store.find(project, arguments.resume)) as opened:
-        targets = [execute.open_target(project, target) for target in opened.definition.targets]
+        targets = _reachable(
+            (target.configuration, partial(execute.open_target, project, target, prepare=arguments.prepare))
+            for target in opened.definition.targets
+        )
         if arguments.retry:
             recover.return_failed(opened)
         return _execute(opened, targets, arguments)

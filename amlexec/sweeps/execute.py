@@ -101,7 +101,7 @@ def prepared(
     return OpenTarget(declaration, recorded)
 
 
-def open_target(project: Project, recorded: SweepTarget) -> OpenTarget:
+def open_target(project: Project, recorded: SweepTarget, *, prepare: bool = False) -> OpenTarget:
     """The run configuration of a sweep that continues.
 
     Raises:
@@ -109,7 +109,13 @@ def open_target(project: Project, recorded: SweepTarget) -> OpenTarget:
         TargetError: its environment is not ready.
     """
     declaration = config.load(project, recorded.configuration, recorded.target)
-    planned = plan(declaration, "-", environment=os.environ, environment_digest=recorded.digest)
+    planned = plan(
+        declaration,
+        "-",
+        prepare=prepare,
+        environment=os.environ,
+        environment_digest=recorded.digest,
+    )
     found = ensure(planned, runs_on(planned.target, project).store(planned))
     if found is not None and found.digest != recorded.digest:
         raise ConfigurationError(
