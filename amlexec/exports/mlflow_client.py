@@ -41,17 +41,17 @@ class Tracking:
 
     def __init__(self, uri: str, experiment: str) -> None:
         self._modules = _imported()
-        with self._errors("connecting"):
+        with self._errors("connecting", "a database needs the package mlflow, not only mlflow-skinny"):
             self._client = self._modules.MlflowClient(tracking_uri=uri)
         self._experiment = self._experiment_id(uri, experiment)
 
     @contextlib.contextmanager
-    def _errors(self, doing: str) -> Iterator[None]:
+    def _errors(self, doing: str, hint: str = "") -> Iterator[None]:
         try:
             yield
         except self._modules.Exceptions as error:
             text = str(error).strip().partition("\n")[0]
-            raise MlflowError(f"{doing}: MLflow: {text[:500]}") from error
+            raise MlflowError(f"{doing}: MLflow: {text[:500]}", hint=hint) from error
 
     def _experiment_id(self, uri: str, name: str) -> str:
         with self._errors(f"experiment {name!r}"):

@@ -28,6 +28,7 @@ _EXPECTED_CURVES = 20
 _WORTH_PROCESSES = 16 << 20
 """Bytes of metrics that take longer to read than processes to start."""
 _ALL_PREVIEWS = 3 << 20
+_LONGEST_NOTE = 4_000
 
 
 class ReadRun(NamedTuple):
@@ -35,6 +36,7 @@ class ReadRun(NamedTuple):
 
     row: dict[str, Any]
     curves: list[Curve]
+    tables: list[dict[str, Any]]
 
 
 def points_of(runs: Sequence[Run]) -> int:
@@ -52,7 +54,7 @@ def budget_of(count: int) -> Budget:
 def read_run(paths: RunPaths, run: Run, most: int) -> ReadRun:
     """A run's row and curves. What can't be read counts as absent, and the row says so."""
     problems: list[str] = []
-    logged = RunCurves({}, [], {}, {})
+    logged = RunCurves({}, [], {}, {}, [])
     marks: dict[str, str] = {}
     note = ""
     try:
@@ -62,11 +64,11 @@ def read_run(paths: RunPaths, run: Run, most: int) -> ReadRun:
     try:
         marks = tags.read(paths)
         note = notes.read(paths)
+        note = note if len(note) <= _LONGEST_NOTE else f"{note[:_LONGEST_NOTE]}…"
     except OSError as error:
         problems.append(f"the tags or the note can't be read: {error.strerror or error}")
-    return ReadRun(
-        {**rows.row(run, logged), "tags": marks, "note": note, "problems": problems}, logged.curves
-    )
+    row = {**rows.row(run, logged), "tags": marks, "note": note, "problems": problems}
+    return ReadRun(row, logged.curves, logged.tables)
 
 
 def read_runs(project: Project, runs: Sequence[Run], most: int) -> list[ReadRun]:

@@ -6,9 +6,10 @@ import math
 import sys
 from array import array
 from operator import sub
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.history.series import SCALAR, downsampled, read_series
+from amlexec.report.tables import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,7 @@ __all__ = ["Curve", "RunCurves", "Statistics", "curves_of", "packed"]
 
 _LITTLE = sys.byteorder == "little"
 _MOST_MS = (1 << 31) - 1
+_MOST_TABLES = 20
 
 
 class Statistics(NamedTuple):
@@ -57,6 +59,8 @@ class RunCurves(NamedTuple):
     """The last value of each metric that is not a series of numbers."""
     counts: dict[str, int]
     """The number of values of those."""
+    tables: list[dict[str, Any]]
+    """Those that are tables, in the form of the page."""
 
 
 def curves_of(path: Path, most: int) -> RunCurves:
@@ -64,7 +68,7 @@ def curves_of(path: Path, most: int) -> RunCurves:
 
     Raises OSError if the file can't be read; a missing file has no metrics.
     """
-    found = RunCurves({}, [], {}, {})
+    found = RunCurves({}, [], {}, {}, [])
     for name, series in read_series(path).items():
         if series.kind == SCALAR:
             found.statistics[name] = _statistics(series)
@@ -72,6 +76,8 @@ def curves_of(path: Path, most: int) -> RunCurves:
         else:
             found.others[name] = series.values[-1] if series.values else None
             found.counts[name] = series.logged
+            if len(found.tables) < _MOST_TABLES and (table := table_of(series)) is not None:
+                found.tables.append(table)
     return found
 
 

@@ -87,7 +87,8 @@ class LiveRuns:
             return None
         budget = budget_of(1)
         budget.log = _LOG
-        return in_script(details(RunPaths.of(self._project, run_id), known.run, budget))
+        found = details(RunPaths.of(self._project, run_id), known.run, budget)
+        return in_script({**found, "tables": known.read.tables})
 
     def packages(self, run_id: str) -> bytes | None:
         """The packages of a run on the page."""
@@ -147,7 +148,7 @@ class LiveRuns:
         try:
             run = folders.read(paths)
         except TargetError as error:
-            return _Known(state, None, ReadRun({**rows.broken(run_id, listing.reason_of(error))}, []))
+            return _Known(state, None, ReadRun({**rows.broken(run_id, listing.reason_of(error))}, [], []))
         began = time.monotonic()
         read = read_run(paths, run, points_of([*present, run]))
         took = time.monotonic() - began

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,13 @@ def page_of(project: Project, runs: Sequence[Run], broken: Sequence[Broken], lef
         Parts(
             main_data(project, [*(each.row for each in found), *unreadable], left_out),
             packed([(each.row["id"], each.curves) for each in found]),
-            {run.run_id: details(RunPaths.of(project, run.run_id), run, budget) for run in runs},
+            {
+                run.run_id: {
+                    **details(RunPaths.of(project, run.run_id), run, budget),
+                    "tables": [table for table in each.tables if budget.take(len(json.dumps(table)))],
+                }
+                for run, each in zip(runs, found, strict=True)
+            },
             {**code_of(project, trees, CODE), "packages": packages_by_key(project, runs)},
         )
     )

@@ -197,7 +197,15 @@ def test_a_scatter_plot_leads_to_a_run(page: Page) -> None:
 
 
 def test_a_run_is_opened_and_closed_with_the_keyboard(report: Report, browser: Browser) -> None:
-    paths = add_run(report.state, 0, [{"name": "loss", "value": 0.5, "time": 1.7e9}])
+    matrix = {"class_labels": ["cat", "dog"], "matrix": [[31, 2], [3, 40]]}
+    logged = [
+        {"name": "loss", "value": 0.5, "time": 1.7e9},
+        {"name": "matrix", "value": {"data": matrix}, "time": 1.7e9, "kind": "confusion_matrix"},
+        {"name": "prices", "value": {"fruit": ["fig"], "price": [7.25]}, "time": 1.7e9, "kind": "table"},
+        {"name": "rows", "value": {"n": 11}, "time": 1.7e9, "kind": "row"},
+        {"name": "rows", "value": {"n": 12, "m": 13}, "time": 1.7e9, "kind": "row"},
+    ]
+    paths = add_run(report.state, 0, logged)
     paths.stdout.write_text("epoch 1\nbar 10%\rbar 100%\n\x1b[31mred\x1b[0m\n")
     paths.outputs.mkdir()
     (paths.outputs / "plot.png").write_bytes(png(60, 40, (40, 90, 160)))
@@ -222,6 +230,8 @@ def test_a_run_is_opened_and_closed_with_the_keyboard(report: Report, browser: B
         ):
             assert piece in page.run("document.querySelector('.sheet').textContent"), piece
         assert "bar 10%" not in text
+        tables = page.run("[...document.querySelectorAll('.sheet tbody')].map((each) => each.innerText)")
+        assert {"cat\t31\t2\ndog\t3\t40", "fig\t7.25", "11\t\n12\t13"} <= set(tables)
         assert page.until("document.querySelector('.sheet img').naturalWidth") == 60
         assert page.run("document.querySelector('.sheet').contains(document.activeElement)")
         page.press("Escape", code=27)

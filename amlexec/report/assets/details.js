@@ -48,6 +48,7 @@ function sheetParts(row, details) {
     pairs('Tags', Object.entries(row.tags)),
     pairs('Parameters', Object.entries(row.parameters)),
     metricsTable(row),
+    (details.tables ?? []).map((table) => part(table.path, preview(table))),
     details.logs.map(log),
     outputs(details),
     pairs('Environment', [['Python', row.python], ['Interpreter', details.interpreter], ['Platform', row.platform],
