@@ -38,7 +38,9 @@ function packageLines(rows, packages) {
 // What is compared, in this order: [group, name, value of a run].
 function compared(rows) {
   const found = [];
-  for (const [key, name, get] of FIELDS) if (key !== 'started' && key !== 'commit') found.push(['Run', name, get]);
+  // Named arguments have rows of their own, and a commit has one with its code.
+  const left = ['started', 'commit', ...(rows.some((row) => Object.keys(row.parameters).length) ? ['arguments'] : [])];
+  for (const [key, name, get] of FIELDS) if (!left.includes(key)) found.push(['Run', name, get]);
   for (const [group, part] of [['Parameters', 'parameters'], ['Variables', 'variables'], ['Tags', 'tags']]) {
     const names = new Set(rows.flatMap((row) => Object.keys(row[part] ?? {})));
     for (const name of names) found.push([group, name, (row) => own(row[part], name) ?? null]);
