@@ -11,7 +11,7 @@ from typing import TextIO
 from amlexec import escaping, redaction
 from amlexec.errors import INTERRUPTED, AmlexecError, TargetError
 
-__all__ = ["Console", "data", "finish", "open_streams", "say", "show", "write"]
+__all__ = ["Console", "data", "finish", "open_streams", "say", "show", "write", "write_for_files"]
 
 _LOST: list[OSError] = []
 """The first error of stdout; later output is lost."""
@@ -73,6 +73,21 @@ def write(content: str | bytes, *, now: bool = False) -> None:
         raise
     except OSError as error:
         _lose(error)
+
+
+def write_for_files(content: str | bytes) -> None:
+    """Write what is meant for a file: unchanged, except on a terminal, which it must not control.
+
+    Raises as `data` does.
+    """
+    try:
+        is_terminal = os.isatty(sys.stdout.fileno())
+    except (OSError, ValueError):
+        is_terminal = False
+    if is_terminal:
+        text = content if isinstance(content, str) else content.decode("utf-8", "backslashreplace")
+        content = _printable(text)
+    write(content)
 
 
 def _to(stream: TextIO, content: str | bytes) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING, Any
 
-from amlexec import console, escaping
+from amlexec import console
 from amlexec.commands import output, run_view, run_views
 from amlexec.commands.options import RUN, add_output
 from amlexec.commands.run_view import Row
@@ -178,17 +176,6 @@ def _print_code(project: Project, records: Sequence[Run], arguments: argparse.Na
             raise UsageError(f"{record.run_id} has no snapshot: it was not staged")
         trees.append(record.snapshot.tree)
     for piece in compare.diff(project, trees[0], trees[1]):
-        if _is_terminal():
-            console.write(escaping.visible(piece.decode("utf-8", "backslashreplace")))
-        else:
-            console.write(piece)
+        console.write_for_files(piece)
     if trees[0] == trees[1]:
         console.say("the code is the same")
-
-
-def _is_terminal() -> bool:
-    """Whether stdout is a terminal, which what scripts contain must not control."""
-    try:
-        return os.isatty(sys.stdout.fileno())
-    except (OSError, ValueError):
-        return False

@@ -197,7 +197,7 @@ def _print(
         if arguments.query is not None or arguments.output == "json":
             run_views.show(chosen, arguments)
         elif arguments.output == "csv":
-            console.write(run_columns.csv_of(chosen, [title for title, _ in columns]))
+            console.write_for_files(run_columns.csv_of(chosen, [title for title, _ in columns]))
         elif chosen:
             console.data(fitting.fitted(run_columns.table(chosen, columns), output.terminal_width()))
     elif arguments.query is not None:
@@ -205,7 +205,10 @@ def _print(
     elif arguments.output == "json":
         run_views.stream(views, arguments)
     elif arguments.output == "csv":
-        console.write(run_columns.csv_of_all(list(views)))
+        for piece in run_columns.csv_of_all(
+            lambda: run_views.of_names(project, names, files=False, silent=silent)
+        ):
+            console.write_for_files(piece)
     elif names:
         console.data(fitting.fitted(run_view.listing(list(views)), output.terminal_width()))
 
@@ -233,6 +236,7 @@ def _list_from(project: Project, arguments: argparse.Namespace) -> None:
     if arguments.output == "json" or arguments.query is not None:
         run_views.show(views, arguments)
     elif arguments.output == "csv":
-        console.write(run_columns.csv_of_all(views))
+        for piece in run_columns.csv_of_all(lambda: views):
+            console.write_for_files(piece)
     elif views:
         console.data(fitting.fitted(run_view.listing(views), output.terminal_width()))

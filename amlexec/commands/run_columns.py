@@ -13,7 +13,7 @@ from amlexec.history import params, query
 from amlexec.history.query_tokens import QueryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from amlexec.history.query import Reference
     from amlexec.model import Project
@@ -152,18 +152,27 @@ def csv_of(rows: Iterable[Mapping[str, Any]], titles: Sequence[str]) -> str:
     return text.getvalue()
 
 
-def csv_of_all(views: Sequence[Mapping[str, Any]]) -> str:
-    """Runs as CSV: their main fields, then their parameters, metrics and tags, as `params.NAME` and so on."""
-    rows: list[dict[str, Any]] = []
-    titles: dict[str, dict[str, None]] = {kind: {} for kind in ("params", "metrics", "tags")}
-    for view in views:
-        row = {field: view[_FIELDS[field][0]] for field in _IN_CSV}
-        for kind, names in titles.items():
-            for name, value in _values(view, kind).items():
-                names[f"{kind}.{name}"] = None
-                row[f"{kind}.{name}"] = value
-        rows.append(row)
-    return csv_of(rows, [*_IN_CSV, *(title for names in titles.values() for title in names)])
+def csv_of_all(views: Callable[[], Iterable[Mapping[str, Any]]]) -> Iterator[str]:
+    """Runs as CSV in pieces: main fields, then parameters, metrics and tags, as `params.NAME` and so on.
+
+    `views` is called twice, first for the titles: not all runs are in memory.
+    """
+    names: dict[str, dict[str, None]] = {kind: {} for kind in ("params", "metrics", "tags")}
+    for view in views():
+        for kind, found in names.items():
+            found.update(dict.fromkeys(_values(view, kind)))
+    titles = [(kind, name) for kind, found in names.items() for name in found]
+    yield _csv_line([*_IN_CSV, *(f"{kind}.{name}" for kind, name in titles)])
+    for view in views():
+        values = {kind: _values(view, kind) for kind in names}
+        fields = [_plain(view[_FIELDS[field][0]]) for field in _IN_CSV]
+        yield _csv_line([*fields, *(_plain(values[kind].get(name)) for kind, name in titles)])
+
+
+def _csv_line(values: Sequence[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(values)
+    return text.getvalue()
 
 
 def _plain(value: Any) -> Any:
