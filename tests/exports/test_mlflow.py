@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import amlexec
 from amlexec.exports.keys import LONGEST_KEY, key_of, tag_key_of
 from amlexec.history import folders, notes, tags
 from tests.conftest import eventually
 from tests.support.sample_runs import add_run
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pytest
 
     from tests.conftest import ProjectFolder
@@ -221,3 +222,14 @@ def test_two_names_never_get_one_key() -> None:
     for plain in ("a", "a/b", "é", "a:b", "a b", "loss.train-1_x"):
         assert key_of(plain) == plain
     assert tag_key_of("amlexec.run_id") != "amlexec.run_id"
+
+
+def test_only_the_client_imports_mlflow() -> None:
+    root = Path(amlexec.__file__).parent
+    imports = re.compile(r"^\s*(?:import|from) mlflow\b|import_module\(\"mlflow", re.MULTILINE)
+    found = [
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*.py")
+        if not path.is_relative_to(root / "runtime/site") and imports.search(path.read_text("utf-8"))
+    ]
+    assert found == ["exports/mlflow_client.py"]
