@@ -151,7 +151,7 @@ def _most_runs(rows: Sequence[Sequence[Any]], titles: Sequence[str]) -> int:
     if not width:
         return len(titles) - 1
     first = max(output.width(output.cell(row[0])) for row in [titles, *rows])
-    return max(2, (width - first) // (output.NARROWEST + len(output.GAP)))
+    return min(len(titles) - 1, max(2, (width - first) // (output.NARROWEST + len(output.GAP))))
 
 
 def _cells(row: Row) -> list[Any]:

@@ -247,5 +247,6 @@ def test_a_comparison_of_many_runs_fits_the_terminal(
     assert max(map(len, done.out.splitlines())) <= 80
     assert "3 more runs have no room (-o json has all)" in done.err
     assert done.out.splitlines()[0].count("p_") == 9
+    assert "no room" not in project.amlexec("history", "compare", *names[:9]).err
     monkeypatch.setenv("COLUMNS", "0")
     assert project.amlexec("history", "compare", *names).out.splitlines()[0].count("p_") == 12
