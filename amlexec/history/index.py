@@ -10,6 +10,7 @@ answer is the same.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 import time
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from amlexec.errors import TargetError
 from amlexec.history import folders, index_changes, index_file, query_sql
 from amlexec.history.index_file import IndexFile, UnusableError
+from amlexec.history.index_readers import rows_of
 from amlexec.history.index_rows import Rows
 from amlexec.history.paths import RUNS
 
@@ -187,8 +189,11 @@ def _written(project: Project, seen: Mapping[str, Seen]) -> set[str]:
 def _apply(project: Project, rows: Rows, changes: _Changes, *, needs_series: bool) -> None:
     rows.begin()
     rows.remove(changes.removed)
-    for start in range(0, len(changes.changed), _CHUNK):
-        rows.replace(project, changes.changed[start : start + _CHUNK])
+    rows.remove(changes.changed)
+    # The readers go on while rows are written.
+    found = rows_of(project, changes.changed)
+    while some := list(itertools.islice(found, _CHUNK)):
+        rows.insert(some)
     if needs_series:
         rows.sum_up(project)
     rows.set_meta("folder", changes.folder)

@@ -11,7 +11,6 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.history import metric_lines, order
-from amlexec.history.index_readers import rows_of
 from amlexec.history.index_schema import COLUMNS, KINDS, SHIFT, from_sql, in_sql
 from amlexec.history.listing import BROKEN
 from amlexec.history.paths import RunPaths
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping, Sequence
 
+    from amlexec.history.index_schema import Row
     from amlexec.model import Project
 
 __all__ = ["Rows", "Seen"]
@@ -164,14 +164,12 @@ class Rows:
                 self._sql.executemany(f"DELETE FROM {table} WHERE id = ?", values)
             self._sql.execute("DELETE FROM run WHERE id = ?", (number,))
 
-    def replace(self, project: Project, names: Sequence[str], known: bool = True) -> None:
-        """Read these runs, and replace their rows."""
-        if known:
-            self.remove(names)
+    def insert(self, found: Iterable[tuple[Row, str, bool]]) -> None:
+        """Add rows, with what was seen of the runs' files, as `index_readers.rows_of` gives them."""
         runs: list[tuple[object, ...]] = []
         by_key: dict[int, list[tuple[object, ...]]] = {}
         number = int(self._sql.execute("SELECT coalesce(max(id), 0) FROM run").fetchone()[0])
-        for row, seen, is_settled in rows_of(project, names):
+        for row, seen, is_settled in found:
             number += 1
             keys = []
             for kind, name, num, text, logged in row.values:
