@@ -73,7 +73,7 @@ def _with_versions(name: str, resolution: str) -> Iterator[dict[str, Any]]:
     yield {
         "name": "install",
         "actions": [
-            [PYTHON, "-m", "uv", "venv", "--quiet", "--clear", "--python", PYTHON, str(folder)],
+            [PYTHON, "-m", "uv", "venv", "--quiet", "--seed", "--clear", "--python", PYTHON, str(folder)],
             [PYTHON, *install, "--upgrade", "--editable", ".[test]"],
         ],
         "task_dep": ["engines"],  # which makes that folder, and says that it is not part of the repository

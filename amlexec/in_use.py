@@ -67,8 +67,9 @@ def _waited_for(
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_INTERVAL_S)
     except OSError as error:
+        why = (error.strerror or str(error)).lower()
         raise TargetError(
-            f"cannot write {_path(project)}: {error.strerror}",
+            f"cannot write {_path(project)}: {why}",
             hint="amlexec stores its records there: make the folder writable, or free some space",
         ) from error
     return lock

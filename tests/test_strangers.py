@@ -231,7 +231,7 @@ def test_an_invalid_run_id_is_one_warning(
     assert typed(stranger, "history", "list") == 0
     printed = capfd.readouterr()
     assert GOOD in printed.out
-    assert "not a run id" in printed.err
+    assert "not a run id" in printed.out + printed.err
     assert typed(stranger, "experiment", "cancel", "-r", name) == 3
 
 

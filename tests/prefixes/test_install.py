@@ -254,18 +254,28 @@ def test_a_lock_whose_holder_has_ended(project: ManagedProject) -> None:
     assert done.code == 0, done.err
 
 
+INSTALLER_MB = 110
+"""The installer, unpacked."""
 FULL = (
-    ("24m", "its disk is full: the installer could not be sent"),
-    ("150m", "its disk is full: a package could not be sent"),
-    ("190m", "the disk is full: the conda packages cannot be unpacked"),
+    (24, 0, "its disk is full: the installer could not be sent"),
+    (INSTALLER_MB, 0.5, "its disk is full: a package could not be sent"),
+    (INSTALLER_MB, 1.5, "the disk is full: the conda packages cannot be unpacked"),
 )
 
 
-@pytest.mark.parametrize(("size", "said"), FULL, ids=[one[0] for one in FULL])
+@pytest.mark.parametrize(("size", "packages", "said"), FULL, ids=["installer", "package", "unpacked"])
 def test_a_full_disk(
-    make: Callable[..., ManagedProject], new_host: Callable[..., Host], size: str, said: str
+    make: Callable[..., ManagedProject],
+    new_host: Callable[..., Host],
+    shop: Shop,
+    size: int,
+    packages: float,
+    said: str,
 ) -> None:
-    host = new_host(Tmpfs={HOME: f"size={size},exec"})
+    """The disk has `size` MB, and as many as `packages` packages of Python need."""
+    (python,) = Path(shop.channel.removeprefix("file://")).glob("*/python-*.conda")
+    size += round(packages * python.stat().st_size / 1e6)
+    host = new_host(Tmpfs={HOME: f"size={size}m,exec"})
     host.ssh(f"chmod 777 {HOME}")
     project = make("demo", host)
     done = project.prepare()

@@ -183,7 +183,7 @@ def test_commands_that_only_look_do_not_connect(demo: DockerProject, watch: Watc
 
 def test_the_digest_needs_no_engine_and_no_solver(demo: DockerProject) -> None:
     program = (
-        "import sys\nfor name in ('rattler', 'socket', 'asyncio', 'http.client'):\n"
+        "import sys\nfor name in ('rattler', 'asyncio', 'docker', 'requests', 'amlexec.docker.probe'):\n"
         "    sys.modules[name] = None\n"
         "from amlexec.cli import run\n"
         "sys.exit(run(['experiment', 'prepare', '-c', 'docker', '--print-digest']))\n"
