@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Selection", "bounds_of", "select", "unfinished"]
 
 Answer = TypeVar("Answer")
-_CHUNK = 4000
+_CHUNK = 1000
 """Runs that are read before they are written."""
 
 
