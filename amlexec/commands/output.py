@@ -39,10 +39,11 @@ LONGEST = 80
 """Characters of a list or an object in a cell."""
 
 
-def render(value: object, form: str) -> str:
+def render(value: object, form: str, *, titled: bool = False) -> str:
     """Any JSON value as `form`, which is `table` or `json`, without a newline at the end.
 
-    As a table, a list has a row for each item and an object a row for each key.
+    As a table, a list has a row for each item and an object a row for each key. With `titled`, the columns
+    have titles; without, the keys as they are: they may be names that a user chose.
     """
     if form == "json":
         return as_json(value)
@@ -52,7 +53,8 @@ def render(value: object, form: str) -> str:
         return cell(value)
     if value and all(isinstance(item, dict) for item in value):
         columns = list(dict.fromkeys(key for item in value for key in item))
-        return table([[item.get(key) for key in columns] for item in value], columns)
+        titles = [title(key) for key in columns] if titled else columns
+        return table([[item.get(key) for key in columns] for item in value], titles)
     if value and all(isinstance(item, list) for item in value):
         most = max(len(item) for item in value)
         return table(

@@ -98,7 +98,7 @@ def _list(project: Project, arguments: argparse.Namespace) -> int:
     if not rows:
         console.say("there are no run configurations yet: `amlexec init` makes some")
     if rows or arguments.output == "json":
-        console.data(output.render(rows, arguments.output))
+        console.data(output.render(rows, arguments.output, titled=True))
     return 0
 
 

@@ -95,7 +95,11 @@ def _archived(lock: str) -> bytes:
     data, written = lock.encode(), io.BytesIO()
     entry: Any = tarfile.TarInfo(LOCK_FILE.lstrip("/"))
     entry.size, entry.mode, entry.mtime = len(data), 0o644, stable_tar.EPOCH
+    folder: Any = tarfile.TarInfo(entry.name.rpartition("/")[0])
+    # With the folder, whose time the file would change: the layer is the same on every engine.
+    folder.type, folder.mode, folder.mtime = tarfile.DIRTYPE, 0o755, stable_tar.EPOCH
     with Tar.open(fileobj=written, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(folder)
         archive.addfile(entry, io.BytesIO(data))
     return written.getvalue()
 

@@ -13,6 +13,7 @@ def test_labels_keep_their_names() -> None:
         "BUILDING": "building",
         "CONDA": "conda",
         "DIGEST": "digest",
+        "LOCK": "lock",
         "MAKER": "building.by",
         "OWNER": "owner",
         "PLATFORM": "platform",

