@@ -10,13 +10,18 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import hashlib
+import importlib.util
+import marshal
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tarfile
 import tempfile
+import warnings
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -168,6 +173,24 @@ def _fetch(version: str, folder: Path) -> None:
                     target.chmod(member.mode | 0o444)
     for zipped in (folder / "pyspark/python/lib").glob("py4j-*-src.zip"):
         shutil.unpack_archive(zipped, folder)
+    for zipped in (folder / "pyspark/python/lib").glob("*.zip"):
+        _compile(zipped)
+
+
+def _compile(zipped: Path) -> None:
+    """Add compiled modules to an archive: otherwise each driver and each worker compiles what it imports."""
+    new = zipped.with_suffix(".new")
+    with zipfile.ZipFile(zipped) as before, zipfile.ZipFile(new, "w") as after, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are the modules' own
+        for name in before.namelist():
+            data = before.read(name)
+            after.writestr(name, data)
+            if name.endswith(".py"):
+                code = marshal.dumps(compile(data, name, "exec", dont_inherit=True, optimize=0))
+                # Not compared with the source, by PEP 552.
+                header = importlib.util.MAGIC_NUMBER + struct.pack("<I", 1) + importlib.util.source_hash(data)
+                after.writestr(f"{name}c", header + code)
+    new.replace(zipped)
 
 
 def _place(name: str) -> str:
