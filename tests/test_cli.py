@@ -92,3 +92,17 @@ def test_the_older_spelling_of_an_option(project: ProjectFolder, option: tuple[s
     done = project.amlexec("experiment", "submit", *option, "train.py", "--runconfig", "x")
     assert (done.code, "['--runconfig', 'x']\n" in done.out) == (0, True), done.err
     assert project.amlexec("experiment", "prepare", *option).code == 0
+
+
+@pytest.mark.parametrize("verb", sorted(cli._VALUED))
+def test_the_split_before_the_script_knows_every_option(verb: str) -> None:
+    groups = next(a for a in cli.parser("experiment", verb)._actions if isinstance(a.choices, dict))
+    assert isinstance(groups.choices, dict)
+    verbs = next(a for a in groups.choices["experiment"]._actions if isinstance(a.choices, dict))
+    assert isinstance(verbs.choices, dict)
+    options = [action for action in verbs.choices[verb]._actions if action.option_strings]
+    valued = {name for action in options if action.nargs != 0 for name in action.option_strings}
+    assert valued == cli._VALUED[verb]
+    if verb == "rerun":
+        switches = {name for action in options if action.nargs == 0 for name in action.option_strings}
+        assert switches == cli._SWITCHES

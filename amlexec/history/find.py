@@ -9,7 +9,7 @@ from amlexec.errors import TargetError, UsageError
 from amlexec.history import folders, order
 from amlexec.history.folders import entries, link, read
 from amlexec.history.paths import RUNS, RunPaths
-from amlexec.history.record import is_run_id, without_series
+from amlexec.history.record import NOT_A_RUN_ID, is_run_id, without_series
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,9 +38,7 @@ def runs(project: Project) -> tuple[list[Run], list[TargetError]]:
     problems: list[TargetError] = []
     for name in entries(project):
         if not is_run_id(name):
-            problems.append(
-                TargetError("this is not a run: its name is not a run id", where=str(parent / name))
-            )
+            problems.append(TargetError(NOT_A_RUN_ID, where=str(parent / name)))
             continue
         try:
             found.append(without_series(read(RunPaths(parent / name))))

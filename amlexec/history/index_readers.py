@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from amlexec.errors import TargetError
 from amlexec.history import folders, index_changes, metrics, notes, tags
 from amlexec.history.index_schema import Row, broken_row, row_of
-from amlexec.history.listing import NOT_A_RUN_ID, reason_of
+from amlexec.history.listing import reason_of
 from amlexec.history.paths import RUNS, RunPaths
-from amlexec.history.record import FINAL, is_run_id, parsed, without_series
+from amlexec.history.record import FINAL, NOT_A_RUN_ID, is_run_id, parsed, without_series
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

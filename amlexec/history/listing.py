@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec.errors import TargetError
 from amlexec.history import folders, order
 from amlexec.history.paths import RunPaths
-from amlexec.history.record import is_run_id, without_series
+from amlexec.history.record import NOT_A_RUN_ID, is_run_id, without_series
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -16,13 +16,12 @@ if TYPE_CHECKING:
     from amlexec.history.record import Run
     from amlexec.model import Project
 
-__all__ = ["BROKEN", "NOT_A_RUN_ID", "Broken", "newest", "newest_of", "read", "reason_of"]
+__all__ = ["BROKEN", "Broken", "newest", "newest_of", "read", "reason_of"]
 
 _DIGITS = 13
 """Of a time in milliseconds, from 2001 to 2286."""
 BROKEN = "broken"
 """The status of what can't be read as a run."""
-NOT_A_RUN_ID = "this is not a run: its name is not a run id"
 
 
 class Broken(NamedTuple):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FINAL",
+    "NOT_A_RUN_ID",
     "Application",
     "Interpreter",
     "Outputs",
@@ -40,6 +41,8 @@ _RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}_[0-9]{1,18}")
 _TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 _NAME = re.compile(r"(?!\.{1,2}$)[^/\x00-\x1f\x7f]{1,200}")
+NOT_A_RUN_ID = "this is not a run: its name is not a run id"
+"""Of something else in the folder of the runs."""
 
 
 def is_run_id(text: str) -> bool:
