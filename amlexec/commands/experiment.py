@@ -6,7 +6,14 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from amlexec.commands.options import RUN, add_project, add_run_configuration
+from amlexec.commands.options import (
+    RUN,
+    add_project,
+    add_run_configuration,
+    add_script,
+    add_target,
+    add_text_or_json,
+)
 from amlexec.config import load as config
 from amlexec.targets.target import GRACE_TIMEOUT_S
 
@@ -54,9 +61,7 @@ def _add_submit(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name
         allow_abbrev=False,
     )
     add_run_configuration(submit)
-    submit.add_argument(
-        "-t", "--target", metavar="NAME", help="compute target to run on (default: Target of the file)"
-    )
+    add_target(submit, "Target of the file")
     submit.add_argument(
         "-a", "--async", dest="detach", action="store_true", help="don't wait for the run to end"
     )
@@ -67,21 +72,8 @@ def _add_submit(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name
         "--prepare", action="store_true", help="prepare the environment first, like PrepareEnvironment"
     )
     add_project(submit)
-    submit.add_argument(
-        "-o",
-        "--output",
-        choices=["text", "json"],
-        default="text",
-        help="json: the run's record on standard output, everything else on standard error",
-    )
-    submit.add_argument("script", nargs="?", metavar="SCRIPT", help="path relative to the project's root")
-    submit.add_argument(
-        # `cli.run` splits off the script's arguments before parsing; declared here for the help text only.
-        "arguments",
-        nargs="*",
-        metavar="ARGUMENT",
-        help="argument of the script, passed on unchanged",
-    )
+    add_text_or_json(submit, "the run's record on standard output, everything else on standard error")
+    add_script(submit, "argument of the script, passed on unchanged")
 
 
 def _add_sweep(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:

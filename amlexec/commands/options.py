@@ -8,7 +8,16 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-__all__ = ["RUN", "add_output", "add_project", "add_run_configuration"]
+__all__ = [
+    "RUN",
+    "add_output",
+    "add_project",
+    "add_run_configuration",
+    "add_script",
+    "add_script_arguments",
+    "add_target",
+    "add_text_or_json",
+]
 
 RUN = "run id, a unique prefix of it, or `last`"
 """Help text of an argument that names a run."""
@@ -42,3 +51,24 @@ def add_output(
         verb.add_argument(
             "--flat", action="store_true", help="in JSON, also put each metric at the top level"
         )
+
+
+def add_target(verb: argparse.ArgumentParser, default: str) -> None:
+    """Add `-t NAME` as `target`; `default` says what is used without it."""
+    verb.add_argument("-t", "--target", metavar="NAME", help=f"compute target to run on (default: {default})")
+
+
+def add_text_or_json(verb: argparse.ArgumentParser, what: str) -> None:
+    """Add `-o text|json` as `output`; `what` is printed as JSON."""
+    verb.add_argument("-o", "--output", choices=["text", "json"], default="text", help=f"json: {what}")
+
+
+def add_script(verb: argparse.ArgumentParser, arguments: str) -> None:
+    """Add the script, and its arguments with the help text `arguments`."""
+    verb.add_argument("script", nargs="?", metavar="SCRIPT", help="path relative to the project's root")
+    add_script_arguments(verb, arguments)
+
+
+def add_script_arguments(verb: argparse.ArgumentParser, arguments: str) -> None:
+    """Add the script's arguments, for the help text only: `cli.run` splits them off before parsing."""
+    verb.add_argument("arguments", nargs="*", metavar="ARGUMENT", help=arguments)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 import math
 
-from amlexec.commands.options import RUN, add_project
+from amlexec.commands.options import (
+    RUN,
+    add_project,
+    add_script_arguments,
+    add_target,
+    add_text_or_json,
+)
 
 __all__ = ["declare"]
 
@@ -20,7 +26,7 @@ def declare(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: st
         "the script after the run's id and amlexec's own options replace recorded ones of the same name.",
         allow_abbrev=False,
     )
-    verb.add_argument("-t", "--target", metavar="NAME", help="compute target (default: the run's)")
+    add_target(verb, "the run's")
     verb.add_argument("-a", "--async", dest="detach", action="store_true", help="don't wait for it to end")
     verb.add_argument(
         "--replace",
@@ -46,13 +52,10 @@ def declare(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: st
             help=f"with --verify: tolerance for metrics, {what} (default: 0)",
         )
     add_project(verb)
-    verb.add_argument(
-        "-o",
-        "--output",
-        choices=["text", "json"],
-        default="text",
-        help="json: the new run's record, or with --verify the comparison, on standard output; everything "
-        "else on standard error",
+    add_text_or_json(
+        verb,
+        "the new run's record, or with --verify the comparison, on standard output; everything else on "
+        "standard error",
     )
     verb.add_argument(
         "--bundle",
@@ -61,12 +64,8 @@ def declare(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: st
         "this makes a folder with its files",
     )
     verb.add_argument("run", nargs="?", metavar="RUN", help=RUN)
-    verb.add_argument(
-        # `cli.run` splits off the script's arguments before parsing; declared here for the help text only.
-        "arguments",
-        nargs="*",
-        metavar="ARGUMENT",
-        help="option of the script, with its values: replaces the recorded one of the same name",
+    add_script_arguments(
+        verb, "option of the script, with its values: replaces the recorded one of the same name"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amlexec.commands.options import add_project
+from amlexec.commands.options import add_project, add_script, add_target, add_text_or_json
 from amlexec.sweeps.definition import GOALS
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ def declare(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: st
         metavar="NAME",
         help="run configuration, NAME.runconfig; repeat it to share the points among several targets",
     )
-    verb.add_argument(
-        "-t", "--target", metavar="NAME", help="compute target to run on (default: Target of the file)"
-    )
+    add_target(verb, "Target of the file")
     verb.add_argument(
         "-j", "--jobs", type=_count, metavar="N", help="runs at once on each target (default: 1)"
     )
@@ -81,21 +79,8 @@ def declare(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: st
         "--retry", action="store_true", help="with --resume: also run failed and canceled points again"
     )
     add_project(verb)
-    verb.add_argument(
-        "-o",
-        "--output",
-        choices=["text", "json"],
-        default="text",
-        help="json: the sweep with all its points on standard output",
-    )
-    verb.add_argument("script", nargs="?", metavar="SCRIPT", help="path relative to the project's root")
-    verb.add_argument(
-        # `cli.run` splits off the script's arguments before parsing; declared here for the help text only.
-        "arguments",
-        nargs="*",
-        metavar="ARGUMENT",
-        help="argument of the script, with one value or several",
-    )
+    add_text_or_json(verb, "the sweep with all its points on standard output")
+    add_script(verb, "argument of the script, with one value or several")
 
 
 def _count(text: str) -> int:
