@@ -16,7 +16,7 @@ from amlexec.errors import AmlexecError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["candidates", "run"]
 

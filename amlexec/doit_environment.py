@@ -14,10 +14,10 @@ from amlexec.escaping import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amlexec.model import Project
     from amlexec.prepare.input_files import InputFiles
     from amlexec.prepare.parallel import ParallelPrepare
     from amlexec.prepare.project import ProjectEnvironments
+    from amlexec.values import Project
 
 __all__ = ["Environment", "from_here", "prepare", "remove_environment", "task_name"]
 

@@ -16,10 +16,10 @@ from amlexec.escaping import visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from amlexec.model import Plan, Project
     from amlexec.prepare.project import ProjectEnvironments
     from amlexec.runs.submit import Taken
     from amlexec.sweeps.definition import Definition
+    from amlexec.values import Plan, Project
 
 __all__ = ["DeclaredSweep", "declared", "execute_point", "tasks_of"]
 

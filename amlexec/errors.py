@@ -24,7 +24,7 @@ from amlexec.escaping import on_one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amlexec.model import Violation
+    from amlexec.values import Violation
 
 __all__ = [
     "INTERRUPTED",

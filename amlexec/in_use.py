@@ -17,7 +17,7 @@ from amlexec.errors import TargetError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["claimed", "unclaimed"]
 

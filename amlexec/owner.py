@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["owner_of"]
 

@@ -6,12 +6,12 @@ import re
 from typing import TYPE_CHECKING
 
 from amlexec.errors import UsageError
-from amlexec.model import Plan
+from amlexec.values import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from amlexec.model import Declaration
+    from amlexec.values import Declaration
 
 __all__ = ["plan", "references_in"]
 

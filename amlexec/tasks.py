@@ -26,8 +26,8 @@ from amlexec.escaping import visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from amlexec.model import Project
     from amlexec.prepare.input_files import InputFiles
+    from amlexec.values import Project
 
 __all__ = ["DOIT_CONFIG", "task_lint", "task_prepare", "task_submit", "task_sweep"]
 

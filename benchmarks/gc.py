@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from amlexec import git
 from amlexec.history import find, folders
-from amlexec.model import Project
 from amlexec.snapshots import store
+from amlexec.values import Project
 from benchmarks.submit import new_project
 from benchmarks.timing import Command, Figure, Peer, Row, Sizes, compared, run, script
 

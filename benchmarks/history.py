@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from amlexec.history import find, folders
 from amlexec.history.record import instant, text_of
-from amlexec.model import Project
+from amlexec.values import Project
 from benchmarks.submit import new_project
 from benchmarks.timing import Command, Figure, Peer, Row, Sizes, compared, run, script
 

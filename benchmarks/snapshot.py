@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.model import Project
 from amlexec.snapshots import take as snapshot
+from amlexec.values import Project
 from benchmarks import timing
 from benchmarks.timing import Command, Row, Sizes
 

@@ -6,12 +6,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from amlexec.history.record import SnapshotRecord, instant
-from amlexec.model import Project
 from amlexec.search import grammar
 from amlexec.search.space import Parameter
 from amlexec.sweeps import store
 from amlexec.sweeps.definition import Definition, SweepTarget
 from amlexec.sweeps.journal import Journal
+from amlexec.values import Project
 from benchmarks.submit import new_project
 from benchmarks.timing import Command, Figure, Peer, Row, Sizes, compared, installed, script
 

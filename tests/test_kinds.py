@@ -13,10 +13,10 @@ from amlexec import kinds
 from amlexec.config import schemas
 from amlexec.errors import CannotRunError
 from amlexec.kinds import KINDS, Kind
-from amlexec.model import ComputeTarget, Place, Project
 from amlexec.prepare.stores import store_of
 from amlexec.targets.registry import runs_on
 from amlexec.targets.target import Target
+from amlexec.values import ComputeTarget, Place, Project
 from tests.test_architecture import modules
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import pytest
 
 from amlexec import plan as plan_module
 from amlexec.errors import UsageError
-from amlexec.model import ComputeTarget, Declaration, Place, Project, RunConfiguration, Violation
 from amlexec.plan import plan
+from amlexec.values import ComputeTarget, Declaration, Place, Project, RunConfiguration, Violation
 
 LOCAL = ComputeTarget("local", "local", Place("aml_config/local.compute"))
 CONFIGURATION = RunConfiguration("local", Place("aml_config/local.runconfig"), "local")
@@ -65,7 +65,7 @@ def test_only_values_are_read() -> None:
         if isinstance(node, (ast.Import, ast.ImportFrom))
         for name in node.names
     }
-    assert imported <= {"__future__", "re", "typing", "collections.abc", "amlexec.errors", "amlexec.model"}
+    assert imported <= {"__future__", "re", "typing", "collections.abc", "amlexec.errors", "amlexec.values"}
 
 
 def test_a_variable_comes_from_the_submitting_command() -> None:

@@ -14,7 +14,7 @@ from amlexec.errors import ConfigurationError
 from tests.support.linting import declarations, violations
 
 if TYPE_CHECKING:
-    from amlexec.model import Violation
+    from amlexec.values import Violation
 
 SAMPLES = sorted(path for path in (Path(__file__).parent / "samples").iterdir() if path.is_dir())
 ERAS = [path for path in SAMPLES if path.name[0] == "E" and path.name[1].isdigit()]

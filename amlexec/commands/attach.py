@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from amlexec.machines.attach import Admitted
     from amlexec.machines.first_login import Credentials
     from amlexec.machines.target_text import Attachment
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["add", "run"]
 

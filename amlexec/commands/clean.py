@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from amlexec.environments.store import EnvironmentStore, Removal
     from amlexec.history.record import Run
-    from amlexec.model import ComputeTarget, Project
     from amlexec.targets.docker import DockerTarget
+    from amlexec.values import ComputeTarget, Project
 
 __all__ = ["clean", "removal_lines"]
 

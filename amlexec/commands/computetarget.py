@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from amlexec.model import ComputeTarget, Project
+    from amlexec.values import ComputeTarget, Project
 
 __all__ = ["add", "run"]
 

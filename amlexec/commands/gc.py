@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from amlexec.gc.places import Outcome
     from amlexec.gc.remove import Result
     from amlexec.gc.rules import Rules
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["add", "run"]
 

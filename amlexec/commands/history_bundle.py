@@ -12,7 +12,7 @@ from amlexec.history import find
 if TYPE_CHECKING:
     import argparse
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["add", "run"]
 

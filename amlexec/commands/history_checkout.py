@@ -14,7 +14,7 @@ from amlexec.snapshots.export import export
 if TYPE_CHECKING:
     import argparse
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["add", "run"]
 

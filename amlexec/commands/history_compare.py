@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from amlexec.environments.of_run import Package
     from amlexec.history.record import Run
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["add", "run"]
 

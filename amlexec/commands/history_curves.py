@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from amlexec.history.record import Run
     from amlexec.history.series import Series
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["add", "run"]
 

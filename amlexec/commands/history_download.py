@@ -15,7 +15,7 @@ from amlexec.history.record import FINAL
 if TYPE_CHECKING:
     import argparse
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["add", "run"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from amlexec.errors import NoContactError
     from amlexec.history.query import Query, SortKey
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["add", "run"]
 

@@ -15,7 +15,7 @@ from amlexec.runs import lifecycle
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["serve"]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
     from amlexec.history.paths import RunPaths
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["add", "run"]
 

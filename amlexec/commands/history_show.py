@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from amlexec.errors import NoContactError
     from amlexec.history.record import Run
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["add", "run"]
 

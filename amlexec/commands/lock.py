@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from amlexec.environments.locked import Locked
     from amlexec.environments.lockfile import Lock
-    from amlexec.model import CondaDependencies, Project
     from amlexec.packages.platforms import Platform
     from amlexec.packages.requirements import Requirements
     from amlexec.packages.resolve import Resolution
+    from amlexec.values import CondaDependencies, Project
 
 __all__ = ["add", "run"]
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import argparse
 
     from amlexec.docker.client import Engine
-    from amlexec.model import Project
     from amlexec.prepare.prepare import Readiness
+    from amlexec.values import Project
 
 __all__ = ["prepare", "status_line"]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from amlexec.history.verify import Difference, Verification
     from amlexec.history.verify_metrics import Tolerance
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["rerun", "rerun_bundle"]
 

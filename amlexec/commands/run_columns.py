@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from amlexec.history.query import Reference
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["chosen", "csv_of", "csv_of_all", "parse", "table"]
 

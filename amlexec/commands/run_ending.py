@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from amlexec.errors import AmlexecError
     from amlexec.history.paths import RunPaths
     from amlexec.history.record import Run
-    from amlexec.model import Detached
+    from amlexec.values import Detached
 
 __all__ = ["closing", "detached", "error_of"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["now", "of_names", "show", "stream", "view_of", "views", "warn"]
 

@@ -15,7 +15,7 @@ from amlexec.errors import ConfigurationError, UsageError
 if TYPE_CHECKING:
     import argparse
 
-    from amlexec.model import Declaration, Project
+    from amlexec.values import Declaration, Project
 
 __all__ = ["add", "run"]
 

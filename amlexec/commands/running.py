@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from amlexec.model import Detached, Project
+    from amlexec.values import Detached, Project
 
 __all__ = ["Aside", "cancel", "download", "ended", "finish", "follow", "status", "submit", "tell"]
 

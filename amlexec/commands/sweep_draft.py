@@ -21,10 +21,10 @@ from amlexec.sweeps import execute, point_files
 from amlexec.sweeps.arguments import swept
 
 if TYPE_CHECKING:
-    from amlexec.model import Project
     from amlexec.search.section import SweepSection
     from amlexec.search.space import Parameter, Point
     from amlexec.sweeps.definition import Definition
+    from amlexec.values import Project
 
 __all__ = ["declared", "draft"]
 

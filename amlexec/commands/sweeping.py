@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable
 
-    from amlexec.model import Project
     from amlexec.sweeps.definition import Definition, SweepTarget
     from amlexec.sweeps.execute import OpenTarget
+    from amlexec.values import Project
 
 __all__ = ["sweep"]
 

@@ -1,1 +1,1 @@
-"""READ and VALIDATE: parse files to the values of `amlexec.model`; every violation has its place."""
+"""READ and VALIDATE: parse files to the values of `amlexec.values`; every violation has its place."""

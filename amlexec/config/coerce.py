@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from amlexec.config.document import Mapping, Scalar, Sequence, plain
 from amlexec.config.foreign import selector
 from amlexec.config.messages import SECRET, dotted, nearest, shown
-from amlexec.model import Place, Violation
+from amlexec.values import Place, Violation
 
 if TYPE_CHECKING:
     from amlexec.config.document import MapEntry, Node

@@ -16,7 +16,7 @@ from amlexec.config.schemas import kind_by_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["files", "kinds"]
 

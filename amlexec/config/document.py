@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from amlexec.config import foreign, syntax_errors
 from amlexec.config.tree import MapEntry, Mapping, Node, Scalar, Sequence, plain
 from amlexec.errors import ConfigurationError
-from amlexec.model import Place, Violation
+from amlexec.values import Place, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,7 +4,7 @@ A `.runconfig` is PascalCase (2017 to 2018, JSON or YAML, with a `.compute` file
 (azureml-core, 2018 to 2020, one file for everything). A `.compute` file says `type`, with two older
 names for kinds, or, before that, `cluster` and `native`.
 
-The one form is a `Reading`: the file's values under the names of `amlexec.model`, as plain JSON values.
+The one form is a `Reading`: the file's values under the names of `amlexec.values`, as plain JSON values.
 Keys that are not in the file are left out, except for the defaults that the schema documents.
 
 - `compute`: fields of ComputeTarget (from a camelCase file: only the overridden ones)

@@ -1,4 +1,4 @@
-"""The keys of a `.compute` file, and the fields of `amlexec.model.ComputeTarget` for them."""
+"""The keys of a `.compute` file, and the fields of `amlexec.values.ComputeTarget` for them."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from amlexec.config.schemas import kind_by_name
 from amlexec.config.validate import Checker
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.files import SMALL, read_regular
-from amlexec.model import ComputeTarget, Place, Project, Violation
+from amlexec.values import ComputeTarget, Place, Project, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from amlexec.config.lint import Linter
-    from amlexec.model import Project, Violation
+    from amlexec.values import Project, Violation
 
 __all__ = ["Linting"]
 

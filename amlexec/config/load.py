@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from amlexec.config import cache, references, schemas, to_model
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.files import SMALL, read_regular
-from amlexec.model import Declaration, Place, Project, SparkDependencies, Violation
+from amlexec.values import Declaration, Place, Project, SparkDependencies, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from amlexec.config.generations import Reading
     from amlexec.config.validate import Checker
-    from amlexec.model import ComputeTarget, CondaDependencies, RunConfiguration
     from amlexec.search.section import SweepSection
+    from amlexec.values import ComputeTarget, CondaDependencies, RunConfiguration
 
 __all__ = [
     "Outline",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from amlexec.config.document import Mapping, Scalar, Sequence
 from amlexec.escaping import quoted as shown
-from amlexec.model import Place, Violation
+from amlexec.values import Place, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from amlexec import digest, kinds
 from amlexec.config import to_model
 from amlexec.errors import ConfigurationError, TargetError
-from amlexec.model import Place, Violation
+from amlexec.values import Place, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amlexec.config.generations import Reading
-    from amlexec.model import ComputeTarget, Project
+    from amlexec.values import ComputeTarget, Project
 
 __all__ = ["followed", "lacks_share"]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from amlexec import kinds
 from amlexec.config.to_model import normal
-from amlexec.model import Place, RunConfiguration, Violation
+from amlexec.values import Place, RunConfiguration, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from amlexec.config.generations import Reading
-    from amlexec.model import ComputeTarget, Project
+    from amlexec.values import ComputeTarget, Project
 
 __all__ = [
     "attach_hint",

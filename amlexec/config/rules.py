@@ -12,9 +12,9 @@ from amlexec.config.generations import find
 from amlexec.config.messages import dotted, shown
 from amlexec.docker.reference import is_reference
 from amlexec.errors import ConfigurationError
-from amlexec.model import Line, Place, Violation
 from amlexec.packages import conda_spec
 from amlexec.packages.urls import unset_variables
+from amlexec.values import Line, Place, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

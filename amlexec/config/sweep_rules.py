@@ -8,7 +8,7 @@ from amlexec.config.document import Mapping, Scalar
 from amlexec.config.generations import find, values
 from amlexec.config.messages import shown
 from amlexec.errors import UsageError
-from amlexec.model import Place, Violation
+from amlexec.values import Place, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

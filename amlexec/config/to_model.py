@@ -1,4 +1,4 @@
-"""Convert readings to the values of `amlexec.model`: the last step of READ."""
+"""Convert readings to the values of `amlexec.values`: the last step of READ."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from amlexec import kinds
 from amlexec.config.keys import COMPUTE_KEYS
-from amlexec.model import (
+from amlexec.values import (
     ComputeTarget,
     CondaDependencies,
     Line,

@@ -12,7 +12,7 @@ from amlexec.config import foreign, generations, rules, schemas
 from amlexec.config.coerce import Coercion, takes_anything
 from amlexec.config.document import Mapping
 from amlexec.config.messages import violation
-from amlexec.model import Place, Violation
+from amlexec.values import Place, Violation
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator

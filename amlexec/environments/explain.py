@@ -11,7 +11,7 @@ from amlexec.packages.conda_spec import name_of, shown_version
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from amlexec.model import Place
+    from amlexec.values import Place
 
     At = Callable[[str, str, str], str]
     """Puts the place of a part of the new value before a sentence."""

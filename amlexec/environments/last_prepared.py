@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from amlexec.environments.request import BuildResult
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["LastPrepared", "digests", "folder", "forget_removed", "keep_packages", "recall", "remember"]
 

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from rattler import LockFile, RepoDataRecord
 
     from amlexec.environments.explain import Key
-    from amlexec.model import Place, Project
     from amlexec.packages.conda_errors import ChannelSource
     from amlexec.packages.pip_pins import Pin
     from amlexec.packages.platforms import Platform
     from amlexec.packages.resolve import Resolution
+    from amlexec.values import Place, Project
 
 __all__ = ["Lock", "path_of", "read", "resolution_from", "text_of", "write"]
 

@@ -12,7 +12,7 @@ from amlexec.files import read_regular
 
 if TYPE_CHECKING:
     from amlexec.history.record import Run
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["Package", "packages_of"]
 

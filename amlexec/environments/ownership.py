@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amlexec.environments.store import Installed
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["ownership"]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["FILE", "Packages", "changes", "keep", "listed", "of_interpreter", "parsed"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.model import Place, SparkDependencies
+from amlexec.values import Place, SparkDependencies
 
 if TYPE_CHECKING:
     from amlexec.environments.lockfile import Lock
     from amlexec.environments.spec import EnvironmentSpec
-    from amlexec.model import CondaDependencies, Project
     from amlexec.packages.requirements import Requirements
+    from amlexec.values import CondaDependencies, Project
 
 __all__ = ["BuildRequest", "BuildResult"]
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from amlexec.environments.build_context import BuildContext
-    from amlexec.model import Project
     from amlexec.packages.pip_pins import Pin
+    from amlexec.values import Project
 
 __all__ = [
     "LARGEST",

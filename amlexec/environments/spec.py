@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import digest as content
 from amlexec.errors import ConfigurationError
-from amlexec.model import Place, Violation
 from amlexec.packages import conda_spec, requirements
 from amlexec.packages.urls import expand_public, public, unset_variables
+from amlexec.values import Place, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from amlexec.environments.explain import Key
     from amlexec.environments.locked import Locked
     from amlexec.environments.lockfile import Lock
-    from amlexec.model import CondaDependencies, Project
     from amlexec.packages.platforms import Platform
+    from amlexec.values import CondaDependencies, Project
 
 __all__ = [
     "RECIPE",

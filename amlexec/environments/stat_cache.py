@@ -16,7 +16,7 @@ from amlexec.files import read_regular, write_atomically
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["Stamp", "clock", "keep", "recall"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from amlexec.exports.mlflow_client import Tracking
     from amlexec.exports.sidecar import Sidecar
     from amlexec.history.record import Run
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["Exported", "export_run"]
 

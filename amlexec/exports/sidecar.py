@@ -14,7 +14,7 @@ from amlexec.files import SMALL, read_regular, write_atomically
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["Sidecar", "opened"]
 

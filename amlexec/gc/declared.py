@@ -10,7 +10,7 @@ from amlexec.environments import last_prepared
 from amlexec.errors import AmlexecError
 
 if TYPE_CHECKING:
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["environments"]
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from amlexec.docker.client import Engine
     from amlexec.gc.project_items import ProjectRuns
-    from amlexec.model import Project
     from amlexec.targets.docker import DockerTarget
+    from amlexec.values import Project
 
 __all__ = ["EnginePlace"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from amlexec.gc.places import Place
     from amlexec.gc.rules import Rules, Selection
     from amlexec.gc.sweep_items import Sweeps
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["Taken", "take"]
 

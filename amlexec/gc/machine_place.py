@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from amlexec.gc.project_items import ProjectRuns
-    from amlexec.model import Project
     from amlexec.ssh.connection import SSHConnection
+    from amlexec.values import Project
 
 __all__ = ["MachinePlace"]
 

@@ -16,7 +16,7 @@ from amlexec.snapshots.prune import BUSY
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["forget", "needed_digests", "needed_locks", "needed_trees", "unless_begun", "unless_needed"]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from amlexec.gc.run_facts import RunFacts, Usage
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = [
     "HERE",

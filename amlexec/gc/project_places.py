@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from amlexec.gc.places import Place
-    from amlexec.model import ComputeTarget, Project
     from amlexec.targets.docker import DockerTarget
+    from amlexec.values import ComputeTarget, Project
 
 __all__ = ["places"]
 

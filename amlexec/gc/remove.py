@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from amlexec.gc.model import Item, Plan
     from amlexec.gc.places import Place
-    from amlexec.model import Project
     from amlexec.snapshots.prune import Pruned
+    from amlexec.values import Project
 
 __all__ = ["Result", "alone", "carry_out"]
 

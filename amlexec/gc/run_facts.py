@@ -16,7 +16,7 @@ from amlexec.history.record import FINAL, STATUSES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["RunFacts", "Usage", "has_tags", "is_digest", "read", "read_all", "tree_size", "usage"]
 

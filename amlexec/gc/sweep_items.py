@@ -15,8 +15,8 @@ from amlexec.sweeps.sweep import total
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from amlexec.model import Project
     from amlexec.sweeps.store import SweepPaths
+    from amlexec.values import Project
 
 __all__ = ["Sweeps", "read", "sweep_key"]
 

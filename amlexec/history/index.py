@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from amlexec.history.index_rows import Seen
     from amlexec.history.query import Query, SortKey
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["Selection", "bounds_of", "select", "unfinished"]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from amlexec.history.paths import RunPaths
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["FEW", "Stamp", "journals", "named_since", "note", "sample", "stamp"]
 

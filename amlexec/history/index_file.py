@@ -24,7 +24,7 @@ from amlexec.history.index_schema import VERSION, create
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["LOCK_TIMEOUT_S", "IndexFile", "UnusableError", "folder", "private"]
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from amlexec.history.record import Run
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["rows_of"]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from amlexec.history.index_schema import Row
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["Rows", "Seen"]
 

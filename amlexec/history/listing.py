@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from amlexec.history.record import Run
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["BROKEN", "Broken", "newest", "newest_of", "read", "reason_of"]
 

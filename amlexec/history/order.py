@@ -11,7 +11,7 @@ from amlexec.files import append, open_regular
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["milliseconds", "newest_first", "note", "submitted"]
 

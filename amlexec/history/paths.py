@@ -12,7 +12,7 @@ from amlexec.files import SMALL
 from amlexec.history.record import is_run_id
 
 if TYPE_CHECKING:
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["RUNS", "RunPaths", "check"]
 

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import checked_values as checked
-from amlexec.model import NotCollected, SweepPoint
+from amlexec.values import NotCollected, SweepPoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amlexec.model import NotCollected
+from amlexec.values import NotCollected
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,14 +12,14 @@ from amlexec.docker.reference import short
 from amlexec.errors import TargetError
 from amlexec.images.labels import DEFAULT
 from amlexec.images.transfer_bar import transfer_bar
-from amlexec.model import spelled
 from amlexec.packages.platforms import engine_misfit
+from amlexec.values import spelled
 
 if TYPE_CHECKING:
     from amlexec.docker.client import Engine
-    from amlexec.model import Place
     from amlexec.packages.platforms import Platform
     from amlexec.progress import Progress
+    from amlexec.values import Place
 
 __all__ = ["Base", "ensure", "moved", "must_be_for", "must_keep"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from amlexec.docker.labels import CONDA, OWNER, PROJECT
 
 if TYPE_CHECKING:
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["DEFAULT", "LOCK_FILE", "NAME", "PREFIX", "of_layer", "reference"]
 

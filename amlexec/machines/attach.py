@@ -10,10 +10,10 @@ from amlexec import kinds
 from amlexec.keystore import store as keystore
 from amlexec.machines import target_files
 from amlexec.machines.first_login import Credentials, enter, install
-from amlexec.model import ComputeTarget, Place
 from amlexec.ssh import host_keys
 from amlexec.ssh.key_pair import new_key_pair
 from amlexec.ssh.login import login_of
+from amlexec.values import ComputeTarget, Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from amlexec.machines.check_results import Finding
     from amlexec.machines.host_trust import Trust
     from amlexec.machines.target_text import Attachment
-    from amlexec.model import Project
     from amlexec.ssh.login import Login
+    from amlexec.values import Project
 
 __all__ = ["Admitted", "AttachRequest", "admit", "must_be_free"]
 

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from amlexec.docker.client import Engine
     from amlexec.local_machine import Answer
-    from amlexec.model import ComputeTarget, Project
     from amlexec.ssh.connection import SSHConnection
     from amlexec.ssh.login import Login
+    from amlexec.values import ComputeTarget, Project
 
 __all__ = ["ExaminedMachine", "ask", "engine", "examine", "findings_of"]
 

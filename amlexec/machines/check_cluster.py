@@ -14,8 +14,8 @@ from amlexec.spark import submit_args
 
 if TYPE_CHECKING:
     from amlexec.local_machine import Answer
-    from amlexec.model import ComputeTarget
     from amlexec.ssh.connection import SSHConnection
+    from amlexec.values import ComputeTarget
 
 __all__ = ["of_cluster"]
 

@@ -10,7 +10,7 @@ from amlexec.docker.forward import found_in
 from amlexec.packages.platforms import misfit, of_target
 
 if TYPE_CHECKING:
-    from amlexec.model import ComputeTarget
+    from amlexec.values import ComputeTarget
 
 __all__ = ["FAILED", "FULL", "OK", "TIGHT", "WARNING", "Facts", "Finding", "facts_of", "judge", "size"]
 

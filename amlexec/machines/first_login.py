@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amlexec.machines.check_results import Finding
-    from amlexec.model import ComputeTarget
     from amlexec.ssh.login import Login
+    from amlexec.values import ComputeTarget
 
 __all__ = ["Credentials", "Entered", "enter", "install"]
 

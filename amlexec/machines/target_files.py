@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from amlexec.machines.target_text import Attachment
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["Detachment", "detach", "handles", "named_by", "occupied", "taken", "unshared", "write"]
 

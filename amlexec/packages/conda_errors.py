@@ -7,9 +7,9 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError
-from amlexec.model import Violation
 from amlexec.packages.conda_spec import canonical_spec, name_of
 from amlexec.packages.urls import hidden, public
+from amlexec.values import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from rattler import Channel, Gateway, RepoDataRecord
 
-    from amlexec.model import Line
     from amlexec.packages.network import Network
     from amlexec.packages.platforms import Platform
+    from amlexec.values import Line
 
 __all__ = [
     "SolveRequest",

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from amlexec import private_folders
 from amlexec.errors import ConfigurationError, TargetError
-from amlexec.model import Line, Violation
 from amlexec.packages import conda_errors, conda_spec
 from amlexec.packages.conda_link import awaited
 from amlexec.packages.network import client
 from amlexec.packages.urls import expand, expand_public, is_address, is_readable, public, unset_variables
+from amlexec.values import Line, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rattler import Channel, RepoDataRecord
 
-    from amlexec.model import CondaDependencies, Project
     from amlexec.packages.network import Network
     from amlexec.packages.platforms import Platform
+    from amlexec.values import CondaDependencies, Project
 
 __all__ = ["channels", "python_version", "solve", "with_passwords"]
 

@@ -11,7 +11,7 @@ from amlexec.errors import TargetError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from amlexec.model import ComputeTarget
+    from amlexec.values import ComputeTarget
 
 __all__ = ["DEFAULT", "Platform", "engine_misfit", "misfit", "of_image", "of_target", "subdir_of"]
 

@@ -13,7 +13,7 @@ from amlexec.packages.urls import expand, is_address, unset_variables
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from amlexec.model import Line, Place, Violation
+    from amlexec.values import Line, Place, Violation
 
 __all__ = ["References", "look", "problems", "references"]
 

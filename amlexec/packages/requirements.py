@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import digest
 from amlexec.errors import ConfigurationError
-from amlexec.model import Line, Place, Violation
 from amlexec.packages import requirement_errors as wrong
 from amlexec.packages import requirement_paths as paths
 from amlexec.packages import requirement_syntax as syntax
 from amlexec.packages.urls import Secret, expand, expand_public, is_address, is_readable, public
+from amlexec.values import Line, Place, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

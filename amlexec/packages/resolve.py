@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from rattler import RepoDataRecord
 
-    from amlexec.model import CondaDependencies, Project
     from amlexec.packages.network import Network
     from amlexec.packages.pip_pins import Pin
     from amlexec.packages.platforms import Platform
     from amlexec.packages.requirements import Requirements
+    from amlexec.values import CondaDependencies, Project
 
 __all__ = ["Resolution", "resolve"]
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from amlexec.environments.build_log import BuildLog
     from amlexec.environments.request import BuildRequest, BuildResult
-    from amlexec.model import Place
     from amlexec.progress import Progress
     from amlexec.ssh.connection import SSHConnection
+    from amlexec.values import Place
 
 __all__ = ["PrefixStore"]
 

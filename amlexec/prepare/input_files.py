@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from amlexec.config.load import Outline
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["InputFiles", "find", "package_files"]
 

@@ -12,8 +12,8 @@ from amlexec.images.labels import DEFAULT
 if TYPE_CHECKING:
     from amlexec.environments.request import BuildRequest, BuildResult
     from amlexec.environments.store import EnvironmentStore, Installed
-    from amlexec.model import ComputeTarget, Project
     from amlexec.progress import Progress
+    from amlexec.values import ComputeTarget, Project
 
 __all__ = [
     "Readiness",

@@ -14,16 +14,16 @@ from amlexec.config import load as config
 from amlexec.environments import last_prepared, stat_cache
 from amlexec.environments.stat_cache import Stamp
 from amlexec.errors import CannotRunError, ConfigurationError
-from amlexec.model import ComputeTarget, Place
 from amlexec.prepare import prepare as preparation
 from amlexec.prepare.prepare import Readiness
 from amlexec.prepare.stores import store_of
+from amlexec.values import ComputeTarget, Place
 
 if TYPE_CHECKING:
     from amlexec.environments.store import EnvironmentStore, Removal
-    from amlexec.model import Declaration, Project, Violation
     from amlexec.prepare.prepare import Wanted
     from amlexec.progress import Progress
+    from amlexec.values import Declaration, Project, Violation
 
 __all__ = ["EnvironmentRef", "ProjectEnvironments", "yours"]
 

@@ -8,7 +8,7 @@ from amlexec import kinds
 
 if TYPE_CHECKING:
     from amlexec.environments.store import EnvironmentStore
-    from amlexec.model import ComputeTarget
+    from amlexec.values import ComputeTarget
 
 __all__ = ["store_of"]
 

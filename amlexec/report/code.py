@@ -12,7 +12,7 @@ from amlexec.snapshots import store
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["code_of"]
 

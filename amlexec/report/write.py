@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from amlexec.history.listing import Broken
     from amlexec.history.record import Run
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["main_data", "numbers", "page_of"]
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from amlexec.history.paths import RunPaths
     from amlexec.history.record import Run
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["ABOUT", "FORMAT", "LOCK", "OUTPUTS", "SNAPSHOT", "write"]
 

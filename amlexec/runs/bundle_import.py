@@ -19,12 +19,12 @@ from amlexec.files import open_regular, read_regular, remove_tree
 from amlexec.history import folders, outputs_manifest
 from amlexec.history.paths import RUNS, RunPaths
 from amlexec.history.record import FINAL, Run, is_run_id, parsed
-from amlexec.model import Project
 from amlexec.runs.bundle import ABOUT, FORMAT, LOCK, OUTPUTS, SNAPSHOT
 from amlexec.runs.repeat import must_be_runnable
 from amlexec.snapshots.adopt import adopt
 from amlexec.snapshots.export import open_up
 from amlexec.targets import safe_tar
+from amlexec.values import Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,8 +16,8 @@ from amlexec.history.paths import RunPaths
 from amlexec.history.record import FINAL
 
 if TYPE_CHECKING:
-    from amlexec.model import Project
     from amlexec.targets.docker import DockerTarget
+    from amlexec.values import Project
 
 __all__ = ["containers", "files", "folders", "left_by_its_writers", "of_run", "over_containers", "unfinished"]
 

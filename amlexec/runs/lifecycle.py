@@ -15,16 +15,16 @@ from amlexec.history import record, uncollected
 from amlexec.history.folders import discard, read, write
 from amlexec.history.paths import RunPaths, check
 from amlexec.history.record import FINAL, Run
-from amlexec.model import Project
 from amlexec.runs.control_log import note
 from amlexec.runs.results import with_results
 from amlexec.targets import python_used
 from amlexec.targets.registry import target_of
 from amlexec.targets.target import GRACE_TIMEOUT_S, State
+from amlexec.values import Project
 
 if TYPE_CHECKING:
-    from amlexec.model import NotCollected
     from amlexec.targets.target import Target
+    from amlexec.values import NotCollected
 
 __all__ = [
     "GRACE_TIMEOUT_S",

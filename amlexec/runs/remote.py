@@ -21,9 +21,9 @@ from amlexec.targets.registry import runs_on
 
 if TYPE_CHECKING:
     from amlexec.history.record import Run
-    from amlexec.model import Project
     from amlexec.targets.docker import DockerTarget
     from amlexec.targets.ssh import SSHTarget
+    from amlexec.values import Project
 
 __all__ = ["RemoteRuns"]
 

@@ -9,8 +9,8 @@ from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
     from amlexec.history.record import Run
-    from amlexec.model import Plan
     from amlexec.targets.target import Launch
+    from amlexec.values import Plan
 
 __all__ = ["ACCEPT", "Repeat", "must_be_runnable"]
 

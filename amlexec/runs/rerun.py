@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec import in_use
 from amlexec.config import load as config
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError
-from amlexec.model import Declaration, Detached, Place, RunConfiguration
 from amlexec.plan import plan
 from amlexec.runs import rerun_arguments
 from amlexec.runs import submit as submission
@@ -16,12 +15,13 @@ from amlexec.runs.repeat import Repeat, must_be_runnable
 from amlexec.runs.rerun_sources import Sources
 from amlexec.snapshots import take as snapshot
 from amlexec.targets.registry import runs_on
+from amlexec.values import Declaration, Detached, Place, RunConfiguration
 
 if TYPE_CHECKING:
     from amlexec.environments.store import EnvironmentStore
     from amlexec.history.record import Run
-    from amlexec.model import Plan, Project
     from amlexec.runs.submit import Talk
+    from amlexec.values import Plan, Project
 
 __all__ = ["Wishes", "rerun"]
 

@@ -12,10 +12,10 @@ from amlexec.images.labels import DEFAULT
 if TYPE_CHECKING:
     from amlexec.environments.store import EnvironmentStore, Installed
     from amlexec.history.record import Run
-    from amlexec.model import ComputeTarget, Declaration, RunConfiguration
     from amlexec.prepare.prepare import Wanted
     from amlexec.progress import Progress
     from amlexec.runs.rerun_sources import Sources
+    from amlexec.values import ComputeTarget, Declaration, RunConfiguration
 
 __all__ = ["RepeatedEnvironment", "find"]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from amlexec.history.record import Run
-    from amlexec.model import Declaration, Project, RunConfiguration
+    from amlexec.values import Declaration, Project, RunConfiguration
 
 __all__ = ["Sources"]
 

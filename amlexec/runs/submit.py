@@ -15,20 +15,20 @@ from amlexec import __version__, in_use, kinds, redaction
 from amlexec.errors import AmlexecError, TargetError, UnreachableError, UsageError
 from amlexec.history import folders, record
 from amlexec.history.record import Run, SnapshotRecord, Source
-from amlexec.model import Detached
 from amlexec.runs import lifecycle
 from amlexec.runs.control_log import note
 from amlexec.targets import python_used
 from amlexec.targets.environment import ensure, resolved_lock_of
 from amlexec.targets.registry import runs_on
+from amlexec.values import Detached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from amlexec.history.paths import RunPaths
-    from amlexec.model import Plan, Project
     from amlexec.runs.repeat import Repeat
     from amlexec.targets.target import Launch, State, Target
+    from amlexec.values import Plan, Project
 
 __all__ = ["Begun", "Taken", "Talk", "begin", "follow", "script_in", "submit", "take"]
 

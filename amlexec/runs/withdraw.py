@@ -14,8 +14,8 @@ from amlexec.runs.lifecycle import NEVER_BEGAN, target_of_run
 
 if TYPE_CHECKING:
     from amlexec.history.paths import RunPaths
-    from amlexec.model import Project
     from amlexec.targets.target import Target
+    from amlexec.values import Project
 
 __all__ = ["withdraw"]
 

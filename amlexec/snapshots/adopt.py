@@ -12,7 +12,7 @@ from amlexec.snapshots import store as snapshot_store
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["adopt"]
 

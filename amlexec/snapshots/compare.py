@@ -13,7 +13,7 @@ from amlexec.snapshots import store
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["FileChange", "changes", "diff"]
 

@@ -13,7 +13,7 @@ from amlexec.files import walk
 from amlexec.snapshots import take
 
 if TYPE_CHECKING:
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["export", "open_up"]
 

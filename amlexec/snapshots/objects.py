@@ -12,8 +12,8 @@ from amlexec.snapshots import store as snapshot_store
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from amlexec.model import Project
     from amlexec.snapshots.store import Store
+    from amlexec.values import Project
 
 __all__ = ["Latest", "SnapshotUsage", "latest", "reachable", "usage"]
 

@@ -24,9 +24,9 @@ from amlexec.snapshots import store as snapshot_store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from amlexec.model import Project
     from amlexec.snapshots.objects import Latest
     from amlexec.snapshots.store import Store
+    from amlexec.values import Project
 
 __all__ = ["BUSY", "Pruned", "prune"]
 

@@ -20,7 +20,7 @@ from amlexec.locks import exclusive
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["IndexEntry", "Store", "Taken", "folder_of", "opened"]
 

@@ -31,8 +31,8 @@ from amlexec.snapshots.warnings import folders_of, warnings_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amlexec.model import Project
     from amlexec.snapshots.store import IndexEntry, Store
+    from amlexec.values import Project
 
 __all__ = ["Snapshot", "checkout", "exists", "files", "take"]
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from amlexec.model import Project
     from amlexec.snapshots.store import Store
+    from amlexec.values import Project
 
 __all__ = ["Difference", "add_files", "difference", "pack"]
 

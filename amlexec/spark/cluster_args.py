@@ -10,7 +10,7 @@ from amlexec.redaction import is_secret
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amlexec.model import ComputeTarget
+    from amlexec.values import ComputeTarget
 
 __all__ = [
     "EXECUTORS",

@@ -15,7 +15,7 @@ from amlexec.packages.urls import is_loopback, public
 from amlexec.spark import submit_args
 
 if TYPE_CHECKING:
-    from amlexec.model import Project, SparkDependencies
+    from amlexec.values import Project, SparkDependencies
 
 __all__ = ["CENTRAL", "SPARK_MISSING", "files", "folders", "further", "needs_this_machine", "value"]
 

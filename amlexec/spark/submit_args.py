@@ -12,7 +12,7 @@ from amlexec.packages.urls import secrets
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amlexec.model import Plan, SparkDependencies
+    from amlexec.values import Plan, SparkDependencies
 
 __all__ = [
     "EXCLUDES",

@@ -10,7 +10,7 @@ from amlexec import redaction
 from amlexec.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from amlexec.model import ComputeTarget
+    from amlexec.values import ComputeTarget
 
 __all__ = ["Login", "PlainPassword", "is_user", "login_of", "split_address"]
 

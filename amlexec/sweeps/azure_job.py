@@ -23,7 +23,7 @@ from amlexec.search.section import SweepSection
 from amlexec.sweeps.azure_space import AzureFile, parameters_of
 
 if TYPE_CHECKING:
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["AzureJob", "read"]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NoReturn
 from amlexec.config.document import Mapping, Node, Scalar, Sequence
 from amlexec.config.generations import find
 from amlexec.errors import ConfigurationError
-from amlexec.model import Place
 from amlexec.search.domains import Range, typed
 from amlexec.search.section import domain_of_list
 from amlexec.search.space import Parameter
+from amlexec.values import Place
 
 if TYPE_CHECKING:
     from amlexec.search.domains import Domain

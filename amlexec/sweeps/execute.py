@@ -13,7 +13,6 @@ from amlexec.escaping import on_one_line
 from amlexec.files import open_regular
 from amlexec.history import folders
 from amlexec.history.paths import RunPaths
-from amlexec.model import Plan, SweepPoint
 from amlexec.plan import plan
 from amlexec.runs import submit as submission
 from amlexec.runs.withdraw import withdraw
@@ -21,17 +20,18 @@ from amlexec.sweeps.definition import SweepTarget, arguments_of
 from amlexec.sweeps.recover import runs_of
 from amlexec.targets.environment import ensure
 from amlexec.targets.registry import runs_on
+from amlexec.values import Plan, SweepPoint
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from amlexec.history.record import Run
-    from amlexec.model import Declaration, Project
     from amlexec.runs.submit import Begun, Talk
     from amlexec.search.domains import Value
     from amlexec.search.space import Point
     from amlexec.sweeps.definition import Definition
     from amlexec.sweeps.sweep import Sweep
+    from amlexec.values import Declaration, Project
 
 __all__ = [
     "OpenTarget",

@@ -19,10 +19,10 @@ from amlexec.search.early_stop import OF_OPTUNA, Trace, reason_to_stop
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from amlexec.model import Project
     from amlexec.sweeps.definition import Definition
     from amlexec.sweeps.journal import PointState
     from amlexec.sweeps.optuna_search import OptunaChooser
+    from amlexec.values import Project
 
 __all__ = ["Curve", "EarlyStopMonitor", "bring_metrics"]
 

@@ -14,8 +14,8 @@ from amlexec.runs import lifecycle
 from amlexec.runs.withdraw import withdraw
 
 if TYPE_CHECKING:
-    from amlexec.model import Project
     from amlexec.sweeps.sweep import Sweep
+    from amlexec.values import Project
 
 __all__ = ["recover", "return_failed", "runs_of"]
 

@@ -16,9 +16,9 @@ from amlexec.sweeps import journal
 from amlexec.sweeps.definition import is_sweep_id, parsed, text_of
 
 if TYPE_CHECKING:
-    from amlexec.model import Project
     from amlexec.sweeps.definition import Definition
     from amlexec.sweeps.journal import PointState
+    from amlexec.values import Project
 
 __all__ = [
     "SweepPaths",

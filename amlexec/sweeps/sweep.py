@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from amlexec.history.record import Run
     from amlexec.locks import Held
-    from amlexec.model import Project
     from amlexec.search.space import Point
     from amlexec.sweeps.definition import Definition
     from amlexec.sweeps.store import SweepPaths
+    from amlexec.values import Project
 
 __all__ = ["Best", "Sweep", "best", "is_better", "metric_of", "number_of", "open_again", "total"]
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from amlexec.docker import archives, containers
 from amlexec.docker.errors import EngineAnswerError
 from amlexec.files import walk
-from amlexec.model import NotCollected
 from amlexec.runtime import SITE
 from amlexec.tar import Tar
 from amlexec.targets import beneath, safe_tar
 from amlexec.targets.tar_reader import FILE, NotTarError, TarReader
+from amlexec.values import NotCollected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

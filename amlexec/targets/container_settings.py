@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from amlexec.docker.features import Features
     from amlexec.history.paths import RunPaths
-    from amlexec.model import Plan
     from amlexec.targets.target import Launch
     from amlexec.targets.volumes import Mount, RunVolumes
+    from amlexec.values import Plan
 
 __all__ = ["of_run"]
 

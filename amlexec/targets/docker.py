@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from amlexec.docker.client import Engine
     from amlexec.history.paths import RunPaths
     from amlexec.locks import Held
-    from amlexec.model import NotCollected, Plan, Project
     from amlexec.prepare.prepare import Readiness
     from amlexec.targets.target import Launch
     from amlexec.targets.volumes import RunVolumes
+    from amlexec.values import NotCollected, Plan, Project
 
 __all__ = ["DockerTarget"]
 

@@ -14,9 +14,9 @@ from amlexec.targets.volumes import SHARED, SITE
 
 if TYPE_CHECKING:
     from amlexec.docker.client import Engine
-    from amlexec.model import Plan
     from amlexec.prepare.prepare import Readiness
     from amlexec.targets.volumes import RunVolumes
+    from amlexec.values import Plan
 
 __all__ = ["HOME", "launch"]
 

@@ -8,8 +8,8 @@ from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
     from amlexec.environments.store import EnvironmentStore
-    from amlexec.model import Plan, Project
     from amlexec.prepare.prepare import Readiness
+    from amlexec.values import Plan, Project
 
 __all__ = ["ensure", "resolved_lock_of"]
 

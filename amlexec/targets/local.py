@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from amlexec.history.paths import RunPaths
     from amlexec.local_machine import Connection
     from amlexec.locks import Held
-    from amlexec.model import NotCollected, Plan, Project
     from amlexec.prepare.prepare import Readiness
+    from amlexec.values import NotCollected, Plan, Project
 
 __all__ = ["LocalTarget"]
 

@@ -16,7 +16,7 @@ from amlexec.history.record import Interpreter
 
 if TYPE_CHECKING:
     from amlexec.local_machine import Connection
-    from amlexec.model import ComputeTarget, Project
+    from amlexec.values import ComputeTarget, Project
 
 __all__ = ["find", "version"]
 

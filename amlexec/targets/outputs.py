@@ -19,10 +19,10 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from amlexec.model import NotCollected
 from amlexec.targets import beneath
 from amlexec.targets.copy_links import Led, Links, relative
 from amlexec.targets.run_folders import bring_home
+from amlexec.values import NotCollected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from amlexec.files import open_to_append, read_regular
-from amlexec.model import NotCollected
 from amlexec.targets import python_used
 from amlexec.targets.outputs import bring
+from amlexec.values import NotCollected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from amlexec.history.record import Run
-    from amlexec.model import Plan
     from amlexec.targets.target import Launch
+    from amlexec.values import Plan
 
 __all__ = ["FILES", "Seen", "asked", "expected", "read", "recorded", "wanted"]
 

@@ -11,8 +11,8 @@ from amlexec.errors import CannotRunError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amlexec.model import ComputeTarget, Project
     from amlexec.targets.target import Target
+    from amlexec.values import ComputeTarget, Project
 
 __all__ = ["runs_on", "target_of"]
 

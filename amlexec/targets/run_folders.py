@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from amlexec.history.paths import RunPaths
-    from amlexec.model import ComputeTarget, Plan, Project
+    from amlexec.values import ComputeTarget, Plan, Project
 
 __all__ = [
     "bring_home",

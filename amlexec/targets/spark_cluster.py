@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 from amlexec.config import load as config
 from amlexec.files import read_regular
 from amlexec.history import folders
-from amlexec.model import NotCollected
 from amlexec.spark import cluster_args
 from amlexec.spark.cluster_args import Shipped
 from amlexec.targets.answers import read_code
 from amlexec.targets.outputs import bring
 from amlexec.targets.safe_tar import unpack
 from amlexec.targets.ssh import SSHTarget
+from amlexec.values import NotCollected
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from amlexec.history.paths import RunPaths
-    from amlexec.model import Plan
     from amlexec.targets.target import Launch, State
+    from amlexec.values import Plan
 
 __all__ = ["SparkClusterTarget"]
 

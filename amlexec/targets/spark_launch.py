@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from amlexec.docker.client import Engine
     from amlexec.local_machine import Connection
-    from amlexec.model import ComputeTarget, Plan, SparkDependencies
     from amlexec.spark.cluster_args import Shipped
     from amlexec.spark.submit_args import Pythons, Spark
     from amlexec.ssh.connection import SSHConnection
     from amlexec.targets.target import Launch
+    from amlexec.values import ComputeTarget, Plan, SparkDependencies
 
 __all__ = ["cluster", "contained", "declared", "ivy_for_folders", "launched", "local", "name_of", "remote"]
 

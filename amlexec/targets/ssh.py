@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from amlexec.environments.store import EnvironmentStore
     from amlexec.history.paths import RunPaths
     from amlexec.locks import Held
-    from amlexec.model import NotCollected, Plan, Project
     from amlexec.prepare.prepare import Readiness
     from amlexec.ssh.connection import SSHConnection
     from amlexec.targets.target import Launch
+    from amlexec.values import NotCollected, Plan, Project
 
 __all__ = ["SSHTarget"]
 

@@ -10,10 +10,10 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.model import NotCollected
 from amlexec.targets.beneath import Parts, parts_of, text_of
 from amlexec.targets.outputs import FOREIGN
 from amlexec.targets.safe_tar import LIMITS, Unpacked, unpack
+from amlexec.values import NotCollected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from amlexec.environments.store import Installed
-    from amlexec.model import Plan
     from amlexec.prepare.prepare import Readiness
     from amlexec.ssh.connection import SSHConnection
+    from amlexec.values import Plan
 
 __all__ = ["LookingStore", "launch"]
 

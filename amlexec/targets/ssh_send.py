@@ -15,7 +15,7 @@ from amlexec.targets.answers import LONGEST_LINE
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["pack", "runtime_digest", "show_waiting"]
 

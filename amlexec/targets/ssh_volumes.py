@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from amlexec.docker.client import Engine
     from amlexec.docker.forward import SSHTransport
     from amlexec.history.paths import RunPaths
-    from amlexec.model import NotCollected, Plan, Project
     from amlexec.ssh.connection import SSHConnection
+    from amlexec.values import NotCollected, Plan, Project
 
 __all__ = ["SSHVolumes"]
 

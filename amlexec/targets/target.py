@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from amlexec.history.paths import RunPaths
     from amlexec.history.record import Interpreter
     from amlexec.locks import Held
-    from amlexec.model import NotCollected, Plan
     from amlexec.prepare.prepare import Readiness
+    from amlexec.values import NotCollected, Plan
 
 __all__ = ["GRACE_TIMEOUT_S", "Launch", "State", "Target"]
 

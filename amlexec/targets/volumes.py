@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from amlexec.docker.client import Engine
     from amlexec.history.paths import RunPaths
-    from amlexec.model import NotCollected, Plan, Project
+    from amlexec.values import NotCollected, Plan, Project
 
 __all__ = [
     "CHECKOUT",

@@ -24,7 +24,7 @@ from amlexec.commands.output import cell, table
 from amlexec.history import folders
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import Interpreter, Outputs, SnapshotRecord, Source, instant
-from amlexec.model import Project
+from amlexec.values import Project
 from tests.support.records import RUN
 
 TIMEOUT = 120

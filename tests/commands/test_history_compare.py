@@ -16,7 +16,7 @@ import pytest
 from amlexec.environments import last_prepared, resolved_lock
 from amlexec.history import folders, tags
 from amlexec.history.paths import RunPaths
-from amlexec.model import Project
+from amlexec.values import Project
 from tests.conftest import PATIENCE, ProjectFolder
 from tests.support.records import RUN
 

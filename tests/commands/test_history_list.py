@@ -14,7 +14,7 @@ import pytest
 from amlexec.history import folders, tags
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import instant
-from amlexec.model import Project
+from amlexec.values import Project
 from tests.conftest import PATIENCE, ProjectFolder, eventually
 from tests.support.records import RUN
 

@@ -9,7 +9,7 @@ import pytest
 
 from amlexec.history import folders
 from amlexec.history.paths import RunPaths
-from amlexec.model import Project
+from amlexec.values import Project
 from tests.support.records import RUN
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amlexec.config import declared
-from amlexec.model import Project
+from amlexec.values import Project
 from tests.support.linting import declarations
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def test_a_file_with_a_mistake_in_it(project: Project, tmp_path: Path) -> None:
 def test_an_unchanged_file_is_not_parsed_again(project: Project) -> None:
     declared.files(project)
     program = (
-        "import sys; from amlexec.config import declared; from amlexec.model import Project; "
+        "import sys; from amlexec.config import declared; from amlexec.values import Project; "
         "print(declared.files(Project(sys.argv[1]))); assert 'yaml' not in sys.modules"
     )
     command = [sys.executable, "-c", program, project.root]

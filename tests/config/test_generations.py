@@ -10,7 +10,7 @@ from amlexec.config import schemas, to_model
 from amlexec.config.document import read
 from amlexec.config.generations import Reading, is_camel, kind_of
 from amlexec.config.validate import Checker
-from amlexec.model import ComputeTarget, Place, RunConfiguration
+from amlexec.values import ComputeTarget, Place, RunConfiguration
 
 
 def reading(text: str, kind: str = schemas.RUNCONFIG) -> Reading:

@@ -12,7 +12,7 @@ import pytest
 
 from amlexec.config import lint
 from amlexec.config import load as config
-from amlexec.model import Place, Violation
+from amlexec.values import Place, Violation
 from tests.support.linting import declarations, violations
 
 WRONG = "Target: local\nFramework: Pyhton\n"

@@ -12,8 +12,8 @@ import pytest
 from amlexec.config import cache, declared, schemas
 from amlexec.config import load as config
 from amlexec.errors import ConfigurationError, UsageError
-from amlexec.model import Place, Project
 from amlexec.targets import local_python
+from amlexec.values import Place, Project
 from tests.support.linting import declarations, violations
 
 RUN = "Target: local\nFramework: Python\nArgumentVector: [train.py]\n"

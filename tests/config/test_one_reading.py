@@ -20,7 +20,7 @@ from tests.support.linting import violations
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 FILE = "aml_config/conda_dependencies.yml"
 

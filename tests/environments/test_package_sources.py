@@ -11,9 +11,9 @@ import pytest
 
 from amlexec.environments.pip_files import write_sources
 from amlexec.errors import ConfigurationError
-from amlexec.model import ComputeTarget, Place, Project
 from amlexec.prepare import prepare as preparation
 from amlexec.snapshots import sources
+from amlexec.values import ComputeTarget, Place, Project
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amlexec.environments import lockfile, python_packages, resolved_lock
-from amlexec.model import Project
+from amlexec.values import Project
 from tests.support.places import PLACES, DockerProject, RemoteProject, Shop
 
 if TYPE_CHECKING:

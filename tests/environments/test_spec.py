@@ -18,9 +18,9 @@ from amlexec.environments import spec as environments
 from amlexec.environments.explain import explain
 from amlexec.environments.locked import Locked
 from amlexec.environments.spec import RECIPE, EnvironmentSpec, canonical, spec_of
-from amlexec.model import CondaDependencies, Line, Place, Project
 from amlexec.packages.conda_spec import canonical_spec, channels
 from amlexec.packages.platforms import DEFAULT, Platform
+from amlexec.values import CondaDependencies, Line, Place, Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable

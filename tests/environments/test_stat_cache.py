@@ -9,7 +9,7 @@ import pytest
 
 from amlexec.environments import stat_cache
 from amlexec.environments.stat_cache import Stamp
-from amlexec.model import Project
+from amlexec.values import Project
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,10 +10,10 @@ from amlexec.config import load as config
 from amlexec.environments.explain import explain
 from amlexec.environments.spec import canonical, spec_of
 from amlexec.errors import ConfigurationError
-from amlexec.model import ComputeTarget, Place, Project
 from amlexec.packages.platforms import DEFAULT
 from amlexec.packages.urls import expand_public, is_loopback
 from amlexec.prepare import prepare as preparation
+from amlexec.values import ComputeTarget, Place, Project
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from amlexec.model import Project
+from amlexec.values import Project
 from tests.conftest import PATIENCE, Done
 from tests.engines import mlflow
 from tests.engines.fixtures import need

@@ -176,7 +176,7 @@ def test_a_server_that_is_down_and_wrong_addresses_are_errors(mlflow_server: Mlf
 
 
 def test_without_mlflow_the_extra_is_named(project: ProjectFolder) -> None:
-    from amlexec.model import Project
+    from amlexec.values import Project
 
     add_run(Project(str(project.root)), 0)
     program = (

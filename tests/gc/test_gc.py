@@ -17,8 +17,8 @@ from amlexec import in_use, locks, temporaries
 from amlexec.environments import resolved_lock
 from amlexec.history import folders, tags
 from amlexec.history.paths import RunPaths
-from amlexec.model import Project
 from amlexec.snapshots import take as snapshot
+from amlexec.values import Project
 from tests.conftest import eventually
 from tests.support.records import RUN
 
@@ -172,7 +172,7 @@ def test_a_run_whose_submission_was_killed_is_no_longer_kept(project: ProjectFol
 
 
 def test_the_only_copy_of_outputs_stays(project: ProjectFolder) -> None:
-    from amlexec.model import NotCollected
+    from amlexec.values import NotCollected
 
     paths = recorded(project, 1, not_collected=(NotCollected("outputs/a", "the disk is full", True),))
     (paths.checkout / "outputs").mkdir(parents=True)

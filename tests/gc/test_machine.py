@@ -14,10 +14,10 @@ import pytest
 from amlexec.environments import last_prepared
 from amlexec.gc import machine_place
 from amlexec.history import folders
-from amlexec.model import Project
 from amlexec.owner import owner_of
 from amlexec.prefixes.remote_prefix import NAME_LENGTH, script
 from amlexec.runtime import HERE
+from amlexec.values import Project
 from tests.engines.ssh_host import QUIET
 from tests.gc.test_gc import collected, gone, recorded
 from tests.support.places import PLACES, RemoteProject

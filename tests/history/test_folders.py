@@ -14,7 +14,7 @@ from amlexec.errors import TargetError, UsageError
 from amlexec.history import find, folders
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import Run
-from amlexec.model import Project
+from amlexec.values import Project
 from tests.support.records import RUN
 
 

@@ -18,7 +18,7 @@ from amlexec.errors import UsageError
 from amlexec.history import folders, index, index_changes, index_file, index_readers, notes, query, tags
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import instant
-from amlexec.model import Project
+from amlexec.values import Project
 from tests.support.records import RUN
 
 if TYPE_CHECKING:
@@ -380,7 +380,7 @@ def test_a_lock_that_is_not_released_is_not_waited_for_long(
 
 def test_a_writer_that_was_killed_leaves_no_half_index(runs: Project) -> None:
     program = (
-        "import os, sys; from amlexec.history import index, index_rows; from amlexec.model import Project\n"
+        "import os, sys; from amlexec.history import index, index_rows; from amlexec.values import Project\n"
         "index_rows.Rows.commit = lambda self: os.kill(os.getpid(), 9)\n"
         "index.select(Project(sys.argv[1]))"
     )
@@ -393,7 +393,7 @@ def test_a_writer_that_was_killed_leaves_no_half_index(runs: Project) -> None:
 
 def test_many_readers_and_writers_at_once(runs: Project) -> None:
     program = (
-        "import sys; from amlexec.history import index, query; from amlexec.model import Project\n"
+        "import sys; from amlexec.history import index, query; from amlexec.values import Project\n"
         "sys.stdin.read()\n"
         "assert len(index.select(Project(sys.argv[1]), query.parse('acc > 0.5')).names) >= 3"
     )

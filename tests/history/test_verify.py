@@ -17,7 +17,7 @@ from amlexec.history import outputs_manifest
 from amlexec.history.paths import RunPaths
 from amlexec.history.verify import Difference, Verification, verify
 from amlexec.history.verify_metrics import Tolerance, equal
-from amlexec.model import NotCollected
+from amlexec.values import NotCollected
 from tests.support.records import RUN
 
 if TYPE_CHECKING:

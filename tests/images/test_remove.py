@@ -16,7 +16,7 @@ from amlexec.docker.errors import EngineAnswerError
 from amlexec.images import inventory, remove
 from amlexec.images.labels import of_layer, reference
 from amlexec.images.lookup import Images
-from amlexec.model import Project
+from amlexec.values import Project
 from tests.support.places import LABEL, DockerProject, Shop
 
 if TYPE_CHECKING:

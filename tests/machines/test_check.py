@@ -16,11 +16,11 @@ import pytest
 from amlexec.config import load as config
 from amlexec.keystore import store as keystore
 from amlexec.machines.check_results import FAILED, OK, WARNING, Facts, Finding, facts_of, judge
-from amlexec.model import ComputeTarget, Place
 from amlexec.packages import platforms
 from amlexec.runtime import shell
 from amlexec.ssh.connection import SSHConnection
 from amlexec.ssh.login import login_of
+from amlexec.values import ComputeTarget, Place
 from tests.conftest import PATIENCE
 from tests.support.hosts import PASSWORD, QUIET, SHELLS
 

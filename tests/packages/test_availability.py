@@ -7,10 +7,10 @@ import platform
 import shutil
 from pathlib import Path
 
-from amlexec.model import Line, Place
 from amlexec.packages import availability, network, requirements
 from amlexec.packages.pip_pins import Pin
 from amlexec.packages.resolve import Resolution
+from amlexec.values import Line, Place
 from tests.engines.serving import serve
 
 

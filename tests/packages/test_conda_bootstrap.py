@@ -20,10 +20,10 @@ from amlexec.config import load as config
 from amlexec.environments.request import BuildRequest
 from amlexec.environments.spec import requirements_of, spec_of
 from amlexec.errors import TargetError
-from amlexec.model import Place, Project
 from amlexec.packages import conda_bootstrap, conda_install, conda_remote, conda_solve, network
 from amlexec.packages.conda_logins import logins
 from amlexec.packages.platforms import Platform
+from amlexec.values import Place, Project
 from tests.engines import packages
 from tests.engines.serving import serve
 

@@ -26,13 +26,13 @@ from amlexec.digest import of_bytes
 from amlexec.environments import lockfile
 from amlexec.environments.spec import canonical, lock_basis, requirements_of, spec_of
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UsageError
-from amlexec.model import Project
 from amlexec.packages import conda_install, conda_link, conda_solve, network
 from amlexec.packages.pip_pins import Pin, pin_of, pip_lines
 from amlexec.packages.pip_resolve import index_lines
 from amlexec.packages.platforms import Platform, of_image, of_target
 from amlexec.packages.resolve import Resolution, resolve
 from amlexec.packages.urls import Secret
+from amlexec.values import Project
 from tests.engines import packages
 from tests.engines.serving import serve
 
@@ -384,8 +384,8 @@ class TestPip:
         assert "hidden" not in "".join(lines)
 
     def test_lines_for_pip(self, tmp_path: Path) -> None:
-        from amlexec.model import Place
         from amlexec.packages.requirements import RequirementEntry, Requirements
+        from amlexec.values import Place
 
         raw = Secret("https://me:hidden@h/x-1.0-py3-none-any.whl?sig=s")
         found = Requirements(
@@ -405,8 +405,8 @@ class TestPip:
         ]
 
     def test_lines_without_a_hash(self, tmp_path: Path) -> None:
-        from amlexec.model import Place
         from amlexec.packages.requirements import RequirementEntry, Requirements
+        from amlexec.values import Place
 
         def entry(kind: str, text: str, path: str = "") -> RequirementEntry:
             return RequirementEntry(kind, text, Place(""), Secret(text), path=path)
@@ -846,7 +846,7 @@ class TestPlatforms:
                 of_image(system, architecture)
 
     def test_of_a_target(self) -> None:
-        from amlexec.model import ComputeTarget, Place
+        from amlexec.values import ComputeTarget, Place
 
         remote = ComputeTarget("r", "remotedocker", Place(""))
         assert of_target(remote) == Platform("linux-64")

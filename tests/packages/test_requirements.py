@@ -10,9 +10,9 @@ import pytest
 
 from amlexec.digest import of_manifest, of_tree
 from amlexec.errors import ConfigurationError
-from amlexec.model import Line, Place
 from amlexec.packages import requirements
 from amlexec.packages.urls import Secret, hidden, public
+from amlexec.values import Line, Place
 
 if TYPE_CHECKING:
     from amlexec.packages.requirements import RequirementEntry, Requirements

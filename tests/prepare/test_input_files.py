@@ -19,7 +19,7 @@ from amlexec.prepare.project import ProjectEnvironments
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from amlexec.model import Project
+    from amlexec.values import Project
     from tests.conftest import ProjectFolder
 
 RUNCONFIG = "Target: docker\nFramework: Python\nCondaDependenciesFile: aml_config/conda_dependencies.yml\n"

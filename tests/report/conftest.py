@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from amlexec.model import Project
+from amlexec.values import Project
 from tests.conftest import ProjectFolder
 from tests.engines.browser import environment
 from tests.support.browser import open_browser

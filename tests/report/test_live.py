@@ -17,7 +17,7 @@ import pytest
 
 from amlexec.history import tags
 from amlexec.history.paths import RunPaths
-from amlexec.model import Project
+from amlexec.values import Project
 from tests.conftest import PATIENCE, ProjectFolder
 from tests.support.sample_runs import add_run, tuning
 

@@ -8,8 +8,8 @@ import re
 from typing import TYPE_CHECKING
 
 from amlexec.history import folders
-from amlexec.model import Project
 from amlexec.report.terminal import Line, plot
+from amlexec.values import Project
 from tests.support.sample_runs import add_run, tuning
 
 if TYPE_CHECKING:

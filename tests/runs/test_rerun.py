@@ -13,10 +13,10 @@ import pytest
 from amlexec.docker import images
 from amlexec.environments import resolved_lock
 from amlexec.errors import TargetError, UsageError
-from amlexec.model import Project
 from amlexec.runs.rerun_arguments import overridden, variables
 from amlexec.runs.rerun_sources import Sources
 from amlexec.snapshots import take as snapshot
+from amlexec.values import Project
 from tests.support.places import LABEL, PLACES, DockerProject, RemoteProject, Shop, new_base
 from tests.support.records import RUN
 

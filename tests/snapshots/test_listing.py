@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from amlexec.model import Project
 from amlexec.snapshots import take as snapshot
+from amlexec.values import Project
 
 if TYPE_CHECKING:
     from tests.conftest import ProjectFolder

@@ -128,7 +128,7 @@ def test_sizes_say_what_a_removal_frees(folder: Folder) -> None:
 
 PRUNE = """
 import sys
-from amlexec.model import Project
+from amlexec.values import Project
 from amlexec.snapshots import prune
 print("begun", flush=True)
 prune.prune(Project(sys.argv[1]), lambda: {*sys.argv[2:]})

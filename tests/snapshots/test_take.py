@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from amlexec import git
 from amlexec.errors import TargetError
-from amlexec.model import Project
 from amlexec.snapshots import take as snapshot
+from amlexec.values import Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +100,7 @@ def contents(root: Path) -> dict[bytes, tuple[str, bytes]]:
 def child(code: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
     """A process with the imports of this test file."""
     head = "import os, sys\nfrom pathlib import Path\n"
-    head += "from amlexec.snapshots import take as snapshot\nfrom amlexec.model import Project\n"
+    head += "from amlexec.snapshots import take as snapshot\nfrom amlexec.values import Project\n"
     return subprocess.Popen(
         [sys.executable, "-c", head + code, *arguments],
         stdout=subprocess.PIPE,

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec.model import ComputeTarget, Place
 from amlexec.runtime import SITE
 from amlexec.spark import cluster_args
 from amlexec.spark.cluster_args import Shipped, application
+from amlexec.values import ComputeTarget, Place
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from amlexec import redaction
 from amlexec.config import load as config
 from amlexec.errors import ConfigurationError, TargetError
-from amlexec.model import Place, Project, SparkDependencies, SparkPackage
 from amlexec.runtime import shell
 from amlexec.spark import submit_args
 from amlexec.spark.submit_args import Spark
+from amlexec.values import Place, Project, SparkDependencies, SparkPackage
 from tests.engines import spark as parts
 
 if TYPE_CHECKING:

@@ -23,7 +23,6 @@ from hypothesis import strategies as st
 from amlexec.docker import containers
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.keystore import store as keystore
-from amlexec.model import ComputeTarget, Place
 from amlexec.ssh import host_keys
 from amlexec.ssh.askpass import Identity, is_for_us
 from amlexec.ssh.connection import HostKeyError, LoginError, SSHConnection, UnreachableError
@@ -31,6 +30,7 @@ from amlexec.ssh.key_pair import new_key_pair
 from amlexec.ssh.login import Login, PlainPassword, login_of, split_address
 from amlexec.ssh.remote_script import remote_script
 from amlexec.ssh.runtime_dir import runtime_folder
+from amlexec.values import ComputeTarget, Place
 from tests.conftest import PATIENCE, eventually
 from tests.engines.ssh_host import QUIET, SHELLS
 from tests.support.hosts import ASKED, PASSWORD

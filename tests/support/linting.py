@@ -9,7 +9,7 @@ from amlexec.config.lint import Linter
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amlexec.model import Project, Violation
+    from amlexec.values import Project, Violation
 
 __all__ = ["declarations", "violations"]
 

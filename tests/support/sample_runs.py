@@ -16,7 +16,7 @@ from tests.support.records import RUN
 
 if TYPE_CHECKING:
     from amlexec.history.record import Run
-    from amlexec.model import Project
+    from amlexec.values import Project
 
 __all__ = ["add_run", "png", "tuning"]
 

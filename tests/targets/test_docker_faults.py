@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from amlexec import locks, model
+from amlexec import locks, values
 from amlexec.config import load as config
 from amlexec.docker import containers, images
 from amlexec.errors import TargetError
@@ -226,9 +226,9 @@ class TestBaseImage:
     def test_volumes_that_take_something_of_an_environment(self, volume: str) -> None:
         found = base_image.Base("", "", "", "linux", "amd64", ("/tmp", "/option", volume))
         with pytest.raises(TargetError, match=f"declares the volume {volume}: "):
-            base_image.must_keep(found, PREFIX, "x", model.Place("y"))
+            base_image.must_keep(found, PREFIX, "x", values.Place("y"))
         base_image.must_keep(
-            found._replace(volumes=("/tmp", "/opt/am", "/option")), PREFIX, "x", model.Place("y")
+            found._replace(volumes=("/tmp", "/opt/am", "/option")), PREFIX, "x", values.Place("y")
         )
 
     def test_in_which_the_python_does_not_run(self, project: DockerProject) -> None:

@@ -14,8 +14,8 @@ import pytest
 
 from amlexec.files import remove_tree
 from amlexec.history.uncollected import bounded
-from amlexec.model import NotCollected
 from amlexec.targets.outputs import aliases_of, bring
+from amlexec.values import NotCollected
 
 if TYPE_CHECKING:
     from amlexec.targets.beneath import Parts
