@@ -183,6 +183,11 @@ def eventually(true: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
+def until_printed(path: Path, text: bytes) -> None:
+    """Wait until a file, which need not exist yet, contains a text."""
+    eventually(lambda: path.exists() and text in path.read_bytes(), f"{text!r} in {path}")
+
+
 from tests.support.engine_hosts import engine_host, engine_host_of_session, new_engine_host  # noqa: E402, F401 - likewise
 from tests.support.hosts import (  # noqa: E402 - likewise
     client,  # noqa: F401

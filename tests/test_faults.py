@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import PATIENCE, ProjectFolder, eventually, until_begun
+from tests.conftest import PATIENCE, ProjectFolder, eventually, until_begun, until_printed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -160,7 +160,7 @@ def test_killing_script_and_supervisor_is_recorded_as_lost(project: ProjectFolde
     run_id = project.submit("--async", "train.py").run_id
     folder = project.run_folder(run_id)
     log = folder / "stdout.log"
-    eventually(lambda: log.exists() and log.read_bytes().endswith(b"\n"), "the script begins")
+    until_printed(log, b"\n")
     supervisor = int((folder / "control/supervisor").read_text().split()[0])
     os.kill(supervisor, signal.SIGKILL)
     done = project.amlexec("experiment", "status", "-r", run_id)
@@ -176,7 +176,7 @@ def test_canceling_a_run_whose_supervisor_has_ended(project: ProjectFolder) -> N
     run_id = project.submit("--async", "train.py").run_id
     folder = project.run_folder(run_id)
     log = folder / "stdout.log"
-    eventually(lambda: log.exists() and log.read_bytes() == b"begun\n", "the script begins")
+    until_printed(log, b"begun\n")
     os.kill(int((folder / "control/supervisor").read_text().split()[0]), signal.SIGKILL)
     done = project.amlexec("experiment", "cancel", "-r", run_id, "--grace", "1")
     assert done.code == 0, done.err

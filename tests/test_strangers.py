@@ -22,7 +22,7 @@ from amlexec import cli, files
 from amlexec.docker import containers
 from amlexec.history import folders, record
 from amlexec.history.paths import RunPaths
-from tests.conftest import eventually
+from tests.conftest import until_printed
 from tests.support.records import RUN
 
 if TYPE_CHECKING:
@@ -369,7 +369,7 @@ def test_a_script_that_cleared_its_environment_still_belongs_to_its_run(project:
     )
     run_id = project.submit("--async", "train.py").run_id
     log = project.run_folder(run_id) / "stdout.log"
-    eventually(lambda: log.exists() and log.read_bytes() == b"1\n", "it begins")
+    until_printed(log, b"1\n")
     done = project.amlexec("experiment", "cancel", "-r", run_id, "--grace", "0")
     assert done.code == 0, done.err
     assert project.record(run_id)["status"] == "Canceled"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import amlexec
 from amlexec.exports.keys import LONGEST_KEY, key_of, tag_key_of
 from amlexec.history import folders, notes, tags
-from tests.conftest import eventually
+from tests.conftest import eventually, until_printed
 from tests.support.sample_runs import add_run
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def test_a_run_that_goes_on_gets_its_end_later(mlflow_server: Mlflow, request: p
         f"while not os.path.exists({str(go)!r}):\n    time.sleep(0.05)\nraise SystemExit(3)\n",
     )
     run_id = folder.submit("--async", "train.py").run_id
-    eventually(lambda: b"on" in (folder.run_folder(run_id) / "stdout.log").read_bytes(), "the run has begun")
+    until_printed(folder.run_folder(run_id) / "stdout.log", b"on\n")
     mlflow_server.export("--no-artifacts", *options)
     (found,) = mlflow_server.read(options[1]).values()
     assert (found["status"], found["end"], found["artifacts"]) == ("RUNNING", None, [])

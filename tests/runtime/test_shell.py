@@ -15,7 +15,7 @@ from amlexec.config import load as config
 from amlexec.history import find, order
 from amlexec.targets.answers import read_state
 from amlexec.targets.script_environment import handed, is_plain
-from tests.conftest import ProjectFolder, eventually
+from tests.conftest import ProjectFolder, eventually, until_printed
 from tests.support.places import alive
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ def token_of(project: ProjectFolder) -> str:
 
 
 def begun(project: ProjectFolder, run_id: str) -> Path:
-    log = project.run_folder(run_id) / "stdout.log"
-    eventually(lambda: log.exists() and log.read_bytes().endswith(b"\n"), "the script begins")
-    return project.run_folder(run_id)
+    folder = project.run_folder(run_id)
+    until_printed(folder / "stdout.log", b"\n")
+    return folder
 
 
 def test_what_has_left_its_session_ends_with_the_script(project: ProjectFolder) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import PATIENCE, ProjectFolder, eventually
+from tests.conftest import PATIENCE, ProjectFolder, until_printed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,7 +162,7 @@ def test_async_status_and_following(project: ProjectFolder) -> None:
     assert done.code == 0, done.err
     assert f"amlexec experiment status -r {done.run_id}" in done.err
     log = project.run_folder(done.run_id) / "stdout.log"
-    eventually(lambda: log.exists() and b"begun" in log.read_bytes(), "the script begins")
+    until_printed(log, b"begun\n")
     status = project.amlexec("experiment", "status", "-r", done.run_id)
     assert f"{done.run_id}  Running" in status.out
     assert project.record(done.run_id)["end_time_utc"] is None
@@ -229,8 +229,8 @@ def test_the_active_environment_is_what_python_means(project: ProjectFolder, tmp
 
 
 def _runs(pid: str) -> bool:
-    """Whether the process still runs; a zombie does not."""
-    until = time.monotonic() + 2
+    """Whether the process does not end, however long one waits; a zombie has ended."""
+    until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         try:
             with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123

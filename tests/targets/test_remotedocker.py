@@ -18,7 +18,7 @@ from amlexec.docker.labels import CONDA, DIGEST
 from amlexec.images.labels import reference
 from amlexec.packages import platforms
 from amlexec.packages.platforms import DEFAULT
-from tests.conftest import PATIENCE, eventually
+from tests.conftest import PATIENCE, eventually, until_printed
 from tests.engines import packages
 from tests.engines.ssh_host import QUIET
 from tests.packages.test_conda_bootstrap import channel_of
@@ -145,7 +145,7 @@ def test_a_log_is_whole_after_cuts_while_it_is_followed(alone: RemoteDockerProje
     with (tmp_path / "out").open("wb") as out:
         command = (sys.executable, "-m", "amlexec", "experiment", "submit", "-c", PLACE.name, "train.py")
         process = alone.start(*command, stdout=out)
-        eventually(lambda: b"line 20 " in (tmp_path / "out").read_bytes(), "the script begins")
+        until_printed(tmp_path / "out", b"line 20 ")
         for _ in range(3):
             # sshd's processes for this client end; the run is not one of them.
             alone.host.ssh(f"for p in $(pgrep -u {QUIET} sshd); do kill -9 $p; done; true")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import PATIENCE, eventually
+from tests.conftest import PATIENCE, eventually, until_printed
 from tests.engines.ssh_host import QUIET
 from tests.support.places import SPARK_FAST, ClusterProject, Place
 from tests.targets.test_spark_launch import write_settings
@@ -172,7 +172,7 @@ class TestARun:
         with printed.open("wb") as out:
             command = (sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "cluster", "train.py")
             process = project.start(*command, stdout=out)
-            eventually(lambda: b"begun\n" in printed.read_bytes(), "the script begins")
+            until_printed(printed, b"begun\n")
             # sshd's processes for this client end; the run is not one of them.
             head.ssh("for p in $(pgrep -u remo sshd); do kill -9 $p; done; true")
             head.ssh("touch /tmp/go-cut")
@@ -190,8 +190,7 @@ class TestARun:
         with told.open("wb") as err:
             command = (sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "cluster", "train.py")
             process = project.start(*command, stderr=err)
-            words = b"Initial job has not accepted any resources; check your cluster UI"
-            eventually(lambda: words in told.read_bytes(), "it says so while it waits")
+            until_printed(told, b"Initial job has not accepted any resources; check your cluster UI")
             (run_id,) = project.run_ids()
             assert project.amlexec("experiment", "cancel", "-r", run_id).code == 0
             process.communicate(timeout=PATIENCE)

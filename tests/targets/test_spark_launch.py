@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import ProjectFolder, eventually
+from tests.conftest import ProjectFolder, eventually, until_printed
 from tests.engines import spark as parts
 from tests.engines.serving import serve
 from tests.engines.ssh_host import QUIET
@@ -255,7 +255,7 @@ class TestHere:
         done = made.amlexec("experiment", "submit", "-c", "local", "--async", "train.py")
         assert done.code == 0, done.err
         log = made.run_folder(done.run_id) / "stdout.log"
-        eventually(lambda: log.exists() and log.read_bytes() == b"begun\n", "the script begins")
+        until_printed(log, b"begun\n")
         eventually(lambda: len(_of_run(done.run_id)) >= 4, "supervisor, Java, script, workers")
         assert made.amlexec("experiment", "cancel", "-r", done.run_id).code == 0
         eventually(lambda: not _of_run(done.run_id), "every process of the run ends")

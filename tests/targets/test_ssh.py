@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import PATIENCE, eventually
+from tests.conftest import PATIENCE, eventually, until_printed
 from tests.engines.ssh_host import QUIET
 from tests.support.places import PLACES, RemoteProject, Shop
 
@@ -94,7 +94,7 @@ def test_the_connection_is_lost_and_restored_while_following(
     with (tmp_path / "out").open("wb") as out:
         command = (sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "remote", "train.py")
         process = project.start(*command, stdout=out)
-        eventually(lambda: b"line 20 " in (tmp_path / "out").read_bytes(), "the script begins")
+        until_printed(tmp_path / "out", b"line 20 ")
         for _ in range(3):
             # sshd's processes for this client end; the run is not one of them.
             host.ssh("for p in $(pgrep -u remo sshd); do kill -9 $p; done; true")
