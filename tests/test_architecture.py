@@ -24,7 +24,7 @@ FLOORS = (
     {"exports", "machines", "report", "runs", "scaffold"},
     {"targets"},
     {"prepare"},
-    {"images", "prefixes"},
+    {"images", "models", "prefixes"},
     {"environments"},
     {"config", "plan"},
     {"docker"},
