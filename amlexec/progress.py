@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-__all__ = ["Bars", "Lines", "Progress", "counted", "for_terminal"]
+__all__ = ["Bars", "Late", "Lines", "Progress", "counted", "for_terminal"]
 
 _LINE_INTERVAL_S = 10.0
 """How often a long step prints a line in a log."""
+LATE_S = 1.0
+"""After this, a step that is usually short is shown."""
 
 
 class Progress(Protocol):
@@ -110,6 +112,33 @@ class Bars:
     def _finish(self) -> None:
         if self._task is not None:
             self._bars.update(self._task, completed=1, total=1)
+
+
+class Late:
+    """A step that is usually short: a bar on a terminal if it takes longer than `LATE_S`, else nothing."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._due = time.monotonic() + LATE_S
+        self._bars: Bars | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.close()
+
+    def at(self, done: int, total: int) -> None:
+        """See `Progress.at`."""
+        if self._bars is None:
+            if time.monotonic() < self._due or not sys.stderr.isatty():
+                return
+            self._bars = Bars()
+            self._bars.step(self._text)
+        self._bars.at(done, total)
 
 
 def for_terminal() -> Lines | Bars:

@@ -187,13 +187,18 @@ def _written(project: Project, seen: Mapping[str, Seen]) -> set[str]:
 
 
 def _apply(project: Project, rows: Rows, changes: _Changes, *, needs_series: bool) -> None:
+    from amlexec import progress
+
     rows.begin()
     rows.remove(changes.removed)
     rows.remove(changes.changed)
     # The readers go on while rows are written.
-    found = rows_of(project, changes.changed)
-    while some := list(itertools.islice(found, _CHUNK)):
-        rows.insert(some)
+    found, done, total = rows_of(project, changes.changed), 0, len(changes.changed)
+    with progress.Late(f"reading {total} runs") as shown:
+        while some := list(itertools.islice(found, _CHUNK)):
+            rows.insert(some)
+            done += len(some)
+            shown.at(done, total)
     if needs_series:
         rows.sum_up(project)
     rows.set_meta("folder", changes.folder)

@@ -197,14 +197,19 @@ class Rows:
 
     def sum_up(self, project: Project) -> None:
         """Read the series of all runs of which only the last values are here."""
+        from amlexec import progress
+
         waiting = self._sql.execute("SELECT id, name FROM run WHERE NOT summed").fetchall()
-        for number, name in waiting:
-            bounds = _bounds(RunPaths.of(project, _name(name)))
-            rows = [
-                (self._key("metrics", metric) << SHIFT | number, *bound) for metric, bound in bounds.items()
-            ]
-            self._sql.executemany("INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?)", rows)
-            self._sql.execute("UPDATE run SET summed = 1 WHERE id = ?", (number,))
+        with progress.Late(f"reading the metrics of {len(waiting)} runs") as shown:
+            for done, (number, name) in enumerate(waiting):
+                shown.at(done, len(waiting))
+                self._sum_up(number, RunPaths.of(project, _name(name)))
+
+    def _sum_up(self, number: int, paths: RunPaths) -> None:
+        bounds = _bounds(paths)
+        rows = [(self._key("metrics", metric) << SHIFT | number, *bound) for metric, bound in bounds.items()]
+        self._sql.executemany("INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?)", rows)
+        self._sql.execute("UPDATE run SET summed = 1 WHERE id = ?", (number,))
 
 
 def _sql_name(name: str) -> str | bytes:

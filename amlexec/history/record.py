@@ -187,17 +187,17 @@ def parsed(text: str, run_id: str) -> Run:
         raise ValueError(f"{run_id[:80]!r} is not a run id")
     if not isinstance(values, dict) or values.get("run_id") != run_id:
         raise ValueError("it is not the record of this run")
-    fields: dict[str, Any] = {}
+    fields: list[Any] = []
     for key, check in _CHECKS.items():
-        if key not in values and key in Run._field_defaults:
-            continue
-        if key not in values:
-            raise ValueError(f"it has no {key}")
         try:
-            fields[key] = check(values[key])
+            fields.append(check(values[key]))
+        except KeyError:
+            if key not in Run._field_defaults:
+                raise ValueError(f"it has no {key}") from None
+            fields.append(Run._field_defaults[key])
         except ValueError as error:
             raise ValueError(f"{key} {error}") from None
-    return Run(**fields)
+    return Run._make(fields)
 
 
 def without_series(run: Run) -> Run:
@@ -216,7 +216,8 @@ _tree = checked.matching(_TREE, "the id of a tree")
 _digest = checked.matching(_DIGEST, "a sha256")
 _commit = checked.matching(re.compile(f"(?:{_TREE.pattern})?"), "the id of a commit")
 _word = checked.matching(re.compile(r"[A-Za-z0-9_.-]{1,64}"), "a word")
-_count = checked.number(0, 1 << 62)
+_MOST = 1 << 62
+_count = checked.number(0, _MOST)
 
 
 def _status(value: object) -> str:
@@ -256,7 +257,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "source": checked.or_none(checked.parts(Source, commit=_commit, dirty=checked.truth)),
     "environment_digest": checked.or_none(_digest),
     "image_id": checked.or_none(_digest),
-    "metrics": checked.map_of(checked.plain_value),
+    "metrics": checked.map_of(checked.plain_value, checked.are_flat),
     "outputs": checked.or_none(checked.parts(Outputs, files=_count, bytes=_count)),
     "user_id": checked.text,
     "host": checked.text,
@@ -264,7 +265,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "application": checked.or_none(
         checked.parts(Application, id=_word, tracking_url=checked.or_none(checked.text))
     ),
-    "metric_counts": checked.map_of(_count),
+    "metric_counts": checked.map_of(_count, checked.are_numbers(0, _MOST)),
     "unread": checked.texts,
     "executors": checked.or_none(checked.list_of(_interpreter)),
     "not_collected": checked.list_of(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
+import pty
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from amlexec.history import folders, tags
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import instant
 from amlexec.values import Project
-from tests.conftest import PATIENCE, ProjectFolder, eventually
+from tests.conftest import PATIENCE, Done, ProjectFolder, eventually
 from tests.support.records import RUN
 
 if TYPE_CHECKING:
@@ -170,6 +172,39 @@ def test_a_run_that_has_ended_meanwhile_is_seen_to_have(project: ProjectFolder, 
     go.touch()
     where[3], where[5] = "completed", "loss = 1 and duration > 0"
     eventually(lambda: project.amlexec(*where).out == "loss\n1\n", "the run has ended")
+
+
+@pytest.mark.parametrize("is_late", [True, False])
+def test_a_long_reading_is_shown_on_a_terminal(
+    runs: ProjectFolder, is_late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = "import sys\nfrom amlexec import progress\n"
+    program += f"progress.LATE_S = {-1 if is_late else 3600}\n"
+    program += "from amlexec.cli import run\n"
+    program += (
+        "sys.exit(run(['history', 'list', '--where', 'min(accuracy) >= 0.3', '--columns', 'accuracy']))\n"
+    )
+    done, shown = on_a_terminal(runs, sys.executable, "-c", program)
+    assert done.out.split() == ["accuracy", "--------", "0.3"]
+    assert ("reading 4 runs" in shown) is is_late
+    assert (shown == "") is not is_late
+    # Into a file nothing is written, however long it takes.
+    monkeypatch.setenv("AMLEXEC_CACHE", str(runs.root.parent / "another cache"))
+    assert runs.call(sys.executable, "-c", program) == done
+
+
+def on_a_terminal(folder: ProjectFolder, *command: str) -> tuple[Done, str]:
+    """What a command prints, and what it shows on the terminal that is its standard error."""
+    ours, theirs = pty.openpty()
+    process = folder.start(*command, stderr=theirs)
+    os.close(theirs)
+    out, _ = process.communicate(timeout=PATIENCE)
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux: the other end is closed
+        while piece := os.read(ours, 1 << 16):
+            shown += piece
+    os.close(ours)
+    return Done(process.returncode, out.decode(), ""), shown.decode()
 
 
 def test_a_reader_that_closes_the_pipe(runs: ProjectFolder) -> None:
