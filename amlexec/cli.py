@@ -25,10 +25,11 @@ GROUPS = {
     "experiment": "submit scripts, and manage runs",
     "sweep": "list, watch, stop and cancel sweeps",
     "history": "find, compare and read runs",
+    "model": "register models, and name their versions",
     "gc": "free disk space: remove what no run needs, here and on all targets",
 }
 """Each is a module of `amlexec.commands`, with `add` (its arguments) and `run`."""
-_WITH_VERBS = frozenset({"computetarget", "runconfiguration", "experiment", "sweep", "history"})
+_WITH_VERBS = frozenset({"computetarget", "runconfiguration", "experiment", "sweep", "history", "model"})
 _ALSO = {"runconfigurations": "runconfiguration"}
 """Workbench's documentation used both names."""
 

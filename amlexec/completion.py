@@ -102,6 +102,8 @@ def run(arguments: Sequence[str], parser: Callable[[], argparse.ArgumentParser])
 
 def candidates(words: Sequence[str], commands: argparse.ArgumentParser) -> list[str]:
     """Candidates for the last of `words`, the words after `amlexec`; it may be typed in part."""
+    if words[-2:-1] == [":"] or words[-1:] == [":"]:
+        return _after_colon(words, commands)
     before, current = list(words[:-1]), words[-1] if words else ""
     parser, option, places = _where(before, commands)
     if option is not None:
@@ -111,6 +113,14 @@ def candidates(words: Sequence[str], commands: argparse.ArgumentParser) -> list[
     else:
         found = _positional(parser, places, before)
     return [word for word in found if word.startswith((current, ":"))]
+
+
+def _after_colon(words: Sequence[str], commands: argparse.ArgumentParser) -> list[str]:
+    """Candidates for what follows the colon of NAME:VERSION, which bash takes for three words."""
+    at = len(words) - (1 if words[-1] == ":" else 2)
+    start = f"{words[at - 1]}:" if at else ":"
+    joined = start + "".join(words[at + 1 :])
+    return [word.removeprefix(start) for word in candidates([*words[: max(at - 1, 0)], joined], commands)]
 
 
 def _where(
@@ -195,6 +205,8 @@ def _values(action: argparse.Action, command: str, before: Sequence[str]) -> lis
         from amlexec.sweeps import store
 
         return ["last", *reversed(store.ids(project))]
+    if action.metavar == "MODEL" or (action.metavar == "NAME" and command.startswith("amlexec model")):
+        return _models(project, only_names=action.metavar == "NAME")
     return _runs(project) if action.metavar == "RUN" else []
 
 
@@ -218,3 +230,22 @@ def _runs(project: Project) -> list[str]:
         return []
     newest = sorted(names, key=lambda name: name.rpartition("_")[2], reverse=True)
     return ["last", *newest[:_MOST_RUNS]]
+
+
+def _models(project: Project, *, only_names: bool) -> list[str]:
+    """The names of models, then their versions and aliases; only of a registry in a folder."""
+    from amlexec.models import places
+    from amlexec.models.folder_store import FolderStore
+    from amlexec.models.registry import Registry
+
+    try:
+        store = places.opened(project)
+        registry = Registry(store)
+        if not isinstance(store, FolderStore) or only_names:
+            return registry.names() if isinstance(store, FolderStore) else []
+        found = registry.all()
+    except AmlexecError:
+        return []
+    names = [name.name for name in found if name.present]
+    versions = [version.id for name in found for version in name.present[::-1]]
+    return [*names, *versions, *(f"{name.name}:{alias}" for name in found for alias in sorted(name.aliases))]

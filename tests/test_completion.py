@@ -19,6 +19,8 @@ def demo(project: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> ProjectFold
     for run_id in ("demo_1", "demo_3", "demo_2"):
         project.write(f".amlexec/runs/{run_id}/run.json", "{}")
     project.write("train.py", "")
+    project.write(".amlexec/models/names/iris/versions/1.json", "{}")
+    project.write(".amlexec/models/names/iris/aliases/champion", "1")
     monkeypatch.chdir(project.root)
     return project
 
@@ -55,6 +57,12 @@ def demo(project: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> ProjectFold
         ("computetarget attach --hide", []),
         ("experiment submit -p ", [":folders"]),
         ("lint ", [":files"]),
+        ("model register -n i", ["iris"]),
+        ("model register -n x ", [":files"]),
+        ("model show ", ["iris", "iris:1", "iris:champion"]),
+        ("model show iris:c", ["iris:champion"]),
+        ("model show iris : c", ["champion"]),
+        ("model show iris :", ["1", "champion"]),
         ("--comp", ["--completion"]),
         ("--completion ", ["bash", "zsh", "fish"]),
         ("nothing such ", []),

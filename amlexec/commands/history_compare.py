@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from amlexec.history.record import Run
     from amlexec.values import Project
 
-__all__ = ["add", "run"]
+__all__ = ["add", "print_table", "run"]
 
 _MOST_FILES = 50
 """Files in a table."""
@@ -60,7 +60,7 @@ def run(project: Project, arguments: argparse.Namespace) -> None:
         }
         run_views.show(compared, arguments)
     else:
-        _print_table(records, rows, code, everything=arguments.all)
+        print_table([record.run_id for record in records], rows, code, everything=arguments.all)
     for problem in problems:
         run_views.warn(problem)
 
@@ -117,13 +117,14 @@ def _code(project: Project, records: Sequence[Run]) -> tuple[list[dict[str, Any]
     return found, problems
 
 
-def _print_table(
-    records: Sequence[Run], rows: Sequence[Row], code: Sequence[dict[str, Any]], *, everything: bool
+def print_table(
+    names: Sequence[str], rows: Sequence[Row], code: Sequence[dict[str, Any]], *, everything: bool
 ) -> None:
+    """Print a comparison with a column for each of `names`, and the files that differ."""
     shown = [row for row in rows if row.differs or everything]
     mark = "* " if everything else ""
     marked = [[f"{mark if row.differs else ' ' * len(mark)}{row.key}", *_cells(row)] for row in shown]
-    titles = [f"{' ' * len(mark)}Key", *(record.run_id for record in records)]
+    titles = [f"{' ' * len(mark)}Key", *names]
     columns = 1 + _most_runs(marked, titles)
     console.data(output.table([row[:columns] for row in marked], titles[:columns]))
     if more := len(titles) - columns:

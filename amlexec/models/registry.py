@@ -63,7 +63,7 @@ class Registry:
             TargetError: its record can't be read.
         """
         reference = names.reference(text)
-        found = self._existing(reference.name)
+        found = self.existing(reference.name)
         number = _number(found, reference)
         version = found.versions.get(number)
         if version is None or isinstance(version, Deleted):
@@ -140,7 +140,7 @@ class Registry:
     def remove_alias(self, name: str, alias: str) -> None:
         """Remove an alias. Raises UsageError if the name has no such alias."""
         names.alias(alias)
-        found = self._existing(names.model_name(name))
+        found = self.existing(names.model_name(name))
         if alias not in found.aliases:
             raise UsageError(f"{name} has no alias {alias!r}", hint=_has(found), where=self.store.place)
         self.store.remove(f"names/{name}/aliases/{alias}")
@@ -175,7 +175,7 @@ class Registry:
             UsageError: `text` names no version by its number, or an alias means it.
         """
         reference = names.reference(text)
-        found = self._existing(reference.name)
+        found = self.existing(reference.name)
         if reference.version is None:
             raise UsageError(
                 f"{text!r} can mean another version tomorrow: nothing is deleted",
@@ -235,7 +235,8 @@ class Registry:
         text = content.decode("utf-8", "replace")
         return text if resolved_lock.name_of(text) == run.lock else None
 
-    def _existing(self, name: str) -> Name:
+    def existing(self, name: str) -> Name:
+        """The versions of a name. Raises UsageError if it has none."""
         found = self.read(name)
         if found.present:
             return found
