@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec.commands import output
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["Column", "fitted"]
+__all__ = ["Column", "fitted", "lines"]
 
 _LEAST = 8
 """Width to which a text is cut in its middle before its column is left out."""
@@ -35,35 +35,36 @@ class Column(NamedTuple):
 
 def fitted(columns: Sequence[Column], width: int) -> str:
     """The table, no line of it wider than `width` unless the columns of rank 0 are; 0 for any width."""
-    if not width or _total([_needed(column) for column in columns]) <= width:
-        return output.table(
-            [*zip(*(column.values for column in columns), strict=True)], [column.title for column in columns]
-        )
-    rows = len(columns[0].values)
-    same = [
-        column
-        for column in columns
-        if column.rank and rows > 1 and len({output.cell(value) for value in column.values}) == 1
-    ]
+    return "\n".join(lines(columns, width))
+
+
+def lines(columns: Sequence[Column], width: int) -> Iterator[str]:
+    """The lines of `fitted`, one by one: a table of 10,000 runs has megabytes."""
+    needed = [_needed(column) for column in columns]
+    if not width or _total(needed) <= width:
+        yield from _table(columns, needed)
+        return
+    same = [column for column in columns if column.rank and _is_same(column.values)]
     left = [column for column in columns if column not in same]
     if _total([_needed(column) for column in left]) > width:
         left = _chosen([column._replace(values=column.short or column.values) for column in left], width)
     shown = {column.title for column in left}
-    widths = _widths(left, width)
-    text = output.aligned(
-        [*zip(*(column.values for column in left), strict=True)], [column.title for column in left], widths
-    )
+    yield from _table(left, _widths(left, width))
     shared = [
         f"{column.title} {output.cell(column.values[0])}" for column in same if column.values[0] is not None
     ]
+    yield from _note("the same in all:", shared, width)
     out = [column.title for column in columns if column.title not in shown and column not in same]
-    return "\n".join(
-        [
-            text,
-            *_note("the same in all:", shared, width),
-            *_note("left out for lack of room (-o json has all):", out, width),
-        ]
-    )
+    yield from _note("left out for lack of room (-o json has all):", out, width)
+
+
+def _table(columns: Sequence[Column], widths: Sequence[int]) -> Iterator[str]:
+    return output.lines([column.values for column in columns], [column.title for column in columns], widths)
+
+
+def _is_same(values: Sequence[object]) -> bool:
+    """Whether all of several rows show the same."""
+    return len(values) > 1 and all(output.cell(value) == output.cell(values[0]) for value in values)
 
 
 def _note(about: str, things: Sequence[str], width: int) -> list[str]:

@@ -14,10 +14,11 @@ from amlexec.history import folders, listing
 from amlexec.history.listing import Broken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from amlexec.errors import NoContactError
-    from amlexec.history.query import Query, SortKey
+    from amlexec.history.query import Query, Reference, SortKey
+    from amlexec.history.record import Run
     from amlexec.values import Project
 
 __all__ = ["add", "run"]
@@ -116,18 +117,23 @@ def _query(project: Project, arguments: argparse.Namespace) -> Query | None:
             tags=arguments.tag,
             since=arguments.since,
             until=arguments.until,
-            sweep=_sweep_id(project, arguments.sweep),
+            sweep=_sweep_id(project, arguments.sweep, is_elsewhere=arguments.source is not None),
             where=arguments.where,
         )
 
 
-def _sweep_id(project: Project, reference: str | None) -> str | None:
+def _sweep_id(project: Project, reference: str | None, *, is_elsewhere: bool) -> str | None:
     """The id of the sweep that `--sweep` names; sweeps of doit have no files, and are named whole."""
     if reference is None or reference.startswith("doit-"):
         return reference
     from amlexec.sweeps import store
 
-    return store.find(project, reference).folder.name
+    try:
+        return store.find(project, reference).folder.name
+    except UsageError:
+        if is_elsewhere:
+            return reference  # of another computer, whose files of the sweep are not here
+        raise
 
 
 def _keys(arguments: argparse.Namespace) -> list[SortKey]:
@@ -188,39 +194,62 @@ def _say_none(project: Project, query: Query | None) -> None:
 def _print(
     project: Project, arguments: argparse.Namespace, names: Sequence[str], silent: dict[str, NoContactError]
 ) -> None:
-    columns = run_columns.parse(arguments.columns) if arguments.columns is not None else None
+    columns = _columns(arguments)
     # Only JSON and queries need the names of every run's files.
-    files = columns is None and (arguments.output == "json" or arguments.query is not None)
-    views = run_views.of_names(project, names, files=files, silent=silent)
-    if columns is not None:
-        chosen = run_columns.chosen(project, list(views), columns)
+    files = not columns and (arguments.output == "json" or arguments.query is not None)
+    numbered = any(run_columns.is_number(reference) for _, reference in columns)
+
+    def views() -> Iterator[dict[str, Any]]:
+        return run_views.of_names(project, names, files=files, silent=silent, numbered=numbered)
+
+    _print_views(project, arguments, views, columns, is_any=bool(names))
+
+
+def _columns(arguments: argparse.Namespace) -> list[tuple[str, Reference]]:
+    """The columns that the user has chosen; empty for the usual ones."""
+    return run_columns.parse(arguments.columns) if arguments.columns is not None else []
+
+
+def _print_views(
+    project: Project,
+    arguments: argparse.Namespace,
+    views: Callable[[], Iterable[dict[str, Any]]],
+    columns: Sequence[tuple[str, Reference]],
+    *,
+    is_any: bool,
+) -> None:
+    if columns:
+        chosen = run_columns.chosen(project, views(), columns)
         if arguments.query is not None or arguments.output == "json":
-            run_views.show(chosen, arguments)
+            run_views.answer(run_columns.rows(chosen), arguments)
         elif arguments.output == "csv":
-            console.write_for_files(run_columns.csv_of(chosen, [title for title, _ in columns]))
-        elif chosen:
-            console.data(fitting.fitted(run_columns.table(chosen, columns), output.terminal_width()))
+            _print_pieces(run_columns.csv_of(chosen))
+        elif is_any:
+            _print_table(run_columns.table(chosen))
     elif arguments.query is not None:
-        run_views.show(list(views), arguments)
+        run_views.show(list(views()), arguments)
     elif arguments.output == "json":
-        run_views.stream(views, arguments)
+        run_views.stream(views(), arguments)
     elif arguments.output == "csv":
-        for piece in run_columns.csv_of_all(
-            lambda: run_views.of_names(project, names, files=False, silent=silent)
-        ):
-            console.write_for_files(piece)
-    elif names:
-        console.data(fitting.fitted(run_view.listing(list(views)), output.terminal_width()))
+        _print_pieces(run_columns.csv_of_all(views))
+    elif is_any:
+        _print_table(run_view.listing(views()))
+
+
+def _print_pieces(pieces: Iterable[str]) -> None:
+    for piece in pieces:
+        console.write_for_files(piece)
+
+
+def _print_table(columns: Sequence[fitting.Column]) -> None:
+    for line in fitting.lines(columns, output.terminal_width()):
+        console.data(line)
 
 
 def _list_from(project: Project, arguments: argparse.Namespace) -> None:
     from amlexec.runs.remote import RemoteRuns
 
-    if _query(project, arguments) is not None or arguments.sort or arguments.columns is not None:
-        raise UsageError(
-            "runs on a machine can't be filtered, sorted, or shown with other columns",
-            hint="--query takes a JMESPath query of them",
-        )
+    query, keys, columns = _query(project, arguments), _keys(arguments), _columns(arguments)
     machine = RemoteRuns(project, arguments.source)
     found = machine.list(everything=arguments.all)
     for problem in found.problems:
@@ -228,15 +257,31 @@ def _list_from(project: Project, arguments: argparse.Namespace) -> None:
     if not found.runs:
         whose = "" if arguments.all else "of this project "
         console.say(f"there are no runs {whose}on {machine.name}")
-    limit = arguments.last or arguments.limit or None
-    views: list[dict[str, Any]] = run_views.views(project, found.runs[:limit], files=False)
+    runs, limit = found.runs, arguments.last or arguments.limit or None
+    if (query is not None or keys) and runs:
+        runs = _selected(project, arguments, runs, query, keys)
+        if not runs:
+            console.say("no run meets the conditions; the metrics of runs on a machine are not read")
+    views: list[dict[str, Any]] = run_views.views(project, runs[:limit], files=False)
     for shown in views:
         # The name of another project, as far as the id contains it.
         shown["experiment_id"] = shown["run_id"].rpartition("_")[0]
-    if arguments.output == "json" or arguments.query is not None:
-        run_views.show(views, arguments)
-    elif arguments.output == "csv":
-        for piece in run_columns.csv_of_all(lambda: views):
-            console.write_for_files(piece)
-    elif views:
-        console.data(fitting.fitted(run_view.listing(views), output.terminal_width()))
+    _print_views(project, arguments, lambda: views, columns, is_any=bool(views))
+
+
+def _selected(
+    project: Project,
+    arguments: argparse.Namespace,
+    runs: Sequence[Run],
+    query: Query | None,
+    keys: Sequence[SortKey],
+) -> list[Run]:
+    """Those that meet the conditions, sorted, by what their machine and this project have of them."""
+    from amlexec.history import index
+
+    by_name = {run.run_id: run for run in runs}
+    with _named("--where" if arguments.where is not None and not keys else "--sort"):
+        found = index.select_among(
+            ((run, *run_views.marks_of(project, run.run_id)) for run in by_name.values()), query, keys
+        )
+    return [by_name[name] for name in found.names]

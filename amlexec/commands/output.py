@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from amlexec.escaping import in_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from amlexec.machines.check_results import Finding
 
@@ -23,6 +23,7 @@ __all__ = [
     "fields",
     "findings",
     "is_numeric",
+    "lines",
     "query",
     "size",
     "render",
@@ -103,16 +104,24 @@ def table(rows: Sequence[Sequence[object]], columns: Sequence[str], *, fit: bool
 
 def aligned(rows: Sequence[Sequence[object]], columns: Sequence[str], widths: Sequence[int]) -> str:
     """A table with these column widths; longer texts are cut in their middle."""
-    texts = [[cell(value) for value in row] for row in rows]
-    numeric = [is_numeric([row[at] for row in rows]) for at in range(len(columns))]
-    lines = [[cell(title) for title in columns], ["-" * width for width in widths], *texts]
-    return "\n".join(
-        GAP.join(
-            _padded(text, limit, right=right)
-            for text, limit, right in zip(line, widths, numeric, strict=True)
-        ).rstrip()
-        for line in lines
-    )
+    values = [[row[at] for row in rows] for at in range(len(columns))]
+    return "\n".join(lines(values, columns, widths))
+
+
+def lines(columns: Sequence[Sequence[object]], titles: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    """The lines of `aligned`, from the values of each column; one by one, because there may be many."""
+    numeric = [is_numeric(values) for values in columns]
+    for row in (titles, ["-" * width for width in widths]):
+        yield _line(row, widths, numeric)
+    for values in zip(*columns, strict=True):
+        yield _line(values, widths, numeric)
+
+
+def _line(values: Sequence[object], widths: Sequence[int], numeric: Sequence[bool]) -> str:
+    return GAP.join(
+        _padded(cell(value), limit, right=right)
+        for value, limit, right in zip(values, widths, numeric, strict=True)
+    ).rstrip()
 
 
 def is_numeric(values: Sequence[object]) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from amlexec.history.query import Reference
     from amlexec.values import Project
 
-__all__ = ["chosen", "csv_of", "csv_of_all", "parse", "table"]
+__all__ = ["chosen", "csv_of", "csv_of_all", "is_number", "parse", "rows", "table"]
 
 _FIELDS = {
     "run_id": ("run_id",),
@@ -67,47 +67,91 @@ def parse(text: str) -> list[tuple[str, Reference]]:
         raise
 
 
+def is_number(reference: Reference) -> bool:
+    """Whether a column has the numbers of runs, as far as its name says."""
+    return reference.kind in {"", "run"} and reference.name in {"number", *_FIELDS["number"]}
+
+
 def chosen(
-    project: Project, views: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, Reference]]
-) -> list[dict[str, Any]]:
-    """The values of the columns for each run, by title.
+    project: Project, views: Iterable[Mapping[str, Any]], columns: Sequence[tuple[str, Reference]]
+) -> dict[str, list[Any]]:
+    """The values of each column for all runs, by title. Nothing else is kept of a run.
 
     Raises:
         UsageError: a bare name has no meaning in these runs, or several.
     """
-    kinds = {title: _resolved(reference, views) for title, reference in columns}
-    bounds = {title: _bounds(project, reference) for title, reference in kinds.items()}
-    return [{title: _value(view, kinds[title], bounds[title]) for title, _ in columns} for view in views]
+    ids: list[str] = []
+    meanings = {title: _meanings(reference) for title, reference in columns}
+    for view in views:
+        ids.append(view["run_id"])
+        by_kind = {kind: _values(view, kind) for kind in _KINDS}
+        for possible in meanings.values():
+            for meaning in possible:
+                meaning.add(view, by_kind)
+    found = {}
+    for title, reference in columns:
+        meaning = _meant(reference, meanings[title], is_any=bool(ids))
+        bounds = _bounds(project, meaning.reference)
+        found[title] = meaning.values if bounds is None else [bounds.get(name) for name in ids]
+    return found
 
 
-def _bounds(project: Project, reference: Reference) -> dict[str, float]:
-    """The values of an aggregate by run."""
-    if reference.aggregate not in {"min", "max", "first"}:
-        return {}
+class _Meaning:
+    """One thing that the name of a column may mean, with its value of each run."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+        self.values: list[Any] = []
+        self.is_there = reference.kind == "run"
+
+    def add(self, view: Mapping[str, Any], by_kind: Mapping[str, Mapping[str, Any]]) -> None:
+        reference = self.reference
+        if reference.kind == "run":
+            value: Any = view
+            for key in _FIELDS[reference.name]:
+                value = None if value is None else value[key]
+            self.values.append(value)
+            return
+        self.is_there = self.is_there or reference.name in by_kind[reference.kind]
+        found = view["metric_counts"] if reference.aggregate == "count" else by_kind[reference.kind]
+        self.values.append(found.get(reference.name))
+
+
+def _bounds(project: Project, reference: Reference) -> dict[str, float] | None:
+    """The values of an aggregate by run; None if it is none."""
+    if reference.kind == "run" or reference.aggregate not in {"min", "max", "first"}:
+        return None
     from amlexec.history import index
 
     return index.bounds_of(project, reference.name, reference.aggregate)
 
 
-def _resolved(reference: Reference, views: Sequence[Mapping[str, Any]]) -> Reference:
+def _meanings(reference: Reference) -> list[_Meaning]:
     by_key = {keys[0]: field for field, keys in _FIELDS.items() if len(keys) == 1}
     field = by_key.get(reference.name, reference.name)
     if reference.kind == "run" and field not in _FIELDS:
         message = f"a run has no field {reference.name!r}"
         raise _error(reference, message, f"it has {', '.join(_FIELDS)}")
+    kinds = [reference.kind] if reference.kind else [*(["run"] if field in _FIELDS else []), *_KINDS]
+    return [
+        _Meaning(reference._replace(kind=kind, name=field if kind == "run" else reference.name))
+        for kind in kinds
+    ]
+
+
+def _meant(reference: Reference, possible: Sequence[_Meaning], *, is_any: bool) -> _Meaning:
+    """The one thing that is meant; `is_any` is whether there are runs."""
     if reference.kind:
-        return reference._replace(name=field) if reference.kind == "run" else reference
-    kinds = [kind for kind in _KINDS if any(reference.name in _values(view, kind) for view in views)]
-    if field in _FIELDS:
-        kinds.insert(0, "run")
-    if len(kinds) > 1:
+        return possible[0]
+    there = [meaning for meaning in possible if meaning.is_there]
+    if len(there) > 1:
         message = f"{reference.name!r} means several things"
-        raise _error(reference, message, "write " + " or ".join(f"{kind}.{reference.name}" for kind in kinds))
-    if not kinds and views:
+        names = " or ".join(f"{meaning.reference.kind}.{reference.name}" for meaning in there)
+        raise _error(reference, message, f"write {names}")
+    if not there and is_any:
         message = f"no run here has a metric, parameter, tag or variable {reference.name!r}"
         raise _error(reference, message, "metrics.NAME, for one, is never an error")
-    kind = kinds[0] if kinds else "metrics"
-    return reference._replace(kind=kind, name=field if kind == "run" else reference.name)
+    return there[0] if there else possible[0]
 
 
 def _error(reference: Reference, message: str, advice: str) -> QueryError:
@@ -123,33 +167,21 @@ def _values(view: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
     return found
 
 
-def _value(view: Mapping[str, Any], reference: Reference, bounds: Mapping[str, float]) -> Any:
-    if reference.kind == "run":
-        value: Any = view
-        for key in _FIELDS[reference.name]:
-            value = None if value is None else value[key]
-        return value
-    if reference.aggregate == "count":
-        return view["metric_counts"].get(reference.name)
-    if reference.aggregate in {"min", "max", "first"}:
-        return bounds.get(view["run_id"])
-    return _values(view, reference.kind).get(reference.name)
-
-
-def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[tuple[str, Reference]]) -> list[Column]:
+def table(found: Mapping[str, Sequence[Any]]) -> list[Column]:
     """The columns of a table, all of the same rank: the user has chosen them."""
-    titles = dict.fromkeys(title for title, _ in columns)
-    return [Column(title, [row[title] for row in rows], rank=1) for title in titles]
+    return [Column(title, values, rank=1) for title, values in found.items()]
 
 
-def csv_of(rows: Iterable[Mapping[str, Any]], titles: Sequence[str]) -> str:
-    """CSV with a line of titles. Numbers are complete, times are UTC, lists are JSON."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    titles = list(dict.fromkeys(titles))
-    writer.writerow(titles)
-    writer.writerows([_plain(row.get(title)) for title in titles] for row in rows)
-    return text.getvalue()
+def rows(found: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """A map for each run."""
+    return [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+
+
+def csv_of(found: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+    """CSV with a line of titles, in pieces. Numbers are complete, times are UTC, lists are JSON."""
+    yield _csv_line([*found])
+    for row in zip(*found.values(), strict=True):
+        yield _csv_line([*map(_plain, row)])
 
 
 def csv_of_all(views: Callable[[], Iterable[Mapping[str, Any]]]) -> Iterator[str]:

@@ -121,31 +121,38 @@ def _moment(text: str | None) -> datetime | None:
         return None
 
 
-def listing(views: Sequence[Mapping[str, Any]]) -> list[Column]:
-    """The columns of a list of runs, and one for each metric."""
-    ranks = {"run_id": 0, "script_name": 3, "target": 4, "status": 0, "start_time_utc": 6, "duration": 5}
+def listing(views: Iterable[Mapping[str, Any]]) -> list[Column]:
+    """The columns of a list of runs, and one for each metric. Only what they show is kept of each run."""
+    properties: dict[str, list[Any]] = {key: [] for key in _RANKS}
+    metrics: dict[str, tuple[list[Any], list[Any]]] = {}
+    tags: list[str | None] = []
+    texts: dict[Any, Any] = {}
+    for count, view in enumerate(views):
+        for key, values in properties.items():
+            value = _cell(view, key)
+            values.append(texts.setdefault(value, value) if key in _REPEATED else value)
+        for name in view["metrics"]:
+            if name not in metrics:
+                metrics[name] = [None] * count, [None] * count
+        for name, (lasts, shorts) in metrics.items():
+            lasts.append(_last(view, name))
+            shorts.append(view["metrics"].get(name))
+        tags.append(", ".join(map(_tag, view["tags"].items())) or None)
+    if BROKEN not in properties["status"]:
+        del properties["reason"]
     columns = []
-    if any(view["status"] == BROKEN for view in views):
-        ranks["reason"] = 1
-    for key, rank in ranks.items():
-        values = [_cell(view, key) for view in views]
+    for key, values in properties.items():
         short = _SHORT.get(key)
-        columns.append(Column(title(key), values, rank, short and short(values), whole=short is not None))
-    names = dict.fromkeys(name for view in views for name in view["metrics"])
-    for at, name in enumerate(names):
-        # The first few metrics matter most; the others rank below the run's properties.
-        rank = 1 if at < _FIRST_METRICS else 7
         columns.append(
-            Column(
-                name,
-                [_last(view, name) for view in views],
-                rank,
-                [view["metrics"].get(name) for view in views],
-            )
+            Column(title(key), values, _RANKS[key], short and short(values), whole=short is not None)
         )
-    if any(view["tags"] for view in views):
-        shown = [", ".join(map(_tag, view["tags"].items())) or None for view in views]
-        columns.append(Column("Tags", shown, 2))
+    # The first few metrics matter most; the others rank below the run's properties.
+    columns += [
+        Column(name, lasts, 1 if at < _FIRST_METRICS else 7, shorts)
+        for at, (name, (lasts, shorts)) in enumerate(metrics.items())
+    ]
+    if any(tags):
+        columns.append(Column("Tags", tags, 2))
     return columns
 
 
@@ -153,6 +160,17 @@ def _tag(tag: tuple[str, str]) -> str:
     return "=".join(tag) if tag[1] else tag[0]
 
 
+_RANKS = {
+    "run_id": 0,
+    "script_name": 3,
+    "target": 4,
+    "status": 0,
+    "start_time_utc": 6,
+    "duration": 5,
+    "reason": 1,
+}
+_REPEATED = frozenset({"script_name", "target", "status"})
+"""Texts that many runs have in common: one is kept."""
 _FIRST_METRICS = 2
 _SHORT: dict[str, Callable[[list[Any]], list[Any]]] = {
     # 2026-01-31T12:00Z and 0:01:02: the ids distinguish the runs.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from amlexec.values import Project
 
-__all__ = ["now", "of_names", "show", "stream", "view_of", "views", "warn"]
+__all__ = ["answer", "marks_of", "now", "of_names", "show", "stream", "view_of", "views", "warn"]
 
 
 def now(project: Project, record: Run, silent: dict[str, NoContactError] | None = None) -> Run:
@@ -78,7 +78,7 @@ def views(
 def _view(
     project: Project, record: Run, numbers: Mapping[str, int], *, files: bool, silent: Container[str]
 ) -> dict[str, Any]:
-    marks, note = _marks(project, record.run_id)
+    marks, note = marks_of(project, record.run_id)
     return run_view.flat(
         record,
         number=numbers.get(record.run_id),
@@ -97,7 +97,7 @@ def _attachments(project: Project, record: Run) -> list[str]:
     )
 
 
-def _marks(project: Project, run_id: str) -> tuple[dict[str, str], str]:
+def marks_of(project: Project, run_id: str) -> tuple[dict[str, str], str]:
     """The tags and the note of a run; without those that can't be read."""
     paths = RunPaths.of(project, run_id)
     try:
@@ -108,10 +108,18 @@ def _marks(project: Project, run_id: str) -> tuple[dict[str, str], str]:
 
 
 def of_names(
-    project: Project, names: Iterable[str], *, files: bool, silent: dict[str, NoContactError]
+    project: Project,
+    names: Iterable[str],
+    *,
+    files: bool,
+    silent: dict[str, NoContactError],
+    numbered: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """The runs of these names as `views` gives them, with the status of now, readable or not; one by one."""
-    numbers = _numbers(project) if files else {}
+    """The runs of these names as `views` gives them, with the status of now, readable or not; one by one.
+
+    Their numbers are None unless they are asked for, with `numbered` or with `files`.
+    """
+    numbers = _numbers(project) if files or numbered else {}
     for entry in listing.read(project, names):
         if isinstance(entry, listing.Broken):
             yield run_view.broken(
@@ -145,6 +153,11 @@ def show(value: Any, arguments: argparse.Namespace) -> None:
             if isinstance(value, list)
             else run_view.flattened(value)
         )
+    answer(value, arguments)
+
+
+def answer(value: Any, arguments: argparse.Namespace) -> None:
+    """Print any `value` as `show` does."""
     if arguments.query is not None:
         value = output.query(arguments.query, value)
     console.data(output.render(value, arguments.output))

@@ -22,16 +22,19 @@ from amlexec.history import folders, index_changes, index_file, query_sql
 from amlexec.history.index_file import IndexFile, UnusableError
 from amlexec.history.index_readers import rows_of
 from amlexec.history.index_rows import Rows
+from amlexec.history.index_schema import row_of
 from amlexec.history.paths import RUNS
+from amlexec.history.record import without_series
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from amlexec.history.index_rows import Seen
     from amlexec.history.query import Query, SortKey
+    from amlexec.history.record import Run
     from amlexec.values import Project
 
-__all__ = ["Selection", "bounds_of", "select", "unfinished"]
+__all__ = ["Selection", "bounds_of", "select", "select_among", "unfinished"]
 
 Answer = TypeVar("Answer")
 _CHUNK = 1000
@@ -85,6 +88,21 @@ def select(
     # Not while the index is locked: targets may take long to answer.
     refresh(unfinished)
     return _with_index(project, ask, needs_series=needs_series)
+
+
+def select_among(
+    runs: Iterable[tuple[Run, Mapping[str, str], str]],
+    query: Query | None = None,
+    sort: Sequence[SortKey] = (),
+    limit: int | None = None,
+) -> Selection:
+    """As `select`, among these runs, each with its tags and its note. Raises UsageError."""
+    with index_file.private() as connection:
+        rows = Rows(connection)
+        rows.begin()
+        rows.insert((row_of(without_series(run), tags, note), "", True) for run, tags, note in runs)
+        rows.commit()
+        return _selected(rows, query, sort, limit, is_counted=False)
 
 
 def unfinished(project: Project) -> list[str]:

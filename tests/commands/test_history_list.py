@@ -9,11 +9,13 @@ import json
 import os
 import pty
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from amlexec.history import folders, tags
+from amlexec.commands import run_columns, run_view, run_views
+from amlexec.history import folders, listing, tags
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import instant
 from amlexec.values import Project
@@ -21,6 +23,7 @@ from tests.conftest import PATIENCE, Done, ProjectFolder, eventually
 from tests.support.records import RUN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 START = 1521077190506
@@ -100,7 +103,8 @@ def test_runs_are_chosen_and_sorted(runs: ProjectFolder, arguments: list[str], e
         (["--since", "yesterday"], "--since: error: 'yesterday' is not a time"),
         (["--last", "2", "--sort", "accuracy"], "--last can't be combined with --sort"),
         (["--limit", "-1"], "not a number of runs"),
-        (["--from", "local", "--where", "a = 1"], "can't be filtered"),
+        (["--from", "local", "--where", "a = 1"], "only the submitting computer knows its runs"),
+        (["--from", "local", "--last", "2", "--sort", "a"], "--last can't be combined with --sort"),
     ],
 )
 def test_invalid_options_are_usage_errors(runs: ProjectFolder, arguments: list[str], says: str) -> None:
@@ -113,11 +117,15 @@ def test_columns_of_choice(runs: ProjectFolder) -> None:
     done = runs.amlexec("history", "list", "--columns", columns, "--last", "2")
     assert [line.split() for line in done.out.splitlines() if "-" not in line] == [
         ["number", "accuracy", "min(accuracy)", "params.lr", "tags.stage", "status"],
-        ["0.3", "0.3", "0.001", "on", "Completed"],
-        ["NaN", "0.01", "Completed"],
+        ["4", "0.3", "0.3", "0.001", "on", "Completed"],
+        ["3", "NaN", "0.01", "Completed"],
     ]
     done = runs.amlexec("history", "list", "--columns", "run_id,params.lr", "--last", "1", "-o", "json")
     assert json.loads(done.out) == [{"run_id": f"p_{START + 3000}", "params.lr": 0.001}]
+    flat = runs.amlexec(
+        "history", "list", "--columns", "run_id,params.lr", "--last", "1", "-o", "json", "--flat"
+    )
+    assert flat == done
 
 
 def test_csv_has_every_value_in_full(runs: ProjectFolder) -> None:
@@ -191,6 +199,34 @@ def test_a_long_reading_is_shown_on_a_terminal(
     # Into a file nothing is written, however long it takes.
     monkeypatch.setenv("AMLEXEC_CACHE", str(runs.root.parent / "another cache"))
     assert runs.call(sys.executable, "-c", program) == done
+
+
+class View(dict[str, Any]):
+    """A view of a run of which is known whether it is still in memory."""
+
+
+@pytest.mark.parametrize("columns", [None, "accuracy,lr,status,max(accuracy)"])
+def test_a_table_keeps_only_what_it_shows(runs: ProjectFolder, columns: str | None) -> None:
+    project = Project(str(runs.root))
+    views: list[weakref.ref[View]] = []
+
+    def each() -> Iterator[View]:
+        for name in listing.newest(project):
+            (shown,) = run_views.of_names(project, [name], files=False, silent={})
+            view = View(shown)
+            views.append(weakref.ref(view))
+            yield view
+            del view
+            assert sum(view() is not None for view in views) <= 1
+
+    if columns is None:
+        table = run_view.listing(each())
+    else:
+        table = run_columns.table(run_columns.chosen(project, each(), run_columns.parse(columns)))
+    assert [[*column.values] for column in table if column.title in {"accuracy", "max(accuracy)"}] == (
+        [[0.3, "NaN", 0.1, 0.0]] + ([[0.3, None, 0.1, 0.0]] if columns else [])
+    )
+    assert not any(view() for view in views)
 
 
 def on_a_terminal(folder: ProjectFolder, *command: str) -> tuple[Done, str]:

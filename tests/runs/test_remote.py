@@ -161,6 +161,17 @@ def test_all_lists_runs_of_other_projects(pair: Pair, host: Host, shop: Shop, tm
     everything = pair.listed("--all")
     assert {first, second} <= set(everything)
     assert everything[second]["experiment_id"] == other.own.root.name
+    both = f"run_id in ({first}, {second})"
+    for condition, found in (
+        (("--where", f"{both} and status = running and duration < 1h", "--sort", "-run_id"), [second, first]),
+        (("--where", f"{both} and not target = box"), []),
+        (("--where", both, "--since", "1h", "--script", "train.py", "--limit", "1"), [second]),
+        (("--until", "1h"), []),
+        (("--sweep", "s1"), []),
+    ):
+        done = pair.from_other("history", "list", "--all", *condition, "--columns", "run_id", "-o", "csv")
+        assert (done.code, done.out.split()) == (0, ["run_id", *found])
+        assert ("no run meets the conditions" in done.err) is (not found)
     assert pair.from_other("experiment", "cancel", "-r", second).code == 0, "its whole id was given"
     assert pair.from_other("experiment", "cancel", "-r", "last").code == 0
     assert pair.listed()[first]["status"] == "Canceled"
