@@ -106,7 +106,8 @@ def run(arguments: Sequence[str]) -> int:
             from amlexec import completion
 
             return completion.run(arguments, parser)
-        group = arguments[0] if arguments and arguments[0] in GROUPS else None
+        # The version needs no parser of a group.
+        group = arguments[0] if arguments[0] in GROUPS or list(arguments) == ["--version"] else None
         head, tail = _split(_joined(arguments))
         parsed = parser(group, head[1] if len(head) > 1 else None).parse_args(head)
         parsed.tail = tail
