@@ -49,7 +49,7 @@ def check(document: Document, kind: str, data: dict[str, Any], *, lint: bool) ->
     found = _Found(document.path)
     root = document.root
     if kind == schemas.COMPUTE:
-        _compute(found, root, lint=lint)
+        _compute(found, root, data, lint=lint)
     elif kind == schemas.CONDA:
         _conda(found, root)
         for line, column, text in foreign.selectors(document.text):
@@ -63,7 +63,7 @@ def check(document: Document, kind: str, data: dict[str, Any], *, lint: bool) ->
     return found.violations
 
 
-def _compute(found: _Found, root: Mapping, *, lint: bool) -> None:
+def _compute(found: _Found, root: Mapping, data: dict[str, Any], *, lint: bool) -> None:
     node = find(root, "type")
     kind = kinds.of(node.text.strip() if isinstance(node, Scalar) else "")
     for key in ("address", "username", "baseDockerImage"):
@@ -77,6 +77,11 @@ def _compute(found: _Found, root: Mapping, *, lint: bool) -> None:
         node = find(root, key)
         if isinstance(node, Scalar) and not node.is_null and node.text:
             _secret(found, node, key, lint=lint)
+    key = "userManagedEnvironment"
+    if kind.in_container and data.get(key) is True:
+        message = f"{key} has no effect in a container: prepare always builds the environment there"
+        hint = "remove the line; the packages of baseDockerImage stay available under their own Python"
+        found.say("warning", find(root, key), message, hint, key)
 
 
 def _placeholder(found: _Found, node: Scalar, key: str) -> bool:

@@ -388,6 +388,18 @@ def test_values_that_are_placeholders(key: str, value: str, word: str) -> None:
     assert [line for line in lines if "error" in line] == [next(line for line in lines if word in line)]
 
 
+@pytest.mark.parametrize("kind", ["docker", "remotedocker"])
+def test_a_container_whose_environment_is_said_to_be_the_users_own(kind: str) -> None:
+    values = f"type: {kind}\naddress: host\nusername: ada\nbaseDockerImage: debian\n"
+    message = "userManagedEnvironment has no effect in a container"
+    (line,) = (
+        line for line in said(f"{values}userManagedEnvironment: yes\n", schemas.COMPUTE) if message in line
+    )
+    assert line.startswith(f"f:5:25: warning: {message}")
+    for text in (f"{values}userManagedEnvironment: false\n", "type: remote\nuserManagedEnvironment: true\n"):
+        assert not [line for line in said(text, schemas.COMPUTE) if message in line]
+
+
 @pytest.mark.parametrize("key", ["Target", "target"])
 def test_a_target_that_is_a_placeholder(key: str) -> None:
     lines = said(f"{key}: <put your compute target name here>\n")
