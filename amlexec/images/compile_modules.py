@@ -49,7 +49,7 @@ def _compile(source: Path) -> None:
 
 
 def _reuse(source: Path) -> bool:
-    """Change the header of a compiled module; False if it is of another Python or source size."""
+    """Change the header of a compiled module; False if it is of another Python or of another source."""
     compiled = Path(importlib.util.cache_from_source(str(source)))
     try:
         content = compiled.read_bytes()
@@ -59,9 +59,11 @@ def _reuse(source: Path) -> bool:
         return False
     flags, _, size = struct.unpack("<III", content[4:_HEADER_SIZE])
     text = source.read_bytes()
+    header = content[:4] + struct.pack("<I", _UNCHECKED) + importlib.util.source_hash(text)
+    if flags == _UNCHECKED:
+        return content[:_HEADER_SIZE] == header
     if flags != 0 or size != len(text) & 0xFFFFFFFF:
         return False
-    header = content[:4] + struct.pack("<I", _UNCHECKED) + importlib.util.source_hash(text)
     compiled.unlink()  # it may be a hard link to the file in the package cache
     compiled.write_bytes(header + content[_HEADER_SIZE:])
     return True

@@ -75,6 +75,18 @@ def test_the_code_of_a_package_is_kept(library: Path) -> None:
     assert compiled.read_bytes()[16:] == code
 
 
+def test_what_is_compiled_already_is_kept(library: Path) -> None:
+    same = _module(library / "same.py", "VALUE = 1")
+    edited = _module(library / "edited.py", "VALUE = 1")
+    _compile(library)
+    before = same.stat().st_ino
+    (library / "edited.py").write_text("VALUE = 2")
+    _compile(library)
+    assert same.stat().st_ino == before
+    assert _imported(library, "edited") == ("2", False)
+    assert _flags(edited) == 1
+
+
 def test_a_compiled_module_of_another_source_or_python_is_replaced(library: Path) -> None:
     longer = _module(library / "longer.py", "VALUE = 11111", compiled_from="VALUE = 1")
     foreign = _module(library / "foreign.py", "VALUE = 2", compiled_from="VALUE = 1")
