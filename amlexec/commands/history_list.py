@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from amlexec import console
 from amlexec.commands import fitting, output, run_columns, run_view, run_views
-from amlexec.commands.options import add_output
+from amlexec.commands.options import add_output, add_sweep, sweep_id
 from amlexec.errors import UsageError
 from amlexec.history import folders, listing
 from amlexec.history.listing import Broken
@@ -46,7 +46,7 @@ def add(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--tag", action="append", default=[], metavar="NAME[=VALUE]", help="only runs with this tag"
     )
-    verb.add_argument("--sweep", metavar="SWEEP", help="only runs of this sweep: its id, a prefix, or `last`")
+    add_sweep(verb)
     verb.add_argument(
         "--where", metavar="QUERY", help="only runs for which this is true: 'accuracy > 0.9 and lr < 0.1'"
     )
@@ -111,29 +111,16 @@ def _query(project: Project, arguments: argparse.Namespace) -> Query | None:
     from amlexec.history import filters
 
     names = ("configuration", "target", "script", "status")
+    sweep = arguments.sweep and sweep_id(project, arguments.sweep, is_elsewhere=bool(arguments.source))
     with _named("--where"):
         return filters.query_of(
             fields=[(name, getattr(arguments, name)) for name in names],
             tags=arguments.tag,
             since=arguments.since,
             until=arguments.until,
-            sweep=_sweep_id(project, arguments.sweep, is_elsewhere=arguments.source is not None),
+            sweep=sweep,
             where=arguments.where,
         )
-
-
-def _sweep_id(project: Project, reference: str | None, *, is_elsewhere: bool) -> str | None:
-    """The id of the sweep that `--sweep` names; sweeps of doit have no files, and are named whole."""
-    if reference is None or reference.startswith("doit-"):
-        return reference
-    from amlexec.sweeps import store
-
-    try:
-        return store.find(project, reference).folder.name
-    except UsageError:
-        if is_elsewhere:
-            return reference  # of another computer, whose files of the sweep are not here
-        raise
 
 
 def _keys(arguments: argparse.Namespace) -> list[SortKey]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec import console
+from amlexec.commands.options import add_sweep, sweep_id
 from amlexec.errors import UsageError
 from amlexec.history import find, folders, listing
 
@@ -36,6 +37,7 @@ def add(verb: argparse.ArgumentParser) -> None:
         help="the page's file (default: .amlexec/report.html in the project)",
     )
     verb.add_argument("--last", type=int, metavar="N", help="only the newest N runs")
+    add_sweep(verb)
     verb.add_argument(
         "--live",
         action="store_true",
@@ -58,7 +60,7 @@ def run(project: Project, arguments: argparse.Namespace) -> None:
         if arguments.output:
             raise UsageError("--live serves the page: it writes no file", hint="leave out -o, or --live")
         runs, broken, _ = _chosen(project, arguments)
-        chosen = [each.run_id for each in runs] if arguments.runs else []
+        chosen = [each.run_id for each in runs] if arguments.runs or arguments.sweep is not None else []
         serve(project, chosen, arguments.last or _NEWEST, arguments.port, show=arguments.open)
         return
     if arguments.port is not None:
@@ -91,6 +93,10 @@ def _chosen(project: Project, arguments: argparse.Namespace) -> tuple[list[Run],
         raise UsageError(f"--last {arguments.last}: the number of runs is 1 or more")
     if arguments.runs and arguments.last:
         raise UsageError("either RUN or --last, not both")
+    if arguments.sweep is not None and (arguments.runs or arguments.last):
+        raise UsageError("--sweep can't be combined with RUN or --last")
+    if arguments.sweep is not None:
+        return _of_sweep(project, arguments.sweep), [], 0
     if arguments.runs:
         paths = dict.fromkeys(find.find(project, name) for name in arguments.runs)
         return [folders.read(each) for each in paths], [], 0
@@ -99,3 +105,14 @@ def _chosen(project: Project, arguments: argparse.Namespace) -> tuple[list[Run],
     runs = [each for each in found if not isinstance(each, listing.Broken)]
     broken = [each for each in found if isinstance(each, listing.Broken)]
     return runs, broken, len(folders.names(project)) - len(found)
+
+
+def _of_sweep(project: Project, reference: str) -> list[Run]:
+    """The newest runs of a sweep."""
+    from amlexec.history import filters, index
+
+    query = filters.query_of(sweep=sweep_id(project, reference))
+    names = index.select(project, query, limit=_NEWEST).names
+    if not names:
+        raise UsageError(f"there are no runs of the sweep {reference!r}", where="--sweep")
+    return [each for each in listing.read(project, names) if not isinstance(each, listing.Broken)]

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from amlexec.values import Project
+
 __all__ = [
     "RUN",
     "add_output",
@@ -15,8 +17,10 @@ __all__ = [
     "add_run_configuration",
     "add_script",
     "add_script_arguments",
+    "add_sweep",
     "add_target",
     "add_text_or_json",
+    "sweep_id",
 ]
 
 RUN = "run id, a unique prefix of it, or `last`"
@@ -39,6 +43,30 @@ def add_run_configuration(verb: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="name or path of the run configuration, NAME.runconfig",
     )
+
+
+def add_sweep(verb: argparse.ArgumentParser) -> None:
+    """Add `--sweep SWEEP` as `sweep`; None if absent."""
+    verb.add_argument("--sweep", metavar="SWEEP", help="only runs of this sweep: its id, a prefix, or `last`")
+
+
+def sweep_id(project: Project, reference: str, *, is_elsewhere: bool = False) -> str:
+    """The id of the sweep that `--sweep` names.
+
+    Raises:
+        UsageError: it is none of this project, or several; unless it may be one of another computer.
+    """
+    if reference.startswith("doit-"):
+        return reference  # without files of its own
+    from amlexec.errors import UsageError
+    from amlexec.sweeps import store
+
+    try:
+        return store.find(project, reference).folder.name
+    except UsageError:
+        if is_elsewhere:
+            return reference
+        raise
 
 
 def add_output(

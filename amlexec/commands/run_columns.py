@@ -43,6 +43,8 @@ _FIELDS = {
     "snapshot": ("snapshot", "tree"),
     "commit": ("source", "commit"),
     "dirty": ("source", "dirty"),
+    "sweep": ("sweep", "id"),
+    "point": ("sweep", "number"),
     "note": ("description",),
     "number": ("run_number",),
 }

@@ -140,6 +140,8 @@ def listing(views: Iterable[Mapping[str, Any]]) -> list[Column]:
         tags.append(", ".join(map(_tag, view["tags"].items())) or None)
     if BROKEN not in properties["status"]:
         del properties["reason"]
+    if not any(properties["sweep"]):
+        del properties["sweep"]
     columns = []
     for key, values in properties.items():
         short = _SHORT.get(key)
@@ -168,8 +170,9 @@ _RANKS = {
     "start_time_utc": 6,
     "duration": 5,
     "reason": 1,
+    "sweep": 4,
 }
-_REPEATED = frozenset({"script_name", "target", "status"})
+_REPEATED = frozenset({"script_name", "target", "status", "sweep"})
 """Texts that many runs have in common: one is kept."""
 _FIRST_METRICS = 2
 _SHORT: dict[str, Callable[[list[Any]], list[Any]]] = {
@@ -182,6 +185,8 @@ _SHORT: dict[str, Callable[[list[Any]], list[Any]]] = {
 def _cell(view: Mapping[str, Any], key: str) -> object:
     if key == "status" and view["unreachable"]:
         return f"{view[key]}, unreachable"
+    if key == "sweep":
+        return view[key] and view[key]["id"]
     return _seconds(view[key]) if key == "start_time_utc" else view[key]
 
 

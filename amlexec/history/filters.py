@@ -63,8 +63,7 @@ def query_of(
                 Comparison(Reference("run", "created_epoch", 0), operator, Literal(limit, moment, 0))
             )
     if sweep is not None:
-        # Every run of a sweep has this variable.
-        found.append(Comparison(Reference("env", "AMLEXEC_SWEEP_ID", 0), "=", _literal(sweep)))
+        found.append(Comparison(Reference("run", "sweep", 0), "=", _literal(sweep)))
     if where is not None:
         found.append(parse(where).condition)
     if not found:

@@ -29,13 +29,13 @@ __all__ = [
     "row_of",
 ]
 
-VERSION = 1
+VERSION = 2
 """Raised when the tables, or what they say about the same run, change."""
 KINDS = ("metrics", "params", "tags", "env")
 COLUMNS = (
     *("status", "reason", "exit_code", "script", "configuration", "target", "target_kind", "framework"),
     *("created", "started", "ended", "duration", "user", "host", "python", "platform", "environment"),
-    *("image", "snapshot", "commit_id", "dirty", "note"),
+    *("image", "snapshot", "commit_id", "dirty", "sweep", "point", "note"),
 )
 """Of the table `run`, for the fields of a run."""
 SHIFT = 32
@@ -106,7 +106,8 @@ def row_of(run: Run, tags: Mapping[str, str], note: str) -> Row:
         *(run.target_kind, run.framework, moments.epoch(run.created_utc), started, ended, duration),
         *(run.user_id, run.host, run.python and run.python.version, run.platform, run.environment_digest),
         *(run.image_id, run.snapshot and run.snapshot.tree, run.source and run.source.commit),
-        *(run.source and int(run.source.dirty), note or None),
+        *(run.source and int(run.source.dirty), run.sweep and run.sweep.id),
+        *(run.sweep and run.sweep.number, note or None),
     )
     counts = run.metric_counts
     values: list[Value] = [

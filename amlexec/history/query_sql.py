@@ -64,6 +64,8 @@ FIELDS = {
     "snapshot": Field("r.snapshot", "text"),
     "commit": Field("r.commit_id", "text"),
     "dirty": Field("r.dirty", "truth"),
+    "sweep": Field("r.sweep", "text"),
+    "point": Field("r.point", "number"),
     "note": Field("r.note", "text"),
 }
 _ALSO = {

@@ -47,6 +47,8 @@ def row(run: Run, logged: RunCurves) -> dict[str, Any]:
         "snapshot": run.snapshot and run.snapshot.tree,
         "commit": run.source and run.source.commit,
         "dirty": bool(run.source and run.source.dirty),
+        "sweep": run.sweep and run.sweep.id,
+        "point": run.sweep and run.sweep.number,
         "metrics": _metrics(run, logged),
         "final": run.status in FINAL,
     }

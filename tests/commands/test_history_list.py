@@ -18,7 +18,7 @@ from amlexec.commands import run_columns, run_view, run_views
 from amlexec.history import folders, listing, tags
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import instant
-from amlexec.values import Project
+from amlexec.values import Project, SweepPoint
 from tests.conftest import PATIENCE, Done, ProjectFolder, eventually
 from tests.support.records import RUN
 
@@ -126,6 +126,32 @@ def test_columns_of_choice(runs: ProjectFolder) -> None:
         "history", "list", "--columns", "run_id,params.lr", "--last", "1", "-o", "json", "--flat"
     )
     assert flat == done
+
+
+def test_the_runs_of_a_sweep(runs: ProjectFolder) -> None:
+    for number in (1, 3):
+        paths = RunPaths.of(Project(str(runs.root)), f"p_{START + number * 1000}")
+        folders.write(paths, folders.read(paths)._replace(sweep=SweepPoint("doit-1", number, {"lr": 1})))
+    listed = runs.amlexec("history", "list").out.splitlines()
+    assert listed[0].split()[:7] == [
+        *("Run_id", "Script_name", "Target", "Status", "Start_time_utc", "Duration", "Sweep")
+    ]
+    assert ["doit-1" in line for line in listed[2:]] == [True, False, True, False]
+    assert numbers(runs, "--sweep", "doit-1") == numbers(runs, "--where", "sweep = doit-1") == [3, 1]
+    assert numbers(runs, "--where", "point > 1 or not exists(sweep)", "--sort", "point") == [3, 2, 0]
+    done = runs.amlexec("history", "list", "--columns", "point,sweep", "--sweep", "doit-1", "-o", "csv")
+    assert done.out == "point,sweep\n3,doit-1\n1,doit-1\n"
+    page = runs.root / "page.html"
+    assert runs.amlexec("history", "report", "-o", str(page), "--sweep", "doit-1").code == 0
+    assert page.read_text().count('"sweep":"doit-1"') == 2
+    assert '"sweep":null' not in page.read_text()
+    for arguments, said in (
+        (("--sweep", "doit-2"), "there are no runs of the sweep 'doit-2'"),
+        (("--sweep", "last"), "there are no sweeps"),
+        (("--sweep", "doit-1", "--last", "1"), "--sweep can't be combined with RUN or --last"),
+    ):
+        done = runs.amlexec("history", "report", *arguments)
+        assert (done.code, said in done.err) == (3, True), done.err
 
 
 def test_csv_has_every_value_in_full(runs: ProjectFolder) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from amlexec.environments import last_prepared
 from amlexec.history import notes, tags
+from amlexec.values import SweepPoint
 from tests.support.sample_runs import add_run, png
 
 if TYPE_CHECKING:
@@ -85,6 +86,51 @@ def test_a_filter_takes_words_and_conditions(page: Page) -> None:
     write_filter(page, "status=Failed")
     assert page.run(COUNT) == "0 of 12 runs"
     assert "No run matches" in page.run("document.querySelector('main').innerText")
+
+
+def test_the_runs_of_a_sweep_are_one_group(report: Report, browser: Browser) -> None:
+    states = ["Completed", "Failed", "Completed", "Completed", "Completed"]
+    for number, state in enumerate(states):
+        sweep = SweepPoint(f"sweep_{number // 3}", number % 3 + 1, {}) if number < 4 else None
+        lines = [line("loss", 0.5 - number / 10)]
+        add_run(
+            report.state,
+            number,
+            lines,
+            sweep=sweep,
+            status=state,
+            arguments=("--lr", str(number), "--same", "7"),
+        )
+    report.write()
+    rows = "[...document.querySelectorAll('.runs tbody tr')].map((row) => row.cells[1].innerText)"
+    with browser.page(report.address) as page:
+        page.until("document.querySelectorAll('.runs tbody tr').length === 3")
+        # A sweep of which there is one run is a run.
+        assert [text[:2] for text in page.run(rows)] == ["#5", "#4", "\u25b8s"]
+        assert page.run(rows)[2].split() == ["\u25b8sweep_0", "3", "runs"]
+        assert column(page, "Status")[2] == "2 Completed, 1 Failed"
+        assert (column(page, "lr")[2], column(page, "loss")[2]) == ("0 \u2026 2", "0.3000 \u2026 0.5000")
+        page.run("document.querySelector('.sweep .link').focus()")
+        page.run("document.activeElement.click()")
+        page.until("document.querySelectorAll('.runs tbody tr').length === 6")
+        assert [text[:2] for text in page.run(rows)] == ["#5", "#4", "\u25bes", "#3", "#2", "#1"]
+        assert page.run("document.activeElement.ariaExpanded") == "true"
+        page.run(f"{BOXES}.forEach((box) => box.checked && box.click())")
+        page.run("document.querySelector('.sweep input').click()")
+        assert page.run("document.querySelector('.badge').innerText") == "3"
+        assert page.run(f"{BOXES}.map((box) => box.checked)") == [False, False, True, True, True, True]
+        page.run(f"{BOXES}[3].click()")
+        assert page.run("document.querySelector('.sweep input').indeterminate")
+        write_filter(page, "sweep=sweep_0 lr<2")
+        assert page.run(COUNT) == "2 of 5 runs"
+        assert column(page, "lr")[0] == "0 \u2026 1"
+        page.click("#grouping label")
+        page.until("document.querySelectorAll('.runs tbody tr').length === 2")
+        assert page.problems() == []
+
+
+def line(name: str, value: object) -> dict[str, object]:
+    return {"name": name, "value": value, "time": 1.7e9}
 
 
 def test_columns_and_the_statistic_of_metrics_are_chosen(page: Page) -> None:

@@ -42,7 +42,7 @@ function sheetParts(row, details) {
       ['Configuration', row.configuration], ['Target', `${row.target} (${row.kind})`],
       ['Started', momentText(row.started)], ['Duration', durationText(seconds(row))], ['Exit code', row.exit],
       ['User', `${row.user} on ${row.host}`], ['Commit', row.commit && `${row.commit}${row.dirty ? ', with changes' : ''}`],
-      ['Snapshot', row.snapshot],
+      ['Sweep', row.sweep && `${row.sweep}, point ${row.point}`], ['Snapshot', row.snapshot],
     ]),
     row.note ? part('Note', el('p', { className: 'note' }, row.note)) : null,
     pairs('Tags', Object.entries(row.tags)),

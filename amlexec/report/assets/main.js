@@ -56,7 +56,8 @@ listen((what) => {
 
 // A tick changes one row: the table stays as it is.
 function markChosen() {
-  for (const box of document.querySelectorAll('.runs [type=checkbox]')) {
+  for (const box of document.querySelectorAll('.runs .sweep [type=checkbox]')) markGroup(box, box.members);
+  for (const box of document.querySelectorAll('.runs [data-key^="choose "]')) {
     const is = state.chosen.includes(box.dataset.key.slice('choose '.length));
     box.checked = is;
     box.closest('tr').className = is ? 'is-chosen' : '';

@@ -42,6 +42,10 @@ function runControls() {
       'Every word must occur in a run. Conditions such as lr<0.1, loss>=2 or status=Failed compare a column.'),
     el('span', { id: 'count', className: 'count', role: 'status' }),
     el('span', { className: 'space' }),
+    el('span', { id: 'grouping' }, checkbox('Sweeps as groups', state.grouped, (wanted) => {
+      state.grouped = wanted;
+      changed('grouped');
+    })),
     statistic,
     columnPicker(),
   );
@@ -97,6 +101,8 @@ function drawTable() {
   const focused = document.activeElement?.dataset?.key;
   const shown = shownColumns();
   const rows = sortedRows();
+  const entries = grouped(rows);
+  byId('grouping').hidden = !state.rows.some((row) => row.sweep);
   const whole = state.rows.filter((row) => !row.broken);
   const kinds = shown.map((column) => {
     const values = whole.map(column.get);
@@ -108,10 +114,11 @@ function drawTable() {
   });
   fill(table.tHead, headRow(kinds));
   const body = table.tBodies[0];
-  fill(body, rows.slice(0, FIRST_ROWS).map((row) => runRow(row, kinds)));
+  const draw = (entry) => (entry.members ? sweepRow(entry, kinds) : runRow(entry, kinds));
+  fill(body, entries.slice(0, FIRST_ROWS).map(draw));
   const later = (at) => {
-    if (number !== drawing || at >= rows.length) return;
-    append(body, rows.slice(at, at + 200).map((row) => runRow(row, kinds)));
+    if (number !== drawing || at >= entries.length) return;
+    append(body, entries.slice(at, at + 200).map(draw));
     requestAnimationFrame(() => later(at + 200));
   };
   requestAnimationFrame(() => later(FIRST_ROWS));
@@ -166,6 +173,51 @@ function runRow(row, kinds) {
     el('td', { className: 'choice' }, box),
     el('th', { scope: 'row' }, open),
     kinds.map((kind) => runCell(row, kind)));
+}
+
+// What the runs of a sweep have in common, and the ranges of their numbers.
+function sweepRow({ sweep, members }, kinds) {
+  const isOpen = state.open.has(sweep);
+  const opener = el('button', {
+    type: 'button', className: 'link', 'data-key': `sweep ${sweep}`, 'aria-expanded': String(isOpen), onclick: () => {
+      if (isOpen) state.open.delete(sweep);
+      else state.open.add(sweep);
+      changed('open');
+      announce(`${sweep}: ${plural(members.length, 'run')} ${isOpen ? 'hidden' : 'shown'}`);
+    },
+  }, el('span', { className: 'twist', 'aria-hidden': 'true' }, isOpen ? '\u25be' : '\u25b8'), el('span', { className: 'run-id' }, sweep));
+  const box = el('input', {
+    type: 'checkbox', 'data-key': `choose-all ${sweep}`, 'aria-label': `Choose the runs of ${sweep}`,
+    onchange: () => chooseAll(members.map(({ id }) => id), box.checked),
+  });
+  markGroup(box, members);
+  box.members = members;
+  return el('tr', { className: 'sweep' },
+    el('td', { className: 'choice' }, box),
+    el('th', { scope: 'row' }, opener, el('span', { className: 'quiet' }, ` ${plural(members.length, 'run')}`)),
+    kinds.map((kind) => el('td', { className: kind.numeric ? 'number' : '' }, sweepText(members, kind))));
+}
+
+function markGroup(box, members) {
+  const chosen = members.filter(({ id }) => state.chosen.includes(id)).length;
+  box.checked = chosen === members.length;
+  box.indeterminate = chosen > 0 && !box.checked;
+}
+
+function sweepText(members, { column, numeric, text }) {
+  if (column.id === 'f:status') {
+    const counts = new Map();
+    for (const { status: name } of members) counts.set(name, (counts.get(name) ?? 0) + 1);
+    return [...counts].map(([name, count], at) => [at ? ', ' : '', `${count} `, status(name, name)]);
+  }
+  const values = members.map((row) => column.get(row) ?? null);
+  const present = values.filter((value) => value !== null && value !== '');
+  if (!present.length) return '';
+  if (values.every((value) => value === values[0])) return cut(text(values[0]), 48);
+  const numbers = present.filter((value) => typeof value === 'number');
+  if (!numeric || !numbers.length) return '';
+  const [least, most] = [Math.min(...numbers), Math.max(...numbers)];
+  return least === most ? text(least) : `${text(least)} \u2026 ${text(most)}`;
 }
 
 function runCell(row, { column, numeric, text: textOf }) {

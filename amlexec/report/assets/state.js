@@ -10,6 +10,8 @@ const state = {
   sort: { column: 'f:started', descending: true },
   shown: null, // ids of columns; null for the default ones
   statistic: 0,
+  grouped: true, // whether the runs of a sweep are one group
+  open: new Set(), // ids of sweeps whose runs are shown
   chosen: [], // ids of runs
 };
 
@@ -28,6 +30,15 @@ function choose(id, wanted) {
   state.chosen = wanted ? [...state.chosen, id] : state.chosen.filter((other) => other !== id);
   changed('chosen');
   return true;
+}
+
+// As many of these as may be compared.
+function chooseAll(ids, wanted) {
+  const others = state.chosen.filter((id) => !ids.includes(id));
+  const all = wanted ? [...others, ...ids] : others;
+  state.chosen = all.slice(0, MOST_CHOSEN);
+  if (all.length > MOST_CHOSEN) announce(`At most ${MOST_CHOSEN} runs can be compared.`);
+  changed('chosen');
 }
 
 function accept(data) {
@@ -58,6 +69,8 @@ const FIELDS = [
   ['user', 'User', (row) => row.user],
   ['host', 'Host', (row) => row.host],
   ['python', 'Python', (row) => row.python],
+  ['sweep', 'Sweep', (row) => row.sweep],
+  ['point', 'Point', (row) => row.point],
   ['commit', 'Commit', (row) => row.commit?.slice(0, 10)],
 ];
 const USUAL = ['status', 'script', 'target', 'started', 'duration'];
@@ -141,7 +154,7 @@ const haystacks = new WeakMap();
 function haystack(row) {
   if (!haystacks.has(row)) {
     const pairs = ['parameters', 'tags'].flatMap((part) => Object.entries(row[part] ?? {}).map((pair) => pair.join('=')));
-    const parts = [row.id, `#${row.number}`, row.status ?? 'unreadable', row.script, row.target, row.configuration];
+    const parts = [row.id, `#${row.number}`, row.status ?? 'unreadable', row.script, row.target, row.configuration, row.sweep];
     haystacks.set(row, [...parts, ...pairs, ...(row.arguments ?? []), row.user, row.host, row.note].join('\n').toLowerCase());
   }
   return haystacks.get(row);
@@ -171,6 +184,28 @@ function sortedRows() {
     if (isAbsent(a) || isAbsent(b)) return isAbsent(a) - isAbsent(b);
     return sign * order(value.get(a), value.get(b));
   });
+}
+
+// The rows, with a group in place of the runs of a sweep; where it is open, they follow it.
+function grouped(rows) {
+  if (!state.grouped) return rows;
+  const groups = new Map();
+  for (const row of rows) {
+    if (!row.sweep) continue;
+    if (!groups.has(row.sweep)) groups.set(row.sweep, []);
+    groups.get(row.sweep).push(row);
+  }
+  const found = [];
+  for (const row of rows) {
+    const members = row.sweep ? groups.get(row.sweep) : null;
+    if (!members || members.length < 2) {
+      found.push(row);
+    } else if (members[0] === row) {
+      found.push({ sweep: row.sweep, members });
+      if (state.open.has(row.sweep)) found.push(...members);
+    }
+  }
+  return found;
 }
 
 // Labels of chosen runs: their number, and the parameters in which they differ.
