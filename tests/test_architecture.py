@@ -14,7 +14,7 @@ TRAVELS = ROOT / "amlexec" / "runtime" / "site"
 
 FLOORS = (
     {
-        *("__main__", "cli", "completion", "tasks"),
+        *("__main__", "cli", "completion", "model", "tasks"),
         *("doit_command", "doit_dumpdb", "doit_environment", "doit_graph", "doit_reporter", "doit_signals"),
         "doit_sweep",
     },

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from amlexec import console
 from amlexec.commands import model_view, output, run_views
 from amlexec.commands.options import RUN, add_output
-from amlexec.errors import UsageError
+from amlexec.errors import TargetError, UsageError
 from amlexec.history import find, folders
 from amlexec.history.record import FINAL
 from amlexec.models import provenance, registry
@@ -16,6 +16,8 @@ from amlexec.models import provenance, registry
 if TYPE_CHECKING:
     import argparse
 
+    from amlexec.history.paths import RunPaths
+    from amlexec.history.record import Run
     from amlexec.models.provenance import Source
     from amlexec.values import Project
 
@@ -28,7 +30,10 @@ def add(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("-n", "--name", metavar="NAME", help="name of the model")
     verb.add_argument("-r", "--run", metavar="RUN", help=RUN)
     verb.add_argument(
-        "-m", "--model", metavar="PATH", help="the model in the run's outputs, such as outputs/model.pkl"
+        "-m",
+        "--model",
+        metavar="PATH",
+        help="the model in the run's outputs, outputs/model.pkl (default: what its script registered)",
     )
     verb.add_argument(
         "--tag",
@@ -51,7 +56,9 @@ def run(project: Project | None, arguments: argparse.Namespace) -> None:
     if arguments.run is None and arguments.model is not None:
         raise UsageError("-m names an output of a run", hint="add -r RUN")
     if arguments.run is not None and arguments.model is None:
-        raise UsageError("-r needs the run's output that is the model", hint="-m outputs/model.pkl")
+        assert project is not None, "a run needs a project"
+        _asked_for(project, arguments)
+        return
     if arguments.name is None:
         raise UsageError("the model needs a name", hint="-n NAME")
     source = _source(project, arguments)
@@ -67,19 +74,52 @@ def run(project: Project | None, arguments: argparse.Namespace) -> None:
     if arguments.output == "json" or arguments.query is not None:
         run_views.show({**model_view.view(found.model), "is_new": found.is_new}, arguments)
         return
-    console.data(found.model.id)
     content = found.model.version.content
     if not found.is_new:
         console.say(f"these files are {found.model.id} already")
     else:
         files = "1 file" if len(content.files) == 1 else f"{len(content.files)} files"
         console.say(f"{found.model.id} is {content.root}: {files}, {output.size(content.bytes)}")
+    console.data(found.model.id)
+
+
+def _asked_for(project: Project, arguments: argparse.Namespace) -> None:
+    """Register what the run's script has registered, if that failed before."""
+    from amlexec.models import of_run
+
+    paths, record = _run(project, arguments)
+    if not of_run.requests(paths):
+        raise UsageError(
+            f"the script of {record.run_id} has registered no model",
+            hint=f"name one of its outputs: amlexec model register -n NAME -r {record.run_id} "
+            "-m outputs/model.pkl",
+        )
+    if arguments.name is not None or arguments.tag or arguments.description:
+        raise UsageError("a name, tags or a description are for a model that -m names", hint="-m PATH")
+    found = of_run.register(project, paths, record, arguments.registry)
+    if arguments.output == "json" or arguments.query is not None:
+        run_views.show([each._asdict() for each in found], arguments)
+    for each in found:
+        if not each.id:
+            console.say(f"warning: {each.name} was not registered: {each.problem}")
+        elif arguments.output == "table" and arguments.query is None:
+            console.data(each.id)
+    if bad := sum(not each.id for each in found):
+        raise TargetError(f"{bad} of {len(found)} models were not registered")
 
 
 def _source(project: Project | None, arguments: argparse.Namespace) -> Source:
     if arguments.run is None:
         return provenance.of_file(Path(arguments.path))
     assert project is not None, "a run needs a project"
+    _, record = _run(project, arguments)
+    if record.status != "Completed":
+        console.say(f"warning: {record.run_id} is {record.status}, not Completed")
+    return provenance.of_run_output(project, record, arguments.model)
+
+
+def _run(project: Project, arguments: argparse.Namespace) -> tuple[RunPaths, Run]:
+    """The run that is named. Raises UsageError if it has not ended."""
     paths = find.find(project, arguments.run)
     record = run_views.now(project, folders.read(paths))
     if record.status not in FINAL:
@@ -87,9 +127,7 @@ def _source(project: Project | None, arguments: argparse.Namespace) -> Source:
             f"{record.run_id} is {record.status}: its outputs are collected when it ends",
             hint=f"amlexec experiment follow -r {record.run_id}",
         )
-    if record.status != "Completed":
-        console.say(f"warning: {record.run_id} is {record.status}, not Completed")
-    return provenance.of_run_output(project, record, arguments.model)
+    return paths, record
 
 
 def tags_of(texts: list[str]) -> dict[str, str]:

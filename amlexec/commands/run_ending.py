@@ -24,10 +24,26 @@ def closing(run: Run, paths: RunPaths) -> list[str]:
     if run.outputs is not None and run.outputs.files and run.tracked:
         files = "file" if run.outputs.files == 1 else "files"
         lines.append(f"Outputs: {run.outputs.files} {files} in {paths.outputs}")
+    lines += _models(paths)
     if run.unread:
         lines += [f"Unread: {line}" for line in run.unread]
         lines.append(f"  to try again: amlexec experiment status -r {run.run_id}")
     return lines
+
+
+def _models(paths: RunPaths) -> list[str]:
+    """A line for each model that the script has registered."""
+    if not (paths.folder / "models.jsonl").exists():
+        return []
+    from amlexec.models import of_run
+
+    lines, failed = [], False
+    for each in of_run.outcomes(paths):
+        what = f"{each.name} was not registered: {each.problem}"
+        lines.append(f"Model: {escaping.on_one_line(each.id or what)}")
+        failed |= not each.id
+    again = f"  to try again: amlexec model register -r {paths.folder.name}"
+    return [*lines, again] if failed else lines
 
 
 def detached(what: Detached) -> list[str]:

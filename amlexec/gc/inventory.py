@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.errors import ConfigurationError, TargetError
-from amlexec.gc import project_items, rules, sweep_items
+from amlexec.gc import model_pins, project_items, rules, sweep_items
 from amlexec.gc.model import ROOT, Inventory, Item
 from amlexec.gc.project_items import HERE, ProjectRuns, run_key
 from amlexec.gc.sweep_items import sweep_key
@@ -68,7 +68,10 @@ def take(
     }
     sweeps = sweep_items.read(project, by_digest)
     items += sweeps.items
-    pins = {run.run_id: silent[run.target] for run in runs.facts if run.target in silent} | sweeps.pins
+    models, unread = model_pins.read(project, [run.run_id for run in runs.facts])
+    problems += unread
+    pins = {run.run_id: silent[run.target] for run in runs.facts if run.target in silent}
+    pins |= models | sweeps.pins
     items += project_items.run_items(project, runs, needs, pins)
     items += project_items.snapshot_items(
         project, [*sweeps.trees, *_longest_needed_first(items, runs, selection)]

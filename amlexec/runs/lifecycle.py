@@ -102,6 +102,7 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
     write(paths, done)
     note(paths, f"{done.status}{f': {done.reason}' if done.reason else ''}")
     _let_go(paths, done, target)
+    _register_models(paths, done)
     from amlexec.runs import leftovers
 
     # Files of another process that was killed while it recorded the end.
@@ -121,6 +122,21 @@ def _with_packages(paths: RunPaths, run: Run) -> Run:
     except OSError as error:
         note(paths, f"the list of packages could not be kept: {error}")
         return run
+
+
+def _register_models(paths: RunPaths, run: Run) -> None:
+    """Add the models that the script has registered to the registry. It affects nothing else."""
+    if not (paths.folder / "models.jsonl").exists():
+        return
+    from amlexec.models import of_run
+
+    try:
+        found = of_run.register(Project(str(paths.folder.parents[2])), paths, run)
+    except OSError as error:
+        note(paths, f"what became of its models could not be kept: {error}")
+        return
+    for each in found:
+        note(paths, each.id or f"the model {each.name} was not registered: {each.problem}")
 
 
 def _collected(paths: RunPaths, run: Run, missing: list[NotCollected]) -> Run:
@@ -285,6 +301,7 @@ def collect_again(project: Project, paths: RunPaths) -> Run:
         write(paths, done)
         if uncollected.is_kept(run):
             _let_go(paths, done, target)
+        _register_models(paths, done)
         return done
     finally:
         lock.release()

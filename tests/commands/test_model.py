@@ -96,7 +96,7 @@ def test_a_version_outlives_its_run(demo: ProjectFolder) -> None:
     ("arguments", "says"),
     [
         (["register", "-n", "iris"], "either a file or folder, or a run's output"),
-        (["register", "-n", "iris", "-r", "last"], "-r needs the run's output"),
+        (["register", "-n", "iris", "-r", "last"], "has registered no model"),
         (["register", "-n", "iris", "x", "-m", "y"], "-m names an output of a run"),
         (["register", "x"], "the model needs a name"),
         (["register", "-n", "i", "-r", "last", "-m", "outputs/../run.json"], "is not a path below the run's"),

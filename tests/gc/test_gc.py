@@ -308,3 +308,22 @@ def test_wrong_options_are_refused_before_anything_happens(project: ProjectFolde
 def test_a_plan_changes_nothing(project: ProjectFolder) -> None:
     assert project.amlexec("gc", "--plan").code == 0
     assert not Path(project.root, ".amlexec/snapshots.git").exists()
+
+
+def test_runs_that_models_were_made_from_stay(project: ProjectFolder) -> None:
+    old, young = recorded(project, 1), recorded(project, 2)
+    old.outputs.mkdir()
+    (old.outputs / "model.pkl").write_text("x")
+    done = project.amlexec(
+        "model", "register", "-n", "iris", "-r", old.folder.name, "-m", "outputs/model.pkl"
+    )
+    assert done.out == "iris:1\n"
+    assert gone(collected(project, "--keep-last", "0")) == [young.folder.name]
+    assert has(project, old)
+    # A registry that can't be read may need any run.
+    record = project.root / ".amlexec/models/names/iris/versions/1.json"
+    record.parents[3].rename(project.root / "moved")
+    (project.root / ".amlexec/models").write_text("")
+    assert gone(collected(project, "--keep-last", "0", code=2)) == []
+    (project.root / ".amlexec/models").unlink()
+    assert gone(collected(project, "--keep-last", "0")) == [old.folder.name]

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 
 from amlexec.run import upload
 from azureml.core.model import Model
@@ -139,14 +138,10 @@ class RunFiles:
             self.download_file(name, target)
 
     def register_model(self, model_name: object, model_path: object = None, **about: object) -> Model:
-        """Record a file or folder of the run as a model in `models.jsonl`: there is no registry."""
+        """Register a file or folder of the run as a model, when the run has ended."""
         path = str(model_name if model_path is None else model_path)
         if not find(self.prefix, path) and not os.path.exists(path):
             raise ModelPathNotFoundException(
                 "the run has no file {!r}; it has {}".format(path, ", ".join(self.get_file_names()[:20]))
             )
-        model = Model.register(None, path, model_name, **about)
-        sys.stderr.write(
-            "amlexec: note: the model {} is recorded in the run's models.jsonl\n".format(model.id)
-        )
-        return model
+        return Model.register(None, find(self.prefix, path) or path, model_name, **about)

@@ -1,6 +1,12 @@
 """`azureml.exceptions` for `azureml.core`; taken where azureml-core is not installed."""
 
-__all__ = ["AzureMLException", "ModelPathNotFoundException", "RunEnvironmentException", "UserErrorException"]
+__all__ = [
+    "AzureMLException",
+    "ModelNotFoundException",
+    "ModelPathNotFoundException",
+    "RunEnvironmentException",
+    "UserErrorException",
+]
 
 
 class AzureMLException(Exception):
@@ -14,6 +20,10 @@ class AzureMLException(Exception):
 
 class UserErrorException(AzureMLException):
     """The script uses the logger in a way that it does not allow."""
+
+
+class ModelNotFoundException(AzureMLException):
+    """There is no such model here."""
 
 
 class ModelPathNotFoundException(AzureMLException):
