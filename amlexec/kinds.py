@@ -31,6 +31,7 @@ __all__ = [
     "PREFIX",
     "REMOTE",
     "REMOTEDOCKER",
+    "SLURM",
     "Kind",
     "is_prepared",
     "of",
@@ -57,6 +58,8 @@ class Kind(NamedTuple):
     """Whether runs are on a machine over SSH. False for cloud services, like `is_here`."""
     in_container: bool = False
     """Whether runs are containers of a Docker engine."""
+    is_slurm_cluster: bool = False
+    """Whether Slurm, through its machine, runs them as jobs."""
     is_spark_cluster: bool = False
     """Whether spark-submit on its machine submits runs to a cluster."""
     environment: str = ""
@@ -143,12 +146,25 @@ CLUSTER = Kind(
     is_attachable=True,
     lists_runs=True,
 )
+SLURM = Kind(
+    "slurm",
+    module="slurm",
+    target="SlurmTarget",
+    over_ssh=True,
+    is_slurm_cluster=True,
+    environment=PREFIX,
+    has_nodes=True,
+    is_attachable=True,
+    lists_runs=True,
+    stops_by_id=True,
+)
 KINDS = (
     LOCAL,
     DOCKER,
     REMOTEDOCKER,
     REMOTE,
     CLUSTER,
+    SLURM,
     Kind("batchai", has_nodes=True),
     Kind("containerinstance"),
 )

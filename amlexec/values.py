@@ -116,6 +116,25 @@ class ComputeTarget(NamedTuple):
     master: str = "yarn"
     yarn_deploy_mode: str = "cluster"
     node_count: int = 1
+    shared_directory: str = ""
+    """The folder on the machine that a cluster's nodes share; "" for the home folder."""
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    time: str = ""
+    """The limit for a run, as Slurm writes it; "" for the partition's default."""
+    tasks_per_node: int = 0
+    """Processes of a run on each node; 0 for the default, which is 1."""
+    cpus_per_task: int = 0
+    memory: str = ""
+    gres: str = ""
+    constraint: str = ""
+    communicator: str = "None"
+    """How the processes of a run on several nodes are started."""
+    requeue: bool = False
+    """Whether Slurm starts a run anew after it was preempted, or a node has failed."""
+    sbatch: tuple[str, ...] = ()
+    """More options of sbatch."""
     elsewhere: tuple[tuple[str, Place], ...] = ()
     """Keys that a camelCase run configuration sets, with their places."""
 

@@ -36,6 +36,7 @@ from tests.support.places import (
     Shop,
     alive,
 )
+from tests.support.slurm import SlurmProject
 
 if TYPE_CHECKING:
     import subprocess
@@ -109,6 +110,9 @@ def make(
     if place.kind == "cluster":
         head = request.getfixturevalue("spark_head")
         return lambda name: ClusterProject(tmp_path / name, shop, place, head)
+    if place.kind == "slurm":
+        login = request.getfixturevalue("slurm_head")
+        return lambda name: SlurmProject(tmp_path / name, shop, place, login)
     if place.kind == "remotedocker":
         other = request.getfixturevalue("engine_host")
         request.getfixturevalue("taken_there")
@@ -150,7 +154,7 @@ def test_a_script_runs_in_a_copy_and_is_recorded(project: DockerProject) -> None
     folder = project.run_folder(done.run_id)
     cwd, argv = json.loads((folder / "stdout.log").read_bytes())
     there = f"/home/{QUIET}/.amlexec/runs/{done.run_id}/project"
-    places = {"local": f"{folder}/project", "remote": there, "cluster": there}
+    places = {"local": f"{folder}/project", "remote": there, "cluster": there, "slurm": there}
     assert cwd == places.get(project.place.kind, "/azureml-run")
     assert argv == ["src/train.py", *_ANYTHING]
     assert (folder / "stdout.log").read_text() in done.out

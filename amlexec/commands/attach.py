@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,8 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb.add_argument(
         "--base-docker-image", metavar="IMAGE", help="remotedocker: the image that environments are built on"
     )
+    for option, (_, about) in _OF_SLURM.items():
+        verb.add_argument(option, metavar="TEXT", help=f"slurm: {about}")
     verb.add_argument("--ssh-port", type=int, metavar="N", help="port of the machine's sshd (default: 22)")
     verb.add_argument(
         "--fingerprint",
@@ -73,6 +76,18 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     # Workbench's prompt echoed the password without it; amlexec never shows a password.
     verb.add_argument("--hide-password", action="store_true", help=argparse.SUPPRESS)
     add_project(verb)
+
+
+_OF_SLURM = {
+    "--partition": ("partition", "the partition that runs are submitted to (default: the cluster's)"),
+    "--account": ("account", "the account that the time is charged to"),
+    "--time": ("time", "the time limit of a run, such as 2:00:00 or 1-12"),
+    "--shared-directory": (
+        "sharedDirectory",
+        "a folder that all nodes share (default: the home folder)",
+    ),
+}
+"""Options for a Slurm cluster, with the keys that they write."""
 
 
 def run(project: Project, arguments: argparse.Namespace) -> int:
@@ -122,7 +137,28 @@ def _attachment(arguments: argparse.Namespace) -> Attachment:
         address=address_of(arguments.address, arguments.ssh_port, kind),
         username=arguments.username,
         base_docker_image=valid_image(arguments.base_docker_image or ""),
+        more=_of_slurm(arguments, kind),
     )
+
+
+def _of_slurm(arguments: argparse.Namespace, kind: str) -> tuple[tuple[str, str], ...]:
+    """The keys of a Slurm cluster that were given, each checked as in a file."""
+    found = []
+    for option, (key, _) in _OF_SLURM.items():
+        value = getattr(arguments, option[2:].replace("-", "_"))
+        if value is None:
+            continue
+        if not kinds.of(kind).is_slurm_cluster:
+            raise UsageError(f"{option} does not apply to a target of type {kind}", hint="leave it out")
+        from amlexec.config.schemas import compute_pattern
+
+        if not re.search(compute_pattern(key), value):
+            raise UsageError(
+                f"{option} is {value!r}, which is not valid",
+                hint=f"`{key}` in the reference of compute targets has its form",
+            )
+        found.append((key, value.strip()))
+    return tuple(found)
 
 
 def _kind(arguments: argparse.Namespace) -> str:

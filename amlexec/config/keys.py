@@ -19,5 +19,18 @@ COMPUTE_FIELDS = {
     "master": "master",
     "yarnDeployMode": "yarn_deploy_mode",
     "nodeCount": "node_count",
+    "sharedDirectory": "shared_directory",
+    "partition": "partition",
+    "account": "account",
+    "qos": "qos",
+    "time": "time",
+    "tasksPerNode": "tasks_per_node",
+    "cpusPerTask": "cpus_per_task",
+    "memory": "memory",
+    "gres": "gres",
+    "constraint": "constraint",
+    "communicator": "communicator",
+    "requeue": "requeue",
+    "sbatch": "sbatch",
 }
 COMPUTE_KEYS = {field: key for key, field in COMPUTE_FIELDS.items()}

@@ -13,6 +13,7 @@ __all__ = [
     "KINDS",
     "RUNCONFIG",
     "SPARK",
+    "compute_pattern",
     "is_run_configuration",
     "kind_by_name",
     "path",
@@ -91,3 +92,10 @@ def text(kind: str) -> bytes:
     """
     with open(path(kind), "rb") as file:  # noqa: PTH123
         return file.read()
+
+
+def compute_pattern(key: str) -> str:
+    """The form of a key's value in `.compute` files, a regular expression."""
+    import json
+
+    return str(json.loads(text(COMPUTE))["properties"][key].get("pattern", ""))

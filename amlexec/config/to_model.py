@@ -66,6 +66,8 @@ def compute_target(name: str, path: str, fields: dict[str, Any]) -> ComputeTarge
         "user_managed_environment": kinds.of(fields["kind"]).is_user_managed,
     }
     fields = defaults | fields
+    if "sbatch" in fields:
+        fields["sbatch"] = tuple(fields["sbatch"])
     return ComputeTarget(name=name, place=Place(path), **fields)
 
 

@@ -40,10 +40,11 @@ def _places_of(project: Project, target: ComputeTarget) -> Iterator[tuple[tuple[
     kind = kinds.of(target.kind)
     if kind.over_ssh and kind.module:
         from amlexec.gc.machine_place import MachinePlace
-        from amlexec.ssh.connection import SSHConnection, login_of
+        from amlexec.ssh.connection import connection_of
 
-        machine = MachinePlace(project, target.name, SSHConnection(login_of(target)))
-        yield ("machine", target.address, target.username), machine
+        machine = MachinePlace(project, target.name, connection_of(target))
+        folder = target.shared_directory if kind.is_slurm_cluster else ""
+        yield ("machine", f"{target.address} {folder}".rstrip(), target.username), machine
     if kind.in_container and kind.module:
         from amlexec.gc.engine_place import EnginePlace
 

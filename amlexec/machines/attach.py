@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import kinds
+from amlexec.config.keys import COMPUTE_FIELDS
 from amlexec.keystore import store as keystore
 from amlexec.machines import target_files
 from amlexec.machines.first_login import Credentials, enter, install
@@ -107,6 +108,7 @@ def _target(wanted: Attachment) -> ComputeTarget:
         username=wanted.username,
         user_managed_environment=kinds.of(wanted.kind).is_user_managed,
         python_location="python3",
+        **{COMPUTE_FIELDS[key]: value for key, value in wanted.more},  # type: ignore[arg-type]
     )
 
 

@@ -98,14 +98,20 @@ def examine(project: Project, target: ComputeTarget) -> list[Finding]:
             where=str(target.place),
         )
     from amlexec.keystore import store as keystore
-    from amlexec.ssh.connection import HostKeyError, LoginError, SSHConnection, UnreachableError, login_of
+    from amlexec.ssh.connection import (
+        HostKeyError,
+        LoginError,
+        UnreachableError,
+        connection_of,
+        login_of,
+    )
 
     login = login_of(target)
     found = [_resolved(login)]
     if found[0].status == FAILED:
         return found
     # A new connection: what a shared one has proven may no longer be true.
-    with SSHConnection(login, anew=True) as connection:
+    with connection_of(target, anew=True) as connection:
         try:
             facts = ask(connection, target)
         except UnreachableError as error:
@@ -139,6 +145,13 @@ def findings_of(connection: SSHConnection, target: ComputeTarget, facts: Facts) 
             found += of_cluster(connection, target)
         except TargetError as error:
             found.append(_of_error("Spark", error))
+    if kind.is_slurm_cluster:
+        from amlexec.machines.check_slurm import of_slurm
+
+        try:
+            found += of_slurm(connection, target)
+        except TargetError as error:
+            found.append(_of_error("Slurm", error))
     return found
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.errors import TargetError
 from amlexec.machines import check
-from amlexec.ssh.connection import LoginError, SSHConnection
+from amlexec.ssh.connection import LoginError, SSHConnection, home_of
 from amlexec.ssh.login import PlainPassword
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def enter(
 
 
 def _check(login: Login, target: ComputeTarget) -> tuple[Finding, ...]:
-    with SSHConnection(login, anew=True) as connection:
+    with SSHConnection(login, anew=True, home=home_of(target)) as connection:
         facts = check.ask(connection, target)
         return tuple(check.findings_of(connection, target, facts))
 

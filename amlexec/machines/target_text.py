@@ -45,6 +45,8 @@ class Attachment(NamedTuple):
     private_key: str = ""
     base_docker_image: str = ""
     python_location: str = ""
+    more: tuple[tuple[str, str], ...] = ()
+    """Further keys with their values."""
 
 
 def valid_name(name: str, what: str = "compute target") -> str:
@@ -166,7 +168,7 @@ def compute_text(attachment: Attachment) -> str:
     if kind.is_user_managed:
         # Few Linux machines have a program `python`.
         values["pythonLocation"] = attachment.python_location or "python3"
-    return _yaml(values)
+    return _yaml({**values, **dict(attachment.more)})
 
 
 def runconfig_text(name: str, kind: str) -> str:

@@ -24,9 +24,9 @@ def store_of(target: ComputeTarget) -> EnvironmentStore:
     kind = kinds.of(target.kind)
     if kind.environment == kinds.PREFIX:
         from amlexec.prefixes.store import PrefixStore
-        from amlexec.ssh.connection import SSHConnection, login_of
+        from amlexec.ssh.connection import connection_of
 
-        return PrefixStore(SSHConnection(login_of(target)))
+        return PrefixStore(connection_of(target))
     from amlexec.docker.client import Engine, from_environment
     from amlexec.images.store import ImageStore
 

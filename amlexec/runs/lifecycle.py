@@ -189,8 +189,9 @@ def _read_again(paths: RunPaths, run: Run) -> Run:
 def _live(run: Run, state: State) -> Run:
     if state.phase == "running":
         began = run.start_time_utc if state.began is None else record.instant(_on_our_clock(state))
-        return run._replace(status="Running", start_time_utc=began)
-    return run
+        return run._replace(status="Running", start_time_utc=began, reason=state.why)
+    # Why it has not begun, for whoever looks; nothing of it is recorded.
+    return run._replace(reason=state.why) if state.phase == "starting" and state.why else run
 
 
 def _on_our_clock(state: State) -> float:
@@ -205,7 +206,7 @@ def ending(state: State) -> tuple[str, str, int | None]:
     if state.phase == "new":
         return "Lost", NEVER_BEGAN, None
     if state.phase == "lost" and state.canceled:
-        return "Canceled", "its supervisor ended first: the exit code is not known", None
+        return "Canceled", state.why or "its supervisor ended first: the exit code is not known", None
     if state.phase == "lost":
         return (
             "Lost",
@@ -215,7 +216,7 @@ def ending(state: State) -> tuple[str, str, int | None]:
     code = state.exit_code
     assert code is not None, "an ended process has an exit code"
     if state.canceled:
-        return "Canceled", "", code
+        return "Canceled", state.why, code
     if code == 0:
         return "Completed", "", code
     if state.why:

@@ -11,9 +11,11 @@ import contextlib
 import hashlib
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from amlexec import kinds
 from amlexec.errors import TargetError
 from amlexec.keystore import store as keystore
 from amlexec.ssh.errors import HostKeyError, LoginError, UnreachableError
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from amlexec.local_machine import Answer
     from amlexec.ssh.channel import Stream
+    from amlexec.values import ComputeTarget
 
 __all__ = [
     "HostKeyError",
@@ -34,6 +37,9 @@ __all__ = [
     "LoginError",
     "RUN_TIMEOUT_S",
     "SSHConnection",
+    "connection_of",
+    "home_of",
+    "in_home",
     "UnreachableError",
     "login_of",
 ]
@@ -49,8 +55,10 @@ _MOST_ANSWER = 64 << 20
 class SSHConnection:
     """A machine over OpenSSH. Thread-safe."""
 
-    def __init__(self, login: Login, *, anew: bool = False) -> None:
+    def __init__(self, login: Login, *, anew: bool = False, home: str = "") -> None:
         """Opens nothing.
+
+        `home` takes the place of the home folder for all scripts: `login_home` is then the user's own.
 
         With `anew`, the connection is not shared, and ends with `close`: it proves that these credentials
         work, even if another connection is open. It is a LoginError if the password was not used.
@@ -58,6 +66,7 @@ class SSHConnection:
         self._login = login
         self._anew = os.urandom(8).hex() if anew else ""
         self._to_prove = anew
+        self._home = home
 
     @property
     def name(self) -> str:
@@ -166,7 +175,7 @@ class SSHConnection:
         from amlexec.ssh.remote_script import remote_script
         from amlexec.ssh.waiting import connecting
 
-        sent = remote_script(script, arguments)
+        sent = remote_script(in_home(self._home, script), arguments)
         if self._login.known_hosts:
             from amlexec.ssh.host_keys import must_not_be_revoked
 
@@ -205,6 +214,28 @@ class SSHConnection:
         # HOME and PATH decide which `ssh` and which configuration are used.
         key = [*map(str, login), os.environ.get("HOME", ""), os.environ.get("PATH", ""), self._anew]
         return str(runtime_folder() / hashlib.sha256("\0".join(key).encode()).hexdigest()[:16])
+
+
+def connection_of(target: ComputeTarget, *, anew: bool = False) -> SSHConnection:
+    """The connection of a compute target. Raises ConfigurationError as `login_of`."""
+    return SSHConnection(login_of(target), anew=anew, home=home_of(target))
+
+
+def home_of(target: ComputeTarget) -> str:
+    """The folder that a target has in place of the user's home folder; "" for none."""
+    return target.shared_directory if kinds.of(target.kind).is_slurm_cluster else ""
+
+
+def in_home(folder: str, script: str) -> str:
+    """A script that uses `folder` in place of the home folder; it may begin with `~/`."""
+    if not folder:
+        return script
+    path = f'"$HOME"/{shlex.quote(folder[2:])}' if folder.startswith("~/") else shlex.quote(folder)
+    return (
+        f"login_home=$HOME HOME={path}\nexport HOME\n"
+        '[ -d "$HOME" ] || { echo "sharedDirectory $HOME: there is no such folder" >&2; exit 2; }\n'
+        f"{script}"
+    )
 
 
 def _control_of(connection: str, verb: str, *arguments: str) -> str:

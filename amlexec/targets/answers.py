@@ -13,7 +13,7 @@ from amlexec.errors import TargetError
 from amlexec.targets.target import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from amlexec.history.paths import RunPaths
 
@@ -46,7 +46,7 @@ _STATE = re.compile(
     r"|(?P<bare>new|starting)",
     re.ASCII,
 )
-_FRAME = re.compile(rb"(?:([12-]) ([0-9]{1,15})|(S) ([^\n]*))\n?")
+_FRAME = re.compile(rb"(?:([12-]) ([0-9]{1,15})|([SQ]) ([^\n]*))\n?")
 _LOOKED = {
     "home": re.compile(r"/[^\x00-\x1f]{0,4000}"),
     "path": re.compile(r"[^\x00-\x1f]*"),
@@ -107,7 +107,8 @@ def read_code(output: str, where: str) -> int:
 
 
 def read_frame(line: bytes, where: str) -> tuple[bytes, bytes]:
-    """Parse a line of the verb `follow`: the number of a log and a length, or `S` and a state.
+    """Parse a line of the verb `follow`: the number of a log and a length, or `S` and a
+    state, or `Q` and the state of a job in a queue.
 
     Raises:
         TargetError: it has another form.
@@ -137,8 +138,12 @@ def read_look(output: str, where: str) -> dict[str, str]:
     return found
 
 
-def read_records(source: IO[bytes], where: str) -> Iterator[tuple[str, State | None, str]]:
+def read_records(
+    source: IO[bytes], where: str, read: Callable[[str, str, str], State] = read_state
+) -> Iterator[tuple[str, State | None, str]]:
     """The runs in the output of the verb `records`: id, state, and the text of the record.
+
+    `read` parses a state, as `read_state` does.
 
     An unreadable state is None, and an unreadable text "".
 
@@ -153,7 +158,7 @@ def read_records(source: IO[bytes], where: str) -> Iterator[tuple[str, State | N
             break
         run_id, status, record = (line[:-1].decode("utf-8", "surrogateescape") for line in lines)
         try:
-            state = read_state(status, "", where)
+            state = read(status, "", where)
         except TargetError:
             state = None
         yield run_id, state, record

@@ -36,9 +36,9 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
 
         return target(project, LocalConnection())
     from amlexec.config import load as config
-    from amlexec.ssh.connection import SSHConnection, login_of
+    from amlexec.ssh.connection import connection_of
 
-    connection = SSHConnection(login_of(config.load_target(project, name)))
+    connection = connection_of(config.load_target(project, name))
     if not found.in_container:
         return target(project, connection)
     from amlexec.docker.client import Engine

@@ -62,6 +62,7 @@ class SSHTarget:
         self._verbs = Verbs(connection, self._runtime)
         self._looked: dict[str, str] = {}
         """The last output of `look`, for the following `check` and `stage`."""
+        self._stop_timeout = _STOP_TIMEOUT_S
         self._shown = ""
         """The run whose logs are complete, because it was followed to its end."""
         self.mirror = owner_of(project)
@@ -214,10 +215,13 @@ class SSHTarget:
         An unreadable state is None. Raises like `state`.
         """
         with self._verbs.stream("records", start) as channel:
-            found = list(answers.read_records(channel.stdout, self._connection.name))
+            found = self._read_records(channel.stdout)
             if channel.wait() != 0:
                 raise self._failed("the runs on the machine can't be listed", channel.stderr)
         return found
+
+    def _read_records(self, source: IO[bytes]) -> list[tuple[str, State | None, str]]:
+        return list(answers.read_records(source, self._connection.name))
 
     def follow(
         self,
@@ -257,16 +261,21 @@ class SSHTarget:
                 number, rest = answers.read_frame(line, self._connection.name)
                 if number == b"S":
                     return self._read(paths, rest.decode("utf-8", "replace"))
+                if number == b"Q":
+                    self._queued(rest.decode("utf-8", "replace"))
                 if number in logs:
                     logs[number].copy(channel.stdout, int(rest))
             if channel.wait() != 0:
                 raise self._failed("the run can't be followed", channel.stderr)
         raise UnreachableError("the connection ended", where=self._connection.name)
 
+    def _queued(self, text: str) -> None:
+        """The state of the run's job in a queue; processes have none."""
+
     def stop(self, paths: RunPaths, grace: int) -> State:
         """See `Target.stop`."""
         words = ("stop", paths.folder.name, str(grace), self._owner(paths))
-        answer = self._verbs.run(*words, timeout=grace + _STOP_TIMEOUT_S)
+        answer = self._verbs.run(*words, timeout=grace + self._stop_timeout)
         if answer.exit_code == _NOT_OURS:
             raise self._of_others(paths.folder.name)
         if answer.exit_code != 0:

@@ -30,8 +30,10 @@ class Verbs:
     They are 10 kB, more than the rest of a small run, and each run calls seven verbs.
     """
 
-    def __init__(self, connection: SSHConnection, runtime: str) -> None:
+    def __init__(self, connection: SSHConnection, runtime: str, parts: tuple[str, ...] = _PARTS) -> None:
+        """`parts` are the files with the verbs."""
         self._connection = connection
+        self._parts = parts
         self._folder = f"$HOME/.amlexec/runtime/{runtime}"
         self._is_there: bool | None = None
         """Whether the machine has them; None for unknown."""
@@ -69,19 +71,19 @@ class Verbs:
             yield channel
 
     def _script(self, verb: str) -> str:
-        return self._by_name(verb) if self._is_there else f'{_text()}\n{verb} "$@"\n'
+        return self._by_name(verb) if self._is_there else f'{_text(self._parts)}\n{verb} "$@"\n'
 
     def _by_name(self, verb: str) -> str:
         # Files that were changed on the machine are not used.
-        digest = hashlib.sha256(_text().encode()).hexdigest()
-        files = " ".join(f'"{self._folder}/{name}"' for name in _PARTS)
-        sourced = "".join(f'. "{self._folder}/{name}"\n' for name in _PARTS)
+        digest = hashlib.sha256(_text(self._parts).encode()).hexdigest()
+        files = " ".join(f'"{self._folder}/{name}"' for name in self._parts)
+        sourced = "".join(f'. "{self._folder}/{name}"\n' for name in self._parts)
         return (
             f'[ "$(cat {files} 2>/dev/null | sha256sum 2>/dev/null)" = "{digest}  -" ] || exit {_ABSENT}\n'
             f'{sourced}{verb} "$@"\n'
         )
 
 
-@functools.lru_cache(maxsize=1)
-def _text() -> str:
-    return "".join((HERE / name).read_text("utf-8") for name in _PARTS)
+@functools.cache
+def _text(parts: tuple[str, ...]) -> str:
+    return "".join((HERE / name).read_text("utf-8") for name in parts)

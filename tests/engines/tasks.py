@@ -17,6 +17,7 @@ from . import (
     engine_machine,
     mlflow,
     registry,
+    slurm,
     spark,
     ssh_host,
 )
@@ -80,6 +81,14 @@ def task_engines() -> Iterator[dict[str, Any]]:
         spark.ready,
         clean=spark.remove,
         after=("base_image",),
+    )
+    yield _part(
+        "slurm",
+        f"the image {slurm.REFERENCE}",
+        slurm.is_there,
+        slurm.ready,
+        clean=slurm.remove,
+        after=("ssh_host",),
     )
     yield _part("mlflow", f"MLflow {mlflow.VERSION}", mlflow.is_there, mlflow.ready, clean=mlflow.remove)
     yield _part("browser", "Debian's Chromium", browser.is_there, browser.ready, clean=browser.remove)

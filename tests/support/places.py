@@ -80,7 +80,7 @@ class Place(NamedTuple):
     @property
     def is_prepared(self) -> bool:
         """Whether amlexec prepares the environment there."""
-        return self.is_docker or self.name == "managed"
+        return self.is_docker or self.name.endswith("managed")
 
     @property
     def has_spark(self) -> bool:
@@ -102,6 +102,7 @@ PLACES = (
     Place("remotedocker-copy", "remotedocker", mounts=False, volumes=False),
     Place("managed", "remote", mounts=False),
     Place("cluster", "cluster", mounts=False),
+    Place("slurm", "slurm", mounts=False),
 )
 
 

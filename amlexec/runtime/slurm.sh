@@ -1,0 +1,269 @@
+# The verbs of runs that are jobs of Slurm, on the login node. Sent after identity.sh and host.sh: they replace those of
+# the same names.
+#
+# HOME is the shared folder, which the compute nodes have too; `login_home` is the user's home if it is another one.
+login_home=${login_home:-$HOME}
+
+# ask COMMAND…: run a command of Slurm, which may hang, for at most 30 seconds.
+if timeout 5 true </dev/null >/dev/null 2>&1; then
+  ask() { timeout 30 "$@" </dev/null; }
+else
+  ask() { "$@" </dev/null; }
+fi
+
+# outside: leave the job that this shell may be in, and the user's settings: variables would replace our options.
+outside() {
+  for each in $(env | sed -n 's/^\(S[A-Z]*_[A-Za-z0-9_]*\)=.*/\1/p'); do
+    case $each in
+    SLURM_CONF) ;;
+    SLURM_* | SBATCH_* | SQUEUE_* | SCANCEL_* | SACCT_*) unset "$each" ;;
+    esac
+  done
+  # Seconds since 1970.
+  SLURM_TIME_FORMAT=%s
+  export SLURM_TIME_FORMAT
+}
+outside
+
+# begin RUN OPTION…: submit the run's job, with these options of sbatch. Standard input is shell text, which exports the
+# variables for begin.sh, and sets `record` to the text of run.json and `script` to that of the job.
+begin() {
+  folder=$base/runs/$1 run=$1
+  shift
+  record='' script='' requeue=0
+  eval "$(cat)" || exit 2
+  [ -n "$record" ] || { echo "the connection ended before all of it had come" >&2; exit 2; }
+  command -v sbatch >/dev/null 2>&1 || { echo "there is no sbatch on the login node's PATH" >&2; exit 2; }
+  publish "$folder/run.json" "$record" && publish "$folder/control/job.sh" "$script" || exit 2
+  clock
+  # Should the answer be lost, the job is found by its name, which is the run's id.
+  publish "$folder/control/submitted" "${now%.*} $requeue" || exit 2
+  HOME=$login_home
+  # Only for our own commands.
+  unset SLURM_TIME_FORMAT
+  answer=$(umask "$mask" && ask sbatch --parsable "--job-name=$run" "$@" "$folder/control/job.sh" 2>"$folder/control/begin.err")
+  # A login may print more lines.
+  job=$(printf '%s\n' "$answer" | grep -E '^[0-9]+(;[^ ]+)?$' | tail -n 1)
+  outside
+  [ -n "$job" ] || job=$(named "$run")
+  if [ -z "$job" ]; then
+    # Known: nothing was submitted.
+    rm -f "$folder/control/submitted"
+    why=$(sed -n 's/^sbatch: error: //p' "$folder/control/begin.err" | tr '\n' ';' | sed 's/;$//; s/;/; /g')
+    [ -n "$why" ] || why=$(tail -n 1 "$folder/control/begin.err")
+    echo "sbatch: ${why:-it gave no answer}" >&2
+    exit 2
+  fi
+  publish "$folder/control/job" "$job" || exit 2
+  rm -f "$folder/control/begin.err"
+}
+
+# named RUN: print the number of the job with that name, of this user.
+named() { ask squeue -h -t all -u "$(id -un)" -n "$1" -o %i 2>/dev/null | grep -E '^[0-9]+$' | tail -n 1; }
+
+# job_of FOLDER: set `job` to the number of a run's job and `cluster` to the options that name its cluster; empty if
+# nothing was submitted.
+job_of() {
+  job='' cluster=''
+  read -r job 2>/dev/null <"$1/control/job" || read -r job _ 2>/dev/null <"$1/control/node" ||
+    { [ -e "$1/control/submitted" ] && job=$(named "${1##*/}"); }
+  case $job in *';'*) cluster=-M${job#*;} job=${job%%;*} ;; esac
+  case $job in '' | *[!0-9]*) job='' ;; esac
+}
+
+# row FOLDER: set `row` to "STATE|NODES|START|REASON" of its job, to `gone` if Slurm has no such job, or to "" and
+# `failure` to what squeue said. With `rows`, the rows of all jobs of this user with their numbers are in it.
+row() {
+  row='' failure=''
+  [ -n "$job" ] || { row=gone; return; }
+  if [ -n "${rows+known}" ] && [ -z "$cluster" ]; then
+    [ -z "$rows_failure" ] || { failure=$rows_failure; return; }
+    row=$(printf '%s\n' "$rows" | sed -n "s/^$job|//p" | sed 1q)
+    row=${row:-gone}
+    return
+  fi
+  # shellcheck disable=SC2086 # nothing, or one option
+  if row=$(ask squeue $cluster -h -t all -j "$job" -o '%T|%N|%S|%r' 2>&1); then
+    row=$(printf '%s\n' "$row" | grep '|' | tail -n 1)
+    row=${row:-gone}
+  else
+    case $row in
+    *'Invalid job id'*) row=gone ;;
+    *) failure=${row:-squeue gave no answer} row='' ;;
+    esac
+  fi
+}
+
+# is_over: whether `row` is the state of a job that has ended, unless it is requeued.
+is_over() {
+  case $row in
+  COMPLETED* | CANCELLED* | FAILED* | TIMEOUT* | NODE_FAIL* | BOOT_FAIL* | DEADLINE* | OUT_OF_MEMORY* | PREEMPTED* | gone) ;;
+  *) return 1 ;;
+  esac
+}
+
+# facts FOLDER: print all that is known of a run in one line, its fields separated by tabs: see slurm_state.py.
+facts() {
+  control=$1/control
+  # Let a network file system look again.
+  ls "$control" >/dev/null 2>&1
+  began='' status='' at='' since='' requeue='' details='' accounted='' row='' failure='' job='' cluster='' ahead=''
+  read -r since requeue 2>/dev/null <"$control/submitted"
+  ended_there
+  if [ "$status" != 0 ] || [ "$requeue" = 1 ]; then
+    job_of "$1"
+    row
+    stopwatch
+    # How Slurm ended it shows shortly after it has ended.
+    while [ -n "$status" ] && [ -z "${rows+known}" ]; do
+      case $row in RUNNING* | COMPLETING*) ;; *) break ;; esac
+      passed
+      [ "$passed" -lt 1000 ] || break
+      nap
+      row
+    done
+    [ -n "$status" ] || ended_there
+    if is_over; then
+      if [ "$row" != gone ]; then
+        # shellcheck disable=SC2086 # nothing, or one option
+        details=$(ask scontrol $cluster -o show job "$job" 2>/dev/null | tr ' ' '\n' |
+          grep -E '^(JobState|Reason|ExitCode|FailedNode|NodeList|BatchHost|Restarts|EndTime|StartTime)=' | tr '\n' ' ')
+      elif [ -n "$job" ] && command -v sacct >/dev/null 2>&1; then
+        # Without a start, sacct shows only today's jobs.
+        # shellcheck disable=SC2086
+        accounted=$(ask sacct $cluster -X -P -n -D -S "$(date -d "@$((${since:-86400} - 86400))" +%Y-%m-%dT%H:%M:%S 2>/dev/null)" \
+          -j "$job" -o State,ExitCode,NodeList,Start,End 2>/dev/null | grep '|' | tail -n 1)
+      fi
+    fi
+  fi
+  read -r _ _ began 2>/dev/null <"$control/script"
+  [ -e "$control/cancel" ] && canceled=1 || canceled=0
+  submitted=0
+  [ ! -e "$control/submitted" ] && [ -z "$job" ] || submitted=1
+  clock
+  for each in slurm "$status" "$at" "$began" "$canceled" "$now" "$submitted" "${requeue:-0}" "$job" "$row" "$ahead" \
+    "$details" "$accounted" "$failure"; do
+    printf '%s\t' "$(printf '%s' "$each" | tr '\t\n\r' '   ' | cut -c 1-1000)"
+  done
+  echo
+}
+ended_there() { read -r status at 2>/dev/null <"$control/end"; }
+
+# state RUN FROM: print the facts, and of a running run the metrics after FROM bytes.
+state() {
+  [ -d "$base/runs/$1" ] || { echo "gone"; return; }
+  facts "$base/runs/$1"
+  [ -n "$status" ] || [ -z "$began" ] || metrics "$1" "$2"
+}
+
+# records START: for every run whose id begins with START, its id, its facts, and its record, a line each. One call of
+# squeue for all of them.
+records() {
+  rows_failure=''
+  rows=$(ask squeue -h -t all -u "$(id -un)" -o '%i|%T|%N|%S|%r' 2>&1) || rows_failure=${rows:-squeue gave no answer}
+  for folder in "$base/runs/$1"*; do
+    [ -d "$folder/control" ] || continue
+    echo "${folder##*/}"
+    facts "$folder"
+    tr '\n' ' ' 2>/dev/null <"$folder/run.json" || :
+    echo
+  done
+}
+
+# follow RUN OUT ERR: as in host.sh, with frames "Q FACTS" when the job's state has changed. The ends of both are facts.
+follow() {
+  folder=$base/runs/$1 out=$2 err=$3
+  [ -d "$folder" ] || { echo "S gone"; return; }
+  idle=0 due=0 shown=''
+  hundredths || hundredths=0
+  begun=$hundredths
+  while :; do
+    over=
+    control=$folder/control
+    [ ! -e "$control/end" ] || over=1
+    hundredths || hundredths=$((begun + slept))
+    if [ -z "$over" ] && [ $((hundredths - begun)) -ge "$due" ]; then
+      job_of "$folder"
+      row
+      ! is_over || over=1
+      # Ask less and less often: the files tell most of it.
+      due=$(((hundredths - begun) / 10))
+      [ "$due" -ge 50 ] || due=50
+      [ "$due" -le 3000 ] || due=3000
+      due=$((hundredths - begun + due))
+      if [ "$row$failure" != "$shown" ] && [ -z "$over" ]; then
+        shown=$row$failure
+        waiting_before
+        echo "Q $row	$ahead	$failure"
+      fi
+    fi
+    before=$out/$err
+    piece 1 "$folder/stdout.log" "$out"
+    out=$((out + sent))
+    piece 2 "$folder/stderr.log" "$err"
+    err=$((err + sent))
+    if [ -n "$over" ]; then
+      printf 'S '
+      facts "$folder"
+      return
+    fi
+    if [ "$before" = "$out/$err" ]; then
+      idle=$((idle + 1))
+      [ $((idle % 50)) -ne 0 ] || echo "- 0" || return
+      if [ "$idle" -lt 20 ]; then blink; else nap; fi
+    else
+      idle=0
+    fi
+  done
+}
+
+# waiting_before: set `ahead` to the number of pending jobs of the same partition that are before this one; empty if it
+# isn't pending.
+waiting_before() {
+  ahead=
+  case $row in PENDING*) ;; *) return ;; esac
+  # shellcheck disable=SC2086
+  partition=$(ask squeue $cluster -h -j "$job" -o %P 2>/dev/null)
+  # shellcheck disable=SC2086
+  ahead=$(ask squeue $cluster -h -t PENDING -p "$partition" -S '-p,i' -o %i 2>/dev/null | grep -nx "$job" | cut -d : -f 1)
+  [ -z "$ahead" ] || ahead=$((ahead - 1))
+}
+
+# stop RUN GRACE OWNER
+stop() {
+  [ -d "$base/runs/$1" ] || { echo "gone"; return; }
+  must_own "$1" "$3"
+  folder=$base/runs/$1 control=$base/runs/$1/control
+  if [ ! -e "$control/end" ]; then
+    publish "$control/grace" "$2" && : >"$control/cancel" || exit 125
+    job_of "$folder"
+    asked='' tried=''
+    stopwatch
+    while [ -n "$job" ] && [ ! -e "$control/end" ]; do
+      row
+      passed
+      ! is_over || break
+      # shellcheck disable=SC2086
+      case $row in
+      RUNNING* | COMPLETING*)
+        # The job's own shell stops the script, as on any machine; Slurm ends what does not end.
+        if [ -z "$asked" ] && [ -e "$control/node" ]; then
+          ask scancel $cluster --batch --signal=USR2 "$job" 2>/dev/null
+          asked=$passed
+        elif [ -z "$tried" ] && [ "$passed" -gt $((${asked:-0} + ($2 + 4) * 100)) ]; then
+          ask scancel $cluster "$job" 2>/dev/null
+          tried=1
+        fi
+        ;;
+      '') [ "$passed" -lt 3000 ] || { echo "$failure" >&2; exit 3; } ;;
+      *)
+        [ -n "$tried" ] || ask scancel $cluster "$job" 2>/dev/null
+        tried=1
+        ;;
+      esac
+      [ "$passed" -lt $((($2 + 45) * 100)) ] || { echo "the job $job does not end" >&2; exit 3; }
+      [ -e "$control/end" ] || nap
+    done
+  fi
+  facts "$folder"
+}

@@ -1,0 +1,130 @@
+"""Runs as jobs of a Slurm cluster: like runs on its login node over SSH, but sbatch starts the supervisor.
+
+The runs' folders are on a file system that the compute nodes share, and the supervisor writes the exit code
+there. Slurm is asked why a run waits, and how it ended if it left no exit code.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from functools import partial
+from typing import IO, TYPE_CHECKING
+
+from amlexec.console import say
+from amlexec.files import SMALL, read_regular
+from amlexec.targets import answers, slurm_script, slurm_state
+from amlexec.targets.script_environment import handed, of_run, of_supervisor
+from amlexec.targets.ssh import SSHTarget
+from amlexec.targets.ssh_verbs import Verbs
+
+if TYPE_CHECKING:
+    from amlexec.history.paths import RunPaths
+    from amlexec.locks import Held
+    from amlexec.ssh.connection import SSHConnection
+    from amlexec.targets.reconnect import Reconnect
+    from amlexec.targets.ssh_logs import RunLog
+    from amlexec.targets.target import Launch, State
+    from amlexec.values import Plan, Project
+
+__all__ = ["SlurmTarget"]
+
+_PARTS = ("identity.sh", "host.sh", "slurm.sh")
+_SUBMIT_TIMEOUT_S = 90.0
+_STOP_TIMEOUT_S = 90.0
+"""In addition to the grace."""
+_PAUSE_S = 1.0
+"""Before a job that goes on after all is followed again."""
+
+
+class SlurmTarget(SSHTarget):
+    """Runs on a Slurm cluster."""
+
+    def __init__(self, project: Project, connection: SSHConnection) -> None:
+        super().__init__(project, connection)
+        self._verbs = Verbs(connection, self._runtime, _PARTS)
+        self._stop_timeout = _STOP_TIMEOUT_S
+        self._told = ""
+        """What was last said of the job's place in the queue."""
+
+    def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
+        """See `Target.start`: submits the job."""
+        del held  # the caller keeps it until the job is submitted
+        run = paths.folder.name
+        home = launch.environment["PYTHONPATH"].partition("/.amlexec/")[0]
+        folder, runtime = f"{home}/.amlexec/runs/{run}", f"{home}/{self.runtime}"
+        environment = {**launch.environment, **of_run(run, folder)}
+        given = handed(environment, launch.python.path)
+        own = {**given.variables, **of_supervisor(run, folder)}
+        text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in own.items())
+        if shared := environment.get("AZUREML_NATIVE_SHARE_DIRECTORY"):
+            text += f"mkdir -p {shlex.quote(shared)} || exit 2\n"
+        text += self._preparing(paths, plan, launch)
+        record = read_regular(paths.record, SMALL << 3, follow=False).decode("utf-8", "surrogateescape")
+        argv: tuple[str, ...] = launch.argv
+        if slurm_script.is_parallel(plan.target):
+            argv = ("sh", f"{runtime}/ranks.sh", plan.target.communicator, folder, *argv)
+        words = (launch.python.path, *given.before, *argv)
+        script = slurm_script.script(plan.target, run, folder, runtime, words)
+        text += f"record={shlex.quote(record.rstrip())}\nscript={shlex.quote(script.rstrip())}\n"
+        text += f"requeue={int(plan.target.requeue)}\n"
+        try:
+            answer = self._verbs.run(
+                *("begin", run, *slurm_script.options(folder)),
+                input=text.encode("utf-8", "surrogateescape"),
+                timeout=_SUBMIT_TIMEOUT_S,
+            )
+        except KeyboardInterrupt:
+            self.stop(paths, 0)
+            raise
+        if answer.exit_code != 0:
+            raise self._failed("the job could not be submitted", answer.stderr)
+        return None
+
+    def _read(self, paths: RunPaths, output: str) -> State:
+        if slurm_state.is_facts(output):
+            return self._judged(output)
+        return super()._read(paths, output)
+
+    def _judged(self, output: str, stderr: str = "", where: str = "") -> State:
+        del stderr, where
+        name = self._connection.name
+        return slurm_state.judged(slurm_state.read_facts(output, name), name)
+
+    def _read_records(self, source: IO[bytes]) -> list[tuple[str, State | None, str]]:
+        read = partial(self._judged_or_ours)
+        return list(answers.read_records(source, self._connection.name, read))
+
+    def _judged_or_ours(self, output: str, stderr: str, where: str) -> State:
+        if slurm_state.is_facts(output):
+            return self._judged(output)
+        return answers.read_state(output, stderr, where)
+
+    def _follow(
+        self, paths: RunPaths, logs: dict[bytes, RunLog], reconnect: Reconnect | None = None
+    ) -> State:
+        while True:
+            state = super()._follow(paths, logs, reconnect)
+            if state.phase not in {"starting", "running"}:
+                return state
+            # It was preempted and waits again, or the shared file system does not show its end yet.
+            if state.why:
+                self._tell(state.why)
+            time.sleep(_PAUSE_S)
+
+    def _queued(self, text: str) -> None:
+        row, _, rest = text.partition("\t")
+        ahead, _, failure = rest.partition("\t")
+        fields = ["slurm", "", "", "", "0", "", "1", "0", "0", row, ahead, "", "", failure]
+        facts = slurm_state.read_facts("\t".join(fields), self._connection.name)
+        if facts.failure:
+            self._tell(f"warning: Slurm does not answer ({facts.failure[:200]}); the run is not affected")
+        elif waiting := slurm_state.queue_text(facts):
+            self._tell(waiting)
+        elif self._told and facts.state == "RUNNING":
+            self._tell(f"running on {facts.nodes}")
+
+    def _tell(self, text: str) -> None:
+        if text != self._told:
+            self._told = text
+            say(f"{self._connection.name}: {text}")

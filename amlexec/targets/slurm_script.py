@@ -1,0 +1,64 @@
+"""The script of a run's job, and the options that it is submitted with. Values only.
+
+All that the user declares stands in the script as `#SBATCH` lines, where it can be read later; nothing of it
+is on a command line. The script's words are quoted for a POSIX shell.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amlexec.values import ComputeTarget
+
+__all__ = ["is_parallel", "lines", "options", "script"]
+
+_NO_COMMUNICATOR = "None"
+
+
+def lines(target: ComputeTarget) -> list[str]:
+    """The options of sbatch that a target declares, one each."""
+    found = [f"--nodes={target.node_count}"]
+    if is_parallel(target):
+        # Only then: a task count changes what a job with GPUs gets.
+        found.append(f"--ntasks-per-node={target.tasks_per_node or 1}")
+    declared = {
+        "partition": target.partition,
+        "account": target.account,
+        "qos": target.qos,
+        "time": target.time,
+        "cpus-per-task": target.cpus_per_task or "",
+        "mem": target.memory,
+        "gres": target.gres,
+        "constraint": target.constraint,
+    }
+    found += [f"--{name}={value}" for name, value in declared.items() if value]
+    found.append("--requeue" if target.requeue else "--no-requeue")
+    return [*found, *target.sbatch]
+
+
+def is_parallel(target: ComputeTarget) -> bool:
+    """Whether a run is several processes."""
+    is_one = target.node_count == 1 and target.tasks_per_node <= 1
+    return not is_one or target.communicator != _NO_COMMUNICATOR
+
+
+def options(folder: str) -> tuple[str, ...]:
+    """Our own options; `folder` is the run's folder on the shared file system."""
+    control = f"{folder}/control"
+    return (f"--chdir={control}", "--output=job.log", "--open-mode=append", "--export=ALL")
+
+
+def script(target: ComputeTarget, run_id: str, folder: str, runtime: str, argv: Sequence[str]) -> str:
+    """The text of the job's script. `argv` begins with the Python that starts the supervisor."""
+    header = "".join(f"#SBATCH {line}\n" for line in lines(target))
+    return (
+        f"#!/bin/sh\n{header}# Made by amlexec for the run {run_id}.\n"
+        f"folder={shlex.quote(folder)}\nruntime={shlex.quote(runtime)}\n"
+        '[ -d "$folder/control" ] && [ -r "$runtime/slurm_job.sh" ] || {\n'
+        '  echo "$(uname -n) does not have the folder $folder: it must be shared" >&2\n  exit 96\n}\n'
+        f'. "$runtime/slurm_job.sh"\njob {shlex.join(argv)}\n'
+    )

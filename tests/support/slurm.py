@@ -1,0 +1,212 @@
+"""A Slurm cluster: a login node with sshd and slurmctld, two compute nodes, one shared home folder.
+
+The nodes are containers on one Docker network that goes with them. There is no accounting (slurmdbd).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+import tarfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from amlexec.docker import archives, containers
+from amlexec.errors import TargetError
+from tests.conftest import eventually
+from tests.engines import slurm as image
+from tests.engines.fixtures import need
+from tests.engines.ssh_host import QUIET
+from tests.support.hosts import _CONFIGURATION, Host
+from tests.support.places import RemoteProject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from amlexec.docker.client import Engine
+    from tests.support.hosts import Client
+
+__all__ = ["NODES", "SlurmHead", "SlurmProject", "slurm_head", "slurm_head_of_session"]
+
+NODES = ("c1", "c2")
+_SLURM = """\
+ClusterName=lab
+SlurmctldHost=login
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+StateSaveLocation=/var/spool/slurmctld
+SlurmdSpoolDir=/var/spool/slurmd
+SlurmctldPidFile=/run/slurmctld.pid
+SlurmdPidFile=/run/slurmd.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+SchedulerParameters=sched_interval=1,batch_sched_delay=0,sched_min_interval=0,bf_interval=1,enable_user_top
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+MpiDefault=none
+ReturnToService=2
+SlurmdParameters=config_overrides
+SlurmdTimeout=600
+KillWait=2
+CompleteWait=0
+MinJobAge=300
+EnforcePartLimits=NO
+SlurmctldLogFile=/var/log/slurm/ctld.log
+SlurmdLogFile=/var/log/slurm/slurmd.log
+NodeName=c[1-2] CPUs=16 RealMemory=4000 State=UNKNOWN
+PartitionName=main Nodes=c[1-2] Default=YES MaxTime=60 DefaultTime=10 PriorityTier=10 State=UP
+PartitionName=low Nodes=c[1-2] MaxTime=60 DefaultTime=10 PriorityTier=1 State=UP
+"""
+_MUNGE = """\
+mkdir -p /run/munge /var/log/munge /var/spool/slurmctld /var/spool/slurmd /var/log/slurm
+chown -R munge:munge /etc/munge /run/munge /var/log/munge
+chmod 700 /etc/munge
+chmod 755 /run/munge
+chmod 400 /etc/munge/munge.key
+su -s /bin/sh munge -c '/usr/sbin/munged --force'
+"""
+_SSHD = _CONFIGURATION.format(port=22).replace("ListenAddress 127.0.0.1", "ListenAddress 0.0.0.0")
+_NODE = f"set -e\n{_MUNGE}exec /usr/sbin/slurmd -D\n"
+_LOGIN = f"set -e\n{_MUNGE}rm -f /run/nologin\n/usr/sbin/slurmctld\nexec sh /etc/ssh/start\n"
+
+
+class SlurmHead(Host):
+    """A login node; `nodes` are the names of the containers of its compute nodes."""
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        super().__init__(engine, folder)
+        self._key = os.urandom(1024)
+        self.nodes = {node: f"{self.name}-{node}" for node in NODES}
+
+    def create(self, *, of: str = image.REFERENCE, **settings: object) -> None:
+        """Make the network, the shared folder and the three machines, and wait until the nodes are idle."""
+        with self.engine.asked() as api:
+            api.create_network(self.name, driver="bridge")
+            api.create_volume(f"{self.name}-home")
+        for node, name in self.nodes.items():
+            containers.create(self.engine, self._wanted(of, node, settings), name=name)
+            self._put_slurm(name, _NODE)
+            containers.start(self.engine, name)
+        for attempt in range(5):
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.port = probe.getsockname()[1]
+            ports = {"22/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(self.port)}]}
+            wanted = self._wanted(of, "login", {"PortBindings": ports, **settings})
+            containers.create(self.engine, {**wanted, "ExposedPorts": {"22/tcp": {}}}, name=self.name)
+            self._put()
+            self._put_slurm(self.name, _LOGIN)
+            with contextlib.suppress(TargetError):  # another process may have taken the port
+                containers.start(self.engine, self.name)
+                if self._answers(2.0 * (attempt + 1)):
+                    break
+            containers.remove(self.engine, self.name, force=True)
+        else:
+            pytest.fail(f"{self.name} does not come up")
+        self.up()
+
+    def up(self) -> None:
+        """Wait until both nodes take jobs."""
+        wanted = f"{len(NODES)}\n"
+        asked = "sinfo -h -N -p main -o %t 2>/dev/null | grep -cE '^(idle|mix)$' || :"
+        eventually(lambda: self.ssh(asked) == wanted, "the nodes take jobs")
+
+    def remove(self) -> None:
+        """Remove everything."""
+        self.unpause()
+        for name in (self.name, *self.nodes.values()):
+            containers.remove(self.engine, name, force=True)
+        with self.engine.asked() as api, contextlib.suppress(Exception):
+            api.remove_network(self.name)
+        with self.engine.asked() as api, contextlib.suppress(Exception):
+            api.remove_volume(f"{self.name}-home", force=True)
+
+    def stop_controller(self) -> None:
+        """End slurmctld, and wait until it is gone."""
+        self.ssh("pkill -x slurmctld; while pgrep -x slurmctld >/dev/null; do sleep 0.05; done")
+
+    def start_controller(self) -> None:
+        """Start slurmctld again."""
+        self.ssh("slurmctld")
+        self.up()
+
+    def on_node(self, node: str, script: str) -> str:
+        """Run a script as root on a compute node, and what it prints."""
+        out: list[bytes] = []
+        code = containers.execute(self.engine, self.nodes[node], ["sh", "-c", script], out.append)
+        assert code == 0, out
+        return b"".join(out).decode(errors="replace")
+
+    def job(self, run_id: str) -> str:
+        """The number of a run's job."""
+        return self.ssh(f"cat /home/{QUIET}/.amlexec/runs/{run_id}/control/job").split()[0]
+
+    def _wanted(self, of: str, node: str, settings: dict[str, object]) -> dict[str, object]:
+        host = {"NetworkMode": self.name, "Init": True, "Binds": [f"{self.name}-home:/home"], **settings}
+        ends = {self.name: {"Aliases": [node]}}
+        start = ["sh", "/etc/slurm/start"]
+        networking = {"EndpointsConfig": ends}
+        return {
+            "Image": of,
+            "Hostname": node,
+            "Cmd": start,
+            "HostConfig": host,
+            "NetworkingConfig": networking,
+        }
+
+    def _put_slurm(self, name: str, start: str) -> None:
+        files = {
+            "slurm/slurm.conf": (_SLURM.encode(), 0o644),
+            "slurm/start": (start.encode(), 0o755),
+            "munge/munge.key": (self._key, 0o400),
+            # In the place of that of a machine on the network of this one.
+            "ssh/sshd_config": (_SSHD.encode(), 0o644),
+        }
+        held = io.BytesIO()
+        with tarfile.open(fileobj=held, mode="w") as archive:
+            for path, (data, mode) in files.items():
+                member = tarfile.TarInfo(path)
+                member.size, member.mode = len(data), mode
+                archive.addfile(member, io.BytesIO(data))
+        archives.put(self.engine, name, "/etc", held.getvalue())
+
+
+class SlurmProject(RemoteProject):
+    """A project that runs on a Slurm cluster."""
+
+    host: SlurmHead
+
+    def compute(self, *lines: str, base: str = "") -> str:
+        """The text of the `.compute` file, with more lines."""
+        assert not base, "these machines have no images"
+        told = ["type: slurm", f"address: {self.host.address}", f"username: {QUIET}"]
+        told += [f"userManagedEnvironment: {str(not self.place.is_prepared).lower()}"]
+        return "\n".join([*told, "pythonLocation: python3", *lines]) + "\n"
+
+
+@pytest.fixture(scope="session")
+def slurm_head_of_session(machines: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmHead]:
+    """One cluster for a session of tests; take `slurm_head`."""
+    need("slurm", f"the image {image.REFERENCE}", image.is_there)
+    machine = SlurmHead(machines, tmp_path_factory.mktemp("slurm-head"))
+    try:
+        machine.create()
+        yield machine
+    finally:
+        machine.remove()
+
+
+@pytest.fixture
+def slurm_head(slurm_head_of_session: SlurmHead, client: Client) -> SlurmHead:
+    """A cluster that runs, shared by all tests: leave it as it was found."""
+    client.lets_in(slurm_head_of_session)
+    return slurm_head_of_session
