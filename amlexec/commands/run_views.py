@@ -28,13 +28,13 @@ def now(project: Project, record: Run, silent: dict[str, NoContactError] | None 
     """
     if record.status in FINAL or (silent is not None and record.target in silent):
         return record
-    from amlexec.history import metrics
+    from amlexec.history import live_outputs
     from amlexec.runs import lifecycle
 
     try:
         record = lifecycle.refresh(project, record)
         if record.status not in FINAL:
-            logged = metrics.summary(RunPaths.of(project, record.run_id).metrics)
+            logged = live_outputs.summary(RunPaths.of(project, record.run_id))
             record = record._replace(metrics=logged.values, metric_counts=logged.counts)
             if logged.unreadable:
                 console.say(

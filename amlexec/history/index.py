@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from amlexec.errors import TargetError
-from amlexec.history import folders, index_changes, index_file, query_sql
+from amlexec.history import folders, index_changes, index_file, live_outputs, query_sql
 from amlexec.history.index_file import IndexFile, UnusableError
 from amlexec.history.index_readers import rows_of
 from amlexec.history.index_rows import Rows
 from amlexec.history.index_schema import row_of
-from amlexec.history.paths import RUNS
+from amlexec.history.paths import RUNS, RunPaths
 from amlexec.history.record import without_series
 
 if TYPE_CHECKING:
@@ -198,10 +198,15 @@ def _written(project: Project, seen: Mapping[str, Seen]) -> set[str]:
         return {
             name
             for name, (stamp, is_live) in seen.items()
-            if stamp and index_changes.stamp(folder, name, live=is_live).text != stamp
+            if stamp and _stamp(project, folder, name, is_live=is_live) != stamp
         }
     finally:
         os.close(folder)
+
+
+def _stamp(project: Project, folder: int, name: str, *, is_live: bool) -> str:
+    outputs = live_outputs.state(RunPaths.of(project, name)) if is_live else ""
+    return index_changes.stamp(folder, name, live=is_live).text + outputs
 
 
 def _apply(project: Project, rows: Rows, changes: _Changes, *, needs_series: bool) -> None:

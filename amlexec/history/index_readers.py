@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec.errors import TargetError
-from amlexec.history import folders, index_changes, metrics, notes, tags
+from amlexec.history import folders, index_changes, live_outputs, notes, tags
 from amlexec.history.index_schema import Row, broken_row, row_of
 from amlexec.history.listing import reason_of
 from amlexec.history.paths import RUNS, RunPaths
@@ -102,28 +102,31 @@ def _read(project: Project, names: Sequence[str]) -> Iterator[tuple[Row, str, bo
                 continue
             # Before the files are read: what is written meanwhile is read the next time.
             stamp = index_changes.stamp(descriptor, name, live=True)
-            row = _row(descriptor, RunPaths(runs / name), stamp)
+            row, outputs = _row(descriptor, RunPaths(runs / name), stamp)
             if row.is_final:
                 stamp = stamp.without_live()
-            yield row, stamp.text, stamp.is_settled
+            yield row, stamp.text + outputs, stamp.is_settled
     finally:
         os.close(descriptor)
 
 
-def _row(folder: int, paths: RunPaths, stamp: index_changes.Stamp) -> Row:
+def _row(folder: int, paths: RunPaths, stamp: index_changes.Stamp) -> tuple[Row, str]:
+    """The row of a run, and, of one that has not ended, the state of its outputs."""
+    outputs = ""
     try:
         run = _quickly(folder, paths.folder.name) if stamp.is_folder else None
         run = without_series(run or folders.read(paths))
         if run.status not in FINAL:
-            live = metrics.summary(paths.metrics)
+            outputs = live_outputs.state(paths)
+            live = live_outputs.summary(paths)
             if live.counts:
                 run = run._replace(metrics=live.values, metric_counts=live.counts)
         marks = tags.read(paths) if stamp.has_tags else {}
-        return row_of(run, marks, notes.read(paths) if stamp.has_note else "")
+        return row_of(run, marks, notes.read(paths) if stamp.has_note else ""), outputs
     except TargetError as error:
-        return broken_row(paths.folder.name, reason_of(error))
+        return broken_row(paths.folder.name, reason_of(error)), ""
     except OSError as error:
-        return broken_row(paths.folder.name, f"{error.filename}: {error.strerror}")
+        return broken_row(paths.folder.name, f"{error.filename}: {error.strerror}"), ""
 
 
 def _quickly(folder: int, name: str) -> Run | None:

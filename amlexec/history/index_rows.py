@@ -10,7 +10,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amlexec.history import metric_lines, order
+from amlexec.history import live_outputs, metric_lines, order
 from amlexec.history.index_schema import COLUMNS, KINDS, SHIFT, from_sql, in_sql
 from amlexec.history.listing import BROKEN
 from amlexec.history.paths import RunPaths
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from amlexec.history.index_schema import Row
+    from amlexec.history.output_series import Source
     from amlexec.values import Project
 
 __all__ = ["Rows", "Seen"]
@@ -32,6 +33,8 @@ _INSERT = (
     f"INSERT INTO run ({', '.join((*_HEAD, *COLUMNS))}) "
     f"VALUES ({', '.join('?' * (len(_HEAD) + len(COLUMNS)))})"
 )
+_LIVE = 2
+"""`watched` of a run that has not ended."""
 _MOST_AT_ONCE = 500
 """Parameters of a statement."""
 
@@ -91,7 +94,7 @@ class Rows:
 
     def _seen(self, where: str, values: Sequence[object] = ()) -> dict[str, Seen]:
         found = self._sql.execute(f"SELECT name, seen, watched FROM run {where}", values)
-        return {_name(name): Seen(seen, watched == 2) for name, seen, watched in found}
+        return {_name(name): Seen(seen, watched == _LIVE) for name, seen, watched in found}
 
     def kinds_of(self, name: str) -> list[str]:
         """The kinds of values that any run has under a name."""
@@ -176,7 +179,7 @@ class Rows:
                 key = self._keys.get((kind, name)) or self._key(kind, name)
                 keys.append(key)
                 by_key.setdefault(key, []).append((key << SHIFT | number, num, text, logged))
-            watched = 2 if not row.is_final else 0 if is_settled else 1
+            watched = _LIVE if not row.is_final else 0 if is_settled else 1
             ms = order.milliseconds(row.name)
             head = (number, _sql_name(row.name), ms, seen, watched, ",".join(map(str, keys)), row.is_summed)
             runs.append(head + row.fields)
@@ -199,14 +202,14 @@ class Rows:
         """Read the series of all runs of which only the last values are here."""
         from amlexec import progress
 
-        waiting = self._sql.execute("SELECT id, name FROM run WHERE NOT summed").fetchall()
+        waiting = self._sql.execute("SELECT id, name, watched FROM run WHERE NOT summed").fetchall()
         with progress.Late(f"reading the metrics of {len(waiting)} runs") as shown:
-            for done, (number, name) in enumerate(waiting):
+            for done, (number, name, watched) in enumerate(waiting):
                 shown.at(done, len(waiting))
-                self._sum_up(number, RunPaths.of(project, _name(name)))
+                self._sum_up(number, RunPaths.of(project, _name(name)), is_live=watched == _LIVE)
 
-    def _sum_up(self, number: int, paths: RunPaths) -> None:
-        bounds = _bounds(paths)
+    def _sum_up(self, number: int, paths: RunPaths, *, is_live: bool) -> None:
+        bounds = _bounds(paths, is_live=is_live)
         rows = [(self._key("metrics", metric) << SHIFT | number, *bound) for metric, bound in bounds.items()]
         self._sql.executemany("INSERT OR REPLACE INTO series VALUES (?, ?, ?, ?)", rows)
         self._sql.execute("UPDATE run SET summed = 1 WHERE id = ?", (number,))
@@ -221,30 +224,55 @@ def _name(value: str | bytes) -> str:
     return value if isinstance(value, str) else os.fsdecode(value)
 
 
-def _bounds(paths: RunPaths) -> dict[str, list[float]]:
+def _bounds(paths: RunPaths, *, is_live: bool) -> dict[str, list[float]]:
     """The smallest, the largest and the first number of each metric. NaN is left out."""
-    found: dict[str, list[float]] = {}
-
-    def add(name: str, least: float, most: float, first: float) -> None:
-        if (before := found.get(name)) is None:
-            found[name] = [least, most, first]
-        else:
-            before[0], before[1] = min(before[0], least), max(before[1], most)
-
+    found = _Bounds()
     with contextlib.suppress(OSError):
         for block in metric_lines.blocks(paths.metrics):
-            if isinstance(block, metric_lines.Numbers):
-                by_name: dict[str, list[float]] = {}
-                for name, value in zip(block.names, block.values, strict=True):
-                    by_name.setdefault(name, []).append(value)
-                for name, values in by_name.items():
-                    add(name, min(values), max(values), values[0])
-                continue
-            for item in block:
-                number = None if item is None else _number(item.value)
-                if item is not None and number is not None:
-                    add(item.name, number, number, number)
-    return found
+            found.add_block(block)
+    own = frozenset(found.names)
+    for source in live_outputs.sources(paths) if is_live else _sources(paths):
+        for block in source.blocks(own):
+            found.add_block(block)
+    return found.bounds
+
+
+def _sources(paths: RunPaths) -> list[Source]:
+    if not paths.outputs.is_dir():
+        return []
+    from amlexec.history import output_series
+
+    return output_series.sources(paths.folder)
+
+
+class _Bounds:
+    """The bounds of series that are being read."""
+
+    def __init__(self) -> None:
+        self.bounds: dict[str, list[float]] = {}
+        self.names: set[str] = set()
+
+    def add_block(self, block: metric_lines.Numbers | Sequence[metric_lines.Item | None]) -> None:
+        if isinstance(block, metric_lines.Numbers):
+            by_name: dict[str, list[float]] = {}
+            for name, value in zip(block.names, block.values, strict=True):
+                by_name.setdefault(name, []).append(value)
+            for name, values in by_name.items():
+                self.names.add(name)
+                numbers = [value for value in values if not math.isnan(value)]
+                if numbers:
+                    self._add(name, min(numbers), max(numbers), numbers[0])
+            return
+        for item in filter(None, block):
+            self.names.add(item.name)
+            if (number := _number(item.value)) is not None:
+                self._add(item.name, number, number, number)
+
+    def _add(self, name: str, least: float, most: float, first: float) -> None:
+        if (before := self.bounds.get(name)) is None:
+            self.bounds[name] = [least, most, first]
+        else:
+            before[0], before[1] = min(before[0], least), max(before[1], most)
 
 
 def _number(value: object) -> float | None:

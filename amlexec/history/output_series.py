@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from amlexec.history.mlflow_files import MlflowRun
     from amlexec.history.tensorboard import Scalar
 
-__all__ = ["Source", "sources"]
+__all__ = ["Source", "is_logged", "sources"]
 
 _MOST_FILES = 1000
 """Event files of a run."""
@@ -118,6 +118,15 @@ def sources(folder: Path) -> list[Source]:
         if outputs.is_dir() and not outputs.is_symlink():
             found += [*_events(outputs), *_mlflow(outputs)]
     return found
+
+
+def is_logged(folder: str, name: str) -> bool:
+    """Whether a file below a run's outputs, in this folder of them, may be a logger's."""
+    return (
+        is_event_file(name)
+        or folder.split("/", maxsplit=1)[0] == mlflow_files.FOLDER
+        or (not folder and name.startswith("mlflow.db"))
+    )
 
 
 def _nothing(error: OSError) -> None:

@@ -9,9 +9,9 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.errors import TargetError
-from amlexec.history import find, folders, listing
+from amlexec.history import find, folders, listing, live_outputs
 from amlexec.history.paths import RunPaths
-from amlexec.history.record import is_run_id
+from amlexec.history.record import FINAL, is_run_id
 from amlexec.report import rows, write
 from amlexec.report.code import code_of
 from amlexec.report.collect import ReadRun, budget_of, points_of, read_run
@@ -36,16 +36,24 @@ _LOG = 64_000
 """Bytes of the end of a log."""
 
 
+_State = tuple[tuple[object, ...], ...]
+
+
 class _Known(NamedTuple):
     """A run as it was read, and the state of its files then."""
 
-    state: tuple[tuple[int, int, int], ...]
+    state: _State
     run: Run | None
     read: ReadRun
     again_at: float = 0.0
     """When it may be read again, on the monotonic clock. Long series are not read the whole time."""
 
-    def is_current(self, state: tuple[tuple[int, int, int], ...]) -> bool:
+    @property
+    def is_live(self) -> bool:
+        """Whether the run may still write into its outputs."""
+        return self.run is not None and self.run.status not in FINAL
+
+    def is_current(self, state: _State) -> bool:
         """Whether it need not be read again. A record that has changed is always read."""
         return self.state == state or (self.state[0] == state[0] and time.monotonic() < self.again_at)
 
@@ -116,7 +124,8 @@ class LiveRuns:
         changed: list[str] = []
         for run_id in shown:
             before = self._known.get(run_id)
-            if before is not None and before.is_current(_state(RunPaths.of(self._project, run_id))):
+            paths = RunPaths.of(self._project, run_id)
+            if before is not None and before.is_current(_state(paths, is_live=before.is_live)):
                 known[run_id] = before
             else:
                 changed.append(run_id)
@@ -143,12 +152,15 @@ class LiveRuns:
 
     def _read(self, run_id: str, present: Sequence[Run]) -> _Known:
         paths = RunPaths.of(self._project, run_id)
-        state = _state(paths)
+        state = _state(paths, is_live=True)
         revision = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
         try:
             run = folders.read(paths)
         except TargetError as error:
+            state = (*state[:-1], ("",))
             return _Known(state, None, ReadRun({**rows.broken(run_id, listing.reason_of(error))}, [], []))
+        if run.status in FINAL:
+            state = (*state[:-1], ("",))
         began = time.monotonic()
         read = read_run(paths, run, points_of([*present, run]))
         took = time.monotonic() - began
@@ -156,9 +168,9 @@ class LiveRuns:
         return _Known(state, run, read, began + _READING * took)
 
 
-def _state(paths: RunPaths) -> tuple[tuple[int, int, int], ...]:
-    """What changes when a file of the run does."""
-    found = []
+def _state(paths: RunPaths, *, is_live: bool) -> _State:
+    """What changes when a file of the run does; of a live one, also when other loggers write."""
+    found: list[tuple[object, ...]] = []
     for path in (paths.record, paths.metrics, paths.tags, paths.note, paths.stdout, paths.stderr):
         try:
             status = os.lstat(path)
@@ -166,4 +178,4 @@ def _state(paths: RunPaths) -> tuple[tuple[int, int, int], ...]:
             found.append((0, 0, 0))
         else:
             found.append((status.st_ino, status.st_size, status.st_mtime_ns))
-    return tuple(found)
+    return (*found, (live_outputs.state(paths) if is_live else "",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import shutil
 import signal
@@ -15,10 +16,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from amlexec.errors import UsageError
-from amlexec.history import folders, index, index_changes, index_file, index_readers, notes, query, tags
+from amlexec.history import (
+    folders,
+    index,
+    index_changes,
+    index_file,
+    index_readers,
+    live_outputs,
+    notes,
+    query,
+    tags,
+)
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import instant
+from amlexec.history.series import read_series
 from amlexec.values import Project
+from tests.support import event_files
 from tests.support.records import RUN
 
 if TYPE_CHECKING:
@@ -475,3 +488,37 @@ def test_an_empty_and_a_missing_project(project: Project) -> None:
     assert index.unfinished(project) == []
     with pytest.raises(UsageError, match="no run has"):
         selected(project, "acc > 1")
+
+
+def test_what_other_loggers_write_while_a_run_goes_on(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = add(project, 0, status="Running")
+    outputs = paths.checkout / "outputs"
+    assert selected(project, "exists(metrics.loss)") == []
+    (outputs / "logs").mkdir(parents=True)
+    events = outputs / "logs/events.out.tfevents.1"
+    event_files.write(events, event_files.scalar("loss", 0, 0.5))
+    assert selected(project, "loss = 0.5") == [0]
+    with events.open("ab") as file:
+        file.write(event_files.scalar("loss", 1, 0.25))
+    assert selected(project, "loss = 0.25 and count(loss) = 2 and max(loss) = 0.5") == [0]
+    add(project, 0, status="Completed", metrics={"loss": 0.25}, metric_counts={"loss": 3})
+    with events.open("ab") as file:
+        file.write(event_files.scalar("loss", 2, math.nan) + event_files.scalar("loss", 3, 0.125))
+    paths.checkout.rename(paths.folder / "kept")
+    (paths.folder / "kept/outputs").rename(paths.outputs)
+    assert selected(project, "min(loss) = 0.125 and max(loss) = 0.5 and first(loss) = 0.5") == [0]
+    paths.outputs.rename(paths.folder / "kept/outputs")
+    (paths.folder / "kept").rename(paths.checkout)
+    add(project, 0, status="Running")
+    assert selected(project, "loss = 0.125") == [0]
+    # Nothing is read again, as nothing has changed.
+    with monkeypatch.context() as patched:
+        patched.setattr(index, "rows_of", None)
+        assert selected(project, "loss = 0.125") == [0]
+    # Not if it would take long.
+    monkeypatch.setattr(live_outputs, "LARGEST", events.stat().st_size - 1)
+    os.utime(events, (0, 0))
+    assert selected(project, "exists(metrics.loss)") == []
+    assert read_series(paths.metrics)["loss"].logged == 4

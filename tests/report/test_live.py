@@ -17,8 +17,10 @@ import pytest
 
 from amlexec.history import tags
 from amlexec.history.paths import RunPaths
+from amlexec.report import live_runs
 from amlexec.values import Project
 from tests.conftest import PATIENCE, ProjectFolder
+from tests.support import event_files
 from tests.support.sample_runs import add_run, tuning
 
 if TYPE_CHECKING:
@@ -204,6 +206,25 @@ print("done", flush=True)
         assert {urlsplit(address).netloc for address in page.requests()} == {f"127.0.0.1:{live.port}"}
         assert stop(live)[0] == 0
         page.until("document.querySelector('#live').innerText === 'connection lost'")
+
+
+def test_values_of_other_loggers_reach_the_page_while_a_run_goes_on(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_INTERVAL_S", "_READING"):
+        monkeypatch.setattr(live_runs, name, 0)
+    paths = add_run(report.state, 0, status="Running", end_time_utc=None, exit_code=None)
+    runs = live_runs.LiveRuns(report.state, [], 10)
+    first = runs.runs()
+    assert runs.runs() == first
+    events = paths.checkout / "outputs/events.out.tfevents.1"
+    events.parent.mkdir(parents=True)
+    event_files.write(events, event_files.scalar("loss", 0, 0.5))
+    tag, content = runs.runs()
+    assert tag != first[0]
+    (row,) = json.loads(content)["runs"]
+    assert row["metrics"] == {"loss": [0.5, 0.5, 0.5, 1]}
+    assert runs.runs() == (tag, content)
 
 
 def test_wrong_options_say_so(report: Report) -> None:
