@@ -21,7 +21,7 @@ FLOORS = (
     {"commands"},
     {"gc"},
     {"sweeps"},
-    {"exports", "machines", "report", "runs", "scaffold"},
+    {"exports", "machines", "report", "runs", "scaffold", "services"},
     {"targets"},
     {"prepare"},
     {"images", "models", "prefixes"},

@@ -1,0 +1,54 @@
+"""`amlexec service`: answer requests with a scoring script and models."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amlexec.commands.history import Verb
+from amlexec.config import load as config
+from amlexec.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from amlexec.values import Project
+
+__all__ = ["VERBS", "add", "run"]
+
+VERBS = {
+    "test": Verb("service_test", "run a scoring script as a process of this machine, and send it a request"),
+}
+
+
+def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the arguments."""
+    from amlexec.commands.options import add_project
+
+    group = groups.add_parser(
+        "service", help="answer requests with a scoring script and models", allow_abbrev=False
+    )
+    verbs = group.add_subparsers(metavar="VERB", dest="verb", required=True, prog=group.prog)
+    for name, (module, summary) in VERBS.items():
+        verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        import_module(f"amlexec.commands.{module}").add(verb)
+        add_project(verb)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the verb; the exit code."""
+    module = import_module(f"amlexec.commands.{VERBS[arguments.verb].module}")
+    code: int = module.run(_project(arguments), arguments)
+    return code
+
+
+def _project(arguments: argparse.Namespace) -> Project | None:
+    """The project that `-p` names, else that of the current folder; None if `service test` needs none."""
+    try:
+        return config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109
+    except ConfigurationError:
+        if arguments.project or arguments.verb != "test":
+            raise
+        return None

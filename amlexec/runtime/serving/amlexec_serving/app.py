@@ -1,0 +1,322 @@
+"""The ASGI application: routes, keys, limits, and errors as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import os
+import re
+import sys
+import time
+import traceback
+import uuid
+from typing import Any, Callable, Mapping
+
+from . import openapi
+from .errors import AnswerError, InvalidError
+from .metrics import Metrics
+from .pages import FILES, HEADERS
+from .request_log import RequestLog
+from .requests import Request, json_of
+from .script import Answer, Script
+from .settings import Settings
+from .worker import Worker
+
+__all__ = ["App"]
+
+_ID = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
+_LONGEST_ID = 100
+_MOST_DISCARDED = 1 << 30
+_JSON = (b"content-type", b"application/json")
+_FOREIGN = {"cross-site", "same-site"}
+_OPEN = {"/healthz", "/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v2/health/ready"}
+_OF_JSON = {"/openapi.json", "/swagger.json", "/status"}
+
+
+class App:
+    """The application. `script` is None until it is loaded; all of it runs on the server's loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.keys = settings.keys()
+        self.models = ",".join("{name}:{version}".format(**one) for one in settings.models)
+        self.metrics = Metrics(settings.name, self.models)
+        self.script: Script | None = None
+        self.worker = Worker(1, 0)
+        self.ready = False
+        """Whether `init` has returned, and the server is not ending."""
+        self.ending = False
+        """Whether requests are refused, because the server ends."""
+        self.leaving = False
+        """Whether clients are asked to open a new connection, which another replica gets."""
+        self._held = 0
+        self._log = RequestLog(settings)
+        self._document: bytes = b""
+
+    def loaded(self, script: Script) -> None:
+        """Serve a script, once `ready` is set."""
+        wanted = self.settings.concurrency or (64 if script.is_async else 1)
+        self.worker = Worker(wanted, self.settings.queue)
+        self._slots = asyncio.Semaphore(wanted) if script.is_async else None
+        self._document = json.dumps(openapi.document(script, self.settings)).encode()
+        self.script = script
+
+    async def __call__(
+        self, scope: Mapping[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
+    ) -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            return
+        began = time.perf_counter()
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        path, method = scope["path"], scope["method"]
+        identity = headers.get("x-request-id") or headers.get("x-ms-client-request-id") or ""
+        if not _ID.fullmatch(identity):
+            identity = uuid.uuid4().hex
+        self.metrics.in_flight += 1
+        extra: list[tuple[bytes, bytes]] = []
+        try:
+            if len(headers.get("x-ms-client-request-id", "")) > _LONGEST_ID:
+                raise AnswerError(431, "x-ms-client-request-id is longer than 100 characters")
+            if path == "/score":
+                answer = await self._scored(method, headers, scope, receive, identity)
+            else:
+                answer = self._plain(method, path, headers)
+        except AnswerError as error:
+            answer = _refusal(error, identity)
+        except Exception:
+            _say("the server failed at request {}\n{}".format(identity, traceback.format_exc()))
+            answer = _refusal(AnswerError(500, "the server failed"), identity)
+        finally:
+            self.metrics.in_flight -= 1
+        if self.leaving or self.ending:
+            extra.append((b"connection", b"close"))
+        extra += [
+            (b"content-length", str(len(answer.body)).encode()),
+            (b"content-type", answer.content_type.encode()),
+            (b"x-request-id", identity.encode()),
+            *((name.encode(), value.encode("latin-1", "replace")) for name, value in answer.headers),
+        ]
+        route = path if path in _OPEN or path in _OF_JSON or path in ("/score", "/metrics") else "other"
+        seconds = time.perf_counter() - began
+        self.metrics.answered(route, answer.status, seconds)
+        if self.settings.access_log and path not in _OPEN:
+            _say("{} {} {} {:.1f}ms {}".format(method, _shown(path), answer.status, 1000 * seconds, identity))
+        await send({"type": "http.response.start", "status": answer.status, "headers": extra})
+        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})
+
+    def _plain(self, method: str, path: str, headers: Mapping[str, str]) -> Answer:
+        """The answer for any path but that of the script."""
+        static = FILES.get(path)
+        if path not in _OPEN and static is None:
+            self._must_be_allowed(headers)
+        if path not in _OPEN and path not in _OF_JSON and path != "/metrics" and static is None:
+            raise AnswerError(404, "there is no {}; POST requests to /score".format(_shown(path)))
+        if method not in ("GET", "HEAD"):
+            raise AnswerError(405, "{} takes GET".format(path), allow="GET, HEAD")
+        if static is not None:
+            return Answer(200, static[1], HEADERS, static[0])
+        if path == "/metrics":
+            text = self.metrics.text(ready=self.ready, waiting=self.worker.waiting)
+            return Answer(200, text.encode(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        if path in ("/openapi.json", "/swagger.json"):
+            if not self._document:
+                raise AnswerError(503, "the scoring script is being loaded", retry_after="1")
+            return Answer(200, self._document)
+        if path == "/status":
+            return Answer(200, json.dumps(self._status()).encode())
+        if path in ("/healthz", "/livez", "/v2/health/live"):
+            return Answer(200, b'{"status": "alive"}')
+        if not self.ready:
+            what = "ending" if self.ending else "starting"
+            return Answer(503, json.dumps({"status": what}).encode(), (("retry-after", "1"),))
+        return Answer(200, b'{"status": "ready"}')
+
+    def _status(self) -> dict[str, Any]:
+        counts: dict[str, int] = {}
+        for (route, status), count in self.metrics.answers.items():
+            if route == "/score":
+                counts[str(status)] = counts.get(str(status), 0) + count
+        return {
+            "service": self.settings.name,
+            "models": [{"name": one["name"], "version": one["version"]} for one in self.settings.models],
+            "ready": self.ready,
+            "generation": self.settings.generation,
+            "uptime_s": round(time.time() - self.metrics.began, 1),
+            "answers": counts,
+            "waiting": self.worker.waiting,
+            "latency_ms": self.metrics.latencies(),
+        }
+
+    def _must_be_allowed(self, headers: Mapping[str, str]) -> None:
+        if self.settings.insecure:
+            # Without a key, any page in a browser of this machine could ask.
+            if headers.get("sec-fetch-site") in _FOREIGN:
+                raise AnswerError(403, "requests of other sites are refused")
+            return
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        sent = given.strip().encode("latin-1", "replace") if kind.lower() == "bearer" else b""
+        # All are compared, so that the time says nothing.
+        if sent and sum(hmac.compare_digest(sent, key) for key in self.keys):
+            return
+        if not self.keys:
+            raise AnswerError(
+                401,
+                "the service was started without a key, so it refuses all requests; set "
+                "AMLEXEC_SERVICE_KEY, or AMLEXEC_SERVICE_INSECURE=1 for a service without one",
+                www_authenticate="Bearer",
+            )
+        message = "the key is wrong" if sent else "a key is needed: Authorization: Bearer KEY"
+        raise AnswerError(401, message, www_authenticate="Bearer")
+
+    async def _scored(
+        self,
+        method: str,
+        headers: dict[str, str],
+        scope: Mapping[str, Any],
+        receive: Callable[..., Any],
+        identity: str,
+    ) -> Answer:
+        self._must_be_allowed(headers)
+        if method == "OPTIONS":
+            return Answer(200, b"", (("allow", "POST, GET, OPTIONS"),))
+        script = self.script
+        is_raw = script is not None and script.is_raw
+        if method not in ("POST", "GET") and not (is_raw and method in ("PUT", "PATCH", "DELETE")):
+            raise AnswerError(405, "/score takes POST", allow="POST, GET, OPTIONS")
+        if self.ending:
+            raise AnswerError(503, "the service is ending", retry_after="1")
+        if script is None or not self.ready:
+            raise AnswerError(503, "the service is starting", retry_after="1")
+        body = await self._body(headers, receive)
+        try:
+            request = Request(method, scope["query_string"].decode("latin-1"), headers, body, identity)
+            began = time.perf_counter()
+            if script.is_async:
+                answer = await self._awaited(script, request)
+            else:
+                answer = await self.worker.call(lambda: self._run(script, request))
+            taken = 1000 * (time.perf_counter() - began)
+        finally:
+            self._held -= len(body)
+        more = (("x-ms-run-fn-exec-ms", "{:.3f}".format(taken)), ("x-ms-request-id", identity))
+        answer = answer._replace(headers=(*answer.headers, *more, *self._model_headers()))
+        if self._log.is_on and not self._log.add(request, answer, taken):
+            self.metrics.not_logged += 1
+        return answer
+
+    def _model_headers(self) -> tuple[tuple[str, str], ...]:
+        return (("x-amlexec-model", self.models),) if self.models else ()
+
+    async def _body(self, headers: Mapping[str, str], receive: Callable[..., Any]) -> bytes:
+        """The request's body, counted in `_held`. Raises AnswerError (408, 413, 503)."""
+        limit = self.settings.body_limit
+        announced = headers.get("content-length", "")
+        size = int(announced) if announced.isdigit() and len(announced) < 20 else 0
+        if size > limit and ("expect" in headers or size > _MOST_DISCARDED):
+            raise self._too_large()
+        pieces: list[bytes] = []
+        total = kept = 0
+        is_full = False
+        try:
+            while True:
+                try:
+                    event = await asyncio.wait_for(receive(), self.settings.body_timeout)
+                except asyncio.TimeoutError:
+                    message = "the body did not arrive: nothing for {:g} s".format(self.settings.body_timeout)
+                    raise AnswerError(408, message, connection="close") from None
+                if event["type"] == "http.disconnect":
+                    raise AnswerError(400, "the client left before its body was complete")
+                piece = event.get("body", b"")
+                total += len(piece)
+                if total > limit:
+                    pieces.clear()  # the rest is read, so that the client sees the answer, but not kept
+                    self._held -= kept
+                    kept = 0
+                    if total > _MOST_DISCARDED:
+                        raise self._too_large()
+                elif piece:
+                    is_full = is_full or self._held + len(piece) > self.settings.held_limit
+                    if is_full:
+                        raise AnswerError(503, "too many large requests at once", retry_after="1")
+                    pieces.append(piece)
+                    self._held += len(piece)
+                    kept += len(piece)
+                if not event.get("more_body", False):
+                    break
+            if total > limit:
+                raise self._too_large()
+        except BaseException:
+            self._held -= kept
+            raise
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _too_large(self) -> AnswerError:
+        return AnswerError(
+            413,
+            "the body is larger than the limit of {} bytes".format(self.settings.body_limit),
+            connection="close",
+        )
+
+    async def _awaited(self, script: Script, request: Request) -> Answer:
+        assert self._slots is not None
+        if self.worker.waiting >= self.settings.queue:
+            raise AnswerError(503, "too many requests are waiting", retry_after="1")
+        self.worker.waiting += 1
+        try:
+            async with self._slots:
+                positional, named = script.arguments(request)
+                try:
+                    value = await script.run(*positional, **named)
+                except Exception as error:
+                    return self._failed(error, request)
+                return script.answer(value, self.settings.nan)
+        finally:
+            self.worker.waiting -= 1
+
+    def _run(self, script: Script, request: Request) -> Answer:
+        """On a worker's thread: call `run`. Raises AnswerError."""
+        positional, named = script.arguments(request)
+        try:
+            value = script.run(*positional, **named)
+        except BaseException as error:
+            return self._failed(error, request)
+        return script.answer(value, self.settings.nan)
+
+    def _failed(self, error: BaseException, request: Request) -> Answer:
+        """The answer to a request for which `run` raised `error`."""
+        if isinstance(error, AnswerError):
+            raise error
+        if isinstance(error, KeyboardInterrupt):
+            raise error
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        _say("run failed at request {}\n{}".format(request.identity, text))
+        if request.is_json and not isinstance(error, InvalidError):
+            json_of(request.text())  # what the script could not read, either: 400
+        answer = _refusal(AnswerError(500, "the scoring script failed"), request.identity)
+        if self.settings.tracebacks:
+            told = {**json.loads(answer.body), "traceback": text}
+            answer = answer._replace(body=json.dumps(told).encode())
+        return answer._replace(headers=(("x-ms-run-function-failed", "True"),))
+
+
+def _refusal(error: AnswerError, identity: str) -> Answer:
+    told: dict[str, Any] = {"error": error.message, "request_id": identity}
+    if error.fields:
+        told["fields"] = list(error.fields)
+    return Answer(error.status, json.dumps(told).encode(), tuple(error.headers.items()))
+
+
+def _shown(path: str) -> str:
+    """A path for a line of the log, or of a message."""
+    return "".join(sign if " " < sign < "\x7f" else "?" for sign in path[:200])
+
+
+def _say(text: str) -> None:
+    """Write a line to the log, whatever the script did to `logging` and `sys.stdout`."""
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    try:
+        os.write(2, "{} {}\n".format(moment, text.rstrip()).encode("utf-8", "backslashreplace"))
+    except OSError:
+        sys.exc_info()  # a full disk, or nobody reads: requests go on

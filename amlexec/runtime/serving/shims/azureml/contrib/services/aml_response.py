@@ -1,0 +1,5 @@
+"""`AMLResponse`."""
+
+from amlexec_serving.rawhttp import AMLResponse
+
+__all__ = ["AMLResponse"]

@@ -1,0 +1,1 @@
+"""Names of Azure ML's inference server that scoring scripts import."""

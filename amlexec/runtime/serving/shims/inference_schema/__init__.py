@@ -1,0 +1,1 @@
+"""The decorators of inference-schema, as far as scoring scripts use them."""

@@ -1,0 +1,1 @@
+"""Types of parameters, made of a sample each."""

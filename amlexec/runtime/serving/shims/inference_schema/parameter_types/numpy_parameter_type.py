@@ -1,0 +1,5 @@
+"""`NumpyParameterType`."""
+
+from amlexec_serving.decorators import NumpyParameterType
+
+__all__ = ["NumpyParameterType"]

@@ -1,0 +1,5 @@
+"""`PandasParameterType`."""
+
+from amlexec_serving.decorators import PandasParameterType
+
+__all__ = ["PandasParameterType"]

@@ -1,0 +1,5 @@
+"""`StandardPythonParameterType`."""
+
+from amlexec_serving.decorators import StandardPythonParameterType
+
+__all__ = ["StandardPythonParameterType"]
