@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from amlexec import console
@@ -44,5 +45,6 @@ def run(project: Project | None, arguments: argparse.Namespace) -> int:
             if not arguments.serve:
                 return 0 if answer.is_fine else 1
         console.data(f"http://127.0.0.1:{service.port}/  key: {service.key}")
+        sys.stdout.flush()
         service.process.wait()
     return 0
