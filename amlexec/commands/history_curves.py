@@ -13,7 +13,7 @@ from amlexec.commands.options import RUN
 from amlexec.errors import UsageError
 from amlexec.history import find, folders
 from amlexec.history.paths import RunPaths
-from amlexec.history.series import SCALAR, downsampled, read_series
+from amlexec.history.series import SCALAR, as_curve, downsampled, read_series
 
 if TYPE_CHECKING:
     import argparse
@@ -55,7 +55,10 @@ def run(project: Project, arguments: argparse.Namespace) -> None:
     if len(wanted) > _MOST_RUNS:
         raise UsageError(f"{len(wanted)} runs in one chart can't be told apart; at most {_MOST_RUNS}")
     runs = [run_views.now(project, folders.read(paths)) for paths in wanted]
-    series = [read_series(RunPaths.of(project, each.run_id).metrics) for each in runs]
+    series = [
+        {name: as_curve(each) for name, each in read_series(RunPaths.of(project, run.run_id).metrics).items()}
+        for run in runs
+    ]
     chart = _Charts(runs, series, arguments.height)
     names = dict.fromkeys(name for each in series for name in each)
     chosen = [name for name in names if _matches(name, arguments.metric)]

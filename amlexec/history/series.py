@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from amlexec.history.metric_lines import Item
 
-__all__ = ["MIXED", "MOST_POINTS", "SCALAR", "Series", "downsampled", "read_series"]
+__all__ = ["MIXED", "MOST_POINTS", "SCALAR", "Series", "as_curve", "downsampled", "read_series"]
 
 MIXED = "mixed"
 MOST_POINTS = 2_000_000
@@ -68,6 +68,22 @@ def read_series(path: Path) -> dict[str, Series]:
         if source.is_resumed:
             collection.join_steps(own)
     return {name: builder.series(name) for name, builder in collection.builders.items()}
+
+
+def as_curve(series: Series) -> Series:
+    """The series to draw: a list of numbers that is the only value of its name is a curve over positions."""
+    if series.kind != "list" or series.logged != 1 or len(series.values) != 1:
+        return series
+    values = array("d")
+    for value in series.values[0]:
+        number = _float(value)
+        if number is None or isinstance(value, bool):
+            return series
+        values.append(number)
+    if len(values) < 2:
+        return series
+    times = array("d", [series.times[0]] * len(values))
+    return Series(series.name, SCALAR, array("q", range(len(values))), times, values, len(values))
 
 
 def downsampled(series: Series, points: int) -> Series:
@@ -173,9 +189,10 @@ class _Collection:
 
 def _number_of(item: Item) -> float | None:
     """The number that a value stands for; None if it is another kind of value."""
-    value = item.value
-    if item.kind not in {"", SCALAR}:
-        return None
+    return _float(item.value) if item.kind in {"", SCALAR} else None
+
+
+def _float(value: object) -> float | None:
     if value is None:
         return NOT_FINITE["NaN"]
     if isinstance(value, str):

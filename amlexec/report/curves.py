@@ -8,7 +8,7 @@ from array import array
 from operator import sub
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amlexec.history.series import SCALAR, downsampled, read_series
+from amlexec.history.series import SCALAR, as_curve, downsampled, read_series
 from amlexec.report.tables import table_of
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def curves_of(path: Path, most: int) -> RunCurves:
     Raises OSError if the file can't be read; a missing file has no metrics.
     """
     found = RunCurves({}, [], {}, {}, [])
-    for name, series in read_series(path).items():
+    for name, logged in read_series(path).items():
+        series = as_curve(logged)
         if series.kind == SCALAR:
             found.statistics[name] = _statistics(series)
             found.curves.append(_curve(downsampled(series, most)))

@@ -94,3 +94,24 @@ def test_a_run_without_metrics_and_with_other_metrics(tmp_path: Path) -> None:
     lines = [{"name": "note", "value": text, "time": 0} for text in "ab"]
     logged = curves_of(write_lines(tmp_path / "metrics.jsonl", *lines), 100)
     assert (logged.curves, logged.others, logged.counts) == ([], {"note": "b"}, {"note": 2})
+
+
+def test_a_list_of_numbers_is_a_curve_over_its_positions(tmp_path: Path) -> None:
+    path = write_lines(
+        tmp_path / "metrics.jsonl",
+        {"name": "losses", "value": [3, 1.5, "NaN", 0.5], "time": 1.7e9, "kind": "list"},
+        {"name": "plain", "value": [1, 2], "time": 1.7e9},
+        {"name": "words", "value": ["a", "b"], "time": 1.7e9},
+        {"name": "mixed", "value": [1, True], "time": 1.7e9},
+        {"name": "matrix", "value": [[1, 2], [3, 4]], "time": 1.7e9},
+        {"name": "single", "value": [1], "time": 1.7e9},
+        {"name": "twice", "value": [1, 2], "time": 1.7e9},
+        {"name": "twice", "value": [3, 4], "time": 1.7e9},
+    )
+    found = curves_of(path, 100)
+    assert list(found.statistics) == ["losses", "plain"]
+    assert found.statistics["losses"] == (0.5, 0.5, 3.0, 4)
+    (losses, plain) = unpacked(packed([("run", found.curves)]))["run"].values()
+    assert [(step, time) for step, _, time in losses] == [(step, 1.7e9) for step in range(4)]
+    assert [value for _, value, _ in plain] == [1, 2]
+    assert found.others["twice"] == [3, 4]
