@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ATTACHABLE",
     "CLUSTER",
+    "CONTAINERINSTANCE",
     "DOCKER",
     "IMAGE",
     "KINDS",
@@ -57,7 +58,7 @@ class Kind(NamedTuple):
     over_ssh: bool = False
     """Whether runs are on a machine over SSH. False for cloud services, like `is_here`."""
     in_container: bool = False
-    """Whether runs are containers of a Docker engine."""
+    """Whether runs are containers, of images that a Docker engine builds."""
     is_slurm_cluster: bool = False
     """Whether Slurm, through its machine, runs them as jobs."""
     is_spark_cluster: bool = False
@@ -75,6 +76,8 @@ class Kind(NamedTuple):
     """Whether `nodeCount` is the number of a run's machines."""
     is_attachable: bool = False
     """Whether `amlexec computetarget attach` can create one."""
+    is_service: bool = False
+    """Whether runs are containers of a cloud service, which gets their images from a registry."""
     lists_runs: bool = False
     """Whether its machine lists the runs on it, from every submitting computer."""
     stops_by_id: bool = False
@@ -158,6 +161,15 @@ SLURM = Kind(
     lists_runs=True,
     stops_by_id=True,
 )
+CONTAINERINSTANCE = Kind(
+    "containerinstance",
+    module="container_instance",
+    target="ContainerInstanceTarget",
+    in_container=True,
+    environment=IMAGE,
+    has_shared_folder=False,
+    is_service=True,
+)
 KINDS = (
     LOCAL,
     DOCKER,
@@ -166,7 +178,7 @@ KINDS = (
     CLUSTER,
     SLURM,
     Kind("batchai", has_nodes=True),
-    Kind("containerinstance"),
+    CONTAINERINSTANCE,
 )
 """In the order of lists that users see."""
 ATTACHABLE = tuple(kind.name for kind in KINDS if kind.is_attachable)

@@ -135,6 +135,18 @@ class ComputeTarget(NamedTuple):
     """Whether Slurm starts a run anew after it was preempted, or a node has failed."""
     sbatch: tuple[str, ...] = ()
     """More options of sbatch."""
+    subscription_id: str = ""
+    resource_group: str = ""
+    region: str = ""
+    cpu_cores: float = 1.0
+    memory_gb: float = 4.0
+    gpu: str = ""
+    gpu_count: int = 1
+    registry: str = ""
+    storage_account: str = ""
+    identity: str = ""
+    subnet: str = ""
+    resource_manager: str = ""
     elsewhere: tuple[tuple[str, Place], ...] = ()
     """Keys that a camelCase run configuration sets, with their places."""
 
@@ -168,6 +180,9 @@ _CAMEL = {
     "userManagedEnvironment": "environment.python.userManagedDependencies",
     "yarnDeployMode": "hdi.yarnDeployMode",
     "nodeCount": "batchai.nodeCount",
+    "region": "containerInstance.region",
+    "cpuCores": "containerInstance.cpuCores",
+    "memoryGb": "containerInstance.memoryGb",
 }
 
 

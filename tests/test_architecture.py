@@ -27,7 +27,7 @@ FLOORS = (
     {"images", "models", "prefixes"},
     {"environments"},
     {"config", "plan"},
-    {"docker"},
+    {"azure", "docker"},
     {"ssh"},
     {"keystore", "spark"},
     {"history", "packages", "search", "snapshots"},

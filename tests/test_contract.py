@@ -36,6 +36,7 @@ from tests.support.places import (
     Shop,
     alive,
 )
+from tests.support.service_place import SERVICE, Service, ServiceProject
 from tests.support.slurm import SlurmProject
 
 if TYPE_CHECKING:
@@ -76,12 +77,27 @@ def taken_there(
 
 
 @pytest.fixture(scope="session")
+def published(prepared: Shop, service_of_session: Service, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same environment in the registry of the service; where it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMLEXEC_CACHE", str(prepared.cache))
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        project = ServiceProject(tmp_path_factory.mktemp("published") / "demo", prepared, service_of_session)
+        done = project.prepare()
+    assert done.code == 0, done.err
+    return service_of_session.registry
+
+
+@pytest.fixture(scope="session")
 def prepared_there() -> list[str]:
     """The places whose environment was prepared on the shared machine."""
     return []
 
 
-@pytest.fixture(params=PLACES, ids=[place.name for place in PLACES])
+EVERYWHERE = (*PLACES, SERVICE)
+
+
+@pytest.fixture(params=EVERYWHERE, ids=[place.name for place in EVERYWHERE])
 def place(request: pytest.FixtureRequest) -> Place:
     """The kind of place to run on."""
     found: Place = request.param
@@ -107,6 +123,10 @@ def make(
             assert done.code == 0, done.err
             prepared_there.append(place.name)
         return lambda name: RemoteProject(tmp_path / name, shop, place, host)
+    if place == SERVICE:
+        offered, ready = request.getfixturevalue("service"), request.getfixturevalue("published")
+        assert ready == offered.registry
+        return lambda name: ServiceProject(tmp_path / name, shop, offered)
     if place.kind == "cluster":
         head = request.getfixturevalue("spark_head")
         return lambda name: ClusterProject(tmp_path / name, shop, place, head)

@@ -37,6 +37,7 @@ class TestTasks:
             "spark",
             "slurm",
             "mlflow",
+            "azurite",
             "browser",
         ]
 

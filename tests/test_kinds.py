@@ -144,6 +144,7 @@ def declared(kind: Kind, *, user_managed: bool = False) -> ComputeTarget:
         Place("aml_config/box.compute"),
         address="box.example.org",
         username="ada",
+        registry="registry.example.org/team",
         user_managed_environment=user_managed,
     )
 
@@ -154,17 +155,17 @@ def test_the_schema_has_the_same_kinds() -> None:
     (over_ssh,) = (
         rule["if"]["properties"]["type"]["enum"]
         for rule in schema["allOf"]
-        if "type" in rule["if"].get("properties", {})
+        if "type" in rule["if"].get("properties", {}) and "address" in rule["then"]["required"]
     )
     assert set(over_ssh) == {name for kind in KINDS if kind.over_ssh for name in (kind.name, *kind.aliases)}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_row_is_consistent(kind: Kind) -> None:
-    assert not (kind.is_here and kind.over_ssh)
-    assert bool(kind.module) is (kind.is_here or kind.over_ssh)
+    assert kind.is_here + kind.over_ssh + kind.is_service == bool(kind.module)
     assert kind.in_container is (kind.environment == kinds.IMAGE)
-    assert kind.over_ssh or not (kind.is_attachable or kind.lists_runs or kind.is_spark_cluster)
+    assert kind.over_ssh or kind.is_service or not kind.is_attachable
+    assert kind.over_ssh or not (kind.lists_runs or kind.is_spark_cluster)
     if kind.contained:
         contained = kinds.of(kind.contained)
         assert contained.in_container
@@ -197,6 +198,7 @@ def test_the_class_of_a_row_runs_it(kind: Kind, tmp_path: Path) -> None:
         ("remotedocker", True, True),
         ("cluster", True, False),
         ("batchai", False, False),
+        ("containerinstance", True, True),
     ],
 )
 def test_who_prepares_the_environment(kind: str, prepared: bool, where_the_user_manages_it: bool) -> None:

@@ -107,6 +107,9 @@ _CAMEL_COMPUTE = {
     "environment.python.userManagedDependencies": "user_managed_environment",
     "hdi.yarnDeployMode": "yarn_deploy_mode",
     "batchai.nodeCount": "node_count",
+    "containerInstance.region": "region",
+    "containerInstance.cpuCores": "cpu_cores",
+    "containerInstance.memoryGb": "memory_gb",
 }
 IGNORED: dict[str, tuple[Any, ...]] = {
     "UseSampling": (False,),

@@ -32,5 +32,17 @@ COMPUTE_FIELDS = {
     "communicator": "communicator",
     "requeue": "requeue",
     "sbatch": "sbatch",
+    "subscriptionId": "subscription_id",
+    "resourceGroup": "resource_group",
+    "region": "region",
+    "cpuCores": "cpu_cores",
+    "memoryGb": "memory_gb",
+    "gpu": "gpu",
+    "gpuCount": "gpu_count",
+    "registry": "registry",
+    "storageAccount": "storage_account",
+    "identity": "identity",
+    "subnet": "subnet",
+    "resourceManager": "resource_manager",
 }
 COMPUTE_KEYS = {field: key for key, field in COMPUTE_FIELDS.items()}

@@ -30,6 +30,11 @@ def store_of(target: ComputeTarget) -> EnvironmentStore:
     from amlexec.docker.client import Engine, from_environment
     from amlexec.images.store import ImageStore
 
+    if kind.is_service:
+        from amlexec.images.published_store import PublishedStore
+        from amlexec.images.registry import place
+
+        return PublishedStore(from_environment(), place(target.registry))
     if kind.is_here:
         return ImageStore(from_environment())
     from amlexec.docker.forward import SSHTransport

@@ -205,6 +205,8 @@ def ending(state: State) -> tuple[str, str, int | None]:
     """Status, reason and exit code of a finished run, from `state` alone."""
     if state.phase == "new":
         return "Lost", NEVER_BEGAN, None
+    if state.phase == "failed":
+        return ("Canceled" if state.canceled else "Failed"), f"the script did not begin: {state.why}", None
     if state.phase == "lost" and state.canceled:
         return "Canceled", state.why or "its supervisor ended first: the exit code is not known", None
     if state.phase == "lost":

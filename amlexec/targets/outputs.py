@@ -49,8 +49,11 @@ def bring(
     more: Callable[[list[Parts]], list[NotCollected]] | None = None,
     *,
     foreign_stays: bool = False,
+    refused: Sequence[NotCollected] = (),
 ) -> list[NotCollected]:
     """Move the outputs of the copy of a project to the folder `home`; returns what was not collected.
+
+    `refused` did not get into the copy.
 
     `aliases` are the absolute paths that the copy had for the script, the real one first. For a copy on
     another machine, `copy` has its `outputs`, and `more` downloads further paths into it. With
@@ -63,7 +66,7 @@ def bring(
     if copy.is_symlink() or not copy.is_dir():
         return []
     with Copy(copy, aliases, is_whole=more is None) as found:
-        missing = found.complete(more) if more is not None else []
+        missing = [*refused, *(found.complete(more) if more is not None else [])]
         base = found.settle()
         missing = [found.named(item) for item in missing] + found.missing
     if base is None or (found.foreign and foreign_stays):

@@ -27,7 +27,7 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
     if not found.module:
         raise CannotRunError(name, kind, where)
     target: Callable[..., Target] = getattr(import_module(f"amlexec.targets.{found.module}"), found.target)
-    if found.on_local_engine:
+    if found.on_local_engine or found.is_service:
         from amlexec.docker.client import from_environment
 
         return target(project, from_environment())

@@ -46,7 +46,8 @@ class State(NamedTuple):
     """The state of a run on its target. Times are in seconds since 1970."""
 
     phase: str
-    """`new`, `starting`, `running`, `ended`, or `lost`: it has ended without a written end."""
+    """`new`, `starting`, `running`, `ended`, `lost`: it has ended without a written end; or `failed`: its
+    script has not begun, and won't."""
     began: float | None = None
     ended: float | None = None
     exit_code: int | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from doit.exceptions import TaskFailed
 
 from . import (
+    azurite,
     base_image,
     browser,
     channel,
@@ -91,6 +92,9 @@ def task_engines() -> Iterator[dict[str, Any]]:
         after=("ssh_host",),
     )
     yield _part("mlflow", f"MLflow {mlflow.VERSION}", mlflow.is_there, mlflow.ready, clean=mlflow.remove)
+    yield _part(
+        "azurite", f"Azurite {azurite.VERSION}", azurite.is_there, azurite.ready, clean=azurite.remove
+    )
     yield _part("browser", "Debian's Chromium", browser.is_there, browser.ready, clean=browser.remove)
 
 

@@ -18,11 +18,12 @@ __all__ = ["pytest_collection_modifyitems"]
 _PARTS = {
     "spark_head_of_session": "cluster",
     "engine_host_of_session": "engine-host",
+    "service_of_session": "service",
     "served": "mlflow",
     "browser": "browser",
 }
 """Fixtures of a session, and the groups of their tests."""
-_PLACES = {"cluster": "cluster", "remotedocker": "engine-host"}
+_PLACES = {"cluster": "cluster", "remotedocker": "engine-host", "containerinstance": "service"}
 """Kinds of the contract suite's places, likewise."""
 _LONGEST = (
     *_PARTS.values(),

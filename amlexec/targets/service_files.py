@@ -1,0 +1,126 @@
+"""The files of a run in a cloud service: into its storage before it starts, and home from there."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import tempfile
+from typing import TYPE_CHECKING
+
+from amlexec.azure.storage import BLOCK
+from amlexec.errors import UnreachableError
+from amlexec.files import open_to_write, remove_tree, touch
+from amlexec.runtime import SITE
+from amlexec.tar import Tar
+from amlexec.targets import own_files, safe_tar
+from amlexec.targets.outputs import bring
+from amlexec.targets.run_folders import hand_on
+from amlexec.targets.service_command import FILES
+from amlexec.targets.volumes import CHECKOUT, LOGGED
+from amlexec.targets.volumes import SITE as SITE_THERE
+from amlexec.values import NotCollected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from amlexec.azure.storage import RunStorage
+    from amlexec.history.paths import RunPaths
+
+__all__ = ["ServiceLog", "bring_home", "bring_metrics", "send"]
+
+_IN_MEMORY = 16 << 20
+OUTPUTS = "outputs.tar"
+
+
+def send(storage: RunStorage, paths: RunPaths) -> None:
+    """Send the copy of the project and the runtime. Raises UnreachableError, TargetError."""
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as held:
+        with Tar.open(fileobj=held, mode="w:gz", format=tarfile.PAX_FORMAT, compresslevel=1) as archive:
+            archive.add(SITE, SITE_THERE.lstrip("/"), filter=_of_runtime)
+            archive.add(paths.checkout, CHECKOUT.lstrip("/"), filter=_of_root)
+        held.seek(0)
+        storage.put(FILES, held)
+
+
+def _of_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid, entry.gid, entry.uname, entry.gname = 0, 0, "", ""
+    return entry
+
+
+def _of_runtime(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    return None if "__pycache__" in entry.name else _of_root(entry)
+
+
+class ServiceLog:
+    """The local copy of a log, a beginning of the one in the storage; its content is passed to `sink`."""
+
+    def __init__(self, path: Path, name: str, sink: Callable[[bytes], object] = len) -> None:
+        self._path, self._name, self._sink = path, name, sink
+        self.position = hand_on(path, 0, sink)
+
+    def copy(self, storage: RunStorage) -> bool:
+        """Copy what is new; whether there was anything."""
+        before = self.position
+        while piece := storage.read(self._name, self.position):
+            descriptor = open_to_write(self._path)
+            try:
+                # At its offset: two processes that follow one run write the same file.
+                data, at = piece, self.position
+                while data:
+                    written = os.pwrite(descriptor, data, at)
+                    data, at = data[written:], at + written
+            finally:
+                os.close(descriptor)
+            self._sink(piece)
+            self.position += len(piece)
+            if len(piece) < BLOCK:
+                break
+        return self.position > before
+
+    def show_rest(self) -> None:
+        """Pass on what another process has copied since."""
+        self.position = hand_on(self._path, self.position, self._sink)
+
+
+def bring_metrics(storage: RunStorage, paths: RunPaths) -> None:
+    """Copy the new metrics of a run that goes on."""
+    ServiceLog(paths.metrics, paths.metrics.name).copy(storage)
+
+
+def bring_home(storage: RunStorage, paths: RunPaths, *, is_whole: bool) -> list[NotCollected]:
+    """Collect logs, metrics and outputs; returns what was not collected. Idempotent.
+
+    `is_whole` says that the run has sent everything.
+    """
+    for path in (paths.stdout, paths.stderr):
+        touch(path)
+        ServiceLog(path, path.name).copy(storage)
+    read = storage.stream(OUTPUTS) if is_whole else None
+    if read is None:
+        bring_metrics(storage, paths)
+        return (
+            [NotCollected("outputs", "the container ended before it had sent them")] if not is_whole else []
+        )
+    came = paths.folder / "incoming"
+    remove_tree(came)
+    came.mkdir(mode=0o700)
+    try:
+        found = safe_tar.unpack(read, came, owner=(os.getuid(), os.getgid()), outward_links=True)
+        if found.broken:
+            # Its state says that it is whole: what was read is not.
+            raise UnreachableError(f"the outputs were cut off: {found.broken}", where=storage.address)
+        refused = [
+            NotCollected(_named(each.path), each.reason, kept=not each.holds_nothing)
+            for each in found.refused
+        ]
+        for name in ("logged", "project"):
+            (came / name).mkdir(exist_ok=True)
+        missing = own_files.put_in_place(came / "logged", paths, [LOGGED])
+        return missing + bring(came / "project", paths.outputs, [CHECKOUT], refused=refused)
+    finally:
+        remove_tree(came)
+
+
+def _named(path: str) -> str:
+    return path.removeprefix("project/").removeprefix("logged/")
