@@ -7,10 +7,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec import outside
 from amlexec.errors import AmlexecError
 from amlexec.gc import run_facts
 from amlexec.gc.model import EXTRA, LEFTOVER, PART, ROOT, RUN, Item
-from amlexec.history import folders
+from amlexec.history import find, folders
 from amlexec.history.paths import RUNS, RunPaths
 from amlexec.runs import leftovers, lifecycle
 from amlexec.snapshots import objects
@@ -50,12 +51,20 @@ class ProjectRuns(NamedTuple):
         Raises:
             TargetError: the runs can't be listed.
         """
-        facts = [
-            run if run.is_finished or (target and run.target != target) else _looked_up(project, run)
-            for run in run_facts.read_all(project)
-        ]
+        from concurrent.futures import ThreadPoolExecutor
+
         folder = f"{project.state}/{RUNS}"
-        return cls(facts, {run.run_id: run_facts.usage(f"{folder}/{run.run_id}") for run in facts})
+        ids = find.ids(project)
+        # Most of the time both wait for the system: one of them lists folders while the other parses.
+        with ThreadPoolExecutor(1) as beside:
+            measured = beside.submit(lambda: {name: run_facts.usage(f"{folder}/{name}") for name in ids})
+            facts = [run_facts.read(folder, name) for name in ids]
+            usage = measured.result()
+        for number, run in enumerate(facts):
+            if not run.is_finished and target in {"", run.target}:
+                facts[number] = _looked_up(project, run)  # may bring its outputs home
+                usage[run.run_id] = run_facts.usage(f"{folder}/{run.run_id}")
+        return cls(facts, usage)
 
 
 def _looked_up(project: Project, run: RunFacts) -> RunFacts:
@@ -143,13 +152,17 @@ def snapshot_items(project: Project, trees: Sequence[str]) -> Iterator[Item]:
 
 
 def leftover_items(project: Project) -> Iterator[Item]:
-    """Files and folders that killed processes left in the project."""
+    """Files and folders that killed processes left in the project, and where users wanted some."""
     for folder in leftovers.unfinished(project):
         size = run_facts.tree_size(str(folder))
         yield Item(f"unfinished:{folder.name}", "leftover", LEFTOVER, HERE, f"{RUNS}/{folder.name}", size)
     for folder in _entries(Path(project.state, TRASH)):
         size = run_facts.tree_size(str(folder))
         yield Item(f"trash:{folder.name}", "leftover", LEFTOVER, HERE, f"{TRASH}/{folder.name}", size)
+    for path in outside.left(project):
+        with contextlib.suppress(FileNotFoundError):  # its process may have ended this moment
+            size = run_facts.tree_size(str(path)) + path.lstat().st_blocks * 512
+            yield Item(f"outside:{path.name}", "leftover", LEFTOVER, HERE, str(path), size)
 
 
 def package_items(project: Project) -> Iterator[Item]:

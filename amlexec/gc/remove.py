@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import in_use, locks, private_folders, temporaries
+from amlexec import in_use, locks, outside, private_folders, temporaries
 from amlexec.console import system_error
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.files import remove_tree
@@ -215,5 +215,6 @@ def _empty(project: Project) -> Iterator[Exception]:
     try:
         leftovers.folders(project)
         leftovers.files(project)
+        outside.remove_left(project)
     except OSError as error:
         yield system_error(error)

@@ -25,6 +25,8 @@ _LARGEST = 256 << 20
 _TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}Z")
+_BLOCK = 512
+"""Bytes of a block in what `stat` tells, whatever the file system has."""
 _COPIES = ("project", "logged", "incoming")
 """A run's copy of the project, and what comes from its target."""
 
@@ -133,32 +135,35 @@ def usage(folder: str) -> Usage:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                size = status.st_blocks * 512
-                if stat.S_ISDIR(status.st_mode):
-                    size += tree_size(entry.path)
+                blocks = entry.stat(follow_symlinks=False).st_blocks
+                # Listing a folder tells what is a folder: cheaper than to look at the mode.
+                if entry.is_dir(follow_symlinks=False):
+                    blocks += _blocks(entry.path)
                 if entry.name in _COPIES:
-                    copy += size
+                    copy += blocks
                 else:
-                    kept += size
+                    kept += blocks
                     tagged = tagged or entry.name == "tags.jsonl"
     except OSError:
         pass
-    return Usage(kept, copy, tagged)
+    return Usage(kept * _BLOCK, copy * _BLOCK, tagged)
 
 
 def tree_size(folder: str) -> int:
     """The disk space of a folder's content, in bytes. Follows no link; unreadable parts are not counted."""
-    size = 0
+    return _blocks(folder) * _BLOCK
+
+
+def _blocks(folder: str) -> int:
+    blocks = 0
     waiting = [folder]
     while waiting:
         try:
             with os.scandir(waiting.pop()) as entries:
                 for entry in entries:
-                    status = entry.stat(follow_symlinks=False)
-                    size += status.st_blocks * 512
-                    if stat.S_ISDIR(status.st_mode):
+                    blocks += entry.stat(follow_symlinks=False).st_blocks
+                    if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
         except OSError:
             continue
-    return size
+    return blocks

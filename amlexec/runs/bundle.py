@@ -11,6 +11,7 @@ import os
 import tarfile
 from typing import IO, TYPE_CHECKING
 
+from amlexec import outside
 from amlexec.environments import resolved_lock
 from amlexec.errors import TargetError, UsageError
 from amlexec.files import open_regular
@@ -56,9 +57,8 @@ def write(project: Project, paths: RunPaths, to: Path, *, outputs: bool = False)
         raise UsageError(f"{to} exists already", hint="name a new file: nothing is ever overwritten")
     files = transfer.difference(project, "", run.snapshot.tree)
     assert files is not None, "the snapshot is here"
-    beside = to.with_name(f".{to.name}.{os.getpid()}.new")
-    try:
-        with beside.open("wb") as file:
+    with outside.beside(project, to) as beside:
+        with beside.open("xb") as file:
             with Tar.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
                 about = {"format": FORMAT, "run_id": run.run_id}
                 _add(archive, ABOUT, json.dumps(about, indent=2) + "\n")
@@ -76,8 +76,6 @@ def write(project: Project, paths: RunPaths, to: Path, *, outputs: bool = False)
             file.flush()
             os.fsync(file.fileno())
         _publish(beside, to)
-    finally:
-        beside.unlink(missing_ok=True)
     return run
 
 

@@ -101,6 +101,8 @@ def left_by_its_writers(paths: RunPaths) -> int:
     """Remove all half-written files of a finished run; how many. The caller holds its lock."""
     left = [*paths.folder.glob(".run.json.*.new"), *paths.folder.glob(".std*.log.new")]
     left += [*paths.control.glob("*.new"), *paths.control.glob(".*.new")]
+    # The index with which git has made the copy of the project.
+    left += paths.folder.glob(f"{paths.checkout.name}.index*")
     gone = [path for path in left if path.is_file() or path.is_symlink()]
     for path in gone:
         path.unlink(missing_ok=True)

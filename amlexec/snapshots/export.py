@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amlexec import outside
 from amlexec.errors import TargetError, UsageError
 from amlexec.files import walk
 from amlexec.snapshots import take
@@ -31,10 +30,13 @@ def export(project: Project, tree: str, folder: Path) -> None:
     _must_be_new(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{folder.name[:40]}-", dir=folder.parent))
     except OSError as error:
         raise TargetError(f"{folder} can't be made: {error.strerror}") from error
-    try:
+    with outside.beside(project, folder) as beside:
+        try:
+            beside.mkdir(mode=0o700)
+        except OSError as error:
+            raise TargetError(f"{folder} can't be made: {error.strerror}") from error
         take.checkout(project, tree, beside / "files")
         open_up(beside / "files")
         try:
@@ -43,8 +45,6 @@ def export(project: Project, tree: str, folder: Path) -> None:
         except OSError as error:
             _must_be_new(folder)
             raise TargetError(f"{folder} can't be made: {error.strerror}") from error
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _must_be_new(folder: Path) -> None:

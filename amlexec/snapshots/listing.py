@@ -211,14 +211,19 @@ def _ignored(work: Work, names: Iterable[str]) -> set[str]:
     entry = b"100644 " + b"1" * (2 * work.store.id_size) + b" 0\t" + os.fsencode(work.prefix)
     lines = b"".join(entry + os.fsencode(name) + b"\0" for name in names)
     try:
-        git.git(
-            ["update-index", "-z", "--index-info"], folder=work.root, environment=environment, input=lines
-        )
-        listed = git.git(
-            ["ls-files", "-z", "--cached", "--ignored", *work.rules],
-            folder=work.root,
-            environment=environment,
-        )
+        with work.store.writing():
+            git.git(
+                ["update-index", "-z", "--index-info"],
+                folder=work.root,
+                environment=environment,
+                input=lines,
+            )
+            listed = git.git(
+                ["ls-files", "-z", "--cached", "--ignored", *work.rules],
+                folder=work.root,
+                environment=environment,
+            )
+            index.unlink(missing_ok=True)
     finally:
         index.unlink(missing_ok=True)
     return {os.fsdecode(name) for name in listed.split(b"\0")[:-1]}

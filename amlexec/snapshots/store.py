@@ -60,6 +60,7 @@ _CONFIGURATION = """\
 
 _LEFTOVERS = (
     "index.lock",
+    "special.index*",
     "taken.json.new",
     ".taken.json.*.new",
     "objects/tmp_*",

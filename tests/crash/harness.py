@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,23 +20,17 @@ from tests.support import commands
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["Flow", "Outcome", "Scene", "counted", "crashed", "picked"]
+    from tests.crash.sites import Site
+
+__all__ = ["Flow", "Scene", "counted", "crashed", "picked"]
 
 INJECT = Path(__file__).with_name("inject")
-TRAIN = """\
-import os, pathlib
-with open(os.environ["MARKS"], "a") as marks:
-    marks.write(os.environ["AMLEXEC_RUN_ID"] + "\\n")
-pathlib.Path("outputs", "model.txt").write_text("a model")
-print("trained")
-"""
-
-
+_OPEN = {"Preparing", "Starting", "Running", "Unreachable"}
 _KNOWN = (
-    r"\.gitignore|submitted|[a-z-]+\.lock|trash|runs",
+    r"\.gitignore|submitted|[a-z-]+\.lock|trash|runs|outside",
     r"(cache|changed|environments|index|sweeps)(/.*)?|[a-z_.-]+\.(sqlite|db|json)(-[a-z]+)?",
     r"runs/[^./][^/]*(/(run\.json|std(out|err)\.log|control\.log|[a-z]+\.jsonl|python\.json|packages\.txt))?",
-    r"runs/[^./][^/]*/(outputs(/.*)?|control(/[a-z]+)?)",
+    r"runs/[^./][^/]*/(outputs(/.*)?|control(/[a-z]+)?|build\.log|logs(/.*)?)",
     r"snapshots\.git(/(HEAD|config|index|taken\.json|info(/attributes)?|refs(/(heads|tags))?))?",
     r"snapshots\.git/objects(/([0-9a-f]{2}(/[0-9a-f]+)?|info(/packs)?|pack))?",
     r"snapshots\.git/objects/pack/pack-[0-9a-f]+\.(pack|idx|rev)",
@@ -48,59 +43,85 @@ class Flow(NamedTuple):
 
     name: str
     command: tuple[str, ...]
-    runs: int
-    """Finished runs before it."""
+    """`LAST` stands for the id of the last run, `FOLDER` for a new path beside the project, `SITE` for the
+    name of the run configuration, `ADDRESS` for that of a machine."""
     check: Callable[[Scene], None]
     """Raises AssertionError if something was lost."""
+    runs: int = 1
+    """Finished runs before it."""
     fails: bool = False
     """Whether those runs failed, so that their copies of the project were kept."""
-
-
-class Outcome(NamedTuple):
-    """What a crashed command printed, and how it ended."""
-
-    code: int
-    err: str
+    before: Callable[[Scene], None] | None = None
+    """What has to be done in each scene, since it can't be copied."""
+    codes: tuple[int, ...] = (0,)
+    """The exit codes of the flow if nothing crashes."""
 
 
 class Scene:
-    """A project, and the file in which each start of its script leaves a line."""
+    """A project at a site. Each start of its script leaves a line there."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.root = folder / "demo"
-        self.marks = folder / "marks"
+    def __init__(self, site: Site, folder: Path, earlier: tuple[str, ...] = ()) -> None:
+        self.site, self.folder, self.earlier = site, folder, earlier
+        self.root = folder / site.project_name(folder)
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("AMLEXEC_")},
-            "MARKS": str(self.marks),
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith("AMLEXEC_") or name == "AMLEXEC_CACHE"
         }
 
     @classmethod
-    def made(cls, folder: Path, runs: int, *, fails: bool = False) -> Scene:
-        """A new project with finished runs, each with a snapshot of its own."""
-        scene = cls(folder)
-        (scene.root / "aml_config").mkdir(parents=True)
-        (scene.root / "aml_config/local.compute").write_text("type: local\n")
-        (scene.root / "aml_config/local.runconfig").write_text("Target: local\nFramework: Python\n")
-        (scene.root / "train.py").write_text(TRAIN + ("raise SystemExit(1)\n" if fails else ""))
-        for number in range(runs):
+    def made(cls, site: Site, folder: Path, flow: Flow) -> Scene:
+        """A new project with the finished runs of a flow, each with a snapshot of its own."""
+        scene = cls(site, folder)
+        site.write(scene.root)
+        scene.script(fails=flow.fails)
+        if site.is_prepared and flow.name != "prepare":
+            done = scene.amlexec("experiment", "prepare", "-c", site.name)
+            assert done.code == 0, done.err
+        for number in range(flow.runs):
             (scene.root / "data.txt").write_text(f"{number}" * 1000)
-            done = scene.amlexec("experiment", "submit", "-c", "local", "train.py")
-            assert done.code == int(fails), done.err
+            done = scene.submit()
+            assert done.code == int(flow.fails), done.err
         (scene.root / "data.txt").write_text("the last")
+        scene.earlier = tuple(scene.ids())
         return scene
+
+    def script(self, *, fails: bool = False, waits: bool = False) -> None:
+        """Write the script."""
+        lines = [
+            "import os, pathlib, time",
+            f"with open({self.site.marks(self.root.name)}, 'a') as marks:",
+            "    marks.write(os.environ['AMLEXEC_RUN_ID'] + '\\n')",
+            "pathlib.Path('outputs').mkdir(exist_ok=True)",
+            "pathlib.Path('outputs', 'model.txt').write_text('a model')",
+            "print('trained', flush=True)",
+            *(["time.sleep(600)"] if waits else []),
+            *(["raise SystemExit(1)"] if fails else []),
+        ]
+        (self.root / "train.py").write_text("\n".join(lines) + "\n")
 
     def copy(self, folder: Path) -> Scene:
         """The same in another folder."""
+        scene = Scene(self.site, folder, self.earlier)
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Scene(folder)
+        if self.root.name != scene.root.name:
+            (folder / self.root.name).rename(scene.root)
+            text = (scene.root / "train.py").read_text()
+            (scene.root / "train.py").write_text(text.replace(self.root.name, scene.root.name))
+        shutil.rmtree(folder / "share", ignore_errors=True)
+        return scene
 
     def amlexec(self, *arguments: str, **variables: str) -> Done:
-        """Run a command to its end."""
+        """Run a command to its end; with variables of the injection, a command that crashes."""
+        arguments = tuple(self.site.address if word == "ADDRESS" else word for word in arguments)
         environment = {**self.environment, **variables}
-        if not variables and commands.can_fork(environment):
+        if variables and not commands.FRESH:
+            environment["AMLEXEC_TEST_BEFORE"] = str(INJECT / "sitecustomize.py")
+        elif variables:
+            environment["PYTHONPATH"] = str(INJECT)
+        if commands.can_fork(environment):
             code, out, err = commands.run_forked("amlexec", arguments, self.root, environment, PATIENCE)
-            return Done(code, out.decode(), err.decode())
+            return Done(code, out.decode(errors="replace"), err.decode(errors="replace"))
         done = subprocess.run(
             [sys.executable, "-m", "amlexec", *arguments],
             cwd=self.root,
@@ -108,10 +129,15 @@ class Scene:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=PATIENCE,
             check=False,
         )
         return Done(done.returncode, done.stdout, done.stderr)
+
+    def submit(self, *options: str) -> Done:
+        """Submit the script."""
+        return self.amlexec("experiment", "submit", "-c", self.site.name, *options, "train.py")
 
     def json(self, *arguments: str) -> list[dict[str, object]]:
         """What a command that must succeed prints as JSON."""
@@ -120,17 +146,21 @@ class Scene:
         found = json.loads(done.out)
         return found if isinstance(found, list) else [found]
 
+    def ids(self) -> list[str]:
+        """The ids of the runs that are listed, oldest first."""
+        return sorted(str(run["run_id"]) for run in self.json("history", "list"))
+
     @property
     def started(self) -> list[str]:
-        """The run ids in the order in which scripts started."""
-        return self.marks.read_text().split() if self.marks.exists() else []
+        """The run ids in the order in which scripts started here."""
+        return self.site.started(self)
 
     def ended(self) -> list[dict[str, object]]:
         """All runs after they have ended."""
         until = time.monotonic() + PATIENCE
         while True:
             runs = self.json("history", "list")
-            open_ones = [run for run in runs if run["status"] in {"Preparing", "Starting", "Running"}]
+            open_ones = [run for run in runs if run["status"] in _OPEN]
             if not open_ones:
                 return runs
             assert time.monotonic() < until, open_ones
@@ -138,42 +168,63 @@ class Scene:
                 self.amlexec("experiment", "status", "-r", str(run["run_id"]))
 
     def leftovers(self) -> list[str]:
-        """Files in the project's state that no run and no store has."""
+        """Files in the project's state that no run and no store has, and what is left at the site."""
         state = self.root / ".amlexec"
         found = (path.relative_to(state).as_posix() for path in state.rglob("*"))
-        return sorted(name for name in found if not any(re.fullmatch(known, name) for known in _KNOWN))
+        left = sorted(name for name in found if not any(re.fullmatch(known, name) for known in _KNOWN))
+        beside = {self.root.name, "share", "steps", "out"}
+        left += sorted(path.name for path in self.folder.iterdir() if path.name not in beside)
+        return left + self.site.leftovers(self)
+
+    def words(self, flow: Flow) -> list[str]:
+        """The command of a flow here."""
+        # Not `history list`: it would collect the run.
+        last = (*self.earlier, *self.started)[-1] if "LAST" in flow.command else ""
+        stand_for = {"LAST": last, "FOLDER": str(self.folder / "out")}
+        return [stand_for.get(word, word).replace("SITE", self.site.name) for word in flow.command]
+
+    def crash(self, flow: Flow, **variables: str) -> Done:
+        """Run the command of a flow with the injection."""
+        folders = [str(self.folder), *self.site.folders]
+        return self.amlexec(*self.words(flow), AMLEXEC_CRASH_IN=":".join(folders), **variables)
 
 
-def counted(flow: Flow, scene: Scene) -> list[str]:
-    """The durable steps of a flow that does not crash."""
+def counted(flow: Flow, scene: Scene, *, is_checked: bool = True) -> list[str]:
+    """The durable steps of a flow that does not crash; what it leaves is checked too."""
+    if flow.before is not None:
+        flow.before(scene)
     log = scene.folder / "steps"
-    done = scene.amlexec(
-        *flow.command, PYTHONPATH=str(INJECT), AMLEXEC_CRASH_IN=str(scene.root), AMLEXEC_CRASH_LOG=str(log)
-    )
-    assert done.code == 0, done.err
+    done = scene.crash(flow, AMLEXEC_CRASH_LOG=str(log))
+    assert done.code in flow.codes, done.err
+    if is_checked:
+        flow.check(scene)
     return log.read_text().splitlines()
 
 
-def crashed(flow: Flow, scene: Scene, at: int, how: str) -> Outcome:
+def crashed(flow: Flow, scene: Scene, at: int, how: str) -> None:
     """Run a flow that crashes at step `at`, then check what is left."""
-    done = scene.amlexec(
-        *flow.command,
-        PYTHONPATH=str(INJECT),
-        AMLEXEC_CRASH_IN=str(scene.root),
-        AMLEXEC_CRASH_AT=str(at),
-        AMLEXEC_CRASH_HOW=how,
-    )
-    if how == "KILL":
-        assert done.code in {-signal.SIGKILL, 0}, done.err
-    else:
-        assert "Traceback" not in done.err, done.err
-        assert done.code in {0, 1, 2, 3}, done.err
-    flow.check(scene)
-    return Outcome(done.code, done.err)
+    if flow.before is not None:
+        flow.before(scene)
+    log = scene.folder / "steps"
+    done = scene.crash(flow, AMLEXEC_CRASH_AT=str(at), AMLEXEC_CRASH_HOW=how, AMLEXEC_CRASH_LOG=str(log))
+    steps = log.read_text().splitlines() if log.exists() else []
+    where = steps[at - 1] if at <= len(steps) else "a step that was not reached"
+    try:
+        if how == "KILL":
+            assert done.code in {-signal.SIGKILL, *flow.codes}, done.err
+        else:
+            assert "Traceback" not in done.err, done.err
+            assert done.code in {0, 1, 2, 3}, done.err
+        flow.check(scene)
+    except AssertionError as error:
+        told = f"{scene.folder}: {how} at {where}: exit code {done.code}: {done.err[-500:]}"
+        raise AssertionError(f"{told}\n{error}\n{traceback.format_exc()[-1500:]}") from error
 
 
 def picked(count: int, most: int) -> Sequence[int]:
     """Numbers of steps from 1 to `count`: all, or `most` of them, evenly."""
     if count <= most:
         return range(1, count + 1)
+    if most == 1:
+        return [1 + count // 2]
     return sorted({1 + (count - 1) * number // (most - 1) for number in range(most)})

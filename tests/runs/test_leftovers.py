@@ -43,6 +43,8 @@ def test_clean_removes_files_of_killed_writers(project: ProjectFolder, dead: str
         f".amlexec/runs/{run_id}/.run.json.{dead}-7.new",
         f".amlexec/runs/{run_id}/.run.json.{pid}-7.new",
         f".amlexec/runs/{run_id}/control/end.new",
+        f".amlexec/runs/{run_id}/project.index",
+        f".amlexec/runs/{run_id}/project.index.lock",
         f".amlexec/runs/{run_id}/control/script.new",
         f".amlexec/environments/.docker.json.{dead}-7.new",
         f".amlexec/environments/docker.stamp.{pid}.new",

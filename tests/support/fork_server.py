@@ -111,6 +111,8 @@ def become(command: dict[str, Any], module: str) -> None:
     os.chdir(command["folder"])
     sys.path[0] = str(Path.cwd())
     sys.argv = [module, *command["arguments"]]
+    if before := os.environ.pop("AMLEXEC_TEST_BEFORE", ""):
+        runpy.run_path(before)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -1,36 +1,43 @@
-"""Kill this process, or let a call fail, at its n-th durable step. Python imports it as it starts.
+"""Kill this process, or let a call fail, at its n-th durable step. Executed before the command begins.
 
-A durable step is a call that changes what is on the disk, or that starts a process: audit hooks see them
-before they happen. Calls that no hook sees are replaced: `os.write` and `os.fsync`. The variables:
+A durable step is a call that changes what is on the disk, that starts a process, or that talks to a Docker
+engine or to another machine. Audit hooks see most of them before they happen. Calls that no hook sees are
+replaced: `os.write`, `os.fsync`. Some steps are counted once more when they are done or half done, since the
+next step does not show that: a process that was started, half of what was to be written, a request of which
+no answer was read yet, and the answer. The variables:
 
     AMLEXEC_CRASH_LOG   the file to which each step is written, with its number
     AMLEXEC_CRASH_AT    the number of the step at which it happens
-    AMLEXEC_CRASH_HOW   KILL, or the name of the error that the call raises
-    AMLEXEC_CRASH_IN    only paths in this folder count
+    AMLEXEC_CRASH_HOW   KILL, SHORT (a write writes half of its data), or the name of the error that is raised
+    AMLEXEC_CRASH_IN    only paths in these folders count, which have a `:` between them
 
 Children don't inherit them: only the command itself crashes.
 """
 
-# ruff: noqa: PTH109, PTH115 - imported as Python starts: pathlib is not
+# ruff: noqa: PTH109, PTH115 - may be executed as Python starts: pathlib is not imported
 
 import errno
+import http.client
 import os
 import signal
+import subprocess
 import sys
 
 _AT = int(os.environ.pop("AMLEXEC_CRASH_AT", "0"))
 _HOW = os.environ.pop("AMLEXEC_CRASH_HOW", "KILL")
-_IN = os.environ.pop("AMLEXEC_CRASH_IN", "")
+_IN = tuple(filter(None, os.environ.pop("AMLEXEC_CRASH_IN", "").split(":")))
 _LOG = os.environ.pop("AMLEXEC_CRASH_LOG", "")
 _CHANGES = {
     *("os.rename", "os.link", "os.symlink", "os.remove", "os.rmdir", "os.mkdir"),
     *("os.truncate", "os.chmod", "os.utime"),
 }
 _STARTS = {"subprocess.Popen", "os.posix_spawn", "os.fork"}
+_REQUESTS = {"socket.connect", "http.client.send"}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_SSH = "amlexec.ssh"
 _state = {"steps": 0, "busy": False}
-_log = os.open(_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if _LOG else -1
-_write, _fsync = os.write, os.fsync
+_log = os.open(_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600) if _LOG else -1
+_write, _fsync, _read = os.write, os.fsync, os.read
 
 
 def _path_of(argument, folder=-1):
@@ -46,23 +53,31 @@ def _path_of(argument, folder=-1):
     return at + "/" + path
 
 
-def _step(what, path):
+def _is_hit(what, path):
+    """Count a step; whether it is the one at which something happens."""
     if _state["busy"] or (path is not None and not path.startswith(_IN)):
-        return
+        return False
     _state["busy"] = True
     try:
         _state["steps"] += 1
         number = _state["steps"]
         if _log >= 0:
             _write(_log, f"{number} {what} {path or ''}\n".encode("utf-8", "replace"))
-        if number != _AT:
-            return
-        if _HOW == "KILL":
-            os.kill(os.getpid(), signal.SIGKILL)
-        code = getattr(errno, _HOW)
-        raise OSError(code, os.strerror(code), path)
+        return number == _AT
     finally:
         _state["busy"] = False
+
+
+def _fail(path):
+    if _HOW == "KILL":
+        os.kill(os.getpid(), signal.SIGKILL)
+    code = getattr(errno, _HOW)
+    raise OSError(code, os.strerror(code), path)
+
+
+def _step(what, path):
+    if _is_hit(what, path) and _HOW != "SHORT":
+        _fail(path)
 
 
 def _hook(event, arguments):
@@ -76,18 +91,53 @@ def _hook(event, arguments):
         if event in {"os.rename", "os.link", "os.mkdir"}:
             folder = arguments[2]
         _step(event, _path_of(arguments[0], folder))
-    elif event in _STARTS:
+    elif event in _STARTS or event in _REQUESTS:
         _step(event, None)
 
 
-def _counted(name, call):
-    def counted(descriptor, *rest):
-        _step(name, _path_of(descriptor))
-        return call(descriptor, *rest)
+def _fsynced(descriptor):
+    _step("os.fsync", _path_of(descriptor))
+    return _fsync(descriptor)
+
+
+def _written(descriptor, data):
+    path = _path_of(descriptor)
+    if path.startswith("pipe:"):
+        # The standard input of a script on another machine.
+        if not sys._getframe(1).f_globals.get("__name__", "").startswith(_SSH):
+            return _write(descriptor, data)
+        path = None
+    _step("os.write", path)
+    if len(data) > 1 and _is_hit("half of os.write", path):
+        count = _write(descriptor, data[: len(data) // 2])
+        if _HOW == "SHORT":
+            return count
+        _fail(path)
+    return _write(descriptor, data)
+
+
+def _was_read(descriptor, count):
+    data = _read(descriptor, count)
+    if data and sys._getframe(1).f_globals.get("__name__", "").startswith(_SSH):
+        _step("answer of ssh", None)
+    return data
+
+
+def _with_steps(call, before, after):
+    def counted(*arguments, **options):
+        if before:
+            _step(before, None)
+        result = call(*arguments, **options)
+        _step(after, None)
+        return result
 
     return counted
 
 
 if _IN:
-    os.write, os.fsync = _counted("os.write", _write), _counted("os.fsync", _fsync)
+    os.write, os.fsync, os.read = _written, _fsynced, _was_read
+    http.client.HTTPConnection.getresponse = _with_steps(
+        http.client.HTTPConnection.getresponse, "request was sent", "answer of an engine"
+    )
+    subprocess.Popen.__init__ = _with_steps(subprocess.Popen.__init__, "", "process was started")
     sys.addaudithook(_hook)

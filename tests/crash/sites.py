@@ -1,0 +1,160 @@
+"""The places at which commands crash: this machine, and one of each kind of compute target."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from amlexec.docker import containers, images
+from tests.engines.ssh_host import QUIET
+from tests.support.engine_hosts import EngineHost
+from tests.support.places import LABEL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from amlexec.docker.client import Engine
+    from tests.crash.harness import Scene
+    from tests.support.hosts import Client, Host
+    from tests.support.places import DockerProject, Shop
+
+__all__ = ["EngineSite", "MachineSite", "Site"]
+
+_SHARE = 'os.environ["AZUREML_NATIVE_SHARE_DIRECTORY"] + "marks"'
+
+
+class Site:
+    """This machine; other sites override what is different there."""
+
+    name = "local"
+    is_prepared = False
+    """Whether amlexec prepares the environment."""
+    address = ""
+    folders: tuple[str, ...] = ()
+    """More folders whose changes are durable steps."""
+
+    def project_name(self, _: Path) -> str:
+        """The name of the project whose scene is in a folder."""
+        return "demo"
+
+    def write(self, root: Path) -> None:
+        """Make the project's folder with its configuration."""
+        (root / "aml_config").mkdir(parents=True)
+        (root / "aml_config/local.compute").write_text("type: local\nnativeSharedDirectory: ../share\n")
+        (root / "aml_config/local.runconfig").write_text("Target: local\nFramework: Python\n")
+
+    def marks(self, _: str) -> str:
+        """The file in which scripts leave a line as they start, as a Python expression."""
+        return _SHARE
+
+    def started(self, scene: Scene) -> list[str]:
+        """The lines of that file."""
+        path = scene.folder / "share" / scene.root.name / "marks"
+        return path.read_text().split() if path.exists() else []
+
+    def has_ended(self, scene: Scene) -> bool:
+        """Whether the site knows the end of the first run that started here."""
+        return (scene.root / ".amlexec/runs" / scene.started[0] / "control/end").exists()
+
+    def leftovers(self, _: Scene) -> list[str]:
+        """What is left at the site of a project whose runs have ended and are clean."""
+        return []
+
+    def forget(self) -> None:
+        """Remove all prepared environments."""
+
+
+class EngineSite(Site):
+    """A Docker engine."""
+
+    is_prepared = True
+
+    def __init__(
+        self, name: str, shop: Shop, engine: Engine, project: Callable[[Path], DockerProject]
+    ) -> None:
+        self.name, self.shop, self.engine = name, shop, engine
+        self._project = project
+
+    def project_name(self, folder: Path) -> str:
+        """Unique: the machine knows runs by their ids, which begin with it."""
+        return f"{self.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
+
+    def write(self, root: Path) -> None:
+        project = self._project(root)
+        project.write(f"aml_config/{self.name}.compute", project.compute("nativeSharedDirectory: ../share"))
+
+    def has_ended(self, scene: Scene) -> bool:
+        found = containers.find(self.engine, {"amlexec.project.folder": str(scene.root)})
+        return [each["State"] for each in found] == ["exited"]
+
+    def leftovers(self, scene: Scene) -> list[str]:
+        found = containers.find(self.engine, {LABEL: self.shop.session})
+        folders = [(each, each["Labels"].get("amlexec.project.folder", "")) for each in found]
+        return [
+            f"container {each['Names']} {each.get('Status')}"
+            for each, folder in folders
+            if folder in {"", str(scene.root)}
+        ]
+
+    def environments(self) -> set[str]:
+        """The ids of the images that were prepared."""
+        found = images.find(self.engine, {LABEL: self.shop.session})
+        return {str(each["Id"]) for each in found if "amlexec.digest" in (each.get("Labels") or {})}
+
+    def forget(self) -> None:
+        """Remove all prepared environments."""
+        for image in self.environments():
+            images.remove(self.engine, image)
+
+
+class MachineSite(EngineSite):
+    """A machine to log in to: with a Python of its own, a prepared one, an engine, or Spark."""
+
+    def __init__(
+        self, name: str, shop: Shop, client: Client, project: Callable[[Path], DockerProject], host: Host
+    ) -> None:
+        super().__init__(name, shop, host.docker if isinstance(host, EngineHost) else host.engine, project)
+        self.address = host.address
+        self._host, self._client = host, client
+        self.is_prepared = name in {"managed", "remotedocker"}
+        self.folders = (str(client.runtime),)
+
+    def write(self, root: Path) -> None:
+        project = self._project(root)
+        lines = () if self.name == "cluster" else ("nativeSharedDirectory: share",)
+        project.write(f"aml_config/{self.name}.compute", project.compute(*lines))
+
+    def marks(self, project: str) -> str:
+        return repr(f"/home/{QUIET}/marks-{project}") if self.name == "cluster" else _SHARE
+
+    def started(self, scene: Scene) -> list[str]:
+        name = scene.root.name
+        path = f"marks-{name}" if self.name == "cluster" else f"share/{name}/marks"
+        return self._host.ssh(f"cat /home/{QUIET}/{path} 2>/dev/null || :").split()
+
+    def has_ended(self, scene: Scene) -> bool:
+        if self.name == "remotedocker":
+            return super().has_ended(scene)
+        path = f"/home/{QUIET}/.amlexec/runs/{scene.started[0]}/control/end"
+        return self._host.ssh(f"cat {path} 2>/dev/null || :") != ""
+
+    def leftovers(self, scene: Scene) -> list[str]:
+        left = super().leftovers(scene) if self.name == "remotedocker" else []
+        left += [path.name for path in self._client.sockets() if not path.is_socket()]
+        name = scene.root.name
+        # Mirrors and environments are kept for the next run, whole or not at all.
+        script = f"""
+            cd /home/{QUIET}/.amlexec || exit 0
+            find runs -mindepth 1 -maxdepth 1 -name '{name}*'
+            find projects archives installers environments packages \\( -name '*.new' -o -name '.new*' \\)
+            ps -eo args | grep -F '{name}_1' | grep -v grep
+            :
+        """
+        return left + self._host.ssh(f"exec 2>/dev/null\n{script}").splitlines()
+
+    def forget(self) -> None:
+        if self.name == "remotedocker":
+            super().forget()
+        else:
+            self._host.ssh(f"rm -rf /home/{QUIET}/.amlexec/environments/*")
