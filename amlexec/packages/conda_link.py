@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -38,9 +39,38 @@ class DamagedError(Exception):
 
 
 def awaited(work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of a coroutine of rattler's."""
+    """The result of a coroutine of rattler's. An interrupt cancels it."""
     _rest_at_exit()
-    return asyncio.run(work)
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        return asyncio.run(work)
+    interrupted: list[bool] = []
+    tasks: list[Any] = []
+
+    # An exception raised while asyncio makes or closes its loop leaves half a loop, which prints a traceback
+    # when it is collected. So an interrupt raises nothing until the loop is closed.
+    def interrupt(*_: object) -> None:
+        interrupted.append(True)
+        for task in tasks:
+            task.get_loop().call_soon_threadsafe(task.cancel)
+
+    async def cancelable() -> Any:
+        if interrupted:
+            work.close()
+            raise asyncio.CancelledError
+        tasks.append(asyncio.current_task())
+        try:
+            return await work
+        finally:
+            tasks.clear()
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        return asyncio.run(cancelable())
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if interrupted:
+            before(signal.SIGINT, None)
 
 
 @functools.cache

@@ -1,0 +1,94 @@
+"""An interrupt while rattler works: the work is canceled, and nothing else is printed or raised."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from amlexec.packages.conda_link import awaited
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+async def waiting(ends: list[str]) -> None:
+    try:
+        await asyncio.sleep(60)
+    finally:
+        ends.append("ended")
+
+
+async def failing() -> float:
+    return 1 / 0
+
+
+async def interrupting(ends: list[str]) -> None:
+    asyncio.get_running_loop().call_later(0.01, interrupt)
+    await waiting(ends)
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Any:
+    """What half a loop prints as it is collected fails the test that has left it."""
+    yield
+    gc.collect()
+
+
+def _interrupted_in(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an interrupt come while asyncio is in this method of its loop."""
+    actual: Callable[..., Any] = getattr(asyncio.BaseEventLoop, name)
+
+    def method(self: asyncio.BaseEventLoop, *arguments: Any) -> Any:
+        interrupt()
+        return actual(self, *arguments)
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, name, method)
+
+
+@pytest.mark.parametrize("where", ["__init__", "run_until_complete", "close"])
+def test_an_interrupt_of_the_loop(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends: list[str] = []
+    _interrupted_in(where, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        awaited(waiting(ends) if where != "close" else asyncio.sleep(0))
+    assert ends == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_cancels_the_work() -> None:
+    ends: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        awaited(interrupting(ends))
+    assert ends == ["ended"]
+
+
+def test_the_handler_of_the_program_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: seen.append(number))
+    try:
+        with pytest.raises(asyncio.CancelledError):
+            awaited(interrupting([]))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [signal.SIGINT]
+
+
+def test_a_result_and_an_error_and_another_thread() -> None:
+    assert awaited(asyncio.sleep(0, "result")) == "result"
+    with pytest.raises(ZeroDivisionError):
+        awaited(failing())
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.append(awaited(asyncio.sleep(0, "there"))))
+    thread.start()
+    thread.join()
+    assert found == ["there"]
