@@ -75,8 +75,8 @@ class _Export:
             return
         # Exported by another computer, or our file is lost.
         found = self._tracking.find(self._run.run_id)
-        known.run_id = found or self._tracking.create(self._run.run_id, began)
-        self._existing = self._logged(began) if found else set()
+        known.run_id, is_new = (found, False) if found else self._tracking.create(self._run.run_id, began)
+        self._existing = set() if is_new else self._logged(began)
 
     _existing: set[tuple[str, int, int, str]] = set()  # noqa: RUF012 - replaced, never changed
 

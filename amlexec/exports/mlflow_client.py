@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["MlflowError", "Tracking", "opened"]
 
+_EXPORTED = "amlexec.exported"
+"""The tag with the time at which the run of MLflow was made, in nanoseconds."""
+_MOST_OF_A_RUN = 100
+"""Runs of MLflow with the tag of one run."""
 _MOST_METRICS = 1000
 _MOST_PARAMETERS = 100
 """Of one request, as MLflow allows."""
@@ -76,7 +81,7 @@ class Tracking:
         return experiment_id
 
     def find(self, run_id: str) -> str:
-        """MLflow's id of the run with this tag `amlexec.run_id`; "" if there is none.
+        """MLflow's id of the run with this tag `amlexec.run_id`, of several the oldest; "" if there is none.
 
         Raises MlflowError if it was deleted in MLflow.
         """
@@ -85,7 +90,7 @@ class Tracking:
                 [self._experiment],
                 f"tags.`amlexec.run_id` = '{run_id}'",
                 run_view_type=self._modules.ViewType.ALL,
-                max_results=2,
+                max_results=_MOST_OF_A_RUN,
             )
         active = [run for run in found if run.info.lifecycle_stage == "active"]
         if found and not active:
@@ -93,7 +98,7 @@ class Tracking:
                 f"{run_id} was deleted in MLflow",
                 hint=f"mlflow runs restore --run-id {found[0].info.run_id}, or delete it for good: mlflow gc",
             )
-        return active[0].info.run_id if active else ""
+        return min(map(_age, active))[1] if active else ""
 
     def is_active(self, mlflow_id: str) -> bool:
         """Whether MLflow still has the run."""
@@ -106,14 +111,17 @@ class Tracking:
                 f"{mlflow_id}: MLflow: {str(error).strip().partition(chr(10))[0][:500]}"
             ) from error
 
-    def create(self, run_id: str, began: int) -> str:
-        """A new run with that tag."""
+    def create(self, run_id: str, began: int) -> tuple[str, bool]:
+        """A new run with that tag, and True; or the older one that another computer just made, and False."""
+        tags = {"amlexec.run_id": run_id, _EXPORTED: f"{time.time_ns():020}"}
         with self._errors(run_id):
-            run = self._client.create_run(
-                self._experiment, start_time=began, tags={"amlexec.run_id": run_id}, run_name=run_id
-            )
+            run = self._client.create_run(self._experiment, start_time=began, tags=tags, run_name=run_id)
         mlflow_id: str = run.info.run_id
-        return mlflow_id
+        oldest = self.find(run_id) or mlflow_id
+        if oldest != mlflow_id:
+            with self._errors(run_id):
+                self._client.delete_run(mlflow_id)
+        return oldest, oldest == mlflow_id
 
     def logged(self, mlflow_id: str, keys: Sequence[str]) -> set[tuple[str, int, int, str]]:
         """The points that the run has, as `identity` names them."""
@@ -168,6 +176,10 @@ class Tracking:
                 self._client.update_run(mlflow_id, status=status)
             else:
                 self._client.set_terminated(mlflow_id, status, ended)
+
+
+def _age(run: Any) -> tuple[str, str]:
+    return run.data.tags.get(_EXPORTED, ""), run.info.run_id
 
 
 @contextlib.contextmanager

@@ -75,5 +75,6 @@ def opened(project: Project, destination: str, run_id: str) -> Iterator[Sidecar]
     folder = Path(project.state, "exports", name)
     for each in (folder.parent, folder):
         private_folders.make(each)
-    with locks.exclusive(str(folder / f"{run_id}.lock"), _LOCK_TIMEOUT_S):
+    # The same server may have several addresses.
+    with locks.exclusive(str(folder.parent / f"{run_id}.lock"), _LOCK_TIMEOUT_S):
         yield Sidecar(folder / f"{run_id}.json", destination)

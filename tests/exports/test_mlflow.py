@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 import amlexec
 from amlexec.exports.keys import LONGEST_KEY, key_of, tag_key_of
 from amlexec.history import folders, notes, tags
@@ -15,8 +17,6 @@ from tests.conftest import eventually, until_printed
 from tests.support.sample_runs import add_run
 
 if TYPE_CHECKING:
-    import pytest
-
     from tests.conftest import ProjectFolder
     from tests.exports.conftest import Mlflow
 
@@ -159,6 +159,34 @@ def test_a_database_file_makes_no_folder_here(mlflow_server: Mlflow, tmp_path: P
     found = mlflow_server._replace(uri=f"sqlite:///{tmp_path}/tracking/mlflow.db").read()
     assert found[paths.folder.name]["artifacts"] == ["amlexec/metrics.jsonl", "amlexec/run.json"]
     assert (tmp_path / "tracking/mlartifacts").is_dir()
+
+
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_two_exports_at_once_make_one_run(
+    mlflow_server: Mlflow, request: pytest.FixtureRequest, tmp_path: Path, is_copied: bool
+) -> None:
+    """Of one project, by two addresses of the server; and of two computers' copies of it."""
+    root = mlflow_server.folder.root
+    for number in range(2):
+        add_run(mlflow_server.project, number, [line("loss", value, step=value) for value in range(50)])
+    folders = [str(root), str(root)]
+    if is_copied:
+        folders[1] = str(shutil.copytree(root, tmp_path / "copy" / root.name))
+    options = experiment(mlflow_server, request)
+    mlflow_server.export("--last", "1", *options)  # the experiment is there
+    addresses = (mlflow_server.uri, f"{mlflow_server.uri}/")
+    commands = [["history", "export", "mlflow", "--to", address, *options] for address in addresses]
+    done = mlflow_server.worker.ask(race={"commands": commands, "folders": folders, "meet": is_copied})
+    assert [(each["code"], each["err"]) for each in done] == [(0, ""), (0, "")]
+    names = [path.name for path in (root / ".amlexec/runs").iterdir()]
+    where = {"uri": mlflow_server.uri, "experiment": options[1]}
+    assert mlflow_server.worker.ask(names=where) == sorted(names)
+    ids = [{piece.split()[1] for piece in each["out"].splitlines()} for each in done]
+    assert ids[0] == ids[1]
+    mlflow_server.export(*options)
+    for found in mlflow_server.worker.ask(read=where).values():
+        if found["stage"] == "active":
+            assert sorted(point[2] for point in found["metrics"]["loss"]) == [*range(50)]
 
 
 def test_a_server_that_is_down_and_wrong_addresses_are_errors(mlflow_server: Mlflow) -> None:

@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+PATIENCE_S = 120.0
+
 
 def main() -> None:
     sys.path.append(sys.argv[1])
@@ -21,7 +23,7 @@ def main() -> None:
     for line in sys.stdin:
         request = json.loads(line)
         ((name, parameters),) = request.items()
-        answer = {"run": run, "read": read, "delete": delete}[name](**parameters)
+        answer = globals()[name](**parameters)
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
@@ -35,6 +37,44 @@ def run(arguments: list[str], folder: str) -> dict[str, Any]:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = cli.run(arguments)
     return {"code": code, "out": out.getvalue(), "err": err.getvalue(), "folder": str(Path.cwd())}
+
+
+def race(commands: list[list[str]], folders: list[str], meet: bool) -> list[dict[str, Any]]:
+    """Run several commands at once; with `meet`, none makes a run of MLflow before all want to make it."""
+    import multiprocessing
+    import threading
+
+    from amlexec.exports.mlflow_client import Tracking
+
+    context = multiprocessing.get_context("fork")
+    barrier, create = context.Barrier(len(commands), timeout=PATIENCE_S), Tracking.create
+
+    def creating(tracking: Tracking, run_id: str, began: int) -> tuple[str, bool]:
+        barrier.wait()
+        return create(tracking, run_id, began)
+
+    def running(arguments: list[str], folder: str, end: Any) -> None:
+        if meet:
+            Tracking.create = creating  # type: ignore[method-assign]
+        end.send(run(arguments, folder))
+
+    assert threading.active_count() == 1, "a forked process has only one thread"
+    ends = []
+    for arguments, folder in zip(commands, folders, strict=True):
+        ours, theirs = context.Pipe()
+        context.Process(target=running, args=(arguments, folder, theirs)).start()  # type: ignore[attr-defined]
+        theirs.close()
+        ends.append(ours)
+    return [end.recv() for end in ends]
+
+
+def names(uri: str, experiment: str) -> list[str]:
+    """The names of an experiment's runs that were not deleted; one that is there twice is named twice."""
+    from mlflow.tracking.client import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    found = client.get_experiment_by_name(experiment)
+    return sorted(run.info.run_name for run in client.search_runs([found.experiment_id]))
 
 
 def read(uri: str, experiment: str) -> dict[str, Any]:
