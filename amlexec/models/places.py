@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from amlexec.errors import UsageError
 
@@ -52,4 +53,21 @@ def opened(project: Project | None, given: str | None = None) -> Store:
     if not scheme:
         is_own = project is not None and place == f"{project.state}/models"
         return FolderStore(Path(place), is_private=is_own)
-    raise UsageError(f"{place}: this version keeps models in folders only")
+    if scheme == "file":
+        return FolderStore(_folder(place), is_private=False)
+    if scheme == "ssh":
+        from amlexec.models.ssh_store import SSHStore
+
+        return SSHStore(place, project)
+    from amlexec.models.object_store import ObjectStore
+
+    return ObjectStore(place)
+
+
+def _folder(url: str) -> Path:
+    """The folder of a `file://` URL. Raises UsageError."""
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.netloc not in {"", "localhost"} or not path.startswith("/"):
+        raise UsageError(f"{url!r} is not a folder of this machine", hint="file:///PATH, or the path alone")
+    return Path(path)

@@ -85,6 +85,7 @@ def serve(folder: Path, secured: Certificate) -> Iterator[str]:
         "--silent",
         "--inMemoryPersistence",
         "--disableTelemetry",
+        "--skipApiVersionCheck",  # of clients that are newer than it
     ]
     words += ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--oauth", "basic"]
     words += ["--cert", str(secured.file), "--key", str(secured.key)]

@@ -17,6 +17,7 @@ from . import (
     engine_host,
     engine_machine,
     mlflow,
+    object_store,
     registry,
     slurm,
     spark,
@@ -94,6 +95,13 @@ def task_engines() -> Iterator[dict[str, Any]]:
     yield _part("mlflow", f"MLflow {mlflow.VERSION}", mlflow.is_there, mlflow.ready, clean=mlflow.remove)
     yield _part(
         "azurite", f"Azurite {azurite.VERSION}", azurite.is_there, azurite.ready, clean=azurite.remove
+    )
+    yield _part(
+        "object_store",
+        object_store.WHAT,
+        object_store.is_there,
+        object_store.ready,
+        clean=object_store.remove,
     )
     yield _part("browser", "Debian's Chromium", browser.is_there, browser.ready, clean=browser.remove)
 
