@@ -1,4 +1,4 @@
-"""`amlexec history` in projects with many runs, beside a script that reads every record with `json`."""
+"""`amlexec history` in projects with many runs, beside MLflow and a script that reads each record."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from amlexec.history import find, folders
 from amlexec.history.record import instant, text_of
 from amlexec.values import Project
 from benchmarks.submit import new_project
-from benchmarks.timing import Command, Figure, Peer, Row, Sizes, compared, run, script
+from benchmarks.timing import Command, Figure, Peer, Row, Sizes, compared, installed, run, script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +37,28 @@ for value, name in sorted(found, reverse=True)[:20]:
 """
 
 
+_SIMPLE = ("--where", "m0 > 0.9", "--sort", "-m1", "--limit", "20")
+_FILL = """\
+import sys
+from mlflow.entities import Metric, Param
+from mlflow.tracking.client import MlflowClient
+client = MlflowClient(tracking_uri=sys.argv[1])
+for number in range(int(sys.argv[2])):
+    run_id = client.create_run("0", start_time=1_700_000_000_000 + 1000 * number).info.run_id
+    values = {f"m{each}": number * (each + 7) % 1000 / 1000 for each in range(int(sys.argv[3]))}
+    metrics = [Metric(name, value, 0, 0) for name, value in values.items()]
+    client.log_batch(run_id, metrics, [Param("lr", str(10.0 ** -(number % 4)))])
+    client.set_terminated(run_id, "FINISHED", 1_700_000_000_500 + 1000 * number)
+"""
+_SEARCH = """\
+import sys
+from mlflow.tracking.client import MlflowClient
+client = MlflowClient(tracking_uri=sys.argv[1])
+for run in client.search_runs(["0"], "metrics.m0 > 0.9", order_by=["metrics.m1 DESC"], max_results=20):
+    print(run.info.run_id, run.data.metrics["m1"])
+"""
+
+
 def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
     """The rows, measured one after the other."""
     root = new_project(folder / "project")
@@ -44,8 +66,11 @@ def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
     project = Project(str(root.resolve()))
     record = folders.read(find.find(project, "last"))
     nobody = Peer("", None)
-    for count in (sizes.runs, sizes.many_runs):
+    for count in (sizes.runs, sizes.reported_runs, sizes.many_runs):
         _add(project, record, count)
+        if count == sizes.reported_runs:
+            yield from _beside_mlflow(folder, root, count, rounds)
+            continue
         for arguments, wanted in ((("last",), 60.0), (("list", "--last", "20"), 300.0), (("list",), 300.0)):
             command = Command((script("amlexec"), "history", *arguments), root)
             name = f"amlexec history {' '.join(arguments)}, {count} runs"
@@ -61,6 +86,23 @@ def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
     command = Command((script("amlexec"), "history", "list", *_QUERY), root)
     name = f"amlexec history list --where … --sort …, {sizes.many_runs} runs"
     yield compared(name, command, plain, Figure("ms", 300), rounds)
+
+
+def _beside_mlflow(folder: Path, root: Path, count: int, rounds: int) -> Iterator[Row]:
+    """The same question about as many runs, which MLflow's client has logged; with the start of both."""
+    ours = Command((script("amlexec"), "history", "list", *_SIMPLE), root)
+    for kind, module, uri in (
+        ("files", "mlflow", f"file://{folder}/mlruns"),
+        # Without SQLAlchemy there is only the client: mlflow-skinny.
+        ("SQLite", "sqlalchemy", f"sqlite:///{folder}/mlflow.db"),
+    ):
+        theirs = None
+        if installed("mlflow") and installed(module):
+            python = ("env", "MLFLOW_ALLOW_FILE_STORE=true", sys.executable, "-W", "ignore", "-c")
+            run(Command((*python, _FILL, uri, str(count), str(_METRICS)), folder))
+            theirs = Command((*python, _SEARCH, uri), folder)
+        name = f"amlexec history list --where 'm0 > 0.9' --sort -m1, {count} runs"
+        yield compared(name, ours, Peer(f"mlflow search_runs, {kind}", theirs), Figure("ratio", 1), rounds)
 
 
 _COLD = """\

@@ -18,7 +18,7 @@ ROWS = {
     "rerun": 2,
     "sweep": 5,
     "lint": 2,
-    "history": 8,
+    "history": 10,
     "report": 2,
     "logging": 3,
     "gc": 4,

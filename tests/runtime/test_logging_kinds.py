@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from amlexec.history.series import Series, read_series
+from tests.engines import mlflow
+from tests.engines.fixtures import need
 from tests.support.logged import read_all
 from tests.support.site_scripts import every_interpreter, interpreters, run
 
@@ -209,6 +211,73 @@ def test_numpy_scalars_are_plain_numbers(folder: Path, tmp_path: Path) -> None:
         "0-d": 0.25,
     }
     assert [*logged(folder)["steps"].steps] == [7] * 5
+
+
+PANDAS = """
+import pandas as pd
+from amlexec.run import log, log_list, log_row, log_table
+
+frame = pd.DataFrame({
+    "n": [1, 2, 3], "x": [0.5, float("nan"), float("inf")], "b": [True, False, True],
+    "i": pd.array([1, None, 3], dtype="Int64"), "t": pd.to_datetime(["2026-01-01", None, "2026-01-02"]),
+    "c": pd.Categorical(["u", "v", "u"]),
+})
+log_table("frame", frame)
+log_table("series", frame["n"])
+log_table("means", frame.groupby("c", observed=True)[["n"]].mean())
+log_table("counts", frame["c"].value_counts())
+log_list("list", frame["x"])
+log_list("nullable", frame["i"])
+log_row("row", frame.iloc[0])
+for name, value in (
+    ("sum", frame["n"].sum()), ("mean", frame["x"].mean()), ("int", frame["i"][0]), ("na", pd.NA),
+    ("nat", pd.NaT), ("time", pd.Timestamp("2026-01-01")), ("values", frame["n"]), ("index", frame.index),
+):
+    log(name, value)
+log("step", 1, step=frame["i"].iloc[2])
+"""
+
+
+SCALARS: dict[str, object] = {
+    "sum": 6,
+    "mean": "Infinity",
+    "int": 1,
+    "na": None,
+    "nat": None,
+    "time": "2026-01-01 00:00:00",
+    "values": [1, 2, 3],
+    "index": [0, 1, 2],
+    "step": 1,
+}
+
+
+def test_values_of_pandas(folder: Path, tmp_path: Path) -> None:
+    """With the pandas that MLflow brings along."""
+    need("mlflow", f"MLflow {mlflow.VERSION}", mlflow.is_there)
+    result = run(mlflow.python(), PANDAS, folder, tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    day = "2026-01-01 00:00:00"
+    assert (
+        read_all(folder / "metrics.jsonl").values
+        == {
+            "frame": {
+                "n": [1, 2, 3],
+                "x": [0.5, "NaN", "Infinity"],
+                "b": [True, False, True],
+                "i": [1, None, 3],
+                "t": [day, None, "2026-01-02 00:00:00"],
+                "c": ["u", "v", "u"],
+            },
+            "series": {"n": [1, 2, 3]},
+            "means": {"c": ["u", "v"], "n": [2, 2]},
+            "counts": {"c": ["u", "v"], "count": [2, 1]},
+            "list": [0.5, "NaN", "Infinity"],
+            "nullable": [1, None, 3],
+            "row": {"n": 1, "x": 0.5, "b": True, "i": 1, "t": day, "c": "u"},
+        }
+        | SCALARS
+    )
+    assert [*logged(folder)["step"].steps] == [3]
 
 
 # ---------------------------------------------------------------- times, processes, files

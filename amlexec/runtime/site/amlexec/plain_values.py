@@ -8,6 +8,10 @@ from collections.abc import Set as AbstractSet
 __all__ = ["encoded", "number", "text"]
 
 
+_MISSING = ("NAType", "NaTType")
+"""The types of what pandas has in place of a value."""
+
+
 def encoded(value: object) -> "tuple[object, str]":
     """The plain value and its JSON, in ASCII. Never raises."""
     kind = type(value)
@@ -57,7 +61,7 @@ def _plain(value: object) -> object:
         return [_plain(item) for item in value]
     if hasattr(type(value), "__float__"):
         return _number(float(value))  # type: ignore[arg-type]
-    return text(value)
+    return None if type(value).__name__ in _MISSING else text(value)
 
 
 def _number(value: float) -> object:

@@ -8,11 +8,16 @@ __all__ = ["as_columns", "as_confusion_matrix"]
 def as_columns(table: object) -> "dict[str, list[object]]":
     """A map of columns, a list of rows, or a data frame, as columns. A single value is a column of one row.
 
-    Raises ValueError if columns differ in length, or it is not a table.
+    The index of a data frame is a column if it has a name, as after `groupby`. A series of pandas is a table,
+    too. Raises ValueError if columns differ in length, or it is not a table.
     """
-    frame = getattr(table, "to_dict", None)
-    if callable(frame):
-        table = frame("list")
+    if callable(getattr(table, "to_dict", None)):
+        if callable(getattr(table, "to_frame", None)):
+            table = table.to_frame()  # type: ignore[attr-defined]
+        names = getattr(getattr(table, "index", None), "names", None) or ()
+        if any(name is not None for name in names):
+            table = table.reset_index()  # type: ignore[attr-defined]
+        table = table.to_dict("list")  # type: ignore[attr-defined]
     if isinstance(table, Mapping):
         columns = {name: _column(cells) for name, cells in table.items()}
     else:
