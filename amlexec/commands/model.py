@@ -26,6 +26,7 @@ VERBS = {
     "tag": Verb("model_mark", "add tags to a version, or remove them"),
     "promote": Verb("model_mark", "let an alias, such as champion, mean a version"),
     "compare": Verb("model_compare", "show the differences between the runs that made versions"),
+    "export": Verb("model_export", "hand models to MLflow's model registry"),
     "delete": Verb("model_mark", "delete versions"),
 }
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from amlexec.errors import TargetError, UsageError
+from amlexec.exports.mlflow_registry import Models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -176,6 +177,10 @@ class Tracking:
                 self._client.update_run(mlflow_id, status=status)
             else:
                 self._client.set_terminated(mlflow_id, status, ended)
+
+    def models(self) -> Models:
+        """The model registry of the same server or database."""
+        return Models(self._client, self._errors)
 
 
 def _age(run: Any) -> tuple[str, str]:

@@ -90,6 +90,29 @@ def read(uri: str, experiment: str) -> dict[str, Any]:
     return {run.info.run_name: details(client, run) for run in runs}
 
 
+def models(uri: str, name: str) -> dict[str, Any]:
+    """What MLflow's client says of a registered model: aliases, and each version with its files."""
+    import mlflow
+    from mlflow.tracking.client import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    mlflow.set_tracking_uri(uri)
+    found = {}
+    for version in client.search_model_versions(f"name='{name}'"):
+        place = client.get_model_version_download_uri(name, version.version)
+        path = Path(mlflow.artifacts.download_artifacts(artifact_uri=place))
+        files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
+        texts = {str(each.relative_to(path.parent)): each.read_text("utf-8") for each in files}
+        run = client.get_run(version.run_id).info.run_name
+        found[version.version] = {
+            "tags": version.tags,
+            "description": version.description or "",
+            "run": run,
+            "files": texts,
+        }
+    return {"aliases": client.get_registered_model(name).aliases, "versions": found}
+
+
 def delete(uri: str, run: str) -> None:
     """Delete a run, as a user does."""
     from mlflow.tracking.client import MlflowClient
