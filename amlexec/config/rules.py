@@ -77,6 +77,10 @@ def _compute(found: _Found, root: Mapping, data: dict[str, Any], *, lint: bool) 
         node = find(root, key)
         if isinstance(node, Scalar) and not node.is_null and node.text:
             _secret(found, node, key, lint=lint)
+    if kind.is_slurm_cluster:
+        from amlexec.config import slurm_rules
+
+        found.violations += slurm_rules.check(found.path, root)
     key = "userManagedEnvironment"
     if kind.in_container and data.get(key) is True:
         message = f"{key} has no effect in a container: prepare always builds the environment there"

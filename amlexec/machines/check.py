@@ -65,7 +65,7 @@ def ask(machine: ExaminedMachine, target: ComputeTarget) -> Facts:
         raise TargetError(
             f"the check script failed on the machine: {last.rstrip('.')}",
             where=target.name,
-            hint="its /bin/sh must be a POSIX shell",
+            hint="" if "sharedDirectory" in last else "its /bin/sh must be a POSIX shell",
         )
     return facts
 

@@ -47,6 +47,15 @@ begin() {
   outside
   [ -n "$job" ] || job=$(named "$run")
   if [ -z "$job" ]; then
+    case $(cat "$folder/control/begin.err") in
+    *'submission failed: Socket timed out'* | '')
+      # It may have been submitted, and Slurm can't be asked.
+      squeue_answers || { echo "Slurm gave no answer to the submission" >&2; exit 76; }
+      job=$(named "$run")
+      ;;
+    esac
+  fi
+  if [ -z "$job" ]; then
     # Known: nothing was submitted.
     rm -f "$folder/control/submitted"
     why=$(sed -n 's/^sbatch: error: //p' "$folder/control/begin.err" | tr '\n' ';' | sed 's/;$//; s/;/; /g')
@@ -57,6 +66,8 @@ begin() {
   publish "$folder/control/job" "$job" || exit 2
   rm -f "$folder/control/begin.err"
 }
+
+squeue_answers() { ask squeue -h -t all -u "$(id -un)" -o %i >/dev/null 2>&1; }
 
 # named RUN: print the number of the job with that name, of this user.
 named() { ask squeue -h -t all -u "$(id -un)" -n "$1" -o %i 2>/dev/null | grep -E '^[0-9]+$' | tail -n 1; }

@@ -12,6 +12,7 @@ from functools import partial
 from typing import IO, TYPE_CHECKING
 
 from amlexec.console import say
+from amlexec.errors import UnreachableError
 from amlexec.files import SMALL, read_regular
 from amlexec.targets import answers, slurm_script, slurm_state
 from amlexec.targets.script_environment import handed, of_run, of_supervisor
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["SlurmTarget"]
 
 _PARTS = ("identity.sh", "host.sh", "slurm.sh")
+_UNKNOWN = 76
+"""Exit code of `begin`: Slurm may have taken the job."""
 _SUBMIT_TIMEOUT_S = 90.0
 _STOP_TIMEOUT_S = 90.0
 """In addition to the grace."""
@@ -77,8 +80,13 @@ class SlurmTarget(SSHTarget):
         except KeyboardInterrupt:
             self.stop(paths, 0)
             raise
+        if answer.exit_code == _UNKNOWN:
+            raise UnreachableError(answer.stderr.strip(), where=self._connection.name)
         if answer.exit_code != 0:
-            raise self._failed("the job could not be submitted", answer.stderr)
+            error = self._failed("the job could not be submitted", answer.stderr)
+            name = plan.target.name
+            error.hint = error.hint or f"amlexec computetarget check {name} shows the partitions and limits"
+            raise error
         return None
 
     def _read(self, paths: RunPaths, output: str) -> State:

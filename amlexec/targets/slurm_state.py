@@ -197,11 +197,12 @@ def _over(facts: Facts) -> State:
     if facts.state == "CANCELLED":
         why = _by_whom(facts)
         if facts.began is None:
-            why = f"{why or 'canceled'}, before it began"
+            why = f"{why}, before it began" if why else "it had not begun"
         return State("lost", facts.began, canceled=True, why=why)
     if facts.state == _GONE:
         return _lost(facts, f"Slurm no longer has the job {facts.job}, and it left no exit code")
-    return _lost(facts, cause(facts) or f"Slurm says {facts.state}, and it left no exit code")
+    told = f"{facts.state}{f' ({facts.reason})' if facts.reason else ''}"
+    return _lost(facts, cause(facts) or f"Slurm says {told}, and it left no exit code")
 
 
 def _ended(facts: Facts, code: int, at: float | None) -> State:
@@ -231,7 +232,9 @@ def queue_text(facts: Facts) -> str:
     """The state of a job that has not begun, for people; "" if there is nothing to tell."""
     if facts.state != "PENDING":
         return facts.state.lower().replace("_", " ") if facts.state not in {"", "RUNNING", _GONE} else ""
-    text = f"pending: {facts.reason or 'no reason yet'}"
+    if not facts.reason:
+        return ""  # Slurm has not looked at it yet
+    text = f"pending: {facts.reason}"
     if advice := pending(facts.reason):
         return f"{text}: {advice}"
     if facts.start is not None:

@@ -1,0 +1,67 @@
+"""Rules for the targets on Slurm clusters that a schema can't express."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from amlexec.config.document import Mapping, Scalar, Sequence
+from amlexec.config.generations import find
+from amlexec.config.messages import shown
+from amlexec.values import Place, Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["check"]
+
+_OURS = {
+    "nodes": "nodeCount",
+    "N": "nodeCount",
+    "ntasks-per-node": "tasksPerNode",
+    "cpus-per-task": "cpusPerTask",
+    "c": "cpusPerTask",
+    "partition": "partition",
+    "p": "partition",
+    "account": "account",
+    "A": "account",
+    "qos": "qos",
+    "q": "qos",
+    "time": "time",
+    "t": "time",
+    "mem": "memory",
+    "gres": "gres",
+    "constraint": "constraint",
+    "C": "constraint",
+    "requeue": "requeue",
+    "no-requeue": "requeue",
+}
+"""Options that keys of the file set."""
+_OF_RUNS = frozenset(
+    [
+        *("output", "o", "error", "e", "input", "i", "open-mode", "chdir", "D", "job-name", "J"),
+        *("array", "a", "wrap", "parsable", "export", "export-file", "wait", "W", "test-only"),
+        *("hold", "H", "quiet", "Q", "uid", "gid"),
+    ]
+)
+"""Options that belong to amlexec, or with which a run could not be followed."""
+_OPTION = re.compile(r"--([A-Za-z][\w-]*)|-([A-Za-z])")
+
+
+def check(path: str, root: Mapping) -> Iterator[Violation]:
+    """Errors in the further options of sbatch."""
+    options = find(root, "sbatch")
+    for index, item in enumerate(options.items if isinstance(options, Sequence) else []):
+        match = _OPTION.match(item.text.strip()) if isinstance(item, Scalar) else None
+        if match is None or not isinstance(item, Scalar):
+            continue
+        name = match[1] or match[2]
+        key = f"sbatch[{index}]"
+        what = f"{key} is {shown(item.text.strip())}"
+        place = Place(path, item.line, item.column)
+        if name in _OURS:
+            yield Violation(
+                place, "error", f"{what}, which has a key of its own", f"write {_OURS[name]}", key
+            )
+        elif name in _OF_RUNS:
+            yield Violation(place, "error", f"{what}, which amlexec sets itself", "remove it", key)

@@ -1,0 +1,420 @@
+"""Runs on a Slurm cluster, where it differs from a machine: the queue, several nodes, and ends by Slurm."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.conftest import PATIENCE, ProjectFolder, eventually
+from tests.engines.ssh_host import QUIET
+from tests.support.places import Place, Shop
+from tests.support.slurm import SlurmProject
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.conftest import Done
+    from tests.support.hosts import Client
+    from tests.support.slurm import SlurmHead
+
+WAIT = """\
+import os, signal, sys, time
+signal.signal(signal.SIGUSR2, lambda *_: print("usr2", flush=True))
+print("begun", flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.05)
+"""
+RANKS = """\
+import json, os, sys
+from azureml.logging import get_azureml_logger
+names = "RANK LOCAL_RANK WORLD_SIZE LOCAL_WORLD_SIZE GROUP_RANK MASTER_ADDR".split()
+print(json.dumps([os.uname().nodename, *[os.environ[name] for name in names]]), flush=True)
+get_azureml_logger().log("rank", int(os.environ["RANK"]))
+os.makedirs("outputs", exist_ok=True)
+open("outputs/of-%s.txt" % os.environ["RANK"], "w").close()
+"""
+FAILING = """\
+import time
+if os.environ["RANK"] == "3":
+    # The others are ended when one fails.
+    while len([name for name in os.listdir("outputs") if name.startswith("of-")]) < 4:
+        time.sleep(0.05)
+    sys.exit("no luck")
+"""
+MPI = """\
+import ctypes, os
+mpi = ctypes.CDLL("libmpi.so.40", mode=ctypes.RTLD_GLOBAL)
+def handle(name):
+    return ctypes.c_void_p(ctypes.addressof(ctypes.c_char.in_dll(mpi, name)))
+mpi.MPI_Init(None, None)
+one, total = ctypes.c_int(int(os.environ["RANK"]) + 1), ctypes.c_int()
+whole = (ctypes.byref(one), ctypes.byref(total), 1, handle("ompi_mpi_int"), handle("ompi_mpi_op_sum"))
+mpi.MPI_Allreduce(*whole, handle("ompi_mpi_comm_world"))
+print(os.uname().nodename, total.value, flush=True)
+mpi.MPI_Finalize()
+"""
+ALL = ("nodeCount: 2", "sbatch: [--exclusive]")
+"""Both nodes, alone."""
+
+
+class Lab(ProjectFolder):
+    """A project with one target on the cluster."""
+
+    def __init__(self, root: Path, head: SlurmHead) -> None:
+        super().__init__(root)
+        self.head = head
+        self.write("wait.py", WAIT)
+        self.target()
+
+    def target(self, *lines: str, name: str = "lab") -> None:
+        """Write both files of the target."""
+        told = ["type: slurm", f"address: {self.head.address}", f"username: {QUIET}"]
+        told += ["userManagedEnvironment: true", "pythonLocation: python3", *lines]
+        self.write(f"aml_config/{name}.compute", "\n".join(told) + "\n")
+        self.write(f"aml_config/{name}.runconfig", f"Target: {name}\nFramework: Python\n")
+
+    def run(self, *arguments: str) -> Done:
+        """Submit, and wait for the end."""
+        return self.amlexec("experiment", "submit", "-c", "lab", *arguments)
+
+    def begin(self, *arguments: str, until: str = "RUNNING") -> str:
+        """Submit without waiting for the end; the id of the run, whose job is then in this state."""
+        done = self.amlexec("experiment", "submit", "--async", "-c", "lab", *(arguments or ("wait.py",)))
+        assert done.code == 0, done.err
+        run_id = done.run_id
+        if until == "RUNNING":
+            log = f"{self.folder_of(run_id)}/stdout.log"
+            eventually(lambda: "begun" in self.head.ssh(f"cat {log} 2>/dev/null || :"), "the script begins")
+        else:
+            eventually(lambda: self.state(run_id) == until, f"the job is {until}")
+        return run_id
+
+    def follow(self, run_id: str) -> Done:
+        """Follow a run to its end."""
+        return self.amlexec("experiment", "follow", "-r", run_id)
+
+    def status(self, run_id: str) -> str:
+        """What `experiment status` says."""
+        return self.amlexec("experiment", "status", "-r", run_id).out
+
+    def state(self, run_id: str) -> str:
+        """Slurm's word."""
+        return self.head.ssh(f"squeue -h -t all -j {self.head.job(run_id)} -o %T").strip()
+
+    def tell(self, run_id: str) -> None:
+        """Let the script end."""
+        self.head.ssh(f"touch {self.folder_of(run_id)}/project/go")
+
+    def folder_of(self, run_id: str) -> str:
+        """The run's folder on the cluster."""
+        return f"/home/{QUIET}/.amlexec/runs/{run_id}"
+
+    def end(self, run_id: str) -> tuple[str, int | None, str]:
+        """Status, exit code and reason of the record."""
+        record = self.record(run_id)
+        return record["status"], record["exit_code"], record["reason"]
+
+
+@pytest.fixture
+def lab(tmp_path: Path, slurm_head: SlurmHead) -> Iterator[Lab]:
+    """A project on the cluster; its jobs end with it."""
+    yield Lab(tmp_path / "demo", slurm_head)
+    slurm_head.ssh("scancel -s KILL --full -u remo 2>/dev/null; scancel -u remo")
+
+
+@pytest.fixture
+def program(slurm_head: SlurmHead) -> Iterator[Callable[[str, str], None]]:
+    """Put a program of ours before Slurm's on the login node, as sites do."""
+    made = []
+
+    def put(name: str, text: str) -> None:
+        made.append(name)
+        slurm_head.ssh(f"cat >/usr/local/bin/{name}; chmod +x /usr/local/bin/{name}", input=text.encode())
+
+    yield put
+    for name in made:
+        slurm_head.ssh(f"rm -f /usr/local/bin/{name}")
+
+
+def test_processes_on_two_nodes(lab: Lab) -> None:
+    lab.target("nodeCount: 2", "tasksPerNode: 2", "communicator: Gloo")
+    lab.write("train.py", RANKS + FAILING)
+    done = lab.run("train.py")
+    assert (done.code, "exit code 1" in done.err) == (1, True), done.err
+    folder = lab.run_folder(done.run_id)
+    others = [(folder / f"outputs/ranks/{rank}.log").read_text() for rank in (1, 2, 3)]
+    lines = [(folder / "stdout.log").read_text(), *others]
+    for rank, line in enumerate(lines):
+        node = rank // 2
+        wanted = [f"c{node + 1}", str(rank), str(rank % 2), "4", "2", str(node), "c1"]
+        assert re.findall(r'"([^"]*)"', line.splitlines()[0]) == wanted
+    assert "no luck" in others[-1]
+    assert lab.record(done.run_id)["metrics"] == {"rank": 0}
+    assert (folder / "outputs/of-0.txt").exists()
+
+
+def test_mpi_on_two_nodes(lab: Lab) -> None:
+    lab.target("nodeCount: 2", "tasksPerNode: 2", "communicator: OpenMpi")
+    lab.write("train.py", MPI)
+    done = lab.run("train.py")
+    assert done.code == 0, done.err
+    folder = lab.run_folder(done.run_id)
+    assert (folder / "stdout.log").read_text() == "c1 10\n"
+    logs = [(folder / f"outputs/ranks/{rank}.log").read_text() for rank in (1, 2, 3)]
+    assert logs == ["c1 10\n", "c2 10\n", "c2 10\n"]
+
+
+def test_a_run_that_waits_says_why_and_is_canceled_twice(lab: Lab) -> None:
+    lab.target("nodeCount: 5")
+    run_id = lab.begin(until="PENDING")
+    eventually(lambda: "PartitionNodeLimit" in lab.status(run_id), "Slurm says why")
+    assert "pending: PartitionNodeLimit: it can't start as it is" in lab.status(run_id)
+    assert lab.record(run_id)["reason"] == ""
+    first = lab.amlexec("experiment", "cancel", "-r", run_id)
+    assert (first.code, "Canceled" in first.out) == (0, True), first.err
+    assert "the run had already ended: Canceled" in lab.amlexec("experiment", "cancel", "-r", run_id).err
+    assert lab.end(run_id) == ("Canceled", None, "it had not begun")
+    assert lab.state(run_id) == "CANCELLED"
+
+
+def test_the_place_in_the_queue_is_shown_while_a_run_waits(lab: Lab) -> None:
+    lab.target(*ALL)
+    first = lab.begin()
+    second = lab.begin(until="PENDING")
+    process = lab.start(sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "lab", "wait.py")
+    said = _until(process, "1 job before it")
+    assert re.search(r"lab: pending: (Resources|Priority)(, starts about \d\d:\d\d)?, 1 job before it", said)
+    third = next(run for run in lab.run_ids() if run not in {first, second})
+    lab.amlexec("experiment", "cancel", "-r", second)
+    lab.tell(first)
+    assert "running on c[1-2]" in _until(process, "running on")
+    eventually(lambda: "begun" in lab.head.ssh(f"cat {lab.folder_of(third)}/stdout.log || :"), "it begins")
+    lab.tell(third)
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, err
+    assert b"begun\n" in out
+
+
+def _until(process: subprocess.Popen[bytes], text: str) -> str:
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line.decode()
+        if text in said:
+            return said
+    raise AssertionError(said)
+
+
+def test_a_job_that_somebody_cancels(lab: Lab) -> None:
+    run_id = lab.begin()
+    lab.head.ssh(f"scancel {lab.head.job(run_id)}")
+    lab.follow(run_id)
+    assert lab.end(run_id) == ("Canceled", 143, "somebody canceled its job with scancel")
+
+
+def test_the_time_limit(lab: Lab) -> None:
+    run_id = lab.begin()
+    lab.head.ssh(f"scontrol update jobid={lab.head.job(run_id)} EndTime=now+1")
+    lab.follow(run_id)
+    assert lab.end(run_id) == (
+        "Failed",
+        143,
+        "exit code 143: the time limit was reached (Slurm: TIMEOUT)",
+    )
+
+
+def test_a_preempted_run(lab: Lab) -> None:
+    lab.target("partition: low", *ALL)
+    run_id = lab.begin()
+    urgent = lab.head.ssh(
+        "printf '#!/bin/sh\\nsleep 60\\n' | sbatch --parsable -p main -N2 --exclusive -o /dev/null", QUIET
+    )
+    lab.follow(run_id)
+    lab.head.ssh(f"scancel {urgent}")
+    assert lab.end(run_id) == (
+        "Failed",
+        143,
+        "exit code 143: it was preempted by another job (Slurm: PREEMPTED)",
+    )
+
+
+def test_a_preempted_run_that_is_requeued(lab: Lab) -> None:
+    lab.target("partition: low", "requeue: true", *ALL)
+    run_id = lab.begin()
+    job = lab.head.job(run_id)
+    urgent = lab.head.ssh(
+        "printf '#!/bin/sh\\nsleep 60\\n' | sbatch --parsable -p main -N2 --exclusive -o /dev/null", QUIET
+    )
+    eventually(lambda: lab.state(run_id) == "PENDING", "it is requeued")
+    assert "Starting" in lab.status(run_id)
+    assert lab.record(run_id)["status"] != "Failed"
+    lab.head.ssh(f"scancel {urgent}")
+    # Slurm waits two minutes before it starts it anew.
+    lab.head.ssh(f"scontrol update jobid={job} StartTime=now")
+    log = f"{lab.folder_of(run_id)}/stdout.log"
+    eventually(lambda: lab.head.ssh(f"cat {log}") == "begun\nbegun\n", "it begins anew")
+    lab.tell(run_id)
+    assert lab.follow(run_id).code == 0
+    assert lab.end(run_id) == ("Completed", 0, "")
+
+
+def test_a_node_that_fails(lab: Lab) -> None:
+    run_id = lab.begin()
+    node = lab.head.ssh(f"squeue -h -j {lab.head.job(run_id)} -o %N").strip()
+    lab.head.ssh(f"scontrol update nodename={node} state=down reason=test")
+    try:
+        lab.follow(run_id)
+    finally:
+        lab.head.ssh(f"scontrol update nodename={node} state=resume 2>/dev/null || :")
+        lab.head.up()
+    status, _, reason = lab.end(run_id)
+    assert (status in {"Failed", "Lost"}, f"its node {node} failed" in reason) == (True, True), reason
+
+
+def test_slurm_that_does_not_answer(lab: Lab) -> None:
+    run_id = lab.begin()
+    lab.head.stop_controller()
+    try:
+        # A run is neither ended nor lost as long as Slurm says nothing.
+        assert "lab is unreachable; last known status" in lab.status(run_id)
+        assert lab.record(run_id)["status"] in {"Starting", "Running"}
+        done = lab.run("wait.py")
+        assert (done.code, "Unable to contact slurm controller" in done.err) == (2, True)
+        # Its own exit code needs no Slurm.
+        lab.tell(run_id)
+        eventually(
+            lambda: "ended" in lab.head.ssh(f"[ ! -e {lab.folder_of(run_id)}/control/end ] || echo ended"),
+            "it ends",
+        )
+        assert lab.follow(run_id).code == 0
+    finally:
+        lab.head.start_controller()
+    assert lab.end(run_id) == ("Completed", 0, "")
+
+
+def test_a_folder_that_the_nodes_do_not_have(lab: Lab) -> None:
+    lab.target("sharedDirectory: /tmp")
+    lab.write("train.py", "print('here')\n")
+    done = lab.run("train.py")
+    status, code, reason = lab.end(done.run_id)
+    assert (status, code) == ("Lost", None)
+    assert re.fullmatch(r"c\d does not have the folder of the run: sharedDirectory must be shared", reason)
+    lab.target("sharedDirectory: /nowhere")
+    done = lab.run("train.py")
+    assert (done.code, "sharedDirectory /nowhere: there is no such folder" in done.err) == (2, True)
+
+
+def test_a_shared_folder_with_blanks(lab: Lab) -> None:
+    shared = "/home/it's $HOME shared"
+    lab.head.ssh(f'mkdir -p "{shared}"; chmod 777 "{shared}"'.replace("$", "\\$"))
+    lab.target(f'sharedDirectory: "{shared}"')
+    lab.write("train.py", "import os\nprint(os.getcwd())\nprint(os.environ['HOME'])\n")
+    done = lab.run("train.py", "a b", "$HOME", "it's", "new\nline")
+    assert done.code == 0, done.err
+    out = (lab.run_folder(done.run_id) / "stdout.log").read_text().splitlines()
+    assert out == [f"{shared}/.amlexec/runs/{done.run_id}/project", f"/home/{QUIET}"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("partition: nope", "invalid partition specified: nope; Batch job submission failed"),
+        ("constraint: fast", "Invalid feature specification"),
+        ("memory: 1T", "Memory specification can not be satisfied"),
+        ("gres: gpu:2", "Invalid generic resource (gres) specification"),
+    ],
+)
+def test_a_job_that_sbatch_refuses(lab: Lab, line: str, said: str) -> None:
+    lab.target(line)
+    done = lab.run("wait.py")
+    assert (done.code, said in done.err) == (2, True), done.err
+    assert "hint: amlexec computetarget check lab shows the partitions and limits" in done.err
+    (run_id,) = lab.run_ids()
+    status, code, reason = lab.end(run_id)
+    assert (status, code) == ("Failed", None)
+    assert reason.startswith("the script did not begin: the job could not be submitted: sbatch: ")
+
+
+def test_what_sites_print_and_set(lab: Lab, program: Callable[[str, str], None]) -> None:
+    """Banners beside the job's number; variables that would replace our options, as inside another job."""
+    program("sbatch", "#!/bin/sh\necho 'Welcome!'\necho '77 users'\nexec /usr/bin/sbatch \"$@\"\n")
+    settings = "SBATCH_PARTITION=nope SBATCH_REQUEUE=1 SLURM_JOB_ID=1 SLURM_NTASKS=9 SQUEUE_FORMAT=%i"
+    lab.head.ssh("cat >.bashrc", QUIET, input=f"echo hello\nexport {settings}\n".encode())
+    try:
+        lab.write(
+            "train.py", "import os\nprint(os.environ['SLURM_JOB_ID'], os.environ.get('SLURM_NTASKS'))\n"
+        )
+        done = lab.run("train.py")
+        assert done.code == 0, done.err
+        number = (lab.run_folder(done.run_id) / "stdout.log").read_text().split()
+        assert number[0] != "1"
+        assert number[1] != "9"
+    finally:
+        lab.head.ssh("rm .bashrc", QUIET)
+
+
+def test_the_answer_of_sbatch_is_lost(lab: Lab, program: Callable[[str, str], None]) -> None:
+    """The job was submitted: it is found by its name."""
+    failure = "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2"
+    program("sbatch", f'#!/bin/sh\n/usr/bin/sbatch "$@" >/dev/null\n{failure}\nexit 1\n')
+    lab.write("train.py", "print('once')\n")
+    done = lab.run("train.py")
+    assert done.code == 0, done.err
+    assert (lab.run_folder(done.run_id) / "stdout.log").read_text() == "once\n"
+
+
+def test_one_call_for_all_runs(lab: Lab, program: Callable[[str, str], None]) -> None:
+    runs = [lab.begin() for _ in range(2)]
+    program("squeue", '#!/bin/sh\necho x >>/tmp/squeue-calls\nexec /usr/bin/squeue "$@"\n')
+    lab.head.ssh(": >/tmp/squeue-calls; chmod 666 /tmp/squeue-calls")
+    listed = lab.amlexec("history", "list", "--from", "lab")
+    assert listed.code == 0, listed.err
+    rows = [line for line in listed.out.splitlines() if any(run in line for run in runs)]
+    assert len(rows) == 2
+    assert all("Running" in row for row in rows)
+    assert lab.head.ssh("cat /tmp/squeue-calls") == "x\n"
+    for run_id in runs:
+        lab.tell(run_id)
+    assert all(lab.follow(run_id).code == 0 for run_id in runs)
+
+
+def test_a_warning_signal_is_passed_on(lab: Lab) -> None:
+    """As `sbatch: ["--signal=B:USR2@60"]` asks for one."""
+    run_id = lab.begin()
+    lab.head.ssh(f"scancel --batch --signal=USR2 {lab.head.job(run_id)}")
+    log = f"{lab.folder_of(run_id)}/stdout.log"
+    eventually(lambda: "usr2" in lab.head.ssh(f"cat {log}"), "the signal arrives")
+    lab.tell(run_id)
+    assert lab.follow(run_id).code == 0
+
+
+def test_a_lost_connection(lab: Lab, client: Client) -> None:
+    process = lab.start(sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "lab", "wait.py")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line == b"begun\n":
+            break
+    client.hang_up()
+    (run_id,) = lab.run_ids()
+    lab.tell(run_id)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, err
+    assert lab.end(run_id) == ("Completed", 0, "")
+
+
+def test_a_conda_prefix_that_the_nodes_use(slurm_head: SlurmHead, shop: Shop, tmp_path: Path) -> None:
+    project = SlurmProject(tmp_path / "demo", shop, Place("slurm-managed", "slurm", mounts=False), slurm_head)
+    done = project.prepare()
+    assert done.code == 0, done.err
+    project.write("train.py", "import os, six, sys\nprint(os.uname().nodename, sys.prefix)\n")
+    done = project.submit("train.py")
+    assert done.code == 0, done.err
+    node, prefix = (project.run_folder(done.run_id) / "stdout.log").read_text().split()
+    assert node in {"c1", "c2"}
+    assert prefix.startswith(f"/home/{QUIET}/.amlexec/envs/")
+    assert "up to date" in project.prepare().out
