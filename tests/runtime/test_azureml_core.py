@@ -135,7 +135,10 @@ def test_three_loggers_in_one_script(python: str, folder: Path, tmp_path: Path) 
     assert dataprep.endswith("; read the data with pandas or pyspark")
     assert workspace.startswith("run.experiment.workspace.get_default_datastore is a part of Azure")
     assert model == "text:1"
-    assert result.stderr == "Run failed with error code None:\nonly a message\n"
+    assert result.stderr == (
+        "amlexec: note: the model text is registered when the run ends\n"
+        "Run failed with error code None:\nonly a message\n"
+    )
     assert read_all(folder / "metrics.jsonl").values == {
         "Regularization Rate": 0.01,
         "Accuracy": 0.97,
