@@ -19,11 +19,17 @@ _PARTS = {
     "spark_head_of_session": "cluster",
     "engine_host_of_session": "engine-host",
     "service_of_session": "service",
+    "slurm_head_of_session": "slurm",
     "served": "mlflow",
     "browser": "browser",
 }
 """Fixtures of a session, and the groups of their tests."""
-_PLACES = {"cluster": "cluster", "remotedocker": "engine-host", "containerinstance": "service"}
+_PLACES = {
+    "cluster": "cluster",
+    "remotedocker": "engine-host",
+    "slurm": "slurm",
+    "containerinstance": "service",
+}
 """Kinds of the contract suite's places, likewise."""
 _LONGEST = (
     *_PARTS.values(),
