@@ -36,8 +36,10 @@ class TestTasks:
             "engine_host",
             "spark",
             "slurm",
+            "hadoop",
             "mlflow",
             "azurite",
+            "object_store",
             "browser",
         ]
 

@@ -94,6 +94,11 @@ class RunPaths(NamedTuple):
         return self.control / "returned"
 
     @property
+    def application(self) -> Path:
+        """What YARN says about the run's application."""
+        return self.control / "application.json"
+
+    @property
     def checkout(self) -> Path:
         """The copy of the project that the run executes in."""
         return self.folder / "project"

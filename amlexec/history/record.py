@@ -83,10 +83,16 @@ class Outputs(NamedTuple):
 
 
 class Application(NamedTuple):
-    """The application of a run on a Spark cluster, from the log of spark-submit."""
+    """The application of a run on a Spark cluster, from the log of spark-submit and from YARN."""
 
     id: str
     tracking_url: str | None
+    state: str | None = None
+    """YARN's state; None if it is not known, as on a standalone cluster."""
+    final_status: str | None = None
+    """What the application told YARN about its end."""
+    diagnostics: str | None = None
+    """YARN's text about the end; None if it has none."""
 
 
 class Run(NamedTuple):
@@ -233,6 +239,16 @@ def _interpreter(value: object) -> Interpreter:
     return interpreter._replace(prefix=checked.or_none(checked.text)(prefix))
 
 
+def _application(value: object) -> Application:
+    application: Application = checked.parts(
+        Application, id=_word, tracking_url=checked.or_none(checked.text)
+    )(value)
+    # Records of earlier versions don't have these.
+    told = value if isinstance(value, dict) else {}
+    more = {key: checked.or_none(checked.text)(told.get(key)) for key in Application._fields[2:]}
+    return application._replace(**more)
+
+
 _NESTED = ("python", "snapshot", "source", "outputs", "application", "sweep")
 _CHECKS: dict[str, Callable[[object], Any]] = {
     "run_id": checked.text,
@@ -262,9 +278,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "user_id": checked.text,
     "host": checked.text,
     "amlexec": checked.text,
-    "application": checked.or_none(
-        checked.parts(Application, id=_word, tracking_url=checked.or_none(checked.text))
-    ),
+    "application": checked.or_none(_application),
     "metric_counts": checked.map_of(_count, checked.are_numbers(0, _MOST)),
     "unread": checked.texts,
     "executors": checked.or_none(checked.list_of(_interpreter)),

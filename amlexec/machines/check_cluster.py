@@ -21,6 +21,7 @@ __all__ = ["of_cluster"]
 
 _EXECUTOR_TIMEOUT_S = 60
 """For executors to start, in seconds. A busy cluster may have none free for a check."""
+_YARN_TIMEOUT_S = 120.0
 _JAVA = "install it on the machine, or set JAVA_HOME for logins without a terminal (such as in ~/.bashrc)"
 _PYTHON = re.compile(
     r"Python in worker has different version:? \(?(\d+)\D+(\d+)\)? than that in driver:? (\d+\.\d+)"
@@ -54,6 +55,8 @@ def of_cluster(connection: SSHConnection, target: ComputeTarget) -> list[Finding
     answer = connection.run(script, target.spark_submit_location, python)
     found = submit_args.read(answer.stdout)
     findings = [_java(found), _master(target, answer)]
+    if target.master == "yarn":
+        findings += _of_yarn(connection, target, python)
     if any(finding.status == FAILED for finding in findings):
         return findings
     if not target.user_managed_environment:
@@ -85,6 +88,64 @@ def _master(target: ComputeTarget, answer: Answer) -> Finding:
         return Finding("Spark master", OK, target.master)
     hint = "set HADOOP_CONF_DIR for logins without a terminal, unless spark-env.sh does"
     return Finding("Spark master", WARNING, "no yarn-site.xml names YARN's master", hint)
+
+
+def _of_yarn(connection: SSHConnection, target: ComputeTarget, python: str) -> list[Finding]:
+    """What the ResourceManager and the cluster's file system say."""
+    text = "import sys, types\n"
+    for name in ("hadoop_site", "hadoop_files", "yarn_rest"):
+        source = (SITE / "amlexec" / f"{name}.py").read_text("utf-8")
+        text += f"module = sys.modules[{name!r}] = types.ModuleType({name!r})\n"
+        text += f"exec({source!r}, module.__dict__)\n"
+    text += (SITE / "amlexec/yarn_check.py").read_text("utf-8")
+    answer = connection.run('exec "$1" -I -S -', python, input=text.encode(), timeout=_YARN_TIMEOUT_S)
+    found: dict[str, list[str]] = {}
+    for line in answer.stdout.splitlines():
+        key, _, value = line.partition(" ")
+        found.setdefault(key, []).append(value)
+    if "hadoop" not in found:
+        # Only Spark's own settings name it, or there is none, which is said already.
+        return []
+    return [_nodes(found), _queues(found), _files(found), _deploy_mode(target)]
+
+
+def _nodes(found: dict[str, list[str]]) -> Finding:
+    name = "YARN's nodes"
+    if match := re.fullmatch(r"([0-9]+) (-?[0-9]+) (-?[0-9]+)", found.get("nodes", [""])[0]):
+        if match[1] == "0":
+            return Finding(
+                name, FAILED, "none is a member of the cluster", "start NodeManagers: yarn node -list"
+            )
+        return Finding(name, OK, f"{match[1]}, with {match[2]} MB and {match[3]} vcores free")
+    why = found.get("nodes_error", ["no answer"])[0]
+    hint = "a driver's log is then only shown at its end: see yarn.resourcemanager.webapp.address there"
+    return Finding(name, WARNING, f"YARN does not tell: {why}", hint)
+
+
+def _queues(found: dict[str, list[str]]) -> Finding:
+    names = found.get("queue", [])
+    said = ", ".join(names[:20]) or "YARN does not tell"
+    return Finding("YARN's queues", OK if names else WARNING, said, "" if names else "see `yarn queue -list`")
+
+
+def _files(found: dict[str, list[str]]) -> Finding:
+    name = "cluster's file system"
+    if "files" in found:
+        return Finding(name, OK, f"{found['files'][0]} can be written")
+    why = found.get("files_error", ["no answer"])[0]
+    hint = (
+        "environments and results are stored there; an administrator makes your home folder: hdfs dfs -mkdir"
+    )
+    if "safe mode" in why.lower():
+        hint = "wait until enough DataNodes have started, or: hdfs dfsadmin -safemode leave"
+    return Finding(name, FAILED, why, hint)
+
+
+def _deploy_mode(target: ComputeTarget) -> Finding:
+    name, mode = "yarnDeployMode", target.yarn_deploy_mode
+    if mode != "client" and target.user_managed_environment:
+        return Finding(name, OK, f"{mode}: each node needs {target.python_location}")
+    return Finding(name, OK, mode)
 
 
 def _executors(target: ComputeTarget, job: Answer) -> Finding:

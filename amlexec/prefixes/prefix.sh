@@ -174,10 +174,26 @@ finish() {
   # After a rebuild, remove the old folder. If runs still use it, the next rebuild removes it.
   for other in "$envs/$1"/*; do
     case $other in "$envs/$1/$2" | */turn | */'*') continue ;; esac
-    rm -f "$other/amlexec.json" "$base/archives/$1"*.tar.gz
+    rm -f "$other/amlexec.json"
+    unstore "$1"
     used "$other" || rm -rf "$other"
   done
   rm -rf "$incoming/$1.$2"
+}
+
+# unstore NAME: remove the environment's archives for a Spark cluster, here and in the cluster's file system: a marker
+# has their address there, and the words of the program that can remove them.
+unstore() {
+  rm -f "$base/archives/$1"*.tar.gz
+  for stored in "$base/archives/$1"*.cluster; do
+    [ -r "$stored" ] || continue
+    address=$(sed -n 1p "$stored") program=$(sed -n 2p "$stored")
+    case $address in
+    *"/.amlexec/archives/$1"*)
+      "$program" "$(sed -n 3p "$stored")" -rm -f -skipTrash "$address" </dev/null >/dev/null 2>&1 && rm -f "$stored"
+      ;;
+    esac
+  done
 }
 
 # drop NAME FOLDER: remove an unfinished build.
@@ -212,8 +228,7 @@ remove() {
   if [ -z "$2" ]; then
     # The marker first, so that an interrupted removal leaves no valid environment.
     rm -f "$prefix/amlexec.json" && rm -rf "$envs/$1" || exit 2
-    # The archive that was sent to the executors of a Spark cluster.
-    rm -f "$base/archives/$1"*.tar.gz
+    unstore "$1"
     [ -z "$last" ] || rm -rf "$base/packages" || exit 2
   fi
   echo "$size"

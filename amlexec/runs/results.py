@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from amlexec import kinds
-from amlexec.files import open_regular, walk
+from amlexec.files import SMALL, open_regular, read_regular, walk
 from amlexec.history import tags
 from amlexec.history.record import Application, Outputs, Run
 from amlexec.runs.control_log import note
@@ -99,8 +99,18 @@ def _unread(name: str, error: OSError) -> str:
 def _application(run: Run, paths: RunPaths) -> Application | None:
     if run.framework != "PySpark" or not kinds.of(run.target_kind).is_spark_cluster:
         return None
+    from amlexec.spark import yarn_report
     from amlexec.spark.cluster_args import application
 
+    report = yarn_report.Report()
+    try:
+        text = read_regular(paths.application, SMALL, follow=False).decode("utf-8", "replace")
+        report = yarn_report.parsed(text)
+    except OSError:
+        pass  # not of YARN
+    if report.id:
+        told = (report.tracking_url, report.state, report.final_status, report.diagnostics.strip())
+        return Application(report.id, *(text or None for text in told))
     try:
         with open_regular(paths.stderr, follow=False) as log:
             found, address = application(log.read(_LOG_BYTES).decode(errors="replace"))

@@ -378,7 +378,7 @@ fetch() {
   LC_ALL=C
   export LC_ALL
   if [ $# -eq 0 ]; then
-    for name in run.json metrics.jsonl tags.jsonl models.jsonl python.json executors.jsonl packages.txt outputs project/outputs control/came.tar; do
+    for name in run.json metrics.jsonl tags.jsonl models.jsonl python.json executors.jsonl packages.txt outputs project/outputs control/came.tar control/application.json; do
       if [ -e "$name" ] || [ -h "$name" ]; then set -- "$@" "$name"; fi
     done
   else

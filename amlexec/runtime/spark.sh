@@ -8,6 +8,8 @@
 #   version VERSION   of Spark;  scala VERSION  of the Scala that it was built for
 #   java VERSION PATH
 #   jar PATH          of each prepared package, sorted by name
+#   hadoop FOLDER     Hadoop's configuration: of the script's variables, or in the usual place; `unknown` if Spark's own
+#                     settings name it, or if the machine has YARN's command
 # The script's PATH is used to find Spark and Java; our own programs are in the usual places.
 of_script=$PATH
 PATH=$PATH:/usr/local/bin:/usr/bin:/bin
@@ -59,6 +61,19 @@ done
 for jar in /opt/amlexec/spark/jars/*.jar; do
   [ ! -e "$jar" ] || echo "jar $jar"
 done
+for conf in "${HADOOP_CONF_DIR-}" "${YARN_CONF_DIR-}"; do
+  [ -z "$conf" ] || { echo "hadoop $conf"; break; }
+done
+if [ -z "${HADOOP_CONF_DIR-}${YARN_CONF_DIR-}" ]; then
+  if grep -Eqs '(HADOOP|YARN)_CONF_DIR' "${SPARK_CONF_DIR:-$home/conf}/spark-env.sh"; then
+    echo "hadoop unknown"
+  elif [ -r /etc/hadoop/conf/yarn-site.xml ]; then
+    echo "hadoop /etc/hadoop/conf"
+  elif [ -n "$(named yarn)" ] || [ ! -d "$home/jars" ]; then
+    # A distribution's own spark-submit may set it.
+    echo "hadoop unknown"
+  fi
+fi
 
 java=
 if [ -n "${JAVA_HOME-}" ]; then

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec.redaction import is_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from amlexec.values import ComputeTarget
 
@@ -28,6 +28,8 @@ __all__ = [
     "options",
     "properties",
     "returned_as",
+    "submit_of",
+    "submitter",
     "tag_of",
     "tagged",
 ]
@@ -42,6 +44,7 @@ EXECUTORS = "../control/executors.tar.gz"
 """Makes the Pythons of executors report themselves."""
 SHIPPED_PYTHON = "./environment/bin/python"
 _TAGS = "spark.yarn.tags"
+_ATTEMPTS = "spark.yarn.maxAppAttempts"
 _RETURN = "spark.yarn.appMasterEnv.AMLEXEC_SPARK_RETURN"
 _YARN_ID = re.compile(r"\bapplication_\d+_\d{4,}\b")
 _STANDALONE_ID = re.compile(r"\bConnected to Spark cluster with app ID (\S+)")
@@ -95,13 +98,17 @@ def options(
 def tagged(target: ComputeTarget, settings: Iterable[tuple[str, str]]) -> list[str]:
     """The options with a unique tag, by which this application can be found in YARN.
 
-    A driver on a node gets it too, as the name of the results that it sends back.
+    A driver on a node gets it too, as the name of the results that it sends back. YARN would run a script
+    that failed once more, with half of its results already written: only if the user says so.
     """
     import uuid
 
+    settings = list(settings)
     own = [value for key, value in settings if key == _TAGS and value]
     tag = f"amlexec-{uuid.uuid4().hex[:16]}"
     returned = _conf(_RETURN, tag) if mode(target) == "cluster" else []
+    if mode(target) == "cluster" and all(key != _ATTEMPTS for key, _ in settings):
+        returned += _conf(_ATTEMPTS, "1")
     return [*returned, *_conf(_TAGS, ",".join([*own, tag]))]
 
 
@@ -114,6 +121,17 @@ def tag_of(argv: Iterable[str]) -> str:
 def returned_as(argv: Iterable[str]) -> str:
     """The name of the results that a driver on a node sends back; "" for a driver on the head node."""
     return next((word.partition("=")[2] for word in argv if word.startswith(f"{_RETURN}=")), "")
+
+
+def submitter(target: ComputeTarget, python: str, site: str, argv: Sequence[str]) -> list[str]:
+    """The words before a command line of spark-submit, so that the head node stays with the application."""
+    program = f"{site}/amlexec/yarn_submit.py"
+    return [python, "-I", "-S", program, mode(target), tag_of(argv)]
+
+
+def submit_of(argv: Sequence[str]) -> str:
+    """The path of spark-submit in a command line, behind the words of `submitter` if it has them."""
+    return argv[6] if len(argv) > 6 and argv[3].endswith("/yarn_submit.py") else argv[0]
 
 
 def executors_python(target: ComputeTarget, python: str, shipped: Shipped) -> str:

@@ -65,6 +65,8 @@ class Spark(NamedTuple):
     java_path: str = ""
     jars: tuple[str, ...] = ()
     """Files of the packages that were installed for its runs."""
+    hadoop: str = ""
+    """Folder of Hadoop's configuration; `unknown` if only Spark knows it, "" if there is none."""
 
     @property
     def name(self) -> str:
@@ -89,6 +91,7 @@ def read(answer: str) -> Spark:
         java,
         java_path,
         tuple(jars),
+        values.get("hadoop", ""),
     )
 
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from amlexec.config import load as config
 from amlexec.files import read_regular
 from amlexec.history import folders
-from amlexec.spark import cluster_args
+from amlexec.spark import cluster_args, yarn_report
 from amlexec.spark.cluster_args import Shipped
-from amlexec.targets.answers import read_code
 from amlexec.targets.outputs import bring
 from amlexec.targets.safe_tar import unpack
 from amlexec.targets.ssh import SSHTarget
@@ -25,35 +24,25 @@ if TYPE_CHECKING:
 
 __all__ = ["SparkClusterTarget"]
 
-_IN_CLUSTER = (
-    "YARN runs the driver on a node of the cluster: the script's output is collected when it ends; "
-    "with yarnDeployMode: client it can be followed"
-)
-_FETCH = """
-cd "$HOME/.amlexec/runs/$1" || exit 2
-[ ! -e control/returned ] || { cat control/exit_code; exit; }
-hadoop=$(command -v hadoop) || hadoop=${HADOOP_HOME:-/usr/lib/hadoop}/bin/hadoop
-"$hadoop" fs -test -e ".amlexec/$2.tar" </dev/null 2>/dev/null || exit 0
-rm -rf control/came && mkdir control/came || exit 2
-"$hadoop" fs -get ".amlexec/$2.tar" control/came/came.tar </dev/null >&2 || exit 2
-came=control/came/came.tar
-# The untrusted archive is not unpacked here, where names can't be checked: only single files are printed.
-tar -xOf "$came" stdout.log >>stdout.log && tar -xOf "$came" stderr.log >>stderr.log || exit 2
-tar -xOf "$came" exit_code >control/exit_code && mv "$came" control/came.tar || exit 2
-: >control/returned && rm -rf control/came project/outputs || exit 2
-"$hadoop" fs -rm ".amlexec/$2.tar" </dev/null >/dev/null 2>&1
-cat control/exit_code
+_REPORT = """
+head -c 65536 "$HOME/.amlexec/runs/$1/control/application.json" 2>/dev/null || :
 """
-"""Gets the results of a driver on a node: its logs as the run's logs, and the rest for `collect`."""
+"""What YARN says about the run's application, as the head node wrote it."""
 _KILL = """
-found=$(grep -ho 'application_[0-9]*_[0-9]*' "$HOME/.amlexec/runs/$1/stderr.log" 2>/dev/null | sed 1q)
+folder=$HOME/.amlexec/runs/$1
+# The run's own process has killed it, and knows that it has ended.
+! grep -Eqs '"state": "(FINISHED|FAILED|KILLED)"' "$folder/control/application.json" || exit 0
+found=$(grep -ho 'application_[0-9]*_[0-9]*' "$folder/stderr.log" 2>/dev/null | sed 1q)
 yarn=$(command -v yarn) || yarn=${HADOOP_HOME:-/usr/lib/hadoop}/bin/yarn
 if [ -z "$found" ]; then
   found=$("$yarn" application -list -appTags "$2" 2>/dev/null </dev/null |
     grep -o 'application_[0-9]*_[0-9]*' | sed 1q)
 fi
 [ -n "$found" ] || exit 0
-exec "$yarn" application -kill "$found" </dev/null >&2
+if [ -x "$yarn" ]; then
+  exec "$yarn" application -kill "$found" </dev/null >&2
+fi
+exec spark-class org.apache.hadoop.yarn.client.cli.ApplicationCLI application -kill "$found" </dev/null >&2
 """
 _ARCHIVE = """
 umask 077
@@ -98,9 +87,7 @@ class SparkClusterTarget(SSHTarget):
         def pack(archive: str) -> Shipped:
             return self._shipped(plan, launch, archive)
 
-        made = spark_launch.cluster(plan, launch, self._connection, pack)
-        is_elsewhere = cluster_args.mode(plan.target) == "cluster"
-        return made._replace(warnings=(*made.warnings, _IN_CLUSTER)) if is_elsewhere else made
+        return spark_launch.cluster(plan, launch, self._connection, pack)
 
     def _shipped(self, plan: Plan, launch: Launch, archive: str) -> Shipped:
         """The archive of a prepared environment, created once for all runs."""
@@ -141,7 +128,7 @@ class SparkClusterTarget(SSHTarget):
             named = ("SPARK_CONF_DIR", "SPARK_HOME")
             found = {name: launch.environment[name] for name in named if name in launch.environment}
             its = "".join(f"{name}={shlex.quote(value)}\n" for name, value in found.items())
-            text += f"(\n{its}submit={shlex.quote(launch.argv[0])}\n{_DEFAULTS})\n"
+            text += f"(\n{its}submit={shlex.quote(cluster_args.submit_of(launch.argv))}\n{_DEFAULTS})\n"
             text += f"printf '\\n%s' {shlex.quote(own)} >>\"$folder/control/spark.conf\" || exit 2\n"
         return text
 
@@ -156,28 +143,22 @@ class SparkClusterTarget(SSHTarget):
         return state
 
     def _read(self, paths: RunPaths, output: str) -> State:
-        """Gets the results of a driver on a node when it has ended: they contain the exit code."""
+        """With what YARN says, if the run failed."""
         state = super()._read(paths, output)
-        tag = cluster_args.returned_as(folders.read(paths).argv or ())
-        if state.phase != "ended" or not tag:
+        if state.phase != "ended" or state.exit_code == 0 or state.canceled:
             return state
-        answer = self._connection.run(_FETCH, paths.folder.name, tag, timeout=None)
-        if answer.exit_code != 0:
-            raise self._failed("the run's results can't be fetched", answer.stderr)
-        code = answer.stdout.strip()
-        if not code or state.canceled:
+        if not cluster_args.tag_of(folders.read(paths).argv or ()):
             return state
-        return state._replace(exit_code=read_code(code, self._connection.name))
-
-    def collect(self, paths: RunPaths) -> list[NotCollected]:
-        """See `Target.collect`. A driver's logs may have arrived after the run was followed."""
-        if cluster_args.returned_as(folders.read(paths).argv or ()):
-            self._shown = ""
-        return super().collect(paths)
+        answer = self._connection.run(_REPORT, paths.folder.name)
+        return state._replace(why=yarn_report.cause(yarn_report.parsed(answer.stdout)))
 
     def _settled(self, came: Path, folder: Path, paths: RunPaths) -> list[NotCollected]:
         """Unpack the results of a driver on a node, if there was one."""
         missing = super()._settled(came, folder, paths)
+        report = came / "control" / "application.json"
+        if folder == came and report.is_file() and not report.is_symlink():
+            paths.control.mkdir(exist_ok=True)
+            report.replace(paths.application)
         sent, node = came / "control" / "came.tar", came / "node"
         if not sent.is_file() or sent.is_symlink():
             return missing

@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from amlexec.targets.target import Launch
     from amlexec.values import ComputeTarget, Plan, SparkDependencies
 
-__all__ = ["cluster", "contained", "declared", "ivy_for_folders", "launched", "local", "name_of", "remote"]
+__all__ = [
+    "cluster",
+    "contained",
+    "declared",
+    "ivy_for_folders",
+    "launched",
+    "local",
+    "must_have_hadoop",
+    "name_of",
+    "remote",
+]
 
 _ASK_TIMEOUT_S = 60
 _NO_SPARK = (
@@ -161,7 +171,7 @@ def cluster(plan: Plan, launch: Launch, connection: SSHConnection, pack: Callabl
     The Python of `launch` is that of a driver on the head node. `pack` gets the path of the environment's
     archive, or "", and creates one if it is missing and needed.
     """
-    target, variables = plan.target, plan.environment_variables
+    target, variables, found_python = plan.target, plan.environment_variables, launch.python.path
     dependencies = config.find_spark(plan.project, plan.spark_dependencies_file)
     # The cluster's own Spark, even if the environment has one, too.
     prefix = launch.python.path.removesuffix("/bin/python")
@@ -172,7 +182,10 @@ def cluster(plan: Plan, launch: Launch, connection: SSHConnection, pack: Callabl
     answer = _asked_there(plan, alone, connection, "spark_master.py", target.master)
     archive = next((line[8:] for line in answer.splitlines() if line.startswith("archive ")), "")
     found = _usable(plan, launch, answer, connection.name)
+    must_have_hadoop(target, found, connection.name)
     master_must_answer(plan.target, answer, connection.name)
+    if target.master == "yarn" and found.hadoop != "unknown":
+        launch = launch._replace(environment={"HADOOP_CONF_DIR": found.hadoop, **launch.environment})
     shipped = pack(archive)
     kept = [item for item in dependencies.configuration if not is_secret(item[0].replace(".", "_"))]
     own = dict(dependencies.configuration).get("spark.submit.pyFiles", "")
@@ -201,7 +214,22 @@ def cluster(plan: Plan, launch: Launch, connection: SSHConnection, pack: Callabl
         at = len(launch.argv) - 2 - len(plan.arguments)
         runner = launch.argv[at].replace("spark_driver.py", "spark_node.py")
         launch = launch._replace(argv=(*launch.argv[:at], runner, "run", *launch.argv[at + 1 :]))
+    if target.master == "yarn":
+        site = launch.environment["PYTHONPATH"].partition(":")[0]
+        started = cluster_args.submitter(target, found_python, site, launch.argv)
+        launch = launch._replace(argv=(*started, *launch.argv))
     return launch
+
+
+def must_have_hadoop(target: ComputeTarget, found: Spark, machine: str) -> None:
+    """Raise TargetError for the master `yarn` on a machine without a configuration of Hadoop."""
+    if target.master == "yarn" and not found.hadoop:
+        raise TargetError(
+            "the master is yarn, but the machine has no configuration of Hadoop: HADOOP_CONF_DIR is not set",
+            where=machine,
+            hint="set HADOOP_CONF_DIR for logins without a terminal, or in EnvironmentVariables; for a "
+            f"cluster without YARN, set master to spark://HOST:7077 or local[*] in {target.place.path}",
+        )
 
 
 def master_must_answer(target: ComputeTarget, answer: str, machine: str) -> None:

@@ -1,7 +1,7 @@
 """The parts as pytest fixtures. One that is absent skips the test, saying how to get it; in CI it fails it.
 
 Which must not be absent elsewhere is what AMLEXEC_REQUIRE names:
-docker,base_image,channel,registry,ssh_host,engine_host,slurm,spark,mlflow,azurite,object_store,browser.
+docker,base_image,channel,registry,ssh_host,engine_host,slurm,spark,hadoop,mlflow,azurite,object_store,browser.
 """
 
 from __future__ import annotations

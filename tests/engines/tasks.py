@@ -16,6 +16,7 @@ from . import (
     daemon,
     engine_host,
     engine_machine,
+    hadoop,
     mlflow,
     object_store,
     registry,
@@ -91,6 +92,14 @@ def task_engines() -> Iterator[dict[str, Any]]:
         slurm.ready,
         clean=slurm.remove,
         after=("ssh_host",),
+    )
+    yield _part(
+        "hadoop",
+        f"the daemons of Hadoop {hadoop.VERSION}",
+        hadoop.is_there,
+        hadoop.ready,
+        clean=hadoop.remove,
+        after=("spark", "ssh_host"),
     )
     yield _part("mlflow", f"MLflow {mlflow.VERSION}", mlflow.is_there, mlflow.ready, clean=mlflow.remove)
     yield _part(

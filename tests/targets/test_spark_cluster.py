@@ -1,4 +1,4 @@
-"""Runs on a Spark cluster: a real Spark master with two workers, and stand-ins for YARN."""
+"""Runs on a Spark cluster: a real Spark master with two workers. For YARN, see `test_yarn.py`."""
 
 from __future__ import annotations
 
@@ -55,39 +55,6 @@ def slow(number):
     return number
 print('begun', flush=True)
 print('sum', spark.sparkContext.parallelize(range(2), 2).map(slow).sum(), flush=True)
-"""
-NODE = """\
-#!/bin/sh
-for one in "$@"; do
-  case $one in
-  spark.yarn.appMasterEnv.AMLEXEC_SPARK_RETURN=*) AMLEXEC_SPARK_RETURN=${one#*=} ;;
-  spark.yarn.appMasterEnv.AMLEXEC_PYTHON=*) AMLEXEC_PYTHON=${one#*=} ;;
-  esac
-done
-node=$(mktemp -d)
-mkdir "$node/project" && tar -xzf ../control/project.tar.gz -C "$node/project"
-while [ "${1##*/}" != spark_node.py ]; do shift; done
-cp "$1" "$node/spark_node.py"
-shift
-cd "$node" || exit 2
-export AMLEXEC_SPARK_RETURN AMLEXEC_PYTHON
-unset AMLEXEC_RUN_FOLDER AMLEXEC_RUN_ID
-PYTHONPATH=$(echo /opt/spark/python/lib/*.zip | tr ' ' ':')
-PATH=/opt/spark/bin:/usr/bin:/bin
-export PYTHONPATH PATH
-python3 spark_node.py "$@" >/dev/null 2>&1 && exit 0
-echo "Application application_1521077190506_0042 finished with failed status" >&2
-exit 1
-"""
-HADOOP = """\
-#!/bin/sh
-cd || exit 2
-shift
-case $1 in
--test) [ -e "$3" ] ;;
--get) cd - >/dev/null; cp "$HOME/$2" "$3" ;;
--rm) rm "$2" ;;
-esac
 """
 OLDER = """\
 import sys
@@ -273,6 +240,15 @@ class TestBeforeARun:
         assert f"cluster: error: {why}\n  hint: start it" in done.err
         assert project.run_ids() == []
 
+    def test_no_hadoop(self, project: ClusterProject) -> None:
+        project.write("aml_config/cluster.compute", project.compute(master="yarn"))
+        project.write("train.py", SCRIPT)
+        done = project.submit("train.py")
+        assert done.code == 2
+        assert "the master is yarn, but the machine has no configuration of Hadoop" in done.err
+        assert "set master to spark://HOST:7077 or local[*] in aml_config/cluster.compute" in done.err
+        assert project.run_ids() == []
+
     def test_no_resource_manager_answers(self, project: ClusterProject) -> None:
         site = "<configuration><property><name>yarn.resourcemanager.address</name><value>127.0.0.1:9</value>"
         head = project.host
@@ -317,103 +293,3 @@ class TestCheck:
         done = project.submit("train.py")
         assert done.code == 1
         assert "has different version" in (project.run_folder(done.run_id) / "stderr.log").read_text()
-
-
-class TestYarn:
-    """Exact command lines: programs with YARN's names on the head node log their arguments."""
-
-    @pytest.fixture
-    def project(self, project: ClusterProject) -> ClusterProject:
-        note = "printf '%s\\n' \"$@\" >$HOME/$(basename $0).said"
-        submit = "echo 'Submitted application application_1521077190506_0042' >&2; "
-        submit += "echo '\t tracking URL: http://rm:8088/proxy/application_1521077190506_0042/' >&2"
-        for name, more in (
-            ("spark-submit", f"{submit}; env >$HOME/spark-submit.env; exec sleep ${{LAST:-0}}"),
-            ("yarn", ":"),
-        ):
-            text = f"#!/bin/sh\n{note}\n{more}\n"
-            project.host.ssh(
-                f"mkdir -p ~/yarn; cat >~/yarn/{name}; chmod +x ~/yarn/{name}", QUIET, input=text.encode()
-            )
-        project.write("train.py", "")
-        return project
-
-    def configure(self, project: ClusterProject, mode: str, *variables: str) -> None:
-        lines = [f"sparkSubmitLocation: /home/{QUIET}/yarn/spark-submit", f"yarnDeployMode: {mode}"]
-        project.write("aml_config/cluster.compute", project.compute(*lines, master="yarn"))
-        project.configure("EnvironmentVariables:", f"  PATH: /home/{QUIET}/yarn:/usr/bin:/bin", *variables)
-        project.write(
-            "aml_config/spark_dependencies.yml",
-            "configuration:\n  spark.yarn.maxAppAttempts: 1\n  spark.yarn.tags: ours\n",
-        )
-
-    def test_cluster_mode(self, project: ClusterProject) -> None:
-        self.configure(project, "cluster", "  LEVEL: a b")
-        done = project.submit("train.py", "x y")
-        assert done.code == 0, done.err
-        assert "YARN runs the driver on a node of the cluster" in done.err
-        said = project.host.ssh("cat ~/spark-submit.said", QUIET).splitlines()
-        tags = next(one for one in said if one.startswith("spark.yarn.tags=ours,")).partition("=")[2]
-        tag = tags.partition(",")[2]
-        assert re.fullmatch(r"amlexec-[0-9a-f]{16}", tag)
-        path = f"/home/{QUIET}/yarn:/usr/bin:/bin"
-        runner = said[-4]
-        assert said == [
-            *("--master", "yarn", "--deploy-mode", "cluster"),
-            *("--archives", "../control/project.tar.gz#project"),
-            *("--conf", "spark.yarn.appMasterEnv.PYSPARK_PYTHON=/usr/bin/python3"),
-            *("--conf", "spark.yarn.appMasterEnv.PYSPARK_DRIVER_PYTHON=/usr/bin/python3"),
-            *("--conf", f"spark.executorEnv.PATH={path}", "--conf", f"spark.yarn.appMasterEnv.PATH={path}"),
-            *("--conf", "spark.executorEnv.LEVEL=a b", "--conf", "spark.yarn.appMasterEnv.LEVEL=a b"),
-            *("--py-files", "../control/modules.zip", "--name", "demo train.py"),
-            *("--conf", "spark.yarn.maxAppAttempts=1", "--conf", "spark.yarn.tags=ours"),
-            *("--conf", f"spark.yarn.appMasterEnv.AMLEXEC_SPARK_RETURN={tag}"),
-            *("--conf", f"spark.yarn.tags={tags}"),
-            *("--conf", "spark.yarn.appMasterEnv.AMLEXEC_PYTHON=::train.py"),
-            *("--conf", "spark.pyspark.python=/usr/bin/python3"),
-            *("--conf", "spark.pyspark.driver.python=/usr/bin/python3"),
-            *(runner, "run", "train.py", "x y"),
-        ]
-        assert runner.endswith("/site/amlexec/spark_node.py")
-        assert project.record(done.run_id)["application"] == {
-            "id": "application_1521077190506_0042",
-            "tracking_url": "http://rm:8088/proxy/application_1521077190506_0042/",
-        }
-
-    def test_the_results_of_a_driver_on_a_node(self, project: ClusterProject) -> None:
-        """The stand-in unpacks what YARN would, runs the driver elsewhere, and only reports a failure."""
-        self.configure(project, "cluster")
-        for name, text in (("spark-submit", NODE), ("hadoop", HADOOP)):
-            script = f"cat >~/yarn/{name}; chmod +x ~/yarn/{name}"
-            project.host.ssh(script, QUIET, input=text.encode())
-        project.host.ssh(f"ln -sf /home/{QUIET}/yarn/hadoop /usr/local/bin/hadoop")
-        project.write("data.txt", "there")
-        project.write(
-            "train.py",
-            "import os, sys\nfrom amlexec.run import log\nlog('loss', 1)\n"
-            "print(open('data.txt').read(), sys.argv[1:])\nprint('to stderr', file=sys.stderr)\n"
-            "os.makedirs('outputs/deep')\nopen('outputs/deep/x', 'w').write('x')\n"
-            "raise SystemExit(7)\n",
-        )
-        done = project.submit("train.py", "x y")
-        assert done.code == 1, done.err
-        record = project.record(done.run_id)
-        assert (record["python"]["path"], record["python"]["prefix"]) == ("/usr/bin/python3", "/usr")
-        assert (record["exit_code"], record["metrics"]) == (7, {"loss": 1})
-        folder = project.run_folder(done.run_id)
-        assert (folder / "stdout.log").read_bytes() == b"there ['x y']\n"
-        assert b"to stderr\n" in (folder / "stderr.log").read_bytes()
-        assert (folder / "outputs/deep/x").read_text() == "x"
-        assert project.host.ssh("ls ~/.amlexec/*.tar 2>/dev/null || :", QUIET) == ""
-
-    def test_a_cancel_kills_the_application(self, project: ClusterProject) -> None:
-        self.configure(project, "client", "  LAST: '600'")
-        project.host.ssh(f"ln -s /home/{QUIET}/yarn/yarn /usr/local/bin/yarn")
-        done = project.submit("--async", "train.py")
-        assert done.code == 0, done.err
-        log = f"/home/{QUIET}/.amlexec/runs/{done.run_id}/stderr.log"
-        eventually(lambda: "tracking" in project.host.ssh(f"cat {log} || :"), "the application is there")
-        assert project.amlexec("experiment", "cancel", "-r", done.run_id).code == 0
-        said = project.host.ssh("cat ~/yarn.said", QUIET).split()
-        assert said == ["application", "-kill", "application_1521077190506_0042"]
-        assert project.record(done.run_id)["status"] == "Canceled"

@@ -3,8 +3,8 @@
     spark_node.py pack PROJECT SITE ARCHIVE     on the head node: pack everything that the script needs
     spark_node.py run SCRIPT [ARGUMENT...]      on the node: run the script, and send its results
 
-On the node, the archive is unpacked in `project/`, and AMLEXEC_SPARK_RETURN names the archive of the results,
-in the folder `.amlexec` of the user's home folder in the cluster's file system.
+On the node, the archive is unpacked in `project/`, and AMLEXEC_SPARK_RETURN names the folder of the results,
+in `.amlexec/runs` in the user's home folder in the cluster's file system.
 """
 
 import os
@@ -13,7 +13,6 @@ import stat
 import subprocess
 import sys
 import tarfile
-import threading
 
 KEPT = "amlexec-kept"
 SITE = ".amlexec-site"
@@ -29,12 +28,20 @@ def pack(project, site, archive):
 
 def run(arguments):
     """Run the script in its own copy, since YARN shares the unpacked files; returns its exit code."""
+    logs, streams = opened()
+    ended = earlier()
+    if ended is not None:
+        os.write(
+            streams[1] or 2, b"amlexec: the script has ended in an earlier attempt: it is not run again\n"
+        )
+        return ended
     here, kept = os.path.abspath("amlexec-run"), os.path.abspath(KEPT)
     shutil.copytree("project", here, symlinks=True)
     if not os.path.lexists(os.path.join(here, "outputs")):
         os.mkdir(os.path.join(here, "outputs"))
     os.mkdir(kept)
     environment = dict(os.environ, AMLEXEC_RUN_FOLDER=kept, AMLEXEC_RUN_ID=os.environ["AMLEXEC_SPARK_RETURN"])
+    environment.setdefault("PYTHONUNBUFFERED", "1")
     wanted = environment.get("AMLEXEC_PYTHON", "").split(":", 2)
     if len(wanted) == 3 and wanted[1]:
         # Relative to this folder, and not to the script's.
@@ -48,37 +55,67 @@ def run(arguments):
             cwd=here,
             env=environment,
             stdin=nothing,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=streams[0],
+            stderr=streams[1],
         )
-    copies = [
-        threading.Thread(target=copy, args=(process.stdout, 1, os.path.join(kept, "stdout.log"))),
-        threading.Thread(target=copy, args=(process.stderr, 2, os.path.join(kept, "stderr.log"))),
-    ]
-    for one in copies:
-        one.start()
-    for one in copies:
-        one.join()
     code = process.wait()
     code = code if code >= 0 else 128 - code
+    for path in logs:
+        shutil.copyfile(path, os.path.join(kept, os.path.basename(path).replace("amlexec.", "") + ".log"))
     # YARN does not keep an application's exit code.
     with open(os.path.join(kept, "exit_code"), "w") as file:
         file.write("%d\n" % code)
+    with open(os.path.join(kept, "container"), "w") as file:
+        file.write(os.environ.get("CONTAINER_ID", ""))
     with open(os.path.join(kept, "copy"), "wb") as file:
         file.write(os.fsencode(os.path.realpath(here)))
-    send(kept, here)
+    send(kept, here, code)
     return code
 
 
-def copy(source, sink, path):
-    """Copy the script's output to YARN's logs and to a file."""
-    with open(path, "wb") as file:
-        while True:
-            chunk = os.read(source.fileno(), 1 << 16)
-            if not chunk:
-                return
-            file.write(chunk)
-            os.write(sink, chunk)
+def results():
+    """The JVM's Hadoop, the cluster's file system, and the folder of the results in it."""
+    from pyspark.java_gateway import launch_gateway
+
+    hadoop = launch_gateway().jvm.org.apache.hadoop
+    files = hadoop.fs.FileSystem.get(hadoop.conf.Configuration())
+    folder = hadoop.fs.Path(files.getHomeDirectory(), ".amlexec/runs/" + os.environ["AMLEXEC_SPARK_RETURN"])
+    return hadoop, files, folder
+
+
+def earlier():
+    """The exit code of a script that has ended in an earlier attempt; None if there is none.
+
+    YARN starts a failed driver again. A script that was interrupted shall run again, one that has failed
+    shall not.
+    """
+    attempt = os.environ.get("CONTAINER_ID", "").split("_")[-2:-1]
+    if attempt in ([], ["01"]):
+        return None
+    hadoop, files, folder = results()
+    path = hadoop.fs.Path(folder, "exit_code")
+    if not files.exists(path):
+        return None
+    stream = files.open(path)
+    try:
+        return int("".join(chr(stream.read()) for _ in range(files.getFileStatus(path).getLen())))
+    finally:
+        stream.close()
+
+
+def opened():
+    """The script's own logs, beside those of the driver's JVM: YARN shows them, too. Paths and descriptors.
+
+    The JVM would merge both streams, line by line, and it overwrites what others add to its logs.
+    """
+    try:
+        path = os.readlink("/proc/%d/fd/2" % os.getppid())
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return [], [None, None]
+        logs = [os.path.join(os.path.dirname(path), name) for name in ("amlexec.stdout", "amlexec.stderr")]
+        return logs, [os.open(one, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640) for one in logs]
+    except OSError:
+        return [], [None, None]
 
 
 def needed(project):
@@ -138,24 +175,24 @@ def add(archive, path, name):
         waiting += [(os.path.join(path, one), name + "/" + one) for one in inside]
 
 
-def send(kept, project):
-    """Write the results to the cluster's file system, atomically."""
-    from pyspark.java_gateway import launch_gateway
-
+def send(kept, project, code):
+    """Write the results to the cluster's file system, atomically, and finally the exit code as a marker."""
     packed = kept + ".tar"
     with tarfile.open(packed, "w") as archive:
         for name in sorted(os.listdir(kept)):
             add(archive, os.path.join(kept, name), name)
         for name in needed(project):
             add(archive, os.path.join(project, name), "project/" + name)
-    hadoop = launch_gateway().jvm.org.apache.hadoop
-    files = hadoop.fs.FileSystem.get(hadoop.conf.Configuration())
-    folder = hadoop.fs.Path(files.getHomeDirectory(), ".amlexec")
-    name = os.environ["AMLEXEC_SPARK_RETURN"] + ".tar"
+    hadoop, files, folder = results()
     files.mkdirs(folder)
-    half = hadoop.fs.Path(folder, "." + name + ".new")
+    half = hadoop.fs.Path(folder, ".results.tar.new")
     files.copyFromLocalFile(True, True, hadoop.fs.Path("file://" + packed), half)
-    files.rename(half, hadoop.fs.Path(folder, name))
+    target = hadoop.fs.Path(folder, "results.tar")
+    files.delete(target, False)  # of an earlier attempt
+    files.rename(half, target)
+    marker = files.create(hadoop.fs.Path(folder, "exit_code"), True)
+    marker.writeBytes(str(code))
+    marker.close()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,177 @@
+"""The cluster's file system: HDFS by its REST interface, any other by the command `hadoop fs`."""
+
+import os
+import subprocess
+import time
+import urllib.parse
+
+import hadoop_site
+from hadoop_site import HadoopError
+
+_SLOW_S = 600
+
+
+def default(found):
+    """The address of the default file system, without a slash at its end; "" if it is not known."""
+    return hadoop_site.value(found, "fs.defaultFS", found.get("fs.default.name", "")).rstrip("/")
+
+
+def home(found):
+    """The address of the user's home folder; its scheme may be any."""
+    prefix = hadoop_site.value(found, "dfs.user.home.dir.prefix", "/user").rstrip("/")
+    return "%s%s/%s" % (default(found), prefix, hadoop_site.user())
+
+
+def files(found, spark):
+    """The fastest way to the file system; `spark` is SPARK_HOME."""
+    addresses = [] if hadoop_site.is_secure(found) else _namenodes(found)
+    return Files(addresses, _program(spark))
+
+
+def _namenodes(found):
+    """The HTTP addresses of the NameNodes."""
+    root = urllib.parse.urlsplit(default(found))
+    if root.scheme != "hdfs":
+        return []
+    names = hadoop_site.value(found, "dfs.ha.namenodes." + root.netloc, "")
+    keys = ["dfs.namenode.http-address.%s.%s" % (root.netloc, one.strip()) for one in names.split(",")]
+    if names:
+        return [one for one in [hadoop_site.value(found, key) for key in keys] if one]
+    address = hadoop_site.value(found, "dfs.namenode.http-address", "0.0.0.0:9870")
+    return [address.replace("0.0.0.0", root.hostname or "")]  # noqa: S104 - the default
+
+
+def _program(spark):
+    """The words of the command with the operations of files."""
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    folders += [os.path.join(os.environ.get(name, "/usr/lib/hadoop"), "bin") for name in ("HADOOP_HOME",)]
+    for folder in folders:
+        for name in ("hadoop", "hdfs"):
+            path = os.path.join(folder, name)
+            if os.access(path, os.X_OK):
+                return [path, "fs" if name == "hadoop" else "dfs"]
+    return [os.path.join(spark, "bin", "spark-class"), "org.apache.hadoop.fs.FsShell"]
+
+
+class Files:
+    """Operations on paths, which are addresses such as `hdfs://host:8020/user/ada/x`."""
+
+    def __init__(self, namenodes, program):
+        """Without NameNodes, each operation is a call of `program`."""
+        self.namenodes, self.program = namenodes, program
+
+    def _rest(self, method, path, operation, body=None, **options):
+        """The answer of the active NameNode; None if none answers."""
+        words = dict(options, op=operation)
+        words["user.name"] = hadoop_site.user()
+        query = urllib.parse.urlencode(sorted(words.items()))
+        where = urllib.parse.quote(urllib.parse.urlsplit(path).path)
+        for address in list(self.namenodes):
+            try:
+                status, answer = hadoop_site.request(
+                    method, "http://%s/webhdfs/v1%s?%s" % (address, where, query), body, timeout=120
+                )
+                if operation == "OPEN" and status == 200:
+                    return answer
+                return hadoop_site.parsed(status, answer)
+            except HadoopError as error:
+                if error.kind in ("StandbyException", "RetriableException"):
+                    continue
+                raise
+            except (OSError, ValueError):
+                continue
+        self.namenodes = []
+        return None
+
+    def _call(self, *words):
+        """The output of the command. Raises HadoopError."""
+        process = subprocess.Popen(
+            self.program + list(words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        output, errors = process.communicate(timeout=_SLOW_S)
+        if process.returncode != 0:
+            lines = [line for line in errors.decode("utf-8", "replace").splitlines() if line.strip()]
+            raise HadoopError((lines or ["exit code %d" % process.returncode])[-1][:1000])
+        return output
+
+    def size(self, path):
+        """The size of a file; None if it does not exist."""
+        if self.namenodes:
+            try:
+                answer = self._rest("GET", path, "GETFILESTATUS")
+            except HadoopError as error:
+                if error.kind == "FileNotFoundException":
+                    return None
+                raise
+            if answer is not None:
+                return int(answer["FileStatus"]["length"])
+        try:
+            return int(self._call("-stat", "%b", path))
+        except HadoopError as error:
+            if "No such file" in str(error):
+                return None
+            raise
+
+    def put(self, local, path):
+        """Write a file, atomically, unless it exists: its name says what is in it."""
+        new = "%s/.%s.%d.%d.new" % (
+            path.rpartition("/")[0],
+            path.rpartition("/")[2],
+            os.getpid(),
+            time.time(),
+        )
+        self._make(path.rpartition("/")[0])
+        try:
+            with open(local, "rb") as file:
+                if not self.namenodes or self._rest("PUT", new, "CREATE", file, overwrite="true") is None:
+                    self._call("-put", local, new)
+            if self.size(new) != os.path.getsize(local):
+                raise HadoopError("%s was not written completely" % new)
+            self._rename(new, path)
+        except HadoopError:
+            self.delete(new)
+            raise
+
+    def _make(self, path):
+        if not self.namenodes or self._rest("PUT", path, "MKDIRS") is None:
+            self._call("-mkdir", "-p", path)
+
+    def _rename(self, source, target):
+        if self.namenodes:
+            answer = self._rest("PUT", source, "RENAME", destination=urllib.parse.urlsplit(target).path)
+            if answer is not None:
+                if not answer.get("boolean"):
+                    self.delete(source)  # another process was faster
+                return
+        try:
+            self._call("-mv", source, target)
+        except HadoopError as error:
+            if "File exists" not in str(error):
+                raise
+            self.delete(source)
+
+    def get(self, path, local):
+        """Copy a file from the cluster."""
+        if self.namenodes:
+            answer = self._rest("GET", path, "OPEN")
+            if answer is not None and len(answer) == self.size(path):
+                with open(local, "wb") as file:
+                    file.write(answer)
+                return
+        self._call("-get", "-f", path, local)
+
+    def delete(self, *paths):
+        """Remove files and folders; errors are ignored: nothing depends on it."""
+        try:
+            left = [
+                path
+                for path in paths
+                if not self.namenodes or self._rest("DELETE", path, "DELETE", recursive="true") is None
+            ]
+            if left:
+                self._call("-rm", "-r", "-f", "-skipTrash", *left)
+        except (HadoopError, OSError):
+            pass

@@ -1,0 +1,355 @@
+"""Run spark-submit for YARN, and stay with the application until its end: the command on a head node.
+
+    yarn_submit.py MODE TAG SPARK-SUBMIT [ARGUMENT...]
+
+MODE is `client` or `cluster`; TAG is the application's tag. What it prints is the run's output: with a driver
+on a node, the node's logs while they grow. It ends with the script's exit code. In the run's folder it writes
+control/application.json with what YARN says, and control/came.tar with the results of a driver on a node.
+
+The environment and Spark's own jars are stored in the cluster's file system, once, in `.amlexec/archives`:
+their names say what is in them.
+"""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import hadoop_files  # noqa: E402 - this program is started without a path
+import hadoop_site  # noqa: E402
+import yarn_rest  # noqa: E402
+from hadoop_site import HadoopError  # noqa: E402
+
+INTERVAL_S = 0.5
+LATER_S = 2
+"""Instead, after a minute: YARN has others to answer."""
+PATIENCE_S = 5
+"""Until a waiting application is worth a line."""
+LAG_S = 20
+"""For YARN to say how an application has ended, after spark-submit has."""
+CHUNK = 1 << 16
+SCRIPTS = {"amlexec.stdout": 1, "amlexec.stderr": 2}
+"""The script's own logs on a node, by `spark_node.py`, and where they are shown; `stderr` is the JVM's."""
+
+
+class CanceledError(Exception):
+    """The run is canceled."""
+
+
+class Submission:
+    """A run's application."""
+
+    def __init__(self, mode, tag, words):
+        """No I/O."""
+        self.mode, self.tag, self.words = mode, tag, words
+        self.control = os.path.join(os.environ["AMLEXEC_RUN_FOLDER"], "control")
+        self.spark = spark_home(words[0])
+        self.settings = hadoop_site.settings("core-site.xml", "hdfs-site.xml", "yarn-site.xml")
+        self.yarn = yarn_rest.Yarn(yarn_rest.resource_managers(self.settings))
+        self.files = hadoop_files.files(self.settings, self.spark)
+        self.folder = hadoop_files.home(self.settings) + "/.amlexec"
+        self.app = {}
+        self.error = ""
+        self.process = None
+        self.logs = {}
+        self.waited = self.said = None
+
+    def run(self):
+        """The exit code of the run."""
+        try:
+            self.store()
+            code = self.submit()
+            if code != 0 and not self.app and self.is_archive_gone():
+                say("the cluster no longer has an archive of this run: it is stored again")
+                self.store(anew=True)
+                code = self.submit()
+            code = self.result(code)
+        except CanceledError:
+            self.cancel()
+            code = 143
+        except HadoopError as error:
+            self.error = "the cluster's file system: %s" % error
+            say(self.error)
+            code = 1
+        self.write()
+        self.tidy()
+        return code
+
+    def store(self, anew=False):
+        """Let the cluster have the archives, and name them in the arguments."""
+        for at, word in enumerate(self.words):
+            if self.words[at - 1] != "--archives":
+                continue
+            parts = []
+            for part in word.split(","):
+                path, mark, name = part.rpartition("#")
+                if name == "environment" and os.path.isabs(path):
+                    path = self.stored(path, os.path.basename(path), "the environment", anew)
+                parts.append(path + mark + name)
+            self.words[at] = ",".join(parts)
+        if not self.has_jars():
+            jars = [
+                os.path.join(self.spark, "jars", one) for one in os.listdir(os.path.join(self.spark, "jars"))
+            ]
+            digest = hashlib.sha256()
+            for path in sorted(jars):
+                digest.update(("%s %d\n" % (os.path.basename(path), os.path.getsize(path))).encode("utf-8"))
+            name = "spark-%s.zip" % digest.hexdigest()[:32]
+            local = os.path.join(self.control, name)
+            address = self.stored(local, name, "Spark's jars", anew, lambda: zipped(jars, local))
+            self.words[1:1] = ["--conf", "spark.yarn.archive=" + address]
+
+    def stored(self, local, name, what, anew, make=None):
+        """The address of an archive in the cluster, which is stored if it is missing."""
+        address = "%s/archives/%s" % (self.folder, name)
+        marker = os.path.join(os.path.expanduser("~/.amlexec/archives"), name + ".cluster")
+        # Without a fast way to ask, the marker is believed: spark-submit says if the archive is missing.
+        if not self.files.namenodes and not anew and os.path.exists(marker):
+            return address
+        if self.files.size(address) is None:
+            if make:
+                make()
+            say("storing %s in the cluster (%.0f MB)" % (what, os.path.getsize(local) / 1e6))
+            self.files.put(local, address)
+        if make and os.path.exists(local):
+            os.unlink(local)
+        if not os.path.exists(marker):
+            if not os.path.isdir(os.path.dirname(marker)):
+                os.makedirs(os.path.dirname(marker), 0o700)
+            with open(marker, "w") as file:
+                file.write("%s\n%s\n" % (address, "\n".join(self.files.program)))
+        return address
+
+    def has_jars(self):
+        """Whether somebody has said where YARN finds Spark's jars."""
+        names = [
+            os.path.join(os.environ.get("SPARK_CONF_DIR") or self.spark + "/conf", "spark-defaults.conf")
+        ]
+        names += [word for at, word in enumerate(self.words) if self.words[at - 1] == "--properties-file"]
+        pattern = re.compile(r"^\s*spark\.yarn\.(jars|archive)[\s=:]", re.MULTILINE)
+        texts = [word + "=" for word in self.words]
+        for name in names:
+            try:
+                with open(name, encoding="utf-8", errors="replace") as file:
+                    texts.append(file.read())
+            except (IOError, OSError):
+                continue
+        return not os.path.isdir(os.path.join(self.spark, "jars")) or any(
+            pattern.search(text) for text in texts
+        )
+
+    def submit(self):
+        """The exit code of spark-submit; meanwhile, the application is looked at."""
+        self.process = subprocess.Popen(self.words, stdin=subprocess.DEVNULL)
+        until = time.time() + 60
+        while True:
+            try:
+                code = self.process.wait(timeout=INTERVAL_S if time.time() < until else LATER_S)
+            except subprocess.TimeoutExpired:
+                self.look()
+            else:
+                return code if code >= 0 else 128 - code
+
+    def look(self):
+        """Ask YARN, and copy what is new in the logs."""
+        identity = self.app.get("id")
+        found = self.yarn.application(identity) if identity else self.yarn.tagged(self.tag)
+        if not found:
+            return
+        if found.get("state") != self.app.get("state"):
+            self.app = found
+            self.write()
+        self.app = found
+        if found["state"] == "ACCEPTED" and found["waiting"]:
+            self.tell_waiting()
+        else:
+            self.waited = None
+        if self.mode == "cluster":
+            self.follow()
+
+    def tell_waiting(self):
+        """Say what the application waits for, if it waits for long and this is new."""
+        now = time.time()
+        self.waited = self.waited or now
+        reason = self.app["diagnostics"].strip().splitlines()
+        text = "waiting for %s in queue %s" % (self.app["waiting"], self.app["queue"])
+        text += ": " + re.sub(r"^\[[^\]]*\]\s*", "", reason[-1])[:500] if reason else ""
+        if now - self.waited > PATIENCE_S and text != self.said:
+            self.said = text
+            say(text)
+
+    def follow(self):
+        """Print what is new in the logs of the driver's container."""
+        address, container = yarn_rest.container_of(self.app)
+        if not container:
+            return
+        if container not in self.logs:
+            if self.logs:
+                say("YARN starts the driver again, as attempt %d" % (len(self.logs) + 1))
+            self.logs[container] = [yarn_rest.Log(name) for name in ("stderr", *SCRIPTS)]
+        for log in self.logs[container]:
+            show(SCRIPTS.get(log.name, 2), log.new(address, container))
+
+    def result(self, code):
+        """The exit code of the script, after spark-submit has ended with `code`."""
+        until = time.time() + LAG_S
+        while self.yarn.addresses and time.time() < until:
+            self.look()
+            if not self.app and code != 0:
+                self.error = self.why()
+                break  # nothing was submitted
+            if self.app.get("state") in yarn_rest.FINAL:
+                break
+            time.sleep(INTERVAL_S)
+        if self.mode != "cluster":
+            return code
+        came = os.path.join(self.control, "came.tar")
+        address = "%s/runs/%s/results.tar" % (self.folder, self.tag)
+        try:
+            if self.files.size(address) is None:
+                # spark-submit does not know the script's exit code, and 0 would be a claim.
+                return code or 1
+            self.files.get(address, came + ".new")
+        except HadoopError as error:
+            self.error = "the results could not be fetched: %s" % error
+            say(self.error)
+            return code or 1
+        os.rename(came + ".new", came)
+        with tarfile.open(came) as archive:
+            container = archive.extractfile("container").read(200).decode("ascii", "replace")
+            positions = {log.name: log.position for log in self.logs.get(container, [])}
+            for name, number in SCRIPTS.items():
+                show_rest(archive, name.replace("amlexec.", "") + ".log", number, positions.get(name, 0))
+            return int(archive.extractfile("exit_code").read(20))
+
+    def is_archive_gone(self):
+        """Whether spark-submit has missed an archive."""
+        return re.search(rb"does not exist.*\.amlexec/archives/", self.last_lines()) is not None
+
+    def last_lines(self):
+        """The end of standard error."""
+        try:
+            with open(os.path.join(os.path.dirname(self.control), "stderr.log"), "rb") as file:
+                file.seek(max(os.fstat(file.fileno()).st_size - CHUNK, 0))
+                return file.read()
+        except (IOError, OSError):
+            return b""
+
+    def why(self):
+        """Why spark-submit has not submitted an application; "" if its log does not tell."""
+        found = re.findall(rb'^Exception in thread "main" ([^\n]+)', self.last_lines(), re.MULTILINE)
+        text = found[-1].decode("utf-8", "replace") if found else ""
+        return text and "spark-submit: " + re.sub(r"^([\w.$]+: )+", "", text)[:1000]
+
+    def cancel(self):
+        """Kill the application, whatever its state."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+        self.app = self.yarn.tagged(self.tag) or self.app
+        if self.app and self.app["state"] not in yarn_rest.FINAL:
+            self.yarn.kill(self.app["id"])
+            until = time.time() + LAG_S
+            while self.app["state"] not in yarn_rest.FINAL and time.time() < until:
+                time.sleep(INTERVAL_S / 2)
+                self.app = self.yarn.application(self.app["id"]) or self.app
+
+    def write(self):
+        """Write what is known of the application."""
+        if not self.app and not self.error:
+            return
+        names = ("id", "state", "finalStatus", "trackingUrl", "queue")
+        told = {key: self.app.get(key, "") for key in names}
+        told["diagnostics"] = self.app.get("diagnostics", "")[:16384]
+        told.update(attempts=len(self.logs), error=self.error)
+        path = os.path.join(self.control, "application.json")
+        with open(path + ".new", "w") as file:
+            json.dump(told, file)
+        os.rename(path + ".new", path)
+
+    def tidy(self):
+        """Remove what the application leaves in the cluster: Spark only does so if it ends well."""
+        paths = ["%s/runs/%s" % (self.folder, self.tag)] if self.mode == "cluster" else []
+        if self.app.get("id") and self.app.get("finalStatus") != "SUCCEEDED":
+            paths.append("%s/.sparkStaging/%s" % (os.path.dirname(self.folder), self.app["id"]))
+        if paths:
+            self.files.delete(*paths)
+
+
+def spark_home(submit):
+    """The folder of the Spark that this spark-submit belongs to."""
+    named = os.environ.get("SPARK_HOME", "")
+    if os.path.isdir(os.path.join(named, "jars")):
+        return named
+    return os.path.dirname(os.path.dirname(os.path.realpath(submit)))
+
+
+def zipped(paths, local):
+    """Write an archive of jars, which are compressed already."""
+    with zipfile.ZipFile(local, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for path in sorted(paths):
+            archive.write(path, os.path.basename(path))
+
+
+def show(number, data):
+    """Write bytes to standard output or standard error."""
+    while data:
+        data = data[os.write(number, data) :]
+
+
+def show_rest(archive, name, number, position):
+    """Write what an archived log has after `position`."""
+    try:
+        file = archive.extractfile(name)
+    except KeyError:
+        return
+    file.seek(position)
+    while True:
+        data = file.read(CHUNK)
+        if not data:
+            return
+        show(number, data)
+
+
+def say(text):
+    """Print a line of ours to the run's standard error."""
+    show(2, ("amlexec: %s\n" % text).encode("utf-8", "replace"))
+
+
+def configure(spark):
+    """Set HADOOP_CONF_DIR as spark-submit would, if only Spark's settings name it."""
+    if os.environ.get("HADOOP_CONF_DIR") or os.environ.get("YARN_CONF_DIR"):
+        return
+    path = os.path.join(os.environ.get("SPARK_CONF_DIR") or spark + "/conf", "spark-env.sh")
+    script = '. "$0" >/dev/null 2>&1; printf "%s\\n%s" "$HADOOP_CONF_DIR" "$YARN_CONF_DIR"'
+    if os.path.exists(path):
+        lines = subprocess.check_output(["bash", "-c", script, path], stdin=subprocess.DEVNULL)
+        for name, text in zip(  # noqa: B905 - Python 3.9 has no `strict`
+            ("HADOOP_CONF_DIR", "YARN_CONF_DIR"), lines.decode("utf-8", "replace").split("\n")
+        ):
+            if text:
+                os.environ[name] = text
+
+
+def main():
+    """Stay with the application."""
+
+    def canceled(*_):
+        raise CanceledError
+
+    mode, tag, words = sys.argv[1], sys.argv[2], sys.argv[3:]
+    configure(spark_home(words[0]))
+    signal.signal(signal.SIGTERM, canceled)
+    return Submission(mode, tag, words).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,404 @@
+"""A YARN cluster with HDFS: a head node to log in to, and two nodes without Python, each a container.
+
+The daemons are Hadoop's own, each in a process of its own. All workers of a session of tests share one
+cluster: the first that needs it starts it, and the last removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import json
+import shutil
+import socket
+import tarfile
+import time
+import urllib.request
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from amlexec.docker import archives, containers
+from amlexec.errors import TargetError
+from tests.conftest import PATIENCE, eventually
+from tests.engines import hadoop, ssh_host
+from tests.engines.fixtures import need
+from tests.engines.ssh_host import QUIET
+from tests.support.hosts import Host
+from tests.support.places import ClusterProject, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from amlexec.docker.client import Engine
+    from tests.engines.spark import Installed
+    from tests.support.hosts import Client
+    from tests.support.places import Shop
+
+__all__ = ["NODES", "YarnCluster", "YarnProject", "yarn", "yarn_of_session"]
+
+NODES = ("node1", "node2")
+_CONF = "/etc/hadoop/conf"
+_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 --add-opens=java.base/java.lang=ALL-UNNAMED"
+_UNVERIFIED = "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+_SITES = {
+    "core-site": {"fs.defaultFS": "hdfs://head:8020", "hadoop.tmp.dir": "/var/hadoop"},
+    "hdfs-site": {
+        "dfs.replication": "1",
+        "dfs.namenode.safemode.extension": "0",
+        "dfs.namenode.datanode.registration.ip-hostname-check": "false",
+    },
+    "yarn-site": {
+        "yarn.resourcemanager.hostname": "head",
+        "yarn.resourcemanager.nodemanagers.heartbeat-interval-ms": "100",
+        "yarn.resourcemanager.recovery.enabled": "true",
+        "yarn.resourcemanager.store.class": "org.apache.hadoop.yarn.server.resourcemanager.recovery."
+        "FileSystemRMStateStore",
+        "yarn.resourcemanager.fs.state-store.uri": "file:///var/hadoop/states",
+        "yarn.nodemanager.resource.memory-mb": "3072",
+        "yarn.nodemanager.resource.cpu-vcores": "8",
+        "yarn.nodemanager.vmem-check-enabled": "false",
+        "yarn.nodemanager.log-dirs": "/var/hadoop/logs",
+        "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": "100",
+        "yarn.nodemanager.container-monitor.interval-ms": "200",
+        "yarn.scheduler.minimum-allocation-mb": "128",
+    },
+    "capacity-scheduler": {
+        "yarn.scheduler.capacity.root.queues": "default,narrow",
+        "yarn.scheduler.capacity.root.default.capacity": "99",
+        "yarn.scheduler.capacity.root.narrow.capacity": "1",
+        "yarn.scheduler.capacity.root.narrow.maximum-capacity": "1",
+        "yarn.scheduler.capacity.maximum-am-resource-percent": "1.0",
+    },
+}
+_LOG = """\
+log4j.rootLogger=WARN, console
+log4j.appender.console=org.apache.log4j.ConsoleAppender
+log4j.appender.console.target=System.err
+log4j.appender.console.layout=org.apache.log4j.PatternLayout
+log4j.appender.console.layout.ConversionPattern=%d{HH:mm:ss} %p %c{1}: %m%n
+"""
+_DAEMONS = {
+    "namenode": "org.apache.hadoop.hdfs.server.namenode.NameNode",
+    "datanode": "org.apache.hadoop.hdfs.server.datanode.DataNode",
+    "resourcemanager": "org.apache.hadoop.yarn.server.resourcemanager.ResourceManager",
+    "nodemanager": "org.apache.hadoop.yarn.server.nodemanager.NodeManager",
+}
+_DAEMON = f"""\
+#!/bin/sh
+exec "$JAVA_HOME/bin/java" -Xmx256m {_UNVERIFIED} {_OPTIONS} -cp '{_CONF}:/opt/hadoop/*' "$@"
+"""
+_PROGRAM = f"""\
+#!/bin/sh
+cli=org.apache.hadoop.yarn.client.cli
+case ${{0##*/}}.$1 in
+yarn.application) class=$cli.ApplicationCLI ;;
+yarn.logs) class=$cli.LogsCLI; shift ;;
+yarn.node) class=$cli.NodeCLI; shift ;;
+*.dfsadmin) class=org.apache.hadoop.hdfs.tools.DFSAdmin; shift ;;
+*.fs | *.dfs) class=org.apache.hadoop.fs.FsShell; shift ;;
+esac
+echo "${{0##*/}} $*" >>"$HOME/programs.log" 2>/dev/null
+exec "$JAVA_HOME/bin/java" -Xmx128m {_OPTIONS} -cp '{_CONF}:/opt/hadoop/*' "$class" "$@"
+"""
+"""`yarn`, `hdfs` and `hadoop`. What a user calls is noted in the user's home."""
+_SPARK = """\
+spark.driver.extraJavaOptions -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+spark.executor.extraJavaOptions -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+spark.yarn.am.extraJavaOptions -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+spark.driver.memory 512m
+spark.executor.memory 512m
+spark.yarn.am.memory 256m
+spark.ui.enabled false
+spark.yarn.scheduler.heartbeat.interval-ms 300
+"""
+
+
+class YarnCluster(Host):
+    """The head node, with the nodes' containers beside it."""
+
+    ip = ""
+
+    def __init__(self, engine: Engine, folder: Path, name: str = "") -> None:
+        """With `name`, one that is up: its keys are in the folder."""
+        if name:
+            self.engine, self.name, self.folder = engine, name, folder
+            self.key, self._host_key = folder / "id", folder / "host_key"
+            self._paused = False
+        else:
+            super().__init__(engine, folder)
+            self.name = f"amlexec-test-yarn-{uuid.uuid4().hex[:8]}"
+
+    def container(self, node: str) -> str:
+        """The name of a node's container."""
+        return self.name if node == "head" else f"{self.name}-{node}"
+
+    def serve(self, parts: Installed) -> None:
+        """Start everything, and wait until both nodes are members."""
+        with self.engine.asked() as api:
+            api.create_network(self.name)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        java = [f"{path}:{path}:ro" for path in parts.java_folders()]
+        jars = f"{parts.home()}/jars:/opt/spark/jars:ro"
+        binds = [f"{hadoop.folder()}:/opt/hadoop:ro", *java]
+        self._start("head", [f"{parts.home()}:/opt/spark:ro", *binds], parts)
+        for node in NODES:
+            self._start(node, [jars, *binds], parts)
+        assert self._answers(PATIENCE), "sshd does not come up"
+        self.daemon("head", "resourcemanager")
+        self.run("head", f"useradd -m -s /bin/bash ada; daemon {_DAEMONS['namenode']} -format -force 2>&1")
+        self.daemon("head", "namenode")
+        for node in NODES:
+            self.run(node, "rm -rf /usr/bin/python3* /usr/lib/python3*; ! command -v python3")
+            self.daemon(node, "datanode", "nodemanager")
+        self.until_nodes(len(NODES))
+        for user in (QUIET, "ada"):
+            home = f"/user/{user}"
+            eventually(lambda home=home: self.hdfs(home, "MKDIRS"), "HDFS opens")  # type: ignore[misc]
+            assert self.hdfs(home, "SETOWNER", owner=user)
+
+    def _start(self, node: str, binds: list[str], parts: Installed) -> None:
+        host: dict[str, Any] = {"NetworkMode": self.name, "Init": True, "Binds": binds}
+        if node == "head":
+            host["PortBindings"] = {f"{self.port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(self.port)}]}
+        settings = {
+            "Image": ssh_host.REFERENCE,
+            "Hostname": node,
+            "Cmd": ["sh", "/etc/ssh/start"] if node == "head" else ["sleep", "infinity"],
+            "Env": [f"JAVA_HOME={parts.java}", f"HADOOP_CONF_DIR={_CONF}"],
+            "ExposedPorts": {f"{self.port}/tcp": {}} if node == "head" else {},
+            "HostConfig": host,
+            "NetworkingConfig": {"EndpointsConfig": {self.name: {"Aliases": [node]}}},
+        }
+        name = self.container(node)
+        containers.create(self.engine, settings, name=name)
+        files = {
+            **{f"{_CONF}/{site}.xml": _site(values) for site, values in _SITES.items()},
+            f"{_CONF}/log4j.properties": _LOG,
+            # Pages that Hadoop's jars don't have, and that no test looks at.
+            **{f"{_CONF}/webapps/{name}/index.html": "" for name in ("hdfs", "datanode")},
+            "/usr/local/bin/daemon": _DAEMON,
+        }
+        if node == "head":
+            self._put()
+            files |= {f"/usr/local/bin/{program}": _PROGRAM for program in ("yarn", "hdfs", "hadoop")}
+            files["/etc/spark/conf/spark-defaults.conf"] = (
+                f"{_SPARK}spark.yarn.jars local:/opt/spark/jars/*\n"
+            )
+            files["/etc/spark/plain/spark-defaults.conf"] = _SPARK
+            told = {
+                "JAVA_HOME": parts.java,
+                "SPARK_HOME": "/opt/spark",
+                "SPARK_CONF_DIR": "/etc/spark/conf",
+                "HADOOP_CONF_DIR": _CONF,
+                "PATH": "/opt/spark/bin:/usr/local/bin:/usr/bin:/bin",
+                "SPARK_SUBMIT_OPTS": "'-XX:+UseSerialGC -XX:TieredStopAtLevel=1'",
+            }
+            text = "".join(f"export {name}={value}\n" for name, value in told.items())
+            files |= {f"/home/{QUIET}/.bashrc": text, "/etc/skel/.bashrc": text}
+            configuration = archives.get(self.engine, name, "/etc/ssh/sshd_config")
+            with configuration as stream, tarfile.open(fileobj=io.BytesIO(stream.read())) as archive:
+                member = archive.extractfile("sshd_config")
+                assert member is not None
+                files["/etc/ssh/sshd_config"] = member.read().decode().replace("127.0.0.1", "0.0.0.0")
+        archives.put(self.engine, name, "/", _tar(files))
+        containers.start(self.engine, name)
+
+    def daemon_script(self, daemon: str, options: str = "") -> str:
+        """Shell text that runs a daemon in the foreground."""
+        return f"daemon {_DAEMONS[daemon]} {options} >/tmp/{daemon}.log 2>&1"
+
+    def daemon(self, node: str, *daemons: str) -> None:
+        """Start daemons on a node; their logs are in its /tmp."""
+        for daemon in daemons:
+            script = f"echo $$ >/tmp/{daemon}.pid; exec {self.daemon_script(daemon)}"
+            self.run(node, script, detach=True)
+
+    def end(self, node: str, daemon: str) -> None:
+        """Kill a daemon."""
+        self.run(node, f"kill -9 $(cat /tmp/{daemon}.pid)")
+
+    def run(self, node: str, script: str, *, user: str = "root", detach: bool = False) -> str:
+        """What a script prints on a node. Fails where the script fails."""
+        with self.engine.asked() as api:
+            made = api.exec_create(self.container(node), ["sh", "-c", script], user=user)
+            output = api.exec_start(made, detach=detach)
+            if detach:
+                return ""
+            code = api.exec_inspect(made)["ExitCode"]
+        assert code == 0, f"{script}: {code}: {output.decode(errors='replace')}"
+        return str(output.decode(errors="replace"))
+
+    def rest(self, path: str) -> Any:
+        """What the ResourceManager answers."""
+        with urllib.request.urlopen(
+            f"http://{self._address()}:8088/ws/v1/cluster/{path}", timeout=20
+        ) as answer:
+            return json.load(answer)
+
+    def hdfs(self, path: str, operation: str, **options: str) -> bool:
+        """Whether an operation of WebHDFS that changes something succeeds, as the administrator."""
+        words = "".join(f"&{key}={value}" for key, value in options.items())
+        address = f"http://{self._address()}:9870/webhdfs/v1{path}?op={operation}&user.name=root{words}"
+        method = "DELETE" if operation == "DELETE" else "PUT"
+        asked = urllib.request.Request(address, method=method)
+        try:
+            with urllib.request.urlopen(asked, timeout=20):
+                return True
+        except OSError:
+            return False
+
+    def listed(self, path: str) -> list[str]:
+        """The names in a folder of HDFS; none if it does not exist."""
+        address = f"http://{self._address()}:9870/webhdfs/v1{path}?op=LISTSTATUS&user.name=root"
+        try:
+            with urllib.request.urlopen(address, timeout=20) as answer:
+                found = json.load(answer)["FileStatuses"]["FileStatus"]
+        except OSError:
+            return []
+        return sorted(one["pathSuffix"] for one in found)
+
+    def _address(self) -> str:
+        if not self.ip:
+            with self.engine.asked() as api:
+                networks = api.inspect_container(self.name)["NetworkSettings"]["Networks"]
+            self.ip = str(networks[self.name]["IPAddress"])
+        return self.ip
+
+    def until_nodes(self, number: int) -> None:
+        """Wait until the cluster has this number of nodes. Seldom asked: the daemons need the processors."""
+        until = time.monotonic() + 2 * PATIENCE
+        while self.active_nodes() != number:
+            assert time.monotonic() < until, f"{self.name} has not {number} nodes"
+            time.sleep(0.5)
+
+    def active_nodes(self) -> int:
+        """How many nodes are members of the cluster."""
+        try:
+            found = self.rest("metrics")
+            return int(found.get("clusterMetrics", found)["activeNodes"])
+        except (OSError, ValueError, KeyError):
+            return -1  # it is starting
+
+    def applications(self) -> list[dict[str, Any]]:
+        """All applications."""
+        found = self.rest("apps")["apps"] or []
+        return list(found["app"] if isinstance(found, dict) else found)
+
+    def application(self, identity: str) -> dict[str, Any]:
+        """One application."""
+        found: dict[str, Any] = self.rest(f"apps/{identity}")
+        return dict(found.get("app", found))
+
+    def remove(self) -> None:
+        """Remove the containers and their network."""
+        for node in (*NODES, "head"):
+            with contextlib.suppress(TargetError):
+                containers.remove(self.engine, self.container(node), force=True)
+        with self.engine.asked() as api:
+            api.remove_network(self.name)
+
+
+def _shared_folder(base: Path) -> Path:
+    """The folder of the session, in which each of its workers has one."""
+    return (base.parent if base.name.startswith("popen-") else base) / "yarn"
+
+
+def _site(values: dict[str, str]) -> str:
+    lines = [
+        f"<property><name>{name}</name><value>{value}</value></property>" for name, value in values.items()
+    ]
+    return "\n".join(["<configuration>", *lines, "</configuration>", ""])
+
+
+def _tar(files: dict[str, str]) -> bytes:
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w") as archive:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name.lstrip("/"))
+            member.size, member.mode = len(text.encode()), 0o755 if "/bin/" in name else 0o644
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return held.getvalue()
+
+
+class YarnProject(ClusterProject):
+    """A project that runs on YARN."""
+
+    mode = "cluster"
+
+    def compute(self, *lines: str, base: str = "", master: str = "yarn") -> str:
+        """The text of the `.compute` file, with more lines."""
+        return super().compute(f"yarnDeployMode: {self.mode}", *lines, base=base, master=master)
+
+    def configure(self, *lines: str) -> None:
+        """Write the `.runconfig` file, with more lines."""
+        told = [f"Target: {self.place.name}", "Framework: PySpark", *lines]
+        self.write(f"aml_config/{self.place.name}.runconfig", "\n".join(told) + "\n")
+        self.write("aml_config/cluster.compute", self.compute())
+        self.settings()
+
+    def settings(self, **values: str) -> None:
+        """Write the Spark dependencies file; `_` in names is `.`."""
+        told = {
+            "spark.executor.instances": "1",
+            **{key.replace("_", "."): each for key, each in values.items()},
+        }
+        text = "".join(f"  {key}: '{value}'\n" for key, value in told.items())
+        self.write("aml_config/spark_dependencies.yml", f"configuration:\n{text}")
+
+
+@pytest.fixture(scope="session")
+def yarn_of_session(
+    ssh_image: str, machines: Engine, spark_parts: Installed, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[YarnCluster]:
+    """One cluster for all workers of a session of tests; take `yarn`."""
+    del ssh_image
+    need("hadoop", "Hadoop", hadoop.is_there)
+    folder = _shared_folder(tmp_path_factory.getbasetemp())
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        state = folder / "state.json"
+        if state.exists():
+            told = json.loads(state.read_text())
+            found = YarnCluster(machines, folder / "keys", told["name"])
+            found.port = told["port"]
+        else:
+            shutil.rmtree(folder / "keys", ignore_errors=True)  # of one that did not come up
+            found = YarnCluster(machines, folder / "keys")
+            told = {"name": found.name, "users": 0}
+            try:
+                found.serve(spark_parts)
+            except BaseException:
+                found.remove()
+                raise
+            told["port"] = found.port
+        state.write_text(json.dumps({**told, "users": told["users"] + 1}))
+    yield found
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        told = json.loads(state.read_text())
+        told["users"] -= 1
+        state.write_text(json.dumps(told))
+        if not told["users"]:
+            state.unlink()
+            found.remove()
+
+
+@pytest.fixture
+def yarn(yarn_of_session: YarnCluster, client: Client) -> YarnCluster:
+    """A cluster that runs, shared by all tests: leave it as it was found."""
+    client.lets_in(yarn_of_session)
+    return yarn_of_session
+
+
+@pytest.fixture
+def yarn_project(yarn: YarnCluster, shop: Shop, tmp_path: Path) -> YarnProject:
+    """A project that runs on that cluster, with a Python that the user manages."""
+    place = Place("cluster", "cluster", mounts=False)
+    return YarnProject(tmp_path / "demo", shop, place, yarn)  # type: ignore[arg-type]

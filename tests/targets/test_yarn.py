@@ -1,0 +1,163 @@
+"""Runs on a real YARN: a ResourceManager, two NodeManagers without Python, and HDFS."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from tests.conftest import PATIENCE, eventually
+from tests.engines.ssh_host import QUIET
+
+if TYPE_CHECKING:
+    from tests.support.yarn import YarnProject
+
+HOME = f"/user/{QUIET}"
+SCRIPT = """\
+import json, os, sys, time
+from amlexec.run import log
+from pyspark.sql import SparkSession
+from near import tell
+print('begun', flush=True)
+spark = SparkSession.builder.getOrCreate()
+found = spark.sparkContext.parallelize(range(2), 1).map(tell).collect()
+os.makedirs('outputs/deep', exist_ok=True)
+with open('outputs/deep/told.json', 'w') as file:
+    json.dump({'driver': tell(0), 'executors': found, 'data': open('data.txt').read()}, file)
+log('loss', 1)
+print('told', sys.argv[1:], flush=True)
+sys.stdout.buffer.write(b'odd \\xff\\r bytes without an end')
+sys.stdout.flush()
+print('to stderr', file=sys.stderr)
+spark.stop()
+raise SystemExit(7)
+"""
+NEAR = """\
+import os, socket, sys
+def tell(_):
+    try:
+        import six
+        version = six.__version__
+    except ImportError:
+        version = ''
+    return [socket.gethostname(), sys.prefix.rpartition('/')[2], version, os.environ.get('LEVEL')]
+"""
+PRINTED = b"begun\ntold ['x y']\nodd \xff\r bytes without an end"
+
+
+class TestARun:
+    """With a prepared environment: the nodes have no Python."""
+
+    def test_in_cluster_mode(self, yarn_project: YarnProject) -> None:
+        project = yarn_project
+        project.is_managed = True
+        project.configure("EnvironmentVariables:", "  LEVEL: a b")
+        project.write("train.py", SCRIPT)
+        project.write("near.py", NEAR)
+        project.write("data.txt", "there")
+        done = project.submit("--prepare", "train.py", "x y")
+        assert done.code == 1, done.err
+        record = project.record(done.run_id)
+        folder = project.run_folder(done.run_id)
+        assert (record["exit_code"], record["metrics"]) == (7, {"loss": 1}), done.err
+        assert (folder / "stdout.log").read_bytes() == PRINTED
+        assert b"to stderr\n" in (folder / "stderr.log").read_bytes()
+        told = json.loads((folder / "outputs/deep/told.json").read_text())
+        assert told["driver"][0] in {"node1", "node2"}
+        assert told["driver"][1:] == ["environment", "1.17.0", "a b"]
+        assert [one[1:] for one in told["executors"]] == [["environment", "1.17.0", "a b"]] * 2
+        assert told["data"] == "there"
+        application = record["application"]
+        assert re.fullmatch(r"application_\d+_\d{4}", application["id"])
+        assert (application["state"], application["final_status"]) == ("FINISHED", "FAILED")
+        assert "exited with" in application["diagnostics"]
+        # Nothing of the run is left, and the environment stays.
+        assert project.host.listed(f"{HOME}/.amlexec/runs") == []
+        assert project.host.listed(f"{HOME}/.sparkStaging") == []
+        archive = f"{record['environment_digest']}.tar.gz"
+        assert archive in project.host.listed(f"{HOME}/.amlexec/archives")
+
+    def test_in_client_mode(self, yarn_project: YarnProject) -> None:
+        project = yarn_project
+        project.is_managed, project.mode = True, "client"
+        project.configure("EnvironmentVariables:", "  LEVEL: a b")
+        project.write("train.py", SCRIPT)
+        project.write("near.py", NEAR)
+        project.write("data.txt", "there")
+        done = project.submit("--prepare", "train.py", "x y")
+        assert done.code == 1, done.err
+        record = project.record(done.run_id)
+        folder = project.run_folder(done.run_id)
+        assert (record["exit_code"], record["metrics"]) == (7, {"loss": 1}), done.err
+        assert (folder / "stdout.log").read_bytes() == PRINTED
+        told = json.loads((folder / "outputs/deep/told.json").read_text())
+        assert told["driver"][0] == "head"
+        assert [one[1:] for one in told["executors"]] == [["environment", "1.17.0", "a b"]] * 2
+        # YARN takes the end of a driver that it does not run for a success.
+        assert (record["application"]["state"], record["status"]) == ("FINISHED", "Failed")
+        assert project.host.listed(f"{HOME}/.sparkStaging") == []
+
+
+class TestBadLuck:
+    """With a Python that the nodes don't have: the driver never starts, and that is enough."""
+
+    def test_an_unknown_queue(self, yarn_project: YarnProject) -> None:
+        yarn_project.settings(spark_yarn_queue="gpu")
+        yarn_project.write("train.py", "")
+        done = yarn_project.submit("train.py")
+        assert (done.code, yarn_project.record(done.run_id)["status"]) == (1, "Failed")
+        assert "YARN has no queue gpu (application application_" in done.err
+
+    def test_a_cancel_while_it_waits(self, yarn_project: YarnProject) -> None:
+        project, cluster = yarn_project, yarn_project.host
+        project.settings(spark_yarn_queue="narrow")
+        project.write("train.py", "")
+        done = project.submit("--async", "train.py")
+        assert done.code == 0, done.err
+        log = f"/home/{QUIET}/.amlexec/runs/{done.run_id}/stderr.log"
+        words = "waiting for 1 vcores and"
+        eventually(lambda: words in cluster.run("head", f"cat {log} || :"), "it says what it waits for")
+        assert "in queue narrow: " in cluster.run("head", f"grep '{words}' {log}")
+        cluster.run("head", f"rm -f /home/{QUIET}/programs.log")
+        cancels = [
+            project.start(sys.executable, "-m", "amlexec", "experiment", "cancel", "-r", done.run_id)
+            for _ in range(2)
+        ]
+        for one in cancels:
+            _, err = one.communicate(timeout=PATIENCE)
+            assert one.returncode == 0, err
+        record = project.record(done.run_id)
+        assert record["status"] == "Canceled"
+        assert cluster.application(record["application"]["id"])["state"] == "KILLED"
+        assert cluster.listed(f"{HOME}/.sparkStaging") == []
+        # No program of Hadoop was needed, which takes seconds to start.
+        assert cluster.run("head", f"cat /home/{QUIET}/programs.log 2>/dev/null || :") == ""
+
+    def test_a_full_home_folder(self, yarn_project: YarnProject) -> None:
+        project, cluster = yarn_project, yarn_project.host
+        project.write("aml_config/cluster.compute", project.compute().replace(QUIET, "ada"))
+        project.write("train.py", "")
+        assert cluster.hdfs("/user/ada", "SETQUOTA", namespacequota="1")
+        done = project.submit("train.py")
+        checked = project.amlexec("computetarget", "check", "cluster")
+        assert done.code == 1
+        reason = project.record(done.run_id)["reason"]
+        words = r"spark-submit: The NameSpace quota .* of directory /user/ada is exceeded"
+        assert re.search(words, reason), reason
+        assert checked.code != 0
+        words = r"file system +failed +The NameSpace quota .* of directory /user/ada is exceeded"
+        assert re.search(words, checked.out), checked.out
+
+
+class TestCheck:
+    """`computetarget check` of a head node."""
+
+    def test_all_is_well(self, yarn_project: YarnProject) -> None:
+        yarn_project.is_managed = True
+        yarn_project.configure()
+        done = yarn_project.amlexec("computetarget", "check", "cluster")
+        assert done.code == 0, done.out
+        assert re.search(r"YARN's nodes +ok +2, with \d+ MB and \d+ vcores free", done.out), done.out
+        assert re.search(r"YARN's queues +ok +default, narrow", done.out), done.out
+        assert re.search(rf"file system +ok +hdfs://head:8020{HOME} can be written", done.out), done.out
