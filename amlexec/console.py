@@ -80,14 +80,17 @@ def write_for_files(content: str | bytes) -> None:
 
     Raises as `data` does.
     """
-    try:
-        is_terminal = os.isatty(sys.stdout.fileno())
-    except (OSError, ValueError):
-        is_terminal = False
-    if is_terminal:
+    if _is_terminal("stdout"):
         text = content if isinstance(content, str) else content.decode("utf-8", "backslashreplace")
         content = _printable(text)
     write(content)
+
+
+def _is_terminal(name: str) -> bool:
+    try:
+        return os.isatty(getattr(sys, name).fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _to(stream: TextIO, content: str | bytes) -> None:
@@ -134,14 +137,18 @@ def _printable(text: str) -> str:
 
 
 class Console:
-    """The terminal output of a submit: the script's output unchanged, and amlexec's messages."""
+    """The terminal output of a submit: the script's output, and amlexec's messages."""
 
     def __init__(self) -> None:
         self._unread = False
+        self._filters = [
+            escaping.OutputFilter() if _is_terminal(name) else None for name in ("stdout", "stderr")
+        ]
 
     def say(self, line: str) -> None:
         """Print a line to stdout, as Workbench did. A closed pipe does not stop the run from starting."""
         try:
+            write(self._filtered(0, b"", is_last=True))
             write(_printable(line) + "\n", now=True)
         except BrokenPipeError:
             self._unread = True
@@ -152,16 +159,20 @@ class Console:
         say(line if has_level else f"warning: {line}")
 
     def stdout(self, chunk: bytes) -> None:
-        """Write output of the script to stdout."""
+        """Write output of the script to stdout, unchanged; it must not control a terminal."""
         if self._unread:
             raise BrokenPipeError
-        write(chunk, now=True)
+        write(self._filtered(0, chunk), now=True)
 
     def stderr(self, chunk: bytes) -> None:
         """Write error output of the script to stderr. Failures are ignored: the run's log has it all."""
         with contextlib.suppress(OSError):
-            _to(sys.stderr, chunk)
+            _to(sys.stderr, self._filtered(1, chunk))
             sys.stderr.flush()
+
+    def _filtered(self, stream: int, chunk: bytes, *, is_last: bool = False) -> bytes:
+        found = self._filters[stream]
+        return chunk if found is None else found.feed(chunk, is_last=is_last)
 
 
 def show(error: BaseException) -> int:

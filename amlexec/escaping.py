@@ -6,9 +6,10 @@ the title, hide text or reverse its direction become escapes, such as `\\x1b`.
 
 from __future__ import annotations
 
+import codecs
 import re
 
-__all__ = ["in_json", "on_one_line", "quoted", "visible"]
+__all__ = ["OutputFilter", "in_json", "on_one_line", "quoted", "visible"]
 
 _LIMIT = 40
 """In characters, of a quoted text."""
@@ -46,3 +47,36 @@ def in_json(text: str) -> str:
         return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
     return _CONTROL.sub(escaped, text)
+
+
+_COLOUR = r"\x1b\[[0-9;:]{0,60}[mK]"
+_IN_OUTPUT = re.compile(f"({_COLOUR})|[\x00-\x07\x0b-\x0c\x0e-\x1f\x7f-\x9f\udc80-\udc9f]")
+_BEGUN = re.compile(r"\x1b(?:\[[0-9;:]{0,60})?\Z")
+
+
+class OutputFilter:
+    """What a script prints, for a terminal, piece by piece.
+
+    Colours, the erasing of a line's rest, returns and backspaces stay: progress bars need them. What sets a
+    title or the clipboard, moves the cursor elsewhere or asks the terminal something becomes an escape.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._rest = ""
+        """The beginning of an escape sequence that may be a colour."""
+
+    def feed(self, piece: bytes, *, is_last: bool = False) -> bytes:
+        """The next piece, as far as it is certain; with `is_last`, all that is left."""
+        text = self._rest + self._decoder.decode(piece, is_last)
+        begun = None if is_last else _BEGUN.search(text)
+        self._rest = begun[0] if begun else ""
+        shown = _IN_OUTPUT.sub(_shown, text[: begun.start()] if begun else text)
+        return shown.encode("utf-8", "surrogateescape")
+
+
+def _shown(match: re.Match[str]) -> str:
+    if match[1]:
+        return match[1]
+    code = ord(match[0])
+    return f"\\x{code - 0xDC00 if code > 0xDC00 else code:02x}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amlexec.commands import output
-from amlexec.escaping import in_json, on_one_line, visible
+from amlexec.escaping import OutputFilter, in_json, on_one_line, visible
+from tests.support.terminals import run_on_terminal
 
 if TYPE_CHECKING:
     from tests.conftest import ProjectFolder
@@ -88,3 +91,42 @@ def test_a_project_in_a_folder_with_control_characters(project: ProjectFolder) -
     for command in (("lint",), ("experiment", "submit", "-c", "local", "nowhere.py"), ("history", "list")):
         shown = project.amlexec(*command, cwd=folder)
         assert "\x1b" not in shown.out + shown.err
+
+
+OUTPUT = {
+    b"10 %\r20 %\x1b[K\b\t\n": b"10 %\r20 %\x1b[K\b\t\n",
+    b"\x1b[1;31mred\x1b[0m \x1b[m": b"\x1b[1;31mred\x1b[0m \x1b[m",
+    b"\x1b]0;title\x07": b"\\x1b]0;title\\x07",
+    b"\x1b]52;c;eA==\x1b\\": b"\\x1b]52;c;eA==\\x1b\\",
+    b"\x1b[2J\x1b[6n\x1bc": b"\\x1b[2J\\x1b[6n\\x1bc",
+    "\u00fc\u2713\u009b2J".encode(): "\u00fc\u2713\\x9b2J".encode(),
+    b"\x9b2J \xfc \x80": b"\\x9b2J \xfc \\x80",
+    b"cut \x1b[3": b"cut \\x1b[3",
+    b"cut \xe2\x9c": b"cut \xe2\\x9c",
+}
+
+
+@given(st.sampled_from([*OUTPUT]), st.lists(st.integers(0, 30), max_size=4))
+def test_output_of_a_script_controls_no_terminal(printed: bytes, cuts: list[int]) -> None:
+    ends = [0, *sorted(cuts), len(printed)]
+    found = OutputFilter()
+    pieces = [found.feed(printed[start:end]) for start, end in pairwise(ends)]
+    assert b"".join([*pieces, found.feed(b"", is_last=True)]) == OUTPUT[printed]
+
+
+def test_output_is_filtered_on_a_terminal_alone(project: ProjectFolder) -> None:
+    printed = "\x1b]0;title\x07\x1b[31mred\x1b[0m\n"
+    project.write(
+        "train.py", f"import sys\nprint({printed!r}, end='', file=sys.stderr)\nprint({printed!r}, end='')\n"
+    )
+    done = project.submit("train.py")
+    assert printed in done.out
+    assert printed in done.err
+    for arguments in (("experiment", "follow"), ("history", "info", "-a", "stdout.log")):
+        command = (sys.executable, "-m", "amlexec", *arguments, "-r", done.run_id)
+        assert printed in project.call(*command).out
+        found = run_on_terminal(project, *command, stdout=True)
+        assert found.code == 0
+        assert b"\\x1b]0;title\\x07\x1b[31mred\x1b[0m\r\n" in found.shown
+        assert b"\x1b]" not in found.shown
+    assert (project.run_folder(done.run_id) / "stdout.log").read_text() == printed

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
 import os
-import pty
 import sys
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -19,8 +17,9 @@ from amlexec.history import folders, listing, tags
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import instant
 from amlexec.values import Project, SweepPoint
-from tests.conftest import PATIENCE, Done, ProjectFolder, eventually
+from tests.conftest import PATIENCE, ProjectFolder, eventually
 from tests.support.records import RUN
+from tests.support.terminals import run_on_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,13 +217,13 @@ def test_a_long_reading_is_shown_on_a_terminal(
     program += (
         "sys.exit(run(['history', 'list', '--where', 'min(accuracy) >= 0.3', '--columns', 'accuracy']))\n"
     )
-    done, shown = on_a_terminal(runs, sys.executable, "-c", program)
-    assert done.out.split() == ["accuracy", "--------", "0.3"]
-    assert ("reading 4 runs" in shown) is is_late
-    assert (shown == "") is not is_late
+    found = run_on_terminal(runs, sys.executable, "-c", program, stdout=False)
+    assert found.out.split() == ["accuracy", "--------", "0.3"]
+    assert (b"reading 4 runs" in found.shown) is is_late
+    assert (found.shown == b"") is not is_late
     # Into a file nothing is written, however long it takes.
     monkeypatch.setenv("AMLEXEC_CACHE", str(runs.root.parent / "another cache"))
-    assert runs.call(sys.executable, "-c", program) == done
+    assert runs.call(sys.executable, "-c", program) == (0, found.out, "")
 
 
 class View(dict[str, Any]):
@@ -253,20 +252,6 @@ def test_a_table_keeps_only_what_it_shows(runs: ProjectFolder, columns: str | No
         [[0.3, "NaN", 0.1, 0.0]] + ([[0.3, None, 0.1, 0.0]] if columns else [])
     )
     assert not any(view() for view in views)
-
-
-def on_a_terminal(folder: ProjectFolder, *command: str) -> tuple[Done, str]:
-    """What a command prints, and what it shows on the terminal that is its standard error."""
-    ours, theirs = pty.openpty()
-    process = folder.start(*command, stderr=theirs)
-    os.close(theirs)
-    out, _ = process.communicate(timeout=PATIENCE)
-    shown = b""
-    with contextlib.suppress(OSError):  # Linux: the other end is closed
-        while piece := os.read(ours, 1 << 16):
-            shown += piece
-    os.close(ours)
-    return Done(process.returncode, out.decode(), ""), shown.decode()
 
 
 def test_a_reader_that_closes_the_pipe(runs: ProjectFolder) -> None:
