@@ -112,9 +112,15 @@ class UsageError(ConfigurationError):
 class CannotRunError(UsageError):
     """This version can read this kind of compute target, but not run on it."""
 
-    def __init__(self, name: str, kind: str, where: str) -> None:
+    def __init__(self, name: str, kind: str, where: str, successor: str = "") -> None:
+        hint = "name another target with -t"
+        if successor:
+            hint = (
+                f"the service no longer exists; on a {successor.capitalize()} cluster, change three lines: "
+                f"`type: {successor}`, and `address: HOST` and `username: USER` of its login node"
+            )
         super().__init__(
             f"compute target {name!r} is of type {kind}, which this version can't run",
             where=where,
-            hint="name another target with -t",
+            hint=hint,
         )

@@ -59,6 +59,8 @@ class Kind(NamedTuple):
     """Whether runs are on a machine over SSH. False for cloud services, like `is_here`."""
     in_container: bool = False
     """Whether runs are containers, of images that a Docker engine builds."""
+    successor: str = ""
+    """The kind to use in its place, if the service no longer exists; "" for none."""
     is_slurm_cluster: bool = False
     """Whether Slurm, through its machine, runs them as jobs."""
     is_spark_cluster: bool = False
@@ -177,7 +179,7 @@ KINDS = (
     REMOTE,
     CLUSTER,
     SLURM,
-    Kind("batchai", has_nodes=True),
+    Kind("batchai", has_nodes=True, successor=SLURM.name),
     CONTAINERINSTANCE,
 )
 """In the order of lists that users see."""

@@ -118,7 +118,7 @@ class ProjectEnvironments:
             spark_file = configuration.spark_dependencies_file if baked else ""
             want = preparation.wanted(self.project, configuration.name, found, file, spark_file)
         elif not kind.module:
-            raise CannotRunError(found.name, found.kind, str(found.place))
+            raise CannotRunError(found.name, found.kind, str(found.place), kind.successor)
         digest = want.digest if want is not None else ""
         notes = declaration.notes
         named = (name, configuration.name, target, found.name, found.kind)

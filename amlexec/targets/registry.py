@@ -25,7 +25,7 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
     """
     found = kinds.of(kind)
     if not found.module:
-        raise CannotRunError(name, kind, where)
+        raise CannotRunError(name, kind, where, found.successor)
     target: Callable[..., Target] = getattr(import_module(f"amlexec.targets.{found.module}"), found.target)
     if found.on_local_engine or found.is_service:
         from amlexec.docker.client import from_environment

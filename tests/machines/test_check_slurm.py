@@ -126,3 +126,17 @@ def test_what_a_cluster_may_say() -> None:
     assert found(here, user_managed_environment=True)["Python of the nodes"].status == "failed"
     assert found(here, communicator="OpenMpi")["MPI"].message == "c1 has no mpirun"
     assert found(f"{here}runtime apptainer\n")["container runtime"].message.startswith("apptainer")
+
+
+def test_a_batch_ai_file_names_the_lines_to_change(project: ProjectFolder) -> None:
+    project.write("aml_config/old.compute", "type: batchai\nnodeCount: 2\n")
+    project.write("aml_config/old.runconfig", "Target: old\nFramework: Python\n")
+    project.write("train.py", "")
+    for words in (("experiment", "submit", "-c", "old", "train.py"), ("experiment", "prepare", "-c", "old")):
+        done = project.amlexec(*words)
+        assert done.code == 3
+        assert "compute target 'old' is of type batchai, which this version can't run" in done.err
+        assert "`type: slurm`, and `address: HOST` and `username: USER` of its login node" in done.err
+    project.write("aml_config/old.compute", "type: slurm\naddress: login\nusername: ada\nnodeCount: 2\n")
+    shown = json.loads(project.amlexec("computetarget", "show", "old", "-o", "json").out)
+    assert (shown["type"], shown["nodeCount"]) == ("slurm", 2)
