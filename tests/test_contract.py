@@ -19,11 +19,13 @@ from amlexec.history import folders
 from amlexec.history.record import Run
 from amlexec.history.series import read_series
 from amlexec.images.labels import reference
+from amlexec.models.registry import opened
 from amlexec.plan import plan
 from amlexec.runs import lifecycle
 from amlexec.targets.docker import DockerTarget
 from amlexec.targets.environment import ensure
 from amlexec.targets.volumes import LocalVolumes
+from amlexec.values import Project
 from tests.conftest import PATIENCE, ProjectFolder, eventually, until_begun
 from tests.engines.ssh_host import QUIET
 from tests.support.places import (
@@ -376,12 +378,15 @@ def test_a_copy_is_kept_until_all_outputs_are_collected(project: DockerProject) 
     assert project.record(done.run_id)["not_collected"] == [{**reason, "kept": False}]
 
 
-def test_metrics_of_both_loggers(project: DockerProject) -> None:
+def test_metrics_of_both_loggers_and_a_registered_model(project: DockerProject) -> None:
     project.write(
         "train.py",
         "from amlexec.run import log\nfrom azureml.logging import get_azureml_logger\n"
         "log('loss', 0.5)\nlog('loss', 0.25)\n"
-        "get_azureml_logger().log('Accuracy', 0.9)\n",
+        "get_azureml_logger().log('Accuracy', 0.9)\n"
+        "from amlexec.model import register\n"
+        "open('outputs/model.txt', 'w').write('trained')\nregister('m', 'outputs/model.txt')\n"
+        "open('beside.txt', 'w').write('beside')\nregister('n', 'beside.txt')\n",
     )
     done = project.submit("train.py")
     assert done.code == 0, done.err
@@ -389,6 +394,13 @@ def test_metrics_of_both_loggers(project: DockerProject) -> None:
     assert record["metrics"] == {"loss": 0.25, "Accuracy": 0.9}
     assert record["metric_counts"] == {"loss": 2, "Accuracy": 1}
     assert len((project.run_folder(done.run_id) / "metrics.jsonl").read_text().splitlines()) == 3
+    registered = json.loads((project.run_folder(done.run_id) / "registered.json").read_text())
+    assert [(each["id"], each["problem"]) for each in registered] == [("m:1", ""), ("n:1", "")]
+    registry = opened(Project(str(project.root)))
+    assert registry.path(registry.find("m")).read_text() == "trained"
+    run = registry.find("n").version.origin.run
+    assert run is not None
+    assert (run.metrics["Accuracy"], run.path) == (0.9, "outputs/models/n/beside.txt")
 
 
 LOGGING = """\

@@ -71,6 +71,15 @@ class FolderStore:
                         found[name] = error
         return found
 
+    def read(self, name: str) -> bytes | None:
+        """A file; None if it does not exist."""
+        with self._errors(name):
+            try:
+                return read_regular(self._root / name, LARGEST, follow=False)
+            except FileNotFoundError:
+                return None
+        raise AssertionError
+
     def create(self, name: str, content: bytes) -> bool:
         """Make a file unless it exists; whether it was made."""
         path = self._root / name
@@ -91,6 +100,7 @@ class FolderStore:
         path = self._root / name
         with self._errors(name):
             self._make(path.parent)
+            temporaries.sweep(path.parent)
             write_atomically(path, content, mode=self._mode)
 
     def remove(self, name: str) -> None:

@@ -83,6 +83,12 @@ class ObjectStore:
                     found[by_path[path]] = content if is_read else OSError(_words(content))
         return found
 
+    def read(self, name: str) -> bytes | None:
+        """A file; None if it does not exist."""
+        with self._errors(name):
+            return self._read(self._path(name))
+        raise AssertionError
+
     def create(self, name: str, content: bytes) -> bool:
         """Make a file unless it exists; whether it was made."""
         with self._errors(name):

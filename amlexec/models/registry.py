@@ -229,8 +229,8 @@ class Registry:
         run = model.version.origin.run
         if run is None or run.lock is None:
             return None
-        content = self.store.tree("locks").get(f"{run.lock}.lock")
-        if not isinstance(content, bytes):
+        content = self.store.read(f"locks/{run.lock}.lock")
+        if content is None:
             return None
         text = content.decode("utf-8", "replace")
         return text if resolved_lock.name_of(text) == run.lock else None

@@ -41,6 +41,13 @@ tree() {
   tar -cf - -C "$2" . 2>/dev/null || exit 0
 }
 
+# copy ROOT NAME: a file on standard output.
+copy() {
+  enter "$1"
+  [ -e "$2" ] || exit 44
+  cat "$2" || exit 2
+}
+
 # take ROOT NAME BYTES: make a file from standard input unless it exists; then the exit code is 45.
 take() {
   made "$1"

@@ -79,6 +79,17 @@ class SSHStore:
                 raise self._error(channel.stderr)
         return found
 
+    def read(self, name: str) -> bytes | None:
+        """A file; None if it does not exist."""
+        with self._connection.stream(_SCRIPT + '\ncopy "$@"', self._root, name) as channel:
+            content = channel.stdout.read(LARGEST + 1)
+            if len(content) > LARGEST:
+                raise TargetError(f"it is larger than {LARGEST >> 20} MB", where=f"{self._url}/{name}")
+            code = channel.wait()
+            if code not in {0, _MISSING}:
+                raise self._error(channel.stderr)
+        return content if code == 0 else None
+
     def create(self, name: str, content: bytes) -> bool:
         """Make a file unless it exists; whether it was made."""
         code, _ = self._run("take", name, str(len(content)), given=content, allowed=(_EXISTS,))

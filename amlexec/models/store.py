@@ -45,6 +45,9 @@ class Store(Protocol):
             TargetError: the folder can't be read.
         """
 
+    def read(self, name: str) -> bytes | None:
+        """A file; None if it does not exist. Raises TargetError."""
+
     def create(self, name: str, content: bytes) -> bool:
         """Make a file, whole, unless it exists; whether it was made. Raises TargetError."""
 

@@ -22,6 +22,7 @@ __all__ = ["ATTACH", "AT_SITES", "HERE", "PREPARE"]
 
 SUBMIT = ("experiment", "submit", "-c", "SITE", "train.py")
 BOX = ("remote", "-n", "box", "-u", QUIET, "-w", PASSWORD, "-a")
+REGISTER = ("model", "register", "-n", "iris", "-r", "LAST", "-m", "outputs/model.txt", "--tag", "data=a")
 SWEEP = ("experiment", "sweep", "-c", "SITE", "-j", "1", "train.py", "--x", "1,2")
 
 
@@ -194,6 +195,22 @@ def after_attaching(scene: Scene) -> None:
     nothing_is_left(scene)
 
 
+def after_registering(scene: Scene) -> None:
+    """The model is a version once, whole; and the next one leaves nothing of a killed writer."""
+    last = scene.earlier[-1]
+    arguments = [word.replace("LAST", last) for word in REGISTER]
+    again = scene.amlexec(*arguments)
+    assert (again.code, again.out) == (0, "iris:1\n"), again.err
+    (version,) = scene.json("model", "list")
+    assert (version["problem"], version["tags"]) == (None, {"data": "a"})
+    done = scene.amlexec("model", "download", "iris:1", "-d", str(scene.folder / "out"))
+    assert done.code == 0, done.err
+    assert (scene.folder / "out/model.txt").read_text() == "a model"
+    other = scene.amlexec("model", "register", "-n", "iris", "train.py", "--tag", "data=b")
+    assert other.out == "iris:2\n", other.err
+    assert scene.leftovers() == []
+
+
 AT_SITES = (
     Flow("submit", SUBMIT, after_a_submit),
     Flow("collect", ("experiment", "status", "-r", "LAST"), after_collecting, 0, before=has_ended_alone),
@@ -208,6 +225,7 @@ HERE = (
     *AT_SITES,
     Flow("checkout", ("history", "checkout", "LAST", "FOLDER"), after_a_checkout),
     Flow("bundle", ("history", "bundle", "LAST", "FOLDER"), after_a_bundle),
+    Flow("register", REGISTER, after_registering),
 )
 """Also what concerns no site."""
 PREPARE = Flow("prepare", ("experiment", "prepare", "-c", "SITE"), after_preparing, 0, before=is_not_prepared)

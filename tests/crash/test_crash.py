@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 IS_WHOLE = os.environ.get("AMLEXEC_TEST_CRASH") == "all"
-SAMPLE = {"submit", "collect", "sweep", "gc", "checkout"}
+SAMPLE = {"submit", "collect", "sweep", "gc", "checkout", "register"}
 """The flows that the suite tries."""
 COUNTS = os.environ.get("AMLEXEC_TEST_CRASH_COUNTS")
 ALL = dict.fromkeys(("KILL", "ENOSPC", "EIO", "EMFILE", "EINTR", "SHORT"), 10**6)

@@ -84,6 +84,20 @@ for name in ("iris:3", "iris:9", "iris:x", "wine", "../x", "iris:../x"):
         *["FileNotFoundError"] * 4,
         *["ValueError"] * 2,
     ], done.stderr
+    changed = registry.path(registry.find("iris:1"))
+    changed.chmod(0o600)
+    changed.write_text("evil")
+    script = """
+from amlexec.model import path_of
+try:
+    path_of("iris:1")
+except OSError as error:
+    print(error)
+"""
+    assert (
+        "is not what was registered as iris:1: m.pkl was changed"
+        in run(python, script, folder, tmp_path).stdout
+    )
     served = tmp_path / "azureml-models/iris/7"
     served.mkdir(parents=True)
     (served / "m.pkl").write_text("served")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from amlexec.environments import resolved_lock
 from amlexec.errors import TargetError, UsageError
 from amlexec.models.listing import Broken
 from amlexec.models.registry import Registry, opened
@@ -32,11 +33,17 @@ def exercise(registry: Registry, folder: Path) -> None:
     (net / "run.sh").chmod(0o755)
     assert registry.all() == []
     assert registry.names() == []
-    made = registry.register("net", net, origin=Origin("3.11.4", None, RUN), lock="", tags={"a/b=ü": "1\n2"})
+    lock = "# a lock\n"
+    run = RUN._replace(lock=resolved_lock.name_of(lock))
+    made = registry.register(
+        "net", net, origin=Origin("3.11.4", None, run), lock=lock, tags={"a/b=ü": "1\n2"}
+    )
+    assert registry.lock(made.model) == lock
+    assert registry.store.read("locks/none") is None
     assert (made.model.id, made.is_new) == ("net:1", True)
     again = registry.register("net", net, description="more\nlines")
     assert (again.model.id, again.is_new) == ("net:1", False)
-    assert again.model.version.origin.run == RUN
+    assert again.model.version.origin.run == run
     assert (again.model.tags, again.model.description) == ({"a/b=ü": "1\n2"}, "more\nlines")
     path = registry.path(again.model)
     assert {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()} == {

@@ -14,7 +14,7 @@ import json
 import os
 
 from . import recorder
-from .models import register_model
+from .models import register_model, sha256_of
 
 __all__ = ["Registered", "path_of", "register"]
 
@@ -68,7 +68,7 @@ def path_of(reference: str) -> str:
     """The path of a registered file or folder: of NAME, its newest version, NAME:VERSION or NAME:ALIAS.
 
     In a service, of the models in it; in a run on this machine, of those in the registry. Raises OSError if
-    there is none here.
+    there is none here, or its files are not those that were registered.
     """
     name, _, which = reference.replace("@", ":", 1).partition(":")
     if not _is_name(name) or (which and not _is_name(which)):
@@ -146,8 +146,27 @@ def _registered(place: str, name: str, which: str) -> str:
         return ""
     if "/" in root or root in ("", ".", "..") or "\0" in root:
         return ""
-    path = os.path.join(os.path.abspath(place), "contents", digest, root)
-    return path if os.path.exists(path) else ""
+    contents = os.path.join(os.path.abspath(place), "contents", digest)
+    changed = _changed(contents, version.get("files"))
+    if changed:
+        raise OSError("{} is not what was registered as {}:{}: {}".format(contents, name, number, changed))
+    return os.path.join(contents, root)
+
+
+def _changed(contents: str, files: object) -> str:
+    """Which of the files of a version is not as it was registered, in a phrase; "" if all are."""
+    try:
+        wanted = {file["path"]: file["sha256"] for file in files}  # type: ignore[attr-defined]
+    except (TypeError, KeyError):
+        return "its record is damaged"
+    for folder, _, names in os.walk(contents):
+        for file in names:
+            path = os.path.join(folder, file)
+            inner = os.path.relpath(path, contents).replace(os.sep, "/")
+            sha256 = wanted.pop(inner, "")
+            if os.path.islink(path) or sha256_of(path) != sha256:
+                return "{} was changed".format(inner)
+    return "{} is missing".format(sorted(wanted)[0]) if wanted else ""
 
 
 def _version(folder: str, number: int) -> "dict[str, object] | None":

@@ -14,7 +14,7 @@ import time
 from . import recorder
 from .plain_values import encoded, text
 
-__all__ = ["find_output", "keep", "register_model"]
+__all__ = ["find_output", "keep", "register_model", "sha256_of"]
 
 MODELS = "models.jsonl"
 _BLOCK = 1 << 20
@@ -103,14 +103,19 @@ def _files(path: str) -> "list[tuple[str, str]]":
     return sorted(found)
 
 
+def sha256_of(path: str) -> str:
+    """The sha256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as source:
+        for block in iter(lambda: source.read(_BLOCK), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def _sha256(path: str, base: str = "") -> str:
     lines = []
     base = base or os.path.basename(path)
     for inner, file in _files(os.path.realpath(path)):
-        digest = hashlib.sha256()
-        with open(file, "rb") as source:
-            for block in iter(lambda: source.read(_BLOCK), b""):  # noqa: B023 - it is called at once
-                digest.update(block)
-        lines.append((base + ("/" + inner if inner else ""), digest.hexdigest()))
+        lines.append((base + ("/" + inner if inner else ""), sha256_of(file)))
     whole = "".join("{}  {}\n".format(digest, name) for name, digest in sorted(lines))
     return hashlib.sha256(whole.encode("utf-8", "surrogateescape")).hexdigest()
