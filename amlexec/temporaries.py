@@ -68,8 +68,10 @@ def write_beside(
             if durable:
                 file.flush()
                 os.fsync(descriptor)
-    except BaseException:
+    except BaseException as error:
         remove(beside)
+        if isinstance(error, OSError) and error.filename == beside:
+            error.filename = os.fspath(path)  # the other name says nothing to a user
         raise
     return beside
 

@@ -31,6 +31,8 @@ class Column(NamedTuple):
     """The values in a shorter form."""
     whole: bool = False
     """Whether the values are useless when cut."""
+    least: int = _LEAST
+    """Width to which a longer text is cut before the column is left out."""
 
 
 def fitted(columns: Sequence[Column], width: int) -> str:
@@ -96,7 +98,7 @@ def _least(column: Column) -> int:
     if column.whole or output.is_numeric(column.values):
         needed = max(output.width(output.cell(value)) for value in column.values)
     else:
-        needed = min(needed, _LEAST)
+        needed = min(needed, column.least)
     return max(needed, min(output.width(column.title), _LEAST))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import console
 from amlexec.commands.options import add_sweep, sweep_id
-from amlexec.errors import UsageError
+from amlexec.errors import TargetError, UsageError
 from amlexec.history import find, folders, listing
 
 if TYPE_CHECKING:
@@ -79,7 +79,13 @@ def run(project: Project, arguments: argparse.Namespace) -> None:
         from amlexec import private_folders
 
         private_folders.make(path.parent)
-    write_atomically(path, content, durable=False)
+    try:
+        write_atomically(path, content, durable=False)
+    except OSError as error:
+        if arguments.output:
+            raise
+        problem = console.system_error(error)
+        raise TargetError(problem.message, where=problem.where, hint="-o FILE writes it elsewhere") from error
     console.data(str(path))
     if arguments.open:
         from amlexec.commands.browser import open_page

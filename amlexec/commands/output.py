@@ -36,6 +36,8 @@ __all__ = [
 GAP = "  "
 NARROWEST = 5
 """Least width to which a text is cut so that a table fits the terminal."""
+_NOT_FINITE = ("NaN", "Infinity", "-Infinity")
+"""Numbers as records have them."""
 LONGEST = 80
 """Characters of a list or an object in a cell."""
 
@@ -125,8 +127,10 @@ def _line(values: Sequence[object], widths: Sequence[int], numeric: Sequence[boo
 
 
 def is_numeric(values: Sequence[object]) -> bool:
-    """Whether a column contains only numbers, at least one, and None."""
-    return any(map(_is_number, values)) and all(_is_number(value) or value is None for value in values)
+    """Whether a column contains only numbers, at least one finite, and None."""
+    return any(map(_is_number, values)) and all(
+        _is_number(value) or value is None or value in _NOT_FINITE for value in values
+    )
 
 
 def title(key: str) -> str:

@@ -146,7 +146,14 @@ def listing(views: Iterable[Mapping[str, Any]]) -> list[Column]:
     for key, values in properties.items():
         short = _SHORT.get(key)
         columns.append(
-            Column(title(key), values, _RANKS[key], short and short(values), whole=short is not None)
+            Column(
+                title(key),
+                values,
+                _RANKS[key],
+                short and short(values),
+                whole=short is not None,
+                least=_LEAST.get(key, 8),
+            )
         )
     # The first few metrics matter most; the others rank below the run's properties.
     columns += [
@@ -172,6 +179,8 @@ _RANKS = {
     "reason": 1,
     "sweep": 4,
 }
+_LEAST = {"reason": 30}
+"""Widths below which a text says nothing."""
 _REPEATED = frozenset({"script_name", "target", "status", "sweep"})
 """Texts that many runs have in common: one is kept."""
 _FIRST_METRICS = 2

@@ -585,6 +585,17 @@ def test_cells_of_any_script_stay_aligned() -> None:
     ]
 
 
+def test_a_column_of_numbers_stays_one_with_nan() -> None:
+    assert table([[1.5, "NaN"], ["NaN", "a"], [None, "NaN"], [10, "Infinity"]], ["n", "t"]).splitlines() == [
+        "  n  t",
+        "---  --------",
+        "1.5  NaN",
+        "NaN  a",
+        "     NaN",
+        " 10  Infinity",
+    ]
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
