@@ -170,6 +170,7 @@ CONTAINERINSTANCE = Kind(
     in_container=True,
     environment=IMAGE,
     has_shared_folder=False,
+    is_attachable=True,
     is_service=True,
 )
 KINDS = (

@@ -38,7 +38,7 @@ from tests.support.places import (
     Shop,
     alive,
 )
-from tests.support.service_place import SERVICE, Service, ServiceProject
+from tests.support.service_place import SERVICE, ServiceProject
 from tests.support.slurm import SlurmProject
 
 if TYPE_CHECKING:
@@ -76,18 +76,6 @@ def taken_there(
     project = DockerProject(tmp_path_factory.mktemp("taken") / "demo", prepared)
     digest = project.prepare("--print-digest").out.strip()
     engine_host_of_session.take(prepared.engine, reference(digest))
-
-
-@pytest.fixture(scope="session")
-def published(prepared: Shop, service_of_session: Service, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The same environment in the registry of the service; where it is."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AMLEXEC_CACHE", str(prepared.cache))
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
-        project = ServiceProject(tmp_path_factory.mktemp("published") / "demo", prepared, service_of_session)
-        done = project.prepare()
-    assert done.code == 0, done.err
-    return service_of_session.registry
 
 
 @pytest.fixture(scope="session")

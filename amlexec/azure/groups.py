@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from amlexec.azure.clouds import Place
     from amlexec.azure.request import GroupRequest
 
-__all__ = ["ContainerGroups", "Event", "GroupView", "Usage"]
+__all__ = ["ContainerGroups", "Event", "GroupView", "Sizes", "Usage"]
 
 _TRANSITION_TIMEOUT_S = 180.0
 """For a group that another operation is changing."""
@@ -55,6 +55,16 @@ class Usage(NamedTuple):
     name: str
     used: int
     limit: int
+
+
+class Sizes(NamedTuple):
+    """The largest group of a region."""
+
+    cores: float
+    """Without a GPU; 0 for unknown, as `memory_gb`."""
+    memory_gb: float
+    gpus: dict[str, int]
+    """Kinds of GPUs, and how many a group can have."""
 
 
 class ContainerGroups:
@@ -133,11 +143,11 @@ class ContainerGroups:
             pause = min(2 * pause, _LONGEST_PAUSE_S)
         return True
 
-    def names(self, tag: str, value: str) -> list[str]:
-        """The names of the groups with that tag."""
+    def names(self) -> list[str]:
+        """The names of all groups of the resource group. Raises as `asked` does."""
         with asked(self.address):
             found = self._client.container_groups.list_by_resource_group(self._resource_group)
-            return [str(each.name) for each in found if (each.tags or {}).get(tag) == value]
+            return [str(each.name) for each in found]
 
     def log(self, name: str, container: str, tail: int) -> str:
         """The last lines that the container printed; "" if Azure does not have them, or not yet."""
@@ -154,29 +164,21 @@ class ContainerGroups:
                 if each.name is not None and each.limit is not None and each.current_value is not None
             ]
 
-    def gpus(self, region: str) -> dict[str, int]:
-        """The kinds of GPUs of a region, and how many a group can have. Raises as `asked` does."""
-        found: dict[str, int] = {}
-        with asked(self.address):
-            for each in self._client.location.list_capabilities(region):
-                most = getattr(each.capabilities, "max_gpu_count", None)
-                if each.gpu and each.gpu != "None" and most:
-                    found[str(each.gpu)] = max(int(most), found.get(str(each.gpu), 0))
-        return found
-
-    def most(self, region: str) -> tuple[float, float]:
-        """The largest number of cores and of GB that a group without a GPU can have; (0, 0): unknown."""
+    def sizes(self, region: str) -> Sizes:
+        """What a group in a region can have. Raises as `asked` does."""
         cores = memory = 0.0
+        gpus: dict[str, int] = {}
         with asked(self.address):
             for each in self._client.location.list_capabilities(region):
-                if (
-                    (each.os_type or "").lower() == "linux"
-                    and each.capabilities
-                    and each.gpu in (None, "None")
-                ):
-                    cores = max(cores, each.capabilities.max_cpu or 0.0)
-                    memory = max(memory, each.capabilities.max_memory_in_gb or 0.0)
-        return cores, memory
+                limits = each.capabilities
+                if limits is None or (each.os_type or "").lower() == "windows":
+                    continue
+                if each.gpu and each.gpu != "None":
+                    gpus[str(each.gpu)] = max(int(limits.max_gpu_count or 0), gpus.get(str(each.gpu), 0))
+                else:
+                    cores = max(cores, limits.max_cpu or 0.0)
+                    memory = max(memory, limits.max_memory_in_gb or 0.0)
+        return Sizes(cores, memory, gpus)
 
     def _when_settled(self, request: Callable[[], None]) -> None:
         """Repeat a request while another operation is changing the group."""

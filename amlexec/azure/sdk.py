@@ -15,7 +15,7 @@ from amlexec.errors import TargetError, UnreachableError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["RETRIES", "AzureAnswerError", "asked", "credential", "module"]
+__all__ = ["RETRIES", "AzureAnswerError", "asked", "credential", "log_in", "module"]
 
 RETRIES: dict[str, Any] = {
     "retry_total": 4,
@@ -64,6 +64,12 @@ def credential() -> Any:
     logging.getLogger("azure").addHandler(logging.NullHandler())
     logging.getLogger("azure.identity").setLevel(logging.CRITICAL)
     return module("azure.identity").DefaultAzureCredential()
+
+
+def log_in(scope: str) -> None:
+    """Get a token, which is kept. Raises as `asked` does: fast, where requests would try again and again."""
+    with asked(scope.removesuffix("/.default")):
+        credential().get_token(scope)
 
 
 @contextlib.contextmanager

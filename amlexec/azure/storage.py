@@ -51,6 +51,10 @@ class RunStorage:
             max_block_size=BLOCK,
             max_single_put_size=BLOCK,
             **RETRIES,
+            # Its own policy waits 15 s before it tries again.
+            initial_backoff=0.5,
+            increment_base=2,
+            random_jitter_range=0,
         )
 
     @cached_property

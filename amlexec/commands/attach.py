@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from amlexec import console, kinds
+from amlexec.commands import attach_service
 from amlexec.commands.options import add_project
 from amlexec.errors import UsageError
 
@@ -36,10 +37,8 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb.add_argument("--type", dest="typed", metavar="KIND", help="older spelling of KIND")
     verb.add_argument("--cluster", action="store_true", help="oldest spelling of the kind cluster")
     verb.add_argument("-n", "--name", required=True, metavar="NAME", help="name of the target and its files")
-    verb.add_argument(
-        "-a", "--address", required=True, metavar="ADDRESS", help="host name or IP address, or HOST:PORT"
-    )
-    verb.add_argument("-u", "--username", required=True, metavar="USER", help="the user to log in as")
+    verb.add_argument("-a", "--address", metavar="ADDRESS", help="host name or IP address, or HOST:PORT")
+    verb.add_argument("-u", "--username", metavar="USER", help="the user to log in as")
     verb.add_argument(
         "-w", "--password", metavar="PASSWORD", help="the user's password; stays in the shell's history, too"
     )
@@ -75,6 +74,7 @@ def add(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verb.add_argument("--force", action="store_true", help="replace existing files")
     # Workbench's prompt echoed the password without it; amlexec never shows a password.
     verb.add_argument("--hide-password", action="store_true", help=argparse.SUPPRESS)
+    attach_service.add(verb)
     add_project(verb)
 
 
@@ -94,7 +94,13 @@ def run(project: Project, arguments: argparse.Namespace) -> int:
     """Log in, write the files, print what to type next; the exit code."""
     from amlexec.machines import attach
 
-    wanted = _attachment(arguments)
+    kind = _kind(arguments)
+    if kinds.of(kind).is_service:
+        return attach_service.run(project, arguments, kind, _password)
+    attach_service.must_not_apply(arguments, kind)
+    if missing := [option for option, value in _REQUIRED if not getattr(arguments, value)]:
+        raise UsageError(f"a target of type {kind} needs {' and '.join(missing)}")
+    wanted = _attachment(arguments, kind)
     _must_fit_together(arguments)
     attach.must_be_free(project, wanted.name, force=arguments.force)
     request = attach.AttachRequest(
@@ -122,10 +128,12 @@ def _fingerprint(arguments: argparse.Namespace) -> str:
     return valid_fingerprint(arguments.fingerprint)
 
 
-def _attachment(arguments: argparse.Namespace) -> Attachment:
+_REQUIRED = (("-a ADDRESS", "address"), ("-u USER", "username"))
+
+
+def _attachment(arguments: argparse.Namespace, kind: str) -> Attachment:
     from amlexec.machines.target_text import Attachment, address_of, valid_image, valid_name
 
-    kind = _kind(arguments)
     if arguments.base_docker_image is not None and not kinds.of(kind).in_container:
         raise UsageError(
             f"--base-docker-image does not apply to a target of type {kind}",
@@ -217,17 +225,23 @@ def _credentials(arguments: argparse.Namespace) -> Credentials:
             console.say("warning: the passphrase is now in the shell's history and the process list")
             console.say("  hint: `ssh-add FILE` asks for it; then neither option is needed")
         return Credentials(arguments.private_key_passphrase or "", valid_key_file(arguments.private_key_file))
-    password = arguments.password
+    password = _password(arguments)
+    if password is None:
+        return Credentials()
+    return Credentials(password)
+
+
+def _password(arguments: argparse.Namespace) -> str | None:
+    """The password that was given; None if none was. Raises UsageError if it is empty."""
+    password: str | None = arguments.password
     if password is not None:
         console.say("warning: the password of -w is now in the shell's history and the process list")
         console.say("  hint: leave out -w to be asked for it, or use --password-stdin")
     elif arguments.password_stdin:
         password = _asked() if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-    else:
-        return Credentials()
-    if not password:
+    if password == "":
         raise UsageError("the password is empty", hint="leave the option out to log in without one")
-    return Credentials(password)
+    return password
 
 
 def _asked(question: str = "Password: ") -> str:

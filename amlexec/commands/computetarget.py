@@ -136,11 +136,11 @@ def _told(target: ComputeTarget) -> dict[str, Any]:
         shown |= {"address": target.address, "username": target.username, "login": _login(target)}
         shown["publicKey"] = _public_key(target)
     if kind.in_container:
-        shown |= {
-            "baseDockerImage": target.base_docker_image,
-            "sharedVolumes": target.shared_volumes,
-            "nvidiaDocker": target.nvidia_docker,
-        }
+        shown["baseDockerImage"] = target.base_docker_image
+    if kind.in_container and not kind.is_service:
+        shown |= {"sharedVolumes": target.shared_volumes, "nvidiaDocker": target.nvidia_docker}
+    if kind.is_service:
+        shown |= _of_service(target)
     if kind.uses_python_location:
         shown["pythonLocation"] = target.python_location
     if kind.is_spark_cluster:
@@ -154,6 +154,23 @@ def _told(target: ComputeTarget) -> dict[str, Any]:
     shown["userManagedEnvironment"] = target.user_managed_environment
     shown["nativeSharedDirectory"] = target.native_shared_directory or None
     return shown
+
+
+def _of_service(target: ComputeTarget) -> dict[str, Any]:
+    login = f"{target.username}, with a password" if target.username else "that of `docker login`"
+    return {
+        "subscriptionId": target.subscription_id,
+        "resourceGroup": target.resource_group,
+        "region": target.region,
+        "cpuCores": target.cpu_cores,
+        "memoryGb": target.memory_gb,
+        "gpu": f"{target.gpu_count} x {target.gpu}" if target.gpu else None,
+        "registry": target.registry,
+        "registryLogin": target.identity or login,
+        "storageAccount": target.storage_account,
+        "subnet": target.subnet or None,
+        "resourceManager": target.resource_manager or None,
+    }
 
 
 def _public_key(target: ComputeTarget) -> str | None:

@@ -92,6 +92,8 @@ def examine(project: Project, target: ComputeTarget) -> list[Finding]:
     kind = kinds.of(target.kind)
     if kind.is_here:
         return here(project, target)
+    if kind.is_service:
+        return _of_service(target)
     if not kind.over_ssh:
         raise UsageError(
             f"{target.name} is of type {target.kind}, a cloud service: there is nothing to check",
@@ -221,6 +223,18 @@ def _nvidia(target: ComputeTarget, runtimes: Iterable[str]) -> Finding:
     hint = "install the NVIDIA Container Toolkit on its machine, or write nvidiaDocker: false into "
     message = "nvidiaDocker is true, but the engine has no nvidia runtime"
     return Finding("GPUs in Docker", FAILED, message, hint + target.place.path)
+
+
+def _of_service(target: ComputeTarget) -> list[Finding]:
+    """Check a target of a cloud service, and the local engine, which builds its images."""
+    from amlexec.docker.client import from_environment
+    from amlexec.machines import check_service
+
+    try:
+        builder = from_environment()
+    except TargetError as error:
+        return [_of_error("Docker", error)]
+    return [*engine(builder, target), *check_service.examine(target, builder)]
 
 
 def here(project: Project, target: ComputeTarget) -> list[Finding]:

@@ -45,7 +45,7 @@ class Attachment(NamedTuple):
     private_key: str = ""
     base_docker_image: str = ""
     python_location: str = ""
-    more: tuple[tuple[str, str], ...] = ()
+    more: tuple[tuple[str, object], ...] = ()
     """Further keys with their values."""
 
 
@@ -148,12 +148,12 @@ def valid_key_file(text: str) -> str:
 def compute_text(attachment: Attachment) -> str:
     """The `.compute` file, with sorted keys, as Workbench wrote it."""
     kind = kinds.of(attachment.kind)
-    values: dict[str, object] = {
-        "address": attachment.address,
-        "type": kind.name,
-        "userManagedEnvironment": kind.is_user_managed,
-        "username": attachment.username,
-    }
+    values: dict[str, object] = {"type": kind.name}
+    if kind.over_ssh:
+        values["address"] = attachment.address
+        values["userManagedEnvironment"] = kind.is_user_managed
+    if attachment.username:
+        values["username"] = attachment.username
     if attachment.password:
         values["password"] = attachment.password
     if attachment.private_key:
@@ -164,6 +164,7 @@ def compute_text(attachment: Attachment) -> str:
         values["nativeSharedDirectory"] = "~/.azureml/share/"
     if kind.in_container:
         values["baseDockerImage"] = attachment.base_docker_image or _BASE
+    if kind.in_container and not kind.is_service:
         values["sharedVolumes"] = True
     if kind.is_user_managed:
         # Few Linux machines have a program `python`.

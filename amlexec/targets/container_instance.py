@@ -10,10 +10,19 @@ import time
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
-from amlexec.azure.clouds import Place, blob_endpoint, group_name, manager_address, plain, registry_server
+from amlexec.azure.clouds import (
+    Place,
+    blob_endpoint,
+    group_name,
+    manager_address,
+    plain,
+    registry_server,
+    scope_of,
+)
 from amlexec.azure.groups import ContainerGroups
 from amlexec.azure.phase import phase_of
 from amlexec.azure.request import CONTAINER, GroupRequest, RegistryLogin
+from amlexec.azure.sdk import log_in
 from amlexec.azure.storage import RunStorage
 from amlexec.console import say
 from amlexec.errors import NoContactError, TargetError, UnreachableError, UsageError
@@ -86,7 +95,7 @@ class ContainerInstanceTarget:
                 where=str(target.place),
                 hint="write Framework: Python, or name another target with -t",
             )
-        self._place(plan, "run")
+        log_in(scope_of(self._place(plan, "run").manager))
         python = f"{PREFIX}/bin/python"
         own = {"PYTHONUNBUFFERED": "1", "HOME": "/root", "USER": "root", **dict(plan.environment_variables)}
         warning = "a container instance has no shared directory; AZUREML_NATIVE_SHARE_DIRECTORY is not set"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["SERVICE", "Service", "ServiceProject", "service", "service_of_session"]
+__all__ = ["SERVICE", "Service", "ServiceProject", "published", "service", "service_of_session"]
 
 SERVICE = Place("containerinstance", "containerinstance", mounts=False, volumes=False)
 
@@ -131,3 +131,17 @@ def service(service_of_session: Service, shop: Shop, monkeypatch: pytest.MonkeyP
     manager.events, manager.stays, manager.gpus = [], "", []
     manager.has_logs, manager.deletes_slowly, manager.cores = True, False, (10, 100)
     assert manager.wrong == []
+
+
+@pytest.fixture(scope="session")
+def published(
+    shop_of_session: Shop, service_of_session: Service, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """The environment of the suite in the registry of the service; where it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMLEXEC_CACHE", str(shop_of_session.cache))
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        folder = tmp_path_factory.mktemp("published") / "demo"
+        done = ServiceProject(folder, shop_of_session, service_of_session).prepare()
+    assert done.code == 0, done.err
+    return service_of_session.registry
