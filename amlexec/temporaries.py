@@ -69,7 +69,8 @@ def write_beside(
                 file.flush()
                 os.fsync(descriptor)
     except BaseException as error:
-        remove(beside)
+        with contextlib.suppress(OSError):  # why it can't be written is what counts
+            remove(beside)
         if isinstance(error, OSError) and error.filename == beside:
             error.filename = os.fspath(path)  # the other name says nothing to a user
         raise
