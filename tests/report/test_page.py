@@ -109,6 +109,7 @@ def test_the_runs_of_a_sweep_are_one_group(report: Report, browser: Browser) -> 
         assert [text[:2] for text in page.run(rows)] == ["#5", "#4", "\u25b8s"]
         assert page.run(rows)[2].split() == ["\u25b8sweep_0", "3", "runs"]
         assert column(page, "Status")[2] == "2 Completed, 1 Failed"
+        assert column(page, "Started")[2]
         assert (column(page, "lr")[2], column(page, "loss")[2]) == ("0 \u2026 2", "0.3000 \u2026 0.5000")
         page.run("document.querySelector('.sweep .link').focus()")
         page.run("document.activeElement.click()")

@@ -185,7 +185,7 @@ function sweepRow({ sweep, members }, kinds) {
       changed('open');
       announce(`${sweep}: ${plural(members.length, 'run')} ${isOpen ? 'hidden' : 'shown'}`);
     },
-  }, el('span', { className: 'twist', 'aria-hidden': 'true' }, isOpen ? '\u25be' : '\u25b8'), el('span', { className: 'run-id' }, sweep));
+  }, el('span', { className: 'twist', 'aria-hidden': 'true' }, isOpen ? '\u25be' : '\u25b8'), cut(sweep, 32));
   const box = el('input', {
     type: 'checkbox', 'data-key': `choose-all ${sweep}`, 'aria-label': `Choose the runs of ${sweep}`,
     onchange: () => chooseAll(members.map(({ id }) => id), box.checked),
@@ -208,11 +208,12 @@ function sweepText(members, { column, numeric, text }) {
   if (column.id === 'f:status') {
     const counts = new Map();
     for (const { status: name } of members) counts.set(name, (counts.get(name) ?? 0) + 1);
-    return [...counts].map(([name, count], at) => [at ? ', ' : '', `${count} `, status(name, name)]);
+    return [...counts].map(([name, count], at) => [at ? ', ' : '', status(name, name, `${count} ${name}`)]);
   }
   const values = members.map((row) => column.get(row) ?? null);
   const present = values.filter((value) => value !== null && value !== '');
   if (!present.length) return '';
+  if (column.id === 'f:started') return text([...present].sort()[0]);
   if (values.every((value) => value === values[0])) return cut(text(values[0]), 48);
   const numbers = present.filter((value) => typeof value === 'number');
   if (!numeric || !numbers.length) return '';
@@ -228,6 +229,6 @@ function runCell(row, { column, numeric, text: textOf }) {
   return el('td', { className: numeric ? 'number' : '', title: long ? text : '' }, long ? cut(text, 48) : text);
 }
 
-function status(name, reason) {
-  return el('span', { className: `status status-${name.toLowerCase()}`, title: reason || name }, name);
+function status(name, reason, text = name) {
+  return el('span', { className: `status status-${name.toLowerCase()}`, title: reason || name }, text);
 }
