@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["pytest_collection_modifyitems"]
 
 _PARTS = {
+    "yarn_of_session": "yarn",
     "spark_head_of_session": "cluster",
     "engine_host_of_session": "engine-host",
     "service_of_session": "service",
