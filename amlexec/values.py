@@ -180,6 +180,7 @@ _CAMEL = {
     "userManagedEnvironment": "environment.python.userManagedDependencies",
     "yarnDeployMode": "hdi.yarnDeployMode",
     "nodeCount": "batchai.nodeCount",
+    "tasksPerNode": "mpi.processCountPerNode",
     "region": "containerInstance.region",
     "cpuCores": "containerInstance.cpuCores",
     "memoryGb": "containerInstance.memoryGb",

@@ -111,6 +111,13 @@ _CAMEL_COMPUTE = {
     "containerInstance.cpuCores": "cpu_cores",
     "containerInstance.memoryGb": "memory_gb",
 }
+OF_NODES = {
+    "communicator": "communicator",
+    "nodeCount": "node_count",
+    "mpi.processCountPerNode": "tasks_per_node",
+}
+"""Keys of azureml-core, likewise, that only have an effect on clusters with nodes. Any value is accepted."""
+_COMMUNICATORS = frozenset(["OpenMpi", "IntelMpi", "Gloo"])
 IGNORED: dict[str, tuple[Any, ...]] = {
     "UseSampling": (False,),
     "DataSourceSettings": ({},),
@@ -287,6 +294,7 @@ def _camel(root: Mapping, data: dict[str, Any]) -> Reading:
         if node is not None and value is not None and value != "None":
             compute[field] = value
             where[field] = [node.line, node.column]
+    _add_nodes(root, data, compute, where)
     reading: Reading = {"runconfig": fields, "places": places, "names": names, "compute": compute}
     reading["where"] = where
     in_docker = [dig(data, key) for key in IN_DOCKER]
@@ -299,6 +307,24 @@ def _camel(root: Mapping, data: dict[str, Any]) -> Reading:
     if isinstance(packages, Mapping) or isinstance(configuration, Mapping):
         reading["spark"] = _spark(configuration, packages)
     return reading
+
+
+def _add_nodes(
+    root: Mapping, data: dict[str, Any], compute: dict[str, Any], where: dict[str, list[int]]
+) -> None:
+    for key, field in OF_NODES.items():
+        node, value = find(root, key), _of_nodes(key, dig(data, key))
+        if node is not None and value is not None and field not in compute:
+            compute[field] = value
+            where[field] = [node.line, node.column]
+
+
+def _of_nodes(key: str, value: Any) -> Any:
+    """The value of a key of `OF_NODES`; None if it has no effect."""
+    text = str(value).strip()
+    if key == "communicator":
+        return text if text in _COMMUNICATORS else None
+    return int(text) if text.isascii() and text.isdecimal() and 1 < int(text) < 1_000_000 else None
 
 
 def dig(data: dict[str, Any], dotted: str) -> Any:

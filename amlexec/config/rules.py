@@ -203,7 +203,10 @@ def _ignored(found: _Found, root: Mapping, data: dict[str, Any], *, camel: bool)
         if generations.is_harmless(key, value):
             continue
         hint = "write CondaDependenciesFile instead" if key == "CondaFile" else ""
-        found.say("note", find(root, key), f"{key} is accepted and ignored", hint, key)
+        message = f"{key} is accepted and ignored"
+        if key in generations.OF_NODES:
+            message += f", except on {kinds.SLURM.name} targets"
+        found.say("note", find(root, key), message, hint, key)
     framework = find(root, "framework")
     if camel and isinstance(framework, Scalar) and framework.text in generations.CLOUD_FRAMEWORKS:
         found.say("note", framework, f"framework {framework.text} runs as Python", "", "framework")

@@ -89,8 +89,14 @@ row() {
   [ -n "$job" ] || { row=gone; return; }
   if [ -n "${rows+known}" ] && [ -z "$cluster" ]; then
     [ -z "$rows_failure" ] || { failure=$rows_failure; return; }
-    row=$(printf '%s\n' "$rows" | sed -n "s/^$job|//p" | sed 1q)
-    row=${row:-gone}
+    # Without other programs: there may be a thousand runs.
+    case $rows in
+    *"$line_end$job|"*)
+      row=${rows#*"$line_end$job|"}
+      row=${row%%"$line_end"*}
+      ;;
+    *) row=gone ;;
+    esac
     return
   fi
   # shellcheck disable=SC2086 # nothing, or one option
@@ -139,7 +145,7 @@ facts() {
         # shellcheck disable=SC2086 # nothing, or one option
         details=$(ask scontrol $cluster -o show job "$job" 2>/dev/null | tr ' ' '\n' |
           grep -E '^(JobState|Reason|ExitCode|FailedNode|NodeList|BatchHost|Restarts|EndTime|StartTime)=' | tr '\n' ' ')
-      elif [ -n "$job" ] && command -v sacct >/dev/null 2>&1; then
+      elif [ -n "$job" ] && has_accounting; then
         # Without a start, sacct shows only today's jobs.
         # shellcheck disable=SC2086
         accounted=$(ask sacct $cluster -X -P -n -D -S "$(date -d "@$((${since:-86400} - 86400))" +%Y-%m-%dT%H:%M:%S 2>/dev/null)" \
@@ -151,13 +157,30 @@ facts() {
   [ -e "$control/cancel" ] && canceled=1 || canceled=0
   submitted=0
   [ ! -e "$control/submitted" ] && [ -z "$job" ] || submitted=1
-  clock
+  [ -n "${rows+known}" ] || clock
   for each in slurm "$status" "$at" "$began" "$canceled" "$now" "$submitted" "${requeue:-0}" "$job" "$row" "$ahead" \
     "$details" "$accounted" "$failure"; do
-    printf '%s\t' "$(printf '%s' "$each" | tr '\t\n\r' '   ' | cut -c 1-1000)"
+    case $each in
+    *["$tab$line_end$return"]*) each=$(printf '%s' "$each" | tr '\t\n\r' '   ') ;;
+    esac
+    [ ${#each} -le 900 ] || each=$(printf '%s' "$each" | cut -c 1-900)
+    printf '%s\t' "$each"
   done
   echo
 }
+line_end='
+'
+tab=$(printf '\t') return=$(printf '\r')
+# has_accounting: whether sacct answers; asked once.
+has_accounting() {
+  if [ -z "${accounting-}" ]; then
+    accounting=no
+    # shellcheck disable=SC2086 # nothing, or one option
+    ! command -v sacct >/dev/null 2>&1 || ! ask sacct $cluster -X -n -S now >/dev/null 2>&1 || accounting=yes
+  fi
+  [ "$accounting" = yes ]
+}
+
 ended_there() { read -r status at 2>/dev/null <"$control/end"; }
 
 # state RUN FROM: print the facts, and of a running run the metrics after FROM bytes.
@@ -172,6 +195,8 @@ state() {
 records() {
   rows_failure=''
   rows=$(ask squeue -h -t all -u "$(id -un)" -o '%i|%T|%N|%S|%r' 2>&1) || rows_failure=${rows:-squeue gave no answer}
+  rows=$line_end$rows$line_end
+  clock
   for folder in "$base/runs/$1"*; do
     [ -d "$folder/control" ] || continue
     echo "${folder##*/}"

@@ -202,6 +202,9 @@ def _over(facts: Facts) -> State:
     if facts.state == _GONE:
         return _lost(facts, f"Slurm no longer has the job {facts.job}, and it left no exit code")
     told = f"{facts.state}{f' ({facts.reason})' if facts.reason else ''}"
+    if facts.state == "FAILED" and facts.began is None:
+        # Slurm took it, and then found that no node can run it.
+        return _lost(facts, f"its job did not begin: Slurm says {told}")
     return _lost(facts, cause(facts) or f"Slurm says {told}, and it left no exit code")
 
 

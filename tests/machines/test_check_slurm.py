@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from amlexec.config import load as config
 from amlexec.local_machine import Answer
 from amlexec.machines.check_slurm import _findings
+from amlexec.targets import slurm_script
 from amlexec.values import ComputeTarget, Place
 from tests.conftest import ProjectFolder
 from tests.engines.ssh_host import QUIET
@@ -140,3 +142,17 @@ def test_a_batch_ai_file_names_the_lines_to_change(project: ProjectFolder) -> No
     project.write("aml_config/old.compute", "type: slurm\naddress: login\nusername: ada\nnodeCount: 2\n")
     shown = json.loads(project.amlexec("computetarget", "show", "old", "-o", "json").out)
     assert (shown["type"], shown["nodeCount"]) == ("slurm", 2)
+
+
+def test_keys_of_azureml_core_for_nodes(project: ProjectFolder) -> None:
+    """A run configuration of azureml-core for Batch AI: its nodes and processes are those of the job."""
+    project.write("aml_config/lab.compute", "type: slurm\naddress: login\nusername: ada\n")
+    lines = ["script: train.py", "target: lab", "communicator: OpenMpi", "mpi:", "  processCountPerNode: '4'"]
+    lines += ["batchai:", "  nodeCount: 2"]
+    project.write("aml_config/conda_dependencies.yml", "dependencies: []\n")
+    project.write("aml_config/mpi.runconfig", "\n".join(lines) + "\n")
+    found = config.load(config.find_project(project.root), "mpi").compute_target
+    assert (found.node_count, found.tasks_per_node, found.communicator) == (2, 4, "OpenMpi")
+    assert slurm_script.lines(found)[:2] == ["--nodes=2", "--ntasks-per-node=4"]
+    told = project.amlexec("lint", "aml_config/mpi.runconfig").out
+    assert "communicator is accepted and ignored, except on slurm targets" in told

@@ -170,10 +170,9 @@ def test_mpi_on_two_nodes(lab: Lab) -> None:
 
 
 def test_a_run_that_waits_says_why_and_is_canceled_twice(lab: Lab) -> None:
-    lab.target("nodeCount: 5")
+    lab.target("sbatch: ['--begin=now+1hour']")
     run_id = lab.begin(until="PENDING")
-    eventually(lambda: "PartitionNodeLimit" in lab.status(run_id), "Slurm says why")
-    assert "pending: PartitionNodeLimit: it can't start as it is" in lab.status(run_id)
+    eventually(lambda: "Starting  (pending: BeginTime, starts about " in lab.status(run_id), "Slurm says why")
     assert lab.record(run_id)["reason"] == ""
     first = lab.amlexec("experiment", "cancel", "-r", run_id)
     assert (first.code, "Canceled" in first.out) == (0, True), first.err
@@ -188,7 +187,7 @@ def test_the_place_in_the_queue_is_shown_while_a_run_waits(lab: Lab) -> None:
     second = lab.begin(until="PENDING")
     process = lab.start(sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "lab", "wait.py")
     said = _until(process, "1 job before it")
-    assert re.search(r"lab: pending: (Resources|Priority)(, starts about \d\d:\d\d)?, 1 job before it", said)
+    assert re.search(r"lab: pending: (Resources|Priority)(, starts about [^,]+)?, 1 job before it", said)
     third = next(run for run in lab.run_ids() if run not in {first, second})
     lab.amlexec("experiment", "cancel", "-r", second)
     lab.tell(first)
@@ -325,7 +324,6 @@ def test_a_shared_folder_with_blanks(lab: Lab) -> None:
     [
         ("partition: nope", "invalid partition specified: nope; Batch job submission failed"),
         ("constraint: fast", "Invalid feature specification"),
-        ("memory: 1T", "Memory specification can not be satisfied"),
         ("gres: gpu:2", "Invalid generic resource (gres) specification"),
     ],
 )

@@ -86,7 +86,7 @@ def test_an_end_without_our_exit_code() -> None:
     )
     assert end(row="FAILED||1699999000|BadConstraints", details="JobState=FAILED ExitCode=1:0") == (
         "Lost",
-        "Slurm says FAILED (BadConstraints), and it left no exit code",
+        "its job did not begin: Slurm says FAILED (BadConstraints)",
         None,
     )
     for code in ("96:0", "0:53"):
