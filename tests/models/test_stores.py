@@ -196,6 +196,14 @@ def test_a_machine_over_ssh(
     assert "m.pkl" in host.ssh("find /tmp/models/contents -type f", QUIET)
     assert ".new" not in host.ssh("find /tmp/models", QUIET)
     many_at_once("ssh://modelbox/tmp/at-once", tmp_path, 20)
+    # The name of a compute target stands for its login.
+    lines = ("type: remote", f"address: {host.address}", f"username: {QUIET}", f"privateKey: {host.key}")
+    project.write("aml_config/gpubox.compute", "\n".join(lines) + "\n")
+    done = project.amlexec(
+        "model", "register", "-n", "m", str(tmp_path / "0/m.pkl"), "--registry", "ssh://gpubox/tmp/of-target"
+    )
+    assert done.out == "m:1\n", done.err
+    assert "1.json" in host.ssh("ls /tmp/of-target/names/m/versions", QUIET)
     host.ssh("mkdir /tmp/closed; chmod 755 /tmp/closed; touch /tmp/file")
     for place, says in (("closed/models", "Permission denied"), ("file", "File exists")):
         with pytest.raises(TargetError, match=says) as error:
