@@ -26,12 +26,13 @@ GROUPS = {
     "sweep": "list, watch, stop and cancel sweeps",
     "history": "find, compare and read runs",
     "model": "register models, and name their versions",
+    "image": "make images that serve models",
     "service": "answer requests with a scoring script and models",
     "gc": "free disk space: remove what no run needs, here and on all targets",
 }
 """Each is a module of `amlexec.commands`, with `add` (its arguments) and `run`."""
 _WITH_VERBS = frozenset(
-    {"computetarget", "runconfiguration", "experiment", "sweep", "history", "model", "service"}
+    {"computetarget", "runconfiguration", "experiment", "sweep", "history", "model", "image", "service"}
 )
 _ALSO = {"runconfigurations": "runconfiguration"}
 """Workbench's documentation used both names."""

@@ -8,7 +8,7 @@ mistakes, and no connection is opened before a task runs.
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,21 @@ from amlexec.errors import AmlexecError
 from amlexec.escaping import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from amlexec.prepare.input_files import InputFiles
     from amlexec.values import Project
 
-__all__ = ["DOIT_CONFIG", "task_lint", "task_prepare", "task_submit", "task_sweep"]
+__all__ = [
+    "DOIT_CONFIG",
+    "service",
+    "task_deploy",
+    "task_image",
+    "task_lint",
+    "task_prepare",
+    "task_submit",
+    "task_sweep",
+]
 
 DOIT_CONFIG = {
     "backend": "amlexec",
@@ -49,6 +58,20 @@ open_streams()
 def variables(*names: str) -> None:
     """Declare variables (`doit TASK name=value`) that your dodo.py reads with `get_var`."""
     READ.setdefault("", set()).update(names)
+
+
+def service(name: str, script: str, models: Sequence[str] = (), **settings: Any) -> None:
+    """Declare a service in your dodo.py, for `doit image:NAME` and `doit deploy:NAME`.
+
+    `models` are those of `amlexec service create --model`. Other settings: `target`, `conda`, `include`,
+    `sample`, `replicas`, `port`, `publish`.
+    """
+    from amlexec import doit_service
+
+    try:
+        doit_service.declare(name, script, models, **settings)
+    except AmlexecError as error:
+        raise SystemExit(show(error)) from None
 
 
 def task_lint() -> Iterator[dict[str, Any]]:
@@ -137,6 +160,62 @@ def task_sweep() -> Iterator[dict[str, Any]] | None:
             found += doit_sweep.tasks_of(declared, _point, more)
     # For an empty generator doit would list a task without an action.
     return (task for task in found) if found else None
+
+
+def task_image() -> Iterator[dict[str, Any]] | None:
+    """make the images of declared services that are not up to date"""
+    enter()
+    from amlexec import doit_service
+
+    project = _project()
+    found = [
+        {
+            "basename": "image",
+            "name": task_name(name),
+            "doc": f"make the image of the service {visible(name)}",
+            "file_dep": from_here(project, doit_service.files_of(project, declared)),
+            "uptodate": [_UpToDate(partial(_image_is_made, project, declared), "Its models have changed.")],
+            "actions": [(_guarded, [doit_service.image_made, project, declared])],
+            "verbosity": 2,
+        }
+        for name, declared in sorted(doit_service.DECLARED.items())
+    ]
+    # For an empty generator doit would list a task without an action.
+    return (task for task in found) if found else None
+
+
+def task_deploy() -> Iterator[dict[str, Any]] | None:
+    """deploy declared services that are not up to date"""
+    enter()
+    from amlexec import doit_service
+
+    project = _project()
+    found = [
+        {
+            "basename": "deploy",
+            "name": task_name(name),
+            "doc": f"deploy the service {visible(name)}",
+            "task_dep": [f"image:{task_name(name)}"],
+            "uptodate": [_UpToDate(partial(_is_deployed, project, declared), "It has another image.")],
+            "actions": [(_guarded, [doit_service.deployed, project, declared])],
+            "verbosity": 2,
+        }
+        for name, declared in sorted(doit_service.DECLARED.items())
+    ]
+    # For an empty generator doit would list a task without an action.
+    return (task for task in found) if found else None
+
+
+def _image_is_made(project: Project, declared: Any, _: Any, values: dict[str, Any]) -> bool:
+    from amlexec import doit_service
+
+    return doit_service.is_made(project, declared, values)
+
+
+def _is_deployed(project: Project, declared: Any, *_: Any) -> bool:
+    from amlexec import doit_service
+
+    return doit_service.is_deployed(project, declared)
 
 
 def _point(sweep: Any, number: int, digest: str = "") -> bool | object:

@@ -12,7 +12,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import docker, gc, history, lint, logging, report, rerun, snapshot, spark, ssh, submit, sweep
+from benchmarks import (
+    docker,
+    gc,
+    history,
+    lint,
+    logging,
+    report,
+    rerun,
+    serving,
+    snapshot,
+    spark,
+    ssh,
+    submit,
+    sweep,
+)
 from benchmarks.timing import Row, Sizes
 
 if TYPE_CHECKING:
@@ -29,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[Path, int, Sizes], Iterator[Row]]] = {
     "logging": logging.rows,
     "gc": gc.rows,
     "snapshot": snapshot.rows,
+    "serving": serving.rows,
     "docker": docker.rows,
     "ssh": ssh.rows,
     "spark": spark.rows,

@@ -16,7 +16,7 @@ FLOORS = (
     {
         *("__main__", "cli", "completion", "model", "tasks"),
         *("doit_command", "doit_dumpdb", "doit_environment", "doit_graph", "doit_reporter", "doit_signals"),
-        "doit_sweep",
+        *("doit_service", "doit_sweep"),
     },
     {"commands"},
     {"gc"},

@@ -40,6 +40,7 @@ class TestTasks:
             "mlflow",
             "azurite",
             "object_store",
+            "server_wheels",
             "browser",
         ]
 

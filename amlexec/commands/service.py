@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["VERBS", "add", "run"]
 
 VERBS = {
+    "create": Verb("service_deploy", "start a service on a docker or remotedocker target"),
+    "list": Verb("service_show", "list the services of a target"),
+    "show": Verb("service_show", "show a service: its address, image, replicas, latencies"),
+    "run": Verb("service_run", "send a request to a service"),
+    "logs": Verb("service_logs", "print the log of a service, or the requests that it has logged"),
+    "usage": Verb("service_show", "show CPU and memory of a service's containers"),
+    "update": Verb("service_deploy", "replace the version of a service without a failed request"),
+    "scale": Verb("service_deploy", "change the number of a service's replicas"),
+    "rollback": Verb("service_deploy", "return to the image that a service had before"),
+    "delete": Verb("service_deploy", "end a service, and remove its containers"),
     "test": Verb("service_test", "run a scoring script as a process of this machine, and send it a request"),
 }
 
@@ -34,6 +44,10 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for name, (module, summary) in VERBS.items():
         verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         import_module(f"amlexec.commands.{module}").add(verb)
+        if name != "test":
+            verb.add_argument(
+                "-t", "--target", metavar="NAME", default="docker", help="docker or remotedocker target"
+            )
         add_project(verb)
 
 

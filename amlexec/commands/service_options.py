@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from amlexec.services.request import Answer
 
-__all__ = ["add_data", "add_models", "body_of", "script_of", "show"]
+__all__ = ["add_data", "add_models", "body_of", "sample_of", "script_of", "show"]
 
 _MOST_INPUT = 1 << 30
 
@@ -53,6 +53,16 @@ def body_of(arguments: argparse.Namespace) -> bytes:
         return Path(text[1:]).read_bytes()
     except OSError as error:
         raise UsageError(f"{text[1:]} can't be read: {error.strerror}") from None
+
+
+def sample_of(text: str | None) -> str:
+    """The sample that `--sample` names, as text. Raises UsageError."""
+    if not text:
+        return ""
+    try:
+        return (Path(text[1:]).read_bytes() if text.startswith("@") else text.encode()).decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the sample {text[1:]} can't be read: {error}") from None
 
 
 def script_of(text: str) -> Path:

@@ -20,6 +20,14 @@ __all__ = [
     "RECIPE",
     "RECORD",
     "RUN",
+    "SERVICE",
+    "SERVICE_CONTENT",
+    "SERVICE_ENVIRONMENT",
+    "SERVICE_GENERATION",
+    "SERVICE_IMAGE",
+    "SERVICE_MODELS",
+    "SERVICE_ROLE",
+    "SERVICE_SETTINGS",
     "VOLUME",
 ]
 
@@ -47,6 +55,23 @@ MAKER = "amlexec.building.by"
 """The process that builds it."""
 VOLUME = "amlexec.volume"
 """The content of a volume."""
+
+SERVICE_IMAGE = "amlexec.service.image"
+"""The name of an image of a service."""
+SERVICE_CONTENT = "amlexec.service.content"
+"""The digest of all that an image of a service has, its environment included."""
+SERVICE_ENVIRONMENT = "amlexec.service.environment"
+"""The digest of its environment."""
+SERVICE_MODELS = "amlexec.service.models"
+"""Its models, `NAME:VERSION`, separated by commas."""
+SERVICE = "amlexec.service"
+"""The name of a container's service."""
+SERVICE_ROLE = "amlexec.service.role"
+"""`listener` or `replica`."""
+SERVICE_GENERATION = "amlexec.service.generation"
+"""The number of a replica's deployment."""
+SERVICE_SETTINGS = "amlexec.service.settings"
+"""What a service was deployed with, as JSON."""
 
 RUN = "amlexec.run"
 """The id of a container's run."""

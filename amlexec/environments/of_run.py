@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from amlexec.history.record import Run
     from amlexec.values import Project
 
-__all__ = ["Package", "packages_of"]
+__all__ = ["Package", "packages_of", "prepared_packages"]
 
 _LARGEST = 64 << 20
 _PLATFORM = re.compile(r"^# amlexec (\S+) sha256:", re.MULTILINE)
@@ -55,7 +55,11 @@ def _locked(project: Project, run: Run) -> dict[str, Package] | None:
 def _prepared(project: Project, run: Run) -> dict[str, Package] | None:
     if run.environment_digest is None:
         return None
-    name = run.environment_digest.removeprefix("sha256:")
+    return prepared_packages(project, run.environment_digest.removeprefix("sha256:"))
+
+
+def prepared_packages(project: Project, name: str) -> dict[str, Package] | None:
+    """The packages of the environment with that digest, if it was prepared here; None if not."""
     try:
         path = last_prepared.folder(project) / f"{name}.packages.json"
         stored = json.loads(read_regular(path, _LARGEST, follow=False))

@@ -171,8 +171,14 @@ class BuildContainer:
             raise self._not_started("")
         return code
 
-    def commit(self, reference: str, labels: Mapping[str, str], variables: Mapping[str, str]) -> str:
-        """Commit it as an image with that name, or with none (""); its id."""
+    def commit(
+        self,
+        reference: str,
+        labels: Mapping[str, str],
+        variables: Mapping[str, str],
+        more: Sequence[str] = (),
+    ) -> str:
+        """Commit it as an image with that name, or with none (""); its id. `more` are Dockerfile lines."""
         containers.kill(self._engine, self._container)
         changes = [
             f'CMD ["{PREFIX}/bin/python"]',
@@ -181,5 +187,6 @@ class BuildContainer:
                 f"LABEL {name}={json.dumps(value)}"
                 for name, value in {BUILDING: "", MAKER: "", **labels}.items()
             ),
+            *more,
         ]
         return images.commit(self._engine, self._container, reference, changes=changes)

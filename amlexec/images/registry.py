@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from amlexec.environments.request import BuildRequest
     from amlexec.progress import Progress
 
-__all__ = ["VARIABLE", "place", "published", "pull", "push"]
+__all__ = ["VARIABLE", "place", "published", "pull", "push", "push_image"]
 
 VARIABLE = "AMLEXEC_IMAGES"
 """The variable that names the registry to pull from, for every command that prepares: CI sets it once for a
@@ -85,22 +85,30 @@ def push(engine: Engine, digest: str, where: str, progress: Progress) -> str:
     Raises:
         TargetError: the registry refuses it.
     """
-    name = published(where, digest)
+    return push_image(engine, reference(digest), published(where, digest), "environment", progress)
+
+
+def push_image(engine: Engine, image: str, name: str, what: str, progress: Progress) -> str:
+    """Push an image under a name; its reference in the registry, by sha256. `what` it is, for the error.
+
+    Raises:
+        TargetError: the registry refuses it.
+    """
     progress.step(f"pushing {name}")
     had_name = images.inspect(engine, name) is not None
-    images.tag(engine, reference(digest), name)
+    images.tag(engine, image, name)
     try:
         pushed = images.push(engine, name, progress=transfer_bar(progress))
     except EngineAnswerError as error:
         raise TargetError(
-            f"the environment can't be pushed: {error.reason}",
+            f"the {what} can't be pushed: {error.reason}",
             where=name,
-            hint=f"`docker login {where.partition('/')[0]}` if it needs a login",
+            hint=f"`docker login {name.partition('/')[0]}` if it needs a login",
         ) from error
     finally:
         if not had_name:
             images.remove(engine, name)
-    return f"{where}@{pushed}"
+    return f"{images.split(name)[0]}@{pushed}"
 
 
 def pull(

@@ -15,6 +15,7 @@ from amlexec.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from amlexec.models.listing import Model
     from amlexec.values import Project
 
 __all__ = ["ServedModel", "found", "lay_out", "model_dir"]
@@ -33,8 +34,8 @@ class ServedModel(NamedTuple):
     """Of its files; "" if it is not registered."""
     environment: str = ""
     """The digest of the environment that made it; "" if unknown."""
-    python: str = ""
-    """The version of the Python that made it; "" if unknown."""
+    model: Model | None = None
+    """The version of the registry; None if it is not registered."""
 
 
 def found(
@@ -77,7 +78,7 @@ def _found(project: Project | None, text: str, place: str | None) -> ServedModel
         opened.path(model),
         version.content.digest,
         digest.removeprefix("sha256:"),
-        version.origin.python or "",
+        model,
     )
 
 

@@ -26,11 +26,14 @@ def read(path):
     return [[float(value) for value in row[:-1]] for row in rows], [row[-1] for row in rows]
 
 
-def scaled(features, like):
-    """Standardizes each row by the means and deviations of `like`, and prepends a 1 for the bias."""
-    columns = [[row[j] for row in like] for j in range(len(like[0]))]
-    means = [statistics.fmean(column) for column in columns]
-    spreads = [statistics.pstdev(column) for column in columns]
+def scale(rows):
+    """Returns the mean and the deviation of each feature."""
+    columns = [[row[j] for row in rows] for j in range(len(rows[0]))]
+    return [statistics.fmean(column) for column in columns], [statistics.pstdev(column) for column in columns]
+
+
+def scaled(features, means, spreads):
+    """Standardizes each row, and prepends a 1 for the bias."""
     return [[1.0, *((value - means[j]) / spreads[j] for j, value in enumerate(row))] for row in features]
 
 
@@ -71,7 +74,8 @@ def main():
     order = list(range(len(labels)))
     random.Random(SEED).shuffle(order)  # noqa: S311 - no secret
     test, rest = order[:TEST_ROWS], order[TEST_ROWS:]
-    features = scaled(features, like=[features[i] for i in rest])
+    means, spreads = scale([features[i] for i in rest])
+    features = scaled(features, means, spreads)
     print(f"Iris: {len(order)} rows, {len(rest)} to train, {len(test)} to test")
 
     weights, losses = train([features[i] for i in rest], [labels[i] for i in rest], species, regularization)
@@ -90,7 +94,7 @@ def main():
 
     outputs = Path("outputs")
     outputs.mkdir(exist_ok=True)
-    model = {"species": species, "weights": weights}
+    model = {"species": species, "means": means, "spreads": spreads, "weights": weights}
     (outputs / "model.json").write_text(json.dumps(model, indent=2), encoding="utf-8")
     with (outputs / "confusion.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")

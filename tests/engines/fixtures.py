@@ -1,7 +1,8 @@
 """The parts as pytest fixtures. One that is absent skips the test, saying how to get it; in CI it fails it.
 
 Which must not be absent elsewhere is what AMLEXEC_REQUIRE names:
-docker,base_image,channel,registry,ssh_host,engine_host,slurm,spark,hadoop,mlflow,azurite,object_store,browser.
+docker,base_image,channel,registry,ssh_host,engine_host,slurm,spark,hadoop,mlflow,azurite,object_store,server_wheels,
+browser.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from . import browser as debian_chromium
 from . import channel as conda_channel
 from . import choice, daemon, engine_machine, spark
 from . import registry as docker_registry
+from . import server_wheels as wheels_of_server
 from .places import CHANNEL, HOW, WHEELS, is_required, state
 from .serving import Site, serve
 
@@ -32,6 +34,7 @@ __all__ = [
     "machines",
     "need",
     "registry",
+    "server_wheels",
     "simple_index",
     "spark_parts",
     "wheels",
@@ -98,6 +101,13 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     need("registry", "a Docker registry", docker_registry.is_there)
     with docker_registry.serve(tmp_path_factory.mktemp("registry")) as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def server_wheels() -> str:
+    """The folder with the wheels of a service's server."""
+    need("server_wheels", "the wheels of a service's server", wheels_of_server.is_there)
+    return str(wheels_of_server.folder())
 
 
 @pytest.fixture(scope="session")

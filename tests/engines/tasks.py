@@ -20,6 +20,7 @@ from . import (
     mlflow,
     object_store,
     registry,
+    server_wheels,
     slurm,
     spark,
     ssh_host,
@@ -111,6 +112,13 @@ def task_engines() -> Iterator[dict[str, Any]]:
         object_store.is_there,
         object_store.ready,
         clean=object_store.remove,
+    )
+    yield _part(
+        "server_wheels",
+        "the wheels of a service's server",
+        server_wheels.is_there,
+        server_wheels.ready,
+        clean=server_wheels.remove,
     )
     yield _part("browser", "Debian's Chromium", browser.is_there, browser.ready, clean=browser.remove)
 

@@ -70,7 +70,7 @@ def allow_connections(number: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
     (folder / "helper.py").write_text("VALUE = 7\n")
     allow_connections(4096)
@@ -79,44 +79,44 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield found
 
 
-def test_a_script_has_its_folder_as_current_one_and_imports_from_it(served: Served) -> None:
-    answer = served.ask(body={"x": 1})
+def test_a_script_has_its_folder_as_current_one_and_imports_from_it(demo: Served) -> None:
+    answer = demo.ask(body={"x": 1})
     assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
     assert answer.json["y"] == 7
     assert Path(answer.json["cwd"], "helper.py").exists()
 
 
-def test_answers_carry_the_model_and_the_ids(served: Served) -> None:
-    answer = served.ask(body={}, x_request_id="mine-1")
+def test_answers_carry_the_model_and_the_ids(demo: Served) -> None:
+    answer = demo.ask(body={}, x_request_id="mine-1")
     assert answer.headers["x-amlexec-model"] == "iris:3"
     assert (answer.headers["x-request-id"], answer.headers["x-ms-request-id"]) == ("mine-1", "mine-1")
     assert float(answer.headers["x-ms-run-fn-exec-ms"]) >= 0
-    bad = served.ask(body={}, x_request_id="<script>")
+    bad = demo.ask(body={}, x_request_id="<script>")
     assert re.fullmatch("[0-9a-f]{32}", bad.headers["x-request-id"])
-    assert served.ask(body={}, x_ms_client_request_id="a" * 101).status == 431
+    assert demo.ask(body={}, x_ms_client_request_id="a" * 101).status == 431
 
 
-def test_basic_config_of_a_script_keeps_the_access_log(served: Served) -> None:
-    served.ask(body={}, x_request_id="logged-1")
-    served.wait_for("logged-1")
-    assert re.search(r"^\S+Z POST /score 200 [0-9.]+ms logged-1$", served.log, re.MULTILINE)
+def test_basic_config_of_a_script_keeps_the_access_log(demo: Served) -> None:
+    demo.ask(body={}, x_request_id="logged-1")
+    demo.wait_for("logged-1")
+    assert re.search(r"^\S+Z POST /score 200 [0-9.]+ms logged-1$", demo.log, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
     "path", ["/score", "/openapi.json", "/swagger.json", "/metrics", "/status", "/nothing"]
 )
-def test_every_route_but_health_needs_the_key(served: Served, path: str) -> None:
+def test_every_route_but_health_needs_the_key(demo: Served, path: str) -> None:
     for _ in range(2):  # not only the first time
         for key in ("", "wrong", KEY + "x"):
-            answer = served.ask(path, key=key)
+            answer = demo.ask(path, key=key)
             assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
             assert "key" in answer.json["error"]
             assert KEY not in answer.body.decode()
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz", "/health", "/ping", "/v2/health/ready"])
-def test_health_needs_no_key(served: Served, path: str) -> None:
-    assert served.ask(path, key="").status == 200
+def test_health_needs_no_key(demo: Served, path: str) -> None:
+    assert demo.ask(path, key="").status == 200
 
 
 @pytest.mark.parametrize(
@@ -140,32 +140,32 @@ def test_health_needs_no_key(served: Served, path: str) -> None:
     ],
 )
 def test_errors_are_json_with_their_reason(
-    served: Served, status: int, request_: dict[str, Any], told: str
+    demo: Served, status: int, request_: dict[str, Any], told: str
 ) -> None:
-    answer = served.ask(**request_)
+    answer = demo.ask(**request_)
     assert (answer.status, answer.headers["content-type"]) == (status, "application/json")
     assert told in answer.json["error"]
     assert answer.json["request_id"] == answer.headers["x-request-id"]
     assert "secret-of-the-script" not in answer.body.decode()
     assert "Traceback" not in answer.body.decode()
-    assert served.ask("/readyz").status == 200
+    assert demo.ask("/readyz").status == 200
 
 
-def test_a_failing_script_is_in_the_log_with_the_request(served: Served) -> None:
-    answer = served.ask(body={"do": "raise"}, x_request_id="failing-1")
+def test_a_failing_script_is_in_the_log_with_the_request(demo: Served) -> None:
+    answer = demo.ask(body={"do": "raise"}, x_request_id="failing-1")
     assert answer.headers["x-ms-run-function-failed"] == "True"
-    served.wait_for("RuntimeError: secret-of-the-script")
-    assert "run failed at request failing-1" in served.log
+    demo.wait_for("RuntimeError: secret-of-the-script")
+    assert "run failed at request failing-1" in demo.log
 
 
-def test_what_is_no_http_gets_an_answer(served: Served) -> None:
-    with socket.create_connection(("127.0.0.1", served.port)) as connection:
+def test_what_is_no_http_gets_an_answer(demo: Served) -> None:
+    with socket.create_connection(("127.0.0.1", demo.port)) as connection:
         connection.sendall(b"nonsense\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 400")
 
 
-def test_answers_of_arrays_times_and_decimals(served: Served) -> None:
-    assert served.ask(body={"do": "kinds"}).json == {
+def test_answers_of_arrays_times_and_decimals(demo: Served) -> None:
+    assert demo.ask(body={"do": "kinds"}).json == {
         "array": [0, 1, 2],
         "scalar": 1.5,
         "text": ["a", "b"],
@@ -176,18 +176,18 @@ def test_answers_of_arrays_times_and_decimals(served: Served) -> None:
         "int": 3,
         "nan": None,
     }
-    raw = served.ask(body={"do": "raw"})
+    raw = demo.ask(body={"do": "raw"})
     assert (raw.body, raw.headers["content-type"]) == (b"raw", "application/octet-stream")
 
 
-def test_nan_becomes_null_and_is_counted(served: Served) -> None:
-    answer = served.ask(body={"do": "nan"})
+def test_nan_becomes_null_and_is_counted(demo: Served) -> None:
+    answer = demo.ask(body={"do": "nan"})
     assert answer.json == {"a": [1.5, None, None]}
     assert answer.headers["x-amlexec-nan"] == "2"
 
 
-def test_the_openapi_document_is_one(served: Served) -> None:
-    found = served.ask("/openapi.json").json
+def test_the_openapi_document_is_one(demo: Served) -> None:
+    found = demo.ask("/openapi.json").json
     assert found["openapi"] == "3.1.0"
     assert found["info"] == {"title": "demo", "version": "iris:3", "description": "Scores flowers."}
     content = found["paths"]["/score"]["post"]["requestBody"]["content"]
@@ -228,14 +228,14 @@ def test_counters_are_those_of_the_answers(tmp_path: Path) -> None:
         assert line.startswith("# TYPE ") or re.fullmatch(r'\w+(\{(\w+="[^"]*",?)+\})? [0-9.e+-]+', line)
 
 
-def test_health_is_answered_while_run_works(served: Served) -> None:
-    connection = served.connect()
+def test_health_is_answered_while_run_works(demo: Served) -> None:
+    connection = demo.connect()
     send(connection, body={"do": "sleep", "for": 1.5})
-    eventually(lambda: served.ask("/status").json["waiting"] == 1, "the request is being answered")
+    eventually(lambda: demo.ask("/status").json["waiting"] == 1, "the request is being answered")
     taken = []
     for _ in range(5):
         began = time.monotonic()
-        assert served.ask("/healthz").status == 200
+        assert demo.ask("/healthz").status == 200
         taken.append(time.monotonic() - began)
     # The best of five: other tests run on this machine, too. It is far less than what run takes.
     assert min(taken) < 0.1
@@ -243,18 +243,18 @@ def test_health_is_answered_while_run_works(served: Served) -> None:
     connection.close()
 
 
-def test_a_slow_client_delays_nobody_and_is_told(served: Served) -> None:
-    with socket.create_connection(("127.0.0.1", served.port)) as slow:
+def test_a_slow_client_delays_nobody_and_is_told(demo: Served) -> None:
+    with socket.create_connection(("127.0.0.1", demo.port)) as slow:
         head = f"POST /score HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\nContent-Length: 9\r\n\r\n"
         slow.sendall(head.encode() + b"{")
-        assert served.ask(body={}).status == 200
+        assert demo.ask(body={}).status == 200
         slow.settimeout(120)
         assert slow.recv(100).startswith(b"HTTP/1.1 408")
 
 
-def test_a_thousand_requests_at_once(served: Served) -> None:
+def test_a_thousand_requests_at_once(demo: Served) -> None:
     # Each has its connection before any of them is answered.
-    opened = [served.connect() for _ in range(1000)]
+    opened = [demo.connect() for _ in range(1000)]
     try:
         for connection in opened:
             connection.connect()

@@ -98,6 +98,7 @@ def stage(
     channel: str,
     channels: str,
     wheels: str,
+    server_wheels: str,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -105,6 +106,7 @@ def stage(
     """The parts of the tests, for one page or one example."""
     monkeypatch.setenv("CONDA_CHANNEL_ALIAS", channels)
     monkeypatch.setenv("PIP_INDEX_URL", Path(wheels, "simple").as_uri() + "/")
+    monkeypatch.setenv("PIP_FIND_LINKS", server_wheels)
     # The same image under another name: another digest, and yet one conda layer for all plays.
     name = f"{shop.session}-{re.sub(r'[^a-z0-9]+', '-', tmp_path.name.lower())}"
     base = f"amlexec-test/stage:{name}"

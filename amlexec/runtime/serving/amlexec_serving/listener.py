@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -32,15 +33,19 @@ __all__ = ["follow", "listen", "tell"]
 _AGAIN_S = 0.2
 """How long a replica waits before it asks for the listener again, in seconds."""
 _ACTIVE = "active"
+_REFUSAL = b'{"error": "no replica of the service is running"}'
+_HEAD = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 5\r\n"
+_HEAD += "Connection: close\r\nContent-Length: {}\r\n\r\n".format(len(_REFUSAL))
 
 
 class _Listener:
     def __init__(self, path: str) -> None:
         self._folder = os.path.dirname(path)
         self._path = path
+        self._patience = float(os.environ.get("AMLEXEC_SERVICE_PATIENCE", "10"))
         self._lock = threading.Lock()
         self._replicas: dict[socket.socket, tuple[int, str]] = {}
-        self.public = socket.socket()
+        self.public = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self.public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.public.bind(("0.0.0.0", int(os.environ.get("AMLEXEC_SERVICE_PORT", "8000"))))  # noqa: S104
         self.public.listen(4096)
@@ -51,6 +56,7 @@ class _Listener:
             self._active = 0
 
     def serve(self) -> None:
+        threading.Thread(target=self._refuse, daemon=True).start()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
         server = socket.socket(socket.AF_UNIX)
@@ -88,6 +94,24 @@ class _Listener:
             with self._lock:
                 self._replicas.pop(client, None)
 
+    def _refuse(self) -> None:
+        """While there has been no replica for a time, answer 503: no client is to wait for ever."""
+        alone_since = time.monotonic()
+        while True:
+            if self._has_replicas():
+                alone_since = time.monotonic()
+            if time.monotonic() - alone_since < self._patience:
+                time.sleep(0.2)
+                continue
+            if select.select([self.public], [], [], 0.2)[0] and not self._has_replicas():
+                with contextlib.suppress(OSError):
+                    client, _ = self.public.accept()
+                    threading.Thread(target=_refused, args=(client,), daemon=True).start()
+
+    def _has_replicas(self) -> bool:
+        with self._lock:
+            return any(generation == self._active for generation, _ in self._replicas.values())
+
     def _activate(self, generation: int) -> None:
         with self._lock:
             self._active = generation
@@ -110,6 +134,16 @@ class _Listener:
             return
         rights = array.array("i", [self.public.fileno()])
         client.sendmsg([b"J"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+
+def _refused(client: socket.socket) -> None:
+    with client, contextlib.suppress(OSError):
+        client.settimeout(5)
+        client.recv(1 << 16)
+        client.sendall(_HEAD.encode() + _REFUSAL)
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(1 << 16):
+            pass
 
 
 def listen(path: str) -> int:
@@ -157,7 +191,7 @@ def _obey(server: Any, connection: socket.socket) -> None:
         if not word:
             return
         if word == b"L":
-            _do(server, server.leave())
+            _do(server, server.retire())
         for level, kind, data in extra:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 (descriptor,) = struct.unpack("i", data[:size])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import socket
 import time
 from typing import Any
 
@@ -22,12 +23,14 @@ _HIDDEN = "[redacted]"
 
 
 class RequestLog:
-    """Lines of JSON in a folder: `requests.jsonl`, and `requests.jsonl.1` … for the older ones."""
+    """Lines of JSON in a folder with the machine's name: `requests.jsonl`, and `….1` to `….5`, the older."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.is_on = bool(settings.log_folder) and settings.log_sample > 0
-        self._path = os.path.join(settings.log_folder, _NAME)
+        # Replicas share the folder.
+        self._folder = os.path.join(settings.log_folder, socket.gethostname())
+        self._path = os.path.join(self._folder, _NAME)
         self._hidden = {name.lower() for name in settings.log_redact}
 
     def add(self, request: Request, answer: Answer, milliseconds: float) -> bool:
@@ -74,6 +77,7 @@ class RequestLog:
         try:
             is_full = os.stat(self._path).st_size + len(line) > self._settings.log_size
         except FileNotFoundError:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
             is_full = False
         if is_full:
             for number in range(_KEPT - 1, 0, -1):

@@ -49,6 +49,8 @@ class Settings(NamedTuple):
     """How long `init` may take, in seconds."""
     grace: float = 30.0
     """How long requests may take after SIGTERM, in seconds."""
+    drain: float = 10.0
+    """How long idle connections stay open after another version has replaced this one, in seconds."""
     nan: str = "null"
     """What NaN in an answer becomes: `null`, or with `strict` an error."""
     tracebacks: bool = False

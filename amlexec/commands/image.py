@@ -1,0 +1,44 @@
+"""`amlexec image`: images of services."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from amlexec.commands.history import Verb
+from amlexec.config import load as config
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["VERBS", "add", "run"]
+
+VERBS = {
+    "create": Verb("image_create", "make an image that serves models with a scoring script"),
+    "list": Verb("image_list", "list the images of services"),
+    "push": Verb("image_push", "push the image of a service to a registry"),
+}
+
+
+def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the arguments."""
+    from amlexec.commands.options import add_project
+
+    group = groups.add_parser("image", help="make images that serve models", allow_abbrev=False)
+    verbs = group.add_subparsers(metavar="VERB", dest="verb", required=True, prog=group.prog)
+    for name, (module, summary) in VERBS.items():
+        verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        import_module(f"amlexec.commands.{module}").add(verb)
+        verb.add_argument(
+            "-t", "--target", metavar="NAME", default="docker", help="docker or remotedocker target"
+        )
+        add_project(verb)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the verb; the exit code."""
+    project = config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109 - one import less
+    import_module(f"amlexec.commands.{VERBS[arguments.verb].module}").run(project, arguments)
+    return 0

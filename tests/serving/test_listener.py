@@ -1,0 +1,187 @@
+"""The public port of a service: replicas take turns at it, and no request is lost. Without containers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from amlexec.runtime import SERVE
+from tests.conftest import PATIENCE, eventually
+from tests.support.services import KEY, Reply, Served, begin, send
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCRIPT = "import os\ndef init(): pass\ndef run(data):\n    return [{generation}, os.getpid()]\n"
+
+
+class Service:
+    """A listener and its replicas."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = str(folder / "listener.sock")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
+        self.replicas: list[Served] = []
+        self.listener = self.listen()
+
+    def listen(self) -> subprocess.Popen[bytes]:
+        """Start the listener."""
+        variables = {"AMLEXEC_SERVICE_PORT": str(self.port), "AMLEXEC_SERVICE_PATIENCE": "1"}
+        command = [sys.executable, str(SERVE), "--listen", self.path]
+        return subprocess.Popen(command, env={**os.environ, **variables})
+
+    def replica(self, generation: int) -> Served:
+        """Start a replica, until it is ready."""
+        folder = self.folder / f"replica-{len(self.replicas)}"
+        script = SCRIPT.format(generation=generation)
+        found = begin(folder, script, JOIN=self.path, GENERATION=str(generation), DRAIN="5")
+        self.replicas.append(found)
+        found.wait_for(" ready after ")
+        return found
+
+    def tell(self, *words: str) -> Any:
+        """Send the listener a command."""
+        done = subprocess.run(
+            [sys.executable, str(SERVE), "--tell", self.path, *words], capture_output=True, timeout=PATIENCE
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def has(self, number: int) -> bool:
+        """Whether the active generation has that many replicas."""
+        try:
+            return len(self.tell("state")["replicas"]) == number
+        except AssertionError:
+            return False
+
+    def ask(self) -> Reply:
+        """An answer at the public port."""
+        import http.client
+
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        with contextlib.closing(connection):
+            send(connection, body="1")
+            return Reply(connection.getresponse())
+
+    def close(self) -> None:
+        """End all of it."""
+        self.listener.kill()
+        self.listener.wait()
+        for replica in self.replicas:
+            replica.close()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    found = Service(tmp_path)
+    eventually(lambda: found.has(0), "the listener answers")
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+class Load(threading.Thread):
+    """Clients that keep their connections, until they are told to stop."""
+
+    def __init__(self, service: Service, clients: int = 4) -> None:
+        super().__init__()
+        self.stopped = threading.Event()
+        self.answers: list[Any] = []
+        self.failures: list[str] = []
+        self._service = service
+        self._clients = clients
+
+    def run(self) -> None:
+        threads = [threading.Thread(target=self._ask) for _ in range(self._clients)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        import http.client
+
+        connection = http.client.HTTPConnection("127.0.0.1", self._service.port, timeout=PATIENCE)
+        with contextlib.closing(connection):
+            while not self.stopped.is_set():
+                try:
+                    send(connection, body="1")
+                    answer = Reply(connection.getresponse())
+                except (OSError, http.client.HTTPException) as error:
+                    self.failures.append(repr(error))
+                    connection.close()
+                    continue
+                if answer.status != 200:
+                    self.failures.append(f"{answer.status} {answer.body!r}")
+                else:
+                    self.answers.append(answer.json[0])
+
+
+def test_an_update_under_load_loses_no_request(service: Service) -> None:
+    old = [service.replica(1), service.replica(1)]
+    service.tell("activate", "1")
+    eventually(lambda: service.has(2), "both replicas are known")
+    load = Load(service)
+    load.start()
+    for generation in (2, 3):
+        new = [service.replica(generation), service.replica(generation)]
+        service.tell("activate", str(generation))
+        # The old ones end by themselves: all their clients have gone on to a new connection.
+        assert [replica.end() for replica in old] == [0, 0]
+        old = new
+        seen = len(load.answers)
+        eventually(lambda seen=seen: len(load.answers) > seen + 100, "requests are answered")  # type: ignore[misc]
+    load.stopped.set()
+    load.join(PATIENCE)
+    assert load.failures == []
+    assert set(load.answers) == {1, 2, 3}
+    assert load.answers[-1] == 3
+
+
+def test_a_replica_that_is_killed_leaves_the_others(service: Service) -> None:
+    first, second = service.replica(1), service.replica(1)
+    service.tell("activate", "1")
+    eventually(lambda: service.has(2), "both replicas are known")
+    first.close()
+    eventually(lambda: service.has(1), "the killed one is gone")
+    assert {service.ask().json[1] for _ in range(10)} == {second.process.pid}
+
+
+def test_without_replicas_clients_are_told(service: Service) -> None:
+    replica = service.replica(1)
+    service.tell("activate", "1")
+    eventually(lambda: service.has(1), "the replica is known")
+    assert service.ask().status == 200
+    replica.close()
+    answer = service.ask()
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+    assert answer.json == {"error": "no replica of the service is running"}
+    service.replica(1)
+    eventually(lambda: service.ask().status == 200, "another replica takes over")
+
+
+def test_replicas_find_a_listener_that_was_started_again(service: Service) -> None:
+    replica = service.replica(1)
+    service.tell("activate", "1")
+    eventually(lambda: service.has(1), "the replica is known")
+    assert service.ask().status == 200
+    service.listener.kill()
+    service.listener.wait()
+    service.listener = service.listen()
+    eventually(lambda: service.has(1), "the replica has found it")
+    assert service.ask().json == [1, replica.process.pid]
+    assert service.tell("state")["active"] == 1
+    assert KEY not in replica.log

@@ -1,0 +1,49 @@
+"""A service on another machine's engine, reached through the SSH connection."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from tests.support.places import PLACES, RemoteDockerProject
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from tests.support.engine_hosts import EngineHost
+    from tests.support.places import Shop
+
+PLACE = next(place for place in PLACES if place.name == "remotedocker")
+
+
+def test_a_service_on_another_machine(
+    engine_host: EngineHost, shop: Shop, server_wheels: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_FIND_LINKS", server_wheels)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    project = RemoteDockerProject(tmp_path / "demo", shop, PLACE, engine_host)
+    project.write("score.py", "def init(): pass\ndef run(x: float, y: float): return {'sum': x + y}\n")
+    name, place = f"t{time.time_ns() % 10**10}", ("-t", "remotedocker")
+    done = project.amlexec("service", "create", "-n", name, "-f", "score.py", *place)
+    try:
+        assert done.code == 0, done.err
+        assert "reaches it through the SSH connection" in done.err
+        answer = project.amlexec("service", "run", name, "-d", '{"x": 1, "y": 2}', *place)
+        assert (answer.code, answer.out) == (0, '{"sum": 3.0}\n'), answer.err
+        wrong = project.amlexec("service", "run", name, "-d", '{"x": 1}', *place)
+        assert (wrong.code, "y: it is missing" in wrong.out) == (1, True)
+        project.write(
+            "score.py", "def init(): pass\ndef run(x: float, y: float): return {'product': x * y}\n"
+        )
+        done = project.amlexec("service", "update", name, "-f", "score.py", *place)
+        assert done.code == 0, done.err
+        answer = project.amlexec("service", "run", name, "-d", '{"x": 1, "y": 2}', *place)
+        assert json.loads(answer.out) == {"product": 2.0}
+        listed = json.loads(project.amlexec("service", "list", "-o", "json", *place).out)
+        assert [row["state"] for row in listed if row["name"] == name] == ["running"]
+    finally:
+        gone = project.amlexec("service", "delete", name, *place)
+    assert gone.code == 0, gone.err
