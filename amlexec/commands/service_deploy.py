@@ -52,7 +52,7 @@ def add(verb: argparse.ArgumentParser) -> None:
         verb.add_argument(
             "--publish",
             metavar="ADDRESS",
-            help="address of the target's machine to listen on (default: 127.0.0.1 on this machine, else none)",
+            help="address there to listen on (default: 127.0.0.1 on this machine, else none)",
         )
         verb.add_argument(
             "--certificate", metavar="FILE", help="PEM file with certificates and private key, for TLS"
