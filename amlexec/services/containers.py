@@ -188,7 +188,7 @@ def _common(engine: Engine, project: Project, settings: Settings, role: str) -> 
                     "VolumeOptions": {"Labels": {SERVICE: settings.name}},
                 }
             ],
-            "LogConfig": {"Type": driver, "Config": _LOG_OPTIONS if driver == "local" else {}},
+            "LogConfig": {"Type": driver, "Config": {} if engine.features.is_podman else _LOG_OPTIONS},
             "SecurityOpt": ["no-new-privileges"],
             "CapDrop": ["ALL"],
         },
