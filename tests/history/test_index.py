@@ -522,3 +522,15 @@ def test_what_other_loggers_write_while_a_run_goes_on(
     os.utime(events, (0, 0))
     assert selected(project, "exists(metrics.loss)") == []
     assert read_series(paths.metrics)["loss"].logged == 4
+
+
+def test_the_cache_may_be_in_any_folder(
+    runs: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "a b?c#d%25\u00fc\udcff"
+    monkeypatch.setenv("AMLEXEC_CACHE", str(cache))
+    for _ in range(2):
+        assert selected(runs, "lr = 10") == [1]
+    monkeypatch.setattr(index_file, "private", None)
+    assert selected(runs, "lr = 10") == [1]
+    assert len([*cache.glob("history/*.sqlite")]) == 1
