@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from typing import TYPE_CHECKING, Any
 
 from amlexec import doit_internals
+from amlexec.commands import sweep_of_doit
 from amlexec.doit_environment import task_name
 from amlexec.errors import AmlexecError
 from amlexec.escaping import visible
@@ -151,13 +151,5 @@ def execute_point(sweep: DeclaredSweep, number: int, digest: str = "") -> int | 
 
 def declared(project: Project, name: str, environments: ProjectEnvironments) -> DeclaredSweep | None:
     """The sweep that a run configuration declares; None without one, or with errors, which lint reports."""
-    from amlexec.commands import sweep_draft
-
-    try:
-        definition = sweep_draft.declared(project, name)
-    except AmlexecError:
-        return None
-    if definition is None:
-        return None
-    short = re.sub(r"[^A-Za-z0-9_.-]+", "-", name)[:50]
-    return DeclaredSweep(project, name, definition._replace(id=f"doit-{short}"), environments)
+    definition = sweep_of_doit.definition_of(project, name)
+    return None if definition is None else DeclaredSweep(project, name, definition, environments)

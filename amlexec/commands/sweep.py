@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(project: Project, arguments: argparse.Namespace) -> None:
-    from amlexec.commands import output, sweep_view
+    from amlexec.commands import output, sweep_of_doit, sweep_view
     from amlexec.sweeps import store
 
     found: list[dict[str, Any]] = []
@@ -71,6 +71,7 @@ def _list(project: Project, arguments: argparse.Namespace) -> None:
             found.append(sweep_view.summary(paths, store.load(paths), store.states(paths)))
         except (AmlexecError, OSError) as error:
             console.say(f"warning: {error}")
+    found += [sweep_view.summary(*each) for each in sweep_of_doit.all_of(project)]
     if arguments.output == "json":
         console.data(output.as_json(found))
     elif found:
@@ -80,11 +81,15 @@ def _list(project: Project, arguments: argparse.Namespace) -> None:
 
 
 def _status(project: Project, arguments: argparse.Namespace) -> None:
-    from amlexec.commands import output, sweep_view
+    from amlexec.commands import output, sweep_of_doit, sweep_view
     from amlexec.sweeps import store
 
-    paths = store.find(project, arguments.sweep)
-    definition, states = store.load(paths), store.states(paths)
+    of_doit = sweep_of_doit.named(project, arguments.sweep)
+    if of_doit is not None:
+        paths, definition, states = of_doit
+    else:
+        paths = store.find(project, arguments.sweep)
+        definition, states = store.load(paths), store.states(paths)
     found = sweep_view.describe(paths, definition, states)
     if arguments.output == "json":
         console.data(output.as_json(found))
@@ -93,13 +98,17 @@ def _status(project: Project, arguments: argparse.Namespace) -> None:
     console.data("")
     for line in sweep_view.ending(paths, definition, states):
         console.data(line)
-    if found["state"] == "stopped":
+    if of_doit is not None and found["state"] == "stopped":
+        console.say(f"continue it: doit sweep:{found['run_configurations'][0]}")
+    elif found["state"] == "stopped":
         console.say(f"it is not running; continue it: amlexec experiment sweep --resume {definition.id}")
 
 
 def _stop(project: Project, arguments: argparse.Namespace) -> None:
+    from amlexec.commands import sweep_of_doit
     from amlexec.sweeps import store
 
+    sweep_of_doit.must_have_process(arguments.sweep)
     paths = store.find(project, arguments.sweep)
     if not store.is_running(paths):
         console.say(f"the sweep {paths.folder.name} is not running")
@@ -109,8 +118,10 @@ def _stop(project: Project, arguments: argparse.Namespace) -> None:
 
 
 def _cancel(project: Project, arguments: argparse.Namespace) -> None:
+    from amlexec.commands import sweep_of_doit
     from amlexec.sweeps import store
 
+    sweep_of_doit.must_have_process(arguments.sweep)
     paths = store.find(project, arguments.sweep)
     store.ask_to_stop(paths)
     done: dict[str, bool] = {}

@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from amlexec.sweeps.store import SweepPaths
     from amlexec.values import Project
 
-__all__ = ["Best", "Sweep", "best", "is_better", "metric_of", "number_of", "open_again", "total"]
+__all__ = [
+    "Best",
+    "Sweep",
+    "best",
+    "is_better",
+    "metric_of",
+    "number_of",
+    "open_again",
+    "seconds_of",
+    "total",
+]
 
 _NOT_FINITE = {"NaN", "Infinity", "-Infinity"}
 
@@ -90,7 +100,7 @@ class Sweep:
             return state
         assert run.status in FINAL
         metric = metric_of(run, self.definition.metric)
-        seconds = _seconds(run)
+        seconds = seconds_of(run)
         self._journal.append(
             "end",
             point=number,
@@ -168,7 +178,8 @@ def metric_of(run: Run, name: str) -> Any:
     return value if number_of(value) is not None else "NaN" if value in _NOT_FINITE else None
 
 
-def _seconds(run: Run) -> float | None:
+def seconds_of(run: Run) -> float | None:
+    """How long a run has taken, by its record; None if it has not ended, or not begun."""
     if run.start_time_utc is None or run.end_time_utc is None:
         return None
     from datetime import datetime

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,6 +48,26 @@ def test_a_point_is_up_to_date_until_something_changes(swept: Swept) -> None:
     swept.write("train.py", (swept.root / "train.py").read_text() + "\n")
     assert swept.doit("sweep:local:3").code == 0
     assert len(swept.calls()) == 6 + 8 + 1
+
+
+def test_sweeps_of_doit_are_listed(swept: Swept) -> None:
+    assert swept.amlexec("sweep", "list").out == ""
+    done = swept.amlexec("sweep", "status", "doit-local")
+    assert (done.code, "hint: execute it: doit sweep:local" in done.err) == (3, True), done
+    assert swept.doit("sweep:local").code == 1
+    listed = json.loads(swept.amlexec("sweep", "list", "-o", "json").out)
+    assert [(one["sweep_id"], one["counts"]) for one in listed] == [
+        ("doit-local", {"Completed": 4, "Failed": 2})
+    ]
+    done = swept.amlexec("sweep", "status", "doit-local")
+    assert (done.code, "Points: 6: 4 Completed, 2 Failed" in done.out) == (0, True), done
+    # Other values of the parameters: these points were not executed.
+    swept.write("aml_config/local.runconfig", RUNCONFIG.replace("bad", "0.2"))
+    found = json.loads(swept.amlexec("sweep", "status", "doit-local", "-o", "json").out)
+    assert found["counts"] == {"Completed": 4, "Pending": 2}
+    for verb in ("stop", "cancel"):
+        done = swept.amlexec("sweep", verb, "doit-local")
+        assert (done.code, "doit executes doit-local" in done.err) == (3, True), done
 
 
 def test_failed_points_run_again(swept: Swept) -> None:

@@ -401,6 +401,27 @@ def test_many_at_once(swept: Swept) -> None:
     assert {point["status"] for point in swept.status()["points"]} == {"Completed"}
 
 
+def test_ten_thousand_points_continue_with_the_last_one(swept: Swept) -> None:
+    assert swept.sweep("--dry-run", "train.py", "--lr", "1..9999,bad").out.count("\n") == 10_000
+    done = swept.sweep("-j", "1", "--fail-fast", "train.py", "--lr", "bad,1..9999")
+    assert done.code == 1, done.err
+    (journal,) = swept.root.glob(".amlexec/sweeps/sweep_*/journal.jsonl")
+    ended = [
+        {"event": event, "time": "2026-01-01T00:00:00.000000Z", "point": number, **more}
+        for number in range(2, 10_000)
+        for event, more in (
+            ("claim", {"with": "local"}),
+            ("end", {"run": f"iris_{number}", "status": "Completed"}),
+        )
+    ]
+    with journal.open("a") as file:
+        file.writelines(f"{json.dumps(entry)}\n" for entry in ended)
+    done = swept.amlexec("experiment", "sweep", "--resume", "last")
+    assert done.code == 1, "the first point has failed"
+    assert swept.calls() == [(1, ["--lr", "bad"]), (10_000, ["--lr", "9999"])]
+    assert swept.status()["counts"] == {"Completed": 9_999, "Failed": 1}
+
+
 def test_a_parameter_that_looks_like_a_secret_is_hidden_in_records(swept: Swept) -> None:
     done = swept.sweep("train.py", "--api_key", "hunter2,hunter3", "--max_tokens", "1024,2048")
     assert done.code == 0, done.err
