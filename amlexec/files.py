@@ -27,6 +27,7 @@ __all__ = [
     "open_to_write",
     "read_regular",
     "remove_tree",
+    "sync_folder",
     "touch",
     "walk",
     "write_atomically",
@@ -168,6 +169,26 @@ def write_atomically(
     except BaseException:
         temporaries.remove(beside)
         raise
+    if durable:
+        sync_folder(os.path.dirname(path) or ".")  # noqa: PTH120 - the path may be text
+
+
+def sync_folder(folder: str | os.PathLike[str]) -> None:
+    """Let names in a folder be on the disk when this returns: syncing a file leaves its name out.
+
+    Some file systems can't do this: then the names are on the disk some time later.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.EBADF}:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 class Folder(NamedTuple):

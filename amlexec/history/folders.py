@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import __version__, private_folders
 from amlexec.errors import TargetError
-from amlexec.files import read_regular, remove_tree, touch, write_atomically
+from amlexec.files import read_regular, remove_tree, sync_folder, touch, write_atomically
 from amlexec.history import index_changes, order
 from amlexec.history.paths import RUNS, RunPaths
 from amlexec.history.record import FINAL, parsed, text_of
@@ -68,6 +68,8 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
                     raise
                 milliseconds += 1
                 continue
+            beside = parent / named.run_id
+            sync_folder(parent)
             order.note(project, named.run_id)
             return RunPaths(parent / named.run_id), named, held
     except BaseException:
@@ -96,6 +98,7 @@ def adopt(project: Project, run: Run, fill: Callable[[RunPaths], object] = lambd
         except OSError:
             if not paths.folder.exists():
                 raise
+        sync_folder(paths.folder.parent)
     finally:
         if beside.folder.exists():
             remove_tree(beside.folder)
@@ -118,7 +121,10 @@ def project_part(project: Project) -> str:
 
 
 def _beside(parent: Path) -> Path:
-    private_folders.make(parent)
+    if not parent.is_dir():
+        private_folders.make(parent)
+        for folder in (parent.parent, parent.parent.parent):
+            sync_folder(folder)
     private_folders.close_to_others(parent.parent)
     beside = parent / f".new-{os.getpid()}-{os.urandom(4).hex()}"
     beside.mkdir(mode=0o700)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import git, in_use, private_folders
 from amlexec.errors import TargetError
-from amlexec.files import remove_tree
+from amlexec.files import remove_tree, sync_folder
 from amlexec.snapshots import objects, pack_index
 from amlexec.snapshots import store as snapshot_store
 
@@ -171,7 +171,7 @@ def _publish(folder: Path, packing: Path) -> set[str]:
         _sync(path)
         # The index comes last: git uses a pack once it has one.
         path.rename(target / path.name)
-    _sync(target)
+    sync_folder(target)
     return {path.name for path in written if path.suffix == ".idx"}
 
 

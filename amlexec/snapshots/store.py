@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import git, private_folders
 from amlexec.errors import TargetError
-from amlexec.files import SMALL, read_regular, write_atomically
+from amlexec.files import SMALL, read_regular, remove_tree, sync_folder, walk, write_atomically
 from amlexec.locks import exclusive
 
 if TYPE_CHECKING:
@@ -57,6 +57,16 @@ _CONFIGURATION = """\
 [pack]
 \tcompression = 0
 """
+
+# git's own default leaves new objects out. After a power loss they could be empty, and git would never write
+# them again. In variables, so that it is true of repositories of earlier versions, too.
+_DURABLE = {
+    "GIT_CONFIG_COUNT": "2",
+    "GIT_CONFIG_KEY_0": "core.fsync",
+    "GIT_CONFIG_VALUE_0": "added",
+    "GIT_CONFIG_KEY_1": "core.fsyncMethod",
+    "GIT_CONFIG_VALUE_1": "batch",
+}
 
 _LEFTOVERS = (
     "index.lock",
@@ -116,7 +126,15 @@ class Store(NamedTuple):
             "GIT_DIR": str(self.folder),
             "GIT_WORK_TREE": work_tree,
             "GIT_INDEX_FILE": index or str(self.index_file),
+            **_DURABLE,
         }
+
+    def sync(self) -> None:
+        """Let the names of what was written since it was opened be on the disk: git syncs only data."""
+        objects = self.folder / "objects"
+        for folder in (*objects.glob("[0-9a-f][0-9a-f]"), objects, self.folder, self.folder.parent):
+            if folder.stat().st_mtime >= self.now:
+                sync_folder(folder)
 
     @property
     def id_size(self) -> int:
@@ -278,13 +296,26 @@ def _make(folder: Path, lock: int) -> None:
         for path, text in texts:
             with open(path, "a", encoding="utf-8", opener=private_folders.opener) as file:
                 file.write(text)
+        for each in walk(new):
+            for entry in each.others:
+                _sync(entry.name, each.descriptor)
+            os.fsync(each.descriptor)
         new.rename(folder)
+        sync_folder(state)
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)
         raise TargetError(
             f"cannot make {folder}: {error.strerror}",
             hint="amlexec stores the snapshots of runs there: free some space, or make the folder writable",
         ) from error
+
+
+def _sync(name: str, within: int) -> None:
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=within)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _init(new: Path, lock: int) -> None:
@@ -305,4 +336,4 @@ def _remove_leftovers(folder: Path) -> None:
     """Remove the leftovers of a killed git. No other process is writing: the lock is held."""
     for pattern in _LEFTOVERS:
         for name in folder.glob(pattern):
-            name.unlink(missing_ok=True)
+            remove_tree(name)  # some are folders: git moves objects out of them once they are on the disk

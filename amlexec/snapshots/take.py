@@ -145,6 +145,7 @@ def _taken(work: Work, changed: Sequence[bytes], known: Taken | None) -> Taken:
         warnings=warnings_of(root, entries, sizes),
     )
     store.record(taken)
+    store.sync()
     return taken
 
 

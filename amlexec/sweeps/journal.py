@@ -20,7 +20,7 @@ import time
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import checked_values as checked
-from amlexec.files import open_regular, open_to_write
+from amlexec.files import open_regular, open_to_write, sync_folder
 from amlexec.history.record import FINAL, instant, is_run_id
 from amlexec.search.domains import Value
 
@@ -79,6 +79,7 @@ class Journal:
         """
         self._descriptor = open_to_write(path)
         try:
+            sync_folder(path.parent)
             with open_regular(path, follow=False) as file:
                 self._size = _complete(file)
             os.ftruncate(self._descriptor, self._size)

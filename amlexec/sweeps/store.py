@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import private_folders
 from amlexec.errors import TargetError, UsageError
-from amlexec.files import read_regular, remove_tree, touch, write_atomically
+from amlexec.files import read_regular, remove_tree, sync_folder, touch, write_atomically
 from amlexec.locks import Held, take
 from amlexec.sweeps import journal
 from amlexec.sweeps.definition import is_sweep_id, parsed, text_of
@@ -72,7 +72,9 @@ def create(project: Project, definition: Definition) -> tuple[SweepPaths, Defini
     It appears atomically: it is made under another name, and renamed.
     """
     parent = Path(project.state, _FOLDER)
-    private_folders.make(parent)
+    if not parent.is_dir():
+        private_folders.make(parent)
+        sync_folder(parent.parent)
     private_folders.close_to_others(parent.parent)
     _remove_abandoned(parent)
     beside = SweepPaths(parent / f".new-{os.getpid()}-{os.urandom(4).hex()}")
@@ -93,7 +95,9 @@ def create(project: Project, definition: Definition) -> tuple[SweepPaths, Defini
                     raise
                 milliseconds += 1
                 continue
-            return SweepPaths(parent / named.id), named, held
+            beside = SweepPaths(parent / named.id)
+            sync_folder(parent)
+            return beside, named, held
     except BaseException:
         if held is not None:
             held.release()

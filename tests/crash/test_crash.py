@@ -32,11 +32,13 @@ def crash_everywhere(site: Site, flow: Flow, folder: Path, ways: Mapping[str, in
     template = Scene.made(site, folder / "template", flow)
     steps = counted(flow, template.copy(folder / "whole"), is_checked=IS_WHOLE)
     assert len(steps) > 5
-    failed = []
+    failed: list[str] = []
     for how, most in ways.items():
         tried = picked(len(steps), most)
         if how == "SHORT":
             tried = [at for at in tried if "half of os.write" in steps[at - 1]]
+        elif how != "KILL":
+            tried = [at for at in tried if "process was started" not in steps[at - 1]]
         before = len(failed)
         for at in tried:
             scene = template.copy(folder / f"{how}-{at}")

@@ -2,7 +2,7 @@
 
 Which must not be absent elsewhere is what AMLEXEC_REQUIRE names:
 docker,base_image,channel,registry,ssh_host,engine_host,slurm,spark,hadoop,mlflow,azurite,object_store,server_wheels,
-browser.
+browser,strace.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from . import (
     slurm,
     spark,
     ssh_host,
+    strace,
 )
 from .engine_kinds import chosen
 from .places import can_install, is_ci
@@ -120,6 +121,7 @@ def task_engines() -> Iterator[dict[str, Any]]:
         server_wheels.ready,
         clean=server_wheels.remove,
     )
+    yield _part("strace", "strace", strace.is_there, strace.ready)
     yield _part("browser", "Debian's Chromium", browser.is_there, browser.ready, clean=browser.remove)
 
 

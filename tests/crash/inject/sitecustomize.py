@@ -35,6 +35,7 @@ _STARTS = {"subprocess.Popen", "os.posix_spawn", "os.fork"}
 _REQUESTS = {"socket.connect", "http.client.send"}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _SSH = "amlexec.ssh"
+_STARTED = "process was started"
 _state = {"steps": 0, "busy": False}
 _log = os.open(_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600) if _LOG else -1
 _write, _fsync, _read = os.write, os.fsync, os.read
@@ -76,7 +77,8 @@ def _fail(path):
 
 
 def _step(what, path):
-    if _is_hit(what, path) and _HOW != "SHORT":
+    # A process that was started can't fail to start any more.
+    if _is_hit(what, path) and _HOW != "SHORT" and (_HOW == "KILL" or what != _STARTED):
         _fail(path)
 
 
@@ -139,5 +141,5 @@ if _IN:
     http.client.HTTPConnection.getresponse = _with_steps(
         http.client.HTTPConnection.getresponse, "request was sent", "answer of an engine"
     )
-    subprocess.Popen.__init__ = _with_steps(subprocess.Popen.__init__, "", "process was started")
+    subprocess.Popen.__init__ = _with_steps(subprocess.Popen.__init__, "", _STARTED)
     sys.addaudithook(_hook)
