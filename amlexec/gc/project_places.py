@@ -48,6 +48,8 @@ def _places_of(project: Project, target: ComputeTarget) -> Iterator[tuple[tuple[
     if kind.in_container and kind.module:
         from amlexec.gc.engine_place import EnginePlace
 
-        docker = cast("DockerTarget", target_of(project, target.name, target.kind))
-        address = "" if kind.is_here else target.address
-        yield ("engine", address, target.username), EnginePlace(project, target.name, docker.engine, docker)
+        # The engine here also has the images of a cloud service.
+        of = kinds.DOCKER.name if kind.is_service else target.kind
+        docker = cast("DockerTarget", target_of(project, target.name, of))
+        login = (target.address, target.username) if kind.over_ssh else ("", "")
+        yield ("engine", *login), EnginePlace(project, target.name, docker.engine, docker)

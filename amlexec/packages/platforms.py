@@ -119,7 +119,7 @@ def of_target(target: ComputeTarget) -> Platform:
     subdir = DEFAULT.subdir
     if kinds.of(target.kind).on_local_engine:
         subdir = _DOCKER.get(platform.machine().lower(), subdir)
-    return Platform(subdir, cuda=_CUDA if target.nvidia_docker else "")
+    return Platform(subdir, cuda=_CUDA if target.nvidia_docker or target.gpu else "")
 
 
 def subdir_of(machine: str) -> str:

@@ -190,7 +190,7 @@ def follow(
             bell.close()
     try:
         # From another machine it can take long. An interrupt loses nothing: it can be repeated.
-        with nullcontext() if kinds.of(run.target_kind).over_ssh else _uninterrupted():
+        with _uninterrupted() if kinds.of(run.target_kind).is_here else nullcontext():
             return _settled(project, paths, run, state, target)
     except KeyboardInterrupt:
         return Detached(run.run_id, "interrupt")

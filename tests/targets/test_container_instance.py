@@ -362,3 +362,21 @@ def test_the_submitting_command_is_killed(project: ServiceProject, service: Serv
     done = project.amlexec("experiment", "cancel", "-r", run_id)
     assert done.code == 0, done.err
     assert project.record(run_id)["status"] in {"Canceled", "Lost"}
+
+
+def test_other_commands_on_the_project(project: ServiceProject, service: Service) -> None:
+    """The images are on the engine here; a sweep's points are groups like any run's."""
+    project.write("train.py", "import sys\nfrom amlexec.run import log\nlog('loss', float(sys.argv[2]))\n")
+    done = project.amlexec(
+        *("experiment", "sweep", "-c", "containerinstance", "--jobs", "2", "train.py", "--lr", "1,2")
+    )
+    assert done.code == 0, done.err
+    assert [project.record(run_id)["status"] for run_id in project.run_ids()] == ["Completed"] * 2
+    assert len(service.manager.bodies) == 2
+    done = project.amlexec("gc", "--plan", "-t", "containerinstance")
+    assert done.code == 0, done.err
+    assert "Traceback" not in done.err
+    done = project.amlexec("experiment", "rerun", project.run_ids()[0])
+    assert done.code == 0, done.err
+    done = project.doit("submit:containerinstance", "script=train.py", "args=--lr 3")
+    assert done.code == 0, done.err + done.out
