@@ -416,3 +416,14 @@ def test_a_conda_prefix_that_the_nodes_use(slurm_head: SlurmHead, shop: Shop, tm
     assert node in {"c1", "c2"}
     assert prefix.startswith(f"/home/{QUIET}/.amlexec/envs/")
     assert "up to date" in project.prepare().out
+
+
+def test_a_login_node_without_sbatch(lab: Lab) -> None:
+    lab.head.ssh("mv /usr/bin/sbatch /usr/bin/sbatch.away")
+    try:
+        done = lab.run("wait.py")
+        checked = lab.amlexec("computetarget", "check", "lab")
+    finally:
+        lab.head.ssh("mv /usr/bin/sbatch.away /usr/bin/sbatch")
+    assert (done.code, "there is no sbatch on the login node's PATH" in done.err) == (2, True)
+    assert (checked.code, "missing: sbatch" in checked.out) == (2, True)
