@@ -32,7 +32,8 @@ _KILL = """
 folder=$HOME/.amlexec/runs/$1
 # The run's own process has killed it, and knows that it has ended.
 ! grep -Eqs '"state": "(FINISHED|FAILED|KILLED)"' "$folder/control/application.json" || exit 0
-found=$(grep -ho 'application_[0-9]*_[0-9]*' "$folder/stderr.log" 2>/dev/null | sed 1q)
+found=$(cat "$folder/control/application.json" "$folder/stderr.log" 2>/dev/null |
+  grep -o 'application_[0-9]*_[0-9]*' | sed 1q)
 yarn=$(command -v yarn) || yarn=${HADOOP_HOME:-/usr/lib/hadoop}/bin/yarn
 if [ -z "$found" ]; then
   found=$("$yarn" application -list -appTags "$2" 2>/dev/null </dev/null |

@@ -1,16 +1,13 @@
 """A YARN cluster with HDFS: a head node to log in to, and two nodes without Python, each a container.
 
-The daemons are Hadoop's own, each in a process of its own. All workers of a session of tests share one
-cluster: the first that needs it starts it, and the last removes it.
+The daemons are Hadoop's own, each in a process of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import io
 import json
-import shutil
 import socket
 import tarfile
 import time
@@ -105,10 +102,11 @@ echo "${{0##*/}} $*" >>"$HOME/programs.log" 2>/dev/null
 exec "$JAVA_HOME/bin/java" -Xmx128m {_OPTIONS} -cp '{_CONF}:/opt/hadoop/*' "$class" "$@"
 """
 """`yarn`, `hdfs` and `hadoop`. What a user calls is noted in the user's home."""
-_SPARK = """\
-spark.driver.extraJavaOptions -XX:+UseSerialGC -XX:TieredStopAtLevel=1
-spark.executor.extraJavaOptions -XX:+UseSerialGC -XX:TieredStopAtLevel=1
-spark.yarn.am.extraJavaOptions -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+_FAST = f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 {_UNVERIFIED}"
+_SPARK = f"""\
+spark.driver.extraJavaOptions {_FAST}
+spark.executor.extraJavaOptions {_FAST}
+spark.yarn.am.extraJavaOptions {_FAST}
 spark.driver.memory 512m
 spark.executor.memory 512m
 spark.yarn.am.memory 256m
@@ -122,15 +120,9 @@ class YarnCluster(Host):
 
     ip = ""
 
-    def __init__(self, engine: Engine, folder: Path, name: str = "") -> None:
-        """With `name`, one that is up: its keys are in the folder."""
-        if name:
-            self.engine, self.name, self.folder = engine, name, folder
-            self.key, self._host_key = folder / "id", folder / "host_key"
-            self._paused = False
-        else:
-            super().__init__(engine, folder)
-            self.name = f"amlexec-test-yarn-{uuid.uuid4().hex[:8]}"
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        super().__init__(engine, folder)
+        self.name = f"amlexec-test-yarn-{uuid.uuid4().hex[:8]}"
 
     def container(self, node: str) -> str:
         """The name of a node's container."""
@@ -197,7 +189,7 @@ class YarnCluster(Host):
                 "SPARK_CONF_DIR": "/etc/spark/conf",
                 "HADOOP_CONF_DIR": _CONF,
                 "PATH": "/opt/spark/bin:/usr/local/bin:/usr/bin:/bin",
-                "SPARK_SUBMIT_OPTS": "'-XX:+UseSerialGC -XX:TieredStopAtLevel=1'",
+                "SPARK_SUBMIT_OPTS": f"'{_FAST}'",
             }
             text = "".join(f"export {name}={value}\n" for name, value in told.items())
             files |= {f"/home/{QUIET}/.bashrc": text, "/etc/skel/.bashrc": text}
@@ -219,9 +211,9 @@ class YarnCluster(Host):
             script = f"echo $$ >/tmp/{daemon}.pid; exec {self.daemon_script(daemon)}"
             self.run(node, script, detach=True)
 
-    def end(self, node: str, daemon: str) -> None:
-        """Kill a daemon."""
-        self.run(node, f"kill -9 $(cat /tmp/{daemon}.pid)")
+    def end(self, node: str, daemon: str, signal: str = "KILL") -> None:
+        """End a daemon."""
+        self.run(node, f"kill -{signal} $(cat /tmp/{daemon}.pid)")
 
     def run(self, node: str, script: str, *, user: str = "root", detach: bool = False) -> str:
         """What a script prints on a node. Fails where the script fails."""
@@ -304,11 +296,6 @@ class YarnCluster(Host):
             api.remove_network(self.name)
 
 
-def _shared_folder(base: Path) -> Path:
-    """The folder of the session, in which each of its workers has one."""
-    return (base.parent if base.name.startswith("popen-") else base) / "yarn"
-
-
 def _site(values: dict[str, str]) -> str:
     lines = [
         f"<property><name>{name}</name><value>{value}</value></property>" for name, value in values.items()
@@ -352,42 +339,25 @@ class YarnProject(ClusterProject):
         self.write("aml_config/spark_dependencies.yml", f"configuration:\n{text}")
 
 
+@contextlib.contextmanager
+def yarn_cluster(engine: Engine, parts: Installed, folder: Path) -> Iterator[YarnCluster]:
+    """A cluster of one's own."""
+    found = YarnCluster(engine, folder)
+    try:
+        found.serve(parts)
+        yield found
+    finally:
+        found.remove()
+
+
 @pytest.fixture(scope="session")
 def yarn_of_session(
     ssh_image: str, machines: Engine, spark_parts: Installed, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[YarnCluster]:
-    """One cluster for all workers of a session of tests; take `yarn`."""
-    del ssh_image
+    """One cluster for a session of tests; take `yarn`."""
     need("hadoop", "Hadoop", hadoop.is_there)
-    folder = _shared_folder(tmp_path_factory.getbasetemp())
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        state = folder / "state.json"
-        if state.exists():
-            told = json.loads(state.read_text())
-            found = YarnCluster(machines, folder / "keys", told["name"])
-            found.port = told["port"]
-        else:
-            shutil.rmtree(folder / "keys", ignore_errors=True)  # of one that did not come up
-            found = YarnCluster(machines, folder / "keys")
-            told = {"name": found.name, "users": 0}
-            try:
-                found.serve(spark_parts)
-            except BaseException:
-                found.remove()
-                raise
-            told["port"] = found.port
-        state.write_text(json.dumps({**told, "users": told["users"] + 1}))
-    yield found
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        told = json.loads(state.read_text())
-        told["users"] -= 1
-        state.write_text(json.dumps(told))
-        if not told["users"]:
-            state.unlink()
-            found.remove()
+    with yarn_cluster(machines, spark_parts, tmp_path_factory.mktemp("yarn")) as found:
+        yield found
 
 
 @pytest.fixture

@@ -52,7 +52,9 @@ class TestARun:
     def test_in_cluster_mode(self, yarn_project: YarnProject) -> None:
         project = yarn_project
         project.is_managed = True
-        project.configure("EnvironmentVariables:", "  LEVEL: a b")
+        # Settings that don't say where Spark's jars are.
+        conf = "  SPARK_CONF_DIR: /etc/spark/plain"
+        project.configure("EnvironmentVariables:", "  LEVEL: a b", conf)
         project.write("train.py", SCRIPT)
         project.write("near.py", NEAR)
         project.write("data.txt", "there")
@@ -75,8 +77,9 @@ class TestARun:
         # Nothing of the run is left, and the environment stays.
         assert project.host.listed(f"{HOME}/.amlexec/runs") == []
         assert project.host.listed(f"{HOME}/.sparkStaging") == []
-        archive = f"{record['environment_digest']}.tar.gz"
-        assert archive in project.host.listed(f"{HOME}/.amlexec/archives")
+        archives = project.host.listed(f"{HOME}/.amlexec/archives")
+        assert f"{record['environment_digest']}.tar.gz" in archives
+        assert [name[:6] for name in archives if name.endswith(".zip")] == ["spark-"]
 
     def test_in_client_mode(self, yarn_project: YarnProject) -> None:
         project = yarn_project
@@ -97,6 +100,33 @@ class TestARun:
         # YARN takes the end of a driver that it does not run for a success.
         assert (record["application"]["state"], record["status"]) == ("FINISHED", "Failed")
         assert project.host.listed(f"{HOME}/.sparkStaging") == []
+
+
+class TestTheArchive:
+    """The environment in the cluster's file system."""
+
+    def test_it_is_stored_once(self, yarn_project: YarnProject) -> None:
+        project, cluster = yarn_project, yarn_project.host
+        project.is_managed, project.mode = True, "client"
+        project.configure()
+        project.write("train.py", "print('ran')\n")
+        project.write("aml_config/conda_dependencies.yml", project.shop.conda("six", "pip"))
+        # Runs without a SparkContext: spark-submit does not touch the cluster.
+        first = project.submit("--prepare", "train.py")
+        second = project.submit("train.py")
+        project.write("aml_config/conda_dependencies.yml", project.shop.conda("pip"))
+        third = project.submit("--prepare", "train.py")
+        words = "storing the environment in the cluster"
+        stored = [(done.code, words in done.err) for done in (first, second, third)]
+        assert stored == [(0, True), (0, False), (0, True)], (first.err, second.err, third.err)
+        digests = [project.record(done.run_id)["environment_digest"] for done in (first, third)]
+        archives = [f"{digest}.tar.gz" for digest in digests]
+        folder = f"{HOME}/.amlexec/archives"
+        assert set(archives) <= set(cluster.listed(folder))
+        assert not [name for name in cluster.listed(folder) if name.endswith(".new")]
+        cleaned = project.doit("clean", "prepare:cluster")
+        assert cleaned.code == 0, cleaned.err
+        assert set(archives) & set(cluster.listed(folder)) == {archives[0]}
 
 
 class TestBadLuck:
@@ -133,6 +163,54 @@ class TestBadLuck:
         assert cluster.listed(f"{HOME}/.sparkStaging") == []
         # No program of Hadoop was needed, which takes seconds to start.
         assert cluster.run("head", f"cat /home/{QUIET}/programs.log 2>/dev/null || :") == ""
+
+    def test_somebody_kills_it(self, yarn_project: YarnProject) -> None:
+        project, cluster = yarn_project, yarn_project.host
+        project.settings(spark_yarn_queue="narrow")
+        project.write("train.py", "")
+        done = project.submit("--async", "train.py")
+        assert done.code == 0, done.err
+        tag = next(word for word in project.record(done.run_id)["argv"] if word.startswith("amlexec-"))
+
+        def found() -> list[str]:
+            return [one["id"] for one in cluster.applications() if tag in one["applicationTags"].split(",")]
+
+        eventually(lambda: len(found()) == 1, "YARN has the application, by its tag")
+        cluster.run("head", f"yarn application -kill {found()[0]}")
+        ended = project.amlexec("experiment", "follow", "-r", done.run_id)
+        assert ended.code == 1
+        record = project.record(done.run_id)
+        assert (record["status"], record["application"]["state"]) == ("Failed", "KILLED")
+        assert re.search(r"exit code \d+: the application was killed", record["reason"])
+
+    def test_the_node_of_the_driver_is_lost(self, yarn_project: YarnProject) -> None:
+        """With two attempts, YARN starts it again, on the other node."""
+        project, cluster = yarn_project, yarn_project.host
+        project.is_managed = True
+        project.configure()
+        project.settings(spark_yarn_maxAppAttempts="2")
+        script = "import os, socket, time\nprint('on', socket.gethostname(), flush=True)\n"
+        script += "while os.environ['CONTAINER_ID'].split('_')[-2] == '01':\n    time.sleep(0.1)\n"
+        project.write("train.py", script)
+        assert project.prepare().code == 0
+        done = project.submit("--async", "train.py")
+        assert done.code == 0, done.err
+        project.begun(done.run_id)
+        node = project.printed(done.run_id).split()[1].decode()
+        # The application does not need spark-submit any more.
+        tag = next(word for word in project.record(done.run_id)["argv"] if word.startswith("amlexec-"))
+        cluster.run("head", f"pkill -9 -f '[d]eploy.SparkSubmit .*{tag}'")
+        cluster.end(node, "nodemanager", signal="TERM")
+        try:
+            # What it has started goes with it.
+            ended = project.amlexec("experiment", "follow", "-r", done.run_id)
+            other = "node2" if node == "node1" else "node1"
+            assert ended.out.startswith(f"on {node}\non {other}\n")
+            assert "amlexec: YARN starts the driver again, as attempt 2" in ended.err
+            assert (ended.code, project.record(done.run_id)["status"]) == (0, "Completed"), ended.err
+        finally:
+            cluster.daemon(node, "nodemanager")
+            cluster.until_nodes(2)
 
     def test_a_full_home_folder(self, yarn_project: YarnProject) -> None:
         project, cluster = yarn_project, yarn_project.host

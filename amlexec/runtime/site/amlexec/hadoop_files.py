@@ -91,7 +91,11 @@ class Files:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        output, errors = process.communicate(timeout=_SLOW_S)
+        try:
+            output, errors = process.communicate(timeout=_SLOW_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise HadoopError("%s has not ended after %d s" % (self.program[0], _SLOW_S)) from None
         if process.returncode != 0:
             lines = [line for line in errors.decode("utf-8", "replace").splitlines() if line.strip()]
             raise HadoopError((lines or ["exit code %d" % process.returncode])[-1][:1000])

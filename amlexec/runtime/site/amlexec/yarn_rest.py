@@ -56,10 +56,12 @@ class Yarn:
         return None
 
     def application(self, identity):
-        """What is known of an application; {} if nothing is."""
+        """What is known of an application; {} if nobody answers. Raises HadoopError if it is unknown."""
         try:
             answer = self._asked("GET", "apps/" + identity) or {}
-        except HadoopError:
+        except HadoopError as error:
+            if error.kind == "NotFoundException":
+                raise
             return {}
         return _application(answer.get("app", answer))
 

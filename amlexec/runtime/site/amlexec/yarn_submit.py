@@ -61,6 +61,7 @@ class Submission:
         self.process = None
         self.logs = {}
         self.waited = self.said = None
+        self.is_kept = False
 
     def run(self):
         """The exit code of the run."""
@@ -75,7 +76,7 @@ class Submission:
         except CanceledError:
             self.cancel()
             code = 143
-        except HadoopError as error:
+        except (HadoopError, OSError) as error:
             self.error = "the cluster's file system: %s" % error
             say(self.error)
             code = 1
@@ -154,7 +155,10 @@ class Submission:
             try:
                 code = self.process.wait(timeout=INTERVAL_S if time.time() < until else LATER_S)
             except subprocess.TimeoutExpired:
-                self.look()
+                try:
+                    self.look()
+                except HadoopError:
+                    pass  # spark-submit says more
             else:
                 return code if code >= 0 else 128 - code
 
@@ -200,15 +204,7 @@ class Submission:
 
     def result(self, code):
         """The exit code of the script, after spark-submit has ended with `code`."""
-        until = time.time() + LAG_S
-        while self.yarn.addresses and time.time() < until:
-            self.look()
-            if not self.app and code != 0:
-                self.error = self.why()
-                break  # nothing was submitted
-            if self.app.get("state") in yarn_rest.FINAL:
-                break
-            time.sleep(INTERVAL_S)
+        self.stay(code)
         if self.mode != "cluster":
             return code
         came = os.path.join(self.control, "came.tar")
@@ -218,9 +214,10 @@ class Submission:
                 # spark-submit does not know the script's exit code, and 0 would be a claim.
                 return code or 1
             self.files.get(address, came + ".new")
-        except HadoopError as error:
+        except (HadoopError, OSError) as error:
             self.error = "the results could not be fetched: %s" % error
-            say(self.error)
+            self.is_kept = True
+            say("%s; they are in %s" % (self.error, address))
             return code or 1
         os.rename(came + ".new", came)
         with tarfile.open(came) as archive:
@@ -229,6 +226,30 @@ class Submission:
             for name, number in SCRIPTS.items():
                 show_rest(archive, name.replace("amlexec.", "") + ".log", number, positions.get(name, 0))
             return int(archive.extractfile("exit_code").read(20))
+
+    def stay(self, code):
+        """Wait until YARN says that the application has ended: spark-submit may have ended before it."""
+        until = time.time() + LAG_S
+        is_told = False
+        while self.yarn.addresses:
+            try:
+                self.look()
+            except HadoopError as error:
+                self.error = "YARN no longer knows the application %s: %s" % (self.app.get("id"), error)
+                return
+            if self.app.get("state") in yarn_rest.FINAL:
+                return
+            if not self.app and (code != 0 or self.mode != "cluster"):
+                self.error = self.why() if code != 0 else ""
+                return  # nothing was submitted
+            if time.time() > until and (not self.app or self.mode != "cluster"):
+                if self.app:
+                    self.yarn.kill(self.app["id"])  # its driver has ended
+                return
+            if time.time() > until and not is_told:
+                is_told = True
+                say("spark-submit has ended, but not the application %s" % self.app["id"])
+            time.sleep(INTERVAL_S if time.time() < until else LATER_S)
 
     def is_archive_gone(self):
         """Whether spark-submit has missed an archive."""
@@ -260,7 +281,7 @@ class Submission:
             until = time.time() + LAG_S
             while self.app["state"] not in yarn_rest.FINAL and time.time() < until:
                 time.sleep(INTERVAL_S / 2)
-                self.app = self.yarn.application(self.app["id"]) or self.app
+                self.app = self.yarn.tagged(self.tag) or self.app
 
     def write(self):
         """Write what is known of the application."""
@@ -277,7 +298,8 @@ class Submission:
 
     def tidy(self):
         """Remove what the application leaves in the cluster: Spark only does so if it ends well."""
-        paths = ["%s/runs/%s" % (self.folder, self.tag)] if self.mode == "cluster" else []
+        is_left = self.mode == "cluster" and not self.is_kept
+        paths = ["%s/runs/%s" % (self.folder, self.tag)] if is_left else []
         if self.app.get("id") and self.app.get("finalStatus") != "SUCCEEDED":
             paths.append("%s/.sparkStaging/%s" % (os.path.dirname(self.folder), self.app["id"]))
         if paths:

@@ -1,0 +1,278 @@
+"""What stays with an application of YARN on a head node: its reading of settings, answers and logs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.site_scripts import SITE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ID = "application_1521077190506_0042"
+APP = {
+    "id": ID,
+    "state": "RUNNING",
+    "finalStatus": "UNDEFINED",
+    "applicationTags": "amlexec-5f,ours",
+    "queue": "default",
+    "amContainerLogs": "http://node1:8042/node/containerlogs/container_1521077190506_0042_01_000001/ada",
+}
+# As a NodeManager of Hadoop 3.3 answers.
+LOG = (
+    "Container: container_1521077190506_0042_01_000001 on node1_8041\nLogAggregationType: LOCAL\n"
+    "==================================================\nLogType:stdout\n"
+    "LogLastModifiedTime:Mon Nov 30 20:42:39 +0000 2026\nLogLength:{}\nLogContents:\n{}\n"
+    "End of LogType:stdout.This log file belongs to a running container "
+    "(container_1521077190506_0042_01_000001) and so may not be complete.\n*******************\n\n"
+)
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """The modules, as they find each other on a head node."""
+    names = ("hadoop_site", "hadoop_files", "yarn_rest", "yarn_submit")
+    monkeypatch.setattr(sys, "path", [str(SITE / "amlexec"), *sys.path])
+    yield {name: importlib.import_module(name) for name in names}
+    for name in names:
+        del sys.modules[name]
+
+
+class Served:
+    """An HTTP server with these answers: paths to a status and a body."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, bytes]] = {}
+        self.asked: list[tuple[str, str]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                outer.asked.append((self.command, self.path))
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                status, body = outer.answers.get(self.path, (404, b"{}"))
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    found = Served()
+    thread = Thread(target=found.server.serve_forever, daemon=True)
+    thread.start()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+class TestSettings:
+    """Of the files in HADOOP_CONF_DIR."""
+
+    def test_files(self, modules: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        text = (
+            "<configuration><property><name> a </name><value>\n x:${b}\n</value></property></configuration>"
+        )
+        (tmp_path / "core-site.xml").write_text(text)
+        (tmp_path / "yarn-site.xml").write_text("no XML")
+        monkeypatch.setenv("HADOOP_CONF_DIR", str(tmp_path))
+        monkeypatch.delenv("YARN_CONF_DIR", raising=False)
+        site = modules["hadoop_site"]
+        found = site.settings("core-site.xml", "hdfs-site.xml", "yarn-site.xml")
+        assert found == {"a": "x:${b}"}
+        assert site.value({**found, "b": "1"}, "a") == "x:1"
+
+    @pytest.mark.parametrize(
+        ("found", "addresses"),
+        [
+            ({}, []),
+            ({"yarn.resourcemanager.hostname": "rm"}, ["http://rm:8088"]),
+            (
+                {
+                    "yarn.resourcemanager.hostname": "rm",
+                    "yarn.resourcemanager.webapp.address": "${yarn.resourcemanager.hostname}:80",
+                },
+                ["http://rm:80"],
+            ),
+            (
+                {
+                    "yarn.http.policy": "HTTPS_ONLY",
+                    "yarn.resourcemanager.ha.rm-ids": "a, b",
+                    "yarn.resourcemanager.hostname.a": "one",
+                    "yarn.resourcemanager.webapp.https.address.b": "two:1",
+                },
+                ["https://one:8090", "https://two:1"],
+            ),
+        ],
+    )
+    def test_resource_managers(
+        self, modules: dict[str, Any], found: dict[str, str], addresses: list[str]
+    ) -> None:
+        assert modules["yarn_rest"].resource_managers(found) == addresses
+
+    @pytest.mark.parametrize(
+        ("system", "home"),
+        [
+            ("hdfs://head:8020", "hdfs://head:8020/user/ada"),
+            (
+                "abfs://data@account.dfs.core.windows.net/",
+                "abfs://data@account.dfs.core.windows.net/user/ada",
+            ),
+            (
+                "wasbs://data@account.blob.core.windows.net",
+                "wasbs://data@account.blob.core.windows.net/user/ada",
+            ),
+        ],
+    )
+    def test_the_home_folder_is_in_the_default_file_system(
+        self, modules: dict[str, Any], monkeypatch: pytest.MonkeyPatch, system: str, home: str
+    ) -> None:
+        monkeypatch.setenv("HADOOP_USER_NAME", "ada")
+        files = modules["hadoop_files"]
+        assert files.home({"fs.defaultFS": system}) == home
+        has_rest = bool(files.files({"fs.defaultFS": system}, "/opt/spark").namenodes)
+        assert has_rest == system.startswith("hdfs")
+
+
+class TestTheResourceManager:
+    """Its answers."""
+
+    def test_one_that_is_down_or_stands_by_is_passed_over(
+        self, modules: dict[str, Any], served: Served
+    ) -> None:
+        served.answers[f"/ws/v1/cluster/apps/{ID}"] = (200, json.dumps({"app": APP}).encode())
+        served.answers[f"/standby/ws/v1/cluster/apps/{ID}"] = (200, b"This is standby RM. Redirecting")
+        addresses = ["http://127.0.0.1:9", f"{served.address}/standby", served.address]
+        yarn = modules["yarn_rest"].Yarn(addresses)
+        assert yarn.application(ID)["state"] == "RUNNING"
+        assert yarn.addresses[0] == served.address
+        assert modules["yarn_rest"].Yarn(["http://127.0.0.1:9"]).application(ID) == {}
+
+    @pytest.mark.parametrize("apps", [{"app": [APP]}, [APP]])
+    def test_an_application_is_found_by_its_tag(
+        self, modules: dict[str, Any], served: Served, apps: object
+    ) -> None:
+        path = "/ws/v1/cluster/apps?applicationTags="
+        served.answers[f"{path}amlexec-5f"] = (200, json.dumps({"apps": apps}).encode())
+        served.answers[f"{path}amlexec-5"] = (200, json.dumps({"apps": apps}).encode())
+        served.answers[f"{path}amlexec-6"] = (200, b'{"apps": null}')
+        yarn = modules["yarn_rest"].Yarn([served.address])
+        assert yarn.tagged("amlexec-5f")["id"] == ID
+        # Some versions ignore what they don't know.
+        assert (yarn.tagged("amlexec-5"), yarn.tagged("amlexec-6")) == ({}, {})
+
+    def test_what_an_application_waits_for(self, modules: dict[str, Any], served: Served) -> None:
+        asked = [
+            {"resourceName": "*", "numContainers": 2, "capability": {"memory": 896, "vCores": 1}},
+            {"resourceName": "node1", "numContainers": 2, "capability": {"memory": 896, "vCores": 1}},
+            "x",
+        ]
+        app = {**APP, "state": "ACCEPTED", "resourceRequests": asked}
+        served.answers[f"/ws/v1/cluster/apps/{ID}"] = (200, json.dumps({"app": app}).encode())
+        yarn = modules["yarn_rest"].Yarn([served.address])
+        assert yarn.application(ID)["waiting"] == "2 vcores and 1792 MB"
+
+    def test_an_id_of_another_form(self, modules: dict[str, Any], served: Served) -> None:
+        served.answers["/ws/v1/cluster/apps/x"] = (200, b'{"app": {"id": "../x", "state": "RUNNING"}}')
+        assert modules["yarn_rest"].Yarn([served.address]).application("x") == {}
+
+
+class TestLogs:
+    """Of containers, on their nodes."""
+
+    def test_what_is_new(self, modules: dict[str, Any], served: Served) -> None:
+        path = "/ws/v1/node/containerlogs/c/stdout?size=-{}"
+        log = modules["yarn_rest"].Log("stdout")
+
+        def has(text: str, window: int) -> None:
+            last = text[-window:]
+            served.answers[path.format(window)] = (200, LOG.format(len(text), last).encode())
+
+        window = 1 << 16
+        has("", window)
+        assert log.new(served.address, "c") == b""
+        has("one\n", window)
+        assert log.new(served.address, "c") == b"one\n"
+        assert log.new(served.address, "c") == b""
+        # YARN's own words are not taken for the script's, nor the other way round.
+        has("one\nLogContents:\nEnd of LogType:stdout", window)
+        assert log.new(served.address, "c") == b"LogContents:\nEnd of LogType:stdout"
+        # More than the last bytes that are asked for.
+        text = "one\nLogContents:\nEnd of LogType:stdout" + "x" * 3 * window
+        has(text, window)
+        has(text, 4 * window)
+        assert log.new(served.address, "c") == b"x" * 3 * window
+
+    @pytest.mark.parametrize(
+        "answer", [(404, b"{}"), (200, b""), (200, b"<html>Failed while trying to construct"), (500, b"x")]
+    )
+    def test_no_log(self, modules: dict[str, Any], served: Served, answer: tuple[int, bytes]) -> None:
+        served.answers["/ws/v1/node/containerlogs/c/stdout?size=-65536"] = answer
+        log = modules["yarn_rest"].Log("stdout")
+        assert (log.new(served.address, "c"), log.new("http://127.0.0.1:9", "c"), log.position) == (
+            b"",
+            b"",
+            0,
+        )
+
+    def test_the_container_of_the_driver(self, modules: dict[str, Any]) -> None:
+        container_of = modules["yarn_rest"].container_of
+        assert container_of(APP) == ("http://node1:8042", "container_1521077190506_0042_01_000001")
+        assert container_of({"amContainerLogs": ""}) == ("", "")
+
+
+class TestArguments:
+    """The archives of a command line."""
+
+    def test_a_path_with_blanks_and_a_fragment(
+        self, modules: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AMLEXEC_RUN_FOLDER", str(tmp_path))
+        words = ["spark-submit", "--archives", "../p.tar.gz#project,/a b#c/d.tar.gz#environment", "x.py"]
+        made = modules["yarn_submit"].Submission("cluster", "amlexec-5f", words)
+        made.stored = lambda local, name, *_: f"hdfs://h/{name} from {local}"
+        made.has_jars = lambda: True
+        made.store()
+        assert made.words[2] == "../p.tar.gz#project,hdfs://h/d.tar.gz from /a b#c/d.tar.gz#environment"
+
+    @pytest.mark.parametrize(
+        ("words", "settings", "has_jars"),
+        [
+            ([], "", False),
+            ([], "# spark.yarn.jars x\nspark.yarn.jars.more x\n", False),
+            ([], "spark.master yarn\n spark.yarn.jars=local:/opt/spark/jars/*\n", True),
+            (["--conf", "spark.yarn.archive=hdfs:///x"], "", True),
+        ],
+    )
+    def test_where_spark_s_jars_are(
+        self,
+        modules: dict[str, Any],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        words: list[str],
+        settings: str,
+        has_jars: bool,
+    ) -> None:
+        monkeypatch.setenv("AMLEXEC_RUN_FOLDER", str(tmp_path))
+        monkeypatch.setenv("SPARK_HOME", str(tmp_path))
+        monkeypatch.delenv("SPARK_CONF_DIR", raising=False)
+        (tmp_path / "jars").mkdir()
+        (tmp_path / "conf").mkdir()
+        (tmp_path / "conf/spark-defaults.conf").write_text(settings)
+        made = modules["yarn_submit"].Submission("client", "amlexec-5f", ["spark-submit", *words])
+        assert made.has_jars() == has_jars
