@@ -21,7 +21,6 @@ _PARTS = {
     "engine_host_of_session": "engine-host",
     "service_of_session": "service",
     "slurm_head_of_session": "slurm",
-    "yarn_of_session": "yarn",
     "served": "mlflow",
     "browser": "browser",
 }
