@@ -59,6 +59,7 @@ class ObjectStore:
             try:
                 found = self._fs.ls(self._path(folder), detail=False)
             except FileNotFoundError:
+                self._must_exist()
                 return []
             return sorted({name for path in found if (name := _last(path)) and name[0] != "."})
         raise AssertionError
@@ -212,12 +213,20 @@ class ObjectStore:
         try:
             found = self._fs.find(start, detail=True)
         except FileNotFoundError:
-            return {}
+            found = {}
+        if not found:
+            self._must_exist()
         return {
             path.removeprefix(f"{start}/"): int(about.get("size") or 0)
             for path, about in found.items()
             if path.startswith(f"{start}/") and about.get("type", "file") == "file"
         }
+
+    def _must_exist(self) -> None:
+        """Raise TargetError if there is no such bucket: an empty one has no models."""
+        bucket = self._root.lstrip("/").partition("/")[0]
+        if self._url.partition("://")[0] in _PACKAGES and not self._fs.exists(bucket):
+            raise TargetError(f"there is no bucket or container {bucket!r}", where=self._url)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}" if self._root else name

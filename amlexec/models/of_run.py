@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from amlexec.models.registry import Registry
     from amlexec.values import Project
 
-__all__ = ["ASKED", "DONE", "Outcome", "Request", "outcomes", "register", "requests"]
+__all__ = ["ASKED", "DONE", "Outcome", "Request", "expect", "outcomes", "register", "requests"]
 
 ASKED = "models.jsonl"
 DONE = "registered.json"
 _LARGEST = 16 << 20
+_INTERRUPTED = "amlexec ended before it was registered"
 _LONGEST = 4096
 _MOST = 1000
 """Models of a run."""
@@ -99,6 +100,20 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else "" if value is None else json.dumps(value)
 
 
+def expect(paths: RunPaths) -> None:
+    """Keep that no model was registered: the outcome of a process that ends before `register`.
+
+    Raises:
+        OSError: it can't be kept.
+    """
+    _keep(paths, [Outcome(each.name, each.path, problem=_INTERRUPTED) for each in requests(paths)])
+
+
+def _keep(paths: RunPaths, found: list[Outcome]) -> None:
+    text = json.dumps([outcome._asdict() for outcome in found], indent=2) + "\n"
+    write_atomically(paths.folder / DONE, text)
+
+
 def register(project: Project, paths: RunPaths, run: Run, given: str | None = None) -> list[Outcome]:
     """Add the models of a run to the registry, and keep what became of them. Idempotent.
 
@@ -117,9 +132,7 @@ def register(project: Project, paths: RunPaths, run: Run, given: str | None = No
         found = [Outcome(each.name, each.path, problem=str(error)) for each in asked]
     else:
         found = [_registered(opened, project, run, each) for each in asked]
-    write_atomically(
-        paths.folder / DONE, json.dumps([outcome._asdict() for outcome in found], indent=2) + "\n"
-    )
+    _keep(paths, found)
     return found
 
 

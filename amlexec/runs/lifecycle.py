@@ -15,6 +15,7 @@ from amlexec.history import record, uncollected
 from amlexec.history.folders import discard, read, write
 from amlexec.history.paths import RunPaths, check
 from amlexec.history.record import FINAL, Run
+from amlexec.runs import registered
 from amlexec.runs.control_log import note
 from amlexec.runs.results import with_results
 from amlexec.targets import python_used
@@ -54,14 +55,23 @@ def target_of_run(project: Project, run: Run) -> Target:
     return target_of(project, run.target, run.target_kind)
 
 
-def refresh(project: Project, run: Run, state: State | None = None, target: Target | None = None) -> Run:
+def refresh(
+    project: Project,
+    run: Run,
+    state: State | None = None,
+    target: Target | None = None,
+    *,
+    registers: bool = True,
+) -> Run:
     """The run as it is now: unless the record has an end, its target is asked.
 
     A caller that has just read the end passes it as `state`: ends don't change. A caller that has followed
     the run passes its `target`, which knows how much of the logs was copied.
 
-    If the run has ended, its outputs are collected and its end is recorded; results of a recorded run that
-    could not be read are read again. Raises as `Target.state` does: no answer means nothing about the run.
+    If the run has ended, its outputs are collected, its end is recorded, and the models that its script has
+    registered are added to the registry, unless the caller does that (`registers`). Results of a recorded run
+    that could not be read are read again. Raises as `Target.state` does: no answer means nothing about the
+    run.
     """
     if run.status in FINAL and not run.unread:
         return run
@@ -82,9 +92,11 @@ def refresh(project: Project, run: Run, state: State | None = None, target: Targ
         if found.status != run.status and found.status not in FINAL:
             # To show the last known status while the target can't be reached.
             write(paths, found)
-        return found
     finally:
         lock.release()
+    if found.status in FINAL and registers:
+        registered.register(paths, found)
+    return found
 
 
 def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
@@ -99,10 +111,10 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
         paths, python_used.recorded(with_results(_over(run, state), paths), paths.folder), missing
     )
     done = _with_packages(paths, done)
+    registered.expect(paths)
     write(paths, done)
     note(paths, f"{done.status}{f': {done.reason}' if done.reason else ''}")
     _let_go(paths, done, target)
-    _register_models(paths, done)
     from amlexec.runs import leftovers
 
     # Files of another process that was killed while it recorded the end.
@@ -122,21 +134,6 @@ def _with_packages(paths: RunPaths, run: Run) -> Run:
     except OSError as error:
         note(paths, f"the list of packages could not be kept: {error}")
         return run
-
-
-def _register_models(paths: RunPaths, run: Run) -> None:
-    """Add the models that the script has registered to the registry. It affects nothing else."""
-    if not (paths.folder / "models.jsonl").exists():
-        return
-    from amlexec.models import of_run
-
-    try:
-        found = of_run.register(Project(str(paths.folder.parents[2])), paths, run)
-    except OSError as error:
-        note(paths, f"what became of its models could not be kept: {error}")
-        return
-    for each in found:
-        note(paths, each.id or f"the model {each.name} was not registered: {each.problem}")
 
 
 def _collected(paths: RunPaths, run: Run, missing: list[NotCollected]) -> Run:
@@ -304,7 +301,7 @@ def collect_again(project: Project, paths: RunPaths) -> Run:
         write(paths, done)
         if uncollected.is_kept(run):
             _let_go(paths, done, target)
-        _register_models(paths, done)
+        registered.register(paths, done)
         return done
     finally:
         lock.release()

@@ -6,7 +6,7 @@ import getpass
 import os
 import signal
 import time
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
@@ -15,7 +15,7 @@ from amlexec import __version__, in_use, kinds, redaction
 from amlexec.errors import AmlexecError, TargetError, UnreachableError, UsageError
 from amlexec.history import folders, record
 from amlexec.history.record import Run, SnapshotRecord, Source
-from amlexec.runs import lifecycle
+from amlexec.runs import lifecycle, registered
 from amlexec.runs.control_log import note
 from amlexec.targets import python_used
 from amlexec.targets.environment import ensure, resolved_lock_of
@@ -191,7 +191,7 @@ def follow(
     try:
         # From another machine it can take long. An interrupt loses nothing: it can be repeated.
         with _uninterrupted() if kinds.of(run.target_kind).is_here else nullcontext():
-            return _settled(project, paths, run, state, target)
+            run = _settled(project, paths, run, state, target)
     except KeyboardInterrupt:
         return Detached(run.run_id, "interrupt")
     except UnreachableError as error:
@@ -206,12 +206,15 @@ def follow(
             where=str(error.filename or paths.folder),
             hint=f"nothing is lost: fix that, then amlexec experiment status -r {run.run_id}",
         ) from error
+    with suppress(KeyboardInterrupt):  # the registry may be far away, and it can be repeated
+        registered.register(paths, run)
+    return run
 
 
 def _settled(project: Project, paths: RunPaths, run: Run, state: State, target: Target) -> Run:
     until = time.monotonic() + lifecycle.GRACE_TIMEOUT_S
     while True:
-        run = lifecycle.refresh(project, folders.read(paths), state, target)
+        run = lifecycle.refresh(project, folders.read(paths), state, target, registers=False)
         if run.status in record.FINAL:
             return run
         if time.monotonic() > until:

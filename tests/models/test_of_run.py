@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
+
+from tests.conftest import PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,6 +88,42 @@ def test_a_registry_that_fails_loses_nothing(project: ProjectFolder, tmp_path: P
     assert (done.code, done.out) == (0, "iris:1\n")
 
 
+def test_ctrl_c_ends_a_registration_that_hangs_and_not_the_run(
+    project: ProjectFolder, tmp_path: Path
+) -> None:
+    project.write("train.py", TRAIN)
+    os.mkfifo(tmp_path / "begun")
+    # A registry behind an ssh that never answers.
+    ssh = tmp_path / "bin/ssh"
+    ssh.parent.mkdir()
+    version = "case $* in *-V*) echo OpenSSH_9.2p1 >&2; exit;; esac"
+    ssh.write_text(f"#!/bin/sh\n{version}\n: >{tmp_path}/begun\nexec sleep 600\n")
+    ssh.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{ssh.parent}:{os.environ['PATH']}",
+        "AMLEXEC_MODELS": "ssh://far/models",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "local", "train.py", "1"],
+        cwd=project.root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        with (tmp_path / "begun").open() as begun:
+            begun.read()
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, printed
+    assert "Status: Completed" in printed
+    assert "iris was not registered: amlexec ended before it was registered" in printed
+    done = project.amlexec("model", "register", "-r", "last")
+    assert (done.code, done.out) == (0, "iris:1\n")
+
+
 def test_lines_of_a_stranger_register_nothing_else(project: ProjectFolder) -> None:
     lines = [
         {"name": "a", "path": "../../../etc/passwd"},
@@ -111,8 +153,6 @@ with open(os.path.join(os.environ["AMLEXEC_RUN_FOLDER"], "models.jsonl"), "w") a
 
 
 def test_a_script_outside_of_a_run_registers_at_once(project: ProjectFolder) -> None:
-    import sys
-
     script = """
 from amlexec.model import path_of, register
 open("model.pkl", "w").write("x")

@@ -149,6 +149,8 @@ def test_an_s3_server(s3: dict[str, str], tmp_path: Path, project: ProjectFolder
     assert gone.code == 2
     assert "s3://bucket/x/names: error: the model registry can't be used" in gone.err
     assert "secret-of-the-test" not in gone.err
+    wrong = project.amlexec("model", "list", "--registry", "s3://buckets/x", env=s3)
+    assert (wrong.code, "there is no bucket or container 'buckets'" in wrong.err) == (2, True)
 
 
 def test_an_azure_storage(tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""The models that the script of a run has registered: added to the registry after its end is recorded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amlexec.runs.control_log import note
+from amlexec.values import Project
+
+if TYPE_CHECKING:
+    from amlexec.history.paths import RunPaths
+    from amlexec.history.record import Run
+
+__all__ = ["expect", "register"]
+
+
+def expect(paths: RunPaths) -> None:
+    """Note that the models are not registered, before the end is recorded: a killed process leaves it."""
+    if not (paths.folder / "models.jsonl").exists():
+        return
+    from amlexec.models import of_run
+
+    try:
+        of_run.expect(paths)
+    except OSError as error:
+        note(paths, f"what becomes of its models can't be kept: {error}")
+
+
+def register(paths: RunPaths, run: Run) -> None:
+    """Add the models to the registry, which may be far away. It affects nothing else of the run."""
+    if not (paths.folder / "models.jsonl").exists():
+        return
+    from amlexec.models import of_run
+
+    try:
+        found = of_run.register(Project(str(paths.folder.parents[2])), paths, run)
+    except OSError as error:
+        note(paths, f"what became of its models could not be kept: {error}")
+        return
+    for each in found:
+        note(paths, each.id or f"the model {each.name} was not registered: {each.problem}")
