@@ -80,7 +80,8 @@ class Deployment(NamedTuple):
             for left in current.others:  # by an update that was interrupted
                 engine_containers.remove(self.engine, left.id, force=True)
             try:
-                self._replaced(settings, secrets, current.listener, [one.id for one in current.replicas])
+                old = [one.id for one in current.replicas]
+                self._replaced(settings, secrets, current.listener, old, current.settings.generation)
             except TargetError as error:
                 raise ScriptFailedError(
                     f"the service was not updated, and goes on as before: {error.message}", hint=error.hint
@@ -148,9 +149,14 @@ class Deployment(NamedTuple):
         return container
 
     def _replaced(
-        self, settings: Settings, secrets: dict[str, bytes], listener: str, old: Sequence[str]
+        self,
+        settings: Settings,
+        secrets: dict[str, bytes],
+        listener: str,
+        old: Sequence[str],
+        before: int = 0,
     ) -> None:
-        """Start a generation, and let it take the place of the `old` replicas."""
+        """Start a generation, and let it take the place of the `old` replicas, of generation `before`."""
         started: list[str] = []
         try:
             for number in range(1, settings.replicas + 1):
@@ -161,20 +167,32 @@ class Deployment(NamedTuple):
             for container in started:
                 self._until_ready(container, settings)
                 self._must_answer(container, settings)
+            for container in started:
+                containers.keep(self.engine, container, forever=True)
+            self.progress.step("switching to the new replicas")
+            self._switched(listener, settings, old, before)
         except BaseException:
             for container in started:
                 engine_containers.remove(self.engine, container, force=True)
             raise
-        for container in started:
-            containers.keep(self.engine, container, forever=True)
-        for container in old:
-            # They end by themselves once their clients have left.
-            containers.keep(self.engine, container, forever=False)
-        self.progress.step("switching to the new replicas")
-        containers.tell(self.engine, listener, "activate", str(settings.generation))
-        self._until_joined(listener, settings)
         for container in old:
             self._ended(container)
+
+    def _switched(self, listener: str, settings: Settings, old: Sequence[str], before: int) -> None:
+        """Let a generation take requests; if it does not, the one before goes on. Raises TargetError."""
+        try:
+            for container in old:
+                # They end by themselves once their clients have left.
+                containers.keep(self.engine, container, forever=False)
+            containers.tell(self.engine, listener, "activate", str(settings.generation))
+            self._until_joined(listener, settings)
+        except BaseException:
+            for container in old:
+                containers.keep(self.engine, container, forever=True)
+                engine_containers.start(self.engine, container)
+            if before:
+                containers.tell(self.engine, listener, "activate", str(before))
+            raise
 
     def _started(self, settings: Settings, number: int, secrets: dict[str, bytes]) -> str:
         try:
@@ -240,6 +258,12 @@ class Deployment(NamedTuple):
         engine_containers.remove(self.engine, container, force=True)
 
     def _secrets(self, service: Service) -> dict[str, bytes]:
+        if not service.replicas:
+            raise TargetError(
+                f"all replicas of {service.settings.name} were removed, and its key with them",
+                where=self.engine.address,
+                hint="delete the service, and create it again",
+            )
         return containers.secrets_of(self.engine, service.replicas[0].id, service.settings)
 
     def _sweep(self, name: str) -> bool:

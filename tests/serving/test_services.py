@@ -90,7 +90,7 @@ def serving(
         found.close()
 
 
-def test_an_image_works_by_itself(serving: Serving) -> None:
+def test_an_image_works_by_itself(serving: Serving, registry: str) -> None:
     serving.register(3)
     done = serving.image("--sample", '{"x": 1}')
     assert done.code == 0, done.err
@@ -130,6 +130,11 @@ def test_an_image_works_by_itself(serving: Serving) -> None:
         assert told["State"]["ExitCode"] == 0
     finally:
         containers.remove(engine, container, force=True)
+    pushed = serving.amlexec("image", "push", serving.unique, f"{registry}/team/served")
+    assert pushed.code == 0, pushed.err
+    assert pushed.out.startswith(f"{registry}/team/served@sha256:")
+    listed = json.loads(serving.amlexec("image", "list", "-o", "json").out)
+    assert {row["image"]: row["models"] for row in listed}[name] == "iris:1"
     images.remove(engine, name, force=True)
     images.remove(engine, f"amlexec-service/{serving.unique}:latest", force=True)
     second = serving.image("--sample", '{"x": 1}')
@@ -189,6 +194,13 @@ def test_the_life_of_a_service(serving: Serving) -> None:
     listed = json.loads(serving.amlexec("service", "list", "-o", "json").out)
     assert {row["name"]: row["models"] for row in listed}[serving.unique] == "iris:1"
     assert "POST /score 200" in serving.service("logs").out
+    # The image that it had before was removed by somebody: it goes on, and says so.
+    before = json.loads(serving.service("show", "-o", "json").out)["previous"]
+    assert images.remove(serving.shop.engine, before, force=True)
+    gone = serving.service("rollback")
+    assert (gone.code, gone.out) == (2, "")
+    assert f"the image that {serving.unique} had before is gone: {before}" in gone.err
+    assert serving.score(2) == 6.0
     usage = json.loads(serving.service("usage", "-o", "json").out)
     assert [row["container"] for row in usage][-1] == "listener"
 
