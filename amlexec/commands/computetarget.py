@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from amlexec import console, kinds
 from amlexec.commands.options import add_project
 from amlexec.config import load as config
+from amlexec.config.keys import COMPUTE_FIELDS
 from amlexec.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
@@ -151,6 +152,12 @@ def _told(target: ComputeTarget) -> dict[str, Any]:
         }
     if kind.has_nodes:
         shown["nodeCount"] = target.node_count
+    if kind.is_slurm_cluster:
+        fields = ("sharedDirectory", "partition", "account", "qos", "time", "tasksPerNode", "cpusPerTask")
+        for key in (*fields, "memory", "gres", "constraint", "communicator", "requeue"):
+            value = getattr(target, COMPUTE_FIELDS[key])
+            shown[key] = None if value in {"", 0} and value is not False else value
+        shown["sbatch"] = " ".join(target.sbatch) or None
     shown["userManagedEnvironment"] = target.user_managed_environment
     shown["nativeSharedDirectory"] = target.native_shared_directory or None
     return shown

@@ -75,8 +75,8 @@ def test_options_are_checked(project: ProjectFolder) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("time: soon", "time is 'soon'"),
-        ("memory: much", "memory is 'much'"),
+        ("time: soon", "time is 'soon'; expected minutes, HOURS:MINUTES:SECONDS or DAYS-HOURS"),
+        ("memory: 4 GB", "memory is '4 GB'; expected a number with K, M, G or T, without a blank"),
         ("sharedDirectory: here", "sharedDirectory is 'here'"),
         ("nodeCount: 0", "nodeCount is '0'"),
         ("communicator: Mpi", "communicator is 'Mpi'"),
