@@ -66,11 +66,11 @@ def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
     project = Project(str(root.resolve()))
     record = folders.read(find.find(project, "last"))
     nobody = Peer("", None)
-    for count in (sizes.runs, sizes.reported_runs, sizes.many_runs):
+    for count in (sizes.runs, sizes.many_runs):
+        if count == sizes.many_runs:
+            _add(project, record, sizes.reported_runs)
+            yield from _beside_mlflow(folder, root, sizes.reported_runs, rounds)
         _add(project, record, count)
-        if count == sizes.reported_runs:
-            yield from _beside_mlflow(folder, root, count, rounds)
-            continue
         for arguments, wanted in ((("last",), 60.0), (("list", "--last", "20"), 300.0), (("list",), 300.0)):
             command = Command((script("amlexec"), "history", *arguments), root)
             name = f"amlexec history {' '.join(arguments)}, {count} runs"
