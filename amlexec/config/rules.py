@@ -73,6 +73,8 @@ def _compute(found: _Found, root: Mapping, data: dict[str, Any], *, lint: bool) 
                 _image(found, node, key)
             elif key != "baseDockerImage" and kind.over_ssh and node.text.strip():
                 _login(found, node, key)
+    if kind.is_service:
+        _service(found, root)
     for key in ("password", "privateKey"):
         node = find(root, key)
         if isinstance(node, Scalar) and not node.is_null and node.text:
@@ -116,6 +118,24 @@ def _login(found: _Found, node: Scalar, key: str) -> None:
     if key == "address":
         try:
             login.split_address(text)
+        except ConfigurationError as error:
+            found.say("error", node, error.message, error.hint, key)
+
+
+def _service(found: _Found, root: Mapping) -> None:
+    """Whether the addresses of a cloud service are its own: a token goes to them."""
+    from amlexec.azure import clouds
+
+    manager = clouds.PUBLIC
+    for key in ("resourceManager", "storageAccount"):
+        node = find(root, key)
+        if not isinstance(node, Scalar) or node.is_null or _placeholder(found, node, key):
+            continue
+        try:
+            if key == "resourceManager":
+                manager = clouds.manager_address(node.text)
+            else:
+                clouds.blob_endpoint(node.text, manager)
         except ConfigurationError as error:
             found.say("error", node, error.message, error.hint, key)
 

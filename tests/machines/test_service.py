@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -153,3 +155,27 @@ def test_check_without_a_login(
     assert found["login"][0] == "failed"
     assert "there is no login for Azure" in found["login"][1]
     assert "region" not in found
+
+
+def test_lint_knows_the_addresses_of_azure(project: ProjectFolder) -> None:
+    attach(project, "--no-check")
+    project.write("aml_config/conda_dependencies.yml", "dependencies:\n  - python\n")
+    text = (project.root / "aml_config/cloud.compute").read_text()
+    text = text.replace("teamexperiments", "https://example.org")
+    project.write("aml_config/cloud.compute", f"{text}resourceManager: https://example.org\n")
+    done = project.amlexec("lint")
+    assert done.code == 3
+    assert "cloud.compute:5:17: error: storageAccount is 'https://example.org', which is not" in done.out
+    assert "cloud.compute:8:18: error: resourceManager is 'https://example.org', which is no" in done.out
+
+
+def test_the_extra_is_not_installed(project: ProjectFolder) -> None:
+    attach(project, "--no-check")
+    project.write("azure.py", "raise ImportError('no', name='azure')\n")
+    done = project.call(
+        *(sys.executable, "-m", "amlexec", "computetarget", "check", "cloud"),
+        env={**os.environ, "PYTHONPATH": str(project.root)},
+    )
+    assert done.code == 3, done.err
+    assert "need Azure's SDK, and azure is missing" in done.err
+    assert "pip install 'amlexec[azure]'" in done.err
