@@ -176,12 +176,15 @@ def write_atomically(
 def sync_folder(folder: str | os.PathLike[str]) -> None:
     """Let names in a folder be on the disk when this returns: syncing a file leaves its name out.
 
-    Some file systems can't do this: then the names are on the disk some time later.
+    Some file systems can't do this, and a folder may not be readable: then the names are on the disk later.
 
     Raises:
         OSError: the disk fails.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        return
     try:
         os.fsync(descriptor)
     except OSError as error:
