@@ -23,6 +23,14 @@ def test_labels_keep_their_names() -> None:
         "RECIPE": "recipe",
         "RECORD": "record",
         "RUN": "run",
+        "SERVICE": "service",
+        "SERVICE_CONTENT": "service.content",
+        "SERVICE_ENVIRONMENT": "service.environment",
+        "SERVICE_GENERATION": "service.generation",
+        "SERVICE_IMAGE": "service.image",
+        "SERVICE_MODELS": "service.models",
+        "SERVICE_ROLE": "service.role",
+        "SERVICE_SETTINGS": "service.settings",
         "VOLUME": "volume",
     }
 
