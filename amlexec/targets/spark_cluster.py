@@ -41,9 +41,15 @@ if [ -z "$found" ]; then
 fi
 [ -n "$found" ] || exit 0
 if [ -x "$yarn" ]; then
-  exec "$yarn" application -kill "$found" </dev/null >&2
+  "$yarn" application -kill "$found" </dev/null >&2 || exit
+else
+  program=org.apache.hadoop.yarn.client.cli.ApplicationCLI
+  spark-class "$program" application -kill "$found" </dev/null >&2 || exit
 fi
-exec spark-class org.apache.hadoop.yarn.client.cli.ApplicationCLI application -kill "$found" </dev/null >&2
+# Relative to the user's home folder in the cluster's file system.
+hadoop=$(command -v hadoop) || hadoop=${HADOOP_HOME:-/usr/lib/hadoop}/bin/hadoop
+[ ! -x "$hadoop" ] ||
+  "$hadoop" fs -rm -r -f -skipTrash ".sparkStaging/$found" ".amlexec/runs/$2" </dev/null >/dev/null 2>&1 || :
 """
 _ARCHIVE = """
 umask 077

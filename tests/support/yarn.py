@@ -98,10 +98,9 @@ yarn.node) class=$cli.NodeCLI; shift ;;
 *.dfsadmin) class=org.apache.hadoop.hdfs.tools.DFSAdmin; shift ;;
 *.fs | *.dfs) class=org.apache.hadoop.fs.FsShell; shift ;;
 esac
-echo "${{0##*/}} $*" >>"$HOME/programs.log" 2>/dev/null
 exec "$JAVA_HOME/bin/java" -Xmx128m {_OPTIONS} -cp '{_CONF}:/opt/hadoop/*' "$class" "$@"
 """
-"""`yarn`, `hdfs` and `hadoop`. What a user calls is noted in the user's home."""
+"""`yarn`, `hdfs` and `hadoop`."""
 _FAST = f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 {_UNVERIFIED}"
 _SPARK = f"""\
 spark.driver.extraJavaOptions {_FAST}
