@@ -10,7 +10,7 @@ from amlexec.docker import containers
 from amlexec.docker.errors import EngineAnswerError, EngineLostError
 from amlexec.docker.labels import OWNER, PROJECT, PROJECT_FOLDER, RUN
 from amlexec.errors import TargetError
-from amlexec.files import SMALL, read_regular, remove_tree, touch
+from amlexec.files import SMALL, read_regular, remove_tree, touch, write_atomically
 from amlexec.history.record import is_run_id
 from amlexec.images.store import ImageStore
 from amlexec.ssh.errors import UnreachableError
@@ -78,7 +78,7 @@ class DockerTarget:
         )
         container = self._create(paths, settings, plan)
         try:
-            (paths.control / "container").write_text(container)
+            write_atomically(paths.control / "container", container, durable=False)
             self._fill(container, paths, mounted=mounted)
             self._begin(container)
         except BaseException:
@@ -299,7 +299,7 @@ class DockerTarget:
             TargetError: the engine can't be asked.
         """
         if _container(paths) is None and (found := shared_engine.ids(self.engine, paths.folder.name)):
-            (paths.control / "container").write_text(found[0])
+            write_atomically(paths.control / "container", found[0], durable=False)
 
     def forget(self, run_id: str) -> None:
         """Remove all containers and files of a finished run, whichever computer submitted it."""
