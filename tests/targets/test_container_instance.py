@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from amlexec.images import published_store
-from tests.conftest import eventually
+from tests.conftest import PATIENCE, eventually, until_begun
 from tests.engines import storage_front
 from tests.engines.azure_manager import Fault
 from tests.engines.azurite import Certificate
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from tests.support.places import Shop
 
 WAITING = (
-    "import os, time\nprint('begun', flush=True)\nos.makedirs('outputs', exist_ok=True)\n"
-    "open('outputs/x', 'w').write('x')\nwhile not os.path.exists('go'):\n    time.sleep(0.02)\n"
+    "import os, time\nopen('outputs/x', 'w').write('x')\nprint('begun', flush=True)\n"
+    "while not os.path.exists('go'):\n    time.sleep(0.02)\n"
     "print('done')\n"
 )
 _CREATE, _GET, _DELETE = "ContainerGroups_CreateOrUpdate", "ContainerGroups_Get", "ContainerGroups_Delete"
@@ -167,14 +168,15 @@ def test_a_cancel_while_azure_gets_the_image(project: ServiceProject, service: S
 def test_a_group_that_somebody_else_deletes(project: ServiceProject, service: Service) -> None:
     project.write("train.py", WAITING)
     run_id = project.submit("--async", "train.py").run_id
-    project.begun(run_id)
+    process = project.start(sys.executable, "-m", "amlexec", "experiment", "follow", "-r", run_id)
+    until_begun(process)
     for name in [*service.manager.groups]:
         service.manager.drop(name)
-    done = project.amlexec("experiment", "follow", "-r", run_id)
+    _, err = process.communicate(timeout=PATIENCE)
     record = project.record(run_id)
-    assert record["status"] == "Lost", done.err
+    assert record["status"] == "Lost", err
     assert "its container group is no longer in Azure" in record["reason"]
-    assert "begun" in done.out, "what was sent until then"
+    assert (project.run_folder(run_id) / "stdout.log").read_bytes() == b"begun\n"
     again = project.amlexec("experiment", "cancel", "-r", run_id)
     assert again.code == 0, again.err
 
