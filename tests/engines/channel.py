@@ -1,8 +1,9 @@
 """A conda channel in a folder, and wheels with an index of them in another: to solve and install for real.
 
-The channel holds the Python that runs this; pip, setuptools, six 1.16.0 and 1.17.0, idna 3.7 and 3.10 and
-tabulate, made of wheels; `prefixtool` 1.0 and 2.0, with its prefix in a text and in a binary file; and
-`needs-old-six`, which needs six below 1.17, so that it and `six >=1.17` have no solution.
+The channel holds the Python that runs this; pip and setuptools with their compiled modules; six 1.16.0 and
+1.17.0, idna 3.7 and 3.10 and tabulate, `noarch` and made of wheels; `prefixtool` 1.0 and 2.0, with its prefix
+in a text and in a binary file; and `needs-old-six`, which needs six below 1.17, so that it and `six >=1.17`
+have no solution.
 
 The wheels are the same and `colorama`; `amlexec-test-greet` 1.0 and 1.1, which needs tabulate; and
 `amlexec-test-orphan`, whose requirement is nowhere.
@@ -15,6 +16,7 @@ import concurrent.futures
 import hashlib
 import html
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -34,6 +36,8 @@ _FETCHED = (
     ("pip", "setuptools", "six==1.17.0", "idna==3.10", "tabulate==0.9.0", "colorama==0.4.6"),
     ("six==1.16.0", "idna==3.7"),
 )
+# They are large, and most environments have pip: each build would compile them again.
+_COMPILED = ("pip", "setuptools")
 _NOT_IN_THE_CHANNEL = ("colorama", "amlexec_test")
 _PREFIX = "/opt/" + "placehold_" * 24
 _RECIPE = "recipe.txt"
@@ -61,7 +65,11 @@ def ready() -> None:
                 done.result()
         for wheel in sorted(wheels.glob("*.whl")):
             if not wheel.name.startswith(_NOT_IN_THE_CHANNEL):
-                packages.write_package(channel, packages.wheel_package(wheel))
+                package = packages.wheel_package(wheel)
+                if package.name in _COMPILED:
+                    packages.write_package(channel, _of_this_python(package), "conda")
+                else:
+                    packages.write_package(channel, package)
         for package in _hand_made():
             packages.write_package(channel, package)
         asyncio.run(_index(channel))
@@ -106,6 +114,23 @@ def _recipe() -> str:
 def _fetch(names: tuple[str, ...], folder: Path) -> None:
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     tools.run([*pip, "--retries", "5", "--dest", folder, *names], f"fetching {' '.join(names)}")
+
+
+def _of_this_python(package: Package) -> Package:
+    """A `noarch: python` package as a package for this Python only, with its compiled modules."""
+    library = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}"
+    files = []
+    for entry in package.files:
+        moved = entry._replace(path=f"{library}/{entry.path}")
+        files += [moved, *interpreter.compiled(moved)]
+    for script in package.entry_points:
+        name, module, function = re.split(r" = |:", script)
+        text = (
+            f"#!{_PREFIX}/bin/python\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n"
+        )
+        files.append(Entry(f"bin/{name}", text.encode(), 0o755))
+    minor = f"python {sys.version_info[0]}.{sys.version_info[1]}.*"
+    return Package(package.name, package.version, "0", files, [minor], prefix=_PREFIX)
 
 
 def _hand_made() -> Iterator[Package]:

@@ -6,6 +6,7 @@ Whoever built it: with a shared library or without, pyenv's, python.org's or Deb
 from __future__ import annotations
 
 import importlib.util
+import io
 import marshal
 import os
 import platform
@@ -16,20 +17,27 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import zipfile
 from pathlib import Path
 
 from .packages import TIME, Entry, Package
 from .tools import MissingError, ToolError
 
-__all__ = ["executable", "extension_modules", "package", "version"]
+__all__ = ["compiled", "executable", "extension_modules", "package", "version"]
 
 # conda's own: so long that every real prefix is shorter.
 _PLACEHOLDER = "/opt/" + "placehold_" * 24
+# Each environment of the tests is copied a few times, so no file is in it that no test needs.
 _LEFT_OUT = re.compile(
     r"(^|/)(__pycache__|site-packages|dist-packages|test|tests|idle_test|idlelib|tkinter|turtledemo"
-    r"|lib2to3|ensurepip|pydoc_data|config-[^/]*)(/|$)"
-    r"|(^|/)(EXTERNALLY-MANAGED|sitecustomize\.py|_tkinter[^/]*|[^/]*\.(a|exe))$"
+    r"|lib2to3|distutils|ensurepip|pydoc_data|config-[^/]*)(/|$)"
+    r"|(^|/)(EXTERNALLY-MANAGED|sitecustomize\.py|turtle\.py|[^/]*\.(a|exe))$"
+    r"|^lib-dynload/(_tkinter|_?xx|_test|_codecs_|_ctypes_test|ossaudiodev|audioop|nis|spwd)[^/]*$"
+    r"|^encodings/(cp(?!437|1252)|mac_|iso(?!8859_1[.]|8859_15)|koi8|euc_|big5|gb|shift_|johab|hz|hp_|kz|palm"
+    r"|ptcp|tis|uhc)[^/]*$"
 )
+# Python finds its prefix by the first, and conda writes the prefix into the second.
+_AS_FILE = re.compile(r"os\.py$|_sysconfigdata|site-packages|venv/|(?!.*\.py$)")
 # Debian's Python installs elsewhere than everybody's. This makes it everybody's again; where it looks for
 # what is installed is frozen into the program, and so that folder leads to the right one.
 _DEBIAN = ("sysconfig.py", "sysconfig/__init__.py")
@@ -51,7 +59,11 @@ def executable() -> Path:
 
 def extension_modules() -> list[Path]:
     """The standard library's modules that are shared objects."""
-    return sorted(path for path in _library().glob("lib-dynload/*.so") if not _LEFT_OUT.search(path.name))
+    return sorted(
+        path
+        for path in _library().glob("lib-dynload/*.so")
+        if not _LEFT_OUT.search(f"lib-dynload/{path.name}")
+    )
 
 
 def package() -> Package:
@@ -75,7 +87,11 @@ def _library() -> Path:
 
 
 def _standard_library() -> list[Entry]:
-    source, files = _library(), []
+    """The standard library: modules compiled in one archive, where Python looks first, and the rest as files.
+
+    Each build copies, compares and removes every file of an environment a few times; these would be most.
+    """
+    source, files, archived = _library(), [], []
     for path in sorted(source.rglob("*")):
         inside = path.relative_to(source).as_posix()
         if path.is_dir() or _LEFT_OUT.search(inside):
@@ -88,11 +104,22 @@ def _standard_library() -> list[Entry]:
             files.append(Entry(target, _relocated(path, "$ORIGIN/../.."), 0o755))
         else:
             entry = Entry(target, _adapted(inside, path.read_bytes()), mode)
-            files += [entry, *_compiled(entry)]
-    return files
+            module = compiled(entry) if not _AS_FILE.match(inside) else []
+            archived += [(f"{inside}c", one.data) for one in module]
+            files += [] if module else [entry]
+    return [*files, Entry(f"lib/python{_minor().replace('.', '')}.zip", _archive(archived))]
 
 
-def _compiled(entry: Entry) -> list[Entry]:
+def _archive(modules: list[tuple[str, bytes]]) -> bytes:
+    """A zip archive without compression, to be read as fast as files."""
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w") as archive:
+        for name, data in modules:
+            archive.writestr(zipfile.ZipInfo(name, (2023, 11, 14, 0, 0, 0)), data)
+    return written.getvalue()
+
+
+def compiled(entry: Entry) -> list[Entry]:
     """The compiled module, as every conda package of Python has it: without it, each start compiles anew."""
     if not entry.path.endswith(".py"):
         return []

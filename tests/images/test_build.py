@@ -190,9 +190,9 @@ def test_labels_and_contents_of_an_image(make: Callable[..., DockerProject]) -> 
     assert labels["amlexec.base"] == base["Id"]
     assert labels["amlexec.platform"].startswith("linux-")
     script = (
-        "import json, os, sys, amlexec_test_greet, subprocess\n"
+        "import json, os, sys, amlexec_test_greet, pip._internal.cli.main, subprocess\n"
         "modules = [getattr(module, '__cached__', '') or '' for module in list(sys.modules.values())]\n"
-        "cached = [path for path in modules if path and 'site-packages' not in path]\n"
+        "cached = [path for path in modules if '/site-packages/pip/' in path]\n"
         "checked = [path for path in cached if open(path, 'rb').read()[4] != 1]\n"
         "found = [os.path.join(at, name) for at, _, names in os.walk('/') for name in names"
         " if not at.startswith(('/proc', '/sys')) and"
@@ -205,8 +205,8 @@ def test_labels_and_contents_of_an_image(make: Callable[..., DockerProject]) -> 
     assert (greeting, prefix) == ("greetings 1.0", "/opt/amlexec/env")
     assert (found, sorted(below), temporary) == ([], ["env", "environment.lock"], [])
     assert tool.startswith("/opt/amlexec/env ")
-    assert compiled > 20
-    assert checked == []  # no run compiles a module of the environment again
+    assert compiled > 5
+    assert checked == []  # no run compiles a module of a conda package again
     packages = json.loads(
         (project.root / f".amlexec/environments/{digest(project)}.packages.json").read_text()
     )

@@ -254,7 +254,7 @@ def test_a_lock_whose_holder_has_ended(project: ManagedProject) -> None:
     assert done.code == 0, done.err
 
 
-INSTALLER_MB = 110
+INSTALLER_MB = 97
 """The installer, unpacked."""
 FULL = (
     (24, 0, "its disk is full: the installer could not be sent"),
