@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 from typing import Any
 
 from .app import App, _say
@@ -57,6 +58,8 @@ class _Server:
         self.failure = ""
         self.is_over = False
         self._public: Any = None
+        self._accepted: weakref.WeakSet[Any] = weakref.WeakSet()
+        """Of the public port's connections; uvicorn knows a connection from its first event on."""
         self._sockets: list[socket.socket] = []
 
     def bind(self) -> None:
@@ -98,9 +101,11 @@ class _Server:
         server = self.uvicorn
 
         def protocol() -> Any:
-            return self.config.http_protocol_class(
+            made = self.config.http_protocol_class(
                 config=self.config, server_state=server.server_state, app_state={}
             )
+            self._accepted.add(made)
+            return made
 
         assert self.loop is not None
         secured = self.config.ssl if self.config.is_ssl else None
@@ -128,12 +133,16 @@ class _Server:
         self._retiring = asyncio.ensure_future(self._drained())
 
     async def _drained(self) -> None:
-        # What was accepted a moment ago is not among the connections yet.
-        await asyncio.sleep(0.5)
         until = time.monotonic() + self.settings.drain
-        while self.uvicorn.server_state.connections and time.monotonic() < until:
+        await asyncio.sleep(0)  # what the loop has just accepted gets its protocol in the next pass
+        while self._has_connections() and time.monotonic() < until:
             await asyncio.sleep(0.05)
         self.end()
+
+    def _has_connections(self) -> bool:
+        """Whether clients are connected, also those whose TLS handshake is not over."""
+        beginning = any(one.transport is None for one in self._accepted)
+        return beginning or bool(self.uvicorn.server_state.connections)
 
     def end(self, *_: object) -> None:
         """On SIGTERM: refuse new requests, answer those that have begun, and end."""
