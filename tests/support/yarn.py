@@ -207,7 +207,9 @@ class YarnCluster(Host):
     def daemon(self, node: str, *daemons: str) -> None:
         """Start daemons on a node; their logs are in its /tmp."""
         for daemon in daemons:
-            script = f"echo $$ >/tmp/{daemon}.pid; exec {self.daemon_script(daemon)}"
+            # One that was told to end has its ports until it is gone.
+            script = f"while kill -0 $(cat /tmp/{daemon}.pid) 2>/dev/null; do sleep 0.1; done 2>/dev/null; "
+            script += f"echo $$ >/tmp/{daemon}.pid; exec {self.daemon_script(daemon)}"
             self.run(node, script, detach=True)
 
     def end(self, node: str, daemon: str, signal: str = "KILL") -> None:
@@ -265,8 +267,12 @@ class YarnCluster(Host):
         """Wait until the cluster has this number of nodes. Seldom asked: the daemons need the processors."""
         until = time.monotonic() + 2 * PATIENCE
         while self.active_nodes() != number:
-            assert time.monotonic() < until, f"{self.name} has not {number} nodes"
+            assert time.monotonic() < until, f"{self.name} has not {number} nodes: {self._said()}"
             time.sleep(0.5)
+
+    def _said(self) -> str:
+        """The last lines of the nodes' logs."""
+        return "\n".join(self.run(node, "tail -n 8 /tmp/nodemanager.log") for node in NODES)
 
     def active_nodes(self) -> int:
         """How many nodes are members of the cluster."""
