@@ -56,7 +56,9 @@ class FolderStore:
         root = self._root / folder
         found: dict[str, bytes | OSError] = {}
         with self._errors(folder):
-            if not os.path.lexists(root):
+            try:
+                os.lstat(root)  # a folder that can't be reached is not one that does not exist
+            except FileNotFoundError:
                 return found
             for each in walk(root):
                 for entry in each.others:
