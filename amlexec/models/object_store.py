@@ -1,4 +1,4 @@
-"""A registry in an object store, or anything else that fsspec can reach: s3://, az://, gs://.
+"""A registry in an object store, through fsspec: s3://, az://, gs://.
 
 A number is taken by a conditional write: "create this object unless it exists". Before the first one, it is
 tried whether the store keeps that promise.
@@ -30,7 +30,8 @@ __all__ = ["ObjectStore"]
 _CHUNK = 1 << 20
 _EXTRA = "pip install 'amlexec[fsspec]'"
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
-"""What fsspec needs for these."""
+"""The schemes of object stores, and what fsspec needs for them."""
+_SCHEMES = {*_PACKAGES, "memory"}
 
 
 class ObjectStore:
@@ -38,6 +39,10 @@ class ObjectStore:
 
     def __init__(self, url: str) -> None:
         """Opens nothing. Raises UsageError: the URL can't be used, or a package is missing."""
+        scheme = url.partition("://")[0]
+        if scheme not in _SCHEMES:
+            hint = "name a folder, or a URL with file://, ssh://, s3://, az:// or gs://"
+            raise UsageError(f"a registry of models can't be at {scheme}://", hint=hint)
         if urlsplit(url).password is not None:
             raise UsageError(
                 "the URL of the registry has a password in it, which logs would show",
