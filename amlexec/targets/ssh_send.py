@@ -8,7 +8,7 @@ import tarfile
 from typing import IO, TYPE_CHECKING
 
 from amlexec.console import say
-from amlexec.runtime import HERE
+from amlexec.runtime import HERE, SERVING
 from amlexec.snapshots import transfer
 from amlexec.targets.answers import LONGEST_LINE
 
@@ -28,7 +28,10 @@ _BLOCK = 1 << 18
 def pack(
     project: Project, changes: transfer.Difference, record: Path, archive: IO[bytes], *, runtime: bool
 ) -> None:
-    """Write the archive for `stage` of `runtime/host.sh`; with `runtime`, it includes the files of `HERE`."""
+    """Write the archive for `stage` of `runtime/host.sh`; with `runtime`, it includes the files of `HERE`.
+
+    The server of services is not among them: it only travels into images.
+    """
     # Names may contain every byte but NUL: the GNU format stores them unchanged.
     with tarfile.open(
         fileobj=archive,
@@ -56,7 +59,7 @@ def show_waiting(source: IO[bytes], where: str) -> None:
 
 
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    if "__pycache__" in entry.name:
+    if "__pycache__" in entry.name or entry.name == f"runtime/{SERVING.name}":
         return None
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
@@ -68,6 +71,7 @@ def runtime_digest() -> str:
     """The name of the runtime's folder on a machine; `whole` of host.sh computes the same digest."""
     found = hashlib.sha256()
     files = (path for path in HERE.rglob("*") if path.is_file() and path.suffix in {".sh", ".py"})
-    for path in sorted(files, key=lambda path: path.relative_to(HERE).as_posix().encode()):
+    sent = (path for path in files if not path.is_relative_to(SERVING))
+    for path in sorted(sent, key=lambda path: path.relative_to(HERE).as_posix().encode()):
         found.update(path.read_bytes())
     return found.hexdigest()[:16]
