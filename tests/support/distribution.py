@@ -1,66 +1,44 @@
-"""Which tests one process of the suite executes: `--dist loadgroup` gives each group to one process.
+"""The order in which the suite takes files of tests: `--dist loadfile` gives each file to one process.
 
-A group is a file, or all tests that need the same part that takes long to start, such as a cluster: each
-process would start one of its own.
+So a process starts the parts that take long, such as a cluster, for the files that need it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import pytest
 
 __all__ = ["pytest_collection_modifyitems"]
 
-_PARTS = {
-    "yarn_of_session": "yarn",
-    "spark_head_of_session": "cluster",
-    "engine_host_of_session": "engine-host",
-    "service_of_session": "service",
-    "slurm_head_of_session": "slurm",
-    "served": "mlflow",
-    "browser": "browser",
-}
-"""Fixtures of a session, and the groups of their tests."""
-_PLACES = {
-    "cluster": "cluster",
-    "remotedocker": "engine-host",
-    "slurm": "slurm",
-    "containerinstance": "service",
-}
-"""Kinds of the contract suite's places, likewise."""
 _LONGEST = (
-    *_PARTS.values(),
-    "tests/test_benchmarks.py",
-    "tests/test_docs.py",
-    "tests/images/test_build.py",
-    "tests/prefixes/test_install.py",
-    "tests/test_examples.py",
+    "tests/test_contract.py",
+    "tests/targets/test_yarn.py",
     "tests/targets/test_spark_launch.py",
+    "tests/test_docs.py",
+    "tests/test_benchmarks.py",
+    "tests/prefixes/test_install.py",
+    "tests/targets/test_spark_cluster.py",
+    "tests/images/test_build.py",
+    "tests/machines/test_attach.py",
+    "tests/test_examples.py",
+    "tests/targets/test_slurm.py",
+    "tests/prepare/test_prepare.py",
+    "tests/targets/test_ssh_faults.py",
+    "tests/targets/test_remotedocker.py",
+    "tests/serving/test_services.py",
+    "tests/images/test_registry.py",
+    "tests/runs/test_rerun.py",
+    "tests/ssh/test_connection.py",
+    "tests/targets/test_docker_faults.py",
+    "tests/targets/test_container_instance.py",
 )
 """What takes minutes, to begin with it: at the end, one process would work on it alone."""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Name the group of every test, and put the longest groups first."""
-    if not hasattr(config, "workerinput"):
-        return
-    order = {name: number for number, name in enumerate(dict.fromkeys(_LONGEST))}
-    groups = {item: _group(item) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: order.get(groups[item], len(order)))
-
-
-def _group(item: pytest.Item) -> str:
-    names: Sequence[str] = getattr(item, "fixturenames", ())
-    for part, group in _PARTS.items():
-        if part in names:
-            return group
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    place = parameters.get("place")
-    return _PLACES.get(getattr(place, "kind", ""), item.nodeid.partition("::")[0])
+    """Put the longest files first, where several processes share the work."""
+    if hasattr(config, "workerinput"):
+        order = {name: number for number, name in enumerate(_LONGEST)}
+        items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
