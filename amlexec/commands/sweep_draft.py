@@ -21,12 +21,20 @@ from amlexec.sweeps import execute, point_files
 from amlexec.sweeps.arguments import swept
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from amlexec.search.section import SweepSection
     from amlexec.search.space import Parameter, Point
     from amlexec.sweeps.definition import Definition
     from amlexec.values import Project
 
 __all__ = ["declared", "draft"]
+
+_OPTIONS = {
+    *("-j", "--jobs", "--dry-run", "--resume", "--retry", "--random", "--optuna", "--list"),
+    *("--early-stop", "--fail-fast"),
+}
+"""Options of amlexec that few scripts have."""
 
 
 def draft(project: Project, arguments: argparse.Namespace) -> Definition:
@@ -114,12 +122,23 @@ def _script(
             console.say(note)
         return job.script, job.arguments, (), job.section
     if arguments.script is not None:
+        _warn_of_options(arguments.tail)
         words, parameters = swept(arguments.tail)
         folder = arguments.project or os.getcwd()  # noqa: PTH109 - one import less
         return submission.script_in(project, arguments.script, folder), words, parameters, section
     declaration = config.load(project, arguments.run_configuration[0], arguments.target or "")
     planned = plan(declaration, None, environment=os.environ)
     return planned.script, planned.arguments, (), section
+
+
+def _warn_of_options(tail: Iterable[str]) -> None:
+    """Say which arguments of the script look like options that were meant for amlexec."""
+    for word in tail:
+        if word.partition("=")[0] in _OPTIONS:
+            console.say(
+                f"warning: {word} stands after the script's name, so the script gets it; write options of "
+                "amlexec before the name"
+            )
 
 
 def _points(

@@ -91,6 +91,15 @@ def test_every_point_is_a_run(swept: Swept) -> None:
     assert swept.status()["state"] == "finished"
 
 
+def test_options_of_amlexec_after_the_name_of_the_script(swept: Swept) -> None:
+    """They belong to the script, which may have such options; a sweep of many points may be a surprise."""
+    done = swept.sweep("--dry-run", "train.py", "--lr", "1,2", "-j", "2", "--dry-run=x")
+    assert done.code == 0
+    for word in ("-j", "--dry-run=x"):
+        assert f"warning: {word} stands after the script's name, so the script gets it" in done.err
+    assert "warning" not in swept.sweep("--dry-run", "-j", "2", "train.py", "--lr", "1,2").err
+
+
 def test_a_dry_run_lists_the_points_in_order(swept: Swept) -> None:
     done = swept.sweep("--dry-run", "train.py", "--lr", "0.1,0.01", "--text", "a b,c\n")
     assert done.code == 0
