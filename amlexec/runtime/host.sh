@@ -305,12 +305,22 @@ follow() {
 }
 
 # piece NUMBER FILE FROM: print a frame with the file's content after FROM bytes; sets `sent`.
+# The file is opened once: another computer may collect the run, and remove the file, after its size was read.
 piece() {
-  size "$2"
-  sent=$((size - $3))
-  [ "$sent" -gt 0 ] || { sent=0; return; }
-  echo "$1 $sent"
-  tail -c "+$(($3 + 1))" "$2" | head -c "$sent"
+  sent=0
+  [ -r "$2" ] || return 0
+  {
+    opened=/dev/fd/3
+    [ -r "$opened" ] || opened=$2
+    size "$opened"
+    sent=$((size - $3))
+    if [ "$sent" -gt 0 ]; then
+      echo "$1 $sent"
+      tail -c "+$(($3 + 1))" "$opened" | head -c "$sent"
+    else
+      sent=0
+    fi
+  } 3<"$2" || sent=0
 }
 
 # started_with FOLDER: set `runtime` to the runtime folder of a run's start, which newer versions must use, too.
@@ -338,12 +348,18 @@ state() {
 
 # metrics RUN FROM: print "M SENT SIZE" on a line, and SENT of the metrics' SIZE bytes, those after FROM.
 metrics() {
-  size "$base/runs/$1/metrics.jsonl"
-  sent=$((size - $2))
-  [ "$sent" -gt 0 ] || sent=0
-  [ "$sent" -le 16777216 ] || sent=16777216
-  echo "M $sent $size"
-  [ "$sent" -eq 0 ] || tail -c "+$(($2 + 1))" "$base/runs/$1/metrics.jsonl" | head -c "$sent"
+  file=$base/runs/$1/metrics.jsonl
+  [ -r "$file" ] || file=/dev/null
+  {
+    opened=/dev/fd/3
+    [ -r "$opened" ] || opened=$file
+    size "$opened"
+    sent=$((size - $2))
+    [ "$sent" -gt 0 ] || sent=0
+    [ "$sent" -le 16777216 ] || sent=16777216
+    echo "M $sent $size"
+    [ "$sent" -eq 0 ] || tail -c "+$(($2 + 1))" "$opened" | head -c "$sent"
+  } 3<"$file"
 }
 
 # stop RUN GRACE OWNER

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +15,10 @@ import pytest
 
 from amlexec.config import load as config
 from amlexec.history import find, order
+from amlexec.runtime import HERE
 from amlexec.targets.answers import read_state
 from amlexec.targets.script_environment import handed, is_plain
-from tests.conftest import ProjectFolder, eventually, until_printed
+from tests.conftest import PATIENCE, ProjectFolder, eventually, until_printed
 from tests.support.places import alive
 
 if TYPE_CHECKING:
@@ -203,3 +206,28 @@ def test_last_is_the_run_that_was_submitted_last(
     assert find.find(found, "last").folder.name == second
     (project.root / ".amlexec/submitted").unlink()
     assert find.find(found, "last").folder.name == ahead, "by the ids, where nothing else tells"
+
+
+@pytest.mark.parametrize("program", ["dash", "bash"])
+def test_a_log_that_is_removed_while_it_is_read(program: str, tmp_path: Path) -> None:
+    """Another computer has collected the run: what was announced is sent all the same."""
+    base, programs = tmp_path / ".amlexec", tmp_path / "programs"
+    control = base / "runs/r_1/control"
+    control.mkdir(parents=True)
+    (base / "runtime").mkdir()
+    (base / "runtime/x").symlink_to(HERE)
+    (control / "runtime").write_text("x\n")
+    (control / "script").write_text("1 1 10.5\n")
+    (control / "end").write_text("0 11.5\n")
+    log = control.parent / "stdout.log"
+    log.write_text("begun\ndone\n")
+    counted = shutil.which("wc")
+    programs.mkdir()
+    (programs / "wc").write_text(f'#!/bin/sh\n{counted} "$@"\nrm -f {log}\n')
+    (programs / "wc").chmod(0o755)
+    environment = {"HOME": str(tmp_path), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    text = "".join((HERE / name).read_text("utf-8") for name in ("identity.sh", "host.sh"))
+    command = [program, "-c", f"{text}\nfollow r_1 6 0\n"]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=PATIENCE)
+    assert not log.exists()
+    assert (done.stdout, done.stderr) == (b"1 5\ndone\nS ended 0 10.5 11.5 0\n", b"")
