@@ -3,6 +3,7 @@
 
 # survey OWNER: print a line "KIND BYTES SECONDS NAME" for everything; SECONDS is the time of the last change. Lines
 # "link ENVIRONMENT PACKAGE" tell which cached packages an environment is linked to. OWNER is that of the listed runs.
+# A line end in NAME, as in the name of a project's folder, is printed as "/".
 survey() {
   # The packages first: the inodes of their files tell which package a file of an environment is.
   { files "$base/packages" && files "$envs"; } | awk -v base="$base/" '
@@ -46,8 +47,11 @@ files() {
 # entry KIND PATH: print the line of a file or folder.
 entry() {
   [ -e "$2" ] || return 0
-  size=$(du -sk "$2" 2>/dev/null | cut -f 1)
-  echo "$1 $((${size:-0} * 1024)) $(stat -c %Y "$2" 2>/dev/null || echo 0) ${2##*/}"
+  # du repeats the path, which may have more than one line.
+  size=$(du -sk "$2" 2>/dev/null | sed 's/[^0-9].*//;q')
+  printf '%s %s %s ' "$1" "$((${size:-0} * 1024))" "$(stat -c %Y "$2" 2>/dev/null || echo 0)"
+  printf '%s' "${2##*/}" | tr '\n' /
+  echo
 }
 
 # building NAME: whether a process builds the environment.

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["MachinePlace"]
 
 _NAME = r"[^/\x00-\x1f]{1,250}"
-_LINE = re.compile(rf"(?P<kind>[a-z]+) (?P<size>[0-9]{{1,15}}) (?P<changed>[0-9]{{1,12}}) (?P<name>{_NAME})")
+_LINE = re.compile(
+    r"(?P<kind>[a-z]+) (?P<size>[0-9]{1,15}) (?P<changed>[0-9]{1,12}) (?P<name>[^\x00-\x1f]{1,250})"
+)
+"""A "/" in the name is a line end."""
 _LINK = re.compile(rf"link (?P<environment>[^/ \x00-\x1f]{{1,250}}) (?P<package>{_NAME})")
 _ROLES = {"package": PART, "unfinished": LEFTOVER, "installer": CACHE, "mirror": CACHE, "runtime": PART}
 _ABANDONED_S = 30 * 86400
@@ -168,7 +171,7 @@ def _parsed(output: str) -> _Survey:
     for line in output.split("\n"):
         if (match := _LINE.fullmatch(line)) is not None:
             values = int(match["size"]), int(match["changed"])
-            survey.entries.setdefault(match["kind"], {})[match["name"]] = values
+            survey.entries.setdefault(match["kind"], {})[match["name"].replace("/", "\n")] = values
         elif (match := _LINK.fullmatch(line)) is not None:
             survey.links.setdefault(match["environment"], []).append(match["package"])
         elif line.startswith("locked "):

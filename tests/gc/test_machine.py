@@ -100,6 +100,15 @@ def test_a_survey_tells_whose_every_file_is(home: Home) -> None:
     assert all(1000 < size < 1500 for size in sizes.values()), "without what the cache has, too"
 
 
+def test_a_project_whose_name_has_two_lines(home: Home) -> None:
+    """Its mirror is found as any other, and hides no other."""
+    for name in ("two\nlines \\n-1234", "plain-1234"):
+        (home.base / "projects" / name).mkdir(parents=True)
+    found = machine_place._parsed("\n".join(home.run("survey", "me")))
+    assert sorted(found.entries["mirror"]) == ["plain-1234", "two\nlines \\n-1234"]
+    assert all(size > 0 for size, _ in found.entries["mirror"].values())
+
+
 def test_only_unused_packages_and_environments_are_removed(home: Home) -> None:
     used = home.package("numpy-1.0-0", 5000)
     home.package("unused-1.0-0", 7000)
