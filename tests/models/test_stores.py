@@ -80,7 +80,7 @@ def test_every_store_does_the_same(tmp_path: Path, cache: Path) -> None:
         ("ssh://user:secret@host/x", "has a password in it", "attach the machine"),
         ("ssh://host", "names no folder", "ssh://HOST/PATH"),
         ("file://elsewhere/x", "is not a folder of this machine", "file:///PATH"),
-        ("nothing://x", "can't be used", ""),
+        ("nothing://x", "can't be at nothing://", ""),
     ],
 )
 def test_urls_that_can_not_be_used_are_sentences(url: str, says: str, hint: str) -> None:
