@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.support.places import Shop
 
 PLACE = {place.name: place for place in PLACES}
-SAMPLE = (("docker", "submit"), ("remote", "submit"), ("remote", "attach"))
+SAMPLE = (("docker", "submit"), ("remote", "submit"))
 """What the suite tries: it has to be quick."""
 
 
