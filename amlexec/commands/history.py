@@ -5,23 +5,15 @@ from __future__ import annotations
 import os
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from amlexec.commands.verbs import Verb, declared
 from amlexec.config import load as config
 
 if TYPE_CHECKING:
     import argparse
 
-__all__ = ["VERBS", "Verb", "add", "run"]
-
-
-class Verb(NamedTuple):
-    """A verb of the group."""
-
-    module: str
-    """Of `amlexec.commands`: with `add`, for its arguments, and `run`. Only the verb's own is imported."""
-    summary: str
-
+__all__ = ["VERBS", "add", "run"]
 
 VERBS = {
     "list": Verb("history_list", "list the runs, newest first"),
@@ -44,15 +36,8 @@ VERBS = {
 
 def add(groups: argparse._SubParsersAction[argparse.ArgumentParser], only: str | None = None) -> None:
     """Declare the arguments; if `only` is a verb, only of that verb."""
-    from amlexec.commands.options import add_project
-
-    group = groups.add_parser("history", help="find, compare and read runs", allow_abbrev=False)
-    verbs = group.add_subparsers(metavar="VERB", dest="verb", required=True, prog=group.prog)
-    for name, (module, summary) in VERBS.items():
-        if only == name or only not in VERBS:
-            verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-            import_module(f"amlexec.commands.{module}").add(verb)
-            add_project(verb)
+    for _ in declared(groups, "history", "find, compare and read runs", VERBS, only):
+        pass
 
 
 def run(arguments: argparse.Namespace) -> int:

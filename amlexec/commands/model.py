@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec.commands.history import Verb
+from amlexec.commands.verbs import Verb, declared
 from amlexec.config import load as config
 from amlexec.errors import ConfigurationError
 
@@ -33,19 +33,12 @@ VERBS = {
 
 def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the arguments."""
-    from amlexec.commands.options import add_project
-
-    group = groups.add_parser("model", help="register models, and name their versions", allow_abbrev=False)
-    verbs = group.add_subparsers(metavar="VERB", dest="verb", required=True, prog=group.prog)
-    for name, (module, summary) in VERBS.items():
-        verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-        import_module(f"amlexec.commands.{module}").add(verb)
+    for _, verb in declared(groups, "model", "register models, and name their versions", VERBS):
         verb.add_argument(
             "--registry",
             metavar="PLACE",
             help="folder or URL of the registry (default: AMLEXEC_MODELS, else the project's own)",
         )
-        add_project(verb)
 
 
 def run(arguments: argparse.Namespace) -> int:

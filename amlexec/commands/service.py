@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec.commands.history import Verb
+from amlexec.commands.verbs import Verb, declared
 from amlexec.config import load as config
 from amlexec.errors import ConfigurationError
 
@@ -35,20 +35,11 @@ VERBS = {
 
 def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the arguments."""
-    from amlexec.commands.options import add_project
-
-    group = groups.add_parser(
-        "service", help="answer requests with a scoring script and models", allow_abbrev=False
-    )
-    verbs = group.add_subparsers(metavar="VERB", dest="verb", required=True, prog=group.prog)
-    for name, (module, summary) in VERBS.items():
-        verb = verbs.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-        import_module(f"amlexec.commands.{module}").add(verb)
+    for name, verb in declared(groups, "service", "answer requests with a scoring script and models", VERBS):
         if name != "test":
             verb.add_argument(
                 "-t", "--target", metavar="NAME", default="docker", help="docker or remotedocker target"
             )
-        add_project(verb)
 
 
 def run(arguments: argparse.Namespace) -> int:
