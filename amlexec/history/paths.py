@@ -18,7 +18,9 @@ __all__ = ["RUNS", "RunPaths", "check"]
 
 RUNS = "runs"
 """The folder of the runs, below the project's state."""
-_SHORT = frozenset({"cancel", "container", "end", "lock", "returned", "script", "staged", "supervisor"})
+_SHORT = frozenset(
+    {"cancel", "container", "end", "lock", "release", "returned", "script", "staged", "supervisor"}
+)
 """Control files of a single line."""
 
 

@@ -15,7 +15,7 @@ from amlexec.history import record, uncollected
 from amlexec.history.folders import discard, read, write
 from amlexec.history.paths import RunPaths, check
 from amlexec.history.record import FINAL, Run
-from amlexec.runs import registered
+from amlexec.runs import registered, release
 from amlexec.runs.control_log import note
 from amlexec.runs.results import with_results
 from amlexec.targets import python_used
@@ -70,12 +70,13 @@ def refresh(
 
     If the run has ended, its outputs are collected, its end is recorded, and the models that its script has
     registered are added to the registry, unless the caller does that (`registers`). Results of a recorded run
-    that could not be read are read again. Raises as `Target.state` does: no answer means nothing about the
-    run.
+    that could not be read are read again, and what a killed process did not release is released.
+
+    Raises as `Target.state` does: no answer means nothing about the run.
     """
-    if run.status in FINAL and not run.unread:
-        return run
     paths = RunPaths.of(project, run.run_id)
+    if run.status in FINAL and not run.unread and not release.is_due(paths):
+        return run
     check(paths)
     lock = locks.take(str(paths.lock))
     if lock is None:
@@ -84,7 +85,10 @@ def refresh(
     try:
         run = read(paths)  # another process may have changed it
         if run.status in FINAL:
-            return _read_again(paths, run)
+            run = _read_again(paths, run)
+            if release.is_due(paths):
+                release.again(paths, run, target or target_of_run(project, run))
+            return run
         target = target or target_of_run(project, run)
         if state is None or state.phase != "ended":
             state = target.state(paths)
@@ -112,13 +116,10 @@ def settle(paths: RunPaths, run: Run, target: Target, state: State) -> Run:
     )
     done = _with_packages(paths, done)
     registered.expect(paths)
+    release.expect(paths)
     write(paths, done)
     note(paths, f"{done.status}{f': {done.reason}' if done.reason else ''}")
-    _let_go(paths, done, target)
-    from amlexec.runs import leftovers
-
-    # Files of another process that was killed while it recorded the end.
-    leftovers.left_by_its_writers(paths)
+    release.let_go(paths, done, target)
     return done
 
 
@@ -141,21 +142,6 @@ def _collected(paths: RunPaths, run: Run, missing: list[NotCollected]) -> Run:
     for output in missing[:_MOST_NOTES]:
         note(paths, f"{output.path} was not collected: {output.reason}")
     return run._replace(not_collected=uncollected.bounded(missing))
-
-
-def _let_go(paths: RunPaths, run: Run, target: Target) -> None:
-    """Remove what the run no longer needs. Only after its end is recorded, so that a crash loses nothing."""
-    if uncollected.is_kept(run):
-        note(paths, "the copy of the project is kept: not all outputs were collected")
-        return
-    target.release(paths)
-    if run.status != "Completed":
-        return  # the copy of a failed run is kept, for debugging
-    try:
-        target.clean(paths)
-    except (TargetError, OSError) as error:
-        # Its end is recorded; `clean` can be repeated.
-        note(paths, f"the copy of the project could not be removed: {error}")
 
 
 def with_state(run: Run, state: State) -> Run:
@@ -300,7 +286,7 @@ def collect_again(project: Project, paths: RunPaths) -> Run:
         done = _collected(paths, with_results(run, paths), missing)
         write(paths, done)
         if uncollected.is_kept(run):
-            _let_go(paths, done, target)
+            release.let_go(paths, done, target)
         registered.register(paths, done)
         return done
     finally:

@@ -176,7 +176,12 @@ def follow(
     Ctrl-C stops following, not the run.
     """
     target = target or lifecycle.target_of_run(project, run)
-    for name in ("shutil", "amlexec.history.metrics", "amlexec.environments.python_packages"):
+    for name in (
+        "shutil",
+        "amlexec.history.metrics",
+        "amlexec.environments.python_packages",
+        "amlexec.runs.leftovers",
+    ):
         # Needed when the script has ended: import them while it runs.
         import_module(name)
     try:
