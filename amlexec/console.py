@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 from typing import TextIO
 
@@ -13,6 +14,8 @@ from amlexec.errors import INTERRUPTED, AmlexecError, TargetError
 
 __all__ = ["Console", "data", "finish", "open_streams", "say", "show", "write", "write_for_files"]
 
+_CI = ("CI", "TF_BUILD", "JENKINS_URL", "TEAMCITY_VERSION")
+"""Variables of build servers. Most set the first; the others are Azure Pipelines, Jenkins and TeamCity."""
 _LOST: list[OSError] = []
 """The first error of stdout; later output is lost."""
 
@@ -93,6 +96,20 @@ def _is_terminal(name: str) -> bool:
         return False
 
 
+def _is_in_log_of_ci(name: str) -> bool:
+    """Whether a stream goes to the log of a build server, which is read in a terminal or a browser."""
+    if not any(_is_set(variable) for variable in _CI):
+        return False
+    try:
+        return not stat.S_ISREG(os.fstat(getattr(sys, name).fileno()).st_mode)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() not in {"", "0", "false"}
+
+
 def _to(stream: TextIO, content: str | bytes) -> None:
     bytewise = getattr(stream, "buffer", None)
     if isinstance(content, str):
@@ -142,7 +159,8 @@ class Console:
     def __init__(self) -> None:
         self._unread = False
         self._filters = [
-            escaping.OutputFilter() if _is_terminal(name) else None for name in ("stdout", "stderr")
+            escaping.OutputFilter() if _is_terminal(name) or _is_in_log_of_ci(name) else None
+            for name in ("stdout", "stderr")
         ]
 
     def say(self, line: str) -> None:
@@ -159,7 +177,7 @@ class Console:
         say(line if has_level else f"warning: {line}")
 
     def stdout(self, chunk: bytes) -> None:
-        """Write output of the script to stdout, unchanged; it must not control a terminal."""
+        """Write output of the script to stdout, unchanged; it must not control a terminal or a CI log."""
         if self._unread:
             raise BrokenPipeError
         write(self._filtered(0, chunk), now=True)

@@ -75,6 +75,7 @@ class ProjectFolder:
         options.setdefault("stdin", subprocess.DEVNULL)
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.PIPE)
+        options.setdefault("env", _of_a_user())
         return subprocess.Popen(arguments, **options)
 
     def call(self, *arguments: str, **options: Any) -> Done:
@@ -92,7 +93,7 @@ class ProjectFolder:
         return self._command("doit", arguments, options)
 
     def _command(self, module: str, arguments: tuple[str, ...], options: dict[str, Any]) -> Done:
-        environment = options.get("env", os.environ)
+        environment = options.get("env", _of_a_user())
         if options.keys() <= {"env", "cwd"} and commands.can_fork(environment):
             folder = options.get("cwd", self.root)
             return _done(*commands.run_forked(module, arguments, folder, environment, PATIENCE))
@@ -115,6 +116,11 @@ class ProjectFolder:
         """The runs there are."""
         folder = self.root / ".amlexec" / "runs"
         return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def _of_a_user() -> dict[str, str]:
+    """The environment of a user's commands, on a build server too."""
+    return {name: value for name, value in os.environ.items() if name != "CI"}
 
 
 def _done(code: int, out: bytes | None, err: bytes | None) -> Done:

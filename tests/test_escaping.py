@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from amlexec.escaping import OutputFilter, in_json, on_one_line, visible
 from tests.support.terminals import run_on_terminal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import ProjectFolder
 
 TITLE = "\x1b]0;owned\x07"
@@ -114,7 +117,9 @@ def test_output_of_a_script_controls_no_terminal(printed: bytes, cuts: list[int]
     assert b"".join([*pieces, found.feed(b"", is_last=True)]) == OUTPUT[printed]
 
 
-def test_output_is_filtered_on_a_terminal_alone(project: ProjectFolder) -> None:
+def test_output_is_filtered_on_a_terminal_and_in_the_log_of_ci(
+    project: ProjectFolder, tmp_path: Path
+) -> None:
     printed = "\x1b]0;title\x07\x1b[31mred\x1b[0m\n"
     project.write(
         "train.py", f"import sys\nprint({printed!r}, end='', file=sys.stderr)\nprint({printed!r}, end='')\n"
@@ -129,4 +134,10 @@ def test_output_is_filtered_on_a_terminal_alone(project: ProjectFolder) -> None:
         assert found.code == 0
         assert b"\\x1b]0;title\\x07\x1b[31mred\x1b[0m\r\n" in found.shown
         assert b"\x1b]" not in found.shown
+        done_in_ci = project.call(*command, env={**os.environ, "CI": "true"})
+        assert "\\x1b]0;title\\x07\x1b[31mred\x1b[0m\n" in done_in_ci.out
+        with (tmp_path / "log").open("w+b") as file:
+            project.call(*command, env={**os.environ, "CI": "true"}, stdout=file)
+            file.seek(0)
+            assert printed.encode() in file.read(), "what goes to a file is unchanged"
     assert (project.run_folder(done.run_id) / "stdout.log").read_text() == printed
