@@ -548,6 +548,21 @@ def test_describe_a_repository_of_somebody_else(folder: Folder) -> None:
 # Failures
 
 
+def test_many_names_for_a_git_that_takes_long(
+    folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes longer than we wait in silence, before it has read all names: more than a pipe holds."""
+    names = sorted(f"{number:04}-{'x' * 200}" for number in range(600))
+    for name in names:
+        folder.write(name)
+    slow = tmp_path / "bin/git"
+    slow.parent.mkdir()
+    slow.write_text(f'#!/bin/sh\ncase "$*" in *--stdin*) sleep 3;; esac\nexec {shutil.which("git")} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{slow.parent}{os.pathsep}{os.environ['PATH']}")
+    assert folder.held() == names
+
+
 def test_git_is_not_installed(folder: Folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TargetError, match="git is not installed") as caught:
