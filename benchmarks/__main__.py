@@ -84,11 +84,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"there is no benchmark {unknown[0]!r}" if unknown else "--pairs must be 1 or more")
     rows: list[Row] = []
     load = os.getloadavg()[0]
-    for name in found.names or BENCHMARKS:
-        sys.stderr.write(f"{name} ...\n")
-        with tempfile.TemporaryDirectory(prefix="amlexec-bench-") as folder:
-            place = Path(folder).resolve()
-            rows += BENCHMARKS[name](place, found.pairs, SMALL if found.small else Sizes())
+    try:
+        for name in found.names or BENCHMARKS:
+            sys.stderr.write(f"{name} ...\n")
+            with tempfile.TemporaryDirectory(prefix="amlexec-bench-") as folder:
+                place = Path(folder).resolve()
+                # One by one: what was measured before an error is printed and kept, too.
+                for row in BENCHMARKS[name](place, found.pairs, SMALL if found.small else Sizes()):
+                    rows.append(row)  # noqa: PERF402
+    finally:
+        if rows:
+            _show(rows, load)
+            _keep(found.results, rows, load)
+    return 0
+
+
+def _show(rows: Sequence[Row], load: float) -> None:
     unit = sorted(row.unit for row in rows)[len(rows) // 2]
     print(
         f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} processors, ",
@@ -99,8 +110,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("they are held against the figure in bare Pythons.\n")
     for line in table(rows):
         print(line)
-    _keep(found.results, rows, load)
-    return 0
 
 
 def table(rows: Sequence[Row]) -> list[str]:
