@@ -42,11 +42,26 @@ def _large(sizes: dict[str, int]) -> list[str]:
     total = sum(sizes.values())
     if total <= LARGE:
         return []
-    largest = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:5]
-    largest = [item for item in largest if item[1] * 100 >= total] or largest[:1]
+    what, largest = "files", _largest(sizes, total)
+    if sum(size for _, size in largest) * 2 < total:  # thousands of small ones
+        what, largest = "folders", _largest(_by_top_folder(sizes), total)
     named = ", ".join(f"{name} ({size / 1e6:,.0f} MB)" for name, size in largest)
     advice = "list in .amlignore what a run does not need"
-    return [f"the snapshot holds {total / 1e6:,.0f} MB; the largest files are {named}: {advice}"]
+    return [f"the snapshot holds {total / 1e6:,.0f} MB; the largest {what} are {named}: {advice}"]
+
+
+def _largest(sizes: dict[str, int], total: int) -> list[tuple[str, int]]:
+    """The largest, and up to four more that are each at least a hundredth of the total."""
+    found = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:5]
+    return [found[0], *(item for item in found[1:] if item[1] * 100 >= total)]
+
+
+def _by_top_folder(sizes: dict[str, int]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for name, size in sizes.items():
+        folder = name.split("/", 1)[0] if "/" in name else "."
+        found[folder] = found.get(folder, 0) + size
+    return found
 
 
 def _leaving(root: bytes, entries: Iterable[IndexEntry]) -> list[str]:

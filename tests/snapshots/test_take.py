@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from amlexec import git
 from amlexec.errors import TargetError
 from amlexec.snapshots import take as snapshot
+from amlexec.snapshots import warnings
 from amlexec.values import Project
 
 if TYPE_CHECKING:
@@ -546,6 +547,12 @@ def test_describe_a_repository_of_somebody_else(folder: Folder) -> None:
 
 
 # Failures
+
+
+def test_the_largest_folders_are_named_where_all_files_are_small() -> None:
+    many = {f"images/{number}.png": 30_000 for number in range(20_000)}
+    (warning,) = warnings.warnings_of(b"/nowhere", [], many | {"train.py": 100, "b/c": 9_000_000})
+    assert "holds 609 MB; the largest folders are images (600 MB), b (9 MB): list" in warning
 
 
 def test_many_names_for_a_git_that_takes_long(
