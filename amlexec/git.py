@@ -10,7 +10,7 @@ from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 __all__ = [
     "GitError",
@@ -125,8 +125,21 @@ def finish(
 
     `waiting` is called once if git takes long; an exception from it ends git.
     """
+    from amlexec.delayed import after
+
     problems: list[BaseException] = []
-    with process, _told_of_silence(process, waiting, problems):
+
+    def tell() -> None:
+        try:
+            assert waiting is not None, "only then there is a timer"
+            waiting()
+        except BaseException as error:
+            problems.append(error)
+            process.kill()
+
+    # Not `communicate` with a timeout: called again, it does not send the rest of the input (Python 3.11).
+    timer = contextlib.nullcontext() if waiting is None else after(_SILENT_TIMEOUT_S, tell)
+    with process, timer:
         try:
             stdout, stderr = process.communicate(input)
         except BaseException:
@@ -138,39 +151,6 @@ def finish(
     if process.returncode:
         raise _failure(process, text)
     return GitOutput(stdout, tuple(text.splitlines()))
-
-
-@contextlib.contextmanager
-def _told_of_silence(
-    process: subprocess.Popen[bytes], waiting: Callable[[], object] | None, problems: list[BaseException]
-) -> Iterator[None]:
-    """Call `waiting` if git takes long. Its exception is kept, and ends git.
-
-    In a thread: `communicate` with a timeout would have to be called twice, and the second call does not send
-    what is left of the input (Python 3.10 to 3.14).
-    """
-    if waiting is None:
-        yield
-        return
-
-    def tell() -> None:
-        try:
-            waiting()
-        except BaseException as error:
-            problems.append(error)
-            process.kill()
-
-    import threading
-
-    timer = threading.Timer(_SILENT_TIMEOUT_S, tell)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        if problems or timer.is_alive():
-            timer.join()
 
 
 def _failure(process: subprocess.Popen[bytes], text: str) -> GitError:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 from typing import TYPE_CHECKING
 
+from amlexec import delayed
 from amlexec.console import say
 
 if TYPE_CHECKING:
@@ -22,10 +22,5 @@ _TERMINAL_INTERVAL_S, _LOG_INTERVAL_S = 1.0, 2.0
 def connecting(name: str) -> Iterator[None]:
     """Print to stderr that a connection to the machine `name` is being made, if the block takes long."""
     after = _TERMINAL_INTERVAL_S if sys.stderr is not None and sys.stderr.isatty() else _LOG_INTERVAL_S
-    timer = threading.Timer(after, say, [f"connecting to {name} ..."])
-    timer.daemon = True
-    timer.start()
-    try:
+    with delayed.after(after, lambda: say(f"connecting to {name} ...")):
         yield
-    finally:
-        timer.cancel()
