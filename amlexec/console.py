@@ -156,10 +156,13 @@ def _printable(text: str) -> str:
 class Console:
     """The terminal output of a submit: the script's output, and amlexec's messages."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, prints_a_file: bool = False) -> None:
+        """Look where the streams go. What is printed of a file is for other programs, in CI too."""
         self._unread = False
         self._filters = [
-            escaping.OutputFilter() if _is_terminal(name) or _is_in_log_of_ci(name) else None
+            escaping.OutputFilter()
+            if _is_terminal(name) or (not prints_a_file and _is_in_log_of_ci(name))
+            else None
             for name in ("stdout", "stderr")
         ]
 

@@ -49,7 +49,7 @@ def run(project: Project, arguments: argparse.Namespace) -> None:
     if arguments.artifact is None:
         _show(project, folders.read(paths), arguments)
         return
-    sink = console.Console()
+    sink = console.Console(prints_a_file=True)
     # `find` only returns links that lead to a file in `outputs`.
     with open_regular(run_files.find(paths, arguments.artifact)) as file:
         while chunk := file.read(_CHUNK):
