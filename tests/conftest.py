@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from tests.engines import places
 from tests.engines.fixtures import *  # noqa: F403
 from tests.support import (
     commands,
@@ -75,7 +76,6 @@ class ProjectFolder:
         options.setdefault("stdin", subprocess.DEVNULL)
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.PIPE)
-        options.setdefault("env", _of_a_user())
         return subprocess.Popen(arguments, **options)
 
     def call(self, *arguments: str, **options: Any) -> Done:
@@ -93,7 +93,7 @@ class ProjectFolder:
         return self._command("doit", arguments, options)
 
     def _command(self, module: str, arguments: tuple[str, ...], options: dict[str, Any]) -> Done:
-        environment = options.get("env", _of_a_user())
+        environment = options.get("env", os.environ)
         if options.keys() <= {"env", "cwd"} and commands.can_fork(environment):
             folder = options.get("cwd", self.root)
             return _done(*commands.run_forked(module, arguments, folder, environment, PATIENCE))
@@ -118,11 +118,6 @@ class ProjectFolder:
         return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
-def _of_a_user() -> dict[str, str]:
-    """The environment of a user's commands, on a build server too."""
-    return {name: value for name, value in os.environ.items() if name != "CI"}
-
-
 def _done(code: int, out: bytes | None, err: bytes | None) -> Done:
     printed = ((piece or b"").decode(errors="backslashreplace") for piece in (out, err))
     return Done(code, *printed)
@@ -131,6 +126,9 @@ def _done(code: int, out: bytes | None, err: bytes | None) -> Done:
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     ours = {"AMLEXEC_REQUIRE", "AMLEXEC_TEST_ENGINE", "AMLEXEC_TEST_STATE"}
+    if places.is_ci():  # the commands are those of a user at a terminal
+        monkeypatch.setenv("AMLEXEC_REQUIRE", places.ALL)
+        monkeypatch.delenv("CI")
     for name in list(os.environ):
         if name.startswith(("AMLEXEC_", "AZUREML_", "GIT_", "DOIT_")) and name not in ours:
             monkeypatch.delenv(name)
@@ -159,7 +157,7 @@ def new_project(tmp_path: Path) -> Callable[[str], ProjectFolder]:
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own with 4 MB on it."""
     if not (sys.platform == "linux" and os.geteuid() == 0):
-        if os.environ.get("CI"):
+        if places.is_required("mount"):
             pytest.fail("only root may mount a small file system, and nothing may be skipped here")
         pytest.skip("only root may mount a small file system: run the suite as root in a container")
     folder = tmp_path / "small"

@@ -125,7 +125,13 @@ class TestPlaces:
 
     @pytest.mark.parametrize(
         ("ci", "require", "is_required"),
-        [("", "", False), ("true", "", True), ("", "ssh,docker", True), ("", "ssh", False)],
+        [
+            ("", "", False),
+            ("true", "", True),
+            ("", "ssh,docker", True),
+            ("", "ssh", False),
+            ("", "all", True),
+        ],
     )
     def test_what_may_not_be_skipped(
         self, monkeypatch: pytest.MonkeyPatch, ci: str, require: str, is_required: bool

@@ -30,7 +30,8 @@ sys.exit(run(sys.argv[1:]))
 @pytest.fixture
 def project(shop: Shop, tmp_path: Path) -> DockerProject:
     """A project on a Docker target."""
-    found = DockerProject(tmp_path / "demo", shop, conda=shop.conda("six", "tabulate"))
+    # No other test has these dependencies: where the image exists, no docker-py is needed at all.
+    found = DockerProject(tmp_path / "demo", shop, conda=shop.conda("six", "tabulate", "idna"))
     found.write("train.py", "print('hello')\n")
     return found
 

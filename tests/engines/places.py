@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["CHANNEL", "HOW", "REGISTRY", "WHEELS", "can_install", "is_ci", "is_required", "state"]
+__all__ = ["ALL", "CHANNEL", "HOW", "REGISTRY", "WHEELS", "can_install", "is_ci", "is_required", "state"]
 
 CHANNEL = "channel"
 WHEELS = "wheels"
 REGISTRY = "registry"
 HOW = "run `doit engines`"
+ALL = "all"
+"""In AMLEXEC_REQUIRE: no test may be skipped."""
 
 
 def state() -> Path:
@@ -32,7 +34,8 @@ def is_ci() -> bool:
 
 def is_required(part: str) -> bool:
     """Whether a test may not be skipped for want of `part`: in CI, or where AMLEXEC_REQUIRE names it."""
-    return is_ci() or part in os.environ.get("AMLEXEC_REQUIRE", "").replace(",", " ").split()
+    named = os.environ.get("AMLEXEC_REQUIRE", "").replace(",", " ").split()
+    return is_ci() or part in named or ALL in named
 
 
 def can_install() -> bool:
