@@ -41,6 +41,7 @@ class TestTasks:
             "azurite",
             "object_store",
             "server_wheels",
+            "kubernetes",
             "strace",
             "browser",
         ]

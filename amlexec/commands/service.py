@@ -29,14 +29,18 @@ VERBS = {
     "scale": Verb("service_deploy", "change the number of a service's replicas"),
     "rollback": Verb("service_deploy", "return to the image that a service had before"),
     "delete": Verb("service_deploy", "end a service, and remove its containers"),
+    "manifest": Verb("service_manifest", "print the manifests of a service for Kubernetes"),
     "test": Verb("service_test", "run a scoring script as a process of this machine, and send it a request"),
 }
+
+_WITHOUT_ENGINE = frozenset({"manifest", "test"})
+"""They need no target, and no project either."""
 
 
 def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the arguments."""
     for name, verb in declared(groups, "service", "answer requests with a scoring script and models", VERBS):
-        if name != "test":
+        if name not in _WITHOUT_ENGINE:
             verb.add_argument(
                 "-t", "--target", metavar="NAME", default="docker", help="docker or remotedocker target"
             )
@@ -50,10 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _project(arguments: argparse.Namespace) -> Project | None:
-    """The project that `-p` names, else that of the current folder; None if `service test` needs none."""
+    """The project that `-p` names, else that of the current folder; None if the verb needs none."""
     try:
         return config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109
     except ConfigurationError:
-        if arguments.project or arguments.verb != "test":
+        if arguments.project or arguments.verb not in _WITHOUT_ENGINE:
             raise
         return None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec import console, kinds
 from amlexec.commands.image_create import add_content, made
+from amlexec.commands.service_options import must_be_replicas, size_of
 from amlexec.errors import TargetError, UsageError
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from amlexec.values import ComputeTarget, Project
 
 __all__ = ["add", "run"]
-
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmg]?)b?", re.IGNORECASE)
-_MOST_REPLICAS = 100
 
 
 def add(verb: argparse.ArgumentParser) -> None:
@@ -104,9 +101,9 @@ def _create(deployment: Deployment, target: ComputeTarget, arguments: argparse.N
     from amlexec.services.image import reference
 
     reference(arguments.name)
-    _must_be_replicas(arguments.replicas)
+    must_be_replicas(arguments.replicas)
     certificate = _certificate(arguments.certificate)
-    memory, share = _size(arguments.memory), _share(arguments.log_requests)
+    memory, share = size_of(arguments.memory), _share(arguments.log_requests)
     found = _image(deployment, arguments)
     host = arguments.publish
     if host is None:
@@ -156,7 +153,7 @@ def _update(deployment: Deployment, target: ComputeTarget, arguments: argparse.N
         models=found.models,
         sample=found.sample,
         gpu=target.nvidia_docker,
-        memory=before.memory if arguments.memory is None else _size(arguments.memory),
+        memory=before.memory if arguments.memory is None else size_of(arguments.memory),
         cpus=before.cpus if arguments.cpus is None else arguments.cpus,
         log_sample=before.log_sample if arguments.log_requests is None else _share(arguments.log_requests),
         log_redact=before.log_redact if arguments.redact is None else tuple(arguments.redact),
@@ -173,7 +170,7 @@ def _update(deployment: Deployment, target: ComputeTarget, arguments: argparse.N
 def _scale(deployment: Deployment, _: ComputeTarget, arguments: argparse.Namespace) -> None:
     from amlexec.services.find import the
 
-    _must_be_replicas(arguments.replicas)
+    must_be_replicas(arguments.replicas)
     deployment.scale(the(deployment.engine, arguments.name), arguments.replicas)
     console.data(f"{arguments.name} has {arguments.replicas} replicas")
 
@@ -220,20 +217,6 @@ def _named(found: ServiceImage) -> str:
 
 def _of(models: str) -> str:
     return f" with {models}" if models else ""
-
-
-def _must_be_replicas(number: int) -> None:
-    if not 0 < number <= _MOST_REPLICAS:
-        raise UsageError(f"{number} is not a number of replicas from 1 to {_MOST_REPLICAS}")
-
-
-def _size(text: str | None) -> int:
-    if not text:
-        return 0
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise UsageError(f"{text!r} is not a size such as 512m or 2g")
-    return int(float(match[1]) * 1024 ** " kmg".index(match[2].lower() or " "))
 
 
 def _share(number: float | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +15,20 @@ if TYPE_CHECKING:
 
     from amlexec.services.request import Answer
 
-__all__ = ["add_data", "add_models", "body_of", "sample_of", "script_of", "show"]
+__all__ = [
+    "add_data",
+    "add_models",
+    "body_of",
+    "must_be_replicas",
+    "sample_of",
+    "script_of",
+    "show",
+    "size_of",
+]
 
 _MOST_INPUT = 1 << 30
+_MOST_REPLICAS = 100
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmg]?)b?", re.IGNORECASE)
 
 
 def add_models(verb: argparse.ArgumentParser) -> None:
@@ -80,3 +92,19 @@ def show(answer: Answer) -> None:
     console.data(answer.body.decode("utf-8", "backslashreplace").rstrip("\n"))
     if not answer.is_fine:
         console.say(f"the service answered {answer.status}")
+
+
+def must_be_replicas(number: int) -> None:
+    """Raise UsageError if it is no number of replicas."""
+    if not 0 < number <= _MOST_REPLICAS:
+        raise UsageError(f"{number} is not a number of replicas from 1 to {_MOST_REPLICAS}")
+
+
+def size_of(text: str | None) -> int:
+    """The number of bytes that a text such as `2g` says; 0 for none. Raises UsageError."""
+    if not text:
+        return 0
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} is not a size such as 512m or 2g")
+    return int(float(match[1]) * 1024 ** " kmg".index(match[2].lower() or " "))

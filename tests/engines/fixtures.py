@@ -2,7 +2,7 @@
 
 Which must not be absent elsewhere is what AMLEXEC_REQUIRE names:
 docker,base_image,channel,registry,ssh_host,engine_host,slurm,spark,hadoop,mlflow,azurite,object_store,server_wheels,
-browser,strace.
+browser,strace,kubernetes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from . import base_image as image
 from . import browser as debian_chromium
 from . import channel as conda_channel
 from . import choice, daemon, engine_machine, spark
+from . import kubernetes as described
 from . import registry as docker_registry
 from . import server_wheels as wheels_of_server
 from .places import CHANNEL, HOW, WHEELS, is_required, state
@@ -31,6 +32,7 @@ __all__ = [
     "chromium",
     "engine",
     "engine_of_suite",
+    "kubernetes",
     "machines",
     "need",
     "registry",
@@ -108,6 +110,12 @@ def server_wheels() -> str:
     """The folder with the wheels of a service's server."""
     need("server_wheels", "the wheels of a service's server", wheels_of_server.is_there)
     return str(wheels_of_server.folder())
+
+
+@pytest.fixture(scope="session")
+def kubernetes() -> None:
+    """Kubernetes' description of its objects, and kubectl: `engines/kubernetes.py`."""
+    need("kubernetes", "the description of Kubernetes, or kubectl", described.is_there)
 
 
 @pytest.fixture(scope="session")

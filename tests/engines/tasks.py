@@ -17,6 +17,7 @@ from . import (
     engine_host,
     engine_machine,
     hadoop,
+    kubernetes,
     mlflow,
     object_store,
     registry,
@@ -120,6 +121,13 @@ def task_engines() -> Iterator[dict[str, Any]]:
         server_wheels.is_there,
         server_wheels.ready,
         clean=server_wheels.remove,
+    )
+    yield _part(
+        "kubernetes",
+        "Kubernetes' description of its objects, and kubectl",
+        kubernetes.is_there,
+        kubernetes.ready,
+        clean=kubernetes.remove,
     )
     yield _part("strace", "strace", strace.is_there, strace.ready)
     yield _part("browser", "Debian's Chromium", browser.is_there, browser.ready, clean=browser.remove)
