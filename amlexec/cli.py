@@ -54,6 +54,18 @@ class _Parser(argparse.ArgumentParser):
         self.formatter_class = argparse.HelpFormatter
         return super().format_usage()
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Parse, also words after an option that belong to a last argument of any number.
+
+        Before Python 3.13, argparse takes `NAME…` for empty in `export mlflow --to URI NAME`.
+        """
+        found, rest = super().parse_known_args(args, namespace)
+        words = [action for action in self._actions if not action.option_strings]
+        if rest and words and words[-1].nargs == "*" and not any(word.startswith("-") for word in rest):
+            setattr(found, words[-1].dest, [*getattr(found, words[-1].dest), *rest])
+            rest = []
+        return found, rest
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Suggest the nearest choices for an invalid one, or list all choices."""
         if action.choices is None or value in action.choices:

@@ -106,3 +106,12 @@ def test_the_split_before_the_script_knows_every_option(verb: str) -> None:
     if verb == "rerun":
         switches = {name for action in options if action.nargs == 0 for name in action.option_strings}
         assert switches == cli._SWITCHES
+
+
+@pytest.mark.parametrize(
+    "words", [["--to", "u", "a", "b"], ["a", "--to", "u", "b"], ["a", "b", "--to", "u"], ["--to=u", "a", "b"]]
+)
+@pytest.mark.parametrize(("group", "dest"), [("model", "names"), ("history", "runs")])
+def test_names_may_stand_on_both_sides_of_an_option(group: str, dest: str, words: list[str]) -> None:
+    parsed = cli.parser(group).parse_args([group, "export", "mlflow", *words])
+    assert (getattr(parsed, dest), parsed.to) == (["a", "b"], "u")
