@@ -11,7 +11,7 @@ from amlexec.models.version import Deleted, Version, parsed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Broken", "Model", "Name", "all_of", "name_of"]
+__all__ = ["Broken", "Model", "Name", "all_of", "name_of", "number_of"]
 
 _VERSION = re.compile(r"([1-9][0-9]{0,8})\.json")
 
@@ -79,13 +79,12 @@ def name_of(name: str, files: Mapping[str, bytes | OSError]) -> Name:
     numbers: list[int] = []
     for path, content in files.items():
         folder, _, file = path.partition("/")
-        if folder == "versions" and (match := _VERSION.fullmatch(file)):
-            numbers.append(int(match[1]))
+        if folder == "versions" and (number := number_of(file)) is not None:
+            numbers.append(number)
         elif folder == "aliases" and names.is_name(file) and isinstance(content, bytes):
             text = content.strip()
             if text.isdigit() and len(text) < 10:
                 aliases[file] = int(text)
-    newest = max((number for number in numbers), default=0)
     versions: dict[int, Model | Broken | Deleted] = {}
     for number in sorted(numbers):
         versions[number] = _version_of(name, number, files, aliases)
@@ -95,6 +94,12 @@ def name_of(name: str, files: Mapping[str, bytes | OSError]) -> Name:
     if isinstance(last, Model):
         versions[newest] = last._replace(aliases=tuple(sorted({*last.aliases, names.LATEST})))
     return Name(name, versions, {alias: number for alias, number in aliases.items() if number in living})
+
+
+def number_of(file: str) -> int | None:
+    """The number of the version whose record has that name; None if it is no record."""
+    match = _VERSION.fullmatch(file)
+    return int(match[1]) if match else None
 
 
 def _version_of(

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec import __version__
 from amlexec.errors import TargetError, UsageError
 from amlexec.history.record import instant
-from amlexec.models import names, places
+from amlexec.models import names, numbering, places
 from amlexec.models.content import scan
 from amlexec.models.listing import Broken, Model, Name, all_of, name_of
-from amlexec.models.version import Deleted, Origin, Version, text_of, tombstone
+from amlexec.models.version import Deleted, Origin, Version, tombstone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Registered", "Registry", "opened"]
 
-_MOST_TRIES = 1000
 _LONGEST_TEXT = 1 << 16
 """In characters, of a tag's text or a description."""
 
@@ -101,32 +100,19 @@ class Registry:
         origin = origin or Origin()
         if lock and origin.run is not None and origin.run.lock is not None:
             self.store.create(f"locks/{origin.run.lock}.lock", lock.encode())
-        version, is_new = self._numbered(
-            Version(
-                name, 0, instant(time.time()), content, origin, _user(), socket.gethostname(), __version__
-            )
+        draft = Version(
+            name, 0, instant(time.time()), content, origin, _user(), socket.gethostname(), __version__
         )
+        version, is_new = numbering.numbered(self.store, draft)
         if not self.store.holds(content):
             self.store.put(content, path)  # a version with the same files was deleted at this moment
         for file, value in changes.items():
             self.store.replace(f"names/{name}/tags/{version.version}/{file}", value)
         if description:
             self.store.replace(f"names/{name}/descriptions/{version.version}", description.encode())
+        if is_new:
+            return Registered(Model(version, (names.LATEST,), dict(tags or {}), description), is_new)
         return Registered(self.find(version.id), is_new)
-
-    def _numbered(self, version: Version) -> tuple[Version, bool]:
-        """Take the next number, unless a version has these files."""
-        digest = version.content.digest
-        for _ in range(_MOST_TRIES):
-            found = self.read(version.name)
-            for each in found.present[::-1]:
-                if isinstance(each, Model) and each.version.content.digest == digest:
-                    return each.version, False
-            version = version._replace(version=max(found.versions, default=0) + 1)
-            # Only one writer makes this file; another one reads it and tries the next number.
-            if self.store.create(_file(version.name, version.version), text_of(version).encode()):
-                return version, True
-        raise TargetError("other processes keep taking the next version", where=self.store.place)
 
     def promote(self, text: str, alias: str) -> tuple[Model, int | None]:
         """Let an alias mean this version; the version, and the number that it meant before."""
@@ -193,7 +179,7 @@ class Registry:
         for alias in named:
             self.store.remove(f"names/{reference.name}/aliases/{alias}")
         gone = Deleted(reference.name, reference.version, instant(time.time()))
-        self.store.replace(_file(reference.name, reference.version), tombstone(gone).encode())
+        self.store.replace(numbering.record_file(reference.name, reference.version), tombstone(gone).encode())
         for key in version.tags if isinstance(version, Model) else ():
             self.store.remove(f"names/{reference.name}/tags/{reference.version}/{names.tag_file(key)}")
         self.store.remove(f"names/{reference.name}/descriptions/{reference.version}")
@@ -253,7 +239,7 @@ class Registry:
     def _broken(self, broken: Broken) -> TargetError:
         return TargetError(
             f"the record of {broken.id} can't be read: {broken.problem}",
-            where=f"{self.store.place}/{_file(broken.name, broken.number)}",
+            where=f"{self.store.place}/{numbering.record_file(broken.name, broken.number)}",
             hint="use another version, or restore the file from a backup",
         )
 
@@ -265,10 +251,6 @@ def opened(project: Project | None, given: str | None = None) -> Registry:
         UsageError: the URL is not one that can be used, or there is no project.
     """
     return Registry(places.opened(project, given))
-
-
-def _file(name: str, number: int) -> str:
-    return f"names/{name}/versions/{number}.json"
 
 
 def _number(found: Name, reference: names.Reference) -> int:

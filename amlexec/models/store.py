@@ -6,10 +6,12 @@ All have the same plain files:
     names/NAME/aliases/ALIAS        the number of a version
     names/NAME/tags/N/TAG           the text of a tag
     names/NAME/descriptions/N       a text
+    names/NAME/digests/N-DIGEST     which files a version has; made again where it is missing
     contents/DIGEST/…               the files of versions, under their own names
     locks/DIGEST.lock               the resolved locks of the environments that made them
 
-There is no index, and no lock: a number is taken by making its file, which only one writer can do.
+There is no lock: a number is taken by making its file, which only one writer can do. Records alone are true:
+the folder of digests only spares reading all of them.
 """
 
 from __future__ import annotations

@@ -49,6 +49,63 @@ def test_versions_count_from_one_and_the_same_files_are_the_same_version(
     assert registry.path(registry.find("iris:1")).read_text() == "one"
 
 
+class Counted(FolderStore):
+    """A store that counts how many records were read."""
+
+    records = 0
+
+    def tree(self, folder: str) -> dict[str, bytes | OSError]:
+        found = super().tree(folder)
+        self.records += len(found)
+        return found
+
+    def read(self, name: str) -> bytes | None:
+        self.records += 1
+        return super().read(name)
+
+
+def test_to_register_new_files_no_version_is_read(place: Path, tmp_path: Path) -> None:
+    store = Counted(place, is_private=False)
+    registry = Registry(store)
+    for number in range(1, 13):
+        last = registry.register("iris", made(tmp_path, f"number {number}"), tags={"of": str(number)})
+        assert (last.model.id, last.is_new) == (f"iris:{number}", True)
+    assert store.records == 0
+    # What `register` returned is what the records say.
+    assert last.model == registry.find("iris")
+    assert registry.register("iris", made(tmp_path, "number 3")).model.id == "iris:3"
+    registry.delete("iris:5")
+    assert registry.register("iris", made(tmp_path, "number 5")).model.id == "iris:13"
+    # Without the folder of digests, as earlier versions of amlexec left it, the records are read, and once.
+    remove_tree(place / "names/iris/digests")
+    assert registry.register("iris", made(tmp_path, "number 12")).model.id == "iris:12"
+    store.records = 0
+    assert registry.register("iris", made(tmp_path, "number 14")).model.id == "iris:14"
+    assert store.records == 0
+    # A name there is only a hint: what it says is looked up.
+    digest = registry.find("iris:14").version.content.digest
+    (place / f"names/iris/digests/1-{digest}").touch()
+    (place / "names/iris/versions/14.json").unlink()
+    assert registry.register("iris", made(tmp_path, "number 14")).model.id == "iris:14"
+
+
+@pytest.mark.parametrize(("theirs", "number"), [("the same", 1), ("others", 2)])
+def test_a_version_that_another_writer_makes_meanwhile_is_seen(
+    place: Path, tmp_path: Path, theirs: str, number: int
+) -> None:
+    other = Registry(FolderStore(place, is_private=False))
+    (tmp_path / "theirs").mkdir()
+
+    class Slow(FolderStore):
+        def create(self, name: str, content: bytes) -> bool:
+            if name == "names/iris/versions/1.json":
+                other.register("iris", made(tmp_path / "theirs", theirs))
+            return super().create(name, content)
+
+    found = Registry(Slow(place, is_private=False)).register("iris", made(tmp_path, "the same"))
+    assert (found.model.id, found.is_new) == (f"iris:{number}", number == 2)
+
+
 def test_a_folder_keeps_its_name_its_files_and_what_can_be_executed(
     registry: Registry, tmp_path: Path
 ) -> None:
