@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec import console, kinds
@@ -70,6 +71,7 @@ def run(
     password_of: Callable[[argparse.Namespace], str | None],
 ) -> int:
     """Write the files and check the target; the exit code."""
+    from amlexec.keystore import pending
     from amlexec.keystore import store as keystore
     from amlexec.machines import attach, target_files
     from amlexec.machines.target_text import valid_name
@@ -77,7 +79,6 @@ def run(
     _must_fit_together(arguments, kind)
     name = valid_name(arguments.name)
     attach.must_be_free(project, name, force=arguments.force)
-    old = target_files.handles(project, name)
     password = password_of(arguments)
     if (password is None) is not (arguments.username is None):
         raise UsageError(
@@ -85,17 +86,13 @@ def run(
             hint="give -u USER with --password-stdin; or neither, for the login of `docker login`",
         )
     wanted = _attachment(arguments, name, kind)
-    if password is not None:
-        wanted = wanted._replace(password=keystore.put(password, f"amlexec {name}"))
     replaced = target_files.occupied(project, name)
-    try:
+    with pending.naming(Path(project.configuration)) as secrets:
+        if password is not None:
+            handle = keystore.put(password, f"amlexec {name}", secrets.handle())
+            wanted = wanted._replace(password=handle)
+        secrets.add(target_files.handles(project, name))
         files = target_files.write(project, wanted, force=arguments.force)
-    except BaseException:
-        if wanted.password:
-            keystore.delete(wanted.password)
-        raise
-    for handle in target_files.unshared(project, old):
-        keystore.delete(handle)
     console.data("Successfully created the following files:")
     for file in files:
         console.data(f"  {file}{' (replaced)' if file in replaced else ''}")

@@ -152,17 +152,19 @@ def snapshot_items(project: Project, trees: Sequence[str]) -> Iterator[Item]:
 
 
 def leftover_items(project: Project) -> Iterator[Item]:
-    """Files and folders that killed processes left in the project, and where users wanted some."""
+    """What killed processes left: in the project, where users wanted something, and in the key store."""
     for folder in leftovers.unfinished(project):
         size = run_facts.tree_size(str(folder))
         yield Item(f"unfinished:{folder.name}", "leftover", LEFTOVER, HERE, f"{RUNS}/{folder.name}", size)
     for folder in _entries(Path(project.state, TRASH)):
         size = run_facts.tree_size(str(folder))
         yield Item(f"trash:{folder.name}", "leftover", LEFTOVER, HERE, f"{TRASH}/{folder.name}", size)
-    for path in outside.left(project):
+    from amlexec.keystore import pending
+
+    for path in (*outside.left(project), *pending.left()):
         with contextlib.suppress(FileNotFoundError):  # its process may have ended this moment
             size = run_facts.tree_size(str(path)) + path.lstat().st_blocks * 512
-            yield Item(f"outside:{path.name}", "leftover", LEFTOVER, HERE, str(path), size)
+            yield Item(f"outside:{path}", "leftover", LEFTOVER, HERE, str(path), size)
 
 
 def package_items(project: Project) -> Iterator[Item]:

@@ -218,3 +218,9 @@ def _empty(project: Project) -> Iterator[Exception]:
         outside.remove_left(project)
     except OSError as error:
         yield system_error(error)
+    from amlexec.keystore import pending
+
+    try:
+        pending.remove_left()
+    except TargetError as error:
+        yield error

@@ -14,28 +14,35 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from amlexec import redaction
+from amlexec import redaction, temporaries
 from amlexec.errors import TargetError
-from amlexec.files import write_atomically
+from amlexec.files import sync_folder, write_atomically
 from amlexec.keystore import keyring
 
 __all__ = [
+    "PARTS",
     "KeyPair",
     "delete",
+    "files",
+    "folder",
     "get",
+    "guard",
     "is_handle",
     "keys_folder",
+    "new_handle",
     "own_folder",
     "pinned_hosts",
     "private_key_file",
     "public_key",
     "put_key_pair",
     "put",
+    "scratch_name",
+    "unusable",
     "write",
 ]
 
 _HANDLE = re.compile(r"amlexec:([0-9a-f]{32})")
-_PASSWORDS, _KEYS, _HOSTS = "passwords", "keys", "hosts"
+_PASSWORDS, _KEYS, _HOSTS = PARTS = "passwords", "keys", "hosts"
 
 
 class KeyPair(NamedTuple):
@@ -51,20 +58,26 @@ def is_handle(text: str) -> bool:
     return _HANDLE.fullmatch(text) is not None
 
 
-def put(secret: str, about: str = "") -> str:
-    """Store a password or passphrase, and return its handle.
+def new_handle() -> str:
+    """A handle that no secret has."""
+    return f"amlexec:{os.urandom(16).hex()}"
+
+
+def put(secret: str, about: str = "", handle: str = "") -> str:
+    """Store a password or passphrase, and return its handle: the given one, or a new one.
 
     Raises:
         TargetError: the store can't be written, or others can read it; the secret has several lines.
     """
     if "\n" in secret or "\0" in secret:
         raise TargetError("a password can't have line ends or NUL characters")
-    name = os.urandom(16).hex()
+    handle = handle or new_handle()
+    name = _name(handle)
     entry = {"about": about, "secret": secret}
     if not _shared() and (keeper := keyring.put(name, secret)):
         entry = {"about": about, "keyring": keeper}
     write(folder() / _PASSWORDS / name, json.dumps(entry).encode())
-    return f"amlexec:{name}"
+    return handle
 
 
 def get(handle: str) -> str:
@@ -95,23 +108,38 @@ def delete(handle: str) -> None:
         TargetError: the store can't be written, or the keyring is locked.
     """
     name = _name(handle)
-    password = folder() / _PASSWORDS / name
     try:
-        if password.exists() and b'"keyring"' in password.read_bytes():
+        found = [path for path in files(handle) if path.exists()]
+        password = next((path.read_bytes() for path in found if path.parent.name == _PASSWORDS), b"")
+        # Without a file: the process may have been killed after it gave the keyring the secret.
+        if b'"keyring"' in password or not (found or _shared()):
             keyring.delete(name, handle)
-        key = folder() / _KEYS / name
-        for path in (password, key, key.with_suffix(".pub")):
+        for path in found:
             path.unlink(missing_ok=True)
+            # A power loss must not bring it back after its last name has gone.
+            sync_folder(path.parent)
     except OSError as error:
-        raise _unusable(error) from None
+        raise unusable(error) from None
 
 
-def put_key_pair(private: bytes, public: bytes) -> KeyPair:
+def files(handle: str) -> tuple[Path, ...]:
+    """Where a secret may be in the store."""
+    key = folder() / _KEYS / _name(handle)
+    return (folder() / _PASSWORDS / key.name, key, key.with_suffix(".pub"))
+
+
+def put_key_pair(private: bytes, public: bytes, handle: str = "") -> KeyPair:
     """Store a key pair; its private key never leaves the store. Raises TargetError: it can't be written."""
-    name = os.urandom(16).hex()
-    write(folder() / _KEYS / name, private)
-    write(folder() / _KEYS / f"{name}.pub", public)
-    return KeyPair(f"amlexec:{name}", public.decode().strip())
+    handle = handle or new_handle()
+    path, line = files(handle)[1:]
+    write(path, private)
+    write(line, public)
+    return KeyPair(handle, public.decode().strip())
+
+
+def scratch_name() -> str:
+    """The beginning of the name of a folder in the store; with the end `.new`, its process is known."""
+    return f".{temporaries.owner()}-"
 
 
 def keys_folder() -> Path:
@@ -166,7 +194,7 @@ def own_folder() -> Path:
             found.mkdir(mode=0o700, exist_ok=True)
             found.chmod(0o700)  # whatever the umask
     except OSError as error:
-        raise _unusable(error) from None
+        raise unusable(error) from None
     return found
 
 
@@ -176,7 +204,7 @@ def write(path: Path, data: bytes) -> None:
     try:
         write_atomically(path, data, mode=0o640 if _shared() else 0o600, exact_mode=True)
     except OSError as error:
-        raise _unusable(error) from None
+        raise unusable(error) from None
 
 
 def _shared() -> bool:
@@ -195,24 +223,36 @@ def _made(path: Path) -> Path:
     # A missing shared store is not created: its file system may not be mounted.
     store = path.parent if _shared() else own_folder()
     try:
-        _guard(store)
+        guard(store)
         if not path.is_dir():
-            path.mkdir(exist_ok=True)
             # In a shared store, also with its setgid bit.
-            path.chmod(stat.S_IMODE(store.stat().st_mode) & 0o2770 if _shared() else 0o700)
-        _guard(path)
+            _make(path, stat.S_IMODE(store.stat().st_mode) & 0o2770 if _shared() else 0o700)
+        guard(path)
     except OSError as error:
-        raise _unusable(error) from None
+        raise unusable(error) from None
     return path
+
+
+def _make(path: Path, mode: int) -> None:
+    """Make a folder that is never seen with another mode, in which the store would be refused."""
+    beside = path.with_name(f"{scratch_name()}{os.urandom(4).hex()}.new")
+    beside.mkdir(mode=0o700)
+    try:
+        beside.chmod(mode)
+        beside.rename(path)
+    except OSError:
+        beside.rmdir()
+        if not path.is_dir():  # another process was faster
+            raise
 
 
 def _read(path: Path, handle: str) -> bytes:
     """Read a file of the store, after checking its permissions."""
     try:
-        _guard(path.parent.parent)
-        _guard(path.parent)
+        guard(path.parent.parent)
+        guard(path.parent)
         with path.open("rb") as file:
-            _guard(path, os.fstat(file.fileno()))
+            guard(path, os.fstat(file.fileno()))
             return file.read()
     except FileNotFoundError:
         raise TargetError(
@@ -221,7 +261,7 @@ def _read(path: Path, handle: str) -> bytes:
             hint="attach the target again, or set AMLEXEC_KEYSTORE to the key store that has it",
         ) from None
     except OSError as error:
-        raise _unusable(error) from None
+        raise unusable(error) from None
 
 
 def _entry(path: Path, handle: str) -> dict[str, str]:
@@ -237,7 +277,7 @@ def _entry(path: Path, handle: str) -> dict[str, str]:
     return entry
 
 
-def _guard(path: Path, found: os.stat_result | None = None) -> None:
+def guard(path: Path, found: os.stat_result | None = None) -> None:
     """Refuse a file or folder that others can read or change."""
     found = found or path.stat()
     if _shared():
@@ -254,7 +294,8 @@ def _guard(path: Path, found: os.stat_result | None = None) -> None:
         )
 
 
-def _unusable(error: OSError) -> TargetError:
+def unusable(error: OSError) -> TargetError:
+    """The error for a store whose files can't be read or written."""
     return TargetError(
         f"the key store can't be used: {error.strerror}",
         where=str(error.filename or folder()),

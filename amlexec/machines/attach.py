@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import kinds
 from amlexec.config.keys import COMPUTE_FIELDS
+from amlexec.keystore import pending
 from amlexec.keystore import store as keystore
 from amlexec.machines import target_files
 from amlexec.machines.first_login import Credentials, enter, install
@@ -19,6 +20,7 @@ from amlexec.values import ComputeTarget, Place
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from amlexec.keystore.pending import Pending
     from amlexec.machines.check_results import Finding
     from amlexec.machines.host_trust import Trust
     from amlexec.machines.target_text import Attachment
@@ -88,14 +90,15 @@ def admit(
     replaced, old = target_files.occupied(project, name), target_files.handles(project, name)
     target = _target(request.attachment)
     login = login_of(target)
-    with contextlib.ExitStack() as undo:
+    with pending.naming(Path(project.configuration)) as secrets, contextlib.ExitStack() as undo:
         met = (
-            _meet(request, target, login, undo, say, ask_password) if request.check else _keep(request, undo)
+            _meet(request, target, login, secrets, undo, say, ask_password)
+            if request.check
+            else _keep(request, secrets)
         )
+        secrets.add(old)
         files = target_files.write(project, met.attachment, force=request.force)
         undo.pop_all()
-    for handle in target_files.unshared(project, old):
-        keystore.delete(handle)
     return Admitted(files, replaced, met.findings, met.public_key)
 
 
@@ -116,6 +119,7 @@ def _meet(
     request: AttachRequest,
     target: ComputeTarget,
     login: Login,
+    secrets: Pending,
     undo: contextlib.ExitStack,
     say: Callable[[str], None],
     ask_password: Callable[[], str],
@@ -126,9 +130,9 @@ def _meet(
         say(_introduced(trust, request.fingerprint))
         if not request.new_key:
             entered = enter(trust.login, target, request.credentials, ask_password)
-            met = _Met(_with_secrets(request.attachment, entered.credentials, undo), entered.findings)
+            met = _Met(_with_secrets(request.attachment, entered.credentials, secrets), entered.findings)
         else:
-            met = _keep(request, undo)
+            met = _keep(request, secrets)
             if request.credentials != Credentials():
                 handle = met.attachment.private_key
                 install(trust.login, request.credentials, handle, met.public_key)
@@ -151,19 +155,17 @@ def _introduced(trust: Trust, fingerprint: str) -> str:
     return f"{trust.login.alias}: {shown}, {why[trust.known]}"
 
 
-def _keep(request: AttachRequest, undo: contextlib.ExitStack) -> _Met:
+def _keep(request: AttachRequest, secrets: Pending) -> _Met:
     """Store the secrets without checking them."""
     if not request.new_key:
-        return _Met(_with_secrets(request.attachment, request.credentials, undo))
-    pair = new_key_pair(f"amlexec {request.attachment.name}")
-    undo.callback(keystore.delete, pair.handle)
+        return _Met(_with_secrets(request.attachment, request.credentials, secrets))
+    pair = new_key_pair(f"amlexec {request.attachment.name}", secrets.handle())
     return _Met(request.attachment._replace(private_key=pair.handle), public_key=pair.public)
 
 
-def _with_secrets(wanted: Attachment, credentials: Credentials, undo: contextlib.ExitStack) -> Attachment:
+def _with_secrets(wanted: Attachment, credentials: Credentials, secrets: Pending) -> Attachment:
     if credentials.password:
-        handle = keystore.put(credentials.password, f"amlexec {wanted.name}")
-        undo.callback(keystore.delete, handle)
+        handle = keystore.put(credentials.password, f"amlexec {wanted.name}", secrets.handle())
         wanted = wanted._replace(password=handle)
     if path := credentials.key_file:
         # `~`, since a colleague with the same project has the key in another home folder.

@@ -99,13 +99,26 @@ def _stage(path: Path, text: str, beside: contextlib.ExitStack) -> str:
 def _publish(
     new: str, path: Path, beside: contextlib.ExitStack, undo: contextlib.ExitStack, *, force: bool
 ) -> None:
-    if force and os.path.lexists(path):
-        old = path.with_name(f".{path.name}.{os.getpid()}.old")
-        path.rename(old)
-        beside.callback(old.unlink, missing_ok=True)
-        undo.callback(old.rename, path)
-    temporaries.publish(new, path)
-    undo.callback(path.unlink, missing_ok=True)
+    if not force or not os.path.lexists(path):
+        temporaries.publish(new, path)
+        undo.callback(path.unlink, missing_ok=True)
+        return
+    # At no time is there neither the old file nor the new one: this process may be killed.
+    old = path.with_name(f".{path.name[:40]}.{temporaries.owner()}-0.new")
+    beside.callback(old.unlink, missing_ok=True)
+    _copy(path, old)
+    Path(new).replace(path)
+    undo.callback(old.replace, path)
+
+
+def _copy(path: Path, to: Path) -> None:
+    """The same file, link or pipe under another name."""
+    try:
+        os.link(path, to, follow_symlinks=False)
+    except OSError:  # some file systems don't support hard links
+        import shutil
+
+        shutil.copy2(path, to, follow_symlinks=False)
 
 
 def handles(project: Project, name: str) -> tuple[str, ...]:
@@ -153,8 +166,11 @@ def detach(project: Project, name: str, *, force: bool = False) -> Detachment:
     Raises:
         TargetError: a secret or a file can't be removed; `detach` can be repeated.
     """
+    from amlexec.keystore import pending
     from amlexec.keystore import store as keystore
 
+    with contextlib.suppress(TargetError):
+        pending.remove_left()
     mine = handles(project, name)
     # First the secrets: the file has their only handles.
     secrets = unshared(project, mine, but=name)

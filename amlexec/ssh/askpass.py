@@ -123,7 +123,8 @@ class Asking:
         if not os.access(script, os.X_OK):  # a file system that is mounted `noexec`
             from amlexec.keystore import store as keystore
 
-            self._elsewhere = Path(tempfile.mkdtemp(dir=keystore.own_folder()))
+            prefix = keystore.scratch_name()
+            self._elsewhere = Path(tempfile.mkdtemp(dir=keystore.own_folder(), prefix=prefix, suffix=".new"))
             script = _write_script(self._elsewhere)
         return script
 

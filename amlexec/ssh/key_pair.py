@@ -16,18 +16,19 @@ if TYPE_CHECKING:
 __all__ = ["new_key_pair"]
 
 
-def new_key_pair(about: str) -> KeyPair:
-    """Make an ed25519 key pair; the private half stays in the store.
+def new_key_pair(about: str, handle: str = "") -> KeyPair:
+    """Make an ed25519 key pair; the private half stays in the store. `handle`: as for `keystore.put`.
 
     Raises:
         TargetError: `ssh-keygen` is not installed, or the store can't be written.
     """
     comment = " ".join(about.split()) or "amlexec"
-    with tempfile.TemporaryDirectory(dir=keystore.keys_folder()) as scratch:
+    folder, prefix = keystore.keys_folder(), keystore.scratch_name()
+    with tempfile.TemporaryDirectory(dir=folder, prefix=prefix, suffix=".new") as scratch:
         path = Path(scratch, "key")
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
         done = program.run(command)
         if done.code:
             raise TargetError(f"ssh-keygen failed: {done.stderr.strip()}")
         private, public = path.read_bytes(), path.with_suffix(".pub").read_bytes()
-    return keystore.put_key_pair(private, public)
+    return keystore.put_key_pair(private, public, handle)
