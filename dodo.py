@@ -49,7 +49,7 @@ def task_crash() -> dict[str, Any]:
     variables = ["AMLEXEC_TEST_CRASH=all", f"AMLEXEC_TEST_CRASH_COUNTS={counts}"]
     return {
         "actions": [
-            ["rm", "-f", str(counts)],
+            ["rm", "-f", str(counts), f"{counts}.points"],
             ["env", *variables, PYTHON, "-m", "pytest", "-q", "-n", str(os.cpu_count() or 1), "tests/crash"],
             ["sort", str(counts)],
         ],

@@ -14,6 +14,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec.keystore import store as keystore
 from tests.conftest import PATIENCE, Done
 from tests.support import commands
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.crash.sites import Site
 
-__all__ = ["Flow", "Scene", "counted", "crashed", "picked"]
+__all__ = ["Crashed", "Flow", "Scene", "counted", "crashed", "first", "in_order", "picked", "possible"]
 
 INJECT = Path(__file__).with_name("inject")
 _OPEN = {"Preparing", "Starting", "Running", "Unreachable"}
@@ -45,18 +46,24 @@ class Flow(NamedTuple):
 
     name: str
     command: tuple[str, ...]
-    """`LAST` stands for the id of the last run, `FOLDER` for a new path beside the project, `SITE` for the
-    name of the run configuration, `ADDRESS` for that of a machine."""
+    """`LAST` stands for the id of a run, `FOLDER` for a new path beside the project, `SITE` for the name of
+    the run configuration, `ADDRESS` for that of a machine, `BOX` for a new name of one."""
     check: Callable[[Scene], None]
-    """Raises AssertionError if something was lost."""
+    """Called once after a series of crashes. Raises AssertionError if something was lost."""
     runs: int = 1
-    """Finished runs before it."""
+    """Finished runs before the series."""
     fails: bool = False
-    """Whether those runs failed, so that their copies of the project were kept."""
+    """Whether runs fail, so that their copies of the project are kept."""
+    ahead: Callable[[Scene, int], list[str]] | None = None
+    """Starts so many runs before the series, one for each crash; their ids."""
     before: Callable[[Scene], None] | None = None
-    """What has to be done in each scene, since it can't be copied."""
+    """What has to be done before each crash."""
+    after: Callable[[Scene, str], None] | None = None
+    """What is done, and checked, after each crash, with the run."""
     codes: tuple[int, ...] = (0,)
     """The exit codes of the flow if nothing crashes."""
+    most: int = 100
+    """Crashes in a series: more would be in each other's way."""
 
 
 class Scene:
@@ -64,6 +71,8 @@ class Scene:
 
     def __init__(self, site: Site, folder: Path, earlier: tuple[str, ...] = ()) -> None:
         self.site, self.folder, self.earlier = site, folder, earlier
+        self.number = 0
+        """Of the crash in its series, from 1."""
         self.root = folder / site.project_name(folder)
         self.environment = {
             name: value
@@ -174,53 +183,102 @@ class Scene:
         state = self.root / ".amlexec"
         found = (path.relative_to(state).as_posix() for path in state.rglob("*"))
         left = sorted(name for name in found if not any(re.fullmatch(known, name) for known in _KNOWN))
-        beside = {self.root.name, "share", "steps", "out"}
-        left += sorted(path.name for path in self.folder.iterdir() if path.name not in beside)
+        beside = {self.root.name, "share", "steps"}
+        others = (path.name for path in self.folder.iterdir() if path.name not in beside)
+        left += sorted(name for name in others if not re.fullmatch(r"out-[0-9]+", name))
         return left + self.site.leftovers(self)
 
-    def words(self, flow: Flow) -> list[str]:
-        """The command of a flow here."""
-        # Not `history list`: it would collect the run.
-        last = (*self.earlier, *self.started)[-1] if "LAST" in flow.command else ""
-        stand_for = {"LAST": last, "FOLDER": str(self.folder / "out")}
+    def out(self) -> Path:
+        """A path beside the project, another one for each crash."""
+        return self.folder / f"out-{self.number}"
+
+    def words(self, flow: Flow, last: str = "") -> list[str]:
+        """The command of a flow here, on that run."""
+        stand_for = {"LAST": last or self.earlier[-1] if "LAST" in flow.command else ""}
+        stand_for |= {"FOLDER": str(self.out()), "BOX": f"box{self.number}"}
         return [stand_for.get(word, word).replace("SITE", self.site.name) for word in flow.command]
 
-    def crash(self, flow: Flow, **variables: str) -> Done:
+    def crash(self, flow: Flow, last: str, **variables: str) -> Done:
         """Run the command of a flow with the injection."""
-        folders = [str(self.folder), *self.site.folders]
-        return self.amlexec(*self.words(flow), AMLEXEC_CRASH_IN=":".join(folders), **variables)
+        folders = [str(self.folder), str(keystore.folder()), *self.site.folders]
+        return self.amlexec(*self.words(flow, last), AMLEXEC_CRASH_IN=":".join(folders), **variables)
 
 
 def counted(flow: Flow, scene: Scene, *, is_checked: bool = True) -> list[str]:
-    """The durable steps of a flow that does not crash; what it leaves is checked too."""
+    """The names of the durable steps of a flow that does not crash; what it leaves is checked too."""
+    (last,) = flow.ahead(scene, 1) if flow.ahead else [""]
     if flow.before is not None:
         flow.before(scene)
     log = scene.folder / "steps"
-    done = scene.crash(flow, AMLEXEC_CRASH_LOG=str(log))
+    done = scene.crash(flow, last, AMLEXEC_CRASH_LOG=str(log))
     assert done.code in flow.codes, done.err
     if is_checked:
+        if flow.after is not None:
+            flow.after(scene, last)
         flow.check(scene)
     return log.read_text().splitlines()
 
 
-def crashed(flow: Flow, scene: Scene, at: int, how: str) -> None:
-    """Run a flow that crashes at step `at`, then check what is left."""
-    if flow.before is not None:
-        flow.before(scene)
+class Crashed(NamedTuple):
+    """A series of crashes."""
+
+    steps: list[str]
+    """The steps at which it has really crashed."""
+    failed: str
+    """What was lost or left; "" for nothing."""
+
+
+def crashed(flow: Flow, scene: Scene, steps: Sequence[str], how: str) -> Crashed:
+    """Run a flow once for each step, and let it crash there; then check what is left of all."""
+    reached: list[str] = []
     log = scene.folder / "steps"
-    done = scene.crash(flow, AMLEXEC_CRASH_AT=str(at), AMLEXEC_CRASH_HOW=how, AMLEXEC_CRASH_LOG=str(log))
-    steps = log.read_text().splitlines() if log.exists() else []
-    where = steps[at - 1] if at <= len(steps) else "a step that was not reached"
+    told = ""
     try:
-        if how == "KILL":
-            assert done.code in {-signal.SIGKILL, *flow.codes}, done.err
-        else:
-            assert "Traceback" not in done.err, done.err
-            assert done.code in {0, 1, 2, 3}, done.err
+        lasts = flow.ahead(scene, len(steps)) if flow.ahead else [""] * len(steps)
+        for step, last in zip(steps, lasts, strict=True):
+            scene.number += 1
+            if flow.before is not None:
+                flow.before(scene)
+            log.unlink(missing_ok=True)
+            variables = {"AMLEXEC_CRASH_AT": step, "AMLEXEC_CRASH_HOW": how, "AMLEXEC_CRASH_LOG": str(log)}
+            done = scene.crash(flow, last, **variables)
+            told = f"exit code {done.code}: {done.err[-500:]}"
+            if log.exists() and "CRASH" in log.read_text().splitlines():
+                reached.append(step)
+                codes = {-signal.SIGKILL} if how == "KILL" else {0, 1, 2, 3}
+            else:
+                codes = {*flow.codes}
+            assert done.code in codes
+            assert "Traceback" not in done.err
+            if flow.after is not None:
+                flow.after(scene, last)
         flow.check(scene)
     except AssertionError as error:
-        told = f"{scene.folder}: {how} at {where}: exit code {done.code}: {done.err[-500:]}"
-        raise AssertionError(f"{told}\n{error}\n{traceback.format_exc()[-1500:]}") from error
+        where = f"{scene.folder}: {how} at {reached}, the last one with {told}"
+        return Crashed(reached, f"{where}\n{error}\n{traceback.format_exc()[-1500:]}")
+    return Crashed(reached, "")
+
+
+def possible(steps: Sequence[str], how: str) -> list[str]:
+    """The steps at which such a crash is possible."""
+    if how == "SHORT":
+        return [step for step in steps if "half of os.write" in step]
+    if how == "KILL":
+        return list(steps)
+    # A process that was started can't fail to start any more.
+    return [step for step in steps if "process was started" not in step]
+
+
+def in_order(steps: Sequence[str]) -> list[str]:
+    """First each step that is not done a second time, then those that are."""
+    return sorted(dict.fromkeys(steps), key=lambda step: int(step.rpartition(" ")[2]) > 1)
+
+
+def first(steps: Sequence[str], text: str) -> str:
+    """The first step with this text in its name: the same one on every machine."""
+    found = next((step for step in steps if text in step), "")
+    assert found, f"no step of this flow has {text!r} in its name: {steps}"
+    return found
 
 
 def picked(count: int, most: int) -> Sequence[int]:

@@ -28,9 +28,13 @@ class Site:
     """This machine; other sites override what is different there."""
 
     name = "local"
+    variant = ""
+    """How it differs from the usual site of that name."""
     is_prepared = False
     """Whether amlexec prepares the environment."""
     address = ""
+    is_copied = True
+    """Whether a project with runs can be copied: nothing of them is elsewhere."""
     folders: tuple[str, ...] = ()
     """More folders whose changes are durable steps."""
 
@@ -53,9 +57,9 @@ class Site:
         path = scene.folder / "share" / scene.root.name / "marks"
         return path.read_text().split() if path.exists() else []
 
-    def has_ended(self, scene: Scene) -> bool:
-        """Whether the site knows the end of the first run that started here."""
-        return (scene.root / ".amlexec/runs" / scene.started[0] / "control/end").exists()
+    def ended(self, scene: Scene) -> int:
+        """How many runs the site knows the end of."""
+        return len([*scene.root.glob(".amlexec/runs/*/control/end")])
 
     def leftovers(self, _: Scene) -> list[str]:
         """What is left at the site of a project whose runs have ended and are clean."""
@@ -69,6 +73,7 @@ class EngineSite(Site):
     """A Docker engine."""
 
     is_prepared = True
+    is_copied = False
 
     def __init__(
         self, name: str, shop: Shop, engine: Engine, project: Callable[[Path], DockerProject]
@@ -84,9 +89,9 @@ class EngineSite(Site):
         project = self._project(root)
         project.write(f"aml_config/{self.name}.compute", project.compute("nativeSharedDirectory: ../share"))
 
-    def has_ended(self, scene: Scene) -> bool:
+    def ended(self, scene: Scene) -> int:
         found = containers.find(self.engine, {"amlexec.project.folder": str(scene.root)})
-        return [each["State"] for each in found] == ["exited"]
+        return [each["State"] for each in found].count("exited")
 
     def leftovers(self, scene: Scene) -> list[str]:
         found = containers.find(self.engine, {LABEL: self.shop.session})
@@ -133,11 +138,11 @@ class MachineSite(EngineSite):
         path = f"marks-{name}" if self.name == "cluster" else f"share/{name}/marks"
         return self._host.ssh(f"cat /home/{QUIET}/{path} 2>/dev/null || :").split()
 
-    def has_ended(self, scene: Scene) -> bool:
+    def ended(self, scene: Scene) -> int:
         if self.name == "remotedocker":
-            return super().has_ended(scene)
-        path = f"/home/{QUIET}/.amlexec/runs/{scene.started[0]}/control/end"
-        return self._host.ssh(f"cat {path} 2>/dev/null || :") != ""
+            return super().ended(scene)
+        paths = f"/home/{QUIET}/.amlexec/runs/{scene.root.name}_*/control/end"
+        return len(self._host.ssh(f"ls {paths} 2>/dev/null || :").split())
 
     def leftovers(self, scene: Scene) -> list[str]:
         left = super().leftovers(scene) if self.name == "remotedocker" else []

@@ -63,6 +63,8 @@ def test_a_power_loss_loses_no_run(name: str, tmp_path: Path) -> None:
     flow: Flow = FLOWS[name]
     template = Scene.made(Site(), tmp_path / "template", flow)
     scene = template.copy(tmp_path / "run")
+    if flow.before is not None:
+        flow.before(scene)
     disk = Disk(scene.folder)
     # Not in the folder: it would be recorded, too.
     command = [sys.executable, "-m", "amlexec", *scene.words(flow)]

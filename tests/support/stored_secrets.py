@@ -23,7 +23,8 @@ class StoredSecret(NamedTuple):
 def stored_secrets() -> list[StoredSecret]:
     """By handle."""
     found = []
-    for path in (keystore.folder() / "passwords").glob("*"):
+    # Names with a dot: what killed writers left.
+    for path in (keystore.folder() / "passwords").glob("[!.]*"):
         about = json.loads(path.read_text("utf-8"))["about"]
         found.append(StoredSecret(f"amlexec:{path.name}", "password", about))
     for path in (keystore.folder() / "keys").glob("*.pub"):

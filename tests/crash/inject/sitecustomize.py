@@ -6,12 +6,14 @@ replaced: `os.write`, `os.fsync`. Some steps are counted once more when they are
 next step does not show that: a process that was started, half of what was to be written, a request of which
 no answer was read yet, and the answer. The variables:
 
-    AMLEXEC_CRASH_LOG   the file to which each step is written, with its number
-    AMLEXEC_CRASH_AT    the number of the step at which it happens
+    AMLEXEC_CRASH_LOG   the file to which the name of each step is written, and `CRASH` before it happens
+    AMLEXEC_CRASH_AT    the name of the step at which it happens
     AMLEXEC_CRASH_HOW   KILL, SHORT (a write writes half of its data), or the name of the error that is raised
     AMLEXEC_CRASH_IN    only paths in these folders count, which have a `:` between them
 
-Children don't inherit them: only the command itself crashes.
+A step is called by what it does, by its path without what differs from run to run, and by how often this was
+done before: it has the same name in the next run. Children don't inherit the variables: only the command
+itself crashes.
 """
 
 # ruff: noqa: PTH109, PTH115 - may be executed as Python starts: pathlib is not imported
@@ -19,11 +21,12 @@ Children don't inherit them: only the command itself crashes.
 import errno
 import http.client
 import os
+import re
 import signal
 import subprocess
 import sys
 
-_AT = int(os.environ.pop("AMLEXEC_CRASH_AT", "0"))
+_AT = os.environ.pop("AMLEXEC_CRASH_AT", "")
 _HOW = os.environ.pop("AMLEXEC_CRASH_HOW", "KILL")
 _IN = tuple(filter(None, os.environ.pop("AMLEXEC_CRASH_IN", "").split(":")))
 _LOG = os.environ.pop("AMLEXEC_CRASH_LOG", "")
@@ -36,7 +39,12 @@ _REQUESTS = {"socket.connect", "http.client.send"}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 _SSH = "amlexec.ssh"
 _STARTED = "process was started"
-_state = {"steps": 0, "busy": False}
+_DIFFERS = re.compile(
+    r"((?<=-)|(?<=tmp))[a-z0-9_]{8}(?![a-z0-9_])|(?<=objects/)[0-9a-f]{2}\b|[0-9a-f]{6,}|[0-9]+"
+)
+"""Random names, folders of git, digests, ids of runs, processes and threads."""
+_state = {"busy": False}
+_counts = {}
 _log = os.open(_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600) if _LOG else -1
 _write, _fsync, _read = os.write, os.fsync, os.read
 
@@ -60,11 +68,15 @@ def _is_hit(what, path):
         return False
     _state["busy"] = True
     try:
-        _state["steps"] += 1
-        number = _state["steps"]
+        folder = next((each for each in _IN if path and path.startswith(each)), "")
+        name = _DIFFERS.sub("#", f"{what} {path[len(folder) :]}" if path else what)
+        _counts[name] = _counts.get(name, 0) + 1
+        name += f" {_counts[name]}"
+        is_it = name == _AT
         if _log >= 0:
-            _write(_log, f"{number} {what} {path or ''}\n".encode("utf-8", "replace"))
-        return number == _AT
+            told = f"{name}\nCRASH\n" if is_it else f"{name}\n"
+            _write(_log, told.encode("utf-8", "replace"))
+        return is_it
     finally:
         _state["busy"] = False
 
