@@ -26,7 +26,7 @@ def encoded(value: Any, nan: str) -> tuple[bytes, int]:
     """
     try:
         # By far the most answers.
-        return json.dumps(value, allow_nan=False, default=_plain).encode(), 0
+        return _encode(value).encode(), 0
     except (TypeError, ValueError, _PlainError, RecursionError):
         counted = [0]
         found = _cleaned(value, "the answer", nan, counted, 0)
@@ -56,6 +56,9 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "to_dict") and hasattr(value, "columns"):  # a data frame
         return value.to_dict(orient="records")
     return _of_array(value)
+
+
+_encode = json.JSONEncoder(allow_nan=False, default=_plain).encode
 
 
 def _of_array(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hmac
 import json
 import os
@@ -14,6 +15,7 @@ import uuid
 from typing import Any, Callable, Mapping
 
 from . import openapi
+from .bodies import Bodies
 from .errors import AnswerError, InvalidError
 from .metrics import Metrics
 from .pages import FILES, HEADERS
@@ -21,43 +23,55 @@ from .request_log import RequestLog
 from .requests import Request, json_of
 from .script import Answer, Script
 from .settings import Settings
+from .turns import Driven, Turns
 from .worker import Worker
 
 __all__ = ["App"]
 
 _ID = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
 _LONGEST_ID = 100
-_MOST_DISCARDED = 1 << 30
-_JSON = (b"content-type", b"application/json")
-_FOREIGN = {"cross-site", "same-site"}
+_CLIENT_ID = b"x-ms-client-request-id"
+_FOREIGN = {b"cross-site", b"same-site"}
 _OPEN = {"/healthz", "/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v2/health/ready"}
 _OF_JSON = {"/openapi.json", "/swagger.json", "/status"}
+_ROUTES = {*_OPEN, *_OF_JSON, "/score", "/metrics"}
+"""The paths that are counted, each for itself."""
+_OF_RAW = {"PUT", "PATCH", "DELETE"}
+"""More methods that a script with @rawhttp takes."""
 
 
 class App:
     """The application. `script` is None until it is loaded; all of it runs on the server's loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, turns: Turns) -> None:
         self.settings = settings
         self.keys = settings.keys()
         self.models = ",".join("{name}:{version}".format(**one) for one in settings.models)
         self.metrics = Metrics(settings.name, self.models)
         self.script: Script | None = None
-        self.worker = Worker(1, 0)
+        self.turns = turns
+        self.worker: Worker | Turns = turns
         self.ready = False
         """Whether `init` has returned, and the server is not ending."""
         self.ending = False
         """Whether requests are refused, because the server ends."""
         self.leaving = False
         """Whether clients are asked to open a new connection, which another replica gets."""
-        self._held = 0
+        self._bodies = Bodies(settings)
         self._log = RequestLog(settings)
+        named = self.models.encode("latin-1", "replace")
+        self._model_headers = [(b"x-amlexec-model", named)] if named else []
+        self._prefix = uuid.uuid4().hex[:20]
+        """Of the ids of requests, before their number: no other server has it."""
+        self._count = 0
         self._document: bytes = b""
 
     def loaded(self, script: Script) -> None:
         """Serve a script, once `ready` is set."""
         wanted = self.settings.concurrency or (64 if script.is_async else 1)
-        self.worker = Worker(wanted, self.settings.queue)
+        if script.is_async or wanted > 1:
+            # Coroutines are awaited on the loop: the worker has nothing to do.
+            self.worker = Worker(1 if script.is_async else wanted, self.settings.queue)
         self._slots = asyncio.Semaphore(wanted) if script.is_async else None
         self._document = json.dumps(openapi.document(script, self.settings)).encode()
         self.script = script
@@ -66,21 +80,23 @@ class App:
         self, scope: Mapping[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
     ) -> None:
         """Answer a request."""
-        if scope["type"] != "http":
-            return
+        if scope["type"] == "http":
+            await Driven(self._answer(scope, receive, send))
+
+    async def _answer(
+        self, scope: Mapping[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
+    ) -> None:
         began = time.perf_counter()
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers: dict[bytes, bytes] = dict(scope["headers"])
         path, method = scope["path"], scope["method"]
-        identity = headers.get("x-request-id") or headers.get("x-ms-client-request-id") or ""
-        if not _ID.fullmatch(identity):
-            identity = uuid.uuid4().hex
+        identity = self._identity(headers)
         self.metrics.in_flight += 1
         extra: list[tuple[bytes, bytes]] = []
         try:
-            if len(headers.get("x-ms-client-request-id", "")) > _LONGEST_ID:
+            if len(headers.get(_CLIENT_ID, b"")) > _LONGEST_ID:
                 raise AnswerError(431, "x-ms-client-request-id is longer than 100 characters")
             if path == "/score":
-                answer = await self._scored(method, headers, scope, receive, identity)
+                answer = await self._scored(method, headers, scope, receive, identity, extra)
             else:
                 answer = self._plain(method, path, headers)
         except AnswerError as error:
@@ -90,23 +106,39 @@ class App:
             answer = _refusal(AnswerError(500, "the server failed"), identity)
         finally:
             self.metrics.in_flight -= 1
+        status, body, more, kind = answer
+        extra.append((b"content-length", b"%d" % len(body)))
+        extra.append((b"content-type", kind.encode("latin-1", "replace")))
+        extra.append((b"x-request-id", identity.encode()))
+        for name, value in more:
+            extra.append((name.encode(), value.encode("latin-1", "replace")))
         if self.leaving or self.ending:
             extra.append((b"connection", b"close"))
-        extra += [
-            (b"content-length", str(len(answer.body)).encode()),
-            (b"content-type", answer.content_type.encode()),
-            (b"x-request-id", identity.encode()),
-            *((name.encode(), value.encode("latin-1", "replace")) for name, value in answer.headers),
-        ]
-        route = path if path in _OPEN or path in _OF_JSON or path in ("/score", "/metrics") else "other"
         seconds = time.perf_counter() - began
-        self.metrics.answered(route, answer.status, seconds)
+        self.metrics.answered(path if path in _ROUTES else "other", status, seconds)
         if self.settings.access_log and path not in _OPEN:
-            _say("{} {} {} {:.1f}ms {}".format(method, _shown(path), answer.status, 1000 * seconds, identity))
-        await send({"type": "http.response.start", "status": answer.status, "headers": extra})
-        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})
+            _say("{} {} {} {:.1f}ms {}".format(method, _shown(path), status, 1000 * seconds, identity))
+        connection = scope["state"].get("amlexec")
+        if connection is not None:
+            connection.holds = True
+        await send({"type": "http.response.start", "status": status, "headers": extra})
+        if connection is not None:
+            connection.holds = False
+        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
+        if connection is not None:
+            connection.flush()
 
-    def _plain(self, method: str, path: str, headers: Mapping[str, str]) -> Answer:
+    def _identity(self, headers: Mapping[bytes, bytes]) -> str:
+        """The request's id: the client's, if it can be one, or a new one."""
+        given = headers.get(b"x-request-id") or headers.get(_CLIENT_ID)
+        if given:
+            text = given.decode("latin-1")
+            if _ID.fullmatch(text):
+                return text
+        self._count += 1
+        return "%s%012x" % (self._prefix, self._count)
+
+    def _plain(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> Answer:
         """The answer for any path but that of the script."""
         static = FILES.get(path)
         if path not in _OPEN and static is None:
@@ -149,14 +181,14 @@ class App:
             "latency_ms": self.metrics.latencies(),
         }
 
-    def _must_be_allowed(self, headers: Mapping[str, str]) -> None:
+    def _must_be_allowed(self, headers: Mapping[bytes, bytes]) -> None:
         if self.settings.insecure:
             # Without a key, any page in a browser of this machine could ask.
-            if headers.get("sec-fetch-site") in _FOREIGN:
+            if headers.get(b"sec-fetch-site") in _FOREIGN:
                 raise AnswerError(403, "requests of other sites are refused")
             return
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        sent = given.strip().encode("latin-1", "replace") if kind.lower() == "bearer" else b""
+        kind, _, given = headers.get(b"authorization", b"").partition(b" ")
+        sent = given.strip() if kind.lower() == b"bearer" else b""
         # All are compared, so that the time says nothing.
         if sent and sum(hmac.compare_digest(sent, key) for key in self.keys):
             return
@@ -173,111 +205,40 @@ class App:
     async def _scored(
         self,
         method: str,
-        headers: dict[str, str],
+        headers: Mapping[bytes, bytes],
         scope: Mapping[str, Any],
         receive: Callable[..., Any],
         identity: str,
+        extra: list[tuple[bytes, bytes]],
     ) -> Answer:
+        """The answer of the script; headers that go with it are added to `extra`."""
         self._must_be_allowed(headers)
         if method == "OPTIONS":
             return Answer(200, b"", (("allow", "POST, GET, OPTIONS"),))
         script = self.script
-        is_raw = script is not None and script.is_raw
-        if method not in ("POST", "GET") and not (is_raw and method in ("PUT", "PATCH", "DELETE")):
+        if method not in ("POST", "GET") and not (script and script.is_raw and method in _OF_RAW):
             raise AnswerError(405, "/score takes POST", allow="POST, GET, OPTIONS")
         if self.ending:
             raise AnswerError(503, "the service is ending", retry_after="1")
         if script is None or not self.ready:
             raise AnswerError(503, "the service is starting", retry_after="1")
-        body = await self._body(headers, receive)
+        body = await self._bodies.read(headers, receive)
         try:
             request = Request(method, scope["query_string"].decode("latin-1"), headers, body, identity)
             began = time.perf_counter()
             if script.is_async:
                 answer = await self._awaited(script, request)
             else:
-                answer = await self.worker.call(lambda: self._run(script, request))
+                answer = await self.worker.call(self._run, script, request)
             taken = 1000 * (time.perf_counter() - began)
         finally:
-            self._held -= len(body)
-        more = (("x-ms-run-fn-exec-ms", "{:.3f}".format(taken)), ("x-ms-request-id", identity))
-        answer = answer._replace(headers=(*answer.headers, *more, *self._model_headers()))
+            self._bodies.held -= len(body)
+        extra.append((b"x-ms-run-fn-exec-ms", b"%.3f" % taken))
+        extra.append((b"x-ms-request-id", identity.encode()))
+        extra += self._model_headers
         if self._log.is_on and not self._log.add(request, answer, taken):
             self.metrics.not_logged += 1
         return answer
-
-    def _model_headers(self) -> tuple[tuple[str, str], ...]:
-        return (("x-amlexec-model", self.models),) if self.models else ()
-
-    async def _body(self, headers: Mapping[str, str], receive: Callable[..., Any]) -> bytes:
-        """The request's body, counted in `_held`. Raises AnswerError (408, 413, 503)."""
-        limit = self.settings.body_limit
-        announced = headers.get("content-length", "")
-        size = int(announced) if announced.isdigit() and len(announced) < 20 else 0
-        if size > limit and ("expect" in headers or size > _MOST_DISCARDED):
-            raise self._too_large()
-        pieces: list[bytes] = []
-        total = kept = 0
-        is_full = False
-        try:
-            while True:
-                event = await self._received(receive)
-                if event["type"] == "http.disconnect":
-                    raise AnswerError(400, "the client left before its body was complete")
-                piece = event.get("body", b"")
-                total += len(piece)
-                if total > limit:
-                    pieces.clear()  # the rest is read, so that the client sees the answer, but not kept
-                    self._held -= kept
-                    kept = 0
-                    if total > _MOST_DISCARDED:
-                        raise self._too_large()
-                elif piece:
-                    is_full = is_full or self._held + len(piece) > self.settings.held_limit
-                    if is_full:
-                        raise AnswerError(503, "too many large requests at once", retry_after="1")
-                    pieces.append(piece)
-                    self._held += len(piece)
-                    kept += len(piece)
-                if not event.get("more_body", False):
-                    break
-            if total > limit:
-                raise self._too_large()
-        except BaseException:
-            self._held -= kept
-            raise
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    async def _received(self, receive: Callable[..., Any]) -> Mapping[str, Any]:
-        """The next part of a body. Raises AnswerError (408).
-
-        `asyncio.wait_for` would make a task of each call: a timer costs a tenth.
-        """
-        task, late = asyncio.current_task(), []
-
-        def cancel() -> None:
-            late.append(True)
-            if task is not None:
-                task.cancel()
-
-        timer = asyncio.get_running_loop().call_later(self.settings.body_timeout, cancel)
-        try:
-            event: Mapping[str, Any] = await receive()
-        except asyncio.CancelledError:
-            if not late:
-                raise
-            message = "the body did not arrive: nothing for {:g} s".format(self.settings.body_timeout)
-            raise AnswerError(408, message, connection="close") from None
-        finally:
-            timer.cancel()
-        return event
-
-    def _too_large(self) -> AnswerError:
-        return AnswerError(
-            413,
-            "the body is larger than the limit of {} bytes".format(self.settings.body_limit),
-            connection="close",
-        )
 
     async def _awaited(self, script: Script, request: Request) -> Answer:
         assert self._slots is not None
@@ -335,8 +296,14 @@ def _shown(path: str) -> str:
 
 def _say(text: str) -> None:
     """Write a line to the log, whatever the script did to `logging` and `sys.stdout`."""
-    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
-        os.write(2, "{} {}\n".format(moment, text.rstrip()).encode("utf-8", "backslashreplace"))
+        os.write(
+            2, "{} {}\n".format(_moment(int(time.time())), text.rstrip()).encode("utf-8", "backslashreplace")
+        )
     except OSError:
         sys.exc_info()  # a full disk, or nobody reads: requests go on
+
+
+@functools.lru_cache(maxsize=1)
+def _moment(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))

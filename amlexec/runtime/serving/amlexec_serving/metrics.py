@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import collections
 import time
 from typing import Mapping
@@ -32,10 +33,7 @@ class Metrics:
         self.answers[key] = self.answers.get(key, 0) + 1
         if route != "/score":
             return
-        at = 0
-        while at < len(_BUCKETS) and seconds > _BUCKETS[at]:
-            at += 1
-        self._buckets[at] += 1
+        self._buckets[bisect.bisect_left(_BUCKETS, seconds)] += 1
         self._seconds += seconds
         self._recent.append(seconds)
 

@@ -137,7 +137,15 @@ def _sequence(base: Any, inner: tuple[Any, ...], definitions: dict[str, Any]) ->
     def convert(value: Any, place: str) -> Any:
         if type(value) is not list:
             raise _wrong(place, "a list", value)
-        return make(item.convert(one, "{}[{}]".format(place, at)) for at, one in enumerate(value))
+        if not inner:
+            return make(value)
+        try:
+            return make([item.convert(one, place) for one in value])
+        except InvalidError:
+            # Once more, for the place of what is wrong: to name the place of each costs more than all else.
+            for at, one in enumerate(value):
+                item.convert(one, "{}[{}]".format(place, at))
+            raise
 
     return Converter({"type": "array", "items": item.schema}, convert)
 
@@ -163,7 +171,12 @@ def _mapping(inner: tuple[Any, ...], definitions: dict[str, Any]) -> Converter:
             raise _wrong(place, "an object", value)
         if item is None:
             return value
-        return {name: item.convert(one, "{}.{}".format(place, name)) for name, one in value.items()}
+        try:
+            return {name: item.convert(one, place) for name, one in value.items()}
+        except InvalidError:
+            for name, one in value.items():
+                item.convert(one, "{}.{}".format(place, name))
+            raise
 
     return Converter({**_ANY_OBJECT, "additionalProperties": item.schema} if item else _ANY_OBJECT, convert)
 

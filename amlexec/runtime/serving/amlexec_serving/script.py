@@ -17,7 +17,7 @@ from typing import Any, Callable, Mapping, NamedTuple
 from . import schema
 from .answers import UnsendableError, encoded
 from .errors import AnswerError, InvalidError
-from .requests import Request, json_of
+from .requests import Request, json_of, text_of
 from .schema import Converter
 
 __all__ = ["Answer", "Script", "ScriptError", "load"]
@@ -154,7 +154,7 @@ class Script:
                 if name in self.files:
                     found[name] = part.data
                 else:
-                    text = request._replace(body=part.data).text()
+                    text = text_of(part.data)
                     try:
                         found[name] = json_of(text)
                     except AnswerError:

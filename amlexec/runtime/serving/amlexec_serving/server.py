@@ -1,4 +1,4 @@
-"""Runs the application on uvicorn, whose loop has a thread of its own; the script has the main thread."""
+"""Runs the application on uvicorn. The script has the main thread; see `turns.py` for the loop's."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ import weakref
 from typing import Any
 
 from .app import App, _say
+from .connection import protocol_class
 from .script import Script, ScriptError, load
 from .settings import Settings, SettingsError
+from .turns import Turns
 
 __all__ = ["serve"]
 
@@ -31,13 +33,16 @@ class _Server:
         import uvicorn
 
         self.settings = settings
-        self.app = App(settings)
+        self.loop = asyncio.new_event_loop()
+        self.turns = Turns(self.loop, settings.queue)
+        self.app = App(settings, self.turns)
         key = {"ssl_certfile": settings.certificate} if settings.certificate else {}
         self.config = uvicorn.Config(
             self.app,
             host=settings.host,
             port=settings.port,
             loop="asyncio",
+            http=protocol_class(),
             lifespan="off",
             ws="none",
             interface="asgi3",
@@ -52,7 +57,6 @@ class _Server:
             **key,
         )
         self.uvicorn = uvicorn.Server(self.config)
-        self.loop: asyncio.AbstractEventLoop | None = None
         self.running = threading.Event()
         """Set when the server listens, or has ended."""
         self.failure = ""
@@ -77,7 +81,10 @@ class _Server:
     def run(self) -> None:
         """On its own thread: serve until it is told to end."""
         try:
-            asyncio.run(self._run())
+            task = self.loop.create_task(self._run())
+            task.add_done_callback(lambda _: self.turns.end())
+            self.turns.relieve()
+            task.result()
         except BaseException:
             self.failure = traceback.format_exc()
         finally:
@@ -86,7 +93,6 @@ class _Server:
             self.app.worker.stop()
 
     async def _run(self) -> None:
-        self.loop = asyncio.get_running_loop()
         task = asyncio.ensure_future(self.uvicorn.serve(sockets=self._sockets))
         while not self.uvicorn.started and not task.done():
             await asyncio.sleep(0.001)
@@ -107,7 +113,6 @@ class _Server:
             self._accepted.add(made)
             return made
 
-        assert self.loop is not None
         secured = self.config.ssl if self.config.is_ssl else None
         self._public = await self.loop.create_server(protocol, sock=shared, ssl=secured, backlog=2048)
         server.servers.append(self._public)
@@ -217,7 +222,6 @@ def _started(server: _Server) -> bool:
         timer.cancel()
     if server.app.ending:
         return True
-    assert server.loop is not None
     asyncio.run_coroutine_threadsafe(_open(server, script), server.loop).result()
     _say("ready after {:.2f} s".format(time.perf_counter() - began))
     return True
@@ -230,7 +234,6 @@ async def _open(server: _Server, script: Script) -> None:
 
 def _initialize(script: Script, server: _Server) -> None:
     if inspect.iscoroutinefunction(script.init):
-        assert server.loop is not None
         asyncio.run_coroutine_threadsafe(script.init(), server.loop).result()
     else:
         script.init()

@@ -1,8 +1,4 @@
-"""Calls a scoring script's functions on the main thread, one at a time, as the old servers did.
-
-The server's loop runs on another thread, so health checks are answered during a long call. With a higher
-`concurrency`, more threads call `run`.
-"""
+"""Calls a scoring script's `run` on several threads; the server's loop has a thread of its own."""
 
 from __future__ import annotations
 
@@ -26,8 +22,8 @@ class Worker:
         self.waiting = 0
         """How many calls wait or go on; changed on the loop only."""
 
-    async def call(self, function: Callable[[], Any]) -> Any:
-        """Call a function on the worker; its result.
+    async def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function on one of the threads; its result.
 
         Raises:
             AnswerError: 503, too many calls wait.
@@ -38,7 +34,7 @@ class Worker:
         future: asyncio.Future[Any] = loop.create_future()
         self.waiting += 1
         try:
-            self._jobs.put((function, future, loop))
+            self._jobs.put((function, arguments, future, loop))
             return await future
         finally:
             self.waiting -= 1
@@ -59,12 +55,12 @@ class Worker:
             job = self._jobs.get()
             if job is None:
                 return
-            function, future, loop = job
+            function, arguments, future, loop = job
             if future.cancelled():
                 continue
             result = error = None
             try:
-                result = function()
+                result = function(*arguments)
             except BaseException as raised:  # also a script that calls sys.exit
                 error = raised
             try:
