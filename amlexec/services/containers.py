@@ -130,6 +130,7 @@ def create_replica(
         "AMLEXEC_SERVICE_HOST": "127.0.0.1",  # of the container: the public port is the listener's
         "AMLEXEC_SERVICE_JOIN": _SOCKET,
         "AMLEXEC_SERVICE_GENERATION": str(settings.generation),
+        "AMLEXEC_SERVICE_REPLICA": f"{settings.generation}-{number}",
     }
     if settings.insecure:
         variables["AMLEXEC_SERVICE_INSECURE"] = "1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -46,7 +47,8 @@ class Service:
         """Start a replica, until it is ready."""
         folder = self.folder / f"replica-{len(self.replicas)}"
         script = SCRIPT.format(generation=generation)
-        found = begin(folder, script, JOIN=self.path, GENERATION=str(generation), DRAIN="5")
+        name = f"{generation}-{len(self.replicas)}"
+        found = begin(folder, script, JOIN=self.path, GENERATION=str(generation), DRAIN="5", REPLICA=name)
         self.replicas.append(found)
         found.wait_for(" ready after ")
         return found
@@ -66,13 +68,13 @@ class Service:
         except AssertionError:
             return False
 
-    def ask(self) -> Reply:
+    def ask(self, path: str = "/score") -> Reply:
         """An answer at the public port."""
         import http.client
 
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         with contextlib.closing(connection):
-            send(connection, body="1")
+            send(connection, path, body="1" if path == "/score" else None)
             return Reply(connection.getresponse())
 
     def close(self) -> None:
@@ -158,6 +160,31 @@ def test_a_replica_that_is_killed_leaves_the_others(service: Service) -> None:
     first.close()
     eventually(lambda: service.has(1), "the killed one is gone")
     assert {service.ask().json[1] for _ in range(10)} == {second.process.pid}
+
+
+def test_any_replica_has_the_counters_of_all(service: Service) -> None:
+    replicas = [service.replica(1), service.replica(1), service.replica(1)]
+    service.tell("activate", "1")
+    eventually(lambda: service.has(3), "all replicas are known")
+    for replica in replicas:  # at each of its own ports
+        assert replica.ask(body="1").status == 200
+    for _ in range(20):
+        assert service.ask().status == 200
+    for served in [*replicas, None]:
+        text = (served or service).ask("/metrics").body.decode()
+        counts = re.findall(
+            r'^amlexec_service_requests_total\{replica="(1-[0-2])",route="/score",status="200"\} (\d+)$',
+            text,
+            re.MULTILINE,
+        )
+        assert {name for name, _ in counts} == {"1-0", "1-1", "1-2"}
+        assert sum(int(count) for _, count in counts) == 23
+        types = re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)
+        assert len(types) == len(set(types)) > 5
+    replicas[1].close()
+    text = service.ask("/metrics").body.decode()
+    assert set(re.findall(r'_ready\{replica="([^"]+)"\} 1$', text, re.MULTILINE)) == {"1-0", "1-2"}
+    assert len(list(service.folder.glob("*.peer"))) == 2
 
 
 def test_without_replicas_clients_are_told(service: Service) -> None:

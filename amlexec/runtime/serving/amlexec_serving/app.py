@@ -8,17 +8,19 @@ import hmac
 import json
 import os
 import re
+import socket
 import sys
 import time
 import traceback
 import uuid
 from typing import Any, Callable, Mapping
 
-from . import openapi
+from . import metrics, openapi
 from .bodies import Bodies
 from .errors import AnswerError, InvalidError
 from .metrics import Metrics
 from .pages import FILES, HEADERS
+from .peers import Peers
 from .request_log import RequestLog
 from .requests import Request, json_of
 from .script import Answer, Script
@@ -47,7 +49,10 @@ class App:
         self.settings = settings
         self.keys = settings.keys()
         self.models = ",".join("{name}:{version}".format(**one) for one in settings.models)
-        self.metrics = Metrics(settings.name, self.models)
+        replica = (settings.replica or socket.gethostname()) if settings.join else ""
+        self.metrics = Metrics(settings.name, self.models, replica)
+        self.peers: Peers | None = None
+        """The other replicas, if there can be any."""
         self.script: Script | None = None
         self.turns = turns
         self.worker: Worker | Turns = turns
@@ -98,7 +103,7 @@ class App:
             if path == "/score":
                 answer = await self._scored(method, headers, scope, receive, identity, extra)
             else:
-                answer = self._plain(method, path, headers)
+                answer = await self._plain(method, path, headers)
         except AnswerError as error:
             answer = _refusal(error, identity)
         except Exception:
@@ -138,7 +143,7 @@ class App:
         self._count += 1
         return "%s%012x" % (self._prefix, self._count)
 
-    def _plain(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> Answer:
+    async def _plain(self, method: str, path: str, headers: Mapping[bytes, bytes]) -> Answer:
         """The answer for any path but that of the script."""
         static = FILES.get(path)
         if path not in _OPEN and static is None:
@@ -150,8 +155,9 @@ class App:
         if static is not None:
             return Answer(200, static[1], HEADERS, static[0])
         if path == "/metrics":
-            text = self.metrics.text(ready=self.ready, waiting=self.worker.waiting)
-            return Answer(200, text.encode(), content_type="text/plain; version=0.0.4; charset=utf-8")
+            found = await self.peers.all() if self.peers is not None else [self.counters()]
+            kind = "text/plain; version=0.0.4; charset=utf-8"
+            return Answer(200, metrics.text(found).encode(), content_type=kind)
         if path in ("/openapi.json", "/swagger.json"):
             if not self._document:
                 raise AnswerError(503, "the scoring script is being loaded", retry_after="1")
@@ -164,6 +170,10 @@ class App:
             what = "ending" if self.ending else "starting"
             return Answer(503, json.dumps({"status": what}).encode(), (("retry-after", "1"),))
         return Answer(200, b'{"status": "ready"}')
+
+    def counters(self) -> dict[str, Any]:
+        """The counters of this replica."""
+        return self.metrics.counters(ready=self.ready, waiting=self.worker.waiting)
 
     def _status(self) -> dict[str, Any]:
         counts: dict[str, int] = {}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import bisect
 import collections
 import time
-from typing import Mapping
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
-__all__ = ["Metrics"]
+__all__ = ["Metrics", "text"]
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _RECENT = 1000
@@ -16,7 +16,9 @@ _RECENT = 1000
 class Metrics:
     """Counters; all changes happen on the server's loop."""
 
-    def __init__(self, name: str, models: str) -> None:
+    def __init__(self, name: str, models: str, replica: str = "") -> None:
+        """`replica` is its name beside the others of its service."""
+        self._replica = replica
         self._labels = {"service": name, "models": models}
         self.began = time.time()
         self.answers: dict[tuple[str, int], int] = {}
@@ -47,34 +49,59 @@ class Metrics:
             for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
         }
 
-    def text(self, *, ready: bool, waiting: int) -> str:
-        """All of it as Prometheus reads it."""
-        lines = ["# TYPE amlexec_service_info gauge", _line("amlexec_service_info", self._labels, 1)]
-        lines.append("# TYPE amlexec_service_requests_total counter")
-        for (route, status), count in sorted(self.answers.items()):
-            labels = {"route": route, "status": str(status)}
-            lines.append(_line("amlexec_service_requests_total", labels, count))
-        lines.append("# TYPE amlexec_service_request_seconds histogram")
-        total = 0
-        for bound, count in zip((*map(str, _BUCKETS), "+Inf"), self._buckets):
-            total += count
-            lines.append(_line("amlexec_service_request_seconds_bucket", {"le": bound}, total))
-        lines.append(_line("amlexec_service_request_seconds_sum", {}, self._seconds))
-        lines.append(_line("amlexec_service_request_seconds_count", {}, total))
-        gauges = {
-            "ready": int(ready),
-            "requests_in_flight": self.in_flight,
-            "requests_waiting": waiting,
-            "start_time_seconds": self.began,
+    def counters(self, *, ready: bool, waiting: int) -> dict[str, Any]:
+        """All of it as JSON, for `text` of any replica."""
+        return {
+            "replica": self._replica,
+            "info": self._labels,
+            "answers": [[route, status, count] for (route, status), count in sorted(self.answers.items())],
+            "buckets": self._buckets,
+            "seconds": self._seconds,
+            "gauges": {
+                "ready": int(ready),
+                "requests_in_flight": self.in_flight,
+                "requests_waiting": waiting,
+                "start_time_seconds": self.began,
+            },
+            "not_logged": self.not_logged,
         }
-        for name, value in gauges.items():
-            lines += [
-                "# TYPE amlexec_service_{} gauge".format(name),
-                _line("amlexec_service_" + name, {}, value),
-            ]
-        lines.append("# TYPE amlexec_service_requests_not_logged_total counter")
-        lines.append(_line("amlexec_service_requests_not_logged_total", {}, self.not_logged))
-        return "\n".join(lines) + "\n"
+
+
+def text(replicas: Sequence[Any]) -> str:
+    """The counters of replicas as Prometheus reads them; each is named if the service has several."""
+    lines: list[str] = []
+
+    def family(
+        name: str, kind: str, rows: Callable[[Any], Iterator[tuple[str, Mapping[str, str], float]]]
+    ) -> None:
+        lines.append("# TYPE amlexec_service_{} {}".format(name, kind))
+        for one in replicas:
+            own = {"replica": one["replica"]} if one["replica"] else {}
+            for end, labels, value in rows(one):
+                lines.append(_line("amlexec_service_{}{}".format(name, end), {**own, **labels}, value))
+
+    family("info", "gauge", lambda one: iter([("", one["info"], 1)]))
+    family(
+        "requests_total",
+        "counter",
+        lambda one: (
+            ("", {"route": route, "status": str(status)}, count) for route, status, count in one["answers"]
+        ),
+    )
+    family("request_seconds", "histogram", _histogram)
+    for name in ("ready", "requests_in_flight", "requests_waiting", "start_time_seconds"):
+        family(name, "gauge", lambda one, name=name: iter([("", {}, one["gauges"][name])]))  # type: ignore[misc]
+    family("requests_not_logged_total", "counter", lambda one: iter([("", {}, one["not_logged"])]))
+    return "\n".join(lines) + "\n"
+
+
+def _histogram(one: Any) -> Iterator[tuple[str, Mapping[str, str], float]]:
+    total = 0
+    for bound, count in zip((*map(str, _BUCKETS), "+Inf"), one["buckets"]):
+        total += count
+        yield "_bucket", {"le": bound}, total
+    yield "_sum", {}, one["seconds"]
+    yield "_count", {}, total
 
 
 def _line(name: str, labels: Mapping[str, str], value: float) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from .app import App, _say
 from .connection import protocol_class
+from .peers import Peers
 from .script import Script, ScriptError, load
 from .settings import Settings, SettingsError
 from .turns import Turns
@@ -228,6 +229,13 @@ def _started(server: _Server) -> bool:
 
 
 async def _open(server: _Server, script: Script) -> None:
+    if server.settings.join:
+        peers = Peers(os.path.dirname(server.settings.join), server.app.counters)
+        try:
+            await peers.open()
+            server.app.peers = peers
+        except OSError as error:
+            _say("/metrics is of this replica only: {}".format(error))
     server.app.loaded(script)
     server.app.ready = not server.app.ending
 

@@ -62,6 +62,8 @@ class Settings(NamedTuple):
     """The socket of the listener, which passes the public port's socket."""
     generation: int = 0
     """Which deployment this is a replica of."""
+    replica: str = ""
+    """Its name among them, for `/metrics`; "" for the machine's."""
     log_folder: str = ""
     """Where requests and answers are logged; "" for nowhere."""
     log_sample: float = 1.0
