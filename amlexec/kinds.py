@@ -85,6 +85,9 @@ class Kind(NamedTuple):
     stops_by_id: bool = False
     """Whether a run can be stopped by its id alone, without its record."""
 
+    has_many_runs: bool = False
+    """Whether its machine tells the states of many runs in one call, and runs a sweep's points as one job."""
+
     @property
     def on_local_engine(self) -> bool:
         """Whether runs are containers of the engine that the `docker` command on this machine uses."""
@@ -162,6 +165,7 @@ SLURM = Kind(
     is_attachable=True,
     lists_runs=True,
     stops_by_id=True,
+    has_many_runs=True,
 )
 CONTAINERINSTANCE = Kind(
     "containerinstance",

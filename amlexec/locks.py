@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from amlexec.errors import TargetError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["Held", "exclusive", "take", "take_shared"]
+__all__ = ["Held", "exclusive", "share", "take", "take_shared", "unshare"]
 
 _LONGEST_INTERVAL_S = 0.1
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -52,15 +52,55 @@ def take_shared(path: str) -> Held | None:
 
 
 def _taken(path: str, how: int) -> Held | None:
-    descriptor = os.open(path, _FLAGS, 0o600)
+    while True:
+        descriptor = os.open(path, _FLAGS, 0o600)
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+            if _is_file(descriptor, path):
+                return Held(descriptor)
+        except BaseException as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                return None
+            raise
+        os.close(descriptor)  # it was replaced since it was opened, see `replace`
+
+
+def _is_file(descriptor: int, path: str) -> bool:
+    """Whether the file at `path` is the one that was opened; True if it was removed, with its folder."""
     try:
-        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-    except BaseException as error:
-        os.close(descriptor)
-        if isinstance(error, BlockingIOError):
-            return None
-        raise
-    return Held(descriptor)
+        found = os.lstat(path)
+    except OSError:
+        return True
+    opened = os.fstat(descriptor)
+    return (found.st_ino, found.st_dev) == (opened.st_ino, opened.st_dev)
+
+
+def share(path: str, others: Sequence[str]) -> list[Held]:
+    """Hold the locks `others`, which don't exist yet, with the held one at `path`, whose file they become.
+
+    A process has few descriptors, and a thousand runs a lock each. Before that lock is released, `unshare`
+    gives each its own file. Where a file can't have several names, each has its own at once: these are
+    returned.
+    """
+    own: list[Held] = []
+    for other in others:
+        try:
+            os.link(path, other)
+        except OSError:
+            taken = take(other)
+            assert taken is not None, "no other process knows this file"
+            own.append(taken)
+    return own
+
+
+def unshare(held: Held, others: Sequence[str]) -> None:
+    """Give each of the locks that are shared with `held` a file of its own, which is not locked."""
+    for other in others:
+        if _is_file(held.fileno(), other):
+            beside = f"{other}.new"
+            os.close(os.open(beside, _FLAGS, 0o600))
+            os.rename(beside, other)  # noqa: PTH104 - as everywhere in this module: texts
 
 
 @contextlib.contextmanager
@@ -70,20 +110,28 @@ def exclusive(path: str, timeout: float) -> Iterator[int]:
     `timeout` is in seconds. Raises TargetError if another process still holds the lock after that, with its
     number, or if the file can't be made.
     """
-    try:
-        descriptor = os.open(path, _FLAGS, 0o600)
-    except OSError as error:
-        raise TargetError(
-            f"cannot write {path}: {error.strerror}",
-            hint="amlexec stores its records there: make the folder writable, or free some space",
-        ) from error
+    descriptor = _opened(path)
     try:
         _wait(descriptor, path, timeout)
+        while not _is_file(descriptor, path):
+            os.close(descriptor)
+            descriptor = _opened(path)
+            _wait(descriptor, path, timeout)
         with contextlib.suppress(OSError):  # a full disk; the number is only for the message below
             os.pwrite(descriptor, b"%-20d\n" % os.getpid(), 0)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _opened(path: str) -> int:
+    try:
+        return os.open(path, _FLAGS, 0o600)
+    except OSError as error:
+        raise TargetError(
+            f"cannot write {path}: {error.strerror}",
+            hint="amlexec stores its records there: make the folder writable, or free some space",
+        ) from error
 
 
 def _wait(descriptor: int, path: str, timeout: float) -> None:

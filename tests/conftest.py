@@ -205,6 +205,6 @@ from tests.support.hosts import (  # noqa: E402 - likewise
 )
 from tests.support.places import shop, shop_of_session, spark_base  # noqa: E402, F401 - it is made of what is above
 from tests.support.service_place import published, service, service_of_session  # noqa: E402, F401 - likewise
-from tests.support.slurm import slurm_head, slurm_head_of_session  # noqa: E402, F401 - likewise
+from tests.support.slurm import lab, program, slurm_head, slurm_head_of_session, slurm_image  # noqa: E402, F401 - likewise
 from tests.support.wires import new_wire  # noqa: E402, F401 - likewise
 from tests.support.yarn import yarn, yarn_of_session, yarn_project  # noqa: E402, F401 - likewise

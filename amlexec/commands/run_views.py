@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from amlexec import console
@@ -16,15 +17,53 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
+    from amlexec.targets.target import State
     from amlexec.values import Project
 
-__all__ = ["answer", "marks_of", "now", "of_names", "show", "stream", "view_of", "views", "warn"]
+__all__ = [
+    "answer",
+    "marks_of",
+    "now",
+    "of_many",
+    "of_names",
+    "show",
+    "stream",
+    "view_of",
+    "views",
+    "warn",
+    "with_states",
+]
 
 
-def now(project: Project, record: Run, silent: dict[str, NoContactError] | None = None) -> Run:
+_AT_ONCE = 1000
+"""Records that are read before targets are asked."""
+
+
+def of_many(project: Project, records: Iterable[Run], silent: dict[str, NoContactError]) -> dict[str, State]:
+    """The states by run id, for `now`, of runs whose targets tell those of many in one call."""
+    from amlexec.runs import many
+
+    found: dict[str, State] = {}
+    for runs in many.by_target(records):
+        try:
+            found |= many.states(project, runs)
+        except AmlexecError as error:
+            if isinstance(error, NoContactError):
+                warn(error)
+                silent[runs[0].target] = error
+    return found
+
+
+def now(
+    project: Project,
+    record: Run,
+    silent: dict[str, NoContactError] | None = None,
+    known: Mapping[str, State] | None = None,
+) -> Run:
     """The run with its current status, or, if its target can't be reached, with the recorded one.
 
-    Adds unreachable targets to `silent`, and does not ask those in it again.
+    Adds unreachable targets to `silent`, and does not ask those in it again. `known` has states that
+    `of_many` has just read.
     """
     if record.status in FINAL or (silent is not None and record.target in silent):
         return record
@@ -32,7 +71,8 @@ def now(project: Project, record: Run, silent: dict[str, NoContactError] | None 
     from amlexec.runs import lifecycle
 
     try:
-        record = lifecycle.refresh(project, record)
+        state = known.get(record.run_id) if known else None
+        record = lifecycle.refresh(project, record, state, is_fresh=state is not None)
         if record.status not in FINAL:
             logged = live_outputs.summary(RunPaths.of(project, record.run_id))
             record = record._replace(metrics=logged.values, metric_counts=logged.counts)
@@ -120,13 +160,25 @@ def of_names(
     Their numbers are None unless they are asked for, with `numbered` or with `files`.
     """
     numbers = _numbers(project) if files or numbered else {}
-    for entry in listing.read(project, names):
+    for entry, known in with_states(project, listing.read(project, names), silent):
         if isinstance(entry, listing.Broken):
             yield run_view.broken(
                 entry.name, entry.reason, number=numbers.get(entry.name), project=project.name
             )
         else:
-            yield _view(project, now(project, entry, silent), numbers, files=files, silent=silent)
+            record = now(project, entry, silent, known)
+            yield _view(project, record, numbers, files=files, silent=silent)
+
+
+def with_states(
+    project: Project, entries: Iterable[Run | listing.Broken], silent: dict[str, NoContactError]
+) -> Iterator[tuple[Run | listing.Broken, dict[str, State]]]:
+    """The entries, each with what `of_many` says of it and those around it."""
+    entries = iter(entries)
+    while several := list(islice(entries, _AT_ONCE)):
+        known = of_many(project, (each for each in several if not isinstance(each, listing.Broken)), silent)
+        for entry in several:
+            yield entry, known
 
 
 def stream(shown: Iterable[dict[str, Any]], arguments: argparse.Namespace) -> None:

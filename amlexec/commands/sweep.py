@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
+    from amlexec.sweeps.store import SweepPaths
     from amlexec.values import Project
 
 __all__ = ["add", "run"]
@@ -110,10 +111,11 @@ def _stop(project: Project, arguments: argparse.Namespace) -> None:
 
     sweep_of_doit.must_have_process(arguments.sweep)
     paths = store.find(project, arguments.sweep)
-    if not store.is_running(paths):
+    if store.is_running(paths):
+        store.ask_to_stop(paths)
+    elif not _withdraw(project, paths):
         console.say(f"the sweep {paths.folder.name} is not running")
         return
-    store.ask_to_stop(paths)
     console.data(f"{paths.folder.name} starts no more runs")
 
 
@@ -123,24 +125,55 @@ def _cancel(project: Project, arguments: argparse.Namespace) -> None:
 
     sweep_of_doit.must_have_process(arguments.sweep)
     paths = store.find(project, arguments.sweep)
+    before = _queued(paths)
+    if not store.is_running(paths):
+        _withdraw(project, paths)
     store.ask_to_stop(paths)
     done: dict[str, bool] = {}
     problems: list[str] = []
     until = time.monotonic() + _STARTING_TIMEOUT_S
     while True:
+        is_late = time.monotonic() > until
         live = [state for state in store.states(paths).values() if not state.is_over]
+        if store.is_running(paths) and not is_late:
+            # The sweep's own process takes these out of the queue, all at once.
+            live = [state if state.status != "Queued" else state.claimed("", None) for state in live]
         for run_id in [state.run_id for state in live if state.run_id and state.run_id not in done]:
             done[run_id] = _canceled(project, run_id, paths.folder.name, problems)
         # A run that is being started at this moment has no id yet.
         starting = any(state.status == "Starting" for state in live)
-        if not starting or not store.is_running(paths) or time.monotonic() > until:
+        if not starting or not store.is_running(paths) or is_late:
             break
         time.sleep(0.1)
     for problem in problems:
         console.say(f"warning: {problem}")
-    console.data(f"{paths.folder.name} starts no more runs; {sum(done.values())} were canceled")
+    gone = len(before - _queued(paths) - done.keys())
+    taken = f", and {gone} were taken out of the queue" if gone else ""
+    console.data(f"{paths.folder.name} starts no more runs; {sum(done.values())} were canceled{taken}")
     if problems:
         raise TargetError(f"{len(problems)} runs could not be canceled")
+
+
+def _queued(paths: SweepPaths) -> set[str]:
+    """The runs of a sweep that wait in a cluster's queue."""
+    from amlexec.sweeps import store
+
+    return {state.run_id for state in store.states(paths).values() if state.status == "Queued"}
+
+
+def _withdraw(project: Project, paths: SweepPaths) -> bool:
+    """Take the runs of a sweep without a process out of the cluster's queue; whether there were any.
+
+    Raises:
+        TargetError: the cluster can't be reached.
+    """
+    from amlexec.sweeps import array
+    from amlexec.sweeps.sweep import open_again
+
+    if not _queued(paths):
+        return False
+    with open_again(project, paths) as opened:
+        return array.withdraw_queued(opened)
 
 
 def _canceled(project: Project, run_id: str, sweep_id: str, problems: list[str]) -> bool:

@@ -64,7 +64,7 @@ def draft(project: Project, arguments: argparse.Namespace) -> Definition:
         metric=section.metric,
         goal=section.goal,
         early_stop=early_stop.parsed(section.early_stop) if section.early_stop else None,
-        jobs=section.jobs or 1,
+        jobs=section.jobs,
         fail_fast=section.fail_fast,
         timeout_s=section.timeout,
         run_timeout_s=section.run_timeout,

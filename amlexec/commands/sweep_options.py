@@ -39,7 +39,11 @@ def declare(verbs: argparse._SubParsersAction[argparse.ArgumentParser], name: st
     )
     add_target(verb, "Target of the file")
     verb.add_argument(
-        "-j", "--jobs", type=_count, metavar="N", help="runs at once on each target (default: 1)"
+        "-j",
+        "--jobs",
+        type=_count,
+        metavar="N",
+        help="runs at once on each target (default: 1; on a Slurm cluster as many as it starts)",
     )
     how = verb.add_mutually_exclusive_group()
     how.add_argument("--random", type=_count, metavar="N", help="N random points instead of the whole grid")

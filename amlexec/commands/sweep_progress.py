@@ -55,6 +55,10 @@ class Lines:
         """See `Watch.warn`."""
         console.say(f"warning: {line}")
 
+    def say(self, line: str) -> None:
+        """See `Watch.say`."""
+        console.say(line)
+
     def tick(self, sweep: Sweep) -> None:
         """See `Watch.tick`: nothing to show."""
 
@@ -109,6 +113,10 @@ class Table:
     def warn(self, line: str) -> None:
         """See `Watch.warn`."""
         self._live.console.print(f"warning: {output.cell(line)}", markup=False, highlight=False)
+
+    def say(self, line: str) -> None:
+        """See `Watch.say`."""
+        self._live.console.print(output.cell(line), markup=False, highlight=False)
 
     def tick(self, sweep: Sweep) -> None:
         """See `Watch.tick`."""

@@ -33,7 +33,7 @@ def counts(definition: Definition, states: dict[int, PointState]) -> dict[str, i
     )
     found["Pending"] += sweep.total(definition) - len(states)
     found["Running"] += found.pop("Starting", 0)
-    order = ("Completed", "Failed", "Stopped", "Canceled", "Lost", "Running", "Pending")
+    order = ("Completed", "Failed", "Stopped", "Canceled", "Lost", "Running", "Queued", "Pending")
     return {status: found[status] for status in order if found[status]}
 
 

@@ -44,7 +44,8 @@ def sweep(project: Project, arguments: argparse.Namespace) -> int:
     targets, found = _targets(project, arguments, draft.script)
     with in_use.claimed(project):
         taken = submission.take(project, _Warnings())
-        draft = draft._replace(targets=found, snapshot=taken.snapshot, source=taken.source)
+        jobs = draft.jobs or (execute.AT_ONCE if execute.is_for_arrays(targets) and not _adapts(draft) else 1)
+        draft = draft._replace(targets=found, jobs=jobs, snapshot=taken.snapshot, source=taken.source)
         paths, definition, held = store.create(project, draft)
     try:
         opened = Sweep(project, paths, definition, held)
@@ -53,6 +54,11 @@ def sweep(project: Project, arguments: argparse.Namespace) -> int:
         raise
     with opened:
         return _execute(opened, targets, arguments)
+
+
+def _adapts(draft: Definition) -> bool:
+    """Whether points are chosen by the results of others."""
+    return draft.search == "optuna"
 
 
 class _Warnings(execute.Silent):
@@ -177,8 +183,10 @@ def _finish(opened: Sweep, outcome: Outcome, form: str) -> int:
             console.data(line)
     again = f"amlexec experiment sweep --resume {definition.id}"
     if outcome.why == "interrupted":
-        running = sum(state.status == "Running" for state in states.values())
-        console.say(f"interrupted; {running} runs go on")
+        by_status = sweep_view.counts(definition, states)
+        queued = by_status.get("Queued", 0)
+        waiting = f" and {queued} wait in the queue" if queued else ""
+        console.say(f"interrupted; {by_status.get('Running', 0)} runs go on{waiting}")
         console.say(f"  continue:    {again}")
         console.say(f"  look at it:  amlexec sweep status {definition.id}")
         console.say(f"  cancel them: amlexec sweep cancel {definition.id}")

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 
 from amlexec import __version__, private_folders
 from amlexec.errors import TargetError
-from amlexec.files import read_regular, remove_tree, sync_folder, touch, write_atomically
+from amlexec.files import append, read_regular, remove_tree, sync_folder, touch, write_atomically
 from amlexec.history import index_changes, order
 from amlexec.history.paths import RUNS, RunPaths
 from amlexec.history.record import FINAL, parsed, text_of
-from amlexec.locks import Held, take
+from amlexec.locks import Held, share, take, unshare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from amlexec.history.record import Run
     from amlexec.values import Project
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "adopt",
     "create",
+    "create_many",
     "discard",
     "entries",
     "link",
@@ -37,11 +38,15 @@ __all__ = [
     "names",
     "project_part",
     "read",
+    "release_many",
     "write",
+    "write_many",
 ]
 
 _LARGEST = 256 << 20
 """Bytes of a record. Records of earlier versions have every logged value."""
+_WRITERS = 16
+"""Threads that write records."""
 
 
 def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run, Held]:
@@ -77,6 +82,77 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
             held.release()
         remove_tree(beside)
         raise
+
+
+def create_many(
+    project: Project, runs: Sequence[Run], milliseconds: int
+) -> tuple[list[tuple[RunPaths, Run]], list[Held]]:
+    """As `create` for many runs, with all their locks held: until `release_many`, which takes them all.
+
+    Their records are not synced to the disk: nothing may start before they are written again, by
+    `write_many`.
+    """
+    parent, name = Path(project.state, RUNS), project_part(project)
+    taken = set(entries(project))
+    shared = _beside(parent)
+    made: list[tuple[RunPaths, Run]] = []
+    left: list[Path] = [shared]
+    held: list[Held] = []
+    try:
+        lock = take(str(shared / "lock"))
+        assert lock is not None, "no other process knows this folder"
+        held.append(lock)
+        for run in runs:
+            beside = RunPaths(_beside(parent))
+            left.append(beside.folder)
+            beside.control.mkdir(mode=0o700)
+            held += share(str(shared / "lock"), [str(beside.lock)])
+            while True:
+                named = run._replace(run_id=f"{name}_{milliseconds}")
+                milliseconds += 1
+                if named.run_id in taken:
+                    continue
+                append(beside.record, text_of(named))
+                try:
+                    beside.folder.rename(parent / named.run_id)
+                except OSError:
+                    if not (parent / named.run_id).exists():
+                        raise
+                    beside.record.unlink()
+                    continue
+                break
+            left.pop()
+            made.append((RunPaths(parent / named.run_id), named))
+        sync_folder(parent)
+        order.note(project, "\n".join(run.run_id for _, run in made))
+    except BaseException:
+        for paths, _ in made:
+            remove_tree(paths.folder)
+        for one in held:
+            one.release()
+        raise
+    finally:
+        for folder in left:
+            remove_tree(folder)
+    return made, held
+
+
+def release_many(made: Sequence[tuple[RunPaths, Run]], held: Sequence[Held]) -> None:
+    """Release the locks that `create_many` has taken; a run whose folder is gone needs none. Idempotent."""
+    if held and held[0].fileno() >= 0:
+        unshare(held[0], [str(paths.lock) for paths, _ in made if paths.lock.exists()])
+    for one in held:
+        one.release()
+
+
+def write_many(made: Sequence[tuple[RunPaths, Run]]) -> None:
+    """Replace the records of many runs, each as by `write`."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    # A disk syncs several files at once in the time of one.
+    with ThreadPoolExecutor(_WRITERS) as writers:
+        for done in [writers.submit(write, paths, run) for paths, run in made]:
+            done.result()
 
 
 def adopt(project: Project, run: Run, fill: Callable[[RunPaths], object] = lambda _: None) -> RunPaths:

@@ -62,10 +62,12 @@ def refresh(
     target: Target | None = None,
     *,
     registers: bool = True,
+    is_fresh: bool = False,
 ) -> Run:
     """The run as it is now: unless the record has an end, its target is asked.
 
-    A caller that has just read the end passes it as `state`: ends don't change. A caller that has followed
+    A caller that has just read the end passes it as `state`: ends don't change. One that has just read the
+    states of many runs passes that of the run with `is_fresh`: it may go on, too. A caller that has followed
     the run passes its `target`, which knows how much of the logs was copied.
 
     If the run has ended, its outputs are collected, its end is recorded, and the models that its script has
@@ -90,7 +92,7 @@ def refresh(
                 release.again(paths, run, target or target_of_run(project, run))
             return run
         target = target or target_of_run(project, run)
-        if state is None or state.phase != "ended":
+        if state is None or state.phase not in ({"ended", "starting", "running"} if is_fresh else {"ended"}):
             state = target.state(paths)
         found = settle(paths, run, target, state)
         if found.status != run.status and found.status not in FINAL:

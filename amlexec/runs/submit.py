@@ -30,7 +30,18 @@ if TYPE_CHECKING:
     from amlexec.targets.target import Launch, State, Target
     from amlexec.values import Plan, Project
 
-__all__ = ["Begun", "Taken", "Talk", "begin", "follow", "script_in", "submit", "take"]
+__all__ = [
+    "Begun",
+    "Taken",
+    "Talk",
+    "begin",
+    "follow",
+    "learn_secrets",
+    "new_record",
+    "script_in",
+    "submit",
+    "take",
+]
 
 
 class Talk(Protocol):
@@ -125,7 +136,7 @@ def begin(
     `quiet` leaves out the lines that introduce the script's output. `repeat` brings its own snapshot.
     Raises as `submit` does.
     """
-    redaction.learn(*(value for name, value in plan.environment_variables if _is_secret(plan, name)))
+    learn_secrets(plan)
     target = runs_on(plan.target, plan.project.own)
     if repeat is None:
         script_in(plan.project, plan.script, plan.project.root)
@@ -145,7 +156,7 @@ def begin(
         resolved = resolved_lock_of(plan.project, environment, store)
         for warning in (*plan.warnings, *launch.warnings):
             talk.warn(warning)
-        begun = _record(plan, launch, resolved, repeat)
+        begun = new_record(plan, launch, resolved, repeat)
         paths, run, lock = folders.create(plan.project, begun, int(time.time() * 1000))
         try:
             with _ending_badly(paths):
@@ -231,11 +242,17 @@ def _settled(project: Project, paths: RunPaths, run: Run, state: State, target: 
         time.sleep(0.02)
 
 
+def learn_secrets(plan: Plan) -> None:
+    """Let the secrets among a plan's variables never be printed."""
+    redaction.learn(*(value for name, value in plan.environment_variables if _is_secret(plan, name)))
+
+
 def _is_secret(plan: Plan, name: str) -> bool:
     return redaction.is_secret(name) or any(name == handed for handed, _ in plan.handed_over)
 
 
-def _record(plan: Plan, launch: Launch, resolved_lock: str, repeat: Repeat | None) -> Run:
+def new_record(plan: Plan, launch: Launch, resolved_lock: str, repeat: Repeat | None = None) -> Run:
+    """The record of a run that is about to be made; it has no id yet."""
     now = time.time()
     handed_over = dict(plan.handed_over)
     # Values from the submitting command's environment are secrets, whatever their names.

@@ -53,6 +53,22 @@ parts() { find . -type f \( -name '*.sh' -o -name '*.py' \); }
 # Only the process with its lock changes the mirror in projects/PROJECT. Readers that copy it release the lock, and a
 # writer waits for them. Lines "wait …" tell what is waited for.
 stage() {
+  mirrored "$@"
+  mkdir "$copy" && mkdir "$copy/control" && cp -R "$project/tree" "$copy/project" || exit 2
+  [ "$sealed" = "$(seal)" ] || exit 75
+  rm -f "$reader"
+  # For every script, unless the snapshot has another entry of that name.
+  mkdir "$copy/project/outputs" 2>/dev/null || [ -e "$copy/project/outputs" ] ||
+    [ -h "$copy/project/outputs" ] || exit 2
+  echo "$runtime" >"$copy/control/runtime" && echo "$6" >"$copy/control/owner" || exit 2
+  mv "$incoming/run.json" "$copy/run.json" || exit 2
+  [ ! -e "$base/runs/$run" ] && mv "$copy" "$base/runs/$run" || exit 2
+  case $project in *.once) rm -rf "$project" ;; esac
+}
+
+# mirrored RUN RUNTIME PROJECT OLD NEW …: receive the archive, bring the mirror up to date, and begin to read it; sets
+# `copy` to a folder that does not exist yet, and `reader`, to be removed when it was read.
+mirrored() {
   run=$1 runtime=$2 project=$base/projects/$3 old=$4 new=$5
   mine=$node.$$
   incoming=$project/incoming.$mine copy=$project/run.$mine reader=$project/reader.$mine
@@ -82,16 +98,6 @@ stage() {
   fi
   publish "$reader" "$self" || exit 2
   unlock
-  mkdir "$copy" && mkdir "$copy/control" && cp -R "$project/tree" "$copy/project" || exit 2
-  [ "$sealed" = "$(seal)" ] || exit 75
-  rm -f "$reader"
-  # For every script, unless the snapshot has another entry of that name.
-  mkdir "$copy/project/outputs" 2>/dev/null || [ -e "$copy/project/outputs" ] ||
-    [ -h "$copy/project/outputs" ] || exit 2
-  echo "$runtime" >"$copy/control/runtime" && echo "$6" >"$copy/control/owner" || exit 2
-  mv "$incoming/run.json" "$copy/run.json" || exit 2
-  [ ! -e "$base/runs/$run" ] && mv "$copy" "$base/runs/$run" || exit 2
-  case $project in *.once) rm -rf "$project" ;; esac
 }
 
 # tidy: remove files of killed processes; those of another machine with the same home folder after a day.

@@ -28,79 +28,85 @@ outside
 # begin RUN OPTION…: submit the run's job, with these options of sbatch. Standard input is shell text, which exports the
 # variables for begin.sh, and sets `record` to the text of run.json and `script` to that of the job.
 begin() {
-  folder=$base/runs/$1 run=$1
+  run=$1 folder=$base/runs/$1
   shift
   record='' script='' requeue=0
   eval "$(cat)" || exit 2
   [ -n "$record" ] || { echo "the connection ended before all of it had come" >&2; exit 2; }
+  publish "$folder/run.json" "$record" || exit 2
+  submit "$folder/control" "$run" "$@"
+}
+
+# submit PLACE NAME OPTION…: submit a job of that name with the script `script`, whose files are in PLACE.
+submit() {
+  place=$1 name=$2
+  shift 2
   command -v sbatch >/dev/null 2>&1 || { echo "there is no sbatch on the login node's PATH" >&2; exit 2; }
-  publish "$folder/run.json" "$record" && publish "$folder/control/job.sh" "$script" || exit 2
+  publish "$place/job.sh" "$script" || exit 2
   clock
-  # Should the answer be lost, the job is found by its name, which is the run's id.
-  publish "$folder/control/submitted" "${now%.*} $requeue" || exit 2
+  # Should the answer be lost, the job is found by its name.
+  publish "$place/submitted" "${now%.*} $requeue" || exit 2
   HOME=$login_home
   # Only for our own commands.
   unset SLURM_TIME_FORMAT
-  answer=$(umask "$mask" && ask sbatch --parsable "--job-name=$run" "$@" "$folder/control/job.sh" 2>"$folder/control/begin.err")
+  answer=$(umask "$mask" && ask sbatch --parsable "--job-name=$name" "$@" "$place/job.sh" 2>"$place/begin.err")
   # A login may print more lines.
   job=$(printf '%s\n' "$answer" | grep -E '^[0-9]+(;[^ ]+)?$' | tail -n 1)
   outside
-  [ -n "$job" ] || job=$(named "$run")
+  [ -n "$job" ] || job=$(named "$name")
   if [ -z "$job" ]; then
-    case $(cat "$folder/control/begin.err") in
+    case $(cat "$place/begin.err") in
     *'submission failed: Socket timed out'* | '')
       # It may have been submitted, and Slurm can't be asked.
       squeue_answers || { echo "Slurm gave no answer to the submission" >&2; exit 76; }
-      job=$(named "$run")
+      job=$(named "$name")
       ;;
     esac
   fi
   if [ -z "$job" ]; then
     # Known: nothing was submitted.
-    rm -f "$folder/control/submitted"
-    why=$(sed -n 's/^sbatch: error: //p' "$folder/control/begin.err" | tr '\n' ';' | sed 's/;$//; s/;/; /g')
-    [ -n "$why" ] || why=$(tail -n 1 "$folder/control/begin.err")
+    rm -f "$place/submitted"
+    why=$(sed -n 's/^sbatch: error: //p' "$place/begin.err" | tr '\n' ';' | sed 's/;$//; s/;/; /g')
+    [ -n "$why" ] || why=$(tail -n 1 "$place/begin.err")
     echo "sbatch: ${why:-it gave no answer}" >&2
     exit 2
   fi
-  publish "$folder/control/job" "$job" || exit 2
-  rm -f "$folder/control/begin.err"
+  publish "$place/job" "$job" || exit 2
+  rm -f "$place/begin.err"
 }
 
 squeue_answers() { ask squeue -h -t all -u "$(id -un)" -o %i >/dev/null 2>&1; }
 
-# named RUN: print the number of the job with that name, of this user.
-named() { ask squeue -h -t all -u "$(id -un)" -n "$1" -o %i 2>/dev/null | grep -E '^[0-9]+$' | tail -n 1; }
+# named NAME: print the number of the job or array with that name, of this user.
+named() { ask squeue -h -t all -u "$(id -un)" -n "$1" -o %F 2>/dev/null | grep -E '^[0-9]+$' | tail -n 1; }
+
+# placed FOLDER: set `place` to the folder with the files of a run's job, and `name` to the job's name. A run may be an
+# element of an array: then `element` is its number, else "".
+placed() {
+  place=$1/control name=${1##*/} element=''
+  if read -r array element 2>/dev/null <"$1/control/array"; then
+    case $array$element in */* | .*) element='' ;; *) place=$base/arrays/$array name=$array ;; esac
+  fi
+}
 
 # job_of FOLDER: set `job` to the number of a run's job and `cluster` to the options that name its cluster; empty if
 # nothing was submitted.
 job_of() {
   job='' cluster=''
-  read -r job 2>/dev/null <"$1/control/job" || read -r job _ 2>/dev/null <"$1/control/node" ||
-    { [ -e "$1/control/submitted" ] && job=$(named "${1##*/}"); }
+  placed "$1"
+  read -r job 2>/dev/null <"$place/job" || read -r job _ 2>/dev/null <"$1/control/node" ||
+    { [ -e "$place/submitted" ] && job=$(named "$name"); }
   case $job in *';'*) cluster=-M${job#*;} job=${job%%;*} ;; esac
-  case $job in '' | *[!0-9]*) job='' ;; esac
+  case $job in '' | *[!0-9]*) job='' ;; *) job=$job${element:+_$element} ;; esac
 }
 
-# row FOLDER: set `row` to "STATE|NODES|START|REASON" of its job, to `gone` if Slurm has no such job, or to "" and
-# `failure` to what squeue said. With `rows`, the rows of all jobs of this user with their numbers are in it.
+# row: set `row` to "STATE|NODES|START|REASON" of `job`, to `gone` if Slurm has no such job, or to "" and `failure` to what
+# squeue said.
 row() {
   row='' failure=''
   [ -n "$job" ] || { row=gone; return; }
-  if [ -n "${rows+known}" ] && [ -z "$cluster" ]; then
-    [ -z "$rows_failure" ] || { failure=$rows_failure; return; }
-    # Without other programs: there may be a thousand runs.
-    case $rows in
-    *"$line_end$job|"*)
-      row=${rows#*"$line_end$job|"}
-      row=${row%%"$line_end"*}
-      ;;
-    *) row=gone ;;
-    esac
-    return
-  fi
   # shellcheck disable=SC2086 # nothing, or one option
-  if row=$(ask squeue $cluster -h -t all -j "$job" -o '%T|%N|%S|%r' 2>&1); then
+  if row=$(ask squeue $cluster -r -h -t all -j "$job" -o '%T|%N|%S|%r' 2>&1); then
     row=$(printf '%s\n' "$row" | grep '|' | tail -n 1)
     row=${row:-gone}
   else
@@ -125,14 +131,15 @@ facts() {
   # Let a network file system look again.
   ls "$control" >/dev/null 2>&1
   began='' status='' at='' since='' requeue='' details='' accounted='' row='' failure='' job='' cluster='' ahead=''
-  read -r since requeue 2>/dev/null <"$control/submitted"
+  placed "$1"
+  read -r since requeue 2>/dev/null <"$place/submitted"
   ended_there
   if [ "$status" != 0 ] || [ "$requeue" = 1 ]; then
     job_of "$1"
     row
     stopwatch
     # How Slurm ended it shows shortly after it has ended.
-    while [ -n "$status" ] && [ -z "${rows+known}" ]; do
+    while [ -n "$status" ]; do
       case $row in RUNNING* | COMPLETING*) ;; *) break ;; esac
       passed
       [ "$passed" -lt 1000 ] || break
@@ -156,8 +163,8 @@ facts() {
   read -r _ _ began 2>/dev/null <"$control/script"
   [ -e "$control/cancel" ] && canceled=1 || canceled=0
   submitted=0
-  [ ! -e "$control/submitted" ] && [ -z "$job" ] || submitted=1
-  [ -n "${rows+known}" ] || clock
+  [ ! -e "$place/submitted" ] && [ -z "$job" ] || submitted=1
+  clock
   for each in slurm "$status" "$at" "$began" "$canceled" "$now" "$submitted" "${requeue:-0}" "$job" "$row" "$ahead" \
     "$details" "$accounted" "$failure"; do
     case $each in
@@ -188,22 +195,6 @@ state() {
   [ -d "$base/runs/$1" ] || { echo "gone"; return; }
   facts "$base/runs/$1"
   [ -n "$status" ] || [ -z "$began" ] || metrics "$1" "$2"
-}
-
-# records START: for every run whose id begins with START, its id, its facts, and its record, a line each. One call of
-# squeue for all of them.
-records() {
-  rows_failure=''
-  rows=$(ask squeue -h -t all -u "$(id -un)" -o '%i|%T|%N|%S|%r' 2>&1) || rows_failure=${rows:-squeue gave no answer}
-  rows=$line_end$rows$line_end
-  clock
-  for folder in "$base/runs/$1"*; do
-    [ -d "$folder/control" ] || continue
-    echo "${folder##*/}"
-    facts "$folder"
-    tr '\n' ' ' 2>/dev/null <"$folder/run.json" || :
-    echo
-  done
 }
 
 # follow RUN OUT ERR: as in host.sh, with frames "Q FACTS" when the job's state has changed. The ends of both are facts.
@@ -261,7 +252,7 @@ waiting_before() {
   # shellcheck disable=SC2086
   partition=$(ask squeue $cluster -h -j "$job" -o %P 2>/dev/null)
   # shellcheck disable=SC2086
-  ahead=$(ask squeue $cluster -h -t PENDING -p "$partition" -S '-p,i' -o %i 2>/dev/null | grep -nx "$job" | cut -d : -f 1)
+  ahead=$(ask squeue $cluster -r -h -t PENDING -p "$partition" -S '-p,i' -o %i 2>/dev/null | grep -nx "$job" | cut -d : -f 1)
   [ -z "$ahead" ] || ahead=$((ahead - 1))
 }
 

@@ -2,6 +2,30 @@
 # `runtime` that of this file, on the shared file system.
 . "$runtime/identity.sh"
 
+# element: run what the element of a job array is for. `array` is the array's folder.
+element() {
+  run=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" "$array/runs") || exit 96
+  folder=${array%/arrays/*}/runs/$run control=${array%/arrays/*}/runs/$run/control
+  if ! mkdir "$control/taken" 2>/dev/null; then
+    # It was withdrawn; or it is requeued.
+    [ -d "$control/taken" ] && { [ -e "$control/taken/element" ] || [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; } || exit 143
+  fi
+  : >"$control/taken/element"
+  ln -f "$array/log/$SLURM_ARRAY_TASK_ID" "$control/job.log" 2>/dev/null
+  if [ ! -d "$folder/project" ]; then
+    (
+      umask 077
+      rm -rf "$folder/project.new"
+      cp -R "$array/tree" "$folder/project.new" || exit 97
+      cd "$folder/project.new" || exit 97
+      mkdir outputs 2>/dev/null || [ -e outputs ] || [ -h outputs ] || exit 97
+      mv "$folder/project.new" "$folder/project"
+    ) || exit 97
+  fi
+  # Its variables; then it calls `job`.
+  . "$control/point.sh"
+}
+
 # job PYTHON COMMAND…: run the command to its end, and exit with its code.
 job() {
   python=$1
@@ -10,7 +34,7 @@ job() {
   control=$folder/control
   # A requeued job begins anew.
   rm -f "$control/end" "$control/end.new" "$control/script" "$control/supervisor"
-  publish "$control/node" "$SLURM_JOB_ID ${SLURM_RESTART_COUNT:-0} $(uname -n)" || exit 96
+  publish "$control/node" "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID} ${SLURM_RESTART_COUNT:-0} $(uname -n)" || exit 96
   # The launchers of the login's PATH: the script's may be another one.
   AMLEXEC_SRUN=$(command -v srun)
   AMLEXEC_MPIRUN=$(command -v mpirun)

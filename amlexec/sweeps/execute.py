@@ -6,7 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import redaction
+from amlexec import kinds, redaction
 from amlexec.config import load as config
 from amlexec.errors import AmlexecError, ConfigurationError
 from amlexec.escaping import on_one_line
@@ -16,6 +16,7 @@ from amlexec.history.paths import RunPaths
 from amlexec.plan import plan
 from amlexec.runs import submit as submission
 from amlexec.runs.withdraw import withdraw
+from amlexec.sweeps.chooser import InOrder
 from amlexec.sweeps.definition import SweepTarget, arguments_of
 from amlexec.sweeps.recover import runs_of
 from amlexec.targets.environment import ensure
@@ -23,21 +24,25 @@ from amlexec.targets.registry import runs_on
 from amlexec.values import Plan, SweepPoint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from amlexec.history.record import Run
     from amlexec.runs.submit import Begun, Talk
     from amlexec.search.domains import Value
     from amlexec.search.space import Point
+    from amlexec.sweeps.chooser import Chooser
     from amlexec.sweeps.definition import Definition
     from amlexec.sweeps.sweep import Sweep
     from amlexec.values import Declaration, Project
 
 __all__ = [
+    "AT_ONCE",
     "OpenTarget",
     "Silent",
     "begin",
     "hides",
+    "is_for_arrays",
     "last_line",
     "left_by",
     "open_target",
@@ -45,6 +50,8 @@ __all__ = [
     "prepared",
 ]
 
+AT_ONCE = 1000
+"""Runs at once in job arrays, without `--jobs`: the cluster decides."""
 _TAIL = 1 << 14
 _LONGEST = 200
 """In characters, of a line of a log in a message."""
@@ -74,6 +81,18 @@ class Silent:
         """Nothing."""
 
     stderr = stdout
+
+
+def is_for_arrays(targets: Sequence[OpenTarget], chooser: Chooser | None = None) -> bool:
+    """Whether a sweep's points become job arrays: on one target that has them, in an order that is known.
+
+    Several targets share the points one by one, and samplers learn from each result.
+    """
+    if len(targets) != 1 or not (chooser is None or isinstance(chooser, InOrder)):
+        return False
+    declaration = targets[0].declaration
+    framework = declaration.run_configuration.framework
+    return kinds.of(declaration.compute_target.kind).has_many_runs and framework != "PySpark"
 
 
 def prepared(

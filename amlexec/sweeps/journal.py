@@ -6,6 +6,7 @@ that holds the sweep's lock writes; anyone may read. Events are JSON objects:
 - `open`: a process began to execute the sweep (`owner`: its number, its start, and the machine's boot)
 - `claim`: `point` will be executed with the run configuration `with`; `parameters` if they were chosen now
 - `start`: the run `run` was started for it; not synced to the disk, since the run's record has the point
+- `queue`: the same, and it waits in the queue of a cluster
 - `stop`: it will be stopped early, for `reason`
 - `end`: it ended with `status`, `reason` and the last value of the `metric`
 - `return`: it was not executed, for `reason`: it is pending again
@@ -40,7 +41,7 @@ class PointState(NamedTuple):
     """What the journal knows of a point. A point without an entry is pending."""
 
     status: str
-    """`Pending`, `Starting`, `Running`, or how its run ended."""
+    """`Pending`, `Starting`, `Queued` by a cluster, `Running`, or how its run ended."""
     configuration: str = ""
     run_id: str = ""
     reason: str = ""
@@ -167,8 +168,9 @@ def _after(state: PointState, entry: dict[str, Any]) -> PointState:
             else tuple((str(name), Value(str(text), value)) for name, text, value in chosen)
         )
         return state.claimed(checked.text(entry["with"]), point)
-    if event == "start":
-        return state._replace(status="Running", run_id=_run_id(entry["run"]))
+    if event in {"start", "queue"}:
+        status = "Running" if event == "start" else "Queued"
+        return state._replace(status=status, run_id=_run_id(entry["run"]))
     if event == "stop":
         return state._replace(is_stopped=True, reason=checked.text(entry["reason"]))
     if event == "return":

@@ -13,7 +13,7 @@ from amlexec.files import open_regular
 from amlexec.history import folders
 from amlexec.history.metric_lines import NOT_FINITE
 from amlexec.history.paths import RunPaths
-from amlexec.runs import lifecycle
+from amlexec.runs import lifecycle, many
 from amlexec.search.early_stop import OF_OPTUNA, Trace, reason_to_stop
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from amlexec.sweeps.definition import Definition
     from amlexec.sweeps.journal import PointState
     from amlexec.sweeps.optuna_search import OptunaChooser
+    from amlexec.targets.target import State
     from amlexec.values import Project
 
 __all__ = ["Curve", "EarlyStopMonitor", "bring_metrics"]
@@ -74,10 +75,17 @@ def bring_metrics(project: Project, running: Sequence[RunPaths]) -> None:
 
     A target that can't be asked now is asked the next time.
     """
+    runs = []
     for paths in running:
         with contextlib.suppress(AmlexecError, OSError):
-            run = folders.read(paths)
-            if not kinds.of(run.target_kind).writes_here:
+            runs.append(folders.read(paths))
+    known: dict[str, State] = {}
+    for group in many.by_target(runs):
+        with contextlib.suppress(AmlexecError, OSError):
+            known |= many.states(project, group)
+    for run in runs:
+        with contextlib.suppress(AmlexecError, OSError):
+            if run.run_id not in known and not kinds.of(run.target_kind).writes_here:
                 lifecycle.refresh(project, run)
 
 

@@ -13,6 +13,8 @@ from amlexec.sweeps.definition import points_of
 from amlexec.sweeps.journal import Journal, PointState
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from typing_extensions import Self
 
     from amlexec.history.record import Run
@@ -74,14 +76,22 @@ class Sweep:
         assert self._points is not None, "points that are chosen one after the other are in the journal"
         return self._points[number - 1]
 
-    def claim(self, number: int, configuration: str, point: Point | None = None) -> None:
-        """Record that a point will be executed; `point` are its parameters if they were chosen now."""
-        values: dict[str, Any] = {"point": number, "with": configuration}
-        if point is not None:
-            values["parameters"] = [[name, *value] for name, value in point]
-        self._journal.append("claim", **values)
-        before = self.states.get(number, PointState("Pending"))
-        self.states[number] = before.claimed(configuration, point)
+    def claim(self, points: Mapping[int, Point | None], configuration: str) -> None:
+        """Record that points will be executed; with their parameters if they were chosen now."""
+        last = [*points][-1]
+        for number, point in points.items():
+            values: dict[str, Any] = {"point": number, "with": configuration}
+            if point is not None:
+                values["parameters"] = [[name, *value] for name, value in point]
+            # The last one brings the others to the disk.
+            self._journal.append("claim", durable=number == last, **values)
+            before = self.states.get(number, PointState("Pending"))
+            self.states[number] = before.claimed(configuration, point)
+
+    def queued(self, number: int, run_id: str) -> None:
+        """Record the run of a point, which waits in a cluster's queue."""
+        self._journal.append("queue", durable=False, point=number, run=run_id)
+        self.states[number] = self.states[number]._replace(status="Queued", run_id=run_id)
 
     def started(self, number: int, run_id: str) -> None:
         """Record the run of a point."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from amlexec.docker.client import Engine
     from amlexec.history.paths import RunPaths
 
-__all__ = ["copied", "from_container", "size", "taken"]
+__all__ = ["added", "copied", "from_container", "size", "taken"]
 
 _REPLACED = "\N{REPLACEMENT CHARACTER}".encode()
 _HEADER = re.compile(r"M ([0-9]{1,15}) ([0-9]{1,15})\n", re.ASCII)
@@ -59,6 +59,14 @@ def taken(paths: RunPaths, ask: Callable[[str], str]) -> str:
         is_whole = len(data) == sent and _REPLACED not in data
         if not (sent and is_whole and _write(paths, start, data) and start + sent < total):
             return output[: header.start()]
+
+
+def added(paths: RunPaths, start: int, data: bytes, sent: int, total: int) -> None:
+    """Take `sent` bytes of a file of `total` after its first `start`; nothing if some are missing."""
+    if total < start:
+        _forget(paths)
+    elif len(data) == sent and sent:
+        _write(paths, start, data)
 
 
 def copied(paths: RunPaths, folder: Path) -> None:

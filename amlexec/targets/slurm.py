@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import shlex
 import time
-from functools import partial
 from typing import IO, TYPE_CHECKING
 
 from amlexec.console import say
 from amlexec.errors import UnreachableError
 from amlexec.files import SMALL, read_regular
-from amlexec.targets import answers, slurm_script, slurm_state
+from amlexec.targets import slurm_script, slurm_state
 from amlexec.targets.script_environment import handed, of_run, of_supervisor
-from amlexec.targets.ssh import SSHTarget
-from amlexec.targets.ssh_verbs import Verbs
+from amlexec.targets.slurm_array import SlurmArrays
 
 if TYPE_CHECKING:
     from amlexec.history.paths import RunPaths
@@ -30,23 +28,18 @@ if TYPE_CHECKING:
 
 __all__ = ["SlurmTarget"]
 
-_PARTS = ("identity.sh", "host.sh", "slurm.sh")
 _UNKNOWN = 76
 """Exit code of `begin`: Slurm may have taken the job."""
 _SUBMIT_TIMEOUT_S = 90.0
-_STOP_TIMEOUT_S = 90.0
-"""In addition to the grace."""
 _PAUSE_S = 1.0
 """Before a job that goes on after all is followed again."""
 
 
-class SlurmTarget(SSHTarget):
+class SlurmTarget(SlurmArrays):
     """Runs on a Slurm cluster."""
 
     def __init__(self, project: Project, connection: SSHConnection) -> None:
         super().__init__(project, connection)
-        self._verbs = Verbs(connection, self._runtime, _PARTS)
-        self._stop_timeout = _STOP_TIMEOUT_S
         self._told = ""
         """What was last said of the job's place in the queue."""
 
@@ -83,30 +76,8 @@ class SlurmTarget(SSHTarget):
         if answer.exit_code == _UNKNOWN:
             raise UnreachableError(answer.stderr.strip(), where=self._connection.name)
         if answer.exit_code != 0:
-            error = self._failed("the job could not be submitted", answer.stderr)
-            name = plan.target.name
-            error.hint = error.hint or f"amlexec computetarget check {name} shows the partitions and limits"
-            raise error
+            raise self._refused(answer.stderr, plan)
         return None
-
-    def _read(self, paths: RunPaths, output: str) -> State:
-        if slurm_state.is_facts(output):
-            return self._judged(output)
-        return super()._read(paths, output)
-
-    def _judged(self, output: str, stderr: str = "", where: str = "") -> State:
-        del stderr, where
-        name = self._connection.name
-        return slurm_state.judged(slurm_state.read_facts(output, name), name)
-
-    def _read_records(self, source: IO[bytes]) -> list[tuple[str, State | None, str]]:
-        read = partial(self._judged_or_ours)
-        return list(answers.read_records(source, self._connection.name, read))
-
-    def _judged_or_ours(self, output: str, stderr: str, where: str) -> State:
-        if slurm_state.is_facts(output):
-            return self._judged(output)
-        return answers.read_state(output, stderr, where)
 
     def _follow(
         self, paths: RunPaths, logs: dict[bytes, RunLog], reconnect: Reconnect | None = None

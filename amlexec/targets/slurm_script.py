@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from amlexec.values import ComputeTarget
 
-__all__ = ["is_parallel", "lines", "options", "script"]
+__all__ = ["array_options", "array_script", "is_parallel", "lines", "options", "script"]
 
 _NO_COMMUNICATOR = "None"
 
@@ -54,11 +54,31 @@ def options(folder: str) -> tuple[str, ...]:
 
 def script(target: ComputeTarget, run_id: str, folder: str, runtime: str, argv: Sequence[str]) -> str:
     """The text of the job's script. `argv` begins with the Python that starts the supervisor."""
+    about = f"the run {run_id}"
+    return _script(target, about, ("folder", folder), "control", runtime, f"job {shlex.join(argv)}")
+
+
+def array_options(folder: str, elements: int, at_once: int) -> tuple[str, ...]:
+    """As `options` for an array, of which `at_once` elements run at a time; `folder` is the array's."""
+    limit = f"%{at_once}" if at_once < elements else ""
+    array = f"--array=0-{elements - 1}{limit}"
+    return (array, f"--chdir={folder}", "--output=log/%a", "--open-mode=append", "--export=ALL")
+
+
+def array_script(target: ComputeTarget, name: str, folder: str, runtime: str) -> str:
+    """The text of an array's script. What differs by the element is in the folder of its run."""
+    return _script(target, f"the runs of {name}", ("array", folder), "tree", runtime, "element")
+
+
+def _script(
+    target: ComputeTarget, about: str, place: tuple[str, str], within: str, runtime: str, last: str
+) -> str:
     header = "".join(f"#SBATCH {line}\n" for line in lines(target))
+    name, folder = place
     return (
-        f"#!/bin/sh\n{header}# Made by amlexec for the run {run_id}.\n"
-        f"folder={shlex.quote(folder)}\nruntime={shlex.quote(runtime)}\n"
-        '[ -d "$folder/control" ] && [ -r "$runtime/slurm_job.sh" ] || {\n'
-        '  echo "$(uname -n) does not have the folder $folder: it must be shared" >&2\n  exit 96\n}\n'
-        f'. "$runtime/slurm_job.sh"\njob {shlex.join(argv)}\n'
+        f"#!/bin/sh\n{header}# Made by amlexec for {about}.\n"
+        f"{name}={shlex.quote(folder)}\nruntime={shlex.quote(runtime)}\n"
+        f'[ -d "${name}/{within}" ] && [ -r "$runtime/slurm_job.sh" ] || {{\n'
+        f'  echo "$(uname -n) does not have the folder ${name}: it must be shared" >&2\n  exit 96\n}}\n'
+        f'. "$runtime/slurm_job.sh"\n{last}\n'
     )

@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 from amlexec.errors import TargetError, UnreachableError
 from amlexec.targets.target import State
 
-__all__ = ["Facts", "is_facts", "judged", "pending", "queue_text", "read_facts", "seconds_of"]
+__all__ = [
+    "NOT_SUBMITTED",
+    "Facts",
+    "is_facts",
+    "judged",
+    "pending",
+    "queue_text",
+    "read_facts",
+    "seconds_of",
+]
 
 _FIELDS = 14
 _TIME = re.compile(r"[0-9]{1,10}(\.[0-9]{0,12})?", re.ASCII)
@@ -24,6 +33,7 @@ _NOT_SHARED = 96
 """Exit code of a job that does not find its folder."""
 _NO_LOG = "0:53"
 """Slurm's ExitCode for a job whose log can't be made."""
+NOT_SUBMITTED = "it was not submitted"
 _GONE = "gone"
 _CAUSES = {
     "TIMEOUT": "the time limit was reached",
@@ -161,7 +171,7 @@ def judged(facts: Facts, where: str) -> State:
     if not facts.state and not facts.job:
         return State("new")
     if facts.state == _GONE and not facts.job:
-        return State("new") if not facts.submitted else _lost(facts, "it was not submitted")
+        return State("new") if not facts.submitted else _lost(facts, NOT_SUBMITTED)
     if not _is_over(facts):
         return _going_on(facts)
     return _over(facts)

@@ -31,6 +31,7 @@ from amlexec.targets.target import State
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+    from tarfile import TarFile
 
     from amlexec.environments.store import EnvironmentStore
     from amlexec.history.paths import RunPaths
@@ -121,6 +122,10 @@ class SSHTarget:
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
         """See `Target.stage`. Only missing files are sent."""
+        self._stage("stage", paths.folder.name, plan, tree, ssh_send.record_of(paths.record))
+
+    def _stage(self, verb: str, name: str, plan: Plan, tree: str, add: Callable[[TarFile], object]) -> None:
+        """Send a snapshot with what `add` adds, for the run or the array `name`."""
         if plan.script not in snapshot.files(self._project, tree):
             raise no_script(self._project, plan)
         for number in range(_TRIES):
@@ -133,12 +138,9 @@ class SSHTarget:
                 # The machine has a snapshot that no longer exists locally: send everything.
                 self._verb("forget", self.mirror)
                 continue
-            mirror = f"{self.mirror}.{paths.folder.name}.once" if is_alone else self.mirror
-            pack = partial(
-                ssh_send.pack, self._project, changes, paths.record, runtime="runtime" not in looked
-            )
-            words = (paths.folder.name, self._runtime, mirror, old, tree, self.mirror)
-            code, stderr = self._send(pack, *words)
+            mirror = f"{self.mirror}.{name}.once" if is_alone else self.mirror
+            pack = partial(ssh_send.pack, self._project, changes, add, runtime="runtime" not in looked)
+            code, stderr = self._send(pack, verb, name, self._runtime, mirror, old, tree, self.mirror)
             if code == 0:
                 self._verbs.arrived()
                 return
@@ -150,8 +152,8 @@ class SSHTarget:
         )
 
     def _send(self, pack: Callable[[IO[bytes]], None], *words: str) -> tuple[int, str]:
-        """Send the archive of `pack` to the verb `stage`; returns its exit code and standard error."""
-        with flowing(pack) as archive, self._verbs.stream("stage", *words, input=archive) as channel:
+        """Send the archive of `pack` to a verb; returns its exit code and standard error."""
+        with flowing(pack) as archive, self._verbs.stream(*words, input=archive) as channel:
             ssh_send.show_waiting(channel.stdout, self._connection.name)
             return channel.wait(), channel.stderr
 

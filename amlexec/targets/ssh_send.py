@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import tarfile
 from typing import IO, TYPE_CHECKING
 
@@ -13,11 +14,12 @@ from amlexec.snapshots import transfer
 from amlexec.targets.answers import LONGEST_LINE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from amlexec.values import Project
 
-__all__ = ["pack", "runtime_digest", "show_waiting"]
+__all__ = ["file_of", "files_of", "pack", "record_of", "runtime_digest", "show_waiting"]
 
 _LINES_A_TIME = 6
 """Waiting lines, one every five seconds, of which one is shown."""
@@ -26,11 +28,17 @@ _BLOCK = 1 << 18
 
 
 def pack(
-    project: Project, changes: transfer.Difference, record: Path, archive: IO[bytes], *, runtime: bool
+    project: Project,
+    changes: transfer.Difference,
+    add: Callable[[tarfile.TarFile], object],
+    archive: IO[bytes],
+    *,
+    runtime: bool,
 ) -> None:
     """Write the archive for `stage` of `runtime/host.sh`; with `runtime`, it includes the files of `HERE`.
 
-    The server of services is not among them: it only travels into images.
+    `add` adds the runs' own files. The server of services is not among the runtime's: it only travels into
+    images.
     """
     # Names may contain every byte but NUL: the GNU format stores them unchanged.
     with tarfile.open(
@@ -44,9 +52,36 @@ def pack(
         transfer.pack(project, changes.sent, changes.gone, packed)
         if runtime:
             packed.add(HERE, "runtime", filter=_plain)
-        # So that other computers find the run; `start` replaces it by the record with the snapshot.
-        packed.add(record, "run.json", filter=_plain)
+        add(packed)
         packed.addfile(tarfile.TarInfo("whole"))
+
+
+def record_of(record: Path) -> Callable[[tarfile.TarFile], object]:
+    """Adds a run's record, so that other computers find the run; `start` replaces it."""
+    return lambda packed: packed.add(record, "run.json", filter=_plain)
+
+
+def file_of(name: str, data: bytes) -> Callable[[tarfile.TarFile], object]:
+    """Adds a file of that name."""
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(data), 0o600
+    return lambda packed: packed.addfile(entry, io.BytesIO(data))
+
+
+def files_of(files: Iterable[tuple[str, bytes]]) -> bytes:
+    """A compressed archive of small files, by their names."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz", format=tarfile.GNU_FORMAT, compresslevel=1) as packed:
+        folders: set[str] = set()
+        for name, data in files:
+            for at in [at for at, sign in enumerate(name) if sign == "/"]:
+                if name[:at] not in folders:
+                    folders.add(name[:at])
+                    entry = tarfile.TarInfo(name[:at])
+                    entry.type, entry.mode = tarfile.DIRTYPE, 0o700
+                    packed.addfile(entry)
+            file_of(name, data)(packed)
+    return made.getvalue()
 
 
 def show_waiting(source: IO[bytes], where: str) -> None:

@@ -194,18 +194,18 @@ def test_a_large_file_is_never_in_memory(project_here: ProjectFolder) -> None:
     tree = snapshot.take(found).tree
     changes = transfer.difference(found, "", tree)
     assert changes is not None
-    record = project_here.write("record.json", "{}")
+    add = ssh_send.record_of(project_here.write("record.json", "{}"))
     sink = Sink()
     tracemalloc.start()
     try:
-        ssh_send.pack(found, changes, record, cast("IO[bytes]", sink), runtime=True)
+        ssh_send.pack(found, changes, add, cast("IO[bytes]", sink), runtime=True)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert sink.size > size + len(noise)
     assert peak < 24 << 20
     with (project_here.root.parent / "sent").open("wb") as sent:
-        ssh_send.pack(found, changes, record, sent, runtime=False)
+        ssh_send.pack(found, changes, add, sent, runtime=False)
     with tarfile.open(project_here.root.parent / "sent") as archive:
         read = archive.extractfile("tree/noise")
         assert read is not None

@@ -15,7 +15,10 @@ from amlexec.runtime import HERE
 from amlexec.targets.slurm_state import Facts, read_facts
 
 RUN = "demo_1700000000000"
-VERBS = "".join((HERE / name).read_text() for name in ("identity.sh", "host.sh", "slurm.sh"))
+VERBS = "".join(
+    (HERE / name).read_text()
+    for name in ("identity.sh", "host.sh", "slurm.sh", "slurm_many.sh", "slurm_array.sh")
+)
 
 
 class Login:
@@ -40,17 +43,40 @@ class Login:
         path = self.home / f"{name}.calls"
         return path.read_text().splitlines() if path.exists() else []
 
-    def facts(self, **variables: str) -> Facts:
-        """What `state` prints of the run."""
+    def call(self, verb: str, *words: str, asked: str = "", **variables: str) -> list[str]:
+        """The lines that a verb prints; `asked` is its standard input."""
         path = f"{self.home}/bin:{os.environ['PATH']}"
         done = subprocess.run(
-            ["sh", "-s", RUN, "0"],
-            input=f'{VERBS}\nstate "$@"\n'.encode(),
+            ["sh", "-c", f'{VERBS}\n{verb} "$@"\n', "sh", *words],
+            input=asked.encode(),
             env={"HOME": str(self.home), "PATH": path, "TZ": "UTC", **variables},
             capture_output=True,
             check=True,
         )
-        return read_facts(done.stdout.decode().splitlines()[0], "lab")
+        return done.stdout.decode().splitlines()
+
+    def facts(self, **variables: str) -> Facts:
+        """What `state` prints of the run."""
+        return read_facts(self.call("state", RUN, "0", **variables)[0], "lab")
+
+    def run(self, number: int, **files: str) -> str:
+        """Another run, an element of the array 36, with these control files; its id."""
+        run_id = f"demo_{number}"
+        control = self.home / ".amlexec/runs" / run_id / "control"
+        control.mkdir(parents=True)
+        array = self.home / ".amlexec/arrays/demo_1.points"
+        array.mkdir(parents=True, exist_ok=True)
+        for path, text in (("job", "36"), ("submitted", "1700000000 0")):
+            (array / path).write_text(f"{text}\n")
+        for name, text in {"array": f"demo_1.points {number}", **files}.items():
+            (control / name).write_text(f"{text}\n")
+        return run_id
+
+    def states(self, *run_ids: str) -> dict[str, Facts | str]:
+        """What `states` prints of many runs."""
+        lines = self.call("states", asked="".join(f"{run_id} 0\n" for run_id in run_ids))
+        found = dict(zip(lines[::2], lines[1::2], strict=True))
+        return {run: read_facts(text, "lab") if "\t" in text else text for run, text in found.items()}
 
 
 @pytest.fixture
@@ -85,7 +111,7 @@ def test_another_cluster_behind_the_login_node(login: Login) -> None:
     login.program("scontrol", "echo 'JobId=12 JobState=OUT_OF_MEMORY ExitCode=0:125 EndTime=1700000400'")
     found = login.facts()
     assert (found.state, found.exit, found.job) == ("OUT_OF_MEMORY", "0:125", "12")
-    assert login.calls("squeue") == ["-Mbig -h -t all -j 12 -o %T|%N|%S|%r"]
+    assert login.calls("squeue") == ["-Mbig -r -h -t all -j 12 -o %T|%N|%S|%r"]
     assert login.calls("scontrol") == ["-Mbig -o show job 12"]
 
 
@@ -109,3 +135,70 @@ def test_settings_of_the_user_and_of_an_outer_job_do_not_count(login: Login) -> 
 def test_tabs_and_lines_in_an_answer(login: Login) -> None:
     login.program("squeue", "printf 'PENDING||N/A|a\\treason|with a bar\\n'")
     assert login.facts().reason == "a reason|with a bar"
+
+
+def test_many_runs_in_one_call(login: Login) -> None:
+    rows = ["36_1|RUNNING|c1|1700000000|None", "36_2|PENDING||N/A|JobArrayTaskLimit", "36_3|FAILED|c1|1|None"]
+    rows += ["36_4|COMPLETED|c1|1|None", "36_5|CANCELLED||1|None", "36_6|TIMEOUT|c2|1|None"]
+    alone = "case $* in *-j*) echo 'TIMEOUT|c2|1|None'; exit ;; esac"
+    login.program("squeue", f"{alone}\ncat <<'END'\n{chr(10).join(rows)}\nEND")
+    login.program("scontrol", "echo 'JobState=TIMEOUT ExitCode=0:15 EndTime=1700000400'")
+    began = "7 8 1700000001"
+    runs = [login.run(1, script=began), login.run(2), login.run(3, script=began, end="3 1700000009")]
+    runs += [login.run(4, script=began, end="0 1700000009"), login.run(5), login.run(6, script=began)]
+    found = login.states(*runs, "demo_99")
+    assert found.pop("demo_99") == "gone"
+    told = [(each.state, each.code, each.exit) for each in found.values() if isinstance(each, Facts)]
+    ends = [("FAILED", 3, ""), ("", 0, ""), ("CANCELLED", None, ""), ("TIMEOUT", None, "0:15")]
+    assert told == [("RUNNING", None, ""), ("PENDING", None, ""), *ends]
+    # One for all, and one for the run whose end only scontrol tells.
+    assert len(login.calls("squeue")) == 2
+    assert login.calls("scontrol") == ["-o show job 36_6"]
+
+
+def test_many_runs_that_have_ended_well_need_no_slurm(login: Login) -> None:
+    runs = [login.run(number, end="0 1700000009") for number in (1, 2)]
+    assert [each.code for each in login.states(*runs).values() if isinstance(each, Facts)] == [0, 0]
+    assert login.calls("squeue") == []
+
+
+def test_many_runs_that_only_the_accounting_has(login: Login) -> None:
+    gone = "*-j*) echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1 ;;"
+    login.program("squeue", f"case $* in {gone} esac\necho '40|RUNNING|c1|1|None'")
+    rows = "36_1|NODE_FAIL|0:0|c1|1700000100|1700000200\n36_2|TIMEOUT|0:9|c2|1700000300|1700000400"
+    login.program("sacct", f"case $* in *'-j 36_1,'*) printf '%s\\n' '{rows}' ;; esac")
+    found = login.states(login.run(1), login.run(2), login.run(3))
+    told = [(each.state, each.exit, each.nodes) for each in found.values() if isinstance(each, Facts)]
+    assert told == [("NODE_FAIL", "0:0", "c1"), ("TIMEOUT", "0:9", "c2"), ("gone", "", "")]
+    assert sum("-j 36_1,36_2,36_3 " in call for call in login.calls("sacct")) == 1
+
+
+def test_many_runs_without_accounting(login: Login) -> None:
+    """Slurm may have had a job not yet when it was asked for all: it is asked again."""
+    answers = "*-j*) echo 'PENDING||N/A|Priority' ;; *) echo '40|RUNNING|c1|1|None' ;;"
+    login.program("squeue", f"case $* in {answers} esac")
+    found = login.states(login.run(1))
+    assert [each.state for each in found.values() if isinstance(each, Facts)] == ["PENDING"]
+
+
+def test_many_runs_while_slurm_fails(login: Login) -> None:
+    login.program("squeue", "echo 'slurm_load_jobs error: Unable to contact' >&2; exit 1")
+    found = login.states(login.run(1), login.run(2, end="0 1700000009"))
+    told = [(each.code, each.failure) for each in found.values() if isinstance(each, Facts)]
+    assert told == [(None, "slurm_load_jobs error: Unable to contact"), (0, "")]
+
+
+def test_a_run_that_is_withdrawn_never_begins(login: Login) -> None:
+    runs = [login.run(1), login.run(2)]
+    # The element has begun already.
+    (login.home / ".amlexec/runs/demo_2/control/taken").mkdir()
+    login.program("scancel", "")
+    array = login.home / ".amlexec/arrays/demo_1.points"
+    (array / "runs").write_text("demo_0\ndemo_1\ndemo_2\n")
+    lines = login.call("withdraw", "", asked="".join(f"{run}\n" for run in [*runs, "demo_9"]))
+    assert lines == ["demo_1 gone", "demo_2 begun", "demo_9 gone"]
+    assert login.calls("scancel") == ["-t PENDING 36_[1]"]
+    assert not (login.home / ".amlexec/runs/demo_1").exists()
+    assert array.exists()
+    assert login.call("remove", "demo_2", "") == ["removed"]
+    assert not array.exists()

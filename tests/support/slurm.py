@@ -16,7 +16,7 @@ import pytest
 
 from amlexec.docker import archives, containers
 from amlexec.errors import TargetError
-from tests.conftest import eventually
+from tests.conftest import ProjectFolder, eventually
 from tests.engines import slurm as image
 from tests.engines.fixtures import need
 from tests.engines.ssh_host import QUIET
@@ -24,13 +24,25 @@ from tests.support.hosts import _CONFIGURATION, Host
 from tests.support.places import RemoteProject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from amlexec.docker.client import Engine
+    from tests.conftest import Done
     from tests.support.hosts import Client
 
-__all__ = ["NODES", "SlurmHead", "SlurmProject", "slurm_head", "slurm_head_of_session"]
+__all__ = [
+    "NODES",
+    "WAIT",
+    "Lab",
+    "SlurmHead",
+    "SlurmProject",
+    "lab",
+    "program",
+    "slurm_head",
+    "slurm_head_of_session",
+    "slurm_image",
+]
 
 NODES = ("c1", "c2")
 _SLURM = """\
@@ -193,10 +205,85 @@ class SlurmProject(RemoteProject):
         return "\n".join([*told, "pythonLocation: python3", *lines]) + "\n"
 
 
+WAIT = """\
+import os, signal, sys, time
+signal.signal(signal.SIGUSR2, lambda *_: print("usr2", flush=True))
+print("begun", flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.05)
+"""
+
+
+class Lab(ProjectFolder):
+    """A project with one target on the cluster."""
+
+    def __init__(self, root: Path, head: SlurmHead) -> None:
+        super().__init__(root)
+        self.head = head
+        self.write("wait.py", WAIT)
+        self.target()
+
+    def target(self, *lines: str, name: str = "lab") -> None:
+        """Write both files of the target."""
+        told = ["type: slurm", f"address: {self.head.address}", f"username: {QUIET}"]
+        told += ["userManagedEnvironment: true", "pythonLocation: python3", *lines]
+        self.write(f"aml_config/{name}.compute", "\n".join(told) + "\n")
+        self.write(f"aml_config/{name}.runconfig", f"Target: {name}\nFramework: Python\n")
+
+    def run(self, *arguments: str) -> Done:
+        """Submit, and wait for the end."""
+        return self.amlexec("experiment", "submit", "-c", "lab", *arguments)
+
+    def begin(self, *arguments: str, until: str = "RUNNING") -> str:
+        """Submit without waiting for the end; the id of the run, whose job is then in this state."""
+        done = self.amlexec("experiment", "submit", "--async", "-c", "lab", *(arguments or ("wait.py",)))
+        assert done.code == 0, done.err
+        run_id = done.run_id
+        if until == "RUNNING":
+            log = f"{self.folder_of(run_id)}/stdout.log"
+            eventually(lambda: "begun" in self.head.ssh(f"cat {log} 2>/dev/null || :"), "the script begins")
+        else:
+            eventually(lambda: self.state(run_id) == until, f"the job is {until}")
+        return run_id
+
+    def follow(self, run_id: str) -> Done:
+        """Follow a run to its end."""
+        return self.amlexec("experiment", "follow", "-r", run_id)
+
+    def status(self, run_id: str) -> str:
+        """What `experiment status` says."""
+        return self.amlexec("experiment", "status", "-r", run_id).out
+
+    def state(self, run_id: str) -> str:
+        """Slurm's word."""
+        return self.head.ssh(f"squeue -h -t all -j {self.head.job(run_id)} -o %T").strip()
+
+    def tell(self, run_id: str) -> None:
+        """Let the script end."""
+        self.head.ssh(f"touch {self.folder_of(run_id)}/project/go")
+
+    def folder_of(self, run_id: str) -> str:
+        """The run's folder on the cluster."""
+        return f"/home/{QUIET}/.amlexec/runs/{run_id}"
+
+    def end(self, run_id: str) -> tuple[str, int | None, str]:
+        """Status, exit code and reason of the record."""
+        record = self.record(run_id)
+        return record["status"], record["exit_code"], record["reason"]
+
+
 @pytest.fixture(scope="session")
-def slurm_head_of_session(machines: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmHead]:
-    """One cluster for a session of tests; take `slurm_head`."""
+def slurm_image() -> None:
+    """The image of a node."""
     need("slurm", f"the image {image.REFERENCE}", image.is_there)
+
+
+@pytest.fixture(scope="session")
+def slurm_head_of_session(
+    slurm_image: None, machines: Engine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SlurmHead]:
+    """One cluster for a session of tests; take `slurm_head`."""
+    del slurm_image
     machine = SlurmHead(machines, tmp_path_factory.mktemp("slurm-head"))
     try:
         machine.create()
@@ -210,3 +297,24 @@ def slurm_head(slurm_head_of_session: SlurmHead, client: Client) -> SlurmHead:
     """A cluster that runs, shared by all tests: leave it as it was found."""
     client.lets_in(slurm_head_of_session)
     return slurm_head_of_session
+
+
+@pytest.fixture
+def lab(tmp_path: Path, slurm_head: SlurmHead) -> Iterator[Lab]:
+    """A project on the cluster; its jobs end with it."""
+    yield Lab(tmp_path / "demo", slurm_head)
+    slurm_head.ssh("scancel -s KILL --full -u remo 2>/dev/null; scancel -u remo")
+
+
+@pytest.fixture
+def program(slurm_head: SlurmHead) -> Iterator[Callable[[str, str], None]]:
+    """Put a program of ours before Slurm's on the login node, as sites do."""
+    made = []
+
+    def put(name: str, text: str) -> None:
+        made.append(name)
+        slurm_head.ssh(f"cat >/usr/local/bin/{name}; chmod +x /usr/local/bin/{name}", input=text.encode())
+
+    yield put
+    for name in made:
+        slurm_head.ssh(f"rm -f /usr/local/bin/{name}")

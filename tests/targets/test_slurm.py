@@ -8,27 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.conftest import PATIENCE, ProjectFolder, eventually
+from tests.conftest import PATIENCE, eventually
 from tests.engines.ssh_host import QUIET
 from tests.support.places import Place, Shop
-from tests.support.slurm import SlurmProject
+from tests.support.slurm import Lab, SlurmProject
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from tests.conftest import Done
     from tests.support.hosts import Client
     from tests.support.slurm import SlurmHead
 
-WAIT = """\
-import os, signal, sys, time
-signal.signal(signal.SIGUSR2, lambda *_: print("usr2", flush=True))
-print("begun", flush=True)
-while not os.path.exists("go"):
-    time.sleep(0.05)
-"""
 RANKS = """\
 import json, os, sys
 from azureml.logging import get_azureml_logger
@@ -60,85 +52,6 @@ mpi.MPI_Finalize()
 """
 ALL = ("nodeCount: 2", "sbatch: [--exclusive]")
 """Both nodes, alone."""
-
-
-class Lab(ProjectFolder):
-    """A project with one target on the cluster."""
-
-    def __init__(self, root: Path, head: SlurmHead) -> None:
-        super().__init__(root)
-        self.head = head
-        self.write("wait.py", WAIT)
-        self.target()
-
-    def target(self, *lines: str, name: str = "lab") -> None:
-        """Write both files of the target."""
-        told = ["type: slurm", f"address: {self.head.address}", f"username: {QUIET}"]
-        told += ["userManagedEnvironment: true", "pythonLocation: python3", *lines]
-        self.write(f"aml_config/{name}.compute", "\n".join(told) + "\n")
-        self.write(f"aml_config/{name}.runconfig", f"Target: {name}\nFramework: Python\n")
-
-    def run(self, *arguments: str) -> Done:
-        """Submit, and wait for the end."""
-        return self.amlexec("experiment", "submit", "-c", "lab", *arguments)
-
-    def begin(self, *arguments: str, until: str = "RUNNING") -> str:
-        """Submit without waiting for the end; the id of the run, whose job is then in this state."""
-        done = self.amlexec("experiment", "submit", "--async", "-c", "lab", *(arguments or ("wait.py",)))
-        assert done.code == 0, done.err
-        run_id = done.run_id
-        if until == "RUNNING":
-            log = f"{self.folder_of(run_id)}/stdout.log"
-            eventually(lambda: "begun" in self.head.ssh(f"cat {log} 2>/dev/null || :"), "the script begins")
-        else:
-            eventually(lambda: self.state(run_id) == until, f"the job is {until}")
-        return run_id
-
-    def follow(self, run_id: str) -> Done:
-        """Follow a run to its end."""
-        return self.amlexec("experiment", "follow", "-r", run_id)
-
-    def status(self, run_id: str) -> str:
-        """What `experiment status` says."""
-        return self.amlexec("experiment", "status", "-r", run_id).out
-
-    def state(self, run_id: str) -> str:
-        """Slurm's word."""
-        return self.head.ssh(f"squeue -h -t all -j {self.head.job(run_id)} -o %T").strip()
-
-    def tell(self, run_id: str) -> None:
-        """Let the script end."""
-        self.head.ssh(f"touch {self.folder_of(run_id)}/project/go")
-
-    def folder_of(self, run_id: str) -> str:
-        """The run's folder on the cluster."""
-        return f"/home/{QUIET}/.amlexec/runs/{run_id}"
-
-    def end(self, run_id: str) -> tuple[str, int | None, str]:
-        """Status, exit code and reason of the record."""
-        record = self.record(run_id)
-        return record["status"], record["exit_code"], record["reason"]
-
-
-@pytest.fixture
-def lab(tmp_path: Path, slurm_head: SlurmHead) -> Iterator[Lab]:
-    """A project on the cluster; its jobs end with it."""
-    yield Lab(tmp_path / "demo", slurm_head)
-    slurm_head.ssh("scancel -s KILL --full -u remo 2>/dev/null; scancel -u remo")
-
-
-@pytest.fixture
-def program(slurm_head: SlurmHead) -> Iterator[Callable[[str, str], None]]:
-    """Put a program of ours before Slurm's on the login node, as sites do."""
-    made = []
-
-    def put(name: str, text: str) -> None:
-        made.append(name)
-        slurm_head.ssh(f"cat >/usr/local/bin/{name}; chmod +x /usr/local/bin/{name}", input=text.encode())
-
-    yield put
-    for name in made:
-        slurm_head.ssh(f"rm -f /usr/local/bin/{name}")
 
 
 def test_processes_on_two_nodes(lab: Lab) -> None:
@@ -376,6 +289,12 @@ def test_one_call_for_all_runs(lab: Lab, program: Callable[[str, str], None]) ->
     assert len(rows) == 2
     assert all("Running" in row for row in rows)
     assert lab.head.ssh("cat /tmp/squeue-calls") == "x\n"
+    # A condition is looked at first, and then the runs that meet it.
+    for options, calls in (((), 1), (("--status", "Running"), 2)):
+        lab.head.ssh(": >/tmp/squeue-calls")
+        listed = lab.amlexec("history", "list", *options)
+        assert [line.count("Running") for line in listed.out.splitlines() if "demo_" in line] == [1, 1]
+        assert lab.head.ssh("cat /tmp/squeue-calls") == "x\n" * calls
     for run_id in runs:
         lab.tell(run_id)
     assert all(lab.follow(run_id).code == 0 for run_id in runs)
