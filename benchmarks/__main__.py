@@ -21,6 +21,7 @@ from benchmarks import (
     report,
     rerun,
     serving,
+    slurm,
     snapshot,
     spark,
     ssh,
@@ -46,6 +47,7 @@ BENCHMARKS: dict[str, Callable[[Path, int, Sizes], Iterator[Row]]] = {
     "serving": serving.rows,
     "docker": docker.rows,
     "ssh": ssh.rows,
+    "slurm": slurm.rows,
     "spark": spark.rows,
 }
 SMALL = Sizes(
@@ -65,6 +67,8 @@ SMALL = Sizes(
     scalars=200,
     series=10_000,
     points=4,
+    queued=3,
+    submitted=3,
     plan=20,
     settling=0.0,
 )

@@ -47,6 +47,10 @@ class Sizes(NamedTuple):
     """Bytes of that log from one cut to the next."""
     points: int = 200
     """Points of a sweep that is executed."""
+    queued: int = 100
+    """Runs in the queue of a cluster."""
+    submitted: int = 1000
+    """Points of a sweep that are submitted to it."""
     plan: int = 10_000
     """Points of a sweep that is listed or continued."""
     scalars: int = 20_000

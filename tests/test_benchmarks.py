@@ -26,12 +26,14 @@ ROWS = {
     "serving": 3,
     "docker": 7,
     "ssh": 8,
+    "slurm": 3,
     "spark": 3,
 }
 PARTS = {
     "report": ("chromium",),
     "docker": ("base_image", "channel"),
     "ssh": ("ssh_image", "channel"),
+    "slurm": ("slurm_image",),
     "spark": ("ssh_image", "channel", "spark_parts"),
 }
 
