@@ -215,6 +215,9 @@ WITH_SPARK: dict[str, Callable[[Table], None]] = {
     "`Framework: Python`, which does not use them": replace(
         "PySpark", "Python", "aml_config/docker.runconfig"
     ),
+    "`pyspark=3.4` in the conda dependencies, instead of what the default base image gets": replace(
+        "  - numpy=1.26\n", "  - pyspark=3.4\n  - numpy=1.26\n"
+    ),
     "a Spark property, unless it names or excludes packages": replace("2g", "4g", SPARK),
 }
 

@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amlexec import kinds
 from amlexec.commands.options import add_project, add_run_configuration
 from amlexec.config import load as config
 from amlexec.console import data, say
 from amlexec.environments import lockfile, spec
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.packages import platforms
+from amlexec.prepare.prepare import dependencies_of
 
 if TYPE_CHECKING:
     import argparse
@@ -90,9 +90,9 @@ def _request(project: Project, name: str, target_name: str) -> _Request:
     declaration = config.load(project, name, target_name)
     file = declaration.run_configuration.conda_dependencies_file
     target = declaration.compute_target
-    dependencies = config.load_conda(project, file)
-    shared = target.shared_folder(project) if kinds.of(target.kind).on_local_engine else ""
-    requirements = spec.requirements_of(project, dependencies, shared=shared)
+    spark_file = declaration.run_configuration.spark_dependencies_file
+    is_spark = declaration.run_configuration.framework == "PySpark"
+    dependencies, requirements = dependencies_of(project, target, file, spark_file if is_spark else "")
     platform = platforms.of_target(target)
     wanted = spec.spec_of(project, target.base_docker_image, dependencies, platform, pip=requirements)
     basis = spec.lock_basis(wanted, requirements)

@@ -12,12 +12,14 @@ from amlexec.images.labels import DEFAULT
 if TYPE_CHECKING:
     from amlexec.environments.request import BuildRequest, BuildResult
     from amlexec.environments.store import EnvironmentStore, Installed
+    from amlexec.packages.requirements import Requirements
     from amlexec.progress import Progress
-    from amlexec.values import ComputeTarget, Project
+    from amlexec.values import ComputeTarget, CondaDependencies, Project
 
 __all__ = [
     "Readiness",
     "Wanted",
+    "dependencies_of",
     "note_gone",
     "prepare",
     "readiness",
@@ -58,12 +60,41 @@ class Readiness(NamedTuple):
     """The name of its resolved lock; "" if it has none."""
 
 
+def dependencies_of(
+    project: Project, target: ComputeTarget, conda_file: str, spark_file: str = ""
+) -> tuple[CondaDependencies, Requirements]:
+    """The dependencies of an environment, with what its base image lacks; and its pip section, read.
+
+    `spark_file` is the Spark dependencies file if the framework is PySpark, else "". Raises like `wanted`.
+    """
+    from amlexec.environments.spec import requirements_of
+
+    dependencies = config.load_conda(project, conda_file)
+    # Only the local engine mounts `/azureml-share/`.
+    shared = target.shared_folder(project) if kinds.of(target.kind).on_local_engine else ""
+    found = requirements_of(project, dependencies, shared=shared)
+    is_image = kinds.of(target.kind).environment == kinds.IMAGE
+    if spark_file and is_image and (target.base_docker_image.strip() or DEFAULT) == DEFAULT:
+        from amlexec.spark import default_packages
+
+        spark = config.find_spark(project, spark_file)
+        dependencies = default_packages.added(dependencies, found, spark, target.where("baseDockerImage"))
+    return dependencies, found
+
+
 def wanted(
-    project: Project, configuration: str, target: ComputeTarget, conda_file: str, spark_file: str = ""
+    project: Project,
+    configuration: str,
+    target: ComputeTarget,
+    conda_file: str,
+    spark_file: str = "",
+    *,
+    base: str = "",
 ) -> Wanted:
     """The environment that the files declare, with its digest. Solves nothing; no connections.
 
-    `spark_file` is the Spark dependencies file if the framework is PySpark, else "".
+    `spark_file` is the Spark dependencies file if the framework is PySpark, else "". `base` is the image that
+    stands for the target's base image, if another reference does.
 
     Raises:
         ConfigurationError: a file is wrong, or one of its references is.
@@ -71,22 +102,19 @@ def wanted(
     from amlexec.digest import of_bytes
     from amlexec.environments import lockfile
     from amlexec.environments.request import BuildRequest
-    from amlexec.environments.spec import canonical, requirements_of, spec_of
+    from amlexec.environments.spec import canonical, spec_of
     from amlexec.packages.platforms import of_target
 
-    dependencies = config.load_conda(project, conda_file)
-    # Only the local engine mounts `/azureml-share/`.
-    shared = target.shared_folder(project) if kinds.of(target.kind).on_local_engine else ""
-    found = requirements_of(project, dependencies, shared=shared)
+    dependencies, found = dependencies_of(project, target, conda_file, spark_file)
     lock = lockfile.read(project, conda_file)
+    base = base or target.base_docker_image or DEFAULT
     spec = spec_of(
         project,
-        "" if kinds.of(target.kind).environment == kinds.PREFIX else target.base_docker_image or DEFAULT,
+        "" if kinds.of(target.kind).environment == kinds.PREFIX else base,
         dependencies,
         of_target(target),
         lock=lock,
         base_place=target.where("baseDockerImage"),
-        shared=shared,
         pip=found,
     )
     request = BuildRequest(project, spec, "", dependencies, found, target.where("baseDockerImage"), lock)

@@ -89,10 +89,9 @@ class _Search(NamedTuple):
 
         configuration = self.configuration
         project = self.sources.with_lock(configuration.conda_dependencies_file, text)
-        target = self.target._replace(base_docker_image=base) if base else self.target
         spark = configuration.spark_dependencies_file if configuration.framework == "PySpark" else ""
         name, file = configuration.name, configuration.conda_dependencies_file
-        return preparation.wanted(project, name, target, file, spark)
+        return preparation.wanted(project, name, self.target, file, spark, base=base)
 
     def anew(self, why: str) -> RepeatedEnvironment:
         """The environment that the dependencies of the snapshot come to today."""

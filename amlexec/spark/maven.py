@@ -21,7 +21,7 @@ __all__ = ["CENTRAL", "SPARK_MISSING", "files", "folders", "further", "needs_thi
 
 SPARK_MISSING = (
     "add pyspark and openjdk to the conda dependencies, or set baseDockerImage to an image that has "
-    "Spark (SPARK_HOME, or spark-submit on PATH)"
+    "Spark (SPARK_HOME, or spark-submit on PATH), or remove it: the default image gets both"
 )
 CENTRAL = "https://repo1.maven.org/maven2/"
 _OTHERS = "https://repos.spark-packages.org/"

@@ -1,8 +1,8 @@
 """The parts as pytest fixtures. One that is absent skips the test, saying how to get it; in CI it fails it.
 
 Which must not be absent elsewhere is what AMLEXEC_REQUIRE names:
-docker,base_image,channel,registry,ssh_host,engine_host,slurm,spark,hadoop,mlflow,azurite,object_store,server_wheels,
-browser,strace,kubernetes.
+docker,base_image,channel,registry,ssh_host,engine_host,slurm,spark,spark_channel,hadoop,mlflow,azurite,
+object_store,server_wheels,browser,strace,kubernetes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from . import choice, daemon, engine_machine, spark
 from . import kubernetes as described
 from . import registry as docker_registry
 from . import server_wheels as wheels_of_server
+from . import spark_channel as channel_of_spark
 from .places import CHANNEL, HOW, WHEELS, is_required, state
 from .serving import Site, serve
 
@@ -38,6 +39,7 @@ __all__ = [
     "registry",
     "server_wheels",
     "simple_index",
+    "spark_channel",
     "spark_parts",
     "wheels",
 ]
@@ -123,6 +125,13 @@ def spark_parts(engine: docker_engine.Engine) -> spark.Installed:
     """Spark and Java on this machine, and a base image that has them too."""
     need("spark", f"Spark, Java or the image {spark.REFERENCE}", spark.is_there)
     return spark.installed()
+
+
+@pytest.fixture(scope="session")
+def spark_channel(spark_parts: spark.Installed) -> str:
+    """The `file://` address of a conda channel with `pyspark` and `openjdk`, and nothing else."""
+    need("spark_channel", "the conda channel with Spark", channel_of_spark.is_there)
+    return channel_of_spark.address()
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ from . import (
     server_wheels,
     slurm,
     spark,
+    spark_channel,
     ssh_host,
     strace,
 )
@@ -87,6 +88,14 @@ def task_engines() -> Iterator[dict[str, Any]]:
         spark.ready,
         clean=spark.remove,
         after=("base_image",),
+    )
+    yield _part(
+        "spark_channel",
+        "a conda channel with Spark and Java",
+        spark_channel.is_there,
+        spark_channel.ready,
+        clean=spark_channel.remove,
+        after=("spark",),
     )
     yield _part(
         "slurm",
