@@ -28,7 +28,13 @@ survey() {
     [ -d "$each" ] || continue
     if building "$name"; then echo "locked $name"; elif ! whole "$name"; then entry unfinished "$each"; fi
   done
-  for each in "$base/archives"/*; do entry archive "$each"; done
+  for each in "$base/archives"/*; do
+    case $each in
+    *.cluster) in_cluster "$each" ;;
+    *.with) ;;
+    *) entry archive "$each" ;;
+    esac
+  done
   for each in "$base/installers"/*; do entry installer "$each"; done
   for each in "$base/projects"/*; do entry mirror "$each"; done
   for each in "$base/runs"/*; do
@@ -52,6 +58,17 @@ entry() {
   printf '%s %s %s ' "$1" "$((${size:-0} * 1024))" "$(stat -c %Y "$2" 2>/dev/null || echo 0)"
   printf '%s' "${2##*/}" | tr '\n' /
   echo
+}
+
+# in_cluster MARKER: print the line of an archive in a Spark cluster's file system. For Spark's jars, of the kind "jars",
+# lines "uses ENVIRONMENT NAME" tell which environments were used with them.
+in_cluster() {
+  name=${1##*/} kind=archive
+  case $name in spark-*) name=${name%.cluster} kind=jars ;; esac
+  size=$(sed -n 4p "$1" 2>/dev/null)
+  case $size in '' | *[!0-9]*) size=0 ;; esac
+  echo "$kind $size $(stat -c %Y "$1" 2>/dev/null || echo 0) $name"
+  [ "$kind" = archive ] || sed -n "s/^[0-9a-z-]*\$/uses & $name/p" "$base/archives/$name.with" 2>/dev/null || :
 }
 
 # building NAME: whether a process builds the environment.
@@ -106,6 +123,14 @@ discard_unfinished() {
   done
   rmdir "$envs/$1" 2>/dev/null
   if [ -e "$envs/$1" ]; then echo used; else echo gone; fi
+}
+
+discard_jars() {
+  for run in "$base/runs"/*; do
+    [ -e "$run/control/end" ] || ! grep -qx "$1" "$run/control/archives" 2>/dev/null || { echo used; return; }
+  done
+  unstore "$1"
+  [ -e "$base/archives/$1.cluster" ] || { rm -f "$base/archives/$1.with"; echo gone; }
 }
 
 # discard_environment NAME DIGEST OWNER: remove an environment; print why not, or the freed kB. Runs of other projects

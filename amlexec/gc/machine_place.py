@@ -32,8 +32,8 @@ _LINE = re.compile(
     r"(?P<kind>[a-z]+) (?P<size>[0-9]{1,15}) (?P<changed>[0-9]{1,12}) (?P<name>[^\x00-\x1f]{1,250})"
 )
 """A "/" in the name is a line end."""
+_USES = re.compile(r"uses (?P<environment>[0-9a-f]{64}|-) (?P<jars>spark-[0-9a-f]{32}\.zip)")
 _LINK = re.compile(rf"link (?P<environment>[^/ \x00-\x1f]{{1,250}}) (?P<package>{_NAME})")
-_ROLES = {"package": PART, "unfinished": LEFTOVER, "installer": CACHE, "mirror": CACHE, "runtime": PART}
 _ABANDONED_S = 30 * 86400
 """After this time without a submission, another project's mirror may go; seconds."""
 _YOUNG_S = 86400
@@ -45,6 +45,7 @@ _WHY = {
     "others": "it belongs to another project",
 }
 _TIMEOUT_S = 600.0
+_NO_ENVIRONMENT = "-"
 
 
 class _Survey(NamedTuple):
@@ -54,6 +55,8 @@ class _Survey(NamedTuple):
     links: dict[str, list[str]]
     """The packages of environments."""
     locked: set[str]
+    uses: dict[str, list[str]]
+    """Spark's jars in a cluster, by the environments that were used with them; "-" is for none."""
 
 
 class MachinePlace:
@@ -96,6 +99,7 @@ class MachinePlace:
             name = digest[:NAME_LENGTH]
             needs = tuple(f"{self.prefix}package:{package}" for package in survey.links.get(name, ()))
             role, size, pin = PART, sizes.get(name, (0, 0))[0], ""
+            needs += tuple(f"{self.prefix}jars:{jars}" for jars in survey.uses.get(digest, ()))
             archives = survey.entries.get("archive", {}).items()
             size += sum(each for archive, (each, _) in archives if archive.startswith(name))
             if not is_ours(installed):
@@ -113,10 +117,13 @@ class MachinePlace:
             "installer": CACHE,
             "mirror": CACHE,
             "runtime": PART,
+            "jars": PART,
         }
+        # Nothing says whether a Python that the user manages will run there again.
+        free = set(survey.uses.get(_NO_ENVIRONMENT, ()))
         for kind, role in roles.items():
             for name, (size, changed) in survey.entries.get(kind, {}).items():
-                pin = ""
+                pin, part = "", CACHE if kind == "jars" and name in free else role
                 if kind == "mirror" and name != self._owner and now - changed < _ABANDONED_S:
                     continue
                 if kind == "runtime" and (name == runtime_digest() or now - changed < _YOUNG_S):
@@ -124,7 +131,7 @@ class MachinePlace:
                 if kind == "package" and survey.locked:
                     pin = _WHY["locked"]
                 key = f"{self.prefix}{kind}:{name}"
-                yield Item(key, kind, role, self.name, name, size, (), pin, float(changed))
+                yield Item(key, kind, part, self.name, name, size, (), pin, float(changed))
 
     def remove(self, items: Sequence[Item]) -> list[Outcome]:
         """See `Place.remove`."""
@@ -167,13 +174,15 @@ class MachinePlace:
 
 def _parsed(output: str) -> _Survey:
     """What the machine has printed; other lines are passed over."""
-    survey = _Survey({}, {}, set())
+    survey = _Survey({}, {}, set(), {})
     for line in output.split("\n"):
         if (match := _LINE.fullmatch(line)) is not None:
             values = int(match["size"]), int(match["changed"])
             survey.entries.setdefault(match["kind"], {})[match["name"].replace("/", "\n")] = values
         elif (match := _LINK.fullmatch(line)) is not None:
             survey.links.setdefault(match["environment"], []).append(match["package"])
+        elif (match := _USES.fullmatch(line)) is not None:
+            survey.uses.setdefault(match["environment"], []).append(match["jars"])
         elif line.startswith("locked "):
             survey.locked.add(line.removeprefix("locked "))
     return survey

@@ -129,6 +129,33 @@ def test_only_unused_packages_and_environments_are_removed(home: Home) -> None:
     assert not [*(home.base / "incoming").glob("*")]
 
 
+def test_archives_in_the_file_system_of_a_cluster(home: Home) -> None:
+    """Their sizes there, and which environments need Spark's jars."""
+    digest, jars = home.environment(), [f"spark-{each * 32}.zip" for each in "01"]
+    folder = home.base / "archives"
+    folder.mkdir()
+    address = "hdfs://head:8020/user/me/.amlexec/archives"
+    for name, size in ((f"{digest}.tar.gz", "50\n"), (jars[0], "1000\n"), (jars[1], "")):
+        # Earlier versions did not write the size.
+        (folder / f"{name}.cluster").write_text(f"{address}/{name}\n/usr/bin/false\nfs\n{size}")
+    (folder / f"{jars[0]}.with").write_text(f"-\n{digest}\n../x\n")
+    found = machine_place._parsed("\n".join(home.run("survey", "me")))
+    assert {name: size for name, (size, _) in found.entries["archive"].items()} == {
+        f"{digest}.tar.gz.cluster": 50
+    }
+    assert {name: size for name, (size, _) in found.entries["jars"].items()} == {jars[0]: 1000, jars[1]: 0}
+    assert found.uses == {"-": [jars[0]], digest: [jars[0]]}
+
+    control = home.base / "runs/one_1/control"
+    control.mkdir(parents=True)
+    (control / "archives").write_text(f"{jars[1]}\n")
+    assert home.run("discard", "jars", jars[1]) == [f"{jars[1]} used"]
+    (control / "end").write_text("0 1\n")
+    # The cluster does not remove it.
+    assert home.run("discard", "jars", jars[1]) == [f"{jars[1]} "]
+    assert (folder / f"{jars[1]}.cluster").exists()
+
+
 def test_what_is_being_built_stays(home: Home) -> None:
     home.package("unused-1.0-0", 7000)
     digest = home.environment()

@@ -39,7 +39,7 @@ LOG = (
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """The modules, as they find each other on a head node."""
-    names = ("hadoop_site", "hadoop_files", "yarn_rest", "yarn_submit")
+    names = ("hadoop_site", "hadoop_files", "hadoop_archives", "yarn_rest", "yarn_submit")
     monkeypatch.setattr(sys, "path", [str(SITE / "amlexec"), *sys.path])
     yield {name: importlib.import_module(name) for name in names}
     for name in names:
@@ -236,19 +236,45 @@ class TestLogs:
         assert container_of({"amContainerLogs": ""}) == ("", "")
 
 
-class TestArguments:
-    """The archives of a command line."""
+class TestTheEnd:
+    """Of a run whose driver was on a node."""
 
-    def test_a_path_with_blanks_and_a_fragment(
+    def test_success_needs_the_script_s_exit_code(
+        self, modules: dict[str, Any], served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("AMLEXEC_RUN_FOLDER", str(tmp_path))
+        for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR"):
+            monkeypatch.delenv(name, raising=False)
+        absent = {"exception": "FileNotFoundException", "message": "File does not exist"}
+        made = modules["yarn_submit"].Submission("cluster", "amlexec-5f", ["spark-submit"])
+        made.files = modules["hadoop_files"].Files([served.address.removeprefix("http://")], ["false"])
+        path = f"/webhdfs/v1{made.folder}/runs/amlexec-5f/results.tar?op=GETFILESTATUS&user.name="
+        path += modules["hadoop_site"].user()
+        served.answers[path] = (404, json.dumps({"RemoteException": absent}).encode())
+        # spark-submit says 0 although the script has never begun.
+        assert [made.result(code) for code in (0, 3)] == [1, 3]
+        assert [asked for _, asked in served.asked] == [path, path]
+
+    def test_packages_that_no_repository_has(
         self, modules: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("AMLEXEC_RUN_FOLDER", str(tmp_path))
+        missing = [f"unresolved dependency: {one}: not found" for one in ("org.example#a_2.12;1.0", "o#b;2")]
+        line = f"java.lang.RuntimeException: [{', '.join(missing)}]\n"
+        (tmp_path / "stderr.log").write_text(f'Exception in thread "main" {line}')
+        made = modules["yarn_submit"].Submission("client", "amlexec-5f", ["spark-submit"])
+        assert made.why() == "no repository has the Maven packages o:b:2, org.example:a_2.12:1.0"
+
+
+class TestArguments:
+    """The archives of a command line."""
+
+    def test_a_path_with_blanks_and_a_fragment(self, modules: dict[str, Any], tmp_path: Path) -> None:
         words = ["spark-submit", "--archives", "../p.tar.gz#project,/a b#c/d.tar.gz#environment", "x.py"]
-        made = modules["yarn_submit"].Submission("cluster", "amlexec-5f", words)
+        made = modules["hadoop_archives"].Archives(None, "hdfs://h", print)
         made.stored = lambda local, name, *_: f"hdfs://h/{name} from {local}"
-        made.has_jars = lambda: True
-        made.store()
-        assert made.words[2] == "../p.tar.gz#project,hdfs://h/d.tar.gz from /a b#c/d.tar.gz#environment"
+        made.store(words, str(tmp_path), str(tmp_path))
+        assert words[2] == "../p.tar.gz#project,hdfs://h/d.tar.gz from /a b#c/d.tar.gz#environment"
 
     @pytest.mark.parametrize(
         ("words", "settings", "has_jars"),
@@ -268,11 +294,9 @@ class TestArguments:
         settings: str,
         has_jars: bool,
     ) -> None:
-        monkeypatch.setenv("AMLEXEC_RUN_FOLDER", str(tmp_path))
-        monkeypatch.setenv("SPARK_HOME", str(tmp_path))
         monkeypatch.delenv("SPARK_CONF_DIR", raising=False)
         (tmp_path / "jars").mkdir()
         (tmp_path / "conf").mkdir()
         (tmp_path / "conf/spark-defaults.conf").write_text(settings)
-        made = modules["yarn_submit"].Submission("client", "amlexec-5f", ["spark-submit", *words])
-        assert made.has_jars() == has_jars
+        found = modules["hadoop_archives"].has_jars(["spark-submit", *words], str(tmp_path))
+        assert found == has_jars

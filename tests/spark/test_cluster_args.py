@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -96,6 +97,8 @@ def test_the_users_own_tag_is_kept() -> None:
     assert first[1].startswith("spark.yarn.tags=ours,amlexec-")
     assert cluster_args.tag_of(["--conf", "spark.yarn.tags=ours", *first]) == first[1].rpartition(",")[2]
     assert cluster_args.tag_of(["--conf", "x=amlexec-1"]) == ""
+    # YARN's tags are lower case.
+    assert re.fullmatch(r"amlexec-[0-9a-f]{16}", first[1].rpartition(",")[2])
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,13 @@ class TestCauses:
     def test_the_script_s_own_failure_needs_no_words(self) -> None:
         assert cause("User application exited with status 7", "FINISHED") == ""
 
+    def test_a_preempted_executor_is_no_cause(self) -> None:
+        """YARN replaces it; what the script made of it is in the script's output."""
+        lost = (
+            "ExecutorLostFailure (executor 2 exited) Reason: Container container_1_0042_01_3 was preempted."
+        )
+        assert cause(f"{lost}\nUser application exited with status 1", "FINISHED") == ""
+
     def test_our_own_error_comes_first(self) -> None:
         report = Report(
             ID, "FAILED", diagnostics="x", error="the cluster's file system: Name node is in safe mode."

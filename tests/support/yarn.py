@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tests.support.hosts import Client
     from tests.support.places import Shop
 
-__all__ = ["NODES", "YarnCluster", "YarnProject", "yarn", "yarn_of_session"]
+__all__ = ["NODES", "YarnCluster", "YarnProject", "hadoop_parts", "yarn", "yarn_of_session"]
 
 NODES = ("node1", "node2")
 _CONF = "/etc/hadoop/conf"
@@ -142,16 +142,21 @@ class YarnCluster(Host):
             self._start(node, [jars, *binds], parts)
         assert self._answers(PATIENCE), "sshd does not come up"
         self.daemon("head", "resourcemanager")
-        self.run("head", f"useradd -m -s /bin/bash ada; daemon {_DAEMONS['namenode']} -format -force 2>&1")
+        self.run("head", f"daemon {_DAEMONS['namenode']} -format -force 2>&1")
         self.daemon("head", "namenode")
         for node in NODES:
             self.run(node, "rm -rf /usr/bin/python3* /usr/lib/python3*; ! command -v python3")
             self.daemon(node, "datanode", "nodemanager")
         self.until_nodes(len(NODES))
-        for user in (QUIET, "ada"):
-            home = f"/user/{user}"
-            eventually(lambda home=home: self.hdfs(home, "MKDIRS"), "HDFS opens")  # type: ignore[misc]
-            assert self.hdfs(home, "SETOWNER", owner=user)
+        eventually(lambda: self.hdfs(f"/user/{QUIET}", "MKDIRS"), "HDFS opens")
+        assert self.hdfs(f"/user/{QUIET}", "SETOWNER", owner=QUIET)
+        self.new_user("ada")
+
+    def new_user(self, name: str) -> None:
+        """Make a user who can log in to the head node and has a home folder in HDFS."""
+        self.run("head", f"useradd -m -s /bin/bash {name}")
+        assert self.hdfs(f"/user/{name}", "MKDIRS")
+        assert self.hdfs(f"/user/{name}", "SETOWNER", owner=name)
 
     def _start(self, node: str, binds: list[str], parts: Installed) -> None:
         host: dict[str, Any] = {"NetworkMode": self.name, "Init": True, "Binds": binds}
@@ -256,6 +261,12 @@ class YarnCluster(Host):
             return []
         return sorted(one["pathSuffix"] for one in found)
 
+    def size(self, path: str) -> int:
+        """The size of a file in HDFS."""
+        address = f"http://{self._address()}:9870/webhdfs/v1{path}?op=GETFILESTATUS&user.name=root"
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            return int(json.load(answer)["FileStatus"]["length"])
+
     def _address(self) -> str:
         if not self.ip:
             with self.engine.asked() as api:
@@ -356,12 +367,18 @@ def yarn_cluster(engine: Engine, parts: Installed, folder: Path) -> Iterator[Yar
 
 
 @pytest.fixture(scope="session")
+def hadoop_parts(spark_parts: Installed) -> Installed:
+    """Spark and Java on this machine, and Hadoop's daemons."""
+    need("hadoop", "Hadoop", hadoop.is_there)
+    return spark_parts
+
+
+@pytest.fixture(scope="session")
 def yarn_of_session(
-    ssh_image: str, machines: Engine, spark_parts: Installed, tmp_path_factory: pytest.TempPathFactory
+    ssh_image: str, machines: Engine, hadoop_parts: Installed, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[YarnCluster]:
     """One cluster for a session of tests; take `yarn`."""
-    need("hadoop", "Hadoop", hadoop.is_there)
-    with yarn_cluster(machines, spark_parts, tmp_path_factory.mktemp("yarn")) as found:
+    with yarn_cluster(machines, hadoop_parts, tmp_path_factory.mktemp("yarn")) as found:
         yield found
 
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 import sys
+import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.conftest import PATIENCE, eventually
 from tests.engines.ssh_host import QUIET
+from tests.gc.test_gc import collected, gone
+from tests.support.yarn import NODES, YarnProject
+from tests.test_docs import ROOT, blocks, commands, matches
 
 if TYPE_CHECKING:
-    from tests.support.yarn import YarnProject
+    from tests.support.hosts import Client
+    from tests.support.places import Shop
+    from tests.support.yarn import YarnCluster
 
 HOME = f"/user/{QUIET}"
 SCRIPT = """\
@@ -43,7 +52,22 @@ def tell(_):
         version = ''
     return [socket.gethostname(), sys.prefix.rpartition('/')[2], version, os.environ.get('LEVEL')]
 """
+WAITING = """\
+import os, sys, time
+try:
+    import six
+    print('begun', six.__version__, flush=True)
+finally:
+    while not os.path.exists(sys.argv[1]):
+        time.sleep(0.1)
+"""
 PRINTED = b"begun\ntold ['x y']\nodd \xff\r bytes without an end"
+
+
+def begun(process: subprocess.Popen[bytes]) -> bytes:
+    """The line that a script prints when it begins; b"" if it never does."""
+    assert process.stdout is not None
+    return next((line for line in process.stdout if line.startswith(b"begun")), b"")
 
 
 class TestARun:
@@ -127,6 +151,93 @@ class TestTheArchive:
         cleaned = project.doit("clean", "prepare:cluster")
         assert cleaned.code == 0, cleaned.err
         assert set(archives) & set(cluster.listed(folder)) == {archives[0]}
+
+
+class TestTwoUsers:
+    """Each with an environment of their own."""
+
+    def test_at_once_and_what_one_no_longer_needs(
+        self, yarn_project: YarnProject, shop: Shop, tmp_path: Path
+    ) -> None:
+        first, cluster = yarn_project, yarn_project.host
+        cluster.new_user("eve")
+        second = YarnProject(tmp_path / "other", shop, first.place, cluster)
+        for project, version in ((first, "1.17"), (second, "1.16")):
+            project.is_managed = True
+            project.configure("EnvironmentVariables:", "  SPARK_CONF_DIR: /etc/spark/plain")
+            # However long the other one takes to begin.
+            project.settings(spark_yarn_am_waitTime="600s")
+            project.write("train.py", WAITING)
+            project.write("aml_config/conda_dependencies.yml", shop.conda(f"six={version}"))
+        second.write("aml_config/cluster.compute", second.compute().replace(QUIET, "eve"))
+        go = f"/tmp/go-{uuid.uuid4().hex}"
+        words = (sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "cluster", "--prepare")
+        running = [project.start(*words, "train.py", go) for project in (first, second)]
+        lines = [begun(one) for one in running]
+        for node in NODES:
+            cluster.run(node, f"touch {go}")
+        ended = [one.communicate(timeout=PATIENCE)[1] for one in running]
+        assert lines == [b"begun 1.17.0\n", b"begun 1.16.0\n"], ended
+        assert [one.returncode for one in running] == [0, 0], ended
+        folder = "/user/eve/.amlexec/archives"
+        (run_id,) = second.run_ids()
+        digest = second.record(run_id)["environment_digest"]
+        archive, jars = cluster.listed(folder)
+        assert (archive, jars[:6]) == (f"{digest}.tar.gz", "spark-")
+
+        # The run's environment needs Spark's jars.
+        assert gone(collected(second, "--plan"), "jars") == []
+        # Nothing names it any more, once the run is gone, too.
+        (second.root / "aml_config/cluster.runconfig").unlink()
+        found = collected(second, "--plan", "--keep-last", "0")
+        removed = {one["kind"]: one for one in found["removed"]}
+        names = [removed[kind]["name"] for kind in ("run", "environment", "jars")]
+        assert names == [run_id, digest[:20], jars]
+        assert removed["jars"]["bytes"] == cluster.size(f"{folder}/{jars}") > 1e8
+        assert removed["environment"]["bytes"] > cluster.size(f"{folder}/{archive}") > 1e6
+        assert gone(collected(second, "--keep-last", "0"), "jars") == [jars]
+        assert cluster.listed(folder) == []
+
+
+class TestRestarts:
+    """Of what an application does not run on."""
+
+    SCRIPT = """\
+import os, sys, time
+from pyspark.sql import SparkSession
+context = SparkSession.builder.getOrCreate().sparkContext
+print('begun', context.parallelize(range(2), 1).count(), flush=True)
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.1)
+print('later', context.parallelize(range(3), 1).count(), flush=True)
+context.stop()
+"""
+
+    def test_sshd_and_the_resourcemanager(self, yarn_project: YarnProject) -> None:
+        project, cluster = yarn_project, yarn_project.host
+        project.is_managed = True
+        project.configure()
+        project.write("train.py", self.SCRIPT)
+        go = f"/tmp/go-{uuid.uuid4().hex}"
+        words = (sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "cluster", "--prepare")
+        following = project.start(*words, "train.py", go)
+        line = begun(following)
+        if line:
+            ended = f"for one in $(pgrep -u {QUIET} sshd); do kill -9 $one; done"
+            cluster.run("head", f"{ended}; kill -HUP $(pgrep -o -x sshd)")
+            cluster.end("head", "resourcemanager")
+            cluster.daemon("head", "resourcemanager")
+            cluster.until_nodes(len(NODES))
+        for node in NODES:
+            cluster.run(node, f"touch {go}")
+        out, err = following.communicate(timeout=PATIENCE)
+        assert (following.returncode, line) == (0, b"begun 2\n"), err
+        assert out.startswith(b"later 3\n"), out
+        (run_id,) = project.run_ids()
+        application = project.record(run_id)["application"]
+        assert (application["state"], application["final_status"]) == ("FINISHED", "SUCCEEDED")
+        assert cluster.application(application["id"])["applicationType"] == "SPARK"
+        assert cluster.listed(f"{HOME}/.amlexec/runs") == []
 
 
 class TestBadLuck:
@@ -216,8 +327,11 @@ class TestBadLuck:
         project.write("aml_config/cluster.compute", project.compute().replace(QUIET, "ada"))
         project.write("train.py", "")
         assert cluster.hdfs("/user/ada", "SETQUOTA", namespacequota="1")
-        done = project.submit("train.py")
-        checked = project.amlexec("computetarget", "check", "cluster")
+        try:
+            done = project.submit("train.py")
+            checked = project.amlexec("computetarget", "check", "cluster")
+        finally:
+            assert cluster.hdfs("/user/ada", "SETQUOTA", namespacequota="-1")
         assert done.code == 1
         reason = project.record(done.run_id)["reason"]
         words = r"spark-submit: The NameSpace quota .* of directory /user/ada is exceeded"
@@ -225,6 +339,38 @@ class TestBadLuck:
         assert checked.code != 0
         words = r"file system +failed +The NameSpace quota .* of directory /user/ada is exceeded"
         assert re.search(words, checked.out), checked.out
+
+    def test_a_file_system_in_safe_mode(self, yarn_project: YarnProject) -> None:
+        project, cluster = yarn_project, yarn_project.host
+        # Spark's jars are stored before spark-submit begins.
+        project.configure("EnvironmentVariables:", "  SPARK_CONF_DIR: /etc/spark/plain")
+        project.write("aml_config/cluster.compute", project.compute().replace(QUIET, "ada"))
+        project.write("train.py", "")
+        cluster.run("head", "hdfs dfsadmin -safemode enter")
+        try:
+            done = project.submit("train.py")
+            checked = project.amlexec("computetarget", "check", "cluster")
+        finally:
+            cluster.run("head", "hdfs dfsadmin -safemode leave")
+        assert done.code == 1
+        reason = project.record(done.run_id)["reason"]
+        words = r"the cluster's file system: Cannot create directory .* Name node is in safe mode"
+        assert re.search(words, reason), reason
+        assert checked.code != 0
+        words = r"file system +failed +Cannot create .* Name node is in safe mode"
+        assert re.search(words, checked.out), checked.out
+
+    def test_a_package_that_no_repository_has(self, yarn_project: YarnProject) -> None:
+        project = yarn_project
+        project.configure("EnvironmentVariables:", "  DEFAULT_ARTIFACT_REPOSITORY: file:/tmp/no-packages/")
+        package = "packages:\n  - {group: org.example, artifact: gone, version: '1.0'}\n"
+        path = project.root / "aml_config/spark_dependencies.yml"
+        path.write_text(path.read_text() + package)
+        project.write("train.py", "")
+        done = project.submit("train.py")
+        assert done.code == 1
+        assert "no repository has the Maven package org.example:gone:1.0" in done.err
+        assert project.record(done.run_id)["application"] is None
 
 
 class TestCheck:
@@ -238,3 +384,29 @@ class TestCheck:
         assert re.search(r"YARN's nodes +ok +2, with \d+ MB and \d+ vcores free", done.out), done.out
         assert re.search(r"YARN's queues +ok +default, narrow", done.out), done.out
         assert re.search(rf"file system +ok +hdfs://head:8020{HOME} can be written", done.out), done.out
+
+
+def test_the_how_to_page(client: Client, yarn: YarnCluster, shop: Shop, tmp_path: Path) -> None:
+    client.configure("head.example.org", "HostName 127.0.0.1", f"Port {yarn.port}")
+    shutil.copy(yarn.key, client.home / ".ssh/id_ed25519")
+    folder = tmp_path / "reader"
+    folder.mkdir()
+    for kind, file, body in blocks(ROOT / "docs/how-to/run-pyspark-on-a-cluster.md"):
+        if file:
+            (folder / file).write_text(body)
+        for command, wanted in commands(body) if kind == "shellsession" else ():
+            if command.startswith("cd "):
+                folder /= command[3:]
+                # Tests download no packages from the network.
+                (folder / "aml_config/conda_dependencies.yml").write_text(shop.conda())
+                continue
+            done = subprocess.run(
+                ["bash", "-c", f"{command} 2>&1"],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+            printed = done.stdout.decode()
+            assert matches(wanted, printed.splitlines()), f"$ {command}\n{printed}"

@@ -5,12 +5,8 @@
 MODE is `client` or `cluster`; TAG is the application's tag. What it prints is the run's output: with a driver
 on a node, the node's logs while they grow. It ends with the script's exit code. In the run's folder it writes
 control/application.json with what YARN says, and control/came.tar with the results of a driver on a node.
-
-The environment and Spark's own jars are stored in the cluster's file system, once, in `.amlexec/archives`:
-their names say what is in them.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -19,11 +15,11 @@ import subprocess
 import sys
 import tarfile
 import time
-import zipfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-import hadoop_files  # noqa: E402 - this program is started without a path
+import hadoop_archives  # noqa: E402 - this program is started without a path
+import hadoop_files  # noqa: E402
 import hadoop_site  # noqa: E402
 import yarn_rest  # noqa: E402
 from hadoop_site import HadoopError  # noqa: E402
@@ -56,6 +52,7 @@ class Submission:
         self.yarn = yarn_rest.Yarn(yarn_rest.resource_managers(self.settings))
         self.files = hadoop_files.files(self.settings, self.spark)
         self.folder = hadoop_files.home(self.settings) + "/.amlexec"
+        self.archives = hadoop_archives.Archives(self.files, self.folder, say)
         self.app = {}
         self.error = ""
         self.process = None
@@ -66,11 +63,11 @@ class Submission:
     def run(self):
         """The exit code of the run."""
         try:
-            self.store()
+            self.archives.store(self.words, self.spark, self.control)
             code = self.submit()
             if code != 0 and not self.app and self.is_archive_gone():
                 say("the cluster no longer has an archive of this run: it is stored again")
-                self.store(anew=True)
+                self.archives.store(self.words, self.spark, self.control, anew=True)
                 code = self.submit()
             code = self.result(code)
         except CanceledError:
@@ -83,69 +80,6 @@ class Submission:
         self.write()
         self.tidy()
         return code
-
-    def store(self, anew=False):
-        """Let the cluster have the archives, and name them in the arguments."""
-        for at, word in enumerate(self.words):
-            if self.words[at - 1] != "--archives":
-                continue
-            parts = []
-            for part in word.split(","):
-                path, mark, name = part.rpartition("#")
-                if name == "environment" and os.path.isabs(path):
-                    path = self.stored(path, os.path.basename(path), "the environment", anew)
-                parts.append(path + mark + name)
-            self.words[at] = ",".join(parts)
-        if not self.has_jars():
-            jars = [
-                os.path.join(self.spark, "jars", one) for one in os.listdir(os.path.join(self.spark, "jars"))
-            ]
-            digest = hashlib.sha256()
-            for path in sorted(jars):
-                digest.update(("%s %d\n" % (os.path.basename(path), os.path.getsize(path))).encode("utf-8"))
-            name = "spark-%s.zip" % digest.hexdigest()[:32]
-            local = os.path.join(self.control, name)
-            address = self.stored(local, name, "Spark's jars", anew, lambda: zipped(jars, local))
-            self.words[1:1] = ["--conf", "spark.yarn.archive=" + address]
-
-    def stored(self, local, name, what, anew, make=None):
-        """The address of an archive in the cluster, which is stored if it is missing."""
-        address = "%s/archives/%s" % (self.folder, name)
-        marker = os.path.join(os.path.expanduser("~/.amlexec/archives"), name + ".cluster")
-        # Without a fast way to ask, the marker is believed: spark-submit says if the archive is missing.
-        if not self.files.namenodes and not anew and os.path.exists(marker):
-            return address
-        if self.files.size(address) is None:
-            if make:
-                make()
-            say("storing %s in the cluster (%.0f MB)" % (what, os.path.getsize(local) / 1e6))
-            self.files.put(local, address)
-        if make and os.path.exists(local):
-            os.unlink(local)
-        if not os.path.exists(marker):
-            if not os.path.isdir(os.path.dirname(marker)):
-                os.makedirs(os.path.dirname(marker), 0o700)
-            with open(marker, "w") as file:
-                file.write("%s\n%s\n" % (address, "\n".join(self.files.program)))
-        return address
-
-    def has_jars(self):
-        """Whether somebody has said where YARN finds Spark's jars."""
-        names = [
-            os.path.join(os.environ.get("SPARK_CONF_DIR") or self.spark + "/conf", "spark-defaults.conf")
-        ]
-        names += [word for at, word in enumerate(self.words) if self.words[at - 1] == "--properties-file"]
-        pattern = re.compile(r"^\s*spark\.yarn\.(jars|archive)[\s=:]", re.MULTILINE)
-        texts = [word + "=" for word in self.words]
-        for name in names:
-            try:
-                with open(name, encoding="utf-8", errors="replace") as file:
-                    texts.append(file.read())
-            except (IOError, OSError):
-                continue
-        return not os.path.isdir(os.path.join(self.spark, "jars")) or any(
-            pattern.search(text) for text in texts
-        )
 
     def submit(self):
         """The exit code of spark-submit; meanwhile, the application is looked at."""
@@ -266,7 +200,12 @@ class Submission:
 
     def why(self):
         """Why spark-submit has not submitted an application; "" if its log does not tell."""
-        found = re.findall(rb'^Exception in thread "main" ([^\n]+)', self.last_lines(), re.MULTILINE)
+        lines = self.last_lines()
+        missing = re.findall(rb"unresolved dependency: ([^#\s]+)#([^;\s]+);([^:\s\]]+)", lines)
+        if missing:
+            names = sorted({b":".join(one).decode("utf-8", "replace") for one in missing})
+            return "no repository has the Maven package%s %s" % ("s" * bool(names[1:]), ", ".join(names))
+        found = re.findall(rb'^Exception in thread "main" ([^\n]+)', lines, re.MULTILINE)
         text = found[-1].decode("utf-8", "replace") if found else ""
         return text and "spark-submit: " + re.sub(r"^([\w.$]+: )+", "", text)[:1000]
 
@@ -312,13 +251,6 @@ def spark_home(submit):
     if os.path.isdir(os.path.join(named, "jars")):
         return named
     return os.path.dirname(os.path.dirname(os.path.realpath(submit)))
-
-
-def zipped(paths, local):
-    """Write an archive of jars, which are compressed already."""
-    with zipfile.ZipFile(local, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for path in sorted(paths):
-            archive.write(path, os.path.basename(path))
 
 
 def show(number, data):
