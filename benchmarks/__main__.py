@@ -27,6 +27,7 @@ from benchmarks import (
     ssh,
     submit,
     sweep,
+    yarn,
 )
 from benchmarks.timing import Row, Sizes
 
@@ -49,6 +50,7 @@ BENCHMARKS: dict[str, Callable[[Path, int, Sizes], Iterator[Row]]] = {
     "ssh": ssh.rows,
     "slurm": slurm.rows,
     "spark": spark.rows,
+    "yarn": yarn.rows,
 }
 SMALL = Sizes(
     files=3,

@@ -17,14 +17,16 @@ from benchmarks.timing import Command, Figure, Row, Sizes, run
 from tests.engines import channel, spark, ssh_host
 from tests.engines.places import CHANNEL, HOW, state
 from tests.engines.ssh_host import QUIET
-from tests.support.hosts import SparkHead, spark_cluster
+from tests.support.hosts import spark_cluster
 from tests.support.places import SPARK_FAST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["rows"]
+    from tests.support.hosts import Host
+
+__all__ = ["measured", "project_on", "rows"]
 
 _KILOBYTES = 200.0
 """What a second run with the same dependencies may send."""
@@ -45,14 +47,16 @@ def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
         home.knows(head, head.port)
         home.knows(head, wire.port)
         try:
-            yield from _measured(head, home, wire, folder, rounds)
+            compute = f"master: {head.master}\n"
+            project = project_on(head, folder / "submit", compute, SPARK_FAST)
+            yield from measured(head, home, wire, project, rounds, "a cluster")
         finally:
             home.hang_up()
             wire.close()
 
 
-def _measured(head: SparkHead, home: Station, wire: Wire, folder: Path, rounds: int) -> Iterator[Row]:
-    project = _project(head, folder / "submit")
+def measured(head: Host, home: Station, wire: Wire, project: Path, rounds: int, what: str) -> Iterator[Row]:
+    """The rows of a project whose target `big` is a cluster, called `what` in them."""
     run(home.amlexec(project, "experiment", "prepare", "-c", "big"))
     submit = home.amlexec(project, "experiment", "submit", "-c", "big", "train.py")
     run(submit)
@@ -65,32 +69,32 @@ def _measured(head: SparkHead, home: Station, wire: Wire, folder: Path, rounds: 
 
     by_hand = typed(_by_hand(head, json.loads(record.read_text("utf-8"))))
     ours, theirs, unit = in_turn(project, rounds, lambda: run(submit), lambda: run(by_hand))
-    name = "submit on a cluster, environment prepared"
+    name = f"submit on {what}, environment prepared"
     yield row(name, ours, "ssh HEAD spark-submit, the same", theirs, Figure("more ms", 400), unit)
 
     prepare = home.amlexec(project, "experiment", "prepare", "-c", "big")
     nothing = typed("true")
     ours, theirs, unit = in_turn(project, rounds, lambda: run(prepare), lambda: run(nothing))
-    name = "prepare a cluster, nothing to do"
+    name = f"prepare {what}, nothing to do"
     yield row(name, ours, "ssh HEAD true", theirs, Figure("more ms", 60), unit)
 
     # From now on the same machine, by way of what counts.
     compute = project / "aml_config/big.compute"
     compute.write_text(compute.read_text("utf-8").replace(f":{head.port}\n", f":{wire.port}\n"), "utf-8")
     sent = [bytes_of(wire, home, submit) for _ in range(max(1, rounds // 4))]
-    name = "the second run with these dependencies: kB sent"
+    name = f"the second run on {what} with these dependencies: kB sent"
     yield row(name, sent, "kB allowed", [_KILOBYTES] * len(sent), Figure("ratio", 1), unit)
 
 
-def _project(head: SparkHead, folder: Path) -> Path:
-    """A project with the cluster as its target `big`; its environment is ours."""
+def project_on(head: Host, folder: Path, compute: str, settings: str) -> Path:
+    """A project with the cluster as its target `big`, with more lines of it; its environment is ours."""
     made = new_project(folder)
     files = {
         "train.py": NOTHING,
         "aml_config/big.compute": f"type: cluster\naddress: 127.0.0.1:{head.port}\nusername: {QUIET}\n"
-        f"master: {head.master}\nuserManagedEnvironment: false\n",
+        f"userManagedEnvironment: false\n{compute}",
         "aml_config/big.runconfig": "Target: big\nFramework: PySpark\n",
-        "aml_config/spark_dependencies.yml": SPARK_FAST,
+        "aml_config/spark_dependencies.yml": settings,
         "aml_config/conda_dependencies.yml": f"channels:\n  - {(state() / CHANNEL).as_uri()}\n"
         "dependencies:\n  - python\n  - six\n",
     }
@@ -99,7 +103,7 @@ def _project(head: SparkHead, folder: Path) -> Path:
     return made
 
 
-def _by_hand(head: SparkHead, record: dict[str, object]) -> str:
+def _by_hand(head: Host, record: dict[str, object]) -> str:
     """The spark-submit of a run, in a folder that is laid out as the run's was."""
     steps = (
         "cd && mkdir -p hand/project hand/control",
@@ -111,4 +115,6 @@ def _by_hand(head: SparkHead, record: dict[str, object]) -> str:
     assert isinstance(argv, list)
     assert isinstance(python, dict)
     variables = f"PYSPARK_PYTHON=./environment/bin/python PYSPARK_DRIVER_PYTHON={python['path']}"
-    return f"cd hand/project && {variables} {shlex.join(argv)}"
+    # Without the program that stays with an application of YARN.
+    at = next(at for at, word in enumerate(argv) if word.rpartition("/")[2] == "spark-submit")
+    return f"cd hand/project && {variables} {shlex.join(argv[at:])}"

@@ -28,6 +28,7 @@ ROWS = {
     "ssh": 8,
     "slurm": 3,
     "spark": 3,
+    "yarn": 3,
 }
 PARTS = {
     "report": ("chromium",),
@@ -35,6 +36,7 @@ PARTS = {
     "ssh": ("ssh_image", "channel"),
     "slurm": ("slurm_image",),
     "spark": ("ssh_image", "channel", "spark_parts"),
+    "yarn": ("ssh_image", "channel", "hadoop_parts"),
 }
 
 
