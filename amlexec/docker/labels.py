@@ -26,6 +26,7 @@ __all__ = [
     "SERVICE_GENERATION",
     "SERVICE_IMAGE",
     "SERVICE_MODELS",
+    "SERVICE_OWNER",
     "SERVICE_ROLE",
     "SERVICE_SETTINGS",
     "VOLUME",
@@ -62,6 +63,8 @@ SERVICE_CONTENT = "amlexec.service.content"
 """The digest of all that an image of a service has, its environment included."""
 SERVICE_ENVIRONMENT = "amlexec.service.environment"
 """The digest of its environment."""
+SERVICE_OWNER = "amlexec.service.owner"
+"""On images: as OWNER, which is that of an environment."""
 SERVICE_MODELS = "amlexec.service.models"
 """Its models, `NAME:VERSION`, separated by commas."""
 SERVICE = "amlexec.service"

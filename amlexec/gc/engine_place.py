@@ -10,7 +10,7 @@ from amlexec.docker.errors import EngineAbsentError, EngineDeniedError
 from amlexec.docker.labels import DIGEST
 from amlexec.environments import last_prepared
 from amlexec.environments.ownership import ownership
-from amlexec.gc import needed
+from amlexec.gc import needed, service_images
 from amlexec.gc.model import LEFTOVER, PART, Item
 from amlexec.gc.places import Outcome
 from amlexec.images import build_lock
@@ -44,9 +44,10 @@ class EnginePlace:
         self._target = target
 
     def items(self, runs: ProjectRuns) -> list[Item]:
-        """See `Place.items`: two lists of images, two lists of containers."""
+        """See `Place.items`: three lists of images, two lists of containers."""
         try:
-            return [*self._images(), *self._containers()]
+            services = service_images.items(self._engine, self._project, self.name, self.prefix)
+            return [*self._images(), *services, *self._containers()]
         except (EngineAbsentError, EngineDeniedError):
             # Without anything in Docker, no engine is expected.
             if self._is_expected(runs):
@@ -109,13 +110,14 @@ class EnginePlace:
     def remove(self, items: Sequence[Item]) -> list[Outcome]:
         """See `Place.remove`. Layers go with the last environment that is built on them."""
         outcomes = []
-        for item in items:
-            if item.kind == "container":
-                for container in item.ids:
-                    containers.remove(self._engine, container, force=True)
-                outcomes.append(Outcome(item))
-            elif item.kind == "environment":
-                outcomes.append(self._remove_environment(item))
+        for item in [item for item in items if item.kind == "container"]:
+            for container in item.ids:
+                containers.remove(self._engine, container, force=True)
+            outcomes.append(Outcome(item))
+        # Before the environments that they are built on.
+        if served := [item for item in items if item.kind == service_images.KIND]:
+            outcomes += service_images.remove(self._engine, self._project, served)
+        outcomes += [self._remove_environment(item) for item in items if item.kind == "environment"]
         if rest := [item for item in items if item.kind in {"layer", "image"}]:
             outcomes += self._sweep(rest)
         return outcomes

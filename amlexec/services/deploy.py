@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec.docker import containers as engine_containers
 from amlexec.docker.errors import EngineAnswerError, EngineError
 from amlexec.errors import ScriptFailedError, TargetError, UsageError
-from amlexec.services import containers
+from amlexec.services import containers, retired
 from amlexec.services.find import Service, find
 from amlexec.services.image import PORT
 
@@ -92,9 +92,13 @@ class Deployment(NamedTuple):
         self.update(service, service.settings._replace(replicas=replicas))
 
     def delete(self, name: str) -> bool:
-        """Remove a service's containers and its volume; whether there were any."""
+        """Remove a service's containers and its volume; whether there were any. gc removes its images."""
         with self._alone(name):
-            return self._sweep(name)
+            service = find(self.engine, name)
+            has_removed = self._sweep(name)
+            if service is not None:
+                retired.note(self.project, [service.settings.image, service.settings.previous])
+        return has_removed
 
     def _alone(self, name: str) -> AbstractContextManager[None]:
         from amlexec.digest import of_bytes

@@ -25,12 +25,14 @@ from amlexec.docker.labels import (
     SERVICE_ENVIRONMENT,
     SERVICE_IMAGE,
     SERVICE_MODELS,
+    SERVICE_OWNER,
     SERVICE_SETTINGS,
 )
 from amlexec.errors import UsageError
 from amlexec.images.labels import PREFIX
+from amlexec.owner import owner_of
 from amlexec.packages import stable_tar
-from amlexec.services import models, server_packages
+from amlexec.services import models, retired, server_packages
 from amlexec.services.local_imports import included
 from amlexec.tar import Tar
 
@@ -122,6 +124,7 @@ def create(
             found = find(engine, name)
             if found is not None:
                 images.tag(engine, found.image_id, reference(content.name))
+                retired.use(project, found.image_id)
                 return found
             progress.step(f"making the image {name}")
             archive.seek(0)
@@ -211,6 +214,7 @@ def _committed(
         OWNER: "",
         PROJECT: project.name,
         PYTHON: environment.python,
+        SERVICE_OWNER: owner_of(project),
         SERVICE_IMAGE: content.name,
         SERVICE_CONTENT: digest,
         SERVICE_ENVIRONMENT: environment.digest,

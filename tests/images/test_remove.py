@@ -49,13 +49,15 @@ class Made:
         self.owner = of_layer("", self.project)["amlexec.owner"]
         self.names: list[str] = []
 
-    def commit(self, of: str, name: str, labels: dict[str, str]) -> str:
-        """An image with one more layer than `of`."""
+    def commit(self, of: str, name: str, labels: dict[str, str], size: int = 0) -> str:
+        """An image with one more layer than `of`, which has a file of that many bytes."""
         told = {LABEL: self.shop.session, **labels}
         made = containers.create(self.shop.engine, {"Image": of, "Cmd": ["none"]})
         held = io.BytesIO()
         with tarfile.open(fileobj=held, mode="w") as archive:
-            archive.addfile(tarfile.TarInfo(f"own-{uuid.uuid4().hex}"))
+            file = tarfile.TarInfo(f"own-{uuid.uuid4().hex}")
+            file.size = size
+            archive.addfile(file, io.BytesIO(b"x" * size))
         try:
             archives.put(self.shop.engine, made, "/", held.getvalue())
             changes = [f'LABEL {key}="{value}"' for key, value in told.items()]

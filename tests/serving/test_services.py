@@ -204,6 +204,9 @@ def test_the_life_of_a_service(serving: Serving) -> None:
     deleted = serving.service("delete")
     assert (deleted.code, deleted.out) == (0, f"{serving.unique} is deleted\n")
     assert serving.shop.containers(**{"amlexec.service": serving.unique}) == []
+    planned = json.loads(serving.amlexec("gc", "--plan", "-o", "json").out)["removed"]
+    own = [row for row in planned if row["kind"] == "service image" and serving.unique in row["name"]]
+    assert [row["bytes"] > 0 for row in own] == [True, True]  # of two versions: another one was removed
     gone = serving.service("run", "-d", "{}")
     assert (gone.code, "there is no service" in gone.err) == (3, True)
 
