@@ -23,7 +23,7 @@ ROWS = {
     "logging": 3,
     "gc": 4,
     "snapshot": 4,
-    "serving": 3,
+    "serving": 22,
     "docker": 7,
     "ssh": 8,
     "slurm": 3,
