@@ -1,7 +1,9 @@
-"""Generate taxi trips and sum them by hour, with the same results on every target.
+"""Generate taxi trips, sum them by hour, and find the longest wait, with the same results on every target.
 
 All executors write the trips as CSV, as many as requested, and read them back. Every value is a function of
 its row number, and all sums are of integers. So one machine and a cluster get equal results.
+
+To find the longest wait, all trips are sorted. What does not fit into memory goes to disk: `SpilledMB`.
 """
 
 import argparse
@@ -10,7 +12,8 @@ import json
 import time
 from pathlib import Path
 
-from pyspark.sql import Column, DataFrame, SparkSession
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import Column, DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812
 from trips_rules import fare_cents
 
@@ -51,6 +54,28 @@ def made_up(spark: SparkSession, rows: int, parts: int) -> DataFrame:
     )
 
 
+def longest_wait(trips: DataFrame) -> Row:
+    """The trip before which a zone waited longest for one, and the `wait` in seconds."""
+    others = [column for column in trips.columns if column not in {"zone", "pickup"}]
+    before = Window.partitionBy("zone").orderBy("pickup", *others)
+    wait = F.unix_timestamp("pickup") - F.unix_timestamp(F.lag("pickup").over(before))
+    found = trips.withColumn("wait", wait).orderBy(F.desc("wait"), "zone", "pickup", *others).first()
+    assert found is not None
+    return found
+
+
+def spilled_bytes(spark: SparkSession) -> int:
+    """What did not fit into memory and was written to disk, in all stages until now."""
+    stages = spark.sparkContext._jsc.sc().statusStore()  # noqa: SLF001 - there is no other way
+    number = total = 0
+    while True:
+        try:
+            total += stages.lastStageAttempt(number).diskBytesSpilled()
+        except Py4JJavaError:
+            return total  # there is no such stage
+        number += 1
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -78,6 +103,8 @@ def main() -> None:
         .collect()
     )
     counted = time.monotonic()
+    wait = longest_wait(trips)
+    sorted_ = time.monotonic()
 
     outputs = Path("outputs")
     outputs.mkdir(exist_ok=True)
@@ -88,11 +115,14 @@ def main() -> None:
     total = {
         "trips": sum(hour["trips"] for hour in by_hour),
         "fare_cents": sum(h["fare_cents"] for h in by_hour),
+        "longest_wait": {"zone": wait["zone"], "seconds": wait["wait"], "meters": wait["meters"]},
     }
     (outputs / "total.json").write_text(json.dumps(total) + "\n", encoding="utf-8")
     log("Trips", total["trips"])
     log("SecondsToWrite", round(written - began, 2))
     log("SecondsToCount", round(counted - written, 2))
+    log("SecondsToSort", round(sorted_ - counted, 2))
+    log("SpilledMB", round(spilled_bytes(spark) / 1e6, 1))
     print(f"{total['trips']} trips, {total['fare_cents'] / 100:.2f} dollars, on {spark.sparkContext.master}")
     spark.stop()
 
