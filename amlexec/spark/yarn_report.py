@@ -56,7 +56,9 @@ _PHYSICAL = re.compile(
 )
 _VIRTUAL = re.compile(r"beyond(?: the)? '?VIRTUAL'? memory limit|beyond virtual memory limits", re.IGNORECASE)
 _USAGE = re.compile(r"Current usage: ([0-9.]+ ?[A-Z]?B) of ([0-9.]+ ?[A-Z]?B) physical memory used")
-_QUEUE = re.compile(r"(?:to unknown queue:?\s*|queue:? )(\S+?)(?:\s|$)")
+_DOWNLOAD = re.compile(
+    r"Failed to download resource \{ \{ ([^,\s]{1,1000}),[^\n]*?(?:Exception|Error): ([^\n]{1,300})"
+)
 _ATTEMPTS = re.compile(r"failed ([0-9]{1,6}) times?\b")
 _KILLED_BY = re.compile(
     r"Application (?:application_\S+ )?(?:was |is )?killed by user (\S+?)(?: at (\S+))?(?:\s|$)"
@@ -130,6 +132,10 @@ def cause(report: Report) -> str:
         return "" if report.state == "FINISHED" else f"the script ended with {match[1]}{where}"
     if "timed out" in text and "ApplicationMaster for attempt" in text:
         return f"the node with the driver did not answer YARN any more{_tries(text)}{where}"
+    if match := _DOWNLOAD.search(text):
+        # YARN does not tell the cause.
+        hint = "; perhaps its disk is full" if "unpack failed" in match[2] else ""
+        return f"the node of the driver could not fetch {match[1]}: {match[2].strip()}{hint}{where}"
     if match := _EXIT.search(text):
         code = int(match[1])
         meaning = _CONTAINER_CODES.get(code) or _AM_CODES.get(code) or _reason(text)

@@ -27,6 +27,14 @@ FAILED_ONCE = (
     f"Application {ID} failed 1 times (global limit =2; local limit is =1) due to AM Container for "
     "appattempt_1_0042_000001 exited with  exitCode: {}\nFailing this attempt."
 )
+UNPACKING = "Download and unpack failed; perhaps its disk is full"
+ADDRESS = "hdfs://head:8020/user/ada/.amlexec/archives/a.tar.gz"
+DISK_FULL = (
+    "Diagnostics: [2026-12-01 00:40:15.284]Failed to download resource { { "
+    f"{ADDRESS}, 1796085515345, ARCHIVE, null }},pending,"
+    "[(container_e01_1_0002_01_000001)],16714168242214,DOWNLOADING} "
+    "org.apache.hadoop.yarn.exceptions.YarnException: Download and unpack failed\nFor more detailed output"
+)
 TIMED_OUT = (
     f"Application {ID} failed 1 times in previous 3600000 milliseconds due to ApplicationMaster for attempt "
     "appattempt_1_0042_000001 timed out. Failing the application."
@@ -68,6 +76,10 @@ class TestCauses:
             (
                 FAILED_TWICE.format(99, "[2026-11-30 20:38:21.797]Stdout path must be absolute"),
                 f"{ENDED} 99: Stdout path must be absolute, 2 attempts",
+            ),
+            (
+                FAILED_ONCE.format(-1000) + DISK_FULL,
+                f"the node of the driver could not fetch {ADDRESS}: {UNPACKING}",
             ),
             (TIMED_OUT, "the node with the driver did not answer YARN any more"),
             (f"Application {ID} submitted by user ada to unknown queue: gpu", "YARN has no queue gpu"),
