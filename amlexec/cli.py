@@ -7,9 +7,9 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from amlexec import __version__
+from amlexec import __version__, interrupts
 from amlexec.console import show
-from amlexec.errors import UsageError
+from amlexec.errors import ScriptFailedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,6 +131,8 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as end:  # argparse has printed a help text or a version
         return end.code if isinstance(end.code, int) else 0
     except (Exception, KeyboardInterrupt) as error:
+        if interrupts.came() and not isinstance(error, ScriptFailedError):
+            return show(KeyboardInterrupt())  # which has led to the error
         return show(error)
     return code
 

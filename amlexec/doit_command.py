@@ -57,7 +57,7 @@ def _execute(command: Any, execute: Callable[..., Any], *arguments: Any, **optio
             command.get_reasons = functools.partial(_reasons, command, tasks[command.sel_tasks[0]])
         code = execute(*arguments, **options)
     except (AmlexecError, KeyboardInterrupt, OSError) as error:
-        shown = show(error)
+        shown = show(KeyboardInterrupt() if doit_signals.code() else error)  # which has led to the error
         raise SystemExit(doit_signals.code() or shown) from None
     if isinstance(command, Info):
         environment = environment_of(tasks[command.sel_tasks[0]])

@@ -36,9 +36,9 @@ class Held:
 
     def release(self) -> None:
         """Release the lock. Idempotent."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1  # an interrupt must not lead to a second close
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def take(path: str) -> Held | None:

@@ -20,7 +20,7 @@ from amlexec.console import open_streams, show
 from amlexec.doit_command import READ, enter
 from amlexec.doit_environment import Environment, from_here, prepare, remove_environment, task_name
 from amlexec.doit_reporter import Ended, Failed, Reporter
-from amlexec.errors import AmlexecError
+from amlexec.errors import INTERRUPTED, AmlexecError, TargetError
 from amlexec.escaping import visible
 
 if TYPE_CHECKING:
@@ -279,12 +279,12 @@ def _guarded(action: Callable[..., int | dict[str, str]], *arguments: object) ->
     try:
         with doit_signals.running():
             code = action(*arguments)
-    except AmlexecError as error:
-        return Failed(error) if error.exit_code == 1 else Ended(error, error.exit_code)
-    except KeyboardInterrupt as error:
-        return Ended(error, doit_signals.code() or 130)
-    except OSError as error:
-        return Ended(error, 2)
+    except (AmlexecError, KeyboardInterrupt, OSError) as error:
+        if isinstance(error, AmlexecError) and error.exit_code == 1:
+            return Failed(error)
+        if isinstance(error, KeyboardInterrupt) or doit_signals.code():  # which has led to the error
+            return Ended(KeyboardInterrupt(), doit_signals.code() or INTERRUPTED)
+        return Ended(error, error.exit_code if isinstance(error, AmlexecError) else TargetError.exit_code)
     if isinstance(code, dict):
         return code
     if code == 0:

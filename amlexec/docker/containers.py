@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from amlexec import interrupts
 from amlexec.docker import probe
 from amlexec.docker.errors import EngineAnswerError, EngineError, EngineTimeoutError
 from amlexec.docker.names import container_name
@@ -81,11 +82,12 @@ def _ctrl_c_waits() -> Iterator[list[int]]:
     came: list[int] = []
     before = signal.getsignal(signal.SIGINT)
     is_main = threading.current_thread() is threading.main_thread()
-    if before is not signal.default_int_handler or not is_main:
+    if not interrupts.is_raised_by(before) or not is_main:
         yield came
         return
 
     def note(number: int, _: object) -> None:
+        interrupts.remember()
         came.append(number)
         if len(came) > 1:
             raise KeyboardInterrupt
