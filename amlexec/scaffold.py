@@ -81,11 +81,4 @@ def _write_new(path: Path, content: bytes) -> bool:
     """Write `content` to a new file, atomically; False if the path exists, even as a broken link."""
     if os.path.lexists(path):
         return False
-    beside = temporaries.write_beside(path, content, mode=0o666, durable=False)
-    try:
-        temporaries.publish(beside, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporaries.remove(beside)
-    return True
+    return temporaries.write_new(path, content, mode=0o666, durable=False)

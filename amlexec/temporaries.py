@@ -95,6 +95,18 @@ def publish(beside: str, path: str | os.PathLike[str]) -> None:
         os.rename(beside, path)  # some file systems don't support hard links # noqa: PTH104
 
 
+def write_new(path: str | os.PathLike[str], content: str | bytes, *, mode: int, durable: bool = True) -> bool:
+    """Write a new file atomically; False if the path exists, even as a broken link."""
+    beside = write_beside(path, content, mode=mode, durable=durable)
+    try:
+        publish(beside, path)
+    except FileExistsError:
+        return False
+    finally:
+        remove(beside)
+    return True
+
+
 def remove(beside: str) -> None:
     """Remove a file of `write_beside`, if it still has that name."""
     with contextlib.suppress(FileNotFoundError):

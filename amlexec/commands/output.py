@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -72,21 +71,15 @@ def as_json(value: object) -> str:
     try:
         text = in_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
     except ValueError:
-        value = _finite(value)
+        from amlexec.history.metric_lines import plain
+
+        value = plain(json.loads(json.dumps(value)))
         text = in_json(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:  # Python's own escapes are not valid JSON
         return json.dumps(value, indent=2, allow_nan=False)
     return text
-
-
-def _finite(value: object) -> object:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def table(rows: Sequence[Sequence[object]], columns: Sequence[str], *, fit: bool = True) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
 from typing import IO, TYPE_CHECKING
 
-from amlexec import private_folders, temporaries
+from amlexec import private_folders
 from amlexec.errors import TargetError
 from amlexec.files import remove_tree
+from amlexec.models import new_folder
 from amlexec.models.content import changed
 from amlexec.models.folder_store import damaged
 from amlexec.packages.network import cache_folder
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["filled", "write"]
 
 _CHUNK = 1 << 20
-_NEW = ".new."
 
 
 def filled(content: Content, place: str, fill: Callable[[Path], None]) -> Path:
@@ -38,15 +36,15 @@ def filled(content: Content, place: str, fill: Callable[[Path], None]) -> Path:
     folder = parent / content.digest
     if folder.is_dir() and not changed(folder, content):
         return folder
-    beside = parent / f"{_NEW}{temporaries.owner()}-{os.urandom(4).hex()}"
+    beside = new_folder.beside(folder)
     try:
         private_folders.make(parent)
-        _sweep(parent)
+        new_folder.sweep(parent)
         beside.mkdir(mode=0o700)
         fill(beside)
         if what := changed(beside, content):
             raise damaged(place, what)
-        return _published(beside, folder, content)
+        new_folder.publish(beside, folder, content)
     except OSError as error:
         raise TargetError(
             f"the model can't be copied to this computer: {error.strerror or error}",
@@ -56,31 +54,7 @@ def filled(content: Content, place: str, fill: Callable[[Path], None]) -> Path:
     finally:
         if beside.exists():
             remove_tree(beside)
-
-
-def _published(beside: Path, folder: Path, content: Content) -> Path:
-    for _ in range(3):
-        try:
-            beside.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
-        else:
-            return folder
-        if not changed(folder, content):
-            return folder  # another process was faster
-        with contextlib.suppress(FileNotFoundError):
-            folder.rename(beside.with_name(f"{beside.name}-old"))
-            remove_tree(beside.with_name(f"{beside.name}-old"))
-    raise TargetError("another process keeps changing these files", where=str(folder))
-
-
-def _sweep(parent: Path) -> None:
-    for entry in parent.iterdir():
-        if entry.name.startswith(_NEW):
-            with contextlib.suppress(OSError):
-                if temporaries.is_left(entry.name, time.time() - entry.lstat().st_mtime):
-                    remove_tree(entry)
+    return folder
 
 
 def write(source: IO[bytes], folder: Path, file: File) -> None:

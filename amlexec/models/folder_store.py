@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from amlexec import private_folders, temporaries
 from amlexec.errors import TargetError
 from amlexec.files import open_regular, read_regular, remove_tree, walk, write_atomically
+from amlexec.models import new_folder
 from amlexec.models.content import changed
 from amlexec.models.store import LARGEST
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["FolderStore", "copy_files", "damaged"]
 
 _CHUNK = 1 << 20
-_NEW = ".new."
-"""Of unfinished folders, before the name of the process that makes them."""
 
 
 class FolderStore:
@@ -88,14 +86,8 @@ class FolderStore:
         with self._errors(name):
             self._make(path.parent)
             temporaries.sweep(path.parent)
-            beside = temporaries.write_beside(path, content, mode=self._mode)
-            try:
-                temporaries.publish(beside, path)
-            except FileExistsError:
-                return False
-            finally:
-                temporaries.remove(beside)
-        return True
+            return temporaries.write_new(path, content, mode=self._mode)
+        raise AssertionError
 
     def replace(self, name: str, content: bytes) -> None:
         """Write a file atomically."""
@@ -117,32 +109,15 @@ class FolderStore:
             return
         with self._errors(f"contents/{content.digest}"):
             self._make(folder.parent)
-            self._sweep(folder.parent)
-            beside = folder.parent / f"{_NEW}{temporaries.owner()}-{os.urandom(4).hex()}"
+            new_folder.sweep(folder.parent)
+            beside = new_folder.beside(folder)
             try:
                 beside.mkdir(mode=0o700 if self._is_private else 0o777)
                 copy_files(content, source, beside, mode=0o400 if self._is_private else 0o444)
-                self._publish(beside, folder, content)
+                new_folder.publish(beside, folder, content)
             finally:
                 if beside.exists():
                     remove_tree(beside)
-
-    def _publish(self, beside: Path, folder: Path, content: Content) -> None:
-        for _ in range(3):
-            try:
-                beside.rename(folder)
-            except OSError:
-                if not folder.is_dir():
-                    raise
-            else:
-                return
-            if not changed(folder, content):
-                return  # another process has stored the same files
-            damaged_one = folder.parent / f"{_NEW}{temporaries.owner()}-{os.urandom(4).hex()}"
-            with contextlib.suppress(FileNotFoundError):
-                folder.rename(damaged_one)
-            remove_tree(damaged_one)
-        raise TargetError("another process keeps changing these files", where=str(folder))
 
     def fetched(self, content: Content) -> Path:
         """The folder of the files itself, compared with their digests."""
@@ -161,7 +136,7 @@ class FolderStore:
         if is_needed():
             return
         with self._errors(f"contents/{digest}"):
-            beside = folder.parent / f"{_NEW}{temporaries.owner()}-{os.urandom(4).hex()}"
+            beside = new_folder.beside(folder)
             try:
                 folder.rename(beside)
             except FileNotFoundError:
@@ -178,14 +153,6 @@ class FolderStore:
             private_folders.make(folder)
         else:
             folder.mkdir(parents=True, exist_ok=True)
-
-    def _sweep(self, folder: Path) -> None:
-        """Remove what killed processes left."""
-        for entry in folder.iterdir():
-            if entry.name.startswith(_NEW):
-                with contextlib.suppress(OSError):
-                    if temporaries.is_left(entry.name, time.time() - entry.lstat().st_mtime):
-                        remove_tree(entry)
 
     @contextlib.contextmanager
     def _errors(self, name: str) -> Iterator[None]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.environments import of_run, python_packages, resolved_lock
 from amlexec.errors import UsageError
+from amlexec.history.metric_lines import plain
 from amlexec.history.paths import RunPaths
 from amlexec.models.content import is_path
 from amlexec.models.version import Origin, RunOrigin
@@ -104,14 +104,5 @@ def _run(project: Project, run: Run, path: str, *, has_lock: bool) -> RunOrigin:
         image_id=run.image_id,
         lock=run.environment_lock if has_lock else None,
         platform=run.platform,
-        metrics={name: _finite(value) for name, value in run.metrics.items()},
+        metrics={name: plain(value) for name, value in run.metrics.items()},
     )
-
-
-def _finite(value: object) -> object:
-    """A value for strict JSON readers."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, (list, tuple)) else value

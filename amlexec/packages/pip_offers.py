@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec.packages.network import uv_variables
+from amlexec.packages import uv
 from amlexec.packages.pip_resolve import index_lines
 
 if TYPE_CHECKING:
@@ -55,8 +54,6 @@ def _hashes(
     pins: Sequence[Pin], requirements: Requirements, python: str, network: Network, cache: Path
 ) -> set[str] | None:
     """The hashes of all files of these versions; None if an index lacks one, or can't be reached."""
-    from uv import find_uv_bin
-
     options = [str(line) for line in index_lines(requirements, network)]
     lines = [line for line in options if line != "--require-hashes" and not line.startswith("--pre")]
     lines += [f"{pin.name}=={pin.version}" for pin in pins]
@@ -65,19 +62,10 @@ def _hashes(
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT, 0o600)  # it may hold passwords
         with os.fdopen(descriptor, "w", encoding="utf-8") as written:
             written.write("".join(f"{line}\n" for line in lines))
-        done = subprocess.run(
-            [
-                *(find_uv_bin(), "pip", "compile", file.name, "--no-deps", "--generate-hashes"),
-                *("--no-header", "--no-annotate", "--no-config", "--python", sys.executable),
-                *("--universal", "--python-version", python, "--prerelease", "allow"),
-                *("--index-strategy", "unsafe-best-match", "--no-progress", "--color", "never"),
-                *("--cache-dir", str(cache / "uv")),
-            ],
-            cwd=folder,
-            env=uv_variables(network),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-        )
+        command = [
+            *("pip", "compile", file.name, "--no-deps", "--generate-hashes"),
+            *("--no-header", "--no-annotate", "--python", sys.executable),
+            *("--universal", "--python-version", python, "--prerelease", "allow"),
+        ]
+        done = uv.run(command, Path(folder), network, cache)
     return set(_HASH.findall(done.stdout)) if done.returncode == 0 else None

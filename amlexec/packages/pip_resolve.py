@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from amlexec.packages import uv
 from amlexec.packages.conda_solve import python_version
-from amlexec.packages.network import uv_variables
 from amlexec.packages.pip_errors import unresolved
 from amlexec.packages.pip_pins import Pin, pin_of
 from amlexec.packages.requirement_syntax import normalised
@@ -104,10 +104,6 @@ def _compile(
     preferred: Sequence[Pin],
 ) -> dict[str, Any]:
     """Run uv; returns the content of its pylock.toml (PEP 751)."""
-    import subprocess
-
-    from uv import find_uv_bin
-
     output = folder / "pylock.toml"
     if text := _preferences(preferred):
         output.write_text(text, "utf-8")
@@ -120,28 +116,14 @@ def _compile(
             file.write("".join(f"{line}\n" for line in lines))
     options = {entry.text for entry in requirements.entries if entry.kind == "option"}
     command = [
-        *(find_uv_bin(), "pip", "compile", "requirements.in", "--constraints", "constraints.in"),
+        *("pip", "compile", "requirements.in", "--constraints", "constraints.in"),
         *("--format", "pylock.toml", "--output-file", output.name, "--no-header", "--no-annotate"),
-        *("--no-config", "--index-strategy", "unsafe-best-match", "--no-progress", "--color", "never"),
         *("--python-version", python, "--python-platform", platform.uv_platform),
-        *(
-            "--cache-dir",
-            str(cache / "uv"),
-            "--prerelease",
-            "allow" if "--pre" in options else "if-necessary",
-        ),
+        *("--prerelease", "allow" if "--pre" in options else "if-necessary"),
         *(word for name in fixed for word in ("--no-emit-package", name)),
         *(word for host in _trusted(requirements, network) for word in ("--allow-insecure-host", host)),
     ]
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=uv_variables(network),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
+    done = uv.run(command, folder, network, cache)
     if done.returncode != 0:
         addresses = [*(entry.raw for entry in requirements.entries), *network.addresses]
         raise unresolved(

@@ -298,16 +298,22 @@ follow() {
       return
       ;;
     esac
-    if [ "$before" = "$out/$err" ]; then
-      # Print something regularly, to notice a lost connection.
-      idle=$((idle + 1))
-      [ $((idle % 50)) -ne 0 ] || echo "- 0" || return
-      # More output or the end may follow soon, and data in a pipe is lost when the connection breaks.
-      if [ "$idle" -lt 20 ]; then blink; else nap; fi
-    else
-      idle=0
-    fi
+    await_output "$before" || return
   done
+}
+
+# await_output BEFORE: wait a moment unless there was output since the offsets BEFORE; fails if the connection is lost.
+await_output() {
+  if [ "$1" != "$out/$err" ]; then
+    idle=0
+    return
+  fi
+  # Print something regularly, to notice a lost connection.
+  idle=$((idle + 1))
+  [ $((idle % 50)) -ne 0 ] || echo "- 0" || return
+  # More output or the end may follow soon, and data in a pipe is lost when the connection breaks.
+  if [ "$idle" -lt 20 ]; then blink; else nap; fi
+  return 0
 }
 
 # piece NUMBER FILE FROM: print a frame with the file's content after FROM bytes; sets `sent`.

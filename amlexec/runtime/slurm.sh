@@ -234,13 +234,7 @@ follow() {
       facts "$folder"
       return
     fi
-    if [ "$before" = "$out/$err" ]; then
-      idle=$((idle + 1))
-      [ $((idle % 50)) -ne 0 ] || echo "- 0" || return
-      if [ "$idle" -lt 20 ]; then blink; else nap; fi
-    else
-      idle=0
-    fi
+    await_output "$before" || return
   done
 }
 

@@ -7,12 +7,12 @@ that its environment has come first.
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec.errors import ConfigurationError, TargetError
-from amlexec.packages.network import cache_folder, settings, uv_variables
+from amlexec.packages import uv
+from amlexec.packages.network import cache_folder, settings
 
 if TYPE_CHECKING:
     from amlexec.packages.network import Network
@@ -80,8 +80,6 @@ def folder(python: str) -> Path:
 
 
 def _install(beside: Path, wanted: str, network: Network) -> None:
-    from uv import find_uv_bin
-
     from amlexec.packages.pip_resolve import indexes
 
     (beside / "requirements.txt").write_text("\n".join([*indexes([], network), wanted]), "utf-8")
@@ -90,23 +88,13 @@ def _install(beside: Path, wanted: str, network: Network) -> None:
     import sys
 
     command = [
-        *(find_uv_bin(), "pip", "install", "--requirements", "requirements.txt", "--require-hashes"),
-        *("--target", str(target), "--no-deps", "--only-binary", ":all:", "--no-config", "--no-progress"),
+        *("pip", "install", "--requirements", "requirements.txt", "--require-hashes"),
+        *("--target", str(target), "--no-deps", "--only-binary", ":all:", "--link-mode", "copy"),
         # The wheels are the same for all Pythons that the pins are for.
         *("--python", sys.executable, "--python-version", "3.10" if wanted is _PINS else "3.8"),
-        *("--index-strategy", "unsafe-best-match", "--color", "never", "--link-mode", "copy"),
-        *("--cache-dir", str(cache_folder() / "uv")),
         *(word for host in network.trusted_hosts for word in ("--allow-insecure-host", host)),
     ]
-    done = subprocess.run(
-        command,
-        cwd=beside,
-        env=uv_variables(network),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-    )
+    done = uv.run(command, beside, network, cache_folder())
     if done.returncode != 0:
         from amlexec.packages.urls import hidden
 

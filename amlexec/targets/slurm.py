@@ -12,9 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 from amlexec.console import say
 from amlexec.errors import UnreachableError
-from amlexec.files import SMALL, read_regular
-from amlexec.targets import slurm_script, slurm_state
-from amlexec.targets.script_environment import handed, of_run, of_supervisor
+from amlexec.targets import slurm_script, slurm_state, ssh_launch
 from amlexec.targets.slurm_array import SlurmArrays
 
 if TYPE_CHECKING:
@@ -46,33 +44,16 @@ class SlurmTarget(SlurmArrays):
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
         """See `Target.start`: submits the job."""
         del held  # the caller keeps it until the job is submitted
-        run = paths.folder.name
-        home = launch.environment["PYTHONPATH"].partition("/.amlexec/")[0]
+        run, home = paths.folder.name, ssh_launch.home_of(launch)
         folder, runtime = f"{home}/.amlexec/runs/{run}", f"{home}/{self.runtime}"
-        environment = {**launch.environment, **of_run(run, folder)}
-        given = handed(environment, launch.python.path)
-        own = {**given.variables, **of_supervisor(run, folder)}
-        text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in own.items())
-        if shared := environment.get("AZUREML_NATIVE_SHARE_DIRECTORY"):
-            text += f"mkdir -p {shlex.quote(shared)} || exit 2\n"
-        text += self._preparing(paths, plan, launch)
-        record = read_regular(paths.record, SMALL << 3, follow=False).decode("utf-8", "surrogateescape")
+        text, before = ssh_launch.introduced(paths, launch, self._preparing(paths, plan, launch))
         argv: tuple[str, ...] = launch.argv
         if slurm_script.is_parallel(plan.target):
             argv = ("sh", f"{runtime}/ranks.sh", plan.target.communicator, folder, *argv)
-        words = (launch.python.path, *given.before, *argv)
+        words = (launch.python.path, *before, *argv)
         script = slurm_script.script(plan.target, run, folder, runtime, words)
-        text += f"record={shlex.quote(record.rstrip())}\nscript={shlex.quote(script.rstrip())}\n"
-        text += f"requeue={int(plan.target.requeue)}\n"
-        try:
-            answer = self._verbs.run(
-                *("begin", run, *slurm_script.options(folder)),
-                input=text.encode("utf-8", "surrogateescape"),
-                timeout=_SUBMIT_TIMEOUT_S,
-            )
-        except KeyboardInterrupt:
-            self.stop(paths, 0)
-            raise
+        text += f"script={shlex.quote(script.rstrip())}\nrequeue={int(plan.target.requeue)}\n"
+        answer = self._begun(paths, text, slurm_script.options(folder), _SUBMIT_TIMEOUT_S)
         if answer.exit_code == _UNKNOWN:
             raise UnreachableError(answer.stderr.strip(), where=self._connection.name)
         if answer.exit_code != 0:

@@ -6,12 +6,11 @@ missing parts of the snapshot are sent; logs (by byte offset), metrics and outpu
 
 from __future__ import annotations
 
-import shlex
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
 from amlexec.errors import TargetError, UnreachableError
-from amlexec.files import SMALL, read_regular, remove_tree, touch
+from amlexec.files import remove_tree, touch
 from amlexec.kinds import is_prepared
 from amlexec.owner import owner_of
 from amlexec.snapshots import take as snapshot
@@ -22,7 +21,6 @@ from amlexec.targets.outputs import bring
 from amlexec.targets.own_files import put_in_place
 from amlexec.targets.reconnect import Reconnect
 from amlexec.targets.run_folders import no_script, remote_shared_folder
-from amlexec.targets.script_environment import handed, of_run, of_supervisor
 from amlexec.targets.ssh_fetch import Fetch
 from amlexec.targets.ssh_logs import RunLog
 from amlexec.targets.ssh_verbs import Verbs
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
 
     from amlexec.environments.store import EnvironmentStore
     from amlexec.history.paths import RunPaths
+    from amlexec.local_machine import Answer
     from amlexec.locks import Held
     from amlexec.prepare.prepare import Readiness
     from amlexec.ssh.connection import SSHConnection
@@ -160,32 +159,25 @@ class SSHTarget:
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
         """See `Target.start`."""
         del held  # the caller keeps it until `begin` returns, when the supervisor is running
-        run = paths.folder.name
-        home = launch.environment["PYTHONPATH"].partition("/.amlexec/")[0]
-        folder = f"{home}/.amlexec/runs/{run}"
-        environment = {**launch.environment, **of_run(run, folder)}
-        given = handed(environment, launch.python.path)
-        own = {**given.variables, **of_supervisor(run, folder)}
-        text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in own.items())
-        shared = environment.get("AZUREML_NATIVE_SHARE_DIRECTORY")
-        if shared:
-            text += f"mkdir -p {shlex.quote(shared)} || exit 2\n"
-        text += self._preparing(paths, plan, launch)
-        record = read_regular(paths.record, SMALL << 3, follow=False).decode("utf-8", "surrogateescape")
-        text += f"record={shlex.quote(record.rstrip())}\n"
+        text, before = ssh_launch.introduced(paths, launch, self._preparing(paths, plan, launch))
+        words = (self._runtime, launch.python.path, *before, *launch.argv)
+        answer = self._begun(paths, text, words, _BEGIN_TIMEOUT_S)
+        if answer.exit_code != 0:
+            raise self._failed("the run could not be started", answer.stderr)
+        return None
+
+    def _begun(self, paths: RunPaths, text: str, words: Sequence[str], timeout: float) -> Answer:
+        """The answer of the verb `begin`."""
         try:
-            answer = self._verbs.run(
-                *("begin", run, self._runtime, launch.python.path, *given.before, *launch.argv),
+            return self._verbs.run(
+                *("begin", paths.folder.name, *words),
                 input=text.encode("utf-8", "surrogateescape"),
-                timeout=_BEGIN_TIMEOUT_S,
+                timeout=timeout,
             )
         except KeyboardInterrupt:
             # It may have started: stop it, so that it is not reported as not started while it runs.
             self.stop(paths, 0)
             raise
-        if answer.exit_code != 0:
-            raise self._failed("the run could not be started", answer.stderr)
-        return None
 
     def _preparing(self, paths: RunPaths, plan: Plan, launch: Launch) -> str:
         """Shell commands to run on the machine before the run starts; `$folder` is the run's folder."""

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from amlexec.errors import ConfigurationError
+from amlexec.files import SMALL, read_regular
 from amlexec.history.record import Interpreter
 from amlexec.prefixes.remote_prefix import NAME_LENGTH
 from amlexec.prefixes.store import PrefixStore
-from amlexec.targets.script_environment import with_site
+from amlexec.targets.script_environment import handed, of_run, of_supervisor, with_site
 from amlexec.targets.target import Launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from amlexec.environments.store import Installed
+    from amlexec.history.paths import RunPaths
     from amlexec.prepare.prepare import Readiness
     from amlexec.ssh.connection import SSHConnection
     from amlexec.values import Plan
 
-__all__ = ["LookingStore", "launch"]
+__all__ = ["LookingStore", "home_of", "introduced", "launch"]
 
 
 class LookingStore(PrefixStore):
@@ -81,3 +84,25 @@ def launch(
         environment=with_site(variables, site),
         digest=environment.digest if environment else "",
     )
+
+
+def home_of(launch: Launch) -> str:
+    """The user's home folder on the machine."""
+    return launch.environment["PYTHONPATH"].partition("/.amlexec/")[0]
+
+
+def introduced(paths: RunPaths, launch: Launch, preparing: str) -> tuple[str, tuple[str, ...]]:
+    """Shell text for the verb `begin`, and the words before the run's command.
+
+    The text has the run's environment, the commands `preparing`, and the record.
+    """
+    run = paths.folder.name
+    folder = f"{home_of(launch)}/.amlexec/runs/{run}"
+    environment = {**launch.environment, **of_run(run, folder)}
+    given = handed(environment, launch.python.path)
+    own = {**given.variables, **of_supervisor(run, folder)}
+    text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in own.items())
+    if shared := environment.get("AZUREML_NATIVE_SHARE_DIRECTORY"):
+        text += f"mkdir -p {shlex.quote(shared)} || exit 2\n"
+    record = read_regular(paths.record, SMALL << 3, follow=False).decode("utf-8", "surrogateescape")
+    return f"{text}{preparing}record={shlex.quote(record.rstrip())}\n", given.before
