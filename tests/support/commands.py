@@ -80,7 +80,8 @@ def run_forked(
         connection.connect(_server(module))
         given = json.dumps(told).encode() + b"\0"
         sent = socket.send_fds(connection, [given], theirs)
-        connection.sendall(given[sent:])
+        if sent < len(given):  # else a command that has ended by now has closed the connection
+            connection.sendall(given[sent:])
         for descriptor in theirs:
             os.close(descriptor)
         answers = connection.makefile("rb")
