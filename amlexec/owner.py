@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from amlexec.values import Project
 
-__all__ = ["owner_of"]
+__all__ = ["owner_of", "plain", "resource_name"]
 
+_LONGEST, _HASH = 63, 10
+_LONGEST_TAG = 100
 _MOST = 40
 """Characters of the project's name in it, for readers."""
 
@@ -19,6 +22,18 @@ def owner_of(project: Project) -> str:
     """The project's name, and a hash of this machine and the project's folder."""
     place = f"{_machine()}\0{project.place}"
     return f"{project.name[:_MOST]}-{hashlib.sha256(place.encode(errors='surrogateescape')).hexdigest()[:12]}"
+
+
+def plain(text: str) -> str:
+    """A text as tags, labels and headers of services take it."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:_LONGEST_TAG]
+
+
+def resource_name(run_id: str, owner: str) -> str:
+    """A name for what a run has in a service, which no other run has: a DNS label."""
+    unique = hashlib.sha256(f"{owner}\0{run_id}".encode(errors="surrogateescape")).hexdigest()[:_HASH]
+    readable = re.sub(r"[^a-z0-9]+", "-", run_id.lower()).strip("-")[: _LONGEST - _HASH - 9].strip("-")
+    return "-".join(part for part in ("amlexec", readable, unique) if part)
 
 
 def _machine() -> str:

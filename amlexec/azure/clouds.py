@@ -6,7 +6,6 @@ machine, where tests and emulators are.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -17,9 +16,7 @@ __all__ = [
     "PUBLIC",
     "Place",
     "blob_endpoint",
-    "group_name",
     "manager_address",
-    "plain",
     "registry_server",
     "scope_of",
 ]
@@ -32,9 +29,6 @@ _MANAGERS = {
 }
 """Hosts of resource managers, and the domains of the storage of their clouds."""
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
-_LONGEST = 63
-_HASH = 10
-_LONGEST_TAG = 100
 
 
 class Place(NamedTuple):
@@ -107,18 +101,6 @@ def _is_this_machine(host: str) -> bool:
 def scope_of(manager: str) -> str:
     """The scope of tokens for a resource manager: a token for one host is of no use to another."""
     return f"{manager}/.default"
-
-
-def group_name(run_id: str, owner: str) -> str:
-    """A valid name, for a container group and for a storage container, that no other run has."""
-    unique = hashlib.sha256(f"{owner}\0{run_id}".encode(errors="surrogateescape")).hexdigest()[:_HASH]
-    readable = re.sub(r"[^a-z0-9]+", "-", run_id.lower()).strip("-")[: _LONGEST - _HASH - 9].strip("-")
-    return "-".join(part for part in ("amlexec", readable, unique) if part)
-
-
-def plain(text: str) -> str:
-    """A text as tags and headers take it."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:_LONGEST_TAG]
 
 
 def registry_server(registry: str) -> str:

@@ -108,11 +108,6 @@ class RunStorage:
                 return b""
             raise
 
-    def stream(self, name: str) -> Callable[[int], bytes] | None:
-        """Read a blob from its beginning, with `read(size)`; None if it does not exist."""
-        first = self.read(name, 0)
-        return _Reader(self, name, first).read if first else None
-
     def address_for_run(self) -> str:
         """An address with which a run can read and write in this container, and nowhere else.
 
@@ -164,19 +159,3 @@ class RunStorage:
             if error.status == 404 or error.code == "ContainerBeingDeleted":
                 return None
             raise
-
-
-class _Reader:
-    """Reads a blob in order."""
-
-    def __init__(self, storage: RunStorage, name: str, first: bytes) -> None:
-        self._storage, self._name = storage, name
-        self._held, self._position = first, len(first)
-
-    def read(self, size: int) -> bytes:
-        """The next bytes: fewer than `size` only at the end."""
-        while len(self._held) < size and (data := self._storage.read(self._name, self._position)):
-            self._position += len(data)
-            self._held += data
-        data, self._held = self._held[:size], self._held[size:]
-        return data

@@ -20,14 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["COMMAND", "FILES", "variables"]
 
 FILES = "run.tar.gz"
-"""The blob with the copy of the project and the runtime."""
+"""The file with the copy of the project and the runtime."""
 _BOOTSTRAP = """\
 import os, sys, tarfile, time, urllib.error, urllib.request
 base, _, key = os.environ["AMLEXEC_STORAGE"].partition("?")
 all = {"filter": "fully_trusted"} if hasattr(tarfile, "fully_trusted_filter") else {}
 for pause in (1, 2, 4, 8, 16, 32, 0):
     try:
-        asked = urllib.request.Request(base + "/run.tar.gz?" + key, headers={"x-ms-version": "2022-11-02"})
+        asked = base + "/run.tar.gz"
+        if base.startswith("/"):
+            asked = "file://" + asked
+        else:
+            asked = urllib.request.Request(asked + "?" + key, headers={"x-ms-version": "2022-11-02"})
         with urllib.request.urlopen(asked, timeout=60) as answer:
             with tarfile.open(fileobj=answer, mode="r|gz") as archive:
                 archive.extractall("/", **all)

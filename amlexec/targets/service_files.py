@@ -7,7 +7,6 @@ import tarfile
 import tempfile
 from typing import TYPE_CHECKING
 
-from amlexec.azure.storage import BLOCK
 from amlexec.errors import UnreachableError
 from amlexec.files import open_to_write, remove_tree, touch
 from amlexec.runtime import SITE
@@ -15,6 +14,7 @@ from amlexec.tar import Tar
 from amlexec.targets import own_files, safe_tar
 from amlexec.targets.outputs import bring
 from amlexec.targets.run_folders import hand_on
+from amlexec.targets.service import BLOCK
 from amlexec.targets.service_command import FILES
 from amlexec.targets.volumes import CHECKOUT, LOGGED
 from amlexec.targets.volumes import SITE as SITE_THERE
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from amlexec.azure.storage import RunStorage
     from amlexec.history.paths import RunPaths
+    from amlexec.targets.service import Storage
 
 __all__ = ["ServiceLog", "bring_home", "bring_metrics", "send"]
 
@@ -33,7 +33,7 @@ _IN_MEMORY = 16 << 20
 OUTPUTS = "outputs.tar"
 
 
-def send(storage: RunStorage, paths: RunPaths) -> None:
+def send(storage: Storage, paths: RunPaths) -> None:
     """Send the copy of the project and the runtime. Raises UnreachableError, TargetError."""
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as held:
         with Tar.open(fileobj=held, mode="w:gz", format=tarfile.PAX_FORMAT, compresslevel=1) as archive:
@@ -59,7 +59,7 @@ class ServiceLog:
         self._path, self._name, self._sink = path, name, sink
         self.position = hand_on(path, 0, sink)
 
-    def copy(self, storage: RunStorage) -> bool:
+    def copy(self, storage: Storage) -> bool:
         """Copy what is new; whether there was anything."""
         before = self.position
         while piece := storage.read(self._name, self.position):
@@ -83,12 +83,12 @@ class ServiceLog:
         self.position = hand_on(self._path, self.position, self._sink)
 
 
-def bring_metrics(storage: RunStorage, paths: RunPaths) -> None:
+def bring_metrics(storage: Storage, paths: RunPaths) -> None:
     """Copy the new metrics of a run that goes on."""
     ServiceLog(paths.metrics, paths.metrics.name).copy(storage)
 
 
-def bring_home(storage: RunStorage, paths: RunPaths, *, is_whole: bool) -> list[NotCollected]:
+def bring_home(storage: Storage, paths: RunPaths, *, is_whole: bool) -> list[NotCollected]:
     """Collect logs, metrics and outputs; returns what was not collected. Idempotent.
 
     `is_whole` says that the run has sent everything.
@@ -96,8 +96,8 @@ def bring_home(storage: RunStorage, paths: RunPaths, *, is_whole: bool) -> list[
     for path in (paths.stdout, paths.stderr):
         touch(path)
         ServiceLog(path, path.name).copy(storage)
-    read = storage.stream(OUTPUTS) if is_whole else None
-    if read is None:
+    first = storage.read(OUTPUTS, 0) if is_whole else b""
+    if not first:
         bring_metrics(storage, paths)
         return (
             [NotCollected("outputs", "the container ended before it had sent them")] if not is_whole else []
@@ -106,7 +106,9 @@ def bring_home(storage: RunStorage, paths: RunPaths, *, is_whole: bool) -> list[
     remove_tree(came)
     came.mkdir(mode=0o700)
     try:
-        found = safe_tar.unpack(read, came, owner=(os.getuid(), os.getgid()), outward_links=True)
+        found = safe_tar.unpack(
+            _Reader(storage, OUTPUTS, first).read, came, owner=(os.getuid(), os.getgid()), outward_links=True
+        )
         if found.broken:
             # Its state says that it is whole: what was read is not.
             raise UnreachableError(f"the outputs were cut off: {found.broken}", where=storage.address)
@@ -120,6 +122,22 @@ def bring_home(storage: RunStorage, paths: RunPaths, *, is_whole: bool) -> list[
         return missing + bring(came / "project", paths.outputs, [CHECKOUT], refused=refused)
     finally:
         remove_tree(came)
+
+
+class _Reader:
+    """Reads a file of a storage in order, in pieces: a lost connection costs no more than one."""
+
+    def __init__(self, storage: Storage, name: str, first: bytes) -> None:
+        self._storage, self._name = storage, name
+        self._held, self._position = first, len(first)
+
+    def read(self, size: int) -> bytes:
+        """The next bytes: fewer than `size` only at the end."""
+        while len(self._held) < size and (data := self._storage.read(self._name, self._position)):
+            self._position += len(data)
+            self._held += data
+        data, self._held = self._held[:size], self._held[size:]
+        return data
 
 
 def _named(path: str) -> str:

@@ -7,47 +7,39 @@ command that is killed loses track of nothing that costs money.
 from __future__ import annotations
 
 import json
-import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from amlexec.azure.clouds import Place, blob_endpoint, manager_address
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.files import SMALL, read_regular, write_atomically
 from amlexec.targets.target import State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from amlexec.history.paths import RunPaths
 
-__all__ = ["Asked", "forget", "keep_end", "kept_end", "read", "read_state", "write"]
+__all__ = ["forget", "keep_end", "kept_end", "read", "read_state", "unwrite", "write"]
+
+_Place = TypeVar("_Place")
 
 _GROUP = "group"
 _END = "service_end"
-_PATTERNS = {
-    "subscription": re.compile(r"[A-Za-z0-9-]{1,64}"),
-    "resource_group": re.compile(r"[\w.()-]{1,90}"),
-    "group": re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"),
-    "owner": re.compile(r"[^\x00-\x1f]{1,200}"),
-}
 _EARLIEST, _LATEST = 0.0, 1e11
 
 
-class Asked(NamedTuple):
-    """A container group that was asked for."""
-
-    place: Place
-    at: float
-    """In seconds since 1970."""
+def write(paths: RunPaths, place: dict[str, str], at: float) -> None:
+    """Remember where a run is, and when it was asked for, in seconds since 1970. Raises OSError."""
+    write_atomically(paths.control / _GROUP, json.dumps({**place, "at": at}))
 
 
-def write(paths: RunPaths, asked: Asked) -> None:
-    """Remember it. Raises OSError."""
-    write_atomically(paths.control / _GROUP, json.dumps({**asked.place._asdict(), "at": asked.at}))
+def unwrite(paths: RunPaths) -> None:
+    """Nothing of the run was left in the service."""
+    (paths.control / _GROUP).unlink(missing_ok=True)
 
 
-def read(paths: RunPaths) -> Asked | None:
-    """The container group of a run; None if none was asked for.
+def read(paths: RunPaths, place_of: Callable[[dict[str, str]], _Place]) -> tuple[_Place, float] | None:
+    """Where a run is, and when it was asked for; None if it was not.
 
     Raises:
         TargetError: the file is damaged, or names what amlexec has not created.
@@ -57,17 +49,14 @@ def read(paths: RunPaths) -> Asked | None:
     if found is None:
         return None
     try:
-        place = Place(**{name: str(found[name]) for name in Place._fields})
         at = float(found["at"])
-        matches = [pattern.fullmatch(getattr(place, name)) for name, pattern in _PATTERNS.items()]
-        is_good = all(matches) and _EARLIEST <= at <= _LATEST
-        manager_address(place.manager)
-        blob_endpoint(place.storage, place.manager)
+        place = place_of({name: str(value) for name, value in found.items()})
+        is_good = _EARLIEST <= at <= _LATEST
     except (KeyError, TypeError, ValueError, ConfigurationError):
         is_good = False
     if not is_good:
         raise _damaged(path)
-    return Asked(place, at)
+    return place, at
 
 
 def kept_end(paths: RunPaths) -> State | None:
@@ -92,8 +81,8 @@ def forget(paths: RunPaths) -> None:
     keep_end(paths, State("lost", why="nothing of it is left in the service"))
 
 
-def read_state(data: bytes, where: str) -> State:
-    """The state that the run itself wrote into its storage.
+def read_state(data: bytes, where: str, stopped_why: str) -> State:
+    """The state that the run itself wrote; `stopped_why` is the cause if the service has stopped it.
 
     Raises:
         TargetError: it has another form.
@@ -109,7 +98,7 @@ def read_state(data: bytes, where: str) -> State:
         )
         if state.phase == "ended":
             stopped = found.get("stopped") is True and not state.canceled
-            why = "Azure stopped its container" if stopped else ""
+            why = stopped_why if stopped else ""
             state = state._replace(ended=state.ended or state.began, why=why)
     except (KeyError, TypeError, ValueError, RecursionError):
         raise TargetError("the state that the run has written can't be read", where=where) from None

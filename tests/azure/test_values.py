@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from amlexec.azure.clouds import PUBLIC, blob_endpoint, group_name, manager_address, plain, scope_of
+from amlexec.azure.clouds import PUBLIC, blob_endpoint, manager_address, scope_of
 from amlexec.azure.groups import Event, GroupView
 from amlexec.azure.phase import PROVISIONING_TIMEOUT_S, phase_of
 from amlexec.azure.request import GroupRequest, RegistryLogin, body
 from amlexec.errors import ConfigurationError
+from amlexec.owner import plain, resource_name
 from tests.engines import azure_facts
 
 PUT = next(one for one in azure_facts.OPERATIONS if one.method == "PUT")
@@ -22,13 +23,13 @@ QUERY = {"api-version": [azure_facts.API_VERSION]}
     "run_id", ["demo_1", "Demo Project_2", "ü_3", "-x_4", "new\nline_5", "a" * 300 + "_6"]
 )
 def test_names_are_valid_readable_and_unique(run_id: str) -> None:
-    name = group_name(run_id, "owner")
+    name = resource_name(run_id, "owner")
     path = f"/subscriptions/{'0' * 36}/resourceGroups/r/providers/Microsoft.ContainerInstance"
     assert azure_facts.find("GET", f"{path}/containerGroups/{name}") is not None
     assert 3 <= len(name) <= 63
     assert "--" not in name, "names of storage containers have single hyphens"
-    assert name != group_name(run_id, "another")
-    assert group_name("demo_1796", "x").startswith("amlexec-demo-1796-")
+    assert name != resource_name(run_id, "another")
+    assert resource_name("demo_1796", "x").startswith("amlexec-demo-1796-")
 
 
 def test_tags_take_every_name() -> None:

@@ -2,7 +2,7 @@
 
 The container is all there is: no machine of ours watches it, and nothing can be asked of it. So this process,
 the container's first one, does what supervisors do elsewhere, and everything that it has to say goes to the
-storage of the run, over plain HTTPS:
+storage of the run, blobs over plain HTTPS or a folder of a volume:
 
   state                     JSON: `phase` is `running` or `ended`; the latter is written last of all, when
                             everything else has arrived
@@ -27,7 +27,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from service_outputs import Pack
-from service_storage import Growing, Parts, RefusedError, Storage
+from service_storage import Growing, RefusedError, opened
 
 _FIRST_INTERVAL_S = 0.2
 _LONGEST_ASK_S = 5.0
@@ -61,7 +61,7 @@ class Run:
         """From its beginning to its end; the exit code."""
         signal.signal(signal.SIGTERM, self._on_stop)
         self._state({"phase": "running", "began": self._began})
-        if self._storage.request("GET", "cancel") is not None:
+        if self._storage.get("cancel") is not None:
             self._canceled, self._code = True, 143
         else:
             self._start()
@@ -143,7 +143,7 @@ class Run:
                 for log in self._logs:
                     log.copy()
                 if time.monotonic() >= next_look and not self._canceled:
-                    asked = self._storage.request("GET", "cancel")
+                    asked = self._storage.get("cancel")
                     if asked is not None:
                         self._canceled = True
                         self._cancel(asked)
@@ -210,7 +210,7 @@ class Run:
 
     def _send_outputs(self):
         """Send the outputs; why they are not whole, or ""."""
-        parts = Parts(self._storage, "outputs.tar")
+        parts = self._storage.parts("outputs.tar")
         pack = Pack(parts, self._settings["checkout"])
         wrong = ""
         try:
@@ -236,7 +236,7 @@ def main():
         number += 1
     settings = json.loads(text)
     try:
-        return Run(Storage(os.environ["AMLEXEC_STORAGE"]), settings).run()
+        return Run(opened(os.environ["AMLEXEC_STORAGE"]), settings).run()
     except RefusedError as error:
         _say("the storage says {}".format(error))
         return 125

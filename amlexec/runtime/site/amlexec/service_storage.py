@@ -1,5 +1,10 @@
-"""The storage of a run in a cloud service: blobs over plain HTTPS. For Python 3.5 and later."""
+"""Where a run in a service has its files: blobs of Azure, or a folder of a volume. For Python 3.5 and later.
 
+Both have the same few methods: `get` and `put` a small file, `append` to one at an offset, and `parts`, a
+file to write to that is there only once it is finished. See `service_run.py`.
+"""
+
+import os
 import time
 import urllib.error
 import urllib.request
@@ -8,14 +13,16 @@ VERSION = "2022-11-02"
 _BLOCK = 4 << 20
 _PART = 16 << 20
 _PATIENCE_S = 600.0
+TERMINATION = "/dev/termination-log"
+"""What Kubernetes shows of a container that has ended."""
 
 
 class RefusedError(Exception):
     """The storage refuses what it is asked for: it makes no sense to try again."""
 
 
-class Storage:
-    """The storage of the run."""
+class Blobs:
+    """A container of a storage account, by an address that is a secret."""
 
     def __init__(self, address):
         self._base, _, self._key = address.partition("?")
@@ -58,13 +65,30 @@ class Storage:
         """Write a blob."""
         self.request("PUT", name, data, {"x-ms-blob-type": "BlockBlob"})
 
+    def get(self, name):
+        """A small blob; None if it does not exist."""
+        return self.request("GET", name)
+
+    def append(self, name, data, at):
+        """Append to a blob, which is made if `at` is 0; nothing if it was done before."""
+        if not at:
+            self.request("PUT", name, b"", {"x-ms-blob-type": "AppendBlob"})
+        try:
+            # At its offset: if a request is repeated although it had succeeded, nothing is there twice.
+            self.request("PUT", name, data, {"x-ms-blob-condition-appendpos": str(at)}, "comp=appendblock")
+        except urllib.error.HTTPError:
+            pass  # 412: it is there
+
+    def parts(self, name):
+        """A file to write to."""
+        return Parts(self, name)
+
 
 class Growing:
-    """A file that is copied to an append blob while it grows."""
+    """A file that is copied into the storage while it grows."""
 
     def __init__(self, storage, path, name, printed=None):
         self._storage, self._path, self._name, self._printed = storage, path, name, printed
-        self._is_made = False
         self.sent = 0
         self._shown = 0
 
@@ -100,15 +124,7 @@ class Growing:
             self._shown = start
 
     def _append(self, data):
-        if not self._is_made:
-            self._storage.request("PUT", self._name, b"", {"x-ms-blob-type": "AppendBlob"})
-            self._is_made = True
-        try:
-            # At its offset: if a request is repeated although it had succeeded, nothing is there twice.
-            where = {"x-ms-blob-condition-appendpos": str(self.sent)}
-            self._storage.request("PUT", self._name, data, where, "comp=appendblock")
-        except urllib.error.HTTPError:
-            pass  # 412: it is there
+        self._storage.append(self._name, data, self.sent)
         self.sent += len(data)
 
 
@@ -145,3 +161,83 @@ class Parts:
         parts = "".join("<Latest>{}</Latest>".format(name) for name in self._names)
         text = '<?xml version="1.0" encoding="utf-8"?><BlockList>{}</BlockList>'.format(parts)
         self._storage.request("PUT", self._name, text.encode(), None, "comp=blocklist")
+
+
+class Folder:
+    """A folder of a volume."""
+
+    def __init__(self, path):
+        self._path = path
+
+    def get(self, name):
+        """A small file; None if it does not exist."""
+        try:
+            with open(os.path.join(self._path, name), "rb") as file:
+                return file.read(1 << 16)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise RefusedError(error.strerror) from None
+
+    def put(self, name, data):
+        """Write a file: whole, or not at all."""
+        file = self.parts(name)
+        file.write(data)
+        file.finish()
+        if name == "state":
+            try:
+                # The cluster shows it, also when nothing can look into the volume.
+                with open(TERMINATION, "wb") as message:
+                    message.write(data)
+            except OSError:
+                pass
+
+    def append(self, name, data, at):
+        """Write at an offset."""
+        try:
+            descriptor = os.open(os.path.join(self._path, name), os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                while data:
+                    written = os.pwrite(descriptor, data, at)
+                    data, at = data[written:], at + written
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise RefusedError(error.strerror) from None
+
+    def parts(self, name):
+        """A file to write to."""
+        return Whole(os.path.join(self._path, name))
+
+
+class Whole:
+    """A file to write to, which has its name once it is finished."""
+
+    def __init__(self, path):
+        self._path, self._new = path, "{}.new".format(path)
+        try:
+            self._file = open(self._new, "wb")
+        except OSError as error:
+            raise RefusedError(error.strerror) from None
+
+    def write(self, data):
+        """Like a file's."""
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            raise RefusedError(error.strerror) from None
+
+    def finish(self):
+        """Give it its name."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.rename(self._new, self._path)
+        except OSError as error:
+            raise RefusedError(error.strerror) from None
+
+
+def opened(address):
+    """The storage with that address."""
+    return Folder(address) if address.startswith("/") else Blobs(address)

@@ -1,0 +1,126 @@
+"""What a service that runs containers has to offer; `service_target.py` makes a compute target of it."""
+
+from __future__ import annotations
+
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from amlexec.targets.target import Launch, State
+    from amlexec.values import ComputeTarget
+
+__all__ = ["BLOCK", "Looked", "PlaceT", "Service", "Storage", "Words"]
+
+BLOCK = 4 << 20
+"""The most bytes that a storage returns at once."""
+
+
+class Words(NamedTuple):
+    """How messages about a service are said."""
+
+    gone: str
+    """Why a run is lost whose container the service no longer has."""
+    never: str
+    """The same, if it has not been seen to begin."""
+    stopped: str
+    """Why a run has ended whose container the service has stopped."""
+    where: str
+    """Where copies were removed, for `clean`."""
+    not_shared: str
+    """The warning if a target names a shared directory."""
+
+
+class Looked(NamedTuple):
+    """A run's container, as the service itself shows it."""
+
+    phase: str
+    """`starting`, `running`, `ended`, or `failed`: it has not begun, and won't."""
+    why: str = ""
+    warning: str = ""
+    began: float | None = None
+    ended: float | None = None
+    exit_code: int | None = None
+
+
+class Storage(Protocol):
+    """The files of one run in a service. All methods raise UnreachableError and TargetError."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, for messages."""
+
+    def create(self, metadata: dict[str, str]) -> None:
+        """Make it, empty. Idempotent."""
+
+    def metadata(self) -> dict[str, str] | None:
+        """What it was created with; None if it does not exist."""
+
+    def delete(self) -> None:
+        """Delete it with everything in it. Idempotent."""
+
+    def put(self, name: str, source: bytes | IO[bytes]) -> None:
+        """Write a file."""
+
+    def read(self, name: str, start: int) -> bytes:
+        """The next bytes of a file, at most BLOCK; none if it does not exist, or has no more."""
+
+
+class _Place(Protocol):
+    """Where a run is: made of texts, which are kept in the run's folder."""
+
+    @property
+    def owner(self) -> str:
+        """`amlexec.owner` of the project that submitted the run."""
+
+
+PlaceT = TypeVar("PlaceT", bound=_Place)
+
+
+class Service(Protocol[PlaceT]):
+    """A service that runs containers. Methods raise UnreachableError, and TargetError for a refusal."""
+
+    words: Words
+
+    def log_in(self, target: ComputeTarget) -> None:
+        """See that there is a login: fast, and before anything is recorded."""
+
+    def place(self, target: ComputeTarget, run_id: str, owner: str, image: str) -> PlaceT:
+        """Where a run is going to be. No I/O. Raises ConfigurationError."""
+
+    def kept(self, place: PlaceT) -> dict[str, str]:
+        """A place as texts."""
+
+    def place_of(self, kept: dict[str, str]) -> PlaceT:
+        """The place that such texts say.
+
+        Raises:
+            KeyError, ValueError, ConfigurationError: amlexec can't have written them.
+        """
+
+    def storage(self, place: PlaceT) -> Storage:
+        """The files of a run. No I/O."""
+
+    def create(self, place: PlaceT, target: ComputeTarget, launch: Launch, run_id: str, image: str) -> None:
+        """Create the run's container.
+
+        Raises:
+            UnreachableError: it may have been created.
+        """
+
+    def said(self, place: PlaceT) -> State | None:
+        """What the run itself has said: that it is running, or has ended; None if it has not begun."""
+
+    def look(self, place: PlaceT, age: float) -> Looked | None:
+        """The run's container, `age` seconds after it was asked for; None if there is none.
+
+        Raises:
+            TargetError: what has its name is not this run's, so it must not be touched.
+        """
+
+    def printed(self, place: PlaceT, lines: int) -> str:
+        """The last lines that the container printed; "" if the service does not have them."""
+
+    def delete(self, place: PlaceT, timeout: float) -> tuple[str, str] | None:
+        """Delete what the service has of the run but its files; None once it is gone.
+
+        If it is not within `timeout` seconds, a warning and its hint.
+        """
