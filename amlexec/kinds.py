@@ -28,6 +28,7 @@ __all__ = [
     "DOCKER",
     "IMAGE",
     "KINDS",
+    "KUBERNETES",
     "LOCAL",
     "PREFIX",
     "REMOTE",
@@ -79,7 +80,9 @@ class Kind(NamedTuple):
     is_attachable: bool = False
     """Whether `amlexec computetarget attach` can create one."""
     is_service: bool = False
-    """Whether runs are containers of a cloud service, which gets their images from a registry."""
+    """Whether runs are containers of a service, which gets their images from a registry."""
+    is_kubernetes: bool = False
+    """Whether that service is a Kubernetes cluster."""
     lists_runs: bool = False
     """Whether its machine lists the runs on it, from every submitting computer."""
     stops_by_id: bool = False
@@ -177,6 +180,17 @@ CONTAINERINSTANCE = Kind(
     is_attachable=True,
     is_service=True,
 )
+KUBERNETES = Kind(
+    "kubernetes",
+    module="kubernetes",
+    target="KubernetesTarget",
+    in_container=True,
+    environment=IMAGE,
+    has_shared_folder=False,
+    is_attachable=True,
+    is_service=True,
+    is_kubernetes=True,
+)
 KINDS = (
     LOCAL,
     DOCKER,
@@ -186,6 +200,7 @@ KINDS = (
     SLURM,
     Kind("batchai", has_nodes=True, successor=SLURM.name),
     CONTAINERINSTANCE,
+    KUBERNETES,
 )
 """In the order of lists that users see."""
 ATTACHABLE = tuple(kind.name for kind in KINDS if kind.is_attachable)

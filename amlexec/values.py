@@ -147,6 +147,17 @@ class ComputeTarget(NamedTuple):
     identity: str = ""
     subnet: str = ""
     resource_manager: str = ""
+    context: str = ""
+    """Of the kubeconfig; "" for its current one."""
+    namespace: str = "default"
+    claim: str = ""
+    """The PersistentVolumeClaim with the files of runs."""
+    gpu_resource: str = ""
+    """The cluster's name of its GPUs; "" for none."""
+    service_account: str = ""
+    pull_secret: str = ""
+    node_selector: tuple[tuple[str, str], ...] = ()
+    tolerations: tuple[tuple[tuple[str, str | int], ...], ...] = ()
     elsewhere: tuple[tuple[str, Place], ...] = ()
     """Keys that a camelCase run configuration sets, with their places."""
 

@@ -203,6 +203,7 @@ from tests.support.hosts import (  # noqa: E402 - likewise
     spark_head_of_session,  # noqa: F401
     ssh_image,  # noqa: F401
 )
+from tests.support.kubernetes_place import fleet, fleet_of_session, in_fleet  # noqa: E402, F401 - likewise
 from tests.support.places import shop, shop_of_session, spark_base  # noqa: E402, F401 - it is made of what is above
 from tests.support.service_place import published, service, service_of_session  # noqa: E402, F401 - likewise
 from tests.support.slurm import lab, program, slurm_head, slurm_head_of_session, slurm_image  # noqa: E402, F401 - likewise

@@ -27,7 +27,7 @@ FLOORS = (
     {"images", "models", "prefixes"},
     {"environments"},
     {"config", "plan"},
-    {"azure", "docker"},
+    {"azure", "docker", "kubernetes"},
     {"ssh"},
     {"keystore", "spark"},
     {"history", "packages", "search", "snapshots"},

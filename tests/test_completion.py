@@ -53,7 +53,10 @@ def demo(project: ProjectFolder, monkeypatch: pytest.MonkeyPatch) -> ProjectFold
         ("runconfiguration show -n ", ["gpu box", "local"]),
         ("runconfiguration create -n ", []),
         ("computetarget show ", ["gpubox", "local"]),
-        ("computetarget attach ", ["remotedocker", "remote", "cluster", "slurm", "containerinstance"]),
+        (
+            "computetarget attach ",
+            ["remotedocker", "remote", "cluster", "slurm", "containerinstance", "kubernetes"],
+        ),
         ("computetarget attach --hide", []),
         ("experiment submit -p ", [":folders"]),
         ("lint ", [":files"]),

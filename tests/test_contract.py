@@ -28,6 +28,7 @@ from amlexec.targets.volumes import LocalVolumes
 from amlexec.values import Project
 from tests.conftest import PATIENCE, ProjectFolder, eventually, until_begun
 from tests.engines.ssh_host import QUIET
+from tests.support.kubernetes_place import KUBERNETES, KubernetesProject
 from tests.support.places import (
     PLACES,
     ClusterProject,
@@ -84,7 +85,7 @@ def prepared_there() -> list[str]:
     return []
 
 
-EVERYWHERE = (*PLACES, SERVICE)
+EVERYWHERE = (*PLACES, SERVICE, KUBERNETES)
 
 
 @pytest.fixture(params=EVERYWHERE, ids=[place.name for place in EVERYWHERE])
@@ -117,6 +118,10 @@ def make(
         offered, ready = request.getfixturevalue("service"), request.getfixturevalue("published")
         assert ready == offered.registry
         return lambda name: ServiceProject(tmp_path / name, shop, offered)
+    if place == KUBERNETES:
+        cluster, ready = request.getfixturevalue("fleet"), request.getfixturevalue("in_fleet")
+        assert ready == cluster.registry
+        return lambda name: KubernetesProject(tmp_path / name, shop, cluster)
     if place.kind == "cluster":
         head = request.getfixturevalue("spark_head")
         return lambda name: ClusterProject(tmp_path / name, shop, place, head)

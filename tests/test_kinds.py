@@ -199,6 +199,7 @@ def test_the_class_of_a_row_runs_it(kind: Kind, tmp_path: Path) -> None:
         ("cluster", True, False),
         ("batchai", False, False),
         ("containerinstance", True, True),
+        ("kubernetes", True, True),
     ],
 )
 def test_who_prepares_the_environment(kind: str, prepared: bool, where_the_user_manages_it: bool) -> None:

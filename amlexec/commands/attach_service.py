@@ -1,9 +1,10 @@
-"""`amlexec computetarget attach containerinstance`: write the files of a target in a cloud service."""
+"""`amlexec computetarget attach` for containers of a service: write the files of such a target."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import console, kinds
 from amlexec.errors import UsageError
@@ -17,21 +18,61 @@ if TYPE_CHECKING:
 
 __all__ = ["add", "must_not_apply", "run"]
 
+
+class _Option(NamedTuple):
+    """An option, and the key that it writes."""
+
+    key: str
+    metavar: str
+    about: str
+    of_azure: bool = True
+    of_kubernetes: bool = True
+    is_required: bool = False
+    is_number: bool = False
+
+    def applies_to(self, kind: str) -> bool:
+        """Whether targets of that kind have the key."""
+        return self.of_kubernetes if kinds.of(kind).is_kubernetes else self.of_azure
+
+
+_AZURE = {"of_kubernetes": False}
+_CLUSTER = {"of_azure": False}
+_NEEDED = {"is_required": True}
 _OPTIONS = {
-    "--subscription": ("subscriptionId", "ID", "the Azure subscription that pays"),
-    "--resource-group": ("resourceGroup", "NAME", "the resource group for runs"),
-    "--region": ("region", "NAME", "the Azure region for runs, such as westeurope"),
-    "--registry": ("registry", "REGISTRY/REPOSITORY", "where environments are pushed to"),
-    "--storage-account": ("storageAccount", "NAME", "the storage account for the files of runs"),
-    "--identity": ("identity", "ID", "resource id of the identity that may pull from the registry"),
-    "--resource-manager": ("resourceManager", "ADDRESS", "of another cloud than Azure's public one"),
+    "--subscription": _Option(
+        "subscriptionId", "ID", "the Azure subscription that pays", **_AZURE, **_NEEDED
+    ),
+    "--resource-group": _Option("resourceGroup", "NAME", "the resource group for runs", **_AZURE, **_NEEDED),
+    "--region": _Option(
+        "region", "NAME", "the Azure region for runs, such as westeurope", **_AZURE, **_NEEDED
+    ),
+    "--registry": _Option("registry", "REGISTRY/REPOSITORY", "where environments are pushed to", **_NEEDED),
+    "--storage-account": _Option(
+        "storageAccount", "NAME", "the storage account for the files of runs", **_AZURE, **_NEEDED
+    ),
+    "--identity": _Option(
+        "identity", "ID", "resource id of the identity that may pull from the registry", **_AZURE
+    ),
+    "--resource-manager": _Option(
+        "resourceManager", "ADDRESS", "of another cloud than Azure's public one", **_AZURE
+    ),
+    "--claim": _Option(
+        "claim", "NAME", "the PersistentVolumeClaim for the files of runs", **_CLUSTER, **_NEEDED
+    ),
+    "--namespace": _Option("namespace", "NAME", "the namespace for runs (default: default)", **_CLUSTER),
+    "--context": _Option(
+        "context", "NAME", "context of the kubeconfig (default: its current one)", **_CLUSTER
+    ),
+    "--pull-secret": _Option(
+        "pullSecret", "NAME", "Secret with the cluster's login for the registry", **_CLUSTER
+    ),
+    "--service-account": _Option("serviceAccount", "NAME", "service account of runs", **_CLUSTER),
+    "--gpu-resource": _Option(
+        "gpuResource", "NAME", "a GPU for each run, such as nvidia.com/gpu", **_CLUSTER
+    ),
+    "--cores": _Option("cpuCores", "N", "cores of a run's container (default: 1)", is_number=True),
+    "--memory-gb": _Option("memoryGb", "N", "its memory in GB (default: 4)", is_number=True),
 }
-"""Options, with the keys that they write."""
-_NUMBERS = {
-    "--cores": ("cpuCores", "cores of a run's container (default: 1)"),
-    "--memory-gb": ("memoryGb", "its memory in GB (default: 4)"),
-}
-_REQUIRED = ("--subscription", "--resource-group", "--region", "--registry", "--storage-account")
 _OF_MACHINES = {
     "-a": "address",
     "-k": "new_key",
@@ -48,19 +89,25 @@ def _field(option: str) -> str:
 
 def add(verb: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    for option, (_, metavar, about) in _OPTIONS.items():
-        verb.add_argument(option, metavar=metavar, help=f"containerinstance: {about}")
-    for option, (_, about) in _NUMBERS.items():
-        verb.add_argument(option, type=float, metavar="N", help=f"containerinstance: {about}")
+    for option, one in _OPTIONS.items():
+        names = [kind.name for kind in kinds.KINDS if kind.is_service and one.applies_to(kind.name)]
+        verb.add_argument(
+            option,
+            metavar=one.metavar,
+            type=float if one.is_number else str,
+            help=f"{', '.join(names)}: {one.about}",
+        )
 
 
 def must_not_apply(arguments: argparse.Namespace, kind: str) -> None:
-    """Refuse options of a cloud service for a target on a machine. Raises UsageError."""
-    for option in (*_OPTIONS, *_NUMBERS):
-        if getattr(arguments, _field(option)) is not None:
+    """Refuse options of a service for a target on a machine, or of another service. Raises UsageError."""
+    of_service = kinds.of(kind).is_service
+    for option, one in _OPTIONS.items():
+        if getattr(arguments, _field(option)) is not None and not (of_service and one.applies_to(kind)):
+            fits = [each.name for each in kinds.KINDS if each.is_service and one.applies_to(each.name)]
             raise UsageError(
                 f"{option} does not apply to a target of type {kind}",
-                hint=f"leave it out, or attach a {kinds.CONTAINERINSTANCE.name}",
+                hint=f"leave it out, or attach a {' or a '.join(fits)}",
             )
 
 
@@ -79,6 +126,11 @@ def run(
     _must_fit_together(arguments, kind)
     name = valid_name(arguments.name)
     attach.must_be_free(project, name, force=arguments.force)
+    if kinds.of(kind).is_kubernetes and arguments.username:
+        raise UsageError(
+            "a cluster has a login of its own for the registry",
+            hint="--pull-secret NAME; `kubectl create secret docker-registry NAME` makes it",
+        )
     password = password_of(arguments)
     if (password is None) is not (arguments.username is None):
         raise UsageError(
@@ -110,7 +162,9 @@ def _must_fit_together(arguments: argparse.Namespace, kind: str) -> None:
     for option, field in _OF_MACHINES.items():
         if getattr(arguments, field):
             raise UsageError(f"{option} does not apply to a target of type {kind}, which is no machine")
-    if missing := [option for option in _REQUIRED if not getattr(arguments, _field(option))]:
+    must_not_apply(arguments, kind)
+    needed = [option for option, one in _OPTIONS.items() if one.is_required and one.applies_to(kind)]
+    if missing := [option for option in needed if not getattr(arguments, _field(option))]:
         raise UsageError(f"a target of type {kind} needs {', '.join(missing)}")
 
 
@@ -131,18 +185,27 @@ def _check(project: Project, name: str) -> None:
 def _attachment(arguments: argparse.Namespace, name: str, kind: str) -> Attachment:
     """The values of the file. Raises UsageError, ConfigurationError."""
     from amlexec.azure.clouds import blob_endpoint, manager_address
+    from amlexec.config.schemas import compute_pattern
     from amlexec.images import registry
     from amlexec.machines.target_text import Attachment, valid_image
 
     registry.place(arguments.registry)
-    blob_endpoint(arguments.storage_account, manager_address(arguments.resource_manager or ""))
+    if not kinds.of(kind).is_kubernetes:
+        blob_endpoint(arguments.storage_account, manager_address(arguments.resource_manager or ""))
     more: list[tuple[str, object]] = []
-    for option, (key, *_) in (*_OPTIONS.items(), *_NUMBERS.items()):
+    for option, one in _OPTIONS.items():
         value = getattr(arguments, _field(option))
-        if value is not None:
-            if option in _NUMBERS and value <= 0:
-                raise UsageError(f"{option} is {value:g}; it must be more than 0")
-            more.append((key, value))
+        if value is None:
+            continue
+        if one.is_number and value <= 0:
+            raise UsageError(f"{option} is {value:g}; it must be more than 0")
+        pattern = "" if one.is_number else compute_pattern(one.key)
+        if pattern and not re.search(pattern, value):
+            raise UsageError(
+                f"{option} is {value!r}, which is not valid",
+                hint=f"`{one.key}` in the reference of compute targets has its form",
+            )
+        more.append((one.key, value))
     return Attachment(
         name=name,
         kind=kind,

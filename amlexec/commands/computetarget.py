@@ -141,7 +141,7 @@ def _told(target: ComputeTarget) -> dict[str, Any]:
     if kind.in_container and not kind.is_service:
         shown |= {"sharedVolumes": target.shared_volumes, "nvidiaDocker": target.nvidia_docker}
     if kind.is_service:
-        shown |= _of_service(target)
+        shown |= _of_cluster(target) if kind.is_kubernetes else _of_service(target)
     if kind.uses_python_location:
         shown["pythonLocation"] = target.python_location
     if kind.is_spark_cluster:
@@ -177,6 +177,22 @@ def _of_service(target: ComputeTarget) -> dict[str, Any]:
         "storageAccount": target.storage_account,
         "subnet": target.subnet or None,
         "resourceManager": target.resource_manager or None,
+    }
+
+
+def _of_cluster(target: ComputeTarget) -> dict[str, Any]:
+    return {
+        "context": target.context or "the current one",
+        "namespace": target.namespace,
+        "claim": target.claim,
+        "registry": target.registry,
+        "pullSecret": target.pull_secret or None,
+        "serviceAccount": target.service_account or None,
+        "cpuCores": target.cpu_cores,
+        "memoryGb": target.memory_gb,
+        "gpu": f"{target.gpu_count} x {target.gpu_resource}" if target.gpu_resource else None,
+        "nodeSelector": ", ".join(f"{name}={value}" for name, value in target.node_selector) or None,
+        "tolerations": len(target.tolerations) or None,
     }
 
 

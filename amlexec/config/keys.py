@@ -44,5 +44,13 @@ COMPUTE_FIELDS = {
     "identity": "identity",
     "subnet": "subnet",
     "resourceManager": "resource_manager",
+    "context": "context",
+    "namespace": "namespace",
+    "claim": "claim",
+    "gpuResource": "gpu_resource",
+    "serviceAccount": "service_account",
+    "pullSecret": "pull_secret",
+    "nodeSelector": "node_selector",
+    "tolerations": "tolerations",
 }
 COMPUTE_KEYS = {field: key for key, field in COMPUTE_FIELDS.items()}

@@ -73,8 +73,8 @@ def _compute(found: _Found, root: Mapping, data: dict[str, Any], *, lint: bool) 
                 _image(found, node, key)
             elif key != "baseDockerImage" and kind.over_ssh and node.text.strip():
                 _login(found, node, key)
-    if kind.is_service:
-        _service(found, root)
+    if kind.is_service and not kind.is_kubernetes:
+        _azure(found, root)
     for key in ("password", "privateKey"):
         node = find(root, key)
         if isinstance(node, Scalar) and not node.is_null and node.text:
@@ -122,7 +122,7 @@ def _login(found: _Found, node: Scalar, key: str) -> None:
             found.say("error", node, error.message, error.hint, key)
 
 
-def _service(found: _Found, root: Mapping) -> None:
+def _azure(found: _Found, root: Mapping) -> None:
     """Whether the addresses of a cloud service are its own: a token goes to them."""
     from amlexec.azure import clouds
 

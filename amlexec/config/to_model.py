@@ -68,6 +68,10 @@ def compute_target(name: str, path: str, fields: dict[str, Any]) -> ComputeTarge
     fields = defaults | fields
     if "sbatch" in fields:
         fields["sbatch"] = tuple(fields["sbatch"])
+    if "node_selector" in fields:
+        fields["node_selector"] = tuple(fields["node_selector"].items())
+    if "tolerations" in fields:
+        fields["tolerations"] = tuple(tuple(each.items()) for each in fields["tolerations"])
     return ComputeTarget(name=name, place=Place(path), **fields)
 
 

@@ -27,10 +27,11 @@ _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 class PublishedStore(ImageStore):
     """Environments of an engine that are in the repository `where` too: only there the service finds them."""
 
-    def __init__(self, engine: Engine, where: str) -> None:
+    def __init__(self, engine: Engine, where: str, *, takes_any_size: bool = False) -> None:
         """No I/O."""
         super().__init__(engine)
         self._where = where
+        self._takes_any_size = takes_any_size
         self._published: dict[str, str] = {}
 
     @property
@@ -90,7 +91,8 @@ class PublishedStore(ImageStore):
 
     def _push(self, request: BuildRequest, progress: Progress) -> None:
         super().forget()
-        warn_if_large(self.engine, request.digest, progress)
+        if not self._takes_any_size:
+            warn_if_large(self.engine, request.digest, progress)
         registry.push(self.engine, request.digest, self._where, progress)
 
 

@@ -226,15 +226,16 @@ def _nvidia(target: ComputeTarget, runtimes: Iterable[str]) -> Finding:
 
 
 def _of_service(target: ComputeTarget) -> list[Finding]:
-    """Check a target of a cloud service, and the local engine, which builds its images."""
+    """Check a target of a service, and the local engine, which builds its images."""
     from amlexec.docker.client import from_environment
-    from amlexec.machines import check_service
+    from amlexec.machines import check_kubernetes, check_service
 
     try:
         builder = from_environment()
     except TargetError as error:
         return [_of_error("Docker", error)]
-    return [*engine(builder, target), *check_service.examine(target, builder)]
+    of_service = check_kubernetes if kinds.of(target.kind).is_kubernetes else check_service
+    return [*engine(builder, target), *of_service.examine(target, builder)]
 
 
 def here(project: Project, target: ComputeTarget) -> list[Finding]:

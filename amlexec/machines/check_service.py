@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from amlexec.docker.client import Engine
     from amlexec.values import ComputeTarget
 
-__all__ = ["examine"]
+__all__ = ["examine", "registry_finding"]
 
 _PRICES = "https://azure.microsoft.com/pricing/details/container-instances/"
 _NO_ENVIRONMENT = "0" * 64
@@ -46,7 +46,7 @@ def examine(target: ComputeTarget, engine: Engine) -> list[Finding]:
             found.append(_finding("quota", lambda: _quota(groups, target)))
         place = Place(manager, target.subscription_id, target.resource_group, "amlexec-check", storage, "")
         found.append(_finding("storage", lambda: _storage(place)))
-    found.append(_finding("registry", lambda: _registry(target, engine)))
+    found.append(registry_finding(target, engine))
     size = f"{target.cpu_cores:g} core{'s' if target.cpu_cores != 1 else ''} and {target.memory_gb:g} GB"
     found.append(Finding("price", OK, f"{size}, by the second; amlexec does not know the price: {_PRICES}"))
     return found
@@ -106,9 +106,10 @@ def _storage(place: Place) -> Finding:
     return Finding("storage", OK, place.storage)
 
 
-def _registry(target: ComputeTarget, engine: Engine) -> Finding:
-    where = registry.place(target.registry)
+def registry_finding(target: ComputeTarget, engine: Engine) -> Finding:
+    """Whether the engine can ask the target's registry."""
     try:
+        where = registry.place(target.registry)
         published_digest(engine, registry.published(where, _NO_ENVIRONMENT))
     except AmlexecError as error:
         return Finding("registry", FAILED, error.message, error.hint)

@@ -34,7 +34,8 @@ def store_of(target: ComputeTarget) -> EnvironmentStore:
         from amlexec.images.published_store import PublishedStore
         from amlexec.images.registry import place
 
-        return PublishedStore(from_environment(), place(target.registry))
+        where = place(target.registry)
+        return PublishedStore(from_environment(), where, takes_any_size=kind.is_kubernetes)
     if kind.is_here:
         return ImageStore(from_environment())
     from amlexec.docker.forward import SSHTransport

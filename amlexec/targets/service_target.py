@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Generic
 
+from amlexec import kinds
 from amlexec.console import say
 from amlexec.errors import NoContactError, TargetError, UnreachableError, UsageError
 from amlexec.files import remove_tree, touch
@@ -67,7 +68,9 @@ class ServiceTarget(Generic[PlaceT]):
     def store(self, plan: Plan) -> PublishedStore:
         """See `Target.store`: the images in the target's registry."""
         if self._store is None:
-            self._store = PublishedStore(self._engine, _registry_of(plan.target))
+            takes_any_size = kinds.of(plan.target.kind).is_kubernetes
+            where = _registry_of(plan.target)
+            self._store = PublishedStore(self._engine, where, takes_any_size=takes_any_size)
         return self._store
 
     def check(self, plan: Plan, environment: Readiness | None) -> Launch:

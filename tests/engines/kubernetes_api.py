@@ -40,8 +40,10 @@ class Resource(NamedTuple):
 
 
 RESOURCES = (
+    Resource("", "secrets", "Secret"),
     Resource("", "services", "Service"),
     Resource("apps", "deployments", "Deployment"),
+    Resource("batch", "jobs", "Job"),
 )
 
 
@@ -93,6 +95,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Answers what is asked before anything is done; everything else is not there."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # an answer in one piece
     changes: list[str]
     """The requests that would have changed something."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["create", "pull"]
 
-_UNITS = {"": 1, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 
 
 def create(engine: Engine, pod: Mapping[str, Any], folders: Mapping[str, str], labels: dict[str, str]) -> str:
@@ -64,6 +64,6 @@ def pull(engine: Engine, image: str) -> None:
 
 def size(text: str) -> int:
     """The number of bytes of a quantity such as `512Mi`."""
-    match = re.fullmatch(r"([0-9.]+)(|Ki|Mi|Gi)", text)
+    match = re.fullmatch(r"([0-9.]+)([kMG]|[KMG]i|)", text)
     assert match is not None, text
     return int(float(match[1]) * _UNITS[match[2]])

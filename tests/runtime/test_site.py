@@ -55,7 +55,7 @@ def test_it_needs_the_standard_library_alone(path: Path) -> None:
                 # Programs of a head node, which are started with their folder as the path.
                 *(one.stem for one in path.parent.glob("hadoop_*.py") if path.name.startswith(_HADOOP)),
                 *(["yarn_rest"] if path.name.startswith("yarn_") else []),
-                *(["service_storage"] if path.name == "service_run.py" else []),
+                *(one.stem for one in path.parent.glob("service_*.py") if path.name == "service_run.py"),
             }
             is_shim = name.startswith("azureml.") and "azureml" in path.parts
             assert name in given or is_shim or name.partition(".")[0] in sys.stdlib_module_names

@@ -28,6 +28,7 @@ _MOST = 1 << 22
 """Bytes of a command with its environment."""
 _HEAVY = ("yaml", "jsonschema", "rattler", "docker", "rich.console")
 _CLOUD = ("azure.identity", "azure.mgmt.containerinstance", "azure.storage.blob")
+_CLUSTER = ("kubernetes.client", "kubernetes.config", "kubernetes.stream.ws_client")
 """What amlexec imports where it is needed."""
 _DOIT = ("doit.doit_cmd", "doit.cmd_run", "doit.cmd_list", "doit.cmd_info", "doit.cmd_clean", "sqlite3")
 _NEVER = ("plumbum",)
@@ -44,7 +45,7 @@ def load(module: str) -> None:
     if module != "doit":
         left_out += ["amlexec.tasks", "amlexec.doit"]
     names = [name for name in names if not name.startswith(tuple(left_out))]
-    for name in [*names, *_HEAVY, *_CLOUD, *(_DOIT if module == "doit" else ())]:
+    for name in [*names, *_HEAVY, *_CLOUD, *_CLUSTER, *(_DOIT if module == "doit" else ())]:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     for name in _NEVER:

@@ -90,7 +90,7 @@ class Place(NamedTuple):
     @property
     def is_docker(self) -> bool:
         """Whether runs are containers."""
-        return self.kind in {"docker", "remotedocker", "containerinstance"}
+        return self.kind in {"docker", "remotedocker", "containerinstance", "kubernetes"}
 
 
 PLACES = (

@@ -1,0 +1,1 @@
+"""Kubernetes clusters, over the official client, which is an extra."""

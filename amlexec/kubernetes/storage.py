@@ -1,0 +1,285 @@
+"""The files of a run in a claim, which only Pods can reach: commands in a Pod read and write them.
+
+It is the run's own Pod while it runs. Before and after, it is a small one that all commands share, and that
+ends by itself once it has had nothing to do for a while.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+from amlexec.errors import TargetError, UnreachableError
+from amlexec.kubernetes import jobs
+from amlexec.kubernetes.cluster import EVENTS, JOBS, PODS, Cluster
+from amlexec.kubernetes.phase import phase_of, terminated
+from amlexec.kubernetes.sdk import ClusterAnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from amlexec.kubernetes.place import Place
+
+__all__ = ["BLOCK", "ClaimStorage", "events_of", "pod_of"]
+
+BLOCK = 4 << 20
+"""The most bytes of a file that are read at once."""
+_IDLE_S = 120
+_START_TIMEOUT_S = 20 * 60.0
+"""Until the shared Pod runs: its node may have to get the image first."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 3.0
+_TRIES = 5
+_OPTIONS = ("-I", "-S", "-c")
+_USED = "/tmp/amlexec-used"  # noqa: S108 - of the container
+_ABSENT, _SHORT = 4, 5
+"""Exit codes of the program below."""
+_SERVE = f"""\
+import fcntl, os, time
+used = open({_USED!r}, "w")
+while True:
+    time.sleep(1)
+    try:
+        fcntl.flock(used, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        continue
+    if time.time() - os.fstat(used.fileno()).st_mtime > {_IDLE_S}:
+        break
+    fcntl.flock(used, fcntl.LOCK_UN)
+"""
+_AGENT = f"""\
+import fcntl, os, shutil, sys
+verb, root, name, start, size = sys.argv[1:6]
+start, size, path = int(start), int(size), os.path.join(root, name)
+if os.path.exists({_USED!r}):
+    used = open({_USED!r}, "w")
+    fcntl.flock(used, fcntl.LOCK_SH)
+    os.utime({_USED!r})
+out = sys.stdout.buffer
+if verb == "put":
+    os.makedirs(root, exist_ok=True)
+    with open(path + ".new", "wb") as file:
+        left = size
+        while left:
+            data = sys.stdin.buffer.read(min(left, 1 << 20))
+            if not data:
+                sys.exit({_SHORT})
+            file.write(data)
+            left -= len(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(path + ".new", path)
+elif verb == "read":
+    try:
+        file = open(path, "rb")
+    except FileNotFoundError:
+        sys.exit({_ABSENT})
+    file.seek(start)
+    while size:
+        data = file.read(min(size, 1 << 20))
+        if not data:
+            break
+        out.write(data)
+        size -= len(data)
+    out.flush()
+elif verb == "delete":
+    gone = root + ".gone"
+    shutil.rmtree(gone, ignore_errors=True)
+    try:
+        os.rename(root, gone)
+    except FileNotFoundError:
+        sys.exit(0)
+    shutil.rmtree(gone)
+"""
+_ALL = 1 << 62
+
+
+class _Reach(NamedTuple):
+    """Where a run's files can be reached."""
+
+    pod: str
+    root: str
+    is_own: bool
+    """Whether it is the run's own Pod, which may end at any time."""
+
+
+class ClaimStorage:
+    """The folder of one run.
+
+    `owner` is that of this project: only for its own runs a Pod is started. `python` is that of all images.
+    """
+
+    def __init__(self, place: Place, cluster: Cluster, owner: str, python: str) -> None:
+        """No I/O."""
+        self._python = (python, *_OPTIONS)
+        self._place, self._cluster, self._owner = place, cluster, owner
+        self.address = f"{cluster.address}/{place.claim}"
+        self._files: str = ""
+        """The name of the shared Pod, once it was seen to run."""
+
+    def create(self, metadata: dict[str, str]) -> None:
+        """See `Storage.create`."""
+        self.put("about.json", json.dumps(metadata).encode())
+
+    def metadata(self) -> dict[str, str] | None:
+        """See `Storage.metadata`."""
+        data = self._read("about.json", 0, 1 << 16)
+        if data is None:
+            return None
+        try:
+            found = json.loads(data)
+            return {str(name): str(value) for name, value in found.items()}
+        except (ValueError, AttributeError):
+            return {}
+
+    def delete(self) -> None:
+        """See `Storage.delete`."""
+        self._execute("delete")
+
+    def put(self, name: str, source: bytes | IO[bytes]) -> None:
+        """See `Storage.put`."""
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        size = file.seek(0, io.SEEK_END)
+        self._execute("put", name, size=size, given=file)
+
+    def get(self, name: str, limit: int) -> bytes | None:
+        """A small file, or its first `limit` bytes; None if it does not exist."""
+        return self._read(name, 0, limit)
+
+    def read(self, name: str, start: int) -> bytes:
+        """See `Storage.read`."""
+        return self._read(name, start, BLOCK) or b""
+
+    def _read(self, name: str, start: int, size: int) -> bytes | None:
+        found = bytearray()
+        code = self._execute("read", name, start=start, size=size, sink=found)
+        return None if code == _ABSENT else bytes(found)
+
+    def _execute(
+        self,
+        verb: str,
+        name: str = "",
+        *,
+        start: int = 0,
+        size: int = 0,
+        given: IO[bytes] | None = None,
+        sink: bytearray | None = None,
+    ) -> int:
+        """Let the program in a Pod do something; its exit code is 0 or _ABSENT.
+
+        Raises:
+            UnreachableError, TargetError
+        """
+        into = bytearray() if sink is None else sink
+        for attempt in range(_TRIES):
+            is_last = attempt + 1 == _TRIES
+            reach = self._reach()
+            into.clear()
+            words = [*self._python, _AGENT, verb, reach.root, name, str(start), str(size)]
+            pieces = _pieces(given) if given is not None else ()
+            try:
+                done = self._cluster.execute(reach.pod, jobs.CONTAINER, words, into.extend, pieces)
+            except (UnreachableError, ClusterAnswerError):
+                self._files = ""
+                if is_last:
+                    raise
+            else:
+                # At its end, the run ends whatever else is in its container.
+                if done.code in {0, _ABSENT}:
+                    return done.code
+                if is_last or not reach.is_own:
+                    last = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.code}"
+                    raise TargetError(
+                        f"the files of the run can't be reached: {last[:300]}", where=self.address
+                    )
+            time.sleep(_FIRST_PAUSE_S * 2**attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _reach(self) -> _Reach:
+        """A Pod that runs, and has the claim; starts one if need be."""
+        own = pod_of(self._cluster, self._place.name)
+        if own is not None and _runs(own):
+            return _Reach(_name(own), jobs.MOUNT, is_own=True)
+        if not self._files:
+            self._files = self._started()
+        return _Reach(self._files, f"{jobs.MOUNT}/{self._place.name}", is_own=False)
+
+    def _started(self) -> str:
+        """The name of the shared Pod, which runs. Raises TargetError, UnreachableError."""
+        if self._place.owner != self._owner:
+            raise TargetError(
+                "the run was submitted from another computer, or its project was moved since",
+                where=self.address,
+                hint=f"its files are in the folder {self._place.name} of the claim {self._place.claim}",
+            )
+        name = jobs.files_name(self._place)
+        until, pause, told = time.monotonic() + _START_TIMEOUT_S, _FIRST_PAUSE_S, ""
+        begun = time.monotonic()
+        while True:
+            pod = pod_of(self._cluster, name)
+            if pod is not None and _runs(pod):
+                return _name(pod)
+            job = self._cluster.get(JOBS, name)
+            if job is None:
+                self._cluster.create(JOBS, jobs.files_job(self._place, [*self._python, _SERVE]))
+            elif _is_over(job) or (pod is not None and terminated(pod) is not None):
+                self._cluster.delete(
+                    JOBS, name
+                )  # it had nothing to do, and the cluster has not deleted it yet
+            elif time.monotonic() - begun > 1:
+                view = phase_of(job, pod, events_of(self._cluster, pod, name), time.monotonic() - begun)
+                if view.phase == "failed" or time.monotonic() > until:
+                    why = view.why or "it does not begin"
+                    self._cluster.delete(JOBS, name)
+                    raise TargetError(
+                        f"the Pod that reaches the claim can't be started: {why}", where=self.address
+                    )
+                if view.why and view.why != told:
+                    told = view.why
+                    _say(f"waiting for the Pod that reaches the claim: {told}")
+            time.sleep(pause)
+            pause = min(1.5 * pause, _LONGEST_PAUSE_S)
+
+
+def pod_of(cluster: Cluster, job: str) -> dict[str, Any] | None:
+    """The newest Pod of a Job; None if there is none."""
+    found = cluster.find(PODS, labelSelector=f"{jobs.LABEL}={job}")
+    found = [each for each in found if isinstance(each.get("metadata"), dict)]
+    return max(found, key=lambda each: str(each["metadata"].get("creationTimestamp")), default=None)
+
+
+def events_of(cluster: Cluster, pod: dict[str, Any] | None, job: str) -> list[dict[str, Any]]:
+    """The events of a Pod, else of its Job; none if the login may not read them."""
+    about = _name(pod) if pod is not None else job
+    try:
+        return cluster.find(EVENTS, fieldSelector=f"involvedObject.name={about}")
+    except ClusterAnswerError:
+        return []
+
+
+def _name(pod: dict[str, Any]) -> str:
+    return str(pod["metadata"]["name"])
+
+
+def _runs(pod: dict[str, Any]) -> bool:
+    return phase_of({}, pod, (), 0).phase == "running" and not pod["metadata"].get("deletionTimestamp")
+
+
+def _is_over(job: dict[str, Any]) -> bool:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any(
+        each.get("status") == "True" for each in conditions if each.get("type") in {"Complete", "Failed"}
+    )
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    file.seek(0)
+    while data := file.read(1 << 20):
+        yield data
+
+
+def _say(text: str) -> None:
+    from amlexec.console import say
+
+    say(text)
