@@ -27,7 +27,6 @@ from benchmarks import (
     ssh,
     submit,
     sweep,
-    yarn,
 )
 from benchmarks.timing import Row, Sizes
 
@@ -50,7 +49,6 @@ BENCHMARKS: dict[str, Callable[[Path, int, Sizes], Iterator[Row]]] = {
     "ssh": ssh.rows,
     "slurm": slurm.rows,
     "spark": spark.rows,
-    "yarn": yarn.rows,
 }
 SMALL = Sizes(
     files=3,
@@ -73,6 +71,7 @@ SMALL = Sizes(
     submitted=3,
     plan=20,
     settling=0.0,
+    yarn=False,
 )
 TITLES = ("", "ours", "peer", "", "figure", "wanted", "in bare Pythons", "")
 

@@ -1,6 +1,7 @@
-"""Runs on a Spark cluster beside spark-submit typed by hand on its head node: two workers on this machine.
+"""Runs on Spark clusters beside spark-submit typed by hand on the head node: two workers, and YARN.
 
-It needs what the tests need: Docker, the image of a host, Spark and a conda channel (`doit engines`).
+All are on this machine. It needs what the tests need: Docker, the image of a host, Spark, Hadoop and a conda
+channel (`doit engines`).
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from benchmarks.hosts import Station, Wire, station
 from benchmarks.ssh import bytes_of, in_turn, row
 from benchmarks.submit import new_project
 from benchmarks.timing import Command, Figure, Row, Sizes, run
-from tests.engines import channel, spark, ssh_host
+from tests.engines import channel, hadoop, spark, ssh_host
 from tests.engines.places import CHANNEL, HOW, state
 from tests.engines.ssh_host import QUIET
 from tests.support.hosts import spark_cluster
 from tests.support.places import SPARK_FAST
+from tests.support.yarn import yarn_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from tests.support.hosts import Host
 
-__all__ = ["measured", "project_on", "rows"]
+__all__ = ["rows"]
 
 _KILOBYTES = 200.0
 """What a second run with the same dependencies may send."""
@@ -36,27 +38,38 @@ NOTHING = "print('nothing')\n"
 
 def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
     """The rows, measured one after the other. Raises RuntimeError where a part is absent."""
-    del sizes
     if not (ssh_host.is_there() and spark.is_there() and channel.is_there()):
         raise RuntimeError(f"a Docker engine, the image of a host, Spark or the channel is not there: {HOW}")
-    with (
-        spark_cluster(from_environment(), spark.installed(), folder / "machine") as head,
-        station(folder) as home,
-    ):
+    engine, parts = from_environment(), spark.installed()
+    with spark_cluster(engine, parts, folder / "machine") as head:
+        compute = f"master: {head.master}\n"
+        yield from _measured(head, folder / "one", rounds, "a cluster", compute, SPARK_FAST)
+    if not sizes.yarn:
+        return
+    if not hadoop.is_there():
+        raise RuntimeError(f"Hadoop is not there: {HOW}")
+    with yarn_cluster(engine, parts, folder / "machines") as head:
+        # The driver is a process of the head node, so that the script's time does not depend on the nodes.
+        compute = "yarnDeployMode: client\n"
+        yield from _measured(head, folder / "two", rounds, "YARN", compute, "configuration: {}\n")
+
+
+def _measured(head: Host, folder: Path, rounds: int, what: str, compute: str, settings: str) -> Iterator[Row]:
+    """The rows of a cluster, called `what` in them; with more lines of its file, and Spark's settings."""
+    folder.mkdir()
+    with station(folder) as home:
         wire = Wire(head.port)
         home.knows(head, head.port)
         home.knows(head, wire.port)
         try:
-            compute = f"master: {head.master}\n"
-            project = project_on(head, folder / "submit", compute, SPARK_FAST)
-            yield from measured(head, home, wire, project, rounds, "a cluster")
+            project = _project(head, folder / "submit", compute, settings)
+            yield from _rows_of(head, home, wire, project, rounds, what)
         finally:
             home.hang_up()
             wire.close()
 
 
-def measured(head: Host, home: Station, wire: Wire, project: Path, rounds: int, what: str) -> Iterator[Row]:
-    """The rows of a project whose target `big` is a cluster, called `what` in them."""
+def _rows_of(head: Host, home: Station, wire: Wire, project: Path, rounds: int, what: str) -> Iterator[Row]:
     run(home.amlexec(project, "experiment", "prepare", "-c", "big"))
     submit = home.amlexec(project, "experiment", "submit", "-c", "big", "train.py")
     run(submit)
@@ -86,7 +99,7 @@ def measured(head: Host, home: Station, wire: Wire, project: Path, rounds: int, 
     yield row(name, sent, "kB allowed", [_KILOBYTES] * len(sent), Figure("ratio", 1), unit)
 
 
-def project_on(head: Host, folder: Path, compute: str, settings: str) -> Path:
+def _project(head: Host, folder: Path, compute: str, settings: str) -> Path:
     """A project with the cluster as its target `big`, with more lines of it; its environment is ours."""
     made = new_project(folder)
     files = {

@@ -59,6 +59,8 @@ class Sizes(NamedTuple):
     """Points of a series that is read."""
     settling: float = 2.1
     """Seconds until stat data alone says that a file is unchanged."""
+    yarn: bool = True
+    """Whether to measure on YARN, too, whose daemons take long to start."""
 
 
 class Command(NamedTuple):

@@ -28,7 +28,6 @@ ROWS = {
     "ssh": 8,
     "slurm": 3,
     "spark": 3,
-    "yarn": 3,
 }
 PARTS = {
     "report": ("chromium",),
@@ -36,7 +35,6 @@ PARTS = {
     "ssh": ("ssh_image", "channel"),
     "slurm": ("slurm_image",),
     "spark": ("ssh_image", "channel", "spark_parts"),
-    "yarn": ("ssh_image", "channel", "hadoop_parts"),
 }
 
 

@@ -164,7 +164,9 @@ class TestTwoUsers:
         second = YarnProject(tmp_path / "other", shop, first.place, cluster)
         for project, version in ((first, "1.17"), (second, "1.16")):
             project.is_managed = True
-            project.configure("EnvironmentVariables:", "  SPARK_CONF_DIR: /etc/spark/plain")
+            # Settings that don't say where Spark's jars are, for one of them.
+            conf = "plain" if project is second else "conf"
+            project.configure("EnvironmentVariables:", f"  SPARK_CONF_DIR: /etc/spark/{conf}")
             # However long the other one takes to begin.
             project.settings(spark_yarn_am_waitTime="600s")
             project.write("train.py", WAITING)
