@@ -11,16 +11,16 @@ import shlex
 from typing import TYPE_CHECKING
 
 from amlexec.docker.client import from_environment
+from benchmarks import yarn
 from benchmarks.hosts import Station, Wire, station
 from benchmarks.ssh import bytes_of, in_turn, row
 from benchmarks.submit import new_project
 from benchmarks.timing import Command, Figure, Row, Sizes, run
-from tests.engines import channel, hadoop, spark, ssh_host
+from tests.engines import channel, spark, ssh_host
 from tests.engines.places import CHANNEL, HOW, state
 from tests.engines.ssh_host import QUIET
 from tests.support.hosts import spark_cluster
 from tests.support.places import SPARK_FAST
-from tests.support.yarn import yarn_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,18 +40,14 @@ def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
     """The rows, measured one after the other. Raises RuntimeError where a part is absent."""
     if not (ssh_host.is_there() and spark.is_there() and channel.is_there()):
         raise RuntimeError(f"a Docker engine, the image of a host, Spark or the channel is not there: {HOW}")
-    engine, parts = from_environment(), spark.installed()
-    with spark_cluster(engine, parts, folder / "machine") as head:
-        compute = f"master: {head.master}\n"
-        yield from _measured(head, folder / "one", rounds, "a cluster", compute, SPARK_FAST)
-    if not sizes.yarn:
-        return
-    if not hadoop.is_there():
-        raise RuntimeError(f"Hadoop is not there: {HOW}")
-    with yarn_cluster(engine, parts, folder / "machines") as head:
-        # The driver is a process of the head node, so that the script's time does not depend on the nodes.
-        compute = "yarnDeployMode: client\n"
-        yield from _measured(head, folder / "two", rounds, "YARN", compute, "configuration: {}\n")
+
+    def measured(head: Host, what: str, compute: str, settings: str) -> Iterator[Row]:
+        return _measured(head, folder / what.replace(" ", "-"), rounds, what, compute, settings)
+
+    with spark_cluster(from_environment(), spark.installed(), folder / "machine") as head:
+        yield from measured(head, "a cluster", f"master: {head.master}\n", SPARK_FAST)
+    if sizes.yarn:
+        yield from yarn.rows(folder / "machines", measured)
 
 
 def _measured(head: Host, folder: Path, rounds: int, what: str, compute: str, settings: str) -> Iterator[Row]:
