@@ -91,6 +91,7 @@ class _Server:
         finally:
             self.is_over = True
             self.running.set()
+            self.turns.stop()
             self.app.worker.stop()
 
     async def _run(self) -> None:

@@ -76,7 +76,9 @@ class Turns:
         self._wake.set()
 
     def stop(self) -> None:
-        """Nothing: `end` stops the calls."""
+        """From any thread: the server has ended, or failed."""
+        self.is_over = True
+        self._told(self._loop.stop)
 
     def work(self) -> None:
         """On the main thread: run the loop and the calls, until the end."""
