@@ -110,7 +110,8 @@ class EngineSite(Site):
     def forget(self) -> None:
         """Remove all prepared environments."""
         for image in self.environments():
-            images.remove(self.engine, image)
+            # A container that a killed process has left may use it; the next command removes that.
+            images.remove(self.engine, image, force=True)
 
 
 class MachineSite(EngineSite):
