@@ -35,7 +35,7 @@ SAMPLE = {
 CHEAP = """\
 #!/bin/sh
 # spark-submit without Java: a script that uses no Spark runs on the head node alone.
-while :; do case $1 in *.py) break ;; esac; shift; done
+while :; do case $1 in */spark_driver.py) break ;; esac; shift; done
 "$PYSPARK_DRIVER_PYTHON" "$@"
 """
 AT_HEAD = f"/home/{QUIET}/cheap-submit"
