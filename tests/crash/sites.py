@@ -147,7 +147,9 @@ class MachineSite(EngineSite):
 
     def leftovers(self, scene: Scene) -> list[str]:
         left = super().leftovers(scene) if self.name == "remotedocker" else []
-        left += [path.name for path in self._client.sockets() if not path.is_socket()]
+        # A forwarded socket has a lock, which lasts as long as the folder of connections.
+        files = [path.name for path in self._client.sockets() if not path.is_socket()]
+        left += [name for name in files if not name.endswith("-docker.lock")]
         name = scene.root.name
         # Mirrors and environments are kept for the next run, whole or not at all.
         script = f"""
