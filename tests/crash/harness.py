@@ -33,6 +33,7 @@ _KNOWN = (
     r"runs/[^./][^/]*(/(run\.json|std(out|err)\.log|control\.log|[a-z]+\.jsonl|python\.json|packages\.txt))?",
     r"runs/[^./][^/]*/(outputs(/.*)?|control(/[a-z]+)?|build\.log|logs(/.*)?)",
     r"models(/(names(/iris(/(versions|tags)(/[0-9]+(\.json|/data)?)?)?)?|contents(/[0-9a-f]{64}(/.*)?)?)?)?",
+    r"models/names/iris/digests(/[0-9]+-[0-9a-f]{64})?",
     r"models/locks(/[0-9a-f]{64}\.lock)?",
     r"snapshots\.git(/(HEAD|config|index|taken\.json|info(/attributes)?|refs(/(heads|tags))?))?",
     r"snapshots\.git/objects(/([0-9a-f]{2}(/[0-9a-f]+)?|info(/packs)?|pack))?",
