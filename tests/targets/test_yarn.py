@@ -407,7 +407,7 @@ def test_the_how_to_page(client: Client, yarn: YarnCluster, shop: Shop, tmp_path
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                timeout=PATIENCE,
+                timeout=2 * PATIENCE,
                 check=False,
             )
             printed = done.stdout.decode()
