@@ -57,7 +57,7 @@ def run(engine: Engine, container: str, command: list[str], connection: socket.s
         with ContainerOutput(engine.address, response) as output:
             given = output._body.fp.raw._sock
             over = threading.Event()
-            words = (_Reader(connection, over), given, send)
+            words = (_Reader(connection, over, lock), given, send)
             threading.Thread(target=_read, args=words, daemon=True).start()
             for frame in output:
                 # The most that fits into a frame with a length of 16 bits.
@@ -70,20 +70,22 @@ def run(engine: Engine, container: str, command: list[str], connection: socket.s
 
 
 class _Reader:
-    """Reads a connection, and never waits within a read: another thread writes to it."""
+    """Reads a connection to which another thread writes: never both at once, which TLS does not allow."""
 
-    def __init__(self, connection: socket.socket, over: threading.Event) -> None:
-        self._connection, self._over = connection, over
+    def __init__(self, connection: socket.socket, over: threading.Event, lock: threading.Lock) -> None:
+        self._connection, self._over, self._lock = connection, over, lock
         self._held = b""
 
     def read(self, size: int) -> bytes:
         """Exactly so many bytes. Raises EOFError."""
         while len(self._held) < size:
-            pending = getattr(self._connection, "pending", int)()
+            with self._lock:
+                pending = getattr(self._connection, "pending", int)()
             while not pending and not select.select([self._connection], [], [], 0.5)[0]:
                 if self._over.is_set():
                     raise EOFError
-            data = self._connection.recv(1 << 16)
+            with self._lock:
+                data = self._connection.recv(1 << 16)
             if not data:
                 raise EOFError
             self._held += data

@@ -33,6 +33,7 @@ _LONGEST = (
     "tests/ssh/test_connection.py",
     "tests/targets/test_docker_faults.py",
     "tests/targets/test_container_instance.py",
+    "tests/targets/test_kubernetes.py",
 )
 """What takes minutes, to begin with it: at the end, one process would work on it alone."""
 

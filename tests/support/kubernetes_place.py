@@ -114,6 +114,8 @@ def fleet(fleet_of_session: Fleet, shop: Shop, monkeypatch: pytest.MonkeyPatch) 
     cluster.faults.clear()
     cluster.node.reset()
     cluster.denied.clear()
+    for left in cluster.jobs():  # by a test that has failed
+        cluster.answer("delete jobs", left["metadata"]["name"], {}, {})
     assert cluster.wrong == []
 
 
