@@ -146,15 +146,14 @@ class Cluster:
         found = self._asked("GET", self._of(where), query=[*selectors.items()]).get("items")
         return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
-    def create(self, where: str, body: dict[str, Any]) -> bool:
-        """Create an object; False if there is one of that name."""
+    def create(self, where: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Create an object, and return it; if there is one of that name, that one."""
         try:
-            self._asked("POST", self._of(where), body)
+            return self._asked("POST", self._of(where), body)
         except ClusterAnswerError as error:
-            if error.status == 409 and error.reason == "AlreadyExists":
-                return False
-            raise
-        return True
+            if error.status != 409 or error.reason != "AlreadyExists":
+                raise
+            return self.get(where, str(body["metadata"]["name"])) or {}
 
     def delete(self, where: str, name: str, policy: str = "Background") -> bool:
         """Ask to delete an object; False if there is none."""

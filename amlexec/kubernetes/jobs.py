@@ -36,13 +36,22 @@ class Resources(NamedTuple):
     gpu_count: int = 0
 
 
-def secret(place: Place, variables: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """The variables of a run's container: the script's arguments and environment are in them."""
+def secret(place: Place, variables: Sequence[tuple[str, str]], job_uid: str) -> dict[str, Any]:
+    """The variables of a run's container: the script's arguments and environment are in them.
+
+    The cluster deletes it with its Job.
+    """
     data = {name: base64.b64encode(value.encode()).decode() for name, value in variables}
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": place.name, "uid": job_uid}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": place.name, "labels": _MANAGED, "annotations": {OWNER: place.owner}},
+        "metadata": {
+            "name": place.name,
+            "labels": _MANAGED,
+            "annotations": {OWNER: place.owner},
+            "ownerReferences": [owner],
+        },
         "type": "Opaque",
         "immutable": True,
         "data": data,

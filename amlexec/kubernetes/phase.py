@@ -15,8 +15,10 @@ _TRIES = 3
 """So often the cluster has failed to get an image, or to create a Pod, before a run has failed."""
 _PULL_TIMEOUT_S = 15 * 60.0
 """The same in time, if the cluster's events can't be read."""
-_FINAL = frozenset({"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"})
+_FINAL = frozenset({"InvalidImageName", "ErrImageNeverPull"})
 """Reasons for which a container waits that waiting does not change."""
+_CONFIG, _CONFIG_TIMEOUT_S = "CreateContainerConfigError", 120.0
+"""The reason if its Secret is not there, or not yet: it is created after the Job."""
 _PULLS = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"})
 _NORMAL = frozenset({"", "ContainerCreating", "PodInitializing"})
 _FORBIDDEN = re.compile(r"violates PodSecurity|serviceaccount .*not found", re.IGNORECASE)
@@ -116,7 +118,9 @@ def _waiting(pod: dict[str, Any], events: Sequence[dict[str, Any]], age: float) 
         why = f"{_event(events, 'Failed') or said or 'the image can not be pulled'} ({reason})"
         is_over = _times(events, "Failed") >= _TRIES or age > _PULL_TIMEOUT_S
         return View("failed" if is_over else "starting", why)
-    return View("failed" if reason in _FINAL else "starting", why)
+    if reason == _CONFIG and age < _CONFIG_TIMEOUT_S:
+        return View("starting")
+    return View("failed" if reason in {*_FINAL, _CONFIG} else "starting", why)
 
 
 def _unschedulable(pod: dict[str, Any]) -> str:

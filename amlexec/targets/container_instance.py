@@ -52,6 +52,7 @@ class ContainerInstances:
         where="in Azure",
         not_shared="a container instance has no shared directory; AZUREML_NATIVE_SHARE_DIRECTORY is not set",
     )
+    pause_s = 0.2
 
     def log_in(self, target: ComputeTarget) -> None:
         """See `Service.log_in`."""

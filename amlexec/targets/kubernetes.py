@@ -42,6 +42,9 @@ class Kubernetes:
         not_shared="a Pod has no shared directory of amlexec; AZUREML_NATIVE_SHARE_DIRECTORY is not set",
     )
 
+    pause_s = 1.0
+    """Each look is a process in the run's container."""
+
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._clusters: dict[tuple[str, str], Cluster] = {}
@@ -55,7 +58,13 @@ class Kubernetes:
 
     def log_in(self, target: ComputeTarget) -> None:
         """See `Service.log_in`."""
-        Cluster(target.context, target.namespace).version()
+        cluster = Cluster(target.context, target.namespace)
+        if not cluster.is_allowed("create", "batch", "jobs"):
+            raise TargetError(
+                f"the login may not create Jobs in the namespace {target.namespace}",
+                where=cluster.address,
+                hint=f"amlexec computetarget check {target.name}",
+            )
 
     def place(self, target: ComputeTarget, run_id: str, owner: str, image: str) -> Place:
         """See `Service.place`."""
@@ -104,14 +113,16 @@ class Kubernetes:
         del image  # it is in the place
         cluster = self._cluster(place)
         given = variables(launch, run_id, jobs.MOUNT)
-        cluster.create(SECRETS, jobs.secret(place, given))
         wanted = jobs.Resources(
             target.cpu_cores,
             target.memory_gb,
             target.gpu_resource,
             target.gpu_count if target.gpu_resource else 0,
         )
-        cluster.create(JOBS, jobs.job(place, run_id, COMMAND, wanted))
+        made = cluster.create(JOBS, jobs.job(place, run_id, COMMAND, wanted))
+        # Its Pod waits for it.
+        uid = str((made.get("metadata") or {}).get("uid") or "")
+        cluster.create(SECRETS, jobs.secret(place, given, uid))
 
     def said(self, place: Place) -> State | None:
         """See `Service.said`: in the message that a container leaves, else in its files."""

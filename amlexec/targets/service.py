@@ -79,6 +79,8 @@ class Service(Protocol[PlaceT]):
     """A service that runs containers. Methods raise UnreachableError, and TargetError for a refusal."""
 
     words: Words
+    pause_s: float
+    """Between two looks at a run whose output comes."""
 
     def log_in(self, target: ComputeTarget) -> None:
         """See that there is a login: fast, and before anything is recorded."""

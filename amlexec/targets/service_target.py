@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["ServiceTarget"]
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 3.0
-"""Between two looks at a run that is followed."""
+"""Between two looks at a run that is followed, and prints nothing."""
 _LOOK_AT_CONTAINER_S = 5.0
 _SETTLE_TIMEOUT_S = 60.0
 """For the run to react to a cancel, in addition to the grace; and for the service to delete a container."""
@@ -238,7 +238,7 @@ class ServiceTarget(Generic[PlaceT]):
                 for log in logs:
                     log.show_rest()
                 return state
-            pause = _FIRST_PAUSE_S if any(found_more) else min(1.3 * pause, _LONGEST_PAUSE_S)
+            pause = self._service.pause_s if any(found_more) else min(1.3 * pause, _LONGEST_PAUSE_S)
             time.sleep(pause)
 
     def stop(self, paths: RunPaths, grace: int) -> State:

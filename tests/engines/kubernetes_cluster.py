@@ -14,6 +14,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 import urllib.parse
 import uuid
 from datetime import datetime, timezone
@@ -254,9 +255,12 @@ class Cluster:
         for pod in pods:
             self.drop(pod)
         with self.lock:
-            name = job["metadata"]["name"]
+            name, uid = job["metadata"]["name"], job["metadata"]["uid"]
             if self.objects.get(("jobs", name)) is job:
                 del self.objects["jobs", name]
+            for key, each in [*self.objects.items()]:
+                if any(owner["uid"] == uid for owner in each["metadata"].get("ownerReferences", ())):
+                    del self.objects[key]
 
     def drop(self, pod: dict[str, Any]) -> None:
         """Delete a Pod: its container is asked to end."""
@@ -347,8 +351,9 @@ class Cluster:
         container["volumeMounts"].append({"name": "message", "mountPath": "/dev/termination-log"})
         variables = []
         for source in container.get("envFrom", ()):
-            with self.lock:
-                secret = self.objects["secrets", source["secretRef"]["name"]]
+            secret = self._secret(pod, source["secretRef"]["name"])
+            if secret is None:
+                return
             variables += [
                 {"name": key, "value": base64.b64decode(value).decode()}
                 for key, value in secret["data"].items()
@@ -361,6 +366,16 @@ class Cluster:
                 return
             self.containers[name] = made
         containers.start(self._engine, made)
+
+    def _secret(self, pod: dict[str, Any], name: str) -> dict[str, Any] | None:
+        """A Secret, for which a Pod waits; None if the Pod was deleted."""
+        while not pod["metadata"].get("deletionTimestamp"):
+            with self.lock:
+                if ("secrets", name) in self.objects:
+                    return self.objects["secrets", name]
+            self._waits(pod, "CreateContainerConfigError", f'secret "{name}" not found')
+            time.sleep(0.05)
+        return None
 
     def _refresh(self) -> None:
         """Let the objects say what the engine's containers do."""

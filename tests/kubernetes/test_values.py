@@ -34,7 +34,7 @@ RESOURCES = jobs.Resources(1.5, 0.25, "nvidia.com/gpu", 2)
 def documents(place: Place) -> list[dict[str, Any]]:
     """All that is asked for."""
     return [
-        jobs.secret(place, [("AMLEXEC_STORAGE", "/x"), ("AMLEXEC_RUN_0", "ü")]),
+        jobs.secret(place, [("AMLEXEC_STORAGE", "/x"), ("AMLEXEC_RUN_0", "ü")], "1-2-3"),
         jobs.job(place, "demo_1", ["python", "-c", "x"], RESOURCES),
         jobs.files_job(place, ["python"]),
     ]
@@ -80,6 +80,7 @@ def test_a_script_runs_once_and_gets_what_the_target_says() -> None:
     assert container["volumeMounts"][0]["subPath"] == f"amlexec/{PLACE.name}"
     assert pod["automountServiceAccountToken"] is True
     assert documents(PLAIN)[1]["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
+    assert secret["metadata"]["ownerReferences"][0]["uid"] == "1-2-3"
     assert base64.b64decode(secret["data"]["AMLEXEC_RUN_0"]).decode() == "ü"
     assert "env" not in container
     assert "nvidia" not in json.dumps(files["spec"]["template"]["spec"]["containers"])
@@ -190,6 +191,15 @@ FAILED = {"status": {"conditions": [{"type": "Failed", "status": "True", "reason
         ({}, waiting("ImagePullBackOff", BACK_OFF), [], 60, "starting", f"{BACK_OFF} (ImagePullBackOff)"),
         ({}, waiting("ImagePullBackOff", BACK_OFF), [], 1000, "failed", f"{BACK_OFF} (ImagePullBackOff)"),
         ({}, waiting("InvalidImageName", "bad"), [], 1, "failed", "bad (InvalidImageName)"),
+        ({}, waiting("CreateContainerConfigError", "no secret"), [], 1, "starting", ""),
+        (
+            {},
+            waiting("CreateContainerConfigError", "no secret"),
+            [],
+            200,
+            "failed",
+            "no secret (CreateContainerConfigError)",
+        ),
         ({}, waiting("CreateContainerError", "busy"), [], 1, "starting", "busy (CreateContainerError)"),
         (
             {},

@@ -207,7 +207,7 @@ def test_a_run_that_loses_its_files(project: KubernetesProject, fleet: Fleet, sh
     shutil.rmtree(folder)
     # The engine's own copying into a container fails, too, if a mounted folder is gone.
     python = ["/opt/amlexec/env/bin/python", "-c", "open('/azureml-run/go', 'w')"]
-    assert containers.execute(project.engine, fleet.cluster.container_of(run_id), python, bytes) == 0
+    containers.execute(project.engine, fleet.cluster.container_of(run_id), python, bytes)
     done = project.amlexec("experiment", "follow", "-r", run_id)
     assert done.code == 1, done.err
     assert project.record(run_id)["exit_code"] == 3
@@ -339,3 +339,12 @@ def test_other_commands_on_the_project(project: KubernetesProject, fleet: Fleet)
     assert done.code == 0, done.err
     done = project.doit("submit:kubernetes", "script=train.py", "args=--lr 3")
     assert done.code == 0, done.err + done.out
+
+
+def test_a_login_without_the_right_to_create_jobs(project: KubernetesProject, fleet: Fleet) -> None:
+    fleet.cluster.denied.add("create jobs")
+    done = project.submit("train.py")
+    assert done.code == 2
+    assert "the login may not create Jobs in the namespace experiments" in done.err
+    assert "amlexec computetarget check kubernetes" in done.err
+    assert project.run_ids() == []
