@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from amlexec.docker import containers
@@ -223,9 +223,10 @@ class DockerTarget:
         container = self._own(paths)
         touch(paths.control / "cancel")
         if container is not None:
-            if self._volumes.owner:
-                shared_engine.mark_canceled(self.engine, container, paths.folder.name)
-            containers.stop(self.engine, container, grace)
+            is_shared = bool(self._volumes.owner)
+            run_id = paths.folder.name
+            with shared_engine.canceling(self.engine, container, run_id) if is_shared else nullcontext():
+                containers.stop(self.engine, container, grace)
         return self.state(paths)
 
     def collect(self, paths: RunPaths) -> list[NotCollected]:

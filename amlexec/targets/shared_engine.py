@@ -6,6 +6,7 @@ in the container's name, since labels can't change.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from amlexec.docker.client import Engine
     from amlexec.docker.containers import ContainerState
 
-__all__ = ["ids", "is_of", "mark_canceled", "record_label", "records", "state_of"]
+__all__ = ["canceling", "ids", "is_of", "record_label", "records", "state_of"]
 
 _CANCELED = ".canceled"
 
@@ -74,11 +75,23 @@ def state_of(found: ContainerState, *, canceled: bool = False) -> State:
     )
 
 
-def mark_canceled(engine: Engine, container: str, run_id: str) -> None:
-    """Mark a run as canceled for all computers. Idempotent."""
+@contextlib.contextmanager
+def canceling(engine: Engine, container: str, run_id: str) -> Iterator[None]:
+    """Mark a run as canceled for all computers; the block stops it. Idempotent."""
+    is_marked = _is_marked(engine, container, run_id)
+    yield
+    # Docker 26 can't rename a running container on an engine whose `bridge` is `none`.
+    if not is_marked:
+        _is_marked(engine, container, run_id)
+
+
+def _is_marked(engine: Engine, container: str, run_id: str) -> bool:
     try:
         containers.rename(engine, container, f"amlexec-{run_id}{_CANCELED}")
     except EngineAnswerError as error:
-        # 400 and 409: it or another container of the same run already has the name. 404: it is removed.
-        if error.status not in {400, 404, 409}:
+        if error.status == 404:
+            return False  # also if it is removed
+        # It or another container of the same run already has the name.
+        if error.status not in {400, 409}:
             raise
+    return True

@@ -369,7 +369,7 @@ def test_the_how_to_page(
     machine = new_engine_host()
     machine.ssh("useradd --create-home --shell /bin/bash --groups docker ada")
     machine.take(shop.engine, shop.base)
-    machine.ssh(f"docker tag {shop.base} debian:bookworm-slim")
+    images.tag(machine.docker, shop.base, "debian:bookworm-slim")
     client.configure("gpu.example.org", "HostName 127.0.0.1", f"Port {machine.port}")
     shutil.copy(machine.key, client.home / ".ssh/id_ed25519")
     folder = tmp_path / "reader"
