@@ -48,6 +48,8 @@ class Tracking:
     def __init__(self, uri: str, experiment: str) -> None:
         self._modules = _imported()
         with self._errors("connecting", "a database needs the package mlflow, not only mlflow-skinny"):
+            # For files, MLflow before 3.2 asks the server that is set, whatever the client's.
+            self._modules.set_tracking_uri(uri)
             self._client = self._modules.MlflowClient(tracking_uri=uri)
         self._experiment = self._experiment_id(uri, experiment)
 
@@ -242,11 +244,14 @@ class _Modules:
     def __init__(self) -> None:
         entities: Any = import_module("mlflow.entities")
         self.MlflowClient: Any = import_module("mlflow.tracking.client").MlflowClient
+        self.set_tracking_uri: Any = import_module("mlflow.tracking").set_tracking_uri
         self.ViewType, self.Metric = entities.ViewType, entities.Metric
         self.Param, self.RunTag = entities.Param, entities.RunTag
         requests: Any = import_module("requests")
         mlflow_exception = import_module("mlflow.exceptions").MlflowException
-        self.Exceptions: tuple[type[Exception], ...] = (mlflow_exception, requests.RequestException, OSError)
+        # ImportError: a database needs SQLAlchemy, in a version that MLflow knows.
+        own = (mlflow_exception, requests.RequestException, OSError, ImportError)
+        self.Exceptions: tuple[type[Exception], ...] = own
 
 
 def _imported() -> _Modules:

@@ -29,6 +29,7 @@ def test_labels_keep_their_names() -> None:
         "SERVICE_GENERATION": "service.generation",
         "SERVICE_IMAGE": "service.image",
         "SERVICE_MODELS": "service.models",
+        "SERVICE_OWNER": "service.owner",
         "SERVICE_ROLE": "service.role",
         "SERVICE_SETTINGS": "service.settings",
         "VOLUME": "volume",
