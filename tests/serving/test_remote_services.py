@@ -79,17 +79,15 @@ def test_a_service_comes_back_after_its_machine_was_rebooted(
             == '{"sum": 3.0}\n'
         )
 
+    def all_run() -> bool:
+        shown = project.amlexec("service", "show", "sums", "-o", "json", *place)
+        return shown.code == 0 and json.loads(shown.out)["state"] == "running"
+
     assert answers()
     host.kill()
     host.start()
     host.start_engine()
     # Nobody asks for it: the engine starts the listener and the replicas.
     eventually(answers, "the service answers again")
-    eventually(
-        lambda: (
-            json.loads(project.amlexec("service", "show", "sums", "-o", "json", *place).out)["state"]
-            == "running"
-        ),
-        "both replicas run",
-    )
+    eventually(all_run, "both replicas run")
     assert project.amlexec("service", "show", "sums", "--key", *place).out == key
