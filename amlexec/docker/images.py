@@ -73,11 +73,14 @@ def inspect(engine: Engine, image: str) -> dict[str, Any] | None:
         raise
 
 
-def find(engine: Engine, labels: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The images with all these labels; "" stands for any value."""
+def find(engine: Engine, labels: Mapping[str, str], *, hidden: bool = False) -> list[dict[str, Any]]:
+    """The images with all these labels; "" stands for any value.
+
+    With `hidden`, also those without a name that other images are built on.
+    """
     wanted = [f"{name}={value}" if value else name for name, value in labels.items()]
     with engine.asked() as api:
-        return [_with_short_names(found) for found in api.images(filters={"label": wanted})]
+        return [_with_short_names(found) for found in api.images(all=hidden, filters={"label": wanted})]
 
 
 def _with_short_names(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class CondaHost(Protocol):
 
     @property
     def prefix(self) -> str:
-        """The folder there that becomes the environment; there is none yet, or an empty one."""
+        """The folder there that becomes the environment; there is none yet, or one with some packages."""
 
     @property
     def packages(self) -> str:
@@ -56,17 +56,21 @@ class CondaHost(Protocol):
         """
 
 
-def install(host: CondaHost, context: BuildContext) -> bool:
+def install(host: CondaHost, context: BuildContext, present: Sequence[RepoDataRecord] = ()) -> bool:
     """Install the packages; False, and nothing is done, where no channel has a Python that could do it.
+
+    `present` are those that are in `host.prefix` already.
 
     Raises:
         TargetError: a package can't be had, or the machine can't do it.
     """
     if not _send_bootstrap(host, context):
         return False
-    _send_packages(host, context)
+    names = {record.file_name for record in present}
+    missing = [record for record in context.resolution.records if record.file_name not in names]
+    _send_packages(host, context, missing)
     records, progress = context.resolution.records, context.progress
-    progress.step(f"installing {counted(records)} on {host.machine}")
+    progress.step(f"installing {counted(missing)} on {host.machine}")
     platform, packages = context.request.spec.platform, host.packages
     text = conda_remote.request(
         records, host.prefix, platform, context.network, cache=packages, sent=host.sent
@@ -92,9 +96,9 @@ def _send_bootstrap(host: CondaHost, context: BuildContext) -> bool:
     return True
 
 
-def _send_packages(host: CondaHost, context: BuildContext) -> None:
+def _send_packages(host: CondaHost, context: BuildContext, records: Sequence[RepoDataRecord]) -> None:
     """Send the packages that only this machine can fetch, and that are not kept there."""
-    local = [record for record in context.resolution.records if conda_remote.is_only_here(record)]
+    local = [record for record in records if conda_remote.is_only_here(record)]
     if not local:
         return
     missing = _ask(host, context, local, conda_remote.question(local, host.packages))

@@ -14,7 +14,7 @@ from amlexec.gc import needed, service_images
 from amlexec.gc.model import LEFTOVER, PART, Item
 from amlexec.gc.places import Outcome
 from amlexec.images import build_lock
-from amlexec.images.inventory import EngineImages, is_layer_of
+from amlexec.images.inventory import EngineImages, is_layer_of, names_of
 from amlexec.images.labels import reference
 from amlexec.images.store import ImageStore
 from amlexec.owner import owner_of
@@ -65,7 +65,7 @@ class EnginePlace:
         found = EngineImages(self._engine)
         is_ours, owner = ownership(self._project), owner_of(self._project)
         stored = ImageStore(self._engine).all()
-        used: dict[str, list[str]] = {}
+        used: set[str] = set()
         for image in found.environments:
             digest = (image.get("Labels") or {}).get(DIGEST, "")
             below = found.below(image)
@@ -83,14 +83,18 @@ class EnginePlace:
                     digest=digest,
                 )
             else:
-                for layer in below:
-                    used.setdefault(layer["Id"], []).append(image["Id"])
+                used.update(layer["Id"] for layer in below)
+        ours = [layer for layer in found.layers if is_layer_of(layer, self._project.name, owner)]
         for layer in found.layers:
-            if is_layer_of(layer, self._project.name, owner):
-                pin = "an image that is not this project's is built on it" if layer["Id"] in used else ""
-                size = found.own_size(layer, ())
-                name = next(iter(layer.get("RepoTags") or ()), layer["Id"][:19])
-                yield Item(self._key(layer["Id"]), "layer", PART, self.name, name, size, pin=pin)
+            if layer not in ours:
+                used.update(each["Id"] for each in found.below(layer))
+        for layer in ours:
+            pin = "an image that is not this project's is built on it" if layer["Id"] in used else ""
+            below = found.below(layer)
+            needs = tuple(self._key(each["Id"]) for each in below)
+            name = next(iter(names_of(layer)), layer["Id"][:19])
+            size = found.own_size(layer, below)
+            yield Item(self._key(layer["Id"]), "layer", PART, self.name, name, size, needs, pin=pin)
 
     def _containers(self) -> Iterator[Item]:
         over = leftovers.over_containers(self._project, self._target)

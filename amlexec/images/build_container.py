@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from amlexec.docker.client import Engine
 
-__all__ = ["IDLE", "BuildContainer"]
+__all__ = ["IDLE", "BuildContainer", "NotRunningError"]
 
 IDLE = "import signal, sys"
 """The imports of the program that keeps a container running."""
@@ -32,6 +32,13 @@ _HEADERS = 1 << 16
 """Bytes of a tar archive beside the content of its file."""
 _NOT_EXECUTED = (126, 127)
 """Exit codes of a program that the kernel can't execute."""
+
+
+class NotRunningError(TargetError):
+    """The Python of an environment does not start in a container, has ended, or failed."""
+
+    is_refused = False
+    """Whether it can't be executed at all."""
 
 
 class BuildContainer:
@@ -115,7 +122,7 @@ class BuildContainer:
         For the error, `base` is the base image's reference, and `where` the place that names it.
 
         Raises:
-            TargetError: the Python does not start.
+            NotRunningError: the Python does not start.
         """
         self._base, self._where = base, where
         why = ""
@@ -127,16 +134,19 @@ class BuildContainer:
         if why or found is None or not found["State"]["Running"]:
             raise self._not_started(why)
 
-    def _not_started(self, why: str) -> TargetError:
+    def _not_started(self, why: str) -> NotRunningError:
+        is_refused = bool(why)
         if not why:
             with containers.logs(self._engine, self._container) as output:
                 why = b"".join(frame.data for frame in output).decode(errors="replace").strip()
-        return TargetError(
+        error = NotRunningError(
             f"the environment's Python does not start on {self._base or 'this image'}: "
             f"{why or 'it ended at once'}",
             where=self._where,
             hint="baseDockerImage must be an image with glibc (Debian, Ubuntu, Fedora; not Alpine)",
         )
+        error.is_refused = is_refused
+        return error
 
     def run(
         self,

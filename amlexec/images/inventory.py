@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from amlexec.docker import images
+from amlexec.docker.errors import EngineAnswerError
 from amlexec.docker.labels import CONDA, DIGEST, OWNER, PROJECT
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ class EngineImages:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.environments = images.find(engine, {DIGEST: ""})
+        found = images.find(engine, {CONDA: ""}, hidden=True)
         # An environment has that label too, but empty.
-        self.layers = [layer for layer in images.find(engine, {CONDA: ""}) if layer["Labels"].get(CONDA)]
+        self.layers = [layer for layer in found if layer["Labels"].get(CONDA)]
         self._inspected: dict[str, dict[str, Any] | None] = {}
 
     def inspect(self, image: str) -> dict[str, Any] | None:
@@ -38,13 +40,23 @@ class EngineImages:
     def below(
         self, listed: dict[str, Any], layers: Iterable[dict[str, Any]] | None = None
     ) -> list[dict[str, Any]]:
-        """The conda layer that an environment is built on, if it is among `layers` (by default all)."""
-        among = self.layers if layers is None else layers
+        """The conda layers that an environment or another layer is built on, from the top.
+
+        Only those among `layers`, by default all.
+        """
+        among = {layer["Id"]: layer for layer in (self.layers if layers is None else layers)}
         if listed.get("ParentId"):
-            return [layer for layer in among if layer["Id"] == listed["ParentId"]]
+            parents = {layer["Id"]: layer.get("ParentId") for layer in self.layers}
+            found, parent = [], listed["ParentId"]
+            while parent in parents:
+                found.append(parent)
+                parent = parents[parent]
+            return [among[parent] for parent in found if parent in among]
         # The image was pulled, or this engine keeps no parents: compare the chains of layers.
         chain = _chain(self.inspect(listed["Id"]))
-        return [layer for layer in among if _is_below(_chain(self.inspect(layer["Id"])), chain)]
+        chains = {image: _chain(self.inspect(image)) for image in among if image != listed["Id"]}
+        under = [image for image, layers in chains.items() if _is_below(layers, chain)]
+        return [among[image] for image in sorted(under, key=lambda image: -len(chains[image]))]
 
     def forget(self, image_id: str) -> None:
         """Drop an image that was removed."""
@@ -52,23 +64,31 @@ class EngineImages:
         self.layers = [layer for layer in self.layers if layer["Id"] != image_id]
 
     def unused(self, layers: Iterable[str]) -> list[dict[str, Any]]:
-        """Those conda layers, by id, that no environment is built on."""
+        """Those conda layers, by id, that no environment and no other layer is built on, from the top."""
         ids = {*layers}
         left = [layer for layer in self.layers if layer["Id"] in ids]
-        for environment in self.environments:
+        for image in [*self.environments, *(layer for layer in self.layers if layer["Id"] not in ids)]:
             if not left:
                 break
-            used = [layer["Id"] for layer in self.below(environment, left)]
+            used = [layer["Id"] for layer in self.below(image, left)]
             left = [layer for layer in left if layer["Id"] not in used]
-        return left
+        return sorted(left, key=lambda layer: (-len(self.below(layer)), names_of(layer)))
 
     def own_size(self, listed: dict[str, Any], below: Iterable[dict[str, Any]]) -> int:
-        """Size in bytes of an image's last layer; 0 if the image has another name too, and so stays."""
+        """Size in bytes of an image's last layer; 0 if the image has another name too, and so stays.
+
+        0 also if it is gone: an engine removes an image without a name with the last one built on it.
+        """
         if len(names_of(listed)) > 1:
             return 0
         for layer in below:
             return max(0, int(listed.get("Size", 0)) - int(layer.get("Size", 0)))
-        steps = images.history(self.engine, listed["Id"])
+        try:
+            steps = images.history(self.engine, listed["Id"])
+        except EngineAnswerError as error:
+            if error.status != 404:
+                raise
+            steps = []
         return int(steps[0]["Size"]) if steps else 0
 
     def is_left(self, image: dict[str, Any], project: str, owner: str) -> bool:

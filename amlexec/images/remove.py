@@ -25,7 +25,7 @@ _LAYERS = reference("", "conda")
 def remove(store: Images, digests: Iterable[str], project: str, *, dry_run: bool = False) -> list[Removal]:
     """Remove environments, by digest, that were built for the project of that name.
 
-    A conda layer is removed with the last environment that is built on it. An image with other labels or
+    Conda layers are removed with the last environment that is built on them. An image with other labels or
     names than amlexec's own stays. With `dry_run`, only report.
 
     Raises:
@@ -123,8 +123,8 @@ def _remove_layers(
     inventory: EngineImages, layers: dict[str, dict[str, Any]], *, dry_run: bool
 ) -> Iterator[Removal]:
     """Remove those layers that no environment uses; a name that the user gave to one stays."""
-    named = [(name, layer) for layer in inventory.unused(layers) for name in names_of(layer) or [layer["Id"]]]
-    for name, layer in sorted(named, key=lambda pair: pair[0]):
-        # After a rebuild, the old layer has no name, only an id.
-        if name.startswith((_LAYERS, "sha256:")):
-            yield _remove(inventory, layer, name, (), dry_run=dry_run)
+    for layer in inventory.unused(layers):
+        for name in sorted(names_of(layer)) or [layer["Id"]]:
+            # After a rebuild, the old layer has no name, only an id.
+            if name.startswith((_LAYERS, "sha256:")):
+                yield _remove(inventory, layer, name, inventory.below(layer), dry_run=dry_run)

@@ -31,8 +31,11 @@ def install(
     *,
     cache: Path,
     progress: Callable[[int, int], None] | None = None,
+    below: Sequence[RepoDataRecord] = (),
 ) -> None:
     """Install packages into the new folder `prefix`, to be used at `final_prefix`.
+
+    Those that are also in `below` are left out: `prefix` will be laid over a folder that has them.
 
     Files are hard links into `cache` if both are on one file system: don't write to them afterwards, and
     don't change their times or modes. Equal records give equal names, contents and modes of files, on every
@@ -58,6 +61,7 @@ def install(
             client(network),
             progress or _no_progress,
             public,
+            [record.name.normalized for record in below],
         )
     except conda_link.DamagedError as error:
         raise _damaged(records, *error.args) from None

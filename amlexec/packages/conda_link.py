@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rattler import RepoDataRecord
     from rattler.networking import Client
 
-__all__ = ["DamagedError", "awaited", "lacking", "link"]
+__all__ = ["DamagedError", "awaited", "lacking", "link", "stem"]
 
 _INTERVAL_S = 0.2
 _CHUNK = 1 << 20
@@ -109,8 +109,12 @@ def link(
     client: Client,
     progress: Callable[[int, int], None],
     public: Callable[[str], str],
+    below: Sequence[str] = (),
 ) -> None:
-    """Fetch packages into `cache` and link them into the new folder `prefix`, to be used at `final_prefix`.
+    """Fetch packages into `cache` and link them into the folder `prefix`, to be used at `final_prefix`.
+
+    Packages that `prefix` has are left alone; so are those whose names are in `below`: they are in another
+    folder, over which the files of this one will be laid.
 
     Post-link scripts of packages are not run. `progress` gets the bytes done and the bytes in total; it is
     called from other threads. `public` removes the secrets from an address.
@@ -119,10 +123,18 @@ def link(
         DamagedError: a package in a folder does not match its record.
         rattler.exceptions: InstallerError, LinkError, IoError.
     """
-    for record in records:
+    present = set((prefix / "conda-meta").glob("*.json"))
+    missing = [
+        record
+        for record in records
+        if record.name.normalized not in below
+        and prefix / f"conda-meta/{stem(record.file_name)}.json" not in present
+    ]
+    for record in missing:
         _must_be_whole(record)
-    awaited(_link(list(records), prefix, final_prefix, subdir, cache, client, _Reporter(records, progress)))
-    for file in sorted((prefix / "conda-meta").glob("*.json")):
+    reporter = _Reporter(missing, progress)
+    awaited(_link(list(records), prefix, final_prefix, subdir, cache, client, reporter, below))
+    for file in sorted(set((prefix / "conda-meta").glob("*.json")) - present):
         _forget_this_machine(file, public)
 
 
@@ -134,6 +146,7 @@ async def _link(
     cache: Path,
     client: Client,
     reporter: Any,
+    below: Sequence[str],
 ) -> None:
     import rattler
     from rattler.package_cache import PackageCache, PackageCacheLayer, ValidationMode
@@ -151,6 +164,8 @@ async def _link(
         client=client,
         reporter=reporter,
         alternative_target_prefix=final_prefix,
+        # rattler still has to know them: the version of Python decides where modules go.
+        ignored_packages=set(below) or None,
     )
 
 
@@ -261,12 +276,12 @@ async def lacking(records: Sequence[RepoDataRecord], cache: Path) -> list[str]:
     return [
         record.file_name
         for record in records
-        if not index.contains_record(record) or not _is_whole(cache / _stem(record.file_name))
+        if not index.contains_record(record) or not _is_whole(cache / stem(record.file_name))
     ]
 
 
-def _stem(file_name: str) -> str:
-    """rattler's name for the folder of a package."""
+def stem(file_name: str) -> str:
+    """rattler's name for the folder of a package, and for its record in a prefix."""
     for ending in (".conda", ".tar.bz2"):
         if file_name.endswith(ending):
             return file_name[: -len(ending)]

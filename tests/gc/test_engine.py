@@ -96,6 +96,30 @@ def test_what_is_not_the_projects_own_stays(stocked: Stocked) -> None:
     ]
 
 
+def test_layers_stay_while_something_is_built_on_them(stocked: Stocked) -> None:
+    made = stocked.made
+    python = made.layer()
+    upper = made.layer(python)
+    kept, unneeded = made.environment(upper), made.environment(made.layer(python))
+    recorded(stocked, 1, environment_digest=kept)
+    foreign = made.layer()
+    made.layer(foreign, project="another")
+    before = made.left()
+    plan = stocked.collected("--plan", "-t", "docker")
+    assert gone(plan, "environment") == [reference(unneeded)]
+    assert len(gone(plan, "layer")) == 1
+    assert gone(stocked.collected(), "environment") == [reference(unneeded)]
+    assert made.left() == before - 2
+    found = stocked.collected("--keep-last", "0")
+    assert gone(found, "environment") == [reference(kept)]
+    assert len(gone(found, "layer")) == 2, "the one above and the one with Python"
+    assert made.left() == 2
+    assert [entry["reason"] for entry in found["kept"] if entry["kind"] == "layer"] == [
+        "an image that is not this project's is built on it"
+    ]
+    assert images.inspect(stocked.shop.engine, foreign) is not None
+
+
 def test_containers_without_a_run_are_removed(stocked: Stocked) -> None:
     engine = stocked.shop.engine
     run = recorded(stocked, 1, status="Running", end_time_utc=None, target="docker", target_kind="docker")

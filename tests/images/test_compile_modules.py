@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import py_compile
 import struct
@@ -37,11 +38,14 @@ def _module(path: Path, text: str, *, compiled_from: str = "") -> Path:
     return compiled
 
 
-def _compile(library: Path) -> None:
-    """As in an environment: its Python executes the text of the module."""
+def _compile(library: Path, *names: str, code: int = 0) -> str:
+    """As in an environment: its Python executes the text of the module. What it prints."""
     text = Path(compile_modules.__file__).read_text("utf-8")
     prefix = str(library.parent.parent)
-    subprocess.run([sys.executable, "-I", "-c", text, prefix, str(_EPOCH)], check=True)
+    command = [sys.executable, "-I", "-c", text, prefix, str(_EPOCH), *names]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    return done.stdout
 
 
 def _imported(library: Path, name: str) -> tuple[str, bool]:
@@ -118,3 +122,56 @@ def test_the_package_cache_is_left_alone(library: Path, tmp_path: Path) -> None:
     _compile(library)
     assert _flags(compiled) == 1
     assert cached.read_bytes() == before
+
+
+def _package(library: Path, name: str, *files: str) -> None:
+    """The record of a package in a prefix."""
+    prefix = library.parent.parent
+    (prefix / "conda-meta").mkdir(exist_ok=True)
+    (prefix / f"conda-meta/{name}.json").write_text(json.dumps({"files": files}))
+    for path in (prefix / "conda-meta", *(prefix / name for name in files)):
+        if path.exists():
+            os.utime(path, (_EPOCH, _EPOCH))
+
+
+def _times(prefix: Path) -> set[int]:
+    return {path.stat().st_mtime_ns for path in [prefix, *prefix.rglob("*")]}
+
+
+def test_files_of_layers_below_are_left_alone(library: Path) -> None:
+    prefix = library.parent.parent
+    below = _module(library / "below.py", "VALUE = 1")
+    _package(library, "python-3-0", "lib/python3.11/below.py", "lib/python3.11/below.py__clobber-from-python")
+    _compile(library)
+    os.utime(below, (_EPOCH + 1, _EPOCH + 1))
+    before = below.stat()
+    above = _module(library / "site-packages/above.py", "VALUE = 2")
+    shipped = _module(library / "shipped.py", "VALUE = 3", compiled_from="VALUE = 3")
+    named = ["site-packages/above.py", "shipped.py", f"__pycache__/{shipped.name}", "lost.pyc"]
+    _package(library, "above-1-0", *(f"lib/python3.11/{name}" for name in named))
+    assert _compile(library, "above-1-0") == ""
+    assert _flags(above) == _flags(shipped) == 1
+    assert below.stat() == before
+    os.utime(below, (_EPOCH, _EPOCH))
+    for path in prefix.glob("conda-meta/*"):
+        os.utime(path, (_EPOCH, _EPOCH))
+    assert _times(prefix) == {_EPOCH * 10**9}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lib/python3.11/this.py",
+        "lib/python3.11/this.py__clobber-from-above",
+        "lib/python3.11",
+        "lib/python3.11/this.py/inside",
+    ],
+)
+def test_a_file_in_the_place_of_one_below_is_named(library: Path, name: str) -> None:
+    compiled = _module(library / "this.py", "VALUE = 1")
+    _package(library, "python-3-0", "lib/python3.11/this.py")
+    _package(library, "above-1-0", "bin/above", name)
+    found = _compile(library, "above-1-0", code=compile_modules.SHARED)
+    assert name.startswith(found.strip())
+    assert found.startswith("lib/python3.11")
+    assert not compiled.exists()

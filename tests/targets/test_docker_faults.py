@@ -35,7 +35,7 @@ from tests.engines import base_image as recipe
 from tests.engines.places import is_required
 from tests.support import engine_images
 from tests.support.own_engine import OwnEngine, own_engine, why_none
-from tests.support.places import LABEL, PLACES, DockerProject, Place, Shop
+from tests.support.places import LABEL, PLACES, DockerProject, Place, Shop, new_base
 from tests.test_contract import WAITING
 
 if TYPE_CHECKING:
@@ -396,8 +396,10 @@ def _speaking(system: str) -> Iterator[str]:
 
 def test_a_full_disk_while_an_environment_is_made(project: DockerProject, small_disk: Path) -> None:
     told = {**os.environ, "AMLEXEC_CACHE": str(small_disk / "cache")}
-    # With packages that no other test has made a layer of.
-    project.write(DEPENDENCIES, project.shop.conda("six=1.17", "idna=3.10", "prefixtool=1"))
+    # On a base image of its own: no other test has made a layer with Python on it.
+    base = f"amlexec-test/full:{project.shop.session}"
+    new_base(project.shop.engine, project.shop.base, base)
+    project.write("aml_config/docker.compute", project.compute(base=base))
     refused(project.prepare(env=told), 2, "disk is full", "hint: ")
     assert nothing_made(project)
     assert list((small_disk / "cache/staging").iterdir()) == [small_disk / "cache/staging/lock"]
@@ -548,7 +550,9 @@ def test_an_engine_that_is_started_again(
     for line in preparing.stderr:
         if line.startswith(b"copying"):
             break
+    preparing.send_signal(signal.SIGSTOP)
     second.end(how)
+    preparing.send_signal(signal.SIGCONT)
     out, err = preparing.communicate(timeout=PATIENCE)
     refused(Done(preparing.returncode, out.decode(), err.decode()), 2, second.address)
     second.start()
