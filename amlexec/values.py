@@ -131,6 +131,9 @@ class ComputeTarget(NamedTuple):
     constraint: str = ""
     communicator: str = "None"
     """How the processes of a run on several nodes are started."""
+    container: str = ""
+    """The program on the nodes that runs images; "" if scripts run without a container."""
+    container_image: str = ""
     requeue: bool = False
     """Whether Slurm starts a run anew after it was preempted, or a node has failed."""
     sbatch: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ from benchmarks.ssh import in_turn, row
 from benchmarks.submit import new_project
 from benchmarks.timing import Figure, Row, Sizes, run
 from tests.conftest import PATIENCE
-from tests.engines import slurm as image
+from tests.engines import slurm_versions as image
 from tests.engines.places import HOW
 from tests.engines.ssh_host import QUIET
 from tests.support.slurm import SlurmHead

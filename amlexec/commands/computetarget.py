@@ -154,7 +154,16 @@ def _told(target: ComputeTarget) -> dict[str, Any]:
         shown["nodeCount"] = target.node_count
     if kind.is_slurm_cluster:
         fields = ("sharedDirectory", "partition", "account", "qos", "time", "tasksPerNode", "cpusPerTask")
-        for key in (*fields, "memory", "gres", "constraint", "communicator", "requeue"):
+        for key in (
+            *fields,
+            "memory",
+            "gres",
+            "constraint",
+            "communicator",
+            "container",
+            "containerImage",
+            "requeue",
+        ):
             value = getattr(target, COMPUTE_FIELDS[key])
             shown[key] = None if value in {"", 0} and value is not False else value
         shown["sbatch"] = " ".join(target.sbatch) or None

@@ -30,6 +30,8 @@ COMPUTE_FIELDS = {
     "gres": "gres",
     "constraint": "constraint",
     "communicator": "communicator",
+    "container": "container",
+    "containerImage": "container_image",
     "requeue": "requeue",
     "sbatch": "sbatch",
     "subscriptionId": "subscription_id",

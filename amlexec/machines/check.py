@@ -72,7 +72,7 @@ def ask(machine: ExaminedMachine, target: ComputeTarget) -> Facts:
 
 def _arguments(target: ComputeTarget) -> list[str]:
     kind = kinds.of(target.kind)
-    wants_python = kind.uses_python_location and target.user_managed_environment
+    wants_python = kind.uses_python_location and target.user_managed_environment and not target.container
     return [
         "engine" if kind.in_container else "",
         target.python_location if wants_python else "",

@@ -68,7 +68,7 @@ def judge(target: ComputeTarget, facts: Facts) -> list[Finding]:
     """The findings for a target on a machine over SSH. `check.engine` checks the Docker engine itself."""
     found = [_system(facts), _shell(facts), _home(facts), _clock(facts)]
     kind = kinds.of(target.kind)
-    if kind.uses_python_location:
+    if kind.uses_python_location and not target.container:
         found.append(
             _python(target, facts) if target.user_managed_environment else _environments(target, facts)
         )

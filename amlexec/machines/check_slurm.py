@@ -32,7 +32,7 @@ class _Partition(NamedTuple):
 
 def of_slurm(connection: SSHConnection, target: ComputeTarget) -> list[Finding]:
     """Check the cluster. Runs one small job for a minute at most, unless no node is free."""
-    python = target.python_location if target.user_managed_environment else ""
+    python = target.python_location if target.user_managed_environment and not target.container else ""
     script = Path(shell("slurm_check")).read_text("utf-8")
     lines = slurm_script.lines(target)
     probe = "".join(["#!/bin/sh\n", *(f"#SBATCH {line}\n" for line in lines), "exit 0\n"])
@@ -135,7 +135,7 @@ def _of_node(target: ComputeTarget, facts: dict[str, list[str]], output: str) ->
         hint = f"set sharedDirectory in {target.place.path} to a folder that the nodes may write to"
         return [Finding("shared folder", FAILED, f"{node} can't write to it", hint)]
     found.append(Finding("shared folder", OK, f"the login node and {node} share it"))
-    if target.user_managed_environment:
+    if target.user_managed_environment and not target.container:
         version, _, path = facts.get("python", [""])[0].partition(" ")
         if not version or not path:
             hint = f"set pythonLocation in {target.place.path} to a Python that the nodes have"
@@ -145,5 +145,13 @@ def _of_node(target: ComputeTarget, facts: dict[str, list[str]], output: str) ->
     if target.communicator in {"OpenMpi", "IntelMpi"} and "mpirun" not in facts:
         hint = "load its module in the start-up file of your shell, or write communicator: Gloo"
         found.append(Finding("MPI", FAILED, f"{node} has no mpirun", hint))
-    runtimes = ", ".join(facts.get("runtime", [])) or "none"
-    return [*found, Finding("container runtime", OK, f"{runtimes} (not used by this version)")]
+    return [*found, _of_runtime(target, facts.get("runtime", []), node)]
+
+
+def _of_runtime(target: ComputeTarget, runtimes: list[str], node: str) -> Finding:
+    name = "container runtime"
+    if target.container and target.container not in runtimes:
+        hint = f"ask the site, or change container in {target.place.path}"
+        there = f"; it has {', '.join(runtimes)}" if runtimes else ""
+        return Finding(name, FAILED, f"{node} has no {target.container}{there}", hint)
+    return Finding(name, OK, target.container or ", ".join(runtimes) or "none")

@@ -91,10 +91,13 @@ def refresh(
             if release.is_due(paths):
                 release.again(paths, run, target or target_of_run(project, run))
             return run
-        target = target or target_of_run(project, run)
-        if state is None or state.phase not in ({"ended", "starting", "running"} if is_fresh else {"ended"}):
-            state = target.state(paths)
-        found = settle(paths, run, target, state)
+        if is_fresh and state is not None and state.phase in {"starting", "running"}:
+            found = _live(run, state)
+        else:
+            target = target or target_of_run(project, run)
+            if state is None or state.phase != "ended":
+                state = target.state(paths)
+            found = settle(paths, run, target, state)
         if found.status != run.status and found.status not in FINAL:
             # To show the last known status while the target can't be reached.
             write(paths, found)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from amlexec.docker.client import Engine
     from amlexec.history.paths import RunPaths
 
-__all__ = ["added", "copied", "from_container", "size", "taken"]
+__all__ = ["added", "copied", "from_container", "is_changed", "size", "taken"]
 
 _REPLACED = "\N{REPLACEMENT CHARACTER}".encode()
 _HEADER = re.compile(r"M ([0-9]{1,15}) ([0-9]{1,15})\n", re.ASCII)
@@ -55,17 +55,21 @@ def taken(paths: RunPaths, ask: Callable[[str], str]) -> str:
         data = output[header.end() :].encode()
         if total < start:
             _forget(paths)
-        # Bytes that are not text were replaced, so their number is another one.
-        is_whole = len(data) == sent and _REPLACED not in data
+        is_whole = not is_changed(data, sent)
         if not (sent and is_whole and _write(paths, start, data) and start + sent < total):
             return output[: header.start()]
 
 
-def added(paths: RunPaths, start: int, data: bytes, sent: int, total: int) -> None:
-    """Take `sent` bytes of a file of `total` after its first `start`; nothing if some are missing."""
+def is_changed(data: bytes, sent: int) -> bool:
+    """Whether these are not the `sent` bytes: some are missing, or were no text and were replaced."""
+    return len(data) != sent or _REPLACED in data
+
+
+def added(paths: RunPaths, start: int, data: bytes, total: int) -> None:
+    """Take bytes of a file of `total` that follow the first `start`, which are here."""
     if total < start:
         _forget(paths)
-    elif len(data) == sent and sent:
+    elif data:
         _write(paths, start, data)
 
 

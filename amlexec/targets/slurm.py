@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 from amlexec.console import say
 from amlexec.errors import UnreachableError
-from amlexec.targets import slurm_script, slurm_state, ssh_launch
+from amlexec.targets import slurm_container, slurm_script, slurm_state, ssh_launch
 from amlexec.targets.slurm_array import SlurmArrays
 
 if TYPE_CHECKING:
@@ -46,11 +46,10 @@ class SlurmTarget(SlurmArrays):
         del held  # the caller keeps it until the job is submitted
         run, home = paths.folder.name, ssh_launch.home_of(launch)
         folder, runtime = f"{home}/.amlexec/runs/{run}", f"{home}/{self.runtime}"
-        text, before = ssh_launch.introduced(paths, launch, self._preparing(paths, plan, launch))
-        argv: tuple[str, ...] = launch.argv
-        if slurm_script.is_parallel(plan.target):
-            argv = ("sh", f"{runtime}/ranks.sh", plan.target.communicator, folder, *argv)
-        words = (launch.python.path, *before, *argv)
+        python = slurm_container.node_python(plan.target, launch.python.path)
+        on_node = launch._replace(python=launch.python._replace(path=python))
+        text, before = ssh_launch.introduced(paths, on_node, self._preparing(paths, plan, launch))
+        words = (python, *before, *self._command(plan, launch, run))
         script = slurm_script.script(plan.target, run, folder, runtime, words)
         text += f"script={shlex.quote(script.rstrip())}\nrequeue={int(plan.target.requeue)}\n"
         answer = self._begun(paths, text, slurm_script.options(folder), _SUBMIT_TIMEOUT_S)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.errors import UnreachableError, UsageError
 from amlexec.history.record import text_of
-from amlexec.targets import python_used, slurm_script, ssh_launch, ssh_send
+from amlexec.targets import python_used, slurm_container, slurm_script, ssh_send
 from amlexec.targets.script_environment import handed, of_run, of_supervisor
 from amlexec.targets.slurm_many import SlurmRuns
 
@@ -54,21 +54,7 @@ class SlurmArrays(SlurmRuns):
     def check_many(self, plans: Sequence[Plan], environment: Readiness | None) -> list[Launch]:
         """As `Target.check` for each of the plans, which differ by arguments and variables only."""
         looked = (environment and self._looked) or self._look_before(plans[0].target.python_location)
-        home = looked["home"]
-        return [
-            python_used.asked(
-                ssh_launch.launch(
-                    plan,
-                    looked,
-                    environment,
-                    site=f"{home}/{self.runtime}/site",
-                    shared=self._shared(plan, home),
-                    machine=self._connection.name,
-                ),
-                plan,
-            )
-            for plan in plans
-        ]
+        return [python_used.asked(self._launch(plan, looked, environment), plan) for plan in plans]
 
     def stage_many(self, name: str, elements: Sequence[Element], tree: str) -> None:
         """As `Target.stage`: send the snapshot, once, and the files of each run."""
@@ -96,7 +82,7 @@ class SlurmArrays(SlurmRuns):
         first = elements[0]
         home = _home(first.launch)
         folder = f"{home}/.amlexec/arrays/{name}"
-        given = handed(_common(elements), first.launch.python.path)
+        given = handed(_common(elements), _node_python(first.plan, first.launch))
         text = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in given.variables.items())
         if shared := first.launch.environment.get("AZUREML_NATIVE_SHARE_DIRECTORY"):
             text += f"mkdir -p {shlex.quote(shared)} || exit 2\n"
@@ -126,8 +112,9 @@ class SlurmArrays(SlurmRuns):
         folder = f"{home}/.amlexec/runs/{run_id}"
         own = {name: value for name, value in launch.environment.items() if common.get(name) != value}
         # The variables of all elements come first, in pieces with numbers; these follow them.
-        before = handed(common, launch.python.path)
-        given = handed({**own, **of_run(run_id, folder)}, launch.python.path)
+        python = _node_python(plan, launch)
+        before = handed(common, python)
+        given = handed({**own, **of_run(run_id, folder)}, python)
         if given.before:
             raise UsageError("a variable of a point has a name that no shell can set")
         pieces = {
@@ -135,11 +122,9 @@ class SlurmArrays(SlurmRuns):
             for name, value in given.variables.items()
         }
         variables = {**pieces, **of_supervisor(run_id, folder)}
-        argv: tuple[str, ...] = launch.argv
-        if slurm_script.is_parallel(plan.target):
-            argv = ("sh", f"{home}/{self.runtime}/ranks.sh", plan.target.communicator, folder, *argv)
+        argv = self._command(plan, launch, run_id)
         text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
-        return f"{text}job {shlex.join((launch.python.path, *before.before, *argv))}\n"
+        return f"{text}job {shlex.join((python, *before.before, *argv))}\n"
 
     def withdraw(self, run_ids: Sequence[str]) -> dict[str, str]:
         """Remove the runs whose script has not begun, so that it never begins; what became of each.
@@ -159,6 +144,10 @@ class SlurmArrays(SlurmRuns):
     def throttle(self, name: str, at_once: int) -> None:
         """Let so many elements of an array run at once."""
         self._verb("throttle", name, str(at_once))
+
+
+def _node_python(plan: Plan, launch: Launch) -> str:
+    return slurm_container.node_python(plan.target, launch.python.path)
 
 
 def _home(launch: Launch) -> str:

@@ -27,7 +27,7 @@ from amlexec.targets.ssh_verbs import Verbs
 from amlexec.targets.target import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from tarfile import TarFile
 
@@ -79,8 +79,12 @@ class SSHTarget:
         """See `Target.check`."""
         # If there is an environment, the store's request has set it.
         looked = (environment and self._looked) or self._look_before(plan.target.python_location)
+        launch = self._launch(plan, looked, environment)
+        return self._with_spark(plan, launch) if plan.framework == "PySpark" else launch
+
+    def _launch(self, plan: Plan, looked: Mapping[str, str], environment: Readiness | None) -> Launch:
         home = looked["home"]
-        launch = ssh_launch.launch(
+        return ssh_launch.launch(
             plan,
             looked,
             environment,
@@ -88,7 +92,6 @@ class SSHTarget:
             shared=self._shared(plan, home),
             machine=self._connection.name,
         )
-        return self._with_spark(plan, launch) if plan.framework == "PySpark" else launch
 
     def _with_spark(self, plan: Plan, launch: Launch) -> Launch:
         from amlexec.targets import spark_launch

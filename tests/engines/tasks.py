@@ -22,7 +22,7 @@ from . import (
     object_store,
     registry,
     server_wheels,
-    slurm,
+    slurm_versions,
     spark,
     spark_channel,
     ssh_host,
@@ -99,10 +99,10 @@ def task_engines() -> Iterator[dict[str, Any]]:
     )
     yield _part(
         "slurm",
-        f"the image {slurm.REFERENCE}",
-        slurm.is_there,
-        slurm.ready,
-        clean=slurm.remove,
+        f"the image {slurm_versions.reference()}",
+        slurm_versions.is_there,
+        slurm_versions.ready,
+        clean=slurm_versions.remove,
         after=("ssh_host",),
     )
     yield _part(

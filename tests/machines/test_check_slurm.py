@@ -127,7 +127,12 @@ def test_what_a_cluster_may_say() -> None:
     here = f"{start}srun 0\nnode c1\nseen yes\nwritten yes\n"
     assert found(here, user_managed_environment=True)["Python of the nodes"].status == "failed"
     assert found(here, communicator="OpenMpi")["MPI"].message == "c1 has no mpirun"
-    assert found(f"{here}runtime apptainer\n")["container runtime"].message.startswith("apptainer")
+    assert found(f"{here}runtime apptainer\n")["container runtime"].message == "apptainer"
+    wanted = found(f"{here}runtime apptainer\n", container="podman", user_managed_environment=True)
+    assert wanted["container runtime"].message == "c1 has no podman; it has apptainer"
+    assert "Python of the nodes" not in wanted
+    there = found(f"{here}runtime podman\n", container="podman", user_managed_environment=True)
+    assert there["container runtime"].status == "ok"
 
 
 def test_a_batch_ai_file_names_the_lines_to_change(project: ProjectFolder) -> None:

@@ -17,7 +17,7 @@ import pytest
 from amlexec.docker import archives, containers
 from amlexec.errors import TargetError
 from tests.conftest import ProjectFolder, eventually
-from tests.engines import slurm as image
+from tests.engines import slurm_versions as image
 from tests.engines.fixtures import need
 from tests.engines.ssh_host import QUIET
 from tests.support.hosts import _CONFIGURATION, Host
@@ -99,13 +99,13 @@ class SlurmHead(Host):
         self._key = os.urandom(1024)
         self.nodes = {node: f"{self.name}-{node}" for node in NODES}
 
-    def create(self, *, of: str = image.REFERENCE, **settings: object) -> None:
+    def create(self, *, of: str = "", **settings: object) -> None:
         """Make the network, the shared folder and the three machines, and wait until the nodes are idle."""
         with self.engine.asked() as api:
             api.create_network(self.name, driver="bridge")
             api.create_volume(f"{self.name}-home")
         for node, name in self.nodes.items():
-            containers.create(self.engine, self._wanted(of, node, settings), name=name)
+            containers.create(self.engine, self._wanted(of or image.reference(), node, settings), name=name)
             self._put_slurm(name, _NODE)
             containers.start(self.engine, name)
         for attempt in range(5):
@@ -113,7 +113,7 @@ class SlurmHead(Host):
                 probe.bind(("127.0.0.1", 0))
                 self.port = probe.getsockname()[1]
             ports = {"22/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(self.port)}]}
-            wanted = self._wanted(of, "login", {"PortBindings": ports, **settings})
+            wanted = self._wanted(of or image.reference(), "login", {"PortBindings": ports, **settings})
             containers.create(self.engine, {**wanted, "ExposedPorts": {"22/tcp": {}}}, name=self.name)
             self._put()
             self._put_slurm(self.name, _LOGIN)
@@ -275,7 +275,7 @@ class Lab(ProjectFolder):
 @pytest.fixture(scope="session")
 def slurm_image() -> None:
     """The image of a node."""
-    need("slurm", f"the image {image.REFERENCE}", image.is_there)
+    need("slurm", f"the image {image.reference()}", image.is_there)
 
 
 @pytest.fixture(scope="session")

@@ -150,7 +150,7 @@ def test_a_sweep_that_is_interrupted_and_continued(swept: Swept) -> None:
     assert re.search(rb"interrupted; [0-2] runs go on and [3-5] wait in the queue", err)
     rows = {row["number"]: row for row in swept.status()["points"]}
     last = rows[5]["run_id"]
-    assert "Starting  (pending: JobArrayTaskLimit" in swept.lab.status(last)
+    eventually(lambda: "Starting  (pending: JobArrayTaskLimit" in swept.lab.status(last), "Slurm says why")
     canceled = swept.lab.amlexec("experiment", "cancel", "-r", last)
     assert (canceled.code, "Canceled" in canceled.out) == (0, True), canceled.err
     swept.go()
@@ -220,14 +220,15 @@ def test_a_sweep_that_is_canceled_while_nobody_follows_it(swept: Swept) -> None:
 
 
 def test_a_failure_withdraws_the_points_that_wait(swept: Swept) -> None:
-    done = swept.sweep("-j", "1", "--fail-fast", points=5, last="fail")
+    done = swept.sweep("-j", "1", "--fail-fast", points=40, last="fail")
     assert (done.code, "the sweep was stopped: point 1 is Failed: exit code 1: no luck" in done.err) == (
         1,
         True,
     )
     counts = swept.counts()
-    assert counts["Failed"] == len(swept.seen()) < 5
-    assert counts["Pending"] == 5 - counts["Failed"]
+    # Slurm may have started some more meanwhile.
+    assert counts["Failed"] == len(swept.seen()) < 40
+    assert counts["Pending"] == 40 - counts["Failed"]
     assert swept.queue() == []
 
 
