@@ -9,7 +9,6 @@ expected text".
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -60,6 +59,8 @@ def matching(pattern: re.Pattern[str], what: str) -> Callable[[object], str]:
 def moment(value: object) -> str:
     if not isinstance(value, str) or _MOMENT.fullmatch(value) is None:
         raise ValueError(f"is {str(value)[:80]!r}; expected a time such as 2026-01-31T12:00:00.000000Z")
+    from datetime import datetime
+
     datetime.fromisoformat(value[:-1])
     return value
 

@@ -49,9 +49,10 @@ def in_json(text: str) -> str:
     return _CONTROL.sub(escaped, text)
 
 
+# Compiled by the first `OutputFilter`
 _COLOUR = r"\x1b\[[0-9;:]{0,60}[mK]"
-_IN_OUTPUT = re.compile(f"({_COLOUR})|[\x00-\x07\x0b-\x0c\x0e-\x1f\x7f-\x9f\udc80-\udc9f]")
-_BEGUN = re.compile(r"\x1b(?:\[[0-9;:]{0,60})?\Z")
+_IN_OUTPUT = f"({_COLOUR})|[\x00-\x07\x0b-\x0c\x0e-\x1f\x7f-\x9f\udc80-\udc9f]"
+_BEGUN = r"\x1b(?:\[[0-9;:]{0,60})?\Z"
 
 
 class OutputFilter:
@@ -69,9 +70,9 @@ class OutputFilter:
     def feed(self, piece: bytes, *, is_last: bool = False) -> bytes:
         """The next piece, as far as it is certain; with `is_last`, all that is left."""
         text = self._rest + self._decoder.decode(piece, is_last)
-        begun = None if is_last else _BEGUN.search(text)
+        begun = None if is_last else re.search(_BEGUN, text)
         self._rest = begun[0] if begun else ""
-        shown = _IN_OUTPUT.sub(_shown, text[: begun.start()] if begun else text)
+        shown = re.sub(_IN_OUTPUT, _shown, text[: begun.start()] if begun else text)
         return shown.encode("utf-8", "surrogateescape")
 
 

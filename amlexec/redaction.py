@@ -38,13 +38,13 @@ _ASSIGNMENT = re.compile(r"[+~]*([A-Za-z][\w.-]*)[=:](.+)", re.DOTALL)
 _LOGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s@:]*:([^/\s@]+)@")
 _SIGNED = re.compile(r"[?&;]([\w.-]+)=([^&;#\s]+)")
 _SWITCHES = frozenset({"", "0", "1", "true", "false", "yes", "no", "on", "off", "none", "null"})
-_NO_SECRET = re.compile(
+_HARMLESS = (
     r"tokens|tokeni|(^|_)(max|min|num|n|pad|bos|eos|sep|cls|mask|unk|special)(_.*)?_token"
     r"|token_(type|len|count|limit|dim|id)|(primary|foreign|sort|public|partition|group|join|index)_key"
-    r"|key_(?!id$)|_(file|path|dir|folder|env|var|variable|name|type|ttl)$",
-    re.IGNORECASE,
+    r"|key_(?!id$)|_(file|path|dir|folder|env|var|variable|name|type|ttl)$"
 )
-"""Names that look secret but are not (`--max-tokens`, `--tokenizer`), or name a place (`--token-file`)."""
+"""Names that look secret but are not (`--max-tokens`, `--tokenizer`), or name a place (`--token-file`).
+Compiled when the first name looks secret."""
 
 
 def is_secret(name: str) -> bool:
@@ -111,7 +111,7 @@ def _looks_like_option(argument: str) -> bool:
 
 def _is_secret_option(name: str) -> bool:
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").replace(".", "_")
-    return is_secret(words) and not _NO_SECRET.search(words)
+    return is_secret(words) and not re.search(_HARMLESS, words, re.IGNORECASE)
 
 
 def learn(*values: str) -> None:

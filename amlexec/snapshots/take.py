@@ -39,11 +39,9 @@ __all__ = ["Snapshot", "checkout", "exists", "files", "take"]
 _ATTEMPTS = 3
 _ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
-# git's messages for a file that changed meanwhile, and for a damaged repository
-_CHANGED = re.compile(
-    r"short read|read error|changed while|does not exist|is a directory|unable to stat|No such file"
-)
-_DAMAGED = re.compile(
+# git's messages for a file that changed meanwhile, and for a damaged repository. Compiled when git fails
+_CHANGED = r"short read|read error|changed while|does not exist|is a directory|unable to stat|No such file"
+_DAMAGED = (
     r"index file|bad index|bad signature|invalid object|unable to read|not a valid|not a tree|is empty|"
     r"corrupt|inflate|not a git repository|object file|cannot read|could not read|unordered"
 )
@@ -193,7 +191,7 @@ def _recover(error: Exception, store: Store, root: str, *, last: bool) -> list[s
         ) from error
     if last:
         raise _final(error, output, store, root) from error
-    if _DAMAGED.search(output):
+    if re.search(_DAMAGED, output):
         store.forget_index()
         return [f"{store.index_file} was damaged and has been made again"]
     return []
@@ -201,8 +199,8 @@ def _recover(error: Exception, store: Store, root: str, *, last: bool) -> list[s
 
 def _final(error: Exception, output: str, store: Store, root: str) -> TargetError:
     """The error to raise after the last attempt."""
-    if isinstance(error, git.GitError) and error.code != -signal.SIGBUS and not _CHANGED.search(output):
-        return _damaged(error, store.folder) if _DAMAGED.search(output) else error
+    if isinstance(error, git.GitError) and error.code != -signal.SIGBUS and not re.search(_CHANGED, output):
+        return _damaged(error, store.folder) if re.search(_DAMAGED, output) else error
     reason = output.strip().splitlines()[-1:] or [str(error)]
     return TargetError(
         f"files changed each time the snapshot was taken: {reason[0]}",
@@ -250,7 +248,7 @@ def checkout(project: Project, tree: str, destination: Path) -> None:
         # git does not report why a file could not be written
         if _is_full(error.output) or "unable to write file" in error.output:
             raise full from error
-        raise _damaged(error, store.folder) if _DAMAGED.search(error.output) else error from None
+        raise _damaged(error, store.folder) if re.search(_DAMAGED, error.output) else error from None
     finally:
         os.close(descriptor)
         if not own:
@@ -283,7 +281,7 @@ def files(project: Project, tree: str) -> list[str]:
                 environment=store.environment(project.root),
             )
         except git.GitError as error:
-            raise _damaged(error, store.folder) if _DAMAGED.search(error.output) else error from None
+            raise _damaged(error, store.folder) if re.search(_DAMAGED, error.output) else error from None
     return [os.fsdecode(name) for name in listed.split(b"\0")[:-1]]
 
 

@@ -46,17 +46,17 @@ _STATE = re.compile(
     r"|(?P<bare>new|starting)",
     re.ASCII,
 )
-_FRAME = re.compile(rb"(?:([12-]) ([0-9]{1,15})|([SQ]) ([^\n]*))\n?")
+_FRAME = rb"(?:([12-]) ([0-9]{1,15})|([SQ]) ([^\n]*))\n?"
 _LOOKED = {
-    "home": re.compile(r"/[^\x00-\x1f]{0,4000}"),
-    "path": re.compile(r"[^\x00-\x1f]*"),
-    "system": re.compile(r"[\w.+() -]{1,200}"),
-    "runtime": re.compile(r"there"),
-    "tree": re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?"),
-    "environment": re.compile(r"/[^\x00-\x1f]{0,4000}"),
-    "marker": re.compile(r"[^\x00-\x1f]*"),
-    "python": re.compile(r"/[^\x00-\x1f]{0,4000}"),
-    "version": re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,6}){1,2}", re.ASCII),
+    "home": r"/[^\x00-\x1f]{0,4000}",
+    "path": r"[^\x00-\x1f]*",
+    "system": r"[\w.+() -]{1,200}",
+    "runtime": r"there",
+    "tree": r"[0-9a-f]{40}(?:[0-9a-f]{24})?",
+    "environment": r"/[^\x00-\x1f]{0,4000}",
+    "marker": r"[^\x00-\x1f]*",
+    "python": r"/[^\x00-\x1f]{0,4000}",
+    "version": r"[0-9]{1,3}(?:\.[0-9]{1,6}){1,2}",
 }
 
 
@@ -113,7 +113,7 @@ def read_frame(line: bytes, where: str) -> tuple[bytes, bytes]:
     Raises:
         TargetError: it has another form.
     """
-    match = _FRAME.fullmatch(line)
+    match = re.fullmatch(_FRAME, line)
     if match is None:
         raise _unreadable("the stream of the run's logs", line, where)
     return match[1] or match[3], match[2] or match[4] or b""
@@ -128,7 +128,7 @@ def read_look(output: str, where: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in output.split("\n"):
         key, _, value = line.partition(" ")
-        if key in _LOOKED and _LOOKED[key].fullmatch(value):
+        if key in _LOOKED and re.fullmatch(_LOOKED[key], value):
             found.setdefault(key, value)
         elif key == "tree":
             # The copy's tree is damaged: use a name that no snapshot has, so that everything is sent again.
