@@ -141,11 +141,12 @@ def execute_point(sweep: DeclaredSweep, number: int, digest: str = "") -> int | 
     from amlexec.commands import running
     from amlexec.console import Console
     from amlexec.runs import submit
+    from amlexec.runs.follow import follow
 
     planned = sweep.plan(number, digest)
     talk = Console()
     begun = submit.begin(planned, talk, taken=sweep.taken())
-    done = submit.follow(sweep.project, begun.paths, begun.run, talk, bell=begun.bell, target=begun.target)
+    done = follow(sweep.project, begun.paths, begun.run, talk, bell=begun.bell, target=begun.target)
     return running.finish(sweep.project, done) or {"point": sweep.digest(sweep.plan(number))}
 
 

@@ -13,6 +13,7 @@ from amlexec.history import find, folders, uncollected
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import FINAL, Run
 from amlexec.plan import plan
+from amlexec.runs import follow as following
 from amlexec.runs import lifecycle
 from amlexec.runs import submit as submission
 
@@ -101,7 +102,7 @@ def follow(project: Project, arguments: argparse.Namespace) -> int:
     else:
         paths = find.find(project, arguments.run)
     record = folders.read(paths)
-    return finish(project, submission.follow(project, paths, record, console.Console()))
+    return finish(project, following.follow(project, paths, record, console.Console()))
 
 
 def status(project: Project, arguments: argparse.Namespace) -> int:

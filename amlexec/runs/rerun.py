@@ -11,6 +11,7 @@ from amlexec.errors import AmlexecError, ConfigurationError, TargetError
 from amlexec.plan import plan
 from amlexec.runs import rerun_arguments
 from amlexec.runs import submit as submission
+from amlexec.runs.follow import follow
 from amlexec.runs.repeat import Repeat, must_be_runnable
 from amlexec.runs.rerun_sources import Sources
 from amlexec.snapshots import take as snapshot
@@ -20,7 +21,7 @@ from amlexec.values import Declaration, Detached, Place, RunConfiguration
 if TYPE_CHECKING:
     from amlexec.environments.store import EnvironmentStore
     from amlexec.history.record import Run
-    from amlexec.runs.submit import Talk
+    from amlexec.runs.talk import Talk
     from amlexec.values import Plan, Project
 
 __all__ = ["Wishes", "rerun"]
@@ -72,7 +73,7 @@ def rerun(project: Project, run: Run, wishes: Wishes, talk: Talk, *, detach: boo
         begun = submission.begin(planned, talk, quiet=detach, repeat=repeat)
     if detach:
         return Detached(begun.run.run_id, "async")
-    return submission.follow(project, begun.paths, begun.run, talk, bell=begun.bell, target=begun.target)
+    return follow(project, begun.paths, begun.run, talk, bell=begun.bell, target=begun.target)
 
 
 def _declaration(project: Project, run: Run, target: str, sources: Sources) -> Declaration:

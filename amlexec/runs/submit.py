@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import getpass
 import os
-import signal
 import time
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from importlib import import_module
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
+from typing import IO, TYPE_CHECKING, NamedTuple
 
-from amlexec import __version__, in_use, kinds, redaction
-from amlexec.errors import AmlexecError, TargetError, UnreachableError, UsageError
+from amlexec import __version__, in_use, redaction
+from amlexec.errors import AmlexecError, UnreachableError, UsageError
 from amlexec.history import folders, record
 from amlexec.history.record import Run, SnapshotRecord, Source
-from amlexec.runs import lifecycle, registered
 from amlexec.runs.control_log import note
+from amlexec.runs.follow import follow
 from amlexec.targets import python_used
 from amlexec.targets.environment import ensure, resolved_lock_of
 from amlexec.targets.registry import runs_on
@@ -27,37 +25,20 @@ if TYPE_CHECKING:
 
     from amlexec.history.paths import RunPaths
     from amlexec.runs.repeat import Repeat
-    from amlexec.targets.target import Launch, State, Target
+    from amlexec.runs.talk import Talk
+    from amlexec.targets.target import Launch, Target
     from amlexec.values import Plan, Project
 
 __all__ = [
     "Begun",
     "Taken",
-    "Talk",
     "begin",
-    "follow",
     "learn_secrets",
     "new_record",
     "script_in",
     "submit",
     "take",
 ]
-
-
-class Talk(Protocol):
-    """Where a submission prints: the console, or a test's list."""
-
-    def say(self, line: str) -> None:
-        """Print a line about the run."""
-
-    def warn(self, line: str) -> None:
-        """Print a warning."""
-
-    def stdout(self, chunk: bytes) -> None:
-        """Print the script's standard output."""
-
-    def stderr(self, chunk: bytes) -> None:
-        """Print the script's standard error."""
 
 
 class Taken(NamedTuple):
@@ -173,75 +154,6 @@ def begin(
     return Begun(paths, run, target, bell)
 
 
-def follow(
-    project: Project,
-    paths: RunPaths,
-    run: Run,
-    talk: Talk,
-    *,
-    bell: IO[bytes] | None = None,
-    target: Target | None = None,
-) -> Run | Detached:
-    """Print the run's output, from its beginning, until it ends; then collect its outputs and record its end.
-
-    Ctrl-C stops following, not the run.
-    """
-    target = target or lifecycle.target_of_run(project, run)
-    for name in (
-        "shutil",
-        "amlexec.history.metrics",
-        "amlexec.environments.python_packages",
-        "amlexec.runs.leftovers",
-    ):
-        # Needed when the script has ended: import them while it runs.
-        import_module(name)
-    try:
-        state = target.follow(paths, bell, talk.stdout, talk.stderr)
-    except KeyboardInterrupt:
-        return Detached(run.run_id, "interrupt")
-    except BrokenPipeError:
-        return Detached(run.run_id, "pipe")
-    finally:
-        if bell is not None:
-            bell.close()
-    try:
-        # From another machine it can take long. An interrupt loses nothing: it can be repeated.
-        with _uninterrupted() if kinds.of(run.target_kind).is_here else nullcontext():
-            run = _settled(project, paths, run, state, target)
-    except KeyboardInterrupt:
-        return Detached(run.run_id, "interrupt")
-    except UnreachableError as error:
-        error.hint = (
-            f"nothing is lost: when it can be reached again, amlexec experiment return -r {run.run_id} "
-            "downloads the results"
-        )
-        raise
-    except OSError as error:
-        raise TargetError(
-            f"the run has ended, but its end could not be recorded: {error.strerror or error}",
-            where=str(error.filename or paths.folder),
-            hint=f"nothing is lost: fix that, then amlexec experiment status -r {run.run_id}",
-        ) from error
-    with suppress(KeyboardInterrupt):  # the registry may be far away, and it can be repeated
-        registered.register(paths, run)
-    return run
-
-
-def _settled(project: Project, paths: RunPaths, run: Run, state: State, target: Target) -> Run:
-    until = time.monotonic() + lifecycle.GRACE_TIMEOUT_S
-    while True:
-        run = lifecycle.refresh(project, folders.read(paths), state, target, registers=False)
-        if run.status in record.FINAL:
-            return run
-        if time.monotonic() > until:
-            raise TargetError(
-                f"the end of the run {run.run_id} can't be recorded: another process has its lock",
-                where=str(paths.lock),
-                hint=f"check again: amlexec experiment status -r {run.run_id}",
-            )
-        time.sleep(0.02)
-
-
 def learn_secrets(plan: Plan) -> None:
     """Let the secrets among a plan's variables never be printed."""
     redaction.learn(*(value for name, value in plan.environment_variables if _is_secret(plan, name)))
@@ -355,17 +267,3 @@ def _ending_badly(paths: RunPaths) -> Iterator[None]:
             # The disk is full. A record without an end is read as Lost, which is correct.
             note(paths, "the record could not be written")
         raise
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ignore Ctrl-C while the end of a run is recorded, which takes milliseconds."""
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not the main thread, which alone gets signals
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

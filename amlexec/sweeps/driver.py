@@ -17,7 +17,7 @@ from amlexec.errors import AmlexecError, TargetError, UsageError
 from amlexec.history import folders
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import FINAL, Run
-from amlexec.runs import submit as submission
+from amlexec.runs.follow import follow
 from amlexec.sweeps import execute
 from amlexec.sweeps.board import FAILURES_AT_START, Board, Outcome, Watch
 from amlexec.sweeps.stopper import Stopper
@@ -138,7 +138,7 @@ class Driver:
 
     def _execute(self, opened: OpenTarget, number: int) -> None:
         try:
-            paths, follow = (
+            paths, following = (
                 self._begun(opened, number) if number in self._board.starting else self._adopted_run(number)
             )
         except UsageError as error:  # the script can't run anywhere
@@ -153,35 +153,35 @@ class Driver:
             return
         if self._board.ending() == "interrupted":
             return
-        self._await(opened, number, paths, follow)
+        self._await(opened, number, paths, following)
 
     def _begun(self, opened: OpenTarget, number: int) -> tuple[RunPaths, Callable[[], object]]:
         begun = execute.begin(self._sweep, opened, number)
         self._board.started(number, begun.run.run_id)
-
-        def follow() -> object:
-            return submission.follow(
-                self._sweep.project,
-                begun.paths,
-                begun.run,
-                execute.Silent(),
-                bell=begun.bell,
-                target=begun.target,
-            )
-
-        return begun.paths, follow
+        following = partial(
+            follow,
+            self._sweep.project,
+            begun.paths,
+            begun.run,
+            execute.Silent(),
+            bell=begun.bell,
+            target=begun.target,
+        )
+        return begun.paths, following
 
     def _adopted_run(self, number: int) -> tuple[RunPaths, Callable[[], object]]:
         project = self._sweep.project
         paths = RunPaths.of(project, self._sweep.states[number].run_id)
         run = folders.read(paths)
-        return paths, lambda: submission.follow(project, paths, run, execute.Silent())
+        return paths, partial(follow, project, paths, run, execute.Silent())
 
-    def _await(self, opened: OpenTarget, number: int, paths: RunPaths, follow: Callable[[], object]) -> None:
+    def _await(
+        self, opened: OpenTarget, number: int, paths: RunPaths, following: Callable[[], object]
+    ) -> None:
         self._board.began(number, paths)
         try:
             with reconnect.limited(UNREACHABLE_TIMEOUT_S):
-                run = follow()
+                run = following()
         except (AmlexecError, OSError) as error:
             # The run may go on. It stays in the journal as running, for `--resume`.
             self._board.is_down(opened, error)

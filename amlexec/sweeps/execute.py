@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from amlexec.history.record import Run
-    from amlexec.runs.submit import Begun, Talk
+    from amlexec.runs.submit import Begun
+    from amlexec.runs.talk import Talk
     from amlexec.search.domains import Value
     from amlexec.search.space import Point
     from amlexec.sweeps.chooser import Chooser
