@@ -40,7 +40,7 @@ _AT_ONCE = 1000
 
 
 def of_many(project: Project, records: Iterable[Run], silent: dict[str, NoContactError]) -> dict[str, State]:
-    """The states by run id, for `now`, of runs whose targets tell those of many in one call."""
+    """The states, by run id and for `now`, of runs on targets that tell the states of many in one call."""
     from amlexec.runs import many
 
     found: dict[str, State] = {}
@@ -173,7 +173,7 @@ def of_names(
 def with_states(
     project: Project, entries: Iterable[Run | listing.Broken], silent: dict[str, NoContactError]
 ) -> Iterator[tuple[Run | listing.Broken, dict[str, State]]]:
-    """The entries, each with what `of_many` says of it and those around it."""
+    """The entries, each with the states that `of_many` has read for it and its neighbours."""
     entries = iter(entries)
     while several := list(islice(entries, _AT_ONCE)):
         known = of_many(project, (each for each in several if not isinstance(each, listing.Broken)), silent)

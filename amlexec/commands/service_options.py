@@ -101,7 +101,7 @@ def must_be_replicas(number: int) -> None:
 
 
 def size_of(text: str | None) -> int:
-    """The number of bytes that a text such as `2g` says; 0 for none. Raises UsageError."""
+    """The number of bytes of a size such as `2g`; 0 for none. Raises UsageError."""
     if not text:
         return 0
     match = _SIZE.fullmatch(text)

@@ -41,7 +41,7 @@ _HALF_MADE_AGE_S = 600.0
 def items(engine: Engine, project: Project, place: str, prefix: str) -> Iterator[Item]:
     """The images of this project's services. Raises EngineError.
 
-    The newest one of a name may be deployed tomorrow: it stays as a cache does, until its service is deleted.
+    The newest image of a name may be deployed later: it is kept like a cache until its service is deleted.
     """
     found = images.find(engine, {SERVICE_CONTENT: ""})
     ours = [image for image in found if _is_of(image, project)]
@@ -62,7 +62,7 @@ def items(engine: Engine, project: Project, place: str, prefix: str) -> Iterator
         role, pin = PART, used.get(image["Id"], "")
         other = [name for name in names if not name.startswith(_OURS)]
         if not pin and other:
-            pin = f"it is {other[0]}, too"
+            pin = f"it also has the name {other[0]}"
         if pin:
             role = ROOT
         elif not names:
@@ -122,9 +122,9 @@ def _removed(engine: Engine, project: Project, item: Item) -> str:
     image = images.inspect(engine, image_id)
     names = [] if image is None else names_of(image)
     if other := [name for name in names if not name.startswith(_OURS)]:
-        return f"it is {other[0]}, too"
+        return f"it also has the name {other[0]}"
     try:
-        # Not by its id, even if it has none but these names: another one may be given to it at this moment.
+        # By its names, not by its id: at this moment, another process may give it a further name.
         for name in names or [image_id]:
             images.remove(engine, name)
     except EngineAnswerError as error:

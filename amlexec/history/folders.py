@@ -87,7 +87,7 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
 def create_many(
     project: Project, runs: Sequence[Run], milliseconds: int
 ) -> tuple[list[tuple[RunPaths, Run]], list[Held]]:
-    """As `create` for many runs, with all their locks held: until `release_many`, which takes them all.
+    """Like `create`, for many runs. Their locks are held until `release_many`.
 
     Their records are not synced to the disk: nothing may start before they are written again, by
     `write_many`.
@@ -128,8 +128,8 @@ def create_many(
     except BaseException:
         for paths, _ in made:
             remove_tree(paths.folder)
-        for one in held:
-            one.release()
+        for each in held:
+            each.release()
         raise
     finally:
         for folder in left:
@@ -141,12 +141,12 @@ def release_many(made: Sequence[tuple[RunPaths, Run]], held: Sequence[Held]) -> 
     """Release the locks that `create_many` has taken; a run whose folder is gone needs none. Idempotent."""
     if held and held[0].fileno() >= 0:
         unshare(held[0], [str(paths.lock) for paths, _ in made if paths.lock.exists()])
-    for one in held:
-        one.release()
+    for lock in held:
+        lock.release()
 
 
 def write_many(made: Sequence[tuple[RunPaths, Run]]) -> None:
-    """Replace the records of many runs, each as by `write`."""
+    """Like `write`, for many runs."""
     from concurrent.futures import ThreadPoolExecutor
 
     # A disk syncs several files at once in the time of one.

@@ -137,7 +137,7 @@ def _on_top(engine: Engine, base: Base, what: str, context: BuildContext, stack:
         try:
             below = _layer(engine, base, context, stack[:-1])
         except NotRunningError as error:
-            # That of a program which the kernel can't execute stays; a library may be in a layer above.
+            # A missing library may be in a layer above; a program that the kernel refuses stays refused.
             if error.is_refused:
                 raise
             raise _ApartError(error.message) from error

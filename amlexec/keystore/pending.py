@@ -1,8 +1,8 @@
 """Secrets that no file of a project names yet, noted in the key store before they are stored.
 
-A secret is stored before the file that has its handle, and removed after it. A killed process does neither
-the second nor the third; the next command can, because the note has the handles, and the folder whose files
-would name them. Half-written files of the store, which have secrets too, are found by their names.
+A secret is stored before the file with its handle is written, and removed after that file. A process that
+is killed in between leaves a secret that no file names. The next command removes it: the note has the
+handles, and the folder whose files would name them. Half-written files of the store are found by name.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _NOTES = "pending"
 _NOTE = re.compile(r"[A-Za-z0-9-]+_[0-9a-f]+_[0-9]+-[0-9a-f]{8}")
 _HANDLE = re.compile(r"amlexec:[0-9a-f]{32}\b")
 _NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ELOOP})
-"""Errors of what is no regular file, and names nothing."""
+"""Errors for a path that is not a regular file, and so names no secret."""
 _MISSING_AGE_S = 30 * 86400.0
 """A project that can't be found may be on a disk that is not mounted; after this time, it is gone."""
 

@@ -125,7 +125,7 @@ class Cluster:
         if status >= 300:
             raise answer_error(status, found, self.address)
         if not isinstance(found, dict):
-            raise TargetError("the API server's answer is no object", where=self.address)
+            raise TargetError("the API server's answer is not an object", where=self.address)
         return found
 
     def get(self, where: str, name: str) -> dict[str, Any] | None:

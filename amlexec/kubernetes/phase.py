@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 __all__ = ["View", "phase_of", "terminated", "waits"]
 
 _TRIES = 3
-"""So often the cluster has failed to get an image, or to create a Pod, before a run has failed."""
+"""A run has failed after so many failed attempts to pull its image, or to create its Pod."""
 _PULL_TIMEOUT_S = 15 * 60.0
-"""The same in time, if the cluster's events can't be read."""
+"""The same in seconds, if the cluster's events can't be read."""
 _FINAL = frozenset({"InvalidImageName", "ErrImageNeverPull"})
-"""Reasons for which a container waits that waiting does not change."""
+"""Reasons of a waiting container that don't go away by waiting."""
 _CONFIG, _CONFIG_TIMEOUT_S = "CreateContainerConfigError", 120.0
-"""The reason if its Secret is not there, or not yet: it is created after the Job."""
+"""The reason while its Secret is missing, which is created after the Job."""
 _PULLS = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"})
 _NORMAL = frozenset({"", "ContainerCreating", "PodInitializing"})
 _FORBIDDEN = re.compile(r"violates PodSecurity|serviceaccount .*not found", re.IGNORECASE)
@@ -115,7 +115,7 @@ def _waiting(pod: dict[str, Any], events: Sequence[dict[str, Any]], age: float) 
     why = f"{said or 'no details'} ({reason})"
     if reason in _PULLS:
         # The last of these says less than those before it.
-        why = f"{_event(events, 'Failed') or said or 'the image can not be pulled'} ({reason})"
+        why = f"{_event(events, 'Failed') or said or 'its image could not be pulled'} ({reason})"
         is_over = _times(events, "Failed") >= _TRIES or age > _PULL_TIMEOUT_S
         return View("failed" if is_over else "starting", why)
     if reason == _CONFIG and age < _CONFIG_TIMEOUT_S:

@@ -20,9 +20,9 @@ __all__ = ["numbered", "record_file"]
 
 _MOST_TRIES = 1000
 _FEW = 3
-"""How many records are read one by one; more of them as a whole folder, in one request."""
+"""So many records are read one by one; more are read as a whole folder, in one request."""
 _MOST_NOTED = 100
-"""Of the versions of before, how many get their names in the folder of digests at once."""
+"""So many versions without a name in the folder of digests get theirs at once."""
 
 
 def record_file(name: str, number: int) -> str:
@@ -59,7 +59,7 @@ def numbered(store: Store, draft: Version) -> tuple[Version, bool]:
 def _alike(store: Store, draft: Version, numbers: set[int]) -> set[int]:
     """Those of the versions that may have the same files: by their names in the folder of digests.
 
-    Of versions that have no name there, as those of before, the records are read; some get one.
+    Versions of earlier releases have no name there: their records are read, and some get a name.
     """
     noted: set[int] = set()
     found: set[int] = set()

@@ -113,8 +113,8 @@ def link(
 ) -> None:
     """Fetch packages into `cache` and link them into the folder `prefix`, to be used at `final_prefix`.
 
-    Packages that `prefix` has are left alone; so are those whose names are in `below`: they are in another
-    folder, over which the files of this one will be laid.
+    Packages that `prefix` has are left alone. So are those whose names are in `below`: they are in a layer
+    below this folder.
 
     Post-link scripts of packages are not run. `progress` gets the bytes done and the bytes in total; it is
     called from other threads. `public` removes the secrets from an address.

@@ -25,7 +25,7 @@ _FEWEST = 2
 
 
 def by_target(runs: Iterable[Run]) -> list[list[Run]]:
-    """The runs that have not ended, of targets that are asked for many at once, by target; at least two."""
+    """The unfinished runs of each target that tells the states of many in one call, if it has several."""
     found: dict[str, list[Run]] = {}
     for run in runs:
         if run.status not in FINAL and kinds.of(run.target_kind).has_many_runs:

@@ -31,7 +31,7 @@ fi
 export AMLEXEC_CONTAINED_ID="${AMLEXEC_RUN_ID-}" AMLEXEC_CONTAINED_FOLDER="${AMLEXEC_RUN_FOLDER-}"
 unset AMLEXEC_RUN_ID AMLEXEC_RUN_FOLDER
 rm -f "$code"
-# passed_on: end the command. podman passes no signal on in every cluster, and what it runs is no child of this process.
+# passed_on: end the command. podman does not pass signals on everywhere, and the command is not a child of this process.
 passed_on() {
   for each in $(grep -lsF "AMLEXEC_RUN_ID=$AMLEXEC_CONTAINED_ID" /proc/[0-9]*/environ); do
     each=${each#/proc/}

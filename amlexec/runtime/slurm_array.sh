@@ -89,7 +89,7 @@ unused() {
   rm -rf "$1"
 }
 
-# throttle NAME NUMBER: let so many elements of an array run at once.
+# throttle NAME NUMBER: set how many elements of an array may run at once.
 throttle() {
   read -r job 2>/dev/null <"$base/arrays/$1/job" || return 0
   ask scontrol update "jobid=${job%%;*}" "arraytaskthrottle=$2" 2>/dev/null

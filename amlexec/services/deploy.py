@@ -92,7 +92,7 @@ class Deployment(NamedTuple):
         self.update(service, service.settings._replace(replicas=replicas))
 
     def delete(self, name: str) -> bool:
-        """Remove a service's containers and its volume; whether there were any. gc removes its images."""
+        """Remove a service's containers and volume; returns whether there were any. gc removes its images."""
         with self._alone(name):
             service = find(self.engine, name)
             has_removed = self._sweep(name)

@@ -105,7 +105,7 @@ class ArrayWork:
                 pause = min(1.3 * pause, _PAUSES_S[1])
 
     def _submit(self) -> bool:
-        """Submit an array of pending points; whether there were any and the target took them."""
+        """Submit an array of pending points; returns whether there were any, and the target accepted them."""
         numbers: list[int] = []
         try:
             if not self._most:

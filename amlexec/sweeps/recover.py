@@ -106,7 +106,7 @@ def _of_many(sweep: Sweep, run_ids: dict[int, str]) -> tuple[list[int], list[str
 
 
 def _of_one_target(sweep: Sweep, runs: list[Run]) -> tuple[set[str], set[str]]:
-    """Those of the runs that never begin, which are removed now, and those that go on or have ended."""
+    """The runs that never begin, which are removed now, and those that go on or have ended."""
     states = many.states(sweep.project, [run for run in runs if run.status != "Preparing"])
     never = [run.run_id for run in runs if run.status == "Preparing" or _is_new(states.get(run.run_id))]
     removed = many.withdraw(sweep.project, many.target_of_many(sweep.project, runs[0]), never)

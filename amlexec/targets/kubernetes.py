@@ -70,9 +70,11 @@ class Kubernetes:
         """See `Service.place`."""
         where = str(target.place)
         if not is_name(target.namespace):
-            raise ConfigurationError(f"namespace is {target.namespace!r}, which is not one", where=where)
+            raise ConfigurationError(
+                f"namespace is {target.namespace!r}, which is not a valid name", where=where
+            )
         if not is_name(target.claim, dots=True):
-            raise ConfigurationError(f"claim is {target.claim!r}, which is not the name of one", where=where)
+            raise ConfigurationError(f"claim is {target.claim!r}, which is not a valid name", where=where)
         needs: dict[str, Any] = {}
         if target.node_selector:
             needs["nodeSelector"] = dict(target.node_selector)

@@ -1,4 +1,4 @@
-"""What a service that runs containers has to offer; `service_target.py` makes a compute target of it."""
+"""The operations of a service that runs containers; `service_target.py` makes a compute target of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BLOCK = 4 << 20
 
 
 class Words(NamedTuple):
-    """How messages about a service are said."""
+    """The words of messages about a service."""
 
     gone: str
     """Why a run is lost whose container the service no longer has."""
@@ -83,7 +83,7 @@ class Service(Protocol[PlaceT]):
     """Between two looks at a run whose output comes."""
 
     def log_in(self, target: ComputeTarget) -> None:
-        """See that there is a login: fast, and before anything is recorded."""
+        """Check that there is a login: fast, and before anything is recorded."""
 
     def place(self, target: ComputeTarget, run_id: str, owner: str, image: str) -> PlaceT:
         """Where a run is going to be. No I/O. Raises ConfigurationError."""

@@ -127,7 +127,7 @@ class SlurmArrays(SlurmRuns):
         return f"{text}job {shlex.join((python, *before.before, *argv))}\n"
 
     def withdraw(self, run_ids: Sequence[str]) -> dict[str, str]:
-        """Remove the runs whose script has not begun, so that it never begins; what became of each.
+        """Remove the runs whose script has not begun, so that it never begins; returns what happened to each.
 
         `gone`: removed, or it was not there. `begun`: it is left. `others`: it is another project's.
         """
@@ -142,7 +142,7 @@ class SlurmArrays(SlurmRuns):
         return {match[1]: match[2] for match in _ANSWER.finditer(answer.stdout)}
 
     def throttle(self, name: str, at_once: int) -> None:
-        """Let so many elements of an array run at once."""
+        """Set how many elements of an array may run at once."""
         self._verb("throttle", name, str(at_once))
 
 

@@ -109,7 +109,7 @@ def test_images_stay_while_a_service_needs_them(shelf: Shelf, stocked: Stocked) 
     assert kept(plan) == {
         running: f"the service {shelf.name} runs it",
         previous: f"the service {shelf.name} can be rolled back to it",
-        theirs: f"it is registry.example.org/team/{shelf.name}:1, too",
+        theirs: f"it also has the name registry.example.org/team/{shelf.name}:1",
     }
     done = stocked.collected()
     assert gone(done, "service image") == [older]

@@ -37,7 +37,7 @@ _FOREIGN = {b"cross-site", b"same-site"}
 _OPEN = {"/healthz", "/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v2/health/ready"}
 _OF_JSON = {"/openapi.json", "/swagger.json", "/status"}
 _ROUTES = {*_OPEN, *_OF_JSON, "/score", "/metrics"}
-"""The paths that are counted, each for itself."""
+"""The paths with counters of their own."""
 _OF_RAW = {"PUT", "PATCH", "DELETE"}
 """More methods that a script with @rawhttp takes."""
 
@@ -67,7 +67,7 @@ class App:
         named = self.models.encode("latin-1", "replace")
         self._model_headers = [(b"x-amlexec-model", named)] if named else []
         self._prefix = uuid.uuid4().hex[:20]
-        """Of the ids of requests, before their number: no other server has it."""
+        """The beginning of the ids of requests, which no other server has; a number follows."""
         self._count = 0
         self._document: bytes = b""
 

@@ -12,7 +12,7 @@ __all__ = ["Bodies"]
 
 _MOST_DISCARDED = 1 << 30
 _LOOKS = 10
-"""How often it is looked for clients that send nothing, in the time that they have."""
+"""How many times within the time limit stalled clients are looked for."""
 
 
 class Bodies:
@@ -24,9 +24,9 @@ class Bodies:
         self._patience = settings.body_timeout
         self._interval = max(settings.body_timeout / _LOOKS, 0.01)
         self.held = 0
-        """Bytes of all bodies. Who has got one subtracts it."""
+        """Bytes of all bodies. The caller of `read` subtracts a body when it is done with it."""
         self._deadlines: dict[Any, float] = {}
-        """Until when the tasks that read a body wait for its next part."""
+        """The deadlines of the tasks that wait for the next part of a body."""
         self._late: set[Any] = set()
         self._is_looking = False
 
@@ -99,7 +99,7 @@ class Bodies:
         return event
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Cancel what waits for too long; look again while anything waits."""
+        """Cancel the tasks whose deadline has passed; again later, while any task waits."""
         now = loop.time()
         for task, deadline in self._deadlines.items():
             if now > deadline and task not in self._late:

@@ -34,7 +34,7 @@ class Peers:
         path = os.path.join(self._folder, self._name)
         opened = socket.socket(socket.AF_UNIX)
         try:
-            # Who finds a socket that nobody listens at removes it: it gets its name last.
+            # Replicas remove a socket at which nobody listens. So this one gets its name last.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path + ".new")
             opened.bind(path + ".new")

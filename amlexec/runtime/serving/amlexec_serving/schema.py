@@ -142,7 +142,7 @@ def _sequence(base: Any, inner: tuple[Any, ...], definitions: dict[str, Any]) ->
         try:
             return make([item.convert(one, place) for one in value])
         except InvalidError:
-            # Once more, for the place of what is wrong: to name the place of each costs more than all else.
+            # Again, now with places, for the message: to keep these for every value would be slow.
             for at, one in enumerate(value):
                 item.convert(one, "{}[{}]".format(place, at))
             raise

@@ -45,7 +45,7 @@ class Turns:
         self._wake = threading.Event()
         self.is_over = False
         self.waiting = 0
-        """How many calls wait or go on; changed on the loop only."""
+        """Number of calls that wait or run; changed on the loop only."""
 
     async def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function on the main thread; its result. Only for a coroutine within `Driven`.

@@ -20,7 +20,7 @@ class Worker:
         self._concurrency = concurrency
         self._longest = longest
         self.waiting = 0
-        """How many calls wait or go on; changed on the loop only."""
+        """Number of calls that wait or run; changed on the loop only."""
 
     async def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function on one of the threads; its result.

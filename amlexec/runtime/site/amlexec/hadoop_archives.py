@@ -90,7 +90,7 @@ def used_with(name, environment):
 
 
 def has_jars(words, spark):
-    """Whether somebody has said where YARN finds Spark's jars."""
+    """Whether a setting says where YARN finds Spark's jars."""
     names = [os.path.join(os.environ.get("SPARK_CONF_DIR") or spark + "/conf", "spark-defaults.conf")]
     names += [word for at, word in enumerate(words) if words[at - 1] == "--properties-file"]
     pattern = re.compile(r"^\s*spark\.yarn\.(jars|archive)[\s=:]", re.MULTILINE)

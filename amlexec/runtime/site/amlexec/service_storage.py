@@ -18,7 +18,7 @@ TERMINATION = "/dev/termination-log"
 
 
 class RefusedError(Exception):
-    """The storage refuses what it is asked for: it makes no sense to try again."""
+    """The storage refuses a request; repeating it does not help."""
 
 
 class Blobs:
@@ -52,7 +52,7 @@ class Blobs:
                 if error.code not in (408, 429) and error.code < 500:
                     raise RefusedError(why) from None
             except (OSError, ValueError) as error:
-                # No text of the error: it may have the address in it.
+                # Without the error's text, which may contain the address.
                 why = type(error).__name__
             except Exception as error:  # http.client's own
                 why = type(error).__name__
