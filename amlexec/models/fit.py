@@ -111,7 +111,7 @@ def needs_of(path: Path) -> Needs | None:
                 modules.add(str(argument).partition(" ")[0])
             elif opcode.name == "STACK_GLOBAL" and len(strings) == 2:
                 modules.add(strings[0])
-    except Exception:  # noqa: S110 - cut off, or followed by the raw bytes of arrays, as joblib writes them
+    except ValueError:  # cut off, or followed by the raw bytes of arrays, as joblib writes them
         pass
     return Needs(_FIRST_PYTHON.get(data[1], (3, 0)), tuple(sorted(modules)))
 

@@ -244,7 +244,7 @@ class ArrayWork:
                 run = error
             except OSError as error:
                 run = system_error(error)
-            except Exception as error:
+            except Exception as error:  # it would end this thread, and the sweep would wait for ever
                 run = TargetError(f"{type(error).__name__}: {error}")
             self._collected.put((out, run))
 

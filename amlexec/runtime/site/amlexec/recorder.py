@@ -123,7 +123,7 @@ class _Recorder:
         try:
             sys.stderr.write("amlexec: warning: {}\n".format(what))
             sys.stderr.flush()
-        except Exception:  # stderr is missing or closed
+        except Exception:  # it is missing, closed, or an object of the script
             pass
 
 
