@@ -92,7 +92,6 @@ elif verb == "delete":
         sys.exit(0)
     shutil.rmtree(gone)
 """
-_ALL = 1 << 62
 
 
 class _Reach(NamedTuple):

@@ -27,7 +27,6 @@ __all__ = [
     "mode",
     "options",
     "properties",
-    "returned_as",
     "submit_of",
     "submitter",
     "tag_of",
@@ -116,11 +115,6 @@ def tag_of(argv: Iterable[str]) -> str:
     """That tag, from the arguments of a submitted application; "" if it has none."""
     lists = [word.partition("=")[2] for word in argv if word.startswith(f"{_TAGS}=")]
     return next((tag for tags in lists for tag in tags.split(",") if tag.startswith("amlexec-")), "")
-
-
-def returned_as(argv: Iterable[str]) -> str:
-    """The name of the results that a driver on a node sends back; "" for a driver on the head node."""
-    return next((word.partition("=")[2] for word in argv if word.startswith(f"{_RETURN}=")), "")
 
 
 def submitter(target: ComputeTarget, python: str, site: str, argv: Sequence[str]) -> list[str]:

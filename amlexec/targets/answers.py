@@ -21,7 +21,6 @@ __all__ = [
     "LONGEST_LINE",
     "brought_home",
     "failure",
-    "read_code",
     "read_frame",
     "read_look",
     "read_records",
@@ -97,13 +96,6 @@ def read_state(output: str, stderr: str, where: str) -> State:
 
 def _seconds(text: str) -> float | None:
     return None if text == "-" else float(text)
-
-
-def read_code(output: str, where: str) -> int:
-    """Parse an exit code on a line of its own. Raises TargetError if it has another form."""
-    if re.fullmatch(_CODE, output.strip(), re.ASCII) is None:
-        raise _unreadable("the exit code", output, where)
-    return int(output)
 
 
 def read_frame(line: bytes, where: str) -> tuple[bytes, bytes]:

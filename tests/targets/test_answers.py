@@ -12,7 +12,6 @@ import pytest
 from amlexec.errors import TargetError
 from amlexec.targets.answers import (
     LONGEST_LINE,
-    read_code,
     read_frame,
     read_look,
     read_records,
@@ -108,8 +107,8 @@ def test_an_odd_state_is_an_error(output: str) -> None:
 @pytest.mark.parametrize("output", ["-1", "256", "1e2", "", "nan", "0 0", "1" * 5000, "x"])
 def test_an_odd_exit_code_is_an_error(output: str) -> None:
     with pytest.raises(TargetError):
-        read_code(output, "there")
-    assert read_code("255\n", "there") == 255
+        read_state(f"ended {output} 1700000000 1700000001 0", "", "there")
+    assert read_state("ended 255 1700000000 1700000001 0\n", "", "there").exit_code == 255
 
 
 @pytest.mark.parametrize(
