@@ -1,4 +1,4 @@
-"""Convert every generation of keys to one form. Only this module knows the generations.
+"""Convert every generation of keys to one form. Only this module and `keys.py` know the generations.
 
 A `.runconfig` is PascalCase (2017 to 2018, JSON or YAML, with a `.compute` file beside it) or camelCase
 (azureml-core, 2018 to 2020, one file for everything). A `.compute` file says `type`, with two older
@@ -23,20 +23,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from amlexec import kinds
-from amlexec.config import schemas
+from amlexec.config import keys, schemas
 from amlexec.config.document import Mapping, Scalar, Sequence, plain
 from amlexec.config.foreign import placeholder
-from amlexec.config.keys import COMPUTE_FIELDS
 
 if TYPE_CHECKING:
     from amlexec.config.document import Document, Node
     from amlexec.search.domains import Domain
 
 __all__ = [
-    "CLOUD_FRAMEWORKS",
-    "IGNORED",
-    "IN_DOCKER",
-    "INLINE_CONDA",
     "Reading",
     "canonical",
     "conda",
@@ -51,105 +46,17 @@ __all__ = [
 
 Reading = dict[str, Any]
 
-CLOUD_FRAMEWORKS = frozenset(
-    ["CNTK", "TensorFlow", "PyTorch", "TensorFlowParameterServer", "PythonMpi", "PythonIntelMpi"]
-)
-"""Frameworks of azureml-core that run Python with an additional setup in the cloud."""
-
-IN_DOCKER = ("environment.docker.enabled", "docker.useDocker")
-"""Keys of azureml-core that ask for a container; either of them is enough."""
-INLINE_CONDA = "environment.python.condaDependencies"
-
 _REFERENCES = frozenset(["target", "framework", "conda_dependencies_file", "spark_dependencies_file"])
 _CAMEL_MARKS = frozenset(["script", "target", "framework", "arguments", "environment"])
 _PASCAL_MARKS = frozenset(["Target", "ArgumentVector", "Framework"])
-
-_PASCAL = {
-    "Target": "target",
-    "Framework": "framework",
-    "ArgumentVector": "argument_vector",
-    "EnvironmentVariables": "environment_variables",
-    "CondaDependenciesFile": "conda_dependencies_file",
-    "SparkDependenciesFile": "spark_dependencies_file",
-    "PrepareEnvironment": "prepare_environment",
-    "TrackedRun": "tracked_run",
-}
-_SWEEP = {
-    "List": "list_file",
-    "Search": "search",
-    "Points": "points",
-    "Seed": "seed",
-    "Sampler": "sampler",
-    "Metric": "metric",
-    "Goal": "goal",
-    "EarlyStop": "early_stop",
-    "Jobs": "jobs",
-    "FailFast": "fail_fast",
-    "Timeout": "timeout",
-    "RunTimeout": "run_timeout",
-}
-_CAMEL = {
-    "target": "target",
-    "framework": "framework",
-    "environment.environmentVariables": "environment_variables",
-    "environment.python.condaDependenciesFile": "conda_dependencies_file",
-    "prepareEnvironment": "prepare_environment",
-    "autoPrepareEnvironment": "prepare_environment",
-    "history.outputCollection": "tracked_run",
-    "history.enabled": "tracked_run",
-}
-_CAMEL_COMPUTE = {
-    "environment.docker.baseImage": "base_docker_image",
-    "docker.sharedVolumes": "shared_volumes",
-    "environment.docker.sharedVolumes": "shared_volumes",
-    "environment.docker.gpuSupport": "nvidia_docker",
-    "environment.python.interpreterPath": "python_location",
-    "environment.python.userManagedDependencies": "user_managed_environment",
-    "hdi.yarnDeployMode": "yarn_deploy_mode",
-    "batchai.nodeCount": "node_count",
-    "containerInstance.region": "region",
-    "containerInstance.cpuCores": "cpu_cores",
-    "containerInstance.memoryGb": "memory_gb",
-}
-OF_NODES = {
-    "communicator": "communicator",
-    "nodeCount": "node_count",
-    "mpi.processCountPerNode": "tasks_per_node",
-}
-"""Keys of azureml-core, likewise, that only have an effect on clusters with nodes. Any value is accepted."""
 _COMMUNICATORS = frozenset(["OpenMpi", "IntelMpi", "Gloo"])
-IGNORED: dict[str, tuple[Any, ...]] = {
-    "UseSampling": (False,),
-    "DataSourceSettings": ({},),
-    "DataSourceSubstitutions": ({},),
-    "CondaFile": (),
-    "command": ([],),
-    "communicator": ("None",),
-    "maxRunDurationSeconds": (),
-    "nodeCount": (1,),
-    "dataReferences": ({},),
-    "data": ({},),
-    "outputData": ({},),
-    "exposedPorts": ([],),
-    "environment.python.baseCondaEnvironment": (),
-    "environment.docker.baseDockerfile": (),
-    "environment.docker.arguments": ([],),
-    "environment.docker.shmSize": ("2g", "1g"),
-    "environment.docker.baseImageRegistry.address": (),
-    "docker.arguments": ([],),
-    "docker.shmSize": ("2g", "1g"),
-    "tensorflow.workerCount": (1,),
-    "tensorflow.parameterServerCount": (1, 0),
-    "mpi.processCountPerNode": (1, 0),
-}
-"""Keys that have an effect in Azure but none here, with the values that have no effect in Azure either."""
 
 
 def is_harmless(key: str, value: Any) -> bool:
     """Whether the value of an ignored key has no effect in Azure either."""
     if value is None or value in ("", {}, []):
         return True
-    for harmless in IGNORED[key]:
+    for harmless in keys.IGNORED[key]:
         words = ("false", "no", "off") if harmless is False else (str(harmless).casefold(),)
         if (isinstance(value, str) and value.strip().casefold() in words) or value == harmless:
             return True
@@ -158,8 +65,8 @@ def is_harmless(key: str, value: Any) -> bool:
 
 def is_camel(root: Mapping) -> bool:
     """Whether a run configuration is of the camelCase generation; the schema uses the same keys."""
-    keys = root.entries.keys()
-    return not _CAMEL_MARKS.isdisjoint(keys) and _PASCAL_MARKS.isdisjoint(keys)
+    found = root.entries.keys()
+    return not _CAMEL_MARKS.isdisjoint(found) and _PASCAL_MARKS.isdisjoint(found)
 
 
 def find(root: Mapping, dotted: str) -> Node | None:
@@ -205,16 +112,16 @@ def canonical(
 
 def outline(root: Mapping) -> Reading:
     """The references of a run configuration with errors, so that the other files can be checked too."""
-    keys = _CAMEL if is_camel(root) else _PASCAL
+    wanted = keys.CAMEL if is_camel(root) else keys.PASCAL
     fields: dict[str, Any] = {"target": "local"} if is_camel(root) else {}
     places: dict[str, list[int]] = {}
-    for key, field in keys.items():
+    for key, field in wanted.items():
         node = find(root, key)
         is_text = isinstance(node, Scalar) and not node.is_null and bool(node.text.strip())
         if field in _REFERENCES and isinstance(node, Scalar) and is_text and not placeholder(node.text):
             fields[field] = node.text.strip()
             places[field] = [node.line, node.column]
-    return {"runconfig": fields, "places": places, "names": {field: key for key, field in keys.items()}}
+    return {"runconfig": fields, "places": places, "names": {field: key for key, field in wanted.items()}}
 
 
 def _compute(data: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
@@ -225,20 +132,20 @@ def _compute(data: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
         fields["native_shared_directory"] = defaults.get("nativeSharedDirectory", "")
     if kind.in_container:
         fields["base_docker_image"] = defaults.get("baseDockerImage", "")
-    return fields | {field: data[key] for key, field in COMPUTE_FIELDS.items() if key in data}
+    return fields | {field: data[key] for key, field in keys.COMPUTE_FIELDS.items() if key in data}
 
 
 def _pascal(root: Mapping, data: dict[str, Any]) -> Reading:
-    fields = {field: data[key] for key, field in _PASCAL.items() if key in data}
+    fields = {field: data[key] for key, field in keys.PASCAL.items() if key in data}
     if "environment_variables" in fields:
         fields["environment_variables"] = list(map(list, fields["environment_variables"].items()))
     places = {
         field: [node.line, node.column]
-        for key, field in _PASCAL.items()
+        for key, field in keys.PASCAL.items()
         if field in fields and (node := find(root, key))
     }
     reading: Reading = {"runconfig": fields, "places": places}
-    reading["names"] = {field: key for key, field in _PASCAL.items()}
+    reading["names"] = {field: key for key, field in keys.PASCAL.items()}
     if isinstance(sweep := find(root, "Sweep"), Mapping):
         reading["sweep"] = _sweep(sweep, data["Sweep"])
     return reading
@@ -247,7 +154,7 @@ def _pascal(root: Mapping, data: dict[str, Any]) -> Reading:
 def _sweep(section: Mapping, data: dict[str, Any]) -> dict[str, Any]:
     from amlexec.search.domains import to_json
 
-    found = {field: data[key] for key, field in _SWEEP.items() if key in data}
+    found = {field: data[key] for key, field in keys.SWEEP.items() if key in data}
     parameters = find(section, "Parameters")
     if isinstance(parameters, Mapping):
         found["parameters"] = [
@@ -271,14 +178,14 @@ def _camel(root: Mapping, data: dict[str, Any]) -> Reading:
     fields: dict[str, Any] = {"target": "local", "prepare_environment": True}
     places: dict[str, list[int]] = {}
     names = {"argument_vector": "script", "spark_dependencies_file": "environment.spark"}
-    for key, field in _CAMEL.items():
+    for key, field in keys.CAMEL.items():
         node, value = find(root, key), dig(data, key)
         names[field] = key
         if node is not None and value is not None:
             is_off = field == "tracked_run" and fields.get(field) is False
             fields[field] = value and not is_off if field == "tracked_run" else value
             places[field] = [node.line, node.column]
-    if fields.get("framework") in CLOUD_FRAMEWORKS:
+    if fields.get("framework") in keys.CLOUD_FRAMEWORKS:
         fields["framework"] = "Python"
     variables = {**fields.get("environment_variables", {}), **(data.get("environmentVariables") or {})}
     if variables:
@@ -289,7 +196,7 @@ def _camel(root: Mapping, data: dict[str, Any]) -> Reading:
         places["argument_vector"] = [script.line, script.column]
     compute: dict[str, Any] = {}
     where: dict[str, list[int]] = {}
-    for key, field in _CAMEL_COMPUTE.items():
+    for key, field in keys.CAMEL_COMPUTE.items():
         node, value = find(root, key), dig(data, key)
         if node is not None and value is not None and value != "None":
             compute[field] = value
@@ -297,10 +204,10 @@ def _camel(root: Mapping, data: dict[str, Any]) -> Reading:
     _add_nodes(root, data, compute, where)
     reading: Reading = {"runconfig": fields, "places": places, "names": names, "compute": compute}
     reading["where"] = where
-    in_docker = [dig(data, key) for key in IN_DOCKER]
+    in_docker = [dig(data, key) for key in keys.IN_DOCKER]
     if any(value is not None for value in in_docker):
         reading["docker"] = any(in_docker)
-    inline = find(root, INLINE_CONDA)
+    inline = find(root, keys.INLINE_CONDA)
     if isinstance(inline, Mapping):
         reading["conda"] = conda(inline)
     packages, configuration = find(root, "environment.spark"), find(root, "spark")
@@ -312,7 +219,7 @@ def _camel(root: Mapping, data: dict[str, Any]) -> Reading:
 def _add_nodes(
     root: Mapping, data: dict[str, Any], compute: dict[str, Any], where: dict[str, list[int]]
 ) -> None:
-    for key, field in OF_NODES.items():
+    for key, field in keys.OF_NODES.items():
         node, value = find(root, key), _of_nodes(key, dig(data, key))
         if node is not None and value is not None and field not in compute:
             compute[field] = value

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from amlexec import kinds, redaction
-from amlexec.config import foreign, generations, schemas, stdlib_modules
+from amlexec.config import foreign, generations, keys, schemas, stdlib_modules
 from amlexec.config.document import Mapping, Scalar, Sequence
 from amlexec.config.generations import find
 from amlexec.config.messages import dotted, shown
@@ -162,7 +162,7 @@ def _run_configuration(found: _Found, root: Mapping, data: dict[str, Any], *, li
     camel = generations.is_camel(root)
     _target(found, root, "target" if camel else "Target")
     image = find(root, "environment.docker.baseImage") if camel else None
-    is_used = any(generations.dig(data, key) is True for key in generations.IN_DOCKER)
+    is_used = any(generations.dig(data, key) is True for key in keys.IN_DOCKER)
     if isinstance(image, Scalar) and not image.is_null and is_used:
         key = "environment.docker.baseImage"
         if not _placeholder(found, image, key):
@@ -172,9 +172,9 @@ def _run_configuration(found: _Found, root: Mapping, data: dict[str, Any], *, li
         _secret(found, password, "environment.docker.baseImageRegistry.password", lint=lint)
     for key in ("EnvironmentVariables", "environment.environmentVariables", "environmentVariables"):
         _variables(found, find(root, key), key)
-    inline = find(root, generations.INLINE_CONDA) if camel else None
+    inline = find(root, keys.INLINE_CONDA) if camel else None
     if isinstance(inline, Mapping):
-        found.prefix = tuple(generations.INLINE_CONDA.split("."))
+        found.prefix = tuple(keys.INLINE_CONDA.split("."))
         _conda(found, inline)
         found.prefix = ()
     sweep = None if camel else find(root, "Sweep")
@@ -216,7 +216,7 @@ def _ignored(found: _Found, root: Mapping, data: dict[str, Any], *, camel: bool)
     if not camel and not data.get("Framework"):
         message = "Framework is not set; Python is assumed, where Workbench assumed PySpark"
         found.say("note", None, message, "write Framework: Python or Framework: PySpark", "Framework")
-    for key in generations.IGNORED:
+    for key in keys.IGNORED:
         if key.partition(".")[0] not in data:
             continue
         value = generations.dig(data, key)
@@ -224,16 +224,16 @@ def _ignored(found: _Found, root: Mapping, data: dict[str, Any], *, camel: bool)
             continue
         hint = "write CondaDependenciesFile instead" if key == "CondaFile" else ""
         message = f"{key} is accepted and ignored"
-        if key in generations.OF_NODES:
+        if key in keys.OF_NODES:
             message += f", except on {kinds.SLURM.name} targets"
         found.say("note", find(root, key), message, hint, key)
     framework = find(root, "framework")
-    if camel and isinstance(framework, Scalar) and framework.text in generations.CLOUD_FRAMEWORKS:
+    if camel and isinstance(framework, Scalar) and framework.text in keys.CLOUD_FRAMEWORKS:
         found.say("note", framework, f"framework {framework.text} runs as Python", "", "framework")
-    inline = find(root, generations.INLINE_CONDA)
+    inline = find(root, keys.INLINE_CONDA)
     if camel and isinstance(inline, Mapping):
-        message = f"{generations.INLINE_CONDA} is read as the conda dependencies of this run configuration"
-        found.say("note", inline, message, "", generations.INLINE_CONDA)
+        message = f"{keys.INLINE_CONDA} is read as the conda dependencies of this run configuration"
+        found.say("note", inline, message, "", keys.INLINE_CONDA)
 
 
 def _items(node: Node | None, at: tuple[str | int, ...]) -> Iterator[tuple[Node, str]]:

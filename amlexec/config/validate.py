@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amlexec.config import foreign, generations, rules, schemas
+from amlexec.config import foreign, generations, keys, rules, schemas
 from amlexec.config.coerce import Coercion, takes_anything
 from amlexec.config.document import Mapping
 from amlexec.config.messages import violation
@@ -68,9 +68,9 @@ class Checker:
         if any(violation.severity == "error" for violation in silent):
             return Checked(None, tuple(silent))
         data, found = self._validated(document.path, document.root, name, ())
-        inline = generations.find(document.root, generations.INLINE_CONDA) if name[-5:] == "camel" else None
+        inline = generations.find(document.root, keys.INLINE_CONDA) if name[-5:] == "camel" else None
         if isinstance(inline, Mapping):
-            at = tuple(generations.INLINE_CONDA.split("."))
+            at = tuple(keys.INLINE_CONDA.split("."))
             found += self._validated(document.path, inline, schemas.CONDA, at)[1]
         found += rules.check(document, kind, data, lint=self._lint)
         found += silent
@@ -85,8 +85,8 @@ class Checker:
     def _silent(self, document: Document, name: str) -> list[Violation]:
         """Values that continue where the user began something new; only a warning if the key is ignored."""
         found = []
-        for keys, fault in document.silent:
-            severity = "warning" if _is_ignored(self._schema(name)[0], keys) else "error"
+        for path, fault in document.silent:
+            severity = "warning" if _is_ignored(self._schema(name)[0], path) else "error"
             place = Place(document.path, fault.line, fault.column)
             found.append(Violation(place, severity, fault.message, fault.hint, fault.key))
         # Only the first: others often follow from it.
