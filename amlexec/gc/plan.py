@@ -60,7 +60,10 @@ def made(
 
 
 def _get_below(pool: _Pool, limit: int) -> None:
-    candidates = [item for item in pool.left.values() if item.role in _ORDER and not item.pin]
+    held = pool.of_roots()
+    candidates = [
+        item for item in pool.left.values() if item.role in _ORDER and not item.pin and item.key not in held
+    ]
     candidates.sort(key=lambda item: (_ORDER[item.role], item.used, item.key))
     for item in candidates:
         if pool.size <= limit:
@@ -84,6 +87,17 @@ class _Pool:
                 if key in self._needed:
                     self._needed[key] += 1
         self._unneeded = [item for item in self.left.values() if self._may_go(item)]
+
+    def of_roots(self) -> set[str]:
+        """The keys of what a ROOT needs, also through others: it stays even above a limit."""
+        found: set[str] = set()
+        waiting = [key for item in self.left.values() if item.role == ROOT for key in item.needs]
+        while waiting:
+            key = waiting.pop()
+            if key in self.left and key not in found:
+                found.add(key)
+                waiting += self.left[key].needs
+        return found
 
     def _may_go(self, item: Item) -> bool:
         return item.role in _MEMBERS and not item.pin and self._needed[item.key] == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from amlexec.gc.model import CACHE, EXTRA, LEFTOVER, PART, ROOT, RUN, Item
@@ -13,6 +13,11 @@ from amlexec.gc.plan import made
 if TYPE_CHECKING:
     from amlexec.gc.model import Plan
 
+CHAIN = [
+    Item("0", PART, PART, "here", "0", 5),
+    Item("2", EXTRA, EXTRA, "here", "2", 7, ("0",)),
+]
+"""A part that only an extra needs."""
 PINS = st.sampled_from(["", "", "", "it is tagged"])
 MEMBERS = {PART, EXTRA}
 
@@ -75,6 +80,8 @@ def test_what_nothing_needs_is_removed(items: list[Item]) -> None:
 
 
 @given(inventories(), st.integers(0, 400), st.sets(st.integers(0, 14).map(str), max_size=3))
+@example([*CHAIN, Item("11", ROOT, ROOT, "here", "11", 1, ("2",))], 0, set())
+@example([*CHAIN, Item("11", RUN, RUN, "here", "11", 1, ("2",), "it is tagged")], 0, set())
 def test_a_limit_holds_or_its_pins_are_named(items: list[Item], limit: int, spared: set[str]) -> None:
     plan = checked(made(items, {}, spared=dict.fromkeys(spared, "one of the best"), limit=limit), items)
     assert plan.excess == max(0, plan.left - limit)
@@ -86,8 +93,10 @@ def test_a_limit_holds_or_its_pins_are_named(items: list[Item], limit: int, spar
     if before.left <= limit:
         assert len(before.removed) == len(plan.removed), "nothing is removed without need"
     removed = {each.item.key for each in plan.removed}
-    stay = {item.key for item in plan.kept if item.role not in MEMBERS or item.pin}
-    assert not [key for key in needed_by(stay, items) & removed if _role(key, items) == PART]
+    assert not needed_by({item.key for item in items if item.role == ROOT}, items) & removed
+    # Of what else stays, a limit takes extras, and with them the parts that only they need.
+    needed = {key for item in plan.kept for key in item.needs}
+    assert not [key for key in needed & removed if _role(key, items) == PART]
     assert not spared & {each.item.key for each in plan.removed if each.item.role == RUN}
 
 
