@@ -2,7 +2,8 @@
 # last line that calls one of the functions follows.
 
 # survey OWNER: print a line "KIND BYTES SECONDS NAME" for everything; SECONDS is the time of the last change. Lines
-# "link ENVIRONMENT PACKAGE" tell which cached packages an environment is linked to. OWNER is that of the listed runs.
+# "link ENVIRONMENT PACKAGE" tell which cached packages an environment is linked to, and lines "part ARRAY RUN" which runs
+# of a job array are left. OWNER is that of the listed runs.
 # A line end in NAME, as in the name of a project's folder, is printed as "/".
 survey() {
   # The packages first: the inodes of their files tell which package a file of an environment is.
@@ -40,6 +41,10 @@ survey() {
   for each in "$base/runs"/*; do
     read -r whose 2>/dev/null <"$each/control/owner" && [ "$whose" = "$1" ] && entry copy "$each"
   done
+  for each in "$base/arrays"/*; do array "$each" "$1"; done
+  for each in "$base/arrays"/.gone.*; do withdrawing "$each" || entry withdrawn "$each"; done
+  for each in "$incoming"/*; do arriving "${each##*/}" || entry incoming "$each"; done
+  for each in "$base/installers"/.*.new; do unpacking "$each" || entry unpacking "$each"; done
   for each in "$base/runtime"/*; do named "${each##*/}" || entry runtime "$each"; done
   return 0
 }
@@ -56,7 +61,9 @@ entry() {
   # du repeats the path, which may have more than one line.
   size=$(du -sk "$2" 2>/dev/null | sed 's/[^0-9].*//;q')
   printf '%s %s %s ' "$1" "$((${size:-0} * 1024))" "$(stat -c %Y "$2" 2>/dev/null || echo 0)"
-  printf '%s' "${2##*/}" | tr '\n' /
+  name=${2##*/}
+  # `discard` takes no name that begins with a dot.
+  printf '%s' "${name#.}" | tr '\n' /
   echo
 }
 
@@ -70,6 +77,45 @@ in_cluster() {
   echo "$kind $size $(stat -c %Y "$1" 2>/dev/null || echo 0) $name"
   [ "$kind" = archive ] || sed -n "s/^[0-9a-z-]*\$/uses & $name/p" "$base/archives/$name.with" 2>/dev/null || :
 }
+
+# array FOLDER OWNER: print the lines of what the runs of a job array share. It goes with the last of them. Nothing is
+# printed for one that is being made, and for other projects'.
+array() {
+  [ -r "$1/runs" ] && ! making "$1" || return 0
+  parts=''
+  while read -r run; do
+    for folder in "$base/runs/$run" "$1/made/$run"; do
+      [ -d "$folder" ] || continue
+      read -r whose 2>/dev/null <"$folder/control/owner" && [ "$whose" = "$2" ] || return 0
+      # Before all of them have come, nobody can ask for one.
+      [ "$folder" = "$1/made/$run" ] || parts="${parts}part ${1##*/} $run
+"
+    done
+  done <"$1/runs"
+  entry array "$1"
+  printf '%s' "$parts"
+}
+
+# making, withdrawing, arriving, unpacking: whether a process is at work on it. For one of another machine with the same
+# home folder that is unknown: then, whether it began less than a day ago.
+making() { [ -e "$1/maker" ] && ! over "$1/maker" && young "$1/maker"; }
+withdrawing() {
+  case $1 in
+  *".$(uname -n)."*) kill -0 "${1##*.}" 2>/dev/null ;;
+  *) young "$1" ;;
+  esac
+}
+arriving() {
+  case $1 in
+  gc.*) kill -0 "${1##*.}" 2>/dev/null ;;
+  *) building "${1%%.*}" ;;
+  esac
+}
+unpacking() {
+  pid=${1%.new}
+  kill -0 "${pid##*.}" 2>/dev/null
+}
+young() { [ -z "$(find "$1" -prune -mtime +0 2>/dev/null)" ]; }
 
 # building NAME: whether a process builds the environment.
 building() { [ -d "$envs/$1/turn" ] && ! over "$envs/$1/turn/here"; }
@@ -123,6 +169,30 @@ discard_unfinished() {
   done
   rmdir "$envs/$1" 2>/dev/null
   if [ -e "$envs/$1" ]; then echo used; else echo gone; fi
+}
+
+discard_array() {
+  if making "$base/arrays/$1"; then echo used; return; fi
+  # What is withdrawn now still has to be taken out of the queue, by the job that its array names.
+  for each in "$base/arrays"/.gone.*; do
+    if [ -e "$each" ] && withdrawing "$each"; then echo used; return; fi
+  done
+  while read -r run; do
+    if [ -d "$base/runs/$run" ]; then echo used; return; fi
+  done <"$base/arrays/$1/runs"
+  away "$base/arrays/$1" && echo gone
+}
+
+discard_withdrawn() {
+  if withdrawing "$base/arrays/.$1"; then echo used; else away "$base/arrays/.$1" && echo gone; fi
+}
+
+discard_incoming() {
+  if arriving "$1"; then echo used; else rm -rf "$incoming/$1" && echo gone; fi
+}
+
+discard_unpacking() {
+  if unpacking "$base/installers/.$1"; then echo used; else rm -rf "$base/installers/.$1" && echo gone; fi
 }
 
 discard_jars() {

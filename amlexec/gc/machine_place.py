@@ -34,6 +34,7 @@ _LINE = re.compile(
 """A "/" in the name is a line end."""
 _USES = re.compile(r"uses (?P<environment>[0-9a-f]{64}|-) (?P<jars>spark-[0-9a-f]{32}\.zip)")
 _LINK = re.compile(rf"link (?P<environment>[^/ \x00-\x1f]{{1,250}}) (?P<package>{_NAME})")
+_PART = re.compile(r"part (?P<array>[^/ \x00-\x1f]{1,250}) (?P<run>[^/ \x00-\x1f]{1,250})")
 _ABANDONED_S = 30 * 86400
 """After this time without a submission, another project's mirror may go; seconds."""
 _YOUNG_S = 86400
@@ -57,6 +58,8 @@ class _Survey(NamedTuple):
     locked: set[str]
     uses: dict[str, list[str]]
     """Spark's jars in a cluster, by the environments that were used with them; "-" is for none."""
+    arrays: dict[str, str]
+    """The job arrays of runs, by run id."""
 
 
 class MachinePlace:
@@ -84,9 +87,11 @@ class MachinePlace:
                 role, pin = (EXTRA, "its run needs it" if run_id in pinned else "")
                 if run_id not in known:
                     role, pin = ROOT, "its run is not in this project's history"
-                key = f"{self.prefix}copy:{run_id}"
+                key, array = f"{self.prefix}copy:{run_id}", survey.arrays.get(run_id)
+                needs = (f"{self.prefix}array:{array}",) if array else ()
+                used = float(changed)
                 found.append(
-                    Item(key, "copy", role, self.name, run_id, size, (), pin, float(changed), run_id=run_id)
+                    Item(key, "copy", role, self.name, run_id, size, needs, pin, used, run_id=run_id)
                 )
         return found
 
@@ -118,6 +123,10 @@ class MachinePlace:
             "mirror": CACHE,
             "runtime": PART,
             "jars": PART,
+            "array": PART,
+            "withdrawn": LEFTOVER,
+            "incoming": LEFTOVER,
+            "unpacking": LEFTOVER,
         }
         # Nothing says whether a Python that the user manages will run there again.
         free = set(survey.uses.get(_NO_ENVIRONMENT, ()))
@@ -174,13 +183,15 @@ class MachinePlace:
 
 def _parsed(output: str) -> _Survey:
     """What the machine has printed; other lines are passed over."""
-    survey = _Survey({}, {}, set(), {})
+    survey = _Survey({}, {}, set(), {}, {})
     for line in output.split("\n"):
         if (match := _LINE.fullmatch(line)) is not None:
             values = int(match["size"]), int(match["changed"])
             survey.entries.setdefault(match["kind"], {})[match["name"].replace("/", "\n")] = values
         elif (match := _LINK.fullmatch(line)) is not None:
             survey.links.setdefault(match["environment"], []).append(match["package"])
+        elif (match := _PART.fullmatch(line)) is not None:
+            survey.arrays[match["run"]] = match["array"]
         elif (match := _USES.fullmatch(line)) is not None:
             survey.uses.setdefault(match["environment"], []).append(match["jars"])
         elif line.startswith("locked "):

@@ -1,7 +1,8 @@
 # The verbs for runs that are the elements of one job array. Sent after slurm_many.sh.
 #
 # arrays/NAME has what they share: `tree`, the copy of the project, from which each element copies its own when it begins;
-# `runs`, the ids of the runs by their element, a line each; `log`, Slurm's messages; and the files of the job.
+# `runs`, the ids of the runs by their element, a line each; `log`, Slurm's messages; `maker`, the process that makes it; and
+# the files of the job.
 
 # limit: print the most elements of an array; nothing if Slurm does not say.
 limit() { ask scontrol show config 2>/dev/null | sed -n 's/^MaxArraySize *= *\([0-9]*\).*/\1/p'; }
@@ -18,9 +19,11 @@ stage_array() {
   for each in "$copy/made"/*; do
     [ ! -e "$base/runs/${each##*/}" ] || { echo "there is a run ${each##*/} already" >&2; exit 2; }
   done
+  publish "$copy/maker" "$self" || exit 2
   # Its runs can't be asked for before they have all come.
   [ ! -e "$base/arrays/$run" ] && mv "$copy" "$base/arrays/$run" || exit 2
   mv "$base/arrays/$run/made"/* "$base/runs/" && rmdir "$base/arrays/$run/made" || exit 2
+  rm -f "$base/arrays/$run/maker"
   case $project in *.once) rm -rf "$project" ;; esac
 }
 

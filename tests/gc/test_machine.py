@@ -172,6 +172,56 @@ def test_what_is_being_built_stays(home: Home) -> None:
     assert home.run("discard", "unfinished", "aaaa") == ["aaaa gone"]
 
 
+def test_what_the_runs_of_a_job_array_share(home: Home) -> None:
+    """It goes with the last of them, and with a client that was killed before all of it had come."""
+    arrays = home.base / "arrays"
+
+    def made(name: str, *runs: str, is_half: bool = False, owner: str = "me") -> Path:
+        folder = arrays / name
+        (folder / "tree").mkdir(parents=True)
+        (folder / "runs").write_text("".join(f"{run}\n" for run in ("gone_1", *runs)))
+        for run in runs:
+            control = (folder / "made" if is_half else home.base / "runs") / run / "control"
+            control.mkdir(parents=True)
+            (control / "owner").write_text(f"{owner}\n")
+        return folder
+
+    made("used.points", "demo_1", "demo_2")
+    made("theirs.points", "demo_3", owner="them")
+    half = made("half.points", "demo_4", is_half=True)
+    made("empty.points")
+    withdrawn = arrays / f".gone.{os.uname().nodename}.{os.getpid()}"
+    withdrawn.mkdir()
+    (line,) = home.run(f'identify {os.getpid()}; echo "{os.getpid()} $identity $node" #', prefix=False)
+    (half / "maker").write_text(f"{line}\n")
+
+    def listed() -> set[str]:
+        found = machine_place._parsed("\n".join(home.run("survey", "me")))
+        assert found.arrays == {"demo_1": "used.points", "demo_2": "used.points"}
+        return {name for kind in ("array", "withdrawn", "incoming") for name in found.entries.get(kind, {})}
+
+    assert listed() == {"used.points", "empty.points"}
+    assert home.run("discard", "array", "empty.points") == ["empty.points used"], "something is withdrawn"
+    withdrawn.rename(arrays / ".gone.elsewhere.1")
+    assert home.run("discard", "array", "empty.points") == ["empty.points used"]
+    (arrays / ".gone.elsewhere.1").rename(arrays / f".gone.{os.uname().nodename}.{2**22 + 1}")
+    names = ("used.points", "half.points", "empty.points")
+    assert home.run("discard", "array", *names) == [
+        "used.points used",
+        "half.points used",
+        "empty.points gone",
+    ]
+    (half / "maker").write_text(f"{2**22 + 1} 1 {os.uname().nodename}\n")
+    gone = f"gone.{os.uname().nodename}.{2**22 + 1}"
+    assert listed() == {"used.points", "half.points", gone}
+    assert home.run("discard", "withdrawn", gone) == [f"{gone} gone"]
+    assert home.run("discard", "array", "half.points") == ["half.points gone"]
+    (home.base / f"incoming/gc.{2**22 + 1}").mkdir()
+    assert listed() == {"used.points", f"gc.{2**22 + 1}"}
+    assert home.run("discard", "incoming", f"gc.{2**22 + 1}") == [f"gc.{2**22 + 1} gone"]
+    assert listed() == {"used.points"}
+
+
 def test_a_mirror_goes_unless_a_submission_uses_it(home: Home) -> None:
     mirror = home.base / "projects/demo-1"
     (mirror / "tree").mkdir(parents=True)

@@ -17,6 +17,8 @@ from amlexec.images import inventory, remove
 from amlexec.images.labels import of_layer, reference
 from amlexec.images.lookup import Images
 from amlexec.values import Project
+from tests.engines.packages import Entry, Package
+from tests.packages.test_conda_bootstrap import channel_of
 from tests.support.places import LABEL, DockerProject, Shop
 
 if TYPE_CHECKING:
@@ -167,13 +169,17 @@ def test_sweep_finds_layers_that_no_environment_uses(made: Made, monkeypatch: py
 
 def test_sweep_removes_the_layer_of_a_failed_build(shop: Shop, tmp_path: Path) -> None:
     name = f"failed-{uuid.uuid4().hex[:8]}"
-    lines = ("--no-index", "no-such-thing==1.0")
-    project = DockerProject(
-        tmp_path / name, shop, conda=shop.conda(f"six>=0.0.{uuid.uuid4().int % 9999}", pip=lines)
-    )
+    own = Package(name, "1.0", "0", [Entry("share/own", name.encode())], ["python"], noarch="generic")
+    channel = channel_of(tmp_path / "channel", "", own).as_uri()
+    conda = shop.conda(name, pip=("--no-index", "no-such-thing==1.0"))
+    conda = conda.replace("channels:\n", f"channels:\n  - {channel}\n")
+    project = DockerProject(tmp_path / name, shop, conda=conda)
     assert project.prepare().code == 2
-    before = {one["Id"] for one in shop.images(**{"amlexec.project": name})}
+    made = shop.images(**{"amlexec.project": name})
+    # Those with Python and with pip may be another project's.
+    (top,) = [one for one in made if one["Id"] not in {other["ParentId"] for other in made}]
     done = project.amlexec("experiment", "clean", "--environments")
     assert done.code == 0, done.err
-    assert ("amlexec-conda:" in done.err) == bool(before)
+    assert top["RepoTags"][0].startswith("amlexec-conda:")
+    assert top["RepoTags"][0] in done.err
     assert shop.images(**{"amlexec.project": name}) == []

@@ -186,14 +186,28 @@ sys.exit(cli.run(sys.argv[3:]))
 
 
 @pytest.mark.parametrize(
-    ("operation", "when"),
-    [("stage_many", "before"), ("stage_many", "after"), ("start_many", "before"), ("start_many", "after")],
+    ("operation", "when", "cleans"),
+    [
+        ("stage_many", "before", False),
+        ("stage_many", "after", False),
+        ("stage_many", "after", True),
+        ("start_many", "before", False),
+        ("start_many", "after", False),
+    ],
 )
-def test_a_client_that_is_killed_while_it_submits(swept: Swept, operation: str, when: str) -> None:
+def test_a_client_that_is_killed_while_it_submits(
+    swept: Swept, operation: str, when: str, *, cleans: bool
+) -> None:
     words = swept.words(points=3)
     process = swept.lab.start(sys.executable, "-c", KILLED, operation, when, *words)
     process.communicate(timeout=PATIENCE)
     assert process.returncode == -signal.SIGKILL
+    if cleans:
+        assert ".points" in swept.left()
+        found = json.loads(swept.lab.amlexec("gc", "--keep-last", "0", "-o", "json").out)
+        kinds = [entry["kind"] for entry in found["removed"] if entry["place"] == "lab"]
+        assert sorted(kinds) == ["array", "copy", "copy", "copy"]
+        assert (swept.left(), swept.lab.run_ids()) == ("", [])
     done = swept.resume()
     assert done.code == 0, done.err
     assert swept.seen() == [1, 2, 3]
