@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec import outside
+from amlexec import kinds, outside
 from amlexec.errors import AmlexecError
 from amlexec.gc import run_facts
 from amlexec.gc.model import EXTRA, LEFTOVER, PART, ROOT, RUN, Item
@@ -46,7 +46,7 @@ class ProjectRuns(NamedTuple):
 
     @classmethod
     def read(cls, project: Project, target: str = "") -> ProjectRuns:
-        """The runs. Those without an end are looked up first, on that target or on all.
+        """The runs. Those without an end, or not let go of, are looked up first, on that target or on all.
 
         Raises:
             TargetError: the runs can't be listed.
@@ -61,7 +61,7 @@ class ProjectRuns(NamedTuple):
             facts = [run_facts.read(folder, name) for name in ids]
             usage = measured.result()
         for number, run in enumerate(facts):
-            if not run.is_finished and target in {"", run.target}:
+            if (not run.is_finished or usage[run.run_id].is_due) and target in {"", run.target}:
                 facts[number] = _looked_up(project, run)  # may bring its outputs home
                 usage[run.run_id] = run_facts.usage(f"{folder}/{run.run_id}")
         return cls(facts, usage)
@@ -99,7 +99,7 @@ def run_items(
     """
     for run in runs.facts:
         used = runs.usage[run.run_id]
-        pin = _pin(project, run, has_tags=used.has_tags) or pins.get(run.run_id, "")
+        pin = _pin(project, run, used) or pins.get(run.run_id, "")
         needed = [*needs.get(run.run_id, ())]
         if run.tree:
             needed.append(snapshot_key(run.tree))
@@ -124,14 +124,16 @@ def _seconds(run: RunFacts) -> float:
     return milliseconds(run.run_id) / 1000
 
 
-def _pin(project: Project, run: RunFacts, *, has_tags: bool) -> str:
+def _pin(project: Project, run: RunFacts, used: Usage) -> str:
     if not run.status:
         return "its record can't be read"
     if not run.is_finished:
         return f"it is {run.status}"
     if run.has_uncollected:
         return "not all of its outputs were collected"
-    return "it is tagged" if has_tags and run_facts.has_tags(project, run.run_id) else ""
+    if used.is_due and kinds.of(run.target_kind).is_service:
+        return f"what {run.target} has of it could not be removed"  # nobody else knows where it is
+    return "it is tagged" if used.has_tags and run_facts.has_tags(project, run.run_id) else ""
 
 
 def snapshot_items(project: Project, trees: Sequence[str]) -> Iterator[Item]:

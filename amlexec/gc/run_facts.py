@@ -12,6 +12,7 @@ from amlexec.errors import TargetError
 from amlexec.history import find, tags
 from amlexec.history.paths import RUNS, RunPaths
 from amlexec.history.record import FINAL, STATUSES
+from amlexec.runs import release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +65,8 @@ class Usage(NamedTuple):
     copy: int
     """The run's copy of the project."""
     has_tags: bool
+    is_due: bool = False
+    """Whether a killed process has recorded its end, and not removed what the run no longer needs."""
 
 
 def read_all(project: Project) -> Iterator[RunFacts]:
@@ -131,14 +134,16 @@ def has_tags(project: Project, run_id: str) -> bool:
 def usage(folder: str) -> Usage:
     """The disk space of a run's folder. What can't be read, or vanishes meanwhile, is not counted."""
     kept = copy = 0
-    tagged = False
+    tagged = due = False
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 blocks = entry.stat(follow_symlinks=False).st_blocks
                 # Listing a folder tells what is a folder: cheaper than to look at the mode.
                 if entry.is_dir(follow_symlinks=False):
-                    blocks += _blocks(entry.path)
+                    names: list[str] = []
+                    blocks += _blocks(entry.path, names)
+                    due = due or (entry.name == "control" and release.DUE in names)
                 if entry.name in _COPIES:
                     copy += blocks
                 else:
@@ -146,7 +151,7 @@ def usage(folder: str) -> Usage:
                     tagged = tagged or entry.name == "tags.jsonl"
     except OSError:
         pass
-    return Usage(kept * _BLOCK, copy * _BLOCK, tagged)
+    return Usage(kept * _BLOCK, copy * _BLOCK, tagged, due)
 
 
 def tree_size(folder: str) -> int:
@@ -154,16 +159,21 @@ def tree_size(folder: str) -> int:
     return _blocks(folder) * _BLOCK
 
 
-def _blocks(folder: str) -> int:
+def _blocks(folder: str, names: list[str] | None = None) -> int:
+    """The blocks of a folder's content; `names` gets the names of its files."""
     blocks = 0
     waiting = [folder]
     while waiting:
         try:
             with os.scandir(waiting.pop()) as entries:
                 for entry in entries:
+                    if names is not None:
+                        names.append(entry.name)
                     blocks += entry.stat(follow_symlinks=False).st_blocks
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
         except OSError:
             continue
+        finally:
+            names = None
     return blocks

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from amlexec import kinds
 from amlexec.errors import TargetError
 from amlexec.history import uncollected
 from amlexec.runs.control_log import note
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
     from amlexec.history.record import Run
     from amlexec.targets.target import Target
 
-__all__ = ["again", "expect", "is_due", "let_go"]
+__all__ = ["DUE", "again", "expect", "is_due", "let_go"]
+
+DUE = "release"
+"""The name of that file, in the run's control folder."""
 
 
 def expect(paths: RunPaths) -> None:
@@ -52,13 +56,18 @@ def let_go(paths: RunPaths, run: Run, target: Target) -> None:
 
 
 def again(paths: RunPaths, run: Run, target: Target) -> None:
-    """Let go in place of a process that was killed. If the target can't be reached, it is left to `gc`."""
+    """Let go in place of a process that was killed.
+
+    If the target can't be reached, it is left to `gc`, which lists what engines and machines have. Nothing
+    lists what a service has: then it stays due.
+    """
     try:
         let_go(paths, run, target)
     except (TargetError, OSError) as error:
         note(paths, f"what the run no longer needs could not be removed: {error}")
-        _due(paths).unlink(missing_ok=True)
+        if not kinds.of(run.target_kind).is_service:
+            _due(paths).unlink(missing_ok=True)
 
 
 def _due(paths: RunPaths) -> Path:
-    return paths.control / "release"
+    return paths.control / DUE

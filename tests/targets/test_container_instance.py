@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from tests.conftest import PATIENCE, eventually, until_begun
 from tests.engines import storage_front
 from tests.engines.azure_manager import Fault
 from tests.engines.azurite import Certificate
+from tests.runs.test_release import KILLED
 from tests.support.service_place import Service, ServiceProject
 
 if TYPE_CHECKING:
@@ -364,6 +366,22 @@ def test_the_submitting_command_is_killed(project: ServiceProject, service: Serv
     done = project.amlexec("experiment", "cancel", "-r", run_id)
     assert done.code == 0, done.err
     assert project.record(run_id)["status"] in {"Canceled", "Lost"}
+
+
+def test_a_clean_up_after_a_client_was_killed(project: ServiceProject, front: Front) -> None:
+    """Only the run's folder tells where in the service it is: it stays until nothing is there."""
+    process = project.start(sys.executable, "-c", KILLED, "containerinstance")
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == -signal.SIGKILL, err
+    (run_id,) = project.run_ids()
+    assert project.record(run_id)["status"] == "Completed"
+    front.faults.append(lambda method, _: 403 if method == "DELETE" else None)
+    done = project.amlexec("gc", "--keep-last", "0")
+    assert f"keeps the run {run_id}: what containerinstance has of it could not be removed" in done.err
+    front.faults.clear()
+    done = project.amlexec("gc", "--keep-last", "0")
+    assert done.code == 0, done.err
+    assert project.run_ids() == []
 
 
 def test_other_commands_on_the_project(project: ServiceProject, service: Service) -> None:
