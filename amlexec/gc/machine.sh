@@ -45,6 +45,8 @@ survey() {
   for each in "$base/arrays"/.gone.*; do withdrawing "$each" || entry withdrawn "$each"; done
   for each in "$incoming"/*; do arriving "${each##*/}" || entry incoming "$each"; done
   for each in "$base/installers"/.*.new; do unpacking "$each" || entry unpacking "$each"; done
+  # A killed installation by pip may leave its passwords there; not those of another user.
+  for each in /dev/shm/"amlexec-$(id -u)"-*; do kill -0 "${each##*.}" 2>/dev/null || entry secrets "$each"; done
   for each in "$base/runtime"/*; do named "${each##*/}" || entry runtime "$each"; done
   return 0
 }
@@ -193,6 +195,10 @@ discard_incoming() {
 
 discard_unpacking() {
   if unpacking "$base/installers/.$1"; then echo used; else rm -rf "$base/installers/.$1" && echo gone; fi
+}
+
+discard_secrets() {
+  case $1 in "amlexec-$(id -u)-"*) rm -rf "/dev/shm/$1" && echo gone ;; esac
 }
 
 discard_jars() {

@@ -127,6 +127,7 @@ class MachinePlace:
             "withdrawn": LEFTOVER,
             "incoming": LEFTOVER,
             "unpacking": LEFTOVER,
+            "secrets": LEFTOVER,
         }
         # Nothing says whether a Python that the user manages will run there again.
         free = set(survey.uses.get(_NO_ENVIRONMENT, ()))

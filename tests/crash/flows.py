@@ -64,6 +64,7 @@ def snapshots_are_whole(scene: Scene) -> None:
 
 def nothing_is_left(scene: Scene) -> None:
     """The next clean-up finds everything that the crash left behind."""
+    scene.site.settle()
     done = scene.amlexec("gc")
     assert done.code == 0, done.err
     done = scene.amlexec("experiment", "clean", "--all")

@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from amlexec.docker import containers, images
+from tests.conftest import eventually
 from tests.engines.ssh_host import QUIET
 from tests.support.engine_hosts import EngineHost
 from tests.support.places import LABEL
@@ -67,6 +68,9 @@ class Site:
 
     def forget(self) -> None:
         """Remove all prepared environments."""
+
+    def settle(self) -> None:
+        """Wait until what a killed command had started elsewhere has ended."""
 
 
 class EngineSite(Site):
@@ -155,14 +159,22 @@ class MachineSite(EngineSite):
         script = f"""
             cd /home/{QUIET}/.amlexec || exit 0
             find runs -mindepth 1 -maxdepth 1 -name '{name}*'
-            find projects archives installers environments packages \\( -name '*.new' -o -name '.new*' \\)
+            find projects archives installers packages \\( -name '*.new' -o -name '.new*' \\)
+            find incoming arrays -mindepth 1 -maxdepth 1
+            for each in envs/*/*; do [ -e "$each/amlexec.json" ] || [ ! -e "$each" ] || echo "$each"; done
+            ls -d /dev/shm/amlexec-*
             ps -eo args | grep -F '{name}_1' | grep -v grep
             :
         """
         return left + self._host.ssh(f"exec 2>/dev/null\n{script}").splitlines()
 
+    def settle(self) -> None:
+        """An installation goes on until it prints something."""
+        script = f"pgrep -u {QUIET} -f '[.]amlexec/(installers|envs)/' || :"
+        eventually(lambda: self._host.ssh(script) == "", "what installs packages there ends")
+
     def forget(self) -> None:
         if self.name == "remotedocker":
             super().forget()
         else:
-            self._host.ssh(f"rm -rf /home/{QUIET}/.amlexec/environments/*")
+            self._host.ssh(f"rm -rf /home/{QUIET}/.amlexec/envs/*")
