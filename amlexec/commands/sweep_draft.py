@@ -15,6 +15,7 @@ from amlexec.history.record import SnapshotRecord, instant
 from amlexec.plan import plan
 from amlexec.runs import submit as submission
 from amlexec.search import early_stop
+from amlexec.search.domains import Choices
 from amlexec.search.grammar import BadValuesError
 from amlexec.sweeps import definition as definitions
 from amlexec.sweeps import execute, point_files
@@ -23,6 +24,7 @@ from amlexec.sweeps.arguments import swept
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from amlexec.search.domains import Value
     from amlexec.search.section import SweepSection
     from amlexec.search.space import Parameter, Point
     from amlexec.sweeps.definition import Definition
@@ -47,7 +49,7 @@ def draft(project: Project, arguments: argparse.Namespace) -> Definition:
     _check(arguments)
     section = config.load_sweep(project, arguments.run_configuration[0])
     script, words, parameters, section = _script(project, arguments, section)
-    listed, parameters = _points(project, arguments, section, parameters)
+    listed, parameters = _each_once(*_points(project, arguments, section, parameters))
     section = _overridden(section, arguments)
     found = definitions.Definition(
         id="",
@@ -161,6 +163,29 @@ def _points(
         "there is nothing to search: no argument has several values",
         hint="write them as --lr 0.1,0.01 or --depth 2..6; amlexec experiment sweep --help",
     )
+
+
+def _each_once(
+    listed: tuple[Point, ...], parameters: tuple[Parameter, ...]
+) -> tuple[tuple[Point, ...], tuple[Parameter, ...]]:
+    """The same without the points and values that are listed again."""
+    points: dict[tuple[tuple[str, str], ...], Point] = {}
+    for point in listed:
+        points.setdefault(tuple((name, value.text) for name, value in point), point)
+    if again := len(listed) - len(points):
+        console.say(f"{again} of {len(listed)} points are listed again: each is executed once")
+    return tuple(points.values()), tuple(_with_each_once(parameter) for parameter in parameters)
+
+
+def _with_each_once(parameter: Parameter) -> Parameter:
+    values = parameter.domain.values if isinstance(parameter.domain, Choices) else ()
+    kept: dict[str, Value] = {}
+    for value in values:
+        kept.setdefault(value.text, value)
+    if not (again := len(values) - len(kept)):
+        return parameter
+    console.say(f"{again} of {len(values)} values of {parameter.name} are listed again: each is tried once")
+    return parameter._replace(domain=Choices(tuple(kept.values())))
 
 
 def _overridden(section: SweepSection, arguments: argparse.Namespace) -> SweepSection:
