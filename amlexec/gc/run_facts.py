@@ -141,9 +141,9 @@ def usage(folder: str) -> Usage:
                 blocks = entry.stat(follow_symlinks=False).st_blocks
                 # Listing a folder tells what is a folder: cheaper than to look at the mode.
                 if entry.is_dir(follow_symlinks=False):
-                    names: list[str] = []
+                    names: list[str] | None = [] if entry.name == "control" else None
                     blocks += _blocks(entry.path, names)
-                    due = due or (entry.name == "control" and release.DUE in names)
+                    due = due or (names is not None and release.DUE in names)
                 if entry.name in _COPIES:
                     copy += blocks
                 else:

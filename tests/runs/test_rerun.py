@@ -257,6 +257,16 @@ def test_what_is_gone_is_named_before_anything_starts(
     assert "conda_dependencies.yml of its snapshot would be solved anew for docker" in refused.err
     assert docker.run_ids() == [first.run_id]
     assert {one["Id"] for one in shop.images()} == images_before
+    # The whole channel is gone: then nothing can be used instead.
+    channel.rename(tmp_path / "away")
+    for options, message in (
+        ((), "packages of its environment are gone: "),
+        (("--accept-changes",), channel.name),
+    ):
+        unreachable = rerun(docker, first.run_id, *options)
+        assert (unreachable.code in {2, 3}, message in unreachable.err) == (True, True), unreachable
+        assert docker.run_ids() == [first.run_id]
+    (tmp_path / "away").rename(channel)
     accepted = rerun(docker, first.run_id, "--accept-changes")
     assert versions(docker, accepted) == "1.16.0"
     assert "warning: packages of its environment are gone" in accepted.err
