@@ -115,13 +115,13 @@ def test_a_dry_run_lists_the_points_in_order(swept: Swept) -> None:
 
 def test_what_is_listed_again_is_executed_once(swept: Swept) -> None:
     done = swept.sweep("--dry-run", "train.py", "--lr", "2,1,2,1.0", "--depth", "3..4")
-    assert [line.split()[1:] for line in done.out.splitlines()[:-1]] == [
+    assert [line.split()[1:] for line in done.out.splitlines()] == [
         [f"lr={lr}", f"depth={depth}"] for lr in ("2", "1", "1.0") for depth in (3, 4)
     ]
     assert "1 of 4 values of lr are listed again: each is tried once" in done.err
     swept.write("points.csv", "lr\n2\n1\n2\n")
     done = swept.sweep("--dry-run", "--list", "points.csv", "train.py")
-    assert done.out == "1  lr=2\n2  lr=1\n2 points\n"
+    assert done.out == "1  lr=2\n2  lr=1\n"
     assert "1 of 3 points are listed again: each is executed once" in done.err
 
 
