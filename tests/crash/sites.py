@@ -91,6 +91,7 @@ class EngineSite(Site):
 
     def write(self, root: Path) -> None:
         project = self._project(root)
+        project.write("aml_config/conda_dependencies.yml", self.shop.conda_for("crashes"))
         project.write(f"aml_config/{self.name}.compute", project.compute("nativeSharedDirectory: ../share"))
 
     def ended(self, scene: Scene) -> int:
@@ -106,16 +107,12 @@ class EngineSite(Site):
             if folder in {"", str(scene.root)}
         ]
 
-    def environments(self) -> set[str]:
-        """The ids of the images that were prepared."""
-        found = images.find(self.engine, {LABEL: self.shop.session})
-        return {str(each["Id"]) for each in found if "amlexec.digest" in (each.get("Labels") or {})}
-
     def forget(self) -> None:
         """Remove all prepared environments."""
-        for image in self.environments():
-            # A container that a killed process has left may use it; the next command removes that.
-            images.remove(self.engine, image, force=True)
+        for image in images.find(self.engine, {LABEL: self.shop.session, "amlexec.digest": ""}):
+            if image["Labels"]["amlexec.project"].startswith(f"{self.name}-"):
+                # A container that a killed process has left may use it; the next command removes that.
+                images.remove(self.engine, image["Id"], force=True)
 
 
 class MachineSite(EngineSite):
@@ -132,6 +129,7 @@ class MachineSite(EngineSite):
 
     def write(self, root: Path) -> None:
         project = self._project(root)
+        project.write("aml_config/conda_dependencies.yml", self.shop.conda_for("crashes"))
         lines = () if self.name == "cluster" else ("nativeSharedDirectory: share",)
         project.write(f"aml_config/{self.name}.compute", project.compute(*lines))
 

@@ -321,8 +321,7 @@ def test_nothing_outside_the_snapshot_is_written(tmp_path: Path, project: Projec
 
 
 def test_a_run_of_a_version_without_locks(docker: DockerProject) -> None:
-    # An environment on which no other test builds an image.
-    docker.write("aml_config/conda_dependencies.yml", docker.shop.conda("six", "tabulate"))
+    docker.write("aml_config/conda_dependencies.yml", docker.shop.conda_for("a run without a lock"))
     docker.write("train.py", "import six\nopen('outputs/versions', 'w').write(six.__version__)\n")
     first = docker.submit("--prepare", "train.py")
     path = docker.run_folder(first.run_id) / "run.json"

@@ -96,7 +96,9 @@ def fleet_of_session(
     secured = azurite.certificate(folder)
     volumes = folder / "volumes"
     volumes.mkdir()
-    with serve(shop_of_session.engine, volumes, secured, {LABEL: shop_of_session.session}) as cluster:
+    # The label is not that of their image: a Pod stays after it has ended, and is none of the session's runs.
+    labels = {LABEL: f"cluster of {shop_of_session.session}"}
+    with serve(shop_of_session.engine, volumes, secured, labels) as cluster:
         made = Fleet(cluster, f"{registry}/team/{shop_of_session.session}", folder / "kubeconfig", secured)
         made.configure(made.config)
         yield made

@@ -15,6 +15,7 @@ import sys
 import tarfile
 import time
 import uuid
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -124,6 +125,10 @@ class Shop(NamedTuple):
         lines += ["  - pip", "  - pip:"] if pip else []
         lines += [f"    - {line}" for line in pip]
         return "\n".join(lines) + "\n"
+
+    def conda_for(self, what: str) -> str:
+        """A conda dependencies file with six, for `what` alone: no other test builds on its image."""
+        return self.conda(f"six !=0.0.{zlib.crc32(what.encode())}")
 
     def containers(self, **labels: str) -> list[dict[str, Any]]:
         """The containers of this session."""

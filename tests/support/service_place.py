@@ -111,7 +111,7 @@ def service_of_session(
     need("azurite", f"Azurite {azurite.VERSION}", azurite.is_there)
     folder = tmp_path_factory.mktemp("service")
     secured = azurite.certificate(folder)
-    labels = {LABEL: shop_of_session.session}
+    labels = {LABEL: f"service of {shop_of_session.session}"}  # what it runs is none of the session's runs
     with azurite.serve(folder, secured) as storage, serve(shop_of_session.engine, secured, labels) as manager:
         repository = f"{registry}/team/{shop_of_session.session}"
         yield Service(manager, storage, repository, secured.file)
