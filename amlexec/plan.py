@@ -61,6 +61,7 @@ def plan(
         environment_digest=environment_digest,
         tracked=configuration.tracked_run and tracked,
         warnings=tuple(line for note in declaration.notes for line in note.lines()),
+        models=configuration.models,
     )
 
 

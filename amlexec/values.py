@@ -26,6 +26,7 @@ __all__ = [
     "SparkPackage",
     "SweepPoint",
     "Violation",
+    "WantedModel",
     "spelled",
 ]
 
@@ -206,6 +207,16 @@ def spelled(key: str, place: Place) -> str:
     return key if place.path.endswith(".compute") or not place.path else _CAMEL.get(key, key)
 
 
+class WantedModel(NamedTuple):
+    """A registered model that a run's script reads."""
+
+    reference: str
+    """NAME, NAME:VERSION or NAME:ALIAS, as declared."""
+    place: Place
+    version: str = ""
+    """NAME:VERSION, which it means; "" until the run is submitted."""
+
+
 class RunConfiguration(NamedTuple):
     """A `.runconfig` file: how a script runs."""
 
@@ -223,6 +234,7 @@ class RunConfiguration(NamedTuple):
     spark_dependencies_file: str = "aml_config/spark_dependencies.yml"
     prepare_environment: bool = False
     tracked_run: bool = True
+    models: tuple[WantedModel, ...] = ()
 
 
 class Line(NamedTuple):
@@ -303,6 +315,8 @@ class Plan(NamedTuple):
     """The declared form of those `environment_variables` that come from this machine's environment."""
     sweep: SweepPoint | None = None
     """The point of a sweep that it executes."""
+    models: tuple[WantedModel, ...] = ()
+    """The registered models that go with it."""
 
     @property
     def script_argument(self) -> str:

@@ -371,9 +371,24 @@ def test_a_copy_is_kept_until_all_outputs_are_collected(project: DockerProject) 
     assert project.record(done.run_id)["not_collected"] == [{**reason, "kept": False}]
 
 
-def test_metrics_of_both_loggers_and_a_registered_model(project: DockerProject) -> None:
+def test_metrics_of_both_loggers_and_models_that_go_there_and_come_back(project: DockerProject) -> None:
+    project.configure("Models:", "  - given:champion")
+    folder = project.write("given/tool", "#!/bin/sh\necho given\n").parent
+    (folder / "tool").chmod(0o755)
+    project.write("given/deep/weights", "1 2 3")
+    registry = opened(Project(str(project.root)))
+    registry.register("given", folder)
+    registry.promote("given:1", "champion")
+    registry.register("given", folder / "deep")  # newer, and not asked for
     project.write(
         "train.py",
+        "import os, subprocess\nfrom amlexec.model import path_of\n"
+        "place = path_of('given:champion')\n"
+        "assert (place, place) == (path_of('given'), path_of('given:1'))\n"
+        "print('got', open(os.path.join(place, 'deep/weights')).read())\n"
+        "assert subprocess.check_output([os.path.join(place, 'tool')]) == b'given\\n'\n"
+        "for name in ('given:2', 'm'):\n    try:\n        path_of(name)\n"
+        "    except OSError as error:\n        print(error)\n"
         "from amlexec.run import log\nfrom azureml.logging import get_azureml_logger\n"
         "log('loss', 0.5)\nlog('loss', 0.25)\n"
         "get_azureml_logger().log('Accuracy', 0.9)\n"
@@ -389,11 +404,17 @@ def test_metrics_of_both_loggers_and_a_registered_model(project: DockerProject) 
     assert len((project.run_folder(done.run_id) / "metrics.jsonl").read_text().splitlines()) == 3
     registered = json.loads((project.run_folder(done.run_id) / "registered.json").read_text())
     assert [(each["id"], each["problem"]) for each in registered] == [("m:1", ""), ("n:1", "")]
-    registry = opened(Project(str(project.root)))
+    assert record["models"] == {"given:champion": "given:1"}
+    assert "got 1 2 3\n" in done.out
+    assert done.out.count("did not come with this run: add it to Models in the run configuration\n") == 2
     assert registry.path(registry.find("m")).read_text() == "trained"
     run = registry.find("n").version.origin.run
     assert run is not None
     assert (run.metrics["Accuracy"], run.path) == (0.9, "outputs/models/n/beside.txt")
+    outputs = project.run_folder(done.run_id) / "outputs"
+    assert sorted(path.name for path in outputs.iterdir()) == ["model.txt", "models"]
+    assert not project.has_copy(done.run_id)
+    assert not (project.run_folder(done.run_id) / "models").exists()
 
 
 LOGGING = """\

@@ -79,6 +79,7 @@ def flat(
         "outputs": run.outputs and run.outputs._asdict(),
         "not_collected": [output._asdict() for output in run.not_collected],
         "sweep": run.sweep and run.sweep._asdict(),
+        "models": run.models,
         "amlexec": run.amlexec,
         "executors": run.executors and [executor._asdict() for executor in run.executors],
     }
@@ -87,7 +88,7 @@ def flat(
 _EMPTY: dict[str, Any] = {
     **dict.fromkeys(Run._fields),
     **dict.fromkeys(("arguments", "unread", "not_collected"), ()),
-    **{key: {} for key in ("environment_variables", "metrics", "metric_counts")},
+    **{key: {} for key in ("environment_variables", "metrics", "metric_counts", "models")},
 }
 
 

@@ -129,6 +129,7 @@ def _told(declaration: Declaration) -> dict[str, Any]:
         "SparkDependenciesFile": found.spark_dependencies_file,
         "PrepareEnvironment": found.prepare_environment,
         "TrackedRun": found.tracked_run,
+        "Models": [each.reference for each in found.models],
     }
 
 

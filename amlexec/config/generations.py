@@ -10,7 +10,8 @@ Keys that are not in the file are left out, except for the defaults that the sch
 - `compute`: fields of ComputeTarget (from a camelCase file: only the overridden ones)
 - `docker`: whether a camelCase file asks for a container; absent if the file does not say
 - `own`: the compute target that a camelCase file describes if it has no `.compute` file
-- `runconfig`: fields of RunConfiguration; environment variables are a list of pairs
+- `runconfig`: fields of RunConfiguration; environment variables are a list of pairs, models one of text,
+  line and column
 - `where`: field of ComputeTarget in a camelCase file -> line and column
 - `places`: field of RunConfiguration -> line and column; `names`: field -> key as the file spells it
 - `conda`: `channels`, `specs` and `pip`, each a list of text, line and column
@@ -139,6 +140,8 @@ def _pascal(root: Mapping, data: dict[str, Any]) -> Reading:
     fields = {field: data[key] for key, field in keys.PASCAL.items() if key in data}
     if "environment_variables" in fields:
         fields["environment_variables"] = list(map(list, fields["environment_variables"].items()))
+    if models := _lines(find(root, "Models")):
+        fields["models"] = models
     places = {
         field: [node.line, node.column]
         for key, field in keys.PASCAL.items()

@@ -16,6 +16,7 @@ from amlexec.values import (
     RunConfiguration,
     SparkDependencies,
     SparkPackage,
+    WantedModel,
 )
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def run_configuration(name: str, path: str, reading: Reading) -> RunConfiguratio
     fields["environment_variables"] = tuple(map(tuple, fields.get("environment_variables", ())))
     fields["argument_vector_place"] = Place(path, *reading["places"].get("argument_vector", ()))
     fields["target"] = fields.get("target", "").removesuffix(".compute")
+    fields["models"] = tuple(WantedModel(*line) for line in _lines(path, fields.get("models", [])))
     return RunConfiguration(name=name, place=Place(path), **fields)
 
 

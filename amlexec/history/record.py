@@ -41,6 +41,7 @@ _RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}_[0-9]{1,18}")
 _TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 _NAME = re.compile(r"(?!\.{1,2}$)[^/\x00-\x1f\x7f]{1,200}")
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}:[1-9][0-9]{0,8}")
 NOT_A_RUN_ID = "this is not a run: its name is not a run id"
 """Of something else in the folder of the runs."""
 
@@ -155,6 +156,8 @@ class Run(NamedTuple):
     the user manages, the name of its list of packages. None if unknown."""
     rerun_of: str | None = None
     """The id of the run that this one repeats."""
+    models: dict[str, str] = {}  # noqa: RUF012 - a default is never written to
+    """The registered models that went with it: NAME:VERSION by what the run configuration calls it."""
 
 
 def instant(epoch: float) -> str:
@@ -292,5 +295,6 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     ),
     "environment_lock": checked.or_none(checked.matching(re.compile(r"[0-9a-f]{64}"), "a sha256")),
     "rerun_of": checked.or_none(checked.matching(_RUN_ID, "a run id")),
+    "models": checked.map_of(checked.matching(_MODEL, "a version of a model")),
 }
 assert tuple(_CHECKS) == Run._fields

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from amlexec import locks
 from amlexec.errors import TargetError, UsageError
+from amlexec.files import remove_tree
 from amlexec.history import record, uncollected
 from amlexec.history.folders import discard, read, write
 from amlexec.history.paths import RunPaths, check
 from amlexec.history.record import FINAL, Run
+from amlexec.models import run_folder
 from amlexec.runs import registered, release
 from amlexec.runs.control_log import note
 from amlexec.runs.results import with_results
@@ -314,6 +316,7 @@ def clean(project: Project, paths: RunPaths) -> list[str]:
         )
     check(paths)
     copies = target_of_run(project, run).clean(paths)
+    remove_tree(paths.folder / run_folder.FOLDER)
     if uncollected.is_kept(run):
         gone = tuple(output._replace(kept=False) for output in run.not_collected)
         write(paths, run._replace(not_collected=gone))

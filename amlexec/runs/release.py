@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from amlexec import kinds
 from amlexec.errors import TargetError
+from amlexec.files import remove_tree
 from amlexec.history import uncollected
+from amlexec.models import run_folder
 from amlexec.runs.control_log import note
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def let_go(paths: RunPaths, run: Run, target: Target) -> None:
         if run.status == "Completed":  # the copy of a failed run is kept, for debugging
             try:
                 target.clean(paths)
+                remove_tree(paths.folder / run_folder.FOLDER)
             except (TargetError, OSError) as error:
                 # Its end is recorded; `clean` can be repeated.
                 note(paths, f"the copy of the project could not be removed: {error}")

@@ -16,7 +16,7 @@ from amlexec.runs.repeat import Repeat, must_be_runnable
 from amlexec.runs.rerun_sources import Sources
 from amlexec.snapshots import take as snapshot
 from amlexec.targets.registry import runs_on
-from amlexec.values import Declaration, Detached, Place, RunConfiguration
+from amlexec.values import Declaration, Detached, Place, RunConfiguration, WantedModel
 
 if TYPE_CHECKING:
     from amlexec.environments.store import EnvironmentStore
@@ -96,6 +96,11 @@ def _declaration(project: Project, run: Run, target: str, sources: Sources) -> D
         environment_variables=rerun_arguments.variables(run, declared, os.environ),
         prepare_environment=False,
         tracked_run=True,
+        # Those versions, whatever their aliases mean now.
+        models=tuple(
+            WantedModel(reference, now.run_configuration.place, version)
+            for reference, version in run.models.items()
+        ),
     )
     # Notes are about files as they are now.
     return now._replace(run_configuration=configuration, notes=())

@@ -21,9 +21,10 @@ from amlexec.targets.registry import runs_on
 from amlexec.values import Detached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from amlexec.history.paths import RunPaths
+    from amlexec.models.for_run import Chosen
     from amlexec.runs.repeat import Repeat
     from amlexec.runs.talk import Talk
     from amlexec.targets.target import Launch, Target
@@ -124,6 +125,8 @@ def begin(
     with ExitStack() as claim:
         # Until the record names them, the environment and the snapshot belong to nobody.
         claim.enter_context(in_use.claimed(plan.project))
+        models = _models(plan)
+        plan = plan._replace(models=tuple(each.wanted for each in models))
         store = target.store(plan)
         environment = ensure(plan, store)
         launch = python_used.asked(target.check(plan, environment), plan)
@@ -141,6 +144,8 @@ def begin(
         paths, run, lock = folders.create(plan.project, begun, int(time.time() * 1000))
         try:
             with _ending_badly(paths):
+                if models:
+                    _put(models, paths)
                 run = _stage(plan, target, paths, run, taken or take(plan.project, talk))
                 claim.close()
                 talk.say(f"RunId: {run.run_id}")
@@ -152,6 +157,22 @@ def begin(
         finally:
             lock.release()
     return Begun(paths, run, target, bell)
+
+
+def _models(plan: Plan) -> Sequence[Chosen]:
+    """The versions of the models that go with it, with their files on this computer."""
+    if not plan.models:
+        return ()
+    from amlexec.models import for_run
+
+    return for_run.choose(plan.project, plan.models)
+
+
+def _put(models: Sequence[Chosen], paths: RunPaths) -> None:
+    from amlexec.models import for_run, run_folder
+
+    for_run.put(paths.folder / run_folder.FOLDER, models)
+    note(paths, f"models: {', '.join(each.model.id for each in models)}")
 
 
 def learn_secrets(plan: Plan) -> None:
@@ -201,6 +222,7 @@ def new_record(plan: Plan, launch: Launch, resolved_lock: str, repeat: Repeat | 
         sweep=plan.sweep,
         environment_lock=resolved_lock or None,
         rerun_of=repeat.run.run_id if repeat is not None else None,
+        models={each.reference: each.version for each in plan.models},
     )
 
 

@@ -48,7 +48,7 @@ whole() {
 parts() { find . -type f \( -name '*.sh' -o -name '*.py' \); }
 
 # stage RUN RUNTIME PROJECT OLD NEW OWNER: make a run's folder from the mirror and a tar archive on standard input.
-# The archive has runtime/ (if it was missing), gone.sh, tree/, run.json, and finally `whole`.
+# The archive has runtime/ (if it was missing), gone.sh, tree/, perhaps models/, run.json, and finally `whole`.
 #
 # Only the process with its lock changes the mirror in projects/PROJECT. Readers that copy it release the lock, and a
 # writer waits for them. Lines "wait …" tell what is waited for.
@@ -61,6 +61,8 @@ stage() {
   mkdir "$copy/project/outputs" 2>/dev/null || [ -e "$copy/project/outputs" ] ||
     [ -h "$copy/project/outputs" ] || exit 2
   echo "$runtime" >"$copy/control/runtime" && echo "$6" >"$copy/control/owner" || exit 2
+  # Registered models that the script reads.
+  [ ! -d "$incoming/models" ] || mv "$incoming/models" "$copy/models" || exit 2
   mv "$incoming/run.json" "$copy/run.json" || exit 2
   [ ! -e "$base/runs/$run" ] && mv "$copy" "$base/runs/$run" || exit 2
   case $project in *.once) rm -rf "$project" ;; esac

@@ -87,13 +87,16 @@ class Silent:
 def is_for_arrays(targets: Sequence[OpenTarget], chooser: Chooser | None = None) -> bool:
     """Whether a sweep's points become job arrays: on one target that has them, in an order that is known.
 
-    Several targets share the points one by one, and samplers learn from each result.
+    Several targets share the points one by one, and samplers learn from each result. Models go with each run
+    by itself.
     """
     if len(targets) != 1 or not (chooser is None or isinstance(chooser, InOrder)):
         return False
     declaration = targets[0].declaration
-    framework = declaration.run_configuration.framework
-    return kinds.of(declaration.compute_target.kind).has_many_runs and framework != "PySpark"
+    configuration = declaration.run_configuration
+    if configuration.framework == "PySpark" or configuration.models:
+        return False
+    return kinds.of(declaration.compute_target.kind).has_many_runs
 
 
 def prepared(

@@ -13,6 +13,7 @@ from amlexec.errors import TargetError
 from amlexec.files import SMALL, read_regular, remove_tree, touch, write_atomically
 from amlexec.history.record import is_run_id
 from amlexec.images.store import ImageStore
+from amlexec.models import run_folder
 from amlexec.ssh.errors import UnreachableError
 from amlexec.targets import (
     container_files,
@@ -71,7 +72,9 @@ class DockerTarget:
         """See `Target.start`. The engine is the supervisor."""
         del held  # the caller keeps it until the engine shows the container
         mounted = self._volumes.can_mount(plan)
-        (paths.folder / "logged").mkdir(mode=0o700)
+        logged = paths.folder / "logged"
+        logged.mkdir(mode=0o700)
+        run_folder.skeleton(paths.folder / run_folder.FOLDER, logged / run_folder.FOLDER)
         mounts = self._volumes.mounts(paths, plan) if mounted else []
         settings = container_settings.of_run(
             paths, plan, launch, self._volumes, self.engine.features, self._labels, mounts
@@ -126,6 +129,9 @@ class DockerTarget:
         if not mounted:
             container_files.pack(self.engine, container, paths.checkout, CHECKOUT, uid, gid)
             container_files.pack(self.engine, container, paths.folder / "logged", LOGGED, uid, gid)
+            for name, files in run_folder.contents(paths.folder / run_folder.FOLDER):
+                into = f"{LOGGED}/{run_folder.FOLDER}/{name}"
+                container_files.pack(self.engine, container, files, into, uid, gid)
             container_files.pack(self.engine, container, container_files.SITE, SITE, 0, 0)
         if (paths.control / "cancel").exists():
             raise KeyboardInterrupt

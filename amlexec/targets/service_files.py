@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from amlexec.errors import UnreachableError
 from amlexec.files import open_to_write, remove_tree, touch
+from amlexec.models import run_folder
 from amlexec.runtime import SITE
 from amlexec.tar import Tar
 from amlexec.targets import own_files, safe_tar
@@ -39,6 +40,8 @@ def send(storage: Storage, paths: RunPaths) -> None:
         with Tar.open(fileobj=held, mode="w:gz", format=tarfile.PAX_FORMAT, compresslevel=1) as archive:
             archive.add(SITE, SITE_THERE.lstrip("/"), filter=_of_runtime)
             archive.add(paths.checkout, CHECKOUT.lstrip("/"), filter=_of_root)
+            models = f"{LOGGED}/{run_folder.FOLDER}".lstrip("/")
+            run_folder.add_to(paths.folder / run_folder.FOLDER, models)(archive)
         held.seek(0)
         storage.put(FILES, held)
 

@@ -124,7 +124,7 @@ class SSHTarget:
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
         """See `Target.stage`. Only missing files are sent."""
-        self._stage("stage", paths.folder.name, plan, tree, ssh_send.record_of(paths.record))
+        self._stage("stage", paths.folder.name, plan, tree, ssh_send.run_of(paths))
 
     def _stage(self, verb: str, name: str, plan: Plan, tree: str, add: Callable[[TarFile], object]) -> None:
         """Send a snapshot with what `add` adds, for the run or the array `name`."""

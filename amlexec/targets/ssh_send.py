@@ -9,17 +9,18 @@ import tarfile
 from typing import IO, TYPE_CHECKING
 
 from amlexec.console import say
+from amlexec.models import run_folder
 from amlexec.runtime import HERE, SERVING
 from amlexec.snapshots import transfer
 from amlexec.targets.answers import LONGEST_LINE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
+    from amlexec.history.paths import RunPaths
     from amlexec.values import Project
 
-__all__ = ["file_of", "files_of", "pack", "record_of", "runtime_digest", "show_waiting"]
+__all__ = ["file_of", "files_of", "pack", "run_of", "runtime_digest", "show_waiting"]
 
 _LINES_A_TIME = 6
 """Waiting lines, one every five seconds, of which one is shown."""
@@ -56,9 +57,14 @@ def pack(
         packed.addfile(tarfile.TarInfo("whole"))
 
 
-def record_of(record: Path) -> Callable[[tarfile.TarFile], object]:
-    """Adds a run's record, so that other computers find the run; `start` replaces it."""
-    return lambda packed: packed.add(record, "run.json", filter=_plain)
+def run_of(paths: RunPaths) -> Callable[[tarfile.TarFile], object]:
+    """Adds a run's models, and its record, so that other computers find the run; `start` replaces it."""
+
+    def add(packed: tarfile.TarFile) -> None:
+        run_folder.add_to(paths.folder / run_folder.FOLDER, run_folder.FOLDER)(packed)
+        packed.add(paths.record, "run.json", filter=_plain)
+
+    return add
 
 
 def file_of(name: str, data: bytes) -> Callable[[tarfile.TarFile], object]:

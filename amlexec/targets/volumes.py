@@ -6,6 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from amlexec.models import run_folder
 from amlexec.targets import container_files, live_metrics
 from amlexec.targets.outputs import aliases_of, bring
 from amlexec.targets.run_folders import check_out, shared_folder
@@ -175,6 +176,8 @@ class LocalVolumes:
             Mount(str(logged), LOGGED),
             Mount(str(container_files.SITE), SITE, read_only=True),
         ]
+        for name, files in run_folder.contents(paths.folder / run_folder.FOLDER):
+            found.append(Mount(str(files), f"{LOGGED}/{run_folder.FOLDER}/{name}", read_only=True))
         if shared := shared_folder(self._project, plan.target):
             found.append(Mount(str(shared), SHARED.rstrip("/")))
         return found

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import tempfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from amlexec.models import fit
 from amlexec.models.folder_store import FolderStore
@@ -39,6 +42,14 @@ def test_a_pickle_says_which_python_and_modules_it_needs(
     # Cut off, as where joblib puts the bytes of an array.
     path.write_bytes(path.read_bytes()[:-2] + b"\xff" * 100)
     assert fit.needs_of(path) is not None
+
+
+@given(st.binary(max_size=60), st.sampled_from([2, 3, 4, 5]))
+def test_a_damaged_pickle_is_read_as_far_as_possible(data: bytes, protocol: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "m.pkl")
+        path.write_bytes(bytes([0x80, protocol]) + data)
+        assert fit.needs_of(path) is not None
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"\x80", b"\x80\x63abc", b"PK\x03\x04", b"cos\nsystem\n"])

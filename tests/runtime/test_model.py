@@ -124,4 +124,4 @@ except OSError as error:
     print(error)
 """
     done = run(python, script, folder, tmp_path)
-    assert done.stdout.startswith("the model iris is not on this machine; put it into the project first")
+    assert "the model iris did not come with this run: add it to Models" in done.stdout

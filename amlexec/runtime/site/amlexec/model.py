@@ -67,8 +67,9 @@ def register(
 def path_of(reference: str) -> str:
     """The path of a registered file or folder: of NAME, its newest version, NAME:VERSION or NAME:ALIAS.
 
-    In a service, of the models in it; in a run on this machine, of those in the registry. Raises OSError if
-    there is none here, or its files are not those that were registered.
+    In a service, of the models in it; in a run, of those that its run configuration names under `Models`; if
+    it names none, and the run is on this machine, of those in the registry. Raises OSError if there is none
+    here, or its files are not those that were registered.
     """
     name, _, which = reference.replace("@", ":", 1).partition(":")
     if not _is_name(name) or (which and not _is_name(which)):
@@ -80,8 +81,7 @@ def path_of(reference: str) -> str:
     if found:
         return found
     raise FileNotFoundError(
-        "the model {} is not on this machine; put it into the project first: "
-        "amlexec model download {} -d FOLDER".format(reference, reference)
+        "the model {} did not come with this run: add it to Models in the run configuration".format(reference)
     )
 
 
@@ -114,6 +114,10 @@ def _served(root: str, name: str, which: str) -> str:
 
 
 def _registries() -> "list[str]":
+    inside = os.path.join(recorder.folder(), "models") if recorder.folder() else ""
+    if inside and os.path.isdir(inside):
+        # Those that came with the run, and no others: so it finds the same on every machine.
+        return [inside]
     given = os.environ.get("AMLEXEC_MODELS", "")
     found = [given] if given and "://" not in given else []
     if not given and recorder.folder():

@@ -16,6 +16,7 @@ import tarfile
 
 KEPT = "amlexec-kept"
 SITE = ".amlexec-site"
+MODELS = ".amlexec-models"
 
 
 def pack(project, site, archive):
@@ -24,6 +25,9 @@ def pack(project, site, archive):
         for name in sorted(os.listdir(project)):
             packed.add(os.path.join(project, name), name)
         packed.add(site, SITE, filter=lambda one: None if "__pycache__" in one.name else one)
+        models = os.path.join(os.path.dirname(os.path.abspath(project)), "models")
+        if os.path.isdir(models):
+            packed.add(models, MODELS)
 
 
 def run(arguments):
@@ -40,6 +44,8 @@ def run(arguments):
     if not os.path.lexists(os.path.join(here, "outputs")):
         os.mkdir(os.path.join(here, "outputs"))
     os.mkdir(kept)
+    if os.path.isdir(os.path.join(here, MODELS)):
+        os.rename(os.path.join(here, MODELS), os.path.join(kept, "models"))
     environment = dict(os.environ, AMLEXEC_RUN_FOLDER=kept, AMLEXEC_RUN_ID=os.environ["AMLEXEC_SPARK_RETURN"])
     environment.setdefault("PYTHONUNBUFFERED", "1")
     wanted = environment.get("AMLEXEC_PYTHON", "").split(":", 2)
@@ -180,6 +186,8 @@ def send(kept, project, code):
     packed = kept + ".tar"
     with tarfile.open(packed, "w") as archive:
         for name in sorted(os.listdir(kept)):
+            if name == "models":
+                continue  # they came from the user's registry
             add(archive, os.path.join(kept, name), name)
         for name in needed(project):
             add(archive, os.path.join(project, name), "project/" + name)
