@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from tests.support.services import Served
 
 SCRIPT = """
-import asyncio, os, threading, time
+import asyncio, dataclasses, os, threading, time
+
+@dataclasses.dataclass
+class Odd:
+    raises: bool
+
+    def __post_init__(self):
+        if self.raises:
+            raise StopIteration
 
 def init():
     global asked
@@ -28,7 +36,7 @@ async def doubled(number):
     await asyncio.sleep(0)
     return 2 * number
 
-def run(do: str = "", number: int = 0):
+def run(do: str = "", number: int = 0, odd: Odd = None):
     global asked
     asked += 1
     assert threading.current_thread() is threading.main_thread()
@@ -70,6 +78,16 @@ def test_during_a_long_call_kept_connections_are_answered_and_more_calls_wait(
         (tmp_path / "go").unlink()
     for connection in (kept, long, next_):
         connection.close()
+
+
+def test_no_error_of_a_script_ends_the_service(served: Served, tmp_path: Path) -> None:
+    for _ in range(2):
+        answer = served.ask(body={"odd": {"raises": True}})
+        assert answer.status in (422, 500), answer.body
+        assert served.ask(body={"number": 3, "odd": {"raises": False}}).json["number"] == 3
+    script = "import sys\ndef init(): pass\nasync def run(data: int): sys.exit(data)\n"
+    with serving(tmp_path / "async", script) as other:
+        assert [other.ask(body=number).status for number in (0, 1)] == [500, 500]
 
 
 def test_a_script_may_run_a_loop_of_its_own(served: Served) -> None:

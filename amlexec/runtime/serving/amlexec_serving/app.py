@@ -25,7 +25,7 @@ from .request_log import RequestLog
 from .requests import Request, json_of
 from .script import Answer, Script
 from .settings import Settings
-from .turns import Driven, Turns
+from .turns import Turns
 from .worker import Worker
 
 __all__ = ["App"]
@@ -85,12 +85,8 @@ class App:
         self, scope: Mapping[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
     ) -> None:
         """Answer a request."""
-        if scope["type"] == "http":
-            await Driven(self._answer(scope, receive, send))
-
-    async def _answer(
-        self, scope: Mapping[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
-    ) -> None:
+        if scope["type"] != "http":
+            return
         began = time.perf_counter()
         headers: dict[bytes, bytes] = dict(scope["headers"])
         path, method = scope["path"], scope["method"]
@@ -260,7 +256,7 @@ class App:
                 positional, named = script.arguments(request)
                 try:
                     value = await script.run(*positional, **named)
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     return self._failed(error, request)
                 return script.answer(value, self.settings.nan)
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-__all__ = ["AnswerError", "InvalidError"]
+__all__ = ["AnswerError", "InvalidError", "passable"]
 
 
 class AnswerError(Exception):
@@ -26,3 +26,10 @@ class InvalidError(AnswerError):
         more = " (and {} more)".format(len(fields) - 1) if len(fields) > 1 else ""
         super().__init__(422, "{}: {}{}".format(first["field"], first["message"], more))
         self.fields = fields
+
+
+def passable(error: BaseException) -> Exception:
+    """An error as a future takes it: none that would end the server's loop, such as that of `sys.exit`."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    return RuntimeError(repr(error))

@@ -10,14 +10,14 @@ main thread, and while no loop runs there: a script may use `asyncio.run`.
 from __future__ import annotations
 
 import asyncio
-import queue
+import collections
 import threading
 import time
-from typing import Any, Callable, Generator
+from typing import Any, Callable
 
-from .errors import AnswerError
+from .errors import AnswerError, passable
 
-__all__ = ["Driven", "Turns"]
+__all__ = ["Turns"]
 
 _AWAY_S = 0.02
 """How often the other thread looks whether the main thread is away; after the second time, it takes over."""
@@ -33,7 +33,7 @@ class Turns:
     def __init__(self, loop: asyncio.AbstractEventLoop, longest: int) -> None:
         self._loop = loop
         self._longest = longest
-        self._jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._jobs: collections.deque[Any] = collections.deque()
         self._token = threading.Lock()
         """Held by the thread that runs the loop."""
         self._is_main = False
@@ -48,26 +48,22 @@ class Turns:
         """Number of calls that wait or run; changed on the loop only."""
 
     async def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function on the main thread; its result. Only for a coroutine within `Driven`.
+        """Call a function on the main thread; its result.
 
         Raises:
             AnswerError: 503, too many calls wait.
         """
         if self.waiting > self._longest:
             raise AnswerError(503, "too many requests are waiting", retry_after="1")
-        self.waiting += 1
-        try:
-            return await _Call(self, function, arguments)
-        finally:
-            self.waiting -= 1
-
-    def put(self, call: _Call, coroutine: Any) -> asyncio.Future[Any]:
-        """On the loop: let the main thread do a call, and then go on with the coroutine that waits for it."""
         future = self._loop.create_future()
-        self._jobs.put((call, coroutine, future))
+        self._jobs.append((function, arguments, future))
         if self._is_main:
             self._loop.stop()  # after this pass
-        return future
+        self.waiting += 1
+        try:
+            return await future
+        finally:
+            self.waiting -= 1
 
     def end(self) -> None:
         """On the loop: there is nothing more to do."""
@@ -84,7 +80,7 @@ class Turns:
         """On the main thread: run the loop and the calls, until the end."""
         self._take()
         while not self.is_over:
-            if not self._jobs.empty():
+            if self._jobs:
                 self._loop.stop()  # after one pass, which sends the answers that are ready
             self._is_main = True
             self._loop.run_forever()
@@ -99,29 +95,23 @@ class Turns:
             answers = self._called()
             self._absence = 0
             self._take()
-            # uvicorn makes objects of asyncio, which look for the running loop.
-            asyncio._set_running_loop(self._loop)  # noqa: SLF001 - there for whoever runs a loop
             _deliver(answers)
-            asyncio._set_running_loop(None)  # noqa: SLF001
         self._token.release()
 
     def _called(self) -> list[Any]:
         """Do the calls; the answers that were not sent yet."""
         answers: list[Any] = []
         until = time.perf_counter() + _BATCH_S
-        while True:
-            try:
-                call, coroutine, future = self._jobs.get_nowait()
-            except queue.Empty:
-                return answers
+        while self._jobs:
+            function, arguments, future = self._jobs.popleft()
             if future.cancelled():
                 continue
             result = error = None
             try:
-                result = call.function(*call.arguments)
+                result = function(*arguments)
             except BaseException as raised:  # also a script that calls sys.exit
                 error = raised
-            answers.append((coroutine, future, result, error))
+            answers.append((future, result, error))
             if time.perf_counter() < until:
                 continue
             if not self._token.locked():
@@ -130,6 +120,7 @@ class Turns:
             if not self._told(_deliver, answers):
                 return []
             answers = []
+        return answers
 
     def _take(self) -> None:
         """Run the loop from now on: the other thread leaves it, if it has it."""
@@ -176,71 +167,12 @@ class Turns:
         return 0
 
 
-class _Call:
-    """Awaiting this leaves the task; `Driven` does what it says."""
-
-    __slots__ = ("arguments", "function", "turns")
-
-    def __init__(self, turns: Turns, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-        self.turns = turns
-        self.function = function
-        self.arguments = arguments
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return (yield self)
-
-
-class Driven:
-    """Await a coroutine, which goes on as soon as its call has ended, and not only in the loop's next pass.
-
-    So an answer is sent one pass earlier. Whatever else the coroutine waits for is left to its task.
-    """
-
-    __slots__ = ("_coroutine",)
-
-    def __init__(self, coroutine: Any) -> None:
-        self._coroutine = coroutine
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        coroutine = self._coroutine
-        step, value = coroutine.send, None
-        while True:
-            try:
-                waits_for = step(value)
-            except StopIteration as end:
-                return end.value
-            try:
-                while isinstance(waits_for, _Call):
-                    future = waits_for.turns.put(waits_for, coroutine)
-                    try:
-                        waits_for = yield from future.__await__()
-                    except asyncio.CancelledError:
-                        if not future.cancelled() and future.result() is _ENDED:
-                            return None
-                        raise
-                if waits_for is _ENDED:
-                    return None
-                step, value = coroutine.send, (yield waits_for)
-            except asyncio.CancelledError as error:
-                step, value = coroutine.throw, error
-
-
-_ENDED = object()
-
-
 def _deliver(answers: list[Any]) -> None:
-    """On the loop, or while it does not run: go on with the coroutines that waited for these calls."""
-    for coroutine, future, result, error in answers:
+    """On the loop, or while it does not run: give the calls' results to who waits for them."""
+    for future, result, error in answers:
         if future.cancelled():
             continue
-        try:
-            if error is None:
-                future.set_result(coroutine.send(result))
-            else:
-                future.set_result(
-                    coroutine.throw(error if isinstance(error, Exception) else RuntimeError(repr(error)))
-                )
-        except StopIteration:
-            future.set_result(_ENDED)
-        except BaseException as raised:
-            future.set_exception(raised if isinstance(raised, Exception) else RuntimeError(repr(raised)))
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(passable(error))

@@ -7,7 +7,7 @@ import queue
 import threading
 from typing import Any, Callable
 
-from .errors import AnswerError
+from .errors import AnswerError, passable
 
 __all__ = ["Worker"]
 
@@ -75,4 +75,4 @@ def _set(future: asyncio.Future[Any], result: Any, error: BaseException | None) 
     if error is None:
         future.set_result(result)
     else:
-        future.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+        future.set_exception(passable(error))
