@@ -319,6 +319,19 @@ def test_no_version_is_lost_if_many_register_at_once(registry: Registry, tmp_pat
     assert not [name for name in (place / "contents").iterdir() if name.name.startswith(".")]
 
 
+def test_a_full_disk_registers_nothing_and_breaks_nothing(small_disk: Path, tmp_path: Path) -> None:
+    registry = Registry(FolderStore(small_disk / "registry", is_private=False))
+    registry.register("m", made(tmp_path, "small"))
+    large = tmp_path / "large.pkl"
+    large.write_bytes(os.urandom(64) * (1 << 20))
+    with pytest.raises(TargetError, match="No space left"):
+        registry.register("m", large)
+    assert [version.id for version in registry.read("m").present] == ["m:1"]
+    assert registry.path(registry.find("m")).read_text() == "small"
+    assert len(list((small_disk / "registry/contents").iterdir())) == 1
+    registry.register("m", made(tmp_path, "another"))
+
+
 def test_what_a_killed_writer_left_is_removed(registry: Registry, tmp_path: Path, place: Path) -> None:
     from amlexec import temporaries
 

@@ -323,6 +323,10 @@ def test_mistakes(serving: Serving) -> None:
         done = serving.amlexec(*words)
         assert (done.code, done.out) == (3, ""), words
         assert told in done.err, words
+    serving.write("broken.py", "def init(): raise ValueError('no such model')\ndef run(data): pass\n")
+    done = serving.service("create", "-f", "broken.py")
+    assert (done.code, done.out) == (2, ""), done.err
+    assert "ValueError: no such model" in done.err
     serving.write("taken.py", "def init(): pass\ndef run(data): return data\n")
     import socket
 
