@@ -17,6 +17,7 @@ __all__ = [
     "Place",
     "blob_endpoint",
     "manager_address",
+    "prices_address",
     "registry_server",
     "scope_of",
 ]
@@ -28,6 +29,9 @@ _MANAGERS = {
     "management.chinacloudapi.cn": "core.chinacloudapi.cn",
 }
 """Hosts of resource managers, and the domains of the storage of their clouds."""
+_PRICES = "https://prices.azure.com"
+_WITHOUT_PRICES = frozenset({"management.chinacloudapi.cn"})
+"""Its prices are a file of all services, elsewhere."""
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 
 
@@ -82,6 +86,14 @@ def blob_endpoint(account: str, manager: str, where: str = "") -> str:
         where=where,
         hint="write its name alone: 3 to 24 lowercase letters and digits",
     )
+
+
+def prices_address(manager: str) -> str:
+    """The address of the public list of prices for a resource manager's cloud; "" if there is none."""
+    host = _host(manager)
+    if host in _WITHOUT_PRICES:
+        return ""
+    return manager if _is_this_machine(host) else _PRICES
 
 
 def _host(address: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from amlexec.azure import prices
 from amlexec.azure.clouds import Place, blob_endpoint, manager_address, scope_of
 from amlexec.azure.groups import ContainerGroups
 from amlexec.azure.sdk import AzureAnswerError, log_in
@@ -47,8 +48,7 @@ def examine(target: ComputeTarget, engine: Engine) -> list[Finding]:
         place = Place(manager, target.subscription_id, target.resource_group, "amlexec-check", storage, "")
         found.append(_finding("storage", lambda: _storage(place)))
     found.append(registry_finding(target, engine))
-    size = f"{target.cpu_cores:g} core{'s' if target.cpu_cores != 1 else ''} and {target.memory_gb:g} GB"
-    found.append(Finding("price", OK, f"{size}, by the second; amlexec does not know the price: {_PRICES}"))
+    found.append(_price(manager, target, is_asked=found[0].status != FAILED))
     return found
 
 
@@ -99,6 +99,23 @@ def _quota(groups: ContainerGroups, target: ComputeTarget) -> Finding:
 
 
 _NEEDED = frozenset({"Container Groups", "Standard Cores"})
+
+
+def _price(manager: str, target: ComputeTarget, *, is_asked: bool) -> Finding:
+    """What a run costs. That it is not known is no reason not to run."""
+    size = prices.Size(target.cpu_cores, target.memory_gb, target.gpu, target.gpu_count if target.gpu else 0)
+    shown = f"{size.cores:g} core{'s' if size.cores != 1 else ''} and {size.memory_gb:g} GB"
+    shown += f" with {size.gpu_count} x {size.gpu}" if size.gpu else ""
+    if not is_asked:
+        return Finding("price", OK, f"{shown}, by the second: {_PRICES}")
+    try:
+        price = prices.per_hour(manager, target.region, size)
+    except TargetError as error:
+        return Finding("price", OK, f"{shown}, by the second; not known ({error.message}): {_PRICES}")
+    amount = f"{price.amount:.4f} {price.currency}"
+    return Finding(
+        "price", OK, f"{shown}, by the second: {amount} an hour in Azure's list, without discounts"
+    )
 
 
 def _storage(place: Place) -> Finding:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from amlexec.azure.clouds import PUBLIC, blob_endpoint, manager_address, scope_of
+from amlexec.azure.clouds import PUBLIC, blob_endpoint, manager_address, prices_address, scope_of
 from amlexec.azure.groups import Event, GroupView
 from amlexec.azure.phase import PROVISIONING_TIMEOUT_S, phase_of
 from amlexec.azure.request import GroupRequest, RegistryLogin, body
@@ -35,6 +35,12 @@ def test_names_are_valid_readable_and_unique(run_id: str) -> None:
 def test_tags_take_every_name() -> None:
     assert plain("new\nline ü_1-a.b") == "new-line-_1-a.b"
     assert len(plain("a" * 300)) == 100
+
+
+def test_the_list_of_prices_of_a_cloud() -> None:
+    assert prices_address(PUBLIC) == "https://prices.azure.com"
+    assert prices_address("https://127.0.0.1:7") == "https://127.0.0.1:7", "the tests' own"
+    assert prices_address("https://management.chinacloudapi.cn") == ""
 
 
 @pytest.mark.parametrize("text", ["", PUBLIC, f"{PUBLIC}/", "https://management.usgovcloudapi.net"])

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from amlexec.docker import containers, images
 from amlexec.docker.errors import EngineAnswerError
 
-from . import azure_facts
+from . import azure_facts, azure_prices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,6 +96,8 @@ class Manager:
         self.gpus: list[str] = []
         self.cores = (10, 100)
         self.deletes_slowly = False
+        self.prices: tuple[int, Any] | None = None
+        """Status and answer of the list of prices, if they are not the usual ones."""
         self.created = 0
 
     @property
@@ -389,6 +391,10 @@ class _Handler(_Quiet):
         length = int(self.headers.get("Content-Length") or 0)
         text = self.rfile.read(length)
         parts = urllib.parse.urlsplit(self.path)
+        if parts.path == azure_prices.PATH:
+            asked = urllib.parse.parse_qs(parts.query)
+            self.reply(*(manager.prices or azure_prices.answer(asked, self.headers)))
+            return
         found = azure_facts.find(self.command, urllib.parse.unquote(parts.path))
         if found is None:
             manager.wrong.append(f"no such operation: {self.command} {parts.path}")

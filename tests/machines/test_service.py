@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from amlexec.azure import prices
+from amlexec.errors import TargetError
 from tests.engines.azure_manager import SUBSCRIPTION
 
 if TYPE_CHECKING:
@@ -24,6 +26,17 @@ NEEDED = {
     "--registry": "registry.example.org/team",
     "--storage-account": "teamexperiments",
 }
+
+
+_ROW = {"skuName": "Standard", "meterName": "Standard vCPU Duration", "unitOfMeasure": "1 Hour"}
+PRICES_THAT_SAY_NOTHING = (
+    ((503, {}), "Azure says to come back later: 503"),
+    ((200, ["x"]), "the list of prices can't be read"),
+    ((200, {"Items": []}), "the list has no price of 'Standard vCPU Duration' in westeurope"),
+    ((200, {"Items": [_ROW | {"retailPrice": True}, 1]}), "the list has no price of 'Standard vCPU"),
+    ((200, {"Items": [_ROW | {"retailPrice": -1}]}), "the list has no price of 'Standard vCPU"),
+    ((200, {"Items": [_ROW | {"retailPrice": 1, "unitOfMeasure": "1 Day"}]}), "the list has no price of"),
+)
 
 
 def attach(project: ProjectFolder, *more: str, stdin: str = "", **changed: str | None) -> Done:
@@ -120,7 +133,8 @@ def test_check(project: ProjectFolder, service: Service) -> None:
         ["Docker", "login", "resource group", "region", "quota", "storage", "registry", "price"], "ok"
     )
     assert found["quota"][1] == "Container Groups: 0 of 100; Standard Cores: 10 of 100"
-    assert found["price"][1].startswith("1 core and 4 GB, by the second; amlexec does not know the price")
+    usual = "by the second: {} USD an hour in Azure's list, without discounts"
+    assert found["price"][1] == f"1 core and 4 GB, {usual.format('0.0583')}"
     assert manager.created == created, "a check creates nothing"
 
     manager.cores = (100, 100)
@@ -138,7 +152,15 @@ def test_check(project: ProjectFolder, service: Service) -> None:
     manager.gpus = ["K80"]
     found = with_lines("gpu: V100", "gpuCount: 2")
     assert found["region"] == ("failed", "westeurope has no 2 x V100; its GPUs: 4 x K80")
-    assert with_lines("gpu: K80")["region"] == ("ok", "westeurope")
+    found = with_lines("gpu: K80", "gpuCount: 2")
+    assert found["region"] == ("ok", "westeurope")
+    assert found["price"][1] == f"1 core and 4 GB with 2 x K80, {usual.format('0.9436')}"
+    for answer, why in PRICES_THAT_SAY_NOTHING:
+        manager.prices = answer
+        with pytest.raises(TargetError, match=why):
+            prices.per_hour(manager.address, "westeurope", prices.Size(1, 4))
+    status, said = with_lines()["price"]
+    assert (status, "by the second; not known (the list has no price of" in said) == ("ok", True)
     found = with_lines("cpuCores: 8")
     assert found["region"] == ("failed", "a container in westeurope has at most 4 cores and 16 GB")
     status, message = with_lines(region="nowhere")["region"]

@@ -130,6 +130,7 @@ def service(service_of_session: Service, shop: Shop, monkeypatch: pytest.MonkeyP
     manager.faults.clear()
     manager.events, manager.stays, manager.gpus = [], "", []
     manager.has_logs, manager.deletes_slowly, manager.cores = True, False, (10, 100)
+    manager.prices = None
     assert manager.wrong == []
 
 
