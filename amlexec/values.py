@@ -159,6 +159,8 @@ class ComputeTarget(NamedTuple):
     gpu_resource: str = ""
     """The cluster's name of its GPUs; "" for none."""
     service_account: str = ""
+    run_as_user: int = 0
+    """The user id of scripts in their Pods; 0 for that of the image, which is root."""
     pull_secret: str = ""
     node_selector: tuple[tuple[str, str], ...] = ()
     tolerations: tuple[tuple[tuple[str, str | int], ...], ...] = ()

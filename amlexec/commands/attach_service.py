@@ -29,6 +29,7 @@ class _Option(NamedTuple):
     of_kubernetes: bool = True
     is_required: bool = False
     is_number: bool = False
+    is_whole: bool = False
 
     def applies_to(self, kind: str) -> bool:
         """Whether targets of that kind have the key."""
@@ -67,6 +68,14 @@ _OPTIONS = {
         "pullSecret", "NAME", "Secret with the cluster's login for the registry", **_CLUSTER
     ),
     "--service-account": _Option("serviceAccount", "NAME", "service account of runs", **_CLUSTER),
+    "--run-as-user": _Option(
+        "runAsUser",
+        "ID",
+        "user id of scripts, for restricted namespaces (default: root)",
+        of_azure=False,
+        is_number=True,
+        is_whole=True,
+    ),
     "--gpu-resource": _Option(
         "gpuResource", "NAME", "a GPU for each run, such as nvidia.com/gpu", **_CLUSTER
     ),
@@ -94,7 +103,7 @@ def add(verb: argparse.ArgumentParser) -> None:
         verb.add_argument(
             option,
             metavar=one.metavar,
-            type=float if one.is_number else str,
+            type=int if one.is_whole else float if one.is_number else str,
             help=f"{', '.join(names)}: {one.about}",
         )
 

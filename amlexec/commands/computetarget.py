@@ -197,6 +197,7 @@ def _of_cluster(target: ComputeTarget) -> dict[str, Any]:
         "registry": target.registry,
         "pullSecret": target.pull_secret or None,
         "serviceAccount": target.service_account or None,
+        "runAsUser": target.run_as_user or None,
         "cpuCores": target.cpu_cores,
         "memoryGb": target.memory_gb,
         "gpu": f"{target.gpu_count} x {target.gpu_resource}" if target.gpu_resource else None,

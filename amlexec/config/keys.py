@@ -65,6 +65,7 @@ COMPUTE_FIELDS = {
     "claim": "claim",
     "gpuResource": "gpu_resource",
     "serviceAccount": "service_account",
+    "runAsUser": "run_as_user",
     "pullSecret": "pull_secret",
     "nodeSelector": "node_selector",
     "tolerations": "tolerations",

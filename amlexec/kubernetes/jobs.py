@@ -6,14 +6,25 @@ import base64
 import hashlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amlexec.kubernetes.place import RUNS, needs_of
+from amlexec.kubernetes.place import RUNS, USER, needs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from amlexec.kubernetes.place import Place
 
-__all__ = ["CONTAINER", "LABEL", "MOUNT", "OWNER", "Resources", "files_job", "files_name", "job", "secret"]
+__all__ = [
+    "CONTAINER",
+    "HOME",
+    "LABEL",
+    "MOUNT",
+    "OWNER",
+    "Resources",
+    "files_job",
+    "files_name",
+    "job",
+    "secret",
+]
 
 CONTAINER = "run"
 """The name of a Pod's one container."""
@@ -22,6 +33,8 @@ MOUNT = "/amlexec/storage"
 _MANAGED = {"app.kubernetes.io/managed-by": "amlexec"}
 _KEPT_S = 7 * 24 * 3600
 """How long the cluster keeps a Job that has ended, if nobody comes for it; its files stay."""
+HOME = "/amlexec/home"
+"""The home folder of a script that is not root."""
 _STOP_S = 30
 """For a container that is asked to end: it saves what it has."""
 
@@ -58,8 +71,13 @@ def secret(place: Place, variables: Sequence[tuple[str, str]], job_uid: str) -> 
     }
 
 
-def job(place: Place, run_id: str, command: Sequence[str], wanted: Resources) -> dict[str, Any]:
-    """The Job of a run: one Pod, once."""
+def job(
+    place: Place, run_id: str, command: Sequence[str], wanted: Resources, written: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The Job of a run: one Pod, once.
+
+    `written` are folders that a run makes in its container: who is not root can't, and gets empty ones.
+    """
     size = {"cpu": f"{round(1000 * wanted.cores)}m", "memory": f"{round(1000 * wanted.memory_gb)}M"}
     limits = {**size, **({wanted.gpu: str(wanted.gpu_count)} if wanted.gpu else {})}
     container = {
@@ -70,7 +88,7 @@ def job(place: Place, run_id: str, command: Sequence[str], wanted: Resources) ->
         "resources": {"requests": size, "limits": limits},
         "volumeMounts": [{"name": "storage", "mountPath": MOUNT, "subPath": f"{RUNS}/{place.name}"}],
     }
-    found = _job(place, place.name, container, _STOP_S)
+    found = _job(place, place.name, container, _STOP_S, written)
     found["metadata"]["annotations"] = {OWNER: place.owner, RUN: run_id}
     found["spec"]["ttlSecondsAfterFinished"] = _KEPT_S
     return found
@@ -97,16 +115,39 @@ def files_job(place: Place, command: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _job(place: Place, name: str, container: dict[str, Any], stop: int) -> dict[str, Any]:
-    pod = {
+def _job(
+    place: Place, name: str, container: dict[str, Any], stop: int, written: Sequence[str] = ()
+) -> dict[str, Any]:
+    needs = needs_of(place)
+    user = needs.pop(USER, None)
+    volumes: list[dict[str, Any]] = [{"name": "storage", "persistentVolumeClaim": {"claimName": place.claim}}]
+    pod: dict[str, Any] = {
         "restartPolicy": "Never",
-        "automountServiceAccountToken": "serviceAccountName" in needs_of(place),
+        "automountServiceAccountToken": "serviceAccountName" in needs,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": stop,
-        **needs_of(place),
+        **needs,
         "containers": [container],
-        "volumes": [{"name": "storage", "persistentVolumeClaim": {"claimName": place.claim}}],
+        "volumes": volumes,
     }
+    if user is not None:
+        pod["securityContext"] = {
+            "runAsNonRoot": True,
+            "runAsUser": user,
+            "runAsGroup": user,
+            # The volume of the claim becomes its group's, where its kind of storage can do that.
+            "fsGroup": user,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+        container["securityContext"] = {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        for path in written:
+            volume = path.strip("/").replace("/", "-")
+            volumes.append({"name": volume, "emptyDir": {}})
+            container["volumeMounts"].append({"name": volume, "mountPath": path})
     labels = {**_MANAGED, LABEL: name}
     return {
         "apiVersion": "batch/v1",

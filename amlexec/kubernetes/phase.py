@@ -22,6 +22,7 @@ _CONFIG, _CONFIG_TIMEOUT_S = "CreateContainerConfigError", 120.0
 _PULLS = frozenset({"ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ImageInspectError"})
 _NORMAL = frozenset({"", "ContainerCreating", "PodInitializing"})
 _FORBIDDEN = re.compile(r"violates PodSecurity|serviceaccount .*not found", re.IGNORECASE)
+_RESTRICTED = re.compile(r"violates PodSecurity \"restricted", re.IGNORECASE)
 _NEVER_BEGAN = frozenset({"StartError", "ContainerCannotRun", "ContainerStatusUnknown"})
 
 
@@ -136,7 +137,14 @@ def _without_pod(job: dict[str, Any], events: Sequence[dict[str, Any]]) -> View:
             return View("ended", "its Pod is gone: somebody has deleted it, or its node", exit_code=137)
     why = _event(events, "FailedCreate")
     is_over = _FORBIDDEN.search(why) is not None and _times(events, "FailedCreate") >= _TRIES
+    if _RESTRICTED.search(why) and not _is_unprivileged(job):
+        why += "; runAsUser: 1000 in the .compute file runs it without root"
     return View("failed" if is_over else "starting", why)
+
+
+def _is_unprivileged(job: dict[str, Any]) -> bool:
+    pod = ((job.get("spec") or {}).get("template") or {}).get("spec") or {}
+    return (pod.get("securityContext") or {}).get("runAsNonRoot") is True
 
 
 def _event(events: Sequence[dict[str, Any]], *reasons: str) -> str:

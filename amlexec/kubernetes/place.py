@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any, NamedTuple
 
-__all__ = ["RUNS", "Place", "is_name", "needs_of", "of_texts"]
+__all__ = ["RUNS", "USER", "Place", "is_name", "needs_of", "of_texts"]
 
 RUNS = "amlexec"
 """The folder of a claim that has a folder for each run."""
@@ -15,8 +15,17 @@ _OBJECT = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _OWNER = re.compile(r"[^\x00-\x1f]{1,200}")
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/-]{0,400}@sha256:[0-9a-f]{64}")
 _CONTEXT = re.compile(r"[^\x00-\x1f]{0,300}")
-_NEEDS = {"nodeSelector": dict, "tolerations": list, "serviceAccountName": str, "imagePullSecrets": list}
-"""Parts of a Pod that each Pod of a target has."""
+USER = "runAsUser"
+"""The need for a user other than root; not a part of a Pod by itself."""
+_NEEDS = {
+    "nodeSelector": dict,
+    "tolerations": list,
+    "serviceAccountName": str,
+    "imagePullSecrets": list,
+    USER: int,
+}
+"""What each Pod of a target has; all but the last are parts of a Pod."""
+_MOST_USER = (1 << 31) - 1
 
 
 class Place(NamedTuple):
@@ -29,7 +38,7 @@ class Place(NamedTuple):
     image: str
     """By sha256: what looks into the claim runs in it too."""
     needs: str
-    """Parts of each Pod's specification, as JSON."""
+    """What each Pod needs, as JSON: parts of its specification, and its user."""
     owner: str
     """`amlexec.owner` of the project that submitted the run."""
 
@@ -56,11 +65,13 @@ def of_texts(kept: dict[str, str]) -> Place:
 
 
 def needs_of(place: Place) -> dict[str, Any]:
-    """The parts of a Pod's specification. Raises ValueError."""
+    """What each Pod needs. Raises ValueError."""
     found = json.loads(place.needs)
     if not isinstance(found, dict) or not all(
         isinstance(value, _NEEDS.get(key, ())) for key, value in found.items()
     ):
+        raise ValueError
+    if isinstance(found.get(USER), bool) or not 1 <= found.get(USER, 1) <= _MOST_USER:
         raise ValueError
     return found
 

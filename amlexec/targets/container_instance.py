@@ -67,6 +67,11 @@ class ContainerInstances:
         storage = blob_endpoint(target.storage_account, manager, where)
         return Place(manager, target.subscription_id, target.resource_group, group, storage, owner)
 
+    def user(self, target: ComputeTarget) -> tuple[str, str]:
+        """See `Service.user`."""
+        del target
+        return "root", "/root"
+
     def kept(self, place: Place) -> dict[str, str]:
         """See `Service.kept`."""
         return place._asdict()

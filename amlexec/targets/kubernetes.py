@@ -11,7 +11,7 @@ from amlexec.images.labels import PREFIX
 from amlexec.kubernetes import jobs
 from amlexec.kubernetes.cluster import JOBS, SECRETS, Cluster
 from amlexec.kubernetes.phase import View, phase_of, waits
-from amlexec.kubernetes.place import Place, is_name, of_texts
+from amlexec.kubernetes.place import USER, Place, is_name, of_texts
 from amlexec.kubernetes.storage import ClaimStorage, events_of, pod_of
 from amlexec.owner import owner_of, plain, resource_name
 from amlexec.targets.service import Looked, Words
@@ -19,6 +19,7 @@ from amlexec.targets.service_command import COMMAND, variables
 from amlexec.targets.service_place import read_state
 from amlexec.targets.service_target import ServiceTarget
 from amlexec.targets.target import State
+from amlexec.targets.volumes import CHECKOUT, LOGGED, SITE
 
 if TYPE_CHECKING:
     from amlexec.docker.client import Engine
@@ -29,6 +30,8 @@ __all__ = ["KubernetesTarget"]
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 3.0
 _STATE_LIMIT = 1 << 16
+_WRITTEN = (CHECKOUT, SITE, LOGGED, "/amlexec/out", jobs.HOME)
+"""Folders that a run makes in its container."""
 
 
 class Kubernetes:
@@ -84,6 +87,8 @@ class Kubernetes:
             needs["serviceAccountName"] = target.service_account
         if target.pull_secret:
             needs["imagePullSecrets"] = [{"name": target.pull_secret}]
+        if target.run_as_user:
+            needs[USER] = target.run_as_user
         return Place(
             target.context,
             target.namespace,
@@ -93,6 +98,10 @@ class Kubernetes:
             json.dumps(needs),
             owner,
         )
+
+    def user(self, target: ComputeTarget) -> tuple[str, str]:
+        """See `Service.user`."""
+        return ("amlexec", jobs.HOME) if target.run_as_user else ("root", "/root")
 
     def kept(self, place: Place) -> dict[str, str]:
         """See `Service.kept`."""
@@ -121,7 +130,9 @@ class Kubernetes:
             target.gpu_resource,
             target.gpu_count if target.gpu_resource else 0,
         )
-        made = cluster.create(JOBS, jobs.job(place, run_id, COMMAND, wanted))
+        made = self._of_this_run(
+            place, cluster.create(JOBS, jobs.job(place, run_id, COMMAND, wanted, _WRITTEN))
+        )
         # Its Pod waits for it.
         uid = str((made.get("metadata") or {}).get("uid") or "")
         cluster.create(SECRETS, jobs.secret(place, given, uid))
@@ -165,8 +176,11 @@ class Kubernetes:
     def _job(self, place: Place) -> dict[str, Any] | None:
         """The run's Job; None if there is none. Raises TargetError if it is not this run's."""
         found = self._cluster(place).get(JOBS, place.name)
-        owner = ((found or {}).get("metadata") or {}).get("annotations") or {}
-        if found is not None and owner.get(jobs.OWNER) != place.owner:
+        return None if found is None else self._of_this_run(place, found)
+
+    def _of_this_run(self, place: Place, found: dict[str, Any]) -> dict[str, Any]:
+        owner = (found.get("metadata") or {}).get("annotations") or {}
+        if owner.get(jobs.OWNER) != place.owner:
             raise TargetError(
                 f"the Job {place.name} is not this run's: its annotation {jobs.OWNER} is "
                 f"{owner.get(jobs.OWNER, 'missing')!r:.80}",

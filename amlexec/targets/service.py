@@ -88,6 +88,9 @@ class Service(Protocol[PlaceT]):
     def place(self, target: ComputeTarget, run_id: str, owner: str, image: str) -> PlaceT:
         """Where a run is going to be. No I/O. Raises ConfigurationError."""
 
+    def user(self, target: ComputeTarget) -> tuple[str, str]:
+        """The name of scripts' user in a container, and its home folder."""
+
     def kept(self, place: PlaceT) -> dict[str, str]:
         """A place as texts."""
 

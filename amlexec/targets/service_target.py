@@ -86,7 +86,8 @@ class ServiceTarget(Generic[PlaceT]):
         self._service.place(target, "run", "owner", "image")
         self._service.log_in(target)
         python = f"{PREFIX}/bin/python"
-        own = {"PYTHONUNBUFFERED": "1", "HOME": "/root", "USER": "root", **dict(plan.environment_variables)}
+        user, home = self._service.user(target)
+        own = {"PYTHONUNBUFFERED": "1", "HOME": home, "USER": user, **dict(plan.environment_variables)}
         return Launch(
             argv=(python, plan.script_argument, *plan.arguments),
             python=Interpreter(python, environment.python),

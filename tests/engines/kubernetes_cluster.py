@@ -10,9 +10,11 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import re
 import socket
 import ssl
+import stat
 import threading
 import time
 import urllib.parse
@@ -25,7 +27,7 @@ from amlexec.docker import containers
 from amlexec.docker.errors import EngineAnswerError
 
 from . import kubernetes as described
-from . import kubernetes_channel, kubernetes_pods
+from . import kubernetes_channel, kubernetes_pods, kubernetes_security
 from .kubernetes_api import Handler, Server, discovered, not_found, status
 
 if TYPE_CHECKING:
@@ -89,6 +91,8 @@ class Node:
         """Reason, message and count of events of new Pods, or of Jobs without one."""
         self.no_pod = False
         """The Job's Pod can't be created."""
+        self.is_restricted = False
+        """The namespace enforces the Pod Security Standard `restricted`."""
 
 
 class Cluster:
@@ -302,6 +306,10 @@ class Cluster:
                 self.event(name, *event)
             return
         template = json.loads(json.dumps(job["spec"]["template"]))
+        if node.is_restricted and (why := kubernetes_security.refusal(template["spec"])):
+            message = f'pods "{name}-x" is forbidden: violates PodSecurity "restricted:latest": {why}'
+            self.event(name, "FailedCreate", f"Error creating: {message}", 3)
+            return
         labels = {**template["metadata"]["labels"], "batch.kubernetes.io/job-name": name}
         pod = {"metadata": {"labels": labels}, "spec": template["spec"], "status": {"phase": "Pending"}}
         with self.lock:
@@ -339,15 +347,17 @@ class Cluster:
         spec = json.loads(json.dumps(pod["spec"]))
         name = pod["metadata"]["name"]
         (container,) = spec["containers"]
-        folders = {
-            each["name"]: str(self._folder / each["persistentVolumeClaim"]["claimName"])
-            for each in spec["volumes"]
-        }
+        folders = {each["name"]: str(self._volume(each, name, spec)) for each in spec["volumes"]}
         for mount in container["volumeMounts"]:
-            # A kubelet makes it too.
-            Path(folders[mount["name"]], mount.get("subPath", "")).mkdir(parents=True, exist_ok=True)
+            root = Path(folders[mount["name"]])
+            folder = root / mount.get("subPath", "")
+            if not folder.exists():
+                # A kubelet makes it too, with the permissions of the volume.
+                folder.mkdir(parents=True)
+                folder.chmod(stat.S_IMODE(root.stat().st_mode))
         message = self._folder / f"{name}.message"
         message.touch()
+        message.chmod(0o666)
         container["volumeMounts"].append({"name": "message", "mountPath": "/dev/termination-log"})
         variables = []
         for source in container.get("envFrom", ()):
@@ -366,6 +376,22 @@ class Cluster:
                 return
             self.containers[name] = made
         containers.start(self._engine, made)
+
+    def _volume(self, volume: dict[str, Any], pod: str, spec: dict[str, Any]) -> Path:
+        """The folder of a volume, which belongs to the group that the Pod asks for."""
+        if "emptyDir" in volume:
+            folder = self._folder / f"{pod}.{volume['name']}"
+            folder.mkdir()
+            folder.chmod(0o777)
+            return folder
+        folder = self._folder / volume["persistentVolumeClaim"]["claimName"]
+        if group := spec.get("securityContext", {}).get("fsGroup"):
+            try:
+                os.chown(folder, -1, group)
+                folder.chmod(0o2775)
+            except PermissionError:  # the tests are not run by root
+                folder.chmod(0o2777)
+        return folder
 
     def _secret(self, pod: dict[str, Any], name: str) -> dict[str, Any] | None:
         """A Secret, for which a Pod waits; None if the Pod was deleted."""

@@ -17,7 +17,7 @@ from amlexec.kubernetes.place import Place, needs_of, of_texts
 from amlexec.kubernetes.sdk import ClusterAnswerError, answer_error, module
 from amlexec.owner import resource_name
 from tests.engines import kubernetes as described
-from tests.engines import kubernetes_api
+from tests.engines import kubernetes_api, kubernetes_security
 
 NEEDS = {
     "nodeSelector": {"disktype": "ssd"},
@@ -28,6 +28,8 @@ NEEDS = {
 IMAGE = f"registry.example.org/team/images@sha256:{'a' * 64}"
 PLACE = Place("", "experiments", resource_name("demo_1", "o"), "runs", IMAGE, json.dumps(NEEDS), "demo-12")
 PLAIN = PLACE._replace(needs="{}")
+RESTRICTED = PLACE._replace(needs=json.dumps({**NEEDS, "runAsUser": 1000}))
+REFUSED = 'pods "x" is forbidden: violates PodSecurity "restricted:latest"'
 RESOURCES = jobs.Resources(1.5, 0.25, "nvidia.com/gpu", 2)
 
 
@@ -35,13 +37,13 @@ def documents(place: Place) -> list[dict[str, Any]]:
     """All that is asked for."""
     return [
         jobs.secret(place, [("AMLEXEC_STORAGE", "/x"), ("AMLEXEC_RUN_0", "ü")], "1-2-3"),
-        jobs.job(place, "demo_1", ["python", "-c", "x"], RESOURCES),
+        jobs.job(place, "demo_1", ["python", "-c", "x"], RESOURCES, ["/azureml-run", "/amlexec/out"]),
         jobs.files_job(place, ["python"]),
     ]
 
 
 @pytest.mark.parametrize("version", described.VERSIONS)
-@pytest.mark.parametrize("place", [PLACE, PLAIN], ids=["full", "plain"])
+@pytest.mark.parametrize("place", [PLACE, PLAIN, RESTRICTED], ids=["full", "plain", "restricted"])
 def test_the_published_description_accepts_what_is_asked_for(
     kubernetes: None, place: Place, version: str
 ) -> None:
@@ -52,13 +54,12 @@ def test_the_published_description_accepts_what_is_asked_for(
 def test_kubectl_accepts_what_is_asked_for(kubernetes: None) -> None:
     with kubernetes_api.serve() as (address, changes):
         words = ["apply", "--dry-run=client", "--validate=false", "-f", "-"]
-        done = described.call(address, *words, given=yaml.safe_dump_all(documents(PLACE)))
+        done = described.call(
+            address, *words, given=yaml.safe_dump_all(documents(PLACE) + documents(RESTRICTED))
+        )
     assert (done.returncode, done.stderr) == (0, "")
-    assert [line.partition("/")[0] for line in done.stdout.splitlines()] == [
-        "secret",
-        "job.batch",
-        "job.batch",
-    ]
+    kinds = ["secret", "job.batch", "job.batch"]
+    assert [line.partition("/")[0] for line in done.stdout.splitlines()] == 2 * kinds
     assert changes == []
 
 
@@ -88,8 +89,23 @@ def test_a_script_runs_once_and_gets_what_the_target_says() -> None:
     assert len(jobs.files_name(PLACE)) <= 63
 
 
+def test_a_namespace_that_is_restricted_takes_who_is_not_root() -> None:
+    for document in documents(RESTRICTED)[1:]:
+        pod = document["spec"]["template"]["spec"]
+        assert kubernetes_security.refusal(pod) == ""
+        assert {pod["securityContext"][key] for key in ("runAsUser", "runAsGroup", "fsGroup")} == {1000}
+        assert "runAsUser" not in pod
+    mounts = documents(RESTRICTED)[1]["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert [each["mountPath"] for each in mounts] == [jobs.MOUNT, "/azureml-run", "/amlexec/out"]
+    assert jobs.files_name(RESTRICTED) != jobs.files_name(PLACE)
+    refused = kubernetes_security.refusal(documents(PLACE)[1]["spec"]["template"]["spec"])
+    for each in ("allowPrivilegeEscalation", "capabilities", "runAsNonRoot", "seccompProfile"):
+        assert each in refused
+
+
 def test_a_place_is_read_as_it_was_kept() -> None:
     assert of_texts(PLACE._asdict()) == PLACE
+    assert of_texts(RESTRICTED._asdict()) == RESTRICTED
     assert needs_of(PLACE) == NEEDS
 
 
@@ -104,6 +120,9 @@ def test_a_place_is_read_as_it_was_kept() -> None:
         {"needs": "[]"},
         {"needs": '{"hostNetwork": true}'},
         {"needs": '{"tolerations": {}}'},
+        {"needs": '{"runAsUser": 0}'},
+        {"needs": '{"runAsUser": true}'},
+        {"needs": '{"securityContext": {"runAsUser": 0}}'},
         {"needs": "{"},
         {"context": "\x1b[31m"},
     ],
@@ -212,11 +231,12 @@ FAILED = {"status": {"conditions": [{"type": "Failed", "status": "True", "reason
         (
             {},
             None,
-            [event("FailedCreate", 'pods "x" is forbidden: violates PodSecurity "restricted:latest"', 3)],
+            [event("FailedCreate", REFUSED, 3)],
             1,
             "failed",
-            'pods "x" is forbidden: violates PodSecurity "restricted:latest"',
+            f"{REFUSED}; runAsUser: 1000 in the .compute file runs it without root",
         ),
+        (documents(RESTRICTED)[1], None, [event("FailedCreate", REFUSED, 3)], 1, "failed", REFUSED),
         ({}, pod({"running": {"startedAt": "2026-11-30T10:00:00Z"}}, phase="Running"), [], 1, "running", ""),
         ({}, ended(0, "Completed"), [], 1, "ended", ""),
         ({}, ended(3, "Error"), [], 1, "ended", ""),

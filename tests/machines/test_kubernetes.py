@@ -32,14 +32,23 @@ def findings(project: ProjectFolder) -> dict[str, tuple[str, str]]:
 
 def test_attach_writes_both_files(project: ProjectFolder) -> None:
     done = attach(
-        project, "--no-check", "--cores", "2", "--gpu-resource", "nvidia.com/gpu", "--context", "team"
+        project,
+        "--no-check",
+        "--cores",
+        "2",
+        "--gpu-resource",
+        "nvidia.com/gpu",
+        "--context",
+        "team",
+        "--run-as-user",
+        "1000",
     )
     assert done.code == 0, done.err
     assert "aml_config/fleet.compute\n  aml_config/fleet.runconfig" in done.out
     assert (project.root / "aml_config/fleet.compute").read_text() == (
         "baseDockerImage: debian:bookworm-slim\nclaim: runs\ncontext: team\ncpuCores: 2.0\n"
         "gpuResource: nvidia.com/gpu\nnamespace: experiments\nregistry: registry.example.org/team\n"
-        "type: kubernetes\n"
+        "runAsUser: 1000\ntype: kubernetes\n"
     )
     project.write("aml_config/conda_dependencies.yml", "dependencies:\n  - python\n")
     assert project.amlexec("lint").code == 0
@@ -56,6 +65,7 @@ def test_attach_writes_both_files(project: ProjectFolder) -> None:
         ((), {"registry": "registry.example.org/team:1"}, "is not a repository for images"),
         ((), {"region": "westeurope"}, "--region does not apply to a target of type kubernetes"),
         ((), {"cores": "0"}, "--cores is 0"),
+        ((), {"run_as_user": "0"}, "--run-as-user is 0"),
         (("-a", "box"), {}, "-a does not apply"),
         (("-u", "ada", "-w", "x"), {}, "a cluster has a login of its own"),
     ],
@@ -77,6 +87,8 @@ def test_options_that_do_not_fit(
         ("claim: runs\nregistry: example.org/team\nnodeSelector: ssd\n", "nodeSelector"),
         ("claim: runs\nregistry: example.org/team\ntolerations:\n  - effect: Never\n", "Never"),
         ("claim: runs\nregistry: example.org/team\ntolerations:\n  - kee: x\n", "kee"),
+        ("claim: runs\nregistry: example.org/team\nrunAsUser: 0\n", "runAsUser"),
+        ("claim: runs\nregistry: example.org/team\nrunAsUser: ada\n", "runAsUser"),
     ],
 )
 def test_files_with_errors(project: ProjectFolder, lines: str, said: str) -> None:
@@ -90,12 +102,13 @@ def test_a_complete_file(project: ProjectFolder) -> None:
         "aml_config/fleet.compute",
         "type: kubernetes\nclaim: runs\nregistry: example.org/team\nnodeSelector:\n  disktype: ssd\n"
         "  on: yes\ntolerations:\n  - {key: gpu, operator: Exists, tolerationSeconds: 60}\n"
-        "serviceAccount: trainer\n",
+        "serviceAccount: trainer\nrunAsUser: 1000\n",
     )
     done = project.amlexec("lint", "aml_config/fleet.compute")
     assert done.code == 0, done.err + done.out
     shown = json.loads(project.amlexec("computetarget", "show", "fleet", "-o", "json").out)
     assert (shown["nodeSelector"], shown["tolerations"]) == ("disktype=ssd, on=yes", 1)
+    assert shown["runAsUser"] == 1000
 
 
 def test_check(project: ProjectFolder, fleet: Fleet) -> None:

@@ -27,6 +27,7 @@ WAITING = (
     "print('done')\n"
 )
 NO_NODE = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+CURE = "runAsUser: 1000 in the .compute file runs it without root"
 NO_IMAGE = 'Failed to pull image "x": manifest unknown'
 
 
@@ -132,7 +133,7 @@ def test_a_pod_that_no_node_takes(project: KubernetesProject, fleet: Fleet) -> N
             ("", ""),
             [("FailedCreate", 'pods "x" is forbidden: violates PodSecurity "restricted:latest"', 3)],
             True,
-            'pods "x" is forbidden: violates PodSecurity "restricted:latest"',
+            f'pods "x" is forbidden: violates PodSecurity "restricted:latest"; {CURE}',
         ),
     ],
     ids=["image", "pod"],
@@ -153,6 +154,40 @@ def test_a_run_that_does_not_begin(
     assert (record["status"], record["exit_code"]) == ("Failed", None)
     assert record["reason"] == f"the script did not begin: {why}"
     assert why in done.err
+
+
+NOT_ROOT = """\
+import json, os
+from amlexec.run import log
+status = dict(line.split(":\\t") for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
+open(os.path.expanduser("~/in-my-home"), "w").write("x")
+told = [os.getuid(), os.getgid(), status["CapEff"], status["NoNewPrivs"]]
+open("outputs/of.json", "w").write(json.dumps(told))
+log("loss", 0.5)
+print("done", os.environ["USER"])
+"""
+
+
+def test_a_restricted_namespace(project: KubernetesProject, fleet: Fleet) -> None:
+    """It refuses root, and takes a run without: whose files, home folder, metrics and outputs are as ever."""
+    fleet.cluster.node.is_restricted = True
+    fleet.cluster.node.only = ""
+    folder = fleet.cluster.claim("apart")
+    text = project.compute().replace("claim: runs", "claim: apart")
+    project.write("train.py", NOT_ROOT)
+    project.write("aml_config/kubernetes.compute", text)
+    done = project.submit("train.py")
+    assert done.code == 2
+    assert 'violates PodSecurity "restricted:latest": allowPrivilegeEscalation' in done.err
+    assert CURE in done.err
+    project.write("aml_config/kubernetes.compute", f"{text}runAsUser: 1000\n")
+    done = project.submit("train.py")
+    assert done.code == 0, done.err
+    assert "done amlexec" in done.out
+    outputs = project.run_folder(done.run_id) / "outputs/of.json"
+    assert json.loads(outputs.read_text()) == [1000, 1000, "0" * 16, "1"]
+    assert project.record(done.run_id)["metrics"] == {"loss": 0.5}
+    assert [*(folder / "amlexec").iterdir()] == []
 
 
 def test_memory_that_is_used_up(project: KubernetesProject) -> None:
