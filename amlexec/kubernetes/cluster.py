@@ -220,6 +220,8 @@ class Cluster:
             channel = ws_client.WSClient(
                 self._client.configuration, url, self._headers(), capture_all=False, binary=True
             )
+            # A connection may stall within a message, in either direction.
+            channel.sock.settimeout(_SILENCE_TIMEOUT_S)
             try:
                 for data in given:
                     for at in range(0, len(data), _PIECE):
