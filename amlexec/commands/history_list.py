@@ -7,7 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from amlexec import console
-from amlexec.commands import fitting, output, run_columns, run_view, run_views
+from amlexec.commands import fitting, output, run_view, run_views
 from amlexec.commands.options import add_output, add_sweep, sweep_id
 from amlexec.errors import UsageError
 from amlexec.history import folders, listing
@@ -184,7 +184,7 @@ def _print(
     columns = _columns(arguments)
     # Only JSON and queries need the names of every run's files.
     files = not columns and (arguments.output == "json" or arguments.query is not None)
-    numbered = any(run_columns.is_number(reference) for _, reference in columns)
+    numbered = bool(columns) and _has_number(columns)
 
     def views() -> Iterator[dict[str, Any]]:
         return run_views.of_names(project, names, files=files, silent=silent, numbered=numbered)
@@ -192,9 +192,19 @@ def _print(
     _print_views(project, arguments, views, columns, is_any=bool(names))
 
 
+def _has_number(columns: Sequence[tuple[str, Reference]]) -> bool:
+    from amlexec.commands import run_columns
+
+    return any(run_columns.is_number(reference) for _, reference in columns)
+
+
 def _columns(arguments: argparse.Namespace) -> list[tuple[str, Reference]]:
     """The columns that the user has chosen; empty for the usual ones."""
-    return run_columns.parse(arguments.columns) if arguments.columns is not None else []
+    if arguments.columns is None:
+        return []
+    from amlexec.commands import run_columns
+
+    return run_columns.parse(arguments.columns)
 
 
 def _print_views(
@@ -206,6 +216,8 @@ def _print_views(
     is_any: bool,
 ) -> None:
     if columns:
+        from amlexec.commands import run_columns
+
         chosen = run_columns.chosen(project, views(), columns)
         if arguments.query is not None or arguments.output == "json":
             run_views.answer(run_columns.rows(chosen), arguments)
@@ -218,6 +230,8 @@ def _print_views(
     elif arguments.output == "json":
         run_views.stream(views(), arguments)
     elif arguments.output == "csv":
+        from amlexec.commands import run_columns
+
         _print_pieces(run_columns.csv_of_all(views))
     elif is_any:
         _print_table(run_view.listing(views()))

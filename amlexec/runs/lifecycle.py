@@ -81,6 +81,10 @@ def refresh(
     paths = RunPaths.of(project, run.run_id)
     if run.status in FINAL and not run.unread and not release.is_due(paths):
         return run
+    if is_fresh and state is not None and state.phase in {"starting", "running"}:
+        found = _live(run, state)
+        if found.status == run.status:
+            return found  # nothing is to be recorded
     check(paths)
     lock = locks.take(str(paths.lock))
     if lock is None:

@@ -10,6 +10,7 @@ from amlexec.history import folders
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import FINAL
 from amlexec.runs import lifecycle
+from amlexec.targets import slurm_states
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,7 +46,8 @@ def states(project: Project, runs: Sequence[Run]) -> dict[str, State]:
     """
     if not runs:
         return {}
-    return target_of_many(project, runs[0]).states([RunPaths.of(project, run.run_id) for run in runs])
+    paths = [RunPaths.of(project, run.run_id) for run in runs]
+    return slurm_states.of_target(project, runs[0].target, paths)
 
 
 def withdraw(project: Project, target: SlurmTarget, run_ids: Sequence[str]) -> set[str]:

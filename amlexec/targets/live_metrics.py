@@ -11,9 +11,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from amlexec.docker import archives
 from amlexec.files import open_regular, open_to_write
-from amlexec.targets.tar_reader import FILE, NotTarError, TarReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -90,6 +88,9 @@ def copied(paths: RunPaths, folder: Path) -> None:
 
 def from_container(engine: Engine, container: str, path: str, paths: RunPaths) -> None:
     """Copy new metrics out of a running container, as the file `path`. Raises as `archives.get` does."""
+    from amlexec.docker import archives
+    from amlexec.targets.tar_reader import FILE, NotTarError, TarReader
+
     start = size(paths)
     with archives.get(engine, container, path) as stream:
         reader = TarReader(stream.read)

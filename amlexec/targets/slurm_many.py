@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import re
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
-from amlexec.errors import AmlexecError, UnreachableError
-from amlexec.targets import answers, live_metrics, slurm_container, slurm_script, slurm_state
+from amlexec.targets import answers, slurm_container, slurm_script, slurm_state, slurm_states
 from amlexec.targets.script_environment import of_run
 from amlexec.targets.ssh import SSHTarget
 from amlexec.targets.ssh_verbs import Verbs
@@ -24,12 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SlurmRuns"]
 
-_PARTS = ("identity.sh", "host.sh", "slurm.sh", "slurm_many.sh", "slurm_array.sh")
 _STOP_TIMEOUT_S = 90.0
 """In addition to the grace."""
-_STATES_TIMEOUT_S = 90.0
 _MARK = re.compile(r"(\S+) (began|ended)")
-_METRICS = re.compile(rb"M ([0-9]{1,15}) ([0-9]{1,15})\n")
 
 
 class SlurmRuns(SSHTarget):
@@ -37,56 +32,12 @@ class SlurmRuns(SSHTarget):
 
     def __init__(self, project: Project, connection: SSHConnection) -> None:
         super().__init__(project, connection)
-        self._verbs = Verbs(connection, self._runtime, _PARTS)
+        self._verbs = Verbs(connection, self._runtime, slurm_states.PARTS)
         self._stop_timeout = _STOP_TIMEOUT_S
 
     def states(self, runs: Sequence[RunPaths]) -> dict[str, State]:
-        """The states of these runs by id, with one round trip; copies the new metrics of running ones.
-
-        Runs whose state is not known are left out. Raises like `state`; UnreachableError if none is known.
-        """
-        by_id = {paths.folder.name: paths for paths in runs}
-        if not by_id:
-            return {}
-        starts = {run_id: live_metrics.size(paths) for run_id, paths in by_id.items()}
-        asked = "".join(f"{run_id} {start}\n" for run_id, start in starts.items())
-        found: dict[str, State] = {}
-        silent: UnreachableError | None = None
-        # Not as a stream: that would take another round trip where the verbs may not be there yet.
-        answer = self._verbs.run("states", input=asked.encode("ascii"), timeout=_STATES_TIMEOUT_S)
-        if answer.exit_code != 0:
-            raise self._failed("the states of the runs can't be read", answer.stderr)
-        source = io.BytesIO(answer.stdout.encode("utf-8", "surrogateescape"))
-        while line := source.readline(answers.LONGEST_LINE):
-            run_id = line.decode("utf-8", "replace").rstrip("\n")
-            if run_id.startswith("R "):
-                if not self._take_metrics(source, by_id.get(run_id[2:]), starts.get(run_id[2:], 0)):
-                    break
-                continue
-            facts = source.readline(answers.LONGEST_LINE).decode("utf-8", "replace")
-            if run_id not in by_id or not slurm_state.is_facts(facts):
-                continue
-            try:
-                found[run_id] = self._judged(facts)
-            except UnreachableError as error:
-                silent = error
-            except AmlexecError:
-                continue  # the run alone is asked about it, and then says what is wrong
-        if silent is not None and not found:
-            raise silent
-        return found
-
-    def _take_metrics(self, source: IO[bytes], paths: RunPaths | None, start: int) -> bool:
-        """Take the metrics of a run; False if they can't be read: bytes that are no text were replaced."""
-        match = _METRICS.fullmatch(source.readline(answers.LONGEST_LINE))
-        if match is None:
-            return False
-        data = source.read(int(match[1]))
-        if live_metrics.is_changed(data, int(match[1])):
-            return False
-        if paths is not None:
-            live_metrics.added(paths, start, data, int(match[2]))
-        return True
+        """See `slurm_states.read`."""
+        return slurm_states.read(self._verbs, self._connection.name, runs)
 
     def marks(self, runs: Sequence[RunPaths]) -> dict[str, str]:
         """`began` or `ended` for those of the runs whose script has; without asking Slurm."""

@@ -23,7 +23,7 @@ from amlexec.targets.reconnect import Reconnect
 from amlexec.targets.run_folders import no_script, remote_shared_folder
 from amlexec.targets.ssh_fetch import Fetch
 from amlexec.targets.ssh_logs import RunLog
-from amlexec.targets.ssh_verbs import Verbs
+from amlexec.targets.ssh_verbs import Verbs, runtime_digest
 from amlexec.targets.target import State
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class SSHTarget:
     def __init__(self, project: Project, connection: SSHConnection) -> None:
         self._project = project
         self._connection = connection
-        self._runtime = ssh_send.runtime_digest()
+        self._runtime = runtime_digest()
         self._verbs = Verbs(connection, self._runtime)
         self._looked: dict[str, str] = {}
         """The last output of `look`, for the following `check` and `stage`."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import io
 import tarfile
 from typing import IO, TYPE_CHECKING
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from amlexec.history.paths import RunPaths
     from amlexec.values import Project
 
-__all__ = ["file_of", "files_of", "pack", "run_of", "runtime_digest", "show_waiting"]
+__all__ = ["file_of", "files_of", "pack", "run_of", "show_waiting"]
 
 _LINES_A_TIME = 6
 """Waiting lines, one every five seconds, of which one is shown."""
@@ -105,14 +103,3 @@ def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
     entry.uid = entry.gid = 0
     entry.uname = entry.gname = ""
     return entry
-
-
-@functools.lru_cache(maxsize=1)
-def runtime_digest() -> str:
-    """The name of the runtime's folder on a machine; `whole` of host.sh computes the same digest."""
-    found = hashlib.sha256()
-    files = (path for path in HERE.rglob("*") if path.is_file() and path.suffix in {".sh", ".py"})
-    sent = (path for path in files if not path.is_relative_to(SERVING))
-    for path in sorted(sent, key=lambda path: path.relative_to(HERE).as_posix().encode()):
-        found.update(path.read_bytes())
-    return found.hexdigest()[:16]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import os
 from typing import IO, TYPE_CHECKING
 
-from amlexec.runtime import HERE
+from amlexec.runtime import HERE, SERVING
 from amlexec.ssh.connection import RUN_TIMEOUT_S
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from amlexec.ssh.channel import Stream
     from amlexec.ssh.connection import SSHConnection
 
-__all__ = ["Verbs"]
+__all__ = ["Verbs", "runtime_digest"]
 
 _PARTS = ("identity.sh", "host.sh")
 _ABSENT = 97
@@ -87,3 +88,18 @@ class Verbs:
 @functools.cache
 def _text(parts: tuple[str, ...]) -> str:
     return "".join((HERE / name).read_text("utf-8") for name in parts)
+
+
+@functools.cache
+def runtime_digest() -> str:
+    """The name of the runtime's folder on a machine; `whole` of host.sh computes the same digest."""
+    top, paths = str(HERE), []
+    for folder, folders, names in os.walk(top):
+        if folder == top:
+            folders.remove(SERVING.name)
+        paths += [f"{folder}/{name}" for name in names if name.endswith((".sh", ".py"))]
+    found = hashlib.sha256()
+    for path in sorted(paths, key=os.fsencode):
+        with open(path, "rb") as file:  # noqa: PTH123 - of many files
+            found.update(file.read())
+    return found.hexdigest()[:16]

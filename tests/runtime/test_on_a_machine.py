@@ -17,7 +17,7 @@ from amlexec.config import load as config
 from amlexec.runtime import HERE, SERVING
 from amlexec.snapshots import take as snapshot
 from amlexec.snapshots import transfer
-from amlexec.targets import ssh_send
+from amlexec.targets import ssh_send, ssh_verbs
 from tests.conftest import PATIENCE, ProjectFolder
 from tests.engines.ssh_host import QUIET
 from tests.runtime.test_shell import DETACHED, STRANGE, TELL
@@ -92,7 +92,7 @@ def test_what_was_changed_on_the_machine_is_not_run(project: RemoteProject) -> N
 def test_what_is_missing_of_the_runtime_is_sent_again(project: RemoteProject) -> None:
     project.write("train.py", "import azureml.logging, amlexec.run\nprint('ok')\n")
     assert project.submit("train.py").code == 0
-    runtime = f"{BASE}/runtime/{ssh_send.runtime_digest()}"
+    runtime = f"{BASE}/runtime/{ssh_verbs.runtime_digest()}"
     for damage in (
         f"rm {runtime}/supervisor.sh",
         f"echo 'look() {{ echo; }}' >>{runtime}/host.sh",
@@ -130,7 +130,7 @@ def test_whoever_has_the_lock_is_waited_for_as_long_as_it_lives(project: RemoteP
     project.write("train.py", "print('ok')\n")
     assert project.submit("train.py").code == 0
     folder = project.host.ssh(f"echo {BASE}/projects/{project.root.name}-*").strip()
-    runtime = f"{BASE}/runtime/{ssh_send.runtime_digest()}"
+    runtime = f"{BASE}/runtime/{ssh_verbs.runtime_digest()}"
     project.host.ssh(
         f"mkdir {folder}/lock; (sleep 600 >/dev/null 2>&1 & . {runtime}/identity.sh; identify $!; "
         f"echo $! $identity $(uname -n) >{folder}/lock/pid)",
