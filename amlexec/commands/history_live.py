@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from typing import TYPE_CHECKING
 
-from amlexec import console
+from amlexec import console, kinds
 from amlexec.errors import AmlexecError, TargetError, UsageError
 from amlexec.history.paths import RunPaths
 from amlexec.report.live import PORT, LiveServer
 from amlexec.report.live_runs import LiveRuns
-from amlexec.runs import lifecycle
+from amlexec.runs import lifecycle, many
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from amlexec.history.record import Run
+    from amlexec.targets.target import State
     from amlexec.values import Project
 
 __all__ = ["serve"]
 
 _INTERVAL_S = 2.0
 """From one question to the targets of running runs to the next."""
+_QUEUE_INTERVAL_S = 10.0
+"""The same for the queue of a cluster, which many people ask."""
 
 
 def serve(project: Project, chosen: Sequence[str], most: int, port: int | None, *, show: bool) -> None:
@@ -68,16 +74,38 @@ def _listening(runs: LiveRuns, port: int) -> LiveServer:
 def _ask_targets(project: Project, runs: LiveRuns, stop: threading.Event) -> None:
     """Record the ends of runs. A target that does not answer is named once."""
     silent: set[str] = set()
+    next_question = 0.0
     while not stop.wait(_INTERVAL_S):
-        for run in runs.running():
+        running = [run for run in runs.running() if RunPaths.of(project, run.run_id).record.exists()]
+        is_due = time.monotonic() >= next_question
+        queued = {run.run_id: run for run in running if kinds.of(run.target_kind).has_many_runs}
+        if is_due and queued:
+            next_question = time.monotonic() + _QUEUE_INTERVAL_S
+        known: dict[str, State] = {}
+        unread: set[str] = set()
+        for group in many.by_target(queued.values() if is_due else ()):
+            with _named(group[0], silent):
+                known |= many.states(project, group)
+            if not any(run.run_id in known for run in group):
+                unread.add(group[0].target)
+        for run in running:
             if stop.is_set():
                 return
-            try:
-                if RunPaths.of(project, run.run_id).record.exists():
-                    lifecycle.refresh(project, run)
-                    silent.discard(run.target)
-            except (AmlexecError, OSError) as error:
-                if run.target not in silent:
-                    silent.add(run.target)
-                    reason = error.message if isinstance(error, AmlexecError) else str(error)
-                    console.say(f"{run.target}: warning: {reason}")
+            if run.run_id in queued and (not is_due or run.target in unread):
+                continue
+            with _named(run, silent):
+                state = known.get(run.run_id)
+                lifecycle.refresh(project, run, state, is_fresh=state is not None)
+
+
+@contextlib.contextmanager
+def _named(run: Run, silent: set[str]) -> Iterator[None]:
+    """Name the target of a run once if it can't be asked."""
+    try:
+        yield
+        silent.discard(run.target)
+    except (AmlexecError, OSError) as error:
+        if run.target not in silent:
+            silent.add(run.target)
+            reason = error.message if isinstance(error, AmlexecError) else str(error)
+            console.say(f"{run.target}: warning: {reason}")
