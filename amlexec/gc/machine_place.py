@@ -15,8 +15,7 @@ from amlexec.history.record import is_run_id
 from amlexec.owner import owner_of
 from amlexec.prefixes.remote_prefix import NAME_LENGTH, failed, script
 from amlexec.prefixes.store import PrefixStore
-from amlexec.targets.ssh_send import runtime_digest
-from amlexec.targets.ssh_verbs import Verbs
+from amlexec.targets.ssh_verbs import Verbs, runtime_digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

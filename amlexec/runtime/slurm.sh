@@ -152,11 +152,11 @@ facts() {
         # shellcheck disable=SC2086 # nothing, or one option
         details=$(ask scontrol $cluster -o show job "$job" 2>/dev/null | tr ' ' '\n' |
           grep -E '^(JobState|Reason|ExitCode|FailedNode|NodeList|BatchHost|Restarts|EndTime|StartTime)=' | tr '\n' ' ')
-      elif [ -n "$job" ] && has_accounting; then
-        # Without a start, sacct shows only today's jobs.
-        # shellcheck disable=SC2086
-        accounted=$(ask sacct $cluster -X -P -n -D -S "$(date -d "@$((${since:-86400} - 86400))" +%Y-%m-%dT%H:%M:%S 2>/dev/null)" \
-          -j "$job" -o State,ExitCode,NodeList,Start,End 2>/dev/null | grep '|' | tail -n 1)
+      elif [ -n "$job" ]; then
+        accounts "@$((${since:-86400} - 86400))" "$job" State,ExitCode,NodeList,Start,End
+        accounted=$(printf '%s\n' "$found" | tail -n 1)
+        # It is not known that it is gone.
+        [ -z "$failure" ] || row=''
       fi
     fi
   fi
@@ -178,14 +178,36 @@ facts() {
 line_end='
 '
 tab=$(printf '\t') return=$(printf '\r')
-# has_accounting: whether sacct answers; asked once.
-has_accounting() {
+# accounts SINCE JOBS FIELDS: set `found` to sacct's rows of these jobs, empty if there is no accounting; and `failure` if
+# sacct does not answer, so that they may have ended in any way.
+accounts() {
+  found='' failure=''
   if [ -z "${accounting-}" ]; then
     accounting=no
     # shellcheck disable=SC2086 # nothing, or one option
-    ! command -v sacct >/dev/null 2>&1 || ! ask sacct $cluster -X -n -S now >/dev/null 2>&1 || accounting=yes
+    if ! command -v sacct >/dev/null 2>&1; then :; elif said=$(ask sacct $cluster -X -n -S now 2>&1); then
+      accounting=yes
+    else
+      unanswered $? "$said"
+    fi
   fi
-  [ "$accounting" = yes ]
+  if [ "$accounting" = yes ]; then
+    # Without a start, sacct shows only today's jobs.
+    # shellcheck disable=SC2086
+    if said=$(ask sacct $cluster -X -P -n -D -S "$(date -d "$1" +%Y-%m-%dT%H:%M:%S 2>/dev/null)" -j "$2" -o "$3" 2>&1); then
+      found=$(printf '%s\n' "$said" | grep '|')
+    else
+      unanswered $? "$said"
+    fi
+  fi
+  [ "$accounting" != silent ] || failure="sacct does not answer: $silence"
+}
+
+# unanswered CODE TEXT: remember why sacct fails, if it may answer later.
+unanswered() {
+  case $1$2 in
+  124* | *onnection* | *nable\ to\ contact* | *imed\ out* | *Problem\ talking* | *nswer*) accounting=silent silence=${2:-timeout} ;;
+  esac
 }
 
 ended_there() { read -r status at 2>/dev/null <"$control/end"; }

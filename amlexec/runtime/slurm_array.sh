@@ -37,7 +37,8 @@ begin_array() {
   [ -d "$folder/tree" ] && [ ! -e "$folder/withdrawn" ] || { echo "the array $array was withdrawn" >&2; exit 2; }
   submit "$folder" "$array" "$@"
   if [ -e "$folder/withdrawn" ]; then
-    ask scancel "${job%%;*}" 2>/dev/null
+    # shellcheck disable=SC2046 # nothing, or one option
+    ask scancel $(cluster_of "$job") "${job%%;*}" 2>/dev/null
     echo "the array $array was withdrawn" >&2
     exit 2
   fi
@@ -76,10 +77,8 @@ withdraw() {
     while read -r place name elements; do
       job=''
       read -r job 2>/dev/null <"$place/job" || { [ ! -e "$place/submitted" ] || job=$(named "$name"); }
-      cluster=''
-      case $job in *';'*) cluster=-M${job#*;} job=${job%%;*} ;; esac
-      # shellcheck disable=SC2086
-      [ -z "$job" ] || ask scancel $cluster -t PENDING "${job}_[$elements]" 2>/dev/null
+      # shellcheck disable=SC2046 # nothing, or one option
+      [ -z "$job" ] || ask scancel $(cluster_of "$job") -t PENDING "${job%%;*}_[$elements]" 2>/dev/null
       unused "$place"
     done
 }
@@ -92,10 +91,14 @@ unused() {
   rm -rf "$1"
 }
 
+# cluster_of JOB: print the option that names its cluster; nothing for the login node's own.
+cluster_of() { case $1 in *';'*) echo "-M${1#*;}" ;; esac; }
+
 # throttle NAME NUMBER: set how many elements of an array may run at once.
 throttle() {
   read -r job 2>/dev/null <"$base/arrays/$1/job" || return 0
-  ask scontrol update "jobid=${job%%;*}" "arraytaskthrottle=$2" 2>/dev/null
+  # shellcheck disable=SC2046 # nothing, or one option
+  ask scontrol $(cluster_of "$job") update "jobid=${job%%;*}" "arraytaskthrottle=$2" 2>/dev/null
   return 0
 }
 

@@ -7,6 +7,7 @@ element() {
   run=$(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" "$array/runs") || exit 96
   folder=${array%/arrays/*}/runs/$run control=${array%/arrays/*}/runs/$run/control
   if ! mkdir "$control/taken" 2>/dev/null; then
+    [ ! -d "$control" ] || [ -d "$control/taken" ] || exit 97
     # It was withdrawn; or it is requeued.
     [ -d "$control/taken" ] && { [ -e "$control/taken/element" ] || [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ]; } || exit 143
   fi
@@ -34,7 +35,7 @@ job() {
   control=$folder/control
   # A requeued job begins anew.
   rm -f "$control/end" "$control/end.new" "$control/script" "$control/supervisor"
-  publish "$control/node" "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID} ${SLURM_RESTART_COUNT:-0} $(uname -n)" || exit 96
+  publish "$control/node" "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID} ${SLURM_RESTART_COUNT:-0} $(uname -n)" || exit 97
   # The launchers of the login's PATH: the script's may be another one.
   AMLEXEC_SRUN=$(command -v srun)
   AMLEXEC_MPIRUN=$(command -v mpirun)
@@ -55,7 +56,11 @@ os.execvp(sys.argv[1], sys.argv[1:])' /bin/sh "$runtime/supervisor.sh" "$folder"
     # The wait ends with every signal.
     [ "$code" -gt 128 ] && kill -0 "$supervisor" 2>/dev/null || break
   done
-  read -r status _ 2>/dev/null <"$control/end" || exit 97
+  if ! read -r status _ 2>/dev/null <"$control/end"; then
+    # It was killed; or it could not write.
+    [ "$code" -le 128 ] || exit "$code"
+    exit 97
+  fi
   exit "$status"
 }
 

@@ -7,6 +7,7 @@
 #   need    a line if Slurm has to be asked
 #   ask     "slow RUN" for each run that has to be looked at alone, "account JOB" for each that only sacct may know
 #   facts   the run and its facts as of `facts`, a line each
+#   both    facts, and "! " and a line as of `ask` before some of them
 #   records also the text of its record, on a third line
 look_up() {
   LC_ALL=C awk -v base="$base/" -v now="$now" -v mode="$1" '
@@ -49,19 +50,18 @@ look_up() {
         if (is_known && array != "-") job = job "_" word(array, 2)
         if (!is_known) {
           # Another cluster behind the login node, or a job that has to be found by its name.
-          if (mode == "ask") { if (job != "-" || since != "-") print "slow", run; return }
+          if (asks && (job != "-" || since != "-")) print mark "slow", run
+          if (mode == "ask") return
           job = ""
         }
         row = failure == "" ? "gone" : ""
         why = failure
-        if (job in rows) row = rows[job]
-        if (mode == "ask") {
-          if (failure != "") return
+        if (job in rows) { row = rows[job]; why = "" }
+        if (asks && failure == "") {
           # What ended a job shows a little later, and only scontrol tells all of it.
-          if (status != "" && row ~ /^(RUNNING|COMPLETING)/) print "slow", run
-          else if (status == "" && is_over(row) && !(row ~ /^CANCELLED/ && began == "")) print "slow", run
-          else if (row == "gone" && job != "") print "account", job, (status == "" ? run : "")
-          return
+          if (status != "" && row ~ /^(RUNNING|COMPLETING)/) print mark "slow", run
+          else if (status == "" && is_over(row) && !(row ~ /^CANCELLED/ && began == "")) print mark "slow", run
+          else if (row == "gone" && job != "") print mark "account", job, (status == "" ? run : "")
         }
       }
       if (mode == "need" || mode == "ask") return
@@ -77,6 +77,7 @@ look_up() {
       close(base "runs/" run "/run.json")
       print ""
     }
+    BEGIN { asks = mode == "ask" || mode == "both"; mark = mode == "both" ? "! " : "" }
     { text = substr($0, 3) }
     /^R / { at = index(text, "|"); rows[substr(text, 1, at - 1)] = substr(text, at + 1) }
     /^F / { failure = text }
@@ -101,25 +102,37 @@ of_many() {
       rows="F $(printf '%s' "${rows:-squeue gave no answer}" | tr '\n' ' ')"
     fi
   fi
-  found=$(printf '%s\n%s\n' "$rows" "$ids" | look_up ask)
+  if [ "$1" = facts ]; then
+    # Most times, that is all.
+    look=$(printf '%s\n%s\n' "$rows" "$ids" | look_up both)
+    case "$line_end$look" in
+    *"$line_end! "*) look=$(printf '%s\n' "$look" | sed -n 's/^! //p') ;;
+    *)
+      printf '%s\n' "$look"
+      return
+      ;;
+    esac
+  else
+    look=$(printf '%s\n%s\n' "$rows" "$ids" | look_up ask)
+  fi
   more=''
-  jobs=$(printf '%s\n' "$found" | sed -n 's/^account \([^ ]*\).*/\1/p')
+  jobs=$(printf '%s\n' "$look" | sed -n 's/^account \([^ ]*\).*/\1/p')
   if [ -n "$jobs" ]; then
     cluster=''
-    if has_accounting; then
-      more=$(printf '%s\n' "$jobs" | paste -s -d , - | {
-        read -r jobs
-        ask sacct -X -P -n -D -S "$(date -d '30 days ago' +%Y-%m-%dT%H:%M:%S 2>/dev/null)" -j "$jobs" \
-          -o JobID,State,ExitCode,NodeList,Start,End 2>/dev/null
-      } | grep '|' | sed 's/^/A /')
+    accounts '30 days ago' "$(printf '%s\n' "$jobs" | paste -s -d , -)" JobID,State,ExitCode,NodeList,Start,End
+    if [ -n "$failure" ]; then
+      rows="$rows
+F $(printf '%s' "$failure" | tr '\n' ' ')"
+    else
+      more=$(printf '%s\n' "$found" | sed -n 's/^./A &/p')
+      # Slurm may not have had the job yet when it was asked for all of them.
+      look="$look
+$(printf '%s\n' "$look" | sed -n 's/^account \([^ ]*\) \(.\)/\1 \2/p' | while read -r each run; do
+        case $more in *"A $each|"*) ;; *) echo "slow $run" ;; esac
+      done)"
     fi
-    # Slurm may not have had the job yet when it was asked for all of them.
-    found="$found
-$(printf '%s\n' "$found" | sed -n 's/^account \([^ ]*\) \(.\)/\1 \2/p' | while read -r each run; do
-      case $more in *"A $each|"*) ;; *) echo "slow $run" ;; esac
-    done)"
   fi
-  slow=$(printf '%s\n' "$found" | sed -n 's/^slow //p' | while read -r run; do
+  slow=$(printf '%s\n' "$look" | sed -n 's/^slow //p' | while read -r run; do
     printf 'S %s %s\n' "$run" "$(facts "$base/runs/$run")"
   done)
   printf '%s\n%s\n%s\n%s\n' "$rows" "$more" "$slow" "$ids" | look_up "$1"
@@ -134,14 +147,19 @@ records() {
 # states: standard input has lines "RUN FROM". Print "RUN" and the facts of each run, or "gone", a line each; then, for
 # each running run whose FROM is a number, "R RUN" and its metrics after so many bytes, as `metrics` prints them.
 states() {
-  asked=$(cat)
-  ids=$(printf '%s\n' "$asked" | while read -r run _; do [ ! -d "$base/runs/$run/control" ] || echo "$run"; done)
-  printf '%s\n' "$asked" | while read -r run _; do [ -d "$base/runs/$run/control" ] || printf '%s\ngone\n' "$run"; done
-  of_many facts
-  printf '%s\n' "$asked" | while read -r run from; do
+  ids='' running=''
+  while read -r run from; do
+    if [ ! -d "$base/runs/$run/control" ]; then
+      printf '%s\ngone\n' "$run"
+      continue
+    fi
+    ids=$ids$run$line_end
     case $from in '' | *[!0-9]*) continue ;; esac
+    [ ! -s "$base/runs/$run/metrics.jsonl" ] || running=$running$run' '$from$line_end
+  done
+  of_many facts
+  printf '%s' "$running" | while read -r run from; do
     [ -e "$base/runs/$run/control/script" ] && [ ! -e "$base/runs/$run/control/end" ] || continue
-    [ -s "$base/runs/$run/metrics.jsonl" ] || continue
     echo "R $run"
     metrics "$run" "$from"
   done

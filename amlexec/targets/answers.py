@@ -29,6 +29,7 @@ __all__ = [
 
 LONGEST_LINE = 4096
 """Bytes of a status line."""
+_FULL = re.compile("No space left|quota", re.IGNORECASE)
 _LONGEST_RECORD = 8 << 20
 """Bytes of a submitted run's record, most of which are the command's arguments."""
 _MOST_RUNS = 1_000_000
@@ -175,8 +176,9 @@ def _unreadable(what: str, output: str | bytes, where: str) -> TargetError:
 
 def failure(what: str, stderr: str, where: str) -> TargetError:
     """The error for something that failed on a machine, with its standard error."""
-    last = stderr.strip().rpartition("\n")[2]
-    full = "No space left" in stderr or "quota" in stderr.lower()
+    lines = stderr.strip().splitlines() or [""]
+    last = next(filter(_FULL.search, lines), lines[-1])
+    full = _FULL.search(last) is not None
     if last.endswith("I/O error"):
         # Some shells report a full disk in this way.
         full, last = True, "nothing can be written there: its disk is full or broken"

@@ -31,6 +31,8 @@ _WAIT_FOR_END_S = 60.0
 """How long a network file system may take to show the exit code of a job that Slurm says has ended."""
 _NOT_SHARED = 96
 """Exit code of a job that does not find its folder."""
+_NOT_WRITTEN = 97
+"""Exit code of a job that can't write into its folder, or find what its run has written."""
 _NO_LOG = "0:53"
 """Slurm's ExitCode for a job whose log can't be made."""
 NOT_SUBMITTED = "it was not submitted"
@@ -201,6 +203,9 @@ def _over(facts: Facts) -> State:
     if code == str(_NOT_SHARED) or facts.exit == _NO_LOG:
         node = facts.nodes or "the node"
         return _lost(facts, f"{node} does not have the folder of the run: sharedDirectory must be shared")
+    if code == str(_NOT_WRITTEN) and facts.state == "FAILED":
+        node = facts.nodes or "its node"
+        return _lost(facts, f"{node} could not write into the run's folder: is its file system full?")
     signal = int(sent) if _CODE.fullmatch(sent) else 0
     if facts.state in _CAUSES and facts.state != "NODE_FAIL" and signal and facts.slurm_ended is not None:
         return _ended(facts, 128 + signal, facts.slurm_ended)

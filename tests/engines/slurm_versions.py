@@ -1,6 +1,7 @@
 """The versions of Slurm that the suite can be run against; AMLEXEC_TEST_SLURM names another one.
 
-The usual one is Debian 12's. Each has its own image, so that both can be there.
+The usual one is Debian 12's. `accounting` is the same with slurmdbd, MariaDB, and accounts that jobs need.
+Each has its own image, so that all can be there.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ from . import slurm, ssh_host, tools
 from .choice import machines
 from .ssh_host import _mmdebstrap as debian
 
-__all__ = ["SUITES", "VARIABLE", "is_there", "ready", "reference", "remove", "version"]
+__all__ = ["SUITES", "VARIABLE", "has_accounting", "is_there", "ready", "reference", "remove", "version"]
 
 VARIABLE = "AMLEXEC_TEST_SLURM"
 USUAL = "22.05"
-SUITES = {USUAL: "bookworm", "24.11": "trixie"}
+ACCOUNTING = "accounting"
+SUITES = {USUAL: "bookworm", "24.11": "trixie", ACCOUNTING: "bookworm"}
 """The releases of Debian that have them."""
+_MORE = {ACCOUNTING: ("mariadb-server", "slurmdbd")}
 _LABEL = "amlexec-test.recipe"
 
 
@@ -32,6 +35,11 @@ def version() -> str:
     if found not in SUITES:
         raise tools.MissingError(f"{VARIABLE} is {found!r}; expected {' or '.join(SUITES)}")
     return found
+
+
+def has_accounting() -> bool:
+    """Whether the clusters of this session keep accounts."""
+    return version() == ACCOUNTING
 
 
 def reference() -> str:
@@ -61,7 +69,7 @@ def ready() -> None:
     with tempfile.TemporaryDirectory(dir=tools.roomy()) as folder:
         archive = Path(folder, "root.tar")
         *command, suite, target = debian(archive, Path(folder), SUITES[version()])
-        more = [f"--include={','.join(slurm._PACKAGES)}"]
+        more = [f"--include={','.join((*slurm._PACKAGES, *_MORE.get(version(), ())))}"]
         tools.run([*command, *more, suite, target], "making the root file system of a Slurm node")
         changes = ["ENV LANG=C.UTF-8", f"LABEL {_LABEL}={_recipe()}"]
         try:

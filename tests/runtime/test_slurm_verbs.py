@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from amlexec.errors import UnreachableError
 from amlexec.runtime import HERE
-from amlexec.targets.slurm_state import Facts, read_facts
+from amlexec.targets.slurm_state import Facts, judged, read_facts
 
 RUN = "demo_1700000000000"
 VERBS = "".join(
@@ -105,6 +106,49 @@ def test_a_job_that_nobody_has(login: Login) -> None:
     assert (found.state, found.failure, found.job) == ("gone", "", "12")
 
 
+REFUSED = "echo 'sacct: error: Problem talking to the database: Connection refused' >&2; exit 1"
+
+
+@pytest.mark.parametrize(
+    ("program", "text", "said"),
+    [
+        ("sacct", f"case $* in *-j*) {REFUSED} ;; esac", "Problem talking to the database"),
+        ("sacct", REFUSED, "Problem talking to the database"),
+        # As if it had hung.
+        ("timeout", 'shift; case "$*" in sacct*-j*) exit 124 ;; esac; exec "$@"', "timeout"),
+    ],
+)
+def test_accounting_that_does_not_answer(login: Login, program: str, text: str, said: str) -> None:
+    """The job may have ended in any way: that says nothing of the run. A job that squeue has is told."""
+    login.program("sacct", "")
+    login.program(program, text)
+    found = login.facts()
+    assert (found.state, found.job, said in found.failure) == ("", "12", True), found
+    with pytest.raises(UnreachableError, match="sacct does not answer"):
+        judged(found, "lab")
+    login.program("squeue", "case $* in *-j*) exit 1 ;; *) echo '36_1|RUNNING|c1|1|None' ;; esac")
+    many = login.states(login.run(1), login.run(2), login.run(3, end="0 1700000009"))
+    told = [(each.state, said in each.failure) for each in many.values() if isinstance(each, Facts)]
+    assert told == [("RUNNING", False), ("", True), ("", False)]
+    assert sum("-j" in call for call in login.calls("sacct")) <= 2, "one question for all"
+
+
+def test_every_program_of_slurm_has_a_time_limit(login: Login) -> None:
+    login.program("timeout", 'shift; exec "$@"')
+    login.program("scancel", "")
+    login.program("sbatch", "echo 13")
+    login.program("scontrol", "echo 'MaxArraySize = 1001'")
+    login.facts()
+    login.call("stop", RUN, "1", "")
+    login.call("limit")
+    login.call("states", asked=f"{RUN} 0\n")
+    login.call("begin", RUN, asked="record='{}' script='#!/bin/sh'\n")
+    limited = {call.split()[1] for call in login.calls("timeout") if call.startswith("30 ")}
+    for name in ("squeue", "sacct", "scontrol", "sbatch"):
+        assert name in limited
+        assert len(login.calls(name)) <= sum(f" {name} " in f"{call} " for call in login.calls("timeout"))
+
+
 def test_another_cluster_behind_the_login_node(login: Login) -> None:
     (login.control / "job").write_text("12;big\n")
     login.program("squeue", "echo 'OUT_OF_MEMORY|n1|1700000000|OutOfMemory'")
@@ -186,6 +230,20 @@ def test_many_runs_while_slurm_fails(login: Login) -> None:
     found = login.states(login.run(1), login.run(2, end="0 1700000009"))
     told = [(each.code, each.failure) for each in found.values() if isinstance(each, Facts)]
     assert told == [(None, "slurm_load_jobs error: Unable to contact"), (0, "")]
+
+
+def test_an_array_of_another_cluster(login: Login) -> None:
+    run = login.run(1)
+    array = login.home / ".amlexec/arrays/demo_1.points"
+    (array / "job").write_text("36;big\n")
+    (array / "runs").write_text("demo_0\ndemo_1\n")
+    login.program("scontrol", "")
+    login.program("scancel", "")
+    login.call("throttle", "demo_1.points", "7")
+    assert login.calls("scontrol") == ["-Mbig update jobid=36 arraytaskthrottle=7"]
+    assert login.call("withdraw", "", asked=f"{run}\n") == ["demo_1 gone"]
+    assert login.calls("scancel") == ["-Mbig -t PENDING 36_[1]"]
+    assert not array.exists()
 
 
 def test_a_run_that_is_withdrawn_never_begins(login: Login) -> None:

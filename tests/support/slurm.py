@@ -1,6 +1,7 @@
 """A Slurm cluster: a login node with sshd and slurmctld, two compute nodes, one shared home folder.
 
-The nodes are containers on one Docker network that goes with them. There is no accounting (slurmdbd).
+The nodes are containers on one Docker network that goes with them. With `AMLEXEC_TEST_SLURM=accounting`,
+slurmdbd and MariaDB on the login node keep accounts.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NODES",
+    "SMALL",
     "WAIT",
     "Lab",
     "SlurmHead",
@@ -45,6 +47,8 @@ __all__ = [
 ]
 
 NODES = ("c1", "c2")
+SMALL = "/small"
+"""A folder of a few megabytes that all nodes share."""
 _SLURM = """\
 ClusterName=lab
 SlurmctldHost=login
@@ -86,9 +90,36 @@ chmod 755 /run/munge
 chmod 400 /etc/munge/munge.key
 su -s /bin/sh munge -c '/usr/sbin/munged --force'
 """
+_ACCOUNTED = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=login
+AccountingStorageEnforce=associations,limits
+"""
+_SLURMDBD = """\
+AuthType=auth/munge
+DbdHost=login
+SlurmUser=root
+StorageType=accounting_storage/mysql
+StorageHost=localhost
+StorageUser=root
+PidFile=/run/slurmdbd.pid
+LogFile=/var/log/slurm/slurmdbd.log
+"""
+_ACCOUNTING = f"""\
+mkdir -p /run/mysqld
+chown mysql /run/mysqld
+[ -d /var/lib/mysql/mysql ] || mariadb-install-db --user=mysql >/dev/null
+mariadbd --user=mysql --skip-networking --innodb-buffer-pool-size=32M >/var/log/slurm/mariadb.log 2>&1 &
+until mariadb-admin ping >/dev/null 2>&1; do sleep 0.1; done
+/usr/sbin/slurmdbd
+until sacctmgr -i add cluster lab >/dev/null 2>&1; do sleep 0.1; done
+sacctmgr -i add account research >/dev/null
+sacctmgr -i add user root,{QUIET} account=research >/dev/null
+"""
 _SSHD = _CONFIGURATION.format(port=22).replace("ListenAddress 127.0.0.1", "ListenAddress 0.0.0.0")
 _NODE = f"set -e\n{_MUNGE}exec /usr/sbin/slurmd -D\n"
-_LOGIN = f"set -e\n{_MUNGE}rm -f /run/nologin\n/usr/sbin/slurmctld\nexec sh /etc/ssh/start\n"
+_LOGIN = f"set -e\n{_MUNGE}rm -f /run/nologin\n{{controller}}\nexec sh /etc/ssh/start\n"
+_CONTROLLER = "/usr/sbin/slurmctld"
 
 
 class SlurmHead(Host):
@@ -104,6 +135,8 @@ class SlurmHead(Host):
         with self.engine.asked() as api:
             api.create_network(self.name, driver="bridge")
             api.create_volume(f"{self.name}-home")
+            small = {"type": "tmpfs", "device": "tmpfs", "o": "size=4m,mode=1777"}
+            api.create_volume(f"{self.name}-small", driver_opts=small)
         for node, name in self.nodes.items():
             containers.create(self.engine, self._wanted(of or image.reference(), node, settings), name=name)
             self._put_slurm(name, _NODE)
@@ -116,7 +149,8 @@ class SlurmHead(Host):
             wanted = self._wanted(of or image.reference(), "login", {"PortBindings": ports, **settings})
             containers.create(self.engine, {**wanted, "ExposedPorts": {"22/tcp": {}}}, name=self.name)
             self._put()
-            self._put_slurm(self.name, _LOGIN)
+            started = f"({_ACCOUNTING}{_CONTROLLER}) &" if image.has_accounting() else _CONTROLLER
+            self._put_slurm(self.name, _LOGIN.format(controller=started))
             with contextlib.suppress(TargetError):  # another process may have taken the port
                 containers.start(self.engine, self.name)
                 if self._answers(2.0 * (attempt + 1)):
@@ -139,16 +173,17 @@ class SlurmHead(Host):
             containers.remove(self.engine, name, force=True)
         with self.engine.asked() as api, contextlib.suppress(Exception):
             api.remove_network(self.name)
-        with self.engine.asked() as api, contextlib.suppress(Exception):
-            api.remove_volume(f"{self.name}-home", force=True)
+        for volume in ("home", "small"):
+            with self.engine.asked() as api, contextlib.suppress(Exception):
+                api.remove_volume(f"{self.name}-{volume}", force=True)
 
     def stop_controller(self) -> None:
         """End slurmctld, and wait until it is gone."""
         self.ssh("pkill -x slurmctld; while pgrep -x slurmctld >/dev/null; do sleep 0.05; done")
 
-    def start_controller(self) -> None:
+    def start_controller(self, *options: str) -> None:
         """Start slurmctld again."""
-        self.ssh("slurmctld")
+        self.ssh(" ".join(("slurmctld", *options)))
         self.up()
 
     def on_node(self, node: str, script: str) -> str:
@@ -163,7 +198,8 @@ class SlurmHead(Host):
         return self.ssh(f"cat /home/{QUIET}/.amlexec/runs/{run_id}/control/job").split()[0]
 
     def _wanted(self, of: str, node: str, settings: dict[str, object]) -> dict[str, object]:
-        host = {"NetworkMode": self.name, "Init": True, "Binds": [f"{self.name}-home:/home"], **settings}
+        binds = [f"{self.name}-home:/home", f"{self.name}-small:{SMALL}"]
+        host = {"NetworkMode": self.name, "Init": True, "Binds": binds, **settings}
         ends = {self.name: {"Aliases": [node]}}
         start = ["sh", "/etc/slurm/start"]
         networking = {"EndpointsConfig": ends}
@@ -176,8 +212,12 @@ class SlurmHead(Host):
         }
 
     def _put_slurm(self, name: str, start: str) -> None:
+        text = _SLURM
+        if image.has_accounting():
+            text = text.replace("AccountingStorageType=accounting_storage/none\n", _ACCOUNTED)
         files = {
-            "slurm/slurm.conf": (_SLURM.encode(), 0o644),
+            "slurm/slurm.conf": (text.encode(), 0o644),
+            "slurm/slurmdbd.conf": (_SLURMDBD.encode(), 0o600),
             "slurm/start": (start.encode(), 0o755),
             "munge/munge.key": (self._key, 0o400),
             # In the place of that of a machine on the network of this one.
@@ -235,14 +275,14 @@ class Lab(ProjectFolder):
         return self.amlexec("experiment", "submit", "-c", "lab", *arguments)
 
     def begin(self, *arguments: str, until: str = "RUNNING") -> str:
-        """Submit without waiting for the end; the id of the run, whose job is then in this state."""
+        """Submit without waiting for the end; the id of the run, whose job is then in this state, if any."""
         done = self.amlexec("experiment", "submit", "--async", "-c", "lab", *(arguments or ("wait.py",)))
         assert done.code == 0, done.err
         run_id = done.run_id
         if until == "RUNNING":
             log = f"{self.folder_of(run_id)}/stdout.log"
             eventually(lambda: "begun" in self.head.ssh(f"cat {log} 2>/dev/null || :"), "the script begins")
-        else:
+        elif until:
             eventually(lambda: self.state(run_id) == until, f"the job is {until}")
         return run_id
 

@@ -12,6 +12,7 @@ import pytest
 from amlexec.errors import TargetError
 from amlexec.targets.answers import (
     LONGEST_LINE,
+    failure,
     read_frame,
     read_look,
     read_records,
@@ -255,3 +256,12 @@ def test_random_answers_are_values_or_errors() -> None:
         for read in readers:
             with contextlib.suppress(TargetError):
                 read(output, output.encode("utf-8", "surrogatepass"))
+
+
+@pytest.mark.parametrize("said", ["tar: x: No space left on device", "mkdir: Disk quota exceeded"])
+def test_a_full_disk_and_a_full_quota(said: str) -> None:
+    error = failure("the run could not be sent", f"{said}\ntar: Exiting with failure status", "lab")
+    assert (error.message, error.hint.startswith("make room there")) == (
+        f"the run could not be sent: {said}",
+        True,
+    )

@@ -219,6 +219,7 @@ def test_a_storage_that_refuses_the_run(project: ServiceProject, service: Servic
 def test_a_run_that_cannot_get_its_files(project: ServiceProject, service: Service, front: Front) -> None:
     front.faults.append(lambda _, path: 403 if "sig=" in path and "run.tar.gz" in path else None)
     service.manager.has_logs = False
+    service.manager.faults.append(Fault(_LOGS, 400, "ContainerGroupDeploymentNotReady", "not yet"))
     done = project.submit("train.py")
     assert done.code == 2, done.err
     record = project.record(project.run_ids()[0])

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import PATIENCE, eventually
+from tests.engines.slurm_versions import has_accounting
 from tests.engines.ssh_host import QUIET
 from tests.support.places import Place, Shop
-from tests.support.slurm import Lab, SlurmProject
+from tests.support.slurm import SMALL, Lab, SlurmProject
 
 if TYPE_CHECKING:
     import subprocess
@@ -50,6 +51,7 @@ mpi.MPI_Allreduce(*whole, handle("ompi_mpi_comm_world"))
 print(os.uname().nodename, total.value, flush=True)
 mpi.MPI_Finalize()
 """
+ACCOUNTS = [("account: nope", "Invalid account or account/partition combination")] if has_accounting() else []
 ALL = ("nodeCount: 2", "sbatch: [--exclusive]")
 """Both nodes, alone."""
 
@@ -188,6 +190,24 @@ def test_a_node_that_fails(lab: Lab) -> None:
     assert (status in {"Failed", "Lost"}, f"its node {node} failed" in reason) == (True, True), reason
 
 
+def test_a_job_that_slurm_has_forgotten(lab: Lab) -> None:
+    """Its supervisor was killed, and left no exit code. Only accounting may know how it ended."""
+    run_id = lab.begin()
+    job = lab.head.job(run_id)
+    node = lab.head.ssh(f"squeue -h -j {job} -o %N").strip()
+    lab.head.on_node(node, f"pkill -KILL -f '[s]upervisor.sh {lab.folder_of(run_id)}'")
+    eventually(lambda: lab.state(run_id) == "FAILED", "the job ends")
+    if has_accounting():
+        asked = f"sacct -X -n -P -j {job} -o State"
+        eventually(lambda: lab.head.ssh(asked).strip() == "FAILED", "it is accounted")
+    lab.head.stop_controller()
+    lab.head.start_controller("-c")
+    lab.tell(run_id)
+    assert "Lost" in lab.status(run_id)
+    why = "Slurm says FAILED" if has_accounting() else f"Slurm no longer has the job {job}"
+    assert lab.end(run_id) == ("Lost", None, f"{why}, and it left no exit code")
+
+
 def test_slurm_that_does_not_answer(lab: Lab) -> None:
     run_id = lab.begin()
     lab.head.stop_controller()
@@ -221,6 +241,27 @@ def test_a_folder_that_the_nodes_do_not_have(lab: Lab) -> None:
     assert (done.code, "sharedDirectory /nowhere: there is no such folder" in done.err) == (2, True)
 
 
+def test_a_shared_folder_that_is_full(lab: Lab) -> None:
+    """Before the submission, and when the job begins."""
+    lab.target(f"sharedDirectory: {SMALL}", "sbatch: ['--begin=now+1hour']")
+    lab.write("train.py", "print('here')\n")
+    fill, free = (f"{each} {SMALL}/filling" for each in ("cat /dev/zero >", "rm"))
+    run_id = lab.begin("train.py", until="")
+    job = lab.head.ssh(f"cat {SMALL}/.amlexec/runs/{run_id}/control/job").strip()
+    lab.head.ssh(f"{fill} 2>/dev/null || :", QUIET)
+    try:
+        refused = lab.run("train.py")
+        assert (refused.code, "No space left on device" in refused.err) == (2, True), refused.err
+        assert "hint: make room there" in refused.err
+        lab.head.ssh(f"scontrol update jobid={job} StartTime=now")
+        lab.follow(run_id)
+    finally:
+        lab.head.ssh(free)
+    status, code, reason = lab.end(run_id)
+    assert (status, code) == ("Lost", None)
+    assert re.fullmatch(r"c\d could not write into the run's folder: is its file system full\?", reason)
+
+
 def test_a_shared_folder_with_blanks(lab: Lab) -> None:
     shared = "/home/it's $HOME shared"
     lab.head.ssh(f'mkdir -p "{shared}"; chmod 777 "{shared}"'.replace("$", "\\$"))
@@ -238,6 +279,7 @@ def test_a_shared_folder_with_blanks(lab: Lab) -> None:
         ("partition: nope", "invalid partition specified: nope; Batch job submission failed"),
         ("constraint: fast", "Invalid feature specification"),
         ("gres: gpu:2", "Invalid generic resource (gres) specification"),
+        *ACCOUNTS,
     ],
 )
 def test_a_job_that_sbatch_refuses(lab: Lab, line: str, said: str) -> None:

@@ -92,6 +92,9 @@ def test_an_end_without_our_exit_code() -> None:
     for code in ("96:0", "0:53"):
         reason = end(row="FAILED|c2|1|x", details=f"JobState=FAILED ExitCode={code} NodeList=c2")[1]
         assert reason == "c2 does not have the folder of the run: sharedDirectory must be shared"
+    details = "JobState=FAILED ExitCode=97:0 NodeList=c2"
+    full = "c2 could not write into the run's folder: is its file system full?"
+    assert end(row="FAILED|c2|1|x", details=details) == ("Lost", full, None)
 
 
 @pytest.mark.parametrize("word", ["COMPLETED", "gone", "FAILED"])
