@@ -136,8 +136,9 @@ def listing(views: Iterable[Mapping[str, Any]]) -> list[Column]:
             if name not in metrics:
                 metrics[name] = [None] * count, [None] * count
         for name, (lasts, shorts) in metrics.items():
-            lasts.append(_last(view, name))
-            shorts.append(view["metrics"].get(name))
+            value, told = _last(view, name)
+            lasts.append(told)
+            shorts.append(value)
         tags.append(", ".join(map(_tag, view["tags"].items())) or None)
     if BROKEN not in properties["status"]:
         del properties["reason"]
@@ -204,10 +205,15 @@ def _seconds(moment: str | None) -> str | None:
     return None if moment is None else f"{moment.partition('.')[0].rstrip('Z')}Z"
 
 
-def _last(view: Mapping[str, Any], name: str) -> object:
-    """The last value of a metric, and the number of its values."""
+def _last(view: Mapping[str, Any], name: str) -> tuple[object, object]:
+    """The last value of a metric; the same with the number of its values.
+
+    A list of numbers is a series that was logged at once.
+    """
     value, count = view["metrics"].get(name), view["metric_counts"].get(name, 1)
-    return value if count < 2 else f"{cell(value)} (last of {count})"
+    if count < 2 and isinstance(value, list) and all(isinstance(each, (int, float)) for each in value[:1]):
+        value, count = value[-1] if value else value, len(value)
+    return value, value if count < 2 else f"{cell(value)} (last of {count})"
 
 
 class Row(NamedTuple):

@@ -511,6 +511,15 @@ the same in all: Script_name train.py, Target local, Duration 0:00:04.892389, se
 }
 
 
+def test_a_list_of_numbers_is_shown_as_a_series(project: Project) -> None:
+    metrics = {"layers": [64, 32, 10], "Accuracy": 0.9, "empty": [], "names": ["a", "b"]}
+    add(project, 0, metrics=metrics, metric_counts=dict.fromkeys(metrics, 1))
+    shown = amlexec(project, "list")[0].splitlines()
+    assert shown[0].split()[-4:] == ["layers", "Accuracy", "empty", "names"]
+    assert shown[2].endswith('10 (last of 3)       0.9  []     ["a", "b"]')
+    assert in_json(project, "list")[0]["metrics"]["layers"] == [64, 32, 10]
+
+
 @pytest.mark.parametrize("columns", NARROW)
 def test_a_list_on_a_narrow_terminal(project: Project, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     for number in range(3):
