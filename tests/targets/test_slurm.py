@@ -322,6 +322,8 @@ def test_the_answer_of_sbatch_is_lost(lab: Lab, program: Callable[[str, str], No
 
 
 def test_one_call_for_all_runs(lab: Lab, program: Callable[[str, str], None]) -> None:
+    # Of the runs of other tests, Slurm may have forgotten some.
+    lab.head.ssh("rm -rf .amlexec/runs/*", QUIET)
     runs = [lab.begin() for _ in range(2)]
     program("squeue", '#!/bin/sh\necho x >>/tmp/squeue-calls\nexec /usr/bin/squeue "$@"\n')
     lab.head.ssh(": >/tmp/squeue-calls; chmod 666 /tmp/squeue-calls")
