@@ -15,7 +15,7 @@ import traceback
 import uuid
 from typing import Any, Callable, Mapping
 
-from . import metrics, openapi
+from . import metrics, openapi, protocols
 from .bodies import Bodies
 from .errors import AnswerError, InvalidError
 from .metrics import Metrics
@@ -36,7 +36,7 @@ _CLIENT_ID = b"x-ms-client-request-id"
 _FOREIGN = {b"cross-site", b"same-site"}
 _OPEN = {"/healthz", "/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v2/health/ready"}
 _OF_JSON = {"/openapi.json", "/swagger.json", "/status"}
-_ROUTES = {*_OPEN, *_OF_JSON, "/score", "/metrics"}
+_ROUTES = {*_OPEN, *_OF_JSON, "/score", "/metrics", "/v2", protocols.INVOCATIONS}
 """The paths with counters of their own."""
 _OF_RAW = {"PUT", "PATCH", "DELETE"}
 """More methods that a script with @rawhttp takes."""
@@ -96,7 +96,7 @@ class App:
         try:
             if len(headers.get(_CLIENT_ID, b"")) > _LONGEST_ID:
                 raise AnswerError(431, "x-ms-client-request-id is longer than 100 characters")
-            if path == "/score":
+            if path == "/score" or path == protocols.INVOCATIONS or protocols.is_inference(path):
                 answer = await self._scored(method, headers, scope, receive, identity, extra)
             else:
                 answer = await self._plain(method, path, headers)
@@ -116,7 +116,7 @@ class App:
         if self.leaving or self.ending:
             extra.append((b"connection", b"close"))
         seconds = time.perf_counter() - began
-        self.metrics.answered(path if path in _ROUTES else "other", status, seconds)
+        self.metrics.answered(_route(path), status, seconds)
         if self.settings.access_log and path not in _OPEN:
             _say("{} {} {} {:.1f}ms {}".format(method, _shown(path), status, 1000 * seconds, identity))
         connection = scope["state"].get("amlexec")
@@ -144,16 +144,23 @@ class App:
         static = FILES.get(path)
         if path not in _OPEN and static is None:
             self._must_be_allowed(headers)
-        if path not in _OPEN and path not in _OF_JSON and path != "/metrics" and static is None:
+        found = (
+            protocols.described(path, self.script, self.settings, ready=self.ready)
+            if path not in _OPEN
+            else None
+        )
+        if path not in _OPEN and path not in _OF_JSON and path != "/metrics" and static is None and not found:
             raise AnswerError(404, "there is no {}; POST requests to /score".format(_shown(path)))
         if method not in ("GET", "HEAD"):
             raise AnswerError(405, "{} takes GET".format(path), allow="GET, HEAD")
+        if found is not None:
+            return found
         if static is not None:
             return Answer(200, static[1], HEADERS, static[0])
         if path == "/metrics":
-            found = await self.peers.all() if self.peers is not None else [self.counters()]
+            counted = await self.peers.all() if self.peers is not None else [self.counters()]
             kind = "text/plain; version=0.0.4; charset=utf-8"
-            return Answer(200, metrics.text(found).encode(), content_type=kind)
+            return Answer(200, metrics.text(counted).encode(), content_type=kind)
         if path in ("/openapi.json", "/swagger.json"):
             if not self._document:
                 raise AnswerError(503, "the scoring script is being loaded", retry_after="1")
@@ -219,10 +226,15 @@ class App:
     ) -> Answer:
         """The answer of the script; headers that go with it are added to `extra`."""
         self._must_be_allowed(headers)
+        path = scope["path"]
         if method == "OPTIONS":
             return Answer(200, b"", (("allow", "POST, GET, OPTIONS"),))
-        script = self.script
-        if method not in ("POST", "GET") and not (script and script.is_raw and method in _OF_RAW):
+        script: Any = self.script
+        if path != "/score":
+            if method != "POST":
+                raise AnswerError(405, "{} takes POST".format(_shown(path)), allow="POST, OPTIONS")
+            script = script and protocols.behind(path, script, self.settings)
+        elif method not in ("POST", "GET") and not (script and script.is_raw and method in _OF_RAW):
             raise AnswerError(405, "/score takes POST", allow="POST, GET, OPTIONS")
         if self.ending:
             raise AnswerError(503, "the service is ending", retry_after="1")
@@ -293,6 +305,13 @@ def _refusal(error: AnswerError, identity: str) -> Answer:
     if error.fields:
         told["fields"] = list(error.fields)
     return Answer(error.status, json.dumps(told).encode(), tuple(error.headers.items()))
+
+
+def _route(path: str) -> str:
+    """What requests to a path are counted as."""
+    if path in _ROUTES:
+        return path
+    return protocols.INFER if protocols.is_inference(path) else "other"
 
 
 def _shown(path: str) -> str:

@@ -114,7 +114,7 @@ class PandasParameterType:
 
         example = json.loads(self.sample_input.to_json(orient=self._orient))
         schema: dict[str, Any] = {"type": "array", "items": row} if self._orient == "records" else {}
-        return Converter({**schema, "examples": [example]}, self._convert)
+        return Converter({**schema, "examples": [example]}, self._convert, self._orient == "records")
 
     def _convert(self, value: Any, place: str) -> Any:
         import pandas

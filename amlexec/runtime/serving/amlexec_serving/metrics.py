@@ -7,10 +7,13 @@ import collections
 import time
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
+from .protocols import INFER, INVOCATIONS
+
 __all__ = ["Metrics", "text"]
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _RECENT = 1000
+_SCORED = {"/score", INVOCATIONS, INFER}
 
 
 class Metrics:
@@ -33,7 +36,7 @@ class Metrics:
         """Count an answer."""
         key = (route, status)
         self.answers[key] = self.answers.get(key, 0) + 1
-        if route != "/score":
+        if route not in _SCORED:
             return
         self._buckets[bisect.bisect_left(_BUCKETS, seconds)] += 1
         self._seconds += seconds

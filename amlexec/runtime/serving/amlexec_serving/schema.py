@@ -29,6 +29,8 @@ class Converter(typing.NamedTuple):
 
     schema: Mapping[str, Any]
     convert: Callable[[Any, str], Any]
+    is_table: bool = False
+    """Whether it makes a data frame, of a list of objects."""
 
 
 def converter_of(kind: Any, definitions: dict[str, Any]) -> Converter:
@@ -188,7 +190,8 @@ def _library(kind: Any, definitions: dict[str, Any]) -> Converter | None:
         return Converter(_ANY_LIST, _array)
     if module == "pandas" and getattr(kind, "__name__", "") == "DataFrame":
         records = {"type": "array", "items": _ANY_OBJECT}
-        return Converter({"anyOf": [records, {"type": "object", "required": ["columns", "data"]}]}, _frame)
+        split = {"type": "object", "required": ["columns", "data"]}
+        return Converter({"anyOf": [records, split]}, _frame, is_table=True)
     if hasattr(kind, "model_json_schema") and hasattr(kind, "model_validate"):
         return _pydantic(kind, definitions, kind.model_validate)
     if hasattr(kind, "parse_obj") and hasattr(kind, "schema"):
