@@ -58,7 +58,8 @@ def run(engine: Engine, container: str, command: list[str], connection: socket.s
             given = output._body.fp.raw._sock
             over = threading.Event()
             words = (_Reader(connection, over, lock), given, send)
-            threading.Thread(target=_read, args=words, daemon=True).start()
+            reader = threading.Thread(target=_read, args=words, daemon=True)
+            reader.start()
             for frame in output:
                 # The most that fits into a frame with a length of 16 bits.
                 for at in range(0, len(frame.data), 32000):
@@ -67,6 +68,8 @@ def run(engine: Engine, container: str, command: list[str], connection: socket.s
         code = api.exec_inspect(made)["ExitCode"]
     send(_ERROR, json.dumps(_status(code)).encode())
     send(0, struct.pack("!H", 1000), _CLOSE)
+    # The server reads the connection next, and would take parts of frames.
+    reader.join()
 
 
 class _Reader:
