@@ -253,6 +253,8 @@ class CondaDependencies(NamedTuple):
     channels: tuple[Line, ...] = ()
     specs: tuple[Line, ...] = ()
     pip: tuple[Line, ...] = ()
+    with_spark: bool = False
+    """Whether `specs` has a Spark or a Java that the file does not name, see `spark/default_packages.py`."""
 
 
 class SparkPackage(NamedTuple):

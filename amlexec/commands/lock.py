@@ -71,6 +71,11 @@ class _Request(NamedTuple):
     wanted: spec.EnvironmentSpec
     basis: bytes
 
+    @property
+    def name(self) -> str:
+        """The name of the packages in the lock file."""
+        return lockfile.set_name(self.platform, self.dependencies)
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Lock, or check; the exit code."""
@@ -102,7 +107,7 @@ def _request(project: Project, name: str, target_name: str) -> _Request:
 def _reason(request: _Request, lock: Lock | None) -> str:
     if lock is None:
         return f"there is no {lockfile.path_of(request.file)}"
-    return lock.reason(request.basis, request.platform, request.wanted.places) or lock.damage()
+    return lock.reason(request.basis, request.name, request.wanted.places) or lock.damage()
 
 
 def _check(request: _Request, lock: Lock | None, form: str) -> int:
@@ -128,11 +133,11 @@ def _lock(request: _Request, lock: Lock | None, upgrade: list[str] | None, form:
     named = {name for name in upgrade or () if name}
     before: tuple[Locked, ...] = ()
     kept: Resolution | None = None
-    if lock is not None and request.platform.name in dict(lock.bases):
-        before = lock.packages(request.platform.name)
+    if lock is not None and request.name in dict(lock.bases):
+        before = lock.packages(request.name)
         if _EVERYTHING not in (upgrade or ()):
             sources = conda_solve.channels(request.project, request.dependencies, settings)
-            kept = lockfile.resolution_from(lock, request.platform, sources)
+            kept = lockfile.resolution_from(lock, request.name, sources)
     _must_be_locked(named, kept)
     resolution = resolve(
         request.project,
@@ -145,10 +150,11 @@ def _lock(request: _Request, lock: Lock | None, upgrade: list[str] | None, form:
         upgraded=named,
         step=say,
     )
-    written = lockfile.write(request.project, request.file, request.platform, request.basis, resolution, lock)
-    changes = _changes(before, written.packages(request.platform.name))
+    parts = (request.dependencies, request.platform, request.basis, resolution, lock)
+    written = lockfile.write(request.project, *parts)
+    changes = _changes(before, written.packages(request.name))
     count = len(resolution.records) + len(resolution.pins)
-    _tell(form, written, changes, f"{written.shown}: {count} packages for {request.platform.name}")
+    _tell(form, written, changes, f"{written.shown}: {count} packages for {request.name}")
 
 
 def _is_damaged(lock: Lock) -> bool:

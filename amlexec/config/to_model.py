@@ -107,8 +107,8 @@ def _lines(path: str, lines: list[list[Any]]) -> tuple[Line, ...]:
 def conda(path: str, reading: Reading) -> CondaDependencies:
     """The conda dependencies of a reading; empty if it has no such section."""
     section = reading.get("conda", {})
-    parts = {key: _lines(path, section.get(key, [])) for key in ("channels", "specs", "pip")}
-    return CondaDependencies(place=Place(path), **parts)
+    channels, specs, pip = (_lines(path, section.get(key, [])) for key in ("channels", "specs", "pip"))
+    return CondaDependencies(Place(path), channels, specs, pip)
 
 
 def spark(path: str, reading: Reading) -> SparkDependencies:

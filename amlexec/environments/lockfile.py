@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from amlexec.packages.pip_pins import Pin
     from amlexec.packages.platforms import Platform
     from amlexec.packages.resolve import Resolution
-    from amlexec.values import Place, Project
+    from amlexec.values import CondaDependencies, Place, Project
 
-__all__ = ["Lock", "path_of", "read", "resolution_from", "text_of", "write"]
+__all__ = ["Lock", "path_of", "read", "resolution_from", "set_name", "text_of", "write"]
 
 _HEADER = """\
 # What {name} comes to, written by `amlexec lock`: change that file, then lock again.
@@ -59,7 +59,7 @@ class Lock(NamedTuple):
     """Its name in messages: relative to the project's root."""
     text: str
     bases: tuple[tuple[str, bytes], ...]
-    """For each platform, by name: the canonical value that was locked."""
+    """For each set of packages, by `set_name`: the canonical value that was locked."""
 
     def damage(self) -> str:
         """How the file differs from what `amlexec lock` wrote, in a sentence; "" if it does not.
@@ -83,30 +83,33 @@ class Lock(NamedTuple):
             return f"{self.shown} is truncated: it has {lines} of {recorded[1]} lines"
         return f"{self.shown} was changed after it was written"
 
-    def reason(self, basis: bytes, platform: Platform, places: Iterable[tuple[Key, Place]] = ()) -> str:
-        """Why the file is out of date for `basis` (`amlexec.environments.spec.lock_basis`), or ""."""
+    def reason(self, basis: bytes, name: str, places: Iterable[tuple[Key, Place]] = ()) -> str:
+        """Why the file is out of date for `basis` (`amlexec.environments.spec.lock_basis`), or "".
+
+        `name` is the `set_name` of the packages.
+        """
         known = dict(self.bases)
         if not known:
             return f"{self.shown} does not say what it was made from"
-        if platform.name not in known:
-            return f"{self.shown} has no packages for {platform.name}, only for {', '.join(known)}"
-        return explain(known[platform.name], basis, places)
+        if name not in known:
+            return f"{self.shown} has no packages for {name}, only for {', '.join(known)}"
+        return explain(known[name], basis, places)
 
-    def must_answer(self, basis: bytes, platform: Platform, places: Iterable[tuple[Key, Place]] = ()) -> None:
+    def must_answer(self, basis: bytes, name: str, places: Iterable[tuple[Key, Place]] = ()) -> None:
         """Raise ConfigurationError if the file is out of date for `basis`, or truncated."""
         damage = self.damage()
         # Manual changes are only reported by `lock --check`: they may be intended.
         if " is truncated: " in damage:
             raise _damaged(self.shown, damage.replace(self.shown, "it", 1))
-        if reason := self.reason(basis, platform, places):
+        if reason := self.reason(basis, name, places):
             raise ConfigurationError(
                 f"the lock file is out of date: {reason}",
                 where=self.shown,
                 hint="`amlexec lock -c NAME` brings it up to date",
             )
 
-    def packages(self, platform: str) -> tuple[Locked, ...]:
-        """The packages for a platform, by the platform's name. Needs no rattler.
+    def packages(self, name: str) -> tuple[Locked, ...]:
+        """The packages of a set, by its `set_name`. Needs no rattler.
 
         Raises:
             ConfigurationError: the file is damaged, or of another format.
@@ -119,7 +122,7 @@ class Lock(NamedTuple):
                 for kind in ("conda", "pypi")
                 if kind in package
             }
-            listed = tree["environments"][_ENVIRONMENT]["packages"][platform]
+            listed = tree["environments"][_ENVIRONMENT]["packages"][name]
             return tuple(_locked(kind, place, by_place) for item in listed for kind, place in item.items())
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise _damaged(self.shown, f"{type(error).__name__} {error}") from None
@@ -135,6 +138,14 @@ def _head(text: str) -> Iterator[str]:
 
 def _body(text: str) -> str:
     return "\n".join(text.split("\n")[len(list(_head(text))) :])
+
+
+def set_name(platform: Platform, dependencies: CondaDependencies) -> str:
+    """The name of the packages for these dependencies in a lock file, which has it as a platform.
+
+    Run configurations that share a file have other packages where Spark and Java are added to it.
+    """
+    return f"{platform.name}-spark" if dependencies.with_spark else platform.name
 
 
 def path_of(dependencies_file: str) -> str:
@@ -200,30 +211,28 @@ def _locked(kind: str, place: str, by_place: Mapping[tuple[str, str], dict[str, 
     return Locked(kind, name, version, build, public(place), sha256)
 
 
-def resolution_from(lock: Lock, platform: Platform, sources: Sequence[ChannelSource] = ()) -> Resolution:
-    """The packages of a lock file, ready to be installed.
+def resolution_from(lock: Lock, name: str, sources: Sequence[ChannelSource] = ()) -> Resolution:
+    """The packages of a set in a lock file, ready to be installed.
 
     `sources` are the channels (`amlexec.packages.conda_solve.channels`); their passwords are not in the file.
 
     Raises:
-        ConfigurationError: the file is damaged, or has no packages for this platform.
+        ConfigurationError: the file is damaged, or has no such set.
     """
     from amlexec.packages import conda_solve
     from amlexec.packages.resolve import Resolution
 
     file = _opened(lock)
-    records = sorted(_records(file, platform.name), key=lambda record: record.name.normalized)
+    records = sorted(_records(file, name), key=lambda record: record.name.normalized)
     environment = file.default_environment()
     channels = tuple(str(channel) for channel in environment.channels()) if environment is not None else ()
-    return Resolution(
-        tuple(conda_solve.with_passwords(records, sources)), _pins(lock, platform.name), channels
-    )
+    return Resolution(tuple(conda_solve.with_passwords(records, sources)), _pins(lock, name), channels)
 
 
-def _pins(lock: Lock, platform: str) -> tuple[Pin, ...]:
+def _pins(lock: Lock, name: str) -> tuple[Pin, ...]:
     from amlexec.packages.pip_pins import Pin
 
-    packages = (package for package in lock.packages(platform) if package.kind == "pypi")
+    packages = (package for package in lock.packages(name) if package.kind == "pypi")
     return tuple(sorted(Pin(each.name, each.version, each.address, each.sha256) for each in packages))
 
 
@@ -247,40 +256,44 @@ def _records(file: LockFile, name: str) -> list[RepoDataRecord]:
 
 def write(
     project: Project,
-    dependencies_file: str,
+    dependencies: CondaDependencies,
     platform: Platform,
     basis: bytes,
     resolution: Resolution,
     old: Lock | None = None,
 ) -> Lock:
-    """Write the lock file for one platform, atomically; keeps the packages of `old` for other platforms.
+    """Write the lock file for one set of packages, atomically; keeps the other sets of `old`.
 
     Raises:
         TargetError: the file can't be written.
     """
-    shown = path_of(dependencies_file)
-    text = text_of(dependencies_file, platform, basis, resolution, old)
+    shown = path_of(dependencies.place.path)
+    text = text_of(dependencies, platform, basis, resolution, old)
     try:
         # For everybody whom the umask lets read the project's other files.
         write_atomically(Path(project.root, shown), text, mode=0o666)
     except OSError as error:
         raise TargetError(f"cannot write {shown}: {error.strerror}") from error
-    written = read(project, dependencies_file)
+    written = read(project, dependencies.place.path)
     assert written is not None, "it was just written"
     return written
 
 
 def text_of(
-    dependencies_file: str, platform: Platform, basis: bytes, resolution: Resolution, old: Lock | None = None
+    dependencies: CondaDependencies,
+    platform: Platform,
+    basis: bytes,
+    resolution: Resolution,
+    old: Lock | None = None,
 ) -> str:
-    """The text of a lock file: this platform's packages, and those of `old` for others. No secrets."""
+    """The text of a lock file: these packages, and the other sets of `old`. No secrets."""
     import rattler
 
-    name = dependencies_file.rpartition("/")[2]
-    others = [base for base in old.bases if base[0] != platform.name] if old is not None else []
+    name = set_name(platform, dependencies)
+    others = [base for base in old.bases if base[0] != name] if old is not None else []
     opened = _opened(old) if old is not None and others else None
     virtual = [f"{package}={version}={build}" for package, version, build in platform.virtual_packages]
-    targets = [rattler.LockPlatform(platform.name, rattler.Subdir(platform.subdir), virtual)]
+    targets = [rattler.LockPlatform(name, rattler.Subdir(platform.subdir), virtual)]
     if opened is not None:
         targets += [each for each in opened.platforms() if each.name in dict(others)]
     file = rattler.LockFile(targets)
@@ -290,11 +303,10 @@ def text_of(
         assert opened is not None
         assert old is not None
         hashes |= _add(file, target, _records(opened, target.name), _pins(old, target.name))
-    bases = sorted([*others, (platform.name, basis)])
-    header = _HEADER.format(name=name)
+    bases = sorted([*others, (name, basis)])
+    header = _HEADER.format(name=dependencies.place.path.rpartition("/")[2])
     header += "".join(
-        f"# amlexec {platform_name} sha256:{digest.of_bytes(value)} {value.decode()}\n"
-        for platform_name, value in bases
+        f"# amlexec {each} sha256:{digest.of_bytes(value)} {value.decode()}\n" for each, value in bases
     )
     body = _with_hashes(_rendered(file), hashes)
     lines = len(body.splitlines())

@@ -28,7 +28,8 @@ def resolved(request: BuildRequest, network: Network, progress: Progress) -> Res
         from amlexec.environments import lockfile
 
         sources = conda_solve.channels(request.project, request.dependencies, network)
-        return lockfile.resolution_from(request.lock, platform, sources)
+        name = lockfile.set_name(platform, request.dependencies)
+        return lockfile.resolution_from(request.lock, name, sources)
     if not network.verifies_channels:
         progress.step("conda's ssl_verify is false: the certificates of channels are not verified")
     progress.step("solving the conda section")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec import digest, private_folders
 from amlexec.environments import last_prepared
 from amlexec.files import read_regular, write_atomically
+from amlexec.values import Place
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +76,7 @@ def text_of(context: BuildContext, pins: tuple[Pin, ...] | None, base: str = "")
         )
         basis = lock_basis(spec, request.requirements)
     text = lockfile.text_of(
-        "conda_dependencies.yml",
+        request.dependencies._replace(place=Place("conda_dependencies.yml")),
         request.spec.platform,
         basis,
         resolution._replace(pins=pins, channels=channels),

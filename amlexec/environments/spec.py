@@ -123,13 +123,16 @@ def spec_of(
     )
     if lock is None:
         return spec
-    lock.must_answer(lock_basis(spec, read), platform, spec.places)
+    from amlexec.environments.lockfile import set_name
+
+    name = set_name(platform, dependencies)
+    lock.must_answer(lock_basis(spec, read), name, spec.places)
     return spec._replace(
         channels=(),
         specs=(),
         # A lock file has the names of folders with sources, but not their content.
         pip=tuple(line for line in spec.pip if line[0] in {"tree", "editable"}),
-        locked=tuple(sorted(lock.packages(platform.name))),
+        locked=tuple(sorted(lock.packages(name))),
         places=(*spec.places, (("locked", ""), Place(lock.shown))),
     )
 

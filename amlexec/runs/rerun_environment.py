@@ -129,7 +129,7 @@ class _Search(NamedTuple):
         return instead, (f"{was}; what {instead} is now would be used",)
 
     def _missing(self, wanted: Wanted) -> list[str]:
-        from amlexec.environments.lockfile import resolution_from
+        from amlexec.environments.lockfile import resolution_from, set_name
         from amlexec.packages import availability, conda_solve
         from amlexec.packages.network import cache_folder, settings
 
@@ -137,7 +137,8 @@ class _Search(NamedTuple):
         assert request.lock is not None, "it was just written"
         try:
             channels = conda_solve.channels(request.project, request.dependencies, network)
-            resolution = resolution_from(request.lock, request.spec.platform, channels)
+            name = set_name(request.spec.platform, request.dependencies)
+            resolution = resolution_from(request.lock, name, channels)
         except AmlexecError as error:
             return [error.message]
         return availability.missing(

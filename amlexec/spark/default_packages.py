@@ -41,7 +41,8 @@ def added(
         lines.append(declared)
     if not any(_named(line.text, _JAVA) for line in dependencies.specs):
         lines.append(f"{_JAVA}={_java_for(declared)}")
-    return dependencies._replace(specs=(*dependencies.specs, *(Line(text, place) for text in lines)))
+    specs = (*dependencies.specs, *(Line(text, place) for text in lines))
+    return dependencies._replace(specs=specs, with_spark=bool(lines))
 
 
 def _named(spec: str, name: str) -> bool:

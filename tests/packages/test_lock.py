@@ -32,7 +32,7 @@ from amlexec.packages.pip_resolve import index_lines
 from amlexec.packages.platforms import Platform, of_image, of_target
 from amlexec.packages.resolve import Resolution, resolve
 from amlexec.packages.urls import Secret
-from amlexec.values import Project
+from amlexec.values import CondaDependencies, Place, Project
 from tests.engines import packages
 from tests.engines.serving import serve
 
@@ -282,7 +282,7 @@ class TestSolve:
             sources = conda_solve.channels(
                 declared.project, config.load_conda(declared.project, FILE), settings
             )
-            again = lockfile.resolution_from(declared.read(), PLATFORM, sources)
+            again = lockfile.resolution_from(declared.read(), PLATFORM.name, sources)
             assert [one.url for one in again.records] == [one.url for one in found.records]
             conda_install.install(
                 again.records, prefix, "/opt/env", PLATFORM, settings, cache=tmp_path / "cache"
@@ -447,8 +447,8 @@ class TestLock:
         out = capsys.readouterr().out.splitlines()
         assert "+ six 1.16.0 py_0" in out
         assert out[-1] == f"{LOCK}: 5 packages for {PLATFORM.name}"
-        found = lockfile.resolution_from(both.read(), PLATFORM)
-        assert found == lockfile.resolution_from(both.read(), PLATFORM)._replace(records=found.records)
+        found = lockfile.resolution_from(both.read(), PLATFORM.name)
+        assert found == lockfile.resolution_from(both.read(), PLATFORM.name)._replace(records=found.records)
         fresh = both.resolve()
         assert found.pins == fresh.pins
         assert [(one.url, one.sha256) for one in found.records] == [
@@ -533,6 +533,31 @@ class TestLock:
             both.lock("--upgrade", "sixx")
         assert said(caught.value) == ["error: no package sixx is locked", "hint: did you mean six?"]
 
+    def test_configurations_with_and_without_spark_share_the_file(
+        self, declared: Declared, own_channel: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Spark is added for one of them; locking that one does not take the other's packages."""
+        own = own_channel(package("pyspark", "4.0.1"), package("openjdk", "17.0.2")).as_uri()
+        declared.write([own], ["python"])
+        declared.folder.write("aml_config/docker.compute", "type: docker\n")
+        runs = declared.folder.write("aml_config/docker.runconfig", "Target: docker\nFramework: Python\n")
+        assert declared.lock() == 0
+        plain = declared.read().packages(PLATFORM.name)
+        runs.write_text("Target: docker\nFramework: PySpark\n")
+        assert declared.lock("--check") == 1
+        assert capsys.readouterr().out.endswith(
+            f"{LOCK} has no packages for {PLATFORM.name}-spark, only for {PLATFORM.name}\n"
+        )
+        assert declared.lock() == 0
+        both = declared.read()
+        assert both.packages(PLATFORM.name) == plain
+        spark = sorted(one.name for one in both.packages(f"{PLATFORM.name}-spark"))
+        assert spark == ["openjdk", "pyspark", "python"]
+        for framework in ("Python", "PySpark"):
+            runs.write_text(f"Target: docker\nFramework: {framework}\n")
+            assert declared.lock() == declared.lock("--check") == 0
+            assert declared.read().text == both.text
+
     def test_changes_as_json(self, both: Declared, capsys: pytest.CaptureFixture[str]) -> None:
         both.lock()
         text = (both.folder.root / FILE).read_text()
@@ -551,16 +576,16 @@ class TestLock:
         dependencies = config.load_conda(both.project, FILE)
         found = requirements_of(both.project, dependencies)
         basis = lock_basis(spec_of(both.project, "", dependencies, other, pip=found), found)
-        resolution = lockfile.resolution_from(one, PLATFORM)
+        resolution = lockfile.resolution_from(one, PLATFORM.name)
         kept = resolution._replace(records=resolution.records[:1], pins=resolution.pins[:1])
-        lockfile.write(both.project, FILE, other, basis, kept, one)
+        lockfile.write(both.project, dependencies, other, basis, kept, one)
         both_now = both.read()
         assert both_now.packages(PLATFORM.name) == one.packages(PLATFORM.name)
         assert len(both_now.packages(other.name)) == 2
-        assert both_now.reason(basis, other) == ""
-        assert lockfile.resolution_from(both_now, other).pins == kept.pins
+        assert both_now.reason(basis, other.name) == ""
+        assert lockfile.resolution_from(both_now, other.name).pins == kept.pins
         missing = Platform(PLATFORM.subdir, "2.40")
-        assert both_now.reason(basis, missing) == (
+        assert both_now.reason(basis, missing.name) == (
             f"{LOCK} has no packages for {missing.name}, only for {PLATFORM.name}, {other.name}"
         )
 
@@ -620,11 +645,11 @@ class TestLock:
         both.lock()
         whole = both.read()
         basis = dict(whole.bases)[PLATFORM.name]
-        assert whole.reason(basis, PLATFORM) == whole.damage() == ""
+        assert whole.reason(basis, PLATFORM.name) == whole.damage() == ""
         for size in [*range(0, len(whole.text), 13), *range(len(whole.text) - 200, len(whole.text))]:
             both.folder.write(LOCK, whole.text[:size])
             cut = both.read()
-            assert cut.reason(basis, PLATFORM) or cut.damage(), size
+            assert cut.reason(basis, PLATFORM.name) or cut.damage(), size
         both.folder.write(LOCK, "\n".join(whole.text.splitlines()[:-1]) + "\n")
         capsys.readouterr()
         assert both.lock("--check") == 1
@@ -678,7 +703,7 @@ class TestLock:
                 file.flush()
         resolution = both.resolve()
         with pytest.raises(TargetError, match="cannot write") as caught:
-            lockfile.write(Project(str(folder)), FILE, PLATFORM, b"{}", resolution)
+            lockfile.write(Project(str(folder)), CondaDependencies(Place(FILE)), PLATFORM, b"{}", resolution)
         assert "No space left" in caught.value.message
         assert not list(folder.glob("aml_config/*.new"))
 
