@@ -177,7 +177,7 @@ class PrefixStore:
         return removals
 
     def _ask(self, verb: str, *arguments: str, keeping: bool = False) -> str:
-        answer = self.connection.run(script(verb, keeping=keeping), *arguments)
+        answer = self.connection.run(script(verb, keeping=keeping), *arguments, is_probe=verb == "get")
         if answer.exit_code != 0:
             raise failed("its environments can't be read", answer.stderr, self.connection.name)
         return answer.stdout

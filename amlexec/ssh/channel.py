@@ -60,8 +60,9 @@ class Stream:
         timeout: float | None,
         *,
         proven: bool = False,
+        is_probe: bool = False,
     ) -> None:
-        """Start `ssh`; `connection` is the path of its control socket.
+        """Start `ssh`; `connection` is the path of its control socket. For `is_probe`, see `program.probe`.
 
         With `proven`, it is a LoginError if the login succeeds without the given password or passphrase.
         """
@@ -88,7 +89,7 @@ class Stream:
         descriptor, self._log = new_file("log")
         os.close(descriptor)
         try:
-            self._process = self._start()
+            self._process = self._start(program.probe if is_probe else program.start)
         except BaseException:
             self._clean()
             raise
@@ -101,10 +102,10 @@ class Stream:
                 fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, _BLOCK)
         self._feeder = Feeder(self._process.stdin, sent.head, given)
 
-    def _start(self) -> subprocess.Popen[bytes]:
+    def _start(self, start: Callable[..., subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
         asking = self._asking.environment() if self._asking else {}
         command = ssh_command(self._login, self._connection, str(self._log), proven=self._proven)
-        return program.start(
+        return start(
             [*command, "--", self._login.host, self._sent.command],
             self._errors,
             # ssh's messages are parsed: they must be those of the C locale.

@@ -86,12 +86,13 @@ class SSHConnection:
         *arguments: str,
         input: bytes | IO[bytes] | None = None,  # noqa: A002 - as subprocess calls it
         timeout: float | None = RUN_TIMEOUT_S,
+        is_probe: bool = False,
     ) -> Answer:
         """Run a POSIX sh script on the machine; `$1`... are the arguments, `input` is its standard input.
 
         Works with any login shell, and with start-up files that print. Output that is not UTF-8 is replaced;
         `stream` gives the bytes. The script runs in a subshell: `$$` is its parent. After a timeout it may
-        still be running.
+        still be running. `is_probe` is for a question that is often the only one: it is asked sooner.
 
         Raises:
             UnreachableError: no answer within `timeout` seconds, or the connection was lost; the script may
@@ -101,7 +102,7 @@ class SSHConnection:
             TargetError: `ssh` is not installed, the key store can't be used, or the output is larger than
                 64 MB.
         """
-        with self._channel(script, arguments, input, timeout) as channel:
+        with self._channel(script, arguments, input, timeout, is_probe=is_probe) as channel:
             out = channel.stdout.read(_MOST_ANSWER + 1)
             if len(out) > _MOST_ANSWER:
                 raise TargetError(
@@ -168,7 +169,13 @@ class SSHConnection:
 
     @contextlib.contextmanager
     def _channel(
-        self, script: str, arguments: tuple[str, ...], given: bytes | IO[bytes] | None, timeout: float | None
+        self,
+        script: str,
+        arguments: tuple[str, ...],
+        given: bytes | IO[bytes] | None,
+        timeout: float | None,
+        *,
+        is_probe: bool = False,
     ) -> Iterator[Stream]:
         # Imported here: a caller whose socket is already forwarded needs none of it.
         from amlexec.ssh.channel import Stream
@@ -182,7 +189,8 @@ class SSHConnection:
             must_not_be_revoked(self._login)
         with contextlib.ExitStack() as opened:
             with self._ready() as login:
-                channel = Stream(login, self._control(), sent, given, timeout, proven=self._to_prove)
+                how = {"proven": self._to_prove, "is_probe": is_probe}
+                channel = Stream(login, self._control(), sent, given, timeout, **how)
                 opened.callback(channel.close)
                 if Path(self._control()).exists():
                     channel.begin()

@@ -1,4 +1,7 @@
-"""OpenSSH's programs as plumbum commands. All SSH work starts here."""
+"""OpenSSH's programs as plumbum commands. All SSH work starts here.
+
+Only a probe starts `ssh` itself: plumbum takes several times as long to import as a machine takes to answer.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
     from plumbum.commands.base import BaseCommand
 
-__all__ = ["Done", "TimedOutError", "run", "start"]
+__all__ = ["Done", "TimedOutError", "probe", "run", "start"]
 
 
 class Done(NamedTuple):
@@ -52,6 +55,22 @@ def start(words: Sequence[str], stderr: IO[bytes], environment: Mapping[str, str
     return cast("subprocess.Popen[bytes]", started)
 
 
+def probe(words: Sequence[str], stderr: IO[bytes], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a program like `start`, without plumbum. Raises like it."""
+    try:
+        return subprocess.Popen(
+            [_path(words[0]), *words[1:]],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env={**os.environ, **environment},
+            bufsize=0,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _not_started(words[0], error.strerror) from None
+
+
 def run(words: Sequence[str], *, timeout: float | None = None) -> Done:
     """Run a program to its end, in the C locale, without standard input. `timeout` is in seconds.
 
@@ -85,11 +104,15 @@ def run(words: Sequence[str], *, timeout: float | None = None) -> Done:
 def _command(words: Sequence[str]) -> BaseCommand:
     from plumbum.machines.local import LocalMachine
 
-    path = shutil.which(words[0])
-    if path is None:
-        raise _not_started(words[0], "No such file or directory")
     # A new machine: plumbum's shared one keeps the environment of the time of its import.
-    return LocalMachine()[path][tuple(words[1:])]
+    return LocalMachine()[_path(words[0])][tuple(words[1:])]
+
+
+def _path(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise _not_started(name, "No such file or directory")
+    return path
 
 
 def _not_started(name: str, why: str | None) -> TargetError:
