@@ -26,6 +26,7 @@ __all__ = [
     "expected",
     "mode",
     "options",
+    "program_of",
     "properties",
     "submit_of",
     "submitter",
@@ -123,9 +124,18 @@ def submitter(target: ComputeTarget, python: str, site: str, argv: Sequence[str]
     return [python, "-I", "-S", program, mode(target), tag_of(argv)]
 
 
+def program_of(argv: Sequence[str]) -> tuple[str, str]:
+    """The program that stays with the application, and the deploy mode; "" without `submitter`'s words."""
+    return (argv[3], argv[4]) if _is_stayed_with(argv) else ("", "")
+
+
 def submit_of(argv: Sequence[str]) -> str:
     """The path of spark-submit in a command line, behind the words of `submitter` if it has them."""
-    return argv[6] if len(argv) > 6 and argv[3].endswith("/yarn_submit.py") else argv[0]
+    return argv[6] if _is_stayed_with(argv) else argv[0]
+
+
+def _is_stayed_with(argv: Sequence[str]) -> bool:
+    return len(argv) > 6 and argv[3].endswith("/yarn_submit.py")
 
 
 def executors_python(target: ComputeTarget, python: str, shipped: Shipped) -> str:

@@ -11,7 +11,11 @@ import json
 import re
 from typing import NamedTuple
 
-__all__ = ["FINAL", "Report", "cause", "is_final", "parsed"]
+__all__ = ["FINAL", "KILLED", "Report", "cause", "is_final", "parsed"]
+
+KILLED = (
+    "the process on the head node that stays with the application was killed; the application is ended, too"
+)
 
 FINAL = frozenset({"FINISHED", "FAILED", "KILLED"})
 _WORD = re.compile(r"[A-Z_]{0,40}")
@@ -77,6 +81,8 @@ class Report(NamedTuple):
     attempts: int = 0
     error: str = ""
     """Of our own program on the head node."""
+    is_finished: bool = False
+    """Whether that program has come to its end: it was not killed."""
 
 
 def parsed(text: str) -> Report:
@@ -106,6 +112,7 @@ def parsed(text: str) -> Report:
         if isinstance(attempts, int) and not isinstance(attempts, bool) and 0 <= attempts < 1000
         else 0,
         found("error"),
+        values.get("is_finished") is True,
     )
 
 
@@ -117,6 +124,8 @@ def is_final(report: Report) -> bool:
 def cause(report: Report) -> str:
     """Why an application failed, in one sentence; "" if YARN does not know more than that it ended."""
     text = report.diagnostics
+    if not report.is_finished:
+        return KILLED if report.id else ""
     if report.error:
         return report.error
     if report.state == "KILLED" or report.final_status == "KILLED":

@@ -28,10 +28,12 @@ _REPORT = """
 head -c 65536 "$HOME/.amlexec/runs/$1/control/application.json" 2>/dev/null || :
 """
 """What YARN says about the run's application, as the head node wrote it."""
-_KILL = """
+_END = """
 folder=$HOME/.amlexec/runs/$1
-# The run's own process has killed it, and knows that it has ended.
-! grep -Eqs '"state": "(FINISHED|FAILED|KILLED)"' "$folder/control/application.json" || exit 0
+# The run's own process has ended the application, if there was one.
+! grep -qs '"is_finished": true' "$folder/control/application.json" || exit 0
+export AMLEXEC_RUN_FOLDER="$folder"
+"$3" -I -S "$4" "end-$5" "$2" "$6" </dev/null >&2 && exit
 found=$(cat "$folder/control/application.json" "$folder/stderr.log" 2>/dev/null |
   grep -o 'application_[0-9]*_[0-9]*' | sed 1q)
 yarn=$(command -v yarn) || yarn=${HADOOP_HOME:-/usr/lib/hadoop}/bin/yarn
@@ -88,6 +90,9 @@ _KILL_TIMEOUT_S = 120.0
 class SparkClusterTarget(SSHTarget):
     """Runs on a Spark cluster. With `Framework: Python`, they are processes of its head node."""
 
+    _abandoned = ""
+    """The run whose process on the head node was killed: nobody ends its application."""
+
     def _with_spark(self, plan: Plan, launch: Launch) -> Launch:
         from amlexec.targets import spark_launch
 
@@ -142,22 +147,36 @@ class SparkClusterTarget(SSHTarget):
     def stop(self, paths: RunPaths, grace: int) -> State:
         """See `Target.stop`. A YARN application does not end with the process that submitted it."""
         state = super().stop(paths, grace)
-        tag = cluster_args.tag_of(folders.read(paths).argv or ())
-        if tag:
-            answer = self._connection.run(_KILL, paths.folder.name, tag, timeout=_KILL_TIMEOUT_S)
+        self._end(paths)
+        return state
+
+    def _end(self, paths: RunPaths) -> None:
+        """End the run's application, unless the run's own process has done so."""
+        argv = folders.read(paths).argv or ()
+        if tag := cluster_args.tag_of(argv):
+            words = (tag, argv[0], *cluster_args.program_of(argv), cluster_args.submit_of(argv))
+            answer = self._connection.run(_END, paths.folder.name, *words, timeout=_KILL_TIMEOUT_S)
             if answer.exit_code != 0:
                 raise self._failed("the application could not be killed", answer.stderr)
-        return state
 
     def _read(self, paths: RunPaths, output: str) -> State:
         """With what YARN says, if the run failed."""
         state = super()._read(paths, output)
-        if state.phase != "ended" or state.exit_code == 0 or state.canceled:
+        if state.phase not in {"ended", "lost"} or state.exit_code == 0 or state.canceled:
             return state
-        if not cluster_args.tag_of(folders.read(paths).argv or ()):
+        if state == self._gone() or not cluster_args.tag_of(folders.read(paths).argv or ()):
             return state
         answer = self._connection.run(_REPORT, paths.folder.name)
-        return state._replace(why=yarn_report.cause(yarn_report.parsed(answer.stdout)))
+        report = yarn_report.parsed(answer.stdout)
+        if not report.is_finished:
+            self._abandoned = paths.folder.name
+        return state._replace(why=state.why or yarn_report.cause(report))
+
+    def collect(self, paths: RunPaths) -> list[NotCollected]:
+        """See `Target.collect`. Ends an application whose process on the head node was killed."""
+        if self._abandoned == paths.folder.name:
+            self._end(paths)
+        return super().collect(paths)
 
     def _settled(self, came: Path, folder: Path, paths: RunPaths) -> list[NotCollected]:
         """Unpack the results of a driver on a node, if there was one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -52,6 +53,7 @@ class Served:
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.asked: list[tuple[str, str]] = []
+        self.challenge = ""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -59,7 +61,9 @@ class Served:
                 outer.asked.append((self.command, self.path))
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 status, body = outer.answers.get(self.path, (404, b"{}"))
-                self.send_response(status)
+                self.send_response(401 if outer.challenge else status)
+                if outer.challenge:
+                    self.send_header("WWW-Authenticate", outer.challenge)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -74,7 +78,7 @@ class Served:
 @pytest.fixture
 def served() -> Iterator[Served]:
     found = Served()
-    thread = Thread(target=found.server.serve_forever, daemon=True)
+    thread = Thread(target=found.server.serve_forever, args=[0.02], daemon=True)
     thread.start()
     yield found
     found.server.shutdown()
@@ -190,6 +194,29 @@ class TestTheResourceManager:
     def test_an_id_of_another_form(self, modules: dict[str, Any], served: Served) -> None:
         served.answers["/ws/v1/cluster/apps/x"] = (200, b'{"app": {"id": "../x", "state": "RUNNING"}}')
         assert modules["yarn_rest"].Yarn([served.address]).application("x") == {}
+
+
+class TestKerberos:
+    """Of which only the refusal can be tested: there is no cluster with Kerberos."""
+
+    def test_no_ticket(
+        self, modules: dict[str, Any], served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        served.challenge = "Negotiate"
+        (tmp_path / "curl").write_text("#!/bin/sh\ncat >/dev/null\nprintf 'Unauthorized\\n401'\n")
+        failing = "echo 'stat: GSSException: No valid credentials provided' >&2; exit 1"
+        (tmp_path / "hadoop").write_text(f"#!/bin/sh\n{failing}\n")
+        for name in ("curl", "hadoop"):
+            (tmp_path / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+        yarn = modules["yarn_rest"].Yarn([served.address])
+        secure = {"hadoop.security.authentication": "kerberos", "fs.defaultFS": "hdfs://h"}
+        files = modules["hadoop_files"].files(secure, "/opt/spark")
+        for ask in (yarn.free, lambda: files.size("hdfs://h/x")):
+            with pytest.raises(
+                modules["hadoop_site"].HadoopError, match="no valid ticket on the head node: run"
+            ):
+                ask()
 
 
 class TestLogs:

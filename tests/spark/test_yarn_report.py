@@ -46,7 +46,7 @@ RAISE = "raise spark.driver.memory or spark.driver.memoryOverhead"
 
 
 def cause(text: str, state: str = "FAILED", final: str = "FAILED") -> str:
-    return yarn_report.cause(Report(ID, state, final, diagnostics=text))
+    return yarn_report.cause(Report(ID, state, final, diagnostics=text, is_finished=True))
 
 
 class TestCauses:
@@ -119,10 +119,13 @@ class TestCauses:
         assert cause(f"{lost}\nUser application exited with status 1", "FINISHED") == ""
 
     def test_our_own_error_comes_first(self) -> None:
-        report = Report(
-            ID, "FAILED", diagnostics="x", error="the cluster's file system: Name node is in safe mode."
-        )
-        assert yarn_report.cause(report) == "the cluster's file system: Name node is in safe mode."
+        error = "the cluster's file system: Name node is in safe mode."
+        report = Report(ID, "FAILED", diagnostics="x", error=error, is_finished=True)
+        assert yarn_report.cause(report) == error
+
+    def test_what_stays_with_it_was_killed(self) -> None:
+        assert yarn_report.cause(Report(ID, "RUNNING", diagnostics="x")) == yarn_report.KILLED
+        assert yarn_report.cause(Report()) == ""
 
 
 class TestReading:
@@ -138,8 +141,9 @@ class TestReading:
             "diagnostics": "",
             "attempts": 1,
             "error": "",
+            "is_finished": True,
         }
-        wanted = Report(ID, "FINISHED", "SUCCEEDED", "http://rm:8088/x", "default", "", 1, "")
+        wanted = Report(ID, "FINISHED", "SUCCEEDED", "http://rm:8088/x", "default", "", 1, "", True)
         assert yarn_report.parsed(json.dumps(told)) == wanted
 
     @pytest.mark.parametrize(

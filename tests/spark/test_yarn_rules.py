@@ -26,6 +26,10 @@ RULES = {
         REAL,
         "test_the_node_of_the_driver_is_lost",
     ),
+    "an application whose submission was broken ends with its run": (
+        REAL,
+        "test_the_process_on_the_head_node_is_killed",
+    ),
     "a tag is unique and has lower-case letters, digits and hyphens only": (
         ARGUMENTS,
         "test_the_users_own_tag_is_kept",

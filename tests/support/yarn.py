@@ -20,6 +20,7 @@ import pytest
 
 from amlexec.docker import archives, containers
 from amlexec.errors import TargetError
+from amlexec.runtime import SITE
 from tests.conftest import PATIENCE, eventually
 from tests.engines import hadoop, ssh_host
 from tests.engines.fixtures import need
@@ -51,6 +52,9 @@ _SITES = {
     "yarn-site": {
         "yarn.resourcemanager.hostname": "head",
         "yarn.resourcemanager.nodemanagers.heartbeat-interval-ms": "100",
+        # After its restart, nodes and applications would come back half a minute later.
+        "yarn.resourcemanager.connect.retry-interval.ms": "500",
+        "yarn.resourcemanager.am.max-attempts": "3",
         "yarn.resourcemanager.recovery.enabled": "true",
         "yarn.resourcemanager.store.class": "org.apache.hadoop.yarn.server.resourcemanager.recovery."
         "FileSystemRMStateStore",
@@ -182,6 +186,7 @@ class YarnCluster(Host):
         }
         if node == "head":
             self._put()
+            files |= {f"/opt/ours/{one.name}": one.read_text() for one in SITE.glob("amlexec/hadoop_*.py")}
             files |= {f"/usr/local/bin/{program}": _PROGRAM for program in ("yarn", "hdfs", "hadoop")}
             files["/etc/spark/conf/spark-defaults.conf"] = (
                 f"{_SPARK}spark.yarn.jars local:/opt/spark/jars/*\n"
@@ -209,12 +214,12 @@ class YarnCluster(Host):
         """Shell text that runs a daemon in the foreground."""
         return f"daemon {_DAEMONS[daemon]} {options} >/tmp/{daemon}.log 2>&1"
 
-    def daemon(self, node: str, *daemons: str) -> None:
+    def daemon(self, node: str, *daemons: str, options: str = "") -> None:
         """Start daemons on a node; their logs are in its /tmp."""
         for daemon in daemons:
             # One that was told to end has its ports until it is gone.
             script = f"while kill -0 $(cat /tmp/{daemon}.pid) 2>/dev/null; do sleep 0.1; done 2>/dev/null; "
-            script += f"echo $$ >/tmp/{daemon}.pid; exec {self.daemon_script(daemon)}"
+            script += f"echo $$ >/tmp/{daemon}.pid; exec {self.daemon_script(daemon, options)}"
             self.run(node, script, detach=True)
 
     def end(self, node: str, daemon: str, signal: str = "KILL") -> None:
@@ -231,6 +236,15 @@ class YarnCluster(Host):
             code = api.exec_inspect(made)["ExitCode"]
         assert code == 0, f"{script}: {code}: {output.decode(errors='replace')}"
         return str(output.decode(errors="replace"))
+
+    def ours(self, script: str, *, detach: bool = False) -> str:
+        """What a script prints on the head node that uses our `files` and `home` of the cluster."""
+        text = "import sys, hadoop_archives, hadoop_files, hadoop_site\n"
+        text += "settings = hadoop_site.settings('core-site.xml', 'hdfs-site.xml')\n"
+        text += "files, home = hadoop_files.files(settings, '/opt/spark'), hadoop_files.home(settings)\n"
+        return self.run(
+            "head", f"cd /opt/ours && python3 - <<'END'\n{text}{script}\nEND", user=QUIET, detach=detach
+        )
 
     def rest(self, path: str) -> Any:
         """What the ResourceManager answers."""

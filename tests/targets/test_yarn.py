@@ -7,10 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amlexec.spark.yarn_report import KILLED
 from tests.conftest import PATIENCE, eventually
 from tests.engines.ssh_host import QUIET
 from tests.gc.test_gc import collected, gone
@@ -18,6 +20,8 @@ from tests.support.yarn import NODES, YarnProject
 from tests.test_docs import ROOT, blocks, commands, matches
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.hosts import Client
     from tests.support.places import Shop
     from tests.support.yarn import YarnCluster
@@ -28,8 +32,10 @@ import json, os, sys, time
 from amlexec.run import log
 from pyspark.sql import SparkSession
 from near import tell
-print('begun', flush=True)
 spark = SparkSession.builder.getOrCreate()
+print('begun', spark.sparkContext.parallelize(range(2), 1).map(tell).first()[0], flush=True)
+while not os.path.exists(os.environ['GO']):
+    time.sleep(0.1)
 found = spark.sparkContext.parallelize(range(2), 1).map(tell).collect()
 os.makedirs('outputs/deep', exist_ok=True)
 with open('outputs/deep/told.json', 'w') as file:
@@ -61,7 +67,38 @@ finally:
     while not os.path.exists(sys.argv[1]):
         time.sleep(0.1)
 """
-PRINTED = b"begun\ntold ['x y']\nodd \xff\r bytes without an end"
+STORING = "storing the environment in the cluster"
+HALF = """\
+import os, threading, time
+os.mkfifo('/tmp/half')
+def hold():
+    file = open('/tmp/half', 'wb', 0)
+    file.write(b'x' * 100000)
+    time.sleep(600)
+threading.Thread(target=hold, daemon=True).start()
+with open('/tmp/half.pid', 'w') as file:
+    file.write(str(os.getpid()))
+files.put('/tmp/half', home + '/.amlexec/archives/{}')
+"""
+STORE = """\
+import os
+words = ['spark-submit', '--conf', 'spark.yarn.jars=x', '--archives']
+words.append(os.path.expanduser('~/.amlexec/archives/{}#environment'))
+hadoop_archives.Archives(files, home + '/.amlexec', print).store(words, '/opt/spark', '/tmp')
+print(words[-1])
+"""
+FOREIGN = """\
+import io, struct, tarfile
+head = b'\\x7fELF\\x02\\x01\\x01' + bytes(9) + struct.pack('<HHIQQQIHHHHHH', 2, 183, 1, 0, 64, *[0] * 8)
+with tarfile.open('/tmp/foreign.tar.gz', 'w:gz') as archive:
+    python = tarfile.TarInfo('bin/python')
+    python.size, python.mode = len(head), 0o755
+    archive.addfile(python, io.BytesIO(head))
+files.put('/tmp/foreign.tar.gz', home + '/.amlexec/archives/{}.tar.gz')
+"""
+LOST = "released on a|its node was lost|ended by SIGTERM|did not answer"
+PRINTED = b"told ['x y']\nodd \xff\r bytes without an end"
+SUBMIT = (sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "cluster")
 
 
 def begun(process: subprocess.Popen[bytes]) -> bytes:
@@ -70,27 +107,62 @@ def begun(process: subprocess.Popen[bytes]) -> bytes:
     return next((line for line in process.stdout if line.startswith(b"begun")), b"")
 
 
+def tag_of(project: YarnProject, run_id: str) -> str:
+    """The tag of a run's application."""
+    return next(word for word in project.record(run_id)["argv"] if word.startswith("amlexec-"))
+
+
+def prepared(project: YarnProject, *variables: str) -> str:
+    """Write the project of `SCRIPT`; the path of the file that it waits for."""
+    go = f"/tmp/go-{uuid.uuid4().hex}"
+    project.configure("EnvironmentVariables:", "  LEVEL: a b", f"  GO: {go}", *variables)
+    # However long a driver takes to begin.
+    project.settings(spark_yarn_am_waitTime="600s")
+    project.write("train.py", SCRIPT)
+    project.write("near.py", NEAR)
+    project.write("data.txt", "there")
+    return go
+
+
+def seldom(true: Callable[[], bool], what: str) -> None:
+    """Wait until something is so, which is asked for by a program: the daemons need the processors."""
+
+    def asked() -> bool:
+        time.sleep(0.5)
+        return true()
+
+    eventually(asked, what)
+
+
 class TestARun:
     """With a prepared environment: the nodes have no Python."""
 
     def test_in_cluster_mode(self, yarn_project: YarnProject) -> None:
-        project = yarn_project
+        """While the script waits, sshd and the ResourceManager are started again."""
+        project, cluster = yarn_project, yarn_project.host
         project.is_managed = True
         # Settings that don't say where Spark's jars are.
-        conf = "  SPARK_CONF_DIR: /etc/spark/plain"
-        project.configure("EnvironmentVariables:", "  LEVEL: a b", conf)
-        project.write("train.py", SCRIPT)
-        project.write("near.py", NEAR)
-        project.write("data.txt", "there")
-        done = project.submit("--prepare", "train.py", "x y")
-        assert done.code == 1, done.err
-        record = project.record(done.run_id)
-        folder = project.run_folder(done.run_id)
-        assert (record["exit_code"], record["metrics"]) == (7, {"loss": 1}), done.err
-        assert (folder / "stdout.log").read_bytes() == PRINTED
+        go = prepared(project, "  SPARK_CONF_DIR: /etc/spark/plain")
+        following = project.start(*SUBMIT, "--prepare", "train.py", "x y")
+        line = begun(following)
+        if line:
+            ended = f"for one in $(pgrep -u {QUIET} sshd); do kill -9 $one; done"
+            cluster.run("head", f"{ended}; kill -HUP $(pgrep -o -x sshd)")
+            cluster.end("head", "resourcemanager")
+            cluster.daemon("head", "resourcemanager")
+            cluster.until_nodes(len(NODES))
+        for node in NODES:
+            cluster.run(node, f"touch {go}")
+        out, err = following.communicate(timeout=PATIENCE)
+        assert (following.returncode, line[:10]) == (1, b"begun node"), err
+        assert out.startswith(PRINTED), out
+        (run_id,) = project.run_ids()
+        record, folder = project.record(run_id), project.run_folder(run_id)
+        assert (record["exit_code"], record["metrics"]) == (7, {"loss": 1}), err
+        assert (folder / "stdout.log").read_bytes() == line + PRINTED
         assert b"to stderr\n" in (folder / "stderr.log").read_bytes()
         told = json.loads((folder / "outputs/deep/told.json").read_text())
-        assert told["driver"][0] in {"node1", "node2"}
+        assert told["driver"][0] in NODES
         assert told["driver"][1:] == ["environment", "1.17.0", "a b"]
         assert [one[1:] for one in told["executors"]] == [["environment", "1.17.0", "a b"]] * 2
         assert told["data"] == "there"
@@ -98,59 +170,85 @@ class TestARun:
         assert re.fullmatch(r"application_\d+_\d{4}", application["id"])
         assert (application["state"], application["final_status"]) == ("FINISHED", "FAILED")
         assert "exited with" in application["diagnostics"]
+        assert cluster.application(application["id"])["applicationType"] == "SPARK"
         # Nothing of the run is left, and the environment stays.
-        assert project.host.listed(f"{HOME}/.amlexec/runs") == []
-        assert project.host.listed(f"{HOME}/.sparkStaging") == []
-        archives = project.host.listed(f"{HOME}/.amlexec/archives")
+        assert cluster.listed(f"{HOME}/.amlexec/runs") == []
+        assert application["id"] not in cluster.listed(f"{HOME}/.sparkStaging")
+        archives = cluster.listed(f"{HOME}/.amlexec/archives")
         assert f"{record['environment_digest']}.tar.gz" in archives
         assert [name[:6] for name in archives if name.endswith(".zip")] == ["spark-"]
 
     def test_in_client_mode(self, yarn_project: YarnProject) -> None:
-        project = yarn_project
+        """While the script waits, the node of its executor is lost."""
+        project, cluster = yarn_project, yarn_project.host
         project.is_managed, project.mode = True, "client"
-        project.configure("EnvironmentVariables:", "  LEVEL: a b")
-        project.write("train.py", SCRIPT)
-        project.write("near.py", NEAR)
-        project.write("data.txt", "there")
-        done = project.submit("--prepare", "train.py", "x y")
-        assert done.code == 1, done.err
-        record = project.record(done.run_id)
-        folder = project.run_folder(done.run_id)
-        assert (record["exit_code"], record["metrics"]) == (7, {"loss": 1}), done.err
-        assert (folder / "stdout.log").read_bytes() == PRINTED
+        go = prepared(project)
+        following = project.start(*SUBMIT, "--prepare", "train.py", "x y")
+        line = begun(following)
+        node = line.decode().strip().rpartition(" ")[2]
+        try:
+            if line:
+                cluster.end(node, "nodemanager", signal="TERM")
+                cluster.until_nodes(1)
+            cluster.run("head", f"touch {go}")
+            out, err = following.communicate(timeout=PATIENCE)
+        finally:
+            if line:
+                cluster.daemon(node, "nodemanager")
+                cluster.until_nodes(len(NODES))
+        assert (following.returncode, node in NODES) == (1, True), err
+        assert out.startswith(PRINTED), out
+        (run_id,) = project.run_ids()
+        record, folder = project.record(run_id), project.run_folder(run_id)
+        assert (record["exit_code"], record["metrics"]) == (7, {"loss": 1}), err
+        assert (folder / "stdout.log").read_bytes() == line + PRINTED
         told = json.loads((folder / "outputs/deep/told.json").read_text())
         assert told["driver"][0] == "head"
-        assert [one[1:] for one in told["executors"]] == [["environment", "1.17.0", "a b"]] * 2
+        (other,) = set(NODES) - {node}
+        assert told["executors"] == [[other, "environment", "1.17.0", "a b"]] * 2
         # YARN takes the end of a driver that it does not run for a success.
         assert (record["application"]["state"], record["status"]) == ("FINISHED", "Failed")
-        assert project.host.listed(f"{HOME}/.sparkStaging") == []
+        assert record["application"]["id"] not in cluster.listed(f"{HOME}/.sparkStaging")
 
 
 class TestTheArchive:
     """The environment in the cluster's file system."""
 
-    def test_it_is_stored_once(self, yarn_project: YarnProject) -> None:
+    def test_it_is_stored_once_and_whole(self, yarn_project: YarnProject) -> None:
         project, cluster = yarn_project, yarn_project.host
         project.is_managed, project.mode = True, "client"
         project.configure()
-        project.write("train.py", "print('ran')\n")
         project.write("aml_config/conda_dependencies.yml", project.shop.conda("six", "pip"))
         # Runs without a SparkContext: spark-submit does not touch the cluster.
-        first = project.submit("--prepare", "train.py")
-        second = project.submit("train.py")
-        project.write("aml_config/conda_dependencies.yml", project.shop.conda("pip"))
-        third = project.submit("--prepare", "train.py")
-        words = "storing the environment in the cluster"
-        stored = [(done.code, words in done.err) for done in (first, second, third)]
-        assert stored == [(0, True), (0, False), (0, True)], (first.err, second.err, third.err)
-        digests = [project.record(done.run_id)["environment_digest"] for done in (first, third)]
-        archives = [f"{digest}.tar.gz" for digest in digests]
+        project.write("train.py", "print('ran')\n")
+        assert project.prepare().code == 0
+        name = f"{project.prepare('--print-digest').out.strip()}.tar.gz"
         folder = f"{HOME}/.amlexec/archives"
-        assert set(archives) <= set(cluster.listed(folder))
-        assert not [name for name in cluster.listed(folder) if name.endswith(".new")]
+
+        def halves() -> list[str]:
+            return [one for one in cluster.listed(folder) if one.startswith(f".{name}.")]
+
+        # Somebody stores it already, and is killed in the middle.
+        cluster.ours(HALF.format(name), detach=True)
+        eventually(lambda: len(halves()) == 1, "it is stored in part")
+        cluster.run("head", "kill -9 $(cat /tmp/half.pid)")
+        done = project.submit("train.py")
+        assert (done.code, STORING in done.err) == (0, True), done.err
+        assert name in cluster.listed(folder)
+        # What the killed one has left is removed when it is old.
+        (half,) = halves()
+        long_ago = str(int(time.time() - 2 * 86400) * 1000)
+        assert cluster.hdfs(f"{folder}/{half}", "SETTIMES", modificationtime=long_ago, accesstime="-1")
+        cluster.ours(f"files.put('/etc/hostname', '{folder}/other')")
+        assert halves() == []
+        # The next run finds it, unless somebody has deleted it.
+        assert cluster.ours(STORE.format(name)) == f"hdfs://head:8020{folder}/{name}#environment\n"
+        assert cluster.hdfs(f"{folder}/{name}", "DELETE")
+        assert cluster.ours(STORE.format(name)).startswith(STORING)
         cleaned = project.doit("clean", "prepare:cluster")
         assert cleaned.code == 0, cleaned.err
-        assert set(archives) & set(cluster.listed(folder)) == {archives[0]}
+        assert "other" in cluster.listed(folder)
+        assert name not in cluster.listed(folder)
 
 
 class TestTwoUsers:
@@ -201,47 +299,6 @@ class TestTwoUsers:
         assert cluster.listed(folder) == []
 
 
-class TestRestarts:
-    """Of what an application does not run on."""
-
-    SCRIPT = """\
-import os, sys, time
-from pyspark.sql import SparkSession
-context = SparkSession.builder.getOrCreate().sparkContext
-print('begun', context.parallelize(range(2), 1).count(), flush=True)
-while not os.path.exists(sys.argv[1]):
-    time.sleep(0.1)
-print('later', context.parallelize(range(3), 1).count(), flush=True)
-context.stop()
-"""
-
-    def test_sshd_and_the_resourcemanager(self, yarn_project: YarnProject) -> None:
-        project, cluster = yarn_project, yarn_project.host
-        project.is_managed = True
-        project.configure()
-        project.write("train.py", self.SCRIPT)
-        go = f"/tmp/go-{uuid.uuid4().hex}"
-        words = (sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "cluster", "--prepare")
-        following = project.start(*words, "train.py", go)
-        line = begun(following)
-        if line:
-            ended = f"for one in $(pgrep -u {QUIET} sshd); do kill -9 $one; done"
-            cluster.run("head", f"{ended}; kill -HUP $(pgrep -o -x sshd)")
-            cluster.end("head", "resourcemanager")
-            cluster.daemon("head", "resourcemanager")
-            cluster.until_nodes(len(NODES))
-        for node in NODES:
-            cluster.run(node, f"touch {go}")
-        out, err = following.communicate(timeout=PATIENCE)
-        assert (following.returncode, line) == (0, b"begun 2\n"), err
-        assert out.startswith(b"later 3\n"), out
-        (run_id,) = project.run_ids()
-        application = project.record(run_id)["application"]
-        assert (application["state"], application["final_status"]) == ("FINISHED", "SUCCEEDED")
-        assert cluster.application(application["id"])["applicationType"] == "SPARK"
-        assert cluster.listed(f"{HOME}/.amlexec/runs") == []
-
-
 class TestBadLuck:
     """With a Python that the nodes don't have: the driver never starts, and that is enough."""
 
@@ -260,8 +317,8 @@ class TestBadLuck:
         assert done.code == 0, done.err
         log = f"/home/{QUIET}/.amlexec/runs/{done.run_id}/stderr.log"
         words = "waiting for 1 vcores and"
-        tag = next(word for word in project.record(done.run_id)["argv"] if word.startswith("amlexec-"))
-        eventually(lambda: words in cluster.run("head", f"cat {log} || :"), "it says what it waits for")
+        tag = tag_of(project, done.run_id)
+        seldom(lambda: words in cluster.run("head", f"cat {log} || :"), "it says what it waits for")
         assert "in queue narrow: " in cluster.run("head", f"grep '{words}' {log}")
         cancels = [
             project.start(sys.executable, "-m", "amlexec", "experiment", "cancel", "-r", done.run_id)
@@ -282,7 +339,7 @@ class TestBadLuck:
         project.write("train.py", "")
         done = project.submit("--async", "train.py")
         assert done.code == 0, done.err
-        tag = next(word for word in project.record(done.run_id)["argv"] if word.startswith("amlexec-"))
+        tag = tag_of(project, done.run_id)
 
         def found() -> list[str]:
             return [one["id"] for one in cluster.applications() if tag in one["applicationTags"].split(",")]
@@ -295,34 +352,99 @@ class TestBadLuck:
         assert (record["status"], record["application"]["state"]) == ("Failed", "KILLED")
         assert re.search(r"exit code \d+: the application was killed", record["reason"])
 
+    def test_the_process_on_the_head_node_is_killed(self, yarn_project: YarnProject) -> None:
+        """The application would go on for nobody: it ends with the run."""
+        project, cluster = yarn_project, yarn_project.host
+        project.settings(spark_yarn_queue="narrow")
+        project.write("train.py", "")
+        done = project.submit("--async", "train.py")
+        assert done.code == 0, done.err
+        told = f"/home/{QUIET}/.amlexec/runs/{done.run_id}/control/application.json"
+        seldom(lambda: "ACCEPTED" in cluster.run("head", f"cat {told} || :"), "YARN has the application")
+        # And its supervisor.
+        cluster.run("head", f"pkill -9 -f '[y]arn_submit.py cluster {tag_of(project, done.run_id)}'")
+        ended = project.amlexec("experiment", "follow", "-r", done.run_id)
+        record = project.record(done.run_id)
+        assert (ended.code, record["status"], record["reason"]) == (2, "Lost", KILLED), ended.err
+        assert record["application"]["state"] == "KILLED"
+        assert cluster.application(record["application"]["id"])["state"] == "KILLED"
+        assert record["application"]["id"] not in cluster.listed(f"{HOME}/.sparkStaging")
+
     def test_the_node_of_the_driver_is_lost(self, yarn_project: YarnProject) -> None:
-        """With two attempts, YARN starts it again, on the other node."""
+        """With more attempts, YARN starts it again; with one, the run has failed."""
         project, cluster = yarn_project, yarn_project.host
         project.is_managed = True
         project.configure()
-        project.settings(spark_yarn_maxAppAttempts="2")
-        script = "import os, socket, time\nprint('on', socket.gethostname(), flush=True)\n"
+        script = "import os\nprint('on', os.environ['CONTAINER_ID'].split('_')[-2], flush=True)\n"
         script += "while os.environ['CONTAINER_ID'].split('_')[-2] == '01':\n    time.sleep(0.1)\n"
-        project.write("train.py", script)
+        project.write("train.py", f"import time\n{script}raise SystemExit(7)\n")
         assert project.prepare().code == 0
-        done = project.submit("--async", "train.py")
-        assert done.code == 0, done.err
-        project.begun(done.run_id)
-        node = project.printed(done.run_id).split()[1].decode()
+        runs = []
+        for attempts in ("3", "1"):
+            project.settings(spark_yarn_maxAppAttempts=attempts, spark_yarn_am_waitTime="600s")
+            done = project.submit("--async", "train.py")
+            assert done.code == 0, done.err
+            runs.append(done.run_id)
+        for run in runs:
+            seldom(lambda run=run: project.printed(run) == b"on 01\n", "the script begins")
         # The application does not need spark-submit any more.
-        tag = next(word for word in project.record(done.run_id)["argv"] if word.startswith("amlexec-"))
-        cluster.run("head", f"pkill -9 -f '[d]eploy.SparkSubmit .*{tag}'")
-        cluster.end(node, "nodemanager", signal="TERM")
+        cluster.run("head", f"pkill -9 -f '[d]eploy.SparkSubmit .*{tag_of(project, runs[0])}'")
+        for node in NODES:
+            cluster.end(node, "nodemanager", signal="TERM")
         try:
-            # What it has started goes with it.
-            ended = project.amlexec("experiment", "follow", "-r", done.run_id)
-            other = "node2" if node == "node1" else "node1"
-            assert ended.out.startswith(f"on {node}\non {other}\n")
-            assert "amlexec: YARN starts the driver again, as attempt 2" in ended.err
-            assert (ended.code, project.record(done.run_id)["status"]) == (0, "Completed"), ended.err
+            # What they have started goes with them.
+            lost = project.amlexec("experiment", "follow", "-r", runs[1])
         finally:
-            cluster.daemon(node, "nodemanager")
-            cluster.until_nodes(2)
+            cluster.daemon("node1", "nodemanager")
+            cluster.daemon("node2", "nodemanager")
+            cluster.until_nodes(len(NODES))
+        assert (lost.code, project.record(runs[1])["status"]) == (1, "Failed"), lost.err
+        assert re.search(LOST, project.record(runs[1])["reason"]), project.record(runs[1])["reason"]
+        again = project.amlexec("experiment", "follow", "-r", runs[0])
+        assert again.out.startswith("on 01\non 02\n")
+        assert "amlexec: YARN starts the driver again, as attempt 2" in again.err
+        # A script that has ended is not run again, although YARN starts a driver that has failed.
+        assert "amlexec: the script has ended in an earlier attempt: it is not run again" in again.err
+        assert (again.code, project.record(runs[0])["exit_code"]) == (1, 7), again.err
+
+    def test_a_full_disk_of_the_nodes(self, yarn_project: YarnProject) -> None:
+        project, cluster = yarn_project, yarn_project.host
+        project.is_managed = True
+        project.configure()
+        project.write("train.py", "")
+        assert project.prepare().code == 0
+        # One more node, with Docker's 64 MB for its files, and the only one with memory for this driver.
+        project.settings(spark_driver_memory="3500m")
+        cluster.run("head", "mkdir /dev/shm/yarn && fallocate -l 62M /dev/shm/full")
+        names = ("local-dirs=/dev/shm/yarn", "resource.memory-mb=5000")
+        cluster.daemon("head", "nodemanager", options=" ".join(f"-D yarn.nodemanager.{one}" for one in names))
+        try:
+            cluster.until_nodes(len(NODES) + 1)
+            done = project.submit("train.py")
+        finally:
+            cluster.end("head", "nodemanager", signal="TERM")
+            cluster.run("head", "rm -rf /dev/shm/yarn /dev/shm/full")
+            cluster.until_nodes(len(NODES))
+        assert done.code == 1
+        reason = project.record(done.run_id)["reason"]
+        assert re.search(r"the node of the driver could not fetch .*; perhaps its disk is full", reason), (
+            project.record(done.run_id)["application"]
+        )
+
+    def test_an_environment_for_another_processor(self, yarn_project: YarnProject) -> None:
+        project, cluster = yarn_project, yarn_project.host
+        project.is_managed = True
+        project.configure()
+        project.write("train.py", "")
+        project.write("aml_config/conda_dependencies.yml", project.shop.conda("six", "idna"))
+        assert project.prepare().code == 0
+        digest = project.prepare("--print-digest").out.strip()
+        cluster.ours(FOREIGN.format(digest))
+        done = project.submit("train.py")
+        assert done.code == 1
+        words = "the environment's Python does not run on the driver's node: it may be for another processor"
+        reason = project.record(done.run_id)["reason"]
+        assert words in reason, reason
 
     def test_a_full_home_folder(self, yarn_project: YarnProject) -> None:
         project, cluster = yarn_project, yarn_project.host

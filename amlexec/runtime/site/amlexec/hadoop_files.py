@@ -9,6 +9,8 @@ import hadoop_site
 from hadoop_site import HadoopError
 
 _SLOW_S = 600
+_LEFT_S = 24 * 3600
+"""What a killed process has written only in part is removed after this time."""
 
 
 def default(found):
@@ -98,6 +100,8 @@ class Files:
             raise HadoopError("%s has not ended after %d s" % (self.program[0], _SLOW_S)) from None
         if process.returncode != 0:
             lines = [line for line in errors.decode("utf-8", "replace").splitlines() if line.strip()]
+            if any("GSSException" in line or "via:[TOKEN, KERBEROS]" in line for line in lines):
+                raise HadoopError(hadoop_site.NO_TICKET, "AuthenticationException")
             raise HadoopError((lines or ["exit code %d" % process.returncode])[-1][:1000])
         return output
 
@@ -138,6 +142,18 @@ class Files:
         except HadoopError:
             self.delete(new)
             raise
+        self._tidy(path.rpartition("/")[0])
+
+    def _tidy(self, folder):
+        """Remove what killed processes have left in a folder, where that is fast to find."""
+        try:
+            answer = self.namenodes and self._rest("GET", folder, "LISTSTATUS") or {}
+        except HadoopError:
+            return
+        for one in answer.get("FileStatuses", {}).get("FileStatus", []):
+            name, age = one["pathSuffix"], time.time() - one["modificationTime"] / 1000
+            if name.startswith(".") and name.endswith(".new") and age > _LEFT_S:
+                self.delete("%s/%s" % (folder, name))
 
     def _make(self, path):
         if not self.namenodes or self._rest("PUT", path, "MKDIRS") is None:

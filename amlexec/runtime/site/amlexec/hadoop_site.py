@@ -9,6 +9,7 @@ import subprocess
 import urllib.parse
 
 TIMEOUT_S = 20
+NO_TICKET = "the cluster uses Kerberos, and you have no valid ticket on the head node: run kinit there"
 _MOST_BYTES = 64 << 20
 
 
@@ -87,7 +88,7 @@ def request(method, url, body=None, headers=(), timeout=TIMEOUT_S):
 
 
 def _negotiated(method, url, body, headers):
-    """The same with the user's Kerberos ticket, by curl."""
+    """The same with the user's Kerberos ticket, by curl. Raises HadoopError without one."""
     words = ["curl", "-s", "--negotiate", "-u", ":", "--noproxy", "*", "-X", method, "-w", "\n%{http_code}"]
     for name, text in headers:
         words += ["-H", "%s: %s" % (name, text)]
@@ -98,6 +99,8 @@ def _negotiated(method, url, body, headers):
     text, _, status = output.rpartition(b"\n")
     if process.returncode != 0 or not status.isdigit():
         raise OSError("curl ended with %d" % process.returncode)
+    if int(status) == 401:
+        raise HadoopError(NO_TICKET, "AuthenticationException")
     return int(status), text
 
 

@@ -1,6 +1,7 @@
 """Run spark-submit for YARN, and stay with the application until its end: the command on a head node.
 
     yarn_submit.py MODE TAG SPARK-SUBMIT [ARGUMENT...]
+    yarn_submit.py end-MODE TAG SPARK-SUBMIT           end what a killed one has left
 
 MODE is `client` or `cluster`; TAG is the application's tag. What it prints is the run's output: with a driver
 on a node, the node's logs while they grow. It ends with the script's exit code. In the run's folder it writes
@@ -32,6 +33,9 @@ PATIENCE_S = 5
 LAG_S = 20
 """For YARN to say how an application has ended, after spark-submit has."""
 CHUNK = 1 << 16
+NO_PYTHON = "the environment's Python does not run on the driver's node: it may be for another processor"
+FOLDERS = ("HADOOP_CONF_DIR", "YARN_CONF_DIR")
+"""The variables with the folders of Hadoop's configuration."""
 SCRIPTS = {"amlexec.stdout": 1, "amlexec.stderr": 2}
 """The script's own logs on a node, by `spark_node.py`, and where they are shown; `stderr` is the JVM's."""
 
@@ -77,9 +81,23 @@ class Submission:
             self.error = "the cluster's file system: %s" % error
             say(self.error)
             code = 1
+        self.finish()
+        return code
+
+    def end(self):
+        """The exit code of ending the application in place of a process that was killed."""
+        if not self.yarn.free():
+            say("no ResourceManager answers")
+            return 1
+        self.cancel()
+        self.finish()
+        return 0 if not self.app or self.app["state"] in yarn_rest.FINAL else 1
+
+    def finish(self):
+        """Nothing of the run is left; the last line that is written says so."""
         self.write()
         self.tidy()
-        return code
+        self.write(is_finished=True)
 
     def submit(self):
         """The exit code of spark-submit; meanwhile, the application is looked at."""
@@ -145,6 +163,10 @@ class Submission:
         address = "%s/runs/%s/results.tar" % (self.folder, self.tag)
         try:
             if self.files.size(address) is None:
+                if re.search(
+                    r"User application exited with (status )?12[67]\b", self.app.get("diagnostics", "")
+                ):
+                    self.error = NO_PYTHON
                 # spark-submit does not know the script's exit code, and 0 would be a claim.
                 return code or 1
             self.files.get(address, came + ".new")
@@ -222,14 +244,13 @@ class Submission:
                 time.sleep(INTERVAL_S / 2)
                 self.app = self.yarn.tagged(self.tag) or self.app
 
-    def write(self):
+    def write(self, is_finished=False):
         """Write what is known of the application."""
-        if not self.app and not self.error:
-            return
         names = ("id", "state", "finalStatus", "trackingUrl", "queue")
         told = {key: self.app.get(key, "") for key in names}
         told["diagnostics"] = self.app.get("diagnostics", "")[:16384]
-        told.update(attempts=len(self.logs), error=self.error)
+        told.update(attempts=len(self.logs), error=self.error, is_finished=is_finished)
+        told["conf"] = {name: os.environ.get(name, "") for name in FOLDERS}
         path = os.path.join(self.control, "application.json")
         with open(path + ".new", "w") as file:
             json.dump(told, file)
@@ -286,11 +307,21 @@ def configure(spark):
     script = '. "$0" >/dev/null 2>&1; printf "%s\\n%s" "$HADOOP_CONF_DIR" "$YARN_CONF_DIR"'
     if os.path.exists(path):
         lines = subprocess.check_output(["bash", "-c", script, path], stdin=subprocess.DEVNULL)
-        for name, text in zip(  # noqa: B905 - Python 3.9 has no `strict`
-            ("HADOOP_CONF_DIR", "YARN_CONF_DIR"), lines.decode("utf-8", "replace").split("\n")
-        ):
+        for name, text in zip(FOLDERS, lines.decode("utf-8", "replace").split("\n")):  # noqa: B905
             if text:
                 os.environ[name] = text
+
+
+def as_before(path):
+    """Use the configuration of Hadoop that the killed process has used."""
+    try:
+        with open(path) as file:
+            found = json.load(file)["conf"]
+    except (IOError, OSError, ValueError, KeyError):
+        return  # it was killed before it has submitted an application
+    for name in FOLDERS:
+        if found[name]:
+            os.environ[name] = found[name]
 
 
 def main():
@@ -300,7 +331,12 @@ def main():
         raise CanceledError
 
     mode, tag, words = sys.argv[1], sys.argv[2], sys.argv[3:]
+    is_end = mode.startswith("end-")
+    if is_end:
+        as_before(os.path.join(os.environ["AMLEXEC_RUN_FOLDER"], "control", "application.json"))
     configure(spark_home(words[0]))
+    if is_end:
+        return Submission(mode[4:], tag, words).end()
     signal.signal(signal.SIGTERM, canceled)
     return Submission(mode, tag, words).run()
 
