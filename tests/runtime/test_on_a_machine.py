@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, cast
 import pytest
 
 from amlexec.config import load as config
+from amlexec.history.paths import RunPaths
 from amlexec.runtime import HERE, SERVING
 from amlexec.snapshots import take as snapshot
 from amlexec.snapshots import transfer
@@ -194,7 +195,7 @@ def test_a_large_file_is_never_in_memory(project_here: ProjectFolder) -> None:
     tree = snapshot.take(found).tree
     changes = transfer.difference(found, "", tree)
     assert changes is not None
-    add = ssh_send.record_of(project_here.write("record.json", "{}"))
+    add = ssh_send.run_of(RunPaths(project_here.write("run/run.json", "{}").parent))
     sink = Sink()
     tracemalloc.start()
     try:
