@@ -77,7 +77,11 @@ def open_regular(
 def read_regular(path: str | os.PathLike[str], limit: int, *, follow: bool = True) -> bytes:
     """The content of a regular file of at most `limit` bytes. Raises as `open_regular` does."""
     with open_regular(path, limit=limit, follow=follow) as file:
-        content = file.read(limit + 1)
+        # Python takes as much memory as it is told to read.
+        expected = min(limit, os.fstat(file.fileno()).st_size)
+        content = file.read(expected + 1)
+        if expected < len(content) <= limit:  # it grows
+            content += file.read(limit + 1 - len(content))
     if len(content) > limit:  # it has grown since
         raise _too_large(path, limit)
     return content

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,6 +143,28 @@ def test_outputs_are_packed_if_asked_for(
     refused = history(other, "import", "../whole.tar")
     assert refused.code == 3
     assert f"this project has another run {run_id}" in refused.err
+
+
+def test_outputs_are_larger_than_memory(project: ProjectFolder, tmp_path: Path) -> None:
+    """Of a run, of its rerun, in a bundle and from it."""
+    project.write("train.py", "open('outputs/large', 'wb').truncate(130_000_000)\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def limited(*arguments: str, cwd: Path | None = None) -> Done:
+        limit = ("prlimit", "--data=100000000", sys.executable, "-m", "amlexec")
+        return project.call(*limit, *arguments, cwd=cwd or project.root)
+
+    first = limited("experiment", "submit", "-c", "local", "train.py")
+    assert first.code == 0, first
+    bundle = str(tmp_path / "large.tar")
+    for done in (
+        limited("experiment", "rerun", first.run_id, "--verify"),
+        limited("history", "bundle", first.run_id, bundle, "--outputs"),
+        limited("experiment", "rerun", "--bundle", bundle, "--verify", cwd=elsewhere),
+    ):
+        assert done.code == 0, done
+    assert Path(bundle).stat().st_size > 130_000_000
 
 
 def test_a_bundle_has_the_lock_of_its_environment(
