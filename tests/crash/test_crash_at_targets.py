@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 PLACE = {place.name: place for place in PLACES}
 SAMPLE = {
-    ("docker", "submit"): {"KILL": ("control/.container", "os.chmod /docker-#/.amlexec/runs/")},
+    ("docker", "submit"): {
+        "KILL": ("control/.container", "os.chmod /docker-#/.amlexec/runs/"),
+        "EIO": ("answer of an engine", "os.rename /docker-#/.amlexec/runs/docker-#_#/project/outputs"),
+    },
     ("remote", "submit"): {"KILL": ("open /remote-#/.amlexec/runs/remote-#_#/stdout.log",)},
     ("remote", "attach"): {"KILL": ("os.rename /passwords/",)},
 }
