@@ -128,7 +128,8 @@ class SSHVolumes:
 
     def _bring_metrics(self, paths: RunPaths) -> None:
         # Without them, the last known ones are shown; that the machine is gone, the engine's answer says.
-        with contextlib.suppress(AmlexecError):
+        # Where the disk is full here, or no more files can be opened, what comes next says so.
+        with contextlib.suppress(AmlexecError, OSError):
             self._host.bring_metrics(paths)
 
     def fetch(self, paths: RunPaths) -> list[NotCollected]:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
+from amlexec.docker.client import Engine
+from amlexec.docker.forward import SSHTransport
 from amlexec.history.paths import RunPaths
 from amlexec.runtime import HERE
+from amlexec.ssh.connection import SSHConnection
+from amlexec.ssh.login import Login
 from amlexec.targets import live_metrics
+from amlexec.targets.ssh_volumes import SSHVolumes
+from amlexec.values import Project
 
 RUN = "project_1521077190506"
 
@@ -50,6 +59,25 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path / "home")
+
+
+def test_a_full_disk_while_they_are_brought(paths: RunPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a thread of its own: it says nothing, and the state is read all the same."""
+    paths.control.mkdir()
+    (paths.control / "staged").touch()
+    connection = SSHConnection(Login("box", "127.0.0.1"))
+    transport = SSHTransport(connection)
+    volumes = SSHVolumes(Project(str(paths.folder)), connection, transport, Engine(transport))
+
+    def fail(_: RunPaths) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(volumes._host, "bring_metrics", fail)
+    said: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", said.append)
+    with volumes.bringing_metrics(paths):
+        pass
+    assert said == []
 
 
 def test_only_new_bytes_are_sent_with_the_state(paths: RunPaths, there: Path, machine: Machine) -> None:
