@@ -27,14 +27,22 @@ WHEEL = "colorama-0.4.6-py2.py3-none-any.whl"
 
 @pytest.fixture
 def demo(shop: Shop, tmp_path: Path) -> DockerProject:
-    """A project with a unique name and a unique environment."""
+    """A project with a unique name and a unique environment, on the base image of the session."""
     name = f"demo-{uuid.uuid4().hex[:8]}"
     base = f"amlexec-test/{name}:1"
-    new_base(shop.engine, shop.base, base, f"{LABEL}={shop.session}", f"amlexec-test.own={name}")
+    images.tag(shop.engine, shop.base, base)
     project = DockerProject(tmp_path / name, shop, conda=shop.conda("six", pip=(f"{shop.wheels}/{WHEEL}",)))
     project.write("aml_config/docker.compute", project.compute(base=base))
     project.write("train.py", "import colorama, six\nprint('imported')\n")
     return project
+
+
+@pytest.fixture
+def alone(demo: DockerProject) -> DockerProject:
+    """The same, with layers that no other test has."""
+    shop, base = demo.shop, f"amlexec-test/{demo.root.name}:1"
+    new_base(shop.engine, shop.base, base, f"{LABEL}={shop.session}")
+    return demo
 
 
 @pytest.fixture
@@ -57,6 +65,11 @@ def forget(project: DockerProject) -> None:
     assert images.inspect(project.shop.engine, names(project)[1]) is None
 
 
+def lose(project: DockerProject) -> None:
+    """Remove the image of the environment alone: its conda layers make the next build short."""
+    images.remove(project.shop.engine, names(project)[1], force=True)
+
+
 def published(project: DockerProject, where: str) -> Done:
     """Push it, and remove it here."""
     done: Done = project.prepare("--push", where)
@@ -65,21 +78,22 @@ def published(project: DockerProject, where: str) -> Done:
     return done
 
 
-def test_push_and_pull(demo: DockerProject, where: str) -> None:
-    engine = demo.shop.engine
-    built = demo.prepare()
+def test_push_and_pull(alone: DockerProject, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an option says, and where a variable says, which applies to every command."""
+    engine = alone.shop.engine
+    built = alone.prepare()
     assert built.code == 0, built.err
-    digest, image = names(demo)
-    kept = demo.root / f".amlexec/environments/{digest}.packages.json"
+    digest, image = names(alone)
+    kept = alone.root / f".amlexec/environments/{digest}.packages.json"
     packages = json.loads(kept.read_text())
-    reference = published(demo, where).out.splitlines()[-1]
+    reference = published(alone, where).out.splitlines()[-1]
     assert reference.startswith(f"{where}@sha256:")
     assert images.inspect(engine, f"{where}:{digest[:20]}") is None, (
         "the temporary name for the push is removed"
     )
     kept.unlink()
 
-    done = demo.prepare("--pull-from", where)
+    done = alone.prepare("--pull-from", where)
     assert done.code == 0, done.err
     assert "docker: pulled: its image is no longer on the engine" in done.out
     assert "solving" not in done.err
@@ -88,41 +102,35 @@ def test_push_and_pull(demo: DockerProject, where: str) -> None:
     assert found["Config"]["Labels"]["amlexec.digest"] == digest
     assert [name for name in found["RepoTags"] if name.startswith(where)] == []
     assert json.loads(kept.read_text()) == packages
-    assert "imported" in demo.submit("train.py").out
-    assert "up to date" in demo.prepare().out
+    assert "imported" in alone.submit("train.py").out
+    assert "up to date" in alone.prepare().out
     # The printed reference can be pulled, too.
     images.pull(engine, reference)
     images.remove(engine, reference)
 
-
-def test_the_variable_applies_to_every_command(
-    demo: DockerProject, where: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert demo.prepare().code == 0
-    published(demo, where)
+    forget(alone)
     monkeypatch.setenv("AMLEXEC_IMAGES", where)
-    done = demo.doit("prepare:docker")
+    done = alone.doit("prepare:docker")
     assert "docker: pulled: " in done.out, done.err
-    forget(demo)
-    done = demo.submit("--prepare", "train.py")
+    forget(alone)
+    done = alone.submit("--prepare", "train.py")
     assert done.code == 0, done.err
     assert "solving" not in done.err
     assert f"looking for {where}" in done.err
 
 
-def test_an_unpublished_environment_is_built(demo: DockerProject, where: str) -> None:
+def test_an_unpublished_environment_is_built(demo: DockerProject, where: str, tmp_path: Path) -> None:
     done = demo.prepare("--pull-from", where)
     assert done.code == 0, done.err
     assert "docker: prepared for the first time" in done.out
     assert "not pulled, so it is built: " in done.err
-    forget(demo)
+    lose(demo)
     done = demo.prepare("--pull-from", "127.0.0.1:1/nobody/here")
     assert done.code == 0, done.err
     assert "not pulled, so it is built: " in done.err
 
-
-def test_a_registry_that_needs_a_login(demo: DockerProject, tmp_path: Path) -> None:
-    """The login comes from Docker's settings, under any of the keys that `docker` accepts."""
+    # A registry that needs a login, from Docker's settings under any of the keys that `docker` accepts.
+    lose(demo)
     seen: list[str] = []
 
     class Guard(http.server.BaseHTTPRequestHandler):
@@ -147,7 +155,7 @@ def test_a_registry_that_needs_a_login(demo: DockerProject, tmp_path: Path) -> N
         done = demo.prepare("--pull-from", f"{host}/team/images", env=environment)
         assert done.code == 0, done.err
         assert f"warning: {host} needs a login: `docker login {host}`" in done.err
-        forget(demo)
+        lose(demo)
         auths = {"auths": {f"http://{host}/v1/": {"auth": "bWU6aHVzaC1odXNo"}}}
         (tmp_path / "docker/config.json").write_text(json.dumps(auths))
         done = demo.prepare("--pull-from", f"{host}/team/images", env=environment)
@@ -190,31 +198,26 @@ def test_a_pulled_environment_that_does_not_run_is_refused(demo: DockerProject, 
     assert images.inspect(engine, image) is None
 
 
-def test_a_push_that_the_registry_refuses(demo: DockerProject) -> None:
+def test_what_pushes_print_and_leave(demo: DockerProject, where: str) -> None:
+    engine = demo.shop.engine
     assert demo.prepare().code == 0
+    digest, image = names(demo)
+    # To a registry that refuses it
     done = demo.prepare("--push", "127.0.0.1:1/nobody/here")
     assert done.code == 2
     assert "the environment can't be pushed: " in done.err
-    digest, image = names(demo)
-    assert images.inspect(demo.shop.engine, image) is not None
-    assert images.inspect(demo.shop.engine, f"127.0.0.1:1/nobody/here:{digest[:20]}") is None
-
-
-def test_names_given_by_the_user_stay(demo: DockerProject, where: str) -> None:
-    assert demo.prepare().code == 0
-    digest, image = names(demo)
-    engine = demo.shop.engine
+    assert images.inspect(engine, image) is not None
+    assert images.inspect(engine, f"127.0.0.1:1/nobody/here:{digest[:20]}") is None
+    # With the published reference as JSON
+    told = json.loads(demo.prepare("--push", where, "-o", "json").out)
+    assert told["published"].startswith(f"{where}@sha256:")
+    assert told["ready"] is True
+    assert images.inspect(engine, f"{where}:{digest[:20]}") is None
+    # A name that the user has given stays.
     images.tag(engine, image, f"{where}:{digest[:20]}")
     assert demo.prepare("--push", where).code == 0
     assert images.inspect(engine, f"{where}:{digest[:20]}") is not None
     images.remove(engine, f"{where}:{digest[:20]}")
-
-
-def test_json_has_the_published_reference(demo: DockerProject, where: str) -> None:
-    assert demo.prepare().code == 0
-    told = json.loads(demo.prepare("--push", where, "-o", "json").out)
-    assert told["published"].startswith(f"{where}@sha256:")
-    assert told["ready"] is True
 
 
 @pytest.mark.parametrize("place", ["x.invalid/team:1", "x.invalid/Team", "x.invalid/team/", "a b"])

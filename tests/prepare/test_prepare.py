@@ -83,13 +83,25 @@ def watch(
 
 @pytest.fixture
 def demo(shop: Shop, tmp_path: Path) -> DockerProject:
-    """A project with a docker and a local target, a unique name and a unique environment."""
+    """A project with a docker and a local target, a unique name and a unique environment.
+
+    Its base image has another name than that of the session, which makes the environment another one, but it
+    is the same image: conda layers that another test has built are not built again.
+    """
     name = f"demo-{uuid.uuid4().hex[:8]}"
     base = f"amlexec-test/{name}:1"
-    new_base(shop.engine, shop.base, base, f"{LABEL}={shop.session}", f"amlexec-test.own={name}")
+    images.tag(shop.engine, shop.base, base)
     project = DockerProject(tmp_path / name, shop)
     project.write("aml_config/docker.compute", project.compute(base=base))
     return project
+
+
+@pytest.fixture
+def alone(demo: DockerProject) -> DockerProject:
+    """The same, with conda layers that no other test has."""
+    shop, base = demo.shop, f"amlexec-test/{demo.root.name}:1"
+    new_base(shop.engine, shop.base, base, f"{LABEL}={shop.session}")
+    return demo
 
 
 def image_of(project: DockerProject, name: str = "docker") -> str:
@@ -343,36 +355,36 @@ def test_nothing_is_locked_while_a_script_runs(demo: DockerProject) -> None:
     assert "-- prepare:docker" in demo.doit("prepare:docker").out
 
 
-def test_clean_removes_layers_that_no_environment_uses(demo: DockerProject) -> None:
-    again(demo, "second")
-    text = demo.shop.conda("six", pip=(f"{demo.shop.wheels}/colorama-0.4.6-py2.py3-none-any.whl",))
-    demo.write("aml_config/other.yml", text)
-    demo.write("aml_config/conda_dependencies.yml", demo.shop.conda("six", "pip"))
-    third = (demo.configuration / "docker.runconfig").read_text().replace("conda_dependencies", "other")
-    demo.write("aml_config/third.runconfig", third)
-    assert demo.doit("prepare").code == 0
-    first, third = image_of(demo), image_of(demo, "third")
-    layer = _layer(demo, first)
-    assert layer == _layer(demo, third), "they differ in their pip section"
+def test_clean_removes_layers_that_no_environment_uses(alone: DockerProject) -> None:
+    again(alone, "second")
+    text = alone.shop.conda("six", pip=(f"{alone.shop.wheels}/colorama-0.4.6-py2.py3-none-any.whl",))
+    alone.write("aml_config/other.yml", text)
+    alone.write("aml_config/conda_dependencies.yml", alone.shop.conda("six", "pip"))
+    third = (alone.configuration / "docker.runconfig").read_text().replace("conda_dependencies", "other")
+    alone.write("aml_config/third.runconfig", third)
+    assert alone.doit("prepare").code == 0
+    first, third = image_of(alone), image_of(alone, "third")
+    layer = _layer(alone, first)
+    assert layer == _layer(alone, third), "they differ in their pip section"
 
-    told = demo.doit("clean", "--dry-run", "prepare:docker")
+    told = alone.doit("clean", "--dry-run", "prepare:docker")
     assert f"prepare:docker: {first}: would be removed" in told.out
-    assert _is_there(demo, first)
+    assert _is_there(alone, first)
 
-    done = demo.doit("clean", "prepare:docker")
+    done = alone.doit("clean", "prepare:docker")
     assert done.code == 0, done.err
     assert f"prepare:docker: {first}: removed" in done.out
     assert layer not in done.out
-    assert [_is_there(demo, name) for name in (first, third, layer)] == [False, True, True]
-    assert info(demo) == GONE
+    assert [_is_there(alone, name) for name in (first, third, layer)] == [False, True, True]
+    assert info(alone) == GONE
 
-    done = demo.amlexec("experiment", "clean", "--environments")
+    done = alone.amlexec("experiment", "clean", "--environments")
     assert done.code == 0, done.err
     assert f"{third}: removed" in done.err
     assert f"{layer}: removed" in done.err
     assert " MB freed" in done.err
-    assert [_is_there(demo, name) for name in (third, layer)] == [False, False]
-    assert f"docker: prepared: {GONE}" in demo.doit("prepare:docker").out
+    assert [_is_there(alone, name) for name in (third, layer)] == [False, False]
+    assert f"docker: prepared: {GONE}" in alone.doit("prepare:docker").out
 
 
 def _layer(project: DockerProject, image: str) -> str:
