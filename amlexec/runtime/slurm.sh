@@ -203,10 +203,14 @@ accounts() {
   [ "$accounting" != silent ] || failure="sacct does not answer: $silence"
 }
 
-# unanswered CODE TEXT: remember why sacct fails, if it may answer later.
+# unanswered CODE TEXT: remember why sacct fails, unless it would never tell.
 unanswered() {
-  case $1$2 in
-  124* | *onnection* | *nable\ to\ contact* | *imed\ out* | *Problem\ talking* | *nswer*) accounting=silent silence=${2:-timeout} ;;
+  case $2 in
+  *'storage is disabled'* | *enied*) accounting=no ;;
+  *)
+    accounting=silent silence=${2:-"it ended with $1"}
+    [ "$1" != 124 ] || silence='it took too long'
+    ;;
   esac
 }
 

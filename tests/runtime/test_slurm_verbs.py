@@ -115,7 +115,7 @@ REFUSED = "echo 'sacct: error: Problem talking to the database: Connection refus
         ("sacct", f"case $* in *-j*) {REFUSED} ;; esac", "Problem talking to the database"),
         ("sacct", REFUSED, "Problem talking to the database"),
         # As if it had hung.
-        ("timeout", 'shift; case "$*" in sacct*-j*) exit 124 ;; esac; exec "$@"', "timeout"),
+        ("timeout", 'shift; case "$*" in sacct*-j*) exit 124 ;; esac; exec "$@"', "it took too long"),
     ],
 )
 def test_accounting_that_does_not_answer(login: Login, program: str, text: str, said: str) -> None:

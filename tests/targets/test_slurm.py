@@ -203,7 +203,8 @@ def test_a_job_that_slurm_has_forgotten(lab: Lab) -> None:
     lab.head.stop_controller()
     lab.head.start_controller("-c")
     lab.tell(run_id)
-    assert "Lost" in lab.status(run_id)
+    # An end that only accounting knows is believed after a minute: the shared folder may show it later.
+    eventually(lambda: "Lost" in lab.status(run_id), "it is lost")
     why = "Slurm says FAILED" if has_accounting() else f"Slurm no longer has the job {job}"
     assert lab.end(run_id) == ("Lost", None, f"{why}, and it left no exit code")
 
