@@ -51,7 +51,9 @@ mpi.MPI_Allreduce(*whole, handle("ompi_mpi_comm_world"))
 print(os.uname().nodename, total.value, flush=True)
 mpi.MPI_Finalize()
 """
-ACCOUNTS = [("account: nope", "Invalid account or account/partition combination")] if has_accounting() else []
+IS_ACCOUNTED = has_accounting()
+"""Tests themselves do not see the variable."""
+ACCOUNTS = [("account: nope", "Invalid account or account/partition combination")] if IS_ACCOUNTED else []
 ALL = ("nodeCount: 2", "sbatch: [--exclusive]")
 """Both nodes, alone."""
 
@@ -197,7 +199,7 @@ def test_a_job_that_slurm_has_forgotten(lab: Lab) -> None:
     node = lab.head.ssh(f"squeue -h -j {job} -o %N").strip()
     lab.head.on_node(node, f"pkill -KILL -f '[s]upervisor.sh {lab.folder_of(run_id)}'")
     eventually(lambda: lab.state(run_id) == "FAILED", "the job ends")
-    if has_accounting():
+    if IS_ACCOUNTED:
         asked = f"sacct -X -n -P -j {job} -o State"
         eventually(lambda: lab.head.ssh(asked).strip() == "FAILED", "it is accounted")
     lab.head.stop_controller()
@@ -205,7 +207,7 @@ def test_a_job_that_slurm_has_forgotten(lab: Lab) -> None:
     lab.tell(run_id)
     # An end that only accounting knows is believed after a minute: the shared folder may show it later.
     eventually(lambda: "Lost" in lab.status(run_id), "it is lost")
-    why = "Slurm says FAILED" if has_accounting() else f"Slurm no longer has the job {job}"
+    why = "Slurm says FAILED" if IS_ACCOUNTED else f"Slurm no longer has the job {job}"
     assert lab.end(run_id) == ("Lost", None, f"{why}, and it left no exit code")
 
 
