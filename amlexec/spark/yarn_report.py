@@ -63,6 +63,9 @@ _USAGE = re.compile(r"Current usage: ([0-9.]+ ?[A-Z]?B) of ([0-9.]+ ?[A-Z]?B) ph
 _DOWNLOAD = re.compile(
     r"Failed to download resource \{ \{ ([^,\s]{1,1000}),[^\n]*?(?:Exception|Error): ([^\n]{1,300})"
 )
+_DISK = re.compile(
+    r"No space left on device|No space available in any of the local dir|any valid local directory"
+)
 _ATTEMPTS = re.compile(r"failed ([0-9]{1,6}) times?\b")
 _KILLED_BY = re.compile(
     r"Application (?:application_\S+ )?(?:was |is )?killed by user (\S+?)(?: at (\S+))?(?:\s|$)"
@@ -83,6 +86,8 @@ class Report(NamedTuple):
     """Of our own program on the head node."""
     is_finished: bool = False
     """Whether that program has come to its end: it was not killed."""
+    has_results: bool = False
+    """Whether a driver on a node has sent them: the exit code is the script's own."""
 
 
 def parsed(text: str) -> Report:
@@ -113,6 +118,7 @@ def parsed(text: str) -> Report:
         else 0,
         found("error"),
         values.get("is_finished") is True,
+        values.get("has_results") is True,
     )
 
 
@@ -126,30 +132,39 @@ def cause(report: Report) -> str:
     text = report.diagnostics
     if not report.is_finished:
         return KILLED if report.id else ""
-    if report.error:
+    if report.error or report.has_results:
         return report.error
     if report.state == "KILLED" or report.final_status == "KILLED":
         return _killed(text)
     if not report.id:
         return ""
-    where = f" (application {report.id})"
+    found = _of_diagnostics(text, is_finished=report.state == "FINISHED")
+    return f"{found} (application {report.id})" if found else ""
+
+
+def _of_diagnostics(text: str, *, is_finished: bool) -> str:
+    """The cause in the diagnostics; `is_finished` tells whether the application has come to its own end."""
     if match := re.search(r"submitted by user \S+ to unknown queue:?\s*(\S+)", text):
-        return f"YARN has no queue {match[1]}{where}"
+        return f"YARN has no queue {match[1]}"
     if found := _memory(text):
-        return f"{found}{where}"
+        return found
+    if "Shutdown hook called before final status was reported" in text:
+        return "the driver was ended from outside, as when its node is stopped"
     if match := _USER_EXIT.search(text):
-        return "" if report.state == "FINISHED" else f"the script ended with {match[1]}{where}"
+        return "" if is_finished else f"the script ended with {match[1]}"
     if "timed out" in text and "ApplicationMaster for attempt" in text:
-        return f"the node with the driver did not answer YARN any more{_tries(text)}{where}"
+        return f"the node with the driver did not answer YARN any more{_tries(text)}"
+    if match := _DISK.search(text):
+        return f"the disk of the driver's node is full: {match[0]}{_tries(text)}"
     if match := _DOWNLOAD.search(text):
         # YARN does not tell the cause.
         hint = "; perhaps its disk is full" if "unpack failed" in match[2] else ""
-        return f"the node of the driver could not fetch {match[1]}: {match[2].strip()}{hint}{where}"
+        return f"the node of the driver could not fetch {match[1]}: {match[2].strip()}{hint}"
     if match := _EXIT.search(text):
         code = int(match[1])
         meaning = _CONTAINER_CODES.get(code) or _AM_CODES.get(code) or _reason(text)
-        return f"the driver's container ended with {code}: {meaning}{_tries(text)}{where}"
-    return f"YARN: {_reason(text)}{where}" if text.strip() else ""
+        return f"the driver's container ended with {code}: {meaning}{_tries(text)}"
+    return f"YARN: {_reason(text)}" if text.strip() else ""
 
 
 def _killed(text: str) -> str:

@@ -35,6 +35,11 @@ DISK_FULL = (
     "[(container_e01_1_0002_01_000001)],16714168242214,DOWNLOADING} "
     "org.apache.hadoop.yarn.exceptions.YarnException: Download and unpack failed\nFor more detailed output"
 )
+NO_SPACE = (
+    "Diagnostics: [2026-12-01 04:05:02.389]java.io.IOException: No space left on device\n"
+    "org.apache.hadoop.fs.FSError: java.io.IOException: No space left on device\n"
+    "\tat org.apache.hadoop.fs.RawLocalFileSystem$LocalFSFileOutputStream.write(RawLocalFileSystem.java:349)"
+)
 TIMED_OUT = (
     f"Application {ID} failed 1 times in previous 3600000 milliseconds due to ApplicationMaster for attempt "
     "appattempt_1_0042_000001 timed out. Failing the application."
@@ -81,6 +86,14 @@ class TestCauses:
                 FAILED_ONCE.format(-1000) + DISK_FULL,
                 f"the node of the driver could not fetch {ADDRESS}: {UNPACKING}",
             ),
+            (
+                FAILED_ONCE.format(-1000) + NO_SPACE,
+                "the disk of the driver's node is full: No space left on device",
+            ),
+            (
+                "Shutdown hook called before final status was reported.",
+                "the driver was ended from outside, as when its node is stopped",
+            ),
             (TIMED_OUT, "the node with the driver did not answer YARN any more"),
             (f"Application {ID} submitted by user ada to unknown queue: gpu", "YARN has no queue gpu"),
         ],
@@ -110,6 +123,8 @@ class TestCauses:
 
     def test_the_script_s_own_failure_needs_no_words(self) -> None:
         assert cause("User application exited with status 7", "FINISHED") == ""
+        report = Report(ID, "FAILED", diagnostics=FAILED_TWICE, is_finished=True, has_results=True)
+        assert yarn_report.cause(report) == ""
 
     def test_a_preempted_executor_is_no_cause(self) -> None:
         """YARN replaces it; what the script made of it is in the script's output."""

@@ -54,7 +54,6 @@ _SITES = {
         "yarn.resourcemanager.nodemanagers.heartbeat-interval-ms": "100",
         # After its restart, nodes and applications would come back half a minute later.
         "yarn.resourcemanager.connect.retry-interval.ms": "500",
-        "yarn.resourcemanager.am.max-attempts": "3",
         "yarn.resourcemanager.recovery.enabled": "true",
         "yarn.resourcemanager.store.class": "org.apache.hadoop.yarn.server.resourcemanager.recovery."
         "FileSystemRMStateStore",
@@ -150,7 +149,8 @@ class YarnCluster(Host):
         self.daemon("head", "namenode")
         for node in NODES:
             self.run(node, "rm -rf /usr/bin/python3* /usr/lib/python3*; ! command -v python3")
-            self.daemon(node, "datanode", "nodemanager")
+            # One holds all data: each JVM takes seconds to start.
+            self.daemon(node, *(["datanode"] if node == NODES[0] else []), "nodemanager")
         self.until_nodes(len(NODES))
         eventually(lambda: self.hdfs(f"/user/{QUIET}", "MKDIRS"), "HDFS opens")
         assert self.hdfs(f"/user/{QUIET}", "SETOWNER", owner=QUIET)

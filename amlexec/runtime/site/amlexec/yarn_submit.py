@@ -62,7 +62,7 @@ class Submission:
         self.process = None
         self.logs = {}
         self.waited = self.said = None
-        self.is_kept = False
+        self.is_kept = self.has_results = False
 
     def run(self):
         """The exit code of the run."""
@@ -176,6 +176,7 @@ class Submission:
             say("%s; they are in %s" % (self.error, address))
             return code or 1
         os.rename(came + ".new", came)
+        self.has_results = True
         with tarfile.open(came) as archive:
             container = archive.extractfile("container").read(200).decode("ascii", "replace")
             positions = {log.name: log.position for log in self.logs.get(container, [])}
@@ -250,6 +251,7 @@ class Submission:
         told = {key: self.app.get(key, "") for key in names}
         told["diagnostics"] = self.app.get("diagnostics", "")[:16384]
         told.update(attempts=len(self.logs), error=self.error, is_finished=is_finished)
+        told["has_results"] = self.has_results
         told["conf"] = {name: os.environ.get(name, "") for name in FOLDERS}
         path = os.path.join(self.control, "application.json")
         with open(path + ".new", "w") as file:
