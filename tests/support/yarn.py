@@ -54,6 +54,7 @@ _SITES = {
         "yarn.resourcemanager.nodemanagers.heartbeat-interval-ms": "100",
         # After its restart, nodes and applications would come back half a minute later.
         "yarn.resourcemanager.connect.retry-interval.ms": "500",
+        "yarn.resourcemanager.am.max-attempts": "4",
         "yarn.resourcemanager.recovery.enabled": "true",
         "yarn.resourcemanager.store.class": "org.apache.hadoop.yarn.server.resourcemanager.recovery."
         "FileSystemRMStateStore",
