@@ -124,6 +124,7 @@ class MachineSite(EngineSite):
         super().__init__(name, shop, host.docker if isinstance(host, EngineHost) else host.engine, project)
         self.address = host.address
         self._host, self._client = host, client
+        self._before: set[str] = set()
         self.is_prepared = name in {"managed", "remotedocker"}
         self.folders = (str(client.runtime),)
 
@@ -132,6 +133,7 @@ class MachineSite(EngineSite):
         project.write("aml_config/conda_dependencies.yml", self.shop.conda_for("crashes"))
         lines = () if self.name == "cluster" else ("nativeSharedDirectory: share",)
         project.write(f"aml_config/{self.name}.compute", project.compute(*lines))
+        self._before = {*self._left(root.name)}
 
     def marks(self, project: str) -> str:
         return repr(f"/home/{QUIET}/marks-{project}") if self.name == "cluster" else _SHARE
@@ -152,7 +154,10 @@ class MachineSite(EngineSite):
         # A forwarded socket has a lock, which lasts as long as the folder of connections.
         files = [path.name for path in self._client.sockets() if not path.is_socket()]
         left += [name for name in files if not name.endswith("-docker.lock")]
-        name = scene.root.name
+        return left + [each for each in self._left(scene.root.name) if each not in self._before]
+
+    def _left(self, name: str) -> list[str]:
+        """What is on the machine that none keeps; other tests use it, too."""
         # Mirrors and environments are kept for the next run, whole or not at all.
         script = f"""
             cd /home/{QUIET}/.amlexec || exit 0
@@ -164,7 +169,7 @@ class MachineSite(EngineSite):
             ps -eo args | grep -F '{name}_1' | grep -v grep
             :
         """
-        return left + self._host.ssh(f"exec 2>/dev/null\n{script}").splitlines()
+        return self._host.ssh(f"exec 2>/dev/null\n{script}").splitlines()
 
     def settle(self) -> None:
         """An installation goes on until it prints something."""
