@@ -7,10 +7,10 @@ import json
 import logging
 import time
 from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from amlexec.errors import TargetError, UnreachableError, UsageError
+from amlexec import extras
+from amlexec.errors import TargetError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,6 @@ RETRIES: dict[str, Any] = {
     "read_timeout": 60,
 }
 """The SDK repeats what may work a moment later, and waits as long as Retry-After says."""
-_EXTRA = "pip install 'amlexec[azure]'"
 _MOST_SHOWN = 600
 """Characters of an answer of Azure that a message shows."""
 
@@ -48,13 +47,7 @@ def module(name: str) -> Any:
     Raises:
         UsageError: the extra is not installed.
     """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise UsageError(
-            f"targets of type containerinstance need Azure's SDK, and {error.name or name} is missing",
-            hint=_EXTRA,
-        ) from None
+    return extras.module(name, "azure", "targets of type containerinstance need Azure's SDK")
 
 
 @cache

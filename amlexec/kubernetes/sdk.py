@@ -8,17 +8,16 @@ has to know a field that a cluster has.
 from __future__ import annotations
 
 import contextlib
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from amlexec.errors import TargetError, UnreachableError, UsageError
+from amlexec import extras
+from amlexec.errors import TargetError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["ClusterAnswerError", "answer_error", "asked", "module"]
 
-_EXTRA = "pip install 'amlexec[kubernetes]'"
 _MOST_SHOWN = 600
 
 
@@ -38,13 +37,7 @@ def module(name: str) -> Any:
     Raises:
         UsageError: the extra is not installed.
     """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise UsageError(
-            f"targets of type kubernetes need its official client, and {error.name or name} is missing",
-            hint=_EXTRA,
-        ) from None
+    return extras.module(name, "kubernetes", "targets of type kubernetes need its official client")
 
 
 @contextlib.contextmanager
