@@ -413,7 +413,7 @@ def test_a_full_disk_while_an_environment_is_made(project: DockerProject, small_
 class TestRun:
     def test_whose_image_is_removed_as_it_starts(self, ready: DockerProject) -> None:
         shop = ready.shop
-        ready.write(DEPENDENCIES, shop.conda("six", "tabulate"))  # an image for this test alone
+        ready.write(DEPENDENCIES, shop.conda_for("an image that is removed"))
         assert ready.prepare().code == 0
         told = config.find_project(ready.root)
         target = DockerTarget(told, shop.engine)
