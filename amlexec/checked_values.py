@@ -9,10 +9,12 @@ expected text".
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
+    from typing import Any
 
 __all__ = [
     "are_flat",

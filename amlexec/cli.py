@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from amlexec import __version__, interrupts
 from amlexec.console import show
 from amlexec.errors import ScriptFailedError, UsageError
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any, NoReturn
 
 __all__ = ["parser", "run"]
 

@@ -7,10 +7,13 @@ import errno
 import os
 import stat
 import sys
-from typing import TextIO
 
 from amlexec import escaping, redaction
 from amlexec.errors import INTERRUPTED, AmlexecError, TargetError
+from amlexec.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 __all__ = ["Console", "data", "finish", "open_streams", "say", "show", "write", "write_for_files"]
 

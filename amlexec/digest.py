@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 from amlexec.files import open_regular
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -6,7 +6,6 @@ doit has no hook between parsing the command line and running the command: `doit
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
 
 from doit.cmd_clean import Clean
 from doit.cmd_help import Help
@@ -17,9 +16,11 @@ from amlexec import doit_graph, doit_internals, doit_signals
 from amlexec.console import data, say, show
 from amlexec.doit_reporter import CALL, environment_of, output, reporters
 from amlexec.errors import AmlexecError, UsageError
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
 __all__ = ["READ", "enter"]
 

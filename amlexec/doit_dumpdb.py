@@ -6,10 +6,14 @@ import json
 import pprint
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 from doit.cmd_dumpdb import DumpDB
 from doit.exceptions import InvalidCommand
+
+from amlexec.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["DumpState"]
 

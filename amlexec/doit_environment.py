@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from amlexec import doit_internals, doit_signals
 from amlexec.console import show
 from amlexec.doit_reporter import CALL
 from amlexec.errors import AmlexecError, CannotRunError
 from amlexec.escaping import visible
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from amlexec.prepare.input_files import InputFiles
     from amlexec.prepare.parallel import ParallelPrepare

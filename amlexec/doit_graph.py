@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-from typing import TYPE_CHECKING, Any
 
 from doit.cmd_clean import Clean
 from doit.cmd_forget import Forget
@@ -14,9 +13,11 @@ from doit.cmd_list import List
 from doit.cmd_run import Run
 
 from amlexec.doit_reporter import environment_of
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
 
 __all__ = ["complete", "needed"]
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from typing import TYPE_CHECKING, Any
 
 from doit import doit_cmd
 from doit.cmd_base import DoitCmdBase
 from doit.runner import Runner
 
+from amlexec.light_typing import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
 __all__ = ["intercept", "is_about_to_run", "loading_command", "running_runner", "stop", "variables"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
 from doit.exceptions import TaskError, TaskFailed, UnmetDependency
 from doit.reporter import ConsoleReporter, ErrorOnlyReporter, ExecutedOnlyReporter, JsonReporter, ZeroReporter
@@ -15,9 +14,11 @@ from amlexec import doit_internals, doit_signals
 from amlexec.console import say, show, write
 from amlexec.errors import AmlexecError
 from amlexec.escaping import visible
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
 __all__ = ["CALL", "Call", "Ended", "Failed", "Reporter", "output", "reporters"]
 

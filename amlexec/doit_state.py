@@ -6,11 +6,14 @@ import os
 import sqlite3
 import time
 from pathlib import Path
-from typing import Any
 
 from amlexec import private_folders
 from amlexec.console import say, show
 from amlexec.errors import TargetError
+from amlexec.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["StateDB"]
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from typing import TYPE_CHECKING, Any
 
 from amlexec import doit_internals
 from amlexec.commands import sweep_of_doit
 from amlexec.doit_environment import task_name
 from amlexec.errors import AmlexecError
 from amlexec.escaping import visible
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     from amlexec.prepare.project import ProjectEnvironments
     from amlexec.runs.submit import Taken

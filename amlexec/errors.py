@@ -17,9 +17,8 @@ text and exit codes; all other modules raise them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from amlexec.escaping import on_one_line
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

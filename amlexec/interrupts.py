@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
+    from typing import Any, NoReturn
 
 __all__ = ["begin", "came", "is_raised_by", "remember"]
 

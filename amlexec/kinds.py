@@ -6,7 +6,7 @@ module in `amlexec.targets`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from typing import Protocol

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
-from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from amlexec.errors import TargetError
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import IO
 
     from amlexec.locks import Held
 

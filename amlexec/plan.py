@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from amlexec.errors import UsageError
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.values import Plan
 
 if TYPE_CHECKING:

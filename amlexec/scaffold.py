@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 from amlexec import temporaries
 from amlexec.errors import TargetError, UsageError
+from amlexec.light_typing import NamedTuple
 
 __all__ = ["Scaffold", "make"]
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from doit import get_var
 
@@ -22,9 +21,11 @@ from amlexec.doit_environment import Environment, from_here, prepare, remove_env
 from amlexec.doit_reporter import Ended, Failed, Reporter
 from amlexec.errors import INTERRUPTED, AmlexecError, TargetError
 from amlexec.escaping import visible
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
 
     from amlexec.prepare.input_files import InputFiles
     from amlexec.values import Project

@@ -12,7 +12,8 @@ import functools
 import os
 import time
 from _thread import get_ident
-from typing import TYPE_CHECKING
+
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,10 +6,12 @@ run 10 ms of start-up, for `inspect`).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from amlexec import kinds
 from amlexec.escaping import on_one_line
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "ComputeTarget",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from amlexec.commands.options import (
     RUN,
@@ -15,6 +14,7 @@ from amlexec.commands.options import (
     add_text_or_json,
 )
 from amlexec.config import load as config
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.targets.target import GRACE_TIMEOUT_S
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from amlexec import console
 from amlexec.errors import UsageError
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.prepare.project import EnvironmentRef, ProjectEnvironments, yours
 
 if TYPE_CHECKING:

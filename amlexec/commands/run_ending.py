@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from amlexec import escaping
 from amlexec.errors import ScriptFailedError, TargetError
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from amlexec.errors import AmlexecError

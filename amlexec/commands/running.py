@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from amlexec import console
 from amlexec.commands import run_ending
@@ -12,6 +11,7 @@ from amlexec.errors import INTERRUPTED, NoContactError, TargetError
 from amlexec.history import find, folders, uncollected
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import FINAL, Run
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.plan import plan
 from amlexec.runs import follow as following
 from amlexec.runs import lifecycle

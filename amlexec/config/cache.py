@@ -7,11 +7,11 @@ atomically. Nothing depends on it: an unreadable entry is made again, and a read
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from amlexec import __version__, private_folders
 from amlexec.config import schemas
 from amlexec.files import read_regular, touch, write_atomically
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

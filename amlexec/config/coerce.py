@@ -7,14 +7,16 @@ A text that fits no type of the schema stays a text; the validator refuses it.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
 
 from amlexec.config.document import Mapping, Scalar, Sequence, plain
 from amlexec.config.foreign import selector
 from amlexec.config.messages import SECRET, dotted, nearest, shown
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.values import Place, Violation
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from amlexec.config.document import MapEntry, Node
 
 __all__ = ["Coercion", "Path", "takes_anything"]

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, cast
+from typing import cast
 
 from amlexec import __version__
 from amlexec.config import cache, schemas
 from amlexec.config.schemas import kind_by_name
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     from amlexec.values import Project
 

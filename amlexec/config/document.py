@@ -7,15 +7,16 @@ decides their types later. JSON is parsed as YAML.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from amlexec.config import foreign, syntax_errors
 from amlexec.config.tree import MapEntry, Mapping, Node, Scalar, Sequence, plain
 from amlexec.errors import ConfigurationError
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.values import Place, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any, NoReturn
 
 __all__ = ["Document", "MapEntry", "Mapping", "Node", "Scalar", "Sequence", "plain", "read"]
 

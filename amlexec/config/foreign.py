@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.packages.conda_spec import name_of
 
 if TYPE_CHECKING:

@@ -21,12 +21,13 @@ Keys that are not in the file are left out, except for the defaults that the sch
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from amlexec import kinds
 from amlexec.config import keys, schemas
 from amlexec.config.document import Mapping, Scalar, Sequence, plain
 from amlexec.config.foreign import placeholder
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from amlexec.config.document import Document, Node

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from amlexec.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = [
     "CAMEL",

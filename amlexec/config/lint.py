@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from amlexec.config import generations, references, schemas, to_model
 from amlexec.config.document import Document, Scalar, read
@@ -12,6 +11,7 @@ from amlexec.config.schemas import kind_by_name
 from amlexec.config.validate import Checker
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.files import SMALL, read_regular
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.values import ComputeTarget, Place, Project, Violation
 
 if TYPE_CHECKING:

@@ -8,16 +8,17 @@ shows a file as it was typed, as compilers do.)
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from amlexec.config import cache, references, schemas, to_model
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.files import SMALL, read_regular
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.values import Declaration, Place, Project, SparkDependencies, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+    from typing import NoReturn
 
     from amlexec.config.generations import Reading
     from amlexec.config.validate import Checker

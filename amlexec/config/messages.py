@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Protocol
 
 from amlexec.config.document import Mapping, Scalar, Sequence
 from amlexec.escaping import quoted as shown
+from amlexec.light_typing import TYPE_CHECKING, Protocol
 from amlexec.values import Place, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from jsonschema.exceptions import ValidationError
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from amlexec import digest, kinds
 from amlexec.config import to_model
 from amlexec.errors import ConfigurationError, TargetError
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.values import Place, Violation
 
 if TYPE_CHECKING:

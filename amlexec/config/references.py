@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from amlexec import kinds
 from amlexec.config.to_model import normal
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.values import Place, RunConfiguration, Violation
 
 if TYPE_CHECKING:

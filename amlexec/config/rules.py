@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
 
 from amlexec import kinds, redaction
 from amlexec.config import foreign, generations, keys, schemas, stdlib_modules
@@ -12,12 +11,14 @@ from amlexec.config.generations import find
 from amlexec.config.messages import dotted, shown
 from amlexec.docker.reference import is_reference
 from amlexec.errors import ConfigurationError
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.packages import conda_spec
 from amlexec.packages.urls import unset_variables
 from amlexec.values import Line, Place, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from amlexec.config.document import Document, Node
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from amlexec.config.document import Mapping, Scalar, Sequence
 from amlexec.config.generations import find
 from amlexec.config.messages import shown
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.values import Place, Violation
 
 if TYPE_CHECKING:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from amlexec.config.document import Mapping, Scalar
 from amlexec.config.generations import find, values
 from amlexec.config.messages import shown
 from amlexec.errors import UsageError
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.values import Place, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from amlexec.config.document import Node
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
 
 from amlexec import kinds
 from amlexec.config.keys import COMPUTE_KEYS
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.values import (
     ComputeTarget,
     CondaDependencies,
@@ -20,6 +20,8 @@ from amlexec.values import (
 )
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from amlexec.config.generations import Reading
     from amlexec.search.section import SweepSection
 

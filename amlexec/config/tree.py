@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["MapEntry", "Mapping", "Node", "Scalar", "Sequence", "plain"]
 

@@ -6,15 +6,16 @@ suggestion.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
 from amlexec.config import foreign, generations, keys, rules, schemas
 from amlexec.config.coerce import Coercion, takes_anything
 from amlexec.config.document import Mapping
 from amlexec.config.messages import violation
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.values import Place, Violation
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from jsonschema.protocols import Validator
 
     from amlexec.config.document import Document

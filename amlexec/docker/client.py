@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING, Any
 
 from amlexec.docker import probe
 from amlexec.docker.address import engine_address, settings_file
 from amlexec.docker.errors import EngineError, named
 from amlexec.errors import TargetError
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import Any
 
     from docker import APIClient
 

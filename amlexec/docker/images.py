@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 import re
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.docker import probe
 from amlexec.docker.errors import EngineAnswerError, EngineLostError
 from amlexec.docker.login import login_of, registry_of
 from amlexec.docker.names import image_name
 from amlexec.docker.reference import short
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import IO, Any
 
     from amlexec.docker.client import Engine
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Any
 
 from amlexec.docker.address import settings_file
 from amlexec.errors import TargetError
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.redaction import learn
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["login_of", "registry_of"]
 

@@ -7,7 +7,11 @@ answer: the caller repeats the request with docker-py, which reports the error.
 from __future__ import annotations
 
 import json
-from typing import Any
+
+from amlexec.light_typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["ABSENT", "get", "knock"]
 

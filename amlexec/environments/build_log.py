@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from amlexec import private_folders
 from amlexec.errors import TargetError
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.packages.urls import secrets
 from amlexec.redaction import forms
 

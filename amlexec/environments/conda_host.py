@@ -5,14 +5,14 @@ What goes over is a Python with rattler in it, once, the packages that only this
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Protocol
-
+from amlexec.light_typing import TYPE_CHECKING, Protocol
 from amlexec.packages import conda_bootstrap, conda_remote
 from amlexec.packages.network import cache_folder
 from amlexec.progress import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import IO
 
     from rattler import RepoDataRecord
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
 
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.packages.conda_spec import name_of, shown_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any
 
     from amlexec.values import Place
 

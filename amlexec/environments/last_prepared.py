@@ -6,10 +6,10 @@ Only a hint: the target decides which environments exist.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import private_folders
 from amlexec.files import read_regular, write_atomically
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

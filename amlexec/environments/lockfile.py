@@ -10,17 +10,18 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import digest
 from amlexec.environments.explain import explain
 from amlexec.environments.locked import Locked
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.files import read_regular, write_atomically
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.packages.urls import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Any
 
     from rattler import LockFile, RepoDataRecord
 

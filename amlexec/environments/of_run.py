@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.environments import last_prepared, lockfile, resolved_lock
 from amlexec.errors import ConfigurationError
 from amlexec.files import read_regular
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from amlexec.history.record import Run

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from amlexec.environments import last_prepared
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.owner import owner_of
 
 if TYPE_CHECKING:

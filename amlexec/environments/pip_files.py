@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import tarfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import digest
 from amlexec.errors import ConfigurationError
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.packages import stable_tar
 from amlexec.packages.pip_pins import pip_lines
 from amlexec.packages.pip_resolve import index_lines

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
 
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.packages.pip_pins import Pin, location
 from amlexec.packages.requirement_syntax import normalised
 from amlexec.packages.urls import public
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
 
     from amlexec.environments.build_context import BuildContext
     from amlexec.packages.resolve import Resolution

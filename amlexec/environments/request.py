@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.values import Place, SparkDependencies
 
 if TYPE_CHECKING:

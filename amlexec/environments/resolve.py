@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.packages import conda_solve
 from amlexec.packages.network import cache_folder
 from amlexec.packages.resolve import Resolution

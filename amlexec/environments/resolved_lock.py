@@ -8,11 +8,11 @@ environment carries its own; this computer has those of its runs, in `.amlexec/e
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import digest, private_folders
 from amlexec.environments import last_prepared
 from amlexec.files import read_regular, write_atomically
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.values import Place
 
 if TYPE_CHECKING:

@@ -8,16 +8,17 @@ place and the `name:` of the file, the project's code, environment variables, or
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import digest as content
 from amlexec.errors import ConfigurationError
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.packages import conda_spec, requirements
 from amlexec.packages.urls import expand_public, public, unset_variables
 from amlexec.values import Place, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
     from amlexec.environments.explain import Key
     from amlexec.environments.locked import Locked

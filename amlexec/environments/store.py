@@ -6,7 +6,7 @@ A Docker engine stores images, a machine over SSH stores folders. The code for b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from amlexec.errors import TargetError, UsageError
 from amlexec.history import folders, order
 from amlexec.history.folders import entries, link, read
 from amlexec.history.paths import RUNS, RunPaths
 from amlexec.history.record import NOT_A_RUN_ID, is_run_id, without_series
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

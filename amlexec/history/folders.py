@@ -11,7 +11,6 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from amlexec import __version__, private_folders
 from amlexec.errors import TargetError
@@ -19,6 +18,7 @@ from amlexec.files import append, read_regular, remove_tree, sync_folder, touch,
 from amlexec.history import index_changes, order
 from amlexec.history.paths import RUNS, RunPaths
 from amlexec.history.record import FINAL, parsed, text_of
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.locks import Held, share, take, unshare
 
 if TYPE_CHECKING:

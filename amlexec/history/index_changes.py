@@ -18,12 +18,12 @@ import os
 import stat
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import private_folders
 from amlexec.files import append, open_regular
 from amlexec.history.paths import RUNS
 from amlexec.history.record import is_run_id
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import math
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from amlexec.files import open_regular
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import IO, Any
 
 __all__ = ["LONGEST_LINE", "NOT_FINITE", "SCALAR", "START", "Item", "Numbers", "blocks", "items", "plain"]
 

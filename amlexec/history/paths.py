@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.errors import TargetError
 from amlexec.files import SMALL
 from amlexec.history.record import is_run_id
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from amlexec.values import Project

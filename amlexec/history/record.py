@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import re
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import checked_values as checked
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.values import NotCollected, SweepPoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 __all__ = [
     "FINAL",

@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import TYPE_CHECKING
 
 from amlexec.files import open_regular, open_to_append, read_regular
 from amlexec.history import index_changes
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.values import NotCollected
 
 if TYPE_CHECKING:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from amlexec.docker.labels import CONDA, OWNER, PROJECT
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from amlexec.values import Project

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
 
 from amlexec.docker.labels import BASE, DIGEST, LOCK, OWNER, PLATFORM, PROJECT, PYTHON
 from amlexec.environments.store import Installed
 from amlexec.images.labels import reference
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from amlexec.docker.client import Engine
 
 __all__ = ["Images"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from amlexec.errors import NoContactError, TargetError
 from amlexec.images.labels import reference
 from amlexec.images.lookup import Images
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

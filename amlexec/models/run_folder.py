@@ -6,7 +6,7 @@ any other. On this computer its `contents` are links to the files; with the run 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import tarfile

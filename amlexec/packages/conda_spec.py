@@ -8,9 +8,9 @@ forms keep their spelling: an unnecessary rebuild is better than a stale environ
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from amlexec.escaping import quoted
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.packages.urls import is_address, public
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from amlexec.escaping import quoted
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.packages.requirement_paths import BadLineError
 from amlexec.packages.urls import public
 

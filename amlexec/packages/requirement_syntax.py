@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING
 
 from amlexec.files import open_regular
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.packages.requirement_errors import public_text, unknown_option
 from amlexec.packages.requirement_paths import BadLineError
 

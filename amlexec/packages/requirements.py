@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amlexec import digest
 from amlexec.errors import ConfigurationError
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.packages import requirement_errors as wrong
 from amlexec.packages import requirement_paths as paths
 from amlexec.packages import requirement_syntax as syntax
@@ -21,6 +21,7 @@ from amlexec.values import Line, Place, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
 __all__ = ["RequirementEntry", "RequirementReader", "Requirements", "read"]
 

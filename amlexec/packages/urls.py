@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.redaction import HIDDEN, hide, is_secret
 
 if TYPE_CHECKING:

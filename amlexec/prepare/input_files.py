@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TypeVar, cast
 
 from amlexec import __version__, kinds
 from amlexec.config import cache
@@ -18,9 +18,11 @@ from amlexec.config import load as config
 from amlexec.errors import AmlexecError
 from amlexec.files import read_regular
 from amlexec.kinds import is_prepared
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import Any
 
     from amlexec.config.load import Outline
     from amlexec.values import Project

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from amlexec import in_use, kinds
 from amlexec.config import load as config
 from amlexec.environments import last_prepared
 from amlexec.images.labels import DEFAULT
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from amlexec.environments.request import BuildRequest, BuildResult

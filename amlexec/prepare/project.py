@@ -7,13 +7,13 @@ that only a build needs are not imported.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import kinds
 from amlexec.config import load as config
 from amlexec.environments import last_prepared, stat_cache
 from amlexec.environments.stat_cache import Stamp
 from amlexec.errors import CannotRunError, ConfigurationError
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.prepare import prepare as preparation
 from amlexec.prepare.prepare import Readiness
 from amlexec.prepare.stores import store_of

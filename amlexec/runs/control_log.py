@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from amlexec import redaction
 from amlexec.files import append
 from amlexec.history import record
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from amlexec.history.paths import RunPaths

@@ -6,16 +6,17 @@ import signal
 import time
 from contextlib import contextmanager, nullcontext, suppress
 from importlib import import_module
-from typing import IO, TYPE_CHECKING
 
 from amlexec import kinds
 from amlexec.errors import TargetError, UnreachableError
 from amlexec.history import folders, record
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.runs import lifecycle, registered
 from amlexec.values import Detached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import IO
 
     from amlexec.history.paths import RunPaths
     from amlexec.history.record import Run

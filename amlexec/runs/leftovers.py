@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from amlexec import locks, temporaries
 from amlexec.errors import TargetError
@@ -14,6 +13,7 @@ from amlexec.history import uncollected
 from amlexec.history.folders import read
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import FINAL
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from amlexec.targets.docker import DockerTarget

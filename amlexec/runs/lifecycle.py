@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import TYPE_CHECKING
 
 from amlexec import locks
 from amlexec.errors import TargetError, UsageError
@@ -16,6 +15,7 @@ from amlexec.history import record, uncollected
 from amlexec.history.folders import discard, read, write
 from amlexec.history.paths import RunPaths, check
 from amlexec.history.record import FINAL, Run
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.models import run_folder
 from amlexec.runs import registered, release
 from amlexec.runs.control_log import note

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.runs.control_log import note
 from amlexec.values import Project
 

@@ -6,12 +6,11 @@ process is killed in between, the next command that looks at the run does it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from amlexec import kinds
 from amlexec.errors import TargetError
 from amlexec.files import remove_tree
 from amlexec.history import uncollected
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.models import run_folder
 from amlexec.runs.control_log import note
 

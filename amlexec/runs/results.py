@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from amlexec import kinds
 from amlexec.files import SMALL, open_regular, read_regular, walk
 from amlexec.history import tags
 from amlexec.history.record import Application, Outputs, Run
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.runs.control_log import note
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ import os
 import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
 
 from amlexec import __version__, in_use, redaction
 from amlexec.errors import AmlexecError, UnreachableError, UsageError
 from amlexec.history import folders, record
 from amlexec.history.record import Run, SnapshotRecord, Source
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.runs.control_log import note
 from amlexec.runs.follow import follow
 from amlexec.targets import python_used
@@ -22,6 +22,7 @@ from amlexec.values import Detached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import IO
 
     from amlexec.history.paths import RunPaths
     from amlexec.models.for_run import Chosen

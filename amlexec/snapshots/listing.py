@@ -9,10 +9,10 @@ import os
 import posixpath
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import git
 from amlexec.errors import TargetError
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.snapshots.warnings import some
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import contextlib
 import os
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import git, private_folders
 from amlexec.errors import TargetError
 from amlexec.files import SMALL, read_regular, remove_tree, sync_folder, walk, write_atomically
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.locks import exclusive
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ import os
 import re
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import git, private_folders
 from amlexec.errors import TargetError
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.snapshots import store as snapshot_store
 from amlexec.snapshots.listing import ChangedMeanwhile, Work, begin, list_changes, special_files
 from amlexec.snapshots.store import Taken

@@ -7,13 +7,14 @@ does not have the form that our scripts print is a TargetError.
 from __future__ import annotations
 
 import re
-from typing import IO, TYPE_CHECKING
 
 from amlexec.errors import TargetError
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.targets.target import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import IO
 
     from amlexec.history.paths import RunPaths
 

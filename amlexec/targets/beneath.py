@@ -9,7 +9,8 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.targets import beneath
 
 if TYPE_CHECKING:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from amlexec.errors import TargetError
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from amlexec.environments.store import EnvironmentStore

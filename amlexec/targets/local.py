@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import select
 import time
-from typing import IO, TYPE_CHECKING
 
 from amlexec.errors import TargetError
 from amlexec.files import remove_tree
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.runtime import SHELL, SITE, shell
 from amlexec.targets import local_python
 from amlexec.targets.answers import read_state
@@ -19,6 +19,7 @@ from amlexec.targets.target import Launch, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import IO
 
     from amlexec.history.paths import RunPaths
     from amlexec.local_machine import Connection

@@ -7,12 +7,12 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from amlexec import private_folders
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.files import SMALL, read_regular, write_atomically
 from amlexec.history.record import Interpreter
+from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from amlexec.local_machine import Connection

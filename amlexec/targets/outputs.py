@@ -17,8 +17,8 @@ import contextlib
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
 
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.targets import beneath
 from amlexec.targets.copy_links import Led, Links, relative
 from amlexec.targets.run_folders import bring_home

@@ -6,10 +6,10 @@ import contextlib
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from amlexec.errors import TargetError, UsageError
 from amlexec.files import open_regular, remove_tree
+from amlexec.light_typing import TYPE_CHECKING
 from amlexec.targets import beneath
 
 if TYPE_CHECKING:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
+from amlexec.light_typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import IO
 
     from amlexec.environments.store import EnvironmentStore
     from amlexec.history.paths import RunPaths
