@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from hashlib import sha256
 
 from amlexec.files import open_regular
 from amlexec.light_typing import TYPE_CHECKING
+from amlexec.sha256 import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,10 +44,16 @@ def of_bytes(data: bytes) -> str:
 
 def of_file(path: str) -> str:
     """The digest of a file's content. Raises OSError."""
-    digest = sha256()
     with open_regular(path) as file:
-        while chunk := file.read(_CHUNK):
+        chunk = file.read(_CHUNK)
+        if len(chunk) < _CHUNK:
+            return of_bytes(chunk)
+        import hashlib
+
+        digest = hashlib.sha256()
+        while chunk:
             digest.update(chunk)
+            chunk = file.read(_CHUNK)
     return digest.hexdigest()
 
 

@@ -13,18 +13,21 @@ __all__ = ["OutputFilter", "in_json", "on_one_line", "quoted", "visible"]
 
 _LIMIT = 40
 """In characters, of a quoted text."""
-_CONTROL = re.compile(
+_CONTROL = (
     "["
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters, except tab and newline
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # characters that change the direction of text
     "\u2028\u2029\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # line separators, invisible characters
     "]"
 )
+"""Compiled for the first text that may have one."""
 
 
 def visible(text: str) -> str:
     """`text` with control characters escaped; tabs and newlines stay. No I/O."""
-    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+    if text.isascii() and text.isprintable():
+        return text
+    return re.sub(_CONTROL, lambda match: ascii(match[0])[1:-1], text)
 
 
 def on_one_line(text: str) -> str:
@@ -46,7 +49,7 @@ def in_json(text: str) -> str:
         units = match[0].encode("utf-16-be")
         return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
-    return _CONTROL.sub(escaped, text)
+    return re.sub(_CONTROL, escaped, text)
 
 
 # Compiled by the first `OutputFilter`

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from amlexec.light_typing import TYPE_CHECKING
+from amlexec.sha256 import sha256
 
 if TYPE_CHECKING:
     from amlexec.values import Project
@@ -21,7 +22,7 @@ _MOST = 40
 def owner_of(project: Project) -> str:
     """The project's name, and a hash of this machine and the project's folder."""
     place = f"{_machine()}\0{project.place}"
-    return f"{project.name[:_MOST]}-{hashlib.sha256(place.encode(errors='surrogateescape')).hexdigest()[:12]}"
+    return f"{project.name[:_MOST]}-{sha256(place.encode(errors='surrogateescape')).hexdigest()[:12]}"
 
 
 def plain(text: str) -> str:
@@ -31,7 +32,7 @@ def plain(text: str) -> str:
 
 def resource_name(run_id: str, owner: str) -> str:
     """A name for what a run has in a service, which no other run has: a DNS label."""
-    unique = hashlib.sha256(f"{owner}\0{run_id}".encode(errors="surrogateescape")).hexdigest()[:_HASH]
+    unique = sha256(f"{owner}\0{run_id}".encode(errors="surrogateescape")).hexdigest()[:_HASH]
     readable = re.sub(r"[^a-z0-9]+", "-", run_id.lower()).strip("-")[: _LONGEST - _HASH - 9].strip("-")
     return "-".join(part for part in ("amlexec", readable, unique) if part)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plan", "references_in"]
 
-_FROM_ENVIRONMENT = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
+_FROM_ENVIRONMENT = r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}"
 _CURRENT_FILE = "$file"
 """In Workbench, the file that was open in its window. Here the command line names the script."""
 
@@ -53,7 +53,7 @@ def plan(
         arguments=tuple(arguments),
         environment_variables=_variables(declaration, environment or {}),
         handed_over=tuple(
-            pair for pair in configuration.environment_variables if _FROM_ENVIRONMENT.search(pair[1])
+            pair for pair in configuration.environment_variables if re.search(_FROM_ENVIRONMENT, pair[1])
         ),
         conda_dependencies_file=configuration.conda_dependencies_file,
         spark_dependencies_file=configuration.spark_dependencies_file,
@@ -67,7 +67,7 @@ def plan(
 
 def references_in(text: str) -> tuple[str, ...]:
     """The variables whose values a declared value gets from the environment: NAME for each `${env:NAME}`."""
-    return tuple(_FROM_ENVIRONMENT.findall(text))
+    return tuple(re.findall(_FROM_ENVIRONMENT, text))
 
 
 def _variables(declaration: Declaration, environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -84,7 +84,7 @@ def _variables(declaration: Declaration, environment: Mapping[str, str]) -> tupl
         return environment[match[1]]
 
     return tuple(
-        (name, _FROM_ENVIRONMENT.sub(value, text)) for name, text in configuration.environment_variables
+        (name, re.sub(_FROM_ENVIRONMENT, value, text)) for name, text in configuration.environment_variables
     )
 
 

@@ -34,10 +34,11 @@ _SHORTEST = 6
 _SHORTEST_KNOWN = 4
 """In characters, of a known secret."""
 _KNOWN: set[str] = set()
-_OPTION = re.compile(r"--?([A-Za-z][\w.-]*)(?:=(.*))?", re.DOTALL)
-_ASSIGNMENT = re.compile(r"[+~]*([A-Za-z][\w.-]*)[=:](.+)", re.DOTALL)
-_LOGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s@:]*:([^/\s@]+)@")
-_SIGNED = re.compile(r"[?&;]([\w.-]+)=([^&;#\s]+)")
+# Compiled for the first argument that may match.
+_OPTION = r"(?s)--?([A-Za-z][\w.-]*)(?:=(.*))?"
+_ASSIGNMENT = r"(?s)[+~]*([A-Za-z][\w.-]*)[=:](.+)"
+_LOGIN = r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s@:]*:([^/\s@]+)@"
+_SIGNED = r"[?&;]([\w.-]+)=([^&;#\s]+)"
 _SWITCHES = frozenset({"", "0", "1", "true", "false", "yes", "no", "on", "off", "none", "null"})
 _HARMLESS = (
     r"tokens|tokeni|(^|_)(max|min|num|n|pad|bos|eos|sep|cls|mask|unk|special)(_.*)?_token"
@@ -83,7 +84,10 @@ def _secrets_in(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     """For each argument: the secret in it or "", and the argument without it."""
     awaited = False
     for argument in arguments:
-        option, assigned = _OPTION.fullmatch(argument), _ASSIGNMENT.fullmatch(argument)
+        if not awaited and not argument.startswith("-") and "=" not in argument and ":" not in argument:
+            yield "", argument  # none of the patterns can match
+            continue
+        option, assigned = re.fullmatch(_OPTION, argument), re.fullmatch(_ASSIGNMENT, argument)
         value = ""
         was_awaited, awaited = awaited, False
         if was_awaited and (option is None or (option[2] is None and not _looks_like_option(argument))):
@@ -92,18 +96,23 @@ def _secrets_in(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
             awaited, value = option[2] is None, option[2] or ""
         elif assigned is not None and _is_secret_option(assigned[1]):
             value = assigned[2]
-        elif login := _LOGIN.search(argument):
+        elif login := re.search(_LOGIN, argument):
             value = login[1]
-        elif signed := next((each for each in _SIGNED.finditer(argument) if _is_signature(each[1])), None):
-            value = signed[2]
+        elif signed := _signature(argument):
+            value = signed
         if value.lower() in _SWITCHES:
             value = ""
         at_end = value and argument.endswith(value)
         yield value, argument[: -len(value)] + HIDDEN if at_end else hide(argument, {value} - {""})
 
 
-def _is_signature(name: str) -> bool:
-    return name.lower() in {"sig", "signature"} or _is_secret_option(name)
+def _signature(argument: str) -> str:
+    """The first value in the query of an address that is a signature or another secret, or ""."""
+    for parameter in re.finditer(_SIGNED, argument):
+        name, value = parameter.groups()
+        if name.lower() in {"sig", "signature"} or _is_secret_option(name):
+            return value
+    return ""
 
 
 def _looks_like_option(argument: str) -> bool:

@@ -12,6 +12,7 @@ from amlexec import __version__, private_folders
 from amlexec.config import schemas
 from amlexec.files import read_regular, touch, write_atomically
 from amlexec.light_typing import TYPE_CHECKING
+from amlexec.sha256 import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,8 +34,6 @@ _FORM = 2
 
 def name(kind: str, data: bytes) -> str:
     """The entry's name for a file of this kind with the content `data`."""
-    from hashlib import sha256
-
     digest = sha256(f"{_FORM} {__version__} {kind}\0".encode())
     digest.update(sha256(schemas.text(kind)).digest())
     if kind == schemas.RUNCONFIG:

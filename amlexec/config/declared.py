@@ -6,13 +6,13 @@ Every doit command needs this list, and importing the YAML parser takes longer t
 from __future__ import annotations
 
 import os
-from hashlib import sha256
 from typing import cast
 
 from amlexec import __version__
 from amlexec.config import cache, schemas
 from amlexec.config.schemas import kind_by_name
 from amlexec.light_typing import TYPE_CHECKING
+from amlexec.sha256 import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import time
 from contextlib import ExitStack, contextmanager
@@ -228,9 +227,15 @@ def new_record(plan: Plan, launch: Launch, resolved_lock: str, repeat: Repeat | 
 
 
 def _user() -> str:
+    # As `getpass`, whose import a submission would wait for.
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        if user := os.environ.get(variable):
+            return user
+    import pwd
+
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as in many containers
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a user id without a name, as in many containers
         return str(os.getuid())
 
 
