@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-from functools import partial
 from importlib import import_module
 
 from amlexec import __version__, interrupts
 from amlexec.console import show
-from amlexec.errors import ScriptFailedError, UsageError
+from amlexec.errors import ScriptFailedError
 from amlexec.light_typing import TYPE_CHECKING
+from amlexec.plain_arguments import NotPlainError, PlainParser
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
-    from typing import Any, NoReturn
+    from types import SimpleNamespace
+    from typing import Any
 
 __all__ = ["parser", "run"]
 
@@ -39,56 +40,13 @@ _ALSO = {"runconfigurations": "runconfiguration"}
 """Workbench's documentation used both names."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def __init__(self, **options: Any) -> None:
-        # argparse makes a formatter for each argument. Without a fixed width, each formatter reads the width
-        # of the terminal through a library, which every command would then import.
-        super().__init__(**options, formatter_class=partial(argparse.HelpFormatter, width=80))
-
-    def format_help(self) -> str:
-        """The help text, as wide as the terminal."""
-        self.formatter_class = argparse.HelpFormatter
-        return super().format_help()
-
-    def format_usage(self) -> str:
-        """The usage line, as wide as the terminal."""
-        self.formatter_class = argparse.HelpFormatter
-        return super().format_usage()
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse, also words after an option that belong to a last argument of any number.
-
-        Before Python 3.13, argparse takes `NAME…` for empty in `export mlflow --to URI NAME`.
-        """
-        found, rest = super().parse_known_args(args, namespace)
-        words = [action for action in self._actions if not action.option_strings]
-        if rest and words and words[-1].nargs == "*" and not any(word.startswith("-") for word in rest):
-            setattr(found, words[-1].dest, [*getattr(found, words[-1].dest), *rest])
-            rest = []
-        return found, rest
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Suggest the nearest choices for an invalid one, or list all choices."""
-        if action.choices is None or value in action.choices:
-            return
-        from difflib import get_close_matches
-
-        choices = [str(choice) for choice in action.choices]
-        near = get_close_matches(str(value), choices, n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(choices)}"
-        name = action.option_strings[-1] if action.option_strings else str(action.metavar or action.dest)
-        raise UsageError(f"unknown {name.lstrip('-').lower()} {value!r}", hint=f"{hint}; {self.prog} --help")
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of ending the process: `run` chooses the exit code."""
-        raise UsageError(message, hint=f"{self.prog} --help")
-
-
 def parser(only: str | None = None, verb: str | None = None) -> argparse.ArgumentParser:
     """The parser of the command line. `only` limits it to one group, and `verb` to one verb of
     `experiment` or `history`: that parser is faster to build.
     """
-    top = _Parser(
+    from amlexec.argument_parser import ArgumentParser
+
+    top = ArgumentParser(
         prog="amlexec",
         description="Run machine-learning experiments the way make and tox run builds.",
         allow_abbrev=False,
@@ -101,14 +59,35 @@ def parser(only: str | None = None, verb: str | None = None) -> argparse.Argumen
         help="print the completion script for that shell",
     )
     groups = top.add_subparsers(
-        metavar="COMMAND", dest="group", required=True, parser_class=_Parser, prog=top.prog
+        metavar="COMMAND", dest="group", required=True, parser_class=ArgumentParser, prog=top.prog
     )
     for name in GROUPS:
-        if name == only and name in {"experiment", "history"} and verb is not None:
-            import_module(f"amlexec.commands.{name}").add(groups, verb)
-        elif only in (None, name):
-            import_module(f"amlexec.commands.{name}").add(groups)
+        if only in (None, name):
+            _declare(groups, name, verb)
     return top
+
+
+def _declare(groups: Any, name: str, verb: str | None) -> None:
+    group = import_module(f"amlexec.commands.{name}")
+    if verb is not None and name in {"experiment", "history"}:
+        group.add(groups, verb)
+    else:
+        group.add(groups)
+
+
+def _parsed(words: Sequence[str]) -> argparse.Namespace | SimpleNamespace:
+    """The values of a command line that begins with a group, or is `--version`. Exits as argparse does."""
+    # The version needs no parser of a group.
+    group = words[0] if words[0] in GROUPS or list(words) == ["--version"] else None
+    verb = words[1] if len(words) > 1 else None
+    if group in GROUPS:
+        plain = PlainParser("amlexec")
+        try:
+            _declare(plain.add_subparsers(dest="group"), words[0], verb)
+            return plain.parse(words)
+        except NotPlainError:
+            pass
+    return parser(group, verb).parse_args(words)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -123,10 +102,8 @@ def run(arguments: Sequence[str]) -> int:
             from amlexec import completion
 
             return completion.run(arguments, parser)
-        # The version needs no parser of a group.
-        group = arguments[0] if arguments[0] in GROUPS or list(arguments) == ["--version"] else None
         head, tail = _split(_joined(arguments))
-        parsed = parser(group, head[1] if len(head) > 1 else None).parse_args(head)
+        parsed = _parsed(head)
         parsed.tail = tail
         code: int = import_module(f"amlexec.commands.{parsed.group}").run(parsed)
     except SystemExit as end:  # argparse has printed a help text or a version
