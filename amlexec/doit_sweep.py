@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from amlexec.prepare.project import ProjectEnvironments
-    from amlexec.runs.submit import Taken
+    from amlexec.runs.snapshot import Taken
     from amlexec.sweeps.definition import Definition
     from amlexec.values import Plan, Project
 
@@ -40,9 +40,9 @@ class DeclaredSweep:
         """The snapshot that all points execute; taken once for each process. Raises TargetError."""
         if self._taken is None or self._process != os.getpid():
             from amlexec.console import Console
-            from amlexec.runs import submit
+            from amlexec.runs import snapshot
 
-            self._taken, self._process = submit.take(self.project, Console()), os.getpid()
+            self._taken, self._process = snapshot.take(self.project, Console()), os.getpid()
         return self._taken
 
     def plan(self, number: int, digest: str = "") -> Plan:

@@ -10,13 +10,15 @@ from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 __all__ = [
     "GitError",
     "GitOutput",
     "WorkingCopy",
+    "abandoned",
     "describe",
+    "describing",
     "finish",
     "git",
     "must_be_files",
@@ -196,9 +198,31 @@ def describe(folder: str) -> WorkingCopy | None:
     `.amlexec` and `outputs` in the folder don't make it dirty. None if the folder is in no repository, or git
     refuses to read it (it belongs to another user, or is damaged).
     """
+    return _described(folder, _status(folder)) if top_level(folder) else None
+
+
+@contextlib.contextmanager
+def describing(folder: str) -> Iterator[Callable[[], WorkingCopy | None]]:
+    """`describe` with a git that works during the block; the function that it gets waits for the result."""
     if not top_level(folder):
-        return None
-    process = start(
+        yield lambda: None
+        return
+    with abandoned(_status(folder)) as process:
+        yield lambda: _described(folder, process)
+
+
+@contextlib.contextmanager
+def abandoned(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """End a started git after the block, unless it was finished there."""
+    try:
+        yield process
+    finally:
+        with process:
+            process.kill()  # does nothing to a finished one
+
+
+def _status(folder: str) -> subprocess.Popen[bytes]:
+    return start(
         [
             "-c",
             "core.fsmonitor=false",  # else git may leave a daemon behind
@@ -209,6 +233,9 @@ def describe(folder: str) -> WorkingCopy | None:
         environment={"GIT_OPTIONAL_LOCKS": "0"},
         own_settings=False,
     )
+
+
+def _described(folder: str, process: subprocess.Popen[bytes]) -> WorkingCopy | None:
     try:
         lines = finish(process, waiting=lambda: must_be_files(folder, ".gitignore")).stdout.split(b"\0")
     except GitError:

@@ -18,6 +18,7 @@ __all__ = [
     "CondaDependencies",
     "Declaration",
     "Detached",
+    "Interpreter",
     "Line",
     "NotCollected",
     "Place",
@@ -334,6 +335,15 @@ class Plan(NamedTuple):
         """The command that prepares its environment."""
         target = "" if self.target.name == self.configuration else f" -t {self.target.name}"
         return f"amlexec experiment prepare -c {self.configuration}{target}"
+
+
+class Interpreter(NamedTuple):
+    """The Python that the script runs in, as reported by itself."""
+
+    path: str
+    version: str
+    prefix: str | None = None
+    """Its `sys.prefix`, written by the run itself; None if the Python was asked only before the run."""
 
 
 class NotCollected(NamedTuple):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["add", "run"]
 
 _VERBS = {
-    "submit": "running",
+    "submit": "submit",
     "rerun": "rerun",
     "sweep": "sweeping",
     "prepare": "prepare",

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amlexec import console, escaping
-from amlexec.commands.running import Aside, ended, finish
+from amlexec.commands.running import ended, finish
+from amlexec.commands.submit import Aside
 from amlexec.config import load as config
 from amlexec.errors import INTERRUPTED, ConfigurationError, UsageError
 from amlexec.history import find, folders

@@ -1,21 +1,16 @@
-"""The verbs of `amlexec experiment` for runs: submit, follow, status, cancel, return."""
+"""The verbs of `amlexec experiment` for runs that were started: follow, status, cancel, return."""
 
 from __future__ import annotations
 
-import os
-
 from amlexec import console
 from amlexec.commands import run_ending
-from amlexec.config import load as config
 from amlexec.errors import INTERRUPTED, NoContactError, TargetError
 from amlexec.history import find, folders, uncollected
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import FINAL, Run
 from amlexec.light_typing import TYPE_CHECKING
-from amlexec.plan import plan
 from amlexec.runs import follow as following
 from amlexec.runs import lifecycle
-from amlexec.runs import submit as submission
 
 if TYPE_CHECKING:
     import argparse
@@ -23,37 +18,7 @@ if TYPE_CHECKING:
 
     from amlexec.values import Detached, Project
 
-__all__ = ["Aside", "cancel", "download", "ended", "finish", "follow", "status", "submit", "tell"]
-
-
-def submit(project: Project, arguments: argparse.Namespace) -> int:
-    """`amlexec experiment submit`; the exit code. Raises what its parts raise."""
-    declaration = config.load(project, arguments.run_configuration, arguments.target or "")
-    script = arguments.script
-    if script is not None:
-        script = submission.script_in(project, script, arguments.project or os.getcwd())  # noqa: PTH109
-    planned = plan(
-        declaration,
-        script,
-        arguments.tail,
-        tracked=not arguments.untracked,
-        prepare=arguments.prepare,
-        environment=os.environ,
-    )
-    talk = Aside() if arguments.output == "json" else console.Console()
-    return finish(project, submission.submit(planned, talk, detach=arguments.detach), form=arguments.output)
-
-
-class Aside(console.Console):
-    """Print everything to stderr, also the script's output: stdout is for the record."""
-
-    def say(self, line: str) -> None:
-        """To stderr."""
-        console.say(line)
-
-    def stdout(self, chunk: bytes) -> None:
-        """To stderr, byte for byte."""
-        self.stderr(chunk)
+__all__ = ["cancel", "download", "ended", "finish", "follow", "status", "tell"]
 
 
 def finish(project: Project, outcome: Run | Detached, *, form: str = "text") -> int:

@@ -15,7 +15,7 @@ from amlexec.errors import (
     UnreachableError,
     UsageError,
 )
-from amlexec.runs import submit as submission
+from amlexec.runs import snapshot
 from amlexec.sweeps import definition as definitions
 from amlexec.sweeps import execute, recover, store
 from amlexec.sweeps.chooser import Chooser, InOrder
@@ -43,7 +43,7 @@ def sweep(project: Project, arguments: argparse.Namespace) -> int:
         return _list(draft, arguments.output)
     targets, found = _targets(project, arguments, draft.script)
     with in_use.claimed(project):
-        taken = submission.take(project, _Warnings())
+        taken = snapshot.take(project, _Warnings())
         jobs = draft.jobs or (execute.AT_ONCE if execute.is_for_arrays(targets) and not _adapts(draft) else 1)
         draft = draft._replace(targets=found, jobs=jobs, snapshot=taken.snapshot, source=taken.source)
         paths, definition, held = store.create(project, draft)

@@ -12,7 +12,7 @@ import time
 
 from amlexec import checked_values as checked
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
-from amlexec.values import NotCollected, SweepPoint
+from amlexec.values import Interpreter, NotCollected, SweepPoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,15 +66,6 @@ class Source(NamedTuple):
 
     commit: str
     dirty: bool
-
-
-class Interpreter(NamedTuple):
-    """The Python that the script runs in, as reported by itself."""
-
-    path: str
-    version: str
-    prefix: str | None = None
-    """Its `sys.prefix`, written by the run itself; None if the Python was asked only before the run."""
 
 
 class Outputs(NamedTuple):

@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 
 __all__ = ["follow"]
 
+_NEEDED_AT_THE_END = (
+    "datetime",
+    "shutil",
+    "amlexec.history.metrics",
+    "amlexec.environments.python_packages",
+    "amlexec.runs.leftovers",
+    "amlexec.targets.outputs",
+)
+"""Imported while the script runs."""
+
 
 def follow(
     project: Project,
@@ -41,16 +51,9 @@ def follow(
     Ctrl-C stops following, not the run.
     """
     target = target or lifecycle.target_of_run(project, run)
-    for name in (
-        "datetime",
-        "shutil",
-        "amlexec.history.metrics",
-        "amlexec.environments.python_packages",
-        "amlexec.runs.leftovers",
-    ):
-        # Needed when the script has ended: import them while it runs.
-        import_module(name)
     try:
+        for name in _NEEDED_AT_THE_END:
+            import_module(name)
         state = target.follow(paths, bell, talk.stdout, talk.stderr)
     except KeyboardInterrupt:
         return Detached(run.run_id, "interrupt")

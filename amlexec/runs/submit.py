@@ -4,49 +4,31 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
-from amlexec import __version__, in_use, redaction
-from amlexec.errors import AmlexecError, UnreachableError, UsageError
-from amlexec.history import folders, record
-from amlexec.history.record import Run, SnapshotRecord, Source
+from amlexec import in_use, redaction
+from amlexec.errors import UsageError
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
-from amlexec.runs.control_log import note
-from amlexec.runs.follow import follow
+from amlexec.runs.snapshot import Taken, taking
 from amlexec.targets import python_used
 from amlexec.targets.environment import ensure, resolved_lock_of
 from amlexec.targets.registry import runs_on
 from amlexec.values import Detached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from typing import IO
 
     from amlexec.history.paths import RunPaths
+    from amlexec.history.record import Run
     from amlexec.models.for_run import Chosen
     from amlexec.runs.repeat import Repeat
     from amlexec.runs.talk import Talk
-    from amlexec.targets.target import Launch, Target
+    from amlexec.targets.target import Target
     from amlexec.values import Plan, Project
 
-__all__ = [
-    "Begun",
-    "Taken",
-    "begin",
-    "learn_secrets",
-    "new_record",
-    "script_in",
-    "submit",
-    "take",
-]
-
-
-class Taken(NamedTuple):
-    """A snapshot that was taken, and the user's own repository at that moment."""
-
-    snapshot: SnapshotRecord
-    source: Source | None
+__all__ = ["Begun", "begin", "followed", "learn_secrets", "script_in", "submit"]
 
 
 def script_in(project: Project, script: str, folder: str) -> str:
@@ -104,10 +86,16 @@ def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
         TargetError: the run could not be started; its record says so.
         KeyboardInterrupt: before the script began; the record says Canceled.
     """
-    begun = begin(plan, talk, quiet=detach)
+    return followed(plan.project, begin(plan, talk, quiet=detach), talk, detach=detach)
+
+
+def followed(project: Project, begun: Begun, talk: Talk, *, detach: bool) -> Run | Detached:
+    """The rest of `submit`, after the script was started."""
     if detach:
         return Detached(begun.run.run_id, "async")
-    return follow(plan.project, begun.paths, begun.run, talk, bell=begun.bell, target=begun.target)
+    from amlexec.runs.follow import follow  # while the script runs
+
+    return follow(project, begun.paths, begun.run, talk, bell=begun.bell, target=begun.target)
 
 
 def begin(
@@ -140,13 +128,18 @@ def begin(
         resolved = resolved_lock_of(plan.project, environment, store)
         for warning in (*plan.warnings, *launch.warnings):
             talk.warn(warning)
+        finish = claim.enter_context(taking(plan.project, talk, taken))
+        # Only now: while git works.
+        from amlexec.history import folders
+        from amlexec.runs.new_run import ending_badly, new_record, stage
+
         begun = new_record(plan, launch, resolved, repeat)
         paths, run, lock = folders.create(plan.project, begun, int(time.time() * 1000))
         try:
-            with _ending_badly(paths):
+            with ending_badly(paths):
                 if models:
                     _put(models, paths)
-                run = _stage(plan, target, paths, run, taken or take(plan.project, talk))
+                run = stage(plan, target, paths, run, finish())
                 claim.close()
                 talk.say(f"RunId: {run.run_id}")
                 talk.say(f"Python {launch.python.version} ({launch.python.path})")
@@ -170,6 +163,7 @@ def _models(plan: Plan) -> Sequence[Chosen]:
 
 def _put(models: Sequence[Chosen], paths: RunPaths) -> None:
     from amlexec.models import for_run, run_folder
+    from amlexec.runs.control_log import note
 
     for_run.put(paths.folder / run_folder.FOLDER, models)
     note(paths, f"models: {', '.join(each.model.id for each in models)}")
@@ -182,116 +176,3 @@ def learn_secrets(plan: Plan) -> None:
 
 def _is_secret(plan: Plan, name: str) -> bool:
     return redaction.is_secret(name) or any(name == handed for handed, _ in plan.handed_over)
-
-
-def new_record(plan: Plan, launch: Launch, resolved_lock: str, repeat: Repeat | None = None) -> Run:
-    """The record of a run that is about to be made; it has no id yet."""
-    now = time.time()
-    handed_over = dict(plan.handed_over)
-    # Values from the submitting command's environment are secrets, whatever their names.
-    secret = tuple(("SECRET", value) for name, value in plan.environment_variables if name in handed_over)
-    variables = (*plan.environment_variables, *launch.settings, *secret)
-    return Run(
-        run_id="",
-        status="Preparing",
-        reason="",
-        run_configuration=plan.configuration,
-        target=plan.target.name,
-        target_kind=plan.target.kind,
-        script_name=plan.script,
-        arguments=redaction.redacted_arguments(plan.arguments, variables),
-        argv=redaction.redacted_arguments(launch.argv, variables),
-        framework=plan.framework,
-        tracked=plan.tracked,
-        environment_variables=redaction.redacted(dict(plan.environment_variables)) | handed_over,
-        created_utc=record.instant(now),
-        start_time_utc=None,
-        end_time_utc=None,
-        exit_code=None,
-        python=launch.python,
-        platform=launch.platform,
-        snapshot=None,
-        source=None,
-        environment_digest=launch.digest or None,
-        image_id=launch.image_id or None,
-        metrics={},
-        outputs=None,
-        user_id=_user(),
-        host=os.uname().nodename,
-        amlexec=__version__,
-        sweep=plan.sweep,
-        environment_lock=resolved_lock or None,
-        rerun_of=repeat.run.run_id if repeat is not None else None,
-        models={each.reference: each.version for each in plan.models},
-    )
-
-
-def _user() -> str:
-    # As `getpass`, whose import a submission would wait for.
-    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
-        if user := os.environ.get(variable):
-            return user
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # a user id without a name, as in many containers
-        return str(os.getuid())
-
-
-def take(project: Project, talk: Talk) -> Taken:
-    """Take a snapshot of the project, with the state of the user's own repository. Raises TargetError."""
-    from amlexec import git
-    from amlexec.snapshots import take as snapshot
-
-    taken = snapshot.take(project)
-    for warning in taken.warnings:
-        talk.warn(warning)
-    source = git.describe(project.root)
-    return Taken(
-        SnapshotRecord(taken.tree, taken.files, taken.bytes),
-        Source(source.commit, source.dirty) if source is not None and source.commit else None,
-    )
-
-
-def _stage(plan: Plan, target: Target, paths: RunPaths, run: Run, taken: Taken) -> Run:
-    tree, files, size = taken.snapshot
-    target.stage(paths, plan, tree)
-    run = run._replace(status="Starting", snapshot=taken.snapshot, source=taken.source)
-    folders.write(paths, run)
-    note(paths, f"snapshot {tree}: {files} files, {size} bytes")
-    note(paths, f"starting {list(run.argv or ())} on {plan.target.name}")
-    return run
-
-
-@contextmanager
-def _ending_badly(paths: RunPaths) -> Iterator[None]:
-    """Record an error that prevents the script's start before raising it."""
-    try:
-        yield
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            status, reason = "Canceled", "interrupted before the script began"
-        else:
-            why = error.message if isinstance(error, AmlexecError) else f"{type(error).__name__}: {error}"
-            status, reason = "Failed", redaction.hide_known(f"the script did not begin: {why}")
-        if isinstance(error, UnreachableError) and folders.read(paths).status == "Starting":
-            # Only the target knows whether the script has begun.
-            note(paths, f"the connection was lost while the script was started: {error.message}")
-            error.hint = f"it may have begun: amlexec experiment status -r {paths.folder.name}"
-            raise
-        if isinstance(error, UsageError):
-            # The command line was wrong, and nothing has run: keep no record.
-            folders.discard(paths)
-            raise
-        ended = time.time()
-        try:
-            run = folders.read(paths)
-            folders.write(
-                paths, run._replace(status=status, reason=reason, end_time_utc=record.instant(ended))
-            )
-            note(paths, f"{status}: {reason}")
-        except OSError:
-            # The disk is full. A record without an end is read as Lost, which is correct.
-            note(paths, "the record could not be written")
-        raise

@@ -16,6 +16,7 @@ from amlexec.errors import AmlexecError, UnreachableError
 from amlexec.history import folders
 from amlexec.runs import many, submit
 from amlexec.runs.control_log import note
+from amlexec.runs.new_run import new_record
 from amlexec.targets.environment import ensure, resolved_lock_of
 from amlexec.targets.registry import runs_on
 from amlexec.targets.slurm_array import Element
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from amlexec.history.paths import RunPaths
     from amlexec.history.record import Run
-    from amlexec.runs.submit import Taken
+    from amlexec.runs.snapshot import Taken
     from amlexec.targets.slurm import SlurmTarget
     from amlexec.targets.target import Launch
     from amlexec.values import Plan, Project
@@ -64,9 +65,7 @@ def begin(target: SlurmTarget, plans: Sequence[Plan], taken: Taken, at_once: int
         environment = ensure(first, store)
         launches = target.check_many(plans, environment)
         resolved = resolved_lock_of(first.project, environment, store)
-        records = [
-            submit.new_record(plan, launch, resolved) for plan, launch in zip(plans, launches, strict=True)
-        ]
+        records = [new_record(plan, launch, resolved) for plan, launch in zip(plans, launches, strict=True)]
         made, held = folders.create_many(first.project, records, int(time.time() * 1000))
         try:
             return _submitted(target, list(zip(plans, launches, strict=True)), made, taken, at_once)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 from amlexec import git
@@ -17,12 +18,12 @@ from amlexec.snapshots.warnings import some
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from amlexec.git import GitOutput
     from amlexec.snapshots.store import Store
 
-__all__ = ["ChangedMeanwhile", "Work", "begin", "list_changes", "special_files"]
+__all__ = ["ChangedMeanwhile", "Listing", "Work", "begin", "list_changes", "listing", "special_files"]
 
 _PLACEHOLDER = b".amlexec-placeholder"
 
@@ -113,15 +114,34 @@ def begin(store: Store, root: str) -> Work:
     return work._replace(top=root)
 
 
-def list_changes(work: Work) -> tuple[list[bytes], list[bytes], list[str]]:
+class Listing(NamedTuple):
+    """Two started gits."""
+
+    changes: subprocess.Popen[bytes]
+    """Lists the differences to the index."""
+    ignored: subprocess.Popen[bytes]
+    """Lists the files of the index that the rules ignore."""
+
+
+_FIND = ("ls-files", "-z", "-t", "--others", "--modified", "--deleted")
+
+
+@contextmanager
+def listing(work: Work) -> Iterator[Listing]:
+    """Let git work during the block, for `list_changes`."""
+    with (
+        git.abandoned(work.start(*_FIND, *work.rules)) as changes,
+        git.abandoned(work.start("ls-files", "-z", "--cached", "--ignored", *work.rules)) as ignored,
+    ):
+        yield Listing(changes, ignored)
+
+
+def list_changes(work: Work, begun: Listing) -> tuple[list[bytes], list[bytes], list[str]]:
     """Differences to the index: paths to add or update, paths to remove, and git's notes."""
-    find = ["ls-files", "-z", "-t", "--others", "--modified", "--deleted", *work.rules]
-    listing = work.start(*find)
-    excluded = work.start("ls-files", "-z", "--cached", "--ignored", *work.rules)
     try:
-        ignored = git.finish(excluded, waiting=work.must_have_rules).stdout.split(b"\0")[:-1]
+        ignored = git.finish(begun.ignored, waiting=work.must_have_rules).stdout.split(b"\0")[:-1]
     finally:
-        found = git.finish(listing, waiting=work.must_have_rules)
+        found = git.finish(begun.changes, waiting=work.must_have_rules)
     opened: set[bytes] = set()
     while nested := _nested(work, found.stdout) - opened:
         # A repository in the project: git lists its files only if the index has one of them.
@@ -129,7 +149,7 @@ def list_changes(work: Work) -> tuple[list[bytes], list[bytes], list[str]]:
         placeholder = b"100644 " + b"1" * (2 * work.store.id_size) + b" 0\t" + path + b"%b" + _PLACEHOLDER
         work.update("--index-info", names=[placeholder % name for name in nested])
         opened |= nested
-        found = work.git(*find)
+        found = work.git(*_FIND, *work.rules)
     _check_notes(found.notes)
     lines = [line for line in found.stdout.split(b"\0")[:-1] if not line.endswith(b"/")]
     gone = set(ignored) | _displaced(work, {line[2:] for line in lines if not line.startswith(b"?")})

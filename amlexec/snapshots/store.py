@@ -258,10 +258,10 @@ def folder_of(project: Project) -> Path:
 
 
 @contextlib.contextmanager
-def opened(project: Project) -> Iterator[Store]:
+def opened(project: Project, timeout: float = _LOCK_TIMEOUT_S) -> Iterator[Store]:
     """The project's store, locked; made on first use.
 
-    Raises TargetError if it can't be made or locked, or git is not installed.
+    Raises TargetError if it can't be made or locked in `timeout` seconds, or git is not installed.
     """
     folder = folder_of(project)
     try:
@@ -271,7 +271,7 @@ def opened(project: Project) -> Iterator[Store]:
             f"cannot make the folder {project.state}: {error.strerror}",
             hint="amlexec stores snapshots and records there: make the project's folder writable",
         ) from error
-    with exclusive(f"{project.state}/snapshots.lock", _LOCK_TIMEOUT_S) as lock:
+    with exclusive(f"{project.state}/snapshots.lock", timeout) as lock:
         if not folder.exists():
             _make(folder, lock)
         elif (folder / "writing").exists():

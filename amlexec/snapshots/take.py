@@ -18,23 +18,25 @@ from __future__ import annotations
 import os
 import re
 import signal
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from amlexec import git, private_folders
 from amlexec.errors import TargetError
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.snapshots import store as snapshot_store
-from amlexec.snapshots.listing import ChangedMeanwhile, Work, begin, list_changes, special_files
+from amlexec.snapshots.listing import ChangedMeanwhile, begin, list_changes, listing, special_files
 from amlexec.snapshots.store import Taken
 from amlexec.snapshots.warnings import folders_of, warnings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from amlexec.snapshots.listing import Listing, Work
     from amlexec.snapshots.store import IndexEntry, Store
     from amlexec.values import Project
 
-__all__ = ["Snapshot", "checkout", "exists", "files", "take"]
+__all__ = ["Snapshot", "checkout", "exists", "files", "take", "taking"]
 
 _ATTEMPTS = 3
 _ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -65,17 +67,63 @@ def take(project: Project) -> Snapshot:
     `.amlexec/snapshots.git` is damaged.
     """
     with snapshot_store.opened(project) as store:
-        notes: list[str] = []
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                work = begin(store, project.root)
-                known, damaged = _known(work)
-                taken, seen = _take(work, known)
-            except (ChangedMeanwhile, git.GitError, OSError) as error:
-                notes += _recover(error, store, project.root, last=attempt == _ATTEMPTS)
-            else:
-                break
-    return Snapshot(taken.tree, taken.files, taken.bytes, (*notes, *damaged, *seen, *taken.warnings))
+        return _taken_by(store, project.root, None)
+
+
+@contextmanager
+def taking(project: Project) -> Iterator[Callable[[], Snapshot]]:
+    """Let git list the files during the block; the function that it gets takes the snapshot, as `take` does.
+
+    Without that call, nothing changes. The snapshots are locked until that call has ended, or the block.
+    """
+    with ExitStack() as stack:
+        first: _Attempt | None = None
+        try:
+            store = stack.enter_context(snapshot_store.opened(project, timeout=0))
+            first = stack.enter_context(_attempt(store, project.root))
+        except (OSError, TargetError, ChangedMeanwhile):
+            stack.close()  # it is locked, or something is wrong: `take` waits, or raises that
+
+        def taken() -> Snapshot:
+            if first is None:
+                return take(project)
+            with stack.pop_all():
+                return _taken_by(first.work.store, project.root, first)
+
+        yield taken
+
+
+class _Attempt(NamedTuple):
+    """An attempt to take a snapshot, for which git lists the files."""
+
+    work: Work
+    listing: Listing
+    known: Taken | None
+    """The latest snapshot if it is still valid."""
+    notes: list[str]
+
+
+@contextmanager
+def _attempt(store: Store, root: str) -> Iterator[_Attempt]:
+    work = begin(store, root)
+    known, notes = _known(work)
+    with listing(work) as begun:
+        yield _Attempt(work, begun, known, notes)
+
+
+def _taken_by(store: Store, root: str, first: _Attempt | None) -> Snapshot:
+    """Take a snapshot, in several attempts if files change meanwhile. The `first` one may have begun."""
+    notes: list[str] = []
+    for number in range(1, _ATTEMPTS + 1):
+        try:
+            with nullcontext(first) if first is not None else _attempt(store, root) as attempt:
+                first = None
+                taken, seen = _take(attempt)
+        except (ChangedMeanwhile, git.GitError, OSError) as error:
+            notes += _recover(error, store, root, last=number == _ATTEMPTS)
+        else:
+            break
+    return Snapshot(taken.tree, taken.files, taken.bytes, (*notes, *attempt.notes, *seen, *taken.warnings))
 
 
 def _known(work: Work) -> tuple[Taken | None, list[str]]:
@@ -94,9 +142,10 @@ def _known(work: Work) -> tuple[Taken | None, list[str]]:
     return known, []
 
 
-def _take(work: Work, known: Taken | None) -> tuple[Taken, list[str]]:
+def _take(attempt: _Attempt) -> tuple[Taken, list[str]]:
+    work, known = attempt.work, attempt.known
     store = work.store
-    changed, gone, notes = list_changes(work)
+    changed, gone, notes = list_changes(work, attempt.listing)
     if known and not changed and not gone and store.has(known.tree):
         # every file matches the index
         if store.now > known.unsettled:

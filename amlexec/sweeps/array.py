@@ -17,7 +17,7 @@ from amlexec.history import folders
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import FINAL
 from amlexec.runs import lifecycle, many, submit_many
-from amlexec.runs.submit import Taken
+from amlexec.runs.snapshot import Taken
 from amlexec.sweeps.board import Outcome
 from amlexec.sweeps.execute import plan_of
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from amlexec.docker.client import import_ahead
 from amlexec.errors import TargetError
-from amlexec.history.record import Interpreter
 from amlexec.images.labels import PREFIX
 from amlexec.targets.script_environment import with_site
 from amlexec.targets.target import Launch
 from amlexec.targets.volumes import SHARED, SITE
+from amlexec.values import Interpreter
 
 if TYPE_CHECKING:
     from amlexec.docker.client import Engine

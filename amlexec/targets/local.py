@@ -11,8 +11,6 @@ from amlexec.files import remove_tree
 from amlexec.light_typing import TYPE_CHECKING
 from amlexec.runtime import SHELL, SITE, shell
 from amlexec.targets import local_python
-from amlexec.targets.answers import read_state
-from amlexec.targets.outputs import aliases_of, bring
 from amlexec.targets.run_folders import check_out, hand_on, shared_folder
 from amlexec.targets.script_environment import handed, is_plain, of_run, of_supervisor, with_site
 from amlexec.targets.target import Launch, State
@@ -98,6 +96,8 @@ class LocalTarget:
 
     def state(self, paths: RunPaths) -> State:
         """See `Target.state`."""
+        from amlexec.targets.answers import read_state
+
         answer = self._connection.run([SHELL, shell("state"), str(paths.folder)], timeout=_STOP_TIMEOUT_S)
         return read_state(answer.stdout, answer.stderr, self._connection.name)
 
@@ -109,6 +109,8 @@ class LocalTarget:
         stderr: Callable[[bytes], object],
     ) -> State:
         """See `Target.follow`. Output that arrives between two reads is shown log by log."""
+        from amlexec.targets.answers import read_state
+
         positions = {paths.stdout: 0, paths.stderr: 0}
         sinks = {paths.stdout: stdout, paths.stderr: stderr}
         asked = float("-inf") if bell is None else float("inf")
@@ -134,6 +136,8 @@ class LocalTarget:
 
     def stop(self, paths: RunPaths, grace: int) -> State:
         """See `Target.stop`."""
+        from amlexec.targets.answers import read_state
+
         answer = self._connection.run(
             [SHELL, shell("stop"), str(paths.folder), str(grace)], timeout=grace + _STOP_TIMEOUT_S
         )
@@ -145,6 +149,8 @@ class LocalTarget:
 
     def collect(self, paths: RunPaths) -> list[NotCollected]:
         """See `Target.collect`. The logs are local; `outputs/` moves out of the checkout."""
+        from amlexec.targets.outputs import aliases_of, bring
+
         return bring(paths.checkout, paths.outputs, aliases_of(paths.checkout))
 
     def release(self, paths: RunPaths) -> None:

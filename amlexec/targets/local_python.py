@@ -6,13 +6,12 @@ import json
 import os
 import re
 import sys
-from pathlib import Path
 
 from amlexec import private_folders
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.files import SMALL, read_regular, write_atomically
-from amlexec.history.record import Interpreter
 from amlexec.light_typing import TYPE_CHECKING
+from amlexec.values import Interpreter
 
 if TYPE_CHECKING:
     from amlexec.local_machine import Connection
@@ -46,6 +45,8 @@ def find(project: Project, target: ComputeTarget) -> str:
         return sys.executable
     expanded = os.path.expanduser(wanted)  # noqa: PTH111 - pathlib refuses an unknown user
     if "/" in expanded or "\\" in expanded:
+        from pathlib import Path
+
         path = Path(project.place, expanded.replace("\\", "/"))
         found = str(path) if path.is_file() and os.access(path, os.X_OK) else None
     else:
@@ -69,7 +70,7 @@ def version(project: Project, connection: Connection, path: str) -> Interpreter:
     """
     if path == sys.executable:
         return Interpreter(path, ".".join(str(number) for number in sys.version_info[:3]))
-    memory = Path(project.state, "cache", "interpreters.json")
+    memory = f"{project.state}/cache/interpreters.json"
     stamp = _stamp(path)
     try:
         known = json.loads(read_regular(memory, SMALL << 3, follow=False))
@@ -88,7 +89,7 @@ def version(project: Project, connection: Connection, path: str) -> Interpreter:
     if not isinstance(known, dict):
         known = {}
     known[path] = {"stamp": stamp, "version": answer.stdout}
-    private_folders.make(memory.parent)
+    private_folders.make(f"{project.state}/cache")
     write_atomically(memory, json.dumps(known))
     return Interpreter(path, answer.stdout)
 

@@ -11,8 +11,8 @@ import json
 import re
 
 from amlexec.files import open_regular
-from amlexec.history.record import Interpreter
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
+from amlexec.values import Interpreter
 
 if TYPE_CHECKING:
     from pathlib import Path

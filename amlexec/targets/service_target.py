@@ -14,7 +14,6 @@ from amlexec import kinds
 from amlexec.console import say
 from amlexec.errors import NoContactError, TargetError, UnreachableError, UsageError
 from amlexec.files import remove_tree, touch
-from amlexec.history.record import Interpreter
 from amlexec.images import registry
 from amlexec.images.labels import PREFIX
 from amlexec.images.published_store import PublishedStore
@@ -27,6 +26,7 @@ from amlexec.targets.service import PlaceT
 from amlexec.targets.service_files import ServiceLog
 from amlexec.targets.target import Launch, State
 from amlexec.targets.volumes import SITE
+from amlexec.values import Interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

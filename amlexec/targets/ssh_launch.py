@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from amlexec.errors import ConfigurationError
 from amlexec.files import SMALL, read_regular
-from amlexec.history.record import Interpreter
 from amlexec.prefixes.remote_prefix import NAME_LENGTH
 from amlexec.prefixes.store import PrefixStore
 from amlexec.targets.script_environment import handed, of_run, of_supervisor, with_site
 from amlexec.targets.target import Launch
+from amlexec.values import Interpreter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,10 +10,9 @@ if TYPE_CHECKING:
 
     from amlexec.environments.store import EnvironmentStore
     from amlexec.history.paths import RunPaths
-    from amlexec.history.record import Interpreter
     from amlexec.locks import Held
     from amlexec.prepare.prepare import Readiness
-    from amlexec.values import NotCollected, Plan
+    from amlexec.values import Interpreter, NotCollected, Plan
 
 __all__ = ["GRACE_TIMEOUT_S", "Launch", "State", "Target"]
 
