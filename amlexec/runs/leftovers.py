@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from pathlib import Path
 
@@ -99,14 +100,27 @@ def of_run(paths: RunPaths) -> int:
 
 def left_by_its_writers(paths: RunPaths) -> int:
     """Remove all half-written files of a finished run; how many. The caller holds its lock."""
-    left = [*paths.folder.glob(".run.json.*.new"), *paths.folder.glob(".std*.log.new")]
-    left += [*paths.control.glob("*.new"), *paths.control.glob(".*.new")]
-    # The index with which git has made the copy of the project.
-    left += paths.folder.glob(f"{paths.checkout.name}.index*")
-    gone = [path for path in left if path.is_file() or path.is_symlink()]
+    left = [entry for entry in _entries(paths.control) if entry.name.endswith(".new")]
+    for entry in _entries(paths.folder):
+        name = entry.name
+        is_record = name.startswith(".run.json.") and name.endswith(".new")
+        is_log = name.startswith(".std") and name.endswith(".log.new")
+        # The index with which git has made the copy of the project.
+        if is_record or is_log or name.startswith(f"{paths.checkout.name}.index"):
+            left.append(entry)
+    gone = [entry.path for entry in left if entry.is_file() or entry.is_symlink()]
     for path in gone:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108 - text
     return len(gone)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except FileNotFoundError:
+        return []
 
 
 def _is_held(paths: RunPaths) -> bool:
