@@ -8,13 +8,13 @@ the engine has the image; `deploy:NAME` while the service runs that image.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from amlexec.errors import UsageError
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
     from typing import Any
 
@@ -48,6 +48,8 @@ class DeclaredService(NamedTuple):
 
     def arguments(self, project: Project) -> argparse.Namespace:
         """As the arguments of `amlexec service create`."""
+        import argparse
+
         more = {"registry": None, "certificate": None, "memory": None, "cpus": None, "redact": None}
         values = {**self._asdict(), "models": list(self.models), "include": list(self.include)}
         script = str(Path(project.root, self.script))

@@ -148,13 +148,16 @@ def task_submit() -> Iterator[dict[str, Any]]:
 def task_sweep() -> Iterator[dict[str, Any]] | None:
     """execute the points of declared sweeps that are not up to date"""
     command = enter()
+    project = _project()
+    inputs_of = {name: inputs for name, inputs in _inputs(command, project).items() if inputs.has_sweep}
+    if not inputs_of:
+        return None  # then nothing about sweeps is imported
     from amlexec import doit_sweep
     from amlexec.prepare.project import ProjectEnvironments
 
-    project = _project()
     environments = ProjectEnvironments(project)
     found: list[dict[str, Any]] = []
-    for name, inputs in _inputs(command, project).items():
+    for name, inputs in inputs_of.items():
         declared = doit_sweep.declared(project, name, environments)
         if declared is not None:
             more = _waits_for(f"prepare:{task_name(name)}") if inputs.is_waited_for else {}

@@ -125,6 +125,8 @@ class Outline(NamedTuple):
     """None where it is not there, or its file has errors."""
     looked: tuple[str, ...] = ()
     """Where dependencies files were looked for, absolute."""
+    has_sweep: bool = False
+    """Whether it has a section `Sweep`, and no errors."""
 
 
 def outline(project: Project, name: str) -> Outline:
@@ -148,7 +150,7 @@ def outline(project: Project, name: str) -> Outline:
     is_name = bool(wanted) and "/" not in wanted and "\\" not in wanted
     is_own = found is not None and not references.has_target(project, wanted)
     compute_file = f"{project.configuration}/{wanted}.compute" if is_name and not is_own else ""
-    return Outline(file, configuration, named, compute_file, found, looked)
+    return Outline(file, configuration, named, compute_file, found, looked, "sweep" in reading)
 
 
 def load_target(project: Project, name: str) -> ComputeTarget:

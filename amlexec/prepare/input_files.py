@@ -48,6 +48,8 @@ class InputFiles(NamedTuple):
     """The dependencies file, absolute; "" if the environment is the user's own."""
     is_waited_for: bool = False
     """Whether PrepareEnvironment is true, and there is an environment to prepare."""
+    has_sweep: bool = False
+    """Whether the run configuration has a section `Sweep`."""
 
 
 def find(project: Project, names: Iterable[str]) -> dict[str, InputFiles]:
@@ -100,6 +102,7 @@ class _InputPaths(NamedTuple):
     """By role (see `_ROLES`), absolute, sorted."""
     conda_file: str
     is_waited_for: bool
+    has_sweep: bool
 
     @classmethod
     def of(cls, value: object) -> _InputPaths | None:
@@ -164,18 +167,19 @@ def _read(project: Project, name: str, contents: _Contents) -> _InputPaths:
         outline = config.outline(project, name)
     except AmlexecError:
         return _paths_of(contents, (), paths)
+    has_sweep = outline.has_sweep
     declared = {outline.file, *([outline.compute_file] if outline.compute_file else [])}
     paths["named"] |= declared
     read = {*declared, *outline.looked}
     if outline.configuration is None or (outline.target is not None and not is_prepared(outline.target)):
-        return _paths_of(contents, read, paths)
+        return _paths_of(contents, read, paths, has_sweep=has_sweep)
     conda = os.path.join(project.root, outline.configuration.conda_dependencies_file)
     lines = _conda_lines(project, outline, conda, paths)
     read |= lines
     if outline.configuration.framework == "PySpark":
         read.add(_spark(project, outline, paths))
     is_waited_for = outline.target is not None and outline.configuration.prepare_environment
-    return _paths_of(contents, read, paths, lines, conda, is_waited_for=is_waited_for)
+    return _paths_of(contents, read, paths, lines, conda, is_waited_for=is_waited_for, has_sweep=has_sweep)
 
 
 def _paths_of(
@@ -186,14 +190,14 @@ def _paths_of(
     conda_file: str = "",
     *,
     is_waited_for: bool = False,
+    has_sweep: bool = False,
 ) -> _InputPaths:
     """The answer. `lines` are the files whose variables may name other paths next time: never cached."""
     states = {path: contents.of(path) for path in sorted(read)}
     if not contents.variable.isdisjoint(lines):
         states = {}
-    return _InputPaths(
-        states, {role: sorted(found) for role, found in paths.items()}, conda_file, is_waited_for
-    )
+    by_role = {role: sorted(found) for role, found in paths.items()}
+    return _InputPaths(states, by_role, conda_file, is_waited_for, has_sweep)
 
 
 def _conda_lines(project: Project, outline: Outline, conda: str, paths: dict[str, set[str]]) -> set[str]:
@@ -254,7 +258,9 @@ def _now(answer: _InputPaths) -> InputFiles:
         files.update(file for file in _files_in(path) if is_archive(file) or file == path)
     for path in paths["folders"]:
         files.update(_files_in(path))
-    return InputFiles(tuple(sorted(files)), folders, answer.conda_file, answer.is_waited_for)
+    return InputFiles(
+        tuple(sorted(files)), folders, answer.conda_file, answer.is_waited_for, answer.has_sweep
+    )
 
 
 def _files_in(path: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,8 @@ from tests.sweeps.test_sweep import Swept
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.conftest import ProjectFolder
 
 RUNCONFIG = """\
 Target: local
@@ -99,3 +102,14 @@ def test_a_sweep_with_many_points_loads_quickly(swept: Swept) -> None:
     done = swept.doit("list", "--all", "--quiet", "sweep")
     assert done.code == 0
     assert len(done.out.splitlines()) >= 3000
+
+
+def test_without_sweeps_nothing_of_them_is_imported(project: ProjectFolder) -> None:
+    code = (
+        "import sys\nfrom doit.doit_cmd import DoitMain\nassert DoitMain().run(['list', '--all']) == 0\n"
+        "parts = ('amlexec.sweeps', 'amlexec.search', 'amlexec.ssh', 'amlexec.targets', 'argparse')\n"
+        "print([name for name in sys.modules if name.startswith(parts)], file=sys.stderr)"
+    )
+    done = project.call(sys.executable, "-c", code)
+    assert "submit:local" in done.out
+    assert done.err == "[]\n"
