@@ -32,6 +32,8 @@ _INTERVAL_S = 0.2
 _CHUNK = 1 << 20
 _REST_TIMEOUT_S = 1.0
 """How long the exit of the interpreter waits for rattler, at most."""
+_STOP_TIMEOUT_S = 10.0
+"""How long an installation that was interrupted, or failed, waits for what rattler has begun, at most."""
 
 
 class DamagedError(Exception):
@@ -77,11 +79,12 @@ def awaited(work: Coroutine[Any, Any, Any]) -> Any:
 def _rest_at_exit() -> None:
     # rattler's threads release Python's objects shortly after they answered. Doing so while the interpreter
     # exits kills the process with a signal.
-    atexit.register(_rest)
+    atexit.register(_rest, _REST_TIMEOUT_S)
 
 
-def _rest() -> None:
-    until, calm = time.monotonic() + _REST_TIMEOUT_S, 0
+def _rest(timeout: float) -> None:
+    """Wait until the other threads sleep, `timeout` seconds at most."""
+    until, calm = time.monotonic() + timeout, 0
     while calm < 3 and time.monotonic() < until:
         time.sleep(0.005)
         calm = 0 if _is_busy() else calm + 1
@@ -133,7 +136,12 @@ def link(
     for record in missing:
         _must_be_whole(record)
     reporter = _Reporter(missing, progress)
-    awaited(_link(list(records), prefix, final_prefix, subdir, cache, client, reporter, below))
+    try:
+        awaited(_link(list(records), prefix, final_prefix, subdir, cache, client, reporter, below))
+    except BaseException:
+        # rattler's threads go on for a moment. The caller removes the folder, and they must not add to it.
+        _rest(_STOP_TIMEOUT_S)
+        raise
     for file in sorted(set((prefix / "conda-meta").glob("*.json")) - present):
         _forget_this_machine(file, public)
 

@@ -84,11 +84,11 @@ def layers_of(shop: Shop) -> set[str]:
     }
 
 
-def nothing_left(project: DockerProject) -> bool:
-    """Whether builds left no container and no folder."""
-    making = [one for one in project.shop.containers() if one["Labels"].get("amlexec.building")]
+def left(project: DockerProject) -> list[str]:
+    """The containers and folders that builds left."""
+    making = [one["Id"] for one in project.shop.containers() if one["Labels"].get("amlexec.building")]
     staging = project.shop.cache / "staging"
-    return not making and {path.name for path in staging.glob("*")} <= {"lock"}
+    return making + [str(path) for path in staging.rglob("*") if path != staging / "lock"]
 
 
 def test_the_life_of_an_environment(make: Callable[..., DockerProject]) -> None:
@@ -114,7 +114,7 @@ def test_the_life_of_an_environment(make: Callable[..., DockerProject]) -> None:
     assert first.code == 0, first.err
     assert first.out == "docker: prepared for the first time\n"
     assert "solving" in first.err
-    assert nothing_left(project)
+    assert left(project) == []
     made = image_of(project)
     name = f"amlexec:{digest(project)[:20]}"
     assert made["RepoTags"] == [name]
@@ -309,7 +309,7 @@ def test_two_environments_with_one_conda_layer_at_once(make: Callable[..., Docke
     assert image_of(projects[1])["Parent"] == layer
     label = (images.inspect(shop.engine, layer) or {})["Config"]["Labels"]["amlexec.conda"]
     assert [one["Id"] for one in shop.images(**{"amlexec.conda": label})] == [layer]
-    assert nothing_left(projects[0])
+    assert left(projects[0]) == []
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
@@ -325,12 +325,12 @@ def test_a_build_interrupted_in_each_phase(make: Callable[..., DockerProject], h
         _, err = process.communicate(timeout=PATIENCE)
         if how == signal.SIGINT:
             assert (process.returncode, err) == (130, b"interrupted\n")
-            assert nothing_left(project)
+            assert left(project) == []
         assert not check(project)["ready"]
         assert project.shop.images(**{"amlexec.digest": digest(project)}) == []
     done = project.prepare()
     assert done.code == 0, done.err
-    assert nothing_left(project)
+    assert left(project) == []
     said = inside(project, "import colorama, six, tabulate, idna\nprint('all')")
     assert said == "all\n"
 
