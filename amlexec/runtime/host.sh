@@ -284,24 +284,39 @@ size() {
 #   "1 LENGTH" or "2 LENGTH" on a line, then that many bytes; finally "S " and the line of state.sh.
 follow() {
   folder=$base/runs/$1 out=$2 err=$3
-  [ -d "$folder" ] || { echo "S gone"; return; }
+  cd "$folder" 2>/dev/null || { echo "S gone"; return; }
   started_with "$folder"
-  idle=0
+  idle=0 turn=0
   while :; do
-    state=$(sh "$runtime/state.sh" "$folder")
-    before=$out/$err
-    piece 1 "$folder/stdout.log" "$out"
-    out=$((out + sent))
-    piece 2 "$folder/stderr.log" "$err"
-    err=$((err + sent))
-    case $state in running* | starting*) ;; *)
-      # The logs were read after the state, so they are complete.
+    # An end is a file. A run that was killed writes none: for that the state is asked about once a second.
+    if [ -e control/end ] || [ $((turn % 10)) -eq 0 ]; then
+      state=$(sh "$runtime/state.sh" "$folder")
+    fi
+    turn=$((turn + 1)) before=$out/$err
+    case $state in running* | starting*) unchanged || pieces ;; *)
+      # The logs are read after the state, so they are complete.
+      pieces
       echo "S $state"
       return
       ;;
     esac
     await_output "$before" || return
   done
+}
+
+# unchanged: whether both logs end at the offsets `out` and `err`. It starts one process, `pieces` several.
+unchanged() {
+  # shellcheck disable=SC2046 # to be split into fields
+  set -- $(wc -c stdout.log stderr.log 2>/dev/null)
+  [ "$1/$3" = "$out/$err" ]
+}
+
+# pieces: print frames with the content of the logs after the offsets `out` and `err`, and advance these.
+pieces() {
+  piece 1 "$folder/stdout.log" "$out"
+  out=$((out + sent))
+  piece 2 "$folder/stderr.log" "$err"
+  err=$((err + sent))
 }
 
 # await_output BEFORE: wait a moment unless there was output since the offsets BEFORE; fails if the connection is lost.

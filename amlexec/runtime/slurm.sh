@@ -226,7 +226,7 @@ state() {
 # follow RUN OUT ERR: as in host.sh, with frames "Q FACTS" when the job's state has changed. The ends of both are facts.
 follow() {
   folder=$base/runs/$1 out=$2 err=$3
-  [ -d "$folder" ] || { echo "S gone"; return; }
+  cd "$folder" 2>/dev/null || { echo "S gone"; return; }
   idle=0 due=0 shown=''
   hundredths || hundredths=0
   begun=$hundredths
@@ -251,15 +251,13 @@ follow() {
       fi
     fi
     before=$out/$err
-    piece 1 "$folder/stdout.log" "$out"
-    out=$((out + sent))
-    piece 2 "$folder/stderr.log" "$err"
-    err=$((err + sent))
     if [ -n "$over" ]; then
+      pieces
       printf 'S '
       facts "$folder"
       return
     fi
+    unchanged || pieces
     await_output "$before" || return
   done
 }

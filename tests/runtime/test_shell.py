@@ -231,3 +231,40 @@ def test_a_log_that_is_removed_while_it_is_read(program: str, tmp_path: Path) ->
     done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=PATIENCE)
     assert not log.exists()
     assert (done.stdout, done.stderr) == (b"1 5\ndone\nS ended 0 10.5 11.5 0\n", b"")
+
+
+@pytest.mark.parametrize("program", ["dash", "bash"])
+def test_following_a_quiet_run_starts_few_processes(program: str, tmp_path: Path) -> None:
+    """Which matters on a machine that many share: a second of waiting is ten turns, of two processes each."""
+    base, programs = tmp_path / ".amlexec", tmp_path / "programs"
+    control = base / "runs/r_1/control"
+    control.mkdir(parents=True)
+    programs.mkdir()
+    (base / "runtime").mkdir()
+    (base / "runtime/x").symlink_to(HERE)
+    (control / "runtime").write_text("x\n")
+    for name in ("stdout.log", "stderr.log"):
+        (control.parent / name).write_text("")
+    started = tmp_path / "started"
+    real = {name: shutil.which(name) for name in ("wc", "date", "sh", "tail", "head")}
+    for name, path in real.items():
+        (programs / name).write_text(f'#!{real["sh"]}\necho {name} >>{started}\nexec {path} "$@"\n')
+    # Time passes without waiting: after 20 turns there is output, and after 40 the end.
+    (programs / "sleep").write_text(
+        f"#!{real['sh']}\necho sleep >>{started}\n"
+        f"case $(grep -c sleep {started}) in\n20) echo late >>{control.parent}/stderr.log ;;\n"
+        f"40) echo 3 11.5 >{control}/end ;;\nesac\n"
+    )
+    for one in programs.iterdir():
+        one.chmod(0o755)
+    environment = {"HOME": str(tmp_path), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    text = "".join((HERE / name).read_text("utf-8") for name in ("identity.sh", "host.sh"))
+    # The command of the run is this shell.
+    running = f'identify $$; echo "$$ $identity 10.5" >{control}/script\n'
+    command = [program, "-c", f"{text}\n{running}follow r_1 0 0\n"]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=PATIENCE)
+    assert (done.stdout, done.stderr) == (b"2 5\nlate\nS ended 3 10.5 11.5 0\n", b"")
+    names = started.read_text().split()
+    assert names.count("sleep") == 40
+    assert names.count("wc") <= 41 + 4
+    assert names.count("sh") <= 6
