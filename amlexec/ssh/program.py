@@ -1,14 +1,19 @@
 """OpenSSH's programs as plumbum commands. All SSH work starts here.
 
-Only a probe starts `ssh` itself: plumbum takes several times as long to import as a machine takes to answer.
+The first one is started without plumbum, which takes longer to import than some machines take to answer:
+it is imported while the machine does.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
+import threading
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 from amlexec.errors import TargetError
@@ -41,6 +46,8 @@ def start(words: Sequence[str], stderr: IO[bytes], environment: Mapping[str, str
     Raises:
         TargetError: the program is missing or can't be started.
     """
+    if not _is_imported():
+        return probe(words, stderr, environment)
     try:
         started = _command(words).popen(
             stderr=stderr,
@@ -56,7 +63,7 @@ def start(words: Sequence[str], stderr: IO[bytes], environment: Mapping[str, str
 
 
 def probe(words: Sequence[str], stderr: IO[bytes], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start a program like `start`, without plumbum. Raises like it."""
+    """Start a program like `start`, without plumbum, which is not imported. Raises like it."""
     try:
         return subprocess.Popen(
             [_path(words[0]), *words[1:]],
@@ -99,6 +106,24 @@ def run(words: Sequence[str], *, timeout: float | None = None) -> Done:
         for file in (output, errors):
             file.seek(0)
         return Done(code, output.read().decode(errors="replace"), errors.read().decode(errors="replace"))
+
+
+_importing: list[threading.Thread] = []
+
+
+def _is_imported() -> bool:
+    """Whether plumbum is imported; else it is being imported in a thread."""
+    if not _importing:
+        _importing.append(threading.Thread(target=_import, daemon=True))
+        _importing[0].start()
+        return "plumbum.machines.local" in sys.modules
+    return not _importing[0].is_alive()
+
+
+def _import() -> None:
+    # If it fails, it fails again where it is needed, and that error is shown.
+    with contextlib.suppress(Exception):
+        importlib.import_module("plumbum.machines.local")
 
 
 def _command(words: Sequence[str]) -> BaseCommand:

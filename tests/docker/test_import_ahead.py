@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.support.places import Shop
 
-_PROGRAM = """\
+IMPORTS = """\
 import importlib.abc, sys, threading
 class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -25,6 +25,7 @@ sys.meta_path.insert(0, Finder())
 from amlexec.cli import run
 sys.exit(run(sys.argv[1:]))
 """
+"""Says where docker-py and plumbum are imported while it does what `amlexec` does."""
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def project(shop: Shop, tmp_path: Path) -> DockerProject:
 
 def imports(project: DockerProject, *arguments: str) -> list[str]:
     """What is said of imports while a command does its work."""
-    done = project.call(sys.executable, "-c", _PROGRAM, "experiment", *arguments)
+    done = project.call(sys.executable, "-c", IMPORTS, "experiment", *arguments)
     assert done.code == 0, done.err
     return [line for line in done.err.splitlines() if " is imported " in line]
 

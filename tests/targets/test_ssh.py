@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import PATIENCE, eventually, until_printed
+from tests.docker.test_import_ahead import IMPORTS
 from tests.engines.ssh_host import QUIET
 from tests.support.places import PLACES, RemoteProject, Shop
 
@@ -75,6 +76,15 @@ def test_only_what_changed_is_sent_and_the_copy_is_the_project(project: RemotePr
         if path.is_file() and not name.startswith((".amlexec", "outputs")):
             wanted[f"./{name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
     assert dict(reversed(line.split("  ")) for line in listed.splitlines()) == wanted
+
+
+def test_plumbum_is_imported_while_the_machine_answers(project: RemoteProject) -> None:
+    project.write("train.py", "print('ok')\n")
+    submit = ("experiment", "submit", "-c", "remote", "train.py")
+    done = project.call(sys.executable, "-c", IMPORTS, *submit)
+    assert done.code == 0, done.err
+    said = [line for line in done.err.splitlines() if " is imported " in line]
+    assert said == ["plumbum is imported aside"]
 
 
 def test_an_unknown_remote_copy_is_replaced(project: RemoteProject) -> None:
