@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 
 from amlexec.errors import TargetError
 from amlexec.ssh import program
-from amlexec.ssh.command import control, ssh_command
+from amlexec.ssh.command import ahead_command, control, ssh_command
 from amlexec.ssh.errors import (
     LoginError,
     UnreachableError,
@@ -25,6 +25,7 @@ from amlexec.ssh.errors import (
     unproven,
     without_progress,
 )
+from amlexec.ssh.remote_script import TO_BE_READ, command_of, start_of
 from amlexec.ssh.runtime_dir import new_file
 from amlexec.ssh.stdin import Feeder
 
@@ -41,6 +42,8 @@ __all__ = ["Stream"]
 
 _ANSWER_TIMEOUT_S = 60.0
 """Until a script must have started, where the caller sets no timeout; in seconds."""
+_AHEAD_TIMEOUT_S = 1.0
+"""For a channel that was opened ahead: another is opened then."""
 _FAILED = 255
 """The exit code of `ssh` if `ssh` itself failed."""
 _BLOCK = 1 << 20
@@ -55,41 +58,47 @@ class Stream:
         self,
         login: Login,
         connection: str,
-        sent: RemoteScript,
-        given: bytes | IO[bytes] | None,
-        timeout: float | None,
+        mark: str,
         *,
         proven: bool = False,
         is_probe: bool = False,
+        is_ahead: bool = False,
     ) -> None:
-        """Start `ssh`; `connection` is the path of its control socket. For `is_probe`, see `program.probe`.
+        """Start `ssh`, which will wait for a script with that mark; `connection` is the path of its socket.
 
         With `proven`, it is a LoginError if the login succeeds without the given password or passphrase.
+        For `is_probe`, see `program.probe`. With `is_ahead`, it only uses a connection that exists: then
+        `is_waiting` tells whether it can be used.
         """
-        self._login, self._connection, self._sent = login, connection, sent
+        self._login, self._connection = login, connection
+        self._mark = mark
         self._proven = proven and bool(login.secret)
-        self._timeout = timeout
-        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._timeout: float | None = None
+        self._deadline: float | None = None
         self._code: int | None = None
         self._begun = False
+        self._seen = b""
         self._stderr = b""
+        self._feeder: Feeder | None = None
         self.stdout: IO[bytes] = io.BytesIO()
         """The script's standard output, as it arrives."""
-        if login.private_key and not Path(login.private_key).is_file():
+        if login.private_key and not is_ahead and not Path(login.private_key).is_file():
             raise LoginError(
                 f"the private key file {login.private_key} does not exist",
                 where=login.alias,
                 hint="attach the target again with --private-key-file",
             )
-        self._asking = _asking(login)
+        self._asking = None if is_ahead else _asking(login)
         # Files, not pipes: the connection's process writes them, may outlive this one, and must not block.
         descriptor, path = new_file("errors")
         path.unlink()
         self._errors = os.fdopen(descriptor, "r+b")
-        descriptor, self._log = new_file("log")
-        os.close(descriptor)
+        self._log: Path | None = None
+        if not is_ahead:  # its messages are never needed
+            descriptor, self._log = new_file("log")
+            os.close(descriptor)
         try:
-            self._process = self._start(program.probe if is_probe else program.start)
+            self._process = self._start(program.probe if is_probe else program.start, is_ahead=is_ahead)
         except BaseException:
             self._clean()
             raise
@@ -100,39 +109,67 @@ class Stream:
             # After the connection is lost, what is in the pipe can still be read. The size may be refused.
             with contextlib.suppress(OSError):
                 fcntl.fcntl(self._output, fcntl.F_SETPIPE_SZ, _BLOCK)
-        self._feeder = Feeder(self._process.stdin, sent.head, given)
+        if is_ahead:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(TO_BE_READ)
 
-    def _start(self, start: Callable[..., subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, start: Callable[..., subprocess.Popen[bytes]], *, is_ahead: bool
+    ) -> subprocess.Popen[bytes]:
         asking = self._asking.environment() if self._asking else {}
-        command = ssh_command(self._login, self._connection, str(self._log), proven=self._proven)
+        if is_ahead:
+            command = ahead_command(self._login, self._connection)
+        else:
+            command = ssh_command(self._login, self._connection, str(self._log), proven=self._proven)
         return start(
-            [*command, "--", self._login.host, self._sent.command],
+            [*command, "--", self._login.host, command_of(self._mark)],
             self._errors,
             # ssh's messages are parsed: they must be those of the C locale.
             {"LC_ALL": "C", **asking},
         )
 
-    def begin(self) -> None:
-        """Wait until the script has started. Raises like `SSHConnection.run`."""
+    def is_waiting(self) -> bool:
+        """Whether the machine waits for the script, of which nothing was sent. Waits for it, but not long."""
+        deadline = time.monotonic() + _AHEAD_TIMEOUT_S
+        waiting = select.poll()
+        waiting.register(self._output, select.POLLIN)
+        while start_of(self._mark) not in self._seen:
+            if not waiting.poll(max(0, deadline - time.monotonic()) * 1000):
+                return False
+            part = os.read(self._output, _NOISE)
+            if not part:
+                return False
+            self._seen = self._seen[-_NOISE:] + part
+        return self._process.poll() is None
+
+    def begin(self, sent: RemoteScript, given: bytes | IO[bytes] | None, timeout: float | None) -> None:
+        """Send the script and its input; wait until it has started. Raises like `SSHConnection.run`."""
+        assert self._process.stdin is not None
+        self._sent, self._timeout = sent, timeout
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._feeder = Feeder(self._process.stdin, sent.head, given)
         self._feeder.start()
         deadline = time.monotonic() + _ANSWER_TIMEOUT_S if self._deadline is None else self._deadline
-        seen = b""
-        start = self._sent.start
-        while start not in seen:
+        start = sent.start
+        while start not in self._seen:
             part = self._read(deadline)
             if not part:
-                self._code = self._end(seen)
+                self._code = self._end(self._seen)
                 raise self._refused_shell(self._code, self._stderr)
             # Keep the end of what start-up files print: half of the mark, or why they ended the login.
-            seen = seen[-_NOISE:] + part
+            self._seen = self._seen[-_NOISE:] + part
         self._begun = True
-        shown = self._log.read_text("utf-8", "replace") if self._proven else ""
+        shown = self._log.read_text("utf-8", "replace") if self._proven and self._log else ""
         if self._proven and not self._login.private_key and not password_accepted(shown):
             raise unproven(self._login)
         if self._asking:
             self._asking.close()
-        rest = seen.partition(start)[2]
+        rest = self._seen.partition(start)[2]
         self.stdout = io.BufferedReader(_Rest(rest, lambda: self._read(self._deadline)), _BLOCK)
+
+    def take_time(self) -> None:
+        """From now on there is no timeout."""
+        self._timeout = self._deadline = None
 
     @property
     def stderr(self) -> str:
@@ -148,7 +185,7 @@ class Stream:
         """
         if self._code is None:
             self._code = self._end()
-        if self._feeder.error is not None:
+        if self._feeder is not None and self._feeder.error is not None:
             raise TargetError(f"the data to send to {self._login.alias} can't be read: {self._feeder.error}")
         return self._code
 
@@ -162,7 +199,8 @@ class Stream:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        self._feeder.stop()
+        if self._feeder is not None:
+            self._feeder.stop()
         # Don't wait for end of file: the connection's own process may have the other ends open.
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
@@ -174,7 +212,8 @@ class Stream:
         if self._asking:
             self._asking.close()
         self._errors.close()
-        self._log.unlink(missing_ok=True)
+        if self._log is not None:
+            self._log.unlink(missing_ok=True)
 
     def _read(self, deadline: float | None) -> bytes:
         """The next bytes, b"" at the end. Answers ssh's questions. UnreachableError after the deadline."""
@@ -242,7 +281,7 @@ class Stream:
         )
 
     def _words(self) -> str:
-        return without_progress(self._log.read_text("utf-8", "replace"))
+        return without_progress(self._log.read_text("utf-8", "replace")) if self._log else ""
 
 
 class _Rest(io.RawIOBase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from amlexec.ssh import program
@@ -9,7 +10,7 @@ from amlexec.ssh import program
 if TYPE_CHECKING:
     from amlexec.ssh.login import Login
 
-__all__ = ["control", "probe_command", "ssh_command", "trust_command"]
+__all__ = ["ahead_command", "control", "probe_command", "ssh_command", "trust_command"]
 
 _PERSIST = 60
 """Seconds that a connection stays open after its last use."""
@@ -77,6 +78,19 @@ def ssh_command(login: Login, control_path: str, log: str, *, proven: bool = Fal
             "UpdateHostKeys": "no",
         }
     return _command(login, log, options)
+
+
+def ahead_command(login: Login, control_path: str) -> list[str]:
+    """`ssh` over a connection that is open; it fails where there is none."""
+    options = {
+        **_COMMON,
+        "BatchMode": "yes",
+        "ControlMaster": "no",
+        "ControlPath": control_path.replace("%", "%%"),
+        # Never a login of its own.
+        "ProxyCommand": "false",
+    }
+    return _command(login, os.devnull, options)
 
 
 def probe_command(login: Login, known_hosts: str, log: str, key_type: str = "") -> list[str]:

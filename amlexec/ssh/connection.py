@@ -12,8 +12,10 @@ import hashlib
 import os
 import re
 import shlex
+import threading
+import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from amlexec import kinds
 from amlexec.errors import TargetError
@@ -50,6 +52,16 @@ RUN_TIMEOUT_S = 60.0
 _LOCK_TIMEOUT_S = 60.0
 _MOST_ANSWER = 64 << 20
 """Bytes of output that `run` accepts."""
+_AHEAD_AGE_S = 10.0
+"""After this, a channel that was opened ahead is not used: the connection may have been lost since."""
+
+
+class _Ahead(NamedTuple):
+    """A channel that was opened ahead, and waits for a script."""
+
+    channel: Stream
+    mark: str
+    since: float
 
 
 class SSHConnection:
@@ -67,6 +79,8 @@ class SSHConnection:
         self._anew = os.urandom(8).hex() if anew else ""
         self._to_prove = anew
         self._home = home
+        self._lock = threading.Lock()
+        self._ahead: _Ahead | None = None
 
     @property
     def name(self) -> str:
@@ -87,12 +101,14 @@ class SSHConnection:
         input: bytes | IO[bytes] | None = None,  # noqa: A002 - as subprocess calls it
         timeout: float | None = RUN_TIMEOUT_S,
         is_probe: bool = False,
+        expects_more: bool = False,
     ) -> Answer:
         """Run a POSIX sh script on the machine; `$1`... are the arguments, `input` is its standard input.
 
         Works with any login shell, and with start-up files that print. Output that is not UTF-8 is replaced;
         `stream` gives the bytes. The script runs in a subshell: `$$` is its parent. After a timeout it may
         still be running. `is_probe` is for a question that is often the only one: it is asked sooner.
+        With `expects_more`, the next script starts sooner.
 
         Raises:
             UnreachableError: no answer within `timeout` seconds, or the connection was lost; the script may
@@ -102,7 +118,8 @@ class SSHConnection:
             TargetError: `ssh` is not installed, the key store can't be used, or the output is larger than
                 64 MB.
         """
-        with self._channel(script, arguments, input, timeout, is_probe=is_probe) as channel:
+        how = {"is_probe": is_probe, "expects_more": expects_more}
+        with self._channel(script, arguments, input, timeout, **how) as channel:
             out = channel.stdout.read(_MOST_ANSWER + 1)
             if len(out) > _MOST_ANSWER:
                 raise TargetError(
@@ -119,13 +136,15 @@ class SSHConnection:
         script: str,
         *arguments: str,
         input: bytes | IO[bytes] | None = None,  # noqa: A002 - as subprocess calls it
+        timeout: float | None = None,
+        expects_more: bool = False,
     ) -> Iterator[Stream]:
         """Run a script like `run`, and read the bytes that it prints while it runs.
 
         Leaving the block early ends the channel; the script notices when it next reads or prints. If the
         machine stops answering, `stdout` ends within 15 seconds and `wait` raises UnreachableError.
         """
-        with self._channel(script, arguments, input, None) as channel:
+        with self._channel(script, arguments, input, timeout, expects_more=expects_more) as channel:
             yield channel
 
     def lasting_socket(self, name: str) -> str:
@@ -158,6 +177,8 @@ class SSHConnection:
 
     def close(self) -> None:
         """End a connection made with `anew`. A shared one ends a minute after its last use by any process."""
+        if (ahead := self._taken()) is not None:
+            ahead.channel.close()
         if self._anew and Path(self._control()).exists():
             _control_of(self._control(), "exit")
 
@@ -176,31 +197,62 @@ class SSHConnection:
         timeout: float | None,
         *,
         is_probe: bool = False,
+        expects_more: bool = False,
     ) -> Iterator[Stream]:
         # Imported here: a caller whose socket is already forwarded needs none of it.
         from amlexec.ssh.channel import Stream
-        from amlexec.ssh.remote_script import remote_script
+        from amlexec.ssh.remote_script import new_mark, remote_script
         from amlexec.ssh.waiting import connecting
 
-        sent = remote_script(in_home(self._home, script), arguments)
         if self._login.known_hosts:
             from amlexec.ssh.host_keys import must_not_be_revoked
 
             must_not_be_revoked(self._login)
+        script = in_home(self._home, script)
         with contextlib.ExitStack() as opened:
-            with self._ready() as login:
-                how = {"proven": self._to_prove, "is_probe": is_probe}
-                channel = Stream(login, self._control(), sent, given, timeout, **how)
-                opened.callback(channel.close)
-                if Path(self._control()).exists():
-                    channel.begin()
-                else:
-                    with connecting(self.name):
-                        channel.begin()
-                # Later channels use the connection that this one has opened: there is no second login, and
-                # ssh does not log the authentication method again.
-                self._to_prove = False
+            if (ahead := self._taken()) is not None:
+                opened.callback(ahead.channel.close)
+                channel = ahead.channel
+                channel.begin(remote_script(script, arguments, ahead.mark), given, timeout)
+            else:
+                mark = new_mark()
+                sent = remote_script(script, arguments, mark)
+                with self._ready() as login:
+                    channel = Stream(login, self._control(), mark, proven=self._to_prove, is_probe=is_probe)
+                    opened.callback(channel.close)
+                    if Path(self._control()).exists():
+                        channel.begin(sent, given, timeout)
+                    else:
+                        with connecting(self.name):
+                            channel.begin(sent, given, timeout)
+            # Later channels use the connection that this one has opened: there is no second login, and
+            # ssh does not log the authentication method again.
+            self._to_prove = False
+            if expects_more:
+                self._open_ahead()
             yield channel
+
+    def _open_ahead(self) -> None:
+        """Begin to open a channel for the next script, while this one runs."""
+        from amlexec.ssh.channel import Stream
+        from amlexec.ssh.remote_script import new_mark
+
+        mark = new_mark()
+        with self._lock, contextlib.suppress(TargetError, OSError):
+            if self._ahead is None and not self._anew:
+                channel = Stream(self._login, self._control(), mark, is_ahead=True)
+                self._ahead = _Ahead(channel, mark, time.monotonic())
+
+    def _taken(self) -> _Ahead | None:
+        """The channel that was opened ahead, if it is ready."""
+        with self._lock:
+            ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return None
+        if time.monotonic() - ahead.since < _AHEAD_AGE_S and ahead.channel.is_waiting():
+            return ahead
+        ahead.channel.close()
+        return None
 
     @contextlib.contextmanager
     def _ready(self) -> Iterator[Login]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["RemoteScript", "remote_script"]
+__all__ = ["RemoteScript", "TO_BE_READ", "command_of", "new_mark", "remote_script", "start_of"]
 
 # Undo what start-up files may have set: options, functions, a PATH without programs. Lines that they have
 # read from our input were empty. `dd` with one block takes the bytes that have arrived and no more: `head -c`
@@ -31,7 +31,7 @@ _PROLOGUE = (
     'c=$(dd bs=$((n-${{#t}})) count=1 2>/dev/null);[ "$c" ]||exit 255;t=$t$c;done;'
     't=$(printf %b. "$t");eval "${{t%.}}"'
 )
-_TO_BE_READ = b"\n" * 4
+TO_BE_READ = b"\n" * 4
 """Empty lines before our first line, for start-up files that read a line as the answer to a question."""
 _FUNCTIONS = (
     "awk cat cd chmod cp cut date df du find gzip grep head id kill ln ls mkdir mv nohup ps readlink rm rmdir"
@@ -68,7 +68,7 @@ class RemoteScript(NamedTuple):
     @property
     def start(self) -> bytes:
         """The mark that precedes the script's output on standard output and standard error."""
-        return f"\n{self.mark}\n".encode()
+        return start_of(self.mark)
 
     def stderr(self, data: bytes) -> tuple[bytes, int | None]:
         """The script's standard error, and its exit code; None if the end is missing."""
@@ -85,15 +85,30 @@ class RemoteScript(NamedTuple):
         return f"\n{self.mark} eaten\n".encode() in data
 
 
-def remote_script(script: str, arguments: Sequence[str]) -> RemoteScript:
-    """Encode a script and its arguments for sending.
+def new_mark() -> str:
+    """A word that nothing else prints."""
+    return f"amlexec-{os.urandom(12).hex()}"
+
+
+def start_of(mark: str) -> bytes:
+    """What the other side prints before the output of a script with this mark."""
+    return f"\n{mark}\n".encode()
+
+
+def command_of(mark: str) -> str:
+    """The command for the login shell that waits for a script with this mark."""
+    return f"exec /bin/sh -c '{_PROLOGUE.format(mark=mark)}'"
+
+
+def remote_script(script: str, arguments: Sequence[str], mark: str = "") -> RemoteScript:
+    """Encode a script and its arguments for sending. `mark` is that of a command that waits for it.
 
     Raises:
         ValueError: the script or an argument has a NUL character, which no shell accepts.
     """
     if any("\0" in text for text in (script, *arguments)):
         raise ValueError("a script and its arguments can't have NUL characters")
-    mark = f"amlexec-{os.urandom(12).hex()}"
+    mark = mark or new_mark()
     program = _PROGRAM.format(
         arguments=" ".join(map(shlex.quote, arguments)),
         script=shlex.quote(script),
@@ -101,7 +116,6 @@ def remote_script(script: str, arguments: Sequence[str]) -> RemoteScript:
         functions=_FUNCTIONS,
     )
     encoded = "".join(_ENCODED[byte] for byte in program.encode("utf-8", "surrogateescape"))
-    command = f"exec /bin/sh -c '{_PROLOGUE.format(mark=mark)}'"
     # `read` reads byte by byte, but starts no program.
     head = f"{mark} 0 {encoded}\n" if len(encoded) <= _SHORT else f"{mark} {len(encoded)}\n{encoded}"
-    return RemoteScript(command, _TO_BE_READ + head.encode(), mark)
+    return RemoteScript(command_of(mark), TO_BE_READ + head.encode(), mark)

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import os
+from functools import partial
 from typing import IO, TYPE_CHECKING
 
 from amlexec.runtime import HERE, SERVING
@@ -49,26 +50,32 @@ class Verbs:
         *arguments: str,
         input: bytes | None = None,  # noqa: A002 - as subprocess calls it
         timeout: float | None = RUN_TIMEOUT_S,
+        expects_more: bool = False,
     ) -> Answer:
         """Run a verb to its end; parameters and errors as of `SSHConnection.run`."""
+        run = partial(self._connection.run, input=input, timeout=timeout, expects_more=expects_more)
         if self._is_there is not False:
-            answer = self._connection.run(self._by_name(verb), *arguments, input=input, timeout=timeout)
+            answer = run(self._by_name(verb), *arguments)
             self._is_there = answer.exit_code != _ABSENT
             if self._is_there:
                 return answer
-        return self._connection.run(self._script(verb), *arguments, input=input, timeout=timeout)
+        return run(self._script(verb), *arguments)
 
     @contextlib.contextmanager
     def stream(
         self,
         verb: str,
         *arguments: str,
-        input: IO[bytes] | None = None,  # noqa: A002 - as subprocess calls it
+        input: bytes | IO[bytes] | None = None,  # noqa: A002 - as subprocess calls it
+        timeout: float | None = None,
+        expects_more: bool = False,
     ) -> Iterator[Stream]:
         """Run a verb, and read what it prints; parameters and errors as of `SSHConnection.stream`."""
         if self._is_there is None:
             self.run(":")
-        with self._connection.stream(self._script(verb), *arguments, input=input) as channel:
+        with self._connection.stream(
+            self._script(verb), *arguments, input=input, timeout=timeout, expects_more=expects_more
+        ) as channel:
             yield channel
 
     def _script(self, verb: str) -> str:
@@ -76,13 +83,15 @@ class Verbs:
 
     def _by_name(self, verb: str) -> str:
         # Files that were changed on the machine are not used.
-        digest = hashlib.sha256(_text(self._parts).encode()).hexdigest()
         files = " ".join(f'"{self._folder}/{name}"' for name in self._parts)
+        sums = "\n".join(f"{_digest(name)}  {self._folder}/{name}" for name in self._parts)
         sourced = "".join(f'. "{self._folder}/{name}"\n' for name in self._parts)
-        return (
-            f'[ "$(cat {files} 2>/dev/null | sha256sum 2>/dev/null)" = "{digest}  -" ] || exit {_ABSENT}\n'
-            f'{sourced}{verb} "$@"\n'
-        )
+        return f'[ "$(sha256sum {files} 2>/dev/null)" = "{sums}" ] || exit {_ABSENT}\n{sourced}{verb} "$@"\n'
+
+
+@functools.cache
+def _digest(name: str) -> str:
+    return hashlib.sha256((HERE / name).read_bytes()).hexdigest()
 
 
 @functools.cache

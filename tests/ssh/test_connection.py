@@ -147,6 +147,27 @@ class TestRun:
         first, second = (subprocess.run(command, capture_output=True, check=True).stdout for _ in range(2))
         assert first == second, "both are channels of one connection"
 
+    def test_next_script_uses_the_channel_that_was_opened_ahead(self, host: Host, client: Client) -> None:
+        connection = host.connection("bash")
+        assert connection.run("echo one", expects_more=True).stdout == "one\n"
+        ahead = connection._ahead
+        assert ahead is not None
+        mark = ahead.mark
+        with connection.stream("cat; exit 3", input=b"two") as channel:
+            assert channel is ahead.channel
+            assert channel._sent.mark == mark
+            assert channel.stdout.read() == b"two"
+            assert channel.wait() == 3
+        # Where the connection was lost since, there is another.
+        connection.run("true", expects_more=True)
+        ahead = connection._ahead
+        assert ahead is not None
+        client.hang_up()
+        ahead.channel._process.wait(PATIENCE)
+        assert connection.run("echo three", expects_more=True).stdout == "three\n"
+        connection.close()
+        assert [stat.S_ISSOCK(path.stat().st_mode) for path in client.sockets()] == [True]
+
     def test_only_the_connection_remains(self, host: Host, client: Client) -> None:
         connection = host.connection()
         connection.run("true")
