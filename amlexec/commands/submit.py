@@ -33,7 +33,7 @@ def submit(project: Project, arguments: argparse.Namespace) -> int:
         environment=os.environ,
     )
     talk = Aside() if arguments.output == "json" else console.Console()
-    begun = submission.begin(planned, talk, quiet=arguments.detach)
+    begun = submission.begin(planned, talk, quiet=arguments.detach, is_followed=not arguments.detach)
     from amlexec.commands import running  # while the script runs
 
     outcome = submission.followed(project, begun, talk, detach=arguments.detach)

@@ -70,7 +70,7 @@ def rerun(project: Project, run: Run, wishes: Wishes, talk: Talk, *, detach: boo
         planned = plan(declaration, run.script_name, arguments, environment=os.environ)
         repeat = Repeat(run, is_accepted=wishes.is_accepting)
         repeat, planned = _with_environment(planned, declaration, repeat, sources, talk)
-        begun = submission.begin(planned, talk, quiet=detach, repeat=repeat)
+        begun = submission.begin(planned, talk, quiet=detach, repeat=repeat, is_followed=not detach)
     if detach:
         return Detached(begun.run.run_id, "async")
     return follow(project, begun.paths, begun.run, talk, bell=begun.bell, target=begun.target)

@@ -86,7 +86,9 @@ def submit(plan: Plan, talk: Talk, *, detach: bool = False) -> Run | Detached:
         TargetError: the run could not be started; its record says so.
         KeyboardInterrupt: before the script began; the record says Canceled.
     """
-    return followed(plan.project, begin(plan, talk, quiet=detach), talk, detach=detach)
+    return followed(
+        plan.project, begin(plan, talk, quiet=detach, is_followed=not detach), talk, detach=detach
+    )
 
 
 def followed(project: Project, begun: Begun, talk: Talk, *, detach: bool) -> Run | Detached:
@@ -99,11 +101,18 @@ def followed(project: Project, begun: Begun, talk: Talk, *, detach: bool) -> Run
 
 
 def begin(
-    plan: Plan, talk: Talk, *, taken: Taken | None = None, quiet: bool = False, repeat: Repeat | None = None
+    plan: Plan,
+    talk: Talk,
+    *,
+    taken: Taken | None = None,
+    quiet: bool = False,
+    repeat: Repeat | None = None,
+    is_followed: bool = True,
 ) -> Begun:
     """Start the script of a plan, in a copy of the project as it is now, or of the snapshot `taken`.
 
     `quiet` leaves out the lines that introduce the script's output. `repeat` brings its own snapshot.
+    `is_followed` tells that the caller follows the run, with the target that is returned.
     Raises as `submit` does.
     """
     learn_secrets(plan)
@@ -117,7 +126,7 @@ def begin(
         plan = plan._replace(models=tuple(each.wanted for each in models))
         store = target.store(plan)
         environment = ensure(plan, store)
-        launch = python_used.asked(target.check(plan, environment), plan)
+        launch = python_used.asked(target.check(plan, environment), plan)._replace(is_followed=is_followed)
         if repeat is not None:
             repeat = repeat.with_launch(launch, plan)
             repeat.must_be_accepted()

@@ -12,11 +12,22 @@ tar() { TAR_OPTIONS='' command tar "$@"; }
 look() {
   echo "home $HOME"
   echo "path $PATH"
-  echo "system $(uname -s) $(uname -m)"
-  whole "$base/runtime/$2" "$2" && echo "runtime there"
-  [ -r "$base/projects/$3/id" ] && echo "tree $(sed 1q "$base/projects/$3/id")"
-  if [ -n "${4-}" ]; then
-    for prefix in "$base/envs/$4"/*; do
+  # While it is compared, Python starts.
+  (whole "$base/runtime/$2" "$2" && echo "runtime there") &
+  echo "system $(uname -sm)"
+  tree=
+  read -r tree 2>/dev/null <"$base/projects/$3/id"
+  [ -z "$tree" ] || echo "tree $tree"
+  found "$1" "${4-}"
+  code=$?
+  wait
+  return "$code"
+}
+
+# found PYTHON ENVIRONMENT: the facts about the environment of that name, or else about the Python.
+found() {
+  if [ -n "$2" ]; then
+    for prefix in "$base/envs/$2"/*; do
       [ -r "$prefix/amlexec.json" ] && [ -x "$prefix/bin/python" ] || continue
       echo "environment $prefix"
       echo "marker $(cat "$prefix/amlexec.json")"
@@ -54,7 +65,7 @@ parts() { find . -type f \( -name '*.sh' -o -name '*.py' \); }
 # writer waits for them. Lines "wait …" tell what is waited for.
 stage() {
   mirrored "$@"
-  mkdir "$copy" && mkdir "$copy/control" && cp -R "$project/tree" "$copy/project" || exit 2
+  mkdir "$copy" "$copy/control" && cp -R "$project/tree" "$copy/project" || exit 2
   [ "$sealed" = "$(seal)" ] || exit 75
   rm -f "$reader"
   # For every script, unless the snapshot has another entry of that name.
@@ -74,10 +85,12 @@ mirrored() {
   run=$1 runtime=$2 project=$base/projects/$3 old=$4 new=$5
   mine=$node.$$
   incoming=$project/incoming.$mine copy=$project/run.$mine reader=$project/reader.$mine
-  mkdir -p "$base/runtime" "$base/runs" "$project" || exit 2
+  [ -d "$base/runtime" ] && [ -d "$base/runs" ] && [ -d "$project" ] ||
+    mkdir -p "$base/runtime" "$base/runs" "$project" || exit 2
   identify $$ || exit 2
   self="$$ $identity $node"
-  trap 'rm -rf "$incoming" "$copy" "$project/lock.$mine"; rm -f "$reader"; unlock' EXIT
+  formats
+  trap 'rm_all "$incoming" "$copy" "$project/lock.$mine" "$reader"; unlock' EXIT
   trap 'exit 1' HUP INT TERM PIPE
   # Check the mirror only now, with the lock: it may have changed.
   [ "$old" != "$new" ] || receive
@@ -88,7 +101,7 @@ mirrored() {
   if [ -r "$project/id" ]; then { read now; read sealed; } <"$project/id"; fi
   # Another snapshot was sent in between: the sender must call `look` again.
   [ "$now" = "$old" ] || exit 75
-  mkdir -p "$project/tree" || exit 2
+  [ -d "$project/tree" ] || mkdir "$project/tree" || exit 2
   if [ -n "$now" ] && [ "$sealed" != "$(seal)" ]; then
     # The mirror was edited: it is no longer a snapshot, and must be sent again.
     rm -f "$project/id"
@@ -102,9 +115,16 @@ mirrored() {
   unlock
 }
 
+# rm_all PATH…: remove those that exist: in most calls none, and a program takes a millisecond.
+rm_all() {
+  for each; do
+    if [ -e "$each" ] || [ -h "$each" ]; then rm -rf "$each"; fi
+  done
+}
+
 # tidy: remove files of killed processes; those of another machine with the same home folder after a day.
 tidy() {
-  rm -rf "$project/incoming" "$project/run"
+  rm_all "$project/incoming" "$project/run"
   for left in "$base/projects"/*.once; do
     [ "$left" = "$project" ] || [ -z "$(find "$left" -prune -mtime +0 2>/dev/null)" ] || rm -rf "$left"
   done
@@ -173,13 +193,16 @@ $sealed" || exit 2
 # kernel writes.
 seal() {
   cd "$project/tree" || exit 2
-  sum=$(command -v sha256sum) || sum=cksum
-  if find . -prune -printf '' 2>/dev/null; then
+  if command -v sha256sum >/dev/null 2>&1; then sum=sha256sum; else sum=cksum; fi
+  if [ -n "$gnu" ]; then
     find . -printf '%p %i %s %m %T@ %C@ %l\n' | LC_ALL=C sort | "$sum"
   else
     find . -exec stat -c '%n %i %s %a %Y %Z' {} + | LC_ALL=C sort | "$sum"
   fi
 }
+
+# formats: set `gnu` if `find` has GNU's -printf and -readable, which save other programs.
+formats() { if find / -prune -readable -printf '' 2>/dev/null; then gnu=1; else gnu=; fi; }
 
 # at_work FILE: whether the process in FILE ("PID START NODE") is still alive. For another machine with the same home
 # folder that is unknown: then, whether FILE is less than an hour old.
@@ -191,7 +214,7 @@ at_work() {
   *) [ -z "$(find "$1" -mmin +60 2>/dev/null)" ] ;;
   esac
 }
-node=$(uname -n)
+read -r node 2>/dev/null </proc/sys/kernel/hostname || node=$(uname -n)
 
 # waiting WHY: print this every five seconds, which also detects a closed connection.
 waiting() {
@@ -205,7 +228,7 @@ waiting() {
 # the lock, and so does one without progress for a minute.
 lock() {
   # Written first and published by one rename, so that every lock names its holder.
-  rm -rf "$1/lock.$mine"
+  rm_all "$1/lock.$mine"
   mkdir "$1/lock.$mine" && echo "$self" >"$1/lock.$mine/pid" || return 1
   tries=0 came='' since=0 said=''
   stopwatch
@@ -255,23 +278,26 @@ begin() {
   cd "$folder/project" || exit 2
   # The script gets the user's own umask.
   umask "$mask"
-  # A background process of a shell ignores SIGINT, and no shell can undo that: the run's Python can.
-  nohup "$python" -I -S -c 'import os, signal, sys
+  # A background process of a shell ignores SIGINT, and no shell can undo that: the run's Python can. The supervisor's
+  # standard input is the other end of what is read here. It closes it when it has begun; or it has ended.
+  : "$(nohup "$python" -I -S -c 'import os, signal, sys
 for one in (signal.SIGINT, signal.SIGQUIT): signal.signal(one, signal.SIG_DFL)
-os.execvp(sys.argv[1], sys.argv[1:])' /bin/sh "$runtime/supervisor.sh" "$folder" "$@" </dev/null >/dev/null 2>"$folder/control/begin.err" &
-  started=$!
-  stopwatch
-  until [ -e "$folder/control/supervisor" ]; do
-    passed
-    if ! identify "$started" && [ ! -e "$folder/control/supervisor" ]; then
-      why=$(tail -n 1 "$folder/control/begin.err" 2>/dev/null)
-      echo "its supervisor ended at once: ${why:-it said nothing}" >&2
-      exit 2
-    fi
-    [ "$passed" -lt 6000 ] || { echo "the supervisor has not begun within 60 s" >&2; exit 2; }
-    if [ "$passed" -lt 100 ]; then blink; else nap; fi
-  done
+os.execvp(sys.argv[1], sys.argv[1:])' /bin/sh "$runtime/supervisor.sh" "$folder" "$@" <&1 >/dev/null 2>"$folder/control/begin.err" &
+    )"
+  if [ ! -e "$folder/control/supervisor" ]; then
+    why=$(tail -n 1 "$folder/control/begin.err" 2>/dev/null)
+    echo "its supervisor ended at once: ${why:-it said nothing}" >&2
+    exit 2
+  fi
   rm -f "$folder/control/begin.err"
+}
+
+# launch RUN RUNTIME PYTHON ARGUMENT…: `begin`, a line "begun", and `follow` from the beginning, with the results.
+launch() {
+  # In a shell of its own, whose variables and folder are the run's.
+  (begin "$@") || exit
+  echo begun
+  follow "$1" 0 0 results
 }
 
 # size FILE: set `size` to its size in bytes, 0 if it does not exist.
@@ -280,8 +306,9 @@ size() {
   if [ -r "$1" ]; then size=$(($(wc -c <"$1"))); fi
 }
 
-# follow RUN OUT ERR: print the logs after these offsets in frames, until the run has ended:
-#   "1 LENGTH" or "2 LENGTH" on a line, then that many bytes; finally "S " and the line of state.sh.
+# follow RUN OUT ERR [results]: print the logs after these offsets in frames, until the run has ended:
+#   "1 LENGTH" or "2 LENGTH" on a line, then that many bytes; finally "S " and the line of state.sh. With `results`,
+#   then what `fetch` prints: it takes no call of its own.
 follow() {
   folder=$base/runs/$1 out=$2 err=$3
   cd "$folder" 2>/dev/null || { echo "S gone"; return; }
@@ -297,6 +324,7 @@ follow() {
       # The logs are read after the state, so they are complete.
       pieces
       echo "S $state"
+      [ -z "${4-}" ] || fetch "$1"
       return
       ;;
     esac
@@ -337,7 +365,7 @@ await_output() {
 # The file is opened once: another computer may collect the run, and remove the file, after its size was read.
 piece() {
   sent=0
-  [ -r "$2" ] || return 0
+  if [ ! -s "$2" ] || [ ! -r "$2" ]; then return 0; fi
   {
     opened=/dev/fd/3
     [ -r "$opened" ] || opened=$2
@@ -345,7 +373,7 @@ piece() {
     sent=$((size - $3))
     if [ "$sent" -gt 0 ]; then
       echo "$1 $sent"
-      tail -c "+$(($3 + 1))" "$opened" | head -c "$sent"
+      if [ "$3" -eq 0 ]; then head -c "$sent" "$opened"; else tail -c "+$(($3 + 1))" "$opened" | head -c "$sent"; fi
     else
       sent=0
     fi
@@ -437,13 +465,9 @@ fetch() {
   fi
   printf '=%s\0' "$(pwd -P)/project" "$base/runs/${PWD##*/}/project"
   if [ $# -gt 0 ]; then
-    find "$@" -type d ! -perm -700 -exec chmod u+rwx {} \; 2>/dev/null
-    find "$@" -type f ! -perm -600 -exec chmod u+rw {} + 2>/dev/null
-    find "$@" \( -type f -exec printf 'f %s\0' {} + \) -o \( -type d -exec printf 'd %s\0' {} + \) \
-      -o \( -type l -exec printf 'l %s\0' {} + \) -o \( -type p -exec printf 'p %s\0' {} + \) \
-      -o \( -type s -exec printf 's %s\0' {} + \) -o -exec printf 'o %s\0' {} + 2>/dev/null
-    find "$@" \( -type f -o -type d \) -exec sh -c \
-      'for one; do [ ${#one} -gt 4000 ] || [ -r "$one" ] || printf "x %s\0" "$one"; done' sh {} + 2>/dev/null
+    find "$@" \( -type d ! -perm -700 -exec chmod u+rwx {} \; \) -o \( -type f ! -perm -600 -exec chmod u+rw {} + \) 2>/dev/null
+    formats
+    listed "$@"
   fi
   printf '\0'
   if [ $# -gt 0 ]; then
@@ -456,6 +480,20 @@ fetch() {
     status=$?
   fi
   printf '\0tar %s\n' "$status"
+}
+
+# listed PATH…: the list of `fetch`.
+listed() {
+  if [ -n "$gnu" ]; then
+    find "$@" \( \( -type f -o -type d -o -type l -o -type p -o -type s \) -printf '%y %p\0' -o -printf 'o %p\0' \) \
+      \( -type f -o -type d \) ! -readable -printf 'x %p\0' 2>/dev/null
+    return
+  fi
+  find "$@" \( -type f -exec printf 'f %s\0' {} + \) -o \( -type d -exec printf 'd %s\0' {} + \) \
+    -o \( -type l -exec printf 'l %s\0' {} + \) -o \( -type p -exec printf 'p %s\0' {} + \) \
+    -o \( -type s -exec printf 's %s\0' {} + \) -o -exec printf 'o %s\0' {} + 2>/dev/null
+  find "$@" \( -type f -o -type d \) -exec sh -c \
+    'for one; do [ ${#one} -gt 4000 ] || [ -r "$one" ] || printf "x %s\0" "$one"; done' sh {} + 2>/dev/null
 }
 
 # reach PATH: set `reached` to the first part of PATH that is a link, which is not followed, or else to PATH.

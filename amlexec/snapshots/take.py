@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from amlexec.snapshots.store import IndexEntry, Store
     from amlexec.values import Project
 
-__all__ = ["Snapshot", "checkout", "exists", "files", "take", "taking"]
+__all__ = ["Snapshot", "checkout", "exists", "files", "has_file", "take", "taking"]
 
 _ATTEMPTS = 3
 _ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -322,16 +322,26 @@ def exists(project: Project, tree: str) -> bool:
 
 def files(project: Project, tree: str) -> list[str]:
     """The files of a snapshot, relative to the project's root, with `/`, sorted by their bytes."""
+    return [os.fsdecode(name) for name in _listed(project, "-r", tree)]
+
+
+def has_file(project: Project, tree: str, name: str) -> bool:
+    """Whether a snapshot has a file or a link of that name, relative to the project's root, with `/`."""
+    return _listed(project, tree, "--", name) == [os.fsencode(name)]
+
+
+def _listed(project: Project, *arguments: str) -> list[bytes]:
     with snapshot_store.opened(project) as store:
         try:
             listed = git.git(
-                ["ls-tree", "-r", "-z", "--name-only", "--full-tree", tree],
+                ["--literal-pathspecs", "ls-tree", "-z", "--full-tree", *arguments],
                 folder=project.root,
                 environment=store.environment(project.root),
             )
         except git.GitError as error:
             raise _damaged(error, store.folder) if re.search(_DAMAGED, error.output) else error from None
-    return [os.fsdecode(name) for name in listed.split(b"\0")[:-1]]
+    entries = (entry.partition(b"\t") for entry in listed.split(b"\0")[:-1])
+    return [name for head, _, name in entries if b" tree " not in head]
 
 
 def _is_full(output: str) -> bool:

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING
 from amlexec.targets import answers, slurm_container, slurm_script, slurm_state, slurm_states
 from amlexec.targets.script_environment import of_run
 from amlexec.targets.ssh import SSHTarget
+from amlexec.targets.ssh_channel import RunChannels
 from amlexec.targets.ssh_verbs import Verbs
 
 if TYPE_CHECKING:
@@ -30,9 +31,12 @@ _MARK = re.compile(r"(\S+) (began|ended)")
 class SlurmRuns(SSHTarget):
     """Runs on a Slurm cluster that were submitted."""
 
+    _follow_brings_results = False
+
     def __init__(self, project: Project, connection: SSHConnection) -> None:
         super().__init__(project, connection)
         self._verbs = Verbs(connection, self._runtime, slurm_states.PARTS)
+        self._channels = RunChannels(self._verbs)
         self._stop_timeout = _STOP_TIMEOUT_S
 
     def states(self, runs: Sequence[RunPaths]) -> dict[str, State]:

@@ -6,6 +6,7 @@ missing parts of the snapshot are sent; logs (by byte offset), metrics and outpu
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
@@ -21,13 +22,14 @@ from amlexec.targets.outputs import bring
 from amlexec.targets.own_files import put_in_place
 from amlexec.targets.reconnect import Reconnect
 from amlexec.targets.run_folders import no_script, remote_shared_folder
+from amlexec.targets.ssh_channel import RunChannels
 from amlexec.targets.ssh_fetch import Fetch
 from amlexec.targets.ssh_logs import RunLog
 from amlexec.targets.ssh_verbs import Verbs, runtime_digest
 from amlexec.targets.target import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
     from tarfile import TarFile
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from amlexec.local_machine import Answer
     from amlexec.locks import Held
     from amlexec.prepare.prepare import Readiness
+    from amlexec.ssh.channel import Stream
     from amlexec.ssh.connection import SSHConnection
     from amlexec.targets.target import Launch
     from amlexec.values import NotCollected, Plan, Project
@@ -55,11 +58,14 @@ _TRIES = 6
 class SSHTarget:
     """Runs on a Linux machine that the user manages."""
 
+    _follow_brings_results = True
+
     def __init__(self, project: Project, connection: SSHConnection) -> None:
         self._project = project
         self._connection = connection
         self._runtime = runtime_digest()
         self._verbs = Verbs(connection, self._runtime)
+        self._channels = RunChannels(self._verbs)
         self._looked: dict[str, str] = {}
         """The last output of `look`, for the following `check` and `stage`."""
         self._stop_timeout = _STOP_TIMEOUT_S
@@ -103,7 +109,7 @@ class SSHTarget:
 
     def _look(self, python: str, environment: str = "") -> dict[str, str]:
         """What the machine already has for a run, and for the environment in that folder."""
-        answer = self._verb("look", python, self._runtime, self.mirror, environment)
+        answer = self._verb("look", python, self._runtime, self.mirror, environment, expects_more=True)
         return answers.read_look(answer, self._connection.name)
 
     def _look_before(self, python: str, environment: str = "") -> dict[str, str]:
@@ -128,7 +134,7 @@ class SSHTarget:
 
     def _stage(self, verb: str, name: str, plan: Plan, tree: str, add: Callable[[TarFile], object]) -> None:
         """Send a snapshot with what `add` adds, for the run or the array `name`."""
-        if plan.script not in snapshot.files(self._project, tree):
+        if not snapshot.has_file(self._project, tree, plan.script):
             raise no_script(self._project, plan)
         for number in range(_TRIES):
             looked, self._looked = self._looked or self._look(plan.target.python_location), {}
@@ -155,7 +161,10 @@ class SSHTarget:
 
     def _send(self, pack: Callable[[IO[bytes]], None], *words: str) -> tuple[int, str]:
         """Send the archive of `pack` to a verb; returns its exit code and standard error."""
-        with flowing(pack) as archive, self._verbs.stream(*words, input=archive) as channel:
+        with (
+            flowing(pack) as archive,
+            self._verbs.stream(*words, input=archive, expects_more=True) as channel,
+        ):
             ssh_send.show_waiting(channel.stdout, self._connection.name)
             return channel.wait(), channel.stderr
 
@@ -164,21 +173,28 @@ class SSHTarget:
         del held  # the caller keeps it until `begin` returns, when the supervisor is running
         text, before = ssh_launch.introduced(paths, launch, self._preparing(paths, plan, launch))
         words = (self._runtime, launch.python.path, *before, *launch.argv)
-        answer = self._begun(paths, text, words, _BEGIN_TIMEOUT_S)
-        if answer.exit_code != 0:
-            raise self._failed("the run could not be started", answer.stderr)
+        if launch.is_followed:
+            given = text.encode("utf-8", "surrogateescape")
+            with self._stopping(paths):
+                code, stderr = self._channels.launch(paths.folder.name, words, given, _BEGIN_TIMEOUT_S)
+        else:
+            code, _, stderr = self._begun(paths, text, words, _BEGIN_TIMEOUT_S)
+        if code != 0:
+            raise self._failed("the run could not be started", stderr)
         return None
 
     def _begun(self, paths: RunPaths, text: str, words: Sequence[str], timeout: float) -> Answer:
         """The answer of the verb `begin`."""
+        given = text.encode("utf-8", "surrogateescape")
+        with self._stopping(paths):
+            return self._verbs.run("begin", paths.folder.name, *words, input=given, timeout=timeout)
+
+    @contextmanager
+    def _stopping(self, paths: RunPaths) -> Iterator[None]:
+        """If interrupted, the run may have started: stop it, so that it is not reported as not started."""
         try:
-            return self._verbs.run(
-                *("begin", paths.folder.name, *words),
-                input=text.encode("utf-8", "surrogateescape"),
-                timeout=timeout,
-            )
+            yield
         except KeyboardInterrupt:
-            # It may have started: stop it, so that it is not reported as not started while it runs.
             self.stop(paths, 0)
             raise
 
@@ -250,14 +266,19 @@ class SSHTarget:
     def _follow(
         self, paths: RunPaths, logs: dict[bytes, RunLog], reconnect: Reconnect | None = None
     ) -> State:
-        sizes = [str(log.position) for log in logs.values()]
-        with self._verbs.stream("follow", paths.folder.name, *sizes) as channel:
+        sizes = [log.position for log in logs.values()]
+        brings = self._follow_brings_results
+        with self._channels.follow(paths.folder.name, sizes, with_results=brings) as followed:
+            channel = followed.stream
             while line := channel.stdout.readline(answers.LONGEST_LINE):
                 if reconnect is not None:
                     reconnect.found()
                 number, rest = answers.read_frame(line, self._connection.name)
                 if number == b"S":
-                    return self._read(paths, rest.decode("utf-8", "replace"))
+                    state = self._read(paths, rest.decode("utf-8", "replace"))
+                    if brings:
+                        self._channels.keep(followed)
+                    return state
                 if number == b"Q":
                     self._queued(rest.decode("utf-8", "replace"))
                 if number in logs:
@@ -293,11 +314,15 @@ class SSHTarget:
 
         `aliases` are further paths that the copy of the project had for the script.
         """
+        with self._channels.results(paths.folder.name) as sent:
+            return self._fetched(paths, aliases, sent)
+
+    def _fetched(self, paths: RunPaths, aliases: Sequence[str], sent: Stream | None) -> list[NotCollected]:
         came = paths.folder / "incoming"
         remove_tree(came)
         came.mkdir(mode=0o700)
         try:
-            fetch = Fetch(self._verbs, paths.folder.name, came, self._failed)
+            fetch = Fetch(self._verbs, paths.folder.name, came, self._failed, sent)
             missing = fetch.all()
             missing += self._settled(came, came, paths)
             copies = (*fetch.copies, *aliases)
@@ -342,8 +367,8 @@ class SSHTarget:
             hint="if the project was moved or copied, name the machine: --from TARGET",
         )
 
-    def _verb(self, *words: str) -> str:
-        answer = self._verbs.run(*words)
+    def _verb(self, *words: str, expects_more: bool = False) -> str:
+        answer = self._verbs.run(*words, expects_more=expects_more)
         if answer.exit_code == _NOT_OURS:
             raise self._of_others(words[1])
         if answer.exit_code != 0:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.targets.beneath import Parts, parts_of, text_of
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from amlexec.errors import TargetError
+    from amlexec.ssh.channel import Stream
     from amlexec.targets.ssh_verbs import Verbs
 
 __all__ = ["Fetch"]
@@ -47,10 +49,19 @@ class Fetch:
     """Downloads files of a run's remote folder into a local folder, with one or more calls."""
 
     def __init__(
-        self, verbs: Verbs, run_id: str, into: Path, failed: Callable[[str, str], TargetError]
+        self,
+        verbs: Verbs,
+        run_id: str,
+        into: Path,
+        failed: Callable[[str, str], TargetError],
+        sent: Stream | None = None,
     ) -> None:
-        """`failed` creates an error from a description and the machine's standard error."""
+        """`failed` creates an error from a description and the machine's standard error.
+
+        `sent` is a channel on which the run's results are already on their way.
+        """
         self._verbs, self._run_id, self._into, self._failed = verbs, run_id, into, failed
+        self._sent = sent
         self.copies: tuple[str, ...] = ()
         """The absolute paths of the remote copy of the project; set by the first call."""
 
@@ -73,7 +84,8 @@ class Fetch:
             TargetError: the remote folder can't be read.
             OSError: a file can't be written on this machine.
         """
-        with self._verbs.stream("fetch", self._run_id, *paths) as channel:
+        sent, self._sent = self._sent, None
+        with nullcontext(sent) if sent else self._verbs.stream("fetch", self._run_id, *paths) as channel:
             source = _Source(channel.stdout)
             listed = self._listed(source)
             found = unpack(source.read, self._into, outward_links=True, digests=True)

@@ -40,6 +40,8 @@ class Launch(NamedTuple):
     """Whether the files declare the driver's Python, so that it is not the environment's."""
     settings: tuple[tuple[str, str], ...] = ()
     """Names and values in `argv`; values that look secret are not recorded."""
+    is_followed: bool = False
+    """Whether the caller follows the run as soon as it has started."""
 
 
 class State(NamedTuple):
