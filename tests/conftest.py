@@ -208,4 +208,4 @@ from tests.support.places import shop, shop_of_session, spark_base  # noqa: E402
 from tests.support.service_place import published, service, service_of_session  # noqa: E402, F401 - likewise
 from tests.support.slurm import lab, program, slurm_head, slurm_head_of_session, slurm_image  # noqa: E402, F401 - likewise
 from tests.support.wires import new_wire  # noqa: E402, F401 - likewise
-from tests.support.yarn import hadoop_parts, yarn, yarn_of_session, yarn_project  # noqa: E402, F401 - likewise
+from tests.support.yarn import hadoop_parts, yarn, yarn_of_module, yarn_project  # noqa: E402, F401 - likewise

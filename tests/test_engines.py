@@ -35,6 +35,7 @@ class TestTasks:
             "ssh_host",
             "engine_host",
             "spark",
+            "spark_archive",
             "spark_channel",
             "slurm",
             "hadoop",

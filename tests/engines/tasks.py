@@ -24,6 +24,7 @@ from . import (
     server_wheels,
     slurm_versions,
     spark,
+    spark_archive,
     spark_channel,
     ssh_host,
     strace,
@@ -88,6 +89,14 @@ def task_engines() -> Iterator[dict[str, Any]]:
         spark.ready,
         clean=spark.remove,
         after=("base_image",),
+    )
+    yield _part(
+        "spark_archive",
+        "an archive of Spark's classes, which makes it start faster",
+        spark_archive.is_there,
+        spark_archive.ready,
+        clean=spark_archive.remove,
+        after=("spark", "ssh_host"),
     )
     yield _part(
         "spark_channel",

@@ -53,13 +53,16 @@ __all__ = [
 ]
 
 LABEL = "amlexec-test.session"
-SPARK_FAST = """\
+_JAVA = (
+    "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+)
+SPARK_FAST = f"""\
 configuration:
   spark.ui.enabled: false
   spark.driver.memory: 512m
-  spark.driver.extraJavaOptions: -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+  spark.driver.extraJavaOptions: {_JAVA}
   spark.executor.memory: 512m
-  spark.executor.extraJavaOptions: -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+  spark.executor.extraJavaOptions: {_JAVA}
   spark.sql.shuffle.partitions: 1
   spark.default.parallelism: 1
 """
@@ -291,7 +294,9 @@ class ClusterProject(RemoteProject):
         """Write the `.runconfig` file, with more lines, and fast settings of Spark."""
         told = [f"Target: {self.place.name}", "Framework: PySpark", *lines]
         self.write(f"aml_config/{self.place.name}.runconfig", "\n".join(told) + "\n")
-        self.write("aml_config/spark_dependencies.yml", SPARK_FAST)
+        options = "-XX:-BytecodeVerificationRemote"
+        text = SPARK_FAST.replace(options, f"{options}{self.host.java_options}")
+        self.write("aml_config/spark_dependencies.yml", text)
 
 
 def alive(token: str) -> bool:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tests.support.hosts import Client
     from tests.support.places import Shop
 
-__all__ = ["NODES", "YarnCluster", "YarnProject", "hadoop_parts", "yarn", "yarn_of_session"]
+__all__ = ["NODES", "YarnCluster", "YarnProject", "hadoop_parts", "yarn", "yarn_of_module"]
 
 NODES = ("node1", "node2")
 _CONF = "/etc/hadoop/conf"
@@ -388,20 +388,20 @@ def hadoop_parts(spark_parts: Installed) -> Installed:
     return spark_parts
 
 
-@pytest.fixture(scope="session")
-def yarn_of_session(
+@pytest.fixture(scope="module")
+def yarn_of_module(
     ssh_image: str, machines: Engine, hadoop_parts: Installed, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[YarnCluster]:
-    """One cluster for a session of tests; take `yarn`."""
+    """One cluster for a file of tests, since its daemons are never idle; take `yarn`."""
     with yarn_cluster(machines, hadoop_parts, tmp_path_factory.mktemp("yarn")) as found:
         yield found
 
 
 @pytest.fixture
-def yarn(yarn_of_session: YarnCluster, client: Client) -> YarnCluster:
+def yarn(yarn_of_module: YarnCluster, client: Client) -> YarnCluster:
     """A cluster that runs, shared by all tests: leave it as it was found."""
-    client.lets_in(yarn_of_session)
-    return yarn_of_session
+    client.lets_in(yarn_of_module)
+    return yarn_of_module
 
 
 @pytest.fixture
