@@ -192,7 +192,10 @@ def until_printed(path: Path, text: bytes) -> None:
     eventually(lambda: path.exists() and text in path.read_bytes(), f"{text!r} in {path}")
 
 
-from tests.support.distribution import pytest_collection_modifyitems  # noqa: E402, F401 - a hook
+from tests.support.distribution import (  # noqa: E402, F401 - hooks
+    pytest_collection_finish,
+    pytest_collection_modifyitems,
+)
 from tests.support.engine_hosts import engine_host, engine_host_of_session, new_engine_host  # noqa: E402, F401 - likewise
 from tests.support.hosts import (  # noqa: E402 - likewise
     client,  # noqa: F401

@@ -22,6 +22,8 @@ __all__ = ["answers", "ready", "stop"]
 
 _SOCKET = "unix:///var/run/docker.sock"
 _PIDFILE = Path("/var/run/docker.pid")
+_LESS_COLLECTING = {"GOGC": "400"}
+"""Go collects garbage at five times the heap, not at twice: it took a fifth of the engine's CPU time."""
 _START = 60.0
 """Seconds. A first start makes the engine's folders and its network; loaded machines take long."""
 
@@ -97,6 +99,7 @@ def _start() -> None:
             stderr=output,
             start_new_session=True,
             cwd="/",
+            env=_LESS_COLLECTING | os.environ,
         )
     record = folder / "dockerd.json"
     record.write_text(json.dumps({"pid": process.pid, "born": _born(process.pid)}), "utf-8")

@@ -5,12 +5,13 @@ So a process starts the parts that take long, such as a cluster, for the files t
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pytest
 
-__all__ = ["pytest_collection_modifyitems"]
+__all__ = ["pytest_collection_finish", "pytest_collection_modifyitems"]
 
 _LONGEST = (
     "tests/test_contract.py",
@@ -43,3 +44,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         order = {name: number for number, name in enumerate(_LONGEST)}
         items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
+
+
+def pytest_collection_finish() -> None:
+    """Leave the thousands of collected tests out of what Python's collector looks at."""
+    gc.collect()
+    gc.freeze()
