@@ -22,8 +22,7 @@ class _Client(docker.APIClient):  # type: ignore[misc] # docker-py has no types
 
     def __init__(self, transport: Transport | None = None, **settings: Any) -> None:
         self._transport = transport
-        # "auto": the first request negotiates the API version.
-        super().__init__(version="auto", **settings)
+        super().__init__(**settings)
 
     @property
     def trust_env(self) -> bool:
@@ -78,13 +77,19 @@ class _SocketAdapter(UnixHTTPAdapter):  # type: ignore[misc] # likewise
 
 
 def client_of(
-    address: str, transport: Transport | None, timeout: float | None, *, from_settings: bool = False
+    address: str,
+    transport: Transport | None,
+    timeout: float | None,
+    version: str,
+    *,
+    from_settings: bool = False,
 ) -> docker.APIClient:
     """A client of the engine at `address`; with `from_settings`, with the certificates of Docker's settings.
 
-    `timeout` is how many seconds the engine may be silent; None for no limit. Raises as docker-py does.
+    `timeout` is how many seconds the engine may be silent; None for no limit. `version` is that of its API;
+    "" lets docker-py ask, which an engine takes long to answer. Raises as docker-py does.
     """
-    settings: dict[str, Any] = {"base_url": address}
+    settings: dict[str, Any] = {"base_url": address, "version": version or "auto"}
     if from_settings:
         found = docker.utils.kwargs_from_env()
         if not os.environ.get("DOCKER_HOST"):

@@ -48,6 +48,9 @@ class Engine:
         self._clients: dict[float | None, APIClient] = {}
         self._lock = threading.Lock()
         self._features: Features | None = None
+        self._version = ""
+        """Of its API; "" for unknown."""
+        self._looking: threading.Thread | None = None
         if self._transport is None:
             self._must_be_reachable()
 
@@ -91,12 +94,29 @@ class Engine:
     @property
     def features(self) -> Features:
         """What runs in it depend on; asked for once, with nothing imported."""
+        if self._looking is not None:
+            self._looking.join()
+            self._looking = None
         if self._features is None:
             from amlexec.docker.features import from_info
 
             plain = self.look("/info")
             self._features = from_info(plain if isinstance(plain, dict) else self.info())
         return self._features
+
+    def look_ahead(self) -> None:
+        """Ask for its features in a thread: an engine takes long to answer, since it starts programs."""
+        self._looking = threading.Thread(target=self._look_ahead, daemon=True)
+        self._looking.start()
+
+    def _look_ahead(self) -> None:
+        from amlexec.docker.features import from_info
+
+        # If it fails, it is asked again where the answer is needed, and that error is shown.
+        with contextlib.suppress(Exception):
+            plain = self.look("/info")
+            if isinstance(plain, dict):
+                self._features = from_info(plain)
 
     @property
     def platform(self) -> tuple[str, str]:
@@ -122,8 +142,9 @@ class Engine:
         from amlexec.docker.adapter import client_of
 
         address = f"unix://{self._transport.socket}" if self._transport is not None else self.address
+        version = self._version or probe.ping(self.socket)
         try:
-            return client_of(address, self._transport, timeout, from_settings=self._from_settings)
+            made = client_of(address, self._transport, timeout, version, from_settings=self._from_settings)
         except (InvalidConfigFile, ValueError) as error:
             # Without the error's text: it may contain a login.
             raise TargetError(
@@ -131,6 +152,8 @@ class Engine:
                 where=settings_file(),
                 hint="run `docker login` again, or remove the entry",
             ) from None
+        self._version = str(made.api_version)
+        return made
 
 
 def from_environment(environment: Mapping[str, str] | None = None) -> Engine:

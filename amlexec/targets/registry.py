@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["runs_on", "target_of"]
 
 
-def target_of(project: Project, name: str, kind: str, where: str = "") -> Target:
+def target_of(
+    project: Project, name: str, kind: str, where: str = "", *, for_new_run: bool = False
+) -> Target:
     """The target of that kind, with the connection that the kind needs.
+
+    For a new run, the engine is asked what that depends on, while the target is imported.
 
     Raises:
         CannotRunError: this version can't run scripts on targets of that kind.
@@ -26,11 +30,16 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
     found = kinds.of(kind)
     if not found.module:
         raise CannotRunError(name, kind, where, found.successor)
-    target: Callable[..., Target] = getattr(import_module(f"amlexec.targets.{found.module}"), found.target)
+    engine = None
     if found.on_local_engine or found.is_service:
         from amlexec.docker.client import from_environment
 
-        return target(project, from_environment())
+        engine = from_environment()
+        if found.on_local_engine and for_new_run:
+            engine.look_ahead()
+    target: Callable[..., Target] = getattr(import_module(f"amlexec.targets.{found.module}"), found.target)
+    if engine is not None:
+        return target(project, engine)
     if not found.over_ssh:
         from amlexec.local_machine import LocalConnection
 
@@ -52,4 +61,4 @@ def target_of(project: Project, name: str, kind: str, where: str = "") -> Target
 
 def runs_on(target: ComputeTarget, project: Project) -> Target:
     """The target that a `.compute` file declares. Raises like `target_of`."""
-    return target_of(project, target.name, target.kind, str(target.place))
+    return target_of(project, target.name, target.kind, str(target.place), for_new_run=True)

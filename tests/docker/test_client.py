@@ -176,12 +176,22 @@ class TestOtherEngines:
     def test_uses_the_engines_newest_api_version(self, speaker: Callable[..., _Speaker], newest: str) -> None:
         there = speaker(_http(b'{"OSType":"linux"}'), _http(b'{"OSType":"linux"}'), version=newest)
         assert there.engine.info() == there.engine.info() == {"OSType": "linux"}
-        assert there.asked == ["/version", f"/v{newest}/info", f"/v{newest}/info"]
+        assert there.asked == ["/_ping", f"/v{newest}/info", f"/v{newest}/info"]
+
+    def test_of_which_the_ping_says_no_version(self, tmp_path: Path) -> None:
+        asked: list[str] = []
+        answers = (_http(b"OK"), _http(b'{"ApiVersion":"1.40"}'), _http(b'{"OSType":"linux"}'))
+        with socket.create_server(f"{tmp_path}/s", family=socket.AF_UNIX) as listening:
+            thread = threading.Thread(target=_speak, args=(listening, answers, asked), daemon=True)
+            thread.start()
+            assert Engine(f"unix://{tmp_path}/s").info() == {"OSType": "linux"}
+            thread.join(_LONG)
+        assert asked == ["/_ping", "/version", "/v1.40/info"]
 
     def test_sends_an_archive_in_pieces(self, speaker: Callable[..., _Speaker]) -> None:
         there = speaker(_http(b""))
         archives.put(there.engine, "x", "/", iter([b"on", b"ce"]))
-        assert there.asked == ["/version", "/v1.41/containers/x/archive?path=%2F"]
+        assert there.asked == ["/_ping", "/v1.41/containers/x/archive?path=%2F"]
 
     @pytest.mark.parametrize(
         "answer",
@@ -522,7 +532,7 @@ def speaker(tmp_path: Path) -> Iterator[Callable[..., _Speaker]]:
     with contextlib.ExitStack() as stack:
 
         def speak(*answers: bytes, version: str = "1.41") -> _Speaker:
-            agreed = _http(f'{{"ApiVersion":"{version}","MinAPIVersion":"1.24"}}'.encode())
+            agreed = f"HTTP/1.1 200 OK\r\nApi-Version: {version}\r\nContent-Length: 2\r\n\r\nOK".encode()
             listening = stack.enter_context(socket.create_server(f"{tmp_path}/s", family=socket.AF_UNIX))
             there = _Speaker(Engine(f"unix://{tmp_path}/s"), [])
             thread = threading.Thread(
