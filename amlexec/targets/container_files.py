@@ -6,13 +6,10 @@ import io
 import os
 import tarfile
 import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amlexec.docker import archives, containers
+from amlexec.docker import archives
 from amlexec.docker.errors import EngineAnswerError
-from amlexec.files import walk
-from amlexec.runtime import SITE
 from amlexec.tar import Tar
 from amlexec.targets import beneath, safe_tar
 from amlexec.targets.tar_reader import FILE, NotTarError, TarReader
@@ -20,12 +17,13 @@ from amlexec.values import NotCollected
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from amlexec.docker.client import Engine
     from amlexec.docker.streams import Archive
     from amlexec.targets.beneath import Parts
 
-__all__ = ["SITE", "Brought", "add_user", "give", "pack", "save_logs", "user_name"]
+__all__ = ["Brought", "add_user", "pack"]
 
 _IN_MEMORY = 16 << 20
 """Bytes of an archive in memory; a larger one is written to a temporary file."""
@@ -33,24 +31,6 @@ _NOT_THERE = (400, 404)
 """HTTP statuses for a missing file, or a file in place of a folder."""
 _LIST = 1 << 20
 """Bytes; the limit for /etc/passwd and /etc/group."""
-
-
-def user_name(uid: int) -> str:
-    """The name of a user on this machine; `user` if the number has none."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return "user"
-
-
-def give(folder: Path, uid: int, gid: int) -> None:
-    """Change the owner of a folder, recursively."""
-    for found in walk(folder):
-        os.fchown(found.descriptor, uid, gid)
-        for entry in found.others:
-            os.chown(entry.name, uid, gid, dir_fd=found.descriptor, follow_symlinks=False)
 
 
 def add_user(engine: Engine, container: str, uid: int, gid: int, user: str, home: str) -> None:
@@ -163,17 +143,3 @@ class Brought:
 def _named(within: str, path: str) -> str:
     # Outside the copy are only uploads of the metric logger, to the run's own `outputs/`.
     return path if not within or within.startswith("/") else f"{within}/{path}"
-
-
-def save_logs(engine: Engine, container: str, stdout: Path, stderr: Path) -> None:
-    """Write both logs of a container atomically."""
-    # Not `files.write_atomically`: the logs may be larger than memory.
-    beside = {path: path.with_name(f".{path.name}.new") for path in (stdout, stderr)}
-    for new in beside.values():
-        new.unlink(missing_ok=True)  # left by a killed process
-    logs = containers.logs(engine, container)
-    with logs as output, beside[stdout].open("xb") as out, beside[stderr].open("xb") as err:
-        for frame in output:
-            (out if frame.stream == containers.STDOUT else err).write(frame.data)
-    for path, new in beside.items():
-        new.replace(path)

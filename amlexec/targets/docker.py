@@ -14,9 +14,9 @@ from amlexec.files import SMALL, read_regular, remove_tree, touch, write_atomica
 from amlexec.history.record import is_run_id
 from amlexec.images.store import ImageStore
 from amlexec.models import run_folder
+from amlexec.runtime import SITE as SITE_FILES
 from amlexec.ssh.errors import UnreachableError
 from amlexec.targets import (
-    container_files,
     container_settings,
     docker_launch,
     live_metrics,
@@ -24,7 +24,7 @@ from amlexec.targets import (
     shared_engine,
 )
 from amlexec.targets.answers import brought_home
-from amlexec.targets.docker_logs import ContainerLogs
+from amlexec.targets.docker_logs import ContainerLogs, save_logs
 from amlexec.targets.outputs import FOREIGN, bring
 from amlexec.targets.reconnect import Reconnect
 from amlexec.targets.target import State
@@ -53,6 +53,10 @@ class DockerTarget:
         self._project = project
         self.engine = engine
         self._volumes = LocalVolumes(project, engine) if volumes is None else volumes
+        self._collected = ""
+        """The container that was found to be a run's and collected."""
+        self._released = ""
+        """The run whose container was removed."""
 
     def store(self, plan: Plan) -> ImageStore:
         """See `Target.store`: the images of the engine."""
@@ -124,6 +128,8 @@ class DockerTarget:
 
     def _fill(self, container: str, paths: RunPaths, *, mounted: bool) -> None:
         uid, gid, name = self._volumes.user
+        if uid or not mounted:
+            from amlexec.targets import container_files  # whose imports take longer than some requests
         if uid:
             container_files.add_user(self.engine, container, uid, gid, name, docker_launch.HOME)
         if not mounted:
@@ -132,7 +138,7 @@ class DockerTarget:
             for name, files in run_folder.contents(paths.folder / run_folder.FOLDER):
                 into = f"{LOGGED}/{run_folder.FOLDER}/{name}"
                 container_files.pack(self.engine, container, files, into, uid, gid)
-            container_files.pack(self.engine, container, container_files.SITE, SITE, 0, 0)
+            container_files.pack(self.engine, container, SITE_FILES, SITE, 0, 0)
         if (paths.control / "cancel").exists():
             raise KeyboardInterrupt
 
@@ -239,11 +245,12 @@ class DockerTarget:
         """See `Target.collect`."""
         container = _container(paths)
         found = self._inspect(paths, container) if container else None
+        self._collected = container if container and found is not None else ""
         if not container or found is None:
             # Nothing more can be copied out; folders mounted from this machine are local.
             missing = own_files.put_in_place(paths.folder / "logged", paths, [LOGGED])
             return missing if self._volumes.owner else missing + self._volumes.fetch(paths)
-        container_files.save_logs(self.engine, container, paths.stdout, paths.stderr)
+        save_logs(self.engine, container, paths.stdout, paths.stderr)
         if not found.is_mounted:
             return self._copied_out(container, paths)
         missing = own_files.put_in_place(paths.folder / "logged", paths, [LOGGED]) + self._volumes.fetch(
@@ -255,6 +262,8 @@ class DockerTarget:
         return [item for item in missing if not item.kept] + self._copied_out(container, paths)
 
     def _copied_out(self, container: str, paths: RunPaths) -> list[NotCollected]:
+        from amlexec.targets import container_files
+
         came = paths.folder / "incoming"
         remove_tree(came)
         came.mkdir(0o700)
@@ -274,15 +283,18 @@ class DockerTarget:
         """See `Target.release`. Another computer's run is kept until that computer has downloaded it."""
         if self._is_of_others(paths):
             return
-        container = self._own(paths)
+        container = _container(paths)
+        if container is None or container != self._collected:
+            container = self._own(paths)
         if container is not None:
             containers.remove(self.engine, container, force=True)
+            self._released = paths.folder.name
         else:
             self._remove_all(paths)  # the submitting command may have been killed before it wrote the id
 
     def clean(self, paths: RunPaths) -> list[str]:
         """See `Target.clean`."""
-        if not self._is_of_others(paths):
+        if not self._is_of_others(paths) and self._released != paths.folder.name:
             self._remove_all(paths)
         removed = self._volumes.clean(paths)
         if paths.checkout.exists():

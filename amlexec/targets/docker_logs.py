@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from amlexec.docker.client import Engine
 
-__all__ = ["ContainerLogs"]
+__all__ = ["ContainerLogs", "save_logs"]
 
 
 class ContainerLogs:
@@ -52,3 +52,17 @@ class ContainerLogs:
         """Pass on the rest from the collected log files."""
         for stream, path in paths.items():
             hand_on(path, self._seen[stream], self._sinks[stream])
+
+
+def save_logs(engine: Engine, container: str, stdout: Path, stderr: Path) -> None:
+    """Write both logs of a container atomically."""
+    # Not `files.write_atomically`: the logs may be larger than memory.
+    beside = {path: path.with_name(f".{path.name}.new") for path in (stdout, stderr)}
+    for new in beside.values():
+        new.unlink(missing_ok=True)  # left by a killed process
+    logs = containers.logs(engine, container)
+    with logs as output, beside[stdout].open("xb") as out, beside[stderr].open("xb") as err:
+        for frame in output:
+            (out if frame.stream == containers.STDOUT else err).write(frame.data)
+    for path, new in beside.items():
+        new.replace(path)

@@ -7,7 +7,8 @@ import os
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from amlexec.models import run_folder
-from amlexec.targets import container_files, live_metrics
+from amlexec.runtime import SITE as SITE_FILES
+from amlexec.targets import live_metrics, users
 from amlexec.targets.outputs import aliases_of, bring
 from amlexec.targets.run_folders import check_out, shared_folder
 
@@ -129,7 +130,7 @@ class LocalVolumes:
             is_root = self._is_here and self._engine.features.is_rootless
             own = (0, 0) if is_root else (os.getuid(), os.getgid())
             found = (own[0] if uid is None else uid, own[1] if gid is None else gid)
-            self._user = User(*found, container_files.user_name(os.getuid() if uid is None else uid))
+            self._user = User(*found, users.user_name(os.getuid() if uid is None else uid))
         return self._user
 
     @property
@@ -169,12 +170,12 @@ class LocalVolumes:
         """See `RunVolumes.mounts`."""
         logged = paths.folder / "logged"
         if self.user.uid not in {os.getuid(), 0}:
-            container_files.give(paths.checkout, self.user.uid, self.user.gid)
-            container_files.give(logged, self.user.uid, self.user.gid)
+            users.give(paths.checkout, self.user.uid, self.user.gid)
+            users.give(logged, self.user.uid, self.user.gid)
         found = [
             Mount(str(paths.checkout), CHECKOUT),
             Mount(str(logged), LOGGED),
-            Mount(str(container_files.SITE), SITE, read_only=True),
+            Mount(str(SITE_FILES), SITE, read_only=True),
         ]
         for name, files in run_folder.contents(paths.folder / run_folder.FOLDER):
             found.append(Mount(str(files), f"{LOGGED}/{run_folder.FOLDER}/{name}", read_only=True))
