@@ -13,12 +13,17 @@ fi
 
 # outside: leave the job that this shell may be in, and the user's settings: variables would replace our options.
 outside() {
-  for each in $(env | sed -n 's/^\(S[A-Z]*_[A-Za-z0-9_]*\)=.*/\1/p'); do
-    case $each in
-    SLURM_CONF) ;;
-    SLURM_* | SBATCH_* | SQUEUE_* | SCANCEL_* | SACCT_*) unset "$each" ;;
-    esac
-  done
+  # Most times there are none, and no program has to be started.
+  case $(export -p) in
+  *SLURM_* | *SBATCH_* | *SQUEUE_* | *SCANCEL_* | *SACCT_*)
+    for each in $(env | sed -n 's/^\(S[A-Z]*_[A-Za-z0-9_]*\)=.*/\1/p'); do
+      case $each in
+      SLURM_CONF) ;;
+      SLURM_* | SBATCH_* | SQUEUE_* | SCANCEL_* | SACCT_*) unset "$each" ;;
+      esac
+    done
+    ;;
+  esac
   # Seconds since 1970.
   SLURM_TIME_FORMAT=%s
   export SLURM_TIME_FORMAT

@@ -97,7 +97,7 @@ of_many() {
   if [ -n "$(printf '%s\n' "$ids" | look_up need)" ]; then
     # -r: a row for each element of an array.
     if rows=$(ask squeue -r -h -t all -u "$(id -un)" -o '%i|%T|%N|%S|%r' 2>&1); then
-      rows=$(printf '%s\n' "$rows" | grep '|' | sed 's/^/R /')
+      rows=$(printf '%s\n' "$rows" | sed -n '/|/s/^/R /p')
     else
       rows="F $(printf '%s' "${rows:-squeue gave no answer}" | tr '\n' ' ')"
     fi
