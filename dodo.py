@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
-DOIT_CONFIG = {"default_tasks": ["lint", "type"], "verbosity": 2}
+# Half of the time that the engines of the tests take to make is waiting for downloads.
+DOIT_CONFIG = {"default_tasks": ["lint", "type"], "verbosity": 2, "num_process": 2, "par_type": "thread"}
 PYTHON = sys.executable
 CODE = ["amlexec", "tests", "benchmarks", "docs", "examples", "dodo.py"]
 CONSTRAINTS = "tests/constraints.txt"

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ _ATTEMPTS = 3
 _ROOM = 3 << 30
 # Another apt or dpkg may be at work; a mirror may be slow or refuse once.
 _APT = ("-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3", "-o", "Dpkg::Use-Pty=0")
+
+_ONE_APT = threading.RLock()
+"""Parts are made side by side. A second apt-get that reads or fetches package lists would fail."""
 
 
 class ToolError(Exception):
@@ -84,8 +88,9 @@ def known(*packages: str) -> list[str]:
 
     Raises ToolError.
     """
-    if not any(Path("/var/lib/apt/lists").glob("*_Packages*")):
-        run(["apt-get", *_APT, "update"], "fetching Debian's package lists")
+    with _ONE_APT:
+        if not any(Path("/var/lib/apt/lists").glob("*_Packages*")):
+            run(["apt-get", *_APT, "update"], "fetching Debian's package lists")
     said = run(["apt-cache", "policy", *packages], "looking which packages Debian has")
     # A name that is only mentioned by others is listed with no candidate.
     found = re.findall(r"^(\S+):\n(?:  .*\n)*?  Candidate: (?!\(none\))", said, re.MULTILINE)
@@ -111,6 +116,11 @@ def fetch(folder: Path, *packages: str) -> None:
 def _with_lists(arguments: list[str], packages: Sequence[str], folder: Path | None) -> None:
     """Run apt-get with the package lists that are there, and where that fails, with fresh ones."""
     purpose = f"getting {' '.join(packages)} from Debian"
+    with _ONE_APT:
+        _apt(arguments, purpose, folder)
+
+
+def _apt(arguments: list[str], purpose: str, folder: Path | None) -> None:
     if any(Path("/var/lib/apt/lists").glob("*_Packages*")):
         try:
             run(arguments, purpose, folder=folder)
