@@ -20,7 +20,7 @@ while eval "piece=\${AMLEXEC_SET_$number-}" && [ -n "$piece" ]; do
   unset "AMLEXEC_SET_$number"
   number=$((number + 1))
 done
-unset AMLEXEC_SUPERVISED_ID AMLEXEC_SUPERVISED_FOLDER
+unset AMLEXEC_SUPERVISED_ID AMLEXEC_SUPERVISED_FOLDER AMLEXEC_SUPERVISED_MASK
 # After this, the environment is the script's: don't start or read anything of ours.
 eval "$text"
 exec "$@"

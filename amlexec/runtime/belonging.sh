@@ -9,10 +9,12 @@
 # With `first_pid`, only processes with a higher number are looked at.
 carrying() {
   carriers=''
-  environments=''
-  for candidate in /proc/[0-9]*; do
-    [ "${candidate#/proc/}" -le "${first_pid:-0}" ] || environments="$environments $candidate/environ"
-  done
+  later_environments || {
+    environments=''
+    for candidate in /proc/[0-9]*; do
+      [ "${candidate#/proc/}" -le "${first_pid:-0}" ] || environments="$environments $candidate/environ"
+    done
+  }
   [ -n "$environments" ] || return 0
   # shellcheck disable=SC2086 # they are several
   for candidate in $(grep -lsF "$1=${2##*/}" $environments); do
@@ -35,6 +37,22 @@ ${1%_ID}_FOLDER=$2
       ;;
     esac
     carriers="$carriers$candidate "
+  done
+}
+
+# later_environments: set `environments` to those of the processes after `first_pid`, by their numbers: to list all
+# processes takes longer. Fails if there may be more than a few.
+later_environments() {
+  [ -n "${first_pid-}" ] || return 1
+  environments=''
+  candidate=$first_pid
+  # A process that has ended meanwhile may have started another one, with a higher number.
+  while read -r _ _ _ _ last 2>/dev/null </proc/loadavg && [ "$candidate" -lt "$last" ]; do
+    [ $((last - first_pid)) -le 100 ] || return 1
+    while [ "$candidate" -lt "$last" ]; do
+      candidate=$((candidate + 1))
+      [ ! -e "/proc/$candidate/environ" ] || environments="$environments /proc/$candidate/environ"
+    done
   done
 }
 

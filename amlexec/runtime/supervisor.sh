@@ -16,7 +16,7 @@ here=${0%/*}
 folder=$1
 shift
 # The run's files are private. The command gets the caller's umask.
-mask=$(umask)
+mask=${AMLEXEC_SUPERVISED_MASK:-$(umask)}
 umask 077
 
 # Handlers, not "ignore": the command would inherit ignored signals.

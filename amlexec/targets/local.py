@@ -168,4 +168,7 @@ def _own(paths: RunPaths) -> dict[str, str]:
     """The supervisor's own environment: PATH, and variables that only a shell can pass on."""
     handed_on = {name: os.environ[name] for name in ("UID", "EUID", "GROUPS") if name in os.environ}
     handed_on |= of_supervisor(paths.folder.name, str(paths.folder))
+    mask = os.umask(0o077)
+    os.umask(mask)
+    handed_on["AMLEXEC_SUPERVISED_MASK"] = f"{mask:o}"  # a shell would have to start a process to read it
     return {"PATH": os.environ.get("PATH", os.defpath), "PWD": str(paths.checkout), **handed_on}
