@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from amlexec.errors import TargetError, UsageError
 from amlexec.history import folders, order
 from amlexec.history.folders import entries, link, read
@@ -33,15 +31,15 @@ def runs(project: Project) -> tuple[list[Run], list[TargetError]]:
     Raises:
         TargetError: the folder of the runs can't be read.
     """
-    parent = Path(project.state, RUNS)
+    parent = f"{project.state}/{RUNS}"
     found: list[Run] = []
     problems: list[TargetError] = []
     for name in entries(project):
         if not is_run_id(name):
-            problems.append(TargetError(NOT_A_RUN_ID, where=str(parent / name)))
+            problems.append(TargetError(NOT_A_RUN_ID, where=f"{parent}/{name}"))
             continue
         try:
-            found.append(without_series(read(RunPaths(parent / name))))
+            found.append(without_series(read(RunPaths(f"{parent}/{name}"))))
         except TargetError as error:
             problems.append(error)
     found.sort(key=lambda run: (run.created_utc, run.run_id), reverse=True)
@@ -55,30 +53,30 @@ def find(project: Project, reference: str) -> RunPaths:
         UsageError: `reference` matches no run, or several.
         TargetError: the folder of the runs can't be read.
     """
-    parent = Path(project.state, RUNS)
+    parent = f"{project.state}/{RUNS}"
     if reference == "last":
         return _last(project, parent)
     # The whole id, as scripts have it, needs no list of all runs.
-    if is_run_id(reference) and RunPaths(parent / reference).record.is_file():
+    if is_run_id(reference) and RunPaths(f"{parent}/{reference}").record.is_file():
         names = [reference]
         folders.must_be_own(project)
     else:
         names = ids(project)
-    paths = RunPaths(parent / chosen(names, reference))
+    paths = RunPaths(f"{parent}/{chosen(names, reference)}")
     if paths.folder.is_symlink():
         raise link(paths)
     return paths
 
 
-def _last(project: Project, parent: Path) -> RunPaths:
+def _last(project: Project, parent: str) -> RunPaths:
     folders.must_be_own(project)
     for name in order.submitted(project):
         # A run that was removed is still in the file.
-        if is_run_id(name) and RunPaths(parent / name).record.is_file():
-            return RunPaths(parent / name)
+        if is_run_id(name) and RunPaths(f"{parent}/{name}").record.is_file():
+            return RunPaths(f"{parent}/{name}")
     for name in order.newest_first(project, ids(project)):
-        if RunPaths(parent / name).record.is_file():
-            return RunPaths(parent / name)
+        if RunPaths(f"{parent}/{name}").record.is_file():
+            return RunPaths(f"{parent}/{name}")
     raise UsageError("there are no runs yet", hint="amlexec experiment submit -c local SCRIPT")
 
 

@@ -10,13 +10,12 @@ import json
 import os
 import re
 import stat
-from pathlib import Path
 
 from amlexec import __version__, private_folders
 from amlexec.errors import TargetError
 from amlexec.files import append, read_regular, remove_tree, sync_folder, touch, write_atomically
 from amlexec.history import index_changes, order
-from amlexec.history.paths import RUNS, RunPaths
+from amlexec.history.paths import LOCK, RECORD, RUNS, RunPaths
 from amlexec.history.record import FINAL, parsed, text_of
 from amlexec.light_typing import TYPE_CHECKING
 from amlexec.locks import Held, share, take, unshare
@@ -43,6 +42,8 @@ __all__ = [
     "write_many",
 ]
 
+# ruff: noqa: PTH102, PTH104, PTH108, PTH110, PTH112, PTH114, PTH120, PTH208 - a submission needs no pathlib
+
 _LARGEST = 256 << 20
 """Bytes of a record. Records of earlier versions have every logged value."""
 _WRITERS = 16
@@ -55,28 +56,29 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
     The id is `<project>_<epoch ms>`; two submits in one millisecond get two numbers. The folder appears
     atomically, with its lock held: it is made under another name and renamed, which fails if the id is taken.
     """
-    parent, name = Path(project.state, RUNS), project_part(project)
+    parent, name = f"{project.state}/{RUNS}", project_part(project)
     entries(project)
     beside = _beside(parent)
     held = None
     try:
-        (beside / "control").mkdir(mode=0o700)
-        held = take(str(RunPaths(beside).lock))
+        os.mkdir(f"{beside}/control", 0o700)
+        held = take(RunPaths(beside).at(LOCK))
         assert held is not None, "no other process knows this folder"
         while True:
             named = run._replace(run_id=f"{name}_{milliseconds}")
             write(RunPaths(beside), named)
+            place = f"{parent}/{named.run_id}"
             try:
-                beside.rename(parent / named.run_id)
+                os.rename(beside, place)
             except OSError:
-                if not (parent / named.run_id).exists():
+                if not os.path.exists(place):
                     raise
                 milliseconds += 1
                 continue
-            beside = parent / named.run_id
+            beside = place
             sync_folder(parent)
             order.note(project, named.run_id)
-            return RunPaths(parent / named.run_id), named, held
+            return RunPaths(place), named, held
     except BaseException:
         if held is not None:
             held.release()
@@ -92,42 +94,43 @@ def create_many(
     Their records are not synced to the disk: nothing may start before they are written again, by
     `write_many`.
     """
-    parent, name = Path(project.state, RUNS), project_part(project)
+    parent, name = f"{project.state}/{RUNS}", project_part(project)
     taken = set(entries(project))
     shared = _beside(parent)
     made: list[tuple[RunPaths, Run]] = []
-    left: list[Path] = [shared]
+    left = [shared]
     held: list[Held] = []
     try:
-        lock = take(str(shared / "lock"))
+        lock = take(f"{shared}/lock")
         assert lock is not None, "no other process knows this folder"
         held.append(lock)
         for run in runs:
             beside = RunPaths(_beside(parent))
-            left.append(beside.folder)
-            beside.control.mkdir(mode=0o700)
-            held += share(str(shared / "lock"), [str(beside.lock)])
+            left.append(beside.place)
+            os.mkdir(beside.at("control"), 0o700)
+            held += share(f"{shared}/lock", [beside.at(LOCK)])
             while True:
                 named = run._replace(run_id=f"{name}_{milliseconds}")
                 milliseconds += 1
                 if named.run_id in taken:
                     continue
-                append(beside.record, text_of(named))
+                append(beside.at(RECORD), text_of(named))
+                place = f"{parent}/{named.run_id}"
                 try:
-                    beside.folder.rename(parent / named.run_id)
+                    os.rename(beside.place, place)
                 except OSError:
-                    if not (parent / named.run_id).exists():
+                    if not os.path.exists(place):
                         raise
-                    beside.record.unlink()
+                    os.unlink(beside.at(RECORD))
                     continue
                 break
             left.pop()
-            made.append((RunPaths(parent / named.run_id), named))
+            made.append((RunPaths(place), named))
         sync_folder(parent)
         order.note(project, "\n".join(run.run_id for _, run in made))
     except BaseException:
         for paths, _ in made:
-            remove_tree(paths.folder)
+            remove_tree(paths.place)
         for each in held:
             each.release()
         raise
@@ -140,7 +143,8 @@ def create_many(
 def release_many(made: Sequence[tuple[RunPaths, Run]], held: Sequence[Held]) -> None:
     """Release the locks that `create_many` has taken; a run whose folder is gone needs none. Idempotent."""
     if held and held[0].fileno() >= 0:
-        unshare(held[0], [str(paths.lock) for paths, _ in made if paths.lock.exists()])
+        locks = (paths.at(LOCK) for paths, _ in made)
+        unshare(held[0], [lock for lock in locks if os.path.exists(lock)])
     for lock in held:
         lock.release()
 
@@ -163,7 +167,7 @@ def adopt(project: Project, run: Run, fill: Callable[[RunPaths], object] = lambd
     paths = RunPaths.of(project, run.run_id)
     if paths.folder.exists():
         return paths
-    beside = RunPaths(_beside(paths.folder.parent))
+    beside = RunPaths(_beside(os.path.dirname(paths.place)))
     try:
         beside.control.mkdir(mode=0o700)
         touch(beside.returned)
@@ -186,8 +190,8 @@ def discard(paths: RunPaths) -> None:
 
     It gets the name of an unfinished folder first, so that a crash leaves one that is cleaned up.
     """
-    beside = paths.folder.parent / f".new-{os.getpid()}-{os.urandom(4).hex()}"
-    paths.folder.rename(beside)
+    beside = f"{os.path.dirname(paths.place)}/.new-{os.getpid()}-{os.urandom(4).hex()}"
+    os.rename(paths.place, beside)
     remove_tree(beside)
 
 
@@ -196,20 +200,21 @@ def project_part(project: Project) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", project.name).strip("-.")[:60] or "project"
 
 
-def _beside(parent: Path) -> Path:
-    if not parent.is_dir():
+def _beside(parent: str) -> str:
+    state = os.path.dirname(parent)
+    if not os.path.isdir(parent):
         private_folders.make(parent)
-        for folder in (parent.parent, parent.parent.parent):
+        for folder in (state, os.path.dirname(state)):
             sync_folder(folder)
-    private_folders.close_to_others(parent.parent)
-    beside = parent / f".new-{os.getpid()}-{os.urandom(4).hex()}"
-    beside.mkdir(mode=0o700)
+    private_folders.close_to_others(state)
+    beside = f"{parent}/.new-{os.getpid()}-{os.urandom(4).hex()}"
+    os.mkdir(beside, 0o700)
     return beside
 
 
 def write(paths: RunPaths, run: Run) -> None:
     """Replace the record atomically."""
-    write_atomically(paths.record, text_of(run))
+    write_atomically(paths.at(RECORD), text_of(run))
     if run.status in FINAL:
         index_changes.note(paths)
 
@@ -221,12 +226,10 @@ def read(paths: RunPaths) -> Run:
         TargetError: there is no record, or it is damaged.
     """
     try:
-        # Texts, not paths: a list reads thousands.
-        folder = os.fspath(paths.folder)
-        if stat.S_ISLNK(os.lstat(folder).st_mode):
+        if stat.S_ISLNK(os.lstat(paths.place).st_mode):
             raise link(paths)
-        text = read_regular(f"{folder}/run.json", _LARGEST, follow=False).decode("utf-8", "surrogateescape")
-        return parsed(text, paths.folder.name)
+        text = read_regular(paths.at(RECORD), _LARGEST, follow=False).decode("utf-8", "surrogateescape")
+        return parsed(text, paths.run_id)
     except (FileNotFoundError, NotADirectoryError):
         raise TargetError("this is not a run: it has no run.json", where=str(paths.folder)) from None
     except (OSError, ValueError) as error:
@@ -263,11 +266,11 @@ def entries(project: Project) -> list[str]:
 
 def must_be_own(project: Project) -> None:
     """Raise TargetError if the folder of runs, or the one it is in, is a link."""
-    for path in (Path(project.state), Path(project.state, RUNS)):
-        if path.is_symlink():
+    for path in (project.state, f"{project.state}/{RUNS}"):
+        if os.path.islink(path):
             raise TargetError(
                 "this is a link: runs are kept in the project itself",
-                where=str(path),
+                where=path,
                 hint="to keep them elsewhere, move the whole project",
             )
 
@@ -281,10 +284,10 @@ def names(project: Project) -> list[str]:
         TargetError: it is not a folder, or can't be read.
     """
     must_be_own(project)
-    parent = Path(project.state, RUNS)
+    parent = f"{project.state}/{RUNS}"
     try:
-        return [name for name in os.listdir(parent) if name[0] != "."]  # noqa: PTH208 - 100,000 of them
+        return [name for name in os.listdir(parent) if name[0] != "."]
     except FileNotFoundError:
         return []
     except NotADirectoryError:
-        raise TargetError("this is not a folder", where=str(parent), hint="move it away") from None
+        raise TargetError("this is not a folder", where=parent, hint="move it away") from None

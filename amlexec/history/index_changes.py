@@ -17,7 +17,6 @@ import contextlib
 import os
 import stat
 import time
-from pathlib import Path
 
 from amlexec import private_folders
 from amlexec.files import append, open_regular
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     from amlexec.history.paths import RunPaths
     from amlexec.values import Project
 
+# ruff: noqa: PTH116, PTH119, PTH120 - a submission needs no pathlib
+
 __all__ = ["FEW", "Stamp", "journals", "named_since", "note", "sample", "stamp"]
 
 FEW = 5_000
@@ -42,20 +43,20 @@ _SETTLING_S = 2.5
 
 def note(paths: RunPaths) -> None:
     """Record that a run's record, tags or note were written. To be called after the write."""
-    runs = paths.folder.parent
-    if runs.name != RUNS or not is_run_id(paths.folder.name):
+    runs = os.path.dirname(paths.place)
+    if os.path.basename(runs) != RUNS or not is_run_id(paths.run_id):
         return
     machine = "".join(sign if sign.isalnum() else "-" for sign in os.uname().nodename)[:100] or "machine"
     with contextlib.suppress(OSError):  # a full disk; the change is noticed by a sample, later
-        folder = runs.parent / _JOURNALS
+        folder = f"{os.path.dirname(runs)}/{_JOURNALS}"
         private_folders.make(folder)
-        append(folder / machine, f"{paths.folder.name}\n")
+        append(f"{folder}/{machine}", f"{paths.run_id}\n")
 
 
 def journals(project: Project) -> dict[str, list[int]]:
     """The identity and the size of each `changed` file, by name."""
     try:
-        with os.scandir(Path(project.state, _JOURNALS)) as entries:
+        with os.scandir(f"{project.state}/{_JOURNALS}") as entries:
             found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
     except OSError:
         return {}
@@ -75,7 +76,7 @@ def named_since(
         if size == start:
             continue
         try:
-            with open_regular(Path(project.state, _JOURNALS, name), follow=False) as file:
+            with open_regular(f"{project.state}/{_JOURNALS}/{name}", follow=False) as file:
                 file.seek(start)
                 lines = file.read(size - start)
         except OSError:
@@ -93,7 +94,7 @@ def sample(known: int) -> tuple[int, int]:
 def folder_stamp(project: Project) -> tuple[str, bool]:
     """What changes when a run is added or removed, and whether every later write changes it."""
     try:
-        status = Path(project.state, RUNS).stat()
+        status = os.stat(f"{project.state}/{RUNS}")
     except OSError:
         return "-", False
     is_settled = max(status.st_mtime_ns, status.st_ctime_ns) < time.time_ns() - _SETTLING_S * 1e9

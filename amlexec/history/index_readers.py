@@ -9,7 +9,6 @@ import os
 import signal
 import stat
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec.errors import TargetError
@@ -93,7 +92,7 @@ class _Reader:
 
 
 def _read(project: Project, names: Sequence[str]) -> Iterator[tuple[Row, str, bool]]:
-    runs = Path(project.state, RUNS)
+    runs = f"{project.state}/{RUNS}"
     descriptor = os.open(runs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name in names:
@@ -102,7 +101,7 @@ def _read(project: Project, names: Sequence[str]) -> Iterator[tuple[Row, str, bo
                 continue
             # Before the files are read: what is written meanwhile is read the next time.
             stamp = index_changes.stamp(descriptor, name, live=True)
-            row, outputs = _row(descriptor, RunPaths(runs / name), stamp)
+            row, outputs = _row(descriptor, RunPaths(f"{runs}/{name}"), stamp)
             if row.is_final:
                 stamp = stamp.without_live()
             yield row, stamp.text + outputs, stamp.is_settled

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from amlexec.files import append, open_regular
 from amlexec.light_typing import TYPE_CHECKING
@@ -26,7 +25,7 @@ _BYTES = 1 << 16
 def note(project: Project, run_id: str) -> None:
     """Record that a run was submitted after all others."""
     try:
-        append(Path(project.state, _NAME), f"{run_id}\n")
+        append(f"{project.state}/{_NAME}", f"{run_id}\n")
     except OSError:
         return  # the times in the ids have the same order, unless a clock is set back
 
@@ -41,10 +40,10 @@ def newest_first(project: Project, names: Sequence[str]) -> Iterator[str]:
         if name in remaining:
             remaining.discard(name)
             yield name
-    folder = Path(project.state, "runs")
+    folder = f"{project.state}/runs"
     returned = []
     for name in sorted(remaining, key=milliseconds, reverse=True):
-        if (folder / name / "control/returned").exists():
+        if os.path.exists(f"{folder}/{name}/control/returned"):  # noqa: PTH110 - a submission needs no pathlib
             returned.append(name)
         else:
             yield name
@@ -54,7 +53,7 @@ def newest_first(project: Project, names: Sequence[str]) -> Iterator[str]:
 def submitted(project: Project) -> list[str]:
     """The newest ids of the file, newest first, with those of removed runs."""
     try:
-        with open_regular(Path(project.state, _NAME), follow=False) as file:
+        with open_regular(f"{project.state}/{_NAME}", follow=False) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _BYTES))
             return file.read().decode("ascii", "replace").split("\n")[::-1]
     except OSError:

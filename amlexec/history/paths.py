@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path
 
 from amlexec.errors import TargetError
 from amlexec.files import SMALL
@@ -12,12 +11,19 @@ from amlexec.history.record import is_run_id
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from amlexec.values import Project
 
-__all__ = ["RUNS", "RunPaths", "check"]
+__all__ = ["LOCK", "LOG", "PROJECT", "RECORD", "RUNS", "RunPaths", "check"]
 
 RUNS = "runs"
 """The folder of the runs, below the project's state."""
+RECORD = "run.json"
+LOG = "control.log"
+LOCK = "control/lock"
+PROJECT = "project"
+"""Names in a run's folder, for `RunPaths.at`."""
 _SHORT = frozenset(
     {"cancel", "container", "end", "lock", "release", "returned", "script", "staged", "supervisor"}
 )
@@ -27,7 +33,24 @@ _SHORT = frozenset(
 class RunPaths(NamedTuple):
     """Every path of a run, absolute."""
 
-    folder: Path
+    place: str
+    """The run's folder."""
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        from pathlib import Path  # a submission does without: that import takes 2 ms
+
+        return Path(self.place)
+
+    @property
+    def run_id(self) -> str:
+        """The name of the run's folder."""
+        return os.path.basename(self.place)  # noqa: PTH119
+
+    def at(self, name: str) -> str:
+        """The path of something in the folder, as text."""
+        return f"{self.place}/{name}"
 
     @classmethod
     def of(cls, project: Project, run_id: str) -> RunPaths:
@@ -38,12 +61,12 @@ class RunPaths(NamedTuple):
         """
         if not is_run_id(run_id):
             raise TargetError(f"{run_id[:80]!r} is not a run id", where=project.state)
-        return cls(Path(project.state, RUNS, run_id))
+        return cls(f"{project.state}/{RUNS}/{run_id}")
 
     @property
     def record(self) -> Path:
         """`run.json`."""
-        return self.folder / "run.json"
+        return self.folder / RECORD
 
     @property
     def stdout(self) -> Path:
@@ -58,7 +81,7 @@ class RunPaths(NamedTuple):
     @property
     def log(self) -> Path:
         """The log of amlexec's own steps, a line each."""
-        return self.folder / "control.log"
+        return self.folder / LOG
 
     @property
     def metrics(self) -> Path:
@@ -88,7 +111,7 @@ class RunPaths(NamedTuple):
     @property
     def lock(self) -> Path:
         """Held by the process that prepares the run, and by the one that records its end."""
-        return self.control / "lock"
+        return self.folder / LOCK
 
     @property
     def returned(self) -> Path:
@@ -103,7 +126,7 @@ class RunPaths(NamedTuple):
     @property
     def checkout(self) -> Path:
         """The copy of the project that the run executes in."""
-        return self.folder / "project"
+        return self.folder / PROJECT
 
 
 def check(paths: RunPaths) -> None:
@@ -114,21 +137,21 @@ def check(paths: RunPaths) -> None:
     """
     try:
         for name in ("control", "project", "logged", "incoming"):
-            if (mode := _mode(paths.folder / name)) and not stat.S_ISDIR(mode):
+            if (mode := _mode(paths.at(name))) and not stat.S_ISDIR(mode):
                 raise _not_ours(paths.folder / name, "folder")
-        with os.scandir(paths.control) as entries:
+        with os.scandir(paths.at("control")) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     continue
                 if not entry.is_file(follow_symlinks=False) or (
                     entry.name in _SHORT and entry.stat(follow_symlinks=False).st_size > SMALL
                 ):
-                    raise _not_ours(Path(entry.path), "file")
+                    raise _not_ours(paths.folder / "control" / entry.name, "file")
     except FileNotFoundError:
         return  # nothing exists that could lead out of the folder
     except OSError as error:
         raise TargetError(
-            f"the run's folder can't be read: {error.strerror}", where=str(error.filename or paths.folder)
+            f"the run's folder can't be read: {error.strerror}", where=str(error.filename or paths.place)
         ) from error
 
 
@@ -141,7 +164,7 @@ def _not_ours(path: Path, what: str) -> TargetError:
     )
 
 
-def _mode(path: Path) -> int:
+def _mode(path: str) -> int:
     try:
         return os.lstat(path).st_mode
     except FileNotFoundError:

@@ -7,6 +7,7 @@ import time
 from amlexec import redaction
 from amlexec.files import append
 from amlexec.history import record
+from amlexec.history.paths import LOG
 from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,6 @@ __all__ = ["note"]
 def note(paths: RunPaths, text: str) -> None:
     """Add a line to the run's control log. An error is ignored."""
     try:
-        append(paths.log, f"{record.instant(time.time())} {redaction.hide_known(text)}\n")
+        append(paths.at(LOG), f"{record.instant(time.time())} {redaction.hide_known(text)}\n")
     except OSError:
         return  # the log is informative only; the record counts

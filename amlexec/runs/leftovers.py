@@ -66,7 +66,7 @@ def unfinished(project: Project) -> list[Path]:
     found = []
     for folder in sorted(Path(project.state, "runs").glob(".new-*")):
         match = _HALF_MADE.fullmatch(folder.name)
-        if match is not None and not temporaries.lives(int(match[1])) and not _is_held(RunPaths(folder)):
+        if match is not None and not temporaries.lives(int(match[1])) and not _is_held(RunPaths(str(folder))):
             found.append(folder)
     return found
 
@@ -79,7 +79,7 @@ def files(project: Project) -> int:
         if folder.is_dir() and not folder.is_symlink():
             gone += temporaries.sweep(folder)
     for folder in (state / "runs").glob("[!.]*"):
-        gone += of_run(RunPaths(folder))
+        gone += of_run(RunPaths(str(folder)))
     return gone
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
-from pathlib import Path
 
 from amlexec import in_use, redaction
 from amlexec.errors import UsageError
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Begun", "begin", "followed", "learn_secrets", "script_in", "submit"]
 
+# ruff: noqa: PTH112, PTH113, PTH118, PTH119, PTH120 - a submission needs no pathlib
+
 
 def script_in(project: Project, script: str, folder: str) -> str:
     """`script`, as typed in `folder`, relative to the project's root.
@@ -39,30 +40,32 @@ def script_in(project: Project, script: str, folder: str) -> str:
     Raises:
         UsageError: there is no such file, or it is outside the project.
     """
-    root = Path(project.root)
-    tried = [root / script, Path(folder) / script]
-    found = next((path for path in tried if path.is_file()), None)
+    root = project.root
+    tried = [os.path.join(root, script), os.path.join(folder, script)]
+    found = next((path for path in tried if os.path.isfile(path)), None)
     if found is None:
-        if script and any(path.is_dir() for path in tried):
-            raise UsageError(f"{script!r} is a folder, not a script", where=project.root)
+        if script and any(os.path.isdir(path) for path in tried):
+            raise UsageError(f"{script!r} is a folder, not a script", where=root)
         raise UsageError(
-            f"there is no script {script!r}", where=project.root, hint=_near(root, script) or "is it saved?"
+            f"there is no script {script!r}", where=root, hint=_near(root, script) or "is it saved?"
         )
     # Resolve links of the folder, but not the script's own: a link in the project is a file of the project.
-    place = found.parent.resolve() / found.name
-    if not place.is_relative_to(root):
+    place = os.path.join(os.path.realpath(os.path.dirname(found)), os.path.basename(found))
+    inside = f"{root.rstrip('/')}/"
+    if not place.startswith(inside):
         raise UsageError(
             f"the script {script!r} is outside the project",
-            where=project.root,
+            where=root,
             hint="a run executes a copy of the project: move the script into it",
         )
-    return place.relative_to(root).as_posix()
+    return place.removeprefix(inside)
 
 
-def _near(root: Path, script: str) -> str:
+def _near(root: str, script: str) -> str:
     from difflib import get_close_matches
+    from pathlib import Path
 
-    folder = (root / script).parent
+    folder = Path(root, script).parent
     names = [entry.name for entry in os.scandir(folder) if entry.is_file()] if folder.is_dir() else []
     near = get_close_matches(Path(script).name, names, n=2)
     return f"did you mean {' or '.join(near)}?" if near else ""

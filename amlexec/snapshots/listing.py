@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 
 from amlexec import git
 from amlexec.errors import TargetError
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from amlexec.snapshots.store import Store
 
 __all__ = ["ChangedMeanwhile", "Listing", "Work", "begin", "list_changes", "listing", "special_files"]
+
+# ruff: noqa: PTH108, PTH112, PTH113, PTH114 - a submission needs no pathlib
 
 _PLACEHOLDER = b".amlexec-placeholder"
 
@@ -92,8 +93,8 @@ class Work(NamedTuple):
 
 def begin(store: Store, root: str) -> Work:
     """Find the ignore rules of the project."""
-    own = Path(root, ".amlignore")
-    if own.is_symlink() or own.is_file():
+    own = f"{root}/.amlignore"
+    if os.path.islink(own) or os.path.isfile(own):
         return Work(store, root, root, ".amlignore")
     top = git.top_level(root) or root
     work = Work(store, root, top, ".gitignore")
@@ -167,12 +168,13 @@ def _displaced(work: Work, names: Iterable[bytes]) -> set[bytes]:
 
     def beyond_link(folder: str) -> bool:
         if folder not in linked:
-            linked[folder] = beyond_link(posixpath.dirname(folder)) or Path(work.root, folder).is_symlink()
+            is_link = os.path.islink(f"{work.root}/{folder}")
+            linked[folder] = beyond_link(posixpath.dirname(folder)) or is_link
         return linked[folder]
 
     def is_folder(name: str) -> bool:
-        path = Path(work.root, name)
-        return path.is_dir() and not path.is_symlink()
+        path = f"{work.root}/{name}"
+        return os.path.isdir(path) and not os.path.islink(path)
 
     decoded = ((name, os.fsdecode(name)) for name in names)
     return {name for name, text in decoded if beyond_link(posixpath.dirname(text)) or is_folder(text)}
@@ -226,8 +228,8 @@ def _is_special(entry: os.DirEntry[str]) -> bool:
 
 def _ignored(work: Work, names: Iterable[str]) -> set[str]:
     """The names that the rules ignore, for files that git never lists."""
-    index = work.store.folder / "special.index"
-    environment = work.store.environment(work.top, str(index))
+    index = f"{work.store.folder}/special.index"
+    environment = work.store.environment(work.top, index)
     entry = b"100644 " + b"1" * (2 * work.store.id_size) + b" 0\t" + os.fsencode(work.prefix)
     lines = b"".join(entry + os.fsencode(name) + b"\0" for name in names)
     try:
@@ -243,7 +245,9 @@ def _ignored(work: Work, names: Iterable[str]) -> set[str]:
                 folder=work.root,
                 environment=environment,
             )
-            index.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(index)
     finally:
-        index.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(index)
     return {os.fsdecode(name) for name in listed.split(b"\0")[:-1]}

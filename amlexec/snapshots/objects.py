@@ -49,7 +49,7 @@ def latest(store: Store) -> Latest:
     taken = store.latest()
     try:
         listed = git.git(
-            ["ls-files", "--stage", "-z"], folder=str(store.folder), environment=store.environment("/")
+            ["ls-files", "--stage", "-z"], folder=store.folder, environment=store.environment("/")
         )
     except git.GitError:
         listed = b""  # the index is damaged: the next snapshot makes it again

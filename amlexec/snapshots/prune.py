@@ -104,7 +104,7 @@ def _alone(project: Project) -> Iterator[Store | None]:
 
 def _pack(store: Store, roots: _Roots, packing: Path) -> set[str]:
     """Write the pack into `packing`, unless the repository has it already; the ids of its objects."""
-    folder, variables = store.folder, store.environment("/")
+    folder, variables = Path(store.folder), store.environment("/")
     remove_tree(packing)
     loose = _loose(folder)
     base = dict(objects.reachable(folder, variables, roots.latest.roots))
@@ -146,19 +146,19 @@ def _remove(
                 return False
             now = _Roots(trees(), objects.latest(store))
             if checked is None:
-                new = _publish(store.folder, packing)
+                new = _publish(Path(store.folder), packing)
                 _remove_packs(store, new, packed, _needed(store, now.all - known.all))
             if checked is None or checked.all != now.all:
                 needed, checked = _needed(store, now.all), now
-            unneeded = sorted(_loose(store.folder) - needed)
+            unneeded = sorted(_loose(Path(store.folder)) - needed)
             for object_id in unneeded[:_BATCH]:
-                _path(store.folder, object_id).unlink(missing_ok=True)
+                _path(Path(store.folder), object_id).unlink(missing_ok=True)
             if len(unneeded) <= _BATCH:
                 return True
 
 
 def _needed(store: Store, roots: set[str]) -> set[str]:
-    found = objects.reachable(store.folder, store.environment("/"), sorted(roots))
+    found = objects.reachable(Path(store.folder), store.environment("/"), sorted(roots))
     return {object_id for object_id, _ in found}
 
 
@@ -179,7 +179,7 @@ def _remove_packs(store: Store, new: set[str], packed: set[str], added: set[str]
     """Remove the old packs, unless they have objects that are needed again and in no other pack."""
     if not new and packed:
         return
-    for index in _indexes(store.folder):
+    for index in _indexes(Path(store.folder)):
         if index.name in new or (added - packed) & {*pack_index.ids(index, store.id_size)}:
             continue
         # The index first: without it, git does not look into the pack.

@@ -59,7 +59,7 @@ def _kept(root: str, prefix: str, left_out: tuple[str, ...]) -> set[bytes]:
             (repository / name).mkdir()
         (repository / "HEAD").write_text("ref: refs/heads/none\n", "ascii")
         (repository / "config").write_text(_CONFIGURATION, "ascii")
-        work = begin(Store(repository, 0, 0), root)
+        work = begin(Store(temporary, 0, 0), root)
         anchor = f"/{_escaped(work.prefix)}"
         never = [f"--exclude={pattern}" for pattern in _NEVER]
         never += [f"--exclude={anchor}{name}" for name in _NEVER_AT_THE_TOP]

@@ -9,20 +9,22 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from pathlib import Path
 
 from amlexec import git, private_folders
 from amlexec.errors import TargetError
-from amlexec.files import SMALL, read_regular, remove_tree, sync_folder, walk, write_atomically
+from amlexec.files import SMALL, read_regular, remove_tree, sync_folder, touch, walk, write_atomically
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.locks import exclusive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from amlexec.values import Project
 
 __all__ = ["IndexEntry", "Store", "Taken", "folder_of", "opened"]
+
+# ruff: noqa: PTH108, PTH110, PTH116, PTH120, PTH123, PTH208 - a submission needs no pathlib
 
 _LOCK_TIMEOUT_S = 3600.0
 """Long, because a first snapshot of many gigabytes takes time, while a second process waits for it."""
@@ -110,42 +112,44 @@ class IndexEntry(NamedTuple):
 class Store(NamedTuple):
     """The repository, locked and ready."""
 
-    folder: Path
+    folder: str
     lock: int
     now: int
     """When it was opened, in whole seconds of the file system's clock."""
 
     @property
-    def index_file(self) -> Path:
+    def index_file(self) -> str:
         """The index of all snapshots."""
-        return self.folder / "index"
+        return f"{self.folder}/index"
 
     def environment(self, work_tree: str, index: str = "") -> dict[str, str]:
         """The variables that make git use this repository for the files in `work_tree`."""
         return {
-            "GIT_DIR": str(self.folder),
+            "GIT_DIR": self.folder,
             "GIT_WORK_TREE": work_tree,
-            "GIT_INDEX_FILE": index or str(self.index_file),
+            "GIT_INDEX_FILE": index or self.index_file,
             **_DURABLE,
         }
 
     def sync(self) -> None:
         """Let the names of what was written since it was opened be on the disk: git syncs only data."""
-        objects = self.folder / "objects"
-        for folder in (*objects.glob("[0-9a-f][0-9a-f]"), objects, self.folder, self.folder.parent):
-            if folder.stat().st_mtime >= self.now:
+        objects = f"{self.folder}/objects"
+        folders = [f"{objects}/{name}" for name in os.listdir(objects) if len(name) == 2]
+        for folder in (*folders, objects, self.folder, os.path.dirname(self.folder)):
+            if os.stat(folder).st_mtime >= self.now:
                 sync_folder(folder)
 
     @property
     def id_size(self) -> int:
         """Length of an object id in bytes: 20 for sha1, 32 for sha256."""
-        text = (self.folder / "config").read_text(encoding="utf-8").lower()
+        with open(f"{self.folder}/config", encoding="utf-8") as file:
+            text = file.read().lower()
         return 32 if "objectformat = sha256" in text else 20
 
     def checksum(self) -> str:
         """The checksum stored in the index; "" if there is no index."""
         try:
-            with self.index_file.open("rb") as file:
+            with open(self.index_file, "rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(0, size - self.id_size))
                 return file.read().hex()
@@ -154,9 +158,8 @@ class Store(NamedTuple):
 
     def is_sound(self) -> bool:
         """Whether the index matches its checksum."""
-        try:
-            content = self.index_file.read_bytes()
-        except FileNotFoundError:
+        content = self._index()
+        if content is None:
             return True
         import hashlib
 
@@ -165,14 +168,21 @@ class Store(NamedTuple):
 
     def entries(self) -> list[IndexEntry]:
         """The files of the index (gitformat-index(5), versions 2 and 3)."""
-        try:
-            index = self.index_file.read_bytes()
-        except FileNotFoundError:
+        index = self._index()
+        if index is None:
             return []
         signature, version, count = struct.unpack_from(">4sII", index)
         if signature != b"DIRC" or version not in {2, 3}:
             raise TargetError(f"{self.index_file} is not an index of version 2 or 3", hint="delete that file")
         return list(_entries(index, count, struct.Struct(f">I4xI4x8xI8xI{self.id_size}xH")))
+
+    def _index(self) -> bytes | None:
+        """The content of the index; None if there is none."""
+        try:
+            with open(self.index_file, "rb") as file:
+                return file.read()
+        except FileNotFoundError:
+            return None
 
     def trust_index(self, seconds: int) -> None:
         """Let git rely on a file's stat data only if the file is older than `seconds`.
@@ -187,20 +197,21 @@ class Store(NamedTuple):
     def trusted(self) -> int:
         """The time set by `trust_index`; the current time if there is no index."""
         try:
-            return int(self.index_file.stat().st_mtime)
+            return int(os.stat(self.index_file).st_mtime)
         except FileNotFoundError:
             return self.now
 
     def forget_index(self) -> None:
         """Delete the index, so that the next snapshot reads every file again."""
-        self.index_file.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.index_file)
 
     def latest(self) -> Taken | None:
         """The latest snapshot, if its record matches the index; else None."""
         import json
 
         try:
-            text = read_regular(self.folder / "taken.json", SMALL << 6, follow=False)
+            text = read_regular(f"{self.folder}/taken.json", SMALL << 6, follow=False)
             taken = Taken(**json.loads(text))
         except (OSError, ValueError, TypeError, RecursionError):
             return None  # then the content of every file is compared
@@ -210,32 +221,34 @@ class Store(NamedTuple):
         """Store the record of the latest snapshot."""
         import json
 
-        write_atomically(self.folder / "taken.json", json.dumps(taken._asdict()), durable=False)
+        write_atomically(f"{self.folder}/taken.json", json.dumps(taken._asdict()), durable=False)
 
     def has(self, object_id: str) -> bool:
         """Whether a tree exists, loose or packed. Starts no git: every submit asks."""
-        if (self.folder / "objects" / object_id[:2] / object_id[2:]).exists():
+        if os.path.exists(f"{self.folder}/objects/{object_id[:2]}/{object_id[2:]}"):
             return True
+        from pathlib import Path
+
         from amlexec.snapshots import pack_index
 
-        indexes = (self.folder / "objects/pack").glob("*.idx")
+        indexes = Path(self.folder, "objects/pack").glob("*.idx")
         return any(pack_index.contains(index, object_id) for index in indexes)
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """Wrap writes by git: leftovers of a failed git are removed at once, of a killed one next time."""
-        marker = self.folder / "writing"
-        marker.touch()
+        marker = f"{self.folder}/writing"
+        touch(marker)
         try:
             yield
         except (git.GitError, OSError):
             _remove_leftovers(self.folder)
             raise
-        marker.unlink()
+        os.unlink(marker)
 
     def discard_if_first(self) -> None:
         """Free the disk space of an unfinished first snapshot."""
-        if not (self.folder / "taken.json").exists():
+        if not os.path.exists(f"{self.folder}/taken.json"):
             import shutil
 
             shutil.rmtree(self.folder)
@@ -254,7 +267,13 @@ def _entries(index: bytes, count: int, fixed: struct.Struct) -> Iterator[IndexEn
 
 def folder_of(project: Project) -> Path:
     """The folder of a project's snapshots."""
-    return Path(project.state) / "snapshots.git"
+    from pathlib import Path  # a submission does without
+
+    return Path(_folder_of(project))
+
+
+def _folder_of(project: Project) -> str:
+    return f"{project.state}/snapshots.git"
 
 
 @contextlib.contextmanager
@@ -263,26 +282,28 @@ def opened(project: Project, timeout: float = _LOCK_TIMEOUT_S) -> Iterator[Store
 
     Raises TargetError if it can't be made or locked in `timeout` seconds, or git is not installed.
     """
-    folder = folder_of(project)
+    folder = _folder_of(project)
     try:
-        private_folders.make(folder.parent)
+        private_folders.make(project.state)
     except OSError as error:
         raise TargetError(
             f"cannot make the folder {project.state}: {error.strerror}",
             hint="amlexec stores snapshots and records there: make the project's folder writable",
         ) from error
     with exclusive(f"{project.state}/snapshots.lock", timeout) as lock:
-        if not folder.exists():
+        if not os.path.exists(folder):
             _make(folder, lock)
-        elif (folder / "writing").exists():
+        elif os.path.exists(f"{folder}/writing"):
             _remove_leftovers(folder)
         os.utime(lock)  # to read the file system's clock, which may differ from this machine's
         yield Store(folder, lock, int(os.fstat(lock).st_mtime))
 
 
-def _make(folder: Path, lock: int) -> None:
+def _make(place: str, lock: int) -> None:
     import shutil
+    from pathlib import Path
 
+    folder = Path(place)
     state = folder.parent
     new = state / "snapshots.git.new"
     try:
@@ -332,8 +353,10 @@ def _init(new: Path, lock: int) -> None:
         make()
 
 
-def _remove_leftovers(folder: Path) -> None:
+def _remove_leftovers(folder: str) -> None:
     """Remove the leftovers of a killed git. No other process is writing: the lock is held."""
+    from pathlib import Path
+
     for pattern in _LEFTOVERS:
-        for name in folder.glob(pattern):
+        for name in Path(folder).glob(pattern):
             remove_tree(name)  # some are folders: git moves objects out of them once they are on the disk

@@ -10,6 +10,7 @@ import io
 import os
 import tarfile
 import zlib
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from amlexec import git
@@ -18,7 +19,6 @@ from amlexec.snapshots import store as snapshot_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from amlexec.snapshots.store import Store
     from amlexec.values import Project
@@ -186,7 +186,7 @@ def _contents(project: Project, entries: tuple[SentEntry, ...]) -> Iterator[tupl
         return
     with snapshot_store.opened(project) as store:
         variables = store.environment(project.root)
-        objects = store.folder / "objects"
+        objects = Path(store.folder, "objects")
     # With these settings git, too, streams large packed files.
     settings = [f"core.bigFileThreshold={_LARGE}", "core.packedGitWindowSize=1m", "core.packedGitLimit=16m"]
     command = [word for setting in settings for word in ("-c", setting)]

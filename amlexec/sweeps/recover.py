@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec.errors import AmlexecError, TargetError
@@ -30,7 +29,7 @@ def runs_of(project: Project, sweep_id: str) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     mark = sweep_id.encode()
     for run_id in find.ids(project):
-        paths = RunPaths(Path(project.state, RUNS, run_id))
+        paths = RunPaths(f"{project.state}/{RUNS}/{run_id}")
         try:
             # Parsing every record of a large project would take seconds.
             if mark not in read_regular(paths.record, _LARGEST, follow=False):

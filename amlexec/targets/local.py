@@ -9,7 +9,7 @@ import time
 from amlexec.errors import TargetError
 from amlexec.files import remove_tree
 from amlexec.light_typing import TYPE_CHECKING
-from amlexec.runtime import SHELL, SITE, shell
+from amlexec.runtime import SHELL, shell, site
 from amlexec.targets import local_python
 from amlexec.targets.run_folders import check_out, hand_on, shared_folder
 from amlexec.targets.script_environment import handed, is_plain, of_run, of_supervisor, with_site
@@ -71,7 +71,7 @@ class LocalTarget:
             # Workbench scripts use `os.environ[...] + "model.pkl"`: the path must end with a separator.
             environment["AZUREML_NATIVE_SHARE_DIRECTORY"] = f"{shared}/"
         environment.update(plan.environment_variables)
-        return with_site(environment, str(SITE))
+        return with_site(environment, site())
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
         """See `Target.stage`."""
@@ -79,18 +79,21 @@ class LocalTarget:
 
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes]:
         """See `Target.start`."""
+        from amlexec.history.paths import PROJECT
+
         declared = dict(plan.environment_variables)
         environment = {
             # Variables that a shell sets itself are only passed on if the files declare them.
             **{name: value for name, value in launch.environment.items() if is_plain(name)},
             **{name: launch.environment[name] for name in declared},
-            **of_run(paths.folder.name, str(paths.folder)),
+            **of_run(paths.run_id, paths.place),
         }
         given = handed(environment, launch.python.path)
+        checkout = paths.at(PROJECT)
         return self._connection.start(
-            [SHELL, shell("supervisor"), str(paths.folder), *given.before, *launch.argv],
-            str(paths.checkout),
-            {**_own(paths), **given.variables},
+            [SHELL, shell("supervisor"), paths.place, *given.before, *launch.argv],
+            checkout,
+            {**_own(paths), "PWD": checkout, **given.variables},
             held,
         )
 
@@ -98,7 +101,7 @@ class LocalTarget:
         """See `Target.state`."""
         from amlexec.targets.answers import read_state
 
-        answer = self._connection.run([SHELL, shell("state"), str(paths.folder)], timeout=_STOP_TIMEOUT_S)
+        answer = self._connection.run([SHELL, shell("state"), paths.place], timeout=_STOP_TIMEOUT_S)
         return read_state(answer.stdout, answer.stderr, self._connection.name)
 
     def follow(
@@ -139,7 +142,7 @@ class LocalTarget:
         from amlexec.targets.answers import read_state
 
         answer = self._connection.run(
-            [SHELL, shell("stop"), str(paths.folder), str(grace)], timeout=grace + _STOP_TIMEOUT_S
+            [SHELL, shell("stop"), paths.place, str(grace)], timeout=grace + _STOP_TIMEOUT_S
         )
         if answer.exit_code != 0:
             raise TargetError(
@@ -165,10 +168,10 @@ class LocalTarget:
 
 
 def _own(paths: RunPaths) -> dict[str, str]:
-    """The supervisor's own environment: PATH, and variables that only a shell can pass on."""
+    """Of the supervisor's own environment: PATH, and variables that only a shell can pass on."""
     handed_on = {name: os.environ[name] for name in ("UID", "EUID", "GROUPS") if name in os.environ}
-    handed_on |= of_supervisor(paths.folder.name, str(paths.folder))
+    handed_on |= of_supervisor(paths.run_id, paths.place)
     mask = os.umask(0o077)
     os.umask(mask)
     handed_on["AMLEXEC_SUPERVISED_MASK"] = f"{mask:o}"  # a shell would have to start a process to read it
-    return {"PATH": os.environ.get("PATH", os.defpath), "PWD": str(paths.checkout), **handed_on}
+    return {"PATH": os.environ.get("PATH", os.defpath), **handed_on}

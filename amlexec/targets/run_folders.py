@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from pathlib import Path
 
 from amlexec.errors import TargetError, UsageError
 from amlexec.files import open_regular, remove_tree
@@ -14,6 +13,7 @@ from amlexec.targets import beneath
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from amlexec.history.paths import RunPaths
     from amlexec.values import ComputeTarget, Plan, Project
@@ -28,20 +28,21 @@ __all__ = [
     "shared_folder",
 ]
 
+# ruff: noqa: PTH102, PTH103, PTH113 - a submission needs no pathlib
+
 _CHUNK = 1 << 18
 
 
-def shared_folder(project: Project, target: ComputeTarget) -> Path | None:
-    """The folder that all runs of a project share on a target, created if missing; None for none.
+def shared_folder(project: Project, target: ComputeTarget) -> str:
+    """The folder that all runs of a project share on a target, created if missing; "" for none.
 
     Raises:
         TargetError: it can't be created.
     """
-    if not (folder := target.shared_folder(project)):
-        return None
-    shared = Path(folder)
+    if not (shared := target.shared_folder(project)):
+        return ""
     try:
-        shared.mkdir(parents=True, exist_ok=True)
+        os.makedirs(shared, exist_ok=True)
     except OSError as error:
         raise TargetError(
             f"nativeSharedDirectory: {shared} can't be made: {error.strerror}",
@@ -70,12 +71,14 @@ def check_out(project: Project, paths: RunPaths, plan: Plan, tree: str) -> None:
     Raises:
         UsageError: the snapshot does not contain the script.
     """
+    from amlexec.history.paths import PROJECT
     from amlexec.snapshots import take as snapshot
 
-    snapshot.checkout(project, tree, paths.checkout)
-    if not (paths.checkout / plan.script).is_file():
+    checkout = paths.at(PROJECT)
+    snapshot.checkout(project, tree, checkout)
+    if not os.path.isfile(f"{checkout}/{plan.script}"):
         raise no_script(project, plan)
-    make_outputs(paths.checkout)
+    make_outputs(checkout)
 
 
 def no_script(project: Project, plan: Plan) -> UsageError:
@@ -104,10 +107,10 @@ def hand_on(path: Path, position: int, sink: Callable[[bytes], object]) -> int:
     return position
 
 
-def make_outputs(checkout: Path) -> None:
+def make_outputs(checkout: str | Path) -> None:
     """Create the folder `outputs` for the script, unless the snapshot has an entry of that name."""
     with contextlib.suppress(FileExistsError):
-        (checkout / "outputs").mkdir()
+        os.mkdir(f"{checkout}/outputs")
 
 
 def bring_home(made: Path, home: Path) -> None:
