@@ -13,7 +13,7 @@ from amlexec.light_typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["HERE", "SERVE", "SERVING", "SHELL", "SITE", "shell", "site"]
+__all__ = ["HERE", "SERVE", "SERVING", "SHELL", "SITE", "shell", "site_folder"]
 
 SHELL = "/bin/sh"
 """The shell of this machine. Not searched on PATH, which may be a script's."""
@@ -45,6 +45,6 @@ def shell(name: str) -> str:
     return f"{_PLACE}/{name}.sh"
 
 
-def site() -> str:
+def site_folder() -> str:
     """SITE, as text."""
     return f"{_PLACE}/site"

@@ -9,7 +9,7 @@ import time
 from amlexec.errors import TargetError
 from amlexec.files import remove_tree
 from amlexec.light_typing import TYPE_CHECKING
-from amlexec.runtime import SHELL, shell, site
+from amlexec.runtime import SHELL, shell, site_folder
 from amlexec.targets import local_python
 from amlexec.targets.run_folders import check_out, hand_on, shared_folder
 from amlexec.targets.script_environment import handed, is_plain, of_run, of_supervisor, with_site
@@ -71,7 +71,7 @@ class LocalTarget:
             # Workbench scripts use `os.environ[...] + "model.pkl"`: the path must end with a separator.
             environment["AZUREML_NATIVE_SHARE_DIRECTORY"] = f"{shared}/"
         environment.update(plan.environment_variables)
-        return with_site(environment, site())
+        return with_site(environment, site_folder())
 
     def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
         """See `Target.stage`."""
