@@ -85,8 +85,9 @@ def build(engine: Engine, request: BuildRequest, progress: Progress, log: BuildL
             builder.put(_archived(lock))
         written[labels.LOCK] = resolved_lock.name_of(lock)
         image_id = builder.commit("", written, variables)
-    progress.step("testing its Python")
-    trial.publish(engine, image_id, request.digest, request.spec.base_image, str(request.base_place))
+        progress.step("testing its Python")
+        with builder.removed_aside():
+            trial.publish(engine, image_id, request.digest, request.spec.base_image, str(request.base_place))
     return BuildResult(image_id, base.pinned, resolution.python, resolution.conda, tuple(installed), lock)
 
 

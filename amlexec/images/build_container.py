@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import tarfile
+import threading
 from typing import IO, TYPE_CHECKING
 
 from amlexec.docker import archives, containers, images
@@ -15,7 +17,7 @@ from amlexec.images.build_lock import me
 from amlexec.images.labels import PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -78,6 +80,7 @@ class BuildContainer:
             },
         }
         self._container = containers.create(engine, settings)
+        self._is_removed = False
 
     def __enter__(self) -> Self:
         return self
@@ -85,7 +88,24 @@ class BuildContainer:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        containers.remove(self._engine, self._container, force=True)
+        if not self._is_removed:
+            containers.remove(self._engine, self._container, force=True)
+
+    @contextlib.contextmanager
+    def removed_aside(self) -> Iterator[None]:
+        """Remove it while the block, which does not need it, waits for something else."""
+        thread = threading.Thread(target=self._remove, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+
+    def _remove(self) -> None:
+        # If it fails, it fails again at the end of the `with` block, and that error is shown.
+        with contextlib.suppress(TargetError):
+            containers.remove(self._engine, self._container, force=True)
+            self._is_removed = True
 
     def put(self, archive: bytes | IO[bytes], folder: str = "/") -> None:
         """Unpack a tar archive, at the root by default."""

@@ -23,7 +23,7 @@ from amlexec.packages.urls import is_loopback
 from amlexec.tar import Tar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from amlexec.environments.build_context import BuildContext
     from amlexec.environments.request import BuildRequest
@@ -38,6 +38,20 @@ _SOURCES = "/opt/amlexec/src"
 _REQUIREMENTS = "/tmp/amlexec-requirements"  # noqa: S108 - in a container of this build only
 _BUNDLE = "/tmp/amlexec-ca.pem"  # noqa: S108
 _REPORT = "/tmp/amlexec-report.json"  # noqa: S108
+_IN_TURN = """
+import os, sys
+mark, count, *words = sys.argv[1:]
+pip, lister = words[: int(count)], words[int(count) :]
+os.dup2(1, 2)  # else what it says as an error may come after the mark
+code = os.spawnv(os.P_WAIT, pip[0], pip)
+if code:
+    sys.exit(code if code > 0 else 128 - code)
+sys.stdout.write(mark)
+sys.stdout.flush()
+os.execv(pip[0], [pip[0]] + lister)
+"""
+"""Runs pip, and if it ends well, another program of the same Python. Arguments: what is printed in between,
+the number of the words of pip's command line, these, and the other's arguments."""
 
 
 def needs_this_machine(request: BuildRequest, network: Network) -> bool:
@@ -75,19 +89,61 @@ def install(
     command = [f"{PREFIX}/bin/python", "-m", "pip", "install", "--no-cache-dir", "--root-user-action=ignore"]
     command += ["--disable-pip-version-check", "--progress-bar=off", *section.options]
     command += pip_report.options(context, _REPORT)
-    for number in range(len(section.steps)):
-        given = ["-r", _requirements(number), "-c", f"{_REQUIREMENTS}.constraints"]
-        code = builder.run([*command, *given], log.write, variables)
-        if code != 0:
-            raise log.failure(request, code)
-    output = bytearray()
     left = [*files, *(at for _, at in (*section.sources, *links) if at not in section.kept)]
     report = _REPORT if pip_report.is_wanted(context) else ""
-    program = [f"{PREFIX}/bin/python", "-I", "-c", pip_report.LIST, report, _SOURCES]
-    if builder.run([*program, *left], output.extend) != 0:
-        raise TargetError(f"the installed packages can't be listed: {output.decode(errors='replace')}")
-    found, installed = pip_report.listed(output.decode())
+    lister = ["-I", "-c", pip_report.LIST, report, _SOURCES, *left]
+    output = _Output(log.write)
+    calls = [
+        [*command, "-r", _requirements(number), "-c", f"{_REQUIREMENTS}.constraints"]
+        for number in range(len(section.steps))
+    ]
+    # A call of the engine takes longer than the listing.
+    last = calls.pop() if calls else [command[0], "-c", ""]
+    calls.append([command[0], "-I", "-S", "-c", _IN_TURN, output.mark, str(len(last)), *last, *lister])
+    for words in calls:
+        code = builder.run(words, output.add, variables)
+        if code != 0 and output.listing is None:
+            output.end()
+            raise log.failure(request, code)
+    if code != 0 or output.listing is None:
+        raise TargetError(f"the installed packages can't be listed: {output.text}")
+    found, installed = pip_report.listed(output.text)
     return found, pip_report.pins_of(context, installed, (*section.sources, *links))
+
+
+class _Output:
+    """The output of pip, passed on as it comes, and after the mark the listing."""
+
+    def __init__(self, told: Callable[[bytes], object]) -> None:
+        self.mark = os.urandom(12).hex()
+        self.listing: bytearray | None = None
+        """None until pip has ended well."""
+        self._told = told
+        self._held = b""
+        """What may be the beginning of the mark."""
+
+    @property
+    def text(self) -> str:
+        """The listing."""
+        return (self.listing or b"").decode(errors="replace")
+
+    def add(self, data: bytes) -> None:
+        """Take the next output."""
+        if self.listing is not None:
+            self.listing += data
+            return
+        before, mark, after = (self._held + data).partition(self.mark.encode())
+        if mark:
+            self._held, self.listing = b"", bytearray(after)
+        else:
+            before, self._held = before[: -len(self.mark)], before[-len(self.mark) :]
+        if before:
+            self._told(before)
+
+    def end(self) -> None:
+        """Pass on the rest: there is no listing."""
+        held, self._held = self._held, b""
+        self._told(held)
 
 
 def _requirements(number: int) -> str:
