@@ -6,16 +6,18 @@ may contain every byte but NUL.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import tarfile
+import threading
 import zlib
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol
 
 from amlexec import git
 from amlexec.errors import TargetError
 from amlexec.snapshots import store as snapshot_store
+from amlexec.tar import Head, add_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,6 +65,8 @@ def difference(project: Project, old: str, new: str) -> Difference | None:
     Raises:
         TargetError: the repository does not have `new`.
     """
+    if old == new:
+        return Difference((), ())
     with snapshot_store.opened(project) as store:
         variables = store.environment(project.root)
         try:
@@ -119,15 +123,22 @@ def add_files(
     modified: int = 0,
 ) -> None:
     """Add these files of a snapshot to an archive, below a folder; `modified` is the time of each."""
+    heads = {mode: Head(mode, modified) for mode in (0o600, 0o700)}
+    prefix = os.fsencode(below) + b"/"
     for entry, content in _contents(project, entries):
-        member = tarfile.TarInfo(f"{below}/{os.fsdecode(entry.name)}")
+        name = prefix + entry.name
+        mode = 0o700 if entry.mode == _PROGRAM else 0o600
+        is_plain = entry.mode != _LINK and archive.format == tarfile.GNU_FORMAT
+        if is_plain and heads[mode].fits(name, content.left):
+            add_plain(archive, heads[mode].of(name, content.left), content)
+            continue
+        member = tarfile.TarInfo(os.fsdecode(name))
         member.mtime = modified
         if entry.mode == _LINK:
             member.type, member.linkname = tarfile.SYMTYPE, os.fsdecode(content.read())
             archive.addfile(member)
         else:
-            member.size = content.left
-            member.mode = 0o700 if entry.mode == _PROGRAM else 0o600
+            member.size, member.mode = content.left, mode
             archive.addfile(member, content)
 
 
@@ -186,24 +197,29 @@ def _contents(project: Project, entries: tuple[SentEntry, ...]) -> Iterator[tupl
         return
     with snapshot_store.opened(project) as store:
         variables = store.environment(project.root)
-        objects = Path(store.folder, "objects")
+        objects = f"{store.folder}/objects"
+    large = [_is_large(f"{objects}/{entry.blob[:2]}/{entry.blob[2:]}") for entry in entries]
+    asked = (entry.blob for entry, is_large in zip(entries, large, strict=True) if not is_large)
     # With these settings git, too, streams large packed files.
     settings = [f"core.bigFileThreshold={_LARGE}", "core.packedGitWindowSize=1m", "core.packedGitLimit=16m"]
     command = [word for setting in settings for word in ("-c", setting)]
-    process = git.start([*command, "cat-file", "--batch"], folder=project.root, environment=variables)
+    process = git.start(
+        [*command, "cat-file", "--batch", "--buffer"], folder=project.root, environment=variables
+    )
     assert process.stdin is not None
     assert process.stdout is not None
+    # All at once: to ask for one file after the other takes as long as to read them.
+    text = "".join(f"{blob}\n" for blob in asked).encode()
+    asking = threading.Thread(target=_ask, args=[process.stdin, text], daemon=True)
+    asking.start()
     try:
-        for entry in entries:
-            path = objects / entry.blob[:2] / entry.blob[2:]
-            if (file := _large(path)) is not None:
+        for entry, is_large in zip(entries, large, strict=True):
+            if is_large:
                 # git would load all of it into memory.
-                with file:
+                with open(f"{objects}/{entry.blob[:2]}/{entry.blob[2:]}", "rb") as file:  # noqa: PTH123
                     loose = _Loose(file)
                     yield entry, _Content(loose, loose.size)
                 continue
-            process.stdin.write(f"{entry.blob}\n".encode())
-            process.stdin.flush()
             answer = process.stdout.readline().split()
             if answer[1:2] != [b"blob"]:
                 name = os.fsdecode(entry.name)
@@ -215,17 +231,24 @@ def _contents(project: Project, entries: tuple[SentEntry, ...]) -> Iterator[tupl
             process.stdout.read(1)
     finally:
         process.stdout.close()
-        process.stdin.close()
+        process.terminate()  # it may still be asked
+        asking.join()
+        with contextlib.suppress(OSError):  # it did not read all
+            process.stdin.close()
         process.wait()
         if process.stderr is not None:
             process.stderr.close()
 
 
-def _large(path: Path) -> IO[bytes] | None:
-    """A large loose object, opened; None if it is small, or was packed meanwhile."""
+def _ask(pipe: IO[bytes], text: bytes) -> None:
+    with contextlib.suppress(OSError):  # it has ended, and the reader says why
+        pipe.write(text)
+        pipe.close()
+
+
+def _is_large(path: str) -> bool:
+    """Whether there is a large loose object; small ones and packed ones are read by git."""
     try:
-        if path.stat().st_size > _LARGE:
-            return path.open("rb")
+        return os.stat(path).st_size > _LARGE  # noqa: PTH116 - of many files
     except OSError:
-        pass
-    return None
+        return False

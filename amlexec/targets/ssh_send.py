@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import tarfile
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from amlexec.console import say
 from amlexec.models import run_folder
 from amlexec.runtime import HERE, SERVING
 from amlexec.snapshots import transfer
+from amlexec.tar import Written
 from amlexec.targets.answers import LONGEST_LINE
 
 if TYPE_CHECKING:
@@ -40,10 +41,10 @@ def pack(
     images.
     """
     # Names may contain every byte but NUL: the GNU format stores them unchanged.
+    written = Written(archive)
     with tarfile.open(
-        fileobj=archive,
-        mode="w|",
-        bufsize=_BLOCK,
+        fileobj=cast("IO[bytes]", written),
+        mode="w",
         format=tarfile.GNU_FORMAT,
         errors="surrogateescape",
     ) as packed:
@@ -53,6 +54,7 @@ def pack(
             packed.add(HERE, "runtime", filter=_plain)
         add(packed)
         packed.addfile(tarfile.TarInfo("whole"))
+    written.flush()
 
 
 def run_of(paths: RunPaths) -> Callable[[tarfile.TarFile], object]:
