@@ -19,7 +19,10 @@ from trips_rules import fare_cents
 
 from amlexec.run import log
 
-ROW_BYTES = 70
+ROW_BYTES = 60
+PART_BYTES = 128_000_000
+MOMENT = "yyyy-MM-dd HH:mm:ss"  # shorter than Spark's usual format, and faster to read
+SHORTEST, LONGEST = 500, 18_498  # meters
 SECONDS_OF_A_YEAR = 365 * 24 * 3600
 NEW_YEAR = 1420070400  # 2015, in seconds since 1970
 SCHEMA = (
@@ -34,32 +37,36 @@ def drawn(name: str, below: int) -> Column:
 
 def made_up(spark: SparkSession, rows: int, parts: int) -> DataFrame:
     """`rows` trips of the year 2015, in `parts` partitions."""
+    # A Python function: the executors import it from the project's modules. It is called once for each
+    # length and not for each trip, since a call takes longer than all the rest of a trip.
     fare = F.udf(fare_cents, "int")
+    lengths = spark.range(SHORTEST, LONGEST + 1, 1, 1).select(F.col("id").cast("int").alias("meters"))
+    fares = lengths.withColumn("fare_cents", fare("meters"))
+    half = (LONGEST - SHORTEST) // 2 + 1
     trips = spark.range(0, rows, 1, parts).select(
         "id",
         (drawn("pickup", SECONDS_OF_A_YEAR) + NEW_YEAR).alias("begins"),
         (drawn("zone", 265) + 1).alias("zone"),
         (drawn("passengers", 6) + 1).alias("passengers"),
-        (drawn("long", 9_000) + drawn("longer", 9_000) + 500).alias("meters"),
+        (drawn("long", half) + drawn("longer", half) + SHORTEST).alias("meters"),
     )
-    return trips.select(
+    return trips.join(F.broadcast(fares), "meters").select(
         F.timestamp_seconds("begins").alias("pickup"),
         F.timestamp_seconds(F.col("begins") + (F.col("meters") / 6).cast("int")).alias("dropoff"),
         "zone",
         "passengers",
         "meters",
-        # A Python function: the executors import it from the project's modules.
-        fare("meters").alias("fare_cents"),
+        "fare_cents",
         drawn("tip", 800).alias("tip_cents"),
     )
 
 
 def longest_wait(trips: DataFrame) -> Row:
     """The trip before which a zone waited longest for one, and the `wait` in seconds."""
-    others = [column for column in trips.columns if column not in {"zone", "pickup"}]
-    before = Window.partitionBy("zone").orderBy("pickup", *others)
+    before = Window.partitionBy("zone").orderBy("pickup", "meters")
     wait = F.unix_timestamp("pickup") - F.unix_timestamp(F.lag("pickup").over(before))
-    found = trips.withColumn("wait", wait).orderBy(F.desc("wait"), "zone", "pickup", *others).first()
+    waits = trips.select("zone", "pickup", "meters").withColumn("wait", wait)
+    found = waits.orderBy(F.desc("wait"), "zone", "pickup", "meters").first()
     assert found is not None
     return found
 
@@ -81,14 +88,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--gigabytes", type=float, default=0.002, help="size of the CSV")
-    parser.add_argument("--parts", type=int, default=8, help="number of files and tasks")
+    parser.add_argument("--parts", type=int, help="number of files and tasks; default: one for 128 MB")
     parser.add_argument("--data", default="trips", help="path of the CSV, which all machines can read")
     options = parser.parse_args()
     spark = SparkSession.builder.getOrCreate()
     rows = int(options.gigabytes * 1e9 / ROW_BYTES)
+    parts = options.parts or max(8, rows * ROW_BYTES // PART_BYTES)
+    spark.conf.set("spark.sql.shuffle.partitions", parts)
 
     began = time.monotonic()
-    made_up(spark, rows, options.parts).write.csv(options.data, mode="overwrite", header=True)
+    made = made_up(spark, rows, parts)
+    made.write.csv(options.data, mode="overwrite", header=True, timestampFormat=MOMENT)
     written = time.monotonic()
     trips = spark.read.csv(options.data, schema=SCHEMA, header=True)
     by_hour = (
