@@ -278,12 +278,18 @@ begin() {
   cd "$folder/project" || exit 2
   # The script gets the user's own umask.
   umask "$mask"
-  # A background process of a shell ignores SIGINT, and no shell can undo that: the run's Python can. The supervisor's
-  # standard input is the other end of what is read here. It closes it when it has begun; or it has ended.
-  : "$(nohup "$python" -I -S -c 'import os, signal, sys
+  # A background process of a shell ignores SIGINT, and no shell can undo that: GNU's env can, or the run's Python.
+  set -- /bin/sh "$runtime/supervisor.sh" "$folder" "$@"
+  if env --default-signal=INT,QUIT true 2>/dev/null; then
+    set -- env --default-signal=INT,QUIT "$@"
+  else
+    set -- "$python" -I -S -c 'import os, signal, sys
 for one in (signal.SIGINT, signal.SIGQUIT): signal.signal(one, signal.SIG_DFL)
-os.execvp(sys.argv[1], sys.argv[1:])' /bin/sh "$runtime/supervisor.sh" "$folder" "$@" <&1 >/dev/null 2>"$folder/control/begin.err" &
-    )"
+os.execvp(sys.argv[1], sys.argv[1:])' "$@"
+  fi
+  # The supervisor's standard input is the other end of what is read here. It closes it when it has begun; or it has
+  # ended.
+  : "$(nohup "$@" <&1 >/dev/null 2>"$folder/control/begin.err" &)"
   if [ ! -e "$folder/control/supervisor" ]; then
     why=$(tail -n 1 "$folder/control/begin.err" 2>/dev/null)
     echo "its supervisor ended at once: ${why:-it said nothing}" >&2

@@ -34,8 +34,8 @@ _PROLOGUE = (
 TO_BE_READ = b"\n" * 4
 """Empty lines before our first line, for start-up files that read a line as the answer to a question."""
 _FUNCTIONS = (
-    "awk cat cd chmod cp cut date df du find gzip grep head id kill ln ls mkdir mv nohup ps readlink rm rmdir"
-    " sed sh sha256sum sleep sort stat sync tail tar tr uname wc which xargs"
+    "awk cat cd chmod cp cut date df du env find gzip grep head id kill ln ls mkdir mv nohup ps readlink rm"
+    " rmdir sed sh sha256sum sleep sort stat sync tail tar tr uname wc which xargs"
 )
 """Programs that our scripts call. Where bash is `sh`, exported functions may hide them."""
 _SHORT = 2000
