@@ -122,17 +122,12 @@ class SparkClusterTarget(SSHTarget):
         del paths
         if plan.framework != "PySpark":
             return ""
-        runtime = '"$runtime/site/amlexec/'
-        packed = [launch.python.path, "-I", "-S"]
-        text = f'{shlex.join(packed)} "$runtime/site/amlexec/project_modules.py" "$folder/project" '
-        text += '"$folder/control/modules.zip" || exit 2\n'
-        if f"{cluster_args.EXECUTORS}#" in " ".join(launch.argv):
-            words = shlex.join([launch.executors, cluster_args.SHIPPED_PYTHON])
-            text += f'{shlex.join(packed)} {runtime}executors_python.py" "$folder/control/executors.tar.gz" '
-            text += f'"$folder" {words} || exit 2\n'
+        is_shipped = f"{cluster_args.EXECUTORS}#" in " ".join(launch.argv)
+        words = [launch.executors, cluster_args.SHIPPED_PYTHON if is_shipped else ""]
         if cluster_args.mode(plan.target) == "cluster":
-            text += f'{shlex.join(packed)} {runtime}spark_node.py" pack "$folder/project" "$runtime/site" '
-            text += '"$folder/control/project.tar.gz" || exit 2\n'
+            words.append("project")
+        program = f'{shlex.quote(launch.python.path)} -I -S "$runtime/site/amlexec/spark_pack.py"'
+        text = f'{program} "$folder" {shlex.join(words)} || exit 2\n'
         declared = config.find_spark(plan.project, plan.spark_dependencies_file)
         own = cluster_args.properties(plan.target, plan.environment_variables, declared.configuration)
         if own:

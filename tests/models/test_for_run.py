@@ -85,7 +85,7 @@ def test_the_driver_on_a_node_of_yarn_finds_them(
     project.write("fails.py", "import sys; sys.exit(1)")
     run_id = project.submit("fails.py").run_id
     head, node = project.run_folder(run_id), tmp_path / "node"
-    program, archive = str(SITE / "amlexec/spark_node.py"), str(tmp_path / "project.tar.gz")
+    program, archive = str(SITE / "amlexec/spark_pack.py"), str(head / "control/project.tar.gz")
     (head / "project/use.py").write_text(USE)
     # On the head node, they are files.
     assert (head / "models/contents").is_dir(), "those of a run that has failed stay"
@@ -93,7 +93,7 @@ def test_the_driver_on_a_node_of_yarn_finds_them(
         files = link.resolve()
         link.unlink()
         subprocess.run(["cp", "-R", str(files), str(link)], check=True)
-    subprocess.run([sys.executable, program, "pack", str(head / "project"), str(SITE), archive], check=True)
+    subprocess.run([sys.executable, program, str(head), "", "", "project"], check=True)
     (node / "project").mkdir(parents=True)
     subprocess.run(["tar", "-xzf", archive, "-C", str(node / "project")], check=True)
     # As far as the results, which need a Hadoop.

@@ -21,6 +21,8 @@ from tests.support.site_scripts import SITE, TIMEOUT, environment, every_interpr
 
 PACKAGE = Path(amlexec.__file__).parent
 _HADOOP = ("hadoop_", "yarn_")
+_NODE = ("pyspark.java_gateway", "hadoop_results", "hadoop_site")
+_PACKED = ("project_modules", "executors_python", "spark_node")
 travelling = pytest.mark.parametrize(
     "path", sorted(SITE.rglob("*.py")), ids=lambda path: path.relative_to(SITE).as_posix()
 )
@@ -51,10 +53,11 @@ def test_it_needs_the_standard_library_alone(path: Path) -> None:
             given = {
                 "amlexec.run",
                 "amlexec.model",
-                *(["pyspark.java_gateway"] if path.name == "spark_node.py" else []),
+                *(_NODE if path.name == "spark_node.py" else []),
                 # Programs of a head node, which are started with their folder as the path.
                 *(one.stem for one in path.parent.glob("hadoop_*.py") if path.name.startswith(_HADOOP)),
-                *(["yarn_rest"] if path.name.startswith("yarn_") else []),
+                *(("yarn_rest", "yarn_submit") if path.name.startswith("yarn_") else ()),
+                *(_PACKED if path.name == "spark_pack.py" else []),
                 *(one.stem for one in path.parent.glob("service_*.py") if path.name == "service_run.py"),
             }
             is_shim = name.startswith("azureml.") and "azureml" in path.parts
@@ -508,7 +511,8 @@ class TestWhichPython:
         daemon += "subprocess.run([sys.executable, '-m', 'pyspark.daemon2'], check=True)\n"
         (tmp_path / "pyspark/daemon.py").write_text(f"{daemon}print(os.environ['PYTHONPATH'])\n")
         (tmp_path / "pyspark/daemon2.py").write_text("")
-        archive = tmp_path / "e.tar.gz"
+        archive = folder / "control/executors.tar.gz"
+        archive.parent.mkdir()
         version = subprocess.run(
             [python, "-c", "import sys; print('%d.%d.%d' % sys.version_info[:3])"],
             capture_output=True,
@@ -517,8 +521,8 @@ class TestWhichPython:
         ).stdout.strip()
 
         def start(wanted: str) -> subprocess.CompletedProcess[str]:
-            packing = str(SITE / "amlexec/executors_python.py")
-            command = [python, "-I", "-S", packing, str(archive), str(folder), wanted, "./environment/python"]
+            packing = str(SITE / "amlexec/spark_pack.py")
+            command = [python, "-I", "-S", packing, str(folder), wanted, "./environment/python"]
             subprocess.run(command, check=True)
             work = tmp_path / "started"
             shutil.rmtree(work, ignore_errors=True)

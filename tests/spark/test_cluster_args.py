@@ -187,7 +187,8 @@ def test_the_modules_of_a_project(tmp_path: Path) -> None:
     for name in ("a.py", "b/c.py", "deep/outputs/z.py", *left_out):
         (tmp_path / "project" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "project" / name).write_text(name)
-    command = [sys.executable, "-I", "-S", str(SITE / "amlexec/project_modules.py")]
-    subprocess.run([*command, str(tmp_path / "project"), str(tmp_path / "m.zip")], check=True)
-    with zipfile.ZipFile(tmp_path / "m.zip") as packed:
+    (tmp_path / "control").mkdir()
+    command = [sys.executable, "-I", "-S", str(SITE / "amlexec/spark_pack.py"), str(tmp_path), "", ""]
+    subprocess.run(command, check=True)
+    with zipfile.ZipFile(tmp_path / "control/modules.zip") as packed:
         assert packed.namelist() == ["amlexec_project.txt", "a.py", "b/c.py", "deep/outputs/z.py"]

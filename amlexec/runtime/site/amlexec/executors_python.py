@@ -1,14 +1,11 @@
 """Pack the files with which executors on any machine record their Python.
 
-usage: executors_python.py ARCHIVE RUN EXECUTORS PYTHON
-
 In the archive, `python` starts PYTHON, a path relative to an executor's working folder, with the
 `sitecustomize` beside it: a PYTHONPATH in Spark's settings would replace that of the executor's machine.
 """
 
 import io
 import os
-import sys
 import tarfile
 
 STARTED = """\
@@ -19,9 +16,8 @@ exec {} "$@"
 """
 
 
-def main():
-    """Write the archive."""
-    archive, run, executors, python = sys.argv[1:]
+def pack(archive, run, executors, python):
+    """Write the archive for the run's folder `run`; `executors` is AMLEXEC_EXECUTORS."""
     here = os.path.dirname(os.path.abspath(__file__))
     with open(os.path.join(here, os.pardir, "sitecustomize.py"), "rb") as file:
         parts = {"sitecustomize.py": file.read()}
@@ -32,7 +28,3 @@ def main():
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(parts[name]), 0o755
             packed.addfile(entry, io.BytesIO(parts[name]))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,18 +1,13 @@
-"""Pack the Python modules of a project for the executors of Spark.
-
-usage: project_modules.py FOLDER ARCHIVE
-"""
+"""Pack the Python modules of a project for the executors of Spark."""
 
 import os
-import sys
 import zipfile
 
 LEFT_OUT = ("outputs", "aml_config", "__pycache__")
 
 
-def main():
+def pack(folder, archive):
     """Pack all files that end with .py, except in the folders that a run brings or creates."""
-    folder, archive = sys.argv[1:]
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("amlexec_project.txt", "")  # Spark refuses an empty archive
         for at, folders, files in os.walk(folder):
@@ -22,7 +17,3 @@ def main():
                 path = os.path.join(at, name)
                 if name.endswith(".py") and os.path.isfile(path):
                     packed.write(path, os.path.relpath(path, folder))
-
-
-if __name__ == "__main__":
-    main()
