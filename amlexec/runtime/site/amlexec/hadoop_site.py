@@ -22,12 +22,12 @@ class HadoopError(Exception):
         self.kind = kind
 
 
-def settings(*names):
-    """The properties of these files in HADOOP_CONF_DIR and YARN_CONF_DIR."""
+def settings(*names, folders=None):
+    """The properties of these files, in HADOOP_CONF_DIR and YARN_CONF_DIR unless in `folders`."""
     import xml.etree.ElementTree as ET  # slow to import
 
     found = {}
-    for folder in [os.environ.get(name) for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR")]:
+    for folder in folders or [os.environ.get(name) for name in ("HADOOP_CONF_DIR", "YARN_CONF_DIR")]:
         for name in names if folder else ():
             try:
                 root = ET.parse(os.path.join(folder, name)).getroot()  # noqa: S314

@@ -1,10 +1,10 @@
 """Run a script whose driver YARN starts on a node of the cluster, which does not have the project.
 
-    spark_node.py pack PROJECT SITE ARCHIVE     on the head node: pack everything that the script needs
     spark_node.py run SCRIPT [ARGUMENT...]      on the node: run the script, and send its results
 
-On the node, the archive is unpacked in `project/`, and AMLEXEC_SPARK_RETURN names the folder of the results,
-in `.amlexec/runs` in the user's home folder in the cluster's file system.
+On the head node, `spark_pack.py` packs everything that the script needs. On the node, the archive is unpacked
+in `project/`, and AMLEXEC_SPARK_RETURN names the folder of the results, in `.amlexec/runs` in the user's home
+folder in the cluster's file system.
 """
 
 import os
@@ -79,6 +79,25 @@ def run(arguments):
     return code
 
 
+def by_rest(operation):
+    """Whether an operation on the results by REST was possible, and what it returns.
+
+    To start Hadoop's own client takes seconds; but it knows every file system and every login.
+    """
+    sys.path.insert(0, os.path.abspath(os.path.join("project", SITE, "amlexec")))
+    import hadoop_results
+    from hadoop_site import HadoopError
+
+    found = hadoop_results.results()
+    try:
+        return (False, None) if found is None else (True, operation(found))
+    except (HadoopError, OSError, ValueError) as error:
+        sys.stderr.write("amlexec: Java is started, since the cluster's REST interface fails: %s\n" % error)
+        return False, None
+    finally:
+        del sys.path[0]
+
+
 def results():
     """The JVM's Hadoop, the cluster's file system, and the folder of the results in it."""
     from pyspark.java_gateway import launch_gateway
@@ -98,6 +117,9 @@ def earlier():
     attempt = os.environ.get("CONTAINER_ID", "").split("_")[-2:-1]
     if attempt in ([], ["01"]):
         return None
+    is_done, code = by_rest(lambda found: found.exit_code())
+    if is_done:
+        return code
     hadoop, files, folder = results()
     path = hadoop.fs.Path(folder, "exit_code")
     if not files.exists(path):
@@ -191,6 +213,8 @@ def send(kept, project, code):
             add(archive, os.path.join(kept, name), name)
         for name in needed(project):
             add(archive, os.path.join(project, name), "project/" + name)
+    if by_rest(lambda found: found.send(packed, os.path.join(kept, "exit_code")))[0]:
+        return
     hadoop, files, folder = results()
     files.mkdirs(folder)
     half = hadoop.fs.Path(folder, ".results.tar.new")
@@ -204,7 +228,4 @@ def send(kept, project, code):
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "pack":
-        pack(*sys.argv[2:])
-    else:
-        sys.exit(run(sys.argv[2:]))
+    sys.exit(run(sys.argv[2:]))
