@@ -113,7 +113,12 @@ def _project(head: Host, folder: Path, compute: str, settings: str) -> Path:
 
 
 def _by_hand(head: Host, record: dict[str, object]) -> str:
-    """The spark-submit of a run, in a folder that is laid out as the run's was."""
+    """The spark-submit of a run, in a folder that is laid out as the run's was.
+
+    With the archive of the environment on the head node, as somebody would type it. On YARN, ours names the
+    stored one instead, and Spark would upload the former for each application. This script makes none, so
+    neither has to pay for that.
+    """
     steps = (
         "cd && mkdir -p hand/project hand/control",
         "cp .amlexec/projects/submit-*/tree/train.py hand/project/",

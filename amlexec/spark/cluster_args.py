@@ -120,7 +120,7 @@ def tag_of(argv: Iterable[str]) -> str:
 
 def submitter(target: ComputeTarget, python: str, site: str, argv: Sequence[str]) -> list[str]:
     """The words before a command line of spark-submit, so that the head node stays with the application."""
-    program = f"{site}/amlexec/yarn_submit.py"
+    program = f"{site}/amlexec/yarn_start.py"
     return [python, "-I", "-S", program, mode(target), tag_of(argv)]
 
 
@@ -135,7 +135,8 @@ def submit_of(argv: Sequence[str]) -> str:
 
 
 def _is_stayed_with(argv: Sequence[str]) -> bool:
-    return len(argv) > 6 and argv[3].endswith("/yarn_submit.py")
+    # The latter is that of earlier versions.
+    return len(argv) > 6 and argv[3].endswith(("/yarn_start.py", "/yarn_submit.py"))
 
 
 def executors_python(target: ComputeTarget, python: str, shipped: Shipped) -> str:

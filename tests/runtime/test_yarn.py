@@ -300,8 +300,33 @@ class TestArguments:
         words = ["spark-submit", "--archives", "../p.tar.gz#project,/a b#c/d.tar.gz#environment", "x.py"]
         made = modules["hadoop_archives"].Archives(None, "hdfs://h", print)
         made.stored = lambda local, name, *_: f"hdfs://h/{name} from {local}"
-        made.store(words, str(tmp_path), str(tmp_path))
-        assert words[2] == "../p.tar.gz#project,hdfs://h/d.tar.gz from /a b#c/d.tar.gz#environment"
+        words = made.store(words, str(tmp_path), str(tmp_path))
+        told = "../p.tar.gz#project,hdfs://h/d.tar.gz from /a b#c/d.tar.gz#environment"
+        assert words[1:3] == ["--conf", f"spark.yarn.dist.archives={told}"]
+
+    def test_the_user_s_own_archives_stay(self, modules: dict[str, Any], tmp_path: Path) -> None:
+        own = ["--conf", "spark.yarn.dist.archives=hdfs:///model.zip#model"]
+        words = ["spark-submit", "--archives", "../p.tar.gz#project", *own, "x.py", "--archives", "a"]
+        told = "spark.yarn.dist.archives=hdfs:///model.zip#model,../p.tar.gz#project"
+        made = modules["hadoop_archives"].placed(words, str(tmp_path), str(tmp_path), None)
+        assert made == ["spark-submit", "--conf", told, "--conf", told, "x.py", "--archives", "a"]
+
+    def test_what_begins_before_the_cluster_is_asked(
+        self, modules: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Only what has a marker of every archive."""
+        monkeypatch.setenv("HOME", str(tmp_path))
+        archives = modules["hadoop_archives"]
+        words = ["spark-submit", "--archives", "/home/ada/d.tar.gz#environment", "x.py"]
+        asked = (words, str(tmp_path), str(tmp_path))
+        assert archives.known(*asked) is None
+        (tmp_path / ".amlexec/archives").mkdir(parents=True)
+        (tmp_path / ".amlexec/archives/d.tar.gz.cluster").write_text("hdfs://h/d.tar.gz\nhadoop\nfs\n1\n")
+        told = "spark.yarn.dist.archives=hdfs://h/d.tar.gz#environment"
+        assert archives.known(*asked) == ["spark-submit", "--conf", told, "x.py"]
+        (tmp_path / "jars").mkdir()
+        assert archives.known(*asked) is None, "Spark's own jars"
+        assert words[1] == "--archives"
 
     @pytest.mark.parametrize(
         ("words", "settings", "has_jars"),

@@ -30,13 +30,13 @@ HOME = f"/user/{QUIET}"
 SCRIPT = """\
 import json, os, sys, time
 from amlexec.run import log
-from pyspark.sql import SparkSession
+from pyspark import SparkContext
 from near import tell
-spark = SparkSession.builder.getOrCreate()
-print('begun', spark.sparkContext.parallelize(range(2), 1).map(tell).first()[0], flush=True)
+spark = SparkContext.getOrCreate()
+print('begun', spark.parallelize(range(2), 1).map(tell).first()[0], flush=True)
 while not os.path.exists(os.environ['GO']):
     time.sleep(0.1)
-found = spark.sparkContext.parallelize(range(2), 1).map(tell).collect()
+found = spark.parallelize(range(2), 1).map(tell).collect()
 os.makedirs('outputs/deep', exist_ok=True)
 with open('outputs/deep/told.json', 'w') as file:
     json.dump({'driver': tell(0), 'executors': found, 'data': open('data.txt').read()}, file)
@@ -84,8 +84,8 @@ STORE = """\
 import os
 words = ['spark-submit', '--conf', 'spark.yarn.jars=x', '--archives']
 words.append(os.path.expanduser('~/.amlexec/archives/{}#environment'))
-hadoop_archives.Archives(files, home + '/.amlexec', print).store(words, '/opt/spark', '/tmp')
-print(words[-1])
+stored = hadoop_archives.Archives(files, home + '/.amlexec', print).store(words, '/opt/spark', '/tmp')
+print(stored[-1].partition('=')[2])
 """
 FOREIGN = """\
 import io, struct, tarfile
@@ -241,7 +241,10 @@ class TestTheArchive:
         # The next run finds it, unless somebody has deleted it.
         assert cluster.ours(STORE.format(name)) == f"hdfs://head:8020{folder}/{name}#environment\n"
         assert cluster.hdfs(f"{folder}/{name}", "DELETE")
-        assert cluster.ours(STORE.format(name)).startswith(STORING)
+        done = project.submit("train.py")
+        assert (done.code, STORING in done.err) == (0, True), done.err
+        assert (project.run_folder(done.run_id) / "stdout.log").read_text() == "ran\n"
+        assert name in cluster.listed(folder)
         cleaned = project.doit("clean", "prepare:cluster")
         assert cleaned.code == 0, cleaned.err
         assert "other" in cluster.listed(folder)
@@ -359,7 +362,7 @@ class TestBadLuck:
         told = f"/home/{QUIET}/.amlexec/runs/{done.run_id}/control/application.json"
         seldom(lambda: "ACCEPTED" in cluster.run("head", f"cat {told} || :"), "YARN has the application")
         # And its supervisor.
-        cluster.run("head", f"pkill -9 -f '[y]arn_submit.py cluster {tag_of(project, done.run_id)}'")
+        cluster.run("head", f"pkill -9 -f '[y]arn_start.py cluster {tag_of(project, done.run_id)}'")
         ended = project.amlexec("experiment", "follow", "-r", done.run_id)
         record = project.record(done.run_id)
         assert (ended.code, record["status"], record["reason"]) == (2, "Lost", KILLED), ended.err

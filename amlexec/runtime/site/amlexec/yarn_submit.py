@@ -1,7 +1,4 @@
-"""Run spark-submit for YARN, and stay with the application until its end: the command on a head node.
-
-    yarn_submit.py MODE TAG SPARK-SUBMIT [ARGUMENT...]
-    yarn_submit.py end-MODE TAG SPARK-SUBMIT           end what a killed one has left
+"""An application of YARN, with which the head node stays until its end: what `yarn_start.py` starts.
 
 MODE is `client` or `cluster`; TAG is the application's tag. What it prints is the run's output: with a driver
 on a node, the node's logs while they grow. It ends with the script's exit code. In the run's folder it writes
@@ -13,17 +10,14 @@ import os
 import re
 import signal
 import subprocess
-import sys
-import tarfile
+import threading
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-
-import hadoop_archives  # noqa: E402 - this program is started without a path
-import hadoop_files  # noqa: E402
-import hadoop_site  # noqa: E402
-import yarn_rest  # noqa: E402
-from hadoop_site import HadoopError  # noqa: E402
+import hadoop_archives
+import hadoop_files
+import hadoop_site
+import yarn_rest
+from hadoop_site import HadoopError
 
 INTERVAL_S = 0.5
 LATER_S = 2
@@ -47,11 +41,11 @@ class CanceledError(Exception):
 class Submission:
     """A run's application."""
 
-    def __init__(self, mode, tag, words):
-        """No I/O."""
+    def __init__(self, mode, tag, words, begun=None):
+        """No I/O. `begun` is a command line that was started in place of `words`, and its process."""
         self.mode, self.tag, self.words = mode, tag, words
         self.control = os.path.join(os.environ["AMLEXEC_RUN_FOLDER"], "control")
-        self.spark = spark_home(words[0])
+        self.spark = hadoop_archives.spark_home(words[0])
         self.settings = hadoop_site.settings("core-site.xml", "hdfs-site.xml", "yarn-site.xml")
         self.yarn = yarn_rest.Yarn(yarn_rest.resource_managers(self.settings))
         self.files = hadoop_files.files(self.settings, self.spark)
@@ -59,7 +53,7 @@ class Submission:
         self.archives = hadoop_archives.Archives(self.files, self.folder, say)
         self.app = {}
         self.error = ""
-        self.process = None
+        self.begun, self.process = begun or (None, None)
         self.logs = {}
         self.waited = self.said = None
         self.is_kept = self.has_results = False
@@ -67,12 +61,11 @@ class Submission:
     def run(self):
         """The exit code of the run."""
         try:
-            self.archives.store(self.words, self.spark, self.control)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
             code = self.submit()
             if code != 0 and not self.app and self.is_archive_gone():
                 say("the cluster no longer has an archive of this run: it is stored again")
-                self.archives.store(self.words, self.spark, self.control, anew=True)
-                code = self.submit()
+                code = self.submit(anew=True)
             code = self.result(code)
         except CanceledError:
             self.cancel()
@@ -80,6 +73,7 @@ class Submission:
         except (HadoopError, OSError) as error:
             self.error = "the cluster's file system: %s" % error
             say(self.error)
+            self.drop()
             code = 1
         self.finish()
         return code
@@ -99,20 +93,36 @@ class Submission:
         self.tidy()
         self.write(is_finished=True)
 
-    def submit(self):
+    def submit(self, anew=False):
         """The exit code of spark-submit; meanwhile, the application is looked at."""
-        self.process = subprocess.Popen(self.words, stdin=subprocess.DEVNULL)
+        words = self.archives.store(self.words, self.spark, self.control, anew)
+        if words != self.begun or self.archives.has_stored:
+            self.drop()
+            self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
+        self.begun = None
+        # Notices the end at once; `wait` with a timeout would look for it every 50 ms.
+        waiting = threading.Thread(target=self.process.wait)
+        waiting.daemon = True
+        waiting.start()
         until = time.time() + 60
         while True:
-            try:
-                code = self.process.wait(timeout=INTERVAL_S if time.time() < until else LATER_S)
-            except subprocess.TimeoutExpired:
-                try:
-                    self.look()
-                except HadoopError:
-                    pass  # spark-submit says more
-            else:
+            waiting.join(INTERVAL_S if time.time() < until else LATER_S)
+            if not waiting.is_alive():
+                code = self.process.returncode
                 return code if code >= 0 else 128 - code
+            try:
+                self.look()
+            except HadoopError:
+                pass  # spark-submit says more
+
+    def drop(self):
+        """End a spark-submit that begins, and an application that it may have submitted."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+            found = self.yarn.tagged(self.tag)
+            if found:
+                self.yarn.kill(found["id"])
 
     def look(self):
         """Ask YARN, and copy what is new in the logs."""
@@ -177,6 +187,8 @@ class Submission:
             return code or 1
         os.rename(came + ".new", came)
         self.has_results = True
+        import tarfile  # slow, as all that only some runs need
+
         with tarfile.open(came) as archive:
             container = archive.extractfile("container").read(200).decode("ascii", "replace")
             positions = {log.name: log.position for log in self.logs.get(container, [])}
@@ -186,7 +198,7 @@ class Submission:
 
     def stay(self, code):
         """Wait until YARN says that the application has ended: spark-submit may have ended before it."""
-        until = time.time() + LAG_S
+        until, pause = time.time() + LAG_S, 0.02
         is_told = False
         while self.yarn.addresses:
             try:
@@ -206,7 +218,8 @@ class Submission:
             if time.time() > until and not is_told:
                 is_told = True
                 say("spark-submit has ended, but not the application %s" % self.app["id"])
-            time.sleep(INTERVAL_S if time.time() < until else LATER_S)
+            time.sleep(pause)
+            pause = min(2 * pause, INTERVAL_S) if time.time() < until else LATER_S
 
     def is_archive_gone(self):
         """Whether spark-submit has missed an archive."""
@@ -268,14 +281,6 @@ class Submission:
             self.files.delete(*paths)
 
 
-def spark_home(submit):
-    """The folder of the Spark that this spark-submit belongs to."""
-    named = os.environ.get("SPARK_HOME", "")
-    if os.path.isdir(os.path.join(named, "jars")):
-        return named
-    return os.path.dirname(os.path.dirname(os.path.realpath(submit)))
-
-
 def show(number, data):
     """Write bytes to standard output or standard error."""
     while data:
@@ -326,22 +331,18 @@ def as_before(path):
             os.environ[name] = found[name]
 
 
-def main():
-    """Stay with the application."""
+def main(mode, tag, words, begun=None):
+    """Stay with the application. See `Submission` for `begun`."""
 
     def canceled(*_):
         raise CanceledError
 
-    mode, tag, words = sys.argv[1], sys.argv[2], sys.argv[3:]
     is_end = mode.startswith("end-")
     if is_end:
         as_before(os.path.join(os.environ["AMLEXEC_RUN_FOLDER"], "control", "application.json"))
-    configure(spark_home(words[0]))
+    configure(hadoop_archives.spark_home(words[0]))
     if is_end:
         return Submission(mode[4:], tag, words).end()
+    made = Submission(mode, tag, words, begun)
     signal.signal(signal.SIGTERM, canceled)
-    return Submission(mode, tag, words).run()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return made.run()
