@@ -54,6 +54,8 @@ _SITES = {
         "yarn.resourcemanager.nodemanagers.heartbeat-interval-ms": "100",
         # After its restart, nodes and applications would come back half a minute later.
         "yarn.resourcemanager.connect.retry-interval.ms": "500",
+        # Nothing would get a container in the first 10 s of one.
+        "yarn.resourcemanager.work-preserving-recovery.scheduling-wait-ms": "500",
         "yarn.resourcemanager.am.max-attempts": "4",
         "yarn.resourcemanager.recovery.enabled": "true",
         "yarn.resourcemanager.store.class": "org.apache.hadoop.yarn.server.resourcemanager.recovery."
@@ -65,6 +67,8 @@ _SITES = {
         "yarn.nodemanager.log-dirs": "/var/hadoop/logs",
         "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": "100",
         "yarn.nodemanager.container-monitor.interval-ms": "200",
+        # A node that ends would wait for its containers for 5 s more.
+        "yarn.nodemanager.process-kill-wait.ms": "500",
         "yarn.scheduler.minimum-allocation-mb": "128",
     },
     "capacity-scheduler": {
@@ -115,6 +119,7 @@ spark.executor.memory 512m
 spark.yarn.am.memory 256m
 spark.ui.enabled false
 spark.yarn.scheduler.heartbeat.interval-ms 300
+spark.yarn.report.interval 200ms
 """
 
 
@@ -142,17 +147,20 @@ class YarnCluster(Host):
         jars = f"{parts.home()}/jars:/opt/spark/jars:ro"
         binds = [f"{hadoop.folder()}:/opt/hadoop:ro", *java]
         self._start("head", [f"{parts.home()}:/opt/spark:ro", *binds], parts)
+        python = f"{parts.home()}/python/lib:/opt/spark/python/lib:ro"
         for node in NODES:
-            self._start(node, [jars, *binds], parts)
+            self._start(node, [jars, python, *binds], parts)
         assert self._answers(PATIENCE), "sshd does not come up"
         self.daemon("head", "resourcemanager")
-        self.run("head", f"daemon {_DAEMONS['namenode']} -format -force 2>&1")
-        self.daemon("head", "namenode")
         for node in NODES:
             self.run(node, "rm -rf /usr/bin/python3* /usr/lib/python3*; ! command -v python3")
-            # One holds all data: each JVM takes seconds to start.
-            self.daemon(node, *(["datanode"] if node == NODES[0] else []), "nodemanager")
+            self.daemon(node, "nodemanager")
+        self.run("head", f"daemon {_DAEMONS['namenode']} -format -force 2>&1")
+        self.daemon("head", "namenode")
+        # One holds all data: each JVM takes seconds to start.
+        self.daemon(NODES[0], "datanode")
         self.until_nodes(len(NODES))
+        eventually(lambda: self.data_nodes() == 1, "HDFS has the node with the data")
         eventually(lambda: self.hdfs(f"/user/{QUIET}", "MKDIRS"), "HDFS opens")
         assert self.hdfs(f"/user/{QUIET}", "SETOWNER", owner=QUIET)
         self.new_user("ada")
@@ -193,6 +201,7 @@ class YarnCluster(Host):
                 f"{_SPARK}spark.yarn.jars local:/opt/spark/jars/*\n"
             )
             files["/etc/spark/plain/spark-defaults.conf"] = _SPARK
+            modules = sorted(path.name for path in Path(parts.home(), "python/lib").glob("*.zip"))
             told = {
                 "JAVA_HOME": parts.java,
                 "SPARK_HOME": "/opt/spark",
@@ -200,6 +209,9 @@ class YarnCluster(Host):
                 "HADOOP_CONF_DIR": _CONF,
                 "PATH": "/opt/spark/bin:/usr/local/bin:/usr/bin:/bin",
                 "SPARK_SUBMIT_OPTS": f"'{_FAST}'",
+                "SPARK_LAUNCHER_OPTS": f"'{_FAST}'",
+                # The nodes have them: each application would send 26 MB.
+                "PYSPARK_ARCHIVES_PATH": ",".join(f"local:/opt/spark/python/lib/{name}" for name in modules),
             }
             text = "".join(f"export {name}={value}\n" for name, value in told.items())
             files |= {f"/home/{QUIET}/.bashrc": text, "/etc/skel/.bashrc": text}
@@ -306,6 +318,15 @@ class YarnCluster(Host):
             found = self.rest("metrics")
             return int(found.get("clusterMetrics", found)["activeNodes"])
         except (OSError, ValueError, KeyError):
+            return -1  # it is starting
+
+    def data_nodes(self) -> int:
+        """How many nodes HDFS has for its data."""
+        query = "qry=Hadoop:service=NameNode,name=FSNamesystemState"
+        try:
+            with urllib.request.urlopen(f"http://{self._address()}:9870/jmx?{query}", timeout=20) as answer:
+                return int(json.load(answer)["beans"][0]["NumLiveDataNodes"])
+        except (OSError, ValueError, LookupError):
             return -1  # it is starting
 
     def applications(self) -> list[dict[str, Any]]:
