@@ -140,7 +140,8 @@ def finish(
             process.kill()
 
     # Not `communicate` with a timeout: called again, it does not send the rest of the input (Python 3.11).
-    timer = contextlib.nullcontext() if waiting is None else after(_SILENT_TIMEOUT_S, tell)
+    has_ended = process.poll() is not None
+    timer = contextlib.nullcontext() if waiting is None or has_ended else after(_SILENT_TIMEOUT_S, tell)
     with process, timer:
         try:
             stdout, stderr = process.communicate(input)

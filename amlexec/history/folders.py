@@ -57,7 +57,7 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
     atomically, with its lock held: it is made under another name and renamed, which fails if the id is taken.
     """
     parent, name = f"{project.state}/{RUNS}", project_part(project)
-    entries(project)
+    must_be_own(project)
     beside = _beside(parent)
     held = None
     try:
@@ -203,6 +203,8 @@ def project_part(project: Project) -> str:
 def _beside(parent: str) -> str:
     state = os.path.dirname(parent)
     if not os.path.isdir(parent):
+        if os.path.lexists(parent):
+            raise _no_folder(parent)
         private_folders.make(parent)
         for folder in (state, os.path.dirname(state)):
             sync_folder(folder)
@@ -290,4 +292,8 @@ def names(project: Project) -> list[str]:
     except FileNotFoundError:
         return []
     except NotADirectoryError:
-        raise TargetError("this is not a folder", where=parent, hint="move it away") from None
+        raise _no_folder(parent) from None
+
+
+def _no_folder(path: str) -> TargetError:
+    return TargetError("this is not a folder", where=path, hint="move it away")
