@@ -290,7 +290,7 @@ os.execvp(sys.argv[1], sys.argv[1:])' "$@"
   # The supervisor's standard input is the other end of what is read here. It closes it when it has begun; or it has
   # ended.
   : "$(nohup "$@" <&1 >/dev/null 2>"$folder/control/begin.err" &)"
-  if [ ! -e "$folder/control/supervisor" ]; then
+  if [ ! -s "$folder/control/supervisor" ]; then
     why=$(tail -n 1 "$folder/control/begin.err" 2>/dev/null)
     echo "its supervisor ended at once: ${why:-it said nothing}" >&2
     exit 2

@@ -32,7 +32,7 @@ elif alive "$control/supervisor"; then
   # After the command's end, its remaining processes are stopped before the end is written.
   clock
   [ "$began" = - ] && echo "starting" || echo "running $began $now"
-elif [ ! -e "$control/supervisor" ]; then
+elif [ ! -s "$control/supervisor" ]; then
   echo "new"
 else
   # It may have ended between the first check and the second.

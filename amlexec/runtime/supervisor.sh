@@ -8,7 +8,8 @@
 #   control/supervisor        "PID START MACHINE" of this process, first of all
 #   control/script            "PID START EPOCH" of the command, the leader of its own session and group
 #   control/end               "STATUS EPOCH", last of all; STATUS as in a shell
-# each by rename. If control/cancel exists before the command starts, it is not started.
+# each by rename, except the first: a rename takes a process, and while that file is empty, it counts as missing.
+# If control/cancel exists before the command starts, it is not started.
 # Finally, it prints the line of state.sh, for a waiting parent.
 here=${0%/*}
 . "$here/identity.sh"
@@ -24,7 +25,7 @@ trap : HUP INT TERM
 stopwatch
 identify $$
 machine
-publish "$folder/control/supervisor" "$$ $identity $machine" || exit 125
+printf '%s\n' "$$ $identity $machine" >"$folder/control/supervisor" || exit 125
 # Our standard input is the run's lock, released now that the state shows the start.
 exec </dev/null
 # Reserve disk space for the end: it must be written even if the script fills the disk.
