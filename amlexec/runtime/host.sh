@@ -89,7 +89,6 @@ mirrored() {
     mkdir -p "$base/runtime" "$base/runs" "$project" || exit 2
   identify $$ || exit 2
   self="$$ $identity $node"
-  formats
   trap 'rm_all "$incoming" "$copy" "$project/lock.$mine" "$reader"; unlock' EXIT
   trap 'exit 1' HUP INT TERM PIPE
   # Check the mirror only now, with the lock: it may have changed.
@@ -126,7 +125,7 @@ rm_all() {
 tidy() {
   rm_all "$project/incoming" "$project/run"
   for left in "$base/projects"/*.once; do
-    [ "$left" = "$project" ] || [ -z "$(find "$left" -prune -mtime +0 2>/dev/null)" ] || rm -rf "$left"
+    [ ! -e "$left" ] || [ "$left" = "$project" ] || [ -z "$(find "$left" -prune -mtime +0 2>/dev/null)" ] || rm -rf "$left"
   done
   for left in "$project"/incoming.* "$project"/run.* "$project"/lock.* "$project"/reader.*; do
     [ -e "$left" ] || continue
@@ -194,15 +193,10 @@ $sealed" || exit 2
 seal() {
   cd "$project/tree" || exit 2
   if command -v sha256sum >/dev/null 2>&1; then sum=sha256sum; else sum=cksum; fi
-  if [ -n "$gnu" ]; then
-    find . -printf '%p %i %s %m %T@ %C@ %l\n' | LC_ALL=C sort | "$sum"
-  else
-    find . -exec stat -c '%n %i %s %a %Y %Z' {} + | LC_ALL=C sort | "$sum"
-  fi
+  # Not every `find` has -printf.
+  { find . -printf '%p %i %s %m %T@ %C@ %l\n' 2>/dev/null || find . -exec stat -c '%n %i %s %a %Y %Z' {} +; } |
+    LC_ALL=C sort | "$sum"
 }
-
-# formats: set `gnu` if `find` has GNU's -printf and -readable, which save other programs.
-formats() { if find / -prune -readable -printf '' 2>/dev/null; then gnu=1; else gnu=; fi; }
 
 # at_work FILE: whether the process in FILE ("PID START NODE") is still alive. For another machine with the same home
 # folder that is unknown: then, whether FILE is less than an hour old.
@@ -295,7 +289,7 @@ os.execvp(sys.argv[1], sys.argv[1:])' "$@"
     echo "its supervisor ended at once: ${why:-it said nothing}" >&2
     exit 2
   fi
-  rm -f "$folder/control/begin.err"
+  rm -f "$folder/control/begin.err" &
 }
 
 # launch RUN RUNTIME PYTHON ARGUMENT…: `begin`, a line "begun", and `follow` from the beginning, with the results.
@@ -471,8 +465,6 @@ fetch() {
   fi
   printf '=%s\0' "$(pwd -P)/project" "$base/runs/${PWD##*/}/project"
   if [ $# -gt 0 ]; then
-    find "$@" \( -type d ! -perm -700 -exec chmod u+rwx {} \; \) -o \( -type f ! -perm -600 -exec chmod u+rw {} + \) 2>/dev/null
-    formats
     listed "$@"
   fi
   printf '\0'
@@ -488,13 +480,14 @@ fetch() {
   printf '\0tar %s\n' "$status"
 }
 
-# listed PATH…: the list of `fetch`.
+# listed PATH…: give the user the permissions to read, and print the list of `fetch`. A `find` that knows all this does
+# it alone; if that fails, some entries are printed a second time.
 listed() {
-  if [ -n "$gnu" ]; then
-    find "$@" \( \( -type f -o -type d -o -type l -o -type p -o -type s \) -printf '%y %p\0' -o -printf 'o %p\0' \) \
-      \( -type f -o -type d \) ! -readable -printf 'x %p\0' 2>/dev/null
-    return
-  fi
+  find "$@" \( -type d ! -perm -700 -exec chmod u+rwx {} \; , -type f ! -perm -600 -exec chmod u+rw {} + , \
+    \( \( -type f -o -type d -o -type l -o -type p -o -type s \) -printf '%y %p\0' -o -printf 'o %p\0' \) \
+    \( -type f -o -type d \) ! -readable -printf 'x %p\0' \) 2>/dev/null && return
+  find "$@" -type d ! -perm -700 -exec chmod u+rwx {} \; 2>/dev/null
+  find "$@" -type f ! -perm -600 -exec chmod u+rw {} + 2>/dev/null
   find "$@" \( -type f -exec printf 'f %s\0' {} + \) -o \( -type d -exec printf 'd %s\0' {} + \) \
     -o \( -type l -exec printf 'l %s\0' {} + \) -o \( -type p -exec printf 'p %s\0' {} + \) \
     -o \( -type s -exec printf 's %s\0' {} + \) -o -exec printf 'o %s\0' {} + 2>/dev/null

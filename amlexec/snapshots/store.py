@@ -82,6 +82,10 @@ _LEFTOVERS = (
 )
 
 
+_SHORTEST = 4
+"""Bytes of a name that is not in an index by chance."""
+
+
 class Taken(NamedTuple):
     """The latest snapshot; valid while the index is the one that it was taken with."""
 
@@ -183,6 +187,13 @@ class Store(NamedTuple):
                 return file.read()
         except FileNotFoundError:
             return None
+
+    def names(self, name: bytes) -> bool:
+        """Whether the index has a file of that name; False also where it can't be told at a glance."""
+        if len(name) < _SHORTEST:
+            return False  # an id may contain it
+        index = self._index()
+        return index is not None and b"%b%b\0" % (min(len(name), 0xFFF).to_bytes(2, "big"), name) in index
 
     def trust_index(self, seconds: int) -> None:
         """Let git rely on a file's stat data only if the file is older than `seconds`.

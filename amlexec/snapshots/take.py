@@ -330,7 +330,13 @@ def files(project: Project, tree: str) -> list[str]:
 
 def has_file(project: Project, tree: str, name: str) -> bool:
     """Whether a snapshot has a file or a link of that name, relative to the project's root, with `/`."""
-    return _listed(project, tree, "--", name) == [os.fsencode(name)]
+    with snapshot_store.opened(project) as store:
+        known = store.latest()
+        # Of the latest snapshot, the index tells without git.
+        is_latest = known is not None and known.tree == tree and known.rules.endswith(":")
+        if is_latest and store.names(os.fsencode(name)):
+            return True
+    return name != "" and _listed(project, tree, "--", name) == [os.fsencode(name)]
 
 
 def _listed(project: Project, *arguments: str) -> list[bytes]:

@@ -229,10 +229,10 @@ class SSHConnection:
             # ssh does not log the authentication method again.
             self._to_prove = False
             if expects_more:
-                self._open_ahead()
+                self.open_ahead()
             yield channel
 
-    def _open_ahead(self) -> None:
+    def open_ahead(self) -> None:
         """Begin to open a channel for the next script, while this one runs."""
         from amlexec.ssh.channel import Stream
         from amlexec.ssh.remote_script import new_mark

@@ -278,6 +278,8 @@ class SSHTarget:
                     state = self._read(paths, rest.decode("utf-8", "replace"))
                     if brings:
                         self._channels.keep(followed)
+                        if state.exit_code == 0 and not state.canceled:
+                            self._connection.open_ahead()  # for `clean`, after the run is collected
                     return state
                 if number == b"Q":
                     self._queued(rest.decode("utf-8", "replace"))

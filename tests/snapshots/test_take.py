@@ -187,6 +187,23 @@ def make(path: Path, kind: str, content: bytes) -> None:
     path.chmod(0o755 if kind == "program" else 0o644)
 
 
+def test_a_file_of_a_snapshot_is_known_by_its_name(folder: Folder) -> None:
+    names = ["train.py", "sub/train.py", "x" * 200, ":(top)y", "a*", "ü ☃"]
+    for name in names:
+        folder.write(name)
+    first = folder.take().tree
+    folder.write("later.py")
+    (folder.root / "a*").unlink()
+    last = folder.take().tree
+    others = ["train", "rain.py", "sub", "a", "", "."]
+    for tree, more, gone in ((first, [], ["later.py"]), (last, ["later.py"], ["a*"])):
+        wanted = {*names, *more} - {*gone}
+        found = {
+            name for name in [*names, *others, "later.py"] if snapshot.has_file(folder.project, tree, name)
+        }
+        assert found == wanted
+
+
 def test_equal_content_is_an_equal_tree(tmp_path: Path) -> None:
     one, two = Folder(tmp_path / "one"), Folder(tmp_path / "two")
     for name in ("b", "a/c", "a.d"):
