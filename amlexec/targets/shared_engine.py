@@ -65,10 +65,14 @@ def state_of(found: ContainerState, *, canceled: bool = False) -> State:
         return State("new")
     if found.status not in {"exited", "dead"}:
         return State("running", found.began)
+    began, ended = found.began, found.ended
+    if began is not None and ended is not None:
+        # The engine takes the time of the start after the start: a short script may have ended by then.
+        began = min(began, ended)
     return State(
         "ended",
-        found.began,
-        found.ended,
+        began,
+        ended,
         found.exit_code,
         canceled or found.name.endswith(_CANCELED),
         "the engine's machine ran out of the memory it may use" if found.out_of_memory else "",

@@ -39,3 +39,11 @@ def test_a_canceled_run_is_marked(shop: Shop, monkeypatch: pytest.MonkeyPatch, r
         assert shared_engine.state_of(containers.state_of(shop.engine, found)).canceled
     finally:
         containers.remove(shop.engine, made, force=True)
+
+
+def test_a_run_that_ended_at_once_has_not_ended_before_it_began() -> None:
+    ended = containers.ContainerState("exited", 2.0, 1.5, 0, False, {}, False)
+    state = shared_engine.state_of(ended)
+    assert (state.began, state.ended) == (1.5, 1.5)
+    again = shared_engine.state_of(ended._replace(status="running"))  # after an earlier end
+    assert (again.phase, again.began) == ("running", 2.0)
