@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from amlexec.errors import TargetError
 from amlexec.machines.check_results import FAILED, OK, WARNING, Finding
 from amlexec.runtime import SITE, shell
-from amlexec.spark import submit_args
+from amlexec.spark import kerberos, submit_args
 
 if TYPE_CHECKING:
     from amlexec.local_machine import Answer
@@ -56,7 +56,10 @@ def of_cluster(connection: SSHConnection, target: ComputeTarget) -> list[Finding
     found = submit_args.read(answer.stdout)
     findings = [_java(found), _master(target, answer)]
     if target.master == "yarn":
-        findings += _of_yarn(connection, target, python)
+        ticket = [_ticket(found, connection.name)] if found.ticket else []
+        findings += ticket
+        if not any(finding.status == FAILED for finding in ticket):
+            findings += _of_yarn(connection, target, python)
     if any(finding.status == FAILED for finding in findings):
         return findings
     if not target.user_managed_environment:
@@ -75,6 +78,14 @@ def _java(found: submit_args.Spark) -> Finding:
     except TargetError as error:
         return Finding("Java", FAILED, error.message, error.hint)
     return Finding("Java", OK, f"{found.java} for {found.name}")
+
+
+def _ticket(found: submit_args.Spark, machine: str) -> Finding:
+    try:
+        kerberos.ticket_must_be_valid(found, machine)
+    except TargetError as error:
+        return Finding("Kerberos", FAILED, error.message, error.hint)
+    return Finding("Kerberos", OK, kerberos.in_words(found))
 
 
 def _master(target: ComputeTarget, answer: Answer) -> Finding:

@@ -10,6 +10,7 @@
 #   jar PATH          of each prepared package, sorted by name
 #   hadoop FOLDER     Hadoop's configuration: of the script's variables, or in the usual place; `unknown` if Spark's own
 #                     settings name it, or if the machine has YARN's command
+#   ticket valid PRINCIPAL EXPIRES, missing, expired, or unreadable KIND   of a cluster with Kerberos: Java reads files only
 # The script's PATH is used to find Spark and Java; our own programs are in the usual places.
 of_script=$PATH
 PATH=$PATH:/usr/local/bin:/usr/bin:/bin
@@ -61,17 +62,37 @@ done
 for jar in /opt/amlexec/spark/jars/*.jar; do
   [ ! -e "$jar" ] || echo "jar $jar"
 done
-for conf in "${HADOOP_CONF_DIR-}" "${YARN_CONF_DIR-}"; do
-  [ -z "$conf" ] || { echo "hadoop $conf"; break; }
-done
-if [ -z "${HADOOP_CONF_DIR-}${YARN_CONF_DIR-}" ]; then
+conf=${HADOOP_CONF_DIR:-${YARN_CONF_DIR-}}
+if [ -n "$conf" ]; then
+  echo "hadoop $conf"
+else
   if grep -Eqs '(HADOOP|YARN)_CONF_DIR' "${SPARK_CONF_DIR:-$home/conf}/spark-env.sh"; then
     echo "hadoop unknown"
   elif [ -r /etc/hadoop/conf/yarn-site.xml ]; then
-    echo "hadoop /etc/hadoop/conf"
+    conf=/etc/hadoop/conf
+    echo "hadoop $conf"
   elif [ -n "$(named yarn)" ] || [ ! -d "$home/jars" ]; then
     # A distribution's own spark-submit may set it.
     echo "hadoop unknown"
+  fi
+fi
+
+of_ticket() { LC_ALL=C "$klist" 2>/dev/null | sed -n "$1" | sed 1q; }
+is_secure() {
+  cat "$conf/core-site.xml" 2>/dev/null | tr -d ' \t\r\n' |
+    grep -qi '<name>hadoop.security.authentication</name><value>kerberos</value>'
+}
+# With a file of tokens, no ticket is needed.
+if [ -n "$conf" ] && [ -z "${HADOOP_TOKEN_FILE_LOCATION-}" ] && is_secure && klist=$(named klist); then
+  kind=$(of_ticket 's/^Ticket cache: \([A-Z]*\):.*/\1/p')
+  if ! "$klist" -s 2>/dev/null; then
+    [ -n "$(of_ticket p)" ] && echo "ticket expired" || echo "ticket missing"
+  elif [ "${kind:-FILE}" != FILE ]; then
+    echo "ticket unreadable $kind"
+  else
+    # MM/DD/YY HH:MM:SS  MM/DD/YY HH:MM:SS  krbtgt/REALM@REALM
+    expires=$(of_ticket 's,^[^ ]* [^ ]*  \([^ ]* [^ ]*\)  krbtgt/.*,\1,p')
+    echo "ticket valid $(of_ticket 's/^.*rincipal: *//p') $expires"
   fi
 fi
 

@@ -67,6 +67,8 @@ class Spark(NamedTuple):
     """Files of the packages that were installed for its runs."""
     hadoop: str = ""
     """Folder of Hadoop's configuration; `unknown` if only Spark knows it, "" if there is none."""
+    ticket: str = ""
+    """The user's Kerberos ticket, as `spark.sh` prints it; "" if none is needed, or it is unknown."""
 
     @property
     def name(self) -> str:
@@ -92,6 +94,7 @@ def read(answer: str) -> Spark:
         java_path,
         tuple(jars),
         values.get("hadoop", ""),
+        values.get("ticket", ""),
     )
 
 

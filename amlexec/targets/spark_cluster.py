@@ -33,13 +33,16 @@ folder=$HOME/.amlexec/runs/$1
 # The run's own process has ended the application, if there was one.
 ! grep -qs '"is_finished": true' "$folder/control/application.json" || exit 0
 export AMLEXEC_RUN_FOLDER="$folder"
-"$3" -I -S "$4" "end-$5" "$2" "$6" </dev/null >&2 && exit
+if [ -x "$3" ] && [ -r "$4" ]; then
+  "$3" -I -S "$4" "end-$5" "$2" "$6" </dev/null >&2
+  exit
+fi
 found=$(cat "$folder/control/application.json" "$folder/stderr.log" 2>/dev/null |
   grep -o 'application_[0-9]*_[0-9]*' | sed 1q)
 yarn=$(command -v yarn) || yarn=${HADOOP_HOME:-/usr/lib/hadoop}/bin/yarn
 if [ -z "$found" ]; then
-  found=$("$yarn" application -list -appTags "$2" 2>/dev/null </dev/null |
-    grep -o 'application_[0-9]*_[0-9]*' | sed 1q)
+  listed=$("$yarn" application -list -appTags "$2" </dev/null) || exit
+  found=$(printf '%s\n' "$listed" | grep -o 'application_[0-9]*_[0-9]*' | sed 1q)
 fi
 [ -n "$found" ] || exit 0
 if [ -x "$yarn" ]; then

@@ -14,7 +14,7 @@ from amlexec.errors import TargetError
 from amlexec.files import SMALL, read_regular, write_atomically
 from amlexec.redaction import is_secret
 from amlexec.runtime import SHELL, SITE, shell
-from amlexec.spark import cluster_args, maven, submit_args
+from amlexec.spark import cluster_args, kerberos, maven, submit_args
 from amlexec.targets import python_used
 from amlexec.targets.script_environment import is_plain
 
@@ -183,6 +183,8 @@ def cluster(plan: Plan, launch: Launch, connection: SSHConnection, pack: Callabl
     archive = next((line[8:] for line in answer.splitlines() if line.startswith("archive ")), "")
     found = _usable(plan, launch, answer, connection.name)
     must_have_hadoop(target, found, connection.name)
+    if target.master == "yarn":
+        kerberos.ticket_must_be_valid(found, connection.name)
     master_must_answer(plan.target, answer, connection.name)
     if target.master == "yarn" and found.hadoop != "unknown":
         launch = launch._replace(environment={"HADOOP_CONF_DIR": found.hadoop, **launch.environment})

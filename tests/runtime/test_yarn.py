@@ -16,7 +16,7 @@ import pytest
 from tests.support.site_scripts import SITE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ID = "application_1521077190506_0042"
 APP = {
@@ -40,7 +40,7 @@ LOG = (
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """The modules, as they find each other on a head node."""
-    names = ("hadoop_site", "hadoop_files", "hadoop_archives", "yarn_rest", "yarn_submit")
+    names = ("hadoop_site", "hadoop_files", "hadoop_archives", "yarn_rest", "yarn_kill", "yarn_submit")
     monkeypatch.setattr(sys, "path", [str(SITE / "amlexec"), *sys.path])
     yield {name: importlib.import_module(name) for name in names}
     for name in names:
@@ -53,7 +53,7 @@ class Served:
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.asked: list[tuple[str, str]] = []
-        self.challenge = ""
+        self.challenge = self.cookie = ""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -61,7 +61,8 @@ class Served:
                 outer.asked.append((self.command, self.path))
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 status, body = outer.answers.get(self.path, (404, b"{}"))
-                self.send_response(401 if outer.challenge else status)
+                is_known = outer.cookie and outer.cookie in self.headers.get("Cookie", "")
+                self.send_response(401 if outer.challenge and not is_known else status)
                 if outer.challenge:
                     self.send_header("WWW-Authenticate", outer.challenge)
                 self.send_header("Content-Length", str(len(body)))
@@ -83,6 +84,17 @@ def served() -> Iterator[Served]:
     yield found
     found.server.shutdown()
     found.server.server_close()
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    def program(name: str, text: str) -> None:
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+
+    return program
 
 
 class TestSettings:
@@ -197,18 +209,15 @@ class TestTheResourceManager:
 
 
 class TestKerberos:
-    """Of which only the refusal can be tested: there is no cluster with Kerberos."""
+    """What `targets/test_yarn_secure.py` does not do with a real one."""
 
     def test_no_ticket(
-        self, modules: dict[str, Any], served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, modules: dict[str, Any], served: Served, program: Callable[[str, str], None]
     ) -> None:
         served.challenge = "Negotiate"
-        (tmp_path / "curl").write_text("#!/bin/sh\ncat >/dev/null\nprintf 'Unauthorized\\n401'\n")
-        failing = "echo 'stat: GSSException: No valid credentials provided' >&2; exit 1"
-        (tmp_path / "hadoop").write_text(f"#!/bin/sh\n{failing}\n")
-        for name in ("curl", "hadoop"):
-            (tmp_path / name).chmod(0o755)
-        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+        program("klist", "exit 1")
+        program("curl", "cat >/dev/null\nprintf 'Unauthorized\\n401'")
+        program("hadoop", "echo 'stat: GSSException: No valid credentials provided' >&2; exit 1")
         yarn = modules["yarn_rest"].Yarn([served.address])
         secure = {"hadoop.security.authentication": "kerberos", "fs.defaultFS": "hdfs://h"}
         files = modules["hadoop_files"].files(secure, "/opt/spark")
@@ -217,6 +226,119 @@ class TestKerberos:
                 modules["hadoop_site"].HadoopError, match="no valid ticket on the head node: run"
             ):
                 ask()
+        program("klist", "echo Ticket cache; [ $# = 0 ]")
+        with pytest.raises(
+            modules["hadoop_site"].HadoopError, match="your ticket on the head node has expired"
+        ):
+            yarn.application(ID)
+
+    def test_curl_is_started_once(
+        self, modules: dict[str, Any], served: Served, program: Callable[[str, str], None], tmp_path: Path
+    ) -> None:
+        """A daemon gives a cookie to those whom Kerberos has let in."""
+        served.challenge, served.cookie = "Negotiate", 'hadoop.auth="u=ada&s=x="'
+        served.answers[f"/ws/v1/cluster/apps/{ID}"] = (200, json.dumps({"app": APP}).encode())
+        told = f"HTTP/1.1 200 OK\\r\\nSet-Cookie: {served.cookie}; Path=/; HttpOnly\\r\\n"
+        body = json.dumps({"app": APP})
+        program("curl", f"echo x >>{tmp_path}/calls; printf '{told}' >&2; printf '%s\\n200' '{body}'")
+        yarn = modules["yarn_rest"].Yarn([served.address])
+        assert [yarn.application(ID)["state"] for _ in range(3)] == ["RUNNING"] * 3
+        assert (tmp_path / "calls").read_text() == "x\n"
+
+    @pytest.mark.parametrize("curl", ["exit 2", ""])
+    def test_a_curl_without_kerberos(
+        self,
+        modules: dict[str, Any],
+        served: Served,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        curl: str,
+    ) -> None:
+        served.challenge = "Negotiate"
+        monkeypatch.setenv("PATH", str(tmp_path))
+        if curl:
+            (tmp_path / "curl").write_text(f"#!/bin/sh\n{curl}\n")
+            (tmp_path / "curl").chmod(0o755)
+        with pytest.raises(modules["hadoop_site"].HadoopError, match="no curl with GSS-API"):
+            modules["yarn_rest"].Yarn([served.address]).free()
+
+    def test_the_home_folder_is_the_principal_s(
+        self, modules: dict[str, Any], program: Callable[[str, str], None]
+    ) -> None:
+        program("klist", "echo 'Default principal: svc/head@EXAMPLE.ORG'")
+        secure = {"hadoop.security.authentication": "kerberos", "fs.defaultFS": "hdfs://h"}
+        assert modules["hadoop_files"].home(secure) == "hdfs://h/user/svc"
+
+
+class TestAnotherFileSystem:
+    """One that is asked by `hadoop fs`."""
+
+    def test_a_connector_s_last_words_are_no_error(self, modules: dict[str, Any], tmp_path: Path) -> None:
+        told = (
+            "stat: `wasb://a@b/c': No such file or directory\\n26/12/01 INFO MetricsSystemImpl: shutdown.\\n"
+        )
+        (tmp_path / "hadoop").write_text(f'#!/bin/sh\nprintf "{told}" >&2\nexit 1\n'.replace("`", "\\`"))
+        (tmp_path / "hadoop").chmod(0o755)
+        files = modules["hadoop_files"].Files([], [str(tmp_path / "hadoop"), "fs"])
+        assert files.size("wasb://a@b/c") is None
+        assert not files.get("wasb://a@b/c", str(tmp_path / "c"))
+        with pytest.raises(modules["hadoop_site"].HadoopError, match=r"^stat: .*No such file or directory$"):
+            files.put(str(tmp_path / "hadoop"), "wasb://a@b/c")
+
+    def test_an_archive_that_was_deleted_is_stored_again(
+        self,
+        modules: dict[str, Any],
+        program: Callable[[str, str], None],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """There, only spark-submit finds out: the marker on the head node is believed."""
+        for name in ("HOME", "AMLEXEC_RUN_FOLDER", "HADOOP_CONF_DIR"):
+            monkeypatch.setenv(name, str(tmp_path))
+        monkeypatch.delenv("YARN_CONF_DIR", raising=False)
+        (tmp_path / "control").mkdir()
+        (tmp_path / "e.tar.gz").write_bytes(b"x")
+        site = "<configuration><property><name>fs.defaultFS</name><value>wasb://a@b</value></property>"
+        (tmp_path / "core-site.xml").write_text(f"{site}</configuration>")
+        marker = tmp_path / ".amlexec/archives/e.tar.gz.cluster"
+        marker.parent.mkdir(parents=True)
+        marker.touch()
+        address = f"wasb://a@b/user/{modules['hadoop_site'].user()}/.amlexec/archives/e.tar.gz"
+        stored = tmp_path / "stored"
+        program(
+            "hadoop", f"case $2 in -stat) echo 'No such file' >&2; exit 1;; -mv) echo $4 >>{stored};; esac"
+        )
+        gone = (
+            f'Exception in thread "main" java.io.FileNotFoundException: {address}: No such file or directory.'
+        )
+        failed = f"echo '{gone}' >{tmp_path}/stderr.log; exit 1"
+        submit = f'[ -e {stored} ] || {{ {failed}; }}\necho "$@" >{tmp_path}/said'
+        program("spark-submit", submit)
+        words = [str(tmp_path / "spark-submit"), "--conf", "spark.yarn.jars=x"]
+        words += ["--archives", f"{tmp_path}/e.tar.gz#environment"]
+        assert modules["yarn_submit"].Submission("client", "amlexec-5f", words).run() == 0
+        assert stored.read_text() == f"{address}\n"
+        assert (tmp_path / "said").read_text().endswith(f"={address}#environment\n")
+
+
+class TestTheKill:
+    """Of an application."""
+
+    def test_where_nobody_answers_the_command_does_it(
+        self, modules: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        script = f'#!/bin/sh\necho "$*" >>{tmp_path}/calls\n[ "$2" != -list ] || echo "{ID}  demo  SPARK"\n'
+        (tmp_path / "yarn").write_text(script)
+        (tmp_path / "yarn").chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+        yarn = modules["yarn_rest"].Yarn(["http://127.0.0.1:9"])
+        found = modules["yarn_kill"].killed(yarn, "/opt/spark", "amlexec-5f", {})
+        assert (found["id"], found["state"]) == (ID, "KILLED")
+        calls = (tmp_path / "calls").read_text().splitlines()
+        assert calls == ["application -list -appTags amlexec-5f", f"application -kill {ID}"]
+        (tmp_path / "yarn").write_text("#!/bin/sh\necho 'no ResourceManager' >&2\nexit 1\n")
+        with pytest.raises(modules["hadoop_site"].HadoopError, match="no ResourceManager"):
+            modules["yarn_kill"].killed(yarn, "/opt/spark", "amlexec-5f", {})
 
 
 class TestLogs:

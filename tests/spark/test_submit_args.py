@@ -17,7 +17,7 @@ from amlexec import redaction
 from amlexec.config import load as config
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.runtime import shell
-from amlexec.spark import submit_args
+from amlexec.spark import kerberos, submit_args
 from amlexec.spark.submit_args import Spark
 from amlexec.values import Place, Project, SparkDependencies, SparkPackage
 from tests.engines import spark as parts
@@ -183,6 +183,32 @@ class TestJava:
         assert (raised.value.message, raised.value.where, raised.value.hint) == (said, "f.compute", "do this")
 
 
+class TestTickets:
+    """Of Kerberos."""
+
+    @pytest.mark.parametrize(
+        ("ticket", "why", "hint"),
+        [
+            ("missing", "you have no ticket", "run kinit there"),
+            ("expired", "your ticket has expired", "run kinit there"),
+            (
+                "unreadable KCM",
+                "your ticket is in a cache of the kind KCM, which Java cannot read",
+                "set KRB5CCNAME to a file",
+            ),
+        ],
+    )
+    def test_of_no_use(self, ticket: str, why: str, hint: str) -> None:
+        with pytest.raises(TargetError, match=f"the cluster uses Kerberos, and {why}") as raised:
+            kerberos.ticket_must_be_valid(Spark(ticket=ticket), "head")
+        assert (raised.value.hint or "").startswith(hint)
+
+    def test_valid_or_not_needed(self) -> None:
+        for ticket in ("", "valid ada@E 12/01/26 16:00:00"):
+            kerberos.ticket_must_be_valid(Spark(ticket=ticket), "head")
+        assert kerberos.in_words(Spark(ticket="valid ada@E ")) == "a ticket of ada@E"
+
+
 class TestFinding:
     """`runtime/spark.sh`, with folders that look like a Spark."""
 
@@ -252,6 +278,40 @@ class TestFinding:
         (installed / "conf").mkdir()
         (installed / "conf/spark-env.sh").write_text("export JAVA_HOME=/elsewhere\n")
         assert look(**told, JAVA_HOME="").java == "unknown"
+
+    @pytest.mark.parametrize(
+        ("listed", "ticket"),
+        [
+            ("", "missing"),
+            ("Ticket cache: FILE:/tmp/x\nDefault principal: ada@EXAMPLE.ORG\n", "expired"),
+            ("Ticket cache: KEYRING:persistent:0:0\nDefault principal: ada@E\n", "unreadable KEYRING"),
+            (
+                "Ticket cache: FILE:/tmp/x\nDefault principal: ada@E\n\nValid starting     Expires\n%s",
+                "valid ada@E 12/01/26 16:00:00",
+            ),
+        ],
+    )
+    def test_a_ticket(
+        self, look: Callable[..., Spark], installed: Path, tmp_path: Path, listed: str, ticket: str
+    ) -> None:
+        """As klist of MIT's Kerberos prints it."""
+        (tmp_path / "conf").mkdir()
+        site = "<configuration>\n<property>\n <name>hadoop.security.authentication</name>\n"
+        (tmp_path / "conf/core-site.xml").write_text(f"{site} <value>Kerberos</value></property>\n")
+        line = "12/01/26 06:00:00  12/01/26 16:00:00  krbtgt/E@E\n\trenew until 12/02/26 06:00:00\n"
+        (tmp_path / "listed").write_text(listed.replace("%s", line))
+        code = int(ticket in {"missing", "expired"})
+        klist = f'#!/bin/sh\n[ "$1" != -s ] || exit {code}\nexec cat {tmp_path}/listed\n'
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin/klist").write_text(klist)
+        (tmp_path / "bin/klist").chmod(0o755)
+        told = {"SPARK_HOME": str(installed), "PATH": f"{tmp_path}/bin:/usr/bin:/bin"}
+        found = look(**told, HADOOP_CONF_DIR=f"{tmp_path}/conf")
+        assert (found.ticket, found.java) == (ticket, "11.0.2")
+        # None is needed.
+        assert look(**told, HADOOP_CONF_DIR="/nowhere").ticket == ""
+        tokens = {"HADOOP_TOKEN_FILE_LOCATION": "/tmp/tokens"}
+        assert look(**told, **tokens, HADOOP_CONF_DIR=f"{tmp_path}/conf").ticket == ""
 
     @pytest.mark.parametrize("version", [parts.SPARK, parts.NEWER])
     def test_a_real_one(self, spark_parts: parts.Installed, look: Callable[..., Spark], version: str) -> None:

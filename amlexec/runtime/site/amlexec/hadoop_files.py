@@ -1,6 +1,7 @@
 """The cluster's file system: HDFS by its REST interface, any other by the command `hadoop fs`."""
 
 import os
+import re
 import subprocess
 import time
 import urllib.parse
@@ -21,7 +22,7 @@ def default(found):
 def home(found):
     """The address of the user's home folder; its scheme may be any."""
     prefix = hadoop_site.value(found, "dfs.user.home.dir.prefix", "/user").rstrip("/")
-    return "%s%s/%s" % (default(found), prefix, hadoop_site.user())
+    return "%s%s/%s" % (default(found), prefix, hadoop_site.user(found))
 
 
 def files(found, spark):
@@ -53,6 +54,16 @@ def _program(spark):
             if os.access(path, os.X_OK):
                 return [path, "fs" if name == "hadoop" else "dfs"]
     return [os.path.join(spark, "bin", "spark-class"), "org.apache.hadoop.fs.FsShell"]
+
+
+def _error(text):
+    """The line of the command's standard error that tells the error; "" if it is empty.
+
+    A connector's own words at its end may follow it.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    told = [line for line in lines if re.match(r"-?(stat|put|get|mv|mkdir|rm|touchz): ", line)]
+    return (told or lines or [""])[-1][:1000]
 
 
 class Files:
@@ -99,10 +110,9 @@ class Files:
             process.kill()
             raise HadoopError("%s has not ended after %d s" % (self.program[0], _SLOW_S)) from None
         if process.returncode != 0:
-            lines = [line for line in errors.decode("utf-8", "replace").splitlines() if line.strip()]
-            if any("GSSException" in line or "via:[TOKEN, KERBEROS]" in line for line in lines):
-                raise HadoopError(hadoop_site.NO_TICKET, "AuthenticationException")
-            raise HadoopError((lines or ["exit code %d" % process.returncode])[-1][:1000])
+            hadoop_site.must_be_let_in(errors)
+            told = _error(errors.decode("utf-8", "replace"))
+            raise HadoopError(told or "exit code %d" % process.returncode)
         return output
 
     def size(self, path):
@@ -117,7 +127,7 @@ class Files:
             if answer is not None:
                 return int(answer["FileStatus"]["length"])
         try:
-            return int(self._call("-stat", "%b", path))
+            return int(self._call("-stat", "%b", path).split()[-1])
         except HadoopError as error:
             if "No such file" in str(error):
                 return None
@@ -135,9 +145,9 @@ class Files:
         try:
             with open(local, "rb") as file:
                 if not self.namenodes or self._rest("PUT", new, "CREATE", file, overwrite="true") is None:
-                    self._call("-put", local, new)
-            if self.size(new) != os.path.getsize(local):
-                raise HadoopError("%s was not written completely" % new)
+                    self._call("-put", local, new)  # fails if it can't write all
+                elif self.size(new) != os.path.getsize(local):
+                    raise HadoopError("%s was not written completely" % new)
             self._rename(new, path)
         except HadoopError:
             self.delete(new)
@@ -168,20 +178,30 @@ class Files:
                 return
         try:
             self._call("-mv", source, target)
-        except HadoopError as error:
-            if "File exists" not in str(error):
+        except HadoopError:
+            # Not every file system says that another process was faster.
+            if self.size(target) is None:
                 raise
             self.delete(source)
 
     def get(self, path, local):
-        """Copy a file from the cluster."""
+        """Copy a file from the cluster. Returns whether it exists."""
         if self.namenodes:
-            answer = self._rest("GET", path, "OPEN")
-            if answer is not None and len(answer) == self.size(path):
+            size = self.size(path)
+            if size is None:
+                return False
+            answer = self.namenodes and self._rest("GET", path, "OPEN")
+            if answer is not None and len(answer) == size:
                 with open(local, "wb") as file:
                     file.write(answer)
-                return
-        self._call("-get", "-f", path, local)
+                return True
+        try:
+            self._call("-get", "-f", path, local)
+        except HadoopError as error:
+            if "No such file" in str(error):
+                return False
+            raise
+        return True
 
     def delete(self, *paths):
         """Remove files and folders; errors are ignored: nothing depends on it."""

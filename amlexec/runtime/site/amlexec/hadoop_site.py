@@ -1,4 +1,4 @@
-"""Hadoop's configuration on this machine, and HTTP requests to its daemons."""
+"""Hadoop's configuration, the user's Kerberos ticket, and HTTP requests to Hadoop's daemons."""
 
 import getpass
 import http.client
@@ -10,7 +10,16 @@ import urllib.parse
 
 TIMEOUT_S = 20
 NO_TICKET = "the cluster uses Kerberos, and you have no valid ticket on the head node: run kinit there"
+EXPIRED = "the cluster uses Kerberos, and your ticket on the head node has expired: run kinit there"
+REFUSED = "the cluster uses Kerberos, and does not accept your ticket on the head node: see klist there"
+NO_CURL = "the cluster's web interfaces need Kerberos, and the head node has no curl with GSS-API to ask them"
+KERBEROS = "AuthenticationException"
+"""The kind of an error that a ticket would cure."""
 _MOST_BYTES = 64 << 20
+_NOT_BUILT_IN = 2
+"""The exit code of a curl without `--negotiate`."""
+_COOKIES = {}
+"""By daemon: its own proof that Kerberos has let us in. A process for each request would be slow."""
 
 
 class HadoopError(Exception):
@@ -49,9 +58,42 @@ def value(found, name, default=""):
     return text
 
 
-def user():
-    """The user's name for Hadoop."""
+def user(found=()):
+    """The user's name for Hadoop; in a cluster with Kerberos, the first part of the ticket's principal."""
+    if found and is_secure(found):
+        match = re.search(r"[Pp]rincipal: ?([^@/\s]+)", _klist())
+        return match.group(1) if match else getpass.getuser()
     return os.environ.get("HADOOP_USER_NAME") or getpass.getuser()
+
+
+def _klist():
+    """What klist prints; "" without it."""
+    try:
+        process = subprocess.Popen(
+            ["klist"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    except OSError:
+        return ""
+    return process.communicate()[0].decode("utf-8", "replace")
+
+
+def must_be_let_in(errors):
+    """Raise HadoopError if a program of Hadoop says on standard error that Kerberos refuses it."""
+    if b"GSSException" in errors or b"via:[TOKEN, KERBEROS]" in errors:
+        raise no_ticket()
+
+
+def has_ticket():
+    """Whether the user has a valid ticket."""
+    try:
+        return subprocess.call(["klist", "-s"], stdin=subprocess.DEVNULL) == 0
+    except OSError:
+        return False
+
+
+def no_ticket():
+    """The error of a daemon that does not let us in."""
+    return HadoopError(REFUSED if has_ticket() else EXPIRED if _klist() else NO_TICKET, KERBEROS)
 
 
 def is_secure(found):
@@ -72,7 +114,10 @@ def request(method, url, body=None, headers=(), timeout=TIMEOUT_S):
             path = (parts.path or "/") + ("?" + parts.query if parts.query else "")
             # The redirection to a DataNode comes before the data.
             is_first = body is not None and "op=CREATE" in url and "namenoderpcaddress" not in url
-            connection.request(method, path, None if is_first else body, dict(headers))
+            fields = dict(headers)
+            if parts.netloc in _COOKIES:
+                fields["Cookie"] = _COOKIES[parts.netloc]
+            connection.request(method, path, None if is_first else body, fields)
             answer = connection.getresponse()
             if answer.status in (301, 302, 303, 307, 308) and answer.getheader("Location"):
                 url = urllib.parse.urljoin(url, answer.getheader("Location"))
@@ -89,18 +134,28 @@ def request(method, url, body=None, headers=(), timeout=TIMEOUT_S):
 
 def _negotiated(method, url, body, headers):
     """The same with the user's Kerberos ticket, by curl. Raises HadoopError without one."""
-    words = ["curl", "-s", "--negotiate", "-u", ":", "--noproxy", "*", "-X", method, "-w", "\n%{http_code}"]
+    words = ["curl", "-s", "-m", str(TIMEOUT_S), "--negotiate", "-u", ":", "--noproxy", "*", "-X", method]
+    words += ["-D", "/dev/stderr", "-w", "\n%{http_code}"]
     for name, text in headers:
         words += ["-H", "%s: %s" % (name, text)]
     if body is not None:
         words += ["--data-binary", "@-"]
-    process = subprocess.Popen(words + [url], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    output = process.communicate(body)[0]
+    pipe = subprocess.PIPE
+    try:
+        process = subprocess.Popen(words + [url], stdin=pipe, stdout=pipe, stderr=pipe)
+    except OSError:
+        raise HadoopError(NO_CURL) from None
+    output, told = process.communicate(body)
+    if process.returncode == _NOT_BUILT_IN:
+        raise HadoopError(NO_CURL)
     text, _, status = output.rpartition(b"\n")
     if process.returncode != 0 or not status.isdigit():
         raise OSError("curl ended with %d" % process.returncode)
     if int(status) == 401:
-        raise HadoopError(NO_TICKET, "AuthenticationException")
+        raise no_ticket()
+    cookies = re.findall(rb"^Set-Cookie: *(hadoop\.auth=[^;\s]+)", told, re.IGNORECASE | re.MULTILINE)
+    if cookies:
+        _COOKIES[urllib.parse.urlsplit(url).netloc] = cookies[-1].decode("ascii", "replace")
     return int(status), text
 
 

@@ -38,11 +38,12 @@ class Yarn:
 
     def __init__(self, addresses):
         """No I/O."""
-        self.addresses = addresses
+        self.addresses, self.is_silent = addresses, False
 
     def _asked(self, method, path, body=None):
         """The value of an answer; None if no ResourceManager answers with JSON. Raises HadoopError."""
         headers = [("Accept", "application/json"), ("Content-Type", "application/json")]
+        self.is_silent = True
         for address in list(self.addresses):
             try:
                 found = hadoop_site.request(method, address + "/ws/v1/cluster/" + path, body, headers)
@@ -52,21 +53,28 @@ class Yarn:
             # Ask the one that has answered first from now on.
             self.addresses.remove(address)
             self.addresses.insert(0, address)
+            self.is_silent = False
             return answer
         return None
 
     def application(self, identity):
-        """What is known of an application; {} if nobody answers. Raises HadoopError if it is unknown."""
+        """What is known of an application; {} if nobody answers.
+
+        Raises HadoopError if it is unknown, or if there is no valid ticket.
+        """
         try:
             answer = self._asked("GET", "apps/" + identity) or {}
         except HadoopError as error:
-            if error.kind == "NotFoundException":
+            if error.kind in ("NotFoundException", hadoop_site.KERBEROS):
                 raise
             return {}
         return _application(answer.get("app", answer))
 
     def tagged(self, tag):
-        """The application with this tag; {} if there is none yet. YARN's tags are lower case."""
+        """The application with this tag; {} if there is none yet. YARN's tags are lower case.
+
+        `is_silent` tells afterwards whether nobody has answered.
+        """
         query = urllib.parse.urlencode([("applicationTags", tag)])
         try:
             answer = self._asked("GET", "apps?" + query) or {}

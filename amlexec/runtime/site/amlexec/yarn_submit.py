@@ -16,6 +16,7 @@ import time
 import hadoop_archives
 import hadoop_files
 import hadoop_site
+import yarn_kill
 import yarn_rest
 from hadoop_site import HadoopError
 
@@ -26,6 +27,8 @@ PATIENCE_S = 5
 """Until a waiting application is worth a line."""
 LAG_S = 20
 """For YARN to say how an application has ended, after spark-submit has."""
+TICKET_S = 24 * 3600
+"""For the user to get a new Kerberos ticket."""
 CHUNK = 1 << 16
 NO_PYTHON = "the environment's Python does not run on the driver's node: it may be for another processor"
 FOLDERS = ("HADOOP_CONF_DIR", "YARN_CONF_DIR")
@@ -56,7 +59,7 @@ class Submission:
         self.begun, self.process = begun or (None, None)
         self.logs = {}
         self.waited = self.said = None
-        self.is_kept = self.has_results = False
+        self.is_kept = self.has_results = self.is_left = False
 
     def run(self):
         """The exit code of the run."""
@@ -80,18 +83,15 @@ class Submission:
 
     def end(self):
         """The exit code of ending the application in place of a process that was killed."""
-        if not self.yarn.free():
-            say("no ResourceManager answers")
-            return 1
         self.cancel()
         self.finish()
-        return 0 if not self.app or self.app["state"] in yarn_rest.FINAL else 1
+        return int(self.is_left)
 
     def finish(self):
-        """Nothing of the run is left; the last line that is written says so."""
+        """Remove what is left of the run; what is written says whether its application has ended."""
         self.write()
         self.tidy()
-        self.write(is_finished=True)
+        self.write(is_finished=not self.is_left)
 
     def submit(self, anew=False):
         """The exit code of spark-submit; meanwhile, the application is looked at."""
@@ -172,14 +172,13 @@ class Submission:
         came = os.path.join(self.control, "came.tar")
         address = "%s/runs/%s/results.tar" % (self.folder, self.tag)
         try:
-            if self.files.size(address) is None:
+            if not self.fetched(address, came + ".new"):
                 if re.search(
                     r"User application exited with (status )?12[67]\b", self.app.get("diagnostics", "")
                 ):
                     self.error = NO_PYTHON
                 # spark-submit does not know the script's exit code, and 0 would be a claim.
                 return code or 1
-            self.files.get(address, came + ".new")
         except (HadoopError, OSError) as error:
             self.error = "the results could not be fetched: %s" % error
             self.is_kept = True
@@ -196,6 +195,19 @@ class Submission:
                 show_rest(archive, name.replace("amlexec.", "") + ".log", number, positions.get(name, 0))
             return int(archive.extractfile("exit_code").read(20))
 
+    def fetched(self, address, local):
+        """Whether there are results. Waits for a ticket if the user's has expired. Raises HadoopError."""
+        until = time.time() + TICKET_S
+        while True:
+            try:
+                return self.files.get(address, local)
+            except HadoopError as error:
+                if str(error) not in (hadoop_site.EXPIRED, hadoop_site.NO_TICKET) or time.time() > until:
+                    raise
+                say("%s; the results are in %s and wait for it" % (error, address))
+            while not hadoop_site.has_ticket() and time.time() < until:
+                time.sleep(LATER_S)
+
     def stay(self, code):
         """Wait until YARN says that the application has ended: spark-submit may have ended before it."""
         until, pause = time.time() + LAG_S, 0.02
@@ -204,7 +216,11 @@ class Submission:
             try:
                 self.look()
             except HadoopError as error:
-                self.error = "YARN no longer knows the application %s: %s" % (self.app.get("id"), error)
+                if error.kind != hadoop_site.KERBEROS:
+                    self.error = "YARN no longer knows the application %s: %s" % (self.app.get("id"), error)
+                elif not is_told:
+                    say("YARN does not tell how the application has ended: %s" % error)
+                # spark-submit stays until an application ends.
                 return
             if self.app.get("state") in yarn_rest.FINAL:
                 return
@@ -223,7 +239,8 @@ class Submission:
 
     def is_archive_gone(self):
         """Whether spark-submit has missed an archive."""
-        return re.search(rb"does not exist.*\.amlexec/archives/", self.last_lines()) is not None
+        gone = rb"does not exist.*\.amlexec/archives/|\.amlexec/archives/.*No such file"
+        return re.search(gone, self.last_lines()) is not None
 
     def last_lines(self):
         """The end of standard error."""
@@ -250,13 +267,11 @@ class Submission:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
-        self.app = self.yarn.tagged(self.tag) or self.app
-        if self.app and self.app["state"] not in yarn_rest.FINAL:
-            self.yarn.kill(self.app["id"])
-            until = time.time() + LAG_S
-            while self.app["state"] not in yarn_rest.FINAL and time.time() < until:
-                time.sleep(INTERVAL_S / 2)
-                self.app = self.yarn.tagged(self.tag) or self.app
+        try:
+            self.app = yarn_kill.killed(self.yarn, self.spark, self.tag, self.app)
+        except HadoopError as error:
+            self.is_left = True
+            say("the application could not be killed: %s" % error)
 
     def write(self, is_finished=False):
         """Write what is known of the application."""
