@@ -206,9 +206,16 @@ from tests.support.hosts import (  # noqa: E402 - likewise
     spark_head_of_session,  # noqa: F401
     ssh_image,  # noqa: F401
 )
+from tests.support.kerberos import secure, secure_of_module, secure_project  # noqa: E402, F401 - likewise
 from tests.support.kubernetes_place import fleet, fleet_of_session, in_fleet  # noqa: E402, F401 - likewise
 from tests.support.places import shop, shop_of_session, spark_base  # noqa: E402, F401 - it is made of what is above
 from tests.support.service_place import published, service, service_of_session  # noqa: E402, F401 - likewise
 from tests.support.slurm import lab, program, slurm_head, slurm_head_of_session, slurm_image  # noqa: E402, F401 - likewise
 from tests.support.wires import new_wire  # noqa: E402, F401 - likewise
-from tests.support.yarn import hadoop_parts, yarn, yarn_of_module, yarn_project  # noqa: E402, F401 - likewise
+from tests.support.yarn import (  # noqa: E402 - likewise
+    hadoop_parts,  # noqa: F401
+    storage,  # noqa: F401
+    yarn,  # noqa: F401
+    yarn_of_module,  # noqa: F401
+    yarn_project,  # noqa: F401
+)

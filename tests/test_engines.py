@@ -39,6 +39,8 @@ class TestTasks:
             "spark_channel",
             "slurm",
             "hadoop",
+            "hadoop_azure",
+            "kerberos",
             "mlflow",
             "azurite",
             "object_store",

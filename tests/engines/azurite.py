@@ -21,11 +21,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["ACCOUNT", "Certificate", "certificate", "is_there", "ready", "remove", "serve"]
+__all__ = [
+    "ACCOUNT",
+    "KEY",
+    "Certificate",
+    "certificate",
+    "is_there",
+    "ready",
+    "remove",
+    "serve",
+    "serve_plain",
+]
 
 VERSION = "3.35.0"
 ACCOUNT = "devstoreaccount1"
 """The one account that Azurite always has."""
+KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+"""And its key, which is written in its documentation."""
 _FOLDER = f"azurite-{VERSION}"
 _MAIN = "node_modules/azurite/dist/src/blob/main.js"
 _START = 60.0
@@ -79,6 +91,19 @@ def serve(folder: Path, secured: Certificate) -> Iterator[str]:
     """Azurite with nothing in it; yields the address of its account. Raises ToolError."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = int(probe.getsockname()[1])
+    with _process(folder, "127.0.0.1", port, secured):
+        yield f"https://127.0.0.1:{port}/{ACCOUNT}"
+
+
+@contextlib.contextmanager
+def serve_plain(folder: Path, host: str, port: int) -> Iterator[None]:
+    """The same over HTTP, for clients that trust no certificate of ours. Raises ToolError."""
+    with _process(folder, host, port, None):
+        yield
+
+
+@contextlib.contextmanager
+def _process(folder: Path, host: str, port: int, secured: Certificate | None) -> Iterator[None]:
     words = [
         "node",
         str(state() / _FOLDER / _MAIN),
@@ -87,29 +112,32 @@ def serve(folder: Path, secured: Certificate) -> Iterator[str]:
         "--disableTelemetry",
         "--skipApiVersionCheck",  # of clients that are newer than it
     ]
-    words += ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--oauth", "basic"]
-    words += ["--cert", str(secured.file), "--key", str(secured.key)]
+    words += ["--blobHost", host, "--blobPort", str(port)]
+    if secured is not None:
+        words += ["--oauth", "basic", "--cert", str(secured.file), "--key", str(secured.key)]
     log = folder / "azurite.log"
     with log.open("wb") as output:
         process = subprocess.Popen(words, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
-        _wait(process, port, secured, log)
-        yield f"https://127.0.0.1:{port}/{ACCOUNT}"
+        _wait(process, (host, port), secured, log)
+        yield
     finally:
         process.terminate()
         process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, secured: Certificate, log: Path) -> None:
-    context = ssl.create_default_context(cafile=str(secured.file))
+def _wait(
+    process: subprocess.Popen[bytes], address: tuple[str, int], secured: Certificate | None, log: Path
+) -> None:
+    host, port = address
     deadline = time.monotonic() + _START
     while True:
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection(("127.0.0.1", port), timeout=_START) as plain,
-            context.wrap_socket(plain, server_hostname="127.0.0.1"),
-        ):
-            return
+        with contextlib.suppress(OSError), socket.create_connection(address, timeout=_START) as plain:
+            if secured is None:
+                return
+            context = ssl.create_default_context(cafile=str(secured.file))
+            with context.wrap_socket(plain, server_hostname=host):
+                return
         if process.poll() is not None or time.monotonic() > deadline:
             said = tools.last_lines(log.read_text("utf-8", "replace"))
             raise tools.ToolError(f"Azurite does not answer on port {port}\n{said}")

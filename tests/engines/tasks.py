@@ -16,7 +16,9 @@ from . import (
     daemon,
     engine_host,
     engine_machine,
-    hadoop,
+    hadoop_azure,
+    hadoop_versions,
+    kerberos,
     kubernetes,
     mlflow,
     object_store,
@@ -116,11 +118,27 @@ def task_engines() -> Iterator[dict[str, Any]]:
     )
     yield _part(
         "hadoop",
-        f"the daemons of Hadoop {hadoop.VERSION}",
-        hadoop.is_there,
-        hadoop.ready,
-        clean=hadoop.remove,
+        f"the daemons of Hadoop {hadoop_versions.version()}",
+        hadoop_versions.is_there,
+        hadoop_versions.ready,
+        clean=hadoop_versions.remove,
         after=("spark", "ssh_host"),
+    )
+    yield _part(
+        "hadoop_azure",
+        "Hadoop's connector to Azure's storage",
+        hadoop_azure.is_there,
+        hadoop_azure.ready,
+        clean=hadoop_azure.remove,
+        after=("hadoop",),
+    )
+    yield _part(
+        "kerberos",
+        f"the image {kerberos.REFERENCE}",
+        kerberos.is_there,
+        kerberos.ready,
+        clean=kerberos.remove,
+        after=("ssh_host",),
     )
     yield _part("mlflow", f"MLflow {mlflow.VERSION}", mlflow.is_there, mlflow.ready, clean=mlflow.remove)
     yield _part(

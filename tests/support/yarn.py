@@ -9,12 +9,13 @@ import contextlib
 import io
 import json
 import socket
+import sys
 import tarfile
 import time
 import urllib.request
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -22,7 +23,7 @@ from amlexec.docker import archives, containers
 from amlexec.errors import TargetError
 from amlexec.runtime import SITE
 from tests.conftest import PATIENCE, eventually
-from tests.engines import hadoop, ssh_host
+from tests.engines import azurite, hadoop_azure, hadoop_versions, ssh_host
 from tests.engines.fixtures import need
 from tests.engines.ssh_host import QUIET
 from tests.support.hosts import Host
@@ -36,14 +37,36 @@ if TYPE_CHECKING:
     from tests.support.hosts import Client
     from tests.support.places import Shop
 
-__all__ = ["NODES", "YarnCluster", "YarnProject", "hadoop_parts", "yarn", "yarn_of_module"]
+__all__ = [
+    "CONTAINER",
+    "NODES",
+    "ON_STORAGE",
+    "YarnCluster",
+    "YarnProject",
+    "hadoop_parts",
+    "storage",
+    "yarn",
+    "yarn_of_module",
+]
 
 NODES = ("node1", "node2")
+_STORAGE_HOST = f"{azurite.ACCOUNT}.blob.core.windows.net"
+"""To the containers, an address of this machine."""
+_STORAGE_PORT = 10000
+STORAGE = f"{_STORAGE_HOST}:{_STORAGE_PORT}"
+CONTAINER = f"wasb://amlexec@{STORAGE}"
+"""A file system in Azure's storage."""
+ON_STORAGE = "/etc/hadoop/wasb"
+"""The configuration of Hadoop on the head node in which it is the default file system."""
 _CONF = "/etc/hadoop/conf"
 _OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 --add-opens=java.base/java.lang=ALL-UNNAMED"
 _UNVERIFIED = "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
 _SITES = {
-    "core-site": {"fs.defaultFS": "hdfs://head:8020", "hadoop.tmp.dir": "/var/hadoop"},
+    "core-site": {
+        "fs.defaultFS": "hdfs://head:8020",
+        "hadoop.tmp.dir": "/var/hadoop",
+        f"fs.azure.account.key.{STORAGE}": azurite.KEY,
+    },
     "hdfs-site": {
         "dfs.replication": "1",
         "dfs.namenode.safemode.extension": "0",
@@ -94,7 +117,7 @@ _DAEMONS = {
 }
 _DAEMON = f"""\
 #!/bin/sh
-exec "$JAVA_HOME/bin/java" -Xmx256m {_UNVERIFIED} {_OPTIONS} -cp '{_CONF}:/opt/hadoop/*' "$@"
+exec "$JAVA_HOME/bin/java" -Xmx256m {_UNVERIFIED} {_OPTIONS} -cp '{_CONF}:/opt/hadoop/*:/opt/azure/*' "$@"
 """
 _PROGRAM = f"""\
 #!/bin/sh
@@ -106,7 +129,8 @@ yarn.node) class=$cli.NodeCLI; shift ;;
 *.dfsadmin) class=org.apache.hadoop.hdfs.tools.DFSAdmin; shift ;;
 *.fs | *.dfs) class=org.apache.hadoop.fs.FsShell; shift ;;
 esac
-exec "$JAVA_HOME/bin/java" -Xmx128m {_OPTIONS} -cp '{_CONF}:/opt/hadoop/*' "$class" "$@"
+conf=${{HADOOP_CONF_DIR:-{_CONF}}}
+exec "$JAVA_HOME/bin/java" -Xmx128m {_OPTIONS} -cp "$conf:/opt/hadoop/*:/opt/azure/*" "$class" "$@"
 """
 """`yarn`, `hdfs` and `hadoop`."""
 _FAST = f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 {_UNVERIFIED}"
@@ -126,7 +150,10 @@ spark.yarn.report.interval 200ms
 class YarnCluster(Host):
     """The head node, with the nodes' containers beside it."""
 
-    ip = ""
+    ip = gateway = ""
+    image = ssh_host.REFERENCE
+    nodes: ClassVar[tuple[str, ...]] = NODES
+    sites: ClassVar[dict[str, dict[str, str]]] = _SITES
 
     def __init__(self, engine: Engine, folder: Path) -> None:
         super().__init__(engine, folder)
@@ -140,22 +167,30 @@ class YarnCluster(Host):
         """Start everything, and wait until both nodes are members."""
         with self.engine.asked() as api:
             api.create_network(self.name)
+            self.gateway = api.inspect_network(self.name)["IPAM"]["Config"][0]["Gateway"]
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         java = [f"{path}:{path}:ro" for path in parts.java_folders()]
-        jars = f"{parts.home()}/jars:/opt/spark/jars:ro"
-        binds = [f"{hadoop.folder()}:/opt/hadoop:ro", *java]
-        self._start("head", [f"{parts.home()}:/opt/spark:ro", *binds], parts)
-        python = f"{parts.home()}/python/lib:/opt/spark/python/lib:ro"
-        for node in NODES:
+        home = parts.home(hadoop_versions.spark_version())
+        jars = f"{home}/jars:/opt/spark/jars:ro"
+        binds = [f"{hadoop_versions.folder()}:/opt/hadoop:ro", *java]
+        if hadoop_azure.is_there():
+            binds.append(f"{hadoop_azure.folder()}:/opt/azure:ro")
+        self._start("head", [f"{home}:/opt/spark:ro", *binds], parts)
+        python = f"{home}/python/lib:/opt/spark/python/lib:ro"
+        for node in self.nodes:
             self._start(node, [jars, python, *binds], parts)
         assert self._answers(PATIENCE), "sshd does not come up"
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start the daemons, and make the users' home folders."""
         self.daemon("head", "resourcemanager")
         for node in NODES:
             self.run(node, "rm -rf /usr/bin/python3* /usr/lib/python3*; ! command -v python3")
             self.daemon(node, "nodemanager")
-        self.run("head", f"daemon {_DAEMONS['namenode']} -format -force 2>&1")
+        self.format()
         self.daemon("head", "namenode")
         # One holds all data: each JVM takes seconds to start.
         self.daemon(NODES[0], "datanode")
@@ -165,6 +200,10 @@ class YarnCluster(Host):
         assert self.hdfs(f"/user/{QUIET}", "SETOWNER", owner=QUIET)
         self.new_user("ada")
 
+    def format(self) -> None:
+        """Make the folder of the NameNode."""
+        self.run("head", f"daemon {_DAEMONS['namenode']} -format -force 2>&1")
+
     def new_user(self, name: str) -> None:
         """Make a user who can log in to the head node and has a home folder in HDFS."""
         self.run("head", f"useradd -m -s /bin/bash {name}")
@@ -173,10 +212,11 @@ class YarnCluster(Host):
 
     def _start(self, node: str, binds: list[str], parts: Installed) -> None:
         host: dict[str, Any] = {"NetworkMode": self.name, "Init": True, "Binds": binds}
+        host["ExtraHosts"] = [f"{_STORAGE_HOST}:{self.gateway}"]
         if node == "head":
             host["PortBindings"] = {f"{self.port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(self.port)}]}
         settings = {
-            "Image": ssh_host.REFERENCE,
+            "Image": self.image,
             "Hostname": node,
             "Cmd": ["sh", "/etc/ssh/start"] if node == "head" else ["sleep", "infinity"],
             "Env": [f"JAVA_HOME={parts.java}", f"HADOOP_CONF_DIR={_CONF}"],
@@ -187,7 +227,7 @@ class YarnCluster(Host):
         name = self.container(node)
         containers.create(self.engine, settings, name=name)
         files = {
-            **{f"{_CONF}/{site}.xml": _site(values) for site, values in _SITES.items()},
+            **{f"{_CONF}/{site}.xml": _site(values) for site, values in self.sites.items()},
             f"{_CONF}/log4j.properties": _LOG,
             # Pages that Hadoop's jars don't have, and that no test looks at.
             **{f"{_CONF}/webapps/{name}/index.html": "" for name in ("hdfs", "datanode")},
@@ -196,6 +236,10 @@ class YarnCluster(Host):
         if node == "head":
             self._put()
             files |= {f"/opt/ours/{one.name}": one.read_text() for one in SITE.glob("amlexec/hadoop_*.py")}
+            sites = {**self.sites, "core-site": {**self.sites["core-site"], "fs.defaultFS": CONTAINER}}
+            files |= {f"{ON_STORAGE}/{site}.xml": _site(values) for site, values in sites.items()}
+            # As on real head nodes: what the connector says at its end comes after the errors.
+            files[f"{ON_STORAGE}/log4j.properties"] = _LOG.replace("WARN", "INFO")
             files |= {f"/usr/local/bin/{program}": _PROGRAM for program in ("yarn", "hdfs", "hadoop")}
             files["/etc/spark/conf/spark-defaults.conf"] = (
                 f"{_SPARK}spark.yarn.jars local:/opt/spark/jars/*\n"
@@ -310,7 +354,7 @@ class YarnCluster(Host):
 
     def _said(self) -> str:
         """The last lines of the nodes' logs."""
-        return "\n".join(self.run(node, "tail -n 8 /tmp/nodemanager.log") for node in NODES)
+        return "\n".join(self.run(node, "tail -n 8 /tmp/nodemanager.log") for node in self.nodes)
 
     def active_nodes(self) -> int:
         """How many nodes are members of the cluster."""
@@ -341,7 +385,7 @@ class YarnCluster(Host):
 
     def remove(self) -> None:
         """Remove the containers and their network."""
-        for node in (*NODES, "head"):
+        for node in (*self.nodes, "head"):
             with contextlib.suppress(TargetError):
                 containers.remove(self.engine, self.container(node), force=True)
         with self.engine.asked() as api:
@@ -381,6 +425,13 @@ class YarnProject(ClusterProject):
         self.write("aml_config/cluster.compute", self.compute())
         self.settings()
 
+    def submitted(self, *words: str) -> tuple[int, bytes, bytes]:
+        """The exit code and the output of `submit`: however slow YARN and Spark are on a busy machine."""
+        command = (sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "cluster", *words)
+        process = self.start(*command)
+        out, err = process.communicate(timeout=3 * PATIENCE)
+        return process.returncode, out, err
+
     def settings(self, **values: str) -> None:
         """Write the Spark dependencies file; `_` in names is `.`."""
         told = {
@@ -392,9 +443,11 @@ class YarnProject(ClusterProject):
 
 
 @contextlib.contextmanager
-def yarn_cluster(engine: Engine, parts: Installed, folder: Path) -> Iterator[YarnCluster]:
+def yarn_cluster(
+    engine: Engine, parts: Installed, folder: Path, kind: type[YarnCluster] = YarnCluster
+) -> Iterator[YarnCluster]:
     """A cluster of one's own."""
-    found = YarnCluster(engine, folder)
+    found = kind(engine, folder)
     try:
         found.serve(parts)
         yield found
@@ -405,7 +458,7 @@ def yarn_cluster(engine: Engine, parts: Installed, folder: Path) -> Iterator[Yar
 @pytest.fixture(scope="session")
 def hadoop_parts(spark_parts: Installed) -> Installed:
     """Spark and Java on this machine, and Hadoop's daemons."""
-    need("hadoop", "Hadoop", hadoop.is_there)
+    need("hadoop", "Hadoop", hadoop_versions.is_there)
     return spark_parts
 
 
@@ -423,6 +476,15 @@ def yarn(yarn_of_module: YarnCluster, client: Client) -> YarnCluster:
     """A cluster that runs, shared by all tests: leave it as it was found."""
     client.lets_in(yarn_of_module)
     return yarn_of_module
+
+
+@pytest.fixture
+def storage(yarn: YarnCluster, tmp_path: Path) -> Iterator[YarnCluster]:
+    """That cluster, with `CONTAINER` beside HDFS."""
+    need("hadoop_azure", "Hadoop's connector to Azure's storage", hadoop_azure.is_there)
+    need("azurite", "Azurite", azurite.is_there)
+    with azurite.serve_plain(tmp_path, yarn.gateway, _STORAGE_PORT):
+        yield yarn
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from amlexec.spark.yarn_report import KILLED
 from tests.conftest import PATIENCE, eventually
 from tests.engines.ssh_host import QUIET
 from tests.gc.test_gc import collected, gone
-from tests.support.yarn import NODES, YarnProject
+from tests.support.yarn import CONTAINER, NODES, ON_STORAGE, YarnProject
 from tests.test_docs import ROOT, blocks, commands, matches
 
 if TYPE_CHECKING:
@@ -506,6 +506,37 @@ class TestBadLuck:
         assert done.code == 1
         assert "no repository has the Maven package org.example:gone:1.0" in done.err
         assert project.record(done.run_id)["application"] is None
+
+
+class TestAzureStorage:
+    """With it as the default file system, as HDInsight has it: there is no HDFS to ask over HTTP."""
+
+    def test_a_run(self, yarn_project: YarnProject, storage: YarnCluster) -> None:
+        project, user = yarn_project, "zoe"
+        told = f"export HADOOP_CONF_DIR={ON_STORAGE} SPARK_DIST_CLASSPATH='/opt/azure/*'"
+        storage.run("head", f"useradd -m {user} -s /bin/bash; cat >>~{user}/.bashrc <<'END'\n{told}\nEND")
+        project.is_managed = True
+        project.configure()
+        project.write("aml_config/cluster.compute", project.compute().replace(QUIET, user))
+        script = "import sys\nfrom pyspark.sql import SparkSession\n"
+        script += "spark = SparkSession.builder.getOrCreate()\n"
+        script += "spark.range(10).write.csv('numbers')\n"
+        script += "open('outputs/total.txt', 'w').write(str(spark.read.csv('numbers').count()))\n"
+        script += "print(spark.sparkContext._jvm.org.apache.hadoop.fs.FileSystem.getDefaultUri("
+        script += "spark.sparkContext._jsc.hadoopConfiguration()).toString(), flush=True)\n"
+        script += "raise SystemExit(7)\n"
+        project.write("train.py", script)
+        code, out, err = project.submitted("--prepare", "train.py")
+        assert (code, out.count(f"{CONTAINER}\n".encode())) == (1, 1), err
+        (run_id,) = project.run_ids()
+        assert project.record(run_id)["exit_code"] == 7, err
+        assert (project.run_folder(run_id) / "outputs/total.txt").read_text() == "10"
+        # In `.amlexec`, only the environment is left.
+        told = f"HADOOP_CONF_DIR={ON_STORAGE} hadoop fs -ls -R .amlexec .sparkStaging"
+        left = storage.run("head", told, user=user).splitlines()
+        digest = project.record(run_id)["environment_digest"]
+        names = [line.split()[-1] for line in left if line.startswith("-")]
+        assert names == [f".amlexec/archives/{digest}.tar.gz"]
 
 
 class TestCheck:
