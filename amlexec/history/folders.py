@@ -16,7 +16,7 @@ from amlexec.errors import TargetError
 from amlexec.files import append, read_regular, remove_tree, sync_folder, touch, write_atomically
 from amlexec.history import index_changes, order
 from amlexec.history.paths import LOCK, RECORD, RUNS, RunPaths
-from amlexec.history.record import FINAL, parsed, text_of
+from amlexec.history.record import FINAL, text_of
 from amlexec.light_typing import TYPE_CHECKING
 from amlexec.locks import Held, share, take, unshare
 
@@ -227,6 +227,8 @@ def read(paths: RunPaths) -> Run:
     Raises:
         TargetError: there is no record, or it is damaged.
     """
+    from amlexec.history.record_checks import parsed  # a submission needs it only at the end
+
     try:
         if stat.S_ISLNK(os.lstat(paths.place).st_mode):
             raise link(paths)

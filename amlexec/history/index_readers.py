@@ -16,7 +16,8 @@ from amlexec.history import folders, index_changes, live_outputs, notes, tags
 from amlexec.history.index_schema import Row, broken_row, row_of
 from amlexec.history.listing import reason_of
 from amlexec.history.paths import RUNS, RunPaths
-from amlexec.history.record import FINAL, NOT_A_RUN_ID, is_run_id, parsed, without_series
+from amlexec.history.record import FINAL, NOT_A_RUN_ID, is_run_id, without_series
+from amlexec.history.record_checks import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -1,8 +1,4 @@
-"""The content of `run.json` as a value. Every field is checked when it is read.
-
-A record may come from a machine, from an unknown project, or from an old version. Any invalid part is a
-ValueError that names it.
-"""
+"""The content of `run.json` as a value; `record_checks` reads it."""
 
 from __future__ import annotations
 
@@ -10,17 +6,17 @@ import json
 import re
 import time
 
-from amlexec import checked_values as checked
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.values import Interpreter, NotCollected, SweepPoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 __all__ = [
     "FINAL",
     "NOT_A_RUN_ID",
+    "RUN_ID",
+    "STATUSES",
     "Application",
     "Interpreter",
     "Outputs",
@@ -29,7 +25,6 @@ __all__ = [
     "Source",
     "instant",
     "is_run_id",
-    "parsed",
     "text_of",
     "without_series",
 ]
@@ -37,19 +32,16 @@ __all__ = [
 FINAL = frozenset({"Completed", "Failed", "Canceled", "Lost"})
 """The statuses that never change."""
 STATUSES = FINAL | {"Preparing", "Starting", "Running"}
+_NESTED = ("python", "snapshot", "source", "outputs", "application", "sweep")
 
-_RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}_[0-9]{1,18}")
-_TREE = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
-_NAME = re.compile(r"(?!\.{1,2}$)[^/\x00-\x1f\x7f]{1,200}")
-_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}:[1-9][0-9]{0,8}")
+RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}_[0-9]{1,18}")
 NOT_A_RUN_ID = "this is not a run: its name is not a run id"
 """Of something else in the folder of the runs."""
 
 
 def is_run_id(text: str) -> bool:
     """Whether this is a valid run id: plain letters, then `_` and the time. Only such ids become paths."""
-    return _RUN_ID.fullmatch(text) is not None
+    return RUN_ID.fullmatch(text) is not None
 
 
 class SnapshotRecord(NamedTuple):
@@ -176,33 +168,6 @@ def text_of(run: Run) -> str:
     return text
 
 
-def parsed(text: str, run_id: str) -> Run:
-    """Parse the text of a `run.json`.
-
-    Raises:
-        ValueError: it is not a record, it is of another run, or a part of it is invalid.
-    """
-    try:
-        values = json.loads(text)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if not is_run_id(run_id):
-        raise ValueError(f"{run_id[:80]!r} is not a run id")
-    if not isinstance(values, dict) or values.get("run_id") != run_id:
-        raise ValueError("it is not the record of this run")
-    fields: list[Any] = []
-    for key, check in _CHECKS.items():
-        try:
-            fields.append(check(values[key]))
-        except KeyError:
-            if key not in Run._field_defaults:
-                raise ValueError(f"it has no {key}") from None
-            fields.append(Run._field_defaults[key])
-        except ValueError as error:
-            raise ValueError(f"{key} {error}") from None
-    return Run._make(fields)
-
-
 def without_series(run: Run) -> Run:
     """The run with only last values and counts of metrics; records of earlier versions have all values."""
     metrics, counts = dict(run.metrics), dict(run.metric_counts)
@@ -212,81 +177,3 @@ def without_series(run: Run) -> Run:
             is_series = isinstance(value, list) and value and not isinstance(value[-1], (list, dict))
             metrics[name], counts[name] = (value[-1], len(value)) if is_series else (value, 1)
     return run._replace(metrics=metrics, metric_counts=counts)
-
-
-_name = checked.matching(_NAME, "a name")
-_tree = checked.matching(_TREE, "the id of a tree")
-_digest = checked.matching(_DIGEST, "a sha256")
-_commit = checked.matching(re.compile(f"(?:{_TREE.pattern})?"), "the id of a commit")
-_word = checked.matching(re.compile(r"[A-Za-z0-9_.-]{1,64}"), "a word")
-_MOST = 1 << 62
-_count = checked.number(0, _MOST)
-
-
-def _status(value: object) -> str:
-    if not isinstance(value, str) or value not in STATUSES:
-        raise ValueError(f"is {str(value)[:80]!r}; expected one of {', '.join(sorted(STATUSES))}")
-    return value
-
-
-def _interpreter(value: object) -> Interpreter:
-    interpreter: Interpreter = checked.parts(Interpreter, path=checked.text, version=checked.text)(value)
-    # Records of earlier versions don't have it.
-    prefix = value.get("prefix") if isinstance(value, dict) else None
-    return interpreter._replace(prefix=checked.or_none(checked.text)(prefix))
-
-
-def _application(value: object) -> Application:
-    application: Application = checked.parts(
-        Application, id=_word, tracking_url=checked.or_none(checked.text)
-    )(value)
-    # Records of earlier versions don't have these.
-    told = value if isinstance(value, dict) else {}
-    more = {key: checked.or_none(checked.text)(told.get(key)) for key in Application._fields[2:]}
-    return application._replace(**more)
-
-
-_NESTED = ("python", "snapshot", "source", "outputs", "application", "sweep")
-_CHECKS: dict[str, Callable[[object], Any]] = {
-    "run_id": checked.text,
-    "status": _status,
-    "reason": checked.text,
-    "run_configuration": _name,
-    "target": _name,
-    "target_kind": _word,
-    "script_name": checked.text,
-    "arguments": checked.texts,
-    "argv": checked.or_none(checked.texts),
-    "framework": _word,
-    "tracked": checked.truth,
-    "environment_variables": checked.map_of(checked.text),
-    "created_utc": checked.moment,
-    "start_time_utc": checked.or_none(checked.moment),
-    "end_time_utc": checked.or_none(checked.moment),
-    "exit_code": checked.or_none(checked.number(0, 255)),
-    "python": checked.or_none(_interpreter),
-    "platform": checked.or_none(checked.text),
-    "snapshot": checked.or_none(checked.parts(SnapshotRecord, tree=_tree, files=_count, bytes=_count)),
-    "source": checked.or_none(checked.parts(Source, commit=_commit, dirty=checked.truth)),
-    "environment_digest": checked.or_none(_digest),
-    "image_id": checked.or_none(_digest),
-    "metrics": checked.map_of(checked.plain_value, checked.are_flat),
-    "outputs": checked.or_none(checked.parts(Outputs, files=_count, bytes=_count)),
-    "user_id": checked.text,
-    "host": checked.text,
-    "amlexec": checked.text,
-    "application": checked.or_none(_application),
-    "metric_counts": checked.map_of(_count, checked.are_numbers(0, _MOST)),
-    "unread": checked.texts,
-    "executors": checked.or_none(checked.list_of(_interpreter)),
-    "not_collected": checked.list_of(
-        checked.parts(NotCollected, path=checked.text, reason=checked.text, kept=checked.truth)
-    ),
-    "sweep": checked.or_none(
-        checked.parts(SweepPoint, id=_word, number=_count, parameters=checked.map_of(checked.plain_value))
-    ),
-    "environment_lock": checked.or_none(checked.matching(re.compile(r"[0-9a-f]{64}"), "a sha256")),
-    "rerun_of": checked.or_none(checked.matching(_RUN_ID, "a run id")),
-    "models": checked.map_of(checked.matching(_MODEL, "a version of a model")),
-}
-assert tuple(_CHECKS) == Run._fields

@@ -18,7 +18,8 @@ from amlexec.errors import ConfigurationError, TargetError, UsageError
 from amlexec.files import open_regular, read_regular, remove_tree
 from amlexec.history import folders, outputs_manifest
 from amlexec.history.paths import RUNS, RunPaths
-from amlexec.history.record import FINAL, Run, is_run_id, parsed
+from amlexec.history.record import FINAL, Run, is_run_id
+from amlexec.history.record_checks import parsed
 from amlexec.runs.bundle import ABOUT, FORMAT, LOCK, OUTPUTS, SNAPSHOT
 from amlexec.runs.repeat import must_be_runnable
 from amlexec.snapshots.adopt import adopt

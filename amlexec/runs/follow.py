@@ -30,6 +30,7 @@ _NEEDED_AT_THE_END = (
     "datetime",
     "shutil",
     "amlexec.history.metrics",
+    "amlexec.history.record_checks",
     "amlexec.environments.python_packages",
     "amlexec.runs.leftovers",
     "amlexec.targets.outputs",

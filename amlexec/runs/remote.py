@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from amlexec import kinds
 from amlexec.config import load as config
 from amlexec.errors import TargetError, UsageError
-from amlexec.history import folders, order, record
+from amlexec.history import folders, order, record, record_checks
 from amlexec.history.find import chosen
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import FINAL
@@ -86,7 +86,7 @@ class RemoteRuns:
             try:
                 if not text:
                     raise ValueError("an earlier version started the run and wrote none")  # noqa: TRY301
-                recorded = record.parsed(text, run_id)
+                recorded = record_checks.parsed(text, run_id)
             except ValueError as error:
                 problems.append(
                     TargetError(f"the record of the run {run_id} can't be read: {error}", where=self.name)

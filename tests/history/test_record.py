@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from amlexec.history.record import Run, is_run_id, parsed, text_of
+from amlexec.history.record import Run, is_run_id, text_of
+from amlexec.history.record_checks import parsed
 from tests.support.records import RUN
 
 ID = "demo_1521077190506"
