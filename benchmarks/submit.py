@@ -41,7 +41,7 @@ def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
     _commit(versioned)
     bare = Peer("the bare script", Command((sys.executable, "train.py"), project))
     submit = (script("amlexec"), "experiment", "submit", "-c", "local", "train.py")
-    most = Figure("more ms", 60)
+    most = Figure("more ms", 45)
     yield compared("amlexec experiment submit", Command(submit, project), bare, most, rounds)
     yield compared("the same, in a git repository", Command(submit, versioned), bare, most, rounds)
 
