@@ -272,7 +272,8 @@ def _asked_there(plan: Plan, launch: Launch, connection: SSHConnection, *more: s
         if launch.digest:
             path = f"$HOME/.amlexec/archives/{launch.digest}.tar.gz"
             script += f'[ ! -e "{path}" ] || echo "archive {path}"\n'
-        script += f"exec {' '.join(map(shlex.quote, words))} </dev/null\n"
+        # Beside the shell's part, which takes as long.
+        script = f"{' '.join(map(shlex.quote, words))} </dev/null &\n{script}wait\n"
     answer = connection.run(variables + script, plan.target.spark_submit_location, launch.python.path)
     return answer.stdout
 
