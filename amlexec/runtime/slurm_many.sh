@@ -88,13 +88,13 @@ look_up() {
 }
 
 # of_many MODE: print the facts of the runs `ids`, one a line: with one call of squeue and one of sacct at most, and
-# none of squeue if all have ended well.
+# none of squeue if all have ended well. The caller sets `unended` if it knows of one that has not ended.
 of_many() {
   clock
   ids=$(printf '%s\n' "$ids" | sed -n 's/^\(.\)/I \1/p')
   [ -n "$ids" ] || return 0
   rows=''
-  if [ -n "$(printf '%s\n' "$ids" | look_up need)" ]; then
+  if [ -n "$unended" ] || [ -n "$(printf '%s\n' "$ids" | look_up need)" ]; then
     # -r: a row for each element of an array.
     if rows=$(ask squeue -r -h -t all -u "$(id -un)" -o '%i|%T|%N|%S|%r' 2>&1); then
       rows=$(printf '%s\n' "$rows" | sed -n '/|/s/^/R /p')
@@ -140,20 +140,21 @@ $(printf '%s\n' "$look" | sed -n 's/^account \([^ ]*\) \(.\)/\1 \2/p' | while re
 
 # records START: for every run whose id begins with START, its id, its facts, and its record, a line each.
 records() {
-  ids=$(for folder in "$base/runs/$1"*; do [ ! -d "$folder/control" ] || echo "${folder##*/}"; done)
+  ids=$(for folder in "$base/runs/$1"*; do [ ! -d "$folder/control" ] || echo "${folder##*/}"; done) unended=''
   of_many records
 }
 
 # states: standard input has lines "RUN FROM". Print "RUN" and the facts of each run, or "gone", a line each; then, for
 # each running run whose FROM is a number, "R RUN" and its metrics after so many bytes, as `metrics` prints them.
 states() {
-  ids='' running=''
+  ids='' running='' unended=''
   while read -r run from; do
     if [ ! -d "$base/runs/$run/control" ]; then
       printf '%s\ngone\n' "$run"
       continue
     fi
     ids=$ids$run$line_end
+    [ -e "$base/runs/$run/control/end" ] || unended=1
     case $from in '' | *[!0-9]*) continue ;; esac
     [ ! -s "$base/runs/$run/metrics.jsonl" ] || running=$running$run' '$from$line_end
   done
