@@ -42,7 +42,7 @@ __all__ = ["Stream"]
 
 _ANSWER_TIMEOUT_S = 60.0
 """Until a script must have started, where the caller sets no timeout; in seconds."""
-_AHEAD_TIMEOUT_S = 1.0
+_AHEAD_TIMEOUT_S = 2.0
 """For a channel that was opened ahead: another is opened then."""
 _FAILED = 255
 """The exit code of `ssh` if `ssh` itself failed."""

@@ -177,7 +177,9 @@ class SSHConnection:
 
     def close(self) -> None:
         """End a connection made with `anew`. A shared one ends a minute after its last use by any process."""
-        if (ahead := self._taken()) is not None:
+        with self._lock:
+            ahead, self._ahead = self._ahead, None
+        if ahead is not None:
             ahead.channel.close()
         if self._anew and Path(self._control()).exists():
             _control_of(self._control(), "exit")

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from amlexec.docker import containers
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.keystore import store as keystore
+from amlexec.ssh import connection as ssh_connection
 from amlexec.ssh import host_keys
 from amlexec.ssh.askpass import Identity, is_for_us
 from amlexec.ssh.connection import HostKeyError, LoginError, SSHConnection, UnreachableError
@@ -147,12 +148,16 @@ class TestRun:
         first, second = (subprocess.run(command, capture_output=True, check=True).stdout for _ in range(2))
         assert first == second, "both are channels of one connection"
 
-    def test_next_script_uses_the_channel_that_was_opened_ahead(self, host: Host, client: Client) -> None:
+    def test_next_script_uses_the_channel_that_was_opened_ahead(
+        self, host: Host, client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ssh_connection, "_AHEAD_AGE_S", PATIENCE)
         connection = host.connection("bash")
         assert connection.run("echo one", expects_more=True).stdout == "one\n"
         ahead = connection._ahead
         assert ahead is not None
         mark = ahead.mark
+        eventually(ahead.channel.is_waiting, "it is open")
         with connection.stream("cat; exit 3", input=b"two") as channel:
             assert channel is ahead.channel
             assert channel._sent.mark == mark
