@@ -188,7 +188,7 @@ def test_a_run_from_before_a_restart_of_the_machine(project: ProjectFolder) -> N
     project.write("train.py", "import time\nprint('x', flush=True)\ntime.sleep(600)\n")
     run_id = project.submit("--async", "train.py").run_id
     control = project.run_folder(run_id) / "control"
-    eventually((control / "script").exists, "the script begins")
+    until_printed(project.run_folder(run_id) / "stdout.log", b"x\n")
     said = {}
     # The same process ids, after a restart of the machine.
     for name in ("supervisor", "script"):

@@ -7,6 +7,7 @@ atomically. Nothing depends on it: an unreadable entry is made again, and a read
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 
 from amlexec import __version__, private_folders
 from amlexec.config import schemas
@@ -35,12 +36,17 @@ _FORM = 2
 def name(kind: str, data: bytes) -> str:
     """The entry's name for a file of this kind with the content `data`."""
     digest = sha256(f"{_FORM} {__version__} {kind}\0".encode())
-    digest.update(sha256(schemas.text(kind)).digest())
+    digest.update(_of_schema(kind))
     if kind == schemas.RUNCONFIG:
         # A camelCase file describes its compute target too.
-        digest.update(sha256(schemas.text(schemas.COMPUTE)).digest())
+        digest.update(_of_schema(schemas.COMPUTE))
     digest.update(data)
     return digest.hexdigest()
+
+
+@lru_cache
+def _of_schema(kind: str) -> bytes:
+    return sha256(schemas.text(kind)).digest()
 
 
 def load(state: str, entry: str) -> Reading | None:

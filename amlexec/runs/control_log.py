@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["note"]
 
 
-def note(paths: RunPaths, text: str) -> None:
-    """Add a line to the run's control log. An error is ignored."""
+def note(paths: RunPaths, *texts: str) -> None:
+    """Add lines to the run's control log. An error is ignored."""
+    now = record.instant(time.time())
     try:
-        append(paths.at(LOG), f"{record.instant(time.time())} {redaction.hide_known(text)}\n")
+        append(paths.at(LOG), redaction.hide_known("".join(f"{now} {text}\n" for text in texts)))
     except OSError:
         return  # the log is informative only; the record counts

@@ -160,7 +160,7 @@ states() {
   done
   of_many facts
   printf '%s' "$running" | while read -r run from; do
-    [ -e "$base/runs/$run/control/script" ] && [ ! -e "$base/runs/$run/control/end" ] || continue
+    [ -s "$base/runs/$run/control/script" ] && [ ! -e "$base/runs/$run/control/end" ] || continue
     echo "R $run"
     metrics "$run" "$from"
   done
@@ -171,7 +171,7 @@ marks() {
   while read -r run _; do
     if [ -e "$base/runs/$run/control/end" ]; then
       echo "$run ended"
-    elif [ -e "$base/runs/$run/control/script" ]; then
+    elif [ -s "$base/runs/$run/control/script" ]; then
       echo "$run began"
     fi
   done

@@ -19,10 +19,7 @@ ended() {
   echo "ended $status $began $at $canceled"
 }
 
-began=-
-if [ -r "$control/script" ]; then
-  read -r _ _ began <"$control/script"
-fi
+read -r _ _ began 2>/dev/null <"$control/script" || began=-
 if ended; then
   :
 elif alive "$control/script"; then

@@ -26,13 +26,13 @@ wake() {
 
 # A supervisor without a command will see `cancel`, or write the command's process soon.
 stopwatch
-while [ ! -e "$control/script" ] && [ ! -e "$control/end" ] && wake; do
+while [ ! -s "$control/script" ] && [ ! -e "$control/end" ] && wake; do
   passed
   [ "$passed" -lt 1000 ] || break
   blink
 done
 
-if [ ! -e "$control/end" ] && [ -r "$control/script" ]; then
+if [ ! -e "$control/end" ] && [ -s "$control/script" ]; then
   belonging "$folder"
   if [ -n "$stranger" ]; then
     echo "the process $stranger, which control/script names, was not started by this run, and is left alone" >&2

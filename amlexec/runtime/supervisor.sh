@@ -8,7 +8,7 @@
 #   control/supervisor        "PID START MACHINE" of this process, first of all
 #   control/script            "PID START EPOCH" of the command, the leader of its own session and group
 #   control/end               "STATUS EPOCH", last of all; STATUS as in a shell
-# each by rename, except the first: a rename takes a process, and while that file is empty, it counts as missing.
+# the last by rename. The others count as missing while they are empty: a rename takes a process.
 # If control/cancel exists before the command starts, it is not started.
 # Finally, it prints the line of state.sh, for a waiting parent.
 here=${0%/*}
