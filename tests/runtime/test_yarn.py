@@ -379,6 +379,16 @@ class TestLogs:
             0,
         )
 
+    def test_a_node_that_fails_is_asked_less_often(self, modules: dict[str, Any], served: Served) -> None:
+        """As a NodeManager of a cluster with Kerberos that has no native library of Hadoop's."""
+        served.answers["/ws/v1/node/containerlogs/c/stdout?size=-65536"] = (500, b"x")
+        log = modules["yarn_rest"].Log("stdout")
+        for _ in range(100):
+            assert log.new(served.address, "c") == b""
+        assert len(served.asked) == 10
+        served.answers["/ws/v1/node/containerlogs/c/stdout?size=-65536"] = (200, LOG.format(1, "x").encode())
+        assert b"x" in [log.new(served.address, "c") for _ in range(60)]
+
     def test_the_container_of_the_driver(self, modules: dict[str, Any]) -> None:
         container_of = modules["yarn_rest"].container_of
         assert container_of(APP) == ("http://node1:8042", "container_1521077190506_0042_01_000001")

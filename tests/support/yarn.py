@@ -245,7 +245,8 @@ class YarnCluster(Host):
                 f"{_SPARK}spark.yarn.jars local:/opt/spark/jars/*\n"
             )
             files["/etc/spark/plain/spark-defaults.conf"] = _SPARK
-            modules = sorted(path.name for path in Path(parts.home(), "python/lib").glob("*.zip"))
+            home = parts.home(hadoop_versions.spark_version())
+            modules = sorted(path.name for path in Path(home, "python/lib").glob("*.zip"))
             told = {
                 "JAVA_HOME": parts.java,
                 "SPARK_HOME": "/opt/spark",

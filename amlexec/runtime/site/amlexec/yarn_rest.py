@@ -13,6 +13,9 @@ from hadoop_site import HadoopError
 FINAL = ("FINISHED", "FAILED", "KILLED")
 _KEPT = ("id", "state", "finalStatus", "diagnostics", "trackingUrl", "queue", "amContainerLogs", "user")
 _LOG_BYTES = 1 << 16
+_MOST_LEFT_OUT = 60
+FAILURES = 5
+"""Of a node in a row to read a log, before it is asked less often."""
 
 
 def resource_managers(found):
@@ -149,16 +152,25 @@ class Log:
     def __init__(self, name):
         """`name` is `stdout` or `stderr`."""
         self.name, self.position = name, 0
+        self.failures = self.pause = 0
+        """How often in a row the node has failed to read it, and how many readings to leave out for that."""
 
     def new(self, address, container):
         """The bytes that have been added; b"" if there are none, or the node does not answer."""
         window = _LOG_BYTES
+        if self.pause:
+            self.pause -= 1
+            return b""
         for _ in range(4):
             url = "%s/ws/v1/node/containerlogs/%s/%s?size=-%d" % (address, container, self.name, window)
             try:
                 status, body = hadoop_site.request("GET", url, headers=[("Accept", "text/plain")])
             except OSError:
                 return b""
+            self.failures = self.failures + 1 if status >= 500 else 0
+            if self.failures >= FAILURES:
+                # The node's own log has a page of text for each.
+                self.pause = min(2 ** (self.failures - FAILURES + 1), _MOST_LEFT_OUT)
             found = parsed_log(body, window) if status == 200 else None
             if found is None:
                 return b""

@@ -59,7 +59,7 @@ class Submission:
         self.begun, self.process = begun or (None, None)
         self.logs = {}
         self.waited = self.said = None
-        self.is_kept = self.has_results = self.is_left = False
+        self.is_kept = self.has_results = self.is_left = self.is_blind = False
 
     def run(self):
         """The exit code of the run."""
@@ -163,6 +163,9 @@ class Submission:
             self.logs[container] = [yarn_rest.Log(name) for name in ("stderr", *SCRIPTS)]
         for log in self.logs[container]:
             show(SCRIPTS.get(log.name, 2), log.new(address, container))
+            if log.failures == yarn_rest.FAILURES and not self.is_blind:
+                self.is_blind = True
+                say("%s can't read the driver's logs: they are shown at its end" % address)
 
     def result(self, code):
         """The exit code of the script, after spark-submit has ended with `code`."""
@@ -185,7 +188,7 @@ class Submission:
             say("%s; they are in %s" % (self.error, address))
             return code or 1
         os.rename(came + ".new", came)
-        self.has_results = True
+        self.has_results, self.error = True, ""
         import tarfile  # slow, as all that only some runs need
 
         with tarfile.open(came) as archive:
