@@ -9,6 +9,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -459,6 +460,27 @@ class TestArguments:
         (tmp_path / "jars").mkdir()
         assert archives.known(*asked) is None, "Spark's own jars"
         assert words[1] == "--archives"
+
+    def test_what_has_begun_ends_before_something_is_stored(
+        self, modules: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A large archive takes longer than Java to start: the script would begin meanwhile."""
+        monkeypatch.setenv("HOME", str(tmp_path))
+        (tmp_path / "d.tar.gz").write_bytes(b"x")
+        order: list[str] = []
+        files = SimpleNamespace(
+            namenodes=["head:9870"],
+            program=["hadoop", "fs"],
+            size=lambda _: order.append("size"),
+            put=lambda *_: order.append("put"),
+        )
+        made = modules["hadoop_archives"].Archives(
+            files, "hdfs://h/a", lambda _: order.append("say"), lambda: order.append("end")
+        )
+        assert (
+            made.stored(str(tmp_path / "d.tar.gz"), "d", "the environment", False) == "hdfs://h/a/archives/d"
+        )
+        assert order == ["size", "end", "say", "put"]
 
     @pytest.mark.parametrize(
         ("words", "settings", "has_jars"),

@@ -90,8 +90,8 @@ _SITES = {
         "yarn.nodemanager.log-dirs": "/var/hadoop/logs",
         "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": "100",
         "yarn.nodemanager.container-monitor.interval-ms": "200",
-        # A node that ends would wait for its containers for 5 s more.
-        "yarn.nodemanager.process-kill-wait.ms": "500",
+        # A node that ends would wait for its containers for 3 s more.
+        "yarn.nodemanager.process-kill-wait.ms": "2000",
         "yarn.scheduler.minimum-allocation-mb": "128",
     },
     "capacity-scheduler": {

@@ -19,10 +19,12 @@ _DISTRIBUTED = "spark.yarn.dist.archives="
 class Archives:
     """The archives of a user."""
 
-    def __init__(self, files, folder, say):
-        """`files` is the file system, `folder` our folder in it; `say` prints a line. No I/O."""
-        self.files, self.folder, self.say = files, folder, say
-        self.has_stored = False
+    def __init__(self, files, folder, say, before=lambda: None):
+        """`files` is the file system, `folder` our folder in it; `say` prints a line. No I/O.
+
+        `before` is called before something is stored.
+        """
+        self.files, self.folder, self.say, self.before = files, folder, say, before
 
     def store(self, words, spark, scratch, anew=False):
         """The command line of `placed`; what the cluster does not have is stored."""
@@ -42,7 +44,7 @@ class Archives:
             return address
         size = self.files.size(address)
         if size is None:
-            self.has_stored = True
+            self.before()
             if make:
                 make()
             size = os.path.getsize(local)

@@ -53,7 +53,7 @@ class Submission:
         self.yarn = yarn_rest.Yarn(yarn_rest.resource_managers(self.settings))
         self.files = hadoop_files.files(self.settings, self.spark)
         self.folder = hadoop_files.home(self.settings) + "/.amlexec"
-        self.archives = hadoop_archives.Archives(self.files, self.folder, say)
+        self.archives = hadoop_archives.Archives(self.files, self.folder, say, self.drop)
         self.app = {}
         self.error = ""
         self.begun, self.process = begun or (None, None)
@@ -96,7 +96,7 @@ class Submission:
     def submit(self, anew=False):
         """The exit code of spark-submit; meanwhile, the application is looked at."""
         words = self.archives.store(self.words, self.spark, self.control, anew)
-        if words != self.begun or self.archives.has_stored:
+        if words != self.begun:
             self.drop()
             self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL)
         self.begun = None
@@ -117,6 +117,7 @@ class Submission:
 
     def drop(self):
         """End a spark-submit that begins, and an application that it may have submitted."""
+        self.begun = None
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
