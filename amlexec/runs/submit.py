@@ -149,9 +149,10 @@ def begin(
         paths, run, lock = folders.create(plan.project, begun, int(time.time() * 1000))
         try:
             with ending_badly(paths):
+                taken = finish()  # before anything that takes long: until then, the snapshots are locked
                 if models:
                     _put(models, paths)
-                run = stage(plan, target, paths, run, finish())
+                run = stage(plan, target, paths, run, taken)
                 claim.close()
                 talk.say(f"RunId: {run.run_id}")
                 talk.say(f"Python {launch.python.version} ({launch.python.path})")
