@@ -94,13 +94,14 @@ class Engine:
     @property
     def features(self) -> Features:
         """What runs in it depend on; asked for once, with nothing imported."""
-        if self._looking is not None:
-            self._looking.join()
-            self._looking = None
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.join()
         if self._features is None:
             from amlexec.docker.features import from_info
 
-            plain = self.look("/info")
+            # Without an answer just now, docker-py asks, and says why there is none.
+            plain = self.look("/info") if looking is None else None
             self._features = from_info(plain if isinstance(plain, dict) else self.info())
         return self._features
 
