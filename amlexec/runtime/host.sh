@@ -328,7 +328,7 @@ follow() {
       return
       ;;
     esac
-    await_output "$before" || return
+    await_output "$before" 120 || return
   done
 }
 
@@ -347,7 +347,8 @@ pieces() {
   err=$((err + sent))
 }
 
-# await_output BEFORE: wait a moment unless there was output since the offsets BEFORE; fails if the connection is lost.
+# await_output BEFORE [TURNS]: wait a moment, a shorter one for so many turns without output, unless there was output since
+# the offsets BEFORE; fails if the connection is lost.
 await_output() {
   if [ "$1" != "$out/$err" ]; then
     idle=0
@@ -357,7 +358,7 @@ await_output() {
   idle=$((idle + 1))
   [ $((idle % 50)) -ne 0 ] || echo "- 0" || return
   # More output or the end may follow soon, and data in a pipe is lost when the connection breaks.
-  if [ "$idle" -lt 20 ]; then blink; else nap; fi
+  if [ "$idle" -lt 20 ]; then blink; elif [ "$idle" -lt "${2-0}" ]; then wink; else nap; fi
   return 0
 }
 

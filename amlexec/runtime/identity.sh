@@ -90,9 +90,15 @@ nap() {
   fi
 }
 
-# blink: sleep a hundredth of a second; or as long as `nap` without fractions.
+# blink, wink: sleep one or four hundredths of a second; or as long as `nap` without fractions.
 blink() {
   if sleep 0.01 2>/dev/null; then slept=$((slept + 1)); else
+    sleep 1
+    slept=$((slept + 100))
+  fi
+}
+wink() {
+  if sleep 0.04 2>/dev/null; then slept=$((slept + 4)); else
     sleep 1
     slept=$((slept + 100))
   fi

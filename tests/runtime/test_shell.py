@@ -235,7 +235,7 @@ def test_a_log_that_is_removed_while_it_is_read(program: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("program", ["dash", "bash"])
 def test_following_a_quiet_run_starts_few_processes(program: str, tmp_path: Path) -> None:
-    """Which matters on a machine that many share: a second of waiting is ten turns, of two processes each."""
+    """Which matters on a machine that many share: after 5 s, a second is ten turns, of two processes each."""
     base, programs = tmp_path / ".amlexec", tmp_path / "programs"
     control = base / "runs/r_1/control"
     control.mkdir(parents=True)
