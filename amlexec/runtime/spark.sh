@@ -82,8 +82,9 @@ is_secure() {
   cat "$conf/core-site.xml" 2>/dev/null | tr -d ' \t\r\n' |
     grep -qi '<name>hadoop.security.authentication</name><value>kerberos</value>'
 }
-# With a file of tokens, no ticket is needed.
-if [ -n "$conf" ] && [ -z "${HADOOP_TOKEN_FILE_LOCATION-}" ] && is_secure && klist=$(named klist); then
+# Whatever Spark's own settings name is usually the same. With a file of tokens, no ticket is needed.
+conf=${conf:-/etc/hadoop/conf}
+if [ -z "${HADOOP_TOKEN_FILE_LOCATION-}" ] && is_secure && klist=$(named klist); then
   kind=$(of_ticket 's/^Ticket cache: \([A-Z]*\):.*/\1/p')
   if ! "$klist" -s 2>/dev/null; then
     [ -n "$(of_ticket p)" ] && echo "ticket expired" || echo "ticket missing"

@@ -25,6 +25,7 @@ _LONGEST = (
     "tests/machines/test_attach.py",
     "tests/test_examples.py",
     "tests/targets/test_slurm.py",
+    "tests/targets/test_yarn_secure.py",
     "tests/prepare/test_prepare.py",
     "tests/targets/test_ssh_faults.py",
     "tests/targets/test_remotedocker.py",

@@ -7,11 +7,12 @@ starts the containers. See `ignore.secure.ports.for.testing`, and DefaultContain
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from tests.conftest import eventually
+from tests.conftest import PATIENCE
 from tests.engines import kerberos
 from tests.engines.fixtures import need
 from tests.engines.ssh_host import QUIET
@@ -126,12 +127,17 @@ class SecureCluster(YarnCluster):
         self.format()
         self.daemon("head", "namenode", "datanode")
         self.until_nodes(1)
-        eventually(lambda: self._dfs_answers(), "HDFS opens")
+        until = time.monotonic() + 2 * PATIENCE
+        while not self._has_data_node():
+            assert time.monotonic() < until, self.run("head", "tail -n 8 /tmp/namenode.log /tmp/datanode.log")
+            time.sleep(0.5)
 
-    def _dfs_answers(self) -> bool:
+    def _has_data_node(self) -> bool:
         asked = "http://head:9870/jmx?qry=Hadoop:service=NameNode,name=FSNamesystemState"
-        state = json.loads(self._got(asked) or "{}")
-        return any(one["NumLiveDataNodes"] == 1 for one in state.get("beans", []))
+        try:
+            return any(one["NumLiveDataNodes"] == 1 for one in json.loads(self._got(asked))["beans"])
+        except (ValueError, KeyError):
+            return False  # it is starting
 
     def rest(self, path: str) -> Any:
         """See `YarnCluster.rest`."""
