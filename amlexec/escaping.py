@@ -25,7 +25,7 @@ _CONTROL = (
 
 def visible(text: str) -> str:
     """`text` with control characters escaped; tabs and newlines stay. No I/O."""
-    if text.isascii() and text.isprintable():
+    if text.replace("\n", "").isprintable():  # then it has none of them
         return text
     return re.sub(_CONTROL, lambda match: ascii(match[0])[1:-1], text)
 

@@ -32,7 +32,7 @@ __all__ = [
     "named",
 ]
 
-_CONFLICT = re.compile(r"container state improper|\bname\b.* in use")
+_CONFLICT = r"container state improper|\bname\b.* in use"
 _LOOK = "check whether the engine is still running: `docker info`"
 
 
@@ -131,7 +131,7 @@ def _translated(error: Exception, address: str) -> EngineError | None:
 
 def _as_docker_says(status: int, said: str) -> int:
     """The status of a refusal: Podman calls some conflicts a fault of its own."""
-    return 409 if status == 500 and _CONFLICT.search(said) else status
+    return 409 if status == 500 and re.search(_CONFLICT, said) else status
 
 
 def _chain(error: BaseException) -> list[BaseException]:

@@ -45,7 +45,7 @@ class TransferProgress(NamedTuple):
 
 
 _NAMES = ("RepoTags", "RepoDigests")
-_PUSHED = re.compile(r"\bdigest: (sha256:[0-9a-f]{64})")
+_PUSHED = r"\bdigest: (sha256:[0-9a-f]{64})"
 """What the last step of a push says, and Podman says nowhere else."""
 
 
@@ -164,7 +164,7 @@ def push(
     digests: list[str] = []
 
     def step(one: TransferProgress) -> None:
-        digests.extend(_PUSHED.findall(one.status))
+        digests.extend(re.findall(_PUSHED, one.status))
         if progress is not None:
             progress(one)
 
