@@ -85,9 +85,10 @@ class Driver:
                     self._changed.wait(_TICK_S)
                     self._tick(began)
             self._board.finish(Outcome("done"))
+            self._stopper.finish()
         except KeyboardInterrupt:
+            self._stopper.leave()
             self._interrupt()
-        self._stopper.finish()
         outcome = self._board.outcome
         assert outcome is not None
         with self._changed:

@@ -21,6 +21,8 @@ __all__ = ["Monitor", "Stopper"]
 
 _METRICS_INTERVAL_S = 1.0
 _CANCEL_GRACE_S = 10
+_LAST_TIMEOUT_S = 60.0
+"""How long the end of a sweep waits for a thread that is recording the end of a run."""
 
 
 class Monitor(Protocol):
@@ -42,6 +44,7 @@ class Stopper:
         self._running: dict[int, RunPaths] = {}
         self._since: dict[int, float] = {}
         self._is_over = threading.Event()
+        self._threads: list[threading.Thread] = []
 
     def began(self, number: int, paths: RunPaths) -> None:
         """A point is being followed from now on."""
@@ -67,11 +70,25 @@ class Stopper:
             if state.is_stopped and state.run_id:
                 self.stop(number, state.reason)
         if self._monitor is not None:
-            threading.Thread(target=self._bring, args=(lock,), daemon=True).start()
+            self._begin(lambda: self._bring(lock))
 
     def finish(self) -> None:
-        """No point is running any more. Idempotent."""
+        """No point is followed any more.
+
+        Waits for threads that may have found the end of a run before the one that followed it: they record
+        it, and remove what the run no longer needs.
+        """
+        self.leave()
+        for thread in self._threads:
+            thread.join(_LAST_TIMEOUT_S)
+
+    def leave(self) -> None:
+        """The runs go on, and this process ends. Idempotent."""
         self._is_over.set()
+
+    def _begin(self, work: Callable[[], object]) -> None:
+        self._threads.append(threading.Thread(target=work, daemon=True))
+        self._threads[-1].start()
 
     def _bring(self, lock: threading.Condition) -> None:
         """A thread of its own: bring the metrics of runs elsewhere here."""
@@ -106,4 +123,4 @@ class Stopper:
             except (AmlexecError, OSError) as error:
                 self._warn(f"point {number} could not be stopped: {error}")
 
-        threading.Thread(target=cancel, daemon=True).start()
+        self._begin(cancel)
