@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DamagedError", "awaited", "lacking", "link", "stem"]
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+"""Signals whose handlers may raise an exception."""
 _INTERVAL_S = 0.2
 _CHUNK = 1 << 20
 _REST_TIMEOUT_S = 1.0
@@ -43,16 +45,17 @@ class DamagedError(Exception):
 def awaited(work: Coroutine[Any, Any, Any]) -> Any:
     """The result of a coroutine of rattler's. An interrupt cancels it."""
     _rest_at_exit()
-    before = signal.getsignal(signal.SIGINT)
-    if not callable(before) or threading.current_thread() is not threading.main_thread():
+    found = {int(number): signal.getsignal(number) for number in _ENDING}
+    handlers = {number: handler for number, handler in found.items() if callable(handler)}
+    if not handlers or threading.current_thread() is not threading.main_thread():
         return asyncio.run(work)
-    interrupted: list[bool] = []
+    interrupted: list[int] = []
     tasks: list[Any] = []
 
     # An exception raised while asyncio makes or closes its loop leaves half a loop, which prints a traceback
     # when it is collected. So an interrupt raises nothing until the loop is closed.
-    def interrupt(*_: object) -> None:
-        interrupted.append(True)
+    def interrupt(number: int, _: object) -> None:
+        interrupted.append(number)
         for task in tasks:
             task.get_loop().call_soon_threadsafe(task.cancel)
 
@@ -66,13 +69,15 @@ def awaited(work: Coroutine[Any, Any, Any]) -> Any:
         finally:
             tasks.clear()
 
-    signal.signal(signal.SIGINT, interrupt)
+    for number in handlers:
+        signal.signal(number, interrupt)
     try:
         return asyncio.run(cancelable())
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         if interrupted:
-            before(signal.SIGINT, None)
+            handlers[interrupted[0]](interrupted[0], None)
 
 
 @functools.cache

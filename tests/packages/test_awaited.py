@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def interrupt() -> None:
-    os.kill(os.getpid(), signal.SIGINT)
+def interrupt(number: int = signal.SIGINT) -> None:
+    os.kill(os.getpid(), number)
 
 
 async def waiting(ends: list[str]) -> None:
@@ -44,25 +44,31 @@ def _collected() -> Any:
     gc.collect()
 
 
-def _interrupted_in(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let an interrupt come while asyncio is in this method of its loop."""
+def _interrupted_in(name: str, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let a signal come while asyncio is in this method of its loop."""
     actual: Callable[..., Any] = getattr(asyncio.BaseEventLoop, name)
 
     def method(self: asyncio.BaseEventLoop, *arguments: Any) -> Any:
-        interrupt()
+        interrupt(number)
         return actual(self, *arguments)
 
     monkeypatch.setattr(asyncio.BaseEventLoop, name, method)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("where", ["__init__", "run_until_complete", "close"])
-def test_an_interrupt_of_the_loop(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_of_the_loop(where: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM raises the same, where doit runs tasks."""
     ends: list[str] = []
-    _interrupted_in(where, monkeypatch)
-    with pytest.raises(KeyboardInterrupt):
-        awaited(waiting(ends) if where != "close" else asyncio.sleep(0))
+    _interrupted_in(where, monkeypatch, number)
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            awaited(waiting(ends) if where != "close" else asyncio.sleep(0))
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
     assert ends == []
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_an_interrupt_cancels_the_work() -> None:
