@@ -272,6 +272,7 @@ begin() {
   cd "$folder/project" || exit 2
   # The script gets the user's own umask.
   umask "$mask"
+  utf8
   # A background process of a shell ignores SIGINT, and no shell can undo that: GNU's env can, or the run's Python.
   set -- /bin/sh "$runtime/supervisor.sh" "$folder" "$@"
   if env --default-signal=INT,QUIT true 2>/dev/null; then
@@ -290,6 +291,17 @@ os.execvp(sys.argv[1], sys.argv[1:])' "$@"
     exit 2
   fi
   rm -f "$folder/control/begin.err" &
+}
+
+# utf8: where no locale is set, name one for UTF-8, as Python does for itself (PEP 538). Java and other programs of a run
+# could not find files whose names are not ASCII.
+utf8() {
+  case ${LC_ALL:-${LC_CTYPE:-${LANG:-C}}} in C | POSIX) ;; *) return ;; esac
+  [ -z "${LC_ALL-}" ] || return 0
+  if [ -d /usr/lib/locale/C.utf8 ] || [ -d /usr/lib/locale/C.UTF-8 ]; then
+    LC_CTYPE=C.UTF-8
+    export LC_CTYPE
+  fi
 }
 
 # launch RUN RUNTIME PYTHON ARGUMENT…: `begin`, a line "begun", and `follow` from the beginning, with the results.
