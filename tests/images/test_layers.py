@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,19 +18,29 @@ from tests.engines.packages import Entry, Package
 from tests.images.test_build import image_of, inside
 from tests.packages.test_conda_bootstrap import channel_of
 from tests.support import engine_images
-from tests.support.places import DockerProject, Shop
+from tests.support.places import LABEL, DockerProject, Shop, new_base
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 
+@pytest.fixture(scope="module")
+def own_base(shop_of_session: Shop) -> str:
+    """A base image of this file alone: elsewhere, `--force` builds layers of the same packages again."""
+    reference = f"amlexec-test/layers-{uuid.uuid4().hex[:8]}:1"
+    label = f"{LABEL}={shop_of_session.session}"
+    new_base(shop_of_session.engine, shop_of_session.base, reference, label)
+    return reference
+
+
 @pytest.fixture
-def make(shop: Shop, tmp_path: Path) -> Callable[..., DockerProject]:
+def make(shop: Shop, own_base: str, tmp_path: Path) -> Callable[..., DockerProject]:
     """Create a project with these conda packages."""
 
     def made(name: str, *specs: str, pip: tuple[str, ...] = (), channel: str = "") -> DockerProject:
         project = DockerProject(tmp_path / name, shop, conda=shop.conda(*specs, pip=pip, channel=channel))
+        project.write("aml_config/docker.compute", project.compute(base=own_base))
         done = project.prepare()
         assert done.code == 0, done.err
         (project.root / "said").write_text(done.err)
