@@ -7,25 +7,18 @@ suite is run against.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amlexec.docker import images
-from amlexec.errors import TargetError
-
-from . import ssh_host, tools
-from .choice import kind_of_machines, machines
-from .ssh_host import _mmdebstrap as debian
+from . import debian_image, ssh_host, tools
+from .choice import kind_of_machines
 
 if TYPE_CHECKING:
     from .engine_kinds import Kind
 
 __all__ = ["is_there", "ready", "reference", "remove", "remove_groups", "settings"]
 
-_LABEL = "amlexec-test.recipe"
 _CAPABILITIES = (
     "SYS_ADMIN",
     "NET_ADMIN",
@@ -77,11 +70,7 @@ def remove_groups(name: str) -> None:
 
 def is_there() -> bool:
     """Whether the engine has the image, made by this recipe."""
-    try:
-        image = images.inspect(machines(), reference())
-    except TargetError:
-        return False
-    return image is not None and ((image["Config"] or {}).get("Labels") or {}).get(_LABEL) == _recipe()
+    return debian_image.is_there(reference(), _recipe())
 
 
 def ready() -> None:
@@ -89,33 +78,18 @@ def ready() -> None:
     if not ssh_host.is_there():
         raise tools.MissingError("no machine with an engine: one without is not there either")
     kind = kind_of_machines()
-    print(f"making a machine with {kind.what}, of Debian's packages")
-    with tempfile.TemporaryDirectory(dir=tools.roomy()) as folder:
-        archive = Path(folder, "root.tar")
-        *command, suite, target = debian(archive, Path(folder), kind.suite)
-        more = [f"--include={','.join(kind.packages)}"]
-        # The quiet user may use the engine, the others may not.
-        group = f"groupadd --system --force docker && usermod -aG docker {ssh_host.QUIET}"
-        more.append(f"--customize-hook=chroot \"$1\" sh -c '{group}'")
-        tools.run([*command, *more, suite, target], "making the root file system of a machine")
-        changes = ["ENV LANG=C.UTF-8", f"LABEL {_LABEL}={_recipe()}"]
-        try:
-            with archive.open("rb") as file:
-                images.import_root(machines(), file, reference(), changes=changes)
-        except TargetError as error:
-            raise tools.ToolError("\n".join(error.lines())) from None
+    # The quiet user may use the engine, the others may not.
+    group = f"groupadd --system --force docker && usermod -aG docker {ssh_host.QUIET}"
+    hook = f"--customize-hook=chroot \"$1\" sh -c '{group}'"
+    command = ssh_host.with_packages(kind.packages, kind.suite, [hook])
+    debian_image.make(reference(), _recipe(), f"a machine with {kind.what}", command)
 
 
 def remove() -> None:
     """Remove the image by its name; without an engine there is nothing to remove."""
-    try:
-        machines().version()
-    except TargetError:
-        return
-    images.remove(machines(), reference())
+    debian_image.remove(reference())
 
 
 def _recipe() -> str:
     kind = kind_of_machines()
-    made = Path(__file__).read_bytes() + Path(ssh_host.__file__).read_bytes()
-    return hashlib.sha256(made + repr((kind.suite, kind.packages)).encode()).hexdigest()
+    return debian_image.recipe(__file__, ssh_host.__file__, more=repr((kind.suite, kind.packages)))

@@ -6,17 +6,9 @@ Each has its own image, so that all can be there.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
-from pathlib import Path
 
-from amlexec.docker import images
-from amlexec.errors import TargetError
-
-from . import slurm, ssh_host, tools
-from .choice import machines
-from .ssh_host import _mmdebstrap as debian
+from . import debian_image, slurm, ssh_host, tools
 
 __all__ = ["SUITES", "VARIABLE", "has_accounting", "is_there", "ready", "reference", "remove", "version"]
 
@@ -26,7 +18,6 @@ ACCOUNTING = "accounting"
 SUITES = {USUAL: "bookworm", "24.11": "trixie", ACCOUNTING: "bookworm"}
 """The releases of Debian that have them."""
 _MORE = {ACCOUNTING: ("mariadb-server", "slurmdbd")}
-_LABEL = "amlexec-test.recipe"
 
 
 def version() -> str:
@@ -51,11 +42,7 @@ def is_there() -> bool:
     """Whether the engine has the image, made by this recipe."""
     if version() == USUAL:
         return slurm.is_there()
-    try:
-        image = images.inspect(machines(), reference())
-    except TargetError:
-        return False
-    return image is not None and ((image["Config"] or {}).get("Labels") or {}).get(_LABEL) == _recipe()
+    return debian_image.is_there(reference(), _recipe())
 
 
 def ready() -> None:
@@ -65,18 +52,9 @@ def ready() -> None:
         return
     if not ssh_host.is_there():
         raise tools.MissingError("no Slurm: a machine to log in to is not there either")
-    print(f"making a machine with Slurm {version()}, of Debian's packages")
-    with tempfile.TemporaryDirectory(dir=tools.roomy()) as folder:
-        archive = Path(folder, "root.tar")
-        *command, suite, target = debian(archive, Path(folder), SUITES[version()])
-        more = [f"--include={','.join((*slurm._PACKAGES, *_MORE.get(version(), ())))}"]
-        tools.run([*command, *more, suite, target], "making the root file system of a Slurm node")
-        changes = ["ENV LANG=C.UTF-8", f"LABEL {_LABEL}={_recipe()}"]
-        try:
-            with archive.open("rb") as file:
-                images.import_root(machines(), file, reference(), changes=changes)
-        except TargetError as error:
-            raise tools.ToolError("\n".join(error.lines())) from None
+    packages = (*slurm.PACKAGES, *_MORE.get(version(), ()))
+    command = ssh_host.with_packages(packages, SUITES[version()])
+    debian_image.make(reference(), _recipe(), f"a machine with Slurm {version()}", command)
 
 
 def remove() -> None:
@@ -84,13 +62,8 @@ def remove() -> None:
     if version() == USUAL:
         slurm.remove()
         return
-    try:
-        machines().version()
-    except TargetError:
-        return
-    images.remove(machines(), reference())
+    debian_image.remove(reference())
 
 
 def _recipe() -> str:
-    made = b"".join(Path(str(each.__file__)).read_bytes() for each in (slurm, ssh_host))
-    return hashlib.sha256(Path(__file__).read_bytes() + made).hexdigest()
+    return debian_image.recipe(__file__, slurm.__file__, ssh_host.__file__)

@@ -5,27 +5,27 @@ It is made of Debian's packages, not pulled. `tests/support/hosts.py` starts mac
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-import tempfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from amlexec.docker import images
 from amlexec.errors import TargetError
 
-from . import tools
+from . import debian_image, tools
 from .base_image import _certificates as certificates
 from .choice import machines
 from .places import can_install
 
-__all__ = ["QUIET", "REFERENCE", "SHELLS", "is_there", "ready", "remove"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+__all__ = ["QUIET", "REFERENCE", "SHELLS", "is_there", "ready", "remove", "with_packages"]
 
 REFERENCE = "amlexec-test/host:1"
 SHELLS = ("bash", "dash", "zsh", "fish", "tcsh")
 """Login shells. There is a user of the same name for each, whose start-up files print a lot."""
 QUIET = "remo"
 """A user with bash and no start-up files."""
-_LABEL = "amlexec-test.recipe"
 _SUITE = "bookworm"
 _PACKAGES = (
     "ca-certificates",
@@ -56,18 +56,13 @@ def is_there() -> bool:
     """Whether the engine has the image, made by this recipe, and this machine has what uses it."""
     if not all(shutil.which(program) for program in ("ssh", "ssh-keygen", "ssh-agent")):
         return False
-    try:
-        image = images.inspect(machines(), REFERENCE)
-    except TargetError:
-        return False
-    return image is not None and ((image["Config"] or {}).get("Labels") or {}).get(_LABEL) == _recipe()
+    return debian_image.is_there(REFERENCE, _recipe())
 
 
 def ready() -> None:
     """Make the image anew. Raises MissingError, ToolError."""
     try:
-        docker = machines()
-        docker.version()
+        machines().version()
     except TargetError as error:
         raise tools.MissingError(f"no machine to log in to: {error.message}") from None
     needed = {"ssh": "openssh-client", "mmdebstrap": "mmdebstrap"}
@@ -79,30 +74,28 @@ def ready() -> None:
     if missing:
         print(f"installing {' and '.join(missing)}")
         tools.install(*missing, "debian-archive-keyring")
-    print("making a machine to log in to, of Debian's packages")
-    with tempfile.TemporaryDirectory(dir=tools.roomy()) as folder:
-        archive = Path(folder, "root.tar")
-        tools.run(_mmdebstrap(archive, Path(folder)), "making the root file system of a host")
-        try:
-            with archive.open("rb") as file:
-                images.import_root(
-                    docker, file, REFERENCE, changes=["ENV LANG=C.UTF-8", f"LABEL {_LABEL}={_recipe()}"]
-                )
-        except TargetError as error:
-            raise tools.ToolError("\n".join(error.lines())) from None
+    debian_image.make(REFERENCE, _recipe(), "a machine to log in to", _mmdebstrap)
 
 
 def remove() -> None:
     """Remove the image by its name; without an engine there is nothing to remove."""
-    try:
-        machines().version()
-    except TargetError:
-        return
-    images.remove(machines(), REFERENCE)
+    debian_image.remove(REFERENCE)
+
+
+def with_packages(
+    packages: Sequence[str], suite: str = _SUITE, more: Sequence[str] = ()
+) -> Callable[[Path, Path], list[str]]:
+    """The command of `debian_image.make` for such a machine with more packages, and more options."""
+
+    def command(archive: Path, scratch: Path) -> list[str]:
+        *words, release, target = _mmdebstrap(archive, scratch, suite)
+        return [*words, f"--include={','.join(packages)}", *more, release, target]
+
+    return command
 
 
 def _recipe() -> str:
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    return debian_image.recipe(__file__)
 
 
 def _mmdebstrap(archive: Path, scratch: Path, suite: str = _SUITE) -> list[str]:
