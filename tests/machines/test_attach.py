@@ -764,10 +764,9 @@ def test_a_key_pair_that_the_machine_does_not_accept_is_removed_again(
 ) -> None:
     machine = new_host()
     # This sshd reads another file.
-    machine.ssh(
+    machine.configure_sshd(
         "sed -i 's,^AuthorizedKeysFile.*,AuthorizedKeysFile /etc/ssh/authorized_keys,' /etc/ssh/sshd_config"
     )
-    machine.ssh("kill -HUP $(pgrep -o -x sshd)")
     before = files_of(project)
     done = attach(project, machine, "-k", "--password-stdin", given=f"{PASSWORD}\n")
     assert done.code == 2

@@ -524,13 +524,8 @@ def test_the_check_does_not_reuse_an_open_connection(
         host.ssh("chpasswd", input=f"{QUIET}:another\n".encode())
         done, answers = check(project, "box")
         assert (done.code, answers["login"]["status"]) == (2, "failed")
-        host.ssh(
-            "cd /etc/ssh && rm host_key && ssh-keygen -q -t ed25519 -N '' -f host_key\n"
-            "kill -HUP $(pgrep -o sshd)"
-        )
+        host.configure_sshd("cd /etc/ssh && rm host_key && ssh-keygen -q -t ed25519 -N '' -f host_key")
         done, answers = check(project, "box")
-        while answers.get("login"):  # until sshd has reloaded its keys
-            done, answers = check(project, "box")
         assert (done.code, answers["host key"]["status"]) == (2, "failed")
         assert connection.run("echo in").stdout == "in\n", "the shared connection stays open"
 
@@ -682,9 +677,8 @@ def test_an_engine_named_by_a_context_or_a_profile_alone(
 def test_an_sshd_that_forbids_forwarding(
     beside: ProjectFolder, client: Client, engine_host: EngineHost, how: str
 ) -> None:
-    engine_host.ssh(f"sed -i '1i {how}' /etc/ssh/sshd_config; kill -HUP $(pgrep -o -x sshd)")
+    engine_host.configure_sshd(f"sed -i '1i {how}' /etc/ssh/sshd_config")
     try:
-        engine_host.wait()
         agree(
             beside,
             client,
@@ -692,5 +686,4 @@ def test_an_sshd_that_forbids_forwarding(
         )
     finally:
         client.hang_up()
-        engine_host.ssh(f"sed -i '/^{how}$/d' /etc/ssh/sshd_config; kill -HUP $(pgrep -o -x sshd)")
-        engine_host.wait()
+        engine_host.configure_sshd(f"sed -i '/^{how}$/d' /etc/ssh/sshd_config")

@@ -131,13 +131,11 @@ def test_a_certificate_authority_for_the_machine(host: Host, client: Client, tmp
 def test_the_login_uses_the_key_type_that_openssh_knows(host: Host, client: Client) -> None:
     """And not the type that the machine offers first to an unknown client."""
     host.ssh("yes | ssh-keygen -q -t rsa -N '' -f /etc/ssh/rsa_key >/dev/null")
-    host.ssh("sed -i '1i HostKey /etc/ssh/rsa_key' /etc/ssh/sshd_config; kill -HUP $(pgrep -o sshd)")
+    host.configure_sshd("sed -i '1i HostKey /etc/ssh/rsa_key' /etc/ssh/sshd_config")
     try:
-        host.wait()
         known(client, host, "", " ".join(host.ssh("cat /etc/ssh/rsa_key.pub").split()[:2]))
         with establish(host.login(known_hosts="")) as trust:
             assert (trust.known, trust.key.type) == ("OpenSSH", "ssh-rsa")
             assert SSHConnection(trust.login).run("echo on").stdout == "on\n"
     finally:
-        host.ssh("sed -i /rsa_key/d /etc/ssh/sshd_config; kill -HUP $(pgrep -o sshd)")
-        host.wait()
+        host.configure_sshd("sed -i /rsa_key/d /etc/ssh/sshd_config")

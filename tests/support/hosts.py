@@ -62,7 +62,7 @@ _CONFIGURATION = """\
 Port {port}
 ListenAddress 127.0.0.1
 HostKey /etc/ssh/host_key
-PidFile none
+PidFile /run/sshd.pid
 AuthorizedKeysFile /etc/ssh/authorized_keys .ssh/authorized_keys
 StrictModes no
 UsePAM yes
@@ -91,6 +91,13 @@ id asked >/dev/null 2>&1 || useradd --create-home --shell /bin/bash asked
 chpasswd --encrypted </etc/ssh/passwords
 exec /usr/sbin/sshd -D -e
 """
+RELOAD_SSHD = """\
+pid=$(cat /run/sshd.pid)
+rm /run/sshd.pid
+kill -HUP $pid
+until [ -s /run/sshd.pid ]; do sleep 0.02; done
+"""
+"""Let sshd read its configuration again, and wait for it: it refuses connections until it has written that file."""
 
 
 class Host:
@@ -219,10 +226,9 @@ class Host:
         self._put()
         self.start()
 
-    def wait(self) -> None:
-        """Wait until it lets somebody in, as after its sshd was told to read its configuration again."""
-        time.sleep(0.2)
-        assert self._answers(PATIENCE), f"{self.name} does not come up"
+    def configure_sshd(self, script: str) -> None:
+        """Change what its sshd is configured by, and wait until it listens with that."""
+        self.ssh(f"{script}\n{RELOAD_SSHD}")
 
     def _put(self) -> None:
         users = [*SHELLS, QUIET, ASKED]

@@ -211,9 +211,7 @@ def test_each_reason_for_a_missing_engine_has_its_own_error(
     client.hang_up()
     refused(alone.prepare("--check"), "tcp://127.0.0.1:2375", "which is not a local socket")
     machine.ssh(f"rm /home/{QUIET}/.bashrc; ln -sf /srv/other.sock /var/run/docker.sock")
-    machine.ssh(
-        "sed -i '1i AllowStreamLocalForwarding no' /etc/ssh/sshd_config; kill -HUP $(pgrep -o -x sshd)"
-    )
+    machine.configure_sshd("sed -i '1i AllowStreamLocalForwarding no' /etc/ssh/sshd_config")
     client.hang_up()
     refused(alone.prepare("--check"), "does not answer on its socket", "AllowStreamLocalForwarding")
     machine.ssh("rm /var/run/docker.sock; mv /usr/sbin/dockerd /usr/sbin/not-dockerd")

@@ -16,6 +16,7 @@ from amlexec.spark.yarn_report import KILLED
 from tests.conftest import PATIENCE, eventually
 from tests.engines.ssh_host import QUIET
 from tests.gc.test_gc import collected, gone
+from tests.support.hosts import RELOAD_SSHD
 from tests.support.yarn import CONTAINER, NODES, ON_STORAGE, YarnProject
 from tests.test_docs import ROOT, blocks, commands, matches
 
@@ -143,7 +144,7 @@ class TestARun:
         line = begun(following)
         if line:
             ended = f"for one in $(pgrep -u {QUIET} sshd); do kill -9 $one; done"
-            cluster.run("head", f"{ended}; kill -HUP $(pgrep -o -x sshd)")
+            cluster.run("head", f"{ended}\n{RELOAD_SSHD}")
             cluster.end("head", "resourcemanager")
             cluster.daemon("head", "resourcemanager")
             cluster.until_nodes(len(NODES))
