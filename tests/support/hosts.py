@@ -97,7 +97,7 @@ rm /run/sshd.pid
 kill -HUP $pid
 until [ -s /run/sshd.pid ]; do sleep 0.02; done
 """
-"""Let sshd read its configuration again, and wait for it: it refuses connections until it has written that file."""
+"""Let sshd read its configuration again, and wait: it refuses connections until it has written that file."""
 
 
 class Host:
