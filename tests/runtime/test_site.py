@@ -56,7 +56,7 @@ def test_it_needs_the_standard_library_alone(path: Path) -> None:
                 *(_NODE if path.name == "spark_node.py" else []),
                 # Programs of a head node, which are started with their folder as the path.
                 *(one.stem for one in path.parent.glob("hadoop_*.py") if path.name.startswith(_HADOOP)),
-                *(("yarn_kill", "yarn_rest", "yarn_submit") if path.name.startswith("yarn_") else ()),
+                *(one.stem for one in path.parent.glob("yarn_*.py") if path.name.startswith("yarn_")),
                 *(_PACKED if path.name == "spark_pack.py" else []),
                 *(one.stem for one in path.parent.glob("service_*.py") if path.name == "service_run.py"),
             }

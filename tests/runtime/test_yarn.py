@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import sys
+import tarfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -41,7 +42,8 @@ LOG = (
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """The modules, as they find each other on a head node."""
-    names = ("hadoop_site", "hadoop_files", "hadoop_archives", "yarn_rest", "yarn_kill", "yarn_submit")
+    names = ("hadoop_site", "hadoop_files", "hadoop_archives", "yarn_rest", "yarn_kill")
+    names += ("yarn_errors", "yarn_output", "yarn_submit")
     monkeypatch.setattr(sys, "path", [str(SITE / "amlexec"), *sys.path])
     yield {name: importlib.import_module(name) for name in names}
     for name in names:
@@ -390,6 +392,33 @@ class TestLogs:
         served.answers["/ws/v1/node/containerlogs/c/stdout?size=-65536"] = (200, LOG.format(1, "x").encode())
         assert b"x" in [log.new(served.address, "c") for _ in range(60)]
 
+    def test_an_archive_shows_what_was_not_shown(
+        self,
+        modules: dict[str, Any],
+        served: Served,
+        tmp_path: Path,
+        capfdbinary: pytest.CaptureFixture[bytes],
+    ) -> None:
+        """Of the container that has sent it; what an earlier attempt has printed stays."""
+        earlier, container = (f"container_1521077190506_0042_0{number}_000001" for number in (1, 2))
+        path = "/ws/v1/node/containerlogs/{}/{}?size=-65536"
+        served.answers[path.format(earlier, "amlexec.stdout")] = (200, LOG.format(4, "old\n").encode())
+        served.answers[path.format(container, "amlexec.stdout")] = (200, LOG.format(4, "one\n").encode())
+        logs = modules["yarn_output"].DriverLogs()
+        for name in (earlier, container):
+            logs.follow({"amContainerLogs": f"{served.address}/node/containerlogs/{name}/ada"})
+        assert logs.attempts() == 2
+        for name, text in (("container", container), ("stdout.log", "one\ntwo\n"), ("stderr.log", "oh\n")):
+            (tmp_path / name).write_text(text)
+        with tarfile.open(tmp_path / "results.tar", "w") as archive:
+            for name in ("container", "stdout.log", "stderr.log"):
+                archive.add(tmp_path / name, name)
+        with tarfile.open(tmp_path / "results.tar") as archive:
+            logs.show_rest(archive)
+        shown = capfdbinary.readouterr()
+        assert shown.out == b"old\none\ntwo\n"
+        assert shown.err == b"amlexec: YARN starts the driver again, as attempt 2\noh\n"
+
     def test_the_container_of_the_driver(self, modules: dict[str, Any]) -> None:
         container_of = modules["yarn_rest"].container_of
         assert container_of(APP) == ("http://node1:8042", "container_1521077190506_0042_01_000001")
@@ -415,15 +444,13 @@ class TestTheEnd:
         assert [made.result(code) for code in (0, 3)] == [1, 3]
         assert [asked for _, asked in served.asked] == [path, path]
 
-    def test_packages_that_no_repository_has(
-        self, modules: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("AMLEXEC_RUN_FOLDER", str(tmp_path))
+    def test_packages_that_no_repository_has(self, modules: dict[str, Any], tmp_path: Path) -> None:
         missing = [f"unresolved dependency: {one}: not found" for one in ("org.example#a_2.12;1.0", "o#b;2")]
         line = f"java.lang.RuntimeException: [{', '.join(missing)}]\n"
+        assert modules["yarn_errors"].why(str(tmp_path)) == ""
         (tmp_path / "stderr.log").write_text(f'Exception in thread "main" {line}')
-        made = modules["yarn_submit"].Submission("client", "amlexec-5f", ["spark-submit"])
-        assert made.why() == "no repository has the Maven packages o:b:2, org.example:a_2.12:1.0"
+        reason = "no repository has the Maven packages o:b:2, org.example:a_2.12:1.0"
+        assert modules["yarn_errors"].why(str(tmp_path)) == reason
 
 
 class TestArguments:

@@ -16,9 +16,12 @@ import time
 import hadoop_archives
 import hadoop_files
 import hadoop_site
+import yarn_errors
 import yarn_kill
+import yarn_output
 import yarn_rest
 from hadoop_site import HadoopError
+from yarn_output import say
 
 INTERVAL_S = 0.5
 LATER_S = 2
@@ -29,12 +32,9 @@ LAG_S = 20
 """For YARN to say how an application has ended, after spark-submit has."""
 TICKET_S = 24 * 3600
 """For the user to get a new Kerberos ticket."""
-CHUNK = 1 << 16
 NO_PYTHON = "the environment's Python does not run on the driver's node: it may be for another processor"
 FOLDERS = ("HADOOP_CONF_DIR", "YARN_CONF_DIR")
 """The variables with the folders of Hadoop's configuration."""
-SCRIPTS = {"amlexec.stdout": 1, "amlexec.stderr": 2}
-"""The script's own logs on a node, by `spark_node.py`, and where they are shown; `stderr` is the JVM's."""
 
 
 class CanceledError(Exception):
@@ -47,7 +47,8 @@ class Submission:
     def __init__(self, mode, tag, words, begun=None):
         """No I/O. `begun` is a command line that was started in place of `words`, and its process."""
         self.mode, self.tag, self.words = mode, tag, words
-        self.control = os.path.join(os.environ["AMLEXEC_RUN_FOLDER"], "control")
+        self.run_folder = os.environ["AMLEXEC_RUN_FOLDER"]
+        self.control = os.path.join(self.run_folder, "control")
         self.spark = hadoop_archives.spark_home(words[0])
         self.settings = hadoop_site.settings("core-site.xml", "hdfs-site.xml", "yarn-site.xml")
         self.yarn = yarn_rest.Yarn(yarn_rest.resource_managers(self.settings))
@@ -57,16 +58,16 @@ class Submission:
         self.app = {}
         self.error = ""
         self.begun, self.process = begun or (None, None)
-        self.logs = {}
-        self.waited = self.said = None
-        self.is_kept = self.has_results = self.is_left = self.is_blind = False
+        self.logs = yarn_output.DriverLogs()
+        self.waits_since = self.shown_reason = None
+        self.is_kept = self.has_results = self.is_left = False
 
     def run(self):
         """The exit code of the run."""
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
             code = self.submit()
-            if code != 0 and not self.app and self.is_archive_gone():
+            if code != 0 and not self.app and yarn_errors.is_archive_gone(self.run_folder):
                 say("the cluster no longer has an archive of this run: it is stored again")
                 code = self.submit(anew=True)
             code = self.result(code)
@@ -138,35 +139,20 @@ class Submission:
         if found["state"] == "ACCEPTED" and found["waiting"]:
             self.tell_waiting()
         else:
-            self.waited = None
+            self.waits_since = None
         if self.mode == "cluster":
-            self.follow()
+            self.logs.follow(self.app)
 
     def tell_waiting(self):
         """Say what the application waits for, if it waits for long and this is new."""
         now = time.time()
-        self.waited = self.waited or now
+        self.waits_since = self.waits_since or now
         reason = self.app["diagnostics"].strip().splitlines()
         text = "waiting for %s in queue %s" % (self.app["waiting"], self.app["queue"])
         text += ": " + re.sub(r"^\[[^\]]*\]\s*", "", reason[-1])[:500] if reason else ""
-        if now - self.waited > PATIENCE_S and text != self.said:
-            self.said = text
+        if now - self.waits_since > PATIENCE_S and text != self.shown_reason:
+            self.shown_reason = text
             say(text)
-
-    def follow(self):
-        """Print what is new in the logs of the driver's container."""
-        address, container = yarn_rest.container_of(self.app)
-        if not container:
-            return
-        if container not in self.logs:
-            if self.logs:
-                say("YARN starts the driver again, as attempt %d" % (len(self.logs) + 1))
-            self.logs[container] = [yarn_rest.Log(name) for name in ("stderr", *SCRIPTS)]
-        for log in self.logs[container]:
-            show(SCRIPTS.get(log.name, 2), log.new(address, container))
-            if log.failures == yarn_rest.FAILURES and not self.is_blind:
-                self.is_blind = True
-                say("%s can't read the driver's logs: they are shown at its end" % address)
 
     def result(self, code):
         """The exit code of the script, after spark-submit has ended with `code`."""
@@ -193,10 +179,7 @@ class Submission:
         import tarfile  # slow, as all that only some runs need
 
         with tarfile.open(came) as archive:
-            container = archive.extractfile("container").read(200).decode("ascii", "replace")
-            positions = {log.name: log.position for log in self.logs.get(container, [])}
-            for name, number in SCRIPTS.items():
-                show_rest(archive, name.replace("amlexec.", "") + ".log", number, positions.get(name, 0))
+            self.logs.show_rest(archive)
             return int(archive.extractfile("exit_code").read(20))
 
     def fetched(self, address, local):
@@ -215,56 +198,31 @@ class Submission:
     def stay(self, code):
         """Wait until YARN says that the application has ended: spark-submit may have ended before it."""
         until, pause = time.time() + LAG_S, 0.02
-        is_told = False
+        is_reported = False
         while self.yarn.addresses:
             try:
                 self.look()
             except HadoopError as error:
                 if error.kind != hadoop_site.KERBEROS:
                     self.error = "YARN no longer knows the application %s: %s" % (self.app.get("id"), error)
-                elif not is_told:
+                elif not is_reported:
                     say("YARN does not tell how the application has ended: %s" % error)
                 # spark-submit stays until an application ends.
                 return
             if self.app.get("state") in yarn_rest.FINAL:
                 return
             if not self.app and (code != 0 or self.mode != "cluster"):
-                self.error = self.why() if code != 0 else ""
+                self.error = yarn_errors.why(self.run_folder) if code != 0 else ""
                 return  # nothing was submitted
             if time.time() > until and (not self.app or self.mode != "cluster"):
                 if self.app:
                     self.yarn.kill(self.app["id"])  # its driver has ended
                 return
-            if time.time() > until and not is_told:
-                is_told = True
+            if time.time() > until and not is_reported:
+                is_reported = True
                 say("spark-submit has ended, but not the application %s" % self.app["id"])
             time.sleep(pause)
             pause = min(2 * pause, INTERVAL_S) if time.time() < until else LATER_S
-
-    def is_archive_gone(self):
-        """Whether spark-submit has missed an archive."""
-        gone = rb"does not exist.*\.amlexec/archives/|\.amlexec/archives/.*No such file"
-        return re.search(gone, self.last_lines()) is not None
-
-    def last_lines(self):
-        """The end of standard error."""
-        try:
-            with open(os.path.join(os.path.dirname(self.control), "stderr.log"), "rb") as file:
-                file.seek(max(os.fstat(file.fileno()).st_size - CHUNK, 0))
-                return file.read()
-        except (IOError, OSError):
-            return b""
-
-    def why(self):
-        """Why spark-submit has not submitted an application; "" if its log does not tell."""
-        lines = self.last_lines()
-        missing = re.findall(rb"unresolved dependency: ([^#\s]+)#([^;\s]+);([^:\s\]]+)", lines)
-        if missing:
-            names = sorted({b":".join(one).decode("utf-8", "replace") for one in missing})
-            return "no repository has the Maven package%s %s" % ("s" * bool(names[1:]), ", ".join(names))
-        found = re.findall(rb'^Exception in thread "main" ([^\n]+)', lines, re.MULTILINE)
-        text = found[-1].decode("utf-8", "replace") if found else ""
-        return text and "spark-submit: " + re.sub(r"^([\w.$]+: )+", "", text)[:1000]
 
     def cancel(self):
         """Kill the application, whatever its state."""
@@ -280,14 +238,14 @@ class Submission:
     def write(self, is_finished=False):
         """Write what is known of the application."""
         names = ("id", "state", "finalStatus", "trackingUrl", "queue")
-        told = {key: self.app.get(key, "") for key in names}
-        told["diagnostics"] = self.app.get("diagnostics", "")[:16384]
-        told.update(attempts=len(self.logs), error=self.error, is_finished=is_finished)
-        told["has_results"] = self.has_results
-        told["conf"] = {name: os.environ.get(name, "") for name in FOLDERS}
+        report = {key: self.app.get(key, "") for key in names}
+        report["diagnostics"] = self.app.get("diagnostics", "")[:16384]
+        report.update(attempts=self.logs.attempts(), error=self.error, is_finished=is_finished)
+        report["has_results"] = self.has_results
+        report["conf"] = {name: os.environ.get(name, "") for name in FOLDERS}
         path = os.path.join(self.control, "application.json")
         with open(path + ".new", "w") as file:
-            json.dump(told, file)
+            json.dump(report, file)
         os.rename(path + ".new", path)
 
     def tidy(self):
@@ -298,31 +256,6 @@ class Submission:
             paths.append("%s/.sparkStaging/%s" % (os.path.dirname(self.folder), self.app["id"]))
         if paths:
             self.files.delete(*paths)
-
-
-def show(number, data):
-    """Write bytes to standard output or standard error."""
-    while data:
-        data = data[os.write(number, data) :]
-
-
-def show_rest(archive, name, number, position):
-    """Write what an archived log has after `position`."""
-    try:
-        file = archive.extractfile(name)
-    except KeyError:
-        return
-    file.seek(position)
-    while True:
-        data = file.read(CHUNK)
-        if not data:
-            return
-        show(number, data)
-
-
-def say(text):
-    """Print a line of ours to the run's standard error."""
-    show(2, ("amlexec: %s\n" % text).encode("utf-8", "replace"))
 
 
 def configure(spark):
