@@ -27,7 +27,7 @@ from amlexec.images import compile_modules, conda_stack
 from amlexec.images.build_container import IDLE, BuildContainer, NotRunningError
 from amlexec.images.build_lock import locked, sweep
 from amlexec.images.labels import PREFIX, of_layer, reference
-from amlexec.packages import conda_bootstrap, conda_install, conda_link, scratch, stable_tar
+from amlexec.packages import conda_bootstrap, conda_cache, conda_install, scratch, stable_tar
 from amlexec.packages.network import cache_folder
 from amlexec.packages.urls import public
 from amlexec.progress import counted
@@ -238,7 +238,7 @@ def _compile(builder: BuildContainer, context: BuildContext, below: Sequence[Rep
         _ApartError: a package of this layer and one of `below` have the same file.
     """
     text = Path(compile_modules.__file__).read_text("utf-8")
-    names = [conda_link.stem(record.file_name) for record in _added(context, below)] if below else []
+    names = [conda_cache.stem(record.file_name) for record in _added(context, below)] if below else []
     code = _run(builder, ["-I", "-c", text, PREFIX, str(stable_tar.EPOCH), *names], context)
     if code == compile_modules.SHARED and below:
         raise _ApartError("a file is in several of its packages")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from amlexec import digest
-from amlexec.packages.conda_link import awaited, lacking
+from amlexec.packages.conda_cache import lacking
 from amlexec.packages.pip_offers import offered
+from amlexec.packages.rattler_calls import awaited
 from amlexec.packages.urls import public
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Install conda packages by a Python on another machine: its requests and its answers.
 
-It is started with the text of `conda_link.py` and nothing else. Addresses and logins go to its standard
-input, and stay in its memory.
+It is started with the text of `conda_installer.py` and of the modules that this imports, and nothing else.
+Addresses and logins go to its standard input, and stay in its memory.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from amlexec.errors import TargetError
-from amlexec.packages import conda_errors, conda_link
+from amlexec.packages import conda_errors
 from amlexec.packages.conda_logins import logins
 from amlexec.packages.network import rattler_settings
+from amlexec.packages.rattler_calls import awaited
 from amlexec.packages.urls import is_loopback, public
 from amlexec.tar import Tar
 
@@ -31,10 +32,25 @@ if TYPE_CHECKING:
 
 __all__ = ["InstallerAnswer", "arguments", "is_only_here", "request", "packed", "question"]
 
+_PROGRAM = "conda_installer"
+_SENT = ("rattler_calls", "conda_cache", "conda_link")
+"""The modules that it imports; each only imports those before it."""
+_LOADER = """\
+for name, text in MODULES.items():
+    module = sys.modules[name] = type(sys)(name)
+    exec(text, vars(module))
+"""
+
 
 def arguments() -> tuple[str, ...]:
     """The arguments of the remote Python; its standard input is `question` or `request`."""
-    return ("-I", "-B", "-c", Path(conda_link.__file__).read_text("utf-8"))
+    texts = {f"{__package__}.{name}": _text(name) for name in _SENT}
+    program = f"import sys\nMODULES = {texts!r}\n{_LOADER}exec({_text(_PROGRAM)!r})\n"
+    return ("-I", "-B", "-c", program)
+
+
+def _text(name: str) -> str:
+    return (Path(__file__).parent / f"{name}.py").read_text("utf-8")
 
 
 def is_only_here(record: RepoDataRecord) -> bool:
@@ -126,7 +142,7 @@ def _file(record: RepoDataRecord, folder: Path, network: Network) -> str:
 
     path = folder / record.file_name
     try:
-        conda_link.awaited(download_to_path(client(network), record.url, path))
+        awaited(download_to_path(client(network), record.url, path))
     except Exception as error:  # rattler has a separate exception for each step
         message = f"failed to fetch {record.file_name}\n{error}"
         raise conda_errors.not_installed(message, [record], network) from None

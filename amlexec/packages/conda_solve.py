@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from amlexec import private_folders
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.packages import conda_errors, conda_spec
-from amlexec.packages.conda_link import awaited
 from amlexec.packages.network import client
+from amlexec.packages.rattler_calls import awaited
 from amlexec.packages.urls import expand, expand_public, is_address, is_readable, public, unset_variables
 from amlexec.values import Line, Violation
 

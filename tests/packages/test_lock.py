@@ -26,7 +26,7 @@ from amlexec.digest import of_bytes
 from amlexec.environments import lockfile
 from amlexec.environments.spec import canonical, lock_basis, requirements_of, spec_of
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UsageError
-from amlexec.packages import conda_install, conda_link, conda_solve, network
+from amlexec.packages import conda_cache, conda_install, conda_solve, network
 from amlexec.packages.pip_pins import Pin, pin_of, pip_lines
 from amlexec.packages.pip_resolve import index_lines
 from amlexec.packages.platforms import Platform, of_image, of_target
@@ -833,7 +833,7 @@ class TestInstall:
             return (tmp_path / name / "share/thing").read_text()
 
         assert install("before") == "content\n"
-        lacking = functools.partial(conda_link.lacking, records, tmp_path / "cache/packages")
+        lacking = functools.partial(conda_cache.lacking, records, tmp_path / "cache/packages")
         assert asyncio.run(lacking()) == []
         shutil.rmtree(tmp_path / "before")  # its files are hard links to the cache
         if damage == "all gone":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from amlexec.packages.conda_link import awaited
+from amlexec.packages.rattler_calls import awaited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
