@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 
 from amlexec.commands.options import (
@@ -12,8 +11,8 @@ from amlexec.commands.options import (
     add_script,
     add_target,
     add_text_or_json,
+    project_of,
 )
-from amlexec.config import load as config
 from amlexec.light_typing import TYPE_CHECKING
 from amlexec.targets.target import GRACE_TIMEOUT_S
 
@@ -197,7 +196,7 @@ def run(arguments: argparse.Namespace) -> int:
     module = import_module(f"amlexec.commands.{_VERBS[arguments.verb]}")
     if getattr(arguments, "bundle", None):
         return int(module.rerun_bundle(arguments))
-    project = config.find_project(arguments.project or os.getcwd())  # noqa: PTH109 - one import less
+    project = project_of(arguments)
     # `return` is a keyword of Python.
     verb = "download" if arguments.verb == "return" else arguments.verb
     code: int = getattr(module, verb)(project, arguments)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from typing import TYPE_CHECKING
 
 from amlexec import console
-from amlexec.commands.options import add_project
+from amlexec.commands.options import add_project, project_of
 from amlexec.commands.output import as_json, size
 from amlexec.config import load as config
 from amlexec.errors import TargetError, UsageError
@@ -92,7 +91,7 @@ def _age(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Plan, print, and remove; the exit code."""
-    project = config.find_project(arguments.project or os.getcwd())  # noqa: PTH109 - one import less
+    project = project_of(arguments)
     rules = _rules(project, arguments)
     if arguments.plan:
         return _planned(project, arguments, rules)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amlexec.commands.options import project_of
 from amlexec.commands.verbs import Verb, declared
-from amlexec.config import load as config
 
 if TYPE_CHECKING:
     import argparse
@@ -32,6 +30,6 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the verb; the exit code."""
-    project = config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109 - one import less
+    project = project_of(arguments)
     import_module(f"amlexec.commands.{VERBS[arguments.verb].module}").run(project, arguments)
     return 0

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from amlexec import console
-from amlexec.commands.options import add_project
+from amlexec.commands.options import add_project, project_of
 from amlexec.config import lint
-from amlexec.config import load as config
 
 if TYPE_CHECKING:
     import argparse
@@ -41,13 +39,11 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def run(arguments: argparse.Namespace) -> int:
     """Check and print; the exit code."""
-    from pathlib import Path
-
     if arguments.files:
         number = len(dict.fromkeys(arguments.files))
         violations = lint.lint_files(arguments.files, strict=arguments.strict)
     else:
-        project = config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109
+        project = project_of(arguments)
         linter = lint.Linter(project, strict=arguments.strict)
         kinds = linter.kinds()
         number = len(kinds)

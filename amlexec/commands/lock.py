@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amlexec.commands.options import add_project, add_run_configuration
+from amlexec.commands.options import add_project, add_run_configuration, project_of
 from amlexec.config import load as config
 from amlexec.console import data, say
 from amlexec.environments import lockfile, spec
@@ -79,7 +77,7 @@ class _Request(NamedTuple):
 
 def run(arguments: argparse.Namespace) -> int:
     """Lock, or check; the exit code."""
-    project = config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109 - one import less
+    project = project_of(arguments)
     request = _request(project, arguments.run_configuration, arguments.target or "")
     lock = lockfile.read(project, request.file)
     if arguments.check:

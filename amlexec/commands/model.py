@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amlexec.commands.options import project_of
 from amlexec.commands.verbs import Verb, declared
-from amlexec.config import load as config
 from amlexec.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def _project(arguments: argparse.Namespace) -> Project | None:
     from amlexec.models.places import VARIABLE
 
     try:
-        return config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109
+        return project_of(arguments)
     except ConfigurationError:
         is_named = arguments.registry or os.environ.get(VARIABLE)
         if arguments.project or not is_named or getattr(arguments, "run", None):

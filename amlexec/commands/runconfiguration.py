@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amlexec import console
-from amlexec.commands.options import add_project
+from amlexec.commands.options import add_project, project_of
 from amlexec.config import load as config
 from amlexec.config import schemas
 from amlexec.errors import ConfigurationError, UsageError
@@ -55,7 +54,7 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the verb; the exit code."""
-    project = config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109 - one import less
+    project = project_of(arguments)
     verbs = {"create": _create, "list": _list, "show": _show, "delete": _delete}
     return verbs[arguments.verb](project, arguments)
 

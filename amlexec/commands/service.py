@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amlexec.commands.options import project_of
 from amlexec.commands.verbs import Verb, declared
-from amlexec.config import load as config
 from amlexec.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -56,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _project(arguments: argparse.Namespace) -> Project | None:
     """The project that `-p` names, else that of the current folder; None if the verb needs none."""
     try:
-        return config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109
+        return project_of(arguments)
     except ConfigurationError:
         if arguments.project or arguments.verb not in _WITHOUT_ENGINE:
             raise

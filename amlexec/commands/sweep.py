@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amlexec import console
-from amlexec.commands.options import add_project
-from amlexec.config import load as config
+from amlexec.commands.options import add_project, project_of
 from amlexec.errors import AmlexecError, TargetError
 
 if TYPE_CHECKING:
@@ -50,7 +47,7 @@ def add(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do the verb; the exit code."""
-    project = config.find_project(Path(arguments.project or os.getcwd()))  # noqa: PTH109 - one import less
+    project = project_of(arguments)
     verbs: dict[str, Callable[[Project, argparse.Namespace], None]] = {
         "list": _list,
         "status": _status,
