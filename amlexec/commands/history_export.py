@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import console
 from amlexec.commands import run_views
-from amlexec.commands.options import RUN
+from amlexec.commands.options import RUN, number_of_runs
 from amlexec.errors import AmlexecError, TargetError, UsageError
 from amlexec.history import find, folders, listing
 
@@ -30,14 +30,12 @@ def add(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--experiment", metavar="NAME", help="MLflow's experiment (default: the project's name)"
     )
-    verb.add_argument("--last", type=int, metavar="N", help="only the newest N runs")
+    verb.add_argument("--last", type=number_of_runs, metavar="N", help="only the newest N runs")
     verb.add_argument("--no-artifacts", action="store_true", help="without files: only values and tags")
 
 
 def run(project: Project, arguments: argparse.Namespace) -> None:
     """Export the runs, oldest first, and print what was written of each."""
-    if arguments.last is not None and arguments.last < 1:
-        raise UsageError(f"--last {arguments.last}: the number of runs is 1 or more")
     from amlexec.exports import mlflow, mlflow_client
 
     chosen = list(_chosen(project, arguments))

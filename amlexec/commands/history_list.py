@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 from typing import TYPE_CHECKING, Any
 
 from amlexec import console
 from amlexec.commands import fitting, output, run_view, run_views
-from amlexec.commands.options import add_output, add_sweep, sweep_id
+from amlexec.commands.options import add_output, add_sweep, number_of_runs, sweep_id
 from amlexec.errors import UsageError
 from amlexec.history import folders, listing
 from amlexec.history.listing import Broken
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from amlexec.errors import NoContactError
@@ -63,7 +63,7 @@ def add(verb: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"at most N runs, or all (default: {MOST_IN_A_TABLE} in a table, else all)",
     )
-    verb.add_argument("--last", type=_count, metavar="N", help="only the newest N runs")
+    verb.add_argument("--last", type=number_of_runs, metavar="N", help="only the newest N runs")
     verb.add_argument("--columns", metavar="NAME,...", help="show only these: run_id,metrics.loss,params.lr")
     verb.add_argument(
         "--from",
@@ -75,14 +75,8 @@ def add(verb: argparse.ArgumentParser) -> None:
     add_output(verb, ("table", "json", "csv"), flat=True)
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of runs, 1 or more")
-    return int(text)
-
-
 def _limit(text: str) -> int:
-    return 0 if text == "all" else _count(text)
+    return 0 if text == "all" else number_of_runs(text)
 
 
 def run(project: Project, arguments: argparse.Namespace) -> None:

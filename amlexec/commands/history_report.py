@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec import console
-from amlexec.commands.options import add_sweep, sweep_id
+from amlexec.commands.options import add_sweep, number_of_runs, sweep_id
 from amlexec.errors import TargetError, UsageError
 from amlexec.history import find, folders, listing
 
@@ -36,7 +36,7 @@ def add(verb: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the page's file (default: .amlexec/report.html in the project)",
     )
-    verb.add_argument("--last", type=int, metavar="N", help="only the newest N runs")
+    verb.add_argument("--last", type=number_of_runs, metavar="N", help="only the newest N runs")
     add_sweep(verb)
     verb.add_argument(
         "--live",
@@ -95,8 +95,6 @@ def run(project: Project, arguments: argparse.Namespace) -> None:
 
 def _chosen(project: Project, arguments: argparse.Namespace) -> tuple[list[Run], list[Broken], int]:
     """The runs of the page, newest first; those that can't be read; and how many older ones are left out."""
-    if arguments.last is not None and arguments.last < 1:
-        raise UsageError(f"--last {arguments.last}: the number of runs is 1 or more")
     if arguments.runs and arguments.last:
         raise UsageError("either RUN or --last, not both")
     if arguments.sweep is not None and (arguments.runs or arguments.last):

@@ -22,6 +22,7 @@ __all__ = [
     "add_sweep",
     "add_target",
     "add_text_or_json",
+    "number_of_runs",
     "project_of",
     "sweep_id",
 ]
@@ -110,3 +111,12 @@ def add_script(verb: argparse.ArgumentParser, arguments: str) -> None:
 def add_script_arguments(verb: argparse.ArgumentParser, arguments: str) -> None:
     """Add the script's arguments, for the help text only: `cli.run` splits them off before parsing."""
     verb.add_argument("arguments", nargs="*", metavar="ARGUMENT", help=arguments)
+
+
+def number_of_runs(text: str) -> int:
+    """The value of an option that takes a number of runs. Raises argparse.ArgumentTypeError."""
+    if not text.isdecimal() or int(text) < 1:
+        import argparse
+
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of runs, 1 or more")
+    return int(text)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amlexec import console, escaping
+from amlexec.commands.options import project_of
 from amlexec.commands.running import ended, finish
 from amlexec.commands.submit import Aside
-from amlexec.config import load as config
 from amlexec.errors import INTERRUPTED, ConfigurationError, UsageError
 from amlexec.history import find, folders
 from amlexec.history.paths import RunPaths
@@ -82,7 +82,7 @@ def rerun_bundle(arguments: argparse.Namespace) -> int:
 def _project(arguments: argparse.Namespace) -> Project | None:
     """The project that was named, or that the current folder is in."""
     try:
-        return config.find_project(arguments.project or Path.cwd())
+        return project_of(arguments)
     except ConfigurationError:
         if arguments.project:
             raise

@@ -57,24 +57,25 @@ def add_data(verb: argparse.ArgumentParser) -> None:
 def body_of(arguments: argparse.Namespace) -> bytes:
     """The body that `-d` names. Raises UsageError."""
     text = arguments.data or ""
-    if not text.startswith("@"):
-        return bytes(text, "utf-8", "surrogateescape")
-    if text == "@-":
-        return sys.stdin.buffer.read(_MOST_INPUT)
-    try:
-        return Path(text[1:]).read_bytes()
-    except OSError as error:
-        raise UsageError(f"{text[1:]} can't be read: {error.strerror}") from None
+    return sys.stdin.buffer.read(_MOST_INPUT) if text == "@-" else _content(text)
 
 
 def sample_of(text: str | None) -> str:
     """The sample that `--sample` names, as text. Raises UsageError."""
-    if not text:
-        return ""
     try:
-        return (Path(text[1:]).read_bytes() if text.startswith("@") else text.encode()).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the sample {text[1:]} can't be read: {error}") from None
+        return _content(text or "").decode()
+    except UnicodeDecodeError:
+        raise UsageError("the sample is not text in UTF-8", where="--sample") from None
+
+
+def _content(text: str) -> bytes:
+    """The bytes of `TEXT`, or of the file in `@FILE`. Raises UsageError if it can't be read."""
+    if not text.startswith("@"):
+        return text.encode("utf-8", "surrogateescape")
+    try:
+        return Path(text[1:]).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{text[1:]} can't be read: {error.strerror}") from None
 
 
 def script_of(text: str) -> Path:

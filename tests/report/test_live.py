@@ -232,7 +232,7 @@ def test_wrong_options_say_so(report: Report) -> None:
         (("--live", "--port", "0"), "--port 0: a port is a number from 1 to 65535"),
         (("--live", "-o", "x.html"), "--live serves the page: it writes no file"),
         (("--port", "80"), "--port needs --live"),
-        (("--last", "0"), "--last 0"),
+        (("--last", "0"), "'0' is not a number of runs"),
         (("nothing",), "there is no run 'nothing'"),
         (("-o", "."), ". is a folder"),
     ):
