@@ -170,7 +170,7 @@ def run(
 def _must_fit_together(arguments: argparse.Namespace, kind: str) -> None:
     for option, field in _OF_MACHINES.items():
         if getattr(arguments, field):
-            raise UsageError(f"{option} does not apply to a target of type {kind}, which is no machine")
+            raise UsageError(f"{option} does not apply to a target of type {kind}", hint="leave it out")
     must_not_apply(arguments, kind)
     needed = [option for option, one in _OPTIONS.items() if one.is_required and one.applies_to(kind)]
     if missing := [option for option in needed if not getattr(arguments, _field(option))]:

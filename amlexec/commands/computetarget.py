@@ -85,7 +85,7 @@ def _name(project: Project, arguments: argparse.Namespace) -> str:
 
         known = config.compute_targets(project)
         hint = f"there is {either(known)}" if known else "`amlexec computetarget attach` makes one"
-        raise UsageError("which compute target?", hint=hint)
+        raise UsageError("no compute target is named", hint=hint)
     if "/" in name and Path(name).resolve().parent == Path(project.configuration):
         name = Path(name).name
     return name.removesuffix(".compute").removesuffix(".runconfig")

@@ -109,9 +109,8 @@ def _rules(project: Project, arguments: argparse.Namespace) -> Rules:
     from amlexec.history.record import instant
 
     if (arguments.keep_best is None) != (arguments.by is None):
-        raise UsageError(
-            "--keep-best and --by belong together", hint="for example: --keep-best 5 --by metrics.loss:min"
-        )
+        missing = "--keep-best needs --by" if arguments.by is None else "--by needs --keep-best"
+        raise UsageError(missing, hint="for example: --keep-best 5 --by metrics.loss:min")
     if arguments.target:
         config.load_target(project, arguments.target)
     age = arguments.older_than

@@ -42,7 +42,7 @@ def run(project: Project, arguments: argparse.Namespace) -> None:
     """Do the verb."""
     if len(arguments.runs) == 1:
         raise UsageError(
-            "one run can't be compared", hint=f"amlexec history compare {arguments.runs[0]} last"
+            "there is only one run to compare", hint=f"amlexec history compare {arguments.runs[0]} last"
         )
     records = _records(project, arguments.runs)
     if arguments.code:

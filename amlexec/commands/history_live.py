@@ -68,7 +68,7 @@ def _listening(runs: LiveRuns, port: int) -> LiveServer:
     try:
         return LiveServer(runs, 0)
     except OSError as error:
-        raise TargetError(f"no port can be listened on: {error.strerror or error}") from error
+        raise TargetError(f"the server can't listen on any port: {error.strerror or error}") from error
 
 
 def _ask_targets(project: Project, runs: LiveRuns, stop: threading.Event) -> None:

@@ -33,7 +33,8 @@ def run(project: Project | None, arguments: argparse.Namespace) -> None:
     """Do the verb."""
     if len(arguments.models) == 1:
         raise UsageError(
-            "one version can't be compared", hint=f"amlexec model compare {arguments.models[0]} NAME:VERSION"
+            "there is only one version to compare",
+            hint=f"amlexec model compare {arguments.models[0]} NAME:VERSION",
         )
     found = registry.opened(project, arguments.registry)
     models = [found.find(text) for text in arguments.models]

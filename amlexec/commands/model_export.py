@@ -39,7 +39,9 @@ def run(project: Project | None, arguments: argparse.Namespace) -> None:
     chosen = [found.existing(names.model_name(name)) for name in arguments.names] or found.all()
     experiment = arguments.experiment or (project.name if project is not None else "")
     if not experiment:
-        raise UsageError("the runs of the models need an experiment", hint="--experiment NAME")
+        raise UsageError(
+            "outside of a project, MLflow's experiment has no default name", hint="--experiment NAME"
+        )
     if not any(name.present for name in chosen):
         console.say("there are no models yet: amlexec model register -n NAME FILE")
         return

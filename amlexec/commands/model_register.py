@@ -50,17 +50,17 @@ def run(project: Project | None, arguments: argparse.Namespace) -> None:
     """Do the verb."""
     if (arguments.path is None) == (arguments.run is None):
         raise UsageError(
-            "what is registered is either a file or folder, or a run's output",
+            "either FILE or -r RUN says what is registered",
             hint="amlexec model register -n NAME FILE, or -n NAME -r RUN -m outputs/model.pkl",
         )
     if arguments.run is None and arguments.model is not None:
-        raise UsageError("-m names an output of a run", hint="add -r RUN")
+        raise UsageError("-m is for an output of a run", hint="add -r RUN")
     if arguments.run is not None and arguments.model is None:
         assert project is not None, "a run needs a project"
         _asked_for(project, arguments)
         return
     if arguments.name is None:
-        raise UsageError("the model needs a name", hint="-n NAME")
+        raise UsageError("the model has no name", hint="-n NAME")
     source = _source(project, arguments)
     found = registry.opened(project, arguments.registry).register(
         arguments.name,
@@ -95,7 +95,7 @@ def _asked_for(project: Project, arguments: argparse.Namespace) -> None:
             "-m outputs/model.pkl",
         )
     if arguments.name is not None or arguments.tag or arguments.description:
-        raise UsageError("a name, tags or a description are for a model that -m names", hint="-m PATH")
+        raise UsageError("-n, --tag and --description are for a model that -m names", hint="-m PATH")
     found = of_run.register(project, paths, record, arguments.registry)
     if arguments.output == "json" or arguments.query is not None:
         run_views.show([each._asdict() for each in found], arguments)

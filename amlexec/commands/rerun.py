@@ -35,7 +35,7 @@ def rerun(project: Project, arguments: argparse.Namespace) -> int:
     if not arguments.verify and (arguments.rtol or arguments.atol):
         raise UsageError("--rtol and --atol are for the comparison: they need --verify")
     if arguments.run is None:
-        raise UsageError("which run?", hint="amlexec experiment rerun RUN, or --bundle FILE")
+        raise UsageError("no run is named", hint="amlexec experiment rerun RUN, or --bundle FILE")
     run = folders.read(find.find(project, arguments.run))
     if arguments.verify:
         from amlexec.history.verify import must_be_whole

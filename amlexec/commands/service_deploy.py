@@ -182,7 +182,7 @@ def _rollback(deployment: Deployment, _: ComputeTarget, arguments: argparse.Name
     service = the(deployment.engine, arguments.name)
     before = service.settings
     if not before.previous:
-        raise UsageError(f"{arguments.name} has had no other image: there is nothing to return to")
+        raise UsageError(f"{arguments.name} had no other image before, so it can't be rolled back")
     found = image.find(deployment.engine, before.previous)
     if found is None:
         raise TargetError(
@@ -221,7 +221,7 @@ def _of(models: str) -> str:
 
 def _share(number: float | None) -> float:
     if number is not None and not 0 <= number <= 1:
-        raise UsageError(f"{number} is not a share from 0 to 1")
+        raise UsageError(f"--log-requests {number} is not a share from 0 to 1")
     return number or 0.0
 
 

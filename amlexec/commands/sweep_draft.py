@@ -198,8 +198,11 @@ def _overridden(section: SweepSection, arguments: argparse.Namespace) -> SweepSe
         given["fail_fast"] = True
     section = section._replace(**given)
     if bool(section.metric) != bool(section.goal):
-        missing = "--goal maximize or --goal minimize" if section.metric else "--metric NAME"
-        raise UsageError("a metric and its goal belong together", hint=f"add {missing}")
+        if section.metric:
+            raise UsageError(
+                f"the metric {section.metric} has no goal", hint="add --goal maximize or --goal minimize"
+            )
+        raise UsageError(f"there is no metric to {section.goal}", hint="add --metric NAME")
     if section.early_stop and not section.metric:
         raise UsageError("--early-stop needs a metric", hint="add --metric NAME --goal maximize or minimize")
     return section

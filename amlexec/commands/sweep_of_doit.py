@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.errors import AmlexecError, TargetError, UsageError
+from amlexec.errors import AmlexecError, UsageError
 from amlexec.sweeps.journal import PointState
 from amlexec.sweeps.store import SweepPaths
 
@@ -102,7 +102,7 @@ def _states(project: Project, definition: Definition) -> dict[int, PointState]:
         for run_id in reversed(run_ids):
             try:
                 run = folders.read(RunPaths.of(project, run_id))
-            except (AmlexecError, TargetError):
+            except AmlexecError:
                 continue
             if number <= total(definition) and _is_of(run, points[number - 1]):
                 found[number] = _state(run, definition.metric)

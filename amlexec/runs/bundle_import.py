@@ -93,7 +93,7 @@ def _must_be_expected(file: Path, parts: list[str]) -> None:
         return
     if first == SNAPSHOT and ".git" not in inside and inside[:1] != [".amlexec"]:
         return
-    raise _refused(file, f"{'/'.join(parts)[:200]!r} is no part of a bundle")
+    raise _refused(file, f"{'/'.join(parts)[:200]!r} does not belong in a bundle")
 
 
 def _checked(file: Path, folder: Path) -> Bundle:
@@ -117,7 +117,7 @@ def _checked(file: Path, folder: Path) -> Bundle:
         raise _refused(file, f"its list of outputs: {error}") from None
     outputs = folder / OUTPUTS
     if os.path.lexists(outputs) and outputs_manifest.hashed(outputs) != listed:
-        raise _refused(file, "its outputs are not the listed ones")
+        raise _refused(file, "its outputs differ from its list of them")
     return Bundle(file, folder, run, record, lock)
 
 
@@ -126,7 +126,7 @@ def _run_id(file: Path, text: str) -> str:
         about = json.loads(text)
         found, run_id = about["format"], checked.text(about["run_id"])
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise _refused(file, f"its {ABOUT} has another form") from None
+        raise _refused(file, f"its {ABOUT} is not what amlexec writes") from None
     if found != FORMAT:
         raise _refused(file, f"it is of format {found!r:.20}; this version reads format {FORMAT}")
     if not is_run_id(run_id):
@@ -144,9 +144,7 @@ def _text(file: Path, folder: Path, name: str, largest: int) -> str:
 
 
 def _refused(file: Path, why: str) -> TargetError:
-    return TargetError(
-        f"this is not a bundle of a run: {why}", where=str(file), hint="nothing of it was taken"
-    )
+    return TargetError(f"this is not a bundle of a run: {why}", where=str(file), hint="nothing was imported")
 
 
 def import_run(project: Project, file: Path) -> RunPaths:

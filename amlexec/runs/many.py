@@ -64,7 +64,7 @@ def withdraw(project: Project, target: SlurmTarget, run_ids: Sequence[str]) -> s
             continue
         lock = locks.take(str(paths.lock))
         if lock is None:
-            raise TargetError(f"another process works on the run {run_id}")
+            raise TargetError(f"another process has the lock of the run {run_id}")
         try:
             run = folders.read(paths)
             if run.status not in FINAL and run.start_time_utc is None:

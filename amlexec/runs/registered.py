@@ -22,7 +22,7 @@ def expect(paths: RunPaths) -> None:
     try:
         of_run.expect(paths)
     except OSError as error:
-        note(paths, f"what becomes of its models can't be kept: {error}")
+        note(paths, f"that its models are to be registered can't be noted: {error}")
 
 
 def register(paths: RunPaths, run: Run) -> None:
@@ -34,7 +34,7 @@ def register(paths: RunPaths, run: Run) -> None:
     try:
         found = of_run.register(Project(str(paths.folder.parents[2])), paths, run)
     except OSError as error:
-        note(paths, f"what became of its models could not be kept: {error}")
+        note(paths, f"whether its models were registered could not be noted: {error}")
         return
     for each in found:
         note(paths, each.id or f"the model {each.name} was not registered: {each.problem}")

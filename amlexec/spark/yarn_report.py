@@ -26,7 +26,7 @@ _AM_CODES = {
     11: "too many executors failed",
     12: "the driver could not report to YARN",
     13: "no SparkContext was made before the script ended, or within spark.yarn.am.waitTime",
-    14: "the driver could not be made safe",
+    14: "the driver could not set up its security",
     15: "the script failed",
     16: "the driver's JVM ended early",
     17: "the driver lost its connection",

@@ -270,7 +270,7 @@ def test_last_and_info_show_a_run(project: Project) -> None:
         (["info", "-r", "my-project_1521077"], "2 runs begin with"),
         (["info", "-r", ""], "there is no run ''"),
         (["info", "-r", "../runs/my-project_1521077190506"], "there is no run"),
-        (["compare", "last"], "one run can't be compared"),
+        (["compare", "last"], "there is only one run to compare"),
         (["compare", "last", "nobody"], "there is no run 'nobody'"),
         (["list", "--last", "0"], "not a number of runs"),
         (["lsit"], "lsit"),

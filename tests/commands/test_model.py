@@ -97,8 +97,8 @@ def test_a_version_outlives_its_run(demo: ProjectFolder) -> None:
     [
         (["register", "-n", "iris"], "either a file or folder, or a run's output"),
         (["register", "-n", "iris", "-r", "last"], "has registered no model"),
-        (["register", "-n", "iris", "x", "-m", "y"], "-m names an output of a run"),
-        (["register", "x"], "the model needs a name"),
+        (["register", "-n", "iris", "x", "-m", "y"], "-m is for an output of a run"),
+        (["register", "x"], "the model has no name"),
         (["register", "-n", "i", "-r", "last", "-m", "outputs/../run.json"], "is not a path below the run's"),
         (["register", "-n", "i", "-r", "last", "-m", "x.pkl"], f"{SECOND} has no outputs/x.pkl"),
         (["register", "-n", "i", "-r", "last", "-m", "x.pkl"], "hint: it has outputs/model.pkl"),
@@ -106,7 +106,7 @@ def test_a_version_outlives_its_run(demo: ProjectFolder) -> None:
         (["register", "-n", "iris", "nofile"], "there is no such file or folder"),
         (["show", "iris"], "has no model 'iris'"),
         (["show", "a:b:c"], "names no version of a model"),
-        (["compare", "iris"], "one version can't be compared"),
+        (["compare", "iris"], "there is only one version to compare"),
         (["list", "--registry", "ftp://x/y"], "ftp://"),
     ],
 )

@@ -295,7 +295,8 @@ def test_wrong_options_are_refused_before_anything_happens(project: ProjectFolde
     for options, message in (
         (("--max", "much"), "'much' is not a size such as 20GB"),
         (("--older-than", "yesterday"), "'yesterday' is not an age such as 12h"),
-        (("--keep-best", "3"), "--keep-best and --by belong together"),
+        (("--keep-best", "3"), "--keep-best needs --by"),
+        (("--by", "metrics.loss:min"), "--by needs --keep-best"),
         (("--keep-best", "3", "--by", "loss"), "is not a metric and a direction"),
         (("-t", "nowhere"), "nowhere"),
     ):

@@ -222,7 +222,7 @@ def test_a_wrong_file_of_points(swept: Swept, name: str, text: str, message: str
         (["train.py", "--lr", "0.1,,1"], "there is an empty value in '0.1,,1'"),
         (["train.py", "--lr", "0.0..1.0"], "lr has no steps"),
         (["train.py", "--lr", "1,2", "--lr", "3,4"], "two arguments are called lr"),
-        (["--metric", "a", "train.py", "--lr", "1,2"], "a metric and its goal belong together"),
+        (["--metric", "a", "train.py", "--lr", "1,2"], "the metric a has no goal"),
         (["--retry", "train.py", "--lr", "1,2"], "--retry needs --resume"),
         (["--resume", "last", "train.py"], "a sweep that is continued keeps its definition"),
         (["trian.py", "--lr", "1,2"], "there is no script 'trian.py'"),
