@@ -9,17 +9,19 @@ from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.targets import beneath
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from amlexec.targets.beneath import Parts
 
-__all__ = ["Led", "Links", "relative"]
+__all__ = ["OUTPUTS", "Links", "Resolved", "relative"]
+
+OUTPUTS: Parts = (b"outputs",)
 
 _MOST_LINKS = 40
 """Length of a chain of links, as in the kernel."""
 
 
-class Led(NamedTuple):
+class Resolved(NamedTuple):
     """The resolved target of a link."""
 
     kind: str
@@ -37,26 +39,30 @@ class Links:
 
         Everything below `whole` has been collected; other paths may still be missing.
         """
-        self._root = root
+        self.root = root
         # Without the copy's path on the machine, no absolute link leads into it.
         self._aliases = [beneath.parts_of(os.fsencode(alias)) for alias in aliases] or [(b"",)]
         self._whole = {whole}
 
     def status(self, parts: Parts) -> os.stat_result:
         """The status of a path; links are not followed. Raises OSError."""
-        with beneath.opened(self._root, parts[:-1]) as folder:
+        with beneath.opened(self.root, parts[:-1]) as folder:
             return os.stat(parts[-1], dir_fd=folder, follow_symlinks=False)
 
     def text(self, parts: Parts) -> bytes:
         """The text of a link. Raises OSError."""
-        with beneath.opened(self._root, parts[:-1]) as folder:
+        with beneath.opened(self.root, parts[:-1]) as folder:
             return os.readlink(parts[-1], dir_fd=folder)
+
+    def add_whole(self, folders: Iterable[Parts]) -> None:
+        """Mark folders as collected in full."""
+        self._whole.update(folders)
 
     def is_whole(self, parts: Parts) -> bool:
         """Whether all of a folder has been collected."""
         return any(parts[:end] in self._whole for end in range(len(parts) + 1))
 
-    def led(self, at: Parts, text: bytes) -> Led:
+    def resolve(self, at: Parts, text: bytes) -> Resolved:
         """Resolve a link in the folder `at` with this text."""
         outside: Parts | None = () if text.startswith(b"/") else None
         waiting = list(reversed(beneath.parts_of(text)))
@@ -75,25 +81,25 @@ class Links:
                 status = self.status((*at, part))
             except (FileNotFoundError, NotADirectoryError):
                 if self.is_whole(at):
-                    return Led("nothing")
+                    return Resolved("nothing")
                 rest = () if b".." in waiting else tuple(reversed(waiting))
-                return Led("unknown", (*at, part, *rest))
+                return Resolved("unknown", (*at, part, *rest))
             except OSError:
-                return Led("unreadable")
+                return Resolved("unreadable")
             if stat.S_ISLNK(status.st_mode):
                 links += 1
                 if links > _MOST_LINKS:
-                    return Led("circle")
+                    return Resolved("circle")
                 target = self.text((*at, part))
                 waiting += reversed(beneath.parts_of(target))
                 outside = () if target.startswith(b"/") else None
             elif stat.S_ISDIR(status.st_mode):
                 at = (*at, part)
             elif waiting:
-                return Led("nothing")
+                return Resolved("nothing")
             else:
-                return Led("file" if stat.S_ISREG(status.st_mode) else "other", (*at, part))
-        return Led("out") if outside is not None else Led("folder", at)
+                return Resolved("file" if stat.S_ISREG(status.st_mode) else "other", (*at, part))
+        return Resolved("out") if outside is not None else Resolved("folder", at)
 
 
 def relative(target: Parts, folder: Parts) -> bytes:

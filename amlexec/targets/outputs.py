@@ -20,12 +20,12 @@ import stat
 
 from amlexec.light_typing import TYPE_CHECKING
 from amlexec.targets import beneath
-from amlexec.targets.copy_links import Led, Links, relative
+from amlexec.targets.copy_links import OUTPUTS, Links, Resolved, relative
 from amlexec.targets.run_folders import bring_home
 from amlexec.values import NotCollected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from typing_extensions import Self
@@ -34,10 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FOREIGN", "Copy", "aliases_of", "bring"]
 
-OUTPUTS: Parts = (b"outputs",)
 FOREIGN = "it belongs to another user and can't be read"
-_MOST_ROUNDS = 100
-"""Rounds of requests for the targets of links, which may be links themselves."""
 _NEW = b".amlexec-new"
 _CONCERNS_ALL = frozenset([errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE])
 
@@ -66,7 +63,11 @@ def bring(
     if copy.is_symlink() or not copy.is_dir():
         return []
     with Copy(copy, aliases, is_whole=more is None) as found:
-        missing = [*refused, *(found.complete(more) if more is not None else [])]
+        missing = [*refused]
+        if more is not None:
+            from amlexec.targets import copy_completion  # which a local copy does not need
+
+            missing += copy_completion.complete(found, more)
         base = found.settle()
         missing = [found.named(item) for item in missing] + found.missing
     if base is None or (found.foreign and foreign_stays):
@@ -91,7 +92,6 @@ class Copy(Links):
     def __init__(self, folder: Path, aliases: Sequence[str], *, is_whole: bool = True) -> None:
         whole: Parts = () if is_whole else OUTPUTS
         super().__init__(os.open(folder, beneath.FOLDER), aliases, whole)
-        self._asked: set[Parts] = set()
         self._placed: dict[Parts, Parts] = {}
         """The new places, in the outputs, of files from elsewhere in the copy."""
         self._base: Parts = OUTPUTS
@@ -103,70 +103,15 @@ class Copy(Links):
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._root)
+        os.close(self.root)
 
     def _is_above(self, parts: Parts) -> bool:
         return self._base[: len(parts)] == parts
 
-    # Which other parts of a remote copy are needed
-
-    def complete(self, more: Callable[[list[Parts]], list[NotCollected]]) -> list[NotCollected]:
-        """Download the targets of links until all are there; returns what was not downloaded."""
-        missing: list[NotCollected] = []
-        for _ in range(_MOST_ROUNDS):
-            wanted = sorted(parts for parts in set(self._unknown()) if parts not in self._asked)
-            if not wanted:
-                return missing
-            for parts in wanted:
-                self._forget(parts)
-            missing += more(wanted)
-            self._asked.update(wanted)
-            self._whole.update(wanted)
-        missing.append(NotCollected("outputs", "its links lead to too many further links", kept=True))
-        return missing
-
-    def _forget(self, parts: Parts) -> None:
-        """Remove the part of a folder that will be downloaded as a whole."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            if stat.S_ISDIR(self.status(parts).st_mode):
-                with beneath.opened(self._root, parts[:-1]) as folder:
-                    beneath.remove_below(folder, parts[-1])
-
-    def _unknown(self) -> Iterator[Parts]:
-        found = self._led_from_outputs()
-        if found.kind not in ("folder", "unknown") or not found.parts:
-            return
-        if found.kind == "unknown" or not self.is_whole(found.parts):
-            yield found.parts
-        if found.kind == "unknown":
-            return
-        self._base = found.parts
-        seen, waiting = {found.parts}, [found.parts]
-        while waiting:
-            for at, _, entries in beneath.walk(self._root, waiting.pop()):
-                for entry in entries:
-                    if not entry.is_symlink():
-                        continue
-                    led = self.led(at, self.text((*at, os.fsencode(entry.name))))
-                    if led.kind == "unknown":
-                        yield led.parts
-                    if led.kind != "folder" or self._is_above(led.parts) or led.parts in seen:
-                        continue
-                    seen.add(led.parts)
-                    if not self.is_whole(led.parts):
-                        yield led.parts
-                    elif led.parts[: len(self._base)] != self._base:
-                        waiting.append(led.parts)
-
-    def _led_from_outputs(self) -> Led:
-        return self.led((), OUTPUTS[0])
-
-    # Replacing links by their targets
-
     def settle(self) -> Parts | None:
         """Make the outputs independent of the rest of the copy; returns their folder, or None."""
-        led = self._led_from_outputs()
-        if led.kind != "folder" or not led.parts:
+        target = self.resolve((), OUTPUTS[0])
+        if target.kind != "folder" or not target.parts:
             reasons = {
                 "file": "it is a file, not a folder",
                 "other": "it is not a folder",
@@ -177,11 +122,11 @@ class Copy(Links):
             }
             with contextlib.suppress(FileNotFoundError):
                 self.status(OUTPUTS)
-                kept = led.kind in ("file", "folder", "unreadable")
-                self._name(OUTPUTS, reasons.get(led.kind, "it is a broken link"), kept=kept)
+                kept = target.kind in ("file", "folder", "unreadable")
+                self._name(OUTPUTS, reasons.get(target.kind, "it is a broken link"), kept=kept)
             return None
-        self._base = led.parts
-        for at, folder, entries in beneath.walk(self._root, self._base):
+        self._base = target.parts
+        for at, folder, entries in beneath.walk(self.root, self._base):
             if isinstance(folder, OSError):
                 self._unreadable(at, folder)
                 continue
@@ -229,41 +174,41 @@ class Copy(Links):
 
     def _link(self, parts: Parts, folder: int) -> None:
         text = os.readlink(parts[-1], dir_fd=folder)
-        led = self.led(parts[:-1], text)
-        place = self._place(led, parts, text)
+        target = self.resolve(parts[:-1], text)
+        place = self._place(target, parts, text)
         if place is not None:
             new = relative(place, parts[:-1])
-            if place != led.parts or beneath.leads_out(parts[len(self._base) :], text):
+            if place != target.parts or beneath.leads_out(parts[len(self._base) :], text):
                 _replace(folder, parts[-1], lambda name: os.symlink(new, name, dir_fd=folder))
-        elif led.kind == "file":
-            with beneath.opened(self._root, led.parts[:-1]) as source:
+        elif target.kind == "file":
+            with beneath.opened(self.root, target.parts[:-1]) as source:
                 _replace(
                     folder,
                     parts[-1],
-                    lambda name: beneath.link_or_copy(source, led.parts[-1], folder, name),
+                    lambda name: beneath.link_or_copy(source, target.parts[-1], folder, name),
                 )
-            self._placed[led.parts] = parts
-        elif led.kind == "folder":
-            self._folder(led.parts, parts, folder)
+            self._placed[target.parts] = parts
+        elif target.kind == "folder":
+            self._folder(target.parts, parts, folder)
 
-    def _place(self, led: Led, parts: Parts, text: bytes) -> Parts | None:
+    def _place(self, target: Resolved, parts: Parts, text: bytes) -> Parts | None:
         """The place of a link's target in the outputs; None if it is not there.
 
         Reports links that can't be followed.
         """
-        if led.kind == "out":
+        if target.kind == "out":
             reason = f"it is a link that leads out of the run's copy of the project: {os.fsdecode(text)}"
             self._name(parts, reason, kept=False)
-        elif led.kind == "other":
+        elif target.kind == "other":
             self._name(parts, "it is a link to a pipe, a socket or a device", kept=False)
-        elif led.kind == "unreadable":
+        elif target.kind == "unreadable":
             self._name(parts, "its target can't be read", kept=True)
-        elif led.kind in ("file", "folder"):
-            if led.parts[: len(self._base)] == self._base:
-                return led.parts
-            for end in range(len(led.parts), 0, -1):
-                if (place := self._placed.get(led.parts[:end])) is not None:
-                    return place + led.parts[end:]
+        elif target.kind in ("file", "folder"):
+            if target.parts[: len(self._base)] == self._base:
+                return target.parts
+            for end in range(len(target.parts), 0, -1):
+                if (place := self._placed.get(target.parts[:end])) is not None:
+                    return place + target.parts[end:]
         return None
 
     def _folder(self, source: Parts, parts: Parts, folder: int) -> None:
@@ -278,48 +223,51 @@ class Copy(Links):
         waiting = [(source, new, parts)]
         while waiting:
             at, into, place = waiting.pop()
-            with beneath.opened(self._root, at) as here, beneath.opened(self._root, into) as there:
-                os.fchmod(there, os.fstat(here).st_mode & 0o777 | 0o700)
-                for name in sorted(map(os.fsencode, os.listdir(here))):  # noqa: PTH208 - a descriptor
+            with beneath.opened(self.root, at) as origin, beneath.opened(self.root, into) as made:
+                os.fchmod(made, os.fstat(origin).st_mode & 0o777 | 0o700)
+                for name in sorted(map(os.fsencode, os.listdir(origin))):  # noqa: PTH208 - a descriptor
                     where = ((*at, name), (*into, name), (*place, name))
-                    self._try(where[2], lambda: self._copied(where, here, there, waiting))  # noqa: B023
+                    self._try(where[2], lambda: self._copied(where, origin, made, waiting))  # noqa: B023
         os.unlink(parts[-1], dir_fd=folder)
         os.rename(_NEW, parts[-1], src_dir_fd=folder, dst_dir_fd=folder)
 
     def _copied(
         self,
         where: tuple[Parts, Parts, Parts],
-        here: int,
-        there: int,
+        origin: int,
+        made: int,
         waiting: list[tuple[Parts, Parts, Parts]],
     ) -> None:
-        """Copy one entry of a link's target; `where` is its source, its temporary and its final path."""
+        """Copy one entry of a link's target from the folder `origin` to the folder `made`.
+
+        `where` is its source, its temporary and its final path.
+        """
         at, _, place = where
         name = at[-1]
-        status = os.stat(name, dir_fd=here, follow_symlinks=False)
+        status = os.stat(name, dir_fd=origin, follow_symlinks=False)
         mode = status.st_mode
         if stat.S_ISLNK(mode):
-            text = os.readlink(name, dir_fd=here)
-            led = self.led(at[:-1], text)
-            found = self._place(led, place, text)
-            if found is None and led.kind == "file":
-                with beneath.opened(self._root, led.parts[:-1]) as source:
-                    beneath.link_or_copy(source, led.parts[-1], there, name)
-                self._placed[led.parts] = place
+            text = os.readlink(name, dir_fd=origin)
+            target = self.resolve(at[:-1], text)
+            found = self._place(target, place, text)
+            if found is None and target.kind == "file":
+                with beneath.opened(self.root, target.parts[:-1]) as source:
+                    beneath.link_or_copy(source, target.parts[-1], made, name)
+                self._placed[target.parts] = place
                 return
-            if found is not None or led.kind != "folder" or self._is_above(led.parts):
-                if found is None and led.kind == "folder":
+            if found is not None or target.kind != "folder" or self._is_above(target.parts):
+                if found is None and target.kind == "folder":
                     self._name(place, "it is a link to a folder that it is in", kept=True)
-                os.symlink(text if found is None else relative(found, place[:-1]), name, dir_fd=there)
+                os.symlink(text if found is None else relative(found, place[:-1]), name, dir_fd=made)
                 return
-            self._placed[led.parts] = place
-            at, mode = led.parts, stat.S_IFDIR
+            self._placed[target.parts] = place
+            at, mode = target.parts, stat.S_IFDIR
         if stat.S_ISDIR(mode):
-            os.mkdir(name, 0o700, dir_fd=there)
+            os.mkdir(name, 0o700, dir_fd=made)
             waiting.append((at, where[1], place))
         elif stat.S_ISREG(mode):
-            _make_readable(name, here, status)
-            beneath.link_or_copy(here, name, there, name)
+            _make_readable(name, origin, status)
+            beneath.link_or_copy(origin, name, made, name)
         else:
             self._name(place, "it is a pipe, a socket or a device", kept=False)
 
