@@ -22,6 +22,7 @@ __all__ = [
     "LONGEST_LINE",
     "brought_home",
     "failure",
+    "of_another_project",
     "read_frame",
     "read_look",
     "read_records",
@@ -69,6 +70,15 @@ def brought_home(paths: RunPaths, where: str) -> TargetError:
         "it was removed",
         where=where,
         hint=f"its downloaded files are in {paths.folder}",
+    )
+
+
+def of_another_project(run_id: str, where: str) -> TargetError:
+    """The error for a run on a machine that is to be changed, and that another project submitted."""
+    return TargetError(
+        f"the run {run_id} on the machine was not submitted from this project, so it is left alone",
+        where=where,
+        hint="if the project was moved or copied, name the machine: --from TARGET",
     )
 
 

@@ -20,12 +20,10 @@ from amlexec.targets import (
     container_settings,
     docker_launch,
     live_metrics,
-    own_files,
     shared_engine,
 )
 from amlexec.targets.answers import brought_home
-from amlexec.targets.docker_logs import ContainerLogs, save_logs
-from amlexec.targets.outputs import FOREIGN, bring
+from amlexec.targets.docker_logs import ContainerLogs
 from amlexec.targets.reconnect import Reconnect
 from amlexec.targets.target import State
 from amlexec.targets.volumes import CHECKOUT, LOGGED, SITE, LocalVolumes
@@ -243,41 +241,17 @@ class DockerTarget:
 
     def collect(self, paths: RunPaths) -> list[NotCollected]:
         """See `Target.collect`."""
+        from amlexec.targets import docker_collect  # at the end of a run
+
         container = _container(paths)
         found = self._inspect(paths, container) if container else None
-        self._collected = container if container and found is not None else ""
         if not container or found is None:
-            # Nothing more can be copied out; folders mounted from this machine are local.
-            missing = own_files.put_in_place(paths.folder / "logged", paths, [LOGGED])
-            return missing if self._volumes.owner else missing + self._volumes.fetch(paths)
-        save_logs(self.engine, container, paths.stdout, paths.stderr)
-        if not found.is_mounted:
-            return self._copied_out(container, paths)
-        missing = own_files.put_in_place(paths.folder / "logged", paths, [LOGGED]) + self._volumes.fetch(
-            paths
+            self._collected = ""
+            return docker_collect.without_container(self._volumes, paths)
+        self._collected = container
+        return docker_collect.collect(
+            self.engine, self._volumes, container, paths, is_mounted=found.is_mounted
         )
-        if all(item.reason != FOREIGN for item in missing):
-            return missing
-        # Perhaps files of root in the container, which the engine can read.
-        return [item for item in missing if not item.kept] + self._copied_out(container, paths)
-
-    def _copied_out(self, container: str, paths: RunPaths) -> list[NotCollected]:
-        from amlexec.targets import container_files
-
-        came = paths.folder / "incoming"
-        remove_tree(came)
-        came.mkdir(0o700)
-        owner = None if self._volumes.has_other_users else self._volumes.user[:2]
-        brought = container_files.Brought(self.engine, container, CHECKOUT, came / "project", owner)
-        try:
-            missing = []
-            for name in (*own_files.FILES, "outputs"):
-                missing += brought.folder(f"{LOGGED}/{name}", came / "logged")
-            missing += own_files.put_in_place(came / "logged", paths, [LOGGED])
-            missing += brought.folder(f"{CHECKOUT}/outputs", came / "project")
-            return missing + bring(came / "project", paths.outputs, [CHECKOUT], brought.more)
-        finally:
-            remove_tree(came)
 
     def release(self, paths: RunPaths) -> None:
         """See `Target.release`. Another computer's run is kept until that computer has downloaded it."""

@@ -10,14 +10,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import IO, TYPE_CHECKING
 
-from amlexec.errors import TargetError, UnreachableError
+from amlexec.errors import UnreachableError
 from amlexec.files import remove_tree, touch
 from amlexec.kinds import is_prepared
 from amlexec.owner import owner_of
 from amlexec.snapshots import take as snapshot
-from amlexec.snapshots import transfer
-from amlexec.ssh.stdin import flowing
-from amlexec.targets import answers, live_metrics, ssh_launch, ssh_send
+from amlexec.targets import answers, live_metrics, ssh_launch, ssh_send, ssh_stage
 from amlexec.targets.outputs import bring
 from amlexec.targets.own_files import put_in_place
 from amlexec.targets.reconnect import Reconnect
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from tarfile import TarFile
 
     from amlexec.environments.store import EnvironmentStore
+    from amlexec.errors import TargetError
     from amlexec.history.paths import RunPaths
     from amlexec.local_machine import Answer
     from amlexec.locks import Held
@@ -47,12 +46,9 @@ __all__ = ["SSHTarget"]
 
 _NOT_OURS = 94
 """Exit code of `stop` and `remove`: the run is another project's."""
-_AGAIN = 75
-"""Exit code of `stage`: another snapshot was sent in between."""
 _BEGIN_TIMEOUT_S = 90.0
 _STOP_TIMEOUT_S = 60.0
 """In addition to the grace."""
-_TRIES = 6
 
 
 class SSHTarget:
@@ -115,12 +111,7 @@ class SSHTarget:
     def _look_before(self, python: str, environment: str = "") -> dict[str, str]:
         """The same, for a run that will be a process. Raises TargetError if the machine can't run it."""
         looked = self._looked = self._look(python, environment)
-        system = looked.get("system", "")
-        if not system.startswith("Linux"):
-            raise TargetError(
-                f"runs need Linux, but this machine is {system or 'something else'}",
-                where=self._connection.name,
-            )
+        ssh_launch.check_system(looked, self._connection.name)
         return looked
 
     @property
@@ -136,37 +127,15 @@ class SSHTarget:
         """Send a snapshot with what `add` adds, for the run or the array `name`."""
         if not snapshot.has_file(self._project, tree, plan.script):
             raise no_script(self._project, plan)
-        for number in range(_TRIES):
-            looked, self._looked = self._looked or self._look(plan.target.python_location), {}
-            # If others keep sending other snapshots, the last attempt uses a copy of its own.
-            is_alone = number == _TRIES - 1
-            old = "" if is_alone else looked.get("tree", "")
-            changes = transfer.difference(self._project, old, tree)
-            if changes is None:
-                # The machine has a snapshot that no longer exists locally: send everything.
-                self._verb("forget", self.mirror)
-                continue
-            mirror = f"{self.mirror}.{name}.once" if is_alone else self.mirror
-            pack = partial(ssh_send.pack, self._project, changes, add, runtime="runtime" not in looked)
-            code, stderr = self._send(pack, verb, name, self._runtime, mirror, old, tree, self.mirror)
-            if code == 0:
-                self._verbs.arrived()
-                return
-            if code != _AGAIN:
-                raise self._failed("the snapshot could not be sent", stderr)
-        raise TargetError(
-            "another program keeps changing the project's copy on the machine",
-            where=self._connection.name,
-        )
 
-    def _send(self, pack: Callable[[IO[bytes]], None], *words: str) -> tuple[int, str]:
-        """Send the archive of `pack` to a verb; returns its exit code and standard error."""
-        with (
-            flowing(pack) as archive,
-            self._verbs.stream(*words, input=archive, expects_more=True) as channel,
-        ):
-            ssh_send.show_waiting(channel.stdout, self._connection.name)
-            return channel.wait(), channel.stderr
+        def look() -> Mapping[str, str]:
+            facts, self._looked = self._looked or self._look(plan.target.python_location), {}
+            return facts
+
+        mirror = ssh_stage.Mirror(
+            self._project, self.mirror, self._verbs, self._runtime, self._connection.name
+        )
+        ssh_stage.send(mirror, verb, name, tree, look, add)
 
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
         """See `Target.start`."""
@@ -297,7 +266,7 @@ class SSHTarget:
         words = ("stop", paths.folder.name, str(grace), self._owner(paths))
         answer = self._verbs.run(*words, timeout=grace + self._stop_timeout)
         if answer.exit_code == _NOT_OURS:
-            raise self._of_others(paths.folder.name)
+            raise answers.of_another_project(paths.folder.name, self._connection.name)
         if answer.exit_code != 0:
             raise self._failed("the run could not be stopped", answer.stderr)
         return self._read(paths, answer.stdout)
@@ -362,17 +331,10 @@ class SSHTarget:
         """The required owner of a run that this project submitted; "" for all other runs."""
         return self.mirror if paths.record.exists() and not paths.returned.exists() else ""
 
-    def _of_others(self, run_id: str) -> TargetError:
-        return TargetError(
-            f"the run {run_id} on the machine was not submitted from this project, so it is left alone",
-            where=self._connection.name,
-            hint="if the project was moved or copied, name the machine: --from TARGET",
-        )
-
     def _verb(self, *words: str, expects_more: bool = False) -> str:
         answer = self._verbs.run(*words, expects_more=expects_more)
         if answer.exit_code == _NOT_OURS:
-            raise self._of_others(words[1])
+            raise answers.of_another_project(words[1], self._connection.name)
         if answer.exit_code != 0:
             raise self._failed(f"`{words[0]}` failed on the machine", answer.stderr)
         return answer.stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from amlexec.errors import ConfigurationError
+from amlexec.errors import ConfigurationError, TargetError
 from amlexec.files import SMALL, read_regular
 from amlexec.prefixes.remote_prefix import NAME_LENGTH
 from amlexec.prefixes.store import PrefixStore
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from amlexec.ssh.connection import SSHConnection
     from amlexec.values import Plan
 
-__all__ = ["LookingStore", "home_of", "introduced", "launch"]
+__all__ = ["LookingStore", "check_system", "home_of", "introduced", "launch"]
 
 
 class LookingStore(PrefixStore):
@@ -41,6 +41,13 @@ class LookingStore(PrefixStore):
             found = self._look(digest[:NAME_LENGTH])
             self.learn(digest, f"{found.get('environment', '')}\n{found.get('marker', '')}\n")
         return super().get(digest)
+
+
+def check_system(looked: Mapping[str, str], machine: str) -> None:
+    """Raise TargetError if the machine can't run processes for us, by the output of `look`."""
+    system = looked.get("system", "")
+    if not system.startswith("Linux"):
+        raise TargetError(f"runs need Linux, but this machine is {system or 'something else'}", where=machine)
 
 
 def launch(
