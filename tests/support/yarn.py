@@ -30,7 +30,9 @@ from tests.support.hosts import Host
 from tests.support.places import ClusterProject, Place
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterator
+    from http.client import HTTPResponse
 
     from amlexec.docker.client import Engine
     from tests.engines.spark import Installed
@@ -126,6 +128,8 @@ case ${{0##*/}}.$1 in
 yarn.application) class=$cli.ApplicationCLI ;;
 yarn.logs) class=$cli.LogsCLI; shift ;;
 yarn.node) class=$cli.NodeCLI; shift ;;
+yarn.rmadmin) class=$cli.RMAdminCLI; shift ;;
+*.haadmin) class=org.apache.hadoop.hdfs.tools.DFSHAAdmin; shift ;;
 *.dfsadmin) class=org.apache.hadoop.hdfs.tools.DFSAdmin; shift ;;
 *.fs | *.dfs) class=org.apache.hadoop.fs.FsShell; shift ;;
 esac
@@ -150,7 +154,12 @@ spark.yarn.report.interval 200ms
 class YarnCluster(Host):
     """The head node, with the nodes' containers beside it."""
 
-    ip = gateway = ""
+    gateway = ""
+    active = "head"
+    """The node whose ResourceManager and NameNode answer."""
+    scheme = "http"
+    ports: ClassVar[dict[str, int]] = {"yarn": 8088, "hdfs": 9870}
+    trusted: ssl.SSLContext | None = None
     image = ssh_host.REFERENCE
     nodes: ClassVar[tuple[str, ...]] = NODES
     sites: ClassVar[dict[str, dict[str, str]]] = _SITES
@@ -158,6 +167,7 @@ class YarnCluster(Host):
     def __init__(self, engine: Engine, folder: Path) -> None:
         super().__init__(engine, folder)
         self.name = f"amlexec-test-yarn-{uuid.uuid4().hex[:8]}"
+        self._ips: dict[str, str] = {}
 
     def container(self, node: str) -> str:
         """The name of a node's container."""
@@ -185,7 +195,7 @@ class YarnCluster(Host):
         self._begin()
 
     def _begin(self) -> None:
-        """Start the daemons, and make the users' home folders."""
+        """Start the daemons."""
         self.daemon("head", "resourcemanager")
         for node in NODES:
             self.run(node, "rm -rf /usr/bin/python3* /usr/lib/python3*; ! command -v python3")
@@ -194,6 +204,10 @@ class YarnCluster(Host):
         self.daemon("head", "namenode")
         # One holds all data: each JVM takes seconds to start.
         self.daemon(NODES[0], "datanode")
+        self._open()
+
+    def _open(self) -> None:
+        """Wait for the nodes, and make the users' home folders."""
         self.until_nodes(len(NODES))
         eventually(lambda: self.data_nodes() == 1, "HDFS has the node with the data")
         eventually(lambda: self.hdfs(f"/user/{QUIET}", "MKDIRS"), "HDFS opens")
@@ -306,28 +320,23 @@ class YarnCluster(Host):
 
     def rest(self, path: str) -> Any:
         """What the ResourceManager answers."""
-        with urllib.request.urlopen(
-            f"http://{self._address()}:8088/ws/v1/cluster/{path}", timeout=20
-        ) as answer:
+        with self._opened("yarn", f"/ws/v1/cluster/{path}") as answer:
             return json.load(answer)
 
     def hdfs(self, path: str, operation: str, **options: str) -> bool:
         """Whether an operation of WebHDFS that changes something succeeds, as the administrator."""
         words = "".join(f"&{key}={value}" for key, value in options.items())
-        address = f"http://{self._address()}:9870/webhdfs/v1{path}?op={operation}&user.name=root{words}"
         method = "DELETE" if operation == "DELETE" else "PUT"
-        asked = urllib.request.Request(address, method=method)
         try:
-            with urllib.request.urlopen(asked, timeout=20):
+            with self._opened("hdfs", f"/webhdfs/v1{path}?op={operation}&user.name=root{words}", method):
                 return True
         except OSError:
             return False
 
     def listed(self, path: str) -> list[str]:
         """The names in a folder of HDFS; none if it does not exist."""
-        address = f"http://{self._address()}:9870/webhdfs/v1{path}?op=LISTSTATUS&user.name=root"
         try:
-            with urllib.request.urlopen(address, timeout=20) as answer:
+            with self._opened("hdfs", f"/webhdfs/v1{path}?op=LISTSTATUS&user.name=root") as answer:
                 found = json.load(answer)["FileStatuses"]["FileStatus"]
         except OSError:
             return []
@@ -335,16 +344,20 @@ class YarnCluster(Host):
 
     def size(self, path: str) -> int:
         """The size of a file in HDFS."""
-        address = f"http://{self._address()}:9870/webhdfs/v1{path}?op=GETFILESTATUS&user.name=root"
-        with urllib.request.urlopen(address, timeout=20) as answer:
+        with self._opened("hdfs", f"/webhdfs/v1{path}?op=GETFILESTATUS&user.name=root") as answer:
             return int(json.load(answer)["FileStatus"]["length"])
 
-    def _address(self) -> str:
-        if not self.ip:
+    def _opened(self, daemon: str, path: str, method: str = "GET") -> HTTPResponse:
+        """The answer of one of the active daemons."""
+        node = self.active
+        if node not in self._ips:
             with self.engine.asked() as api:
-                networks = api.inspect_container(self.name)["NetworkSettings"]["Networks"]
-            self.ip = str(networks[self.name]["IPAddress"])
-        return self.ip
+                networks = api.inspect_container(self.container(node))["NetworkSettings"]["Networks"]
+            self._ips[node] = str(networks[self.name]["IPAddress"])
+        address = f"{self.scheme}://{self._ips[node]}:{self.ports[daemon]}{path}"
+        asked = urllib.request.Request(address, method=method)
+        answer: HTTPResponse = urllib.request.urlopen(asked, timeout=20, context=self.trusted)
+        return answer
 
     def until_nodes(self, number: int) -> None:
         """Wait until the cluster has this number of nodes. Seldom asked: the daemons need the processors."""
@@ -369,7 +382,7 @@ class YarnCluster(Host):
         """How many nodes HDFS has for its data."""
         query = "qry=Hadoop:service=NameNode,name=FSNamesystemState"
         try:
-            with urllib.request.urlopen(f"http://{self._address()}:9870/jmx?{query}", timeout=20) as answer:
+            with self._opened("hdfs", f"/jmx?{query}") as answer:
                 return int(json.load(answer)["beans"][0]["NumLiveDataNodes"])
         except (OSError, ValueError, LookupError):
             return -1  # it is starting
