@@ -104,7 +104,7 @@ def _master(target: ComputeTarget, answer: Answer) -> Finding:
 def _of_yarn(connection: SSHConnection, target: ComputeTarget, python: str) -> list[Finding]:
     """What the ResourceManager and the cluster's file system say."""
     text = "import sys, types\n"
-    for name in ("hadoop_site", "hadoop_files", "yarn_rest"):
+    for name in ("hadoop_tls", "hadoop_site", "hadoop_files", "yarn_rest"):
         source = (SITE / "amlexec" / f"{name}.py").read_text("utf-8")
         text += f"module = sys.modules[{name!r}] = types.ModuleType({name!r})\n"
         text += f"exec({source!r}, module.__dict__)\n"
@@ -141,6 +141,10 @@ def _queues(found: dict[str, list[str]]) -> Finding:
 
 def _files(found: dict[str, list[str]]) -> Finding:
     name = "cluster's file system"
+    if "files_slow" in found:
+        hint = "each operation takes seconds, as it starts a JVM: let the head node ask the NameNodes"
+        said = f"{found['files'][0]} can be written, but only by `hadoop fs`: {found['files_slow'][0]}"
+        return Finding(name, WARNING, said, hint)
     if "files" in found:
         return Finding(name, OK, f"{found['files'][0]} can be written")
     why = found.get("files_error", ["no answer"])[0]

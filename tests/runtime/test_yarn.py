@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import ssl
+import subprocess
 import sys
 import tarfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +21,8 @@ from tests.support.site_scripts import SITE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.engines.spark import Installed
 
 ID = "application_1521077190506_0042"
 APP = {
@@ -42,8 +46,8 @@ LOG = (
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """The modules, as they find each other on a head node."""
-    names = ("hadoop_site", "hadoop_files", "hadoop_archives", "yarn_rest", "yarn_kill")
-    names += ("yarn_errors", "yarn_output", "yarn_submit")
+    hadoop = ("hadoop_tls", "hadoop_site", "hadoop_files", "hadoop_archives")
+    names = (*hadoop, "yarn_rest", "yarn_kill", "yarn_errors", "yarn_output", "yarn_submit")
     monkeypatch.setattr(sys, "path", [str(SITE / "amlexec"), *sys.path])
     yield {name: importlib.import_module(name) for name in names}
     for name in names:
@@ -57,13 +61,23 @@ class Served:
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.asked: list[tuple[str, str]] = []
         self.challenge = self.cookie = ""
+        self.moves: dict[str, str] = {}
+        self.sent: list[bytes] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.asked.append((self.command, self.path))
-                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                outer.sent.append(self._body())
+                if self.path in outer.moves:
+                    self.send_response(307)
+                    self.send_header("Location", outer.address + outer.moves[self.path])
+                    self.end_headers()
+                    return
                 status, body = outer.answers.get(self.path, (404, b"{}"))
+                if not status:
+                    self.close_connection = True
+                    return
                 is_known = outer.cookie and outer.cookie in self.headers.get("Cookie", "")
                 self.send_response(401 if outer.challenge and not is_known else status)
                 if outer.challenge:
@@ -71,6 +85,18 @@ class Served:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            do_PUT = do_GET  # noqa: N815 - the server's name for it
+
+            def _body(self) -> bytes:
+                if self.headers.get("Transfer-Encoding") != "chunked":
+                    return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                found = b""
+                while size := int(self.rfile.readline(), 16):
+                    found += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+                return found
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -131,11 +157,20 @@ class TestSettings:
             (
                 {
                     "yarn.http.policy": "HTTPS_ONLY",
+                    "yarn.resourcemanager.ha.enabled": "true",
                     "yarn.resourcemanager.ha.rm-ids": "a, b",
                     "yarn.resourcemanager.hostname.a": "one",
                     "yarn.resourcemanager.webapp.https.address.b": "two:1",
                 },
                 ["https://one:8090", "https://two:1"],
+            ),
+            (
+                {
+                    "yarn.resourcemanager.ha.rm-ids": "a, b",
+                    "yarn.resourcemanager.hostname.a": "one",
+                    "yarn.resourcemanager.hostname": "rm",
+                },
+                ["http://rm:8088"],
             ),
         ],
     )
@@ -143,6 +178,41 @@ class TestSettings:
         self, modules: dict[str, Any], found: dict[str, str], addresses: list[str]
     ) -> None:
         assert modules["yarn_rest"].resource_managers(found) == addresses
+
+    @pytest.mark.parametrize(
+        ("found", "addresses"),
+        [
+            ({"fs.defaultFS": "hdfs://h:8020"}, ["http://h:9870"]),
+            ({"fs.defaultFS": "hdfs://h:8020", "dfs.http.policy": "HTTPS_ONLY"}, ["https://h:9871"]),
+            (
+                {
+                    "fs.defaultFS": "hdfs://pair/",
+                    "dfs.ha.namenodes.pair": "a, b,c",
+                    "dfs.namenode.http-address.pair.a": "one:1",
+                    "dfs.namenode.rpc-address.pair.a": "one:8020",
+                    "dfs.namenode.http-address.pair.b": "0.0.0.0:2",
+                    "dfs.namenode.rpc-address.pair.b": "two:8020",
+                    "dfs.namenode.rpc-address.pair.c": "three:8020",
+                    "dfs.ha.namenodes.other": "d",
+                    "dfs.namenode.http-address.other.d": "four:1",
+                },
+                ["http://one:1", "http://two:2", "http://three:9870"],
+            ),
+            (
+                {
+                    "fs.defaultFS": "hdfs://pair",
+                    "dfs.http.policy": "HTTPS_ONLY",
+                    "dfs.ha.namenodes.pair": "a,b",
+                    "dfs.namenode.http-address.pair.a": "one:1",
+                    "dfs.namenode.https-address.pair.a": "one:2",
+                    "dfs.namenode.http-address.pair.b": "two:1",
+                },
+                ["https://one:2"],
+            ),
+        ],
+    )
+    def test_name_nodes(self, modules: dict[str, Any], found: dict[str, str], addresses: list[str]) -> None:
+        assert modules["hadoop_files"].files(found, "/opt/spark").namenodes == addresses
 
     @pytest.mark.parametrize(
         ("system", "home"),
@@ -209,6 +279,147 @@ class TestTheResourceManager:
     def test_an_id_of_another_form(self, modules: dict[str, Any], served: Served) -> None:
         served.answers["/ws/v1/cluster/apps/x"] = (200, b'{"app": {"id": "../x", "state": "RUNNING"}}')
         assert modules["yarn_rest"].Yarn([served.address]).application("x") == {}
+
+
+class TestTheNameNodes:
+    """Of a pair: their answers, and the data that they are sent."""
+
+    def test_the_one_that_answers_is_asked_first_from_then_on(
+        self, modules: dict[str, Any], served: Served
+    ) -> None:
+        standby = {"exception": "StandbyException", "message": "Operation category READ is not supported"}
+        of_file = {"FileStatus": {"length": 3, "pathSuffix": "", "modificationTime": 0}}
+        where = f"/webhdfs/v1/x?op=GETFILESTATUS&user.name={modules['hadoop_site'].user()}"
+        served.answers[f"/standby{where}"] = (403, json.dumps({"RemoteException": standby}).encode())
+        served.answers[where] = (200, json.dumps(of_file).encode())
+        addresses = ["http://127.0.0.1:9", f"{served.address}/standby", served.address]
+        files = modules["hadoop_files"].Files(addresses, [])
+        assert [files.size("hdfs://pair/x") for _ in range(2)] == [3, 3]
+        assert [path for _, path in served.asked] == [f"/standby{where}", where, where]
+        assert files.why == ""
+        # An answer that says no is one, too.
+        gone = {"exception": "FileNotFoundException", "message": "File does not exist: /x"}
+        served.answers[where] = (404, json.dumps({"RemoteException": gone}).encode())
+        assert files.size("hdfs://pair/x") is None
+        served.answers[where] = served.answers[f"/standby{where}"]
+        with pytest.raises(modules["hadoop_site"].HadoopError, match=r"^Operation category READ"):
+            files.size("hdfs://pair/x")
+        assert files.namenodes == []
+
+    def test_the_other_one_gets_the_data_from_the_beginning(
+        self, modules: dict[str, Any], served: Served, tmp_path: Path
+    ) -> None:
+        """The first one has taken it, and is lost before it answers."""
+        (tmp_path / "x").write_bytes(b"all of it")
+        query = f"/webhdfs/v1/x?op=CREATE&overwrite=true&user.name={modules['hadoop_site'].user()}"
+        # To the redirection, no data is sent.
+        served.moves[f"/one{query}"] = "/one?op=CREATE&namenoderpcaddress=pair"
+        served.moves[query] = "/two?op=CREATE&namenoderpcaddress=pair"
+        served.answers["/one?op=CREATE&namenoderpcaddress=pair"] = (0, b"")
+        served.answers["/two?op=CREATE&namenoderpcaddress=pair"] = (201, b"")
+        files = modules["hadoop_files"].Files([f"{served.address}/one", served.address], [])
+        with (tmp_path / "x").open("rb") as file:
+            assert files._rest("PUT", "hdfs://pair/x", "CREATE", file, overwrite="true") == {}
+        assert served.sent == [b"", b"all of it", b"", b"all of it"]
+
+
+class TestCertificates:
+    """Of daemons that are asked by HTTPS: a real authority, and a real truststore of Java's."""
+
+    @pytest.fixture
+    def secured(self, served: Served, tmp_path: Path) -> str:
+        """The address of that server with TLS; `authority.pem` is who has signed its certificate."""
+        signed = [
+            "-CA",
+            "authority.pem",
+            "-CAkey",
+            "authority.key",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+        ]
+        for name, more in (("authority", []), ("server", signed)):
+            words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+            words += ["-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout", f"{name}.key"]
+            words += ["-out", f"{name}.pem", *more]
+            subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
+        served.server.socket = context.wrap_socket(served.server.socket, server_side=True)
+        served.answers[f"/ws/v1/cluster/apps/{ID}"] = (200, json.dumps({"app": APP}).encode())
+        return f"https://localhost:{served.server.server_port}"
+
+    def test_an_authority_that_is_not_known(
+        self,
+        modules: dict[str, Any],
+        served: Served,
+        secured: str,
+        program: Callable[[str, str], None],
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+    ) -> None:
+        monkeypatch.setenv("HADOOP_CONF_DIR", str(tmp_path))
+        monkeypatch.setenv("AMLEXEC_RUN_FOLDER", str(tmp_path))
+        where = secured.removeprefix("https://")
+        refused = (
+            rf"^the certificate of https://{where} is not trusted: .*; add its authority to the machine's"
+        )
+        yarn = modules["yarn_rest"].Yarn([secured])
+        for ask in (yarn.free, lambda: yarn.application(ID), lambda: yarn.tagged("amlexec-5f")):
+            with pytest.raises(modules["hadoop_site"].HadoopError, match=refused):
+                ask()
+        log = modules["yarn_rest"].Log("stdout")
+        assert (log.new(secured, "c"), log.failures) == (b"", modules["yarn_rest"].FAILURES)
+        assert log.why.startswith("the certificate of")
+        # HDFS has another way, which does without HTTPS.
+        program("hadoop", "echo 3")
+        files = modules["hadoop_files"].Files([secured], ["hadoop", "fs"])
+        assert files.size("hdfs://h/x") == 3
+        assert files.why.startswith("the certificate of")
+        # And `yarn application` ends what has to end.
+        program("yarn", f'[ "$2" != -list ] || echo {ID}')
+        assert modules["yarn_kill"].killed(yarn, "/opt/spark", "amlexec-5f", {})["id"] == ID
+        made = modules["yarn_submit"].Submission("cluster", "amlexec-5f", ["spark-submit"])
+        made.yarn = yarn
+        made.stay(0)
+        assert made.error == ""
+        assert served.asked == []
+
+    def test_one_of_the_machine(
+        self, modules: dict[str, Any], secured: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """Whatever the authorities of the Python are."""
+        tls = modules["hadoop_tls"]
+        monkeypatch.setattr(tls, "_BUNDLES", (str(tmp_path / "none.pem"), str(tmp_path / "authority.pem")))
+        yarn = modules["yarn_rest"].Yarn([secured, secured.replace("localhost", "127.0.0.1")])
+        assert yarn.application(ID)["state"] == "RUNNING"
+        # The name has to be the certificate's, too.
+        with pytest.raises(modules["hadoop_site"].HadoopError, match=r"127\.0\.0\.1'$"):
+            modules["yarn_rest"].Yarn(yarn.addresses[1:]).free()
+
+    @pytest.mark.parametrize("kind", ["jks", "pkcs12"])
+    def test_one_of_hadoop_s_truststore(
+        self,
+        modules: dict[str, Any],
+        secured: str,
+        spark_parts: Installed,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        kind: str,
+    ) -> None:
+        words = [f"{spark_parts.java}/bin/keytool", "-importcert", "-noprompt", "-alias", "a", "-file"]
+        words += [str(tmp_path / "authority.pem"), "-keystore", str(tmp_path / "trusted"), "-storetype", kind]
+        subprocess.run([*words, "-storepass", "hush-hush"], check=True, capture_output=True)
+        told = {"location": f"{tmp_path}/${{name}}", "password": "hush-hush", "type": kind}
+        sites = {
+            "core-site": {"hadoop.ssl.client.conf": "client.xml"},
+            "client": {"name": "trusted", **{f"ssl.client.truststore.{key}": told[key] for key in told}},
+        }
+        for name, found in sites.items():
+            lines = [f"<property><name>{key}</name><value>{found[key]}</value></property>" for key in found]
+            (tmp_path / f"{name}.xml").write_text(f"<configuration>{''.join(lines)}</configuration>")
+        monkeypatch.setenv("HADOOP_CONF_DIR", str(tmp_path))
+        monkeypatch.setenv("JAVA_HOME", str(spark_parts.java))
+        assert modules["yarn_rest"].Yarn([secured]).application(ID)["state"] == "RUNNING"
 
 
 class TestKerberos:
@@ -436,7 +647,7 @@ class TestTheEnd:
             monkeypatch.delenv(name, raising=False)
         absent = {"exception": "FileNotFoundException", "message": "File does not exist"}
         made = modules["yarn_submit"].Submission("cluster", "amlexec-5f", ["spark-submit"])
-        made.files = modules["hadoop_files"].Files([served.address.removeprefix("http://")], ["false"])
+        made.files = modules["hadoop_files"].Files([served.address], ["false"])
         path = f"/webhdfs/v1{made.folder}/runs/amlexec-5f/results.tar?op=GETFILESTATUS&user.name="
         path += modules["hadoop_site"].user()
         served.answers[path] = (404, json.dumps({"RemoteException": absent}).encode())

@@ -158,6 +158,7 @@ class TestMaster:
             ),
             (
                 {
+                    "yarn.resourcemanager.ha.enabled": "true",
                     "yarn.resourcemanager.ha.rm-ids": "a,b",
                     "yarn.resourcemanager.address.a": "127.0.0.1:9",
                     "yarn.resourcemanager.hostname.b": "127.0.0.2",

@@ -10,6 +10,9 @@ import hadoop_site
 from hadoop_site import HadoopError
 
 _SLOW_S = 600
+_DATA_S = 120
+_PASSED_OVER = ("StandbyException", "RetriableException", hadoop_site.UNTRUSTED)
+"""The kinds of errors with which the other NameNode of a pair may succeed."""
 _LEFT_S = 24 * 3600
 """What a killed process has written only in part is removed after this time."""
 
@@ -32,16 +35,23 @@ def files(found, spark):
 
 
 def _namenodes(found):
-    """The HTTP addresses of the NameNodes."""
+    """The addresses of the NameNodes' web interfaces."""
     root = urllib.parse.urlsplit(default(found))
     if root.scheme != "hdfs":
         return []
-    names = hadoop_site.value(found, "dfs.ha.namenodes." + root.netloc, "")
-    keys = ["dfs.namenode.http-address.%s.%s" % (root.netloc, one.strip()) for one in names.split(",")]
-    if names:
-        return [one for one in [hadoop_site.value(found, key) for key in keys] if one]
-    address = hadoop_site.value(found, "dfs.namenode.http-address", "0.0.0.0:9870")
-    return [address.replace("0.0.0.0", root.hostname or "")]  # noqa: S104 - the default
+    is_https = hadoop_site.value(found, "dfs.http.policy").upper() == "HTTPS_ONLY"
+    scheme, port = ("https", 9871) if is_https else ("http", 9870)
+    names = hadoop_site.value(found, "dfs.ha.namenodes." + root.netloc)
+    addresses = []
+    for suffix in [".%s.%s" % (root.netloc, one.strip()) for one in names.split(",") if one.strip()] or [""]:
+        address = hadoop_site.value(found, "dfs.namenode.%s-address%s" % (scheme, suffix))
+        # As Hadoop does, from the address of the other interface.
+        other = hadoop_site.value(found, "dfs.namenode.rpc-address" + suffix)
+        host = other.rpartition(":")[0] or ("" if suffix else root.hostname)
+        address = address or "0.0.0.0:%d" % port
+        if host or not address.startswith("0.0.0.0:"):
+            addresses.append("%s://%s" % (scheme, address.replace("0.0.0.0", host)))  # noqa: S104
+    return addresses
 
 
 def _program(spark):
@@ -70,34 +80,46 @@ class Files:
     """Operations on paths, which are addresses such as `hdfs://host:8020/user/ada/x`."""
 
     def __init__(self, namenodes, program):
-        """Without NameNodes, each operation is a call of `program`."""
-        self.namenodes, self.program = namenodes, program
+        """Without NameNodes, each operation is a call of `program`, if there is one.
+
+        `why` tells afterwards why no NameNode could be asked, "" if one could.
+        """
+        self.namenodes, self.program, self.why = namenodes, program, ""
 
     def _rest(self, method, path, operation, body=None, **options):
-        """The answer of the active NameNode; None if none answers."""
+        """The answer of the active NameNode; None if none answers: then, none is asked any more."""
         words = dict(options, op=operation)
         words["user.name"] = hadoop_site.user()
         query = urllib.parse.urlencode(sorted(words.items()))
         where = urllib.parse.quote(urllib.parse.urlsplit(path).path)
+        timeout = _DATA_S if operation in ("CREATE", "OPEN") else hadoop_site.TIMEOUT_S
         for address in list(self.namenodes):
+            if body is not None:
+                body.seek(0)  # another one may have read from it
             try:
-                status, answer = hadoop_site.request(
-                    method, "http://%s/webhdfs/v1%s?%s" % (address, where, query), body, timeout=120
-                )
-                if operation == "OPEN" and status == 200:
-                    return answer
-                return hadoop_site.parsed(status, answer)
+                url = "%s/webhdfs/v1%s?%s" % (address, where, query)
+                status, answer = hadoop_site.request(method, url, body, timeout=timeout)
+                if operation != "OPEN" or status != 200:
+                    answer = hadoop_site.parsed(status, answer)
             except HadoopError as error:
-                if error.kind in ("StandbyException", "RetriableException"):
+                if error.kind in _PASSED_OVER:
+                    self.why = str(error)
                     continue
+                hadoop_site.prefer(self.namenodes, address)
                 raise
-            except (OSError, ValueError):
+            except (OSError, ValueError) as error:
+                self.why = "%s: %s" % (address, error)
                 continue
+            hadoop_site.prefer(self.namenodes, address)
+            self.why = ""
+            return answer
         self.namenodes = []
         return None
 
     def _call(self, *words):
         """The output of the command. Raises HadoopError."""
+        if not self.program:
+            raise HadoopError(self.why or "no NameNode is known")
         process = subprocess.Popen(
             self.program + list(words),
             stdin=subprocess.DEVNULL,

@@ -8,17 +8,14 @@ import os
 import hadoop_files
 import hadoop_site
 
-CONFIGURATION = "__spark_conf__/__hadoop_conf__"
-"""Hadoop's, of the head node: Spark sends it with the application."""
-
 
 def results():
     """The folder AMLEXEC_SPARK_RETURN in `.amlexec/runs` in the user's home folder; None without REST."""
-    found = hadoop_site.settings("core-site.xml", "hdfs-site.xml", folders=[CONFIGURATION])
+    found = hadoop_site.settings("core-site.xml", "hdfs-site.xml", folders=[hadoop_site.SENT])
     files = hadoop_files.files(found, "")
     if not files.namenodes:
         return None
-    files.program = ["false"]  # a node needs no program of Hadoop's
+    files.program = []  # a node needs no program of Hadoop's
     name = os.environ["AMLEXEC_SPARK_RETURN"]
     return Results(files, "%s/.amlexec/runs/%s" % (hadoop_files.home(found), name))
 

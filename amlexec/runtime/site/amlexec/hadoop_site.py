@@ -8,6 +8,8 @@ import re
 import subprocess
 import urllib.parse
 
+import hadoop_tls
+
 TIMEOUT_S = 20
 NO_TICKET = "the cluster uses Kerberos, and you have no valid ticket on the head node: run kinit there"
 EXPIRED = "the cluster uses Kerberos, and your ticket on the head node has expired: run kinit there"
@@ -15,6 +17,12 @@ REFUSED = "the cluster uses Kerberos, and does not accept your ticket on the hea
 NO_CURL = "the cluster's web interfaces need Kerberos, and the head node has no curl with GSS-API to ask them"
 KERBEROS = "AuthenticationException"
 """The kind of an error that a ticket would cure."""
+UNTRUSTED = "CertificateError"
+"""The kind of an error of a daemon whose certificate is not trusted."""
+CLOSED = (KERBEROS, UNTRUSTED)
+"""The kinds of errors with which no request can succeed."""
+SENT = "__spark_conf__/__hadoop_conf__"
+"""The configuration of Hadoop of the head node, in a container: Spark sends it with the application."""
 _MOST_BYTES = 64 << 20
 _NOT_BUILT_IN = 2
 """The exit code of a curl without `--negotiate`."""
@@ -104,12 +112,12 @@ def is_secure(found):
 def request(method, url, body=None, headers=(), timeout=TIMEOUT_S):
     """The status and the bytes of an answer. Redirections are followed; no proxy is used.
 
-    Raises OSError.
+    Raises OSError; HadoopError, of a kind in CLOSED, if the daemon or we don't trust the other one.
     """
     for _ in range(5):
         parts = urllib.parse.urlsplit(url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(parts.hostname, parts.port, timeout=timeout)
+        connection = _connected(parts)
+        connection.sock.settimeout(timeout)
         try:
             path = (parts.path or "/") + ("?" + parts.query if parts.query else "")
             # The redirection to a DataNode comes before the data.
@@ -132,6 +140,28 @@ def request(method, url, body=None, headers=(), timeout=TIMEOUT_S):
     raise OSError("%s redirects again and again" % url)
 
 
+def _connected(parts):
+    """A connection to a daemon. Raises OSError, HadoopError."""
+    if parts.scheme != "https":
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=TIMEOUT_S)
+        connection.connect()
+        return connection
+    try:
+        return hadoop_tls.connected(parts.hostname, parts.port, TIMEOUT_S, _authorities)
+    except hadoop_tls.UntrustedError as error:
+        told = "the certificate of https://%s is not trusted: %s" % (parts.netloc, error)
+        raise HadoopError(told, UNTRUSTED) from None
+
+
+def _authorities():
+    """Those of Hadoop's own truststore; "" if there is none that can be read."""
+    folders = [os.environ.get("HADOOP_CONF_DIR"), os.environ.get("YARN_CONF_DIR"), SENT]
+    name = value(settings("core-site.xml", folders=folders), "hadoop.ssl.client.conf", "ssl-client.xml")
+    found = settings(name, folders=folders)
+    path = value(found, "ssl.client.truststore.location")
+    return hadoop_tls.authorities(path, value(found, "ssl.client.truststore.password")) if path else ""
+
+
 def _negotiated(method, url, body, headers):
     """The same with the user's Kerberos ticket, by curl. Raises HadoopError without one."""
     words = ["curl", "-s", "-m", str(TIMEOUT_S), "--negotiate", "-u", ":", "--noproxy", "*", "-X", method]
@@ -144,10 +174,10 @@ def _negotiated(method, url, body, headers):
     try:
         process = subprocess.Popen(words + [url], stdin=pipe, stdout=pipe, stderr=pipe)
     except OSError:
-        raise HadoopError(NO_CURL) from None
+        raise HadoopError(NO_CURL, KERBEROS) from None
     output, told = process.communicate(body)
     if process.returncode == _NOT_BUILT_IN:
-        raise HadoopError(NO_CURL)
+        raise HadoopError(NO_CURL, KERBEROS)
     text, _, status = output.rpartition(b"\n")
     if process.returncode != 0 or not status.isdigit():
         raise OSError("curl ended with %d" % process.returncode)
@@ -157,6 +187,12 @@ def _negotiated(method, url, body, headers):
     if cookies:
         _COOKIES[urllib.parse.urlsplit(url).netloc] = cookies[-1].decode("ascii", "replace")
     return int(status), text
+
+
+def prefer(addresses, address):
+    """Let one of a pair's addresses be the first that is asked from now on: the other one may hang."""
+    addresses.remove(address)
+    addresses.insert(0, address)
 
 
 def parsed(status, body):

@@ -36,11 +36,9 @@ def resource_managers():
         known = {}
         for one in root.iter("property"):
             known[(one.findtext("name") or "").strip()] = (one.findtext("value") or "").strip()
-        suffixes = [
-            "." + one.strip()
-            for one in known.get("yarn.resourcemanager.ha.rm-ids", "").split(",")
-            if one.strip()
-        ]
+        is_pair = known.get("yarn.resourcemanager.ha.enabled", "").lower() == "true"
+        ids = known.get("yarn.resourcemanager.ha.rm-ids", "") if is_pair else ""
+        suffixes = ["." + one.strip() for one in ids.split(",") if one.strip()]
         found = []
         for suffix in suffixes or [""]:
             address = known.get("yarn.resourcemanager.address" + suffix, "")

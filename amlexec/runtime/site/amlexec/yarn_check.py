@@ -4,6 +4,7 @@ hadoop FOLDER        Hadoop's configuration; missing if there is none
 nodes N MB VCORES    members of the cluster, and what is free;   nodes_error WHY
 queue NAME           for each queue that takes applications
 files ADDRESS        the user's home folder, which can be written to;   files_error WHY
+files_slow WHY       no NameNode can be asked: the command `hadoop fs` has written
 """
 
 import os
@@ -40,6 +41,8 @@ def main():
     else:
         files.delete(path)
         print("files %s" % hadoop_files.home(settings))
+        if files.why:
+            print("files_slow %s" % files.why)
 
 
 if __name__ == "__main__":

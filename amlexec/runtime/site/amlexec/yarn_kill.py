@@ -23,7 +23,10 @@ def killed(yarn, spark, tag, app):
 
     `app` is what was known before, `spark` is SPARK_HOME. Raises HadoopError if it may not have ended.
     """
-    app = yarn.tagged(tag) or app
+    try:
+        app = yarn.tagged(tag) or app
+    except HadoopError:
+        pass  # it can't be asked
     if not yarn.is_silent:
         if not app or app["state"] in yarn_rest.FINAL:
             return app

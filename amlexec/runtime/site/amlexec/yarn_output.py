@@ -34,7 +34,8 @@ class DriverLogs:
             _show(_SCRIPTS.get(log.name, 2), log.new(address, container))
             if log.failures == yarn_rest.FAILURES and not self._is_failure_reported:
                 self._is_failure_reported = True
-                say("%s can't read the driver's logs: they are shown at its end" % address)
+                why = log.why or "%s can't read them" % address
+                say("the driver's logs are shown at its end: %s" % why)
 
     def show_rest(self, archive):
         """Print what the script's logs in an archive of results have beyond what `follow` has printed."""

@@ -24,7 +24,8 @@ def resource_managers(found):
     scheme, key, port = (
         ("https", "webapp.https.address", 8090) if is_https else ("http", "webapp.address", 8088)
     )
-    ids = hadoop_site.value(found, "yarn.resourcemanager.ha.rm-ids")
+    is_pair = hadoop_site.value(found, "yarn.resourcemanager.ha.enabled").lower() == "true"
+    ids = hadoop_site.value(found, "yarn.resourcemanager.ha.rm-ids") if is_pair else ""
     addresses = []
     for suffix in ["." + one.strip() for one in ids.split(",") if one.strip()] or [""]:
         address = hadoop_site.value(found, "yarn.resourcemanager.%s%s" % (key, suffix))
@@ -46,29 +47,34 @@ class Yarn:
     def _asked(self, method, path, body=None):
         """The value of an answer; None if no ResourceManager answers with JSON. Raises HadoopError."""
         headers = [("Accept", "application/json"), ("Content-Type", "application/json")]
-        self.is_silent = True
+        self.is_silent, refused = True, None
         for address in list(self.addresses):
             try:
                 found = hadoop_site.request(method, address + "/ws/v1/cluster/" + path, body, headers)
                 answer = hadoop_site.parsed(*found)
+            except HadoopError as error:
+                if error.kind != hadoop_site.UNTRUSTED:
+                    raise
+                refused = error
+                continue
             except (OSError, ValueError):
                 continue  # it is down, or stands by
-            # Ask the one that has answered first from now on.
-            self.addresses.remove(address)
-            self.addresses.insert(0, address)
+            hadoop_site.prefer(self.addresses, address)
             self.is_silent = False
             return answer
+        if refused:
+            raise refused
         return None
 
     def application(self, identity):
         """What is known of an application; {} if nobody answers.
 
-        Raises HadoopError if it is unknown, or if there is no valid ticket.
+        Raises HadoopError if it is unknown, or if nobody can be asked: of a kind in CLOSED.
         """
         try:
             answer = self._asked("GET", "apps/" + identity) or {}
         except HadoopError as error:
-            if error.kind in ("NotFoundException", hadoop_site.KERBEROS):
+            if error.kind == "NotFoundException" or error.kind in hadoop_site.CLOSED:
                 raise
             return {}
         return _application(answer.get("app", answer))
@@ -76,12 +82,14 @@ class Yarn:
     def tagged(self, tag):
         """The application with this tag; {} if there is none yet. YARN's tags are lower case.
 
-        `is_silent` tells afterwards whether nobody has answered.
+        `is_silent` tells afterwards whether nobody has answered. Raises HadoopError if nobody can be asked.
         """
         query = urllib.parse.urlencode([("applicationTags", tag)])
         try:
             answer = self._asked("GET", "apps?" + query) or {}
-        except HadoopError:
+        except HadoopError as error:
+            if error.kind in hadoop_site.CLOSED:
+                raise
             return {}
         # Some versions leave out the outermost name.
         found = answer.get("apps") or []
@@ -154,6 +162,8 @@ class Log:
         self.name, self.position = name, 0
         self.failures = self.pause = 0
         """How often in a row the node has failed to read it, and how many readings to leave out for that."""
+        self.why = ""
+        """Why it can't be asked at all."""
 
     def new(self, address, container):
         """The bytes that have been added; b"" if there are none, or the node does not answer."""
@@ -167,10 +177,13 @@ class Log:
                 status, body = hadoop_site.request("GET", url, headers=[("Accept", "text/plain")])
             except OSError:
                 return b""
+            except HadoopError as error:
+                status, body, self.why = 599, b"", str(error)
+                self.failures = max(self.failures, FAILURES - 1)
             self.failures = self.failures + 1 if status >= 500 else 0
             if self.failures >= FAILURES:
                 # The node's own log has a page of text for each.
-                self.pause = min(2 ** (self.failures - FAILURES + 1), _MOST_LEFT_OUT)
+                self.pause = min(2 ** min(self.failures - FAILURES + 1, 9), _MOST_LEFT_OUT)
             found = parsed_log(body, window) if status == 200 else None
             if found is None:
                 return b""

@@ -122,7 +122,10 @@ class Submission:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
-            found = self.yarn.tagged(self.tag)
+            try:
+                found = self.yarn.tagged(self.tag)
+            except HadoopError:
+                return  # it can't be asked
             if found:
                 self.yarn.kill(found["id"])
 
@@ -203,8 +206,10 @@ class Submission:
             try:
                 self.look()
             except HadoopError as error:
-                if error.kind != hadoop_site.KERBEROS:
+                if error.kind not in hadoop_site.CLOSED:
                     self.error = "YARN no longer knows the application %s: %s" % (self.app.get("id"), error)
+                elif code != 0 and not self.app and yarn_errors.why(self.run_folder):
+                    self.error = yarn_errors.why(self.run_folder)  # nothing was submitted
                 elif not is_reported:
                     say("YARN does not tell how the application has ended: %s" % error)
                 # spark-submit stays until an application ends.
