@@ -6,7 +6,6 @@ import json
 import signal
 import socket
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -140,14 +139,11 @@ def test_a_machine_that_does_not_answer(project: ProjectFolder, words: tuple[str
         )
         more = [address] if words[-1] == "-a" else []
         process = project.start(sys.executable, "-m", "amlexec", *words, *more)
-        begun = time.monotonic()
         assert process.stderr is not None
         said = process.stderr.readline().decode()
-        first = time.monotonic() - begun
         if words[1] != "submit":
-            process.kill()  # it would print the error after six seconds, as submit does
+            process.kill()  # it is still at it; it would print the error after six seconds, as submit does
         process.communicate(timeout=PATIENCE)
     name = "new" if more else "gone"
     assert said == f"connecting to {name} ...\n"
     assert process.returncode == (2 if words[1] == "submit" else -signal.SIGKILL)
-    assert first < 5, "a start and two seconds, on a busy machine"

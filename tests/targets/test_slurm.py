@@ -214,6 +214,8 @@ def test_a_job_that_slurm_has_forgotten(lab: Lab) -> None:
 def test_slurm_that_does_not_answer(lab: Lab) -> None:
     run_id = lab.begin()
     lab.head.stop_controller()
+    # Each of Slurm's programs would try for 10 s.
+    lab.head.ssh("echo MessageTimeout=2 >>/etc/slurm/slurm.conf")
     try:
         # A run is neither ended nor lost as long as Slurm says nothing.
         assert "lab is unreachable; last known status" in lab.status(run_id)
@@ -228,6 +230,7 @@ def test_slurm_that_does_not_answer(lab: Lab) -> None:
         )
         assert lab.follow(run_id).code == 0
     finally:
+        lab.head.ssh("sed -i /^MessageTimeout/d /etc/slurm/slurm.conf")
         lab.head.start_controller()
     assert lab.end(run_id) == ("Completed", 0, "")
 
