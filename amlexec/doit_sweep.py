@@ -147,7 +147,7 @@ def execute_point(sweep: DeclaredSweep, number: int, digest: str = "") -> int | 
     planned = sweep.plan(number, digest)
     talk = Console()
     begun = submit.begin(planned, talk, taken=sweep.taken())
-    done = follow(sweep.project, begun.paths, begun.run, talk, bell=begun.bell, target=begun.target)
+    done = follow(sweep.project, begun.paths, begun.run, talk, end_pipe=begun.end_pipe, target=begun.target)
     return running.finish(sweep.project, done) or {"point": sweep.digest(sweep.plan(number))}
 
 

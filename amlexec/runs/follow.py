@@ -44,7 +44,7 @@ def follow(
     run: Run,
     talk: Talk,
     *,
-    bell: IO[bytes] | None = None,
+    end_pipe: IO[bytes] | None = None,
     target: Target | None = None,
 ) -> Run | Detached:
     """Print the run's output, from its beginning, until it ends; then collect its outputs and record its end.
@@ -55,14 +55,14 @@ def follow(
     try:
         for name in _NEEDED_AT_THE_END:
             import_module(name)
-        state = target.follow(paths, bell, talk.stdout, talk.stderr)
+        state = target.follow(paths, end_pipe, talk.stdout, talk.stderr)
     except KeyboardInterrupt:
         return Detached(run.run_id, "interrupt")
     except BrokenPipeError:
         return Detached(run.run_id, "pipe")
     finally:
-        if bell is not None:
-            bell.close()
+        if end_pipe is not None:
+            end_pipe.close()
     try:
         # From another machine it can take long. An interrupt loses nothing: it can be repeated.
         with _uninterrupted() if kinds.of(run.target_kind).is_here else nullcontext():

@@ -73,7 +73,7 @@ def rerun(project: Project, run: Run, wishes: Wishes, talk: Talk, *, detach: boo
         begun = submission.begin(planned, talk, quiet=detach, repeat=repeat, is_followed=not detach)
     if detach:
         return Detached(begun.run.run_id, "async")
-    return follow(project, begun.paths, begun.run, talk, bell=begun.bell, target=begun.target)
+    return follow(project, begun.paths, begun.run, talk, end_pipe=begun.end_pipe, target=begun.target)
 
 
 def _declaration(project: Project, run: Run, target: str, sources: Sources) -> Declaration:

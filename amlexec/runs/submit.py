@@ -77,7 +77,7 @@ class Begun(NamedTuple):
     paths: RunPaths
     run: Run
     target: Target
-    bell: IO[bytes] | None
+    end_pipe: IO[bytes] | None
     """As `Target.start` returns it."""
 
 
@@ -100,7 +100,7 @@ def followed(project: Project, begun: Begun, talk: Talk, *, detach: bool) -> Run
         return Detached(begun.run.run_id, "async")
     from amlexec.runs.follow import follow  # while the script runs
 
-    return follow(project, begun.paths, begun.run, talk, bell=begun.bell, target=begun.target)
+    return follow(project, begun.paths, begun.run, talk, end_pipe=begun.end_pipe, target=begun.target)
 
 
 def begin(
@@ -159,10 +159,10 @@ def begin(
                 if not quiet:
                     talk.say("Executing user inputs .....")
                     talk.say("===========================")
-                bell = target.start(paths, plan, launch, lock)
+                end_pipe = target.start(paths, plan, launch, lock)
         finally:
             lock.release()
-    return Begun(paths, run, target, bell)
+    return Begun(paths, run, target, end_pipe)
 
 
 def _models(plan: Plan) -> Sequence[Chosen]:

@@ -165,7 +165,7 @@ class Driver:
             begun.paths,
             begun.run,
             execute.Silent(),
-            bell=begun.bell,
+            end_pipe=begun.end_pipe,
             target=begun.target,
         )
         return begun.paths, following

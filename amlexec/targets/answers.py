@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LONGEST_LINE",
-    "brought_home",
+    "downloaded_elsewhere",
     "failure",
     "of_another_project",
     "read_frame",
@@ -62,7 +62,7 @@ _LOOKED = {
 }
 
 
-def brought_home(paths: RunPaths, where: str) -> TargetError:
+def downloaded_elsewhere(paths: RunPaths, where: str) -> TargetError:
     """The error for a run that another computer submitted, and that is no longer on its target."""
     # The submitting computer may know how it ended.
     return TargetError(

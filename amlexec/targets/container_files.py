@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from amlexec.docker.streams import Archive
     from amlexec.targets.beneath import Parts
 
-__all__ = ["Brought", "add_user", "pack"]
+__all__ = ["CopyOut", "add_user", "pack"]
 
 _IN_MEMORY = 16 << 20
 """Bytes of an archive in memory; a larger one is written to a temporary file."""
@@ -38,28 +38,28 @@ def add_user(engine: Engine, container: str, uid: int, gid: int, user: str, home
 
     Without a name, `getpass.getuser()`, `~`, ssh and git fail.
     """
-    known = {}
+    files = {}
     for name in ("passwd", "group"):
         try:
             with archives.get(engine, container, f"/etc/{name}") as stream:
-                known[name] = _content(stream)
+                files[name] = _content(stream)
         except EngineAnswerError as error:
             if error.status != 404:
                 raise
-            known[name] = b""
+            files[name] = b""
     lines = {"passwd": f"{user}:x:{uid}:{gid}:{user}:{home}:/bin/sh\n", "group": f"{user}:x:{gid}:\n"}
-    held = io.BytesIO()
-    with Tar.open(fileobj=held, mode="w") as archive:
+    packed = io.BytesIO()
+    with Tar.open(fileobj=packed, mode="w") as archive:
         folder = tarfile.TarInfo(home.lstrip("/"))
         folder.type, folder.mode, folder.uid, folder.gid = tarfile.DIRTYPE, 0o755, uid, gid
         archive.addfile(folder)
         for name, line in lines.items():
             # Ours first: the image may have another name for the same number.
-            text = line.encode() + known[name]
+            text = line.encode() + files[name]
             entry = tarfile.TarInfo(f"etc/{name}")
             entry.size, entry.mode = len(text), 0o644
             archive.addfile(entry, io.BytesIO(text))
-    archives.put(engine, container, "/", held.getvalue())
+    archives.put(engine, container, "/", packed.getvalue())
 
 
 def _content(stream: Archive) -> bytes:
@@ -80,14 +80,14 @@ def pack(engine: Engine, container: str, folder: Path, into: str, uid: int, gid:
         entry.uid, entry.gid, entry.uname, entry.gname = uid, gid, "", ""
         return entry
 
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as held:
-        with Tar.open(fileobj=held, mode="w", format=tarfile.PAX_FORMAT) as archive:
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as packed:
+        with Tar.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
             archive.add(folder, into.lstrip("/"), filter=own)
-        held.seek(0)
-        archives.put(engine, container, "/", held)
+        packed.seek(0)
+        archives.put(engine, container, "/", packed)
 
 
-class Brought:
+class CopyOut:
     """Copies files out of a container that has ended into local folders."""
 
     def __init__(

@@ -19,7 +19,7 @@ from amlexec.azure.sdk import log_in
 from amlexec.azure.storage import RunStorage
 from amlexec.errors import TargetError
 from amlexec.owner import plain, resource_name
-from amlexec.targets.service import Looked, Words
+from amlexec.targets.service import ServiceView, Words
 from amlexec.targets.service_command import COMMAND, variables
 from amlexec.targets.service_place import read_state
 from amlexec.targets.service_target import ServiceTarget
@@ -106,19 +106,19 @@ class ContainerInstances:
         )
         ContainerGroups.of(place).create(place.group, request)
 
-    def said(self, place: Place) -> State | None:
-        """See `Service.said`: the run writes it into its storage."""
+    def reported(self, place: Place) -> State | None:
+        """See `Service.reported`: the run writes it into its storage."""
         storage = RunStorage(place)
         data = storage.get("state", _STATE_LIMIT)
         return None if data is None else read_state(data, storage.address, self.words.stopped)
 
-    def look(self, place: Place, age: float) -> Looked | None:
+    def look(self, place: Place, age: float) -> ServiceView | None:
         """See `Service.look`."""
         view = self._view(place)
         if view is None:
             return None
         phase = phase_of(view, age)
-        return Looked(phase.name, phase.why, phase.warning, view.began, view.ended, view.exit_code)
+        return ServiceView(phase.name, phase.why, phase.warning, view.began, view.ended, view.exit_code)
 
     def _view(self, place: Place) -> GroupView | None:
         view = ContainerGroups.of(place).get(place.group)

@@ -84,19 +84,19 @@ def _mounted(mounts: Sequence[Mount], *, is_podman: bool) -> dict[str, Any]:
     Raises:
         TargetError: a path has both.
     """
-    as_binds = [one for one in mounts if is_podman and ":" not in one.source]
-    as_mounts = [one for one in mounts if one not in as_binds]
-    if wrong := next((one for one in as_mounts if is_podman and _NOT_IN_CSV.search(one.source)), None):
+    as_binds = [mount for mount in mounts if is_podman and ":" not in mount.source]
+    as_mounts = [mount for mount in mounts if mount not in as_binds]
+    if wrong := next((mount for mount in as_mounts if is_podman and _NOT_IN_CSV.search(mount.source)), None):
         raise TargetError(
             "Podman can't mount a folder whose path has a colon and a comma, a quote or a line break: "
             f"{wrong.source!r}",
             hint="rename the folder, or set sharedVolumes to false: the project is then copied in",
         )
     return {
-        "Binds": [f"{one.source}:{one.target}{':ro' if one.read_only else ''}" for one in as_binds],
+        "Binds": [f"{mount.source}:{mount.target}{':ro' if mount.read_only else ''}" for mount in as_binds],
         "Mounts": [
-            {"Type": "bind", "Source": one.source, "Target": one.target, "ReadOnly": one.read_only}
-            for one in as_mounts
+            {"Type": "bind", "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
+            for mount in as_mounts
         ],
     }
 

@@ -22,7 +22,7 @@ from amlexec.targets import (
     live_metrics,
     shared_engine,
 )
-from amlexec.targets.answers import brought_home
+from amlexec.targets.answers import downloaded_elsewhere
 from amlexec.targets.docker_logs import ContainerLogs
 from amlexec.targets.reconnect import Reconnect
 from amlexec.targets.target import State
@@ -70,9 +70,9 @@ class DockerTarget:
         """See `Target.stage`. The staged files are mounted, or copied in."""
         self._volumes.stage(paths, plan, tree)
 
-    def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
+    def start(self, paths: RunPaths, plan: Plan, launch: Launch, lock: Held) -> IO[bytes] | None:
         """See `Target.start`. The engine is the supervisor."""
-        del held  # the caller keeps it until the engine shows the container
+        del lock  # the caller keeps it until the engine shows the container
         mounted = self._volumes.can_mount(plan)
         logged = paths.folder / "logged"
         logged.mkdir(mode=0o700)
@@ -163,7 +163,7 @@ class DockerTarget:
                 self._bring_metrics(container, paths)
             return state
         if self._is_of_others(paths):
-            raise brought_home(paths, self.engine.address)
+            raise downloaded_elsewhere(paths, self.engine.address)
         return State("lost", why="its container is no longer on the engine")
 
     def _bring_metrics(self, container: str, paths: RunPaths) -> None:
@@ -202,7 +202,7 @@ class DockerTarget:
     def follow(
         self,
         paths: RunPaths,
-        bell: IO[bytes] | None,
+        end_pipe: IO[bytes] | None,
         stdout: Callable[[bytes], object],
         stderr: Callable[[bytes], object],
     ) -> State:
@@ -211,7 +211,7 @@ class DockerTarget:
         If the container is removed because the run's end is recorded, the local logs are used. If the
         connection to the engine's machine is lost, waits until it is back.
         """
-        del bell  # the engine reports the container's end
+        del end_pipe  # the engine reports the container's end
         logs = ContainerLogs(self.engine, {containers.STDOUT: stdout, containers.STDERR: stderr})
         reconnect = Reconnect(paths.folder.name)
         while True:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amlexec.files import remove_tree
 from amlexec.targets import container_files, own_files
 from amlexec.targets.docker_logs import save_logs
 from amlexec.targets.outputs import FOREIGN, bring
+from amlexec.targets.run_folders import incoming
 from amlexec.targets.volumes import CHECKOUT, LOGGED
 
 if TYPE_CHECKING:
@@ -40,17 +40,12 @@ def collect(
 
 
 def _copied_out(engine: Engine, volumes: RunVolumes, container: str, paths: RunPaths) -> list[NotCollected]:
-    came = paths.folder / "incoming"
-    remove_tree(came)
-    came.mkdir(0o700)
     owner = None if volumes.has_other_users else volumes.user[:2]
-    brought = container_files.Brought(engine, container, CHECKOUT, came / "project", owner)
-    try:
+    with incoming(paths) as folder:
+        copy = container_files.CopyOut(engine, container, CHECKOUT, folder / "project", owner)
         missing = []
         for name in (*own_files.FILES, "outputs"):
-            missing += brought.folder(f"{LOGGED}/{name}", came / "logged")
-        missing += own_files.put_in_place(came / "logged", paths, [LOGGED])
-        missing += brought.folder(f"{CHECKOUT}/outputs", came / "project")
-        return missing + bring(came / "project", paths.outputs, [CHECKOUT], brought.more)
-    finally:
-        remove_tree(came)
+            missing += copy.folder(f"{LOGGED}/{name}", folder / "logged")
+        missing += own_files.put_in_place(folder / "logged", paths, [LOGGED])
+        missing += copy.folder(f"{CHECKOUT}/outputs", folder / "project")
+        return missing + bring(folder / "project", paths.outputs, [CHECKOUT], copy.more)

@@ -14,7 +14,7 @@ from amlexec.kubernetes.phase import View, phase_of, waits
 from amlexec.kubernetes.place import USER, Place, is_name, of_texts
 from amlexec.kubernetes.storage import ClaimStorage, events_of, pod_of
 from amlexec.owner import owner_of, plain, resource_name
-from amlexec.targets.service import Looked, Words
+from amlexec.targets.service import ServiceView, Words
 from amlexec.targets.service_command import COMMAND, variables
 from amlexec.targets.service_place import read_state
 from amlexec.targets.service_target import ServiceTarget
@@ -137,8 +137,8 @@ class Kubernetes:
         uid = str((made.get("metadata") or {}).get("uid") or "")
         cluster.create(SECRETS, jobs.secret(place, given, uid))
 
-    def said(self, place: Place) -> State | None:
-        """See `Service.said`: in the message that a container leaves, else in its files."""
+    def reported(self, place: Place) -> State | None:
+        """See `Service.reported`: in the message that a container leaves, else in its files."""
         cluster = self._cluster(place)
         pod = pod_of(cluster, place.name)
         if pod is None:
@@ -159,13 +159,13 @@ class Kubernetes:
     def _read(self, data: bytes, place: Place) -> State:
         return read_state(data, self._cluster(place).address, self.words.stopped)
 
-    def look(self, place: Place, age: float) -> Looked | None:
+    def look(self, place: Place, age: float) -> ServiceView | None:
         """See `Service.look`."""
         job = self._job(place)
         if job is None:
             return None
         view = self._view(place, job, age)
-        return Looked(view.phase, view.why, view.warning, view.began, view.ended, view.exit_code)
+        return ServiceView(view.phase, view.why, view.warning, view.began, view.ended, view.exit_code)
 
     def _view(self, place: Place, job: dict[str, Any], age: float) -> View:
         cluster = self._cluster(place)
@@ -203,10 +203,10 @@ class Kubernetes:
             until, pause = time.monotonic() + timeout, _FIRST_PAUSE_S
             while cluster.get(JOBS, place.name) is not None:
                 if time.monotonic() > until:
-                    there = f"-n {place.namespace}" + (f" --context {place.context}" if place.context else "")
+                    where = f"-n {place.namespace}" + (f" --context {place.context}" if place.context else "")
                     return (
                         f"the cluster has not deleted the Job {place.name} yet; its Pod may still run",
-                        f"kubectl {there} get pods -l {jobs.LABEL}={place.name}",
+                        f"kubectl {where} get pods -l {jobs.LABEL}={place.name}",
                     )
                 time.sleep(pause)
                 pause = min(1.5 * pause, _LONGEST_PAUSE_S)

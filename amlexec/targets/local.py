@@ -77,7 +77,7 @@ class LocalTarget:
         """See `Target.stage`."""
         check_out(self._project, paths, plan, tree)
 
-    def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes]:
+    def start(self, paths: RunPaths, plan: Plan, launch: Launch, lock: Held) -> IO[bytes]:
         """See `Target.start`."""
         from amlexec.history.paths import PROJECT
 
@@ -94,7 +94,7 @@ class LocalTarget:
             [SHELL, shell("supervisor"), paths.place, *given.before, *launch.argv],
             checkout,
             {**_own(paths), "PWD": checkout, **given.variables},
-            held,
+            lock,
         )
 
     def state(self, paths: RunPaths) -> State:
@@ -107,7 +107,7 @@ class LocalTarget:
     def follow(
         self,
         paths: RunPaths,
-        bell: IO[bytes] | None,
+        end_pipe: IO[bytes] | None,
         stdout: Callable[[bytes], object],
         stderr: Callable[[bytes], object],
     ) -> State:
@@ -116,7 +116,7 @@ class LocalTarget:
 
         positions = {paths.stdout: 0, paths.stderr: 0}
         sinks = {paths.stdout: stdout, paths.stderr: stderr}
-        asked = float("-inf") if bell is None else float("inf")
+        asked = float("-inf") if end_pipe is None else float("inf")
         state = State("starting")
         while True:
             over = state.phase in _OVER
@@ -124,14 +124,14 @@ class LocalTarget:
                 positions[path] = hand_on(path, positions[path], sink)
             if over:
                 return state
-            # The bell is the supervisor's standard output, on which it finally prints the state. End of file
+            # The pipe is the supervisor's standard output, on which it finally prints the state. End of file
             # without a state: the supervisor was killed, and the script may still be running.
-            if bell is not None and select.select([bell], [], [], _LOOK_INTERVAL_S)[0]:
-                if output := os.read(bell.fileno(), 1 << 16):
+            if end_pipe is not None and select.select([end_pipe], [], [], _LOOK_INTERVAL_S)[0]:
+                if output := os.read(end_pipe.fileno(), 1 << 16):
                     state = read_state(output.decode(errors="replace"), "", self._connection.name)
                 else:
-                    bell, asked = None, float("-inf")
-            elif bell is None and asked > 0:
+                    end_pipe, asked = None, float("-inf")
+            elif end_pipe is None and asked > 0:
                 time.sleep(_LOOK_INTERVAL_S)
             if time.monotonic() - asked > _ASK_INTERVAL_S:
                 state = self.state(paths)

@@ -73,11 +73,11 @@ def version(project: Project, connection: Connection, path: str) -> Interpreter:
     memory = f"{project.state}/cache/interpreters.json"
     stamp = _stamp(path)
     try:
-        known = json.loads(read_regular(memory, SMALL << 3, follow=False))
-        if known[path]["stamp"] == stamp and _VERSION.fullmatch(known[path]["version"]):
-            return Interpreter(path, known[path]["version"])
+        cached = json.loads(read_regular(memory, SMALL << 3, follow=False))
+        if cached[path]["stamp"] == stamp and _VERSION.fullmatch(cached[path]["version"]):
+            return Interpreter(path, cached[path]["version"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        known = {}  # a missing, damaged or old cache is replaced
+        cached = {}  # a missing, damaged or old cache is replaced
     answer = connection.run([path, "-I", "-S", "-c", _ASK], timeout=_ASK_TIMEOUT_S)
     if answer.exit_code != 0 or not _VERSION.fullmatch(answer.stdout):
         last = (answer.stderr.strip() or answer.stdout.strip()).rpartition("\n")[2]
@@ -86,11 +86,11 @@ def version(project: Project, connection: Connection, path: str) -> Interpreter:
             where=connection.name,
             hint="give the path of a Python interpreter",
         )
-    if not isinstance(known, dict):
-        known = {}
-    known[path] = {"stamp": stamp, "version": answer.stdout}
+    if not isinstance(cached, dict):
+        cached = {}
+    cached[path] = {"stamp": stamp, "version": answer.stdout}
     private_folders.make(f"{project.state}/cache")
-    write_atomically(memory, json.dumps(known))
+    write_atomically(memory, json.dumps(cached))
     return Interpreter(path, answer.stdout)
 
 

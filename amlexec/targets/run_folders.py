@@ -12,7 +12,7 @@ from amlexec.light_typing import TYPE_CHECKING
 from amlexec.targets import beneath
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from amlexec.history.paths import RunPaths
@@ -22,6 +22,7 @@ __all__ = [
     "bring_home",
     "check_out",
     "hand_on",
+    "incoming",
     "make_outputs",
     "no_script",
     "remote_shared_folder",
@@ -105,6 +106,18 @@ def hand_on(path: Path, position: int, sink: Callable[[bytes], object]) -> int:
     except FileNotFoundError:
         pass  # nothing has been written yet
     return position
+
+
+@contextlib.contextmanager
+def incoming(paths: RunPaths) -> Iterator[Path]:
+    """An empty folder for what is downloaded of a run; it is removed at the end of the block."""
+    folder = paths.folder / "incoming"
+    remove_tree(folder)  # of a killed process
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        remove_tree(folder)
 
 
 def make_outputs(checkout: str | Path) -> None:

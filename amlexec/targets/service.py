@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from amlexec.targets.target import Launch, State
     from amlexec.values import ComputeTarget
 
-__all__ = ["BLOCK", "Looked", "PlaceT", "Service", "Storage", "Words"]
+__all__ = ["BLOCK", "ServiceView", "PlaceT", "Service", "Storage", "Words"]
 
 BLOCK = 4 << 20
 """The most bytes that a storage returns at once."""
@@ -29,7 +29,7 @@ class Words(NamedTuple):
     """The warning if a target names a shared directory."""
 
 
-class Looked(NamedTuple):
+class ServiceView(NamedTuple):
     """A run's container, as the service itself shows it."""
 
     phase: str
@@ -111,10 +111,10 @@ class Service(Protocol[PlaceT]):
             UnreachableError: it may have been created.
         """
 
-    def said(self, place: PlaceT) -> State | None:
-        """What the run itself has said: that it is running, or has ended; None if it has not begun."""
+    def reported(self, place: PlaceT) -> State | None:
+        """What the run itself reports: that it is running, or has ended; None if it has not begun."""
 
-    def look(self, place: PlaceT, age: float) -> Looked | None:
+    def look(self, place: PlaceT, age: float) -> ServiceView | None:
         """The run's container, `age` seconds after it was asked for; None if there is none.
 
         Raises:

@@ -8,13 +8,13 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from amlexec.errors import UnreachableError
-from amlexec.files import open_to_write, remove_tree, touch
+from amlexec.files import open_to_write, touch
 from amlexec.models import run_folder
 from amlexec.runtime import SITE
 from amlexec.tar import Tar
 from amlexec.targets import own_files, safe_tar
 from amlexec.targets.outputs import bring
-from amlexec.targets.run_folders import hand_on
+from amlexec.targets.run_folders import hand_on, incoming
 from amlexec.targets.service import BLOCK
 from amlexec.targets.service_command import FILES
 from amlexec.targets.volumes import CHECKOUT, LOGGED
@@ -36,14 +36,14 @@ OUTPUTS = "outputs.tar"
 
 def send(storage: Storage, paths: RunPaths) -> None:
     """Send the copy of the project and the runtime. Raises UnreachableError, TargetError."""
-    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as held:
-        with Tar.open(fileobj=held, mode="w:gz", format=tarfile.PAX_FORMAT, compresslevel=1) as archive:
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as packed:
+        with Tar.open(fileobj=packed, mode="w:gz", format=tarfile.PAX_FORMAT, compresslevel=1) as archive:
             archive.add(SITE, SITE_THERE.lstrip("/"), filter=_of_runtime)
             archive.add(paths.checkout, CHECKOUT.lstrip("/"), filter=_of_root)
             models = f"{LOGGED}/{run_folder.FOLDER}".lstrip("/")
             run_folder.add_to(paths.folder / run_folder.FOLDER, models)(archive)
-        held.seek(0)
-        storage.put(FILES, held)
+        packed.seek(0)
+        storage.put(FILES, packed)
 
 
 def _of_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -105,12 +105,12 @@ def bring_home(storage: Storage, paths: RunPaths, *, is_whole: bool) -> list[Not
         return (
             [NotCollected("outputs", "the container ended before it had sent them")] if not is_whole else []
         )
-    came = paths.folder / "incoming"
-    remove_tree(came)
-    came.mkdir(mode=0o700)
-    try:
+    with incoming(paths) as folder:
         found = safe_tar.unpack(
-            _Reader(storage, OUTPUTS, first).read, came, owner=(os.getuid(), os.getgid()), outward_links=True
+            _Reader(storage, OUTPUTS, first).read,
+            folder,
+            owner=(os.getuid(), os.getgid()),
+            outward_links=True,
         )
         if found.broken:
             # Its state says that it is whole: what was read is not.
@@ -120,11 +120,9 @@ def bring_home(storage: Storage, paths: RunPaths, *, is_whole: bool) -> list[Not
             for each in found.refused
         ]
         for name in ("logged", "project"):
-            (came / name).mkdir(exist_ok=True)
-        missing = own_files.put_in_place(came / "logged", paths, [LOGGED])
-        return missing + bring(came / "project", paths.outputs, [CHECKOUT], refused=refused)
-    finally:
-        remove_tree(came)
+            (folder / name).mkdir(exist_ok=True)
+        missing = own_files.put_in_place(folder / "logged", paths, [LOGGED])
+        return missing + bring(folder / "project", paths.outputs, [CHECKOUT], refused=refused)
 
 
 class _Reader:

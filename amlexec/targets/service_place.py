@@ -148,4 +148,4 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 
 def _damaged(path: Path) -> TargetError:
-    return TargetError("this file is damaged, or amlexec has not written it", where=str(path))
+    return TargetError("this file is damaged, or was not written by amlexec", where=str(path))

@@ -102,9 +102,9 @@ class ServiceTarget(Generic[PlaceT]):
         """See `Target.stage`. It is sent when the run starts."""
         check_out(self._project, paths, plan, tree)
 
-    def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
+    def start(self, paths: RunPaths, plan: Plan, launch: Launch, lock: Held) -> IO[bytes] | None:
         """See `Target.start`. The service has then accepted the run."""
-        del held  # the caller keeps it until then
+        del lock  # the caller keeps it until then
         run_id = paths.folder.name
         sha256 = self.store(plan).published(launch.digest)
         if not sha256:
@@ -154,38 +154,38 @@ class ServiceTarget(Generic[PlaceT]):
         if kept is not None:
             return kept
         place, at = asked
-        said = self._service.said(place)
-        if said is not None and said.phase == "ended":
-            return said
-        found = self._by_container(paths, place, at, said)
-        if found.phase == "running" and said is not None:
+        reported = self._service.reported(place)
+        if reported is not None and reported.phase == "ended":
+            return reported
+        found = self._by_container(paths, place, at, reported)
+        if found.phase == "running" and reported is not None:
             service_files.bring_metrics(self._service.storage(place), paths)
         return found
 
-    def _by_container(self, paths: RunPaths, place: PlaceT, at: float, said: State | None) -> State:
-        """The state by the container; `said` is what the run has said before."""
+    def _by_container(self, paths: RunPaths, place: PlaceT, at: float, reported: State | None) -> State:
+        """The state by the container; `reported` is what the run has reported before."""
         canceled = (paths.control / "cancel").exists()
         looked = self._service.look(place, time.time() - at)
         if looked is not None and looked.phase in {"starting", "running"}:
             self._warn((looked.why if looked.phase == "starting" else "") or looked.warning)
-            return said or State("starting")  # if it runs, its files are on their way
+            return reported or State("starting")  # if it runs, its files are on their way
         # The last thing that it did may have been to write its end.
-        again = self._service.said(place)
+        again = self._service.reported(place)
         if again is not None and again.phase == "ended":
             return again
-        began = said.began if said is not None else None
+        began = reported.began if reported is not None else None
         if looked is None:
-            if said is None and not canceled and time.time() - at < _SETTLE_TIMEOUT_S:
+            if reported is None and not canceled and time.time() - at < _SETTLE_TIMEOUT_S:
                 is_asked = self._service.storage(place).metadata() is not None
                 return State("starting" if is_asked else "new")
             words = self._service.words
             return State(
-                "lost", began, canceled=canceled, why=words.gone if said is not None else words.never
+                "lost", began, canceled=canceled, why=words.gone if reported is not None else words.never
             )
         if looked.phase == "failed":
             return State("failed", canceled=canceled, why=looked.why)
         log = self._last_line(place)
-        if said is None:
+        if reported is None:
             # It could not even get its files.
             return State("failed", canceled=canceled, why=log or looked.why or "its container ended at once")
         why = looked.why or log or "its container ended before it had sent everything"
@@ -208,12 +208,12 @@ class ServiceTarget(Generic[PlaceT]):
     def follow(
         self,
         paths: RunPaths,
-        bell: IO[bytes] | None,
+        end_pipe: IO[bytes] | None,
         stdout: Callable[[bytes], object],
         stderr: Callable[[bytes], object],
     ) -> State:
         """See `Target.follow`. The output comes from the run's storage, by its offset."""
-        del bell
+        del end_pipe
         logs = [
             ServiceLog(paths.stdout, "stdout.log", stdout),
             ServiceLog(paths.stderr, "stderr.log", stderr),
@@ -226,7 +226,7 @@ class ServiceTarget(Generic[PlaceT]):
         pause, next_look = _FIRST_PAUSE_S, 0.0
         while True:
             try:
-                state = service_place.kept_end(paths) or self._service.said(place)
+                state = service_place.kept_end(paths) or self._service.reported(place)
                 if state is None or (state.phase == "running" and time.monotonic() >= next_look):
                     state = self.state(paths)
                     next_look = time.monotonic() + _LOOK_AT_CONTAINER_S
@@ -250,7 +250,7 @@ class ServiceTarget(Generic[PlaceT]):
         if asked is None or state.phase in _OVER:
             return state
         place, _ = asked
-        if self._service.said(place) is not None:
+        if self._service.reported(place) is not None:
             self._service.storage(place).put("cancel", str(grace).encode())
             until, pause = time.monotonic() + grace + _SETTLE_TIMEOUT_S, _FIRST_PAUSE_S
             while time.monotonic() < until:
@@ -268,10 +268,10 @@ class ServiceTarget(Generic[PlaceT]):
         if asked is None:
             return []
         place, at = asked
-        said = self._service.said(place)
-        is_whole = said is not None and said.phase == "ended"
+        reported = self._service.reported(place)
+        is_whole = reported is not None and reported.phase == "ended"
         storage = self._service.storage(place)
-        missing = service_files.bring_home(storage, paths, is_whole=is_whole) if said is not None else []
+        missing = service_files.bring_home(storage, paths, is_whole=is_whole) if reported is not None else []
         if service_place.kept_end(paths) is None and self._service.look(place, time.time() - at) is not None:
             service_place.keep_end(paths, self.state(paths))
         self._delete(place)
@@ -312,7 +312,7 @@ class ServiceTarget(Generic[PlaceT]):
         if found is None:
             return False
         if found.get("amlexec_owner") != place.owner:
-            raise TargetError("these files are not of a run of this project", where=storage.address)
+            raise TargetError("these files belong to a run of another project", where=storage.address)
         storage.delete()
         return True
 

@@ -38,12 +38,12 @@ class SlurmTarget(SlurmArrays):
 
     def __init__(self, project: Project, connection: SSHConnection) -> None:
         super().__init__(project, connection)
-        self._told = ""
-        """What was last said of the job's place in the queue."""
+        self._shown_text = ""
+        """What was last shown of the job's place in the queue."""
 
-    def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
+    def start(self, paths: RunPaths, plan: Plan, launch: Launch, lock: Held) -> IO[bytes] | None:
         """See `Target.start`: submits the job."""
-        del held  # the caller keeps it until the job is submitted
+        del lock  # the caller keeps it until the job is submitted
         run, home = paths.folder.name, ssh_launch.home_of(launch)
         folder, runtime = f"{home}/.amlexec/runs/{run}", f"{home}/{self.runtime}"
         python = slurm_container.node_python(plan.target, launch.python.path)
@@ -80,10 +80,10 @@ class SlurmTarget(SlurmArrays):
             self._tell(f"warning: Slurm does not answer ({facts.failure[:200]}); the run is not affected")
         elif waiting := slurm_state.queue_text(facts):
             self._tell(waiting)
-        elif self._told and facts.state == "RUNNING":
+        elif self._shown_text and facts.state == "RUNNING":
             self._tell(f"running on {facts.nodes}")
 
     def _tell(self, text: str) -> None:
-        if text != self._told:
-            self._told = text
+        if text != self._shown_text:
+            self._shown_text = text
             say(f"{self._connection.name}: {text}")

@@ -216,11 +216,11 @@ def _over(facts: Facts) -> State:
         return State("lost", facts.began, canceled=True, why=why)
     if facts.state == _GONE:
         return _lost(facts, f"Slurm no longer has the job {facts.job}, and it left no exit code")
-    told = f"{facts.state}{f' ({facts.reason})' if facts.reason else ''}"
+    words = f"{facts.state}{f' ({facts.reason})' if facts.reason else ''}"
     if facts.state == "FAILED" and facts.began is None:
         # Slurm took it, and then found that no node can run it.
-        return _lost(facts, f"its job did not begin: Slurm says {told}")
-    return _lost(facts, cause(facts) or f"Slurm says {told}, and it left no exit code")
+        return _lost(facts, f"its job did not begin: Slurm says {words}")
+    return _lost(facts, cause(facts) or f"Slurm says {words}, and it left no exit code")
 
 
 def _ended(facts: Facts, code: int, at: float | None) -> State:

@@ -176,14 +176,14 @@ class SparkClusterTarget(SSHTarget):
             self._end(paths)
         return super().collect(paths)
 
-    def _settled(self, came: Path, folder: Path, paths: RunPaths) -> list[NotCollected]:
+    def _settled(self, downloaded: Path, folder: Path, paths: RunPaths) -> list[NotCollected]:
         """Unpack the results of a driver on a node, if there was one."""
-        missing = super()._settled(came, folder, paths)
-        report = came / "control" / "application.json"
-        if folder == came and report.is_file() and not report.is_symlink():
+        missing = super()._settled(downloaded, folder, paths)
+        report = downloaded / "control" / "application.json"
+        if folder == downloaded and report.is_file() and not report.is_symlink():
             paths.control.mkdir(exist_ok=True)
             report.replace(paths.application)
-        sent, node = came / "control" / "came.tar", came / "node"
+        sent, node = downloaded / "control" / "came.tar", downloaded / "node"
         if not sent.is_file() or sent.is_symlink():
             return missing
         node.mkdir()
@@ -197,7 +197,7 @@ class SparkClusterTarget(SSHTarget):
         ]
         if found.broken:
             missing.append(NotCollected("outputs", f"the archive is incomplete: {found.broken}", kept=True))
-        missing += super()._settled(came, node, paths)
+        missing += super()._settled(downloaded, node, paths)
         return missing + bring(node / "project", paths.outputs, [_copy_of(node)])
 
 

@@ -19,7 +19,7 @@ from amlexec.targets import answers, live_metrics, ssh_launch, ssh_send, ssh_sta
 from amlexec.targets.outputs import bring
 from amlexec.targets.own_files import put_in_place
 from amlexec.targets.reconnect import Reconnect
-from amlexec.targets.run_folders import no_script, remote_shared_folder
+from amlexec.targets.run_folders import incoming, no_script, remote_shared_folder
 from amlexec.targets.ssh_channel import RunChannels
 from amlexec.targets.ssh_fetch import Fetch
 from amlexec.targets.ssh_logs import RunLog
@@ -137,9 +137,9 @@ class SSHTarget:
         )
         ssh_stage.send(mirror, verb, name, tree, look, add)
 
-    def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
+    def start(self, paths: RunPaths, plan: Plan, launch: Launch, lock: Held) -> IO[bytes] | None:
         """See `Target.start`."""
-        del held  # the caller keeps it until `begin` returns, when the supervisor is running
+        del lock  # the caller keeps it until `begin` returns, when the supervisor is running
         text, before = ssh_launch.introduced(paths, launch, self._preparing(paths, plan, launch))
         words = (self._runtime, launch.python.path, *before, *launch.argv)
         if launch.is_followed:
@@ -185,7 +185,7 @@ class SSHTarget:
         if output.strip() != "gone":
             return answers.read_state(output, "", self._connection.name)
         if paths.returned.exists():
-            raise answers.brought_home(paths, self._connection.name)
+            raise answers.downloaded_elsewhere(paths, self._connection.name)
         return self._gone()
 
     def _gone(self) -> State:
@@ -208,12 +208,12 @@ class SSHTarget:
     def follow(
         self,
         paths: RunPaths,
-        bell: IO[bytes] | None,
+        end_pipe: IO[bytes] | None,
         stdout: Callable[[bytes], object],
         stderr: Callable[[bytes], object],
     ) -> State:
         """See `Target.follow`. Shows local output first; reconnects after a lost connection."""
-        del bell
+        del end_pipe
         reconnect = Reconnect(paths.folder.name)
         logs = {b"1": RunLog(paths.stdout, stdout), b"2": RunLog(paths.stderr, stderr)}
         for log in logs.values():
@@ -289,21 +289,16 @@ class SSHTarget:
             return self._fetched(paths, aliases, sent)
 
     def _fetched(self, paths: RunPaths, aliases: Sequence[str], sent: Stream | None) -> list[NotCollected]:
-        came = paths.folder / "incoming"
-        remove_tree(came)
-        came.mkdir(mode=0o700)
-        try:
-            fetch = Fetch(self._verbs, paths.folder.name, came, self._failed, sent)
+        with incoming(paths) as downloaded:
+            fetch = Fetch(self._verbs, paths.folder.name, downloaded, self._failed, sent)
             missing = fetch.all()
-            missing += self._settled(came, came, paths)
+            missing += self._settled(downloaded, downloaded, paths)
             copies = (*fetch.copies, *aliases)
-            return missing + bring(came / "project", paths.outputs, copies, fetch.more)
-        finally:
-            remove_tree(came)
+            return missing + bring(downloaded / "project", paths.outputs, copies, fetch.more)
 
-    def _settled(self, came: Path, folder: Path, paths: RunPaths) -> list[NotCollected]:
-        """Move the metric logger's files into place; `folder` is the downloaded run's folder."""
-        del came
+    def _settled(self, downloaded: Path, folder: Path, paths: RunPaths) -> list[NotCollected]:
+        """Move the metric logger's files from `folder`, in what was downloaded, into place."""
+        del downloaded
         return put_in_place(folder, paths, [str(folder)])
 
     def release(self, paths: RunPaths) -> None:

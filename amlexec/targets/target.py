@@ -85,10 +85,10 @@ class Target(Protocol):
             TargetError: it can't be written.
         """
 
-    def start(self, paths: RunPaths, plan: Plan, launch: Launch, held: Held) -> IO[bytes] | None:
+    def start(self, paths: RunPaths, plan: Plan, launch: Launch, lock: Held) -> IO[bytes] | None:
         """Start the run in its checkout; the returned file becomes readable when it has ended.
 
-        `held` is the run's lock. It must be held, by the caller or the started process, until the state
+        `lock` is the run's. It must be held, by the caller or the started process, until the state
         shows that the run was started.
         """
 
@@ -102,7 +102,7 @@ class Target(Protocol):
     def follow(
         self,
         paths: RunPaths,
-        bell: IO[bytes] | None,
+        end_pipe: IO[bytes] | None,
         stdout: Callable[[bytes], object],
         stderr: Callable[[bytes], object],
     ) -> State:
