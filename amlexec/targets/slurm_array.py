@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec.errors import UnreachableError, UsageError
 from amlexec.history.record import text_of
 from amlexec.targets import python_used, slurm_container, slurm_script, ssh_send
-from amlexec.targets.script_environment import handed, of_run, of_supervisor
+from amlexec.targets.script_environment import handed, is_plain, of_run, of_supervisor
 from amlexec.targets.slurm_many import SlurmRuns
+from amlexec.targets.ssh_launch import exports, home_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,12 +81,10 @@ class SlurmArrays(SlurmRuns):
             TargetError: it was not.
         """
         first = elements[0]
-        home = _home(first.launch)
+        home = home_of(first.launch)
         folder = f"{home}/.amlexec/arrays/{name}"
         given = handed(_common(elements), _node_python(first.plan, first.launch))
-        text = "".join(f"export {key}={shlex.quote(value)}\n" for key, value in given.variables.items())
-        if shared := first.launch.environment.get("AZUREML_NATIVE_SHARE_DIRECTORY"):
-            text += f"mkdir -p {shlex.quote(shared)} || exit 2\n"
+        text = exports(given.variables, first.launch)
         script = slurm_script.array_script(first.plan.target, name, folder, f"{home}/{self.runtime}")
         text += f"script={shlex.quote(script.rstrip())}\nrequeue={int(first.plan.target.requeue)}\n"
         answer = self._verbs.run(
@@ -108,7 +107,7 @@ class SlurmArrays(SlurmRuns):
     def _point(self, element: Element, common: dict[str, str]) -> str:
         """The shell text that runs an element: what is not common to all of them."""
         plan, launch, run_id = element.plan, element.launch, element.run.run_id
-        home = _home(launch)
+        home = home_of(launch)
         folder = f"{home}/.amlexec/runs/{run_id}"
         own = {name: value for name, value in launch.environment.items() if common.get(name) != value}
         # The variables of all elements come first, in pieces with numbers; these follow them.
@@ -116,15 +115,18 @@ class SlurmArrays(SlurmRuns):
         before = handed(common, python)
         given = handed({**own, **of_run(run_id, folder)}, python)
         if given.before:
-            raise UsageError("a variable of a point has a name that no shell can set")
+            name = next(name for name in own if not is_plain(name))
+            raise UsageError(
+                f"no shell can set the variable {name!r}, which differs between the points of the sweep",
+                hint="rename it",
+            )
         pieces = {
             _SET.sub(lambda match: f"AMLEXEC_SET_{int(match[1]) + len(before.variables)}", name): value
             for name, value in given.variables.items()
         }
         variables = {**pieces, **of_supervisor(run_id, folder)}
         argv = self._command(plan, launch, run_id)
-        text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
-        return f"{text}job {shlex.join((python, *before.before, *argv))}\n"
+        return f"{exports(variables)}job {shlex.join((python, *before.before, *argv))}\n"
 
     def withdraw(self, run_ids: Sequence[str]) -> dict[str, str]:
         """Remove the runs whose script has not begun, so that it never begins; returns what happened to each.
@@ -148,10 +150,6 @@ class SlurmArrays(SlurmRuns):
 
 def _node_python(plan: Plan, launch: Launch) -> str:
     return slurm_container.node_python(plan.target, launch.python.path)
-
-
-def _home(launch: Launch) -> str:
-    return launch.environment["PYTHONPATH"].partition("/.amlexec/")[0]
 
 
 def _common(elements: Sequence[Element]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from amlexec.targets import answers, slurm_container, slurm_script, slurm_state,
 from amlexec.targets.script_environment import of_run
 from amlexec.targets.ssh import SSHTarget
 from amlexec.targets.ssh_channel import RunChannels
+from amlexec.targets.ssh_launch import home_of
 from amlexec.targets.ssh_verbs import Verbs
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class SlurmRuns(SSHTarget):
 
     def _command(self, plan: Plan, launch: Launch, run_id: str) -> tuple[str, ...]:
         """The words that run a script on the first of a job's nodes."""
-        home = launch.environment["PYTHONPATH"].partition("/.amlexec/")[0]
+        home = home_of(launch)
         folder, runtime = f"{home}/.amlexec/runs/{run_id}", f"{home}/{self.runtime}"
         shared = launch.environment.get("AZUREML_NATIVE_SHARE_DIRECTORY", "").rstrip("/")
         mounts = slurm_container.Mounts(folder, runtime, shared)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from amlexec.ssh.connection import SSHConnection
     from amlexec.values import Plan
 
-__all__ = ["LookingStore", "check_system", "home_of", "introduced", "launch"]
+__all__ = ["LookingStore", "check_system", "exports", "home_of", "introduced", "launch"]
 
 
 class LookingStore(PrefixStore):
@@ -98,6 +98,13 @@ def home_of(launch: Launch) -> str:
     return launch.environment["PYTHONPATH"].partition("/.amlexec/")[0]
 
 
+def exports(variables: Mapping[str, str], launch: Launch | None = None) -> str:
+    """Shell text that exports variables, and makes the folder that the runs of `launch` share, if any."""
+    text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+    shared = launch.environment.get("AZUREML_NATIVE_SHARE_DIRECTORY") if launch is not None else None
+    return f"{text}mkdir -p {shlex.quote(shared)} || exit 2\n" if shared else text
+
+
 def introduced(paths: RunPaths, launch: Launch, preparing: str) -> tuple[str, tuple[str, ...]]:
     """Shell text for the verb `begin`, and the words before the run's command.
 
@@ -108,8 +115,6 @@ def introduced(paths: RunPaths, launch: Launch, preparing: str) -> tuple[str, tu
     environment = {**launch.environment, **of_run(run, folder)}
     given = handed(environment, launch.python.path)
     own = {**given.variables, **of_supervisor(run, folder)}
-    text = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in own.items())
-    if shared := environment.get("AZUREML_NATIVE_SHARE_DIRECTORY"):
-        text += f"mkdir -p {shlex.quote(shared)} || exit 2\n"
+    text = exports(own, launch)
     record = read_regular(paths.record, SMALL << 3, follow=False).decode("utf-8", "surrogateescape")
     return f"{text}{preparing}record={shlex.quote(record.rstrip())}\n", given.before
