@@ -15,7 +15,18 @@ from amlexec.light_typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import TextIO
 
-__all__ = ["Console", "data", "finish", "open_streams", "say", "show", "write", "write_for_files"]
+__all__ = [
+    "Console",
+    "data",
+    "finish",
+    "open_streams",
+    "say",
+    "show",
+    "show_one",
+    "system_error",
+    "write",
+    "write_for_files",
+]
 
 _CI = ("CI", "TF_BUILD", "JENKINS_URL", "TEAMCITY_VERSION")
 """Variables of build servers. Most set the first; the others are Azure Pipelines, Jenkins and TeamCity."""
@@ -218,6 +229,14 @@ def show(error: BaseException) -> int:
     for line in error.lines():
         say(line)
     return error.exit_code
+
+
+def show_one(name: str, error: AmlexecError | OSError) -> None:
+    """Print the error of one of several things, whose name is `name`; the others go on."""
+    shown = error if isinstance(error, AmlexecError) else system_error(error)
+    say(f"{name}: error: {shown.message}")
+    if shown.hint:
+        say(f"  hint: {shown.hint}")
 
 
 def system_error(error: OSError) -> TargetError:

@@ -98,22 +98,22 @@ def _field(option: str) -> str:
 
 def add(verb: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    for option, one in _OPTIONS.items():
-        names = [kind.name for kind in kinds.KINDS if kind.is_service and one.applies_to(kind.name)]
+    for option, spec in _OPTIONS.items():
+        names = [kind.name for kind in kinds.KINDS if kind.is_service and spec.applies_to(kind.name)]
         verb.add_argument(
             option,
-            metavar=one.metavar,
-            type=int if one.is_whole else float if one.is_number else str,
-            help=f"{', '.join(names)}: {one.about}",
+            metavar=spec.metavar,
+            type=int if spec.is_whole else float if spec.is_number else str,
+            help=f"{', '.join(names)}: {spec.about}",
         )
 
 
 def must_not_apply(arguments: argparse.Namespace, kind: str) -> None:
     """Refuse options of a service for a target on a machine, or of another service. Raises UsageError."""
     of_service = kinds.of(kind).is_service
-    for option, one in _OPTIONS.items():
-        if getattr(arguments, _field(option)) is not None and not (of_service and one.applies_to(kind)):
-            fits = [each.name for each in kinds.KINDS if each.is_service and one.applies_to(each.name)]
+    for option, spec in _OPTIONS.items():
+        if getattr(arguments, _field(option)) is not None and not (of_service and spec.applies_to(kind)):
+            fits = [each.name for each in kinds.KINDS if each.is_service and spec.applies_to(each.name)]
             raise UsageError(
                 f"{option} does not apply to a target of type {kind}",
                 hint=f"leave it out, or attach a {' or a '.join(fits)}",
@@ -172,7 +172,7 @@ def _must_fit_together(arguments: argparse.Namespace, kind: str) -> None:
         if getattr(arguments, field):
             raise UsageError(f"{option} does not apply to a target of type {kind}", hint="leave it out")
     must_not_apply(arguments, kind)
-    needed = [option for option, one in _OPTIONS.items() if one.is_required and one.applies_to(kind)]
+    needed = [option for option, spec in _OPTIONS.items() if spec.is_required and spec.applies_to(kind)]
     if missing := [option for option in needed if not getattr(arguments, _field(option))]:
         raise UsageError(f"a target of type {kind} needs {', '.join(missing)}")
 
@@ -202,19 +202,19 @@ def _attachment(arguments: argparse.Namespace, name: str, kind: str) -> Attachme
     if not kinds.of(kind).is_kubernetes:
         blob_endpoint(arguments.storage_account, manager_address(arguments.resource_manager or ""))
     more: list[tuple[str, object]] = []
-    for option, one in _OPTIONS.items():
+    for option, spec in _OPTIONS.items():
         value = getattr(arguments, _field(option))
         if value is None:
             continue
-        if one.is_number and value <= 0:
+        if spec.is_number and value <= 0:
             raise UsageError(f"{option} is {value:g}; it must be more than 0")
-        pattern = "" if one.is_number else compute_pattern(one.key)
+        pattern = "" if spec.is_number else compute_pattern(spec.key)
         if pattern and not re.search(pattern, value):
             raise UsageError(
                 f"{option} is {value!r}, which is not valid",
-                hint=f"`{one.key}` in the reference of compute targets has its form",
+                hint=f"`{spec.key}` in the reference of compute targets has its form",
             )
-        more.append((one.key, value))
+        more.append((spec.key, value))
     return Attachment(
         name=name,
         kind=kind,

@@ -180,8 +180,8 @@ def removal_lines(removals: Sequence[Removal], *, dry_run: bool = False) -> list
         for removal in removals
     ]
     gone = [removal for removal in removals if not removal.kept]
-    one, many = ("environment", "environments") if _are_folders(removals) else ("image", "images")
-    count = _number(len(gone), one, many)
+    singular, plural = ("environment", "environments") if _are_folders(removals) else ("image", "images")
+    count = _number(len(gone), singular, plural)
     if dry_run:
         return [*lines, f"{count} would be removed, {size(sum(removal.size for removal in gone))}"]
     return [*lines, f"{count} removed, {size(sum(removal.size for removal in gone))} freed"]
@@ -191,5 +191,5 @@ def _are_folders(removals: Sequence[Removal]) -> bool:
     return any("~/" in removal.reference for removal in removals)
 
 
-def _number(count: int, one: str, many: str) -> str:
-    return f"{count} {one if count == 1 else many}"
+def _number(count: int, singular: str, plural: str) -> str:
+    return f"{count} {singular if count == 1 else plural}"

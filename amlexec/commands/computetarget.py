@@ -83,8 +83,8 @@ def _name(project: Project, arguments: argparse.Namespace) -> str:
     if not name:
         from amlexec.config.messages import either
 
-        known = config.compute_targets(project)
-        hint = f"there is {either(known)}" if known else "`amlexec computetarget attach` makes one"
+        names = config.compute_targets(project)
+        hint = f"there is {either(names)}" if names else "`amlexec computetarget attach` makes one"
         raise UsageError("no compute target is named", hint=hint)
     if "/" in name and Path(name).resolve().parent == Path(project.configuration):
         name = Path(name).name
@@ -117,7 +117,7 @@ def _show(project: Project, arguments: argparse.Namespace) -> int:
     from amlexec.machines import target_files
 
     target = config.load_target(project, _name(project, arguments))
-    shown = _told(target)
+    shown = _keys(target)
     shown["runConfigurations"] = ", ".join(target_files.named_by(project, target.name)) or None
     if arguments.output == "json":
         console.data(
@@ -128,7 +128,7 @@ def _show(project: Project, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _told(target: ComputeTarget) -> dict[str, Any]:
+def _keys(target: ComputeTarget) -> dict[str, Any]:
     """The keys of a target that its kind uses, as the file spells them."""
     kind = kinds.of(target.kind)
     shown: dict[str, Any] = {"name": target.name, "type": target.kind, "file": target.place.path}
@@ -256,8 +256,8 @@ def _detach(project: Project, arguments: argparse.Namespace) -> int:
 
     name = _name(project, arguments)
     if not references.has_target(project, name):
-        known = config.compute_targets(project)
-        hint = references.names_hint(name, known)
+        names = config.compute_targets(project)
+        hint = references.names_hint(name, names)
         raise UsageError(f"there is no compute target {name!r} in {project.folder}", hint=hint)
     try:
         kind = config.load_target(project, name).kind

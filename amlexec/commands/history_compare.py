@@ -87,8 +87,8 @@ def _packages(project: Project, records: Sequence[Run]) -> list[Row]:
         versions = [None if packages is None else packages.get(name) for packages in found]
         values = _shown(versions)
         # Where packages are not known, nothing can differ.
-        known = [value for packages, value in zip(found, values, strict=True) if packages is not None]
-        rows.append(Row(f"packages.{name}", values, any(value != known[0] for value in known)))
+        present = [value for packages, value in zip(found, values, strict=True) if packages is not None]
+        rows.append(Row(f"packages.{name}", values, any(value != present[0] for value in present)))
     return rows
 
 

@@ -53,10 +53,7 @@ def run(project: Project, arguments: argparse.Namespace) -> None:
                     project, record, tracking, destination, files=not arguments.no_artifacts
                 )
             except (AmlexecError, OSError) as error:
-                known = error if isinstance(error, AmlexecError) else console.system_error(error)
-                console.say(f"{record.run_id}: error: {known.message}")
-                if known.hint:
-                    console.say(f"  hint: {known.hint}")
+                console.show_one(record.run_id, error)
                 failed += 1
                 continue
             console.data(f"{record.run_id}  {done.mlflow_id}  {done.values} values, {done.files} files")

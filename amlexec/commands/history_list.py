@@ -157,9 +157,9 @@ def _chosen(
 
     def refresh(unfinished: list[str]) -> None:
         # A run that has ended meanwhile may now meet the conditions, or no longer.
-        for record, known in run_views.with_states(project, listing.read(project, unfinished), silent):
+        for record, states in run_views.with_states(project, listing.read(project, unfinished), silent):
             if not isinstance(record, Broken):
-                run_views.now(project, record, silent, known)
+                run_views.now(project, record, silent, states)
 
     with _named("--where" if arguments.where is not None and not keys else "--sort"):
         return index.select(project, query, keys, limit or None, refresh, is_counted=arguments.limit is None)

@@ -81,12 +81,12 @@ def _ask_targets(project: Project, runs: LiveRuns, stop: threading.Event) -> Non
         queued = {run.run_id: run for run in running if kinds.of(run.target_kind).has_many_runs}
         if is_due and queued:
             next_question = time.monotonic() + _QUEUE_INTERVAL_S
-        known: dict[str, State] = {}
+        states: dict[str, State] = {}
         unread: set[str] = set()
         for group in many.by_target(queued.values() if is_due else ()):
             with _named(group[0], silent):
-                known |= many.states(project, group)
-            if not any(run.run_id in known for run in group):
+                states |= many.states(project, group)
+            if not any(run.run_id in states for run in group):
                 unread.add(group[0].target)
         for run in running:
             if stop.is_set():
@@ -94,7 +94,7 @@ def _ask_targets(project: Project, runs: LiveRuns, stop: threading.Event) -> Non
             if run.run_id in queued and (not is_due or run.target in unread):
                 continue
             with _named(run, silent):
-                state = known.get(run.run_id)
+                state = states.get(run.run_id)
                 lifecycle.refresh(project, run, state, is_fresh=state is not None)
 
 

@@ -30,7 +30,9 @@ def run(project: Project, arguments: argparse.Namespace) -> None:
 
     engine = environment.store_for(environment.target_for(project, arguments.target)).engine
     rows: list[dict[str, Any]] = []
-    for found in sorted(images.find(engine, {SERVICE_CONTENT: ""}), key=lambda one: -one.get("Created", 0)):
+    for found in sorted(
+        images.find(engine, {SERVICE_CONTENT: ""}), key=lambda image: -image.get("Created", 0)
+    ):
         labels = found.get("Labels") or {}
         about = {
             "name": str(labels.get(SERVICE_IMAGE, "")),

@@ -73,7 +73,7 @@ def _rows(models: Sequence[Model]) -> list[Row]:
     for key in keys:
         values = [facts.get(key) for facts in found]
         # Where packages are not known, nothing can differ.
-        known = (
+        present = (
             [
                 value
                 for model, value in zip(models, values, strict=True)
@@ -82,7 +82,7 @@ def _rows(models: Sequence[Model]) -> list[Row]:
             if key.startswith("packages.")
             else values
         )
-        rows.append(Row(key, values, any(value != known[0] for value in known)))
+        rows.append(Row(key, values, any(value != present[0] for value in present)))
     return rows
 
 

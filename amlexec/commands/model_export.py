@@ -55,10 +55,7 @@ def run(project: Project | None, arguments: argparse.Namespace) -> None:
                 destination = f"{arguments.to} {experiment}"
                 done = mlflow_models.export_name(project, name, found, tracking, destination)
             except (AmlexecError, OSError) as error:
-                known = error if isinstance(error, AmlexecError) else console.system_error(error)
-                console.say(f"{name.name}: error: {known.message}")
-                if known.hint:
-                    console.say(f"  hint: {known.hint}")
+                console.show_one(name.name, error)
                 failed += 1
                 continue
             for each in done:

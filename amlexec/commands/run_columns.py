@@ -145,15 +145,15 @@ def _meant(reference: Reference, possible: Sequence[_Meaning], *, is_any: bool) 
     """The one thing that is meant; `is_any` is whether there are runs."""
     if reference.kind:
         return possible[0]
-    there = [meaning for meaning in possible if meaning.is_there]
-    if len(there) > 1:
+    present = [meaning for meaning in possible if meaning.is_there]
+    if len(present) > 1:
         message = f"{reference.name!r} means several things"
-        names = " or ".join(f"{meaning.reference.kind}.{reference.name}" for meaning in there)
+        names = " or ".join(f"{meaning.reference.kind}.{reference.name}" for meaning in present)
         raise _error(reference, message, f"write {names}")
-    if not there and is_any:
+    if not present and is_any:
         message = f"no run here has a metric, parameter, tag or variable {reference.name!r}"
         raise _error(reference, message, "metrics.NAME, for one, is never an error")
-    return there[0] if there else possible[0]
+    return present[0] if present else possible[0]
 
 
 def _error(reference: Reference, message: str, advice: str) -> QueryError:

@@ -136,8 +136,8 @@ def listing(views: Iterable[Mapping[str, Any]]) -> list[Column]:
             if name not in metrics:
                 metrics[name] = [None] * count, [None] * count
         for name, (lasts, shorts) in metrics.items():
-            value, told = _last(view, name)
-            lasts.append(told)
+            value, text = _last(view, name)
+            lasts.append(text)
             shorts.append(value)
         tags.append(", ".join(map(_tag, view["tags"].items())) or None)
     if BROKEN not in properties["status"]:

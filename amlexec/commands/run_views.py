@@ -58,11 +58,11 @@ def now(
     project: Project,
     record: Run,
     silent: dict[str, NoContactError] | None = None,
-    known: Mapping[str, State] | None = None,
+    states: Mapping[str, State] | None = None,
 ) -> Run:
     """The run with its current status, or, if its target can't be reached, with the recorded one.
 
-    Adds unreachable targets to `silent`, and does not ask those in it again. `known` has states that
+    Adds unreachable targets to `silent`, and does not ask those in it again. `states` has states that
     `of_many` has just read.
     """
     if record.status in FINAL or (silent is not None and record.target in silent):
@@ -71,7 +71,7 @@ def now(
     from amlexec.runs import lifecycle
 
     try:
-        state = known.get(record.run_id) if known else None
+        state = states.get(record.run_id) if states else None
         record = lifecycle.refresh(project, record, state, is_fresh=state is not None)
         if record.status not in FINAL:
             logged = live_outputs.summary(RunPaths.of(project, record.run_id))
@@ -160,13 +160,13 @@ def of_names(
     Their numbers are None unless they are asked for, with `numbered` or with `files`.
     """
     numbers = _numbers(project) if files or numbered else {}
-    for entry, known in with_states(project, listing.read(project, names), silent):
+    for entry, states in with_states(project, listing.read(project, names), silent):
         if isinstance(entry, listing.Broken):
             yield run_view.broken(
                 entry.name, entry.reason, number=numbers.get(entry.name), project=project.name
             )
         else:
-            record = now(project, entry, silent, known)
+            record = now(project, entry, silent, states)
             yield _view(project, record, numbers, files=files, silent=silent)
 
 
@@ -176,9 +176,9 @@ def with_states(
     """The entries, each with the states that `of_many` has read for it and its neighbours."""
     entries = iter(entries)
     while several := list(islice(entries, _AT_ONCE)):
-        known = of_many(project, (each for each in several if not isinstance(each, listing.Broken)), silent)
+        states = of_many(project, (each for each in several if not isinstance(each, listing.Broken)), silent)
         for entry in several:
-            yield entry, known
+            yield entry, states
 
 
 def stream(shown: Iterable[dict[str, Any]], arguments: argparse.Namespace) -> None:

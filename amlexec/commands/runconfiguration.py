@@ -104,7 +104,7 @@ def _list(project: Project, arguments: argparse.Namespace) -> int:
 def _show(project: Project, arguments: argparse.Namespace) -> int:
     from amlexec.commands import output
 
-    shown = _told(config.load(project, arguments.name))
+    shown = _keys(config.load(project, arguments.name))
     if arguments.output == "json":
         console.data(output.as_json(shown))
     else:
@@ -112,7 +112,7 @@ def _show(project: Project, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _told(declaration: Declaration) -> dict[str, Any]:
+def _keys(declaration: Declaration) -> dict[str, Any]:
     """The keys as the file spells them; values of variables whose names look secret are hidden."""
     from amlexec import redaction
 
@@ -140,11 +140,11 @@ def _text(value: Any) -> Any:
 
 def _delete(project: Project, arguments: argparse.Namespace) -> int:
     name = arguments.name.removesuffix(".runconfig")
-    known = config.run_configurations(project)
-    if name not in known:
+    names = config.run_configurations(project)
+    if name not in names:
         from amlexec.config.references import names_hint
 
-        raise UsageError(f"there is no run configuration {name!r}", hint=names_hint(name, known))
+        raise UsageError(f"there is no run configuration {name!r}", hint=names_hint(name, names))
     file = _shown(project, name)
     Path(project.root, file).unlink()
     console.data(f"removed {file}")

@@ -39,11 +39,11 @@ def run(project: Project | None, arguments: argparse.Namespace) -> int:
     threads = [
         threading.Thread(
             target=_print,
-            args=(engine, one.id, f"{one.name.rpartition('-')[2]}: " if several else ""),
+            args=(engine, replica.id, f"{replica.name.rpartition('-')[2]}: " if several else ""),
             kwargs={"follow": arguments.follow},
             daemon=True,
         )
-        for one in service.replicas
+        for replica in service.replicas
     ]
     for thread in threads:
         thread.start()

@@ -88,9 +88,9 @@ def _advise(wanted: Manifest) -> None:
     if not wanted.memory:
         console.say("warning: without --memory, a replica can use all memory of its node")
     if secret := manifest.key_secret(wanted):
-        there = f" -n {wanted.namespace}" if wanted.namespace else ""
+        namespace = f" -n {wanted.namespace}" if wanted.namespace else ""
         console.say(f"it needs the Secret {secret}, with the key that requests need:")
-        console.say(f"  kubectl create secret generic {secret}{there} --from-file=key=/dev/stdin")
+        console.say(f"  kubectl create secret generic {secret}{namespace} --from-file=key=/dev/stdin")
 
 
 def _pair(text: str) -> tuple[str, str]:

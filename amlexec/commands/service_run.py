@@ -62,7 +62,7 @@ def _within(engine: object, service: Service, body: bytes, kind: str) -> Answer:
     from amlexec.services.request import Answer
 
     assert isinstance(engine, Engine)
-    running = [one for one in service.replicas if one.state == "running"]
+    running = [replica for replica in service.replicas if replica.state == "running"]
     if not running:
         raise TargetError(f"no replica of {service.settings.name} runs", where=engine.address)
     status, content = containers.ask(engine, running[0].id, "/score", body, kind)

@@ -77,7 +77,7 @@ def key_of(engine: Engine, service: Service) -> str:
 
 def _summary(service: Service) -> dict[str, Any]:
     settings = service.settings
-    running = sum(one.state == "running" for one in service.replicas)
+    running = sum(replica.state == "running" for replica in service.replicas)
     scheme = "https" if settings.secure else "http"
     return {
         "name": settings.name,
@@ -98,36 +98,36 @@ def _details(engine: Engine, service: Service) -> dict[str, Any]:
         row: dict[str, Any] = {"container": replica.name, "status": replica.status}
         if replica.state == "running":
             status, body = containers.ask(engine, replica.id, "/status")
-            told = json.loads(body) if status == 200 else {}
-            row |= {"ready": told.get("ready", False), "answers": told.get("answers", {})}
-            row |= {"latency_ms": told.get("latency_ms", {})}
+            status_page = json.loads(body) if status == 200 else {}
+            row |= {"ready": status_page.get("ready", False), "answers": status_page.get("answers", {})}
+            row |= {"latency_ms": status_page.get("latency_ms", {})}
         found.append(row)
     return {"containers": found, "previous": service.settings.previous_reference or None}
 
 
 def _usage(engine: Engine, service: Service) -> list[dict[str, Any]]:
     rows = []
-    ids = [(one.name, one.id) for one in service.replicas if one.state == "running"]
+    ids = [(replica.name, replica.id) for replica in service.replicas if replica.state == "running"]
     if service.listener and service.is_listening:
         ids.append(("listener", service.listener))
     for name, container in ids:
         with engine.asked() as api:
-            told = api.stats(container, stream=False)
-        memory = told.get("memory_stats") or {}
+            stats = api.stats(container, stream=False)
+        memory = stats.get("memory_stats") or {}
         rows.append(
             {
                 "container": name,
-                "cpu_percent": _cpu(told),
+                "cpu_percent": _cpu(stats),
                 "memory": output.size(int(memory.get("usage", 0))),
                 "memory_limit": output.size(int(memory.get("limit", 0))),
-                "processes": (told.get("pids_stats") or {}).get("current"),
+                "processes": (stats.get("pids_stats") or {}).get("current"),
             }
         )
     return rows
 
 
-def _cpu(told: dict[str, Any]) -> float | None:
-    now, before = told.get("cpu_stats") or {}, told.get("precpu_stats") or {}
+def _cpu(stats: dict[str, Any]) -> float | None:
+    now, before = stats.get("cpu_stats") or {}, stats.get("precpu_stats") or {}
     try:
         used = now["cpu_usage"]["total_usage"] - before["cpu_usage"]["total_usage"]
         passed = now["system_cpu_usage"] - before["system_cpu_usage"]

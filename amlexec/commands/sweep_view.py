@@ -132,16 +132,16 @@ def listing(found: list[dict[str, Any]]) -> str:
     """Sweeps as a table, newest first."""
     rows = [
         [
-            one["sweep_id"],
-            one["state"],
-            f"{_over(one['counts'])}/{one['total']}",
-            one["script_name"],
-            ",".join(one["run_configurations"]),
-            one["created_utc"][:19].replace("T", " "),
-            one["metric"],
-            one["best"] and one["best"]["metric"],
+            row["sweep_id"],
+            row["state"],
+            f"{_over(row['counts'])}/{row['total']}",
+            row["script_name"],
+            ",".join(row["run_configurations"]),
+            row["created_utc"][:19].replace("T", " "),
+            row["metric"],
+            row["best"] and row["best"]["metric"],
         ]
-        for one in found
+        for row in found
     ]
     return output.table(rows, ["Sweep", "State", "Points", "Script", "With", "Created", "Metric", "Best"])
 

@@ -46,11 +46,11 @@ def sweep(project: Project, arguments: argparse.Namespace) -> int:
         taken = snapshot.take(project, _Warnings())
         jobs = draft.jobs or (execute.AT_ONCE if execute.is_for_arrays(targets) and not _adapts(draft) else 1)
         draft = draft._replace(targets=found, jobs=jobs, snapshot=taken.snapshot, source=taken.source)
-        paths, definition, held = store.create(project, draft)
+        paths, definition, lock = store.create(project, draft)
     try:
-        opened = Sweep(project, paths, definition, held)
+        opened = Sweep(project, paths, definition, lock)
     except BaseException:
-        held.release()
+        lock.release()
         raise
     with opened:
         return _execute(opened, targets, arguments)

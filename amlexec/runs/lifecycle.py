@@ -37,6 +37,7 @@ __all__ = [
     "clean",
     "collect_again",
     "ending",
+    "forget",
     "refresh",
     "settle",
     "target_of_run",
@@ -89,7 +90,7 @@ def refresh(
     lock = locks.take(str(paths.lock))
     if lock is None:
         # Another process is starting the run, or is recording its end at this moment.
-        return _live(run, State("starting")) if run.status == "Running" else run
+        return run
     try:
         run = read(paths)  # another process may have changed it
         if run.status in FINAL:

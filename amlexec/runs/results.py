@@ -109,8 +109,8 @@ def _application(run: Run, paths: RunPaths) -> Application | None:
     except OSError:
         pass  # not of YARN
     if report.id:
-        told = (report.tracking_url, report.state, report.final_status, report.diagnostics.strip())
-        return Application(report.id, *(text or None for text in told))
+        texts = (report.tracking_url, report.state, report.final_status, report.diagnostics.strip())
+        return Application(report.id, *(text or None for text in texts))
     try:
         with open_regular(paths.stderr, follow=False) as log:
             found, address = application(log.read(_LOG_BYTES).decode(errors="replace"))

@@ -152,17 +152,17 @@ def pythons(plan: Plan, dependencies: SparkDependencies, driver: str, executors:
     return Pythons(for_driver, for_executors, its_key, their_key)
 
 
-def no_spark(plan: Plan, there: str, how: str) -> ConfigurationError:
-    """The error for a missing Spark: `there` is the place, as in "on HOST"; `how` is the hint."""
+def no_spark(plan: Plan, place: str, how: str) -> ConfigurationError:
+    """The error for a missing Spark: `place` is as in "on HOST"; `how` is the hint."""
     wanted = plan.target.spark_submit_location
     if wanted != "spark-submit":
         return ConfigurationError(
-            f"sparkSubmitLocation is {wanted!r}, but there is no such program {there}",
+            f"sparkSubmitLocation is {wanted!r}, but there is no such program {place}",
             where=str(plan.target.place),
             hint="give the path of spark-submit, or remove the key to search for it",
         )
     return ConfigurationError(
-        f"Framework is PySpark, but there is no Spark {there}", where=str(plan.target.place), hint=how
+        f"Framework is PySpark, but there is no Spark {place}", where=str(plan.target.place), hint=how
     )
 
 

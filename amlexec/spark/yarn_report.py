@@ -176,9 +176,9 @@ def _killed(text: str) -> str:
 def _memory(text: str) -> str:
     if _PHYSICAL.search(text) or re.search(r"exitCode:\s*-104\b", text):
         usage = _USAGE.search(text)
-        said = f", {usage[1]} of {usage[2]}" if usage else ""
+        amounts = f", {usage[1]} of {usage[2]}" if usage else ""
         return (
-            f"the driver used more memory than YARN allows{said}: raise spark.driver.memory or "
+            f"the driver used more memory than YARN allows{amounts}: raise spark.driver.memory or "
             "spark.driver.memoryOverhead"
         )
     if _VIRTUAL.search(text) or re.search(r"exitCode:\s*-103\b", text):
