@@ -134,7 +134,11 @@ def contained(plan: Plan, launch: Launch, engine: Engine) -> Launch:
 
 
 def _asked(plan: Plan, launch: Launch, engine: Engine) -> str:
-    """The output of `spark.sh` in an image; cached, since an image never changes."""
+    """The output of `spark.sh` in an image; cached, since an image never changes.
+
+    Raises:
+        TargetError: it failed there, so nothing is known of the image.
+    """
     script = Path(shell("spark")).read_text("utf-8")
     words = [plan.target.spark_submit_location, launch.python.path]
     settings = {
@@ -154,11 +158,17 @@ def _asked(plan: Plan, launch: Launch, engine: Engine) -> str:
     container = containers.create(engine, settings)
     try:
         containers.start(engine, container)
-        containers.wait(engine, container, timeout=_ASK_TIMEOUT_S)
+        code = containers.wait(engine, container, timeout=_ASK_TIMEOUT_S)
         with containers.logs(engine, container) as output:
             frames = [frame.data for frame in output if frame.stream == containers.STDOUT]
     finally:
         containers.remove(engine, container, force=True)
+    if code != 0:
+        raise TargetError(
+            f"the search for Spark in the image ended with exit code {code}",
+            where=engine.address,
+            hint="was it killed, perhaps for lack of memory?",
+        )
     answer = b"".join(frames).decode(errors="replace")
     private_folders.make(memory.parent)
     write_atomically(memory, answer)

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from amlexec.config.load import load
+from amlexec.docker import archives, containers, images
+from amlexec.errors import TargetError
+from amlexec.plan import plan
+from amlexec.targets import spark_launch
+from amlexec.targets.target import Launch
+from amlexec.values import Interpreter, Project
 from tests.conftest import ProjectFolder, eventually, until_printed
 from tests.engines import spark as parts
 from tests.engines.serving import serve
@@ -422,6 +432,29 @@ class TestInAContainer:
         assert done.code == 3
         told = "error: Maven packages are declared, but the environment has no Spark"
         assert f"aml_config/spark_dependencies.yml: {told}\n  {hint}" in done.err
+
+    def test_an_image_in_which_the_search_fails(self, shop: Shop, tmp_path: Path) -> None:
+        """It is not taken for one without Spark, now or later."""
+        engine, name = shop.engine, f"amlexec-test/base-{shop.session}:{uuid.uuid4().hex[:8]}"
+        made = containers.create(engine, {"Image": shop.base, "Cmd": ["none"]})
+        content = io.BytesIO()
+        with tarfile.open(fileobj=content, mode="w") as archive:
+            shell = tarfile.TarInfo("bin/sh")
+            shell.type, shell.linkname = tarfile.SYMTYPE, "/bin/false"
+            archive.addfile(shell)
+        try:
+            archives.put(engine, made, "/", content.getvalue())
+            image = images.commit(engine, made, name)
+        finally:
+            containers.remove(engine, made, force=True)
+        project = Project(str(DockerProject(tmp_path / "demo", shop).root))
+        planned = plan(load(project, "docker"), "train.py", (), environment={})
+        launch = Launch(("python", "train.py"), Interpreter("python", "3.11.0"), "", {}, image_id=image)
+        for _ in range(2):
+            with pytest.raises(
+                TargetError, match=r"the search for Spark in the image ended with exit code 1$"
+            ):
+                spark_launch.contained(planned, launch, engine)
 
     def test_an_image_without_java(self, project: Callable[..., DockerProject]) -> None:
         made = project()
