@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from amlexec.commands.options import add_project, add_run_configuration, project_of
 from amlexec.config import load as config
 from amlexec.console import data, say
-from amlexec.environments import lockfile, spec
+from amlexec.environments import lockfile, lockfile_write, spec
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.packages import platforms
 from amlexec.prepare.prepare import dependencies_of
@@ -149,7 +149,7 @@ def _lock(request: _Request, lock: Lock | None, upgrade: list[str] | None, form:
         step=say,
     )
     parts = (request.dependencies, request.platform, request.basis, resolution, lock)
-    written = lockfile.write(request.project, *parts)
+    written = lockfile_write.write(request.project, *parts)
     changes = _changes(before, written.packages(request.name))
     count = len(resolution.records) + len(resolution.pins)
     _tell(form, written, changes, f"{written.shown}: {count} packages for {request.name}")

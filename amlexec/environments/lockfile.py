@@ -1,4 +1,4 @@
-"""The lock file beside a conda dependencies file: its exact packages.
+"""Read the lock file beside a conda dependencies file, and check whether it is up to date.
 
 The format is `pixi.lock`, written and read by rattler, so that other tools can read it too. Comments at its
 top, which those tools ignore, hold the locked dependencies of each platform. By them amlexec checks quickly,
@@ -14,8 +14,8 @@ from pathlib import Path
 from amlexec import digest
 from amlexec.environments.explain import explain
 from amlexec.environments.locked import Locked
-from amlexec.errors import ConfigurationError, TargetError
-from amlexec.files import read_regular, write_atomically
+from amlexec.errors import ConfigurationError
+from amlexec.files import read_regular
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.packages.urls import public
 
@@ -32,23 +32,30 @@ if TYPE_CHECKING:
     from amlexec.packages.resolve import Resolution
     from amlexec.values import CondaDependencies, Place, Project
 
-__all__ = ["Lock", "path_of", "read", "resolution_from", "set_name", "text_of", "write"]
+__all__ = [
+    "ENVIRONMENT",
+    "NO_VERSION",
+    "Lock",
+    "opened",
+    "path_of",
+    "pins_of",
+    "read",
+    "records_of",
+    "resolution_from",
+    "set_name",
+]
 
-_HEADER = """\
-# What {name} comes to, written by `amlexec lock`: change that file, then lock again.
-# pixi and rattler read this file too. The next lines say what was locked, for `amlexec lock --check`.
-"""
 _BASIS = re.compile(r"# amlexec (\S+) sha256:([0-9a-f]{64}) (\{.*\})")
 _BODY = re.compile(r"# amlexec body of (\d+) lines sha256:([0-9a-f]{64})")
 """The digest of the text below the comments. Files of earlier versions don't have it."""
 _FORMATS = frozenset([6, 7])
 """Supported versions of the pixi.lock format."""
-_ENVIRONMENT = "default"
-_NO_VERSION = "0"
+ENVIRONMENT = "default"
+"""The only environment of the file, in the format's sense."""
+NO_VERSION = "0"
 """For sources whose version is only known after a build; the format requires a version."""
-
-
 _LARGEST = 256 << 20
+"""In bytes."""
 
 
 class Lock(NamedTuple):
@@ -123,7 +130,7 @@ class Lock(NamedTuple):
                 for kind in ("conda", "pypi")
                 if kind in package
             }
-            listed = tree["environments"][_ENVIRONMENT]["packages"][name]
+            listed = tree["environments"][ENVIRONMENT]["packages"][name]
             return tuple(_locked(kind, place, by_place) for item in listed for kind, place in item.items())
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise _damaged(self.shown, f"{type(error).__name__} {error}") from None
@@ -206,7 +213,7 @@ def _locked(kind: str, place: str, by_place: Mapping[tuple[str, str], dict[str, 
     else:
         file = place.rpartition("/")[2].removesuffix(".conda").removesuffix(".tar.bz2")
         name, version, build = file.rsplit("-", 2)
-    if version == _NO_VERSION and kind == "pypi" and not package.get("sha256"):
+    if version == NO_VERSION and kind == "pypi" and not package.get("sha256"):
         version = ""
     sha256 = str(package.get("sha256") or (f"md5:{package['md5']}" if "md5" in package else ""))
     return Locked(kind, name, version, build, public(place), sha256)
@@ -223,21 +230,23 @@ def resolution_from(lock: Lock, name: str, sources: Sequence[ChannelSource] = ()
     from amlexec.packages import conda_solve
     from amlexec.packages.resolve import Resolution
 
-    file = _opened(lock)
-    records = sorted(_records(file, name), key=lambda record: record.name.normalized)
+    file = opened(lock)
+    records = sorted(records_of(file, name), key=lambda record: record.name.normalized)
     environment = file.default_environment()
     channels = tuple(str(channel) for channel in environment.channels()) if environment is not None else ()
-    return Resolution(tuple(conda_solve.with_passwords(records, sources)), _pins(lock, name), channels)
+    return Resolution(tuple(conda_solve.with_passwords(records, sources)), pins_of(lock, name), channels)
 
 
-def _pins(lock: Lock, name: str) -> tuple[Pin, ...]:
+def pins_of(lock: Lock, name: str) -> tuple[Pin, ...]:
+    """pip's packages of a set, sorted. Raises ConfigurationError if the file is damaged."""
     from amlexec.packages.pip_pins import Pin
 
     packages = (package for package in lock.packages(name) if package.kind == "pypi")
     return tuple(sorted(Pin(each.name, each.version, each.address, each.sha256) for each in packages))
 
 
-def _opened(lock: Lock) -> LockFile:
+def opened(lock: Lock) -> LockFile:
+    """The file as rattler reads it. Raises ConfigurationError if it is damaged."""
     import rattler
     from rattler import exceptions
 
@@ -247,110 +256,10 @@ def _opened(lock: Lock) -> LockFile:
         raise _damaged(lock.shown, str(error).splitlines()[0]) from None
 
 
-def _records(file: LockFile, name: str) -> list[RepoDataRecord]:
+def records_of(file: LockFile, name: str) -> list[RepoDataRecord]:
+    """The conda packages of a set; none if the file has no such set."""
     environment = file.default_environment()
     platform = next((each for each in file.platforms() if each.name == name), None)
     if environment is None or platform is None:
         return []
     return environment.conda_repodata_records_for_platform(platform) or []
-
-
-def write(
-    project: Project,
-    dependencies: CondaDependencies,
-    platform: Platform,
-    basis: bytes,
-    resolution: Resolution,
-    old: Lock | None = None,
-) -> Lock:
-    """Write the lock file for one set of packages, atomically; keeps the other sets of `old`.
-
-    Raises:
-        TargetError: the file can't be written.
-    """
-    shown = path_of(dependencies.place.path)
-    text = text_of(dependencies, platform, basis, resolution, old)
-    try:
-        # For everybody whom the umask lets read the project's other files.
-        write_atomically(Path(project.root, shown), text, mode=0o666)
-    except OSError as error:
-        raise TargetError(f"cannot write {shown}: {error.strerror}") from error
-    written = read(project, dependencies.place.path)
-    assert written is not None, "it was just written"
-    return written
-
-
-def text_of(
-    dependencies: CondaDependencies,
-    platform: Platform,
-    basis: bytes,
-    resolution: Resolution,
-    old: Lock | None = None,
-) -> str:
-    """The text of a lock file: these packages, and the other sets of `old`. No secrets."""
-    import rattler
-
-    name = set_name(platform, dependencies)
-    others = [base for base in old.bases if base[0] != name] if old is not None else []
-    opened = _opened(old) if old is not None and others else None
-    virtual = [f"{package}={version}={build}" for package, version, build in platform.virtual_packages]
-    targets = [rattler.LockPlatform(name, rattler.Subdir(platform.subdir), virtual)]
-    if opened is not None:
-        targets += [each for each in opened.platforms() if each.name in dict(others)]
-    file = rattler.LockFile(targets)
-    file.set_channels(_ENVIRONMENT, [rattler.LockChannel(address) for address in resolution.channels])
-    hashes = _add(file, targets[0], resolution.records, resolution.pins)
-    for target in targets[1:]:
-        assert opened is not None
-        assert old is not None
-        hashes |= _add(file, target, _records(opened, target.name), _pins(old, target.name))
-    bases = sorted([*others, (name, basis)])
-    header = _HEADER.format(name=dependencies.place.path.rpartition("/")[2])
-    header += "".join(
-        f"# amlexec {each} sha256:{digest.of_bytes(value)} {value.decode()}\n" for each, value in bases
-    )
-    body = _with_hashes(_rendered(file), hashes)
-    lines = len(body.splitlines())
-    return f"{header}# amlexec body of {lines} lines sha256:{digest.of_bytes(body.encode())}\n{body}"
-
-
-def _channel(record: RepoDataRecord) -> str:
-    return record.url.rsplit("/", 2)[0] + "/"
-
-
-def _add(
-    file: LockFile, target: Any, records: Iterable[RepoDataRecord], pins: Iterable[Pin]
-) -> dict[str, str]:
-    import rattler
-
-    for record in records:
-        bare = rattler.RepoDataRecord(record, record.file_name, public(record.url), public(_channel(record)))
-        file.add_conda_package(_ENVIRONMENT, target, bare)
-    hashes = {}
-    for pin in pins:
-        file.add_pypi_package(_ENVIRONMENT, target, pin.name, pin.version or _NO_VERSION, pin.location)
-        hashes[pin.location] = pin.sha256
-    return hashes
-
-
-def _rendered(file: LockFile) -> str:
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="amlexec-") as folder:
-        path = Path(folder, "lock")
-        file.to_path(path)
-        return path.read_text("utf-8")
-
-
-def _with_hashes(text: str, hashes: Mapping[str, str]) -> str:
-    """rattler's text with the hashes of pip's files; rattler's Python interface does not accept them."""
-    import yaml
-
-    lines, current = [], ""
-    for line in text.splitlines():
-        lines.append(line)
-        if line.startswith("- "):
-            current = str(yaml.safe_load(line[2:]).get("pypi", ""))
-        elif line.startswith("  version:") and hashes.get(current):
-            lines.append(f"  sha256: '{hashes[current]}'")
-    return "\n".join(lines) + "\n"

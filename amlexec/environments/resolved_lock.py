@@ -56,7 +56,7 @@ def text_of(context: BuildContext, pins: tuple[Pin, ...] | None, base: str = "")
 
     `base` is its base image by digest.
     """
-    from amlexec.environments import lockfile
+    from amlexec.environments import lockfile_write
     from amlexec.environments.spec import lock_basis, spec_of
 
     if pins is None:
@@ -75,7 +75,7 @@ def text_of(context: BuildContext, pins: tuple[Pin, ...] | None, base: str = "")
             request.project, "", request.dependencies, request.spec.platform, pip=request.requirements
         )
         basis = lock_basis(spec, request.requirements)
-    text = lockfile.text_of(
+    text = lockfile_write.text_of(
         request.dependencies._replace(place=Place("conda_dependencies.yml")),
         request.spec.platform,
         basis,

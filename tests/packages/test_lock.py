@@ -23,7 +23,7 @@ import pytest
 from amlexec.commands import lock as command
 from amlexec.config import load as config
 from amlexec.digest import of_bytes
-from amlexec.environments import lockfile
+from amlexec.environments import lockfile, lockfile_write
 from amlexec.environments.spec import canonical, lock_basis, requirements_of, spec_of
 from amlexec.errors import AmlexecError, ConfigurationError, TargetError, UsageError
 from amlexec.packages import conda_cache, conda_install, conda_solve, network
@@ -578,7 +578,7 @@ class TestLock:
         basis = lock_basis(spec_of(both.project, "", dependencies, other, pip=found), found)
         resolution = lockfile.resolution_from(one, PLATFORM.name)
         kept = resolution._replace(records=resolution.records[:1], pins=resolution.pins[:1])
-        lockfile.write(both.project, dependencies, other, basis, kept, one)
+        lockfile_write.write(both.project, dependencies, other, basis, kept, one)
         both_now = both.read()
         assert both_now.packages(PLATFORM.name) == one.packages(PLATFORM.name)
         assert len(both_now.packages(other.name)) == 2
@@ -703,7 +703,9 @@ class TestLock:
                 file.flush()
         resolution = both.resolve()
         with pytest.raises(TargetError, match="cannot write") as caught:
-            lockfile.write(Project(str(folder)), CondaDependencies(Place(FILE)), PLATFORM, b"{}", resolution)
+            lockfile_write.write(
+                Project(str(folder)), CondaDependencies(Place(FILE)), PLATFORM, b"{}", resolution
+            )
         assert "No space left" in caught.value.message
         assert not list(folder.glob("aml_config/*.new"))
 
