@@ -95,7 +95,7 @@ def test_a_version_outlives_its_run(demo: ProjectFolder) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["register", "-n", "iris"], "either a file or folder, or a run's output"),
+        (["register", "-n", "iris"], "either FILE or -r RUN"),
         (["register", "-n", "iris", "-r", "last"], "has registered no model"),
         (["register", "-n", "iris", "x", "-m", "y"], "-m is for an output of a run"),
         (["register", "x"], "the model has no name"),
