@@ -203,7 +203,8 @@ def project_part(project: Project) -> str:
 def _beside(parent: str) -> str:
     state = os.path.dirname(parent)
     if not os.path.isdir(parent):
-        if os.path.lexists(parent):
+        # Asked in this order: another submission may be making it.
+        if os.path.lexists(parent) and not os.path.isdir(parent):
             raise _no_folder(parent)
         private_folders.make(parent)
         for folder in (state, os.path.dirname(state)):

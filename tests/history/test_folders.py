@@ -63,6 +63,28 @@ def test_two_runs_in_one_millisecond(empty: Project) -> None:
     assert len(find.runs(empty)[0]) == 20
 
 
+def test_the_first_submissions_of_a_project_at_once(tmp_path: Path) -> None:
+    """One of them makes the folder of runs while the others look whether there is one."""
+    wrong: list[Exception] = []
+
+    def make(project: Project, begin: threading.Barrier) -> None:
+        begin.wait()
+        try:
+            folders.create(project, RUN, 1000)[2].release()
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            wrong.append(error)
+
+    for number in range(50):
+        project, begin = Project(str(tmp_path / str(number))), threading.Barrier(6)
+        (tmp_path / str(number)).mkdir()
+        threads = [threading.Thread(target=make, args=(project, begin)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+
+
 @pytest.mark.parametrize(("name", "beginning"), [("a b/ü", "ü"), ("...", "project"), ("x" * 200, "x" * 60)])
 def test_a_run_id_is_made_of_plain_characters(tmp_path: Path, name: str, beginning: str) -> None:
     project = Project(str(tmp_path / name))
