@@ -71,7 +71,7 @@ def test_the_first_submissions_of_a_project_at_once(tmp_path: Path) -> None:
         begin.wait()
         try:
             folders.create(project, RUN, 1000)[2].release()
-        except Exception as error:  # noqa: BLE001 - whatever it is
+        except Exception as error:
             wrong.append(error)
 
     for number in range(50):
