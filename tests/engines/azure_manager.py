@@ -12,7 +12,6 @@ import contextlib
 import http.server
 import json
 import socket
-import ssl
 import threading
 import time
 import urllib.parse
@@ -22,6 +21,7 @@ from amlexec.docker import containers, images
 from amlexec.docker.errors import EngineAnswerError
 
 from . import azure_facts, azure_prices
+from .serving import QuietServer, answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -440,36 +440,17 @@ class _Handler(_Quiet):
         self.reply(status, answer, headers)
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def handle_error(self, *_: object) -> None:
-        """Clients that go away are no error."""
-
-
 @contextlib.contextmanager
 def serve(engine: Engine, secured: Certificate, labels: dict[str, str]) -> Iterator[Manager]:
     """The resource manager and its tokens on free ports of 127.0.0.1. Its containers have the labels."""
     manager = Manager(engine, secured, labels)
     handler = type("Handler", (_Handler,), {"manager": manager})
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(secured.file, secured.key)
-    with _Server(("127.0.0.1", 0), handler) as server, _Server(("127.0.0.1", 0), _Tokens) as tokens:
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    free = ("127.0.0.1", 0)
+    with QuietServer(free, handler) as server, QuietServer(free, _Tokens) as tokens:
         manager.address = f"https://127.0.0.1:{server.server_port}"
         manager.identity = f"http://127.0.0.1:{tokens.server_port}/msi/token"
-        threads = [
-            threading.Thread(target=each.serve_forever, args=(0.05,), daemon=True)
-            for each in (server, tokens)
-        ]
-        for thread in threads:
-            thread.start()
         try:
-            yield manager
+            with answering(server, secured), answering(tokens):
+                yield manager
         finally:
-            for each in (server, tokens):
-                each.shutdown()
-            for thread in threads:
-                thread.join()
             manager.close()

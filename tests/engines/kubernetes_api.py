@@ -10,9 +10,10 @@ import contextlib
 import http.server
 import json
 import re
-import threading
 import urllib.parse
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .serving import QuietServer, answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,26 +129,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """Ends with its test."""
-
-    daemon_threads = True
-    block_on_close = False
-
-    def handle_error(self, *_: object) -> None:
-        """Clients that go away are no error."""
-
-
 @contextlib.contextmanager
 def serve() -> Iterator[tuple[str, list[str]]]:
     """The address of one without objects, and the requests that would have changed something."""
     changes: list[str] = []
     handler = type("Of", (Handler,), {"changes": changes})
-    with Server(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", changes
-        finally:
-            server.shutdown()
-            thread.join()
+    with QuietServer(("127.0.0.1", 0), handler) as server, answering(server):
+        yield f"http://127.0.0.1:{server.server_port}", changes

@@ -13,7 +13,6 @@ import json
 import os
 import re
 import socket
-import ssl
 import stat
 import threading
 import time
@@ -28,7 +27,8 @@ from amlexec.docker.errors import EngineAnswerError
 
 from . import kubernetes as described
 from . import kubernetes_channel, kubernetes_pods, kubernetes_security
-from .kubernetes_api import Handler, Server, discovered, not_found, status
+from .kubernetes_api import Handler, discovered, not_found, status
+from .serving import QuietServer, answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -585,18 +585,12 @@ def serve(engine: Engine, folder: Path, secured: Certificate, labels: dict[str, 
     """The cluster on a free port of 127.0.0.1. Its containers have the labels; `config` is a kubeconfig."""
     cluster = Cluster(engine, folder, labels)
     handler = type("Of", (_Handler,), {"cluster": cluster, "changes": []})
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(secured.file, secured.key)
-    with Server(("127.0.0.1", 0), handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    with QuietServer(("127.0.0.1", 0), handler) as server:
         cluster.address = f"https://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
         try:
-            yield cluster
+            with answering(server, secured):
+                yield cluster
         finally:
-            server.shutdown()
-            thread.join()
             cluster.close()
 
 

@@ -1,4 +1,4 @@
-"""A folder over HTTP on the loopback, with a login where one is wanted: an index or a channel."""
+"""Servers on the loopback: one of a folder, with a login where one is wanted, and what all have in common."""
 
 from __future__ import annotations
 
@@ -6,13 +6,42 @@ import base64
 import contextlib
 import functools
 import http.server
+import ssl
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Site", "serve"]
+    from .azurite import Certificate
+
+__all__ = ["QuietServer", "Site", "answering", "serve"]
+
+
+class QuietServer(http.server.ThreadingHTTPServer):
+    """Ends with its test, whatever its clients do."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, *_: object) -> None:
+        """Clients that go away are no error."""
+
+
+@contextlib.contextmanager
+def answering(server: http.server.HTTPServer, secured: Certificate | None = None) -> Iterator[None]:
+    """Let a server answer while the block runs; over TLS, if it has a certificate."""
+    if secured is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(secured.file, secured.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
 
 
 class Site(NamedTuple):
@@ -56,10 +85,5 @@ def serve(folder: str, *, user: str = "", password: str = "") -> Iterator[Site]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server:
         site = Site(f"http://127.0.0.1:{server.server_port}", [])
         server.RequestHandlerClass = functools.partial(_Handler, site=site, login=login, directory=folder)
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
+        with answering(server):
             yield site
-        finally:
-            server.shutdown()
-            thread.join()

@@ -7,9 +7,10 @@ import http.client
 import http.server
 import socket
 import ssl
-import threading
 import urllib.parse
 from typing import TYPE_CHECKING, NamedTuple
+
+from .serving import QuietServer, answering
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,14 +77,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(data)
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def handle_error(self, *_: object) -> None:
-        """Clients that go away are no error."""
-
-
 @contextlib.contextmanager
 def serve(storage: str, secured: Certificate) -> Iterator[Front]:
     """A front of the storage account with that address."""
@@ -91,14 +84,5 @@ def serve(storage: str, secured: Certificate) -> Iterator[Front]:
     faults: list[Callable[[str, str], int | None]] = []
     trusting = ssl.create_default_context(cafile=str(secured.file))
     handler = type("Handler", (_Handler,), {"port": parts.port, "context": trusting, "faults": faults})
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(secured.file, secured.key)
-    with _Server(("127.0.0.1", 0), handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield Front(f"https://127.0.0.1:{server.server_port}{parts.path}", faults)
-        finally:
-            server.shutdown()
-            thread.join()
+    with QuietServer(("127.0.0.1", 0), handler) as server, answering(server, secured):
+        yield Front(f"https://127.0.0.1:{server.server_port}{parts.path}", faults)

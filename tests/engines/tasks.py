@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from doit.exceptions import TaskFailed
 
@@ -44,132 +44,51 @@ __all__ = ["get_part", "task_engines"]
 def task_engines() -> Iterator[dict[str, Any]]:
     """make the real parts ready that the tests need: git, a Docker engine, images, a channel, a registry"""
     yield {"name": None, "doc": task_engines.__doc__}
-    yield _part("git", "git", _has_git, _get_git)
-    yield _part("docker", "a Docker engine", daemon.answers, daemon.ready, clean=daemon.stop)
+    yield _task("git", "git", _has_git, _get_git)
+    yield _task("docker", "a Docker engine", daemon.answers, daemon.ready, clean=daemon.stop)
     kind = chosen()
     if kind is not None:
-        yield _part(
-            "engine",
-            f"{kind.what}, in a machine",
-            engine_machine.is_there,
-            engine_machine.ready,
-            clean=engine_machine.remove,
-            after=("engine_host",),
-        )
-    yield _part(
-        "base_image",
-        f"the image {base_image.REFERENCE}",
-        base_image.is_there,
-        base_image.ready,
-        clean=base_image.remove,
-        after=("docker",) if kind is None else ("engine",),
-    )
-    yield _part(
-        "channel", "a conda channel and wheels", channel.is_there, channel.ready, clean=channel.remove
-    )
-    yield _part("registry", "a Docker registry", registry.is_there, registry.ready, clean=registry.remove)
-    yield _part(
-        "ssh_host",
-        f"the image {ssh_host.REFERENCE}",
-        ssh_host.is_there,
-        ssh_host.ready,
-        clean=ssh_host.remove,
-        after=("docker",),
-    )
-    yield _part(
-        "engine_host",
-        f"the image {engine_host.reference()}",
-        engine_host.is_there,
-        engine_host.ready,
-        clean=engine_host.remove,
-        after=("ssh_host",),
-    )
-    yield _part(
-        "spark",
-        f"Spark {spark.SPARK} and {spark.NEWER}, Java, and the image {spark.REFERENCE}",
-        spark.is_there,
-        spark.ready,
-        clean=spark.remove,
-        after=("base_image",),
-    )
-    yield _part(
-        "spark_archive",
-        "an archive of Spark's classes, which makes it start faster",
-        spark_archive.is_there,
-        spark_archive.ready,
-        clean=spark_archive.remove,
-        after=("spark", "ssh_host"),
-    )
-    yield _part(
-        "spark_channel",
-        "a conda channel with Spark and Java",
-        spark_channel.is_there,
-        spark_channel.ready,
-        clean=spark_channel.remove,
-        after=("spark",),
-    )
-    yield _part(
-        "slurm",
-        f"the image {slurm_versions.reference()}",
-        slurm_versions.is_there,
-        slurm_versions.ready,
-        clean=slurm_versions.remove,
-        after=("ssh_host",),
-    )
-    yield _part(
-        "hadoop",
-        f"the daemons of Hadoop {hadoop_versions.version()}",
-        hadoop_versions.is_there,
-        hadoop_versions.ready,
-        clean=hadoop_versions.remove,
-        after=("spark", "ssh_host"),
-    )
-    yield _part(
-        "hadoop_azure",
-        "Hadoop's connector to Azure's storage",
-        hadoop_azure.is_there,
-        hadoop_azure.ready,
-        clean=hadoop_azure.remove,
-        after=("hadoop",),
-    )
-    yield _part(
-        "kerberos",
-        f"the image {kerberos.REFERENCE}",
-        kerberos.is_there,
-        kerberos.ready,
-        clean=kerberos.remove,
-        after=("ssh_host",),
-    )
-    yield _part("mlflow", f"MLflow {mlflow.VERSION}", mlflow.is_there, mlflow.ready, clean=mlflow.remove)
-    yield _part(
-        "azurite", f"Azurite {azurite.VERSION}", azurite.is_there, azurite.ready, clean=azurite.remove
-    )
-    yield _part(
-        "object_store",
-        object_store.WHAT,
-        object_store.is_there,
-        object_store.ready,
-        clean=object_store.remove,
-    )
-    yield _part(
-        "server_wheels",
-        "the wheels of a service's server",
-        server_wheels.is_there,
-        server_wheels.ready,
-        clean=server_wheels.remove,
-    )
-    yield _part(
-        "kubernetes",
-        "Kubernetes' description of its objects, and kubectl",
-        kubernetes.is_there,
-        kubernetes.ready,
-        clean=kubernetes.remove,
-    )
-    yield _part("strace", "strace", strace.is_there, strace.ready)
-    yield _part("browser", "Debian's Chromium", browser.is_there, browser.ready, clean=browser.remove)
+        yield _part("engine", f"{kind.what}, in a machine", engine_machine, after=("engine_host",))
+    after = ("docker",) if kind is None else ("engine",)
+    yield _part("base_image", f"the image {base_image.REFERENCE}", base_image, after=after)
+    yield _part("channel", "a conda channel and wheels", channel)
+    yield _part("registry", "a Docker registry", registry)
+    yield _part("ssh_host", f"the image {ssh_host.REFERENCE}", ssh_host, after=("docker",))
+    yield _part("engine_host", f"the image {engine_host.reference()}", engine_host, after=("ssh_host",))
+    sparks = f"Spark {spark.SPARK} and {spark.NEWER}, Java, and the image {spark.REFERENCE}"
+    yield _part("spark", sparks, spark, after=("base_image",))
+    archive = "an archive of Spark's classes, which makes it start faster"
+    yield _part("spark_archive", archive, spark_archive, after=("spark", "ssh_host"))
+    yield _part("spark_channel", "a conda channel with Spark and Java", spark_channel, after=("spark",))
+    yield _part("slurm", f"the image {slurm_versions.reference()}", slurm_versions, after=("ssh_host",))
+    daemons = f"the daemons of Hadoop {hadoop_versions.version()}"
+    yield _part("hadoop", daemons, hadoop_versions, after=("spark", "ssh_host"))
+    yield _part("hadoop_azure", "Hadoop's connector to Azure's storage", hadoop_azure, after=("hadoop",))
+    yield _part("kerberos", f"the image {kerberos.REFERENCE}", kerberos, after=("ssh_host",))
+    yield _part("mlflow", f"MLflow {mlflow.VERSION}", mlflow)
+    yield _part("azurite", f"Azurite {azurite.VERSION}", azurite)
+    yield _part("object_store", object_store.WHAT, object_store)
+    yield _part("server_wheels", "the wheels of a service's server", server_wheels)
+    yield _part("kubernetes", "Kubernetes' description of its objects, and kubectl", kubernetes)
+    yield _task("strace", "strace", strace.is_there, strace.ready)
+    yield _part("browser", "Debian's Chromium", browser)
 
 
-def _part(
+class _Part(Protocol):
+    """A module of a part that is made, and can be removed."""
+
+    def is_there(self) -> bool: ...
+
+    def ready(self) -> None: ...
+
+    def remove(self) -> None: ...
+
+
+def _part(name: str, what: str, module: _Part, *, after: tuple[str, ...] = ()) -> dict[str, Any]:
+    return _task(name, what, module.is_there, module.ready, clean=module.remove, after=after)
+
+
+def _task(
     name: str,
     what: str,
     is_there: Callable[[], bool],

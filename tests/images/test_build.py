@@ -12,7 +12,6 @@ import signal
 import ssl
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,8 @@ import pytest
 
 from amlexec.docker import containers, images
 from tests.conftest import PATIENCE, Done
-from tests.engines.serving import serve
+from tests.engines import azurite
+from tests.engines.serving import answering, serve
 from tests.support import engine_images
 from tests.support.places import PLACES, DockerProject, Shop, new_base
 
@@ -414,20 +414,11 @@ def _holds(project: DockerProject, image: str, texts: list[bytes]) -> bool:
 @pytest.fixture
 def secured(shop: Shop, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """The wheels over HTTPS, and the certificate of a private authority."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "ca.pem"
-    words = f"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -keyout {key} -out {certificate}"
-    subject = "subjectAltName=IP:127.0.0.1"
-    subprocess.run(["openssl", *words.split(), "-addext", subject], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    certificate = azurite.certificate(tmp_path)
     handler = functools.partial(_Quiet, directory=shop.wheels)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        yield f"https://127.0.0.1:{server.server_port}/simple/", certificate
-        server.shutdown()
-        thread.join()
+    free = ("127.0.0.1", 0)
+    with http.server.ThreadingHTTPServer(free, handler) as server, answering(server, certificate):
+        yield f"https://127.0.0.1:{server.server_port}/simple/", certificate.file
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):

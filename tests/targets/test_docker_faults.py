@@ -12,7 +12,6 @@ import signal
 import socket
 import sys
 import tarfile
-import threading
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,7 @@ from amlexec.targets.environment import ensure
 from tests.conftest import PATIENCE, Done, eventually
 from tests.engines import base_image as recipe
 from tests.engines.places import is_required
+from tests.engines.serving import answering
 from tests.support import engine_images
 from tests.support.own_engine import OwnEngine, own_engine, why_none
 from tests.support.places import LABEL, PLACES, DockerProject, Place, Shop, new_base
@@ -386,12 +386,8 @@ def _speaking(system: str) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Speaker) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Speaker) as server, answering(server):
         yield f"tcp://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 def test_a_full_disk_while_an_environment_is_made(project: DockerProject, small_disk: Path) -> None:
