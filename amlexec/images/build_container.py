@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import tarfile
 import threading
 from typing import IO, TYPE_CHECKING
@@ -34,6 +35,10 @@ _HEADERS = 1 << 16
 """Bytes of a tar archive beside the content of its file."""
 _NOT_EXECUTED = (126, 127)
 """Exit codes of a program that the kernel can't execute."""
+_OF_PROGRAM = re.compile(
+    r"no such file|exec format error|not found|\bexec\b.*permission denied", re.IGNORECASE
+)
+"""What engines say if the kernel can't execute a container's program, and not if they fail otherwise."""
 
 
 class NotRunningError(TargetError):
@@ -156,6 +161,14 @@ class BuildContainer:
 
     def _not_started(self, why: str) -> NotRunningError:
         is_refused = bool(why)
+        if is_refused and not _OF_PROGRAM.search(why):
+            failed = NotRunningError(
+                f"the engine can't start a container on {self._base or 'this image'}: {why}",
+                where=self.where,
+                hint="see whether it starts one by hand: `docker run --rm IMAGE true`, or `podman run`",
+            )
+            failed.is_refused = True
+            return failed
         if not why:
             with containers.logs(self._engine, self._container) as output:
                 why = b"".join(frame.data for frame in output).decode(errors="replace").strip()

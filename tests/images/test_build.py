@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from amlexec.docker import containers, images
+from amlexec.images.build_container import BuildContainer, NotRunningError
 from tests.conftest import PATIENCE, Done
 from tests.engines import azurite
 from tests.engines.serving import answering, serve
@@ -419,6 +420,18 @@ def secured(shop: Shop, tmp_path: Path) -> Iterator[tuple[str, Path]]:
     free = ("127.0.0.1", 0)
     with http.server.ThreadingHTTPServer(free, handler) as server, answering(server, certificate):
         yield f"https://127.0.0.1:{server.server_port}/simple/", certificate.file
+
+
+def test_an_engine_that_starts_no_container(shop: Shop) -> None:
+    """Whatever its reason, the error does not blame the base image."""
+    refused = {"Type": "bind", "Source": "/dev/null", "Target": "/proc/amlexec"}
+    with (
+        BuildContainer(shop.engine, shop.base, "0" * 64, mounts=[refused], python="/bin/sh") as builder,
+        pytest.raises(NotRunningError, match=r"can't start a container on here: .*/proc") as caught,
+    ):
+        builder.start("here", "box.compute")
+    assert (caught.value.is_refused, caught.value.where) == (True, shop.engine.address)
+    assert "glibc" not in caught.value.hint
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
