@@ -67,6 +67,8 @@ home=$(getent passwd {uid} | cut -d: -f6)
 grep -q "^$user:" /etc/subuid || echo "$user:100000:65536" | tee -a /etc/subuid >>/etc/subgid
 mkdir -p /run/user/{uid} $home/.local/share
 [ -e $home/.local/share/containers ] || ln -s {data} $home/.local/share/containers
+# For everybody, as udev makes them: without the former, no container has a network of its own.
+for device in /dev/net/tun /dev/fuse; do [ ! -e $device ] || chmod 666 $device; done
 chown {uid} /run/user/{uid} {data} "$(dirname {socket})"
 chown -R {uid} $home/.local
 cd /
