@@ -242,10 +242,10 @@ def test_valid_repositories(place: str) -> None:
 
 def test_projects_with_the_same_name_keep_each_others_environments(shop: Shop, tmp_path: Path) -> None:
     one, other = (DockerProject(tmp_path / folder / "same", shop) for folder in ("one", "other"))
-    # None that another project has built.
-    one.write("aml_config/conda_dependencies.yml", shop.conda("tabulate", "idna"))
+    # None that another project has built: nobody else excludes that version.
+    one.write("aml_config/conda_dependencies.yml", shop.conda("tabulate !=0.0.1", "idna"))
     assert one.prepare().code == 0
-    other.write("aml_config/conda_dependencies.yml", shop.conda("tabulate", "idna", "six"))
+    other.write("aml_config/conda_dependencies.yml", shop.conda("tabulate !=0.0.1", "idna", "six"))
     assert other.prepare().code == 0
     assert other.amlexec("experiment", "clean", "--environments").code == 0
     assert other.prepare("--check").code == 1
