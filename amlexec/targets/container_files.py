@@ -31,6 +31,8 @@ _NOT_THERE = (400, 404)
 """HTTP statuses for a missing file, or a file in place of a folder."""
 _LIST = 1 << 20
 """Bytes; the limit for /etc/passwd and /etc/group."""
+_LONG_PATH = 3300
+"""Bytes; a file in such a folder may have a path that is longer than 4,095 bytes where the engine has it."""
 
 
 def add_user(engine: Engine, container: str, uid: int, gid: int, user: str, home: str) -> None:
@@ -116,9 +118,15 @@ class CopyOut:
             NotCollected(_named(within, refused.path), refused.reason, kept=not refused.holds_nothing)
             for refused in found.refused
         ]
-        if found.broken:
-            missing.append(NotCollected(_named(within, name), found.broken, kept=True))
+        if reason := found.broken or self._ended_early(found):
+            missing.append(NotCollected(_named(within, name), reason, kept=True))
         return missing
+
+    def _ended_early(self, found: safe_tar.Unpacked) -> str:
+        """Podman ends an archive, as if it were whole, at the first path that is too long for it."""
+        if len(found.last_folder) > _LONG_PATH and self._engine.features.is_podman:
+            return "it has a path that is too long for Podman, which gave nothing after it"
+        return ""
 
     def more(self, wanted: Sequence[Parts]) -> list[NotCollected]:
         """Copy these paths of the copy of the project; for a path through a link, only the link."""

@@ -90,6 +90,8 @@ class Unpacked(NamedTuple):
     """SHA-256 of every regular file in hexadecimal, if requested."""
     broken: str
     """Why the archive was not read to its end; "" if it was."""
+    last_folder: bytes = b""
+    """The name of the last entry, if it is a folder."""
 
 
 def unpack(
@@ -135,9 +137,10 @@ class _Unpacking:
         self._bytes = self._entries = 0
 
     def all(self, reader: TarReader) -> Unpacked:
-        broken = ""
+        broken, last_folder = "", b""
         try:
             for entry in reader:
+                last_folder = entry.name if entry.kind == FOLDER else b""
                 self._entries += 1
                 if self._entries > self._limits.entries:
                     broken = f"it has more than {self._limits.entries} entries"
@@ -151,7 +154,8 @@ class _Unpacking:
             broken = str(error)
         finally:
             self._cursor.close()
-        return Unpacked(tuple(self._refused), self._more, frozenset(self._names), self._digests, broken)
+        names = frozenset(self._names)
+        return Unpacked(tuple(self._refused), self._more, names, self._digests, broken, last_folder)
 
     def _one(self, entry: TarEntry, reader: TarReader) -> None:
         parts = beneath.parts_of(entry.name)

@@ -497,6 +497,14 @@ def test_a_path_longer_than_the_systems_limit(home: Home) -> None:
     assert not home.into.exists()
 
 
+def test_whether_the_last_entry_is_a_folder(home: Home, tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    (folder / "deep" / "er").mkdir(parents=True)
+    assert taken(_packed(folder, "pax"), home.into).last_folder == b"./deep/er/"
+    (folder / "deep" / "er" / "x").touch()
+    assert taken(_packed(folder, "pax"), home.into).last_folder == b""
+
+
 def test_a_full_disk_is_an_error(small_disk: Path) -> None:
     """It concerns all files, so nothing counts as collected."""
     with pytest.raises(OSError, match="No space left"):
