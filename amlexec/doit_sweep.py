@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from amlexec.prepare.project import ProjectEnvironments
-    from amlexec.runs.snapshot import Taken
+    from amlexec.runs.snapshot import TakenSnapshot
     from amlexec.sweeps.definition import Definition
     from amlexec.values import Plan, Project
 
@@ -33,10 +33,10 @@ class DeclaredSweep:
     ) -> None:
         self.project, self.name, self.definition = project, name, definition
         self._environments = environments
-        self._taken: Taken | None = None
+        self._taken: TakenSnapshot | None = None
         self._process = 0
 
-    def taken(self) -> Taken:
+    def taken(self) -> TakenSnapshot:
         """The snapshot that all points execute; taken once for each process. Raises TargetError."""
         if self._taken is None or self._process != os.getpid():
             from amlexec.console import Console

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from amlexec import console
 from amlexec.commands import output, run_view, run_views
 from amlexec.commands.options import RUN, add_output
-from amlexec.commands.run_view import Row
+from amlexec.commands.run_view import PropertyRow
 from amlexec.errors import TargetError, UsageError
 from amlexec.history import find, folders, listing
 from amlexec.history.listing import Broken
@@ -77,7 +77,7 @@ def _records(project: Project, names: Sequence[str]) -> list[Run]:
     raise UsageError("there are fewer than two runs", hint="amlexec history list shows all runs")
 
 
-def _packages(project: Project, records: Sequence[Run]) -> list[Row]:
+def _packages(project: Project, records: Sequence[Run]) -> list[PropertyRow]:
     """A row for each package: its version in each run; with its build if only builds differ."""
     from amlexec.environments.of_run import packages_of
 
@@ -88,7 +88,7 @@ def _packages(project: Project, records: Sequence[Run]) -> list[Row]:
         values = _shown(versions)
         # Where packages are not known, nothing can differ.
         present = [value for packages, value in zip(found, values, strict=True) if packages is not None]
-        rows.append(Row(f"packages.{name}", values, any(value != present[0] for value in present)))
+        rows.append(PropertyRow(f"packages.{name}", values, any(value != present[0] for value in present)))
     return rows
 
 
@@ -118,7 +118,7 @@ def _code(project: Project, records: Sequence[Run]) -> tuple[list[dict[str, Any]
 
 
 def print_table(
-    names: Sequence[str], rows: Sequence[Row], code: Sequence[dict[str, Any]], *, everything: bool
+    names: Sequence[str], rows: Sequence[PropertyRow], code: Sequence[dict[str, Any]], *, everything: bool
 ) -> None:
     """Print a comparison with a column for each of `names`, and the files that differ."""
     shown = [row for row in rows if row.differs or everything]
@@ -155,7 +155,7 @@ def _most_runs(rows: Sequence[Sequence[Any]], titles: Sequence[str]) -> int:
     return min(len(titles) - 1, max(2, (width - first) // (output.NARROWEST + len(output.GAP))))
 
 
-def _cells(row: Row) -> list[Any]:
+def _cells(row: PropertyRow) -> list[Any]:
     # A tag need not have a value.
     return (
         ["set" if value == "" else value for value in row.values]

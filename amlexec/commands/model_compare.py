@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from amlexec import console
 from amlexec.commands import history_compare, model_view, run_views
 from amlexec.commands.options import add_output
-from amlexec.commands.run_view import Row
+from amlexec.commands.run_view import PropertyRow
 from amlexec.errors import AmlexecError, UsageError
 from amlexec.history import find
 from amlexec.models import registry
@@ -65,7 +65,7 @@ def _is_here(project: Project, run_id: str) -> bool:
         return False
 
 
-def _rows(models: Sequence[Model]) -> list[Row]:
+def _rows(models: Sequence[Model]) -> list[PropertyRow]:
     """What the registry has of their runs: metrics first."""
     found = [_facts(model) for model in models]
     keys = dict.fromkeys(key for facts in found for key in facts)
@@ -82,7 +82,7 @@ def _rows(models: Sequence[Model]) -> list[Row]:
             if key.startswith("packages.")
             else values
         )
-        rows.append(Row(key, values, any(value != present[0] for value in present)))
+        rows.append(PropertyRow(key, values, any(value != present[0] for value in present)))
     return rows
 
 

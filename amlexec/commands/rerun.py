@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from amlexec import console, escaping
 from amlexec.commands.options import project_of
 from amlexec.commands.running import ended, finish
-from amlexec.commands.submit import Aside
+from amlexec.commands.submit import OnStderr
 from amlexec.errors import INTERRUPTED, ConfigurationError, UsageError
 from amlexec.history import find, folders
 from amlexec.history.paths import RunPaths
@@ -41,14 +41,14 @@ def rerun(project: Project, arguments: argparse.Namespace) -> int:
         from amlexec.history.verify import must_be_whole
 
         must_be_whole(run)
-    wishes = again.Wishes(
+    overrides = again.Overrides(
         target=arguments.target or "",
         arguments=tuple(arguments.tail),
         is_replacing=arguments.replace,
         is_accepting=arguments.accept_changes,
     )
-    talk = Aside() if arguments.output == "json" or arguments.verify else console.Console()
-    outcome = again.rerun(project, run, wishes, talk, detach=arguments.detach)
+    talk = OnStderr() if arguments.output == "json" or arguments.verify else console.Console()
+    outcome = again.rerun(project, run, overrides, talk, detach=arguments.detach)
     if not arguments.verify:
         return finish(project, outcome, form=arguments.output)
     if not isinstance(outcome, Run):

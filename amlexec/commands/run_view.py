@@ -14,7 +14,7 @@ from amlexec.history.record import Run, without_series
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["Row", "comparison", "duration", "flat", "flattened", "listing"]
+__all__ = ["PropertyRow", "comparison", "duration", "flat", "flattened", "listing"]
 
 
 def flat(
@@ -216,7 +216,7 @@ def _last(view: Mapping[str, Any], name: str) -> tuple[object, object]:
     return value, value if count < 2 else f"{cell(value)} (last of {count})"
 
 
-class Row(NamedTuple):
+class PropertyRow(NamedTuple):
     """A property of several runs."""
 
     key: str
@@ -254,9 +254,9 @@ def _params(view: Mapping[str, Any]) -> dict[str, object]:
     return {name: typed(text) for name, text in parameters(view["arguments"]).items()}
 
 
-def comparison(views: Sequence[Mapping[str, Any]]) -> list[Row]:
+def comparison(views: Sequence[Mapping[str, Any]]) -> list[PropertyRow]:
     """The properties of the runs and where they differ; a row for each property that at least one has."""
-    rows: list[Row] = []
+    rows: list[PropertyRow] = []
     for key in _COMPARED:
         values = [_params(view) if key == "params" else view[key] for view in views]
         if any(isinstance(value, dict) for value in values):
@@ -268,5 +268,5 @@ def comparison(views: Sequence[Mapping[str, Any]]) -> list[Row]:
     return rows
 
 
-def _row(key: str, values: list[Any]) -> Row:
-    return Row(key, values, any(value != values[0] for value in values))
+def _row(key: str, values: list[Any]) -> PropertyRow:
+    return PropertyRow(key, values, any(value != values[0] for value in values))

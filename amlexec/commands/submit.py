@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from amlexec.values import Project
 
-__all__ = ["Aside", "submit"]
+__all__ = ["OnStderr", "submit"]
 
 
 def submit(project: Project, arguments: argparse.Namespace) -> int:
@@ -32,7 +32,7 @@ def submit(project: Project, arguments: argparse.Namespace) -> int:
         prepare=arguments.prepare,
         environment=os.environ,
     )
-    talk = Aside() if arguments.output == "json" else console.Console()
+    talk = OnStderr() if arguments.output == "json" else console.Console()
     begun = submission.begin(planned, talk, quiet=arguments.detach, is_followed=not arguments.detach)
     from amlexec.commands import running  # while the script runs
 
@@ -40,7 +40,7 @@ def submit(project: Project, arguments: argparse.Namespace) -> int:
     return running.finish(project, outcome, form=arguments.output)
 
 
-class Aside(console.Console):
+class OnStderr(console.Console):
     """Print everything to stderr, also the script's output: stdout is for the record."""
 
     def say(self, line: str) -> None:

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from amlexec.sweeps.sweep import Sweep
 
-__all__ = ["Lines", "Table", "for_terminal"]
+__all__ = ["SweepLines", "SweepTable", "for_terminal"]
 
 _REFRESH_S = 0.5
 _MOST_ROWS = 12
 
 
-class Lines:
+class SweepLines:
     """A line for each point that has ended."""
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ def _line(sweep: Sweep, number: int) -> str:
     return output.cell("  ".join(parts))
 
 
-class Table:
+class SweepTable:
     """A live table on a terminal: the running points, and the last that ended."""
 
     def __init__(self) -> None:
@@ -154,6 +154,6 @@ class Table:
         self._live.update(Group(grid, Text(f"{sweep.definition.id}: {output.cell(line)}")), refresh=True)
 
 
-def for_terminal() -> Lines | Table:
+def for_terminal() -> SweepLines | SweepTable:
     """A table if stderr is a terminal, else lines."""
-    return Table() if sys.stderr.isatty() else Lines()
+    return SweepTable() if sys.stderr.isatty() else SweepLines()

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from amlexec.history.paths import RunPaths
     from amlexec.runs.repeat import Repeat
-    from amlexec.runs.snapshot import Taken
+    from amlexec.runs.snapshot import TakenSnapshot
     from amlexec.targets.target import Launch, Target
     from amlexec.values import Plan
 
-__all__ = ["ending_badly", "new_record", "stage"]
+__all__ = ["recording_failure", "new_record", "stage"]
 
 
 def new_record(plan: Plan, launch: Launch, resolved_lock: str, repeat: Repeat | None = None) -> Run:
@@ -80,7 +80,7 @@ def _user() -> str:
         return str(os.getuid())
 
 
-def stage(plan: Plan, target: Target, paths: RunPaths, run: Run, taken: Taken) -> Run:
+def stage(plan: Plan, target: Target, paths: RunPaths, run: Run, taken: TakenSnapshot) -> Run:
     """Write the snapshot to where the target runs it, and record that the script is about to start."""
     tree, files, size = taken.snapshot
     target.stage(paths, plan, tree)
@@ -95,7 +95,7 @@ def stage(plan: Plan, target: Target, paths: RunPaths, run: Run, taken: Taken) -
 
 
 @contextmanager
-def ending_badly(paths: RunPaths) -> Iterator[None]:
+def recording_failure(paths: RunPaths) -> Iterator[None]:
     """Record an error that prevents the script's start before raising it."""
     try:
         yield

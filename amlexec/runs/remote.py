@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["RemoteRuns"]
 
 
-class Listing(NamedTuple):
+class RunListing(NamedTuple):
     """The runs on a machine."""
 
     runs: list[Run]
@@ -63,14 +63,14 @@ class RemoteRuns:
         """Starts of the listed runs, all by the machine's clock."""
         self._target: SSHTarget | DockerTarget = runs_on(declared, project)  # type: ignore[assignment]
 
-    def list(self, *, everything: bool = False) -> Listing:
+    def list(self, *, everything: bool = False) -> RunListing:
         """The runs of this project on the machine; with `everything`, also those of other projects.
 
         Raises as `Target.state` does.
         """
         return self._listed("" if everything else f"{folders.project_part(self._project)}_", everything)
 
-    def _listed(self, start: str, everything: bool) -> Listing:
+    def _listed(self, start: str, everything: bool) -> RunListing:
         ours = folders.project_part(self._project)
         found, problems = [], []
         for run_id, state, text in self._target.records(start):
@@ -101,7 +101,7 @@ class RemoteRuns:
                 problems.append(TargetError(f"the state of the run {run_id} can't be read", where=self.name))
             found.append(recorded if state is None else lifecycle.with_state(recorded, state))
         found.sort(key=lambda run: (run.created_utc, run.run_id), reverse=True)
-        return Listing(found, problems)
+        return RunListing(found, problems)
 
     def find(self, reference: str) -> Run:
         """The run with that id; for runs of this project, a prefix of the id or `last` is enough.

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from amlexec.runs.talk import Talk
     from amlexec.values import Plan, Project
 
-__all__ = ["Wishes", "rerun"]
+__all__ = ["Overrides", "rerun"]
 
 
-class Wishes(NamedTuple):
+class Overrides(NamedTuple):
     """What the user wants to be other than in the run."""
 
     target: str = ""
@@ -40,7 +40,9 @@ class Wishes(NamedTuple):
     """Whether what can't be as it was is accepted."""
 
 
-def rerun(project: Project, run: Run, wishes: Wishes, talk: Talk, *, detach: bool = False) -> Run | Detached:
+def rerun(
+    project: Project, run: Run, overrides: Overrides, talk: Talk, *, detach: bool = False
+) -> Run | Detached:
     """Run a recorded run again; the finished run, or a `Detached` if it goes on without this process.
 
     Everything that can't be as it was is found, and reported at once, before anything is built or started.
@@ -63,12 +65,12 @@ def rerun(project: Project, run: Run, wishes: Wishes, talk: Talk, *, detach: boo
             f"the snapshot of {run.run_id} no longer exists: {run.snapshot.tree[:12]}",
             hint="a bundle of the run has it: amlexec history import FILE.tar",
         )
-    arguments = rerun_arguments.overridden(run, wishes.arguments, replace=wishes.is_replacing)
+    arguments = rerun_arguments.overridden(run, overrides.arguments, replace=overrides.is_replacing)
     # Until the new record names the environment and the snapshot, they must not be removed.
     with in_use.claimed(project), Sources(project, run.snapshot.tree) as sources:
-        declaration = _declaration(project, run, wishes.target, sources)
+        declaration = _declaration(project, run, overrides.target, sources)
         planned = plan(declaration, run.script_name, arguments, environment=os.environ)
-        repeat = Repeat(run, is_accepted=wishes.is_accepting)
+        repeat = Repeat(run, is_accepted=overrides.is_accepting)
         repeat, planned = _with_environment(planned, declaration, repeat, sources, talk)
         begun = submission.begin(planned, talk, quiet=detach, repeat=repeat, is_followed=not detach)
     if detach:

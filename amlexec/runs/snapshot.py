@@ -17,24 +17,26 @@ if TYPE_CHECKING:
     from amlexec.runs.talk import Talk
     from amlexec.values import Project
 
-__all__ = ["Taken", "take", "taking"]
+__all__ = ["TakenSnapshot", "take", "taking"]
 
 
-class Taken(NamedTuple):
+class TakenSnapshot(NamedTuple):
     """A snapshot that was taken, and the user's own repository at that moment."""
 
     snapshot: SnapshotRecord
     source: Source | None
 
 
-def take(project: Project, talk: Talk) -> Taken:
+def take(project: Project, talk: Talk) -> TakenSnapshot:
     """Take a snapshot of the project. Raises TargetError."""
     with taking(project, talk) as finish:
         return finish()
 
 
 @contextmanager
-def taking(project: Project, talk: Talk, before: Taken | None = None) -> Iterator[Callable[[], Taken]]:
+def taking(
+    project: Project, talk: Talk, before: TakenSnapshot | None = None
+) -> Iterator[Callable[[], TakenSnapshot]]:
     """Let git look at the project's files during the block; the function that it gets takes the snapshot.
 
     That raises TargetError. If there is a snapshot from `before`, it only returns it.
@@ -44,14 +46,14 @@ def taking(project: Project, talk: Talk, before: Taken | None = None) -> Iterato
         return
     with snapshots.taking(project) as finish, _describing(project.root) as describe:
 
-        def taken() -> Taken:
+        def taken() -> TakenSnapshot:
             from amlexec.history.record import SnapshotRecord, Source  # while git works
 
             found = finish()
             for warning in found.warnings:
                 talk.warn(warning)
             source = describe()
-            return Taken(
+            return TakenSnapshot(
                 SnapshotRecord(found.tree, found.files, found.bytes),
                 Source(source.commit, source.dirty) if source is not None and source.commit else None,
             )

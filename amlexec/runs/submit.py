@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from amlexec import in_use, redaction
 from amlexec.errors import UsageError
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
-from amlexec.runs.snapshot import Taken, taking
+from amlexec.runs.snapshot import TakenSnapshot, taking
 from amlexec.targets import python_used
 from amlexec.targets.environment import ensure, resolved_lock_of
 from amlexec.targets.registry import runs_on
@@ -107,7 +107,7 @@ def begin(
     plan: Plan,
     talk: Talk,
     *,
-    taken: Taken | None = None,
+    taken: TakenSnapshot | None = None,
     quiet: bool = False,
     repeat: Repeat | None = None,
     is_followed: bool = True,
@@ -134,7 +134,7 @@ def begin(
             repeat = repeat.with_launch(launch, plan)
             repeat.must_be_accepted()
             if repeat.run.snapshot is not None:
-                taken = Taken(repeat.run.snapshot, repeat.run.source)
+                taken = TakenSnapshot(repeat.run.snapshot, repeat.run.source)
             for difference in repeat.differences:
                 talk.warn(difference)
         resolved = resolved_lock_of(plan.project, environment, store)
@@ -143,12 +143,12 @@ def begin(
         finish = claim.enter_context(taking(plan.project, talk, taken))
         # Only now: while git works.
         from amlexec.history import folders
-        from amlexec.runs.new_run import ending_badly, new_record, stage
+        from amlexec.runs.new_run import new_record, recording_failure, stage
 
         begun = new_record(plan, launch, resolved, repeat)
         paths, run, lock = folders.create(plan.project, begun, int(time.time() * 1000))
         try:
-            with ending_badly(paths):
+            with recording_failure(paths):
                 taken = finish()  # before anything that takes long: until then, the snapshots are locked
                 if models:
                     _put(models, paths)

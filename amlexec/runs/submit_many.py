@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from amlexec.history.paths import RunPaths
     from amlexec.history.record import Run
-    from amlexec.runs.snapshot import Taken
+    from amlexec.runs.snapshot import TakenSnapshot
     from amlexec.targets.slurm import SlurmTarget
     from amlexec.targets.target import Launch
     from amlexec.values import Plan, Project
@@ -49,7 +49,7 @@ def target_of(plan: Plan) -> SlurmTarget:
     return cast("SlurmTarget", runs_on(plan.target, plan.project))
 
 
-def begin(target: SlurmTarget, plans: Sequence[Plan], taken: Taken, at_once: int) -> Submitted:
+def begin(target: SlurmTarget, plans: Sequence[Plan], taken: TakenSnapshot, at_once: int) -> Submitted:
     """Submit the plans as one array, of which `at_once` elements run at a time.
 
     Raises:
@@ -83,7 +83,7 @@ def _submitted(
     target: SlurmTarget,
     plans: list[tuple[Plan, Launch]],
     made: list[tuple[RunPaths, Run]],
-    taken: Taken,
+    taken: TakenSnapshot,
     at_once: int,
 ) -> Submitted:
     name = f"{made[0][1].run_id}.points"

@@ -17,7 +17,7 @@ from amlexec.history import folders
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import FINAL
 from amlexec.runs import lifecycle, many, submit_many
-from amlexec.runs.snapshot import Taken
+from amlexec.runs.snapshot import TakenSnapshot
 from amlexec.sweeps.board import Outcome
 from amlexec.sweeps.execute import plan_of
 
@@ -137,7 +137,7 @@ class ArrayWork:
     def _submitted(self, numbers: Sequence[int]) -> Submitted:
         definition = self._sweep.definition
         plans = [plan_of(definition, self._opened, number, self._sweep.point(number)) for number in numbers]
-        taken = Taken(definition.snapshot, definition.source)
+        taken = TakenSnapshot(definition.snapshot, definition.source)
         free = max(1, self._jobs - len(self._out))
         found = self._newest = submit_many.begin(self._known_target(), plans, taken, free)
         self._throttle = free if free < len(numbers) else 0

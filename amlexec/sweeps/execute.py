@@ -15,7 +15,7 @@ from amlexec.history import folders
 from amlexec.history.paths import RunPaths
 from amlexec.plan import plan
 from amlexec.runs import submit as submission
-from amlexec.runs.snapshot import Taken
+from amlexec.runs.snapshot import TakenSnapshot
 from amlexec.runs.withdraw import withdraw
 from amlexec.sweeps.chooser import InOrder
 from amlexec.sweeps.definition import SweepTarget, arguments_of
@@ -196,7 +196,7 @@ def begin(sweep: Sweep, opened: OpenTarget, number: int) -> Begun:
     """Start the run of a point. Raises as `runs.submit.begin` does."""
     definition = sweep.definition
     planned = plan_of(definition, opened, number, sweep.point(number))
-    taken = Taken(definition.snapshot, definition.source)
+    taken = TakenSnapshot(definition.snapshot, definition.source)
     return submission.begin(planned, Silent(), taken=taken, quiet=True)
 
 

@@ -43,7 +43,7 @@ _PATTERNS = {
 
 
 class ContainerInstances:
-    """Azure Container Instances: see `Service`."""
+    """Azure Container Instances: see `ContainerService`."""
 
     words = Words(
         gone="its container group is no longer in Azure: somebody else has deleted it, or Azure has",
@@ -55,11 +55,11 @@ class ContainerInstances:
     pause_s = 0.2
 
     def log_in(self, target: ComputeTarget) -> None:
-        """See `Service.log_in`."""
+        """See `ContainerService.log_in`."""
         log_in(scope_of(manager_address(target.resource_manager, str(target.place))))
 
     def place(self, target: ComputeTarget, run_id: str, owner: str, image: str) -> Place:
-        """See `Service.place`."""
+        """See `ContainerService.place`."""
         del image  # only its creation needs it
         where = str(target.place)
         manager = manager_address(target.resource_manager, where)
@@ -68,16 +68,16 @@ class ContainerInstances:
         return Place(manager, target.subscription_id, target.resource_group, group, storage, owner)
 
     def user(self, target: ComputeTarget) -> tuple[str, str]:
-        """See `Service.user`."""
+        """See `ContainerService.user`."""
         del target
         return "root", "/root"
 
     def kept(self, place: Place) -> dict[str, str]:
-        """See `Service.kept`."""
+        """See `ContainerService.kept`."""
         return place._asdict()
 
     def place_of(self, kept: dict[str, str]) -> Place:
-        """See `Service.place_of`."""
+        """See `ContainerService.place_of`."""
         place = Place(**{name: kept[name] for name in Place._fields})
         if not all(pattern.fullmatch(getattr(place, name)) for name, pattern in _PATTERNS.items()):
             raise ValueError
@@ -86,11 +86,11 @@ class ContainerInstances:
         return place
 
     def storage(self, place: Place) -> RunStorage:
-        """See `Service.storage`."""
+        """See `ContainerService.storage`."""
         return RunStorage(place)
 
     def create(self, place: Place, target: ComputeTarget, launch: Launch, run_id: str, image: str) -> None:
-        """See `Service.create`. Azure has then accepted the group."""
+        """See `ContainerService.create`. Azure has then accepted the group."""
         request = GroupRequest(
             target.region,
             image,
@@ -107,13 +107,13 @@ class ContainerInstances:
         ContainerGroups.of(place).create(place.group, request)
 
     def reported(self, place: Place) -> State | None:
-        """See `Service.reported`: the run writes it into its storage."""
+        """See `ContainerService.reported`: the run writes it into its storage."""
         storage = RunStorage(place)
         data = storage.get("state", _STATE_LIMIT)
         return None if data is None else read_state(data, storage.address, self.words.stopped)
 
     def look(self, place: Place, age: float) -> ServiceView | None:
-        """See `Service.look`."""
+        """See `ContainerService.look`."""
         view = self._view(place)
         if view is None:
             return None
@@ -131,11 +131,11 @@ class ContainerInstances:
         return view
 
     def printed(self, place: Place, lines: int) -> str:
-        """See `Service.printed`."""
+        """See `ContainerService.printed`."""
         return ContainerGroups.of(place).log(place.group, CONTAINER, lines)
 
     def delete(self, place: Place, timeout: float) -> tuple[str, str] | None:
-        """See `Service.delete`."""
+        """See `ContainerService.delete`."""
         if self._view(place) is None or ContainerGroups.of(place).delete(place.group, timeout):
             return None
         return (

@@ -35,7 +35,7 @@ _WRITTEN = (CHECKOUT, SITE, LOGGED, "/amlexec/out", jobs.HOME)
 
 
 class Kubernetes:
-    """Kubernetes: see `Service`. `owner` is that of this project."""
+    """Kubernetes: see `ContainerService`. `owner` is that of this project."""
 
     words = Words(
         gone="its Job is no longer in the cluster: somebody has deleted it",
@@ -60,7 +60,7 @@ class Kubernetes:
         return self._clusters[key]
 
     def log_in(self, target: ComputeTarget) -> None:
-        """See `Service.log_in`."""
+        """See `ContainerService.log_in`."""
         cluster = Cluster(target.context, target.namespace)
         if not cluster.is_allowed("create", "batch", "jobs"):
             raise TargetError(
@@ -70,7 +70,7 @@ class Kubernetes:
             )
 
     def place(self, target: ComputeTarget, run_id: str, owner: str, image: str) -> Place:
-        """See `Service.place`."""
+        """See `ContainerService.place`."""
         where = str(target.place)
         if not is_name(target.namespace):
             raise ConfigurationError(
@@ -100,19 +100,19 @@ class Kubernetes:
         )
 
     def user(self, target: ComputeTarget) -> tuple[str, str]:
-        """See `Service.user`."""
+        """See `ContainerService.user`."""
         return ("amlexec", jobs.HOME) if target.run_as_user else ("root", "/root")
 
     def kept(self, place: Place) -> dict[str, str]:
-        """See `Service.kept`."""
+        """See `ContainerService.kept`."""
         return place._asdict()
 
     def place_of(self, kept: dict[str, str]) -> Place:
-        """See `Service.place_of`."""
+        """See `ContainerService.place_of`."""
         return of_texts(kept)
 
     def storage(self, place: Place) -> ClaimStorage:
-        """See `Service.storage`."""
+        """See `ContainerService.storage`."""
         if place not in self._storages:
             self._storages[place] = ClaimStorage(
                 place, self._cluster(place), self._owner, f"{PREFIX}/bin/python"
@@ -120,7 +120,7 @@ class Kubernetes:
         return self._storages[place]
 
     def create(self, place: Place, target: ComputeTarget, launch: Launch, run_id: str, image: str) -> None:
-        """See `Service.create`."""
+        """See `ContainerService.create`."""
         del image  # it is in the place
         cluster = self._cluster(place)
         given = variables(launch, run_id, jobs.MOUNT)
@@ -138,7 +138,7 @@ class Kubernetes:
         cluster.create(SECRETS, jobs.secret(place, given, uid))
 
     def reported(self, place: Place) -> State | None:
-        """See `Service.reported`: in the message that a container leaves, else in its files."""
+        """See `ContainerService.reported`: in the message that a container leaves, else in its files."""
         cluster = self._cluster(place)
         pod = pod_of(cluster, place.name)
         if pod is None:
@@ -160,7 +160,7 @@ class Kubernetes:
         return read_state(data, self._cluster(place).address, self.words.stopped)
 
     def look(self, place: Place, age: float) -> ServiceView | None:
-        """See `Service.look`."""
+        """See `ContainerService.look`."""
         job = self._job(place)
         if job is None:
             return None
@@ -189,13 +189,13 @@ class Kubernetes:
         return found
 
     def printed(self, place: Place, lines: int) -> str:
-        """See `Service.printed`."""
+        """See `ContainerService.printed`."""
         cluster = self._cluster(place)
         pod = pod_of(cluster, place.name)
         return "" if pod is None else cluster.log(str(pod["metadata"]["name"]), jobs.CONTAINER, lines)
 
     def delete(self, place: Place, timeout: float) -> tuple[str, str] | None:
-        """See `Service.delete`."""
+        """See `ContainerService.delete`."""
         cluster = self._cluster(place)
         if self._job(place) is not None:
             # The Job goes after its Pod.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from amlexec.targets.target import Launch
     from amlexec.values import Plan
 
-__all__ = ["FILES", "Seen", "asked", "expected", "read", "recorded", "wanted"]
+__all__ = ["FILES", "PythonsUsed", "asked", "expected", "read", "recorded", "wanted"]
 
 FILES = ("python.json", "executors.jsonl", "packages.txt")
 """Files in the run's folder: the script's Python, a line for each executor's Python, and the packages of a
@@ -32,7 +32,7 @@ _VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}")
 _LONGEST_PATH = 4096
 
 
-class Seen(NamedTuple):
+class PythonsUsed(NamedTuple):
     """The content of a run's files."""
 
     python: Interpreter | None
@@ -63,13 +63,13 @@ def asked(launch: Launch, plan: Plan) -> Launch:
     return launch._replace(environment=environment)
 
 
-def read(folder: Path) -> Seen:
+def read(folder: Path) -> PythonsUsed:
     """Read the files; lines of another form are left out."""
     script, executors = (
         [found for found in map(_interpreter, _lines(folder / name)) if found] for name in FILES[:2]
     )
     another = [python for python, is_wanted in (*script, *executors) if not is_wanted]
-    return Seen(
+    return PythonsUsed(
         script[0][0] if script else None,
         tuple(dict.fromkeys(python for python, _ in executors)),
         another[0] if another else None,

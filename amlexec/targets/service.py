@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from amlexec.targets.target import Launch, State
     from amlexec.values import ComputeTarget
 
-__all__ = ["BLOCK", "ServiceView", "PlaceT", "Service", "Storage", "Words"]
+__all__ = ["BLOCK", "ServiceView", "PlaceT", "ContainerService", "Storage", "Words"]
 
 BLOCK = 4 << 20
 """The most bytes that a storage returns at once."""
@@ -75,7 +75,7 @@ class _Place(Protocol):
 PlaceT = TypeVar("PlaceT", bound=_Place)
 
 
-class Service(Protocol[PlaceT]):
+class ContainerService(Protocol[PlaceT]):
     """A service that runs containers. Methods raise UnreachableError, and TargetError for a refusal."""
 
     words: Words

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from amlexec.history.paths import RunPaths
     from amlexec.locks import Held
     from amlexec.prepare.prepare import Readiness
-    from amlexec.targets.service import Service
+    from amlexec.targets.service import ContainerService
     from amlexec.values import ComputeTarget, NotCollected, Plan, Project
 
 __all__ = ["ServiceTarget"]
@@ -53,7 +53,7 @@ _LOG_LINES = 20
 class ServiceTarget(Generic[PlaceT]):
     """Runs in containers of a service. `engine` builds their images."""
 
-    def __init__(self, project: Project, engine: Engine, service: Service[PlaceT]) -> None:
+    def __init__(self, project: Project, engine: Engine, service: ContainerService[PlaceT]) -> None:
         self._project = project
         self._engine = engine
         self._service = service

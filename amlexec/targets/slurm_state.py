@@ -15,7 +15,7 @@ from amlexec.targets.target import State
 
 __all__ = [
     "NOT_SUBMITTED",
-    "Facts",
+    "JobFacts",
     "is_facts",
     "judged",
     "pending",
@@ -55,7 +55,7 @@ _NEVER = re.compile(
 _SITE = frozenset({"PartitionDown", "PartitionInactive", "NodeDown"})
 
 
-class Facts(NamedTuple):
+class JobFacts(NamedTuple):
     """All that is known of a run's job."""
 
     code: int | None = None
@@ -90,7 +90,7 @@ def is_facts(output: str) -> bool:
     return output.startswith("slurm\t")
 
 
-def read_facts(output: str, where: str) -> Facts:
+def read_facts(output: str, where: str) -> JobFacts:
     """Parse a line of `runtime/slurm.sh`. Raises TargetError if it has another form."""
     parts = output.strip("\n").split("\t")
     if len(parts) < _FIELDS:
@@ -98,7 +98,7 @@ def read_facts(output: str, where: str) -> Facts:
     _, code, at, began, canceled, now, submitted, requeue, job, row, ahead, details, accounted, failure = (
         part.strip() for part in parts[:_FIELDS]
     )
-    found = Facts(
+    found = JobFacts(
         code=int(code) if _CODE.fullmatch(code) and int(code) < 256 else None,
         ended=_seconds(at),
         began=_seconds(began),
@@ -156,7 +156,7 @@ def _accounted(text: str) -> dict[str, Any]:
     return {"state": _base(state), "exit": code, "nodes": nodes, "slurm_ended": _seconds(end)}
 
 
-def judged(facts: Facts, where: str) -> State:
+def judged(facts: JobFacts, where: str) -> State:
     """The state of a run.
 
     Raises:
@@ -179,13 +179,13 @@ def judged(facts: Facts, where: str) -> State:
     return _over(facts)
 
 
-def _is_over(facts: Facts) -> bool:
+def _is_over(facts: JobFacts) -> bool:
     if facts.state == "PREEMPTED" and facts.requeue:
         return False
     return facts.state in _FINAL or facts.state == _GONE
 
 
-def _going_on(facts: Facts) -> State:
+def _going_on(facts: JobFacts) -> State:
     is_waiting = facts.state in {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "PREEMPTED"}
     if facts.began is not None and not is_waiting:
         why = "suspended" if facts.state == "SUSPENDED" else ""
@@ -193,7 +193,7 @@ def _going_on(facts: Facts) -> State:
     return State("starting", why=queue_text(facts))
 
 
-def _over(facts: Facts) -> State:
+def _over(facts: JobFacts) -> State:
     """The state of a job that Slurm has ended and that left no exit code."""
     code, _, sent = facts.exit.partition(":")
     if facts.state in {"COMPLETED", "FAILED"} and code != str(_NOT_SHARED) and facts.exit != _NO_LOG:
@@ -223,18 +223,18 @@ def _over(facts: Facts) -> State:
     return _lost(facts, cause(facts) or f"Slurm says {words}, and it left no exit code")
 
 
-def _ended(facts: Facts, code: int, at: float | None) -> State:
+def _ended(facts: JobFacts, code: int, at: float | None) -> State:
     at = at if at is not None else facts.now
     is_canceled = facts.canceled or (facts.state == "CANCELLED" and code != 0)
     why = _by_whom(facts) if is_canceled else cause(facts) if code else ""
     return State("ended", facts.began, at, code, is_canceled, why)
 
 
-def _by_whom(facts: Facts) -> str:
+def _by_whom(facts: JobFacts) -> str:
     return "" if facts.canceled else "somebody canceled its job with scancel"
 
 
-def cause(facts: Facts) -> str:
+def cause(facts: JobFacts) -> str:
     """Why Slurm has ended a job, for people; "" if it has not."""
     text = _CAUSES.get(facts.state, "")
     if text and facts.state in {"NODE_FAIL", "BOOT_FAIL"} and facts.nodes:
@@ -242,11 +242,11 @@ def cause(facts: Facts) -> str:
     return f"{text} (Slurm: {facts.state})" if text else ""
 
 
-def _lost(facts: Facts, why: str) -> State:
+def _lost(facts: JobFacts, why: str) -> State:
     return State("lost", facts.began, canceled=facts.canceled, why=why)
 
 
-def queue_text(facts: Facts) -> str:
+def queue_text(facts: JobFacts) -> str:
     """The state of a job that has not begun, for people; "" if there is nothing to tell."""
     if facts.state != "PENDING":
         return facts.state.lower().replace("_", " ") if facts.state not in {"", "RUNNING", _GONE} else ""

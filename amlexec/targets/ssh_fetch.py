@@ -36,7 +36,7 @@ _KINDS = {b"p": "it is a FIFO", b"s": "it is a socket", b"o": "it is a device"}
 _SUM = re.compile(rb"(\\?)([0-9a-f]{64}) [ *](.+)", re.DOTALL)
 
 
-class Listed(NamedTuple):
+class FileList(NamedTuple):
     """The machine's list of files."""
 
     copies: tuple[str, ...]
@@ -95,7 +95,7 @@ class Fetch:
         self.copies = self.copies or listed.copies
         return _missing(listed, found, changed)
 
-    def _listed(self, source: _Source) -> Listed:
+    def _listed(self, source: _Source) -> FileList:
         copies, kinds, unreadable = [], {}, set()
         for count, told in enumerate(source.records()):
             kind, name = told[:1], told[2:]
@@ -105,7 +105,7 @@ class Fetch:
                 unreadable.add(parts_of(name))
             elif count < LIMITS.entries:
                 kinds[parts_of(name)] = kind
-        return Listed(tuple(copies), kinds, frozenset(unreadable))
+        return FileList(tuple(copies), kinds, frozenset(unreadable))
 
 
 def _changed(source: _Source, found: Unpacked) -> list[Parts]:
@@ -124,7 +124,7 @@ def _changed(source: _Source, found: Unpacked) -> list[Parts]:
     return changed
 
 
-def _missing(listed: Listed, found: Unpacked, changed: list[Parts]) -> list[NotCollected]:
+def _missing(listed: FileList, found: Unpacked, changed: list[Parts]) -> list[NotCollected]:
     missing = [_not(parts, "it was changed while it was read", kept=True) for parts in changed]
     refused = {parts_of(os.fsencode(entry.path)): entry for entry in found.refused}
     missing += [_not(parts, entry.reason, kept=not entry.holds_nothing) for parts, entry in refused.items()]

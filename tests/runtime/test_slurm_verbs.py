@@ -13,7 +13,7 @@ import pytest
 
 from amlexec.errors import UnreachableError
 from amlexec.runtime import HERE
-from amlexec.targets.slurm_state import Facts, judged, read_facts
+from amlexec.targets.slurm_state import JobFacts, judged, read_facts
 
 RUN = "demo_1700000000000"
 VERBS = "".join(
@@ -56,7 +56,7 @@ class Login:
         )
         return done.stdout.decode().splitlines()
 
-    def facts(self, **variables: str) -> Facts:
+    def facts(self, **variables: str) -> JobFacts:
         """What `state` prints of the run."""
         return read_facts(self.call("state", RUN, "0", **variables)[0], "lab")
 
@@ -73,7 +73,7 @@ class Login:
             (control / name).write_text(f"{text}\n")
         return run_id
 
-    def states(self, *run_ids: str) -> dict[str, Facts | str]:
+    def states(self, *run_ids: str) -> dict[str, JobFacts | str]:
         """What `states` prints of many runs."""
         lines = self.call("states", asked="".join(f"{run_id} 0\n" for run_id in run_ids))
         found = dict(zip(lines[::2], lines[1::2], strict=True))
@@ -128,7 +128,7 @@ def test_accounting_that_does_not_answer(login: Login, program: str, text: str, 
         judged(found, "lab")
     login.program("squeue", "case $* in *-j*) exit 1 ;; *) echo '36_1|RUNNING|c1|1|None' ;; esac")
     many = login.states(login.run(1), login.run(2), login.run(3, end="0 1700000009"))
-    told = [(each.state, said in each.failure) for each in many.values() if isinstance(each, Facts)]
+    told = [(each.state, said in each.failure) for each in many.values() if isinstance(each, JobFacts)]
     assert told == [("RUNNING", False), ("", True), ("", False)]
     assert sum("-j" in call for call in login.calls("sacct")) <= 2, "one question for all"
 
@@ -192,7 +192,7 @@ def test_many_runs_in_one_call(login: Login) -> None:
     runs += [login.run(4, script=began, end="0 1700000009"), login.run(5), login.run(6, script=began)]
     found = login.states(*runs, "demo_99")
     assert found.pop("demo_99") == "gone"
-    told = [(each.state, each.code, each.exit) for each in found.values() if isinstance(each, Facts)]
+    told = [(each.state, each.code, each.exit) for each in found.values() if isinstance(each, JobFacts)]
     ends = [("FAILED", 3, ""), ("", 0, ""), ("CANCELLED", None, ""), ("TIMEOUT", None, "0:15")]
     assert told == [("RUNNING", None, ""), ("PENDING", None, ""), *ends]
     # One for all, and one for the run whose end only scontrol tells.
@@ -202,7 +202,7 @@ def test_many_runs_in_one_call(login: Login) -> None:
 
 def test_many_runs_that_have_ended_well_need_no_slurm(login: Login) -> None:
     runs = [login.run(number, end="0 1700000009") for number in (1, 2)]
-    assert [each.code for each in login.states(*runs).values() if isinstance(each, Facts)] == [0, 0]
+    assert [each.code for each in login.states(*runs).values() if isinstance(each, JobFacts)] == [0, 0]
     assert login.calls("squeue") == []
 
 
@@ -212,7 +212,7 @@ def test_many_runs_that_only_the_accounting_has(login: Login) -> None:
     rows = "36_1|NODE_FAIL|0:0|c1|1700000100|1700000200\n36_2|TIMEOUT|0:9|c2|1700000300|1700000400"
     login.program("sacct", f"case $* in *'-j 36_1,'*) printf '%s\\n' '{rows}' ;; esac")
     found = login.states(login.run(1), login.run(2), login.run(3))
-    told = [(each.state, each.exit, each.nodes) for each in found.values() if isinstance(each, Facts)]
+    told = [(each.state, each.exit, each.nodes) for each in found.values() if isinstance(each, JobFacts)]
     assert told == [("NODE_FAIL", "0:0", "c1"), ("TIMEOUT", "0:9", "c2"), ("gone", "", "")]
     assert sum("-j 36_1,36_2,36_3 " in call for call in login.calls("sacct")) == 1
 
@@ -222,13 +222,13 @@ def test_many_runs_without_accounting(login: Login) -> None:
     answers = "*-j*) echo 'PENDING||N/A|Priority' ;; *) echo '40|RUNNING|c1|1|None' ;;"
     login.program("squeue", f"case $* in {answers} esac")
     found = login.states(login.run(1))
-    assert [each.state for each in found.values() if isinstance(each, Facts)] == ["PENDING"]
+    assert [each.state for each in found.values() if isinstance(each, JobFacts)] == ["PENDING"]
 
 
 def test_many_runs_while_slurm_fails(login: Login) -> None:
     login.program("squeue", "echo 'slurm_load_jobs error: Unable to contact' >&2; exit 1")
     found = login.states(login.run(1), login.run(2, end="0 1700000009"))
-    told = [(each.code, each.failure) for each in found.values() if isinstance(each, Facts)]
+    told = [(each.code, each.failure) for each in found.values() if isinstance(each, JobFacts)]
     assert told == [(None, "slurm_load_jobs error: Unable to contact"), (0, "")]
 
 

@@ -15,7 +15,7 @@ from amlexec.errors import TargetError, UnreachableError
 from amlexec.runs.lifecycle import ending
 from amlexec.targets import slurm_script
 from amlexec.targets.slurm_state import (
-    Facts,
+    JobFacts,
     judged,
     pending,
     queue_text,
@@ -166,11 +166,11 @@ def test_the_queue() -> None:
     row = f"PENDING||{at:.0f}|Resources"
     told = queue_text(read_facts(line(row=row, ahead="3"), "lab"))
     assert told == "pending: Resources, starts about 2031-05-06 14:20, 3 jobs before it"
-    assert queue_text(Facts(state="PENDING", reason="Priority", ahead=1)) == (
+    assert queue_text(JobFacts(state="PENDING", reason="Priority", ahead=1)) == (
         "pending: Priority, 1 job before it"
     )
-    assert queue_text(Facts(state="PENDING")) == ""
-    assert queue_text(Facts(state="CONFIGURING")) == "configuring"
+    assert queue_text(JobFacts(state="PENDING")) == ""
+    assert queue_text(JobFacts(state="CONFIGURING")) == "configuring"
 
 
 @pytest.mark.parametrize(
