@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 
 from amlexec.light_typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ _HARMLESS = (
 Compiled when the first name looks secret."""
 
 
+@lru_cache(maxsize=1000)  # every message of a command asks for each of its variables
 def is_secret(name: str) -> bool:
     """Whether an environment variable of this name probably holds a secret."""
     # Without patterns: a submission asks for each variable, and to compile one takes longer.

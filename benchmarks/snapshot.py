@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from amlexec.snapshots import read
 from amlexec.snapshots import take as snapshot
 from amlexec.values import Project
 from benchmarks import timing
@@ -149,7 +150,7 @@ def _figures(root: Path, pairs: int, settling: float) -> list[Figure]:
     tree = snapshot.take(project).tree
     checkout = pairs_of(
         few,
-        lambda: snapshot.checkout(project, tree, copy),
+        lambda: read.checkout(project, tree, copy),
         lambda: git(root, ["checkout-index", "--all", f"--prefix={copy}/"]),
         remove_copy,
     )

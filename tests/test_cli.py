@@ -83,6 +83,32 @@ def test_submit_without_errors_imports_nothing_heavy(project: ProjectFolder) -> 
     assert done.out.endswith("[]\n")
 
 
+def test_what_comes_after_the_start_of_a_script_is_not_imported_before(project: ProjectFolder) -> None:
+    project.write("train.py", "print('x')\n")
+    assert project.submit("train.py").code == 0
+    late = {
+        "struct",
+        "shlex",
+        "pathlib",
+        "shutil",
+        "datetime",
+        "amlexec.commands.running",
+        "amlexec.config.keys",
+    }
+    late |= {f"amlexec.snapshots.{name}" for name in ("errors", "index_entries", "new_store", "warnings")}
+    late |= {"amlexec.history.record_checks", "amlexec.targets.answers", "amlexec.targets.beneath"}
+    code = (
+        "import os, sys\nbefore = {*sys.modules}\n"
+        "def look(event, arguments):\n"
+        "    if event == 'subprocess.Popen' and 'supervisor.sh' in str(arguments[1]):\n"
+        f"        print('early:', sorted({late} & sys.modules.keys() - before), file=sys.stderr)\n"
+        "sys.addaudithook(look)\nimport amlexec.cli\n"
+        "amlexec.cli.run(['experiment', 'submit', '-c', 'local', 'train.py'])\n"
+    )
+    done = project.call(sys.executable, "-c", code)
+    assert (done.code, done.err) == (0, "early: []\n")
+
+
 @pytest.mark.parametrize(
     "option", [("--runconfig", "local"), ("--runconfig=local",), ("--run-configuration", "local")]
 )

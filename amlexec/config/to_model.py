@@ -6,7 +6,6 @@ import sys
 from functools import lru_cache
 
 from amlexec import kinds
-from amlexec.config.keys import COMPUTE_KEYS
 from amlexec.light_typing import TYPE_CHECKING
 from amlexec.values import (
     ComputeTarget,
@@ -87,6 +86,10 @@ def own_target(name: str, path: str, reading: Reading) -> ComputeTarget:
 
 def _elsewhere(path: str, reading: Reading) -> tuple[tuple[str, Place], ...]:
     where: dict[str, list[int]] = reading.get("where", {})
+    if not where:
+        return ()
+    from amlexec.config.keys import COMPUTE_KEYS
+
     return tuple((COMPUTE_KEYS[field], Place(path, *place)) for field, place in where.items())
 
 

@@ -34,14 +34,15 @@ FINAL = frozenset({"Completed", "Failed", "Canceled", "Lost"})
 STATUSES = FINAL | {"Preparing", "Starting", "Running"}
 _NESTED = ("python", "snapshot", "source", "outputs", "application", "sweep")
 
-RUN_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}_[0-9]{1,18}")
+RUN_ID = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}_[0-9]{1,18}"
+"""A pattern; compiled when the first id is checked, which a submission does while its script runs."""
 NOT_A_RUN_ID = "this is not a run: its name is not a run id"
 """Of something else in the folder of the runs."""
 
 
 def is_run_id(text: str) -> bool:
     """Whether this is a valid run id: plain letters, then `_` and the time. Only such ids become paths."""
-    return RUN_ID.fullmatch(text) is not None
+    return re.fullmatch(RUN_ID, text) is not None
 
 
 class SnapshotRecord(NamedTuple):

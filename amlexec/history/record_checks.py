@@ -134,7 +134,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
         checked.parts(SweepPoint, id=_word, number=_count, parameters=checked.map_of(checked.plain_value))
     ),
     "environment_lock": checked.or_none(checked.matching(re.compile(r"[0-9a-f]{64}"), "a sha256")),
-    "rerun_of": checked.or_none(checked.matching(RUN_ID, "a run id")),
+    "rerun_of": checked.or_none(checked.matching(re.compile(RUN_ID), "a run id")),
     "models": checked.map_of(checked.matching(_MODEL, "a version of a model")),
 }
 assert tuple(_CHECKS) == Run._fields

@@ -18,7 +18,7 @@ from amlexec.files import open_regular
 from amlexec.history import folders, outputs_manifest
 from amlexec.history.record import FINAL
 from amlexec.packages.stable_tar import EPOCH
-from amlexec.snapshots import take as snapshot
+from amlexec.snapshots import read as snapshots
 from amlexec.snapshots import transfer
 from amlexec.tar import Tar
 
@@ -98,7 +98,7 @@ def _must_be_whole(project: Project, run: Run) -> str:
         raise TargetError(f"{run.run_id} is {run.status}: it can be packed when it has ended")
     if run.snapshot is None:
         raise TargetError(f"{run.run_id} has no snapshot: it ended before one was taken")
-    if not snapshot.exists(project, run.snapshot.tree):
+    if not snapshots.exists(project, run.snapshot.tree):
         raise TargetError(f"the snapshot of {run.run_id} no longer exists: {run.snapshot.tree[:12]}")
     if run.environment_lock is None:
         return ""

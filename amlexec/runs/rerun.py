@@ -14,7 +14,7 @@ from amlexec.runs import submit as submission
 from amlexec.runs.follow import follow
 from amlexec.runs.repeat import Repeat, must_be_runnable
 from amlexec.runs.rerun_sources import Sources
-from amlexec.snapshots import take as snapshot
+from amlexec.snapshots import read as snapshots
 from amlexec.targets.registry import runs_on
 from amlexec.values import Declaration, Detached, Place, RunConfiguration, WantedModel
 
@@ -60,7 +60,7 @@ def rerun(
         must_be_runnable(run)
     except ValueError as error:
         raise TargetError(f"the record of {run.run_id} can't be repeated: {error}") from None
-    if not snapshot.exists(project, run.snapshot.tree):
+    if not snapshots.exists(project, run.snapshot.tree):
         raise TargetError(
             f"the snapshot of {run.run_id} no longer exists: {run.snapshot.tree[:12]}",
             hint="a bundle of the run has it: amlexec history import FILE.tar",

@@ -51,10 +51,10 @@ class Sources:
         if not self._folder:
             from amlexec.packages import scratch
             from amlexec.packages.network import cache_folder
-            from amlexec.snapshots import take as snapshot
+            from amlexec.snapshots import read as snapshots
 
             room = self._room.enter_context(scratch.room(cache_folder()))
-            snapshot.checkout(self._project, self._tree, room / "project")
+            snapshots.checkout(self._project, self._tree, room / "project")
             self._folder = str((room / "project").resolve())
         root = self._folder
         folder = "aml_config" if Path(root, "aml_config").is_dir() else self._project.folder

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from amlexec import outside
 from amlexec.errors import TargetError, UsageError
 from amlexec.files import walk
-from amlexec.snapshots import take
+from amlexec.snapshots import read
 
 if TYPE_CHECKING:
     from amlexec.values import Project
@@ -37,7 +37,7 @@ def export(project: Project, tree: str, folder: Path) -> None:
             beside.mkdir(mode=0o700)
         except OSError as error:
             raise TargetError(f"{folder} can't be made: {error.strerror}") from error
-        take.checkout(project, tree, beside / "files")
+        read.checkout(project, tree, beside / "files")
         open_up(beside / "files")
         try:
             # Fails if somebody else has put something there meanwhile; an empty folder is replaced.

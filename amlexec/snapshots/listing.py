@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from amlexec import git
 from amlexec.errors import TargetError
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
-from amlexec.snapshots.warnings import some
 
 if TYPE_CHECKING:
     import subprocess
@@ -55,11 +54,11 @@ class Work(NamedTuple):
     @property
     def rules(self) -> list[str]:
         """The ignore rules as options of `git ls-files`."""
-        anchor = re.sub(r"([*?\[\\])", r"\\\1", f"/{self.prefix}")
+        escaped = re.sub(r"([*?\[\\])", r"\\\1", self.prefix) if self.prefix else ""
         return [
             f"--exclude-per-directory={self.rule_file}",
             "--exclude=.amlexec",
-            f"--exclude={anchor}outputs",
+            f"--exclude=/{escaped}outputs",
         ]
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
@@ -216,6 +215,8 @@ def special_files(work: Work, folders: Iterable[str]) -> list[str]:
             continue  # removed meanwhile
     if not names:
         return []
+    from amlexec.snapshots.warnings import some  # there are hardly ever any
+
     kept = sorted(set(names) - _ignored(work, names))
     return [f"left out of the snapshot, because not a file or folder: {some(kept)}"] if kept else []
 

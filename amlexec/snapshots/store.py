@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import struct
 
 from amlexec import git, private_folders
 from amlexec.errors import TargetError
-from amlexec.files import SMALL, read_regular, remove_tree, sync_folder, touch, walk, write_atomically
+from amlexec.files import SMALL, read_regular, remove_tree, sync_folder, touch, write_atomically
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.locks import exclusive
 
@@ -20,45 +19,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from amlexec.snapshots.index_entries import IndexEntry
     from amlexec.values import Project
 
-__all__ = ["IndexEntry", "Store", "Taken", "folder_of", "opened"]
+__all__ = ["Store", "Taken", "folder_of", "opened"]
 
 # ruff: noqa: PTH108, PTH110, PTH116, PTH120, PTH123, PTH208 - a submission needs no pathlib
 
 _LOCK_TIMEOUT_S = 3600.0
 """Long, because a first snapshot of many gigabytes takes time, while a second process waits for it."""
-
-# File contents are stored unchanged, whatever the project's .gitattributes says. (`-working-tree-encoding` is
-# an error in git, so it is unset by `!`.)
-_ATTRIBUTES = "* -text -eol -ident -filter !working-tree-encoding\n"
-
-_CONFIGURATION = """\
-[checkout]
-\tworkers = 0
-[core]
-\tautocrlf = false
-\tbigFileThreshold = 32m
-\tcompression = 1
-\tfileMode = true
-\tfsmonitor = false
-\tignoreCase = false
-\tlooseCompression = 0
-\tprecomposeUnicode = false
-\tprotectHFS = false
-\tprotectNTFS = false
-\tsplitIndex = false
-\tsymlinks = true
-[gc]
-\tauto = 0
-\tpruneExpire = never
-[index]
-\tversion = 2
-[maintenance]
-\tauto = false
-[pack]
-\tcompression = 0
-"""
 
 # git's own default leaves new objects out. After a power loss they could be empty, and git would never write
 # them again. In variables, so that it is true of repositories of earlier versions, too.
@@ -101,16 +70,6 @@ class Taken(NamedTuple):
     """Sizes of files of 4 GiB and more: an index holds sizes modulo 2**32."""
     folders: list[str]
     warnings: list[str]
-
-
-class IndexEntry(NamedTuple):
-    """One file in a git index. Times are whole seconds, `size` is modulo 2**32, `name` has `/`."""
-
-    changed: int
-    modified: int
-    mode: int
-    size: int
-    name: bytes
 
 
 class Store(NamedTuple):
@@ -171,14 +130,16 @@ class Store(NamedTuple):
         return digest(content[: -self.id_size]).digest() == content[-self.id_size :]
 
     def entries(self) -> list[IndexEntry]:
-        """The files of the index (gitformat-index(5), versions 2 and 3)."""
+        """The files of the index."""
         index = self._index()
         if index is None:
             return []
-        signature, version, count = struct.unpack_from(">4sII", index)
-        if signature != b"DIRC" or version not in {2, 3}:
-            raise TargetError(f"{self.index_file} is not an index of version 2 or 3", hint="delete that file")
-        return list(_entries(index, count, struct.Struct(f">I4xI4x8xI8xI{self.id_size}xH")))
+        from amlexec.snapshots import index_entries  # only if something has changed
+
+        try:
+            return index_entries.parsed(index, self.id_size)
+        except ValueError as error:
+            raise TargetError(f"{self.index_file} {error}", hint="delete that file") from None
 
     def _index(self) -> bytes | None:
         """The content of the index; None if there is none."""
@@ -265,17 +226,6 @@ class Store(NamedTuple):
             shutil.rmtree(self.folder)
 
 
-def _entries(index: bytes, count: int, fixed: struct.Struct) -> Iterator[IndexEntry]:
-    offset = 12
-    for _ in range(count):
-        changed, modified, mode, size, flags = fixed.unpack_from(index, offset)
-        begin = offset + fixed.size + (2 if flags & 0x4000 else 0)
-        length = flags & 0xFFF
-        end = begin + length if length < 0xFFF else index.index(b"\0", begin)
-        yield IndexEntry(changed, modified, mode, size, index[begin:end])
-        offset += (end - offset + 8) & ~7
-
-
 def folder_of(project: Project) -> Path:
     """The folder of a project's snapshots."""
     from pathlib import Path  # a submission does without
@@ -303,65 +253,13 @@ def opened(project: Project, timeout: float = _LOCK_TIMEOUT_S) -> Iterator[Store
         ) from error
     with exclusive(f"{project.state}/snapshots.lock", timeout) as lock:
         if not os.path.exists(folder):
-            _make(folder, lock)
+            from amlexec.snapshots import new_store  # once for each project
+
+            new_store.make(folder, lock)
         elif os.path.exists(f"{folder}/writing"):
             _remove_leftovers(folder)
         os.utime(lock)  # to read the file system's clock, which may differ from this machine's
         yield Store(folder, lock, int(os.fstat(lock).st_mtime))
-
-
-def _make(place: str, lock: int) -> None:
-    import shutil
-    from pathlib import Path
-
-    folder = Path(place)
-    state = folder.parent
-    new = state / "snapshots.git.new"
-    try:
-        shutil.rmtree(new, ignore_errors=True)
-        _init(new, lock)
-        private_folders.make(new / "info")
-        texts = [(new / "info" / "attributes", _ATTRIBUTES), (new / "config", _CONFIGURATION)]
-        if not (state / ".gitignore").exists():
-            # amlexec's state never becomes a part of the user's repository
-            texts.append((state / ".gitignore", "*\n"))
-        for path, text in texts:
-            with open(path, "a", encoding="utf-8", opener=private_folders.opener) as file:
-                file.write(text)
-        for each in walk(new):
-            for entry in each.others:
-                _sync(entry.name, each.descriptor)
-            os.fsync(each.descriptor)
-        new.rename(folder)
-        sync_folder(state)
-    except OSError as error:
-        shutil.rmtree(new, ignore_errors=True)
-        raise TargetError(
-            f"cannot make {folder}: {error.strerror}",
-            hint="amlexec stores the snapshots of runs there: free some space, or make the folder writable",
-        ) from error
-
-
-def _sync(name: str, within: int) -> None:
-    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=within)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _init(new: Path, lock: int) -> None:
-    def make(*options: str) -> None:
-        arguments = ["init", "--quiet", "--bare", "--template=", *options, str(new)]
-        # git inherits the lock: if it outlives this process, the next one waits for it.
-        git.finish(git.start(arguments, folder=str(new.parent), environment={}, inherit=(lock,)))
-
-    try:
-        make("--object-format=sha256")
-    except git.GitError as error:
-        if "object-format" not in error.output:
-            raise
-        make()
 
 
 def _remove_leftovers(folder: str) -> None:

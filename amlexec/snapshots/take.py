@@ -16,39 +16,26 @@ The user's own repository is neither read nor written.
 from __future__ import annotations
 
 import os
-import re
-import signal
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext
 
-from amlexec import git, private_folders
+from amlexec import git
 from amlexec.errors import TargetError
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.snapshots import store as snapshot_store
 from amlexec.snapshots.listing import ChangedMeanwhile, begin, list_changes, listing, special_files
 from amlexec.snapshots.store import Taken
-from amlexec.snapshots.warnings import folders_of, warnings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
+    from amlexec.snapshots.index_entries import IndexEntry
     from amlexec.snapshots.listing import Listing, Work
-    from amlexec.snapshots.store import IndexEntry, Store
+    from amlexec.snapshots.store import Store
     from amlexec.values import Project
 
-__all__ = ["Snapshot", "checkout", "exists", "files", "has_file", "take", "taking"]
-
-# ruff: noqa: PTH108, PTH110, PTH208 - a submission needs no pathlib
+__all__ = ["Snapshot", "take", "taking"]
 
 _ATTEMPTS = 3
-_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-
-# git's messages for a file that changed meanwhile, and for a damaged repository. Compiled when git fails
-_CHANGED = r"short read|read error|changed while|does not exist|is a directory|unable to stat|No such file"
-_DAMAGED = (
-    r"index file|bad index|bad signature|invalid object|unable to read|not a valid|not a tree|is empty|"
-    r"corrupt|inflate|not a git repository|object file|cannot read|could not read|unordered"
-)
 
 
 class Snapshot(NamedTuple):
@@ -122,7 +109,9 @@ def _taken_by(store: Store, root: str, first: _Attempt | None) -> Snapshot:
                 first = None
                 taken, seen = _take(attempt)
         except (ChangedMeanwhile, git.GitError, OSError) as error:
-            notes += _recover(error, store, root, last=number == _ATTEMPTS)
+            from amlexec.snapshots import errors
+
+            notes += errors.recover(error, store, root, last=number == _ATTEMPTS)
         else:
             break
     return Snapshot(taken.tree, taken.files, taken.bytes, (*notes, *attempt.notes, *seen, *taken.warnings))
@@ -165,6 +154,8 @@ def _take(attempt: _Attempt) -> tuple[Taken, list[str]]:
 
 def _taken(work: Work, changed: Sequence[bytes], known: Taken | None) -> Taken:
     """Write the tree of the index, and record it as the latest snapshot."""
+    from amlexec.snapshots.warnings import folders_of, warnings_of  # only if something has changed
+
     store = work.store
     root = os.fsencode(work.root)
     skip = len(os.fsencode(work.prefix))
@@ -219,157 +210,3 @@ def _settle(store: Store, entries: Sequence[IndexEntry]) -> int:
     if oldest < 1:  # git treats time 0 as no time
         store.forget_index()
     return max((entry.changed for entry in recent), default=0)
-
-
-def _recover(error: Exception, store: Store, root: str, *, last: bool) -> list[str]:
-    """Notes for the user if another attempt makes sense; else raises a TargetError with a hint."""
-    output = error.output if isinstance(error, git.GitError) else str(error)
-    if _is_full(output):
-        full = _full(store.folder, root)
-        store.discard_if_first()
-        raise full from error
-    if isinstance(error, OSError):
-        raise TargetError(
-            f"cannot store the snapshot in {store.folder}: {error.strerror}",
-            hint="amlexec stores the snapshots of runs there: make the folder writable",
-        ) from error
-    denied = re.search(r"open\(\"(.*)\"\): (Permission denied)|'(.*)': Permission denied", output)
-    if denied:
-        raise TargetError(
-            f"{denied[1] or denied[3]} cannot be read: Permission denied",
-            where=root,
-            hint="make it readable, or list it in .amlignore (without one, in .gitignore)",
-        ) from error
-    if last:
-        raise _final(error, output, store, root) from error
-    if re.search(_DAMAGED, output):
-        store.forget_index()
-        return [f"{store.index_file} was damaged and has been made again"]
-    return []
-
-
-def _final(error: Exception, output: str, store: Store, root: str) -> TargetError:
-    """The error to raise after the last attempt."""
-    if isinstance(error, git.GitError) and error.code != -signal.SIGBUS and not re.search(_CHANGED, output):
-        return _damaged(error, store.folder) if re.search(_DAMAGED, output) else error
-    reason = output.strip().splitlines()[-1:] or [str(error)]
-    return TargetError(
-        f"files changed each time the snapshot was taken: {reason[0]}",
-        where=root,
-        hint="wait until the program that writes them is done, or list those files in .amlignore",
-    )
-
-
-def checkout(project: Project, tree: str, destination: str | Path) -> None:
-    """Write the files of a snapshot into `destination`, an empty or new folder.
-
-    Raises TargetError: the snapshot does not exist or is damaged; the folder is not empty; the disk is full.
-    Removes the folder after an error.
-    """
-    if not _ID.fullmatch(tree):
-        raise TargetError(f"{tree!r} is not the id of a snapshot")
-    try:
-        private_folders.make(destination)
-        if os.listdir(destination):
-            raise TargetError(f"{destination} is not empty", hint="check out into a new folder")
-    except OSError as error:
-        raise TargetError(f"cannot make the folder {destination}: {error.strerror}") from error
-    with snapshot_store.opened(project) as store:
-        known = store.latest()
-        own = known is not None and known.tree == tree and known.rules.endswith(":")
-        own = own and os.path.exists(store.index_file)
-        descriptor = os.open(store.index_file if own else os.devnull, os.O_RDONLY)
-    index = f"/dev/fd/{descriptor}" if own else f"{destination}.index"
-    # The index of this very tree saves reading the tree. The open file stays unchanged while other snapshots
-    # are taken, because git replaces its index by a new file.
-    arguments = ["checkout-index", "--all", "--quiet"] if own else ["read-tree", "--reset", "-u", tree]
-    try:
-        process = git.start(
-            arguments,
-            folder=str(destination),
-            environment=store.environment(str(destination), index),
-            inherit=(descriptor,),
-        )
-        git.finish(process)
-    except git.GitError as error:
-        import shutil
-
-        full = _full(destination, str(destination))
-        shutil.rmtree(destination, ignore_errors=True)
-        # git does not report why a file could not be written
-        if _is_full(error.output) or "unable to write file" in error.output:
-            raise full from error
-        raise _damaged(error, store.folder) if re.search(_DAMAGED, error.output) else error from None
-    finally:
-        os.close(descriptor)
-        if not own:
-            with suppress(FileNotFoundError):
-                os.unlink(index)
-
-
-def exists(project: Project, tree: str) -> bool:
-    """Whether the project has the snapshot with that id. Changes nothing."""
-    folder = snapshot_store.folder_of(project)
-    if not folder.is_dir() or not _ID.fullmatch(tree):
-        return False
-    try:
-        git.git(
-            ["cat-file", "-e", f"{tree}^{{tree}}"],
-            folder=project.place,
-            environment={"GIT_DIR": str(folder)},
-        )
-    except git.GitError:
-        return False
-    return True
-
-
-def files(project: Project, tree: str) -> list[str]:
-    """The files of a snapshot, relative to the project's root, with `/`, sorted by their bytes."""
-    return [os.fsdecode(name) for name in _listed(project, "-r", tree)]
-
-
-def has_file(project: Project, tree: str, name: str) -> bool:
-    """Whether a snapshot has a file or a link of that name, relative to the project's root, with `/`."""
-    with snapshot_store.opened(project) as store:
-        known = store.latest()
-        # Of the latest snapshot, the index tells without git.
-        is_latest = known is not None and known.tree == tree and known.rules.endswith(":")
-        if is_latest and store.names(os.fsencode(name)):
-            return True
-    return name != "" and _listed(project, tree, "--", name) == [os.fsencode(name)]
-
-
-def _listed(project: Project, *arguments: str) -> list[bytes]:
-    with snapshot_store.opened(project) as store:
-        try:
-            listed = git.git(
-                ["--literal-pathspecs", "ls-tree", "-z", "--full-tree", *arguments],
-                folder=project.root,
-                environment=store.environment(project.root),
-            )
-        except git.GitError as error:
-            raise _damaged(error, store.folder) if re.search(_DAMAGED, error.output) else error from None
-    entries = (entry.partition(b"\t") for entry in listed.split(b"\0")[:-1])
-    return [name for head, _, name in entries if b" tree " not in head]
-
-
-def _is_full(output: str) -> bool:
-    return "No space left on device" in output or "Disk quota exceeded" in output
-
-
-def _full(folder: str | Path, place: str) -> TargetError:
-    import shutil
-
-    free = shutil.disk_usage(folder).free / 1e6
-    return TargetError(
-        f"no space is left for the snapshot in {folder}: {free:,.1f} MB are free",
-        where=place,
-        hint="make room, or list in .amlignore what a run does not need",
-    )
-
-
-def _damaged(error: git.GitError, folder: str | Path) -> TargetError:
-    return TargetError(
-        f"the snapshots in {folder} are damaged: {error.message}",
-        hint=f"delete {folder}: the next snapshot makes it again; snapshots of earlier runs are lost",
-    )

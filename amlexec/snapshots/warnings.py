@@ -11,7 +11,7 @@ from amlexec.light_typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from amlexec.snapshots.store import IndexEntry
+    from amlexec.snapshots.index_entries import IndexEntry
 
 __all__ = ["LARGE", "folders_of", "some", "warnings_of"]
 

@@ -21,7 +21,7 @@ __all__ = ["find", "version"]
 
 _ASK = "import sys; sys.stdout.write('%d.%d.%d' % sys.version_info[:3])"
 _ASK_TIMEOUT_S = 60
-_VERSION = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,6}")
+_VERSION = r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,6}"  # compiled if another Python than our own is used
 
 
 def find(project: Project, target: ComputeTarget) -> str:
@@ -74,12 +74,12 @@ def version(project: Project, connection: Connection, path: str) -> Interpreter:
     stamp = _stamp(path)
     try:
         cached = json.loads(read_regular(memory, SMALL << 3, follow=False))
-        if cached[path]["stamp"] == stamp and _VERSION.fullmatch(cached[path]["version"]):
+        if cached[path]["stamp"] == stamp and re.fullmatch(_VERSION, cached[path]["version"]):
             return Interpreter(path, cached[path]["version"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         cached = {}  # a missing, damaged or old cache is replaced
     answer = connection.run([path, "-I", "-S", "-c", _ASK], timeout=_ASK_TIMEOUT_S)
-    if answer.exit_code != 0 or not _VERSION.fullmatch(answer.stdout):
+    if answer.exit_code != 0 or not re.fullmatch(_VERSION, answer.stdout):
         last = (answer.stderr.strip() or answer.stdout.strip()).rpartition("\n")[2]
         raise TargetError(
             f"{path} does not work as a Python: {last or f'exit code {answer.exit_code}'}",

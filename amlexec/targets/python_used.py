@@ -28,7 +28,7 @@ FILES = ("python.json", "executors.jsonl", "packages.txt")
 Python that the user manages."""
 _MOST_BYTES = 1 << 16
 """Bytes; enough for more than a hundred executors."""
-_VERSION = re.compile(r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}")
+_VERSION = r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}"  # compiled when a run has ended
 _LONGEST_PATH = 4096
 
 
@@ -94,7 +94,7 @@ def _interpreter(line: str) -> tuple[Interpreter, bool] | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     texts = isinstance(path, str) and isinstance(version, str) and isinstance(prefix, str)
-    if not texts or not isinstance(is_wanted, bool) or not _VERSION.fullmatch(version):
+    if not texts or not isinstance(is_wanted, bool) or not re.fullmatch(_VERSION, version):
         return None
     if max(len(path), len(prefix)) > _LONGEST_PATH:
         return None

@@ -9,7 +9,6 @@ import stat
 from amlexec.errors import TargetError, UsageError
 from amlexec.files import open_regular, remove_tree
 from amlexec.light_typing import TYPE_CHECKING
-from amlexec.targets import beneath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,10 +72,10 @@ def check_out(project: Project, paths: RunPaths, plan: Plan, tree: str) -> None:
         UsageError: the snapshot does not contain the script.
     """
     from amlexec.history.paths import PROJECT
-    from amlexec.snapshots import take as snapshot
+    from amlexec.snapshots import read as snapshots
 
     checkout = paths.at(PROJECT)
-    snapshot.checkout(project, tree, checkout)
+    snapshots.checkout(project, tree, checkout)
     if not os.path.isfile(f"{checkout}/{plan.script}"):
         raise no_script(project, plan)
     make_outputs(checkout)
@@ -145,6 +144,8 @@ def bring_home(made: Path, home: Path) -> None:
         os.chmod(made, made.stat().st_mode & 0o777 | 0o700)  # noqa: PTH101 - otherwise it can't be moved
         made.rename(home)
         return
+    from amlexec.targets import beneath
+
     # `home` has uploads of the metric logger, or part of an interrupted move.
     source, target = os.open(made, beneath.FOLDER), os.open(home, beneath.FOLDER)
     try:

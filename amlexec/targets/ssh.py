@@ -14,7 +14,7 @@ from amlexec.errors import UnreachableError
 from amlexec.files import remove_tree, touch
 from amlexec.kinds import is_prepared
 from amlexec.owner import owner_of
-from amlexec.snapshots import take as snapshot
+from amlexec.snapshots import read as snapshots
 from amlexec.targets import answers, live_metrics, ssh_launch, ssh_send, ssh_stage
 from amlexec.targets.outputs import bring
 from amlexec.targets.own_files import put_in_place
@@ -125,7 +125,7 @@ class SSHTarget:
 
     def _stage(self, verb: str, name: str, plan: Plan, tree: str, add: Callable[[TarFile], object]) -> None:
         """Send a snapshot with what `add` adds, for the run or the array `name`."""
-        if not snapshot.has_file(self._project, tree, plan.script):
+        if not snapshots.has_file(self._project, tree, plan.script):
             raise no_script(self._project, plan)
 
         def look() -> Mapping[str, str]:

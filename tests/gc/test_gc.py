@@ -17,6 +17,7 @@ from amlexec import in_use, locks, temporaries
 from amlexec.environments import resolved_lock
 from amlexec.history import folders, tags
 from amlexec.history.paths import RunPaths
+from amlexec.snapshots import read
 from amlexec.snapshots import take as snapshot
 from amlexec.values import Project
 from tests.conftest import eventually
@@ -60,7 +61,7 @@ def has(project: ProjectFolder, paths: RunPaths) -> bool:
     """Whether a run's snapshot can be checked out."""
     tree = folders.read(paths).snapshot
     assert tree is not None
-    snapshot.files(Project(str(project.root)), tree.tree)
+    read.files(Project(str(project.root)), tree.tree)
     return True
 
 
@@ -75,12 +76,12 @@ def test_without_rules_only_what_nothing_refers_to_is_removed(project: ProjectFo
     assert (gone(plan), plan["done"]) == ([], False)
     assert gone(plan, "snapshot") == ["objects of no snapshot"]
     assert 50_000 < plan["freed_bytes"] < 60_000
-    snapshot.files(Project(str(project.root)), orphan.tree)
+    read.files(Project(str(project.root)), orphan.tree)
     found = collected(project)
     assert found["removed"] == plan["removed"], "it does what the plan says"
     assert has(project, kept)
     with pytest.raises(Exception, match="damaged"):
-        snapshot.files(Project(str(project.root)), orphan.tree)
+        read.files(Project(str(project.root)), orphan.tree)
     assert collected(project)["removed"] == []
 
 
@@ -207,7 +208,7 @@ def test_while_a_submit_is_in_progress_snapshots_stay(project: ProjectFolder) ->
         found = collected(project)
         assert found["snapshots"]["busy"] == "a submit or a prepare is in progress"
         assert found["removed"] == []
-        snapshot.files(place, unnamed.tree)
+        read.files(place, unnamed.tree)
     assert gone(collected(project), "snapshot") == ["objects of no snapshot"]
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from amlexec.snapshots import read
 from amlexec.snapshots import take as snapshot
 from amlexec.values import Project
 
@@ -105,7 +106,7 @@ def test_the_files_are_those_that_git_does_not_ignore(
             write(root, files)
             write(root, {f"{place}/{rule_file}".lstrip("/"): text.encode() for place, text in rules.items()})
             taken = snapshot.take(project)
-            held = snapshot.files(project, taken.tree)
+            held = read.files(project, taken.tree)
             assert taken.files == len(held)
             assert {name for name in held if Path(name).name not in rule_files} == {
                 name for name in not_ignored(root, rule_file) if Path(name).name not in rule_files
@@ -124,7 +125,7 @@ class Folder:
 
     def held(self) -> list[str]:
         project = Project(str(self.root))
-        return snapshot.files(project, snapshot.take(project).tree)
+        return read.files(project, snapshot.take(project).tree)
 
 
 @pytest.fixture
@@ -257,7 +258,7 @@ def test_everything_ignored_is_a_warning(folder: Folder) -> None:
     taken = snapshot.take(Project(str(folder.root)))
     assert taken.files == 0
     assert any("empty" in warning for warning in taken.warnings)
-    snapshot.checkout(Project(str(folder.root)), taken.tree, folder.root.parent / "copy")
+    read.checkout(Project(str(folder.root)), taken.tree, folder.root.parent / "copy")
     assert list((folder.root.parent / "copy").iterdir()) == []
 
 

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from amlexec import git
 from amlexec.errors import TargetError
+from amlexec.snapshots import read, warnings
 from amlexec.snapshots import take as snapshot
-from amlexec.snapshots import warnings
 from amlexec.values import Project
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ class Folder:
         return snapshot.take(self.project)
 
     def held(self) -> list[str]:
-        return snapshot.files(self.project, self.take().tree)
+        return read.files(self.project, self.take().tree)
 
     def checkout(self, tree: str = "") -> Path:
         copies = self.root.parent / "copies"
         copies.mkdir(exist_ok=True)
         copy = Path(tempfile.mkdtemp(dir=copies))
-        snapshot.checkout(self.project, tree or self.take().tree, copy)
+        read.checkout(self.project, tree or self.take().tree, copy)
         return copy
 
     def git(self, *arguments: str, place: str = ".") -> str:
@@ -101,7 +101,7 @@ def contents(root: Path) -> dict[bytes, tuple[str, bytes]]:
 def child(code: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
     """A process with the imports of this test file."""
     head = "import os, sys\nfrom pathlib import Path\n"
-    head += "from amlexec.snapshots import take as snapshot\nfrom amlexec.values import Project\n"
+    head += "from amlexec.snapshots import read, take as snapshot\nfrom amlexec.values import Project\n"
     return subprocess.Popen(
         [sys.executable, "-c", head + code, *arguments],
         stdout=subprocess.PIPE,
@@ -198,9 +198,7 @@ def test_a_file_of_a_snapshot_is_known_by_its_name(folder: Folder) -> None:
     others = ["train", "rain.py", "sub", "a", "", "."]
     for tree, more, gone in ((first, [], ["later.py"]), (last, ["later.py"], ["a*"])):
         wanted = {*names, *more} - {*gone}
-        found = {
-            name for name in [*names, *others, "later.py"] if snapshot.has_file(folder.project, tree, name)
-        }
+        found = {name for name in [*names, *others, "later.py"] if read.has_file(folder.project, tree, name)}
         assert found == wanted
 
 
@@ -265,7 +263,7 @@ def test_a_large_file(folder: Folder) -> None:
     folder.write("train.py")
     code = (
         "import resource\nresource.setrlimit(resource.RLIMIT_DATA, (120 << 20, 120 << 20))\n"
-        "p = Project(sys.argv[1]); t = snapshot.take(p); snapshot.checkout(p, t.tree, Path(sys.argv[2]))\n"
+        "p = Project(sys.argv[1]); t = snapshot.take(p); read.checkout(p, t.tree, Path(sys.argv[2]))\n"
         "print(t.bytes, *t.warnings, sep='\\n')"
     )
     copy = folder.root.parent / "copy"
@@ -336,7 +334,9 @@ def unprivileged(folder: Folder, code: str) -> str:
     user = os.geteuid() or 65534
     os.chown(folder.root, user, -1)
     # import everything before: that user may not be able to read the interpreter's files
-    first = "import hashlib\nfrom amlexec.errors import TargetError\nsnapshot.take(Project(sys.argv[2]))\n"
+    first = "import hashlib\nfrom amlexec.errors import TargetError\n"
+    first += "from amlexec.snapshots import errors, index_entries, warnings\n"
+    first += "snapshot.take(Project(sys.argv[2]))\n"
     switch = f"if os.geteuid() == 0: os.setgroups([]); os.setuid({user})\n"
     other = Folder(folder.root.parent / "other")
     code = first + switch + "p = Project(sys.argv[1])\n" + code
@@ -454,7 +454,7 @@ def test_a_project_that_changes_all_the_time(folder: Folder) -> None:
         assert process.stdout.readline() == "begun\n"
         for _ in range(10):
             try:
-                held = snapshot.files(folder.project, folder.take().tree)
+                held = read.files(folder.project, folder.take().tree)
             except TargetError as error:
                 assert "files changed each time" in error.message
             else:
@@ -603,7 +603,7 @@ def test_several_processes_at_once(folder: Folder) -> None:
         "for turn in range(5):\n"
         "    Path(p.root, name).write_text(f'{name} {turn}')\n"
         "    t = snapshot.take(p).tree; to = Path(sys.argv[3], f'{name}-{turn}')\n"
-        "    snapshot.checkout(p, t, to)\n"
+        "    read.checkout(p, t, to)\n"
         "    assert (to / name).read_text() == f'{name} {turn}', name\n"
         "    assert (to / 'file199').read_text() == '199'\n"
     )
@@ -693,12 +693,12 @@ def test_the_error_of_a_damaged_object_says_what_to_delete(folder: Folder) -> No
             path.write_bytes(path.read_bytes()[:5])
     copy = folder.root.parent / "copy"
     with pytest.raises(TargetError, match="are damaged") as caught:
-        snapshot.checkout(folder.project, tree, copy)
+        read.checkout(folder.project, tree, copy)
     assert f"delete {folder.store}" in caught.value.hint
     assert not copy.exists()
     shutil.rmtree(folder.store)
     assert folder.take().tree == tree
-    snapshot.checkout(folder.project, tree, copy)
+    read.checkout(folder.project, tree, copy)
 
 
 def test_a_store_that_is_not_a_repository(folder: Folder) -> None:
@@ -715,12 +715,12 @@ def test_checkout_of_a_missing_snapshot(folder: Folder) -> None:
     tree = folder.take().tree
     for wrong in ("0" * len(tree), "HEAD", "--help", ""):
         with pytest.raises(TargetError):
-            snapshot.checkout(folder.project, wrong, folder.root.parent / "copy")
+            read.checkout(folder.project, wrong, folder.root.parent / "copy")
     full = folder.root.parent / "full"
     full.mkdir()
     (full / "mine").write_text("mine")
     with pytest.raises(TargetError, match="is not empty"):
-        snapshot.checkout(folder.project, tree, full)
+        read.checkout(folder.project, tree, full)
     assert (full / "mine").read_text() == "mine"
 
 
@@ -738,7 +738,7 @@ def test_the_disk_is_full(folder: Folder, small_disk: Path) -> None:
         (disk.root / f"file{number}").unlink()
     tree = disk.take().tree
     with pytest.raises(TargetError, match="no space is left") as caught:
-        snapshot.checkout(disk.project, tree, small_disk / "copy")
+        read.checkout(disk.project, tree, small_disk / "copy")
     assert "make room" in caught.value.hint
     assert not (small_disk / "copy").exists()
     for number in range(12):
