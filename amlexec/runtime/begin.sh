@@ -9,7 +9,9 @@
 folder=$1 mask=$2
 shift 2
 identify $$
-clock
+read -r now
+exec </dev/null
+case $now in *N* | '') clock ;; esac
 printf '%s\n' "$$ $identity $now" >"$folder/control/script" || exit 125
 # A cancel writes `cancel` and then checks for `script`; here the order is reversed, so one of the two sees the other.
 [ ! -e "$folder/control/cancel" ] || exit 143

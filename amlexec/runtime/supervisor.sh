@@ -40,8 +40,8 @@ else
   set -- python3 -c 'import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])' \
     sh "$here/begin.sh" "$folder" "$mask" "$@"
 fi
-# In the foreground: a background child would have SIGINT ignored.
-"$@" </dev/null >>"$folder/stdout.log" 2>>"$folder/stderr.log"
+# In the foreground: a background child would have SIGINT ignored. `date` works while the shell of begin.sh starts.
+date +%s.%N 2>/dev/null </dev/null | "$@" >>"$folder/stdout.log" 2>>"$folder/stderr.log"
 status=$?
 clock
 
