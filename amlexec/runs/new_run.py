@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from amlexec import __version__, redaction
 from amlexec.errors import AmlexecError, UnreachableError, UsageError
@@ -83,9 +83,10 @@ def _user() -> str:
 def stage(plan: Plan, target: Target, paths: RunPaths, run: Run, taken: TakenSnapshot) -> Run:
     """Write the snapshot to where the target runs it, and record that the script is about to start."""
     tree, files, size = taken.snapshot
-    target.stage(paths, plan, tree)
-    run = run._replace(status="Starting", snapshot=taken.snapshot, source=taken.source)
-    folders.write(paths, run)
+    with target.stage(paths, plan, tree) or nullcontext():
+        # The disk is waited for while the snapshot is written.
+        run = run._replace(status="Starting", snapshot=taken.snapshot, source=taken.source)
+        folders.write(paths, run)
     note(
         paths,
         f"snapshot {tree}: {files} files, {size} bytes",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from amlexec import git, private_folders
 from amlexec.errors import TargetError
@@ -11,11 +11,12 @@ from amlexec.light_typing import TYPE_CHECKING
 from amlexec.snapshots import store as snapshot_store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from amlexec.values import Project
 
-__all__ = ["checkout", "exists", "files", "has_file"]
+__all__ = ["checking_out", "checkout", "exists", "files", "has_file"]
 
 # ruff: noqa: PTH108, PTH110, PTH208 - a submission needs no pathlib
 
@@ -28,6 +29,13 @@ def checkout(project: Project, tree: str, destination: str | Path) -> None:
     Raises TargetError: the snapshot does not exist or is damaged; the folder is not empty; the disk is full.
     Removes the folder after an error.
     """
+    with checking_out(project, tree, destination):
+        pass
+
+
+@contextmanager
+def checking_out(project: Project, tree: str, destination: str | Path) -> Iterator[None]:
+    """Let git write the files during the block: at its end they are there. Raises as `checkout` does."""
     if not _is_id(tree):
         raise TargetError(f"{tree!r} is not the id of a snapshot")
     try:
@@ -52,7 +60,9 @@ def checkout(project: Project, tree: str, destination: str | Path) -> None:
             environment=store.environment(str(destination), index),
             inherit=(descriptor,),
         )
-        git.finish(process)
+        with git.abandoned(process):
+            yield
+            git.finish(process)
     except git.GitError as error:
         import shutil
 

@@ -11,12 +11,13 @@ from amlexec.files import remove_tree
 from amlexec.light_typing import TYPE_CHECKING
 from amlexec.runtime import SHELL, shell, site_folder
 from amlexec.targets import local_python
-from amlexec.targets.run_folders import check_out, hand_on, shared_folder
+from amlexec.targets.run_folders import checking_out, hand_on, shared_folder
 from amlexec.targets.script_environment import handed, is_plain, of_run, of_supervisor, with_site
 from amlexec.targets.target import Launch, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import IO
 
     from amlexec.history.paths import RunPaths
@@ -73,9 +74,9 @@ class LocalTarget:
         environment.update(plan.environment_variables)
         return with_site(environment, site_folder())
 
-    def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
-        """See `Target.stage`."""
-        check_out(self._project, paths, plan, tree)
+    def stage(self, paths: RunPaths, plan: Plan, tree: str) -> AbstractContextManager[None]:
+        """See `Target.stage`. git writes the copy while the caller goes on."""
+        return checking_out(self._project, paths, plan, tree)
 
     def start(self, paths: RunPaths, plan: Plan, launch: Launch, lock: Held) -> IO[bytes]:
         """See `Target.start`."""

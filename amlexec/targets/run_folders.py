@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "bring_home",
     "check_out",
+    "checking_out",
     "hand_on",
     "incoming",
     "make_outputs",
@@ -71,11 +72,19 @@ def check_out(project: Project, paths: RunPaths, plan: Plan, tree: str) -> None:
     Raises:
         UsageError: the snapshot does not contain the script.
     """
+    with checking_out(project, paths, plan, tree):
+        pass
+
+
+@contextlib.contextmanager
+def checking_out(project: Project, paths: RunPaths, plan: Plan, tree: str) -> Iterator[None]:
+    """Let git write that copy during the block: at its end it is there. Raises as `check_out` does."""
     from amlexec.history.paths import PROJECT
     from amlexec.snapshots import read as snapshots
 
     checkout = paths.at(PROJECT)
-    snapshots.checkout(project, tree, checkout)
+    with snapshots.checking_out(project, tree, checkout):
+        yield
     if not os.path.isfile(f"{checkout}/{plan.script}"):
         raise no_script(project, plan)
     make_outputs(checkout)

@@ -6,6 +6,7 @@ from amlexec.light_typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import IO
 
     from amlexec.environments.store import EnvironmentStore
@@ -77,8 +78,10 @@ class Target(Protocol):
             TargetError: the target can't be used now.
         """
 
-    def stage(self, paths: RunPaths, plan: Plan, tree: str) -> None:
+    def stage(self, paths: RunPaths, plan: Plan, tree: str) -> AbstractContextManager[None] | None:
         """Write the snapshot `tree` to where the target runs it.
+
+        If a block is returned, it is written during that block, which may raise the same.
 
         Raises:
             UsageError: the snapshot does not contain the script.
