@@ -44,9 +44,7 @@ def parsed(text: str) -> Packages:
     """Parse a list. Raises ValueError: it comes from a target."""
     places: list[str] = []
     versions: dict[str, str] = {}
-    for line in text.splitlines():
-        if not _LINE.fullmatch(line):
-            raise ValueError(f"{line[:80]!r} is no package")
+    for line in _checked(text):
         if line.startswith(_PLACE):
             places.append(line.removeprefix(_PLACE))
         else:
@@ -55,12 +53,20 @@ def parsed(text: str) -> Packages:
     return Packages(tuple(places), versions)
 
 
+def _checked(text: str) -> list[str]:
+    lines = text.splitlines()
+    for line in lines:
+        if not _LINE.fullmatch(line):
+            raise ValueError(f"{line[:80]!r} is no package")
+    return lines
+
+
 def keep(project: Project, folder: Path) -> str | None:
     """Move the list in a run's folder to the resolved locks; its name. None if there is none."""
     path = folder / FILE
     try:
         text = read_regular(path, _LARGEST, follow=False).decode()
-        parsed(text)
+        _checked(text)
     except (OSError, ValueError):
         return None
     name = resolved_lock.keep(project, text) if text else None

@@ -8,7 +8,6 @@ checked.
 from __future__ import annotations
 
 import json
-import re
 
 from amlexec.files import open_regular
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
@@ -28,7 +27,6 @@ FILES = ("python.json", "executors.jsonl", "packages.txt")
 Python that the user manages."""
 _MOST_BYTES = 1 << 16
 """Bytes; enough for more than a hundred executors."""
-_VERSION = r"[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}"  # compiled when a run has ended
 _LONGEST_PATH = 4096
 
 
@@ -94,11 +92,17 @@ def _interpreter(line: str) -> tuple[Interpreter, bool] | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     texts = isinstance(path, str) and isinstance(version, str) and isinstance(prefix, str)
-    if not texts or not isinstance(is_wanted, bool) or not re.fullmatch(_VERSION, version):
+    if not texts or not isinstance(is_wanted, bool) or not _is_version(version):
         return None
     if max(len(path), len(prefix)) > _LONGEST_PATH:
         return None
     return Interpreter(path, version, prefix), is_wanted
+
+
+def _is_version(text: str) -> bool:
+    """Whether it is three numbers. Without a pattern, which would be compiled before or after the script."""
+    parts = text.split(".")
+    return len(parts) == 3 and all(len(part) <= 4 and part.isascii() and part.isdecimal() for part in parts)
 
 
 def recorded(run: Run, folder: Path) -> Run:
