@@ -171,7 +171,7 @@ def _failure(process: subprocess.Popen[bytes], text: str) -> GitError:
 
 def must_be_files(folder: str, name: str) -> None:
     """Raise GitError if an entry with that name below `folder` is not a file: git would wait for a pipe."""
-    from amlexec.files import walk
+    from amlexec.file_trees import walk
 
     for found in walk(folder, onerror=lambda _: None):
         if any(entry.name == name and not entry.is_file() for entry in found.others):

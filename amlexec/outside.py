@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec import private_folders, temporaries
-from amlexec.files import SMALL, read_regular, remove_tree, write_atomically
+from amlexec.file_trees import remove_tree
+from amlexec.files import SMALL, read_regular, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from amlexec import files, temporaries
+from amlexec import file_trees, files, temporaries
 
 
 @pytest.fixture(params=["pipe", "socket", "device", "folder", "loop", "huge"])
@@ -121,11 +121,11 @@ def test_a_walk_of_any_depth(tmp_path: Path, depth: int, name: str) -> None:
     deep(tmp_path / "tree", depth, name)
     (tmp_path / "tree" / "z").mkdir()
     (tmp_path / "tree" / "away").symlink_to("/etc")
-    found = list(files.walk(tmp_path / "tree"))
+    found = list(file_trees.walk(tmp_path / "tree"))
     assert len(found) == depth + 2
     assert found[0].folders == [name, "z"]
     assert [folder.path for folder in found[-2:]] == ["/".join([name] * depth), "z"]
-    files.remove_tree(tmp_path / "tree")
+    file_trees.remove_tree(tmp_path / "tree")
     assert names(tmp_path) == []
 
 
@@ -136,17 +136,17 @@ def test_removing_a_link_keeps_its_target(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree/link").symlink_to(tmp_path / "kept")
     for name in ("link", "tree", "nothing"):
-        files.remove_tree(tmp_path / name)
+        file_trees.remove_tree(tmp_path / name)
     assert names(tmp_path) == ["kept"]
     assert names(tmp_path / "kept") == ["file"]
 
 
 def test_an_unreadable_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        list(files.walk(tmp_path / "nothing"))
+        list(file_trees.walk(tmp_path / "nothing"))
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(OSError, match="link"):
-        list(files.walk(tmp_path / "link"))
+        list(file_trees.walk(tmp_path / "link"))
     problems: list[OSError] = []
-    assert list(files.walk(tmp_path / "link", problems.append)) == []
+    assert list(file_trees.walk(tmp_path / "link", problems.append)) == []
     assert len(problems) == 1

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from amlexec import cli, files
+from amlexec import cli, file_trees
 from amlexec.docker import containers
 from amlexec.history import folders, record
 from amlexec.history.paths import RunPaths
@@ -67,7 +67,7 @@ def stranger(project: ProjectFolder, tmp_path: Path) -> Iterator[ProjectFolder]:
     yield project
     # pytest can't remove folders as deep as one of these.
     for folder in (project.root, tmp_path / "copy"):
-        files.remove_tree(folder)
+        file_trees.remove_tree(folder)
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from amlexec.errors import UsageError
-from amlexec.files import walk
+from amlexec.file_trees import walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable

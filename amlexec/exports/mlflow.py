@@ -6,7 +6,7 @@ import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.exports import sidecar, values
-from amlexec.files import walk
+from amlexec.file_trees import walk
 from amlexec.history import notes, tags
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import FINAL

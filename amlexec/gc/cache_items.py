@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec import locks
-from amlexec.files import remove_tree
+from amlexec.file_trees import remove_tree
 from amlexec.gc.model import CACHE, Item
 from amlexec.gc.places import Outcome
 from amlexec.gc.project_items import HERE

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec import in_use, locks, outside, private_folders, temporaries
 from amlexec.console import system_error
 from amlexec.errors import ConfigurationError, TargetError
-from amlexec.files import remove_tree
+from amlexec.file_trees import remove_tree
 from amlexec.gc import run_facts
 from amlexec.gc.needed import needed_digests, needed_locks, needed_trees
 from amlexec.gc.places import Outcome

@@ -13,7 +13,7 @@ import stat
 
 from amlexec import __version__, private_folders
 from amlexec.errors import TargetError
-from amlexec.files import append, read_regular, remove_tree, sync_folder, touch, write_atomically
+from amlexec.files import append, read_regular, sync_folder, touch, write_atomically
 from amlexec.history import index_changes, order
 from amlexec.history.paths import LOCK, RECORD, RUNS, RunPaths
 from amlexec.history.record import FINAL, text_of
@@ -22,6 +22,7 @@ from amlexec.locks import Held, share, take, unshare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from amlexec.history.record import Run
     from amlexec.values import Project
@@ -82,7 +83,7 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
     except BaseException:
         if held is not None:
             held.release()
-        remove_tree(beside)
+        _remove(beside)
         raise
 
 
@@ -130,13 +131,13 @@ def create_many(
         order.note(project, "\n".join(run.run_id for _, run in made))
     except BaseException:
         for paths, _ in made:
-            remove_tree(paths.place)
+            _remove(paths.place)
         for each in held:
             each.release()
         raise
     finally:
         for folder in left:
-            remove_tree(folder)
+            _remove(folder)
     return made, held
 
 
@@ -181,7 +182,7 @@ def adopt(project: Project, run: Run, fill: Callable[[RunPaths], object] = lambd
         sync_folder(paths.folder.parent)
     finally:
         if beside.folder.exists():
-            remove_tree(beside.folder)
+            _remove(beside.folder)
     return paths
 
 
@@ -192,7 +193,13 @@ def discard(paths: RunPaths) -> None:
     """
     beside = f"{os.path.dirname(paths.place)}/.new-{os.getpid()}-{os.urandom(4).hex()}"
     os.rename(paths.place, beside)
-    remove_tree(beside)
+    _remove(beside)
+
+
+def _remove(folder: str | Path) -> None:
+    from amlexec.file_trees import remove_tree  # a submission does without
+
+    remove_tree(folder)
 
 
 def project_part(project: Project) -> str:

@@ -43,7 +43,7 @@ def state(paths: RunPaths) -> str:
     outputs = paths.checkout / "outputs"
     if not outputs.is_dir() or outputs.is_symlink():
         return ""
-    from amlexec.files import walk
+    from amlexec.file_trees import walk
     from amlexec.history.output_series import is_logged
 
     count = size = newest = 0

@@ -14,7 +14,8 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from amlexec.files import SMALL, open_regular, read_regular, walk
+from amlexec.file_trees import walk
+from amlexec.files import SMALL, open_regular, read_regular
 from amlexec.history.metric_lines import NOT_FINITE, Item, Numbers
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import os
 from collections import defaultdict
 from typing import TYPE_CHECKING, Protocol
 
-from amlexec.files import walk
+from amlexec.file_trees import walk
 from amlexec.history import mlflow_files
 from amlexec.history.metric_lines import Numbers
 from amlexec.history.tensorboard import EventFile, is_event_file

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import checked_values as checked
 from amlexec.digest import of_file
-from amlexec.files import read_regular, walk
+from amlexec.file_trees import walk
+from amlexec.files import read_regular
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import temporaries
 from amlexec.errors import TargetError
-from amlexec.files import SMALL, read_regular, remove_tree, sync_folder
+from amlexec.file_trees import remove_tree
+from amlexec.files import SMALL, read_regular, sync_folder
 from amlexec.keystore import store
 
 if TYPE_CHECKING:

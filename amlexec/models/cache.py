@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING
 
 from amlexec import private_folders
 from amlexec.errors import TargetError
-from amlexec.files import remove_tree
+from amlexec.file_trees import remove_tree
 from amlexec.models import new_folder
 from amlexec.models.content import changed
 from amlexec.models.folder_store import damaged

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec.digest import canonical_json, of_bytes, of_file
 from amlexec.errors import TargetError, UsageError
-from amlexec.files import walk
+from amlexec.file_trees import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import temporaries
 from amlexec.errors import TargetError, UsageError
-from amlexec.files import remove_tree
+from amlexec.file_trees import remove_tree
 from amlexec.models.folder_store import copy_files
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from amlexec import private_folders, temporaries
 from amlexec.errors import TargetError
-from amlexec.files import open_regular, read_regular, remove_tree, walk, write_atomically
+from amlexec.file_trees import remove_tree, walk
+from amlexec.files import open_regular, read_regular, write_atomically
 from amlexec.models import new_folder
 from amlexec.models.content import changed
 from amlexec.models.store import LARGEST

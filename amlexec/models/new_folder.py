@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import temporaries
 from amlexec.errors import TargetError
-from amlexec.files import remove_tree
+from amlexec.file_trees import remove_tree
 from amlexec.models.content import changed
 
 if TYPE_CHECKING:

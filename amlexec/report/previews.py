@@ -8,7 +8,8 @@ import io
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amlexec.files import read_regular, walk
+from amlexec.file_trees import walk
+from amlexec.files import read_regular
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,8 @@ from amlexec import private_folders
 from amlexec.config import load as config
 from amlexec.environments import resolved_lock
 from amlexec.errors import ConfigurationError, TargetError, UsageError
-from amlexec.files import open_regular, read_regular, remove_tree
+from amlexec.file_trees import remove_tree
+from amlexec.files import open_regular, read_regular
 from amlexec.history import folders, outputs_manifest
 from amlexec.history.paths import RUNS, RunPaths
 from amlexec.history.record import FINAL, Run, is_run_id

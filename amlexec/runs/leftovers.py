@@ -9,7 +9,7 @@ from pathlib import Path
 
 from amlexec import locks, temporaries
 from amlexec.errors import TargetError
-from amlexec.files import remove_tree
+from amlexec.file_trees import remove_tree
 from amlexec.history import uncollected
 from amlexec.history.folders import read
 from amlexec.history.paths import RunPaths

@@ -10,7 +10,7 @@ import time
 
 from amlexec import locks
 from amlexec.errors import TargetError, UsageError
-from amlexec.files import remove_tree
+from amlexec.file_trees import remove_tree
 from amlexec.history import record, uncollected
 from amlexec.history.folders import discard, read, write
 from amlexec.history.paths import RunPaths, check

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from amlexec import kinds
 from amlexec.errors import TargetError
-from amlexec.files import remove_tree
+from amlexec.file_trees import remove_tree
 from amlexec.history import uncollected
 from amlexec.light_typing import TYPE_CHECKING
 from amlexec.models import run_folder

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from amlexec import kinds
-from amlexec.files import SMALL, open_regular, read_regular, walk
+from amlexec.file_trees import walk
+from amlexec.files import SMALL, open_regular, read_regular
 from amlexec.history import tags
 from amlexec.history.record import Application, Outputs, Run
 from amlexec.light_typing import TYPE_CHECKING

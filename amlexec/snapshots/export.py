@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from amlexec import outside
 from amlexec.errors import TargetError, UsageError
-from amlexec.files import walk
+from amlexec.file_trees import walk
 from amlexec.snapshots import read
 
 if TYPE_CHECKING:

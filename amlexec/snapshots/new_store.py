@@ -8,7 +8,8 @@ from pathlib import Path
 
 from amlexec import git, private_folders
 from amlexec.errors import TargetError
-from amlexec.files import sync_folder, walk
+from amlexec.file_trees import walk
+from amlexec.files import sync_folder
 
 __all__ = ["make"]
 

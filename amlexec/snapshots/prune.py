@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import git, in_use, private_folders
 from amlexec.errors import TargetError
-from amlexec.files import remove_tree, sync_folder
+from amlexec.file_trees import remove_tree
+from amlexec.files import sync_folder
 from amlexec.snapshots import objects, pack_index
 from amlexec.snapshots import store as snapshot_store
 
@@ -212,7 +213,7 @@ def _sync(path: Path) -> None:
 
 
 def _size(folder: Path) -> int:
-    from amlexec.files import walk
+    from amlexec.file_trees import walk
 
     size = 0
     for found in walk(folder, onerror=lambda _: None):

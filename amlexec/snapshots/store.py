@@ -11,7 +11,7 @@ import os
 
 from amlexec import git, private_folders
 from amlexec.errors import TargetError
-from amlexec.files import SMALL, read_regular, remove_tree, sync_folder, touch, write_atomically
+from amlexec.files import SMALL, read_regular, sync_folder, touch, write_atomically
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 from amlexec.locks import exclusive
 
@@ -265,6 +265,8 @@ def opened(project: Project, timeout: float = _LOCK_TIMEOUT_S) -> Iterator[Store
 def _remove_leftovers(folder: str) -> None:
     """Remove the leftovers of a killed git. No other process is writing: the lock is held."""
     from pathlib import Path
+
+    from amlexec.file_trees import remove_tree
 
     for pattern in _LEFTOVERS:
         for name in Path(folder).glob(pattern):

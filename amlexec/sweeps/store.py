@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from amlexec import private_folders
 from amlexec.errors import TargetError, UsageError
-from amlexec.files import read_regular, remove_tree, sync_folder, touch, write_atomically
+from amlexec.file_trees import remove_tree
+from amlexec.files import read_regular, sync_folder, touch, write_atomically
 from amlexec.locks import Held, take
 from amlexec.sweeps import journal
 from amlexec.sweeps.definition import is_sweep_id, parsed, text_of

@@ -10,7 +10,8 @@ from amlexec.docker import containers
 from amlexec.docker.errors import EngineAnswerError, EngineLostError
 from amlexec.docker.labels import OWNER, PROJECT, PROJECT_FOLDER, RUN
 from amlexec.errors import TargetError
-from amlexec.files import SMALL, read_regular, remove_tree, touch, write_atomically
+from amlexec.file_trees import remove_tree
+from amlexec.files import SMALL, read_regular, touch, write_atomically
 from amlexec.history.record import is_run_id
 from amlexec.images.store import ImageStore
 from amlexec.models import run_folder

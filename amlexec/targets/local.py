@@ -7,7 +7,6 @@ import select
 import time
 
 from amlexec.errors import TargetError
-from amlexec.files import remove_tree
 from amlexec.light_typing import TYPE_CHECKING
 from amlexec.runtime import SHELL, shell, site_folder
 from amlexec.targets import local_python
@@ -164,6 +163,8 @@ class LocalTarget:
         """See `Target.clean`."""
         if not paths.checkout.exists():
             return []
+        from amlexec.file_trees import remove_tree
+
         remove_tree(paths.checkout)
         return ["here"]
 

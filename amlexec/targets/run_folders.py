@@ -7,7 +7,7 @@ import os
 import stat
 
 from amlexec.errors import TargetError, UsageError
-from amlexec.files import open_regular, remove_tree
+from amlexec.files import open_regular
 from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ def hand_on(path: Path, position: int, sink: Callable[[bytes], object]) -> int:
 @contextlib.contextmanager
 def incoming(paths: RunPaths) -> Iterator[Path]:
     """An empty folder for what is downloaded of a run; it is removed at the end of the block."""
+    from amlexec.file_trees import remove_tree
+
     folder = paths.folder / "incoming"
     remove_tree(folder)  # of a killed process
     folder.mkdir(mode=0o700)
@@ -153,6 +155,7 @@ def bring_home(made: Path, home: Path) -> None:
         os.chmod(made, made.stat().st_mode & 0o777 | 0o700)  # noqa: PTH101 - otherwise it can't be moved
         made.rename(home)
         return
+    from amlexec.file_trees import remove_tree
     from amlexec.targets import beneath
 
     # `home` has uploads of the metric logger, or part of an interrupted move.

@@ -13,7 +13,8 @@ from typing import IO, TYPE_CHECKING, Generic
 from amlexec import kinds
 from amlexec.console import say
 from amlexec.errors import NoContactError, TargetError, UnreachableError, UsageError
-from amlexec.files import remove_tree, touch
+from amlexec.file_trees import remove_tree
+from amlexec.files import touch
 from amlexec.images import registry
 from amlexec.images.labels import PREFIX
 from amlexec.images.published_store import PublishedStore

@@ -11,7 +11,8 @@ from functools import partial
 from typing import IO, TYPE_CHECKING
 
 from amlexec.errors import UnreachableError
-from amlexec.files import remove_tree, touch
+from amlexec.file_trees import remove_tree
+from amlexec.files import touch
 from amlexec.kinds import is_prepared
 from amlexec.owner import owner_of
 from amlexec.snapshots import read as snapshots

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from amlexec.files import walk
+from amlexec.file_trees import walk
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from amlexec.errors import TargetError, UsageError
-from amlexec.files import remove_tree
+from amlexec.file_trees import remove_tree
 from amlexec.models.folder_store import FolderStore
 from amlexec.models.listing import Broken, Model
 from amlexec.models.registry import Registry

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec.files import remove_tree
+from amlexec.file_trees import remove_tree
 from amlexec.history.uncollected import bounded
 from amlexec.targets.outputs import aliases_of, bring
 from amlexec.values import NotCollected

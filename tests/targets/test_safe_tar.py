@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amlexec.files import remove_tree
+from amlexec.file_trees import remove_tree
 from amlexec.targets.beneath import opened, parts_of
 from amlexec.targets.safe_tar import Limits, Unpacked, unpack
 

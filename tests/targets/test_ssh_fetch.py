@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple, cast
 import pytest
 
 from amlexec.errors import TargetError
-from amlexec.files import remove_tree
+from amlexec.file_trees import remove_tree
 from amlexec.runtime import HERE
 from amlexec.targets.outputs import bring
 from amlexec.targets.ssh_fetch import Fetch
