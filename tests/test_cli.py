@@ -94,6 +94,7 @@ def test_what_comes_after_the_start_of_a_script_is_not_imported_before(project: 
         "datetime",
         "amlexec.commands.running",
         "amlexec.config.keys",
+        "amlexec.dependencies",
         "amlexec.file_trees",
     }
     late |= {f"amlexec.snapshots.{name}" for name in ("errors", "index_entries", "new_store", "warnings")}

@@ -15,12 +15,13 @@ from amlexec.prepare.prepare import dependencies_of
 if TYPE_CHECKING:
     import argparse
 
+    from amlexec.dependencies import CondaDependencies
     from amlexec.environments.locked import Locked
     from amlexec.environments.lockfile import Lock
     from amlexec.packages.platforms import Platform
     from amlexec.packages.requirements import Requirements
     from amlexec.packages.resolve import Resolution
-    from amlexec.values import CondaDependencies, Project
+    from amlexec.values import Project
 
 __all__ = ["add", "run"]
 

@@ -13,7 +13,7 @@ from amlexec.config import cache, references, schemas, to_model
 from amlexec.errors import ConfigurationError, UsageError
 from amlexec.files import SMALL, read_regular
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
-from amlexec.values import Declaration, Place, Project, SparkDependencies, Violation
+from amlexec.values import Declaration, Place, Project, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from amlexec.config.generations import Reading
     from amlexec.config.validate import Checker
+    from amlexec.dependencies import CondaDependencies, SparkDependencies
     from amlexec.search.section import SweepSection
-    from amlexec.values import ComputeTarget, CondaDependencies, RunConfiguration
+    from amlexec.values import ComputeTarget, RunConfiguration
 
 __all__ = [
     "Outline",
@@ -206,6 +207,8 @@ def find_spark(project: Project, path: str) -> SparkDependencies:
     """
     if os.path.exists(os.path.join(project.root, to_model.normal(path))):  # noqa: PTH110
         return load_spark(project, path)
+    from amlexec.dependencies import SparkDependencies
+
     return SparkDependencies(Place(path))
 
 

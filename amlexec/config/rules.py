@@ -9,12 +9,13 @@ from amlexec.config import foreign, generations, keys, schemas, stdlib_modules
 from amlexec.config.document import Mapping, Scalar, Sequence
 from amlexec.config.generations import find
 from amlexec.config.messages import dotted, shown
+from amlexec.dependencies import Line
 from amlexec.docker.reference import is_reference
 from amlexec.errors import ConfigurationError
 from amlexec.light_typing import TYPE_CHECKING
 from amlexec.packages import conda_spec
 from amlexec.packages.urls import unset_variables
-from amlexec.values import Line, Place, Violation
+from amlexec.values import Place, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

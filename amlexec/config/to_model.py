@@ -7,21 +7,13 @@ from functools import lru_cache
 
 from amlexec import kinds
 from amlexec.light_typing import TYPE_CHECKING
-from amlexec.values import (
-    ComputeTarget,
-    CondaDependencies,
-    Line,
-    Place,
-    RunConfiguration,
-    SparkDependencies,
-    SparkPackage,
-    WantedModel,
-)
+from amlexec.values import ComputeTarget, Place, RunConfiguration, WantedModel
 
 if TYPE_CHECKING:
     from typing import Any
 
     from amlexec.config.generations import Reading
+    from amlexec.dependencies import CondaDependencies, Line, SparkDependencies
     from amlexec.search.section import SweepSection
 
 __all__ = [
@@ -57,7 +49,8 @@ def run_configuration(name: str, path: str, reading: Reading) -> RunConfiguratio
     fields["environment_variables"] = tuple(map(tuple, fields.get("environment_variables", ())))
     fields["argument_vector_place"] = Place(path, *reading["places"].get("argument_vector", ()))
     fields["target"] = fields.get("target", "").removesuffix(".compute")
-    fields["models"] = tuple(WantedModel(*line) for line in _lines(path, fields.get("models", [])))
+    models = fields.get("models", ())
+    fields["models"] = tuple(WantedModel(text, Place(path, *place)) for text, *place in models)
     return RunConfiguration(name=name, place=Place(path), **fields)
 
 
@@ -106,11 +99,15 @@ def overridden(target: ComputeTarget, reading: Reading, path: str = "") -> Compu
 
 
 def _lines(path: str, lines: list[list[Any]]) -> tuple[Line, ...]:
+    from amlexec.dependencies import Line
+
     return tuple(Line(text, Place(path, line, column)) for text, line, column in lines)
 
 
 def conda(path: str, reading: Reading) -> CondaDependencies:
     """The conda dependencies of a reading; empty if it has no such section."""
+    from amlexec.dependencies import CondaDependencies
+
     section = reading.get("conda", {})
     channels, specs, pip = (_lines(path, section.get(key, [])) for key in ("channels", "specs", "pip"))
     return CondaDependencies(Place(path), channels, specs, pip)
@@ -118,6 +115,8 @@ def conda(path: str, reading: Reading) -> CondaDependencies:
 
 def spark(path: str, reading: Reading) -> SparkDependencies:
     """The Spark dependencies of a reading; empty if it has no such section."""
+    from amlexec.dependencies import SparkDependencies, SparkPackage
+
     section = reading.get("spark", {})
     return SparkDependencies(
         place=Place(path),

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
     from rattler import LockFile, RepoDataRecord
 
+    from amlexec.dependencies import CondaDependencies
     from amlexec.environments.explain import Key
     from amlexec.packages.conda_errors import ChannelSource
     from amlexec.packages.pip_pins import Pin
     from amlexec.packages.platforms import Platform
     from amlexec.packages.resolve import Resolution
-    from amlexec.values import CondaDependencies, Place, Project
+    from amlexec.values import Place, Project
 
 __all__ = [
     "ENVIRONMENT",

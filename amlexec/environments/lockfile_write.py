@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
     from rattler import LockFile, RepoDataRecord
 
+    from amlexec.dependencies import CondaDependencies
     from amlexec.environments.lockfile import Lock
     from amlexec.packages.pip_pins import Pin
     from amlexec.packages.platforms import Platform
     from amlexec.packages.resolve import Resolution
-    from amlexec.values import CondaDependencies, Project
+    from amlexec.values import Project
 
 __all__ = ["text_of", "write"]
 

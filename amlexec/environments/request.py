@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from amlexec.dependencies import SparkDependencies
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
-from amlexec.values import Place, SparkDependencies
+from amlexec.values import Place
 
 if TYPE_CHECKING:
+    from amlexec.dependencies import CondaDependencies
     from amlexec.environments.lockfile import Lock
     from amlexec.environments.spec import EnvironmentSpec
     from amlexec.packages.requirements import Requirements
-    from amlexec.values import CondaDependencies, Project
+    from amlexec.values import Project
 
 __all__ = ["BuildRequest", "BuildResult"]
 

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from amlexec.dependencies import CondaDependencies
     from amlexec.environments.explain import Key
     from amlexec.environments.locked import Locked
     from amlexec.environments.lockfile import Lock
     from amlexec.packages.platforms import Platform
-    from amlexec.values import CondaDependencies, Project
+    from amlexec.values import Project
 
 __all__ = [
     "RECIPE",

@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 from amlexec import locks, private_folders
+from amlexec.dependencies import Line
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.packages import conda_errors, conda_install, conda_solve, scratch, stable_tar
 from amlexec.packages.network import uv_variables
-from amlexec.values import Line
 
 if TYPE_CHECKING:
+    from amlexec.dependencies import CondaDependencies
     from amlexec.packages.network import Network
     from amlexec.packages.platforms import Platform
-    from amlexec.values import CondaDependencies, Project
+    from amlexec.values import Project
 
 __all__ = ["archive", "name_of"]
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from rattler import Channel, Gateway, RepoDataRecord
 
+    from amlexec.dependencies import Line
     from amlexec.packages.network import Network
     from amlexec.packages.platforms import Platform
-    from amlexec.values import Line
 
 __all__ = [
     "SolveRequest",

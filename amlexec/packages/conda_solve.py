@@ -10,21 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amlexec import private_folders
+from amlexec.dependencies import Line
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.packages import conda_errors, conda_spec
 from amlexec.packages.network import client
 from amlexec.packages.rattler_calls import awaited
 from amlexec.packages.urls import expand, expand_public, is_address, is_readable, public, unset_variables
-from amlexec.values import Line, Violation
+from amlexec.values import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rattler import Channel, RepoDataRecord
 
+    from amlexec.dependencies import CondaDependencies
     from amlexec.packages.network import Network
     from amlexec.packages.platforms import Platform
-    from amlexec.values import CondaDependencies, Project
+    from amlexec.values import Project
 
 __all__ = ["channels", "python_version", "solve", "with_passwords"]
 

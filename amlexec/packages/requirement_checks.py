@@ -13,7 +13,8 @@ from amlexec.packages.urls import expand, is_address, unset_variables
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from amlexec.values import Line, Place, Violation
+    from amlexec.dependencies import Line
+    from amlexec.values import Place, Violation
 
 __all__ = ["References", "look", "problems", "references"]
 

@@ -17,11 +17,13 @@ from amlexec.packages import requirement_errors as wrong
 from amlexec.packages import requirement_paths as paths
 from amlexec.packages import requirement_syntax as syntax
 from amlexec.packages.urls import Secret, expand, expand_public, is_address, is_readable, public
-from amlexec.values import Line, Place, Violation
+from amlexec.values import Place, Violation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
+
+    from amlexec.dependencies import Line
 
 __all__ = ["RequirementEntry", "RequirementReader", "Requirements", "read"]
 

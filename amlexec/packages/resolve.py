@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
     from rattler import RepoDataRecord
 
+    from amlexec.dependencies import CondaDependencies
     from amlexec.packages.network import Network
     from amlexec.packages.pip_pins import Pin
     from amlexec.packages.platforms import Platform
     from amlexec.packages.requirements import Requirements
-    from amlexec.values import CondaDependencies, Project
+    from amlexec.values import Project
 
 __all__ = ["Resolution", "resolve"]
 

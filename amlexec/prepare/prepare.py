@@ -9,11 +9,12 @@ from amlexec.images.labels import DEFAULT
 from amlexec.light_typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from amlexec.dependencies import CondaDependencies
     from amlexec.environments.request import BuildRequest, BuildResult
     from amlexec.environments.store import EnvironmentStore, Installed
     from amlexec.packages.requirements import Requirements
     from amlexec.progress import Progress
-    from amlexec.values import ComputeTarget, CondaDependencies, Project
+    from amlexec.values import ComputeTarget, Project
 
 __all__ = [
     "Readiness",

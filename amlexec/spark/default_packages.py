@@ -9,13 +9,14 @@ import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from amlexec.dependencies import Line
 from amlexec.packages import conda_spec
 from amlexec.spark import submit_args
-from amlexec.values import Line
 
 if TYPE_CHECKING:
+    from amlexec.dependencies import CondaDependencies, SparkDependencies
     from amlexec.packages.requirements import RequirementEntry, Requirements
-    from amlexec.values import CondaDependencies, Place, SparkDependencies
+    from amlexec.values import Place
 
 __all__ = ["added"]
 

@@ -15,7 +15,8 @@ from amlexec.packages.urls import is_loopback, public
 from amlexec.spark import submit_args
 
 if TYPE_CHECKING:
-    from amlexec.values import Project, SparkDependencies
+    from amlexec.dependencies import SparkDependencies
+    from amlexec.values import Project
 
 __all__ = ["CENTRAL", "SPARK_MISSING", "files", "folders", "further", "needs_this_machine", "value"]
 

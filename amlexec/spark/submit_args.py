@@ -12,7 +12,8 @@ from amlexec.packages.urls import secrets
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from amlexec.values import Plan, SparkDependencies
+    from amlexec.dependencies import SparkDependencies
+    from amlexec.values import Plan
 
 __all__ = [
     "EXCLUDES",

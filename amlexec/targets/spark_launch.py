@@ -21,13 +21,14 @@ from amlexec.targets.script_environment import is_plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from amlexec.dependencies import SparkDependencies
     from amlexec.docker.client import Engine
     from amlexec.local_machine import Connection
     from amlexec.spark.cluster_args import Shipped
     from amlexec.spark.submit_args import Pythons, Spark
     from amlexec.ssh.connection import SSHConnection
     from amlexec.targets.target import Launch
-    from amlexec.values import ComputeTarget, Plan, SparkDependencies
+    from amlexec.values import ComputeTarget, Plan
 
 __all__ = [
     "cluster",

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from amlexec.config import load as config
+from amlexec.dependencies import CondaDependencies
 from amlexec.environments import lockfile, lockfile_write
 from amlexec.environments.spec import canonical, lock_basis, requirements_of, spec_of
 from amlexec.errors import ConfigurationError, TargetError, UsageError
 from amlexec.packages.platforms import Platform
-from amlexec.values import CondaDependencies, Place, Project
+from amlexec.values import Place, Project
 from tests.support.declared import FILE, LOCK, PLATFORM, Declared, lines_of, package
 
 if TYPE_CHECKING:

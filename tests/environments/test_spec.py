@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from amlexec.config import load as config
+from amlexec.dependencies import CondaDependencies, Line
 from amlexec.digest import canonical_json, of_bytes
 from amlexec.environments import spec as environments
 from amlexec.environments.explain import explain
@@ -20,7 +21,7 @@ from amlexec.environments.locked import Locked
 from amlexec.environments.spec import RECIPE, EnvironmentSpec, canonical, spec_of
 from amlexec.packages.conda_spec import canonical_spec, channels
 from amlexec.packages.platforms import DEFAULT, Platform
-from amlexec.values import CondaDependencies, Line, Place, Project
+from amlexec.values import Place, Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,10 +7,11 @@ import platform
 import shutil
 from pathlib import Path
 
+from amlexec.dependencies import Line
 from amlexec.packages import availability, network, requirements
 from amlexec.packages.pip_pins import Pin
 from amlexec.packages.resolve import Resolution
-from amlexec.values import Line, Place
+from amlexec.values import Place
 from tests.engines.serving import serve
 
 

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from amlexec.dependencies import CondaDependencies, Line
 from amlexec.errors import TargetError
 from amlexec.packages import conda_cache, conda_install, conda_solve, network
 from amlexec.packages.platforms import Platform
-from amlexec.values import CondaDependencies, Line, Place, Project
+from amlexec.values import Place, Project
 from tests.engines import packages
 from tests.engines.serving import serve
 from tests.support.declared import PLATFORM, Declared, lines_of, package

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from amlexec.dependencies import Line
 from amlexec.digest import of_manifest, of_tree
 from amlexec.errors import ConfigurationError
 from amlexec.packages import requirements
 from amlexec.packages.urls import Secret, hidden, public
-from amlexec.values import Line, Place
+from amlexec.values import Place
 
 if TYPE_CHECKING:
     from amlexec.packages.requirements import RequirementEntry, Requirements

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from amlexec import redaction
 from amlexec.config import load as config
+from amlexec.dependencies import SparkDependencies, SparkPackage
 from amlexec.errors import ConfigurationError, TargetError
 from amlexec.runtime import shell
 from amlexec.spark import kerberos, submit_args
 from amlexec.spark.submit_args import Spark
-from amlexec.values import Place, Project, SparkDependencies, SparkPackage
+from amlexec.values import Place, Project
 from tests.engines import spark as parts
 
 if TYPE_CHECKING:
