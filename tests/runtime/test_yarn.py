@@ -101,7 +101,11 @@ class Served:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, *_: object) -> None:
+                """Nothing: clients leave as they like."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self.server.server_port}"
 
 
@@ -346,7 +350,11 @@ class TestCertificates:
             subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
-        served.server.socket = context.wrap_socket(served.server.socket, server_side=True)
+        # The handshake is a thread's; all of them end with the server.
+        served.server.daemon_threads = False
+        served.server.socket = context.wrap_socket(
+            served.server.socket, server_side=True, do_handshake_on_connect=False
+        )
         served.answers[f"/ws/v1/cluster/apps/{ID}"] = (200, json.dumps({"app": APP}).encode())
         return f"https://localhost:{served.server.server_port}"
 
@@ -357,6 +365,7 @@ class TestCertificates:
         secured: str,
         program: Callable[[str, str], None],
         monkeypatch: pytest.MonkeyPatch,
+        capfd: pytest.CaptureFixture[str],
         tmp_path: Path,
     ) -> None:
         monkeypatch.setenv("HADOOP_CONF_DIR", str(tmp_path))
@@ -384,6 +393,12 @@ class TestCertificates:
         made.yarn = yarn
         made.stay(0)
         assert made.error == ""
+        (tmp_path / "stderr.log").write_text('Exception in thread "main" a.B: no such queue\n')
+        made.stay(1)
+        assert made.error == "spark-submit: no such queue"
+        said = capfd.readouterr().err.splitlines()
+        words = "amlexec: YARN does not tell how the application has ended: the certificate of https://"
+        assert [line[: len(words)] for line in said] == [words] * 2
         assert served.asked == []
 
     def test_one_of_the_machine(
@@ -402,8 +417,10 @@ class TestCertificates:
     def test_one_of_hadoop_s_truststore(
         self,
         modules: dict[str, Any],
+        served: Served,
         secured: str,
         spark_parts: Installed,
+        program: Callable[[str, str], None],
         monkeypatch: pytest.MonkeyPatch,
         tmp_path: Path,
         kind: str,
@@ -421,7 +438,22 @@ class TestCertificates:
             (tmp_path / f"{name}.xml").write_text(f"<configuration>{''.join(lines)}</configuration>")
         monkeypatch.setenv("HADOOP_CONF_DIR", str(tmp_path))
         monkeypatch.setenv("JAVA_HOME", str(spark_parts.java))
-        assert modules["yarn_rest"].Yarn([secured]).application(ID)["state"] == "RUNNING"
+        yarn = modules["yarn_rest"].Yarn([secured])
+        assert yarn.application(ID)["state"] == "RUNNING"
+        # With Kerberos, curl needs it, too.
+        served.challenge = "Negotiate"
+        authority = (tmp_path / "authority.pem").read_text()
+        taken = f'while [ "$1" != --cacert ]; do shift; done\ncp "$2" {tmp_path}/sent'
+        program("curl", f"{taken}\nprintf '\\n401'")
+        program("klist", "exit 1")
+        with pytest.raises(modules["hadoop_site"].HadoopError, match="no valid ticket"):
+            yarn.application(ID)
+        assert authority in (tmp_path / "sent").read_text()
+        program("curl", "exit 60")
+        with pytest.raises(
+            modules["hadoop_site"].HadoopError, match=f"^curl does not trust the certificate of {secured}/"
+        ):
+            yarn.application(ID)
 
 
 class TestKerberos:

@@ -26,6 +26,7 @@ SENT = "__spark_conf__/__hadoop_conf__"
 _MOST_BYTES = 64 << 20
 _NOT_BUILT_IN = 2
 """The exit code of a curl without `--negotiate`."""
+_NOT_TRUSTED = 60
 _COOKIES = {}
 """By daemon: its own proof that Kerberos has let us in. A process for each request would be slow."""
 
@@ -126,13 +127,14 @@ def request(method, url, body=None, headers=(), timeout=TIMEOUT_S):
             if parts.netloc in _COOKIES:
                 fields["Cookie"] = _COOKIES[parts.netloc]
             connection.request(method, path, None if is_first else body, fields)
-            answer = connection.getresponse()
-            if answer.status in (301, 302, 303, 307, 308) and answer.getheader("Location"):
-                url = urllib.parse.urljoin(url, answer.getheader("Location"))
-                continue
-            if answer.status == 401 and "negotiate" in (answer.getheader("WWW-Authenticate") or "").lower():
-                return _negotiated(method, url, body, headers)
-            return answer.status, answer.read(_MOST_BYTES)
+            with connection.getresponse() as answer:
+                if answer.status in (301, 302, 303, 307, 308) and answer.getheader("Location"):
+                    url = urllib.parse.urljoin(url, answer.getheader("Location"))
+                    continue
+                challenge = answer.getheader("WWW-Authenticate") or ""
+                if answer.status == 401 and "negotiate" in challenge.lower():
+                    return _negotiated(method, url, body, headers)
+                return answer.status, answer.read(_MOST_BYTES)
         except http.client.HTTPException as error:
             raise OSError("%s: %s" % (parts.netloc, error or type(error).__name__)) from None
         finally:
@@ -171,13 +173,18 @@ def _negotiated(method, url, body, headers):
     if body is not None:
         words += ["--data-binary", "@-"]
     pipe = subprocess.PIPE
-    try:
-        process = subprocess.Popen(words + [url], stdin=pipe, stdout=pipe, stderr=pipe)
-    except OSError:
-        raise HadoopError(NO_CURL, KERBEROS) from None
-    output, told = process.communicate(body)
+    with hadoop_tls.trusted_file() as trusted:
+        words += ["--cacert", trusted] if trusted else []
+        try:
+            process = subprocess.Popen(words + [url], stdin=pipe, stdout=pipe, stderr=pipe)
+        except OSError:
+            raise HadoopError(NO_CURL, KERBEROS) from None
+        output, told = process.communicate(body)
     if process.returncode == _NOT_BUILT_IN:
         raise HadoopError(NO_CURL, KERBEROS)
+    if process.returncode == _NOT_TRUSTED:
+        told = "curl does not trust the certificate of %s; add its authority to the machine's certificates"
+        raise HadoopError(told % url.partition("?")[0], UNTRUSTED)
     text, _, status = output.rpartition(b"\n")
     if process.returncode != 0 or not status.isdigit():
         raise OSError("curl ended with %d" % process.returncode)

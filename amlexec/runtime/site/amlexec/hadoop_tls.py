@@ -3,6 +3,7 @@
 Their authority may be one of the machine's, whatever Python runs this, or one of Hadoop's own truststore.
 """
 
+import contextlib
 import http.client
 import os
 import re
@@ -71,6 +72,24 @@ def _added(more):
         return False
     _context().load_verify_locations(cadata="\n".join(blocks))
     return True
+
+
+@contextlib.contextmanager
+def trusted_file():
+    """The path of a file with all authorities, for another program; "" if the machine's were enough."""
+    if not _MADE.get("more"):
+        yield ""
+        return
+    import tempfile  # slow to import
+
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        file.write("\n".join(_MADE["more"] + [""]).encode("ascii"))
+        for path in _BUNDLES:
+            if os.path.exists(path):
+                with open(path, "rb") as bundle:
+                    file.write(bundle.read())
+        file.flush()
+        yield file.name
 
 
 def _why(error):

@@ -208,10 +208,10 @@ class Submission:
             except HadoopError as error:
                 if error.kind not in hadoop_site.CLOSED:
                     self.error = "YARN no longer knows the application %s: %s" % (self.app.get("id"), error)
-                elif code != 0 and not self.app and yarn_errors.why(self.run_folder):
-                    self.error = yarn_errors.why(self.run_folder)  # nothing was submitted
                 elif not is_reported:
                     say("YARN does not tell how the application has ended: %s" % error)
+                    if not self.app and code != 0:
+                        self.error = yarn_errors.why(self.run_folder)  # perhaps nothing was submitted
                 # spark-submit stays until an application ends.
                 return
             if self.app.get("state") in yarn_rest.FINAL:
