@@ -116,7 +116,7 @@ def remote(plan: Plan, launch: Launch, connection: SSHConnection) -> Launch:
     A repository folder with an absolute path is on that machine; a relative one is in the project's copy.
     """
     dependencies = config.find_spark(plan.project, plan.spark_dependencies_file)
-    found = _usable(plan, launch, _asked_there(plan, launch, connection), connection.name)
+    found = _usable(plan, launch, _answer_of_machine(plan, launch, connection), connection.name)
     options = submit_args.arguments(dependencies, name_of(plan))
     return launched(plan, launch, found, dependencies, options)
 
@@ -124,7 +124,7 @@ def remote(plan: Plan, launch: Launch, connection: SSHConnection) -> Launch:
 def contained(plan: Plan, launch: Launch, engine: Engine) -> Launch:
     """The launch in a container, whose image has the packages. Raises like `local`."""
     dependencies = declared(plan)
-    found = submit_args.read(_asked(plan, launch, engine))
+    found = submit_args.read(_answer_of_image(plan, launch, engine))
     if not found.submit:
         raise submit_args.no_spark(plan, "in the environment", maven.SPARK_MISSING)
     submit_args.java_must_do(found, str(plan.target.place), maven.SPARK_MISSING)
@@ -134,7 +134,7 @@ def contained(plan: Plan, launch: Launch, engine: Engine) -> Launch:
     return launched(plan, launch._replace(environment=environment), found, dependencies, options)
 
 
-def _asked(plan: Plan, launch: Launch, engine: Engine) -> str:
+def _answer_of_image(plan: Plan, launch: Launch, engine: Engine) -> str:
     """The output of `spark.sh` in an image; cached, since an image never changes.
 
     Raises:
@@ -182,56 +182,71 @@ def cluster(plan: Plan, launch: Launch, connection: SSHConnection, pack: Callabl
     The Python of `launch` is that of a driver on the head node. `pack` gets the path of the environment's
     archive, or "", and creates one if it is missing and needed.
     """
-    target, variables, found_python = plan.target, plan.environment_variables, launch.python.path
+    target, python = plan.target, launch.python.path
     dependencies = config.find_spark(plan.project, plan.spark_dependencies_file)
-    # The cluster's own Spark, even if the environment has one, too.
-    prefix = launch.python.path.removesuffix("/bin/python")
-    variables_there = dict(launch.environment)
-    if "PATH" in variables_there:
-        variables_there["PATH"] = variables_there["PATH"].removeprefix(f"{prefix}/bin:")
-    alone = launch._replace(environment=variables_there)
-    answer = _asked_there(plan, alone, connection, "spark_master.py", target.master)
-    archive = next((line[8:] for line in answer.splitlines() if line.startswith("archive ")), "")
-    found = _usable(plan, launch, answer, connection.name)
-    must_have_hadoop(target, found, connection.name)
-    if target.master == "yarn":
-        kerberos.ticket_must_be_valid(found, connection.name)
-    master_must_answer(plan.target, answer, connection.name)
+    found, archive = _spark_of_cluster(plan, launch, connection)
     if target.master == "yarn" and found.hadoop != "unknown":
         launch = launch._replace(environment={"HADOOP_CONF_DIR": found.hadoop, **launch.environment})
     shipped = pack(archive)
-    kept = [item for item in dependencies.configuration if not is_secret(item[0].replace(".", "_"))]
-    own = dict(dependencies.configuration).get("spark.submit.pyFiles", "")
-    options = [
-        *cluster_args.options(target, variables, launch.python.path, shipped),
-        *("--py-files", ",".join([*([own] if own else []), cluster_args.MODULES])),
-        *submit_args.arguments(dependencies._replace(configuration=tuple(kept)), name_of(plan)),
-    ]
-    if target.master == "yarn":
-        options += cluster_args.tagged(target, dependencies.configuration)
-    if cluster_args.properties(target, variables, dependencies.configuration):
-        options[:0] = ["--properties-file", cluster_args.PROPERTIES]
-    on_executors = cluster_args.executors_python(target, launch.python.path, shipped)
-    on_driver = cluster_args.drivers_python(target, launch.python.path, shipped)
+    options = _options_of_cluster(plan, dependencies, python, shipped)
+    on_executors = cluster_args.executors_python(target, python, shipped)
+    on_driver = cluster_args.drivers_python(target, python, shipped)
     pythons = submit_args.pythons(plan, dependencies, on_driver, on_executors)
-    is_elsewhere = cluster_args.mode(target) == "cluster"
-    if is_elsewhere:
+    is_driver_on_node = cluster_args.mode(target) == "cluster"
+    if is_driver_on_node:
         on_node = launch._replace(
             python=launch.python._replace(path=on_driver), is_as_declared=bool(pythons.declared_driver)
         )
         options += cluster_args.asked(python_used.wanted(on_node, plan))
     launch = launched(plan, launch, found, dependencies, options, pythons)
-    if not pythons.declared_executors and on_executors != launch.python.path:
+    if not pythons.declared_executors and on_executors != python:
         launch = launch._replace(executors=cluster_args.expected(launch.python.version))
-    if is_elsewhere:
+    if is_driver_on_node:
         at = len(launch.argv) - 2 - len(plan.arguments)
         runner = launch.argv[at].replace("spark_driver.py", "spark_node.py")
         launch = launch._replace(argv=(*launch.argv[:at], runner, "run", *launch.argv[at + 1 :]))
     if target.master == "yarn":
         site = launch.environment["PYTHONPATH"].partition(":")[0]
-        started = cluster_args.submitter(target, found_python, site, launch.argv)
-        launch = launch._replace(argv=(*started, *launch.argv))
+        submitter = cluster_args.submitter(target, python, site, launch.argv)
+        launch = launch._replace(argv=(*submitter, *launch.argv))
     return launch
+
+
+def _spark_of_cluster(plan: Plan, launch: Launch, connection: SSHConnection) -> tuple[Spark, str]:
+    """The Spark of a cluster that can be used now, and the path of the environment's archive, or ""."""
+    target = plan.target
+    environment = dict(launch.environment)
+    if "PATH" in environment:
+        # The cluster's own Spark, even if the environment has one, too.
+        prefix = launch.python.path.removesuffix("/bin/python")
+        environment["PATH"] = environment["PATH"].removeprefix(f"{prefix}/bin:")
+    without = launch._replace(environment=environment)
+    answer = _answer_of_machine(plan, without, connection, "spark_master.py", target.master)
+    found = _usable(plan, launch, answer, connection.name)
+    must_have_hadoop(target, found, connection.name)
+    if target.master == "yarn":
+        kerberos.ticket_must_be_valid(found, connection.name)
+    master_must_answer(target, answer, connection.name)
+    return found, next((line[8:] for line in answer.splitlines() if line.startswith("archive ")), "")
+
+
+def _options_of_cluster(
+    plan: Plan, dependencies: SparkDependencies, python: str, shipped: Shipped
+) -> list[str]:
+    """The options of spark-submit; secrets are left to a properties file. `python` is the head node's."""
+    target, variables, settings = plan.target, plan.environment_variables, dependencies.configuration
+    public = tuple(item for item in settings if not is_secret(item[0].replace(".", "_")))
+    own = dict(settings).get("spark.submit.pyFiles", "")
+    options = [
+        *cluster_args.options(target, variables, python, shipped),
+        *("--py-files", ",".join([*([own] if own else []), cluster_args.MODULES])),
+        *submit_args.arguments(dependencies._replace(configuration=public), name_of(plan)),
+    ]
+    if target.master == "yarn":
+        options += cluster_args.tagged(target, settings)
+    if cluster_args.properties(target, variables, settings):
+        options[:0] = ["--properties-file", cluster_args.PROPERTIES]
+    return options
 
 
 def must_have_hadoop(target: ComputeTarget, found: Spark, machine: str) -> None:
@@ -263,7 +278,7 @@ def master_must_answer(target: ComputeTarget, answer: str, machine: str) -> None
     )
 
 
-def _asked_there(plan: Plan, launch: Launch, connection: SSHConnection, *more: str) -> str:
+def _answer_of_machine(plan: Plan, launch: Launch, connection: SSHConnection, *more: str) -> str:
     """The output of `spark.sh` on another machine, and of a Python program of the runtime, if given."""
     variables = "".join(
         f"{name}={shlex.quote(value)}\nexport {name}\n"
@@ -289,10 +304,11 @@ def _asked_there(plan: Plan, launch: Launch, connection: SSHConnection, *more: s
     return answer.stdout
 
 
-def _usable(plan: Plan, launch: Launch, answer: str, there: str) -> Spark:
+def _usable(plan: Plan, launch: Launch, answer: str, machine: str) -> Spark:
+    """The Spark in an answer of `spark.sh`. Raises like `local`."""
     found = submit_args.read(answer)
     if not found.submit:
-        raise submit_args.no_spark(plan, f"on {there}", _NO_SPARK.format(launch.python.path))
+        raise submit_args.no_spark(plan, f"on {machine}", _NO_SPARK.format(launch.python.path))
     submit_args.java_must_do(found, str(plan.target.place), _NO_JAVA)
     return found
 
