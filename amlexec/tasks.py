@@ -305,7 +305,7 @@ def _submit(project: Project, name: str, digest: str) -> int:
     import shlex
 
     from amlexec import plan
-    from amlexec.commands import running
+    from amlexec.commands.submit import execute
     from amlexec.console import Console
     from amlexec.errors import UsageError
     from amlexec.runs import submit
@@ -327,4 +327,4 @@ def _submit(project: Project, name: str, digest: str) -> int:
     planned = plan.plan(
         config.load(project, name), script, arguments, environment=os.environ, environment_digest=digest
     )
-    return running.finish(project, submit.submit(planned, Console()))
+    return execute(planned, Console())

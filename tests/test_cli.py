@@ -83,29 +83,38 @@ def test_submit_without_errors_imports_nothing_heavy(project: ProjectFolder) -> 
     assert done.out.endswith("[]\n")
 
 
-def test_what_comes_after_the_start_of_a_script_is_not_imported_before(project: ProjectFolder) -> None:
+LATE = {f"amlexec.snapshots.{name}" for name in ("errors", "index_entries", "new_store", "warnings")} | {
+    *("amlexec.commands.running", "amlexec.history.record_checks", "amlexec.runs.lifecycle"),
+    *("amlexec.targets.answers", "amlexec.targets.beneath"),
+}
+"""Modules that a submission needs only after its script's start, or if something has changed or failed."""
+LATE_WITHOUT_DOIT = LATE | {
+    *("amlexec.config.keys", "amlexec.dependencies", "amlexec.file_trees"),
+    *("struct", "shlex", "pathlib", "shutil", "datetime"),
+}
+"""doit, or tasks other than `submit`, import these."""
+
+
+@pytest.mark.parametrize(
+    ("late", "call"),
+    [
+        (LATE_WITHOUT_DOIT, "cli.run(['experiment', 'submit', '-c', 'local', 'train.py'])"),
+        (LATE, "doit_cmd.DoitMain().run(['submit:local', 'script=train.py'])"),
+    ],
+    ids=["amlexec", "doit"],
+)
+def test_what_comes_after_the_start_of_a_script_is_not_imported_before(
+    project: ProjectFolder, late: set[str], call: str
+) -> None:
     project.write("train.py", "print('x')\n")
-    assert project.submit("train.py").code == 0
-    late = {
-        "struct",
-        "shlex",
-        "pathlib",
-        "shutil",
-        "datetime",
-        "amlexec.commands.running",
-        "amlexec.config.keys",
-        "amlexec.dependencies",
-        "amlexec.file_trees",
-    }
-    late |= {f"amlexec.snapshots.{name}" for name in ("errors", "index_entries", "new_store", "warnings")}
-    late |= {"amlexec.history.record_checks", "amlexec.targets.answers", "amlexec.targets.beneath"}
+    assert project.call(sys.executable, "-m", "doit", "submit:local", "script=train.py").code == 0
     code = (
         "import os, sys\nbefore = {*sys.modules}\n"
         "def look(event, arguments):\n"
         "    if event == 'subprocess.Popen' and 'supervisor.sh' in str(arguments[1]):\n"
         f"        print('early:', sorted({late} & sys.modules.keys() - before), file=sys.stderr)\n"
-        "sys.addaudithook(look)\nimport amlexec.cli\n"
-        "amlexec.cli.run(['experiment', 'submit', '-c', 'local', 'train.py'])\n"
+        "sys.addaudithook(look)\n"
+        f"from {'amlexec import cli' if late is LATE_WITHOUT_DOIT else 'doit import doit_cmd'}\n{call}\n"
     )
     done = project.call(sys.executable, "-c", code)
     assert (done.code, done.err) == (0, "early: []\n")

@@ -13,9 +13,10 @@ from amlexec.runs import submit as submission
 if TYPE_CHECKING:
     import argparse
 
-    from amlexec.values import Project
+    from amlexec.runs.talk import Talk
+    from amlexec.values import Plan, Project
 
-__all__ = ["OnStderr", "submit"]
+__all__ = ["OnStderr", "execute", "submit"]
 
 
 def submit(project: Project, arguments: argparse.Namespace) -> int:
@@ -33,11 +34,16 @@ def submit(project: Project, arguments: argparse.Namespace) -> int:
         environment=os.environ,
     )
     talk = OnStderr() if arguments.output == "json" else console.Console()
-    begun = submission.begin(planned, talk, quiet=arguments.detach, is_followed=not arguments.detach)
+    return execute(planned, talk, detach=arguments.detach, form=arguments.output)
+
+
+def execute(planned: Plan, talk: Talk, *, detach: bool = False, form: str = "text") -> int:
+    """Run a plan, and print its result as `running.finish` does; the exit code. Raises as its parts do."""
+    begun = submission.begin(planned, talk, quiet=detach, is_followed=not detach)
     from amlexec.commands import running  # while the script runs
 
-    outcome = submission.followed(project, begun, talk, detach=arguments.detach)
-    return running.finish(project, outcome, form=arguments.output)
+    outcome = submission.followed(planned.project, begun, talk, detach=detach)
+    return running.finish(planned.project, outcome, form=form)
 
 
 class OnStderr(console.Console):
