@@ -127,8 +127,6 @@ def finish(
 
     `waiting` is called once if git takes long; an exception from it ends git.
     """
-    from amlexec.delayed import after
-
     problems: list[BaseException] = []
 
     def tell() -> None:
@@ -140,8 +138,11 @@ def finish(
             process.kill()
 
     # Not `communicate` with a timeout: called again, it does not send the rest of the input (Python 3.11).
-    has_ended = process.poll() is not None
-    timer = contextlib.nullcontext() if waiting is None or has_ended else after(_SILENT_TIMEOUT_S, tell)
+    timer: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+    if waiting is not None and process.poll() is None:
+        from amlexec.delayed import after
+
+        timer = after(_SILENT_TIMEOUT_S, tell)
     with process, timer:
         try:
             stdout, stderr = process.communicate(input)

@@ -5,17 +5,19 @@ For large files, hashlib's is several times faster.
 
 from __future__ import annotations
 
+import sys
+
 from amlexec.light_typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hashlib import sha256
 else:
     try:
-        from _sha2 import sha256  # since Python 3.12
-    except ImportError:
-        try:
+        if sys.version_info >= (3, 12):
+            from _sha2 import sha256
+        else:
             from _sha256 import sha256
-        except ImportError:  # Python can be built without
-            from hashlib import sha256
+    except ImportError:  # Python can be built without
+        from hashlib import sha256
 
 __all__ = ["sha256"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import lru_cache
 
 from amlexec.errors import TargetError
 from amlexec.files import SMALL
@@ -39,9 +40,7 @@ class RunPaths(NamedTuple):
     @property
     def folder(self) -> Path:
         """The run's folder."""
-        from pathlib import Path  # a submission does without: that import takes 2 ms
-
-        return Path(self.place)
+        return _path(self.place)
 
     @property
     def run_id(self) -> str:
@@ -127,6 +126,13 @@ class RunPaths(NamedTuple):
     def checkout(self) -> Path:
         """The copy of the project that the run executes in."""
         return self.folder / PROJECT
+
+
+@lru_cache(maxsize=16)  # asked for thirty times at the end of a run
+def _path(place: str) -> Path:
+    from pathlib import Path  # a submission does without: that import takes 2 ms
+
+    return Path(place)
 
 
 def check(paths: RunPaths) -> None:
