@@ -7,12 +7,11 @@ service itself only says whether there is a container, and how it ended.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Generic
 
 from amlexec import kinds
 from amlexec.console import say
-from amlexec.errors import NoContactError, TargetError, UnreachableError, UsageError
+from amlexec.errors import TargetError, UnreachableError, UsageError
 from amlexec.file_trees import remove_tree
 from amlexec.files import touch
 from amlexec.images import registry
@@ -136,10 +135,15 @@ class ServiceTarget(Generic[PlaceT]):
         return None
 
     def _undo(self, paths: RunPaths, place: PlaceT) -> None:
-        """Nothing else would delete it: the record will say that the script did not start."""
-        with suppress(NoContactError, TargetError):
+        """Delete what a run has that does not start. If this fails, only the error of the start is raised."""
+        try:
             self._delete(place)
             self._service.storage(place).delete()
+        except TargetError as error:
+            # It may cost money, and the record will say that the script did not start.
+            say(f"warning: what the service has of the run could not be deleted: {error.message}")
+            say(f"  hint: amlexec experiment clean -r {paths.folder.name} deletes it")
+        else:
             service_place.unwrite(paths)
 
     def _asked(self, paths: RunPaths) -> tuple[PlaceT, float] | None:

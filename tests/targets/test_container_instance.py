@@ -141,6 +141,21 @@ def test_a_quota_or_a_full_region_is_not_retried(
     assert message in record["reason"]
 
 
+def test_what_is_left_of_a_run_that_did_not_start_is_said(
+    project: ServiceProject, service: Service, front: Front
+) -> None:
+    service.manager.faults.append(Fault(_CREATE, 409, "ContainerGroupQuotaReached", "quota exceeded"))
+    front.faults.append(lambda method, _: 403 if method == "DELETE" else None)
+    done = project.submit("train.py")
+    assert done.code == 2
+    assert "quota exceeded" in done.err
+    (run_id,) = project.run_ids()
+    assert "warning: what the service has of the run could not be deleted: " in done.err
+    assert f"  hint: amlexec experiment clean -r {run_id} deletes it\n" in done.err
+    front.faults.clear()
+    assert project.amlexec("experiment", "clean", "-r", run_id).code == 0
+
+
 def test_a_group_that_azure_cannot_start(project: ServiceProject, service: Service) -> None:
     """A creation that failed keeps trying, and costs: it is deleted."""
     service.manager.stays = "Failed"
