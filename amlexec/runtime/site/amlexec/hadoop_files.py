@@ -93,9 +93,9 @@ class Files:
         query = urllib.parse.urlencode(sorted(words.items()))
         where = urllib.parse.quote(urllib.parse.urlsplit(path).path)
         timeout = _DATA_S if operation in ("CREATE", "OPEN") else hadoop_site.TIMEOUT_S
-        for address in list(self.namenodes):
-            if body is not None:
-                body.seek(0)  # another one may have read from it
+        for number, address in enumerate(list(self.namenodes)):
+            if body is not None and number > 0:
+                body.seek(0)  # the one before may have read from it
             try:
                 url = "%s/webhdfs/v1%s?%s" % (address, where, query)
                 status, answer = hadoop_site.request(method, url, body, timeout=timeout)
