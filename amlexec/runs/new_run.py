@@ -87,11 +87,11 @@ def stage(plan: Plan, target: Target, paths: RunPaths, run: Run, taken: TakenSna
         # The disk is waited for while the snapshot is written.
         run = run._replace(status="Starting", snapshot=taken.snapshot, source=taken.source)
         folders.write(paths, run)
-    note(
-        paths,
-        f"snapshot {tree}: {files} files, {size} bytes",
-        f"starting {list(run.argv or ())} on {plan.target.name}",
-    )
+        note(
+            paths,
+            f"snapshot {tree}: {files} files, {size} bytes",
+            f"starting {list(run.argv or ())} on {plan.target.name}",
+        )
     return run
 
 
