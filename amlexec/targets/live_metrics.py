@@ -72,7 +72,10 @@ def added(paths: RunPaths, start: int, data: bytes, total: int) -> None:
 
 
 def copied(paths: RunPaths, folder: Path) -> None:
-    """Copy new metrics from a local folder that a container writes to."""
+    """Copy new metrics from a local folder that a container writes to.
+
+    Without them the run is no worse: what can't be read or written now is copied by the next call.
+    """
     with contextlib.suppress(OSError), open_regular(folder / paths.metrics.name, follow=False) as file:
         start = size(paths)
         if os.fstat(file.fileno()).st_size < start:
@@ -87,7 +90,10 @@ def copied(paths: RunPaths, folder: Path) -> None:
 
 
 def from_container(engine: Engine, container: str, path: str, paths: RunPaths) -> None:
-    """Copy new metrics out of a running container, as the file `path`. Raises as `archives.get` does."""
+    """Copy new metrics out of a running container, as the file `path`. Raises as `archives.get` does.
+
+    What can't be written here, or was cut off, is copied by the next call.
+    """
     from amlexec.docker import archives
     from amlexec.targets.tar_reader import FILE, NotTarError, TarReader
 
