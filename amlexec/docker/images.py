@@ -45,6 +45,8 @@ class TransferProgress(NamedTuple):
 
 
 _NAMES = ("RepoTags", "RepoDigests")
+_PARENTS = ("ParentId", "Parent")
+"""In a list of images, and of one image."""
 _PUSHED = r"\bdigest: (sha256:[0-9a-f]{64})"
 """What the last step of a push says, and Podman says nowhere else."""
 
@@ -87,8 +89,7 @@ def find(engine: Engine, labels: Mapping[str, str], *, hidden: bool = False) -> 
 def _with_short_names(found: Mapping[str, Any]) -> dict[str, Any]:
     """An engine's answer about an image in Docker's form: Podman has full names, and bare ids of parents."""
     told = {**found, **{key: [short(name) for name in found.get(key) or ()] for key in _NAMES}}
-    if parent := found.get("ParentId"):
-        told["ParentId"] = _identity(str(parent))
+    told |= {key: _identity(str(found[key])) for key in _PARENTS if found.get(key)}
     return told
 
 
