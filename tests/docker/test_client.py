@@ -287,7 +287,9 @@ class TestContainers:
         containers.start(engine, identity)
         assert containers.wait(engine, name, timeout=_LONG) == 3
         state = (containers.inspect(engine, name) or {})["State"]
-        assert (state["Status"], state["ExitCode"], state["OOMKilled"]) == ("exited", 3, False)
+        assert (state["ExitCode"], state["OOMKilled"]) == (3, False)
+        # Podman has yet to unmount its files then.
+        assert state["Status"] in ({"exited", "stopped"} if engine.features.is_podman else {"exited"})
 
     def test_killed(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
         containers.start(engine, make("exec sleep 1000"))
@@ -320,7 +322,8 @@ class TestContainers:
             containers.start(engine, make("trap '' TERM; exec sleep 1000"))
             with ThreadPoolExecutor(4) as several:
                 removals = [several.submit(containers.remove, engine, name, force=True) for _ in range(4)]
-            assert [removal.result() for removal in removals].count(True) <= 1
+            removed = [removal.result() for removal in removals].count(True)
+            assert removed <= (4 if engine.features.is_podman else 1), "with Podman, each says so"
             assert containers.inspect(engine, name) is None
 
     def test_found_by_labels(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
