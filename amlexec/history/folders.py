@@ -39,6 +39,7 @@ __all__ = [
     "project_part",
     "read",
     "release_many",
+    "sync_name",
     "write",
     "write_many",
 ]
@@ -56,6 +57,7 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
 
     The id is `<project>_<epoch ms>`; two submits in one millisecond get two numbers. The folder appears
     atomically, with its lock held: it is made under another name and renamed, which fails if the id is taken.
+    After a power loss it may have the other name again: nothing may start before `sync_name`.
     """
     parent, name = f"{project.state}/{RUNS}", project_part(project)
     must_be_own(project)
@@ -77,7 +79,6 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
                 milliseconds += 1
                 continue
             beside = place
-            sync_folder(parent)
             order.note(project, named.run_id)
             return RunPaths(place), named, held
     except BaseException:
@@ -85,6 +86,11 @@ def create(project: Project, run: Run, milliseconds: int) -> tuple[RunPaths, Run
             held.release()
         _remove(beside)
         raise
+
+
+def sync_name(paths: RunPaths) -> None:
+    """Let the name of a new run's folder be on the disk when this returns. Raises OSError."""
+    sync_folder(os.path.dirname(paths.place))
 
 
 def create_many(

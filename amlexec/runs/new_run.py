@@ -85,6 +85,7 @@ def stage(plan: Plan, target: Target, paths: RunPaths, run: Run, taken: TakenSna
     tree, files, size = taken.snapshot
     with target.stage(paths, plan, tree) or nullcontext():
         # The disk is waited for while the snapshot is written.
+        folders.sync_name(paths)
         run = run._replace(status="Starting", snapshot=taken.snapshot, source=taken.source)
         folders.write(paths, run)
         note(
