@@ -8,11 +8,16 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from doit.exceptions import TaskFailed
 
-from tests.engines import base_image, daemon, packages, places, serving, tasks, tools
+from tests.engines import base_image, daemon, packages, places, recipe_folder, serving, tasks, tools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 
 def _get(error: Exception) -> TaskFailed | None:
@@ -91,6 +96,34 @@ class TestTasks:
             assert other.poll() is None
             other.kill()
         assert not record.exists()
+
+
+class TestFolders:
+    def test_folder_is_of_its_recipe(self, tmp_path: Path) -> None:
+        folder, recipe = tmp_path / "part", recipe_folder.recipe(__file__, more="1")
+        assert not recipe_folder.is_there(folder, recipe)
+        with recipe_folder.replaced(folder, lambda: recipe) as new:
+            (new / "file").write_text("first")
+            assert not folder.exists()
+        assert recipe_folder.is_there(folder, recipe)
+        assert not recipe_folder.is_there(folder, recipe_folder.recipe(__file__, more="2"))
+        assert (folder / "file").read_text() == "first"
+
+    def test_folder_that_is_not_made_to_its_end(self, tmp_path: Path) -> None:
+        folder = tmp_path / "part"
+        with recipe_folder.replaced(folder, lambda: "first"):
+            pass
+
+        def fail(make: Callable[..., AbstractContextManager[Path]]) -> None:
+            with pytest.raises(tools.ToolError), make(folder, lambda: "second"):
+                raise tools.ToolError
+
+        fail(recipe_folder.replaced)
+        assert recipe_folder.is_there(folder, "first"), "the former one stays"
+        fail(recipe_folder.filled)
+        assert not recipe_folder.is_there(folder, "first")
+        assert not recipe_folder.is_there(folder, "second")
+        assert list(tmp_path.iterdir()) == [folder]
 
 
 class TestParts:

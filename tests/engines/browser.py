@@ -5,19 +5,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shutil
 import sys
 from pathlib import Path
 
-from . import tools
+from . import recipe_folder, tools
 from .places import state
 
 __all__ = ["environment", "is_there", "program", "ready", "remove"]
 
-_FOLDER = "browser"
-_RECIPE = "recipe.txt"
 _PACKAGES = ("chromium-headless-shell", "fonts-dejavu-core")
 _LIBRARIES = ("*-linux-gnu*", "*-linux-gnu*/pulseaudio")
 _LEFT_OUT = ("usr/share/doc", "usr/share/man", "usr/lib/chromium/locales", "usr/share/icons")
@@ -25,12 +21,12 @@ _LEFT_OUT = ("usr/share/doc", "usr/share/man", "usr/lib/chromium/locales", "usr/
 
 def program() -> str:
     """The path of the browser."""
-    return str(state() / _FOLDER / "usr/lib/chromium/chromium-headless-shell")
+    return str(_folder() / "usr/lib/chromium/chromium-headless-shell")
 
 
 def environment() -> dict[str, str]:
     """The variables that it needs to find its libraries and fonts."""
-    root = state() / _FOLDER
+    root = _folder()
     # libpulse has a part of itself in a folder of its own.
     libraries = [str(path) for at in _LIBRARIES for path in sorted((root / "usr/lib").glob(at))]
     return {"LD_LIBRARY_PATH": ":".join(libraries), "FONTCONFIG_FILE": str(root / "fonts.conf")}
@@ -38,40 +34,33 @@ def environment() -> dict[str, str]:
 
 def is_there() -> bool:
     """Whether it is there, made by this recipe."""
-    try:
-        return (state() / _FOLDER / _RECIPE).read_text("utf-8") == _recipe()
-    except FileNotFoundError:
-        return False
+    return recipe_folder.is_there(_folder(), _recipe())
 
 
 def ready() -> None:
     """Fetch and unpack it anew. Raises MissingError, ToolError."""
     if sys.platform != "linux" or not Path("/etc/debian_version").exists():
         raise tools.MissingError("no browser: it is made of Debian's packages")
-    folder = state() / _FOLDER
-    new = folder.with_name(f"{_FOLDER}.new-{os.getpid()}")
-    shutil.rmtree(new, ignore_errors=True)
-    packages = new / "packages"
-    (packages / "partial").mkdir(parents=True)
     print("fetching Chromium")
-    try:
+    with recipe_folder.replaced(_folder(), _recipe) as new:
+        packages = new / "packages"
+        (packages / "partial").mkdir(parents=True)
         tools.fetch(packages, *_PACKAGES)
         for package in sorted(packages.glob("*.deb")):
             tools.run(["dpkg-deb", "-x", package, new], f"unpacking {package.name}")
         shutil.rmtree(packages)
         for path in _LEFT_OUT:
             shutil.rmtree(new / path, ignore_errors=True)
-        (new / "fonts.conf").write_text(_fonts(folder), "utf-8")
-        (new / _RECIPE).write_text(_recipe(), "utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+        (new / "fonts.conf").write_text(_fonts(_folder()), "utf-8")
 
 
 def remove() -> None:
     """Remove its folder."""
-    shutil.rmtree(state() / _FOLDER, ignore_errors=True)
+    recipe_folder.remove(_folder())
+
+
+def _folder() -> Path:
+    return state() / "browser"
 
 
 def _fonts(folder: Path) -> str:
@@ -90,4 +79,4 @@ def _fonts(folder: Path) -> str:
 
 
 def _recipe() -> str:
-    return f"{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()} {state()}"
+    return recipe_folder.recipe(__file__, more=str(state()))

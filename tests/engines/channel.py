@@ -15,14 +15,12 @@ import asyncio
 import concurrent.futures
 import hashlib
 import html
-import os
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import interpreter, packages, tools
+from . import interpreter, packages, recipe_folder, tools
 from .packages import Entry, Package
 from .places import CHANNEL, WHEELS, state
 
@@ -40,16 +38,11 @@ _FETCHED = (
 _COMPILED = ("pip", "setuptools")
 _NOT_IN_THE_CHANNEL = ("colorama", "amlexec_test")
 _PREFIX = "/opt/" + "placehold_" * 24
-_RECIPE = "recipe.txt"
 
 
 def is_there() -> bool:
     """Whether both folders are there, made by this recipe of this Python."""
-    folders = [state() / name for name in (CHANNEL, WHEELS)]
-    try:
-        return all((folder / _RECIPE).read_text("utf-8") == _recipe() for folder in folders)
-    except FileNotFoundError:
-        return False
+    return all(recipe_folder.is_there(state() / name, _recipe()) for name in (CHANNEL, WHEELS))
 
 
 def ready() -> None:
@@ -57,7 +50,9 @@ def ready() -> None:
     if sys.platform != "linux":
         raise tools.MissingError("no conda channel: it is made of a Linux machine's own Python")
     print("making a conda channel and an index of wheels")
-    with _new_folder(WHEELS) as wheels, _new_folder(CHANNEL) as channel:
+    new_wheels = recipe_folder.replaced(state() / WHEELS, _recipe)
+    new_channel = recipe_folder.replaced(state() / CHANNEL, _recipe)
+    with new_wheels as wheels, new_channel as channel:
         with concurrent.futures.ThreadPoolExecutor() as pool:
             fetching = [pool.submit(_fetch, names, wheels) for names in _FETCHED]
             packages.write_package(channel, interpreter.package(), "conda")
@@ -80,35 +75,13 @@ def ready() -> None:
 def remove() -> None:
     """Remove both folders."""
     for name in (CHANNEL, WHEELS):
-        shutil.rmtree(state() / name, ignore_errors=True)
-
-
-class _new_folder:  # noqa: N801  (reads as the verb that it is)
-    """A folder to fill, which takes its place whole at the end, or not at all."""
-
-    def __init__(self, name: str) -> None:
-        self._final = state() / name
-        self._new = state() / f"{name}.new-{os.getpid()}"
-
-    def __enter__(self) -> Path:
-        shutil.rmtree(self._new, ignore_errors=True)
-        self._new.mkdir()
-        return self._new
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            (self._new / _RECIPE).write_text(_recipe(), "utf-8")
-            shutil.rmtree(self._final, ignore_errors=True)
-            self._new.rename(self._final)
-        else:
-            shutil.rmtree(self._new, ignore_errors=True)
+        recipe_folder.remove(state() / name)
 
 
 def _recipe() -> str:
-    """What the folders are made of and how, in one line."""
-    own = [Path(module.__file__ or "") for module in (packages, interpreter)]
-    made = hashlib.sha256(b"".join(path.read_bytes() for path in [*own, Path(__file__)])).hexdigest()
-    return f"{made} {sys.base_prefix} {sys.version}\n"
+    """What the folders are made of and how."""
+    more = f"{sys.base_prefix} {sys.version}"
+    return recipe_folder.recipe(packages.__file__, interpreter.__file__, __file__, more=more)
 
 
 def _fetch(names: tuple[str, ...], folder: Path) -> None:

@@ -5,20 +5,21 @@ The cluster that is made of them is in `tests/support/yarn.py`.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from . import spark, tools
+from . import recipe_folder, spark, tools
 from .places import can_install, state
 
-__all__ = ["VERSION", "folder", "is_there", "ready", "remove"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["DAEMONS", "VERSION", "fetch", "folder", "is_there", "ready", "remove"]
 
 VERSION = "3.3.4"
 _FOLDER = "hadoop"
-_RECIPE = "recipe.txt"
 _PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1"
-_ARTIFACTS = (
+DAEMONS = (
     "hadoop-yarn-server-resourcemanager",
     "hadoop-yarn-server-nodemanager",
     "hadoop-yarn-server-timelineservice",
@@ -44,10 +45,7 @@ def folder() -> Path:
 
 def is_there() -> bool:
     """Whether they are there, fetched by this recipe, and a Spark for them."""
-    try:
-        return (folder() / _RECIPE).read_text("utf-8") == _recipe() and spark.is_there()
-    except FileNotFoundError:
-        return False
+    return recipe_folder.is_there(folder(), _recipe()) and spark.is_there()
 
 
 def ready() -> None:
@@ -60,29 +58,22 @@ def ready() -> None:
         print("installing Maven")
         tools.install("maven")
     print(f"fetching Hadoop {VERSION}")
-    shutil.rmtree(folder(), ignore_errors=True)
-    folder().mkdir()
-    dependencies = "".join(_DEPENDENCY.format(artifact, VERSION) for artifact in _ARTIFACTS)
-    (folder() / "pom.xml").write_text(_PROJECT.format(dependencies), "utf-8")
-    tools.run(
-        [
-            "mvn",
-            "-q",
-            "-B",
-            f"{_PLUGIN}:copy-dependencies",
-            f"-DoutputDirectory={folder()}",
-            "-DincludeScope=runtime",
-        ],
-        "fetching Hadoop's daemons",
-        folder=folder(),
-    )
-    (folder() / _RECIPE).write_text(_recipe(), "utf-8")
+    with recipe_folder.replaced(folder(), _recipe) as new:
+        fetch(new, VERSION, DAEMONS, "-DincludeScope=runtime")
+
+
+def fetch(into: Path, version: str, artifacts: tuple[str, ...], *options: str) -> None:
+    """Fetch the jars of artifacts of a version, and of what they need, into a folder. Raises ToolError."""
+    dependencies = "".join(_DEPENDENCY.format(artifact, version) for artifact in artifacts)
+    (into / "pom.xml").write_text(_PROJECT.format(dependencies), "utf-8")
+    words = ["mvn", "-q", "-B", f"{_PLUGIN}:copy-dependencies", f"-DoutputDirectory={into}", *options]
+    tools.run(words, f"fetching jars of Hadoop {version}", folder=into)
 
 
 def remove() -> None:
     """Remove the folder."""
-    shutil.rmtree(folder(), ignore_errors=True)
+    recipe_folder.remove(folder())
 
 
 def _recipe() -> str:
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    return recipe_folder.recipe(__file__)

@@ -5,16 +5,16 @@ Beside the daemons and Spark, which have the rest of what it needs.
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from . import hadoop, hadoop_versions, tools
+from . import hadoop, hadoop_versions, recipe_folder, tools
 from .places import state
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["folder", "is_there", "ready", "remove"]
 
-_RECIPE = "recipe.txt"
 _JARS = (
     "hadoop-azure",
     "azure-storage",
@@ -32,10 +32,7 @@ def folder() -> Path:
 
 def is_there() -> bool:
     """Whether they are there, fetched by this recipe, and Hadoop for them."""
-    try:
-        return (folder() / _RECIPE).read_text("utf-8") == _recipe() and hadoop_versions.is_there()
-    except FileNotFoundError:
-        return False
+    return recipe_folder.is_there(folder(), _recipe()) and hadoop_versions.is_there()
 
 
 def ready() -> None:
@@ -43,15 +40,15 @@ def ready() -> None:
     if not hadoop_versions.is_there():
         raise tools.MissingError("no connector to Azure's storage: there is no Hadoop")
     print(f"fetching Hadoop's connector to Azure's storage {hadoop_versions.version()}")
-    hadoop_versions.fetch(folder(), ("hadoop-azure",), f"-DincludeArtifactIds={','.join(_JARS)}")
-    (folder() / _RECIPE).write_text(_recipe(), "utf-8")
+    with recipe_folder.replaced(folder(), _recipe) as new:
+        wanted = f"-DincludeArtifactIds={','.join(_JARS)}"
+        hadoop.fetch(new, hadoop_versions.version(), ("hadoop-azure",), wanted)
 
 
 def remove() -> None:
     """Remove the folder."""
-    shutil.rmtree(folder(), ignore_errors=True)
+    recipe_folder.remove(folder())
 
 
 def _recipe() -> str:
-    made = b"".join(Path(str(one.__file__)).read_bytes() for one in (hadoop_versions, hadoop))
-    return hashlib.sha256(Path(__file__).read_bytes() + made).hexdigest()
+    return recipe_folder.recipe(__file__, hadoop_versions.__file__, hadoop.__file__)

@@ -5,20 +5,20 @@ Each with a Spark whose jars have it: Spark 3.5 and Hadoop 3.3 are the usual one
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from . import hadoop, spark, tools
-from .hadoop import _ARTIFACTS, _DEPENDENCY, _PLUGIN, _PROJECT
+from . import hadoop, recipe_folder, spark, tools
 from .places import state
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["SPARKS", "VARIABLE", "folder", "is_there", "ready", "remove", "spark_version", "version"]
 
 VARIABLE = "AMLEXEC_TEST_HADOOP"
 SPARKS = {hadoop.VERSION: spark.SPARK, "3.5.0": spark.NEWER}
-_RECIPE = "recipe.txt"
 
 
 def version() -> str:
@@ -47,10 +47,7 @@ def is_there() -> bool:
     """Whether they are there, fetched by this recipe, and a Spark for them."""
     if _is_usual():
         return hadoop.is_there()
-    try:
-        return (folder() / _RECIPE).read_text("utf-8") == _recipe() and spark.is_there()
-    except FileNotFoundError:
-        return False
+    return recipe_folder.is_there(folder(), _recipe()) and spark.is_there()
 
 
 def ready() -> None:
@@ -61,25 +58,14 @@ def ready() -> None:
     if not spark.is_there() or shutil.which("mvn") is None:
         raise tools.MissingError("no Hadoop: there is no Spark, or no Maven")
     print(f"fetching Hadoop {version()}")
-    fetch(folder(), _ARTIFACTS, "-DincludeScope=runtime")
-    (folder() / _RECIPE).write_text(_recipe(), "utf-8")
-
-
-def fetch(into: Path, artifacts: tuple[str, ...], *options: str) -> None:
-    """Fetch the jars of artifacts of that version, and of what they need. Raises ToolError."""
-    shutil.rmtree(into, ignore_errors=True)
-    into.mkdir()
-    dependencies = "".join(_DEPENDENCY.format(artifact, version()) for artifact in artifacts)
-    (into / "pom.xml").write_text(_PROJECT.format(dependencies), "utf-8")
-    words = ["mvn", "-q", "-B", f"{_PLUGIN}:copy-dependencies", f"-DoutputDirectory={into}", *options]
-    tools.run(words, f"fetching jars of Hadoop {version()}", folder=into)
+    with recipe_folder.replaced(folder(), _recipe) as new:
+        hadoop.fetch(new, version(), hadoop.DAEMONS, "-DincludeScope=runtime")
 
 
 def remove() -> None:
     """Remove the folder."""
-    shutil.rmtree(folder(), ignore_errors=True)
+    recipe_folder.remove(folder())
 
 
 def _recipe() -> str:
-    made = Path(__file__).read_bytes() + Path(hadoop.__file__).read_bytes()
-    return hashlib.sha256(made).hexdigest()
+    return recipe_folder.recipe(__file__, hadoop.__file__)

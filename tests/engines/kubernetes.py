@@ -16,7 +16,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from . import tools
+from . import recipe_folder, tools
 from .places import state
 
 __all__ = ["OLDEST", "VERSIONS", "is_there", "kubectl", "problems", "ready", "remove"]
@@ -29,7 +29,7 @@ _PACKAGE = "kubernetes-client"
 
 def folder() -> Path:
     """Where it is kept."""
-    return state() / "kubernetes-1"
+    return state() / "kubernetes"
 
 
 def kubectl() -> Path:
@@ -38,19 +38,16 @@ def kubectl() -> Path:
 
 
 def is_there() -> bool:
-    """Whether both are there."""
-    return kubectl().is_file() and all(_file(version).is_file() for version in VERSIONS)
+    """Whether both are there, made by this recipe."""
+    return recipe_folder.is_there(folder(), _recipe())
 
 
 def ready() -> None:
     """Fetch them. Raises MissingError, ToolError."""
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise tools.MissingError("kubectl is unpacked from Debian's package, and this is no Debian")
-    new = folder().with_name(f"{folder().name}.new-{os.getpid()}")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    try:
-        print("fetching the description of Kubernetes, and kubectl")
+    print("fetching the description of Kubernetes, and kubectl")
+    with recipe_folder.replaced(folder(), _recipe) as new:
         pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-input", "--retries", "5"]
         tools.run([*pip, "--dest", new, _WHEEL], "fetching kubernetes-validate")
         (wheel,) = new.glob("*.whl")
@@ -63,15 +60,11 @@ def ready() -> None:
         # Not installed: another kubectl may be.
         tools.run(["dpkg-deb", "-x", package, new / "debian"], "unpacking kubectl")
         package.unlink()
-        shutil.rmtree(folder(), ignore_errors=True)
-        new.rename(folder())
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def remove() -> None:
     """Remove them."""
-    shutil.rmtree(folder(), ignore_errors=True)
+    recipe_folder.remove(folder())
 
 
 def call(server: str, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
@@ -89,6 +82,10 @@ def problems(found: Any, version: str) -> list[str]:
     if validator is None:
         return [f"there is no {found.get('apiVersion')} {found.get('kind')}"]
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(found)]
+
+
+def _recipe() -> str:
+    return recipe_folder.recipe(__file__)
 
 
 def _file(version: str) -> Path:

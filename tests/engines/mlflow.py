@@ -5,13 +5,11 @@ It is the whole package, for its server. What else it needs is for machine learn
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 import sys
 from pathlib import Path
 
-from . import tools
+from . import recipe_folder, tools
 from .places import state
 
 __all__ = ["database", "is_there", "python", "ready", "remove", "site_packages"]
@@ -19,40 +17,38 @@ __all__ = ["database", "is_there", "python", "ready", "remove", "site_packages"]
 VERSION = "3.17.2"
 _NEWEST = "2026-11-29"
 """Of what it needs: later versions are not taken."""
-_FOLDER = "mlflow"
-_RECIPE = "recipe.txt"
 _LEFT_OUT = ("pyarrow", "scipy", "scikit-learn", "matplotlib", "skops", "docker", "gunicorn", "huey")
 
 
 def python() -> str:
     """The path of the Python with MLflow."""
-    return str(state() / _FOLDER / "bin/python")
+    return str(_folder() / "bin/python")
 
 
 def site_packages() -> str:
     """The folder with MLflow, for a `sys.path` of the same Python."""
-    (found,) = (state() / _FOLDER).glob("lib/python*/site-packages")
+    (found,) = _folder().glob("lib/python*/site-packages")
     return str(found)
 
 
 def database() -> Path:
     """An empty database of this version: making one takes ten seconds."""
-    return state() / _FOLDER / "empty.db"
+    return _folder() / "empty.db"
 
 
 def is_there() -> bool:
     """Whether it is there, made by this recipe for this Python."""
-    try:
-        return (state() / _FOLDER / _RECIPE).read_text("utf-8") == _recipe()
-    except FileNotFoundError:
-        return False
+    return recipe_folder.is_there(_folder(), _recipe())
 
 
 def ready() -> None:
     """Fetch it anew. Raises ToolError."""
-    folder = state() / _FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
     print(f"fetching MLflow {VERSION}")
+    with recipe_folder.filled(_folder(), _recipe) as folder:
+        _fill(folder)
+
+
+def _fill(folder: Path) -> None:
     tools.run(
         [sys.executable, "-m", "uv", "venv", "--quiet", "--python", sys.executable, folder], "making a venv"
     )
@@ -65,13 +61,16 @@ def ready() -> None:
     make = f"from {module} import SqlAlchemyStore; SqlAlchemyStore('sqlite:///{database()}', '/tmp')"
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     tools.run([python(), "-c", make], "making a database", folder=folder)
-    (folder / _RECIPE).write_text(_recipe(), "utf-8")
 
 
 def remove() -> None:
     """Remove its folder."""
-    shutil.rmtree(state() / _FOLDER, ignore_errors=True)
+    recipe_folder.remove(_folder())
+
+
+def _folder() -> Path:
+    return state() / "mlflow"
 
 
 def _recipe() -> str:
-    return f"{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()} {state()} {sys.version}"
+    return recipe_folder.recipe(__file__, more=f"{state()} {sys.version}")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +11,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import tools
+from . import recipe_folder, tools
 from .places import state
 
 if TYPE_CHECKING:
@@ -25,40 +23,33 @@ WHAT = "an S3 server, s3fs and adlfs"
 _WANTED = ("moto[s3,server]==5.2.5", "s3fs==2026.9.0", "adlfs==2026.8.0")
 _NEWEST = "2026-11-29"
 """Of what they need: later versions are not taken."""
-_FOLDER = "object-store"
-_RECIPE = "recipe.txt"
 _START_TIMEOUT_S = 360
 
 
 def site_packages() -> str:
     """The folder with s3fs and adlfs, for a `sys.path` of the same Python."""
-    (found,) = (state() / _FOLDER).glob("lib/python*/site-packages")
+    (found,) = _folder().glob("lib/python*/site-packages")
     return str(found)
 
 
 def is_there() -> bool:
     """Whether they are there, made by this recipe for this Python."""
-    try:
-        return (state() / _FOLDER / _RECIPE).read_text("utf-8") == _recipe()
-    except FileNotFoundError:
-        return False
+    return recipe_folder.is_there(_folder(), _recipe())
 
 
 def ready() -> None:
     """Fetch them anew. Raises ToolError."""
-    folder = state() / _FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
     print("fetching moto, s3fs and adlfs")
     uv = [sys.executable, "-m", "uv"]
-    tools.run([*uv, "venv", "--quiet", "--python", sys.executable, folder], "making a venv")
     install = [*uv, "pip", "install", "--quiet", "--python", _python(), "--exclude-newer", _NEWEST]
-    tools.run([*install, "--compile-bytecode", *_WANTED], "fetching moto, s3fs and adlfs")
-    (folder / _RECIPE).write_text(_recipe(), "utf-8")
+    with recipe_folder.filled(_folder(), _recipe) as folder:
+        tools.run([*uv, "venv", "--quiet", "--python", sys.executable, folder], "making a venv")
+        tools.run([*install, "--compile-bytecode", *_WANTED], "fetching moto, s3fs and adlfs")
 
 
 def remove() -> None:
     """Remove their folder."""
-    shutil.rmtree(state() / _FOLDER, ignore_errors=True)
+    recipe_folder.remove(_folder())
 
 
 @contextlib.contextmanager
@@ -95,8 +86,12 @@ def serve(folder: Path) -> Iterator[str]:
 
 
 def _python() -> str:
-    return str(state() / _FOLDER / "bin/python")
+    return str(_folder() / "bin/python")
+
+
+def _folder() -> Path:
+    return state() / "object-store"
 
 
 def _recipe() -> str:
-    return f"{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()} {state()} {sys.version}"
+    return recipe_folder.recipe(__file__, more=f"{state()} {sys.version}")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from amlexec.services import server_packages
 
-from . import tools
+from . import recipe_folder, tools
 from .places import state
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["folder", "is_there", "ready", "remove"]
 
@@ -24,19 +25,13 @@ def folder() -> Path:
 
 def is_there() -> bool:
     """Whether it has all of them."""
-    try:
-        return (folder() / "recipe.txt").read_text("utf-8") == _recipe()
-    except FileNotFoundError:
-        return False
+    return recipe_folder.is_there(folder(), _recipe())
 
 
 def ready() -> None:
     """Fetch them. Raises ToolError."""
-    new = folder().with_name(f"{folder().name}.new-{os.getpid()}")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
     print("fetching the wheels of a service's server")
-    try:
+    with recipe_folder.replaced(folder(), _recipe) as new:
         for python in _PYTHONS:
             wanted = new / "requirements.txt"
             wanted.write_text(server_packages.pins(python), "utf-8")
@@ -44,17 +39,12 @@ def ready() -> None:
             more = ["--retries", "5", "--python-version", python, "--require-hashes", "--dest", str(new)]
             tools.run([*pip, *more, "--requirement", str(wanted)], "fetching uvicorn")
             wanted.unlink()
-        (new / "recipe.txt").write_text(_recipe(), "utf-8")
-        shutil.rmtree(folder(), ignore_errors=True)
-        new.rename(folder())
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def remove() -> None:
     """Remove the folder."""
-    shutil.rmtree(folder(), ignore_errors=True)
+    recipe_folder.remove(folder())
 
 
 def _recipe() -> str:
-    return "".join(server_packages.pins(python) for python in _PYTHONS)
+    return recipe_folder.recipe(more="".join(server_packages.pins(python) for python in _PYTHONS))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import hashlib
 import importlib.util
 import marshal
 import os
@@ -28,7 +27,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from amlexec.docker import archives, client, containers, images
 from amlexec.errors import TargetError
 
-from . import base_image, tools
+from . import base_image, recipe_folder, tools
 from .choice import under_test
 from .packages import TIME
 from .places import can_install, state
@@ -42,11 +41,9 @@ REFERENCE = "amlexec-test/spark:1"
 """The base image, with a JAVA_HOME and a SPARK_HOME."""
 SPARK = "3.5.9"
 NEWER = "4.3.0"
-_FOLDER = "spark"
 _JAVA = ("openjdk-17-jre-headless", "openjdk-21-jre-headless")
 """Those that both versions run on; Debian 12 has the first, Debian 13 the second."""
 _LABEL = "amlexec-test.recipe"
-_RECIPE = "recipe.txt"
 _JARS_LEFT_OUT = re.compile(
     r"(JTransforms|algebra|arpack|blas|breeze|cats|connect-repl/|datanucleus|derby|flink|hive|jline"
     r"|kubernetes|lapack|mesos|okhttp|rocksdbjni|scala-compiler|spark-(connect|ganglia|hive|kubernetes"
@@ -78,7 +75,7 @@ def installed() -> Installed:
     """Where the parts are, if they are there."""
     java = _java_home()
     assert java is not None
-    return Installed(state() / _FOLDER, java)
+    return Installed(_folder(), java)
 
 
 def _java_home() -> Path | None:
@@ -88,11 +85,7 @@ def _java_home() -> Path | None:
 
 def is_there() -> bool:
     """Whether both versions, a Java and the image are there, made by this recipe."""
-    try:
-        made = (state() / _FOLDER / _RECIPE).read_text("utf-8")
-    except FileNotFoundError:
-        return False
-    if made != _recipe() or _java_home() is None:
+    if not recipe_folder.is_there(_folder(), _recipe()) or _java_home() is None:
         return False
     try:
         image = images.inspect(under_test(), REFERENCE)
@@ -112,12 +105,8 @@ def ready() -> None:
         raise tools.MissingError(f"no Spark: {error.message}") from None
     if _java_home() is None and not can_install():
         raise tools.MissingError(f"no Java: install {' or '.join(_JAVA)}")
-    folder = state() / _FOLDER
-    new = folder.with_name(f"{_FOLDER}.new-{os.getpid()}")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
     print(f"fetching Spark {SPARK} and {NEWER}")
-    try:
+    with recipe_folder.replaced(_folder(), _recipe) as new:
         with concurrent.futures.ThreadPoolExecutor() as pool:
             working = [pool.submit(_fetch, version, new / version) for version in (SPARK, NEWER)]
             if _java_home() is None:
@@ -130,20 +119,19 @@ def ready() -> None:
                 done.result()
         print("making an image with Spark and Java")
         _make_image(docker, new / SPARK / "pyspark")
-        (new / _RECIPE).write_text(_recipe(), "utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        new.rename(folder)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def remove() -> None:
     """Remove the image by its name, and the folder."""
-    shutil.rmtree(state() / _FOLDER, ignore_errors=True)
+    recipe_folder.remove(_folder())
     with contextlib.suppress(TargetError):
         docker = under_test()
         docker.version()
         images.remove(docker, REFERENCE)
+
+
+def _folder() -> Path:
+    return state() / "spark"
 
 
 def _recipe() -> str:
@@ -151,7 +139,7 @@ def _recipe() -> str:
     with contextlib.suppress(TargetError):
         found = images.inspect(under_test(), base_image.REFERENCE)
         base = found["Id"] if found else ""
-    return f"{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()} {base} {_java_home()}"
+    return recipe_folder.recipe(__file__, more=f"{base} {_java_home()}")
 
 
 def _fetch(version: str, folder: Path) -> None:
@@ -221,7 +209,7 @@ def _make_image(docker: client.Engine, spark: Path) -> None:
                         _add(archive, path, inside)
                 held.seek(0)
                 archives.put(docker, made, "/", held)
-            images.commit(docker, made, REFERENCE, changes=[*changes, f"LABEL {_LABEL}={_recipe()!r}"])
+            images.commit(docker, made, REFERENCE, changes=[*changes, f"LABEL {_LABEL}={_recipe()}"])
         finally:
             containers.remove(docker, made, force=True)
     except TargetError as error:

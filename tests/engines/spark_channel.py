@@ -6,14 +6,11 @@ They are made of the Spark and the Java of `spark.py`; nothing is fetched.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
 import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import packages, spark, tools
+from . import packages, recipe_folder, spark, tools
 from .packages import Entry, Package
 from .places import state
 
@@ -24,8 +21,6 @@ __all__ = ["JAVA", "address", "is_there", "ready", "remove"]
 
 JAVA = "17.0.9"
 """What the package of Java says; it is Debian's."""
-_FOLDER = "spark-channel"
-_RECIPE = "recipe.txt"
 _LEFT_OUT = re.compile(r"pyspark/(ml|mllib|pandas|streaming|testing|sql/(connect|tests))/|.*/__pycache__/")
 """Modules: each that an environment has is compiled, and spark-submit takes those in `python/lib`."""
 _SCRIPTS = ("spark-submit", "spark-class", "find-spark-home", "load-spark-env.sh")
@@ -33,15 +28,12 @@ _SCRIPTS = ("spark-submit", "spark-class", "find-spark-home", "load-spark-env.sh
 
 def address() -> str:
     """The channel's address."""
-    return (state() / _FOLDER).as_uri()
+    return _folder().as_uri()
 
 
 def is_there() -> bool:
     """Whether it is there, made by this recipe of the parts that are there."""
-    try:
-        return spark.is_there() and (state() / _FOLDER / _RECIPE).read_text("utf-8") == _recipe()
-    except FileNotFoundError:
-        return False
+    return spark.is_there() and recipe_folder.is_there(_folder(), _recipe())
 
 
 def ready() -> None:
@@ -49,30 +41,25 @@ def ready() -> None:
     if not spark.is_there():
         raise tools.MissingError("no conda channel with Spark: there is no Spark")
     print("making a conda channel with Spark and Java")
-    new = state() / f"{_FOLDER}.new-{os.getpid()}"
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
-    try:
+    with recipe_folder.replaced(_folder(), _recipe) as new:
         made = Package("pyspark", spark.SPARK, "py_0", list(_spark()), ["python >=3.8"], "python")
         packages.write_package(new, made, "conda")
         packages.write_package(new, Package("openjdk", JAVA, "0", list(_java())), "conda")
         asyncio.run(_index(new))
-        (new / _RECIPE).write_text(_recipe(), "utf-8")
-        remove()
-        new.rename(state() / _FOLDER)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def remove() -> None:
     """Remove the folder."""
-    shutil.rmtree(state() / _FOLDER, ignore_errors=True)
+    recipe_folder.remove(_folder())
+
+
+def _folder() -> Path:
+    return state() / "spark-channel"
 
 
 def _recipe() -> str:
-    own = [Path(module.__file__ or "") for module in (packages, spark)]
-    made = hashlib.sha256(b"".join(path.read_bytes() for path in [*own, Path(__file__)])).hexdigest()
-    return f"{made} {spark.installed().java}\n"
+    more = str(spark.installed().java)
+    return recipe_folder.recipe(packages.__file__, spark.__file__, __file__, more=more)
 
 
 def _spark() -> Iterator[Entry]:
