@@ -166,6 +166,10 @@ def _taken(work: Work, changed: Sequence[bytes], known: Taken | None) -> Taken:
         written = work.git("write-tree", *([f"--prefix={work.prefix}"] if work.prefix else []))
     else:
         written = work.git("mktree")
+    tree = written.stdout.decode("ascii").strip()
+    if not store.has(tree):
+        # Newer versions of git take the index's word that the trees and files in it are stored.
+        raise ChangedMeanwhile(f"invalid object {tree}")
     huge = dict(known.huge) if known else {}
     for name in changed if known else [entry.name for entry in entries]:
         size = _size(b"%b/%b" % (root, name))
@@ -176,7 +180,7 @@ def _taken(work: Work, changed: Sequence[bytes], known: Taken | None) -> Taken:
     taken = Taken(
         checksum=store.checksum(),
         rules=work.signature,
-        tree=written.stdout.decode("ascii").strip(),
+        tree=tree,
         files=len(entries),
         bytes=sum(sizes.values()),
         unsettled=_settle(store, entries),
