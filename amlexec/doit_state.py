@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
@@ -129,6 +130,18 @@ def _opened(name: str) -> sqlite3.Connection:
     return file
 
 
+def _checked(file: sqlite3.Connection) -> sqlite3.Connection:
+    """The file if it can be read; else it is closed. Raises sqlite3.DatabaseError, _DamagedError."""
+    with contextlib.ExitStack() as after_an_error:
+        after_an_error.callback(file.close)
+        if (found := file.execute("pragma quick_check(1)").fetchone()) != ("ok",):
+            raise _DamagedError(str(found[0]))
+        file.execute("select task_id, task_data from doit limit 1").fetchall()
+        file.execute(f"pragma busy_timeout = {LOCK_TIMEOUT_S * 1000:.0f}")
+        after_an_error.pop_all()
+    return file
+
+
 def _when_free(path: Path, began: float) -> sqlite3.Connection:
     """The opened file; waits while another process holds it.
 
@@ -139,18 +152,12 @@ def _when_free(path: Path, began: float) -> sqlite3.Connection:
     is_announced = False
     while True:
         try:
-            file = _opened(str(path))
-            if (found := file.execute("pragma quick_check(1)").fetchone()) != ("ok",):
-                raise _DamagedError(str(found[0]))
-            file.execute("select task_id, task_data from doit limit 1").fetchall()
-            file.execute(f"pragma busy_timeout = {LOCK_TIMEOUT_S * 1000:.0f}")
+            return _checked(_opened(str(path)))
         except sqlite3.DatabaseError as error:
             if not _is_locked(error):
                 if _is_refused(error):
                     raise OSError(str(error)) from error
                 raise _DamagedError(str(error)) from error
-        else:
-            return file
         waited = time.monotonic() - began
         if waited > LOCK_TIMEOUT_S:
             # doit does not catch errors here.

@@ -54,7 +54,7 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectFolder:
     """The project, in the home that is ours now."""
     with tarfile.open(HOME) as archive:
         for entry in archive:
-            archive.extract(entry, tmp_path)
+            archive.extract(entry, tmp_path, filter="fully_trusted")  # made by us
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.delenv(name, raising=False)
