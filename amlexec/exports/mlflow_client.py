@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["MlflowError", "Tracking", "opened"]
 
 _EXPORTED = "amlexec.exported"
-"""The tag with the time at which the run of MLflow was made, in nanoseconds."""
+"""The tag by which several exports of one run choose one run of MLflow: the smallest number.
+
+Each takes its number when the others can see its run: the time in nanoseconds, or one more than the largest.
+"""
+_UNDECIDED_S = 10.0
+"""How long to wait for another export whose run has no number yet: it may have been killed."""
 _MOST_OF_A_RUN = 100
 """Runs of MLflow with the tag of one run."""
 _MOST_METRICS = 1000
@@ -88,20 +93,26 @@ class Tracking:
 
         Raises MlflowError if it was deleted in MLflow.
         """
-        with self._errors(run_id):
-            found = self._client.search_runs(
-                [self._experiment],
-                f"tags.`amlexec.run_id` = '{run_id}'",
-                run_view_type=self._modules.ViewType.ALL,
-                max_results=_MOST_OF_A_RUN,
-            )
+        found = self._runs(run_id)
         active = [run for run in found if run.info.lifecycle_stage == "active"]
         if found and not active:
             raise MlflowError(
                 f"{run_id} was deleted in MLflow",
                 hint=f"mlflow runs restore --run-id {found[0].info.run_id}, or delete it for good: mlflow gc",
             )
-        return min(map(_age, active))[1] if active else ""
+        return min(map(_age, active))[-1] if active else ""
+
+    def _runs(self, run_id: str) -> list[Any]:
+        """The runs of MLflow with this tag, also deleted ones."""
+        with self._errors(run_id):
+            return list(
+                self._client.search_runs(
+                    [self._experiment],
+                    f"tags.`amlexec.run_id` = '{run_id}'",
+                    run_view_type=self._modules.ViewType.ALL,
+                    max_results=_MOST_OF_A_RUN,
+                )
+            )
 
     def is_active(self, mlflow_id: str) -> bool:
         """Whether MLflow still has the run."""
@@ -116,15 +127,28 @@ class Tracking:
 
     def create(self, run_id: str, began: int) -> tuple[str, bool]:
         """A new run with that tag, and True; or the older one that another computer just made, and False."""
-        tags = {"amlexec.run_id": run_id, _EXPORTED: f"{time.time_ns():020}"}
         with self._errors(run_id):
+            tags = {"amlexec.run_id": run_id}
             run = self._client.create_run(self._experiment, start_time=began, tags=tags, run_name=run_id)
-        mlflow_id: str = run.info.run_id
-        oldest = self.find(run_id) or mlflow_id
+            mlflow_id: str = run.info.run_id
+            # As in Lamport's bakery: an export that comes later sees this number and takes a larger one,
+            # whatever its clock says; one that is as late as this has no number yet, and is waited for.
+            newest = max((int(_number(each) or 0) for each in self._runs(run_id)), default=0)
+            self._client.set_tag(mlflow_id, _EXPORTED, f"{max(newest + 1, time.time_ns()):020}")
+        oldest = self._decided(run_id, mlflow_id)
         if oldest != mlflow_id:
             with self._errors(run_id):
                 self._client.delete_run(mlflow_id)
         return oldest, oldest == mlflow_id
+
+    def _decided(self, run_id: str, mlflow_id: str) -> str:
+        """MLflow's id of the oldest run with this tag, once each of them has a number; at least ours."""
+        until = time.monotonic() + _UNDECIDED_S
+        while True:
+            runs = [run for run in self._runs(run_id) if run.info.lifecycle_stage == "active"]
+            if all(map(_number, runs)) or time.monotonic() > until:
+                return min(map(_age, runs), default=(False, "", mlflow_id))[-1]
+            time.sleep(0.1)
 
     def logged(self, mlflow_id: str, keys: Sequence[str]) -> set[tuple[str, int, int, str]]:
         """The points that the run has, as `identity` names them."""
@@ -185,8 +209,16 @@ class Tracking:
         return Models(self._client, self._errors)
 
 
-def _age(run: Any) -> tuple[str, str]:
-    return run.data.tags.get(_EXPORTED, ""), run.info.run_id
+def _number(run: Any) -> str:
+    """The number of a run of MLflow, of 20 digits; "" if it has none."""
+    text: str = run.data.tags.get(_EXPORTED, "")
+    return text if text.isdecimal() and text.isascii() else ""
+
+
+def _age(run: Any) -> tuple[bool, str, str]:
+    """What is smallest for the oldest run."""
+    number = _number(run)
+    return not number, number, run.info.run_id
 
 
 @contextlib.contextmanager

@@ -161,22 +161,22 @@ def test_a_database_file_makes_no_folder_here(mlflow_server: Mlflow, tmp_path: P
     assert (tmp_path / "tracking/mlartifacts").is_dir()
 
 
-@pytest.mark.parametrize("is_copied", [False, True])
+@pytest.mark.parametrize("meet", ["", "at once", "late"])
 def test_two_exports_at_once_make_one_run(
-    mlflow_server: Mlflow, request: pytest.FixtureRequest, tmp_path: Path, is_copied: bool
+    mlflow_server: Mlflow, request: pytest.FixtureRequest, tmp_path: Path, meet: str
 ) -> None:
     """Of one project, by two addresses of the server; and of two computers' copies of it."""
     root = mlflow_server.folder.root
     for number in range(2):
         add_run(mlflow_server.project, number, [line("loss", value, step=value) for value in range(50)])
     folders = [str(root), str(root)]
-    if is_copied:
+    if meet:
         folders[1] = str(shutil.copytree(root, tmp_path / "copy" / root.name))
     options = experiment(mlflow_server, request)
     mlflow_server.export("--last", "1", *options)  # the experiment is there
     addresses = (mlflow_server.uri, f"{mlflow_server.uri}/")
     commands = [["history", "export", "mlflow", "--to", address, *options] for address in addresses]
-    done = mlflow_server.worker.ask(race={"commands": commands, "folders": folders, "meet": is_copied})
+    done = mlflow_server.worker.ask(race={"commands": commands, "folders": folders, "meet": meet})
     assert [(each["code"], each["err"]) for each in done] == [(0, ""), (0, "")]
     names = [path.name for path in (root / ".amlexec/runs").iterdir()]
     where = {"uri": mlflow_server.uri, "experiment": options[1]}

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -39,30 +40,49 @@ def run(arguments: list[str], folder: str) -> dict[str, Any]:
     return {"code": code, "out": out.getvalue(), "err": err.getvalue(), "folder": str(Path.cwd())}
 
 
-def race(commands: list[list[str]], folders: list[str], meet: bool) -> list[dict[str, Any]]:
-    """Run several commands at once; with `meet`, none makes a run of MLflow before all want to make it."""
+def race(commands: list[list[str]], folders: list[str], meet: str) -> list[dict[str, Any]]:
+    """Run several commands at once.
+
+    With `meet` "at once", none makes a run of MLflow before all want to make it. With "late", the run of the
+    first is made when the others have chosen theirs, although it has begun to make it before.
+    """
     import multiprocessing
     import threading
+
+    from mlflow.tracking.client import MlflowClient
 
     from amlexec.exports.mlflow_client import Tracking
 
     context = multiprocessing.get_context("fork")
     barrier, create = context.Barrier(len(commands), timeout=PATIENCE_S), Tracking.create
+    have_chosen, create_run = context.Barrier(len(commands), timeout=PATIENCE_S), MlflowClient.create_run
 
-    def creating(tracking: Tracking, run_id: str, began: int) -> tuple[str, bool]:
-        barrier.wait()
-        return create(tracking, run_id, began)
+    def late(*words: Any, **named: Any) -> Any:
+        have_chosen.wait()
+        return create_run(*words, **named)
 
-    def running(arguments: list[str], folder: str, end: Any) -> None:
+    def running(number: int, arguments: list[str], folder: str, end: Any) -> None:
+        def creating(tracking: Tracking, run_id: str, began: int) -> tuple[str, bool]:
+            barrier.wait()
+            made = create(tracking, run_id, began)
+            if meet == "late" and number > 0:
+                have_chosen.wait()
+            return made
+
         if meet:
             Tracking.create = creating  # type: ignore[method-assign]
+        if meet == "late" and number == 0:
+            MlflowClient.create_run = late
         end.send(run(arguments, folder))
 
-    assert threading.active_count() == 1, "a forked process has only one thread"
+    until = time.monotonic() + PATIENCE_S
+    while threading.active_count() > 1:  # a forked process has only one
+        assert time.monotonic() < until, threading.enumerate()
+        time.sleep(0.05)
     ends = []
-    for arguments, folder in zip(commands, folders, strict=True):
+    for number, (arguments, folder) in enumerate(zip(commands, folders, strict=True)):
         ours, theirs = context.Pipe()
-        context.Process(target=running, args=(arguments, folder, theirs)).start()  # type: ignore[attr-defined]
+        context.Process(target=running, args=(number, arguments, folder, theirs)).start()  # type: ignore[attr-defined]
         theirs.close()
         ends.append(ours)
     return [end.recv() for end in ends]
