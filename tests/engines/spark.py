@@ -10,6 +10,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import importlib.util
+import io
 import marshal
 import os
 import re
@@ -49,6 +50,11 @@ _JARS_LEFT_OUT = re.compile(
     r"|kubernetes|lapack|mesos|okhttp|rocksdbjni|scala-compiler|spark-(connect|ganglia|hive|kubernetes"
     r"|mesos|mllib|repl)|spire|tink|zjsonpatch)[^/]*\.jar$"
 )
+_DEFAULTS = b"""\
+spark.driver.extraJavaOptions -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+spark.executor.extraJavaOptions -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+"""
+"""In the image: a short run takes half of the CPU time."""
 _JAVA_LEFT_OUT = re.compile(r"^(jmods|legal|man|include|docs|lib/(src\.zip|ct\.sym)|bin/(?!java$|keytool$))")
 
 
@@ -207,6 +213,9 @@ def _make_image(docker: client.Engine, spark: Path) -> None:
                 with tarfile.open(fileobj=held, mode="w") as archive:
                     for path, inside in _files(java, spark):
                         _add(archive, path, inside)
+                    settings = tarfile.TarInfo("opt/spark/conf/spark-defaults.conf")
+                    settings.size, settings.mode = len(_DEFAULTS), 0o644
+                    archive.addfile(settings, io.BytesIO(_DEFAULTS))
                 held.seek(0)
                 archives.put(docker, made, "/", held)
             images.commit(docker, made, REFERENCE, changes=[*changes, f"LABEL {_LABEL}={_recipe()}"])
