@@ -58,6 +58,7 @@ def race(commands: list[list[str]], folders: list[str], meet: str) -> list[dict[
     have_chosen, create_run = context.Barrier(len(commands), timeout=PATIENCE_S), MlflowClient.create_run
 
     def late(*words: Any, **named: Any) -> Any:
+        barrier.wait()
         have_chosen.wait()
         return create_run(*words, **named)
 
@@ -65,14 +66,14 @@ def race(commands: list[list[str]], folders: list[str], meet: str) -> list[dict[
         def creating(tracking: Tracking, run_id: str, began: int) -> tuple[str, bool]:
             barrier.wait()
             made = create(tracking, run_id, began)
-            if meet == "late" and number > 0:
+            if meet == "late":
                 have_chosen.wait()
             return made
 
-        if meet:
-            Tracking.create = creating  # type: ignore[method-assign]
         if meet == "late" and number == 0:
             MlflowClient.create_run = late
+        elif meet:
+            Tracking.create = creating  # type: ignore[method-assign]
         end.send(run(arguments, folder))
 
     until = time.monotonic() + PATIENCE_S
