@@ -50,7 +50,9 @@ def test_a_script_that_it_runs_has_its_environment_and_its_folder(
         "import json, os, sys\n"
         "def tell():\n"
         "    told = [os.getcwd(), sys.argv[1:], dict(os.environ), sys.path[0], sys.stdin.read(), __name__]\n"
-        "    print(json.dumps([*told, sorted(os.listdir('/proc/self/fd'))]))\n"
+        # Newer versions of libffi keep their own file open, here since it was imported.
+        "    links = [os.path.realpath(f'/proc/self/fd/{name}') for name in os.listdir('/proc/self/fd')]\n"
+        "    print(json.dumps([*told, len([link for link in links if 'libffi' not in link])]))\n"
         "def task_tell():\n    return {'actions': [tell], 'verbosity': 2}\n",
     )
     fresh = project.call(sys.executable, "-m", "doit", "tell")
