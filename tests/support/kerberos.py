@@ -16,8 +16,7 @@ from tests.conftest import PATIENCE
 from tests.engines import kerberos
 from tests.engines.fixtures import need
 from tests.engines.ssh_host import QUIET
-from tests.support.places import Place
-from tests.support.yarn import _SITES, YarnCluster, YarnProject, yarn_cluster
+from tests.support.yarn import _SITES, YarnCluster, yarn_cluster, yarn_project_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from tests.engines.spark import Installed
     from tests.support.hosts import Client
     from tests.support.places import Shop
+    from tests.support.yarn import YarnProject
 
 __all__ = ["REALM", "SecureCluster", "secure", "secure_of_module", "secure_project"]
 
@@ -183,5 +183,4 @@ def secure(secure_of_module: SecureCluster, client: Client) -> Iterator[SecureCl
 @pytest.fixture
 def secure_project(secure: SecureCluster, shop: Shop, tmp_path: Path) -> YarnProject:
     """A project that runs on that cluster, with a Python that the user manages."""
-    place = Place("cluster", "cluster", mounts=False)
-    return YarnProject(tmp_path / "demo", shop, place, secure)  # type: ignore[arg-type]
+    return yarn_project_on(secure, shop, tmp_path)

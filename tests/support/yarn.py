@@ -49,6 +49,7 @@ __all__ = [
     "storage",
     "yarn",
     "yarn_of_module",
+    "yarn_project_on",
 ]
 
 NODES = ("node1", "node2")
@@ -387,10 +388,11 @@ class YarnCluster(Host):
         except (OSError, ValueError, LookupError):
             return -1  # it is starting
 
-    def applications(self) -> list[dict[str, Any]]:
-        """All applications."""
+    def applications(self, tag: str = "") -> list[dict[str, Any]]:
+        """All applications, or those with this tag."""
         found = self.rest("apps")["apps"] or []
-        return list(found["app"] if isinstance(found, dict) else found)
+        listed = list(found["app"] if isinstance(found, dict) else found)
+        return [each for each in listed if not tag or tag in each["applicationTags"].split(",")]
 
     def application(self, identity: str) -> dict[str, Any]:
         """One application."""
@@ -504,5 +506,10 @@ def storage(yarn: YarnCluster, tmp_path: Path) -> Iterator[YarnCluster]:
 @pytest.fixture
 def yarn_project(yarn: YarnCluster, shop: Shop, tmp_path: Path) -> YarnProject:
     """A project that runs on that cluster, with a Python that the user manages."""
+    return yarn_project_on(yarn, shop, tmp_path)
+
+
+def yarn_project_on(cluster: YarnCluster, shop: Shop, folder: Path) -> YarnProject:
+    """Such a project on any cluster, in the folder `demo` of that folder."""
     place = Place("cluster", "cluster", mounts=False)
-    return YarnProject(tmp_path / "demo", shop, place, yarn)  # type: ignore[arg-type]
+    return YarnProject(folder / "demo", shop, place, cluster)  # type: ignore[arg-type]

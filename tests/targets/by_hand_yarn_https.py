@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 
 from tests.conftest import PATIENCE
-from tests.support.places import Place
-from tests.support.yarn import _SITES, NODES, YarnCluster, YarnProject, yarn_cluster
+from tests.support.yarn import _SITES, NODES, YarnCluster, YarnProject, yarn_cluster, yarn_project_on
 from tests.targets.test_yarn import HOME, PRINTED, SUBMIT, begun, prepared, seldom, tag_of
 
 if TYPE_CHECKING:
@@ -114,7 +113,7 @@ def cluster(https_of_module: HttpsCluster, client: Client) -> HttpsCluster:
 
 @pytest.fixture
 def project(cluster: HttpsCluster, shop: Shop, tmp_path: Path) -> YarnProject:
-    found = YarnProject(tmp_path / "demo", shop, Place("cluster", "cluster", mounts=False), cluster)  # type: ignore[arg-type]
+    found = yarn_project_on(cluster, shop, tmp_path)
     found.is_managed = True
     found.configure()
     return found
@@ -183,7 +182,7 @@ def test_a_cancel_where_nobody_trusts_it(project: YarnProject, cluster: HttpsClu
     tag = tag_of(project, done.run_id)
 
     def states() -> list[str]:
-        return [one["state"] for one in cluster.applications() if tag in one["applicationTags"].split(",")]
+        return [one["state"] for one in cluster.applications(tag)]
 
     seldom(lambda: states() == ["ACCEPTED"], "YARN has it")
     canceled = project.amlexec("experiment", "cancel", "-r", done.run_id)

@@ -19,8 +19,7 @@ import pytest
 from amlexec.errors import TargetError
 from tests.conftest import PATIENCE
 from tests.gc.test_gc import collected
-from tests.support.places import Place
-from tests.support.yarn import _SITES, NODES, YarnCluster, YarnProject, yarn_cluster
+from tests.support.yarn import _SITES, NODES, YarnCluster, YarnProject, yarn_cluster, yarn_project_on
 from tests.targets.test_yarn import HOME, PRINTED, SUBMIT, begun, prepared, seldom, tag_of
 
 if TYPE_CHECKING:
@@ -173,7 +172,7 @@ def pairs(pairs_of_module: PairsCluster, client: Client) -> Iterator[PairsCluste
 
 @pytest.fixture
 def project(pairs: PairsCluster, shop: Shop, tmp_path: Path) -> YarnProject:
-    found = YarnProject(tmp_path / "demo", shop, Place("cluster", "cluster", mounts=False), pairs)  # type: ignore[arg-type]
+    found = yarn_project_on(pairs, shop, tmp_path)
     found.is_managed = True
     found.configure()
     return found
@@ -266,7 +265,7 @@ def test_a_cancel(project: YarnProject, pairs: PairsCluster, is_lost: bool) -> N
     tag = tag_of(project, done.run_id)
 
     def states() -> list[str]:
-        return [one["state"] for one in pairs.applications() if tag in one["applicationTags"].split(",")]
+        return [one["state"] for one in pairs.applications(tag)]
 
     seldom(lambda: states() == ["ACCEPTED"], "YARN has it")
     lost = pairs.lose() if is_lost else ""

@@ -63,8 +63,7 @@ def test_a_cancel(project: YarnProject, secure: SecureCluster, has_curl: bool) -
         tag = tag_of(project, done.run_id)
 
         def state() -> list[str]:
-            found = (one for one in secure.applications() if tag in one["applicationTags"].split(","))
-            return [one["state"] for one in found]
+            return [one["state"] for one in secure.applications(tag)]
 
         seldom(lambda: state() == ["ACCEPTED"], "YARN has it")
         canceled = project.amlexec("experiment", "cancel", "-r", done.run_id)

@@ -328,7 +328,7 @@ class TestBadLuck:
             assert one.returncode == 0, err
         record = project.record(done.run_id)
         assert record["status"] == "Canceled"
-        (application,) = (one for one in cluster.applications() if tag in one["applicationTags"].split(","))
+        (application,) = cluster.applications(tag)
         assert application["state"] == "KILLED"
         assert cluster.listed(f"{HOME}/.sparkStaging") == []
 
@@ -341,7 +341,7 @@ class TestBadLuck:
         tag = tag_of(project, done.run_id)
 
         def found() -> list[str]:
-            return [one["id"] for one in cluster.applications() if tag in one["applicationTags"].split(",")]
+            return [one["id"] for one in cluster.applications(tag)]
 
         eventually(lambda: len(found()) == 1, "YARN has the application, by its tag")
         cluster.run("head", f"yarn application -kill {found()[0]}")
