@@ -153,6 +153,42 @@ def test_an_update_under_load_loses_no_request(service: Service) -> None:
     assert load.answers[-1] == 3
 
 
+_CONNECTED_AT_THE_END = """
+import asyncio, socket, threading
+from amlexec_serving.server import _Server
+from amlexec_serving.settings import Settings
+
+server = _Server(Settings("score.py", port=0, drain=60.0))
+server.bind()
+threading.Thread(target=server.run, daemon=True).start()
+server.running.wait()
+public = socket.create_server(("127.0.0.1", 0))
+
+async def race():
+    await server.join(public.dup())
+    client = socket.create_connection(public.getsockname())
+    client.sendall(b"GET /livez HTTP/1.1\\r\\nHost: here\\r\\n\\r\\n")
+    # Accepted in the pass of the loop that begins the end, as if the listener had just said so.
+    asyncio.get_running_loop().call_soon(asyncio.ensure_future, server.retire())
+    return client
+
+client = asyncio.run_coroutine_threadsafe(race(), server.loop).result()
+client.settimeout(60)
+print(client.makefile("rb").readline().decode().strip())
+"""
+
+
+def test_a_connection_that_is_accepted_as_a_replica_leaves_is_answered() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _CONNECTED_AT_THE_END],
+        env={**os.environ, "PYTHONPATH": str(SERVE.parent)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.stdout == "HTTP/1.1 200 OK\n", done.stderr
+
+
 def test_a_replica_that_is_killed_leaves_the_others(service: Service) -> None:
     first, second = service.replica(1), service.replica(1)
     service.tell("activate", "1")

@@ -124,6 +124,10 @@ class _Server:
         """Accept no more connections of the public port; those that are open go on."""
         if self._public is not None:
             self.app.leaving = True
+            for accepting in self._public.sockets:
+                self.loop.remove_reader(accepting)
+            # What the loop has just accepted gets its protocol in this pass; a closed server would drop it.
+            await asyncio.sleep(0)
             self._public.close()
             self.uvicorn.servers.remove(self._public)
             self._public = None
