@@ -32,7 +32,10 @@ __all__ = [
     "named",
 ]
 
-_CONFLICT = r"container state improper|\bname\b.* in use"
+_CONFLICT = (
+    r"container state improper|\bname\b.* in use|^container \S+ is not running"
+    r"|no such exec (instance|session)"
+)
 _LOOK = "check whether the engine is still running: `docker info`"
 
 
@@ -60,12 +63,24 @@ class EngineTimeoutError(EngineError, NoContactError):
 
 
 class EngineAnswerError(EngineError):
-    """The engine refused. `reason` is its message; `status` is HTTP's, 200 for an error in a stream."""
+    """The engine refused. `reason` is its message; `status` is HTTP's, 200 for an error in a stream.
+
+    Every engine's conflicts have 409, whatever it calls them itself.
+    """
 
     def __init__(self, reason: str, *, status: int, hint: str = "", where: str = "") -> None:
         super().__init__(f"the Docker engine says: {reason.strip().rstrip('.')}", hint=hint, where=where)
         self.reason = reason
-        self.status = status
+        self.status = _status(status, reason)
+
+
+def _status(status: int, reason: str) -> int:
+    """A conflict's status is 409.
+
+    Podman calls names in use and wrong states a fault of its own. All engines call a command a fault, or
+    unknown, if its container has ended since the command was created.
+    """
+    return 409 if status in {404, 500} and re.search(_CONFLICT, reason, re.IGNORECASE) else status
 
 
 @contextlib.contextmanager
@@ -95,7 +110,7 @@ def _translated(error: Exception, address: str) -> EngineError | None:
         response = error.response
         status = response.status_code if response is not None else 0
         reason = str(error.explanation or "") or f"{status} {getattr(response, 'reason', '')}".strip()
-        return EngineAnswerError(reason, status=_as_docker_says(status, reason), where=address)
+        return EngineAnswerError(reason, status=status, where=address)
     # docker-py reads Docker's `message`, which some of Podman's refusals lack.
     refused = getattr(error.__context__, "response", None) if isinstance(error, KeyError) else None
     if refused is not None:
@@ -127,11 +142,6 @@ def _translated(error: Exception, address: str) -> EngineError | None:
         why = why or type(error).__name__
         return EngineLostError(f"the connection to the Docker engine broke: {why}", where=address)
     return None
-
-
-def _as_docker_says(status: int, said: str) -> int:
-    """The status of a refusal: Podman calls some conflicts a fault of its own."""
-    return 409 if status == 500 and re.search(_CONFLICT, said) else status
 
 
 def _chain(error: BaseException) -> list[BaseException]:

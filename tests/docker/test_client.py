@@ -371,6 +371,24 @@ class TestOutput:
             containers.execute(engine, name, ["true"], output.append)
         assert caught.value.status == 409
 
+    def test_a_container_that_ends_just_before_its_command(
+        self, engine: Engine, name: str, make: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        containers.start(engine, make("exec sleep 1000"))
+        with engine.asked(patient=True) as api:
+            post = api.post
+
+        def late(url: str, **options: Any) -> Any:
+            if url.endswith("/start"):
+                containers.kill(engine, name)
+                containers.wait(engine, name, timeout=_LONG)
+            return post(url, **options)
+
+        monkeypatch.setattr(api, "post", late)
+        with pytest.raises(EngineAnswerError, match=r"is not running|[Nn]o such exec") as caught:
+            containers.execute(engine, name, ["true"], bytearray().extend)
+        assert caught.value.status == 409
+
     def test_logs_byte_for_byte(self, engine: Engine, name: str, make: Callable[..., str]) -> None:
         make(self._TWO, HostConfig=_exact(engine))
         containers.start(engine, name)
