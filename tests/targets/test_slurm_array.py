@@ -235,10 +235,9 @@ def test_a_sweep_that_is_canceled_while_nobody_follows_it(swept: Swept) -> None:
 
 def test_a_failure_withdraws_the_points_that_wait(swept: Swept) -> None:
     done = swept.sweep("-j", "1", "--fail-fast", points=40, last="fail")
-    assert (done.code, "the sweep was stopped: point 1 is Failed: exit code 1: no luck" in done.err) == (
-        1,
-        True,
-    )
+    # Several may have ended before their state was asked for: any of them is the one that is named.
+    why = r"the sweep was stopped: point \d+ is Failed: exit code 1: no luck\n"
+    assert (done.code, bool(re.search(why, done.err))) == (1, True), done.err
     counts = swept.counts()
     # Slurm may have started some more meanwhile.
     assert counts["Failed"] == len(swept.seen()) < 40
