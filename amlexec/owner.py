@@ -17,12 +17,15 @@ _LONGEST, _HASH = 63, 10
 _LONGEST_TAG = 100
 _MOST = 40
 """Characters of the project's name in it, for readers."""
+_NO_WORD = re.compile(r"[\x00-\x1f\x7f\\]|^ ")
+"""What the shell of a machine would not read from a file as it was written: it reads a line."""
 
 
 def owner_of(project: Project) -> str:
-    """The project's name, and a hash of this machine and the project's folder."""
+    """The project's name, in a line, and a hash of this machine and the project's folder."""
     place = f"{_machine()}\0{project.place}"
-    return f"{project.name[:_MOST]}-{sha256(place.encode(errors='surrogateescape')).hexdigest()[:12]}"
+    name = _NO_WORD.sub("-", project.name[:_MOST])
+    return f"{name}-{sha256(place.encode(errors='surrogateescape')).hexdigest()[:12]}"
 
 
 def plain(text: str) -> str:
