@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 import tempfile
+from functools import partial
 from typing import TYPE_CHECKING
 
 from amlexec.docker import archives
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from amlexec.docker.streams import Archive
     from amlexec.targets.beneath import Parts
 
-__all__ = ["CopyOut", "add_user", "pack"]
+__all__ = ["CopyOut", "add_user", "fill"]
 
 _IN_MEMORY = 16 << 20
 """Bytes of an archive in memory; a larger one is written to a temporary file."""
@@ -75,16 +76,20 @@ def _content(stream: Archive) -> bytes:
     return b""
 
 
-def pack(engine: Engine, container: str, folder: Path, into: str, uid: int, gid: int) -> None:
-    """Copy a local folder to `into` in a container that has not started, owned by that user."""
+def fill(engine: Engine, container: str, folders: Sequence[tuple[Path, str, tuple[int, int]]]) -> None:
+    """Copy local folders into a container that has not started: what, to where, and for which user and group.
 
-    def own(entry: tarfile.TarInfo) -> tarfile.TarInfo:
-        entry.uid, entry.gid, entry.uname, entry.gname = uid, gid, "", ""
+    In one archive: for each, the engine starts a process.
+    """
+
+    def owned(entry: tarfile.TarInfo, owner: tuple[int, int]) -> tarfile.TarInfo:
+        (entry.uid, entry.gid), entry.uname, entry.gname = owner, "", ""
         return entry
 
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as packed:
         with Tar.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            archive.add(folder, into.lstrip("/"), filter=own)
+            for folder, into, owner in folders:
+                archive.add(folder, into.lstrip("/"), filter=partial(owned, owner=owner))
         packed.seek(0)
         archives.put(engine, container, "/", packed)
 

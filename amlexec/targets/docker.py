@@ -132,12 +132,15 @@ class DockerTarget:
         if uid:
             container_files.add_user(self.engine, container, uid, gid, name, docker_launch.HOME)
         if not mounted:
-            container_files.pack(self.engine, container, paths.checkout, CHECKOUT, uid, gid)
-            container_files.pack(self.engine, container, paths.folder / "logged", LOGGED, uid, gid)
-            for name, files in run_folder.contents(paths.folder / run_folder.FOLDER):
-                into = f"{LOGGED}/{run_folder.FOLDER}/{name}"
-                container_files.pack(self.engine, container, files, into, uid, gid)
-            container_files.pack(self.engine, container, SITE_FILES, SITE, 0, 0)
+            owner = uid, gid
+            models = run_folder.contents(paths.folder / run_folder.FOLDER)
+            folders = [
+                (paths.checkout, CHECKOUT, owner),
+                (paths.folder / "logged", LOGGED, owner),
+                *((files, f"{LOGGED}/{run_folder.FOLDER}/{name}", owner) for name, files in models),
+                (SITE_FILES, SITE, (0, 0)),
+            ]
+            container_files.fill(self.engine, container, folders)
         if (paths.control / "cancel").exists():
             raise KeyboardInterrupt
 
