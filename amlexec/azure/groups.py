@@ -13,7 +13,6 @@ from amlexec.azure.sdk import RETRIES, AzureAnswerError, asked, credential, modu
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from amlexec.azure.clouds import Place
     from amlexec.azure.request import GroupRequest
 
 __all__ = ["ContainerGroups", "Event", "GroupView", "Sizes", "Usage"]
@@ -75,11 +74,6 @@ class ContainerGroups:
         self._manager, self._subscription = manager, subscription
         self._resource_group = resource_group
         self.address = f"{manager}/subscriptions/{subscription}/resourceGroups/{resource_group}"
-
-    @classmethod
-    def of(cls, place: Place) -> ContainerGroups:
-        """Those of a run's place."""
-        return cls(place.manager, place.subscription, place.resource_group)
 
     @cached_property
     def _client(self) -> Any:

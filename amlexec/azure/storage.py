@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from amlexec.azure.sdk import RETRIES, AzureAnswerError, asked, credential, module
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from amlexec.azure.clouds import Place
 
@@ -61,14 +61,15 @@ class RunStorage:
     def _container(self) -> Any:
         return self._service.get_container_client(self._name)
 
-    def create(self, metadata: dict[str, str]) -> None:
-        """Create the container. Idempotent. Raises as `asked` does."""
+    def create(self, metadata: dict[str, str], name: str, source: IO[bytes]) -> None:
+        """Create the container, with one blob. Idempotent. Raises as `asked` does."""
         try:
             with asked(self.address):
                 self._container.create_container(metadata=metadata)
         except AzureAnswerError as error:
             if error.code != "ContainerAlreadyExists":
                 raise
+        self.put(name, source)
 
     def metadata(self) -> dict[str, str] | None:
         """What the container was created with; None if it does not exist."""
@@ -78,9 +79,16 @@ class RunStorage:
 
         return self._if_there(get)
 
-    def delete(self) -> None:
-        """Delete the container with everything in it. Idempotent."""
+    def delete(self, metadata: dict[str, str] | None = None) -> bool:
+        """See `Storage.delete`."""
+        if metadata is not None:
+            found = self.metadata()
+            if found is None:
+                return False
+            if not metadata.items() <= found.items():
+                raise PermissionError
         self._if_there(self._container.delete_container)
+        return True
 
     def put(self, name: str, source: bytes | IO[bytes]) -> None:
         """Write a blob."""
@@ -107,6 +115,10 @@ class RunStorage:
             if error.status == 416:  # it is not longer than that
                 return b""
             raise
+
+    def read_several(self, wanted: Sequence[tuple[str, int]]) -> list[bytes]:
+        """See `Storage.read_several`."""
+        return [self.read(name, start) for name, start in wanted]
 
     def address_for_run(self) -> str:
         """An address with which a run can read and write in this container, and nowhere else.

@@ -18,7 +18,7 @@ from amlexec.kubernetes.phase import phase_of, terminated
 from amlexec.kubernetes.sdk import ClusterAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from amlexec.kubernetes.place import Place
 
@@ -33,8 +33,10 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 3.0
 _TRIES = 5
 _OPTIONS = ("-I", "-S", "-c")
 _USED = "/tmp/amlexec-used"  # noqa: S108 - of the container
-_ABSENT, _SHORT = 4, 5
-"""Exit codes of the program below."""
+_ABOUT = "about.json"
+"""The file that a folder is created with."""
+_ABSENT, _SHORT, _FOREIGN = 4, 5, 6
+"""Exit codes of the program below: no such folder; a file ends before its size; somebody else's folder."""
 _SERVE = f"""\
 import fcntl, os, time
 used = open({_USED!r}, "w")
@@ -49,9 +51,8 @@ while True:
     fcntl.flock(used, fcntl.LOCK_UN)
 """
 _AGENT = f"""\
-import fcntl, os, shutil, sys
-verb, root, name, start, size = sys.argv[1:6]
-start, size, path = int(start), int(size), os.path.join(root, name)
+import fcntl, os, sys
+verb, root, size = sys.argv[1], sys.argv[2], int(sys.argv[3])
 if os.path.exists({_USED!r}):
     used = open({_USED!r}, "w")
     fcntl.flock(used, fcntl.LOCK_SH)
@@ -59,37 +60,54 @@ if os.path.exists({_USED!r}):
 out = sys.stdout.buffer
 if verb == "put":
     os.makedirs(root, exist_ok=True)
-    with open(path + ".new", "wb") as file:
-        left = size
+    for name, left in zip(sys.argv[4::2], map(int, sys.argv[5::2])):
+        path = os.path.join(root, name)
+        with open(path + ".new", "wb") as file:
+            while left:
+                data = sys.stdin.buffer.read(min(left, 1 << 20))
+                if not data:
+                    sys.exit({_SHORT})
+                file.write(data)
+                left -= len(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(path + ".new", path)
+elif verb == "read":
+    for name, start in zip(sys.argv[4::2], sys.argv[5::2]):
+        try:
+            file = open(os.path.join(root, name), "rb")
+        except FileNotFoundError:
+            out.write(b"-1\\n")
+            continue
+        # It may grow meanwhile.
+        left = max(0, min(size, os.fstat(file.fileno()).st_size - int(start)))
+        out.write(b"%d\\n" % left)
+        file.seek(int(start))
         while left:
-            data = sys.stdin.buffer.read(min(left, 1 << 20))
+            data = file.read(min(left, 1 << 20))
             if not data:
                 sys.exit({_SHORT})
-            file.write(data)
+            out.write(data)
             left -= len(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(path + ".new", path)
-elif verb == "read":
-    try:
-        file = open(path, "rb")
-    except FileNotFoundError:
-        sys.exit({_ABSENT})
-    file.seek(start)
-    while size:
-        data = file.read(min(size, 1 << 20))
-        if not data:
-            break
-        out.write(data)
-        size -= len(data)
     out.flush()
 elif verb == "delete":
+    import json, shutil
     gone = root + ".gone"
     shutil.rmtree(gone, ignore_errors=True)
+    if sys.argv[4:]:
+        try:
+            with open(os.path.join(root, {_ABOUT!r})) as file:
+                about = json.load(file)
+        except FileNotFoundError:
+            sys.exit({_ABSENT})
+        except ValueError:
+            about = {{}}
+        if not json.loads(sys.argv[4]).items() <= about.items():
+            sys.exit({_FOREIGN})
     try:
         os.rename(root, gone)
     except FileNotFoundError:
-        sys.exit(0)
+        sys.exit({_ABSENT})
     shutil.rmtree(gone)
 """
 
@@ -117,13 +135,13 @@ class ClaimStorage:
         self._files: str = ""
         """The name of the shared Pod, once it was seen to run."""
 
-    def create(self, metadata: dict[str, str]) -> None:
+    def create(self, metadata: dict[str, str], name: str, source: IO[bytes]) -> None:
         """See `Storage.create`."""
-        self.put("about.json", json.dumps(metadata).encode())
+        self._put([(_ABOUT, io.BytesIO(json.dumps(metadata).encode())), (name, source)])
 
     def metadata(self) -> dict[str, str] | None:
         """See `Storage.metadata`."""
-        data = self._read("about.json", 0, 1 << 16)
+        data = self.get(_ABOUT, 1 << 16)
         if data is None:
             return None
         try:
@@ -132,40 +150,58 @@ class ClaimStorage:
         except (ValueError, AttributeError):
             return {}
 
-    def delete(self) -> None:
+    def delete(self, metadata: dict[str, str] | None = None) -> bool:
         """See `Storage.delete`."""
-        self._execute("delete")
+        code = self._execute("delete", *([] if metadata is None else [json.dumps(metadata)]))
+        if code == _FOREIGN:
+            raise PermissionError
+        return code != _ABSENT
 
     def put(self, name: str, source: bytes | IO[bytes]) -> None:
         """See `Storage.put`."""
-        file = io.BytesIO(source) if isinstance(source, bytes) else source
-        size = file.seek(0, io.SEEK_END)
-        self._execute("put", name, size=size, given=file)
+        self._put([(name, io.BytesIO(source) if isinstance(source, bytes) else source)])
+
+    def _put(self, files: Sequence[tuple[str, IO[bytes]]]) -> None:
+        words = (word for name, file in files for word in (name, str(file.seek(0, io.SEEK_END))))
+        self._execute("put", *words, given=[file for _, file in files])
 
     def get(self, name: str, limit: int) -> bytes | None:
         """A small file, or its first `limit` bytes; None if it does not exist."""
-        return self._read(name, 0, limit)
+        return self._read([(name, 0)], limit)[0]
 
     def read(self, name: str, start: int) -> bytes:
         """See `Storage.read`."""
-        return self._read(name, start, BLOCK) or b""
+        return self.read_several([(name, start)])[0]
 
-    def _read(self, name: str, start: int, size: int) -> bytes | None:
-        found = bytearray()
-        code = self._execute("read", name, start=start, size=size, sink=found)
-        return None if code == _ABSENT else bytes(found)
+    def read_several(self, wanted: Sequence[tuple[str, int]]) -> list[bytes]:
+        """See `Storage.read_several`."""
+        return [data or b"" for data in self._read(wanted, BLOCK)]
+
+    def _read(self, wanted: Sequence[tuple[str, int]], size: int) -> list[bytes | None]:
+        """At most `size` bytes of each file from its position; None for what does not exist."""
+        held = bytearray()
+        self._execute("read", *(str(each) for one in wanted for each in one), size=size, sink=held)
+        found: list[bytes | None] = []
+        at = 0
+        for _ in wanted:
+            line, end, _ = held[at : at + 20].partition(b"\n")
+            at += len(line) + len(end)
+            length = int(line) if end else 0
+            found.append(bytes(held[at : at + length]) if length >= 0 else None)
+            at += max(0, length)
+            if not end or at > len(held):
+                raise UnreachableError("what a command in the container said was cut off", where=self.address)
+        return found
 
     def _execute(
         self,
         verb: str,
-        name: str = "",
-        *,
-        start: int = 0,
+        *words: str,
         size: int = 0,
-        given: IO[bytes] | None = None,
+        given: Sequence[IO[bytes]] = (),
         sink: bytearray | None = None,
     ) -> int:
-        """Let the program in a Pod do something; its exit code is 0 or _ABSENT.
+        """Let the program in a Pod do something; its exit code is 0, _ABSENT or _FOREIGN.
 
         Raises:
             UnreachableError, TargetError
@@ -175,17 +211,17 @@ class ClaimStorage:
             is_last = attempt + 1 == _TRIES
             reach = self._reach()
             into.clear()
-            words = [*self._python, _AGENT, verb, reach.root, name, str(start), str(size)]
-            pieces = _pieces(given) if given is not None else ()
+            command = [*self._python, _AGENT, verb, reach.root, str(size), *words]
+            pieces = (piece for file in given for piece in _pieces(file))
             try:
-                done = self._cluster.execute(reach.pod, jobs.CONTAINER, words, into.extend, pieces)
+                done = self._cluster.execute(reach.pod, jobs.CONTAINER, command, into.extend, pieces)
             except (UnreachableError, ClusterAnswerError):
                 self._files = ""
                 if is_last:
                     raise
             else:
                 # At its end, the run ends whatever else is in its container.
-                if done.code in {0, _ABSENT}:
+                if done.code in {0, _ABSENT, _FOREIGN}:
                     return done.code
                 if is_last or not reach.is_own:
                     last = done.stderr.strip().rpartition("\n")[2] or f"exit code {done.code}"

@@ -54,6 +54,17 @@ class ContainerInstances:
     )
     pause_s = 0.2
 
+    def __init__(self) -> None:
+        # Each of them keeps its connections.
+        self._storages: dict[Place, RunStorage] = {}
+        self._groups: dict[tuple[str, str, str], ContainerGroups] = {}
+
+    def _groups_of(self, place: Place) -> ContainerGroups:
+        key = place.manager, place.subscription, place.resource_group
+        if key not in self._groups:
+            self._groups[key] = ContainerGroups(*key)
+        return self._groups[key]
+
     def log_in(self, target: ComputeTarget) -> None:
         """See `ContainerService.log_in`."""
         log_in(scope_of(manager_address(target.resource_manager, str(target.place))))
@@ -87,7 +98,9 @@ class ContainerInstances:
 
     def storage(self, place: Place) -> RunStorage:
         """See `ContainerService.storage`."""
-        return RunStorage(place)
+        if place not in self._storages:
+            self._storages[place] = RunStorage(place)
+        return self._storages[place]
 
     def create(self, place: Place, target: ComputeTarget, launch: Launch, run_id: str, image: str) -> None:
         """See `ContainerService.create`. Azure has then accepted the group."""
@@ -97,18 +110,18 @@ class ContainerInstances:
             COMMAND,
             target.cpu_cores,
             target.memory_gb,
-            variables(launch, run_id, RunStorage(place).address_for_run()),
+            variables(launch, run_id, self.storage(place).address_for_run()),
             gpu=target.gpu,
             gpu_count=target.gpu_count if target.gpu else 0,
             registry=_login(target),
             subnet=target.subnet,
             tags=((_RUN_TAG, plain(run_id)), (_OWNER_TAG, place.owner)),
         )
-        ContainerGroups.of(place).create(place.group, request)
+        self._groups_of(place).create(place.group, request)
 
     def reported(self, place: Place) -> State | None:
         """See `ContainerService.reported`: the run writes it into its storage."""
-        storage = RunStorage(place)
+        storage = self.storage(place)
         data = storage.get("state", _STATE_LIMIT)
         return None if data is None else read_state(data, storage.address, self.words.stopped)
 
@@ -121,7 +134,7 @@ class ContainerInstances:
         return ServiceView(phase.name, phase.why, phase.warning, view.began, view.ended, view.exit_code)
 
     def _view(self, place: Place) -> GroupView | None:
-        view = ContainerGroups.of(place).get(place.group)
+        view = self._groups_of(place).get(place.group)
         if view is not None and dict(view.tags).get(_OWNER_TAG) != place.owner:
             raise TargetError(
                 f"the container group {place.group} is not this run's: its tag {_OWNER_TAG} is "
@@ -132,11 +145,11 @@ class ContainerInstances:
 
     def printed(self, place: Place, lines: int) -> str:
         """See `ContainerService.printed`."""
-        return ContainerGroups.of(place).log(place.group, CONTAINER, lines)
+        return self._groups_of(place).log(place.group, CONTAINER, lines)
 
     def delete(self, place: Place, timeout: float) -> tuple[str, str] | None:
         """See `ContainerService.delete`."""
-        if self._view(place) is None or ContainerGroups.of(place).delete(place.group, timeout):
+        if self._view(place) is None or self._groups_of(place).delete(place.group, timeout):
             return None
         return (
             f"Azure has not deleted the container group {place.group} yet; it may cost money",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import IO, TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from amlexec.targets.target import Launch, State
     from amlexec.values import ComputeTarget
 
@@ -48,20 +50,27 @@ class Storage(Protocol):
     def address(self) -> str:
         """Where it is, for messages."""
 
-    def create(self, metadata: dict[str, str]) -> None:
-        """Make it, empty. Idempotent."""
+    def create(self, metadata: dict[str, str], name: str, source: IO[bytes]) -> None:
+        """Make it, with one file. Idempotent."""
 
     def metadata(self) -> dict[str, str] | None:
         """What it was created with; None if it does not exist."""
 
-    def delete(self) -> None:
-        """Delete it with everything in it. Idempotent."""
+    def delete(self, metadata: dict[str, str] | None = None) -> bool:
+        """Delete it with everything in it; False if it does not exist. Idempotent.
+
+        Raises:
+            PermissionError: it was created without that metadata, and is left alone.
+        """
 
     def put(self, name: str, source: bytes | IO[bytes]) -> None:
         """Write a file."""
 
     def read(self, name: str, start: int) -> bytes:
-        """The next bytes of a file, at most BLOCK; none if it does not exist, or has no more."""
+        """The next bytes of a file: BLOCK, or what there is; none if it does not exist, or has no more."""
+
+    def read_several(self, wanted: Sequence[tuple[str, int]]) -> list[bytes]:
+        """The same of several files, from the given positions."""
 
 
 class _Place(Protocol):

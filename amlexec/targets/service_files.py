@@ -22,7 +22,7 @@ from amlexec.targets.volumes import SITE as SITE_THERE
 from amlexec.values import NotCollected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from amlexec.history.paths import RunPaths
@@ -34,8 +34,8 @@ _IN_MEMORY = 16 << 20
 OUTPUTS = "outputs.tar"
 
 
-def send(storage: Storage, paths: RunPaths) -> None:
-    """Send the copy of the project and the runtime. Raises UnreachableError, TargetError."""
+def send(storage: Storage, paths: RunPaths, metadata: dict[str, str]) -> None:
+    """Create it with the copy of the project and the runtime. Raises UnreachableError, TargetError."""
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as packed:
         with Tar.open(fileobj=packed, mode="w:gz", format=tarfile.PAX_FORMAT, compresslevel=1) as archive:
             archive.add(SITE, SITE_THERE.lstrip("/"), filter=_of_runtime)
@@ -43,7 +43,7 @@ def send(storage: Storage, paths: RunPaths) -> None:
             models = f"{LOGGED}/{run_folder.FOLDER}".lstrip("/")
             run_folder.add_to(paths.folder / run_folder.FOLDER, models)(archive)
         packed.seek(0)
-        storage.put(FILES, packed)
+        storage.create(metadata, FILES, packed)
 
 
 def _of_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -62,10 +62,14 @@ class ServiceLog:
         self._path, self._name, self._sink = path, name, sink
         self.position = hand_on(path, 0, sink)
 
-    def copy(self, storage: Storage) -> bool:
-        """Copy what is new; whether there was anything."""
-        before = self.position
-        while piece := storage.read(self._name, self.position):
+    @property
+    def next(self) -> tuple[str, int]:
+        """The file in the storage, and the position from where on it is new."""
+        return self._name, self.position
+
+    def add(self, piece: bytes) -> bool:
+        """Add what is new; whether there may be more."""
+        if piece:
             descriptor = open_to_write(self._path)
             try:
                 # At its offset: two processes that follow one run write the same file.
@@ -77,18 +81,26 @@ class ServiceLog:
                 os.close(descriptor)
             self._sink(piece)
             self.position += len(piece)
-            if len(piece) < BLOCK:
-                break
-        return self.position > before
+        return len(piece) == BLOCK
 
     def show_rest(self) -> None:
         """Pass on what another process has copied since."""
         self.position = hand_on(self._path, self.position, self._sink)
 
 
+def copy(storage: Storage, logs: Sequence[ServiceLog]) -> bool:
+    """Copy what is new of several logs; whether there was anything."""
+    before = [log.position for log in logs]
+    left = logs
+    while left:
+        pieces = storage.read_several([log.next for log in left])
+        left = [log for log, piece in zip(left, pieces, strict=True) if log.add(piece)]
+    return before != [log.position for log in logs]
+
+
 def bring_metrics(storage: Storage, paths: RunPaths) -> None:
     """Copy the new metrics of a run that goes on."""
-    ServiceLog(paths.metrics, paths.metrics.name).copy(storage)
+    copy(storage, [ServiceLog(paths.metrics, paths.metrics.name)])
 
 
 def bring_home(storage: Storage, paths: RunPaths, *, is_whole: bool) -> list[NotCollected]:
@@ -96,10 +108,14 @@ def bring_home(storage: Storage, paths: RunPaths, *, is_whole: bool) -> list[Not
 
     `is_whole` says that the run has sent everything.
     """
+    logs = [ServiceLog(path, path.name) for path in (paths.stdout, paths.stderr)]
     for path in (paths.stdout, paths.stderr):
         touch(path)
-        ServiceLog(path, path.name).copy(storage)
-    first = storage.read(OUTPUTS, 0) if is_whole else b""
+    # What is left of the logs comes with the outputs: it is nothing, if somebody has followed the run.
+    of_outputs = [(OUTPUTS, 0)] if is_whole else []
+    pieces = storage.read_several([*(log.next for log in logs), *of_outputs])
+    first = pieces.pop() if is_whole else b""
+    copy(storage, [log for log, piece in zip(logs, pieces, strict=True) if log.add(piece)])
     if not first:
         bring_metrics(storage, paths)
         return (
@@ -131,12 +147,15 @@ class _Reader:
     def __init__(self, storage: Storage, name: str, first: bytes) -> None:
         self._storage, self._name = storage, name
         self._held, self._position = first, len(first)
+        self._is_over = len(first) < BLOCK
 
     def read(self, size: int) -> bytes:
         """The next bytes: fewer than `size` only at the end."""
-        while len(self._held) < size and (data := self._storage.read(self._name, self._position)):
+        while len(self._held) < size and not self._is_over:
+            data = self._storage.read(self._name, self._position)
             self._position += len(data)
             self._held += data
+            self._is_over = len(data) < BLOCK
         data, self._held = self._held[:size], self._held[size:]
         return data
 

@@ -48,6 +48,8 @@ _SETTLE_TIMEOUT_S = 60.0
 _OVER = frozenset({"ended", "failed", "lost", "new"})
 _WITH_OUTPUT = frozenset({"running", "ended", "lost"})
 _LOG_LINES = 20
+_OWNER = "amlexec_owner"
+"""The key of a storage's metadata that says whose it is."""
 
 
 class ServiceTarget(Generic[PlaceT]):
@@ -118,8 +120,7 @@ class ServiceTarget(Generic[PlaceT]):
         storage = self._service.storage(place)
         service_place.write(paths, self._service.kept(place), time.time())
         try:
-            storage.create({"amlexec_run": plain(run_id), "amlexec_owner": place.owner})
-            service_files.send(storage, paths)
+            service_files.send(storage, paths, {"amlexec_run": plain(run_id), _OWNER: place.owner})
         except BaseException:
             self._undo(paths, place)
             raise
@@ -235,7 +236,7 @@ class ServiceTarget(Generic[PlaceT]):
                 if state is None or (state.phase == "running" and time.monotonic() >= next_look):
                     state = self.state(paths)
                     next_look = time.monotonic() + _LOOK_AT_CONTAINER_S
-                found_more = [state.phase in _WITH_OUTPUT and log.copy(storage) for log in logs]
+                found_more = state.phase in _WITH_OUTPUT and service_files.copy(storage, logs)
             except UnreachableError as error:
                 reconnect.lost(error)
                 continue
@@ -244,7 +245,7 @@ class ServiceTarget(Generic[PlaceT]):
                 for log in logs:
                     log.show_rest()
                 return state
-            pause = self._service.pause_s if any(found_more) else min(1.3 * pause, _LONGEST_PAUSE_S)
+            pause = self._service.pause_s if found_more else min(1.3 * pause, _LONGEST_PAUSE_S)
             time.sleep(pause)
 
     def stop(self, paths: RunPaths, grace: int) -> State:
@@ -313,13 +314,12 @@ class ServiceTarget(Generic[PlaceT]):
     def _delete_storage(self, place: PlaceT) -> bool:
         """Whether there was anything. Raises TargetError if it is not this run's."""
         storage = self._service.storage(place)
-        found = storage.metadata()
-        if found is None:
-            return False
-        if found.get("amlexec_owner") != place.owner:
-            raise TargetError("these files belong to a run of another project", where=storage.address)
-        storage.delete()
-        return True
+        try:
+            return storage.delete({_OWNER: place.owner})
+        except PermissionError:
+            raise TargetError(
+                "these files belong to a run of another project", where=storage.address
+            ) from None
 
 
 def _registry_of(target: ComputeTarget) -> str:

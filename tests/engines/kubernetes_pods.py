@@ -19,9 +19,8 @@ _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 1 << 10, "Mi": 1 << 2
 
 
 def create(engine: Engine, pod: Mapping[str, Any], folders: Mapping[str, str], labels: dict[str, str]) -> str:
-    """Pull the image of a Pod's one container, and create it; its id. `folders` are those of its volumes."""
+    """Create a Pod's one container, whose image is there; its id. `folders` are those of its volumes."""
     (container,) = pod["containers"]
-    pull(engine, container["image"])
     security = {**pod.get("securityContext", {}), **container.get("securityContext", {})}
     mounts = []
     for mount in container.get("volumeMounts", ()):
