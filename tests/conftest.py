@@ -179,12 +179,12 @@ def until_begun(process: subprocess.Popen[bytes]) -> None:
     raise AssertionError(process.stderr.read().decode())
 
 
-def eventually(true: Callable[[], bool], what: str) -> None:
-    """Wait until something is so."""
+def eventually(true: Callable[[], bool], what: str, pause: float = 0.02) -> None:
+    """Wait until something is so. `pause` is in seconds: longer where each look is a command."""
     until = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < until, f"not within {PATIENCE:g} s: {what}"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def until_printed(path: Path, text: bytes) -> None:

@@ -8,8 +8,9 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
@@ -148,40 +149,104 @@ def start(project: DockerProject, *arguments: str, **options: object) -> subproc
     return project.start(sys.executable, *command, **options)
 
 
-def test_a_script_runs_in_a_copy_and_is_recorded(project: DockerProject) -> None:
+class Told(NamedTuple):
+    """A run that has ended, which several tests look at: none of them changes it."""
+
+    project: DockerProject
+    done: Done
+    seen: dict[str, Any]
+    """What was so at its end, and is not any more."""
+
+    @property
+    def folder(self) -> Path:
+        """Of the run."""
+        return self.project.run_folder(self.done.run_id)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Of the run."""
+        return self.project.record(self.done.run_id)
+
+
+@pytest.fixture(scope="session")
+def kept() -> dict[tuple[str, str], Any]:
+    """Runs that several tests look at, by their names and places."""
+    return {}
+
+
+SPECIAL = "-x 'b\"; echo $HOME #ü\nline"
+
+
+@pytest.fixture
+def whole(
+    kept: dict[tuple[str, str], Any],
+    make: Callable[[str], DockerProject],
+    place: Place,
+) -> Told:
+    """One run that does what most runs do, whose names are as awkward as may be. Each part has its test."""
+    if ("whole", place.name) in kept:
+        found: Told = kept["whole", place.name]
+        return found
+    project = make(SPECIAL)
+    _name_specially(project, "Models:", "  - given:champion")
     project.write("data/x.txt", "there")
     project.write("tool.sh", "#!/bin/sh\n").chmod(0o755)
     (project.root / "link").symlink_to("data/x.txt")
     project.write("near.py", "NEAR = 'near'\n")
-    project.write(
-        "src/train.py",
-        "import json, os, signal, sys\nsys.path.insert(0, '')\nimport near\n"
-        "assert sys.stdin.read() == ''\n"
-        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
-        "assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL\n"
-        "assert os.path.islink('link') and open('link').read() == 'there'\n"
-        "assert os.access('tool.sh', os.X_OK) and not os.access('near.py', os.X_OK) or os.getuid() == 0\n"
-        "open('new.txt', 'w').close()\nopen('data/x.txt', 'w').write('changed')\n"
-        "assert 'AMLEXEC_PYTHON' not in os.environ\n"
-        "version = '.'.join(map(str, sys.version_info[:3]))\n"
-        "python = {'path': sys.executable, 'version': version, 'prefix': sys.prefix}\n"
-        "print(json.dumps([os.getcwd(), sys.argv, python]))\n",
-    )
+    folder = project.write("given/tool", "#!/bin/sh\necho given\n").parent
+    (folder / "tool").chmod(0o755)
+    project.write("given/deep/weights", "1 2 3")
+    registry = opened(Project(str(project.root)))
+    registry.register("given", folder)
+    registry.promote("given:1", "champion")
+    registry.register("given", folder / "deep")  # newer, and not asked for
+    project.write(f"{SPECIAL}/{SPECIAL}.txt", "x")
+    script = f"{SPECIAL}/{SPECIAL}.py"
+    parts = (_OF_COPY, _OF_NAMES.format(name=SPECIAL, at=len(_ANYTHING) + 1), _OF_MODELS, _OF_OUTPUTS)
+    project.write(script, "".join(parts))
+    token = f"601.{os.getpid()}{os.urandom(4).hex().translate(str.maketrans('abcdef', '123456'))}"
     before = _tree(project.root)
-    done = project.submit("src/train.py", *_ANYTHING)
+    done = project.submit("--", script, *_ANYTHING, SPECIAL, "--with", SECRET, token)
     assert done.code == 0, done.err
-    folder = project.run_folder(done.run_id)
-    cwd, argv, python = json.loads((folder / "stdout.log").read_bytes())
-    there = f"/home/{QUIET}/.amlexec/runs/{done.run_id}/project"
+    seen = {"token": token, "is_alive": alive(token), "is_changed": _tree(project.root) != before}
+    kept["whole", place.name] = Told(project, done, seen)
+    return kept["whole", place.name]
+
+
+_OF_COPY = """\
+import json, os, signal, sys
+sys.path.insert(0, '')
+import near
+assert sys.stdin.read() == ''
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+assert os.path.islink('link') and open('link').read() == 'there'
+assert os.access('tool.sh', os.X_OK) and not os.access('near.py', os.X_OK) or os.getuid() == 0
+open('new.txt', 'w').close()
+open('data/x.txt', 'w').write('changed')
+assert 'AMLEXEC_PYTHON' not in os.environ
+version = '.'.join(map(str, sys.version_info[:3]))
+python = {'path': sys.executable, 'version': version, 'prefix': sys.prefix}
+print(json.dumps([os.getcwd(), sys.argv, python]))
+"""
+
+
+def test_a_script_runs_in_a_copy_and_is_recorded(whole: Told) -> None:
+    project, folder, record, run_id = whole.project, whole.folder, whole.record, whole.done.run_id
+    script, last = f"{SPECIAL}/{SPECIAL}.py", whole.seen["token"]
+    printed = (folder / "stdout.log").read_bytes()
+    cwd, argv, python = json.loads(printed.splitlines()[0])
+    there = f"/home/{QUIET}/.amlexec/runs/{run_id}/project"
     places = {"local": f"{folder}/project", "remote": there, "cluster": there, "slurm": there}
     assert cwd == places.get(project.place.kind, "/azureml-run")
-    assert argv == ["src/train.py", *_ANYTHING]
-    assert (folder / "stdout.log").read_text() in done.out
-    assert _tree(project.root) == before
-    record = project.record(done.run_id)
+    # Its name would be an option.
+    assert argv == [f"./{script}", *_ANYTHING, SPECIAL, "--with", SECRET, last]
+    assert printed.decode() in whole.done.out
+    assert not whole.seen["is_changed"]
     assert (record["status"], record["exit_code"]) == ("Completed", 0)
-    assert record["arguments"] == _ANYTHING
-    assert record["argv"][-len(_ANYTHING) - 1 :] == ["src/train.py", *_ANYTHING]
+    arguments = [*_ANYTHING, SPECIAL, "--with", "***", last]
+    assert record["arguments"] == arguments
+    assert record["argv"][-len(arguments) - 1 :] == [f"./{script}", *arguments]
     assert record["created_utc"] <= record["start_time_utc"] <= record["end_time_utc"]
     assert record["python"] == python
     assert python["version"].startswith("3.")
@@ -233,10 +298,11 @@ def _tree(root: Path) -> dict[str, tuple[int, bytes]]:
 def test_output_is_exact_and_a_failure_has_its_own_code(project: DockerProject) -> None:
     """All bytes of both streams (50 MB) are in the log and in the output; then the script's exit code.
 
-    5 MB at places that copy output in the same way as another one.
+    Where output comes over an engine or a network, 10 MB: more than what any part of it holds or gets at
+    once. 5 MB at places that copy output in the same way as another one.
     """
     alike = {"docker-copy", "remotedocker-copy", "managed", "cluster", "slurm"}
-    blocks = 5 if project.place.name in alike else 50
+    blocks = 50 if project.place.kind == "local" else 5 if project.place.name in alike else 10
     project.write(
         "train.py",
         f"import sys\nevery = bytes(range(256))\nblock = every * 4096\nfor _ in range({blocks}):\n"
@@ -265,74 +331,96 @@ def test_output_is_exact_and_a_failure_has_its_own_code(project: DockerProject) 
     assert project.containers() == []
 
 
-_NAMES = ("new\nline", "a 'b\"; echo $HOME #ü", "-x")
-_ALL_AT_ONCE = "-x 'b\"; echo $HOME #ü\nline"
+_OF_NAMES = """\
+import inside, os, sys
+name = {name!r}
+assert open(os.path.join(name, name + '.txt')).read() == 'x'
+os.makedirs('outputs', exist_ok=True)
+open('outputs/' + name, 'w').close()
+names = ('PLAIN', 'QUOTED', 'MY_PASSWORD', 'EMPTY')
+print([os.environ.get(name) for name in names], *sys.argv[{at}:][:3])
+"""
+SECRET = "hunter22222"
 
 
-@pytest.mark.parametrize(
-    ("place", "name"),
-    [
-        *((place, name) for place in PLACES[:2] for name in _NAMES),
-        *((place, _ALL_AT_ONCE) for place in EVERYWHERE),
-    ],
-    ids=lambda value: value.name if isinstance(value, Place) else None,
-    indirect=["place"],
-)
+def _name_specially(project: DockerProject, *lines: str) -> None:
+    """Give a project variables that a shell or YAML might change, and a secret."""
+    project.configure(
+        *lines,
+        "EnvironmentVariables:",
+        "  PLAIN: 0123",
+        "  QUOTED: \"a b $HOME 'x'\\nsecond\"",
+        f"  MY_PASSWORD: {SECRET}",
+        "  EMPTY: ''",
+        "  PYTHONPATH: lib",
+    )
+    project.write("lib/inside.py", "")
+
+
+def _is_named_specially(project: DockerProject, done: Done, name: str) -> None:
+    said = f"['0123', \"a b $HOME 'x'\\nsecond\", '{SECRET}', ''] {name} --with {SECRET}\n"
+    assert said in done.out
+    record, folder = project.record(done.run_id), project.run_folder(done.run_id)
+    assert (folder / "outputs" / name).exists()
+    assert record["environment_variables"]["PLAIN"] == "0123"
+    for file in ("run.json", "control.log"):
+        assert SECRET not in (folder / file).read_text()
+
+
+@pytest.mark.parametrize("place", PLACES[:2], ids=lambda place: place.name, indirect=True)
+@pytest.mark.parametrize("name", ["new\nline", "a 'b\"; echo $HOME #ü", "-x"])
 def test_special_characters_in_names_arguments_and_variables(
     make: Callable[[str], DockerProject], name: str
 ) -> None:
     """They reach the script, and secrets reach no record."""
     project = make(name)
-    project.configure(
-        "EnvironmentVariables:",
-        "  PLAIN: 0123",
-        "  QUOTED: \"a b $HOME 'x'\\nsecond\"",
-        "  MY_PASSWORD: hunter22222",
-        "  EMPTY: ''",
-        "  PYTHONPATH: lib",
-    )
-    project.write("lib/inside.py", "")
+    _name_specially(project)
     project.write(f"{name}/{name}.txt", "x")
-    project.write(
-        f"{name}.py",
-        f"import inside, os, sys\nname = {name!r}\n"
-        "assert open(os.path.join(name, name + '.txt')).read() == 'x'\n"
-        "os.makedirs('outputs', exist_ok=True)\nopen('outputs/' + name, 'w').close()\n"
-        "print([os.environ.get(n) for n in ('PLAIN', 'QUOTED', 'MY_PASSWORD', 'EMPTY')], sys.argv[3])\n",
-    )
-    words = [f"{name}.py", name, "--with", "hunter22222"]
+    project.write(f"{name}.py", _OF_NAMES.format(name=name, at=1))
+    words = [f"{name}.py", name, "--with", SECRET]
     done = project.submit(*(["--"] if name.startswith("-") else []), *words)
     assert done.code == 0, done.err
-    assert "['0123', \"a b $HOME 'x'\\nsecond\", 'hunter22222', ''] hunter22222\n" in done.out
-    record, folder = project.record(done.run_id), project.run_folder(done.run_id)
+    _is_named_specially(project, done, name)
+    record = project.record(done.run_id)
     assert (record["script_name"], record["arguments"]) == (f"{name}.py", [name, "--with", "***"])
-    assert (folder / "outputs" / name).exists()
-    assert record["environment_variables"]["PLAIN"] == "0123"
-    for file in ("run.json", "control.log"):
-        assert "hunter22222" not in (folder / file).read_text()
 
 
-def test_outputs_of_every_kind_are_collected(project: DockerProject) -> None:
+def test_all_special_characters_at_once(whole: Told) -> None:
+    _is_named_specially(whole.project, whole.done, SPECIAL)
+    assert whole.record["script_name"] == f"{SPECIAL}/{SPECIAL}.py"
+
+
+_OF_OUTPUTS = """\
+import subprocess
+subprocess.Popen(['sleep', sys.argv[-1]])
+print('left')
+os.makedirs('outputs/deep/er')
+os.makedirs('outputs/empty')
+open('outputs/a.txt', 'w').write('a')
+open('outputs/deep/er/b.txt', 'w').write('bb')
+os.symlink('a.txt', 'outputs/link')
+os.symlink('/nowhere', 'outputs/dangling')
+os.symlink('deep', 'outputs/folder')
+os.link('outputs/a.txt', 'outputs/hard')
+open(b'outputs/\\xff\\n', 'w').close()
+os.chmod('outputs/a.txt', 0o400)
+open('outputs/run.sh', 'w').close()
+os.chmod('outputs/run.sh', 0o755)
+os.mkfifo('outputs/pipe')
+os.mkdir('outputs/many')
+for n in range(500):
+    open('outputs/many/%d' % n, 'w').close()
+os.chmod('outputs/deep', 0o500)
+os.chdir('/')
+print(oct(os.umask(0)))
+"""
+
+
+def test_outputs_of_every_kind_are_collected(whole: Told) -> None:
     """And processes that the script leaves behind are ended."""
-    token = f"601.{os.getpid()}{os.urandom(4).hex().translate(str.maketrans('abcdef', '123456'))}"
-    project.write(
-        "train.py",
-        "import os, subprocess, sys\nsubprocess.Popen(['sleep', sys.argv[1]])\nprint('left')\n"
-        "os.makedirs('outputs/deep/er')\nos.makedirs('outputs/empty')\n"
-        "open('outputs/a.txt', 'w').write('a')\nopen('outputs/deep/er/b.txt', 'w').write('bb')\n"
-        "os.symlink('a.txt', 'outputs/link')\nos.symlink('/nowhere', 'outputs/dangling')\n"
-        "os.symlink('deep', 'outputs/folder')\nos.link('outputs/a.txt', 'outputs/hard')\n"
-        "open(b'outputs/\\xff\\n', 'w').close()\nos.chmod('outputs/a.txt', 0o400)\n"
-        "open('outputs/run.sh', 'w').close()\nos.chmod('outputs/run.sh', 0o755)\n"
-        "os.mkfifo('outputs/pipe')\nos.mkdir('outputs/many')\n"
-        "for n in range(500):\n    open('outputs/many/%d' % n, 'w').close()\n"
-        "os.chmod('outputs/deep', 0o500)\nos.chdir('/')\nprint(oct(os.umask(0)))\n",
-    )
-    done = project.submit("train.py", token)
-    assert done.code == 0, done.err
-    assert "left\n" in done.out
-    assert not alive(token)
-    outputs = project.run_folder(done.run_id) / "outputs"
+    assert "left\n" in whole.done.out
+    assert not whole.seen["is_alive"]
+    outputs = whole.folder / "outputs"
     assert (outputs / "a.txt").read_text() == (outputs / "hard").read_text() == "a"
     assert (outputs / "a.txt").samefile(outputs / "hard")
     assert (outputs / "deep/er/b.txt").read_text() == "bb"
@@ -340,42 +428,136 @@ def test_outputs_of_every_kind_are_collected(project: DockerProject) -> None:
     links = {name: str((outputs / name).readlink()) for name in ("link", "dangling", "folder")}
     assert links == {"link": "a.txt", "dangling": "/nowhere", "folder": "deep"}
     assert os.access(outputs / "run.sh", os.X_OK)
-    assert b"\xff\n" in os.listdir(os.fsencode(outputs))  # noqa: PTH208
+    own = {"a.txt", "dangling", "deep", "empty", "folder", "hard", "link", "many", "run.sh"}
+    of_others = {"model.txt", "models", SPECIAL}
+    # A pipe has no content, and is not collected.
+    assert {*os.listdir(os.fsencode(outputs))} == {b"\xff\n", *map(os.fsencode, own | of_others)}  # noqa: PTH208
     assert len(os.listdir(outputs / "many")) == 500  # noqa: PTH208
     assert {path.lstat().st_uid for path in outputs.rglob("*")} == {os.getuid()}
-    # A pipe has no content, and is not collected.
-    assert project.record(done.run_id)["outputs"] == {"files": 507, "bytes": 1 + 1 + 2 + 5 + 8}
-    assert f"Outputs: 507 files in {outputs}" in done.out
+    size = 1 + 1 + 2 + 5 + 8 + len("trained") + len("beside")
+    assert whole.record["outputs"] == {"files": 507 + 3, "bytes": size}
+    assert f"Outputs: 510 files in {outputs}" in whole.done.out
 
 
-def test_links_and_outputs_that_cannot_be_collected(project: DockerProject) -> None:
-    """Links keep their targets, and one bad file does not prevent the others."""
+class Several(NamedTuple):
+    """Runs of one project on a place, which several tests look at."""
+
+    project: DockerProject
+    done: list[Done]
+    """Of `LINKS` and `KILLED`, which were submitted at once, perhaps with others."""
+    containers: list[dict[str, Any]]
+    """What was left of these."""
+    has_copy: bool
+    """Whether `LINKS` had left its copy."""
+    last: Done
+    """Of `NO_FOLDER`, later."""
+    home: Path
+
+
+@pytest.fixture
+def several(kept: dict[tuple[str, str], Any], make: Callable[[str], DockerProject], place: Place) -> Several:
+    """Two runs at once, and one after them, which share a directory."""
+    if ("several", place.name) in kept:
+        found: Several = kept["several", place.name]
+        return found
+    project = make("demo")
+    share = f'nativeSharedDirectory: "~/.azureml/{place.name}/"'
+    project.write(f"aml_config/{place.name}.compute", project.compute(share))
     project.write("kept.txt", "of the project")
-    project.write(
-        "train.py",
-        "import os\nassert os.listdir('outputs') == []\nos.rmdir('outputs')\n"
-        "os.makedirs('checkpoints/closed')\nos.makedirs('models/deep')\n"
-        "for name in ('checkpoints/7.pt', 'checkpoints/k', 'checkpoints/closed/x', 'models/deep/m'):\n"
-        "    open(name, 'w').write(name)\n"
-        "os.symlink('checkpoints', 'outputs')\nos.symlink('models', 'link')\n"
-        "os.symlink('../kept.txt', 'outputs/kept')\nos.symlink('../link/deep', 'outputs/deep')\n"
-        "os.symlink(os.getcwd() + '/models/deep/m', 'outputs/absolute')\n"
-        "os.symlink('../outputs/7.pt', 'outputs/last')\nos.symlink('/etc/passwd', 'outputs/passwd')\n"
-        "os.symlink('round', 'outputs/round')\nos.mkfifo('outputs/pipe')\n"
-        "at = os.getcwd()\nos.chdir('outputs')\n"
-        "for n in range(20):\n    os.mkdir('d' * 250)\n    os.chdir('d' * 250)\nopen('end', 'w').close()\n"
-        "os.chdir(at)\nos.chmod('outputs/k', 0)\nos.chmod('outputs/closed', 0o300)\n",
-    )
-    done = project.submit("train.py")
-    assert done.code == 0, done.err
+    scripts = {
+        "links.py": LINKS,
+        "killed.py": KILLED,
+        "src/no_folder.py": NO_FOLDER,
+        "short.py": "print('x')\n",
+    }
+    for name, text in scripts.items():
+        project.write(name, text)
+    # The others get their ids in the same way.
+    at_once = ["links.py", "killed.py", *(["short.py"] if place.name in {"local", "docker"} else [])]
+    with ThreadPoolExecutor() as pool:
+        done = [*pool.map(project.submit, at_once)]
+    assert [each.code for each in done] == [0, 1, 0][: len(done)], [each.err for each in done]
+    left, has_copy = project.containers(), project.has_copy(done[0].run_id)
+    last = project.submit("src/no_folder.py", "a b")
+    assert last.code == 0, last.err
+    kept["several", place.name] = Several(project, done, left, has_copy, last, Path.home())
+    return kept["several", place.name]
+
+
+_SHARE = """\
+import os
+shared = os.environ.get('AZUREML_NATIVE_SHARE_DIRECTORY')
+print(shared, flush=True)
+if shared:
+    assert shared.endswith('/')
+    open(shared + 'model.pkl', 'a').write('x')
+"""
+LINKS = f"""\
+{_SHARE}
+assert os.listdir('outputs') == []
+os.rmdir('outputs')
+os.makedirs('checkpoints/closed')
+os.makedirs('models/deep')
+for name in ('checkpoints/7.pt', 'checkpoints/k', 'checkpoints/closed/x', 'models/deep/m'):
+    open(name, 'w').write(name)
+os.symlink('checkpoints', 'outputs')
+os.symlink('models', 'link')
+os.symlink('../kept.txt', 'outputs/kept')
+os.symlink('../link/deep', 'outputs/deep')
+os.symlink(os.getcwd() + '/models/deep/m', 'outputs/absolute')
+os.symlink('../outputs/7.pt', 'outputs/last')
+os.symlink('/etc/passwd', 'outputs/passwd')
+os.symlink('round', 'outputs/round')
+os.mkfifo('outputs/pipe')
+at = os.getcwd()
+os.chdir('outputs')
+for n in range(20):
+    os.mkdir('d' * 250)
+    os.chdir('d' * 250)
+open('end', 'w').close()
+os.chdir(at)
+os.chmod('outputs/k', 0)
+os.chmod('outputs/closed', 0o300)
+"""
+KILLED = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
+NO_FOLDER = f"""\
+{_SHARE}
+import shutil, sys
+assert sys.argv == ['src/no_folder.py', 'a b']
+shutil.rmtree('outputs')
+open('outputs', 'w').write('model')
+"""
+
+
+def _is_cut_off(project: DockerProject) -> bool:
+    """Whether the engine gives nothing after the path that is too long for it."""
+    return project.place.is_docker and not project.place.volumes and project.engine.features.is_podman
+
+
+def test_simultaneous_submits_are_separate_runs(several: Several) -> None:
+    project, ids = several.project, [each.run_id for each in several.done]
+    assert len({*ids, several.last.run_id}) == len(ids) + 1 == len(project.run_ids())
+    statuses = ["Completed", "Failed", "Completed"][: len(ids)]
+    assert [project.record(run_id)["status"] for run_id in ids] == statuses
+    assert len(several.containers) == (1 if _is_cut_off(project) else 0)
+
+
+def test_a_script_killed_by_a_signal(several: Several) -> None:
+    record = several.project.record(several.done[1].run_id)
+    assert several.done[1].code == 1
+    assert (record["status"], record["exit_code"]) == ("Failed", 137)
+    assert "SIGKILL" in record["reason"]
+
+
+def test_links_and_outputs_that_cannot_be_collected(several: Several) -> None:
+    """Links keep their targets, and one bad file does not prevent the others."""
+    project, done = several.project, several.done[0]
     outputs = project.run_folder(done.run_id) / "outputs"
-    if project.place.is_docker and not project.place.volumes and project.engine.features.is_podman:
-        # It gives nothing after the path that is too long for it.
+    if _is_cut_off(project):
         assert (outputs / "7.pt").read_text() == "checkpoints/7.pt"
         (missing,) = project.record(done.run_id)["not_collected"]
         assert (missing["path"], missing["kept"]) == ("checkpoints", True)
         assert "it has a path that is too long for Podman" in done.err
-        assert len(project.containers()) == 1
         return
     contents = {
         "7.pt": "checkpoints/7.pt",
@@ -396,74 +578,99 @@ def test_links_and_outputs_that_cannot_be_collected(project: DockerProject) -> N
     assert told.pop("outputs/passwd")[0].endswith("leads out of the run's copy of the project: /etc/passwd")
     assert told == {"outputs/pipe": ("it is a FIFO", False)}
     assert "warning: outputs/pipe was not collected: it is a FIFO" in done.err
-    assert not project.has_copy(done.run_id)
+    assert not several.has_copy
 
 
-def test_a_copy_is_kept_until_all_outputs_are_collected(project: DockerProject) -> None:
-    project.write(
-        "train.py", "import os, shutil\nshutil.rmtree('outputs')\nopen('outputs', 'w').write('model')\n"
-    )
-    done = project.submit("train.py")
-    assert done.code == 0, done.err
+def test_the_shared_directory_ends_with_a_separator_and_stays(several: Several) -> None:
+    project, first = several.project, several.done[0]
+    kept = several.home / f".azureml/{project.place.name}/demo/model.pkl"
+    if project.place.mounts:
+        assert kept.read_text() == "xx"
+        assert "AZUREML_NATIVE_SHARE_DIRECTORY" not in first.err
+    elif project.place.kind == "cluster":
+        assert "\nNone\n" in first.out
+    elif isinstance(project, RemoteProject):
+        there = f"/home/{QUIET}/.azureml/{project.place.name}/demo/"
+        assert f"\n{there}\n" in first.out
+        assert project.host.ssh(f"cat {there}model.pkl") == "xx"
+    else:
+        assert not kept.exists()
+        if project.place.volumes:
+            shared = f"/home/{QUIET}/.azureml/{project.place.name}/demo"
+            assert "\n/azureml-share/\n" in first.out
+            assert project.host.ssh(f"cat {shared}/model.pkl; stat -c %U {shared}") == f"xx{QUIET}\n"
+            return
+        assert "\nNone\n" in first.out
+        assert first.err.count("AZUREML_NATIVE_SHARE_DIRECTORY") == 1
+        assert not kept.exists()
+    if project.place.name == "docker":
+        assert "\n/azureml-share/\n" in first.out
+
+
+def test_a_copy_is_kept_until_all_outputs_are_collected(
+    several: Several, kept: dict[tuple[str, str], Any]
+) -> None:
+    project, done = several.project, several.last
     record = project.record(done.run_id)
     reason = {"path": "outputs", "reason": "it is a file, not a folder", "kept": True}
     assert (record["status"], record["not_collected"]) == ("Completed", [reason])
     assert "copy of the project is kept" in done.err
-    kept = project.amlexec("experiment", "clean", "--all")
-    assert f"amlexec experiment clean -r {done.run_id} removes it" in kept.err
+    del kept["several", project.place.name]  # a test after this one makes its own
+    cleaned = project.amlexec("experiment", "clean", "--all")
+    assert f"amlexec experiment clean -r {done.run_id} removes it" in cleaned.err
     assert project.has_copy(done.run_id)
     again = project.amlexec("experiment", "return", "-r", done.run_id, "--overwrite")
     assert (again.code, project.record(done.run_id)["not_collected"]) == (0, [reason]), again.err
     assert project.amlexec("experiment", "clean", "-r", done.run_id).code == 0
     assert not project.has_copy(done.run_id)
-    assert project.containers() == []
+    assert len(project.containers()) == (1 if _is_cut_off(project) else 0)
     assert project.record(done.run_id)["not_collected"] == [{**reason, "kept": False}]
 
 
-def test_metrics_of_both_loggers_and_models_that_go_there_and_come_back(project: DockerProject) -> None:
-    project.configure("Models:", "  - given:champion")
-    folder = project.write("given/tool", "#!/bin/sh\necho given\n").parent
-    (folder / "tool").chmod(0o755)
-    project.write("given/deep/weights", "1 2 3")
-    registry = opened(Project(str(project.root)))
-    registry.register("given", folder)
-    registry.promote("given:1", "champion")
-    registry.register("given", folder / "deep")  # newer, and not asked for
-    project.write(
-        "train.py",
-        "import os, subprocess\nfrom amlexec.model import path_of\n"
-        "place = path_of('given:champion')\n"
-        "assert (place, place) == (path_of('given'), path_of('given:1'))\n"
-        "print('got', open(os.path.join(place, 'deep/weights')).read())\n"
-        "assert subprocess.check_output([os.path.join(place, 'tool')]) == b'given\\n'\n"
-        "for name in ('given:2', 'm'):\n    try:\n        path_of(name)\n"
-        "    except OSError as error:\n        print(error)\n"
-        "from amlexec.run import log\nfrom azureml.logging import get_azureml_logger\n"
-        "log('loss', 0.5)\nlog('loss', 0.25)\n"
-        "get_azureml_logger().log('Accuracy', 0.9)\n"
-        "from amlexec.model import register\n"
-        "open('outputs/model.txt', 'w').write('trained')\nregister('m', 'outputs/model.txt')\n"
-        "open('beside.txt', 'w').write('beside')\nregister('n', 'beside.txt')\n",
-    )
-    done = project.submit("train.py")
-    assert done.code == 0, done.err
-    record = project.record(done.run_id)
+_OF_MODELS = """\
+import os, subprocess
+from amlexec.model import path_of
+place = path_of('given:champion')
+assert (place, place) == (path_of('given'), path_of('given:1'))
+print('got', open(os.path.join(place, 'deep/weights')).read())
+assert subprocess.check_output([os.path.join(place, 'tool')]) == b'given\\n'
+for name in ('given:2', 'm'):
+    try:
+        path_of(name)
+    except OSError as error:
+        print(error)
+from amlexec.run import log
+from azureml.logging import get_azureml_logger
+log('loss', 0.5)
+log('loss', 0.25)
+get_azureml_logger().log('Accuracy', 0.9)
+from amlexec.model import register
+open('outputs/model.txt', 'w').write('trained')
+register('m', 'outputs/model.txt')
+open('beside.txt', 'w').write('beside')
+register('n', 'beside.txt')
+"""
+
+
+def test_metrics_of_both_loggers_and_models_that_go_there_and_come_back(whole: Told) -> None:
+    project, done, record, folder = whole.project, whole.done, whole.record, whole.folder
     assert record["metrics"] == {"loss": 0.25, "Accuracy": 0.9}
     assert record["metric_counts"] == {"loss": 2, "Accuracy": 1}
-    assert len((project.run_folder(done.run_id) / "metrics.jsonl").read_text().splitlines()) == 3
-    registered = json.loads((project.run_folder(done.run_id) / "registered.json").read_text())
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3
+    registered = json.loads((folder / "registered.json").read_text())
     assert [(each["id"], each["problem"]) for each in registered] == [("m:1", ""), ("n:1", "")]
     assert record["models"] == {"given:champion": "given:1"}
     assert "got 1 2 3\n" in done.out
     assert done.out.count("did not come with this run: add it to Models in the run configuration\n") == 2
+    registry = opened(Project(str(project.root)))
     assert registry.path(registry.find("m")).read_text() == "trained"
     run = registry.find("n").version.origin.run
     assert run is not None
     assert (run.metrics["Accuracy"], run.path) == (0.9, "outputs/models/n/beside.txt")
-    outputs = project.run_folder(done.run_id) / "outputs"
-    assert sorted(path.name for path in outputs.iterdir()) == ["model.txt", "models"]
+    assert (folder / "outputs/model.txt").exists()
+    assert not (folder / "outputs/beside.txt").exists()
     assert not project.has_copy(done.run_id)
-    assert not (project.run_folder(done.run_id) / "models").exists()
+    assert not (folder / "models").exists()
 
 
 LOGGING = """\
@@ -489,14 +696,18 @@ print("done")
 """
 
 
-def test_status_metrics_and_output_of_a_running_run(project: DockerProject) -> None:
-    """`--async`; then other shells see its status and metrics, and follow it."""
+def test_ctrl_c_detaches_and_the_run_goes_on(project: DockerProject) -> None:
+    """Then other shells see its status and metrics, and follow it."""
     project.write("train.py", LOGGING)
-    done = project.submit("--async", "train.py")
-    assert done.code == 0, done.err
-    run_id = done.run_id
-    assert f"amlexec experiment status -r {run_id}" in done.err
-    project.begun(run_id)
+    process = start(project, "train.py")
+    until_begun(process)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    (run_id,) = project.run_ids()
+    assert f"stopped following; the run {run_id} goes on" in err.decode()
+    assert f"amlexec experiment follow -r {run_id}" in err.decode()
+    assert f"amlexec experiment cancel -r {run_id}" in err.decode()
     assert f"{run_id}  Running" in project.amlexec("experiment", "status", "-r", run_id).out
     assert project.record(run_id)["end_time_utc"] is None
     follow = ("-m", "amlexec", "experiment", "follow", "-r", run_id)
@@ -519,7 +730,8 @@ def test_status_metrics_and_output_of_a_running_run(project: DockerProject) -> N
     }
     # What other loggers write is in the outputs, which are here only if they are not copied at the end.
     now = everything if project.place.mounts else expected
-    eventually(lambda: shown() == {"status": "Running", **now}, "the new metrics are shown")
+    is_shown = lambda: shown() == {"status": "Running", **now}  # noqa: E731
+    eventually(is_shown, "the new metrics are shown", pause=0.5)
     project.tell(run_id, "end")
     for follower in followers:
         out, err = follower.communicate(timeout=PATIENCE)
@@ -531,78 +743,27 @@ def test_status_metrics_and_output_of_a_running_run(project: DockerProject) -> N
     assert json.loads((folder / "tags.jsonl").read_text())["value"] == "v2"
     assert project.record(run_id)["outputs"] == {"files": 2, "bytes": 21 + 26}
     assert project.containers() == []
-    again = project.amlexec(*follow[2:])
+    again = project.amlexec("experiment", "follow", "-r", "last")
     assert again.code == 0, again.err
     assert "begun\ndone\n" in again.out, "also of a finished run"
 
 
-def test_the_shared_directory_ends_with_a_separator_and_stays(project: DockerProject) -> None:
-    project.write(
-        f"aml_config/{project.place.name}.compute",
-        project.compute(f'nativeSharedDirectory: "~/.azureml/{project.place.name}/"'),
-    )
-    project.write(
-        "train.py",
-        "import os\nshared = os.environ.get('AZUREML_NATIVE_SHARE_DIRECTORY')\nprint(shared)\n"
-        "if shared:\n    assert shared.endswith('/')\n    open(shared + 'model.pkl', 'a').write('x')\n",
-    )
-    first, second = project.submit("train.py"), project.submit("train.py")
-    assert (first.code, second.code) == (0, 0), first.err
-    kept = Path(f"~/.azureml/{project.place.name}/demo/model.pkl").expanduser()
-    if project.place.mounts:
-        assert kept.read_text() == "xx"
-        assert "AZUREML_NATIVE_SHARE_DIRECTORY" not in first.err
-    elif project.place.kind == "cluster":
-        assert "\nNone\n" in first.out
-    elif isinstance(project, RemoteProject):
-        there = f"/home/{QUIET}/.azureml/{project.place.name}/demo/"
-        assert f"\n{there}\n" in first.out
-        assert project.host.ssh(f"cat {there}model.pkl") == "xx"
-    else:
-        assert not kept.exists()
-        if project.place.volumes:
-            shared = f"/home/{QUIET}/.azureml/{project.place.name}/demo"
-            assert "\n/azureml-share/\n" in first.out
-            assert project.host.ssh(f"cat {shared}/model.pkl; stat -c %U {shared}") == f"xx{QUIET}\n"
-            return
-        assert "\nNone\n" in first.out
-        assert first.err.count("AZUREML_NATIVE_SHARE_DIRECTORY") == 1
-        assert not kept.exists()
-    if project.place.name == "docker":
-        assert "\n/azureml-share/\n" in first.out
-
-
+@pytest.mark.parametrize("place", PLACES[:2], ids=lambda place: place.name, indirect=True)
 def test_an_invalid_shared_directory(project: DockerProject) -> None:
     project.write("train.py", "")
+    _share_with_a_file(project)
+    done = project.submit("train.py")
+    assert done.code == 2
+    assert "nativeSharedDirectory" in done.err
+    assert "hint: name a folder that you may write to" in done.err
+    assert project.run_ids() == []
+
+
+def _share_with_a_file(project: DockerProject) -> None:
+    """Let the shared directory be one that can't be made on this machine."""
     project.write("file", "")
     where = f"aml_config/{project.place.name}.compute"
     project.write(where, project.compute(f'nativeSharedDirectory: "{project.root}/file/"'))
-    done = project.submit("train.py")
-    if project.place.mounts:
-        assert done.code == 2
-        assert "nativeSharedDirectory" in done.err
-        assert "hint: name a folder that you may write to" in done.err
-        assert project.run_ids() == []
-    else:
-        assert done.code == 0, done.err
-
-
-def test_ctrl_c_detaches_and_the_run_goes_on(project: DockerProject) -> None:
-    project.write("train.py", WAITING)
-    process = start(project, "train.py")
-    until_begun(process)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 130
-    (run_id,) = project.run_ids()
-    assert f"stopped following; the run {run_id} goes on" in err.decode()
-    assert f"amlexec experiment follow -r {run_id}" in err.decode()
-    assert f"amlexec experiment cancel -r {run_id}" in err.decode()
-    project.tell(run_id)
-    done = project.amlexec("experiment", "follow", "-r", "last")
-    assert done.code == 0, done.err
-    assert "begun\ndone\n" in done.out
-    assert project.record(run_id)["status"] == "Completed"
 
 
 def test_killing_the_client_leaves_the_run_alone(project: DockerProject) -> None:
@@ -618,7 +779,7 @@ def test_killing_the_client_leaves_the_run_alone(project: DockerProject) -> None
     def is_over() -> bool:
         return "Completed" in project.amlexec("experiment", "status", "-r", run_id).out
 
-    eventually(is_over, "the run ends by itself")
+    eventually(is_over, "the run ends by itself", pause=0.3)
     record = project.record(run_id)
     assert (record["exit_code"], record["outputs"]) == (0, {"files": 1, "bytes": 1})
     assert (project.run_folder(run_id) / "stdout.log").read_bytes() == b"begun\ndone\n"
@@ -633,7 +794,10 @@ def test_cancel_ends_everything_the_script_started(project: DockerProject) -> No
         "os.makedirs('outputs', exist_ok=True)\nopen('outputs/x', 'w').write('x')\n"
         "subprocess.Popen(['sleep', sys.argv[1]])\nprint('begun', flush=True)\ntime.sleep(600)\n",
     )
-    run_id = project.submit("--async", "train.py", token).run_id
+    done = project.submit("--async", "train.py", token)
+    assert done.code == 0, done.err
+    run_id = done.run_id
+    assert f"amlexec experiment status -r {run_id}" in done.err
     project.begun(run_id)
     done = project.amlexec("experiment", "cancel", "-r", run_id, "--grace", "1")
     assert done.code == 0, done.err
@@ -670,15 +834,6 @@ def test_cancel_lets_a_script_clean_up(project: DockerProject) -> None:
     assert record["exit_code"] in ({3, 143} if project.place.has_spark else {3})
 
 
-def test_a_script_killed_by_a_signal(project: DockerProject) -> None:
-    project.write("train.py", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
-    done = project.submit("train.py")
-    assert done.code == 1
-    record = project.record(done.run_id)
-    assert (record["status"], record["exit_code"]) == ("Failed", 137)
-    assert "SIGKILL" in record["reason"]
-
-
 @pytest.mark.parametrize(
     ("place", "code"),
     [*((place, 0) for place in PLACES[:2]), *((place, 1) for place in EVERYWHERE)],
@@ -688,21 +843,13 @@ def test_a_script_killed_by_a_signal(project: DockerProject) -> None:
 def test_an_untracked_run_leaves_nothing(project: DockerProject, code: int) -> None:
     project.write("train.py", f"print('here')\nraise SystemExit({code})\n")
     project.configure("TrackedRun: false")
+    if not project.place.mounts:
+        _share_with_a_file(project)  # of this machine: there, it is a folder
     done = project.submit("train.py")
     assert done.code == code, done.err
     assert "here" in done.out
     assert "not tracked" in done.out
     assert project.run_ids() == []
-    assert project.containers() == []
-
-
-def test_simultaneous_submits_are_separate_runs(project: DockerProject) -> None:
-    project.write("train.py", "print('x')\n")
-    number = 3 if project.place.name in {"local", "docker"} else 2  # the others get their ids in the same way
-    together = [start(project, "train.py") for _ in range(number)]
-    ended = [process.communicate(timeout=PATIENCE) for process in together]
-    assert [process.returncode for process in together] == [0] * number, ended
-    assert [project.record(run_id)["status"] for run_id in project.run_ids()] == ["Completed"] * number
     assert project.containers() == []
 
 

@@ -241,6 +241,15 @@ class RemoteProject(DockerProject):
         log = f"/home/{QUIET}/.amlexec/runs/{run_id}/stdout.log"
         return self.host.ssh(f"cat {log} 2>/dev/null || :").encode()
 
+    def begun(self, run_id: str) -> None:
+        """Wait until a run has printed a line."""
+        log = f"/home/{QUIET}/.amlexec/runs/{run_id}/stdout.log"
+        # There, since each connection costs more than many looks.
+        self.host.ssh(
+            f"for i in $(seq {int(PATIENCE / 0.05)}); do "
+            f'[ ! -s {log} ] || [ "$(tail -c 1 {log})" ] || exit 0; sleep 0.05; done; exit 1'
+        )
+
     def has_copy(self, run_id: str) -> bool:
         """Whether the copy of the project that a run executed in is still there."""
         return self.host.ssh(f"ls /home/{QUIET}/.amlexec/runs/{run_id} 2>/dev/null || :") != ""
