@@ -12,22 +12,28 @@
 . "${0%/*}/identity.sh"
 control=$1/control
 
-[ -e "$control/cancel" ] && canceled=1 || canceled=0
+# What a run has by now is read after what it is: it goes on meanwhile.
+facts() {
+  read -r _ _ began 2>/dev/null <"$control/script" || began=-
+  [ -e "$control/cancel" ] && canceled=1 || canceled=0
+}
 
 ended() {
   read -r status at 2>/dev/null <"$control/end" || return 1
+  facts
   echo "ended $status $began $at $canceled"
 }
 
-read -r _ _ began 2>/dev/null <"$control/script" || began=-
 if ended; then
   :
 elif alive "$control/script"; then
   clock
+  facts
   echo "running $began $now"
 elif alive "$control/supervisor"; then
   # After the command's end, its remaining processes are stopped before the end is written.
   clock
+  facts
   [ "$began" = - ] && echo "starting" || echo "running $began $now"
 elif [ ! -s "$control/supervisor" ]; then
   echo "new"
@@ -37,6 +43,7 @@ else
     then=
     read -r _ _ then <"$control/supervisor"
     machine
+    facts
     [ -z "$then" ] || [ -z "$machine" ] || [ "$then" = "$machine" ] || canceled="$canceled restarted"
     echo "lost $began $canceled"
   }

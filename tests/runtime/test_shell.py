@@ -187,6 +187,24 @@ def test_a_running_run_says_what_time_it_is_there(said: str, began: float, now: 
     assert (state.began, state.now) == (began, now)
 
 
+@pytest.mark.parametrize(("end", "said"), [("", "running 12.5 "), ("0 13.5\n", "ended 0 12.5 13.5 1\n")])
+def test_a_run_that_begins_while_it_is_asked_about(tmp_path: Path, end: str, said: str) -> None:
+    """What it has begun, and that it was canceled, is read after whether it has ended."""
+    control = tmp_path / "control"
+    control.mkdir()
+    os.mkfifo(control / "end")  # to read it waits until it is opened here
+    asked = subprocess.Popen(["sh", HERE / "state.sh", tmp_path], stdout=subprocess.PIPE, text=True)
+    with (control / "end").open("w") as file:
+        identify = f'. "{HERE}/identity.sh"; identify {os.getpid()}; echo "$identity"'
+        identity = subprocess.check_output(["sh", "-c", identify], text=True).strip()
+        (control / "script").write_text(f"{os.getpid()} {identity} 12.5\n")
+        (control / "cancel").touch()
+        file.write(end)
+    told, _ = asked.communicate(timeout=PATIENCE)
+    assert told.startswith(said)
+    assert read_state(told, "", "here").began == 12.5
+
+
 def test_last_is_the_run_that_was_submitted_last(
     project: ProjectFolder, new_project: Callable[[str], ProjectFolder]
 ) -> None:
