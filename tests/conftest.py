@@ -21,7 +21,7 @@ from tests.support import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 # A machine that keeps no bytecode would compile amlexec again for each of the thousands of processes here.
 sys.dont_write_bytecode = False
@@ -71,12 +71,24 @@ class ProjectFolder:
         return path
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-        """Start a program in the project's folder."""
+        """Start a program in the project's folder; amlexec's and doit's are forked where possible."""
         options.setdefault("cwd", self.root)
-        options.setdefault("stdin", subprocess.DEVNULL)
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.PIPE)
+        if forked := self._forked(arguments, **options):
+            return forked
+        options.setdefault("stdin", subprocess.DEVNULL)
         return subprocess.Popen(arguments, **options)
+
+    def _forked(
+        self, arguments: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path, **streams: Any
+    ) -> subprocess.Popen[bytes] | None:
+        """Fork a command; None if that would not be the same."""
+        environment = os.environ if env is None else env
+        is_known = tuple(arguments[:2]) == (sys.executable, "-m") and arguments[2] in ("amlexec", "doit")
+        if not is_known or streams.keys() != {"stdout", "stderr"} or not commands.can_fork(environment):
+            return None
+        return commands.ForkedCommand(arguments[2], arguments[3:], cwd, environment, **streams)
 
     def call(self, *arguments: str, **options: Any) -> Done:
         """Run a program in the project's folder to its end."""

@@ -1,10 +1,10 @@
-"""Running `amlexec` and `doit` to their end: each command is a process, forked where that changes nothing.
+"""Running `amlexec` and `doit`: each command is a process, forked where that changes nothing.
 
 A command that is forked off a process with amlexec in it takes a third of the time, but what Python does as
 it starts is not tested by it. So a command is a fresh `python -m` where its environment has what Python reads
-as it starts, where it gets streams or options of its own, and where a test starts the program itself: to kill
-it, to see what it imports, to close its streams. With AMLEXEC_TEST_FRESH=1 every command is fresh; `doit
-newest` and `doit lowest` set it.
+as it starts, where it gets a standard input or a process group of its own, and where a test starts the
+program itself: to see what it imports, or to interrupt it as it starts. With AMLEXEC_TEST_FRESH=1 every
+command is fresh; `doit newest` and `doit lowest` set it.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import atexit
 import contextlib
 import json
 import os
-import selectors
+import select
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -23,12 +22,12 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["FRESH", "can_fork", "remember_environment", "run_forked"]
+__all__ = ["FRESH", "ForkedCommand", "can_fork", "remember_environment", "run_forked"]
 
 _PROGRAM = str(Path(__file__).with_name("fork_server.py"))
 _AT_START = ("PYTHON", "LC_", "LANG", "LD_", "TZ", "MALLOC_")
@@ -61,6 +60,57 @@ def _at_start(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: environment[name] for name in names}
 
 
+class ForkedCommand(subprocess.Popen[bytes]):
+    """`python -m MODULE ARGUMENTS`, forked off the module's server; its standard input is empty."""
+
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        stdout: int | IO[bytes] = subprocess.PIPE,
+        stderr: int | IO[bytes] = subprocess.PIPE,
+    ) -> None:
+        """Streams are those of `subprocess.Popen`, but not None."""
+        self._module, self._arguments = module, arguments
+        self._connection = socket.socket(socket.AF_UNIX)
+        command = [sys.executable, "-m", module, *arguments]
+        streams = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr}
+        super().__init__(command, cwd=folder, env=environment, **streams)  # type: ignore[call-overload]
+
+    def _execute_child(self, *given: Any) -> None:
+        """What Popen calls: start it with the descriptors of the pipes that Popen has made."""
+        told = {"arguments": self._arguments, "folder": str(given[5]), "environment": dict(given[6])}
+        pipes = given[10:16]
+        whole = json.dumps(told).encode() + b"\0"
+        self._connection.connect(_server(self._module))
+        sent = socket.send_fds(self._connection, [whole], pipes[0::2][:1] + pipes[3::2])
+        if sent < len(whole):  # else a command that has ended by now has closed the connection
+            self._connection.sendall(whole[sent:])
+        self._answers = self._connection.makefile("rb")
+        self.pid = int(self._answers.readline())
+        self._child_created = True
+        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+
+    def _internal_poll(self, *_: Any, **__: Any) -> int | None:
+        """What Popen calls: its exit code, or None."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._wait(0)
+        return self.returncode
+
+    def _wait(self, timeout: float | None) -> int:
+        """What Popen calls: wait for its exit code."""
+        if self.returncode is None and not select.select([self._connection], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        with self._waitpid_lock:  # type: ignore[attr-defined]
+            if self.returncode is None:
+                self.returncode = int(self._answers.readline())
+                self._answers.close()
+                self._connection.close()
+        return self.returncode
+
+
 def run_forked(
     module: str, arguments: tuple[str, ...], folder: Path, environment: Mapping[str, str], timeout: float
 ) -> tuple[int, bytes, bytes]:
@@ -69,52 +119,13 @@ def run_forked(
     Raises:
         subprocess.TimeoutExpired: it has not ended in time, and was killed.
     """
-    told = {"arguments": arguments, "folder": str(folder), "environment": dict(environment)}
-    ours: list[int] = []
-    theirs = [os.open(os.devnull, os.O_RDONLY)]
-    for _ in ("stdout", "stderr"):
-        reading, writing = os.pipe()
-        ours.append(reading)
-        theirs.append(writing)
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(_server(module))
-        given = json.dumps(told).encode() + b"\0"
-        sent = socket.send_fds(connection, [given], theirs)
-        if sent < len(given):  # else a command that has ended by now has closed the connection
-            connection.sendall(given[sent:])
-        for descriptor in theirs:
-            os.close(descriptor)
-        answers = connection.makefile("rb")
-        pid = int(answers.readline())
+    with ForkedCommand(module, arguments, folder, environment) as process:
         try:
-            out, err = _read(ours, time.monotonic() + timeout)
-            connection.settimeout(timeout)
-            return int(answers.readline()), out, err
-        except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
-            raise subprocess.TimeoutExpired([module, *arguments], timeout) from None
-        finally:
-            for descriptor in ours:
-                os.close(descriptor)
-
-
-def _read(descriptors: list[int], deadline: float) -> tuple[bytes, bytes]:
-    """What comes from both until their ends."""
-    found: dict[int, list[bytes]] = {descriptor: [] for descriptor in descriptors}
-    with selectors.DefaultSelector() as waiting:
-        for descriptor in descriptors:
-            waiting.register(descriptor, selectors.EVENT_READ)
-        while waiting.get_map():
-            ready = waiting.select(max(0.0, deadline - time.monotonic()))
-            if not ready:
-                raise TimeoutError
-            for key, _ in ready:
-                piece = os.read(key.fd, 1 << 16)
-                found[key.fd].append(piece)
-                if not piece:
-                    waiting.unregister(key.fd)
-    out, err = (b"".join(found[descriptor]) for descriptor in descriptors)
-    return out, err
+            out, err = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    return process.returncode, out, err
 
 
 def _server(module: str) -> str:

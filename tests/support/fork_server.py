@@ -11,6 +11,7 @@ ended, its exit code as `subprocess` has it.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -21,6 +22,7 @@ import runpy
 import selectors
 import socket
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +116,23 @@ def become(command: dict[str, Any], module: str) -> None:
     sys.argv = [module, *command["arguments"]]
     if before := os.environ.pop("AMLEXEC_TEST_BEFORE", ""):
         runpy.run_path(before)
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    code: object = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code or 0
+        if not isinstance(code, int):
+            raise
+    _end(code)
+
+
+def _end(code: int) -> None:
+    """End as Python does, but leave the modules as they are: removing them copies the whole memory first."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code & 0xFF)
 
 
 if __name__ == "__main__":
