@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from amlexec.history.paths import RunPaths
     from amlexec.targets.service import Storage
 
-__all__ = ["ServiceLog", "bring_home", "bring_metrics", "send"]
+__all__ = ["ServiceLog", "bring_home", "copy", "metrics", "send"]
 
 _IN_MEMORY = 16 << 20
 OUTPUTS = "outputs.tar"
@@ -98,9 +98,9 @@ def copy(storage: Storage, logs: Sequence[ServiceLog]) -> bool:
     return before != [log.position for log in logs]
 
 
-def bring_metrics(storage: Storage, paths: RunPaths) -> None:
-    """Copy the new metrics of a run that goes on."""
-    copy(storage, [ServiceLog(paths.metrics, paths.metrics.name)])
+def metrics(paths: RunPaths) -> ServiceLog:
+    """The metrics of a run that goes on."""
+    return ServiceLog(paths.metrics, paths.metrics.name)
 
 
 def bring_home(storage: Storage, paths: RunPaths, *, is_whole: bool) -> list[NotCollected]:
@@ -117,7 +117,7 @@ def bring_home(storage: Storage, paths: RunPaths, *, is_whole: bool) -> list[Not
     first = pieces.pop() if is_whole else b""
     copy(storage, [log for log, piece in zip(logs, pieces, strict=True) if log.add(piece)])
     if not first:
-        bring_metrics(storage, paths)
+        copy(storage, [metrics(paths)])
         return (
             [NotCollected("outputs", "the container ended before it had sent them")] if not is_whole else []
         )

@@ -153,6 +153,13 @@ class ServiceTarget(Generic[PlaceT]):
 
     def state(self, paths: RunPaths) -> State:
         """See `Target.state`. The same call gets the new metrics of a running run."""
+        found = self._state(paths)
+        asked = self._asked(paths) if found.phase == "running" else None
+        if asked is not None:
+            service_files.copy(self._service.storage(asked[0]), [service_files.metrics(paths)])
+        return found
+
+    def _state(self, paths: RunPaths) -> State:
         asked = self._asked(paths)
         if asked is None:
             return State("new")
@@ -163,10 +170,7 @@ class ServiceTarget(Generic[PlaceT]):
         reported = self._service.reported(place)
         if reported is not None and reported.phase == "ended":
             return reported
-        found = self._by_container(paths, place, at, reported)
-        if found.phase == "running" and reported is not None:
-            service_files.bring_metrics(self._service.storage(place), paths)
-        return found
+        return self._by_container(paths, place, at, reported)
 
     def _by_container(self, paths: RunPaths, place: PlaceT, at: float, reported: State | None) -> State:
         """The state by the container; `reported` is what the run has reported before."""
@@ -229,14 +233,16 @@ class ServiceTarget(Generic[PlaceT]):
             return State("new")
         place, _ = asked
         storage, reconnect = self._service.storage(place), Reconnect(paths.folder.name)
-        pause, next_look = _FIRST_PAUSE_S, 0.0
+        pause, next_look, found_more = _FIRST_PAUSE_S, 0.0, False
         while True:
             try:
                 state = service_place.kept_end(paths) or self._service.reported(place)
+                wanted = logs
                 if state is None or (state.phase == "running" and time.monotonic() >= next_look):
-                    state = self.state(paths)
+                    state = self._state(paths)
                     next_look = time.monotonic() + _LOOK_AT_CONTAINER_S
-                found_more = state.phase in _WITH_OUTPUT and service_files.copy(storage, logs)
+                    wanted = [*logs, service_files.metrics(paths)] if state.phase == "running" else logs
+                found_more = state.phase in _WITH_OUTPUT and service_files.copy(storage, wanted)
             except UnreachableError as error:
                 reconnect.lost(error)
                 continue

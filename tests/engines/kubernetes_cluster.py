@@ -203,7 +203,8 @@ class Cluster:
         if found is None:
             return 404, not_found(resource, name)
         if verb == "get":
-            self._refresh()
+            if resource == "jobs":
+                self._refresh(name, self._pods(name))
             with self.lock:
                 found = self.objects.get((resource, name))
             return (200, found) if found is not None else (404, not_found(resource, name))
@@ -214,18 +215,25 @@ class Cluster:
         return 200, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
 
     def _listed(self, resource: str, query: dict[str, list[str]]) -> dict[str, Any]:
-        self._refresh()
         wanted = dict(each.split("=", 1) for each in query.get("labelSelector", [""])[0].split(",") if each)
         about = query.get("fieldSelector", [""])[0].partition("involvedObject.name=")[2]
         version, kind = _KINDS[resource]
-        with self.lock:
-            items = [
-                each
-                for (of, _), each in self.objects.items()
-                if of == resource
-                and wanted.items() <= each["metadata"].get("labels", {}).items()
-                and (not about or each["involvedObject"]["name"] == about)
-            ]
+
+        def chosen() -> list[dict[str, Any]]:
+            with self.lock:
+                return [
+                    each
+                    for (of, _), each in self.objects.items()
+                    if of == resource
+                    and wanted.items() <= each["metadata"].get("labels", {}).items()
+                    and (not about or each["involvedObject"]["name"] == about)
+                ]
+
+        items = chosen()
+        if resource == "pods":
+            for job in {each["metadata"]["labels"]["batch.kubernetes.io/job-name"] for each in items}:
+                self._refresh(job, self._pods(job))
+            items = chosen()
         return {"apiVersion": version, "kind": f"{kind}List", "metadata": {}, "items": items}
 
     def _create(self, resource: str, body: dict[str, Any]) -> tuple[int, Any]:
@@ -408,19 +416,20 @@ class Cluster:
             time.sleep(0.05)
         return None
 
-    def _refresh(self) -> None:
-        """Let the objects say what the engine's containers do."""
+    def _refresh(self, name: str, pods: list[dict[str, Any]]) -> None:
+        """Let a Job and its Pods say what the engine's containers do."""
         with self.lock:
-            pods = [each for (resource, _), each in self.objects.items() if resource == "pods"]
             for pod in pods:
                 self._refresh_pod(pod)
-            for (resource, _), job in [*self.objects.items()]:
-                if resource == "jobs" and self._is_over(job):
-                    del self.objects["jobs", job["metadata"]["name"]]
-                    for pod in self._pods(job["metadata"]["name"]):
-                        threading.Thread(target=self.drop, args=(pod,), daemon=True).start()
+            job = self.objects.get(("jobs", name))
+            if job is not None and self._is_over(job):
+                del self.objects["jobs", name]
+                for pod in pods:
+                    threading.Thread(target=self.drop, args=(pod,), daemon=True).start()
 
     def _refresh_pod(self, pod: dict[str, Any]) -> None:
+        if pod["status"]["phase"] in {"Failed", "Succeeded"}:
+            return
         container = self.containers.get(pod["metadata"]["name"], "")
         found = containers.inspect(self._engine, container) if container else None
         if found is None:
