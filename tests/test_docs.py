@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import PATIENCE
+from tests.support.commands import can_fork, run_forked
 from tests.support.stage import channels, stage  # noqa: F401 - fixtures, which are asked for by name
 
 if TYPE_CHECKING:
@@ -66,13 +67,21 @@ def matches(wanted: list[str], printed: list[str]) -> bool:
     return re.fullmatch(pattern, "".join(f"{line.rstrip()}\n" for line in printed)) is not None
 
 
+def words_of(command: str) -> list[str]:
+    """The words of a command that is `amlexec` or `doit` alone; [] if a shell has more to do with it."""
+    unquoted = re.sub(r"'[^']*'|\"[^\"$`\\]*\"", "", command)
+    if not re.match(r"(amlexec|doit) ", command) or re.search(r"[^\w\s./:=,%@+-]", unquoted):
+        return []
+    return shlex.split(command)
+
+
 class Session:
     """A reader's shell: keeps its folder and exported variables between commands."""
 
     def __init__(self, folder: Path) -> None:
+        self._home = folder
         self._folder = folder
-        self._state = folder / ".state"
-        self._state.write_text(f"cd {folder}\n")
+        self._variables = {**os.environ, "COLUMNS": "110", "LC_ALL": "C.UTF-8"}
         self._stage: Stage | None = None
 
     def enter(self, begin: Callable[[], Stage]) -> None:
@@ -81,40 +90,48 @@ class Session:
             return
         before = dict(os.environ)
         self._stage = begin()
-        with self._state.open("a") as state:
-            for name in before.keys() - os.environ.keys():
-                state.write(f"unset {name}\n")
-            for name, value in os.environ.items():
-                if before.get(name) != value:
-                    state.write(f"export {name}={shlex.quote(value)}\n")
+        for name in before.keys() - os.environ.keys():
+            self._variables.pop(name, None)
+        self._variables.update(os.environ.items() - before.items())
 
     def write(self, file: str, body: str) -> None:
         """Write a file that the page shows."""
-        path = Path(self._bash(f". {self._state}; pwd").stdout.decode().strip(), file)
+        path = self._folder / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(body)
 
     def type(self, command: str) -> str:
         """Run a command that the page shows; its output."""
         if self._stage is not None:
-            self._stage.dress(self._folder)
+            self._stage.dress(self._home)
             command = self._stage.meant(command)
-        done = self._bash(f". {self._state}\n{command}\n{{ export -p; echo \"cd '$PWD'\"; }} >{self._state}")
-        printed = done.stdout.decode()
+        # What is read as Python starts; without it, Python takes this locale by itself.
+        variables = {name: value for name, value in self._variables.items() if name != "LC_ALL"}
+        if (words := words_of(command)) and can_fork(variables):
+            _, out, _ = run_forked(words[0], tuple(words[1:]), self._folder, variables, PATIENCE, merged=True)
+        else:
+            out = self._bash(command)
+        printed = out.decode()
         if self._stage is not None:
             printed = self._stage.shown(printed)
-        return printed.replace(str(self._folder), "/home/you")
+        return printed.replace(str(self._home), "/home/you")
 
-    def _bash(self, script: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            ["bash", "-c", script],
-            env={**os.environ, "COLUMNS": "110", "LC_ALL": "C.UTF-8"},
+    def _bash(self, command: str) -> bytes:
+        state = self._home / ".state"
+        done = subprocess.run(
+            ["bash", "-c", f"{command}\n{{ env -0; pwd; }} >{shlex.quote(str(state))}"],
+            cwd=self._folder,
+            env=self._variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=PATIENCE,
             check=False,
         )
+        *variables, folder = state.read_text().split("\0")
+        self._variables = dict(variable.split("=", 1) for variable in variables)
+        self._folder = Path(folder.rstrip("\n"))
+        return done.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

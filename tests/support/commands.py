@@ -112,20 +112,29 @@ class ForkedCommand(subprocess.Popen[bytes]):
 
 
 def run_forked(
-    module: str, arguments: tuple[str, ...], folder: Path, environment: Mapping[str, str], timeout: float
+    module: str,
+    arguments: tuple[str, ...],
+    folder: Path,
+    environment: Mapping[str, str],
+    timeout: float,
+    *,
+    merged: bool = False,
 ) -> tuple[int, bytes, bytes]:
     """Run `python -m MODULE ARGUMENTS` to its end; its exit code, standard output and standard error.
+
+    With `merged`, standard output has both.
 
     Raises:
         subprocess.TimeoutExpired: it has not ended in time, and was killed.
     """
-    with ForkedCommand(module, arguments, folder, environment) as process:
+    stderr = subprocess.STDOUT if merged else subprocess.PIPE
+    with ForkedCommand(module, arguments, folder, environment, stderr=stderr) as process:
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
-    return process.returncode, out, err
+    return process.returncode, out, err or b""
 
 
 def _server(module: str) -> str:
