@@ -205,6 +205,7 @@ def until_printed(path: Path, text: bytes) -> None:
 
 
 from tests.support.distribution import (  # noqa: E402, F401 - hooks
+    pytest_collection,
     pytest_collection_finish,
     pytest_collection_modifyitems,
 )

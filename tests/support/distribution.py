@@ -5,13 +5,14 @@ So a process starts the parts that take long, such as a cluster, for the files t
 
 from __future__ import annotations
 
+import contextlib
 import gc
-from typing import TYPE_CHECKING
+import importlib
+from pathlib import Path
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
 
-__all__ = ["pytest_collection_finish", "pytest_collection_modifyitems"]
+__all__ = ["pytest_collection", "pytest_collection_finish", "pytest_collection_modifyitems"]
 
 _LONGEST = (
     "tests/test_contract.py",
@@ -38,6 +39,27 @@ _LONGEST = (
     "tests/targets/test_kubernetes.py",
 )
 """What takes minutes, to begin with it: at the end, one process would work on it alone."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Import all tests, beginning elsewhere than the other processes do.
+
+    pytest compiles the modules of tests, with other assertions than Python would, and keeps what it has
+    compiled. In a new checkout, processes that began with the same module would each compile them all.
+    """
+    config = session.config
+    if hasattr(config, "workerinput") and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        names = _modules(config.rootpath)
+        begin = len(names) * int(config.workerinput["workerid"][2:]) // int(config.workerinput["workercount"])
+        for name in [*names[begin:], *names[:begin]]:
+            with contextlib.suppress(Exception):  # the collection says which, and why
+                importlib.import_module(name)
+
+
+def _modules(root: Path) -> list[str]:
+    paths = sorted((root / "tests").rglob("test_*.py"))
+    return [".".join(path.relative_to(root).with_suffix("").parts) for path in paths]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
