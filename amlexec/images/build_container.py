@@ -51,7 +51,8 @@ class NotRunningError(TargetError):
 class BuildContainer:
     """A container from `image` to build `what` (a digest); removed at the end of the `with` block.
 
-    With `as_machine` it uses the network of the engine's machine, including its loopback.
+    With `as_machine` it uses the network of the engine's machine, including its loopback; if `is_offline`, it
+    has no network, which saves the engine a third of the work for a container.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class BuildContainer:
         what: str,
         *,
         as_machine: bool = False,
+        is_offline: bool = False,
         mounts: Sequence[Mapping[str, object]] = (),
         python: str = f"{PREFIX}/bin/python",
     ) -> None:
@@ -78,8 +80,10 @@ class BuildContainer:
             "WorkingDir": "/",
             "Labels": {BUILDING: what, MAKER: me()},
             "Healthcheck": {"Test": ["NONE"]},
+            "NetworkDisabled": is_offline,
             "HostConfig": {
                 "Mounts": [dict(mount) for mount in mounts],
+                **({"NetworkMode": "none"} if is_offline else {}),
                 # With user namespaces on, an engine allows its network only to a user of its machine.
                 **({"NetworkMode": "host", "UsernsMode": "host"} if as_machine else {}),
             },

@@ -163,7 +163,10 @@ def _built(
             return layer
         progress.step("no channel has a bootstrap Python for the engine: installing here, then sending")
     # First: an image with a container is not removed.
-    with BuildContainer(engine, image, what) as builder, archived(context, below) as archive:
+    with (
+        BuildContainer(engine, image, what, is_offline=True) as builder,
+        archived(context, below) as archive,
+    ):
         progress.step(f"copying the packages onto {request.spec.base_image}")
         builder.put(archive)
         builder.start(request.spec.base_image, str(request.base_place))

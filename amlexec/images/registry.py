@@ -173,7 +173,7 @@ def _packages(engine: Engine, request: BuildRequest, image_id: str, log: BuildLo
 
     sweep(engine, request.digest)
     output = bytearray()
-    with BuildContainer(engine, image_id, request.digest) as builder:
+    with BuildContainer(engine, image_id, request.digest, is_offline=True) as builder:
         builder.start()
         if builder.run([f"{PREFIX}/bin/python", "-I", "-c", _PACKAGES], output.extend) != 0:
             log.write(bytes(output))

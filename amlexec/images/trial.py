@@ -51,6 +51,7 @@ def try_python(engine: Engine, image_id: str, digest: str, base: str, where: str
         "Env": ["PYTHONUNBUFFERED=1"],
         "Healthcheck": {"Test": ["NONE"]},
         "Labels": {BUILDING: digest, MAKER: me()},
+        "NetworkDisabled": True,
         "HostConfig": {"Init": True, "NetworkMode": "none"},
     }
     container = containers.create(engine, settings)

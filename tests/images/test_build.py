@@ -182,6 +182,8 @@ def test_labels_and_contents_of_an_image(make: Callable[..., DockerProject]) -> 
     done = project.prepare()
     assert done.code == 0, done.err
     made = image_of(project)
+    # Its layers were built without a network; its runs have one.
+    assert not made["Config"].get("NetworkDisabled")
     labels = made["Config"]["Labels"]
     base = images.inspect(project.shop.engine, project.shop.base)
     assert base is not None
