@@ -61,6 +61,7 @@ SMALL = Sizes(
     snapshot=200,
     configurations=8,
     environments=1,
+    packages=("pip",),
     hosts=2,
     cuts=2,
     log=1_000_000,

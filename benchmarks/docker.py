@@ -34,7 +34,8 @@ def task_prepare():
     for number in range({count}):
         yield {{"name": str(number), "actions": ["true"], "uptodate": [True]}}
 """
-PACKAGES = ("six", "idna", "tabulate", "pip", "setuptools")
+DIFFERING = ("six", "idna", "tabulate")
+"""Packages that some of several environments have."""
 BUILD = """\
 import subprocess, sys
 from amlexec.docker.client import from_environment
@@ -55,6 +56,8 @@ class Shop(NamedTuple):
     """A base image of this measurement alone, so that nothing is taken for another's."""
     cache: Path
     folder: Path
+    packages: tuple[str, ...]
+    """Of an environment that is built."""
 
     def amlexec(self, project: Path, *arguments: str) -> Command:
         """`amlexec`, with a package cache of its own."""
@@ -77,10 +80,12 @@ class Shop(NamedTuple):
         self.dependencies(made, "conda_dependencies", *pip)
         return made
 
-    def dependencies(self, project: Path, name: str, *pip: str, packages: tuple[str, ...] = PACKAGES) -> None:
+    def dependencies(
+        self, project: Path, name: str, *pip: str, packages: tuple[str, ...] | None = None
+    ) -> None:
         """A dependencies file."""
         lines = ["channels:", f"  - {(state() / CHANNEL).as_uri()}", "dependencies:", "  - python"]
-        lines += [f"  - {package}" for package in packages]
+        lines += [f"  - {package}" for package in (self.packages if packages is None else packages)]
         lines += ["  - pip:", *(f"    - {state() / WHEELS}/{wheel}" for wheel in pip)] if pip else []
         (project / "aml_config" / f"{name}.yml").write_text("\n".join([*lines, ""]), encoding="utf-8")
 
@@ -89,14 +94,14 @@ def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
     """The rows, measured one after the other. Raises RuntimeError where the engine or a part is absent."""
     if not base_image.is_there() or not channel.is_there():
         raise RuntimeError(f"a Docker engine, the base image or the conda channel is not there: {HOW}")
-    with _shop(folder) as shop:
+    with _shop(folder, sizes.packages) as shop:
         yield from _nothing_to_do(shop, rounds, sizes)
         yield from _a_run(shop, rounds)
         yield from _builds(shop, max(1, rounds // 3))
 
 
 @contextlib.contextmanager
-def _shop(folder: Path) -> Iterator[Shop]:
+def _shop(folder: Path, packages: tuple[str, ...]) -> Iterator[Shop]:
     engine = from_environment()
     base = f"amlexec-bench/base:{uuid.uuid4().hex[:12]}"
     made = containers.create(engine, {"Image": base_image.REFERENCE, "Cmd": ["none"]})
@@ -104,7 +109,7 @@ def _shop(folder: Path) -> Iterator[Shop]:
         images.commit(engine, made, base, changes=[f"LABEL amlexec-bench={base.partition(':')[2]}"])
     finally:
         containers.remove(engine, made, force=True)
-    shop = Shop(engine, base, folder / "cache", folder)
+    shop = Shop(engine, base, folder / "cache", folder, packages)
     try:
         yield shop
     finally:
@@ -143,7 +148,7 @@ def _nothing_to_do(shop: Shop, rounds: int, sizes: Sizes) -> Iterator[Row]:
 def _configurations(shop: Shop, project: Path, count: int, environments: int) -> None:
     """As many run configurations besides `local`, sharing so many environments."""
     text = (project / "aml_config" / "docker.runconfig").read_text(encoding="utf-8")
-    choices = [choice for size in range(3) for choice in itertools.combinations(PACKAGES[:3], size)]
+    choices = [choice for size in range(3) for choice in itertools.combinations(DIFFERING, size)]
     for number in range(environments):
         shop.dependencies(project, f"environment{number}", packages=choices[number])
     for number in range(count):
@@ -198,8 +203,9 @@ def _builds(shop: Shop, rounds: int) -> Iterator[Row]:
         return timed(shop.amlexec(first, *prepare))
 
     def one_line_more() -> float:
-        fresh()
-        run(shop.amlexec(first, *prepare))
+        if rounds > 1:  # else `ours` was just before, and has left what is built here
+            fresh()
+            run(shop.amlexec(first, *prepare))
         return timed(shop.amlexec(second, *prepare))
 
     build, file, more = _in_turn((ours, lambda: timed(by_hand), one_line_more), rounds)

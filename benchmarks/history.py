@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from amlexec.history import find, folders
@@ -11,6 +13,7 @@ from amlexec.history.record import instant, text_of
 from amlexec.values import Project
 from benchmarks.submit import new_project
 from benchmarks.timing import Command, Figure, Peer, Row, Sizes, compared, installed, run, script
+from tests.engines import mlflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,13 +45,14 @@ _FILL = """\
 import sys
 from mlflow.entities import Metric, Param
 from mlflow.tracking.client import MlflowClient
-client = MlflowClient(tracking_uri=sys.argv[1])
-for number in range(int(sys.argv[2])):
-    run_id = client.create_run("0", start_time=1_700_000_000_000 + 1000 * number).info.run_id
-    values = {f"m{each}": number * (each + 7) % 1000 / 1000 for each in range(int(sys.argv[3]))}
-    metrics = [Metric(name, value, 0, 0) for name, value in values.items()]
-    client.log_batch(run_id, metrics, [Param("lr", str(10.0 ** -(number % 4)))])
-    client.set_terminated(run_id, "FINISHED", 1_700_000_000_500 + 1000 * number)
+for uri in sys.argv[3:]:
+    client = MlflowClient(tracking_uri=uri)
+    for number in range(int(sys.argv[1])):
+        run_id = client.create_run("0", start_time=1_700_000_000_000 + 1000 * number).info.run_id
+        values = {f"m{each}": number * (each + 7) % 1000 / 1000 for each in range(int(sys.argv[2]))}
+        metrics = [Metric(name, value, 0, 0) for name, value in values.items()]
+        client.log_batch(run_id, metrics, [Param("lr", str(10.0 ** -(number % 4)))])
+        client.set_terminated(run_id, "FINISHED", 1_700_000_000_500 + 1000 * number)
 """
 _SEARCH = """\
 import sys
@@ -91,18 +95,32 @@ def rows(folder: Path, rounds: int, sizes: Sizes) -> Iterator[Row]:
 def _beside_mlflow(folder: Path, root: Path, count: int, rounds: int) -> Iterator[Row]:
     """The same question about as many runs, which MLflow's client has logged; with the start of both."""
     ours = Command((script("amlexec"), "history", "list", *_SIMPLE), root)
-    for kind, module, uri in (
-        ("files", "mlflow", f"file://{folder}/mlruns"),
-        # Without SQLAlchemy there is only the client: mlflow-skinny.
-        ("SQLite", "sqlalchemy", f"sqlite:///{folder}/mlflow.db"),
-    ):
-        theirs = None
-        if installed("mlflow") and installed(module):
-            python = ("env", "MLFLOW_ALLOW_FILE_STORE=true", sys.executable, "-W", "ignore", "-c")
-            run(Command((*python, _FILL, uri, str(count), str(_METRICS)), folder))
-            theirs = Command((*python, _SEARCH, uri), folder)
+    python = ("env", "MLFLOW_ALLOW_FILE_STORE=true", sys.executable, "-W", "ignore", "-c")
+    # Without SQLAlchemy there is only the client: mlflow-skinny.
+    needed = {"files": "mlflow", "SQLite": "sqlalchemy"}
+    places = {"files": f"file://{folder}/mlruns", "SQLite": f"sqlite:///{folder}/mlflow.db"}
+    filled = [kind for kind in places if installed("mlflow") and installed(needed[kind])]
+    if filled:
+        _copy_empty_database(folder / "mlflow.db")
+        uris = (places[kind] for kind in filled)
+        run(Command((*python, _FILL, str(count), str(_METRICS), *uris), folder))
+    for kind, uri in places.items():
+        theirs = Command((*python, _SEARCH, uri), folder) if kind in filled else None
         name = f"amlexec history list --where 'm0 > 0.9' --sort -m1, {count} runs"
         yield compared(name, ours, Peer(f"mlflow search_runs, {kind}", theirs), Figure("ratio", 1), rounds)
+
+
+def _copy_empty_database(path: Path) -> None:
+    """Give MLflow the tests' empty database, if it is of its version: it would take seconds to make one."""
+    if mlflow.is_there() and mlflow.VERSION in map(_version, ("mlflow", "mlflow-skinny")):
+        shutil.copy(mlflow.database(), path)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 _COLD = """\

@@ -69,8 +69,15 @@ class Wire:
             far = socket.create_connection(("127.0.0.1", self._to))
             self.made += 1
             left = [self._cut_after if self.made <= self._cuts else -1]
-            for source, sink, is_back in ((near, far, False), (far, near, True)):
-                threading.Thread(target=self._pump, args=(source, sink, is_back, left), daemon=True).start()
+            threading.Thread(target=self._join, args=(near, far, left), daemon=True).start()
+
+    def _join(self, near: socket.socket, far: socket.socket, left: list[int]) -> None:
+        """Let bytes through in both directions until both ends have closed."""
+        with near, far:
+            back = threading.Thread(target=self._pump, args=(far, near, True, left), daemon=True)
+            back.start()
+            self._pump(near, far, False, left)
+            back.join()
 
     def _pump(self, source: socket.socket, sink: socket.socket, is_back: bool, left: list[int]) -> None:
         with contextlib.suppress(OSError):

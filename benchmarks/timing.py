@@ -39,6 +39,8 @@ class Sizes(NamedTuple):
     """Run configurations of a project that has many."""
     environments: int = 5
     """Environments that they share."""
+    packages: tuple[str, ...] = ("six", "idna", "tabulate", "pip", "setuptools")
+    """Of an environment that is built in Docker; `pip` has to be one of them."""
     hosts: int = 6
     """Machines over SSH, side by side."""
     cuts: int = 100

@@ -1,4 +1,7 @@
-"""The benchmarks run: with one round and little to do, each yields figures."""
+"""The benchmarks run: with one round and little to do, each yields figures.
+
+They are called in this process, which has imported already what they need; what they time are processes.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import BENCHMARKS
+from benchmarks.__main__ import BENCHMARKS, main
 from benchmarks.timing import Figure, Row
 
 ROOT = Path(__file__).parent.parent
@@ -43,23 +46,24 @@ def test_every_benchmark_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_a_benchmark_prints_rows(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_benchmark_prints_rows(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
     for part in PARTS.get(name, ()):
         request.getfixturevalue(part)
-    command = [sys.executable, "-m", "benchmarks", name, "--small", "--pairs", "1", "--results", tmp_path]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr
+    assert main([name, "--small", "--pairs", "1", "--results", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
     (kept,) = tmp_path.glob("*.json")
     rows = json.loads(kept.read_text(encoding="utf-8"))["rows"]
     assert len(rows) == ROWS[name]
     for row in rows:
         assert row["ours"] > 0
         assert row["unit"] > 0
-        assert row["name"] in done.stdout
+        assert row["name"] in printed
         # A tool that isn't installed is named too.
-        assert row["peer_name"] in done.stdout
+        assert row["peer_name"] in printed
         if row["peer"] is None and row["peer_name"]:
-            assert "absent" in done.stdout
+            assert "absent" in printed
 
 
 def test_an_unknown_benchmark() -> None:
