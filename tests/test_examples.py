@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.engines.ssh_host import QUIET
+from tests.support.forked_programs import path_with_programs
 from tests.support.stage import channels, stage  # noqa: F401 - fixtures, which are asked for by name
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ SPARK = next(path for path in EXAMPLES if path.name == "spark")
 
 def verify(example: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if name != "CI"}
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    programs = example.parent / f"programs-{uuid.uuid4().hex[:8]}"
     return subprocess.run(
         [str(example / "verify"), *arguments],
-        env={**environment, "PATH": path, **variables},
+        env={**environment, "PATH": path_with_programs(programs), **variables},
         capture_output=True,
         text=True,
         timeout=600,

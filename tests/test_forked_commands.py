@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import commands
+from tests.support.forked_programs import path_with_programs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,3 +70,32 @@ def test_what_python_reads_as_it_starts_is_for_a_fresh_one(tmp_path: Path) -> No
         assert not commands.can_fork({**os.environ, name: "x"}), name
     without = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG"))}
     assert commands.can_fork(without) is (not commands.FRESH and without == os.environ)
+
+
+def test_a_program_of_a_shell_script_is_the_same_command(project: ProjectFolder, tmp_path: Path) -> None:
+    script = (
+        "export TOLD='a \"b\" \\ é'; mkdir -p deep; cd deep; cp ../dodo.py .\n"
+        "echo given | doit tell word; echo $?; amlexec expirement; echo $?; doit fail; echo $?\n"
+        "doit die; echo $?; amlexec --version | cat\n"
+    )
+    project.write(
+        "dodo.py",
+        "import os, signal, sys\n"
+        "def tell():\n    print(os.environ['TOLD'], os.getcwd(), sys.argv[1:], sys.stdin.read())\n"
+        "def task_tell():\n    return {'actions': [tell], 'verbosity': 2, 'pos_arg': 'words'}\n"
+        "def task_fail():\n    return {'actions': ['false']}\n"
+        "def task_die():\n    return {'actions': [lambda: os.kill(os.getpid(), signal.SIGKILL)]}\n",
+    )
+    fresh = project.call("sh", "-c", script)
+    assert ("given" in fresh.out, "\n137\n" in fresh.out) == (True, True), fresh
+    for path in project.root.glob("deep/.doit.db*"):
+        path.unlink()
+    path = path_with_programs(tmp_path / "programs")
+    forked = project.call("sh", "-c", script, env={**os.environ, "PATH": path})
+    assert (path != os.environ["PATH"]) is not commands.FRESH
+    assert forked._replace(err=_without_name(forked.err)) == fresh._replace(err=_without_name(fresh.err))
+
+
+def _without_name(said: str) -> str:
+    """Shells tell of a program that was killed, in their own words."""
+    return "\n".join(line for line in said.splitlines() if "Killed" not in line)
