@@ -71,6 +71,8 @@ class Fault(NamedTuple):
     message: str = ""
     is_done: bool = False
     """Whether what was asked for is done all the same."""
+    only: str = ""
+    """The beginning of the names of objects that it hits; "" for all."""
 
 
 class Node:
@@ -519,7 +521,9 @@ class _Handler(Handler):
         if match["namespace"] != NAMESPACE or self._is_denied(operation):
             self._answer(operation, 403, status(403, "Forbidden", f"{operation}: you may not"))
             return
-        fault = next((each for each in cluster.faults if each.operation == operation), None)
+        name = str(match["name"] or ((body or {}).get("metadata") or {}).get("name") or "")
+        hits = (each for each in cluster.faults if each.operation == operation)
+        fault = next((each for each in hits if name.startswith(each.only)), None)
         if fault is not None:
             cluster.faults.remove(fault)
             if fault.is_done:
