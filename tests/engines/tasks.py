@@ -16,6 +16,7 @@ from . import (
     daemon,
     engine_host,
     engine_machine,
+    fast_java,
     hadoop_azure,
     hadoop_versions,
     kerberos,
@@ -26,7 +27,6 @@ from . import (
     server_wheels,
     slurm_versions,
     spark,
-    spark_archive,
     spark_channel,
     ssh_host,
     strace,
@@ -57,13 +57,13 @@ def task_engines() -> Iterator[dict[str, Any]]:
     yield _part("engine_host", f"the image {engine_host.reference()}", engine_host, after=("ssh_host",))
     sparks = f"Spark {spark.SPARK} and {spark.NEWER}, Java, and the image {spark.REFERENCE}"
     yield _part("spark", sparks, spark, after=("base_image",))
-    archive = "an archive of Spark's classes, which makes it start faster"
-    yield _part("spark_archive", archive, spark_archive, after=("spark", "ssh_host"))
     yield _part("spark_channel", "a conda channel with Spark and Java", spark_channel, after=("spark",))
     yield _part("slurm", f"the image {slurm_versions.reference()}", slurm_versions, after=("ssh_host",))
     daemons = f"the daemons of Hadoop {hadoop_versions.version()}"
     yield _part("hadoop", daemons, hadoop_versions, after=("spark", "ssh_host"))
     yield _part("hadoop_azure", "Hadoop's connector to Azure's storage", hadoop_azure, after=("hadoop",))
+    classes = "a Java with archives of Spark's and Hadoop's classes, which starts them faster"
+    yield _part("fast_java", classes, fast_java, after=("hadoop",))
     yield _part("kerberos", f"the image {kerberos.REFERENCE}", kerberos, after=("ssh_host",))
     yield _part("mlflow", f"MLflow {mlflow.VERSION}", mlflow)
     yield _part("azurite", f"Azurite {azurite.VERSION}", azurite)

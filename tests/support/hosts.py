@@ -27,7 +27,7 @@ from amlexec.errors import TargetError
 from amlexec.ssh.connection import SSHConnection
 from amlexec.ssh.login import Login
 from tests.conftest import PATIENCE
-from tests.engines import spark_archive, ssh_host
+from tests.engines import fast_java, ssh_host
 from tests.engines.fixtures import need
 from tests.engines.ssh_host import QUIET, SHELLS
 
@@ -265,8 +265,6 @@ class SparkHead(Host):
     """The head node of a Spark cluster, with a master of Spark's own and two workers, all on one machine."""
 
     master_port = 0
-    java_options = ""
-    """For the Java of a driver or an executor, with a blank before them: they make it start faster."""
 
     @property
     def master(self) -> str:
@@ -275,18 +273,13 @@ class SparkHead(Host):
 
     def mount(self, parts: Installed) -> None:
         """Start the machine with Spark and Java on it."""
-        binds = spark_archive.binds(parts)
-        if any(spark_archive.FILE.startswith(f"{bind.split(':')[1]}/") for bind in binds):
-            # Without a word on standard output where the jars of a run are others.
-            self.java_options = f" -Xlog:disable -XX:SharedArchiveFile={spark_archive.FILE}"
-        self.create(Binds=binds)
+        self.create(Binds=[f"{parts.home()}:{fast_java.SPARK}:ro", *fast_java.binds()])
         told = {
-            "JAVA_HOME": str(parts.java),
-            "SPARK_HOME": "/opt/spark",
+            "JAVA_HOME": fast_java.home(),
+            "SPARK_HOME": fast_java.SPARK,
             "PATH": "/opt/spark/bin:/usr/local/bin:/usr/bin:/bin",
             "SPARK_LOCAL_IP": "127.0.0.1",
             "SPARK_DAEMON_MEMORY": "256m",
-            "SPARK_DAEMON_JAVA_OPTS": f"'-XX:+UseSerialGC -XX:TieredStopAtLevel=1{self.java_options}'",
         }
         lines = "".join(f"export {name}={value}\n" for name, value in told.items())
         self.ssh(f"cat >/home/{QUIET}/.bashrc", input=lines.encode())

@@ -303,9 +303,7 @@ class ClusterProject(RemoteProject):
         """Write the `.runconfig` file, with more lines, and fast settings of Spark."""
         told = [f"Target: {self.place.name}", "Framework: PySpark", *lines]
         self.write(f"aml_config/{self.place.name}.runconfig", "\n".join(told) + "\n")
-        options = "-XX:-BytecodeVerificationRemote"
-        text = SPARK_FAST.replace(options, f"{options}{self.host.java_options}")
-        self.write("aml_config/spark_dependencies.yml", text)
+        self.write("aml_config/spark_dependencies.yml", SPARK_FAST)
 
 
 def alive(token: str) -> bool:

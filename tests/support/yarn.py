@@ -23,7 +23,7 @@ from amlexec.docker import archives, containers
 from amlexec.errors import TargetError
 from amlexec.runtime import SITE
 from tests.conftest import PATIENCE, eventually
-from tests.engines import azurite, hadoop_azure, hadoop_versions, ssh_host
+from tests.engines import azurite, fast_java, hadoop_azure, hadoop_programs, hadoop_versions, ssh_host
 from tests.engines.fixtures import need
 from tests.engines.ssh_host import QUIET
 from tests.support.hosts import Host
@@ -61,88 +61,11 @@ CONTAINER = f"wasb://amlexec@{STORAGE}"
 """A file system in Azure's storage."""
 ON_STORAGE = "/etc/hadoop/wasb"
 """The configuration of Hadoop on the head node in which it is the default file system."""
-_CONF = "/etc/hadoop/conf"
-_OPTIONS = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 --add-opens=java.base/java.lang=ALL-UNNAMED"
-_UNVERIFIED = "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
 _SITES = {
-    "core-site": {
-        "fs.defaultFS": "hdfs://head:8020",
-        "hadoop.tmp.dir": "/var/hadoop",
-        f"fs.azure.account.key.{STORAGE}": azurite.KEY,
-    },
-    "hdfs-site": {
-        "dfs.replication": "1",
-        "dfs.namenode.safemode.extension": "0",
-        "dfs.namenode.datanode.registration.ip-hostname-check": "false",
-    },
-    "yarn-site": {
-        "yarn.resourcemanager.hostname": "head",
-        "yarn.resourcemanager.nodemanagers.heartbeat-interval-ms": "100",
-        # After its restart, nodes and applications would come back half a minute later.
-        "yarn.resourcemanager.connect.retry-interval.ms": "500",
-        # Nothing would get a container in the first 10 s of one.
-        "yarn.resourcemanager.work-preserving-recovery.scheduling-wait-ms": "500",
-        "yarn.resourcemanager.am.max-attempts": "4",
-        "yarn.resourcemanager.recovery.enabled": "true",
-        "yarn.resourcemanager.store.class": "org.apache.hadoop.yarn.server.resourcemanager.recovery."
-        "FileSystemRMStateStore",
-        "yarn.resourcemanager.fs.state-store.uri": "file:///var/hadoop/states",
-        "yarn.nodemanager.resource.memory-mb": "3072",
-        "yarn.nodemanager.resource.cpu-vcores": "8",
-        "yarn.nodemanager.vmem-check-enabled": "false",
-        "yarn.nodemanager.log-dirs": "/var/hadoop/logs",
-        "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": "100",
-        "yarn.nodemanager.container-monitor.interval-ms": "200",
-        # A node that ends would wait for its containers for 3 s more.
-        "yarn.nodemanager.process-kill-wait.ms": "2000",
-        "yarn.scheduler.minimum-allocation-mb": "128",
-    },
-    "capacity-scheduler": {
-        "yarn.scheduler.capacity.root.queues": "default,narrow",
-        "yarn.scheduler.capacity.root.default.capacity": "99",
-        "yarn.scheduler.capacity.root.narrow.capacity": "1",
-        "yarn.scheduler.capacity.root.narrow.maximum-capacity": "1",
-        "yarn.scheduler.capacity.maximum-am-resource-percent": "1.0",
-    },
+    **hadoop_programs.SITES,
+    "core-site": {**hadoop_programs.SITES["core-site"], f"fs.azure.account.key.{STORAGE}": azurite.KEY},
 }
-_LOG = """\
-log4j.rootLogger=WARN, console
-log4j.appender.console=org.apache.log4j.ConsoleAppender
-log4j.appender.console.target=System.err
-log4j.appender.console.layout=org.apache.log4j.PatternLayout
-log4j.appender.console.layout.ConversionPattern=%d{HH:mm:ss} %p %c{1}: %m%n
-"""
-_DAEMONS = {
-    "namenode": "org.apache.hadoop.hdfs.server.namenode.NameNode",
-    "datanode": "org.apache.hadoop.hdfs.server.datanode.DataNode",
-    "resourcemanager": "org.apache.hadoop.yarn.server.resourcemanager.ResourceManager",
-    "nodemanager": "org.apache.hadoop.yarn.server.nodemanager.NodeManager",
-}
-_DAEMON = f"""\
-#!/bin/sh
-exec "$JAVA_HOME/bin/java" -Xmx256m {_UNVERIFIED} {_OPTIONS} -cp '{_CONF}:/opt/hadoop/*:/opt/azure/*' "$@"
-"""
-_PROGRAM = f"""\
-#!/bin/sh
-cli=org.apache.hadoop.yarn.client.cli
-case ${{0##*/}}.$1 in
-yarn.application) class=$cli.ApplicationCLI ;;
-yarn.logs) class=$cli.LogsCLI; shift ;;
-yarn.node) class=$cli.NodeCLI; shift ;;
-yarn.rmadmin) class=$cli.RMAdminCLI; shift ;;
-*.haadmin) class=org.apache.hadoop.hdfs.tools.DFSHAAdmin; shift ;;
-*.dfsadmin) class=org.apache.hadoop.hdfs.tools.DFSAdmin; shift ;;
-*.fs | *.dfs) class=org.apache.hadoop.fs.FsShell; shift ;;
-esac
-conf=${{HADOOP_CONF_DIR:-{_CONF}}}
-exec "$JAVA_HOME/bin/java" -Xmx128m {_OPTIONS} -cp "$conf:/opt/hadoop/*:/opt/azure/*" "$class" "$@"
-"""
-"""`yarn`, `hdfs` and `hadoop`."""
-_FAST = f"-XX:+UseSerialGC -XX:TieredStopAtLevel=1 {_UNVERIFIED}"
-_SPARK = f"""\
-spark.driver.extraJavaOptions {_FAST}
-spark.executor.extraJavaOptions {_FAST}
-spark.yarn.am.extraJavaOptions {_FAST}
+_SPARK = """\
 spark.driver.memory 512m
 spark.executor.memory 512m
 spark.yarn.am.memory 256m
@@ -182,10 +105,9 @@ class YarnCluster(Host):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        java = [f"{path}:{path}:ro" for path in parts.java_folders()]
         home = parts.home(hadoop_versions.spark_version())
         jars = f"{home}/jars:/opt/spark/jars:ro"
-        binds = [f"{hadoop_versions.folder()}:/opt/hadoop:ro", *java]
+        binds = [f"{hadoop_versions.folder()}:{hadoop_programs.JARS}:ro", *fast_java.binds()]
         if hadoop_azure.is_there():
             binds.append(f"{hadoop_azure.folder()}:/opt/azure:ro")
         self._start("head", [f"{home}:/opt/spark:ro", *binds], parts)
@@ -217,7 +139,7 @@ class YarnCluster(Host):
 
     def format(self) -> None:
         """Make the folder of the NameNode."""
-        self.run("head", f"daemon {_DAEMONS['namenode']} -format -force 2>&1")
+        self.run("head", f"daemon {hadoop_programs.DAEMONS['namenode']} -format -force 2>&1")
 
     def new_user(self, name: str) -> None:
         """Make a user who can log in to the head node and has a home folder in HDFS."""
@@ -234,28 +156,23 @@ class YarnCluster(Host):
             "Image": self.image,
             "Hostname": node,
             "Cmd": ["sh", "/etc/ssh/start"] if node == "head" else ["sleep", "infinity"],
-            "Env": [f"JAVA_HOME={parts.java}", f"HADOOP_CONF_DIR={_CONF}"],
+            "Env": [f"JAVA_HOME={fast_java.home()}", f"HADOOP_CONF_DIR={hadoop_programs.CONF}"],
             "ExposedPorts": {f"{self.port}/tcp": {}} if node == "head" else {},
             "HostConfig": host,
             "NetworkingConfig": {"EndpointsConfig": {self.name: {"Aliases": [node]}}},
         }
         name = self.container(node)
         containers.create(self.engine, settings, name=name)
-        files = {
-            **{f"{_CONF}/{site}.xml": _site(values) for site, values in self.sites.items()},
-            f"{_CONF}/log4j.properties": _LOG,
-            # Pages that Hadoop's jars don't have, and that no test looks at.
-            **{f"{_CONF}/webapps/{name}/index.html": "" for name in ("hdfs", "datanode")},
-            "/usr/local/bin/daemon": _DAEMON,
-        }
+        files = hadoop_programs.files(self.sites)
         if node == "head":
             self._put()
             files |= {f"/opt/ours/{one.name}": one.read_text() for one in SITE.glob("amlexec/hadoop_*.py")}
             sites = {**self.sites, "core-site": {**self.sites["core-site"], "fs.defaultFS": CONTAINER}}
-            files |= {f"{ON_STORAGE}/{site}.xml": _site(values) for site, values in sites.items()}
+            files |= {
+                f"{ON_STORAGE}/{site}.xml": hadoop_programs.site(values) for site, values in sites.items()
+            }
             # As on real head nodes: what the connector says at its end comes after the errors.
-            files[f"{ON_STORAGE}/log4j.properties"] = _LOG.replace("WARN", "INFO")
-            files |= {f"/usr/local/bin/{program}": _PROGRAM for program in ("yarn", "hdfs", "hadoop")}
+            files[f"{ON_STORAGE}/log4j.properties"] = hadoop_programs.LOG.replace("WARN", "INFO")
             files["/etc/spark/conf/spark-defaults.conf"] = (
                 f"{_SPARK}spark.yarn.jars local:/opt/spark/jars/*\n"
             )
@@ -263,13 +180,11 @@ class YarnCluster(Host):
             home = parts.home(hadoop_versions.spark_version())
             modules = sorted(path.name for path in Path(home, "python/lib").glob("*.zip"))
             told = {
-                "JAVA_HOME": parts.java,
+                "JAVA_HOME": fast_java.home(),
                 "SPARK_HOME": "/opt/spark",
                 "SPARK_CONF_DIR": "/etc/spark/conf",
-                "HADOOP_CONF_DIR": _CONF,
+                "HADOOP_CONF_DIR": hadoop_programs.CONF,
                 "PATH": "/opt/spark/bin:/usr/local/bin:/usr/bin:/bin",
-                "SPARK_SUBMIT_OPTS": f"'{_FAST}'",
-                "SPARK_LAUNCHER_OPTS": f"'{_FAST}'",
                 # The nodes have them: each application would send 26 MB.
                 "PYSPARK_ARCHIVES_PATH": ",".join(f"local:/opt/spark/python/lib/{name}" for name in modules),
             }
@@ -280,12 +195,12 @@ class YarnCluster(Host):
                 member = archive.extractfile("sshd_config")
                 assert member is not None
                 files["/etc/ssh/sshd_config"] = member.read().decode().replace("127.0.0.1", "0.0.0.0")
-        archives.put(self.engine, name, "/", _tar(files))
+        archives.put(self.engine, name, "/", hadoop_programs.tar(files))
         containers.start(self.engine, name)
 
     def daemon_script(self, daemon: str, options: str = "") -> str:
         """Shell text that runs a daemon in the foreground."""
-        return f"daemon {_DAEMONS[daemon]} {options} >/tmp/{daemon}.log 2>&1"
+        return f"daemon {hadoop_programs.DAEMONS[daemon]} {options} >/tmp/{daemon}.log 2>&1"
 
     def daemon(self, node: str, *daemons: str, options: str = "") -> None:
         """Start daemons on a node; their logs are in its /tmp."""
@@ -406,23 +321,6 @@ class YarnCluster(Host):
                 containers.remove(self.engine, self.container(node), force=True)
         with self.engine.asked() as api:
             api.remove_network(self.name)
-
-
-def _site(values: dict[str, str]) -> str:
-    lines = [
-        f"<property><name>{name}</name><value>{value}</value></property>" for name, value in values.items()
-    ]
-    return "\n".join(["<configuration>", *lines, "</configuration>", ""])
-
-
-def _tar(files: dict[str, str]) -> bytes:
-    held = io.BytesIO()
-    with tarfile.open(fileobj=held, mode="w") as archive:
-        for name, text in files.items():
-            member = tarfile.TarInfo(name.lstrip("/"))
-            member.size, member.mode = len(text.encode()), 0o755 if "/bin/" in name else 0o644
-            archive.addfile(member, io.BytesIO(text.encode()))
-    return held.getvalue()
 
 
 class YarnProject(ClusterProject):
