@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import PATIENCE, eventually, until_printed
+from tests.engines import fast_java
+from tests.engines.fixtures import need
 from tests.engines.ssh_host import QUIET
 from tests.support.places import SPARK_FAST, ClusterProject, Place
 from tests.targets.test_spark_launch import write_settings
@@ -108,20 +110,6 @@ class TestARun:
         mode = project.host.ssh(f"stat -c %a /home/{QUIET}/.amlexec/runs/{done.run_id}/control/spark.conf")
         assert mode == "600\n"
 
-    def test_an_executor_that_is_lost(self, project: ClusterProject) -> None:
-        project.configure("EnvironmentVariables:", "  TOKEN: lost")
-        project.write("train.py", COUNTING)
-        done = project.submit("--async", "train.py")
-        assert done.code == 0, done.err
-        head = project.host
-        eventually(
-            lambda: len(head.ssh("ls /tmp/slow-lost-* 2>/dev/null || :").split()) == 2, "both tasks run"
-        )
-        head.ssh(f"kill -9 {executors(head)[0]}; touch /tmp/go-lost")
-        ended = project.amlexec("experiment", "follow", "-r", done.run_id)
-        assert (ended.code, "sum 1\n" in ended.out) == (0, True), ended.err
-        assert "Lost executor" in (project.run_folder(done.run_id) / "stderr.log").read_text()
-
     def test_a_cancel_ends_the_application(self, project: ClusterProject) -> None:
         project.configure("EnvironmentVariables:", "  TOKEN: cancel")
         project.write("train.py", COUNTING)
@@ -132,8 +120,10 @@ class TestARun:
         eventually(lambda: not executors(project.host), "executors end")
         assert project.record(done.run_id)["status"] == "Canceled"
 
-    def test_a_connection_that_is_lost(self, project: ClusterProject, tmp_path: Path) -> None:
-        project.configure("EnvironmentVariables:", "  TOKEN: cut")
+    def test_a_connection_and_an_executor_that_are_lost(
+        self, project: ClusterProject, tmp_path: Path
+    ) -> None:
+        project.configure("EnvironmentVariables:", "  TOKEN: lost")
         project.write("train.py", COUNTING)
         head, printed = project.host, tmp_path / "out"
         with printed.open("wb") as out:
@@ -142,9 +132,14 @@ class TestARun:
             until_printed(printed, b"begun\n")
             # sshd's processes for this client end; the run is not one of them.
             head.ssh("for p in $(pgrep -u remo sshd); do kill -9 $p; done; true")
-            head.ssh("touch /tmp/go-cut")
+            head.ssh("until [ -e /tmp/slow-lost-0 ] && [ -e /tmp/slow-lost-1 ]; do sleep 0.1; done")
+            head.ssh(f"kill -9 {executors(head)[0]}; touch /tmp/go-lost")
             _, err = process.communicate(timeout=PATIENCE)
         assert (process.returncode, b"sum 1\n" in printed.read_bytes()) == (0, True), err
+        (run_id,) = project.run_ids()
+        assert "Lost executor" in (project.run_folder(run_id) / "stderr.log").read_text()
+        again = project.amlexec("experiment", "follow", "-r", run_id)
+        assert (again.code, "sum 1\n" in again.out) == (0, True), again.err
 
     def test_no_worker_is_free(self, project: ClusterProject, tmp_path: Path) -> None:
         more = "  spark.starvation.timeout: 1s\n"
@@ -162,6 +157,16 @@ class TestARun:
             assert project.amlexec("experiment", "cancel", "-r", run_id).code == 0
             process.communicate(timeout=PATIENCE)
         assert project.record(run_id)["status"] == "Canceled"
+
+
+def test_java_has_the_classes_of_spark_in_an_archive(spark_head: SparkHead) -> None:
+    """Otherwise, everything here is as it should be and takes twice as long."""
+    need("fast_java", "the Java with archives", fast_java.is_there)
+    # A folder before the jars, as Spark and YARN have it, is where Java would not take an archive.
+    path, loaded = f"/tmp:{fast_java.SPARK}/jars/*", "org.apache.spark.deploy.SparkSubmit"
+    words = f"-Xshare:on -Xlog:class+load -cp '{path}' {loaded} --version 2>&1"
+    printed = spark_head.ssh(f". ~/.bashrc; $JAVA_HOME/bin/java {words}", QUIET)
+    assert f"{loaded} source: shared objects file" in printed
 
 
 class TestAnEnvironmentOfOurs:
@@ -192,27 +197,16 @@ print(json.dumps([sys.prefix, six.__version__, found]))
         # Settings on the head node that name another Python.
         write_settings(project.root / "conf")
         project.configure("EnvironmentVariables:", "  SPARK_CONF_DIR: conf")
-        done = project.submit("train.py")
+        # Spark takes long to start: one script that uses the archive is enough.
+        project.write("print.py", "print('ran')\n")
+        done = project.submit("print.py")
         assert done.code == 0, done.err
         record = project.record(done.run_id)
-        assert record["python"]["path"] == f"{record['python']['prefix']}/bin/python"
-        assert len(record["executors"]) == 2
-        assert {one["prefix"].rpartition("/")[2] for one in record["executors"]} == {"environment"}
-        assert {one["version"] for one in record["executors"]} == {record["python"]["version"]}
         folder = f"/home/{QUIET}/.amlexec"
         archive = f"{folder}/archives/{record['environment_digest']}.tar.gz"
         assert f"{archive}#environment,../control/executors.tar.gz#amlexec" in record["argv"]
-        printed = (project.run_folder(done.run_id) / "stdout.log").read_text()
-        prefix, version, found = json.loads(printed)
-        assert prefix == record["python"]["path"].removesuffix("/bin/python")
-        assert (version, prefix.startswith(f"{folder}/envs/")) == ("1.17.0", True)
-        for there, imported, file in found:
-            assert re.fullmatch(r"/tmp/work-(one|two)/app-[-\d]+/\d+/environment", there), there
-            assert (imported, file.startswith(f"{there}/lib/python")) == ("1.17.0", True)
 
         # The next run neither creates nor sends an archive; an incomplete one is not used.
-        # Spark takes long to start: one more script that uses the archive is enough.
-        project.write("print.py", "print('ran')\n")
         head = project.host
         made = head.ssh(f"stat -c %i:%Z {archive}")
         again = project.submit("print.py")
@@ -226,6 +220,21 @@ print(json.dumps([sys.prefix, six.__version__, found]))
         ended = [process.communicate(timeout=PATIENCE) for process in processes]
         assert [process.returncode for process in processes] == [0, 0], ended
         assert head.ssh(f"ls -A {folder}/archives") == f"{record['environment_digest']}.tar.gz\n"
+
+        run_id = ended[0][0].decode().partition("RunId: ")[2].split()[0]
+        record = project.record(run_id)
+        assert f"{archive}#environment,../control/executors.tar.gz#amlexec" in record["argv"]
+        assert record["python"]["path"] == f"{record['python']['prefix']}/bin/python"
+        assert len(record["executors"]) == 2
+        assert {one["prefix"].rpartition("/")[2] for one in record["executors"]} == {"environment"}
+        assert {one["version"] for one in record["executors"]} == {record["python"]["version"]}
+        printed = (project.run_folder(run_id) / "stdout.log").read_text()
+        prefix, version, found = json.loads(printed)
+        assert prefix == record["python"]["path"].removesuffix("/bin/python")
+        assert (version, prefix.startswith(f"{folder}/envs/")) == ("1.17.0", True)
+        for there, imported, file in found:
+            assert re.fullmatch(r"/tmp/work-(one|two)/app-[-\d]+/\d+/environment", there), there
+            assert (imported, file.startswith(f"{there}/lib/python")) == ("1.17.0", True)
 
 
 class TestBeforeARun:

@@ -214,7 +214,7 @@ class TestTheArchive:
         project, cluster = yarn_project, yarn_project.host
         project.is_managed, project.mode = True, "client"
         project.configure()
-        project.write("aml_config/conda_dependencies.yml", project.shop.conda("six", "pip"))
+        project.write("aml_config/conda_dependencies.yml", project.shop.conda("idna"))
         # Runs without a SparkContext: spark-submit does not touch the cluster.
         project.write("train.py", "print('ran')\n")
         assert project.prepare().code == 0
@@ -259,7 +259,7 @@ class TestTwoUsers:
         first, cluster = yarn_project, yarn_project.host
         cluster.new_user("eve")
         second = YarnProject(tmp_path / "other", shop, first.place, cluster)
-        for project, version in ((first, "1.17"), (second, "1.16")):
+        for project, spec in ((first, "six"), (second, "six=1.16")):
             project.is_managed = True
             # Settings that don't say where Spark's jars are, for one of them.
             conf = "plain" if project is second else "conf"
@@ -267,7 +267,7 @@ class TestTwoUsers:
             # However long the other one takes to begin.
             project.settings(spark_yarn_am_waitTime="600s")
             project.write("train.py", WAITING)
-            project.write("aml_config/conda_dependencies.yml", shop.conda(f"six={version}"))
+            project.write("aml_config/conda_dependencies.yml", shop.conda(spec))
         second.write("aml_config/cluster.compute", second.compute().replace(QUIET, "eve"))
         go = f"/tmp/go-{uuid.uuid4().hex}"
         words = (sys.executable, "-m", "amlexec", "experiment", "submit", "-c", "cluster", "--prepare")
@@ -446,11 +446,16 @@ class TestBadLuck:
         project.is_managed = True
         project.configure()
         project.write("train.py", "")
-        project.write("aml_config/conda_dependencies.yml", project.shop.conda("six", "idna"))
         assert project.prepare().code == 0
         digest = project.prepare("--print-digest").out.strip()
+        stored = f"{HOME}/.amlexec/archives/{digest}.tar.gz"
+        # That of the other tests: the next run stores it again.
+        assert cluster.hdfs(stored, "DELETE")
         cluster.ours(FOREIGN.format(digest))
-        done = project.submit("train.py")
+        try:
+            done = project.submit("train.py")
+        finally:
+            assert cluster.hdfs(stored, "DELETE")
         assert done.code == 1
         words = "the environment's Python does not run on the driver's node: it may be for another processor"
         reason = project.record(done.run_id)["reason"]
@@ -517,12 +522,11 @@ class TestAzureStorage:
         project.is_managed = True
         project.configure()
         project.write("aml_config/cluster.compute", project.compute().replace(QUIET, user))
-        script = "import sys\nfrom pyspark.sql import SparkSession\n"
-        script += "spark = SparkSession.builder.getOrCreate()\n"
-        script += "spark.range(10).write.csv('numbers')\n"
-        script += "open('outputs/total.txt', 'w').write(str(spark.read.csv('numbers').count()))\n"
-        script += "print(spark.sparkContext._jvm.org.apache.hadoop.fs.FileSystem.getDefaultUri("
-        script += "spark.sparkContext._jsc.hadoopConfiguration()).toString(), flush=True)\n"
+        script = "from pyspark import SparkContext\nspark = SparkContext.getOrCreate()\n"
+        script += "spark.parallelize(range(10), 1).saveAsTextFile('numbers')\n"
+        script += "open('outputs/total.txt', 'w').write(str(spark.textFile('numbers', 1).count()))\n"
+        script += "print(spark._jvm.org.apache.hadoop.fs.FileSystem.getDefaultUri("
+        script += "spark._jsc.hadoopConfiguration()).toString(), flush=True)\n"
         script += "raise SystemExit(7)\n"
         project.write("train.py", script)
         code, out, err = project.submitted("--prepare", "train.py")
