@@ -325,7 +325,7 @@ follow() {
   folder=$base/runs/$1 out=$2 err=$3
   cd "$folder" 2>/dev/null || { echo "S gone"; return; }
   started_with "$folder"
-  idle=0 turn=0
+  idle=0 busy=0 turn=0
   while :; do
     # An end is a file. A run that was killed writes none: for that the state is asked about once a second.
     if [ -e control/end ] || [ $((turn % 10)) -eq 0 ]; then
@@ -340,7 +340,7 @@ follow() {
       return
       ;;
     esac
-    await_output "$before" 120 || return
+    await_output "$before" 45 || return
   done
 }
 
@@ -359,13 +359,16 @@ pieces() {
   err=$((err + sent))
 }
 
-# await_output BEFORE [TURNS]: wait a moment, a shorter one for so many turns without output, unless there was output since
-# the offsets BEFORE; fails if the connection is lost.
+# await_output BEFORE [TURNS]: wait a moment, a shorter one for so many turns without output, unless output has just begun
+# to come since the offsets BEFORE; fails if the connection is lost.
 await_output() {
   if [ "$1" != "$out/$err" ]; then
-    idle=0
-    return
+    # Each turn starts processes, and the machine is for the script: who prints on and on gets fewer of them.
+    idle=0 busy=$((busy + 1))
+    [ "$busy" -lt 3 ] || wink
+    return 0
   fi
+  busy=0
   # Print something regularly, to notice a lost connection.
   idle=$((idle + 1))
   [ $((idle % 50)) -ne 0 ] || echo "- 0" || return

@@ -232,7 +232,7 @@ state() {
 follow() {
   folder=$base/runs/$1 out=$2 err=$3
   cd "$folder" 2>/dev/null || { echo "S gone"; return; }
-  idle=0 due=0 shown=''
+  idle=0 busy=0 due=0 shown=''
   hundredths || hundredths=0
   begun=$hundredths
   while :; do

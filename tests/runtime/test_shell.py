@@ -251,9 +251,39 @@ def test_a_log_that_is_removed_while_it_is_read(program: str, tmp_path: Path) ->
     assert (done.stdout, done.stderr) == (b"1 5\ndone\nS ended 0 10.5 11.5 0\n", b"")
 
 
+QUIET_TURNS = """
+case $(grep -c sleep $started) in
+20) echo late >>$folder/stderr.log ;;
+40) echo 3 11.5 >$folder/control/end ;;
+esac
+"""
+
+
 @pytest.mark.parametrize("program", ["dash", "bash"])
 def test_following_a_quiet_run_starts_few_processes(program: str, tmp_path: Path) -> None:
-    """Which matters on a machine that many share: after 5 s, a second is ten turns, of two processes each."""
+    """Which matters on a machine that many share: after 2 s, a second is ten turns, of two processes each."""
+    # Time passes without waiting: after 20 turns there is output, and after 40 the end.
+    said, names = _followed(program, tmp_path, "sleep", QUIET_TURNS)
+    assert said == b"2 5\nlate\nS ended 3 10.5 11.5 0\n"
+    assert names.count("sleep") == 40
+    assert names.count("wc") <= 41 + 4
+    assert names.count("sh") <= 6
+
+
+BUSY_TURNS = """
+echo more >>$folder/stdout.log
+[ $(grep -c wc $started) -lt 120 ] || echo 3 11.5 >$folder/control/end
+"""
+
+
+@pytest.mark.parametrize("program", ["dash", "bash"])
+def test_a_run_that_prints_on_and_on_is_not_asked_all_the_time(program: str, tmp_path: Path) -> None:
+    _, names = _followed(program, tmp_path, "wc", BUSY_TURNS)
+    assert names.count("sleep") >= names.count("head") - 4 > 20
+
+
+def _followed(program: str, tmp_path: Path, each: str, then: str) -> tuple[bytes, list[str]]:
+    """What `follow` prints, and the processes that it starts; with each of some, `then` is executed."""
     base, programs = tmp_path / ".amlexec", tmp_path / "programs"
     control = base / "runs/r_1/control"
     control.mkdir(parents=True)
@@ -265,14 +295,10 @@ def test_following_a_quiet_run_starts_few_processes(program: str, tmp_path: Path
         (control.parent / name).write_text("")
     started = tmp_path / "started"
     real = {name: shutil.which(name) for name in ("wc", "date", "sh", "tail", "head")}
-    for name, path in real.items():
-        (programs / name).write_text(f'#!{real["sh"]}\necho {name} >>{started}\nexec {path} "$@"\n')
-    # Time passes without waiting: after 20 turns there is output, and after 40 the end.
-    (programs / "sleep").write_text(
-        f"#!{real['sh']}\necho sleep >>{started}\n"
-        f"case $(grep -c sleep {started}) in\n20) echo late >>{control.parent}/stderr.log ;;\n"
-        f"40) echo 3 11.5 >{control}/end ;;\nesac\n"
-    )
+    for name, path in [*real.items(), ("sleep", "true")]:
+        known = f"#!{real['sh']}\nstarted={started} folder={control.parent}\necho {name} >>$started\n"
+        last = f'exec {path} "$@"\n'
+        (programs / name).write_text(f"{known}{then if name == each else ''}{last}")
     for one in programs.iterdir():
         one.chmod(0o755)
     environment = {"HOME": str(tmp_path), "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
@@ -281,8 +307,5 @@ def test_following_a_quiet_run_starts_few_processes(program: str, tmp_path: Path
     running = f'identify $$; echo "$$ $identity 10.5" >{control}/script\n'
     command = [program, "-c", f"{text}\n{running}follow r_1 0 0\n"]
     done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=PATIENCE)
-    assert (done.stdout, done.stderr) == (b"2 5\nlate\nS ended 3 10.5 11.5 0\n", b"")
-    names = started.read_text().split()
-    assert names.count("sleep") == 40
-    assert names.count("wc") <= 41 + 4
-    assert names.count("sh") <= 6
+    assert done.stderr == b""
+    return done.stdout, started.read_text().split()
