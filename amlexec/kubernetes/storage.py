@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -37,6 +38,7 @@ _ABOUT = "about.json"
 """The file that a folder is created with."""
 _ABSENT, _SHORT, _FOREIGN = 4, 5, 6
 """Exit codes of the program below: no such folder; a file ends before its size; somebody else's folder."""
+_LENGTH = re.compile(rb"(-1|[0-9]{1,15})\n")
 _SERVE = f"""\
 import fcntl, os, time
 used = open({_USED!r}, "w")
@@ -121,6 +123,19 @@ class _Reach(NamedTuple):
     """Whether it is the run's own Pod, which may end at any time."""
 
 
+def _split(said: bytes | bytearray, count: int) -> list[bytes | None] | None:
+    """What was read of so many files, None for what does not exist; None if that is not what was said."""
+    found: list[bytes | None] = []
+    at = 0
+    for _ in range(count):
+        head = _LENGTH.match(said, at)
+        if head is None:
+            return None
+        at = head.end() + max(0, int(head[1]))
+        found.append(bytes(said[head.end() : at]) if head[1] != b"-1" else None)
+    return found if at == len(said) else None
+
+
 class ClaimStorage:
     """The folder of one run.
 
@@ -181,16 +196,11 @@ class ClaimStorage:
         """At most `size` bytes of each file from its position; None for what does not exist."""
         held = bytearray()
         self._execute("read", *(str(each) for one in wanted for each in one), size=size, sink=held)
-        found: list[bytes | None] = []
-        at = 0
-        for _ in wanted:
-            line, end, _ = held[at : at + 20].partition(b"\n")
-            at += len(line) + len(end)
-            length = int(line) if end else 0
-            found.append(bytes(held[at : at + length]) if length >= 0 else None)
-            at += max(0, length)
-            if not end or at > len(held):
-                raise UnreachableError("what a command in the container said was cut off", where=self.address)
+        found = _split(held, len(wanted))
+        if found is None:
+            raise UnreachableError(
+                "what a command in the container said was cut off, or can't be read", where=self.address
+            )
         return found
 
     def _execute(
