@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from amlexec.docker import images
+from amlexec.docker import containers, images
 from tests.engines.serving import serve
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ __all__ = ["Stage", "channels", "stage"]
 BASE = "debian:bookworm-slim"
 SPARK = "apache/spark:3.5.9"
 REGISTRY = "registry.example.org"
+_JAVA_FAST = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+"""What the tests' image says in Spark's defaults, which the properties of a page replace."""
 PRIVATE = ("https://", "conda.example.org/team")
 """A channel behind a login, around user and password."""
 
@@ -113,8 +115,14 @@ def stage(
     images.tag(shop.engine, shop.base, base)
 
     def spark() -> str:
-        images.tag(shop.engine, request.getfixturevalue("spark_base"), f"amlexec-test/stage-spark:{name}")
-        return f"amlexec-test/stage-spark:{name}"
+        reference = f"amlexec-test/stage-spark:{name}"
+        image = request.getfixturevalue("spark_base")
+        made = containers.create(shop.engine, {"Image": image, "Cmd": ["none"]})
+        try:
+            images.commit(shop.engine, made, reference, changes=[f'ENV SPARK_SUBMIT_OPTS="{_JAVA_FAST}"'])
+        finally:
+            containers.remove(shop.engine, made, force=True)
+        return reference
 
     with serve(channel.removeprefix("file://"), user="ada", password="hush-hush") as private:
         address = private.url.removeprefix("http://")
