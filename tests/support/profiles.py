@@ -16,7 +16,7 @@ _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 """A loaded machine is not what these tests are about."""
 
 settings.register_profile("quick", max_examples=100, deadline=None, suppress_health_check=_SLOW)
-settings.register_profile("ci", max_examples=500, deadline=None, suppress_health_check=_SLOW, print_blob=True)
+settings.register_profile("ci", max_examples=200, deadline=None, suppress_health_check=_SLOW, print_blob=True)
 settings.register_profile(
     "nightly", max_examples=10_000, deadline=None, suppress_health_check=_SLOW, print_blob=True
 )
