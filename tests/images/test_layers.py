@@ -172,6 +172,7 @@ def test_a_python_that_needs_an_undeclared_package(
         "",
         whole._replace(files=parts[0]),
         Package("library", "1.0", "0", parts[1], prefix=whole.prefix),
+        kind="conda",
     )
     project = make("split", "library", channel=channel.as_uri())
     assert len(below(project)) == 1

@@ -66,13 +66,13 @@ def solved(order: BuildRequest, cache: Path, settings: Network) -> list[RepoData
     return conda_solve.solve(order.project, order.dependencies, order.spec.platform, settings, cache=cache)
 
 
-def channel_of(folder: Path, channel: str, *chosen: packages.Package) -> Path:
+def channel_of(folder: Path, channel: str, *chosen: packages.Package, kind: str = "tar.bz2") -> Path:
     """A channel with these packages, and with the real channel's Python if it is named."""
     for source in Path(channel.removeprefix("file://")).glob("*/python-*") if channel else ():
         (folder / source.parent.name).mkdir(parents=True)
         os.link(source, folder / source.parent.name / source.name)
     for one in chosen:
-        packages.write_package(folder, one)
+        packages.write_package(folder, one, kind)
     asyncio.run(index_fs(folder, write_shards=False, write_zst=False, force=True))
     return folder
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import shutil
 import subprocess
@@ -51,6 +53,15 @@ def write(root: Path, files: dict[str, bytes]) -> None:
         path.write_bytes(content)
 
 
+@functools.cache
+def a_repository() -> Path:
+    """An empty repository, which git wants to have before it says what is ignored."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    git(folder, "init", "--quiet", "--bare")
+    return folder
+
+
 def not_ignored(root: Path, rule_file: str) -> set[str]:
     """The files that git keeps in a copy of this tree, with the rule files named .gitignore."""
     with tempfile.TemporaryDirectory() as folder:
@@ -62,9 +73,9 @@ def not_ignored(root: Path, rule_file: str) -> set[str]:
             for path in list(plain.rglob(rule_file)):
                 path.rename(path.with_name(".gitignore"))
         names = {str(path.relative_to(plain)) for path in plain.rglob("*") if path.is_file()}
-        git(plain, "init", "--quiet")
         asked = b"".join(os.fsencode(name) + b"\0" for name in names)
-        ignored = git(plain, "check-ignore", "--no-index", "-z", "--stdin", given=asked).split(b"\0")
+        of_git = (f"--git-dir={a_repository()}", f"--work-tree={plain}")
+        ignored = git(plain, *of_git, "check-ignore", "--no-index", "-z", "--stdin", given=asked).split(b"\0")
     kept = names - {os.fsdecode(name) for name in ignored}
     return {name for name in kept if name.split("/")[0] != "outputs"}
 
