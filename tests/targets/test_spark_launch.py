@@ -151,6 +151,9 @@ class TestHere:
     ) -> Callable[..., ProjectFolder]:
         """Make a project for a version of Spark, installed for this Python."""
         monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        # No Java runs long here, also where no properties are declared.
+        for name in ("SPARK_LAUNCHER_OPTS", "SPARK_SUBMIT_OPTS"):
+            monkeypatch.setenv(name, "-XX:+UseSerialGC -XX:TieredStopAtLevel=1")
         for name in ("SPARK_HOME", "SPARK_CONF_DIR", "JAVA_HOME", "PYSPARK_PYTHON"):
             monkeypatch.delenv(name, raising=False)
 
@@ -197,18 +200,6 @@ class TestHere:
         assert "org.example#top;1.0 in repository-1" in log
         assert "maven.org" not in log
 
-    def test_a_declared_python_is_used_and_recorded(
-        self, project: Callable[..., ProjectFolder], tmp_path: Path
-    ) -> None:
-        made = project()
-        other = tmp_path / "other"
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(other)], check=True)
-        declare(made, SPARK_FAST, f"  spark.pyspark.python: {other}/bin/python\n")
-        made.write("train.py", WAITING.partition("print")[0])
-        done = made.submit("train.py")
-        assert done.code == 0, done.err
-        check_pythons(made.record(done.run_id), f"{other}/bin/python")
-
     def test_the_default_file_may_be_absent(
         self, project: Callable[..., ProjectFolder], spark_parts: parts.Installed
     ) -> None:
@@ -222,30 +213,34 @@ class TestHere:
         assert done.code == 3
         assert "SparkDependenciesFile is 'gone.yml', but there is no such file" in done.err
 
-    def test_a_run_is_run_again(self, project: Callable[..., ProjectFolder]) -> None:
+    def test_a_declared_python_is_recorded_a_secret_is_not_and_the_run_is_run_again(
+        self, project: Callable[..., ProjectFolder], tmp_path: Path
+    ) -> None:
         """With the properties of its own time."""
         made = project()
+        other = tmp_path / "other"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(other)], check=True)
         made.write(
             "train.py",
             "from pyspark.sql import SparkSession\nspark = SparkSession.builder.getOrCreate()\n"
-            "open('outputs/told', 'w').write(spark.sparkContext.getConf().get('spark.test.number'))\n",
+            "number = spark.sparkContext.getConf().get('spark.test.number')\n"
+            "(told,) = spark.sparkContext.parallelize([number], 1).map(lambda one: one).collect()\n"
+            "open('outputs/told', 'w').write(told)\n",
         )
-        made.write("aml_config/spark_dependencies.yml", SPARK_FAST + "  spark.test.number: '010'\n")
+        python = f"  spark.pyspark.python: {other}/bin/python\n"
+        secret = "  spark.my.password: hush-hush\n"
+        declare(made, SPARK_FAST, python, secret, "  spark.test.number: '010'\n")
         first = made.submit("train.py")
         assert first.code == 0, first.err
-        made.write("aml_config/spark_dependencies.yml", SPARK_FAST + "  spark.test.number: '7'\n")
+        check_pythons(made.record(first.run_id), f"{other}/bin/python")
+        assert "spark.my.password=***" in made.record(first.run_id)["argv"]
+        files = [path for path in made.run_folder(first.run_id).rglob("*") if path.is_file()]
+        assert [path.name for path in files if b"hush-hush" in path.read_bytes()] == []
+        declare(made, SPARK_FAST, "  spark.test.number: '7'\n")
         again = made.amlexec("experiment", "rerun", first.run_id, "--verify")
         assert again.code == 0, again
         assert "1 output (3 bytes)" in again.out
-
-    def test_secrets_are_not_recorded(self, project: Callable[..., ProjectFolder]) -> None:
-        made = project()
-        declare(made, SPARK_FAST, "  spark.my.password: hush-hush\n")
-        done = made.submit("train.py")
-        assert done.code == 0, done.err
-        assert "spark.my.password=***" in made.record(done.run_id)["argv"]
-        files = [path for path in made.run_folder(done.run_id).rglob("*") if path.is_file()]
-        assert [path.name for path in files if b"hush-hush" in path.read_bytes()] == []
+        check_pythons(made.record(made.run_ids()[-1]), f"{other}/bin/python")
 
     def test_a_package_that_no_repository_has(
         self, project: Callable[..., ProjectFolder], repository: Path
