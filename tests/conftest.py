@@ -75,9 +75,13 @@ class ProjectFolder:
         options.setdefault("cwd", self.root)
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.PIPE)
-        if forked := self._forked(arguments, **options):
-            return forked
+        return self._forked(arguments, **options) or self._fresh(arguments, options)
+
+    def _fresh(self, arguments: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
+        options.setdefault("cwd", self.root)
         options.setdefault("stdin", subprocess.DEVNULL)
+        options.setdefault("stdout", subprocess.PIPE)
+        options.setdefault("stderr", subprocess.PIPE)
         return subprocess.Popen(arguments, **options)
 
     def _forked(
@@ -91,9 +95,12 @@ class ProjectFolder:
         return commands.ForkedCommand(arguments[2], arguments[3:], cwd, environment, **streams)
 
     def call(self, *arguments: str, **options: Any) -> Done:
-        """Run a program in the project's folder to its end."""
-        process = self.start(*arguments, **options)
-        out, err = process.communicate(timeout=PATIENCE)
+        """Run a program in the project's folder to its end, never forked; `input` is its standard input."""
+        given = options.pop("input", None)
+        if given is not None:
+            options["stdin"] = subprocess.PIPE
+        process = self._fresh(arguments, options)
+        out, err = process.communicate(given, timeout=PATIENCE)
         return _done(process.returncode, out, err)
 
     def amlexec(self, *arguments: str, **options: Any) -> Done:
@@ -106,9 +113,9 @@ class ProjectFolder:
 
     def _command(self, module: str, arguments: tuple[str, ...], options: dict[str, Any]) -> Done:
         environment = options.get("env", os.environ)
-        if options.keys() <= {"env", "cwd"} and commands.can_fork(environment):
-            folder = options.get("cwd", self.root)
-            return _done(*commands.run_forked(module, arguments, folder, environment, PATIENCE))
+        if options.keys() <= {"env", "cwd", "input"} and commands.can_fork(environment):
+            folder, given = options.get("cwd", self.root), options.get("input")
+            return _done(*commands.run_forked(module, arguments, folder, environment, PATIENCE, given))
         return self.call(sys.executable, "-m", module, *arguments, **options)
 
     def submit(self, *arguments: str, **options: Any) -> Done:

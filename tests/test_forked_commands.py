@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import PATIENCE, until_begun
 from tests.support import commands
 from tests.support.forked_programs import path_with_programs
 
@@ -99,3 +102,38 @@ def test_a_program_of_a_shell_script_is_the_same_command(project: ProjectFolder,
 def _without_name(said: str) -> str:
     """Shells tell of a program that was killed, in their own words."""
     return "\n".join(line for line in said.splitlines() if "Killed" not in line)
+
+
+def test_it_is_read_waited_for_and_killed(project: ProjectFolder) -> None:
+    project.write("train.py", "import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
+    process = commands.ForkedCommand(
+        "amlexec", ("experiment", "submit", "-c", "local", "train.py"), project.root, os.environ
+    )
+    until_begun(process)
+    assert process.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(PATIENCE) == process.poll() == -signal.SIGKILL
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert project.amlexec("experiment", "cancel", "-r", "last", "--grace", "0").code == 0
+
+
+def test_it_has_standard_input(project: ProjectFolder) -> None:
+    words = (
+        "computetarget",
+        "attach",
+        "remote",
+        "-n",
+        "box",
+        "-a",
+        "h",
+        "-u",
+        "u",
+        "--no-check",
+        "--password-stdin",
+    )
+    assert "is empty" in project.amlexec(*words).err
+    done = project.amlexec(*words, input=b"secret\n")
+    assert done.code == 0, done.err

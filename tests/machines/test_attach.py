@@ -40,17 +40,9 @@ HANDLE = "amlexec:" + "0f" * 16
 
 def target(project: ProjectFolder, *arguments: str, given: str | None = None) -> Done:
     """Run `amlexec computetarget`; `given` is its standard input, which is not a terminal."""
-    process = project.start(
-        sys.executable,
-        "-m",
-        "amlexec",
-        "computetarget",
-        *arguments,
-        stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
-    )
-    out, err = process.communicate(None if given is None else given.encode(), timeout=PATIENCE)
-    assert b"Traceback" not in err, err.decode()
-    return Done(process.returncode, out.decode(), err.decode())
+    done = project.amlexec("computetarget", *arguments, input=(given or "").encode())
+    assert "Traceback" not in done.err, done.err
+    return done
 
 
 def attach_unchecked(project: ProjectFolder, *arguments: str) -> Done:

@@ -61,7 +61,7 @@ def _at_start(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class ForkedCommand(subprocess.Popen[bytes]):
-    """`python -m MODULE ARGUMENTS`, forked off the module's server; its standard input is empty."""
+    """`python -m MODULE ARGUMENTS`, forked off the module's server; standard input is empty, or a pipe."""
 
     def __init__(
         self,
@@ -69,6 +69,7 @@ class ForkedCommand(subprocess.Popen[bytes]):
         arguments: Sequence[str],
         folder: Path,
         environment: Mapping[str, str],
+        stdin: int = subprocess.DEVNULL,
         stdout: int | IO[bytes] = subprocess.PIPE,
         stderr: int | IO[bytes] = subprocess.PIPE,
     ) -> None:
@@ -76,7 +77,7 @@ class ForkedCommand(subprocess.Popen[bytes]):
         self._module, self._arguments = module, arguments
         self._connection = socket.socket(socket.AF_UNIX)
         command = [sys.executable, "-m", module, *arguments]
-        streams = {"stdin": subprocess.DEVNULL, "stdout": stdout, "stderr": stderr}
+        streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
         super().__init__(command, cwd=folder, env=environment, **streams)  # type: ignore[call-overload]
 
     def _execute_child(self, *given: Any) -> None:
@@ -117,20 +118,22 @@ def run_forked(
     folder: Path,
     environment: Mapping[str, str],
     timeout: float,
+    given: bytes | None = None,
     *,
     merged: bool = False,
 ) -> tuple[int, bytes, bytes]:
     """Run `python -m MODULE ARGUMENTS` to its end; its exit code, standard output and standard error.
 
-    With `merged`, standard output has both.
+    `given` is its standard input. With `merged`, standard output has both.
 
     Raises:
         subprocess.TimeoutExpired: it has not ended in time, and was killed.
     """
+    stdin = subprocess.DEVNULL if given is None else subprocess.PIPE
     stderr = subprocess.STDOUT if merged else subprocess.PIPE
-    with ForkedCommand(module, arguments, folder, environment, stderr=stderr) as process:
+    with ForkedCommand(module, arguments, folder, environment, stdin, stderr=stderr) as process:
         try:
-            out, err = process.communicate(timeout=timeout)
+            out, err = process.communicate(given, timeout)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
