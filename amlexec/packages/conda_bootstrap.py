@@ -6,6 +6,7 @@ cause another transfer.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import shutil
@@ -140,6 +141,7 @@ def _add_rattler(site: Path, platform: Platform, network: Network, cache: Path) 
     if _fits(platform):
         here = Path(rattler.__file__).parent
         shutil.copytree(here, site / "rattler", ignore=shutil.ignore_patterns("__pycache__"))
+        _compile(site)
         return
     from uv import find_uv_bin
 
@@ -160,6 +162,21 @@ def _add_rattler(site: Path, platform: Platform, network: Network, cache: Path) 
     )
     if done.returncode != 0:
         raise _no_rattler(platform, done.stderr, network)
+
+
+def _compile(site: Path) -> None:
+    """Compile rattler's modules: the installer keeps nothing that it compiles when it starts.
+
+    Its Python is the one that can, if it runs here. The times of the files do not survive the archive.
+    """
+    python, unchecked = site.parents[2] / "bin/python", ("--invalidation-mode", "unchecked-hash")
+    with contextlib.suppress(OSError):
+        subprocess.run(
+            [python, "-I", "-m", "compileall", "-q", *unchecked, "rattler"],
+            cwd=site,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+        )
 
 
 def _fits(platform: Platform) -> bool:

@@ -161,7 +161,11 @@ def test_the_installer_is_made_once(
     assert archive.name == f"{conda_bootstrap.name_of(PLATFORM)}.tar.gz"
     assert box.installer.name == conda_bootstrap.name_of(PLATFORM)
     assert not list(box.installer.rglob("conda-meta"))
-    assert [path.name for path in box.installer.glob("lib/python3.*/site-packages/*")] == ["rattler"]
+    # It compiles nothing each time that it starts.
+    start = [box.installer / "bin/python", "-v", *conda_remote.arguments()[:-1], "import rattler"]
+    said = subprocess.run(start, capture_output=True, text=True, check=True).stderr.splitlines()
+    assert [line for line in said if "/rattler/" in line and line.endswith(".pyc'")]
+    assert not [line for line in said if line.startswith("# code object from ") and line.endswith(".py")]
 
 
 def test_a_damaged_installer_is_made_again(
