@@ -115,6 +115,8 @@ class Host:
         self._host_key = _new_key(folder / "host_key")
         self.port = 0
         self._paused = False
+        self._control = Path(tempfile.mkdtemp(prefix="axh-", dir="/tmp"), "s")
+        """The socket of root's connection, which all looks share: a login costs more than a look."""
 
     @property
     def address(self) -> str:
@@ -157,10 +159,32 @@ class Host:
 
     def ssh(self, script: str, user: str = "root", *, input: bytes = b"") -> str:  # noqa: A002
         """What a script prints there: plain OpenSSH, not the product. Fails where the script fails."""
-        command = ["ssh", *self.options(), "-l", user, "127.0.0.1", f"exec sh -c {shlex.quote(script)}"]
+        command = ["ssh", *self.options(), *self._shared(user), "-l", user, "127.0.0.1"]
+        command.append(f"exec sh -c {shlex.quote(script)}")
         done = subprocess.run(command, input=input, capture_output=True, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr.decode(errors="replace")
         return done.stdout.decode(errors="replace")
+
+    def hang_up(self) -> None:
+        """End root's connection, if there is one."""
+        if self._control.exists():
+            command = ["ssh", "-F", "none", "-S", str(self._control), "-O", "exit", "connection"]
+            subprocess.run(command, capture_output=True, timeout=PATIENCE)
+
+    def disconnect(self) -> None:
+        """End root's connection for good."""
+        self.hang_up()
+        shutil.rmtree(self._control.parent, ignore_errors=True)
+
+    def _shared(self, user: str) -> list[str]:
+        """Options for a connection that is there already. Other users' processes are what tests end."""
+        if user != "root":
+            return []
+        if not self._control.exists():
+            command = ["ssh", *self.options(), "-f", "-N", "-M", "-S", str(self._control), "-l", user]
+            nothing = subprocess.DEVNULL
+            subprocess.run([*command, "127.0.0.1"], stdin=nothing, stdout=nothing, stderr=nothing, check=True)
+        return ["-S", str(self._control)]
 
     def options(self) -> list[str]:
         """What plain `ssh` has to know to reach it."""
@@ -194,6 +218,7 @@ class Host:
     def remove(self) -> None:
         """Remove the container, whatever its state."""
         self.unpause()
+        self.disconnect()
         containers.remove(self.engine, self.name, force=True)
 
     def pause(self) -> None:
@@ -211,6 +236,7 @@ class Host:
 
     def kill(self) -> None:
         """Let it crash: everything that runs there is gone at once."""
+        self.hang_up()
         containers.kill(self.engine, self.name)
         containers.wait(self.engine, self.name, timeout=PATIENCE)
 
@@ -432,6 +458,7 @@ def spark_cluster(engine: Engine, parts: Installed, folder: Path) -> Iterator[Sp
     finally:
         with contextlib.suppress(TargetError):
             machine.unpause()
+        machine.disconnect()
         containers.remove(engine, machine.name, force=True)
 
 
@@ -471,6 +498,7 @@ def _machine(engine: Engine, folder: Path, **settings: object) -> Iterator[Host]
     finally:
         with contextlib.suppress(TargetError):
             machine.unpause()
+        machine.disconnect()
         containers.remove(engine, machine.name, force=True)
 
 

@@ -169,6 +169,7 @@ class SlurmHead(Host):
     def remove(self) -> None:
         """Remove everything."""
         self.unpause()
+        self.disconnect()
         for name in (self.name, *self.nodes.values()):
             containers.remove(self.engine, name, force=True)
         with self.engine.asked() as api, contextlib.suppress(Exception):

@@ -316,6 +316,7 @@ class YarnCluster(Host):
 
     def remove(self) -> None:
         """Remove the containers and their network."""
+        self.disconnect()
         for node in (*self.nodes, "head"):
             with contextlib.suppress(TargetError):
                 containers.remove(self.engine, self.container(node), force=True)
