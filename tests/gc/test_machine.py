@@ -241,7 +241,10 @@ def test_a_mirror_goes_unless_a_submission_uses_it(home: Home) -> None:
 
 
 def test_on_a_machine(
-    remote: Callable[..., RemoteProject], new_host: Callable[..., Host], client: Client
+    remote: Callable[..., RemoteProject],
+    new_host: Callable[..., Host],
+    client: Client,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     host = new_host()
     client.knows(host)
@@ -276,6 +279,7 @@ def test_on_a_machine(
     assert gone(found, "environment") == [needed[:NAME_LENGTH]]
     assert gone(found, "package") == ["numpy-1.0-0"]
     assert last_prepared.digests(place) == set()
+    monkeypatch.setenv("AMLEXEC_CACHE", str(project.root.parent / "cache"))  # the other goes on
     assert gone(collected(project, "--max", "1B", code=2), "mirror") == [owner_of(place)]
     assert host.ssh(f"ls {home}/projects").split() == []
     assert {*host.ssh(f"ls {home}/envs").split()} == {theirs[:NAME_LENGTH]}

@@ -355,6 +355,11 @@ def shop_of_session(
     session = uuid.uuid4().hex[:12]
     base = f"amlexec-test/session:{session}"
     cache = tmp_path_factory.mktemp("cache")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # The first prepare of all processes makes the installer, the others wait for it and use it, too.
+        installers = tmp_path_factory.getbasetemp().parent / "installers"
+        installers.mkdir(mode=0o700, exist_ok=True)
+        (cache / "installers").symlink_to(installers)
     made = Shop(engine, session, base, channel, wheels, cache)
     new_base(engine, base_image, base, f"{LABEL}={session}")
     try:
