@@ -550,8 +550,8 @@ def _hours(moment: str) -> float:
     return int(moment[11:13]) + int(moment[14:16]) / 60
 
 
-def test_an_output_of_a_gigabyte(project: RemoteProject) -> None:
-    size = 1 << 30
+def test_an_output_that_is_larger_than_the_memory_that_it_may_take(project: RemoteProject) -> None:
+    size = 1 << 28
     project.write(
         "train.py",
         "import os\nos.makedirs('outputs', exist_ok=True)\nwith open('outputs/big', 'wb') as file:\n"
@@ -565,7 +565,7 @@ def test_an_output_of_a_gigabyte(project: RemoteProject) -> None:
     process = project.start(sys.executable, "-c", measured, *submit)
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
-    assert int(out.split()[-1]) < 400_000, "it goes through, not into memory"
+    assert int(out.split()[-1]) << 10 < size / 2, "it goes through, not into memory"
     big = project.run_folder(only(project)) / "outputs/big"
     assert big.stat().st_size == size
     with big.open("rb") as file:
