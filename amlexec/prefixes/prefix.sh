@@ -13,7 +13,6 @@ tar() { TAR_OPTIONS='' command tar "$@"; }
 # If it still runs, it only writes to its own folder.
 hold() {
   turn=$envs/$1/turn
-  identify $$
   heard='' silent=0 told='' tries=0
   until mkdir "$turn" 2>/dev/null; do
     if [ ! -d "$turn" ]; then
@@ -40,6 +39,8 @@ hold() {
   trap 'rm -rf "$turn"; rmdir "$envs/$name" 2>/dev/null' EXIT
   trap 'exit 1' HUP INT TERM PIPE
   name=$1
+  # Only now: to look whether a former holder has ended sets `identity`, too.
+  identify $$
   publish "$turn/here" "$$ $identity $(uname -n)" && publish "$turn/who" "$2" || exit 2
   echo yours
   beat=0

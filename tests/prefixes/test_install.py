@@ -225,6 +225,9 @@ def test_a_crashed_machine(
         assert project.listed(f"{project.folder}/*/amlexec.json") == ""
     done = project.prepare()
     assert done.code == 0, done.err
+    assert "waiting" not in done.err, (
+        "a lock that was left is seen to be, also that of one who took such a lock"
+    )
     assert len(project.listed(project.folder).split()) == 1
 
 
