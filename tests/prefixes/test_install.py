@@ -323,11 +323,32 @@ def test_an_unsuitable_machine(
     assert "solving" not in done.err
 
 
+IN_TREE = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+BACKEND = """\
+import os, zipfile
+
+def build_editable(folder, settings=None, metadata=None):
+    name, about = "edited-2.0-py3-none-any.whl", "edited-2.0.dist-info/"
+    files = {
+        "edited.pth": os.getcwd() + "\\n",
+        about + "METADATA": "Metadata-Version: 2.1\\nName: edited\\nVersion: 2.0\\n",
+        about + "WHEEL": "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+    }
+    files[about + "RECORD"] = "".join(name + ",,\\n" for name in [*files, about + "RECORD"])
+    with zipfile.ZipFile(os.path.join(folder, name), "w") as wheel:
+        for path, text in files.items():
+            wheel.writestr(path, text)
+    return name
+"""
+"""Instead of setuptools, which pip would install for each build, and compile its hundreds of modules."""
+
+
 def test_the_pip_section(project: ManagedProject, tmp_path: Path) -> None:
     wheels = Path(project.shop.wheels.removeprefix("file://"))
     (project.root / "wheels").mkdir()
     own = packages.write_wheel(project.root / "wheels", "own-wheel", "1.0", "X = 1\n")
-    project.write("lib/pyproject.toml", '[project]\nname = "edited"\nversion = "2.0"\n')
+    project.write("lib/pyproject.toml", '[project]\nname = "edited"\nversion = "2.0"\n' + IN_TREE)
+    project.write("lib/backend.py", BACKEND)
     project.write("lib/edited.py", "Y = 2\n")
     project.conda(
         "tabulate",
