@@ -45,20 +45,22 @@ def project(engine_host: EngineHost, shop: Shop, tmp_path: Path) -> RemoteDocker
     return RemoteDockerProject(tmp_path / "demo", shop, PLACE, engine_host)
 
 
-def layer_of(engine: Engine, image: str) -> dict[str, Any]:
-    """What is in the last layer of an image: name to kind, mode, owner, time, and digest or target."""
+def layers_of(engine: Engine, image: str, numbers: list[int]) -> list[dict[str, Any]]:
+    """What is in these layers of an image: name to kind, mode, owner, time, and digest or target."""
     with engine_images.save(engine, image) as stream:
         held = io.BytesIO(stream.read())
+    layers = []
     with tarfile.open(fileobj=held) as saved:
         manifest = json.loads(saved.extractfile("manifest.json").read())  # type: ignore[union-attr]
-        last = saved.extractfile(manifest[0]["Layers"][-1])
-        found = {}
-        with tarfile.open(fileobj=last) as layer:
-            for one in layer:
-                file = layer.extractfile(one) if one.isfile() else None
-                what = hashlib.sha256(file.read()).hexdigest() if file else one.linkname
-                found[one.name] = (one.type, oct(one.mode), one.uid, one.gid, int(one.mtime), what)
-    return found
+        for number in numbers:
+            found: dict[str, Any] = {}
+            with tarfile.open(fileobj=saved.extractfile(manifest[0]["Layers"][number])) as layer:
+                for one in layer:
+                    file = layer.extractfile(one) if one.isfile() else None
+                    what = hashlib.sha256(file.read()).hexdigest() if file else one.linkname
+                    found[one.name] = (one.type, oct(one.mode), one.uid, one.gid, int(one.mtime), what)
+            layers.append(found)
+    return layers
 
 
 def _chain(engine: Engine, image: str) -> list[str]:
@@ -84,15 +86,13 @@ def test_an_environment_is_the_same_wherever_its_packages_were_fetched(
         found = images.inspect(engine, reference(digests.copy().pop().strip()))
         assert found is not None
         chains.append(found["RootFS"]["Layers"])
-        below = [
-            one["Id"]
-            for one in images.find(engine, {LABEL: shop.session, CONDA: ""})
-            if one["Labels"][CONDA]
-            and _chain(engine, one["Id"]) == chains[-1][: len(_chain(engine, one["Id"]))]
-        ]
-        below.sort(key=lambda image: len(_chain(engine, image)))
-        layers.append([layer_of(engine, image) for image in below])
-        assert len(below) == 2, "Python, and the rest"
+        marked = (
+            one for one in images.find(engine, {LABEL: shop.session, CONDA: ""}) if one["Labels"][CONDA]
+        )
+        below = (_chain(engine, one["Id"]) for one in marked)
+        numbers = sorted(len(chain) - 1 for chain in below if chain == chains[-1][: len(chain)])
+        assert len(numbers) == 2, "Python, and the rest"
+        layers.append(layers_of(engine, found["Id"], numbers))
     assert layers[0] == layers[1]
     assert (
         not {name for name, told in layers[0][1].items() if told[0] != tarfile.DIRTYPE} & layers[0][0].keys()
