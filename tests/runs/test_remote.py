@@ -53,14 +53,14 @@ class Pair:
         done = self.own.submit("--async", "train.py", str(code))
         assert done.code == 0, done.err
         run_id = re.search(r"RunId: (\S+) has", done.err)[1]  # type: ignore[index]
-        eventually(lambda: b"begun" in self.own.printed(run_id), "the script begins")
+        self.own.begun(run_id)
         return run_id
 
     def ended(self, run_id: str) -> None:
         """Let a run continue, and wait for its end."""
         self.own.tell(run_id)
         there = f"/home/{QUIET}/.amlexec/runs/{run_id}/control"
-        eventually(lambda: "end\n" in self.host.ssh(f"ls {there}"), "the run ends")
+        self.host.until(f"[ -e {there}/end ]")
 
     def listed(self, *arguments: str) -> dict[str, dict[str, Any]]:
         """The runs that the other computer lists, by id."""

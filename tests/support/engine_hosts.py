@@ -10,7 +10,7 @@ import pytest
 
 from amlexec.docker.client import Engine
 from amlexec.docker.forward import SSHTransport
-from tests.conftest import eventually
+from tests.conftest import PATIENCE
 from tests.engines import engine_host as image
 from tests.engines.choice import kind_of_machines
 from tests.engines.fixtures import need
@@ -29,11 +29,19 @@ if TYPE_CHECKING:
 __all__ = ["EngineHost", "engine_host", "engine_host_of_session", "new_engine_host"]
 
 _PING = """\
-import socket
-with socket.socket(socket.AF_UNIX) as asked:
-    asked.connect({socket!r})
-    asked.sendall(b"GET /_ping HTTP/1.0\\r\\n\\r\\n")
-    print(b" 200 " in asked.recv(99))
+import socket, time
+until = time.monotonic() + {seconds}
+while True:
+    try:
+        with socket.socket(socket.AF_UNIX) as asked:
+            asked.connect({socket!r})
+            asked.sendall(b"GET /_ping HTTP/1.0\\r\\n\\r\\n")
+            if b" 200 " in asked.recv(99):
+                break
+    except OSError:
+        pass
+    assert time.monotonic() < until, "the engine does not answer"
+    time.sleep(0.05)
 """
 _LOAD = """\
 import http.client, socket, sys
@@ -78,8 +86,7 @@ class EngineHost(Host):
         script = self.kind.script(socket, self.name, *options, alone=True, uid=USER_ID)
         self.ssh("cat >/run/engine", input=f"echo $$ >/run/engine.pid\n{script}".encode())
         self.ssh("setsid sh /run/engine >>/var/log/engine.log 2>&1 </dev/null &")
-        asked = f"python3 -c {shlex.quote(_PING.format(socket=socket))} 2>/dev/null || :"
-        eventually(lambda: self.ssh(asked) == "True\n", "the engine answers")
+        self.ssh(f"python3 -c {shlex.quote(_PING.format(socket=socket, seconds=PATIENCE / 2))}")
 
     def stop_engine(self, signal: str = "TERM") -> None:
         """End the engine, and wait until it is gone. Its socket stays, as a killed one's does."""

@@ -157,13 +157,26 @@ class Host:
         """A connection of the product's."""
         return SSHConnection(self.login(user, **changes))
 
-    def ssh(self, script: str, user: str = "root", *, input: bytes = b"") -> str:  # noqa: A002
+    def ssh(
+        self,
+        script: str,
+        user: str = "root",
+        *,
+        input: bytes = b"",  # noqa: A002 - as subprocess calls it
+        patience: float = PATIENCE,
+    ) -> str:
         """What a script prints there: plain OpenSSH, not the product. Fails where the script fails."""
         command = ["ssh", *self.options(), *self._shared(user), "-l", user, "127.0.0.1"]
         command.append(f"exec sh -c {shlex.quote(script)}")
-        done = subprocess.run(command, input=input, capture_output=True, timeout=PATIENCE)
+        done = subprocess.run(command, input=input, capture_output=True, timeout=patience)
         assert done.returncode == 0, done.stderr.decode(errors="replace")
         return done.stdout.decode(errors="replace")
+
+    def until(self, condition: str, *, pause: float = 0.05) -> None:
+        """Wait until a shell condition is true there. A look from here costs more than many there."""
+        loop = f"until {{ {condition}; }} >/dev/null 2>&1; do sleep {pause:g}; done"
+        late = f"{{ echo 'not within {PATIENCE:g} s:' {shlex.quote(condition)} >&2; exit 1; }}"
+        self.ssh(f"timeout {PATIENCE:g} sh -c {shlex.quote(loop)} || {late}", patience=PATIENCE + 30)
 
     def hang_up(self) -> None:
         """End root's connection, if there is one."""

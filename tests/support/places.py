@@ -244,11 +244,7 @@ class RemoteProject(DockerProject):
     def begun(self, run_id: str) -> None:
         """Wait until a run has printed a line."""
         log = f"/home/{QUIET}/.amlexec/runs/{run_id}/stdout.log"
-        # There, since each connection costs more than many looks.
-        self.host.ssh(
-            f"for i in $(seq {int(PATIENCE / 0.05)}); do "
-            f'[ ! -s {log} ] || [ "$(tail -c 1 {log})" ] || exit 0; sleep 0.05; done; exit 1'
-        )
+        self.host.until(f'[ -s {log} ] && [ -z "$(tail -c 1 {log})" ]')
 
     def has_copy(self, run_id: str) -> bool:
         """Whether the copy of the project that a run executed in is still there."""

@@ -17,7 +17,7 @@ import pytest
 
 from amlexec.docker import archives, containers
 from amlexec.errors import TargetError
-from tests.conftest import ProjectFolder, eventually
+from tests.conftest import ProjectFolder
 from tests.engines import slurm_versions as image
 from tests.engines.fixtures import need
 from tests.engines.ssh_host import QUIET
@@ -162,9 +162,8 @@ class SlurmHead(Host):
 
     def up(self) -> None:
         """Wait until both nodes take jobs."""
-        wanted = f"{len(NODES)}\n"
-        asked = "sinfo -h -N -p main -o %t 2>/dev/null | grep -cE '^(idle|mix)$' || :"
-        eventually(lambda: self.ssh(asked) == wanted, "the nodes take jobs")
+        ready = "sinfo -h -N -p main -o %t | grep -cE '^(idle|mix)$'"
+        self.until(f'[ "$({ready})" = {len(NODES)} ]', pause=0.1)
 
     def remove(self) -> None:
         """Remove everything."""
@@ -282,9 +281,9 @@ class Lab(ProjectFolder):
         run_id = done.run_id
         if until == "RUNNING":
             log = f"{self.folder_of(run_id)}/stdout.log"
-            eventually(lambda: "begun" in self.head.ssh(f"cat {log} 2>/dev/null || :"), "the script begins")
+            self.head.until(f"grep -q begun {log}")
         elif until:
-            eventually(lambda: self.state(run_id) == until, f"the job is {until}")
+            self.until(run_id, until)
         return run_id
 
     def follow(self, run_id: str) -> Done:
@@ -298,6 +297,11 @@ class Lab(ProjectFolder):
     def state(self, run_id: str) -> str:
         """Slurm's word."""
         return self.head.ssh(f"squeue -h -t all -j {self.head.job(run_id)} -o %T").strip()
+
+    def until(self, run_id: str, state: str) -> None:
+        """Wait until that is Slurm's word."""
+        asked = f"squeue -h -t all -j {self.head.job(run_id)} -o %T"
+        self.head.until(f'[ "$({asked})" = {state} ]', pause=0.1)
 
     def tell(self, run_id: str) -> None:
         """Let the script end."""

@@ -89,7 +89,9 @@ def test_mpi_on_two_nodes(lab: Lab) -> None:
 def test_a_run_that_waits_says_why_and_is_canceled_twice(lab: Lab) -> None:
     lab.target("sbatch: ['--begin=now+1hour']")
     run_id = lab.begin(until="PENDING")
-    eventually(lambda: "Starting  (pending: BeginTime, starts about " in lab.status(run_id), "Slurm says why")
+    eventually(
+        lambda: "Starting  (pending: BeginTime, starts about " in lab.status(run_id), "Slurm says why", 0.2
+    )
     assert lab.record(run_id)["reason"] == ""
     first = lab.amlexec("experiment", "cancel", "-r", run_id)
     assert (first.code, "Canceled" in first.out) == (0, True), first.err
@@ -109,7 +111,7 @@ def test_the_place_in_the_queue_is_shown_while_a_run_waits(lab: Lab) -> None:
     lab.amlexec("experiment", "cancel", "-r", second)
     lab.tell(first)
     assert "running on c[1-2]" in _until(process, "running on")
-    eventually(lambda: "begun" in lab.head.ssh(f"cat {lab.folder_of(third)}/stdout.log || :"), "it begins")
+    lab.head.until(f"grep -q begun {lab.folder_of(third)}/stdout.log")
     lab.tell(third)
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
@@ -166,14 +168,15 @@ def test_a_preempted_run_that_is_requeued(lab: Lab) -> None:
     urgent = lab.head.ssh(
         "printf '#!/bin/sh\\nsleep 60\\n' | sbatch --parsable -p main -N2 --exclusive -o /dev/null", QUIET
     )
-    eventually(lambda: lab.state(run_id) == "PENDING", "it is requeued")
+    lab.until(run_id, "PENDING")
     assert "Starting" in lab.status(run_id)
     assert lab.record(run_id)["status"] != "Failed"
     lab.head.ssh(f"scancel {urgent}")
-    # Slurm waits two minutes before it starts it anew.
-    lab.head.ssh(f"scontrol update jobid={job} StartTime=now")
+    # Slurm waits two minutes before it starts it anew. A node refuses it in the second in which it was ended.
+    lab.head.ssh(f"scontrol update jobid={job} StartTime=now+2")
     log = f"{lab.folder_of(run_id)}/stdout.log"
-    eventually(lambda: lab.head.ssh(f"cat {log}") == "begun\nbegun\n", "it begins anew")
+    lab.head.until(f"[ $(grep -c begun {log}) = 2 ]")
+    assert lab.head.ssh(f"cat {log}") == "begun\nbegun\n"
     lab.tell(run_id)
     assert lab.follow(run_id).code == 0
     assert lab.end(run_id) == ("Completed", 0, "")
@@ -198,15 +201,14 @@ def test_a_job_that_slurm_has_forgotten(lab: Lab) -> None:
     job = lab.head.job(run_id)
     node = lab.head.ssh(f"squeue -h -j {job} -o %N").strip()
     lab.head.on_node(node, f"pkill -KILL -f '[s]upervisor.sh {lab.folder_of(run_id)}'")
-    eventually(lambda: lab.state(run_id) == "FAILED", "the job ends")
+    lab.until(run_id, "FAILED")
     if IS_ACCOUNTED:
-        asked = f"sacct -X -n -P -j {job} -o State"
-        eventually(lambda: lab.head.ssh(asked).strip() == "FAILED", "it is accounted")
+        lab.head.until(f'[ "$(sacct -X -n -P -j {job} -o State)" = FAILED ]', pause=0.1)
     lab.head.stop_controller()
     lab.head.start_controller("-c")
     lab.tell(run_id)
     # An end that only accounting knows is believed after a minute: the shared folder may show it later.
-    eventually(lambda: "Lost" in lab.status(run_id), "it is lost")
+    eventually(lambda: "Lost" in lab.status(run_id), "it is lost", 0.5)
     why = "Slurm says FAILED" if IS_ACCOUNTED else f"Slurm no longer has the job {job}"
     assert lab.end(run_id) == ("Lost", None, f"{why}, and it left no exit code")
 
@@ -224,10 +226,7 @@ def test_slurm_that_does_not_answer(lab: Lab) -> None:
         assert (done.code, "Unable to contact slurm controller" in done.err) == (2, True)
         # Its own exit code needs no Slurm.
         lab.tell(run_id)
-        eventually(
-            lambda: "ended" in lab.head.ssh(f"[ ! -e {lab.folder_of(run_id)}/control/end ] || echo ended"),
-            "it ends",
-        )
+        lab.head.until(f"[ -e {lab.folder_of(run_id)}/control/end ]")
         assert lab.follow(run_id).code == 0
     finally:
         lab.head.ssh("sed -i /^MessageTimeout/d /etc/slurm/slurm.conf")
@@ -355,7 +354,7 @@ def test_a_warning_signal_is_passed_on(lab: Lab) -> None:
     run_id = lab.begin()
     lab.head.ssh(f"scancel --batch --signal=USR2 {lab.head.job(run_id)}")
     log = f"{lab.folder_of(run_id)}/stdout.log"
-    eventually(lambda: "usr2" in lab.head.ssh(f"cat {log}"), "the signal arrives")
+    lab.head.until(f"grep -q usr2 {log}")
     lab.tell(run_id)
     assert lab.follow(run_id).code == 0
 

@@ -143,14 +143,16 @@ def test_a_sweep_is_one_job_array(swept: Swept, program: Callable[[str, str], No
 
 def test_a_sweep_that_is_interrupted_and_continued(swept: Swept) -> None:
     process = swept.begin("-j", "2", points=5)
-    eventually(lambda: len(swept.seen()) == 2, "two points run")
+    eventually(lambda: len(swept.seen()) == 2, "two points run", 0.1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert re.search(rb"interrupted; [0-2] runs go on and [3-5] wait in the queue", err)
     rows = {row["number"]: row for row in swept.status()["points"]}
     last = rows[5]["run_id"]
-    eventually(lambda: "Starting  (pending: JobArrayTaskLimit" in swept.lab.status(last), "Slurm says why")
+    eventually(
+        lambda: "Starting  (pending: JobArrayTaskLimit" in swept.lab.status(last), "Slurm says why", 0.2
+    )
     canceled = swept.lab.amlexec("experiment", "cancel", "-r", last)
     assert (canceled.code, "Canceled" in canceled.out) == (0, True), canceled.err
     swept.go()
@@ -218,7 +220,7 @@ def test_a_client_that_is_killed_while_it_submits(
 
 def test_a_sweep_that_is_canceled_while_nobody_follows_it(swept: Swept) -> None:
     process = swept.begin("-j", "1", points=4)
-    eventually(lambda: len(swept.seen()) == 1, "a point runs")
+    eventually(lambda: len(swept.seen()) == 1, "a point runs", 0.1)
     process.kill()
     process.communicate(timeout=PATIENCE)
     done = swept.lab.amlexec("sweep", "cancel")

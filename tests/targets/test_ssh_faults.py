@@ -267,7 +267,7 @@ def test_a_cut_while_a_project_is_sent(wired: Wired) -> None:
     wired.wire.cut_after(1_000_000, UP)
     assert "remote: error: " in one_error(wired.project.submit("train.py"))
     assert wired.project.record(only(wired.project))["status"] == "Failed"
-    eventually(lambda: set(wired.there()["copy"]) <= {"tree"}, "what was sent by halves is taken away")
+    eventually(lambda: set(wired.there()["copy"]) <= {"tree"}, "what was sent by halves is taken away", 0.1)
     assert wired.there()["runs"] == []
     wired.ready()
     done = wired.project.submit("train.py")
@@ -322,7 +322,7 @@ def test_a_cut_when_only_we_do_not_know_that_it_has_begun(wired: Wired) -> None:
     )
     # The answer is on its way for longer than it takes to see that the script has begun.
     wired.wire.delay = 2.0
-    eventually(lambda: wired.host.ssh(f"ls {mark} 2>/dev/null || :") != "", "it has begun")
+    wired.host.until(f"[ -e {mark} ]")
     wired.wire.cut()
     _, err = process.communicate(timeout=PATIENCE)
     run_id = only(project)
@@ -427,7 +427,9 @@ def test_a_client_that_is_killed(wired: Wired, phase: str, count: int) -> None:
     assert asked.code == 0, asked.err
     if phase == "transfer":
         assert asked.out == f"{run_id}  Lost  (amlexec ended before the script began)\n"
-        eventually(lambda: set(wired.there()["copy"]) <= {"tree"}, "what was sent by halves is taken away")
+        eventually(
+            lambda: set(wired.there()["copy"]) <= {"tree"}, "what was sent by halves is taken away", 0.1
+        )
         assert wired.there()["runs"] == []
     else:
         assert asked.out == f"{run_id}  Completed\n"
