@@ -80,11 +80,8 @@ def channel_of(folder: Path, channel: str, *chosen: packages.Package, kind: str 
 class Elsewhere:
     """A machine: a folder with the installer, and nothing else."""
 
-    def __init__(self, home: Path, archive: Path) -> None:
+    def __init__(self, home: Path) -> None:
         self.home = home
-        home.mkdir()
-        with tarfile.open(archive) as unpacked:
-            unpacked.extractall(home, filter="fully_trusted")
         (self.installer,) = home.iterdir()
         self.cache = str(home / "packages")
         self.said = b""
@@ -114,15 +111,21 @@ class Elsewhere:
         wanted = [one for one in here if one.file_name in lacking]
         with (
             conda_remote.packed(wanted, settings) as archive,
-            tarfile.open(fileobj=archive) as unpacked,
+            tarfile.open(fileobj=archive) as members,
         ):
-            unpacked.extractall(sent, filter="data")
+            members.extractall(sent, filter="data")
         order = conda_remote.request(
             records, str(self.home / name), PLATFORM, settings, cache=self.cache, sent=str(sent)
         )
         done = self.ask(order, records, settings)
         shutil.rmtree(sent)
         return lacking, done
+
+
+def unpacked(archive: Path, home: Path) -> Path:
+    with tarfile.open(archive) as members:
+        members.extractall(home, filter="fully_trusted")
+    return home
 
 
 @pytest.fixture(scope="session")
@@ -138,9 +141,17 @@ def made(tmp_path_factory: pytest.TempPathFactory, channel: str) -> Iterator[tup
     shutil.rmtree(cache)
 
 
+@pytest.fixture(scope="session")
+def unpacked_once(tmp_path_factory: pytest.TempPathFactory, made: tuple[Path, Path]) -> Iterator[Path]:
+    home = tmp_path_factory.mktemp("unpacked")
+    yield unpacked(made[1], home)
+    shutil.rmtree(home)
+
+
 @pytest.fixture
-def box(tmp_path: Path, made: tuple[Path, Path]) -> Elsewhere:
-    return Elsewhere(tmp_path / "box", made[1])
+def box(tmp_path: Path, unpacked_once: Path) -> Elsewhere:
+    """A machine of links to what was unpacked once: nothing writes into an installer."""
+    return Elsewhere(shutil.copytree(unpacked_once, tmp_path / "box", symlinks=True, copy_function=os.link))
 
 
 def contents(prefix: Path) -> dict[str, tuple[int, bytes]]:
@@ -178,7 +189,7 @@ def test_a_damaged_installer_is_made_again(
     assert installer_of(ordered(project, channel, "python"), network.settings(), cache) == archive
     with tarfile.open(archive) as again, tarfile.open(fileobj=io.BytesIO(whole)) as before:
         assert again.getnames() == before.getnames()
-    assert Elsewhere(tmp_path / "box", archive).installer.name == conda_bootstrap.name_of(PLATFORM)
+    assert Elsewhere(unpacked(archive, tmp_path / "box")).installer.name == conda_bootstrap.name_of(PLATFORM)
 
 
 def test_it_installs_the_same_files_as_on_this_machine(
