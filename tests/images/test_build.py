@@ -12,6 +12,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +35,20 @@ PRINT = "import sys, six\nprint(sys.version_info[:2], six.__version__)\n"
 
 @pytest.fixture
 def make(shop: Shop, tmp_path: Path) -> Callable[..., DockerProject]:
-    """Create a project with these conda packages, in a folder named `demo`."""
+    """Create a project with these conda packages, in a folder named `demo`.
+
+    Where a test is not about the conda layer, it has the packages of `tools` or of another test.
+    """
 
     def made(*specs: str, pip: tuple[str, ...] = (), name: str = "demo") -> DockerProject:
         return DockerProject(tmp_path / name, shop, conda=shop.conda(*specs, pip=pip))
 
     return made
+
+
+def tools(what: str) -> tuple[str, ...]:
+    """Conda packages for `what`: an environment of its own, with the conda layer that others have, too."""
+    return "six=1.16", f"prefixtool !=0.{zlib.crc32(what.encode())}"
 
 
 def check(project: DockerProject, *arguments: str) -> dict[str, Any]:
@@ -159,12 +168,12 @@ def test_the_life_of_an_environment(make: Callable[..., DockerProject]) -> None:
 
 
 def test_submit_prepares_with_prepare_environment(make: Callable[..., DockerProject]) -> None:
-    project = make("six", "tabulate")
+    project = make("six=1.17", "idna !=1")
     project.write("train.py", PRINT)
     done = project.submit("--prepare", "train.py")
     assert done.code == 0, done.err
     assert "(3, " in done.out
-    project.write("aml_config/conda_dependencies.yml", project.shop.conda("six=1.16", "tabulate"))
+    project.write("aml_config/conda_dependencies.yml", project.shop.conda("six=1.16", "idna !=1"))
     assert project.submit("train.py").code == 2
     project.configure("PrepareEnvironment: true")
     done = project.submit("train.py")
@@ -238,18 +247,18 @@ def inside(project: DockerProject, script: str) -> str:
 
 def test_a_changed_pip_line_keeps_the_conda_layer(make: Callable[..., DockerProject]) -> None:
     lines = ("--no-index", "--find-links ./wheels")
-    project = make("idna=3.7", pip=(*lines, "amlexec-test-greet==1.0"))
+    project = make(*tools("changed"), pip=(*lines, "amlexec-test-greet==1.0"))
     Path(project.root, "wheels").symlink_to(project.shop.wheels)
     first = project.prepare()
     assert first.code == 0, first.err
     before = layers_of(project.shop)
     old = image_of(project)
-    text = project.shop.conda("idna=3.7", pip=(*lines, "amlexec-test-greet==1.1"))
+    text = project.shop.conda(*tools("changed"), pip=(*lines, "amlexec-test-greet==1.1"))
     project.write("aml_config/conda_dependencies.yml", text)
     second = project.prepare()
     assert second.code == 0, second.err
     assert second.out == (
-        "docker: prepared: aml_config/conda_dependencies.yml:10: amlexec-test-greet 1.0 -> 1.1\n"
+        "docker: prepared: aml_config/conda_dependencies.yml:11: amlexec-test-greet 1.0 -> 1.1\n"
     )
     assert "conda packages" not in second.err, "no conda package is installed again"
     assert layers_of(project.shop) == before
@@ -278,7 +287,7 @@ def test_the_conda_layer_is_reproducible_bit_for_bit(
 
 def test_two_builds_of_one_environment_at_once(make: Callable[..., DockerProject]) -> None:
     """The second waits, names the first, and then finds the environment up to date."""
-    project = make("six=1.16", "setuptools")
+    project = make(*tools("at once"))
     command = ("-m", "amlexec", "experiment", "prepare", "-c", "docker")
     first = project.start(sys.executable, *command)
     until(first, b"solving")
@@ -343,7 +352,7 @@ def test_a_build_interrupted_in_each_phase(make: Callable[..., DockerProject], h
 
 def test_a_build_that_may_be_alive_is_left_alone(make: Callable[..., DockerProject]) -> None:
     """Like a build of the same environment from a container with the engine's socket."""
-    project = make("setuptools", "idna")
+    project = make(*tools("alive"))
     labels = {"amlexec.building": digest(project), "amlexec.building.by": "elsewhere/1/1/1"}
     settings = {"Image": project.shop.base, "Cmd": ["sleep", "600"], "Labels": labels}
     other = containers.create(project.shop.engine, settings)
@@ -378,7 +387,8 @@ def test_refresh_rebuilds_when_the_base_image_has_moved(make: Callable[..., Dock
 def test_a_private_index_leaves_no_trace(make: Callable[..., DockerProject], tmp_path: Path) -> None:
     """Its URL is in pip's settings; its password is in no file, layer, image history or log."""
     password = f"pass{os.urandom(6).hex()}word"
-    project = make("tabulate", pip=("amlexec-test-greet==1.0",))
+    packages = tools("private")
+    project = make(*packages, pip=("amlexec-test-greet==1.0",))
     with serve(project.shop.wheels, user="me", password=password) as site:
         settings = Path(os.environ["HOME"], ".config/pip/pip.conf")
         settings.parent.mkdir(parents=True)
@@ -388,7 +398,7 @@ def test_a_private_index_leaves_no_trace(make: Callable[..., DockerProject], tmp
         assert done.code == 0, done.err
         # The URL in a line of the file, and a missing package: the error names the package, not the password.
         secret = address.replace(password, "${SECRET}")
-        text = project.shop.conda("tabulate", pip=(f"--index-url {secret}/simple/", "amlexec-test-nowhere"))
+        text = project.shop.conda(*packages, pip=(f"--index-url {secret}/simple/", "amlexec-test-nowhere"))
         project.write("aml_config/conda_dependencies.yml", text)
         failed = project.prepare(env={**os.environ, "SECRET": password})
     assert failed.code in {2, 3}
@@ -398,7 +408,7 @@ def test_a_private_index_leaves_no_trace(make: Callable[..., DockerProject], tmp
     for path in (project.root / ".amlexec").rglob("*"):
         assert path.is_dir() or password.encode() not in path.read_bytes(), path
     project.write(
-        "aml_config/conda_dependencies.yml", project.shop.conda("tabulate", pip=("amlexec-test-greet==1.0",))
+        "aml_config/conda_dependencies.yml", project.shop.conda(*packages, pip=("amlexec-test-greet==1.0",))
     )
     made = image_of(project)
     steps = images.history(project.shop.engine, made["Id"])
@@ -454,7 +464,7 @@ def test_certificates_of_a_private_authority(
     make: Callable[..., DockerProject], secured: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, certificate = secured
-    project = make("idna", pip=("amlexec-test-greet==1.1", "tabulate"))
+    project = make(*tools("certificates"), pip=("amlexec-test-greet==1.1", "tabulate"))
     monkeypatch.setenv("PIP_RETRIES", "0")
     done = project.prepare(env={**os.environ, "PIP_INDEX_URL": address})
     assert done.code == 2
@@ -466,7 +476,7 @@ def test_certificates_of_a_private_authority(
 
 
 def test_a_folder_of_wheels_in_pips_settings(make: Callable[..., DockerProject]) -> None:
-    project = make("prefixtool", pip=("amlexec-test-greet==1.1",))
+    project = make(*tools("wheels"), pip=("amlexec-test-greet==1.1",))
     settings = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": project.shop.wheels}
     done = project.prepare(env={**os.environ, **settings})
     assert done.code == 0, done.err
