@@ -13,6 +13,7 @@ import pytest
 
 from tests.engines.ssh_host import QUIET
 from tests.support.forked_programs import path_with_programs
+from tests.support.places import FAST_JAVA
 from tests.support.stage import channels, stage  # noqa: F401 - fixtures, which are asked for by name
 
 if TYPE_CHECKING:
@@ -100,6 +101,10 @@ def test_verify_on_a_machine(host: Host, tmp_path: Path) -> None:
 def test_verify_in_docker_and_on_a_cluster(stage: Stage, spark_head: SparkHead, tmp_path: Path) -> None:  # noqa: F811
     copy = copied(SPARK, tmp_path / "with a blank")
     stage.dress(copy)
+    settings = copy / "aml_config/spark_dependencies.yml"
+    begin, *rest = settings.read_text().partition("configuration:\n")
+    java = (f"  spark.{part}.extraJavaOptions: {FAST_JAVA}\n" for part in ("driver", "executor"))
+    settings.write_text("".join([begin, *rest[:1], "  spark.ui.enabled: false\n", *java, *rest[1:]]))
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     cluster = (spark_head.address, QUIET, spark_head.master, "/tmp/trips")
     done = verify(copy, *cluster, "--private-key-file", str(spark_head.key), CI="true")

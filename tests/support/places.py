@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tests.support.hosts import Host, SparkHead
 
 __all__ = [
+    "FAST_JAVA",
     "LABEL",
     "SPARK_FAST",
     "ClusterProject",
@@ -53,16 +54,17 @@ __all__ = [
 ]
 
 LABEL = "amlexec-test.session"
-_JAVA = (
+FAST_JAVA = (
     "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
 )
+"""For a Java that ends soon."""
 SPARK_FAST = f"""\
 configuration:
   spark.ui.enabled: false
   spark.driver.memory: 512m
-  spark.driver.extraJavaOptions: {_JAVA}
+  spark.driver.extraJavaOptions: {FAST_JAVA}
   spark.executor.memory: 512m
-  spark.executor.extraJavaOptions: {_JAVA}
+  spark.executor.extraJavaOptions: {FAST_JAVA}
   spark.sql.shuffle.partitions: 1
   spark.default.parallelism: 1
 """

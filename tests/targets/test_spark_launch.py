@@ -23,6 +23,7 @@ from amlexec.targets import spark_launch
 from amlexec.targets.target import Launch
 from amlexec.values import Interpreter, Project
 from tests.conftest import ProjectFolder, eventually, until_printed
+from tests.engines import fast_java
 from tests.engines import spark as parts
 from tests.engines.serving import serve
 from tests.engines.ssh_host import QUIET
@@ -483,15 +484,14 @@ class TestOverSSH:
         spark_parts: parts.Installed,
         tmp_path: Path,
     ) -> RemoteProject:
-        java = [f"{path}:{path}:ro" for path in spark_parts.java_folders()]
-        host = new_host(Binds=[f"{spark_parts.home()}:/opt/spark:ro", *java])
+        host = new_host(Binds=[f"{spark_parts.home()}:{fast_java.SPARK}:ro", *fast_java.binds()])
         client.knows(host)
         client.configure("127.0.0.1", f"IdentityFile {host.key}", "IdentitiesOnly yes")
         place = next(one for one in PLACES if one.kind == "remote")
         made = RemoteProject(tmp_path / "demo", shop, place, host)
-        location = "sparkSubmitLocation: /opt/spark/bin/spark-submit"
+        location = f"sparkSubmitLocation: {fast_java.SPARK}/bin/spark-submit"
         made.write("aml_config/remote.compute", made.compute(location))
-        variables = [f"JAVA_HOME: {spark_parts.java}", "SPARK_LOCAL_IP: 127.0.0.1", "LC_ALL: C.UTF-8"]
+        variables = [f"JAVA_HOME: {fast_java.home()}", "SPARK_LOCAL_IP: 127.0.0.1", "LC_ALL: C.UTF-8"]
         variables.append("SPARK_CONF_DIR: conf")
         write_settings(made.root / "conf")
         configure(made, "remote", "EnvironmentVariables:", *(f"  {one}" for one in variables))
