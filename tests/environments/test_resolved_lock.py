@@ -10,6 +10,7 @@ import pytest
 
 from amlexec.environments import lockfile, python_packages, resolved_lock
 from amlexec.values import Project
+from tests.support import own_package
 from tests.support.places import PLACES, DockerProject, RemoteProject, Shop
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ def make(tmp_path: Path, shop: Shop) -> Callable[[str], DockerProject]:
     def made(name: str) -> DockerProject:
         lines = ("--no-index", f"--find-links {shop.wheels}", "tabulate", "./lib")
         project = DockerProject(tmp_path / name, shop, conda=shop.conda("six=1.16", pip=lines))
-        text = "from setuptools import setup\nsetup(name='libx', version='3', py_modules=['libx'])\n"
-        project.write("lib/setup.py", text)
-        project.write("lib/libx.py", "")
+        own_package.write(project, "lib", "libx", "")
         project.write("train.py", SCRIPT)
         return project
 

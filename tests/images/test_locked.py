@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import own_package
 from tests.support.places import DockerProject, Shop
 
 if TYPE_CHECKING:
@@ -60,9 +61,7 @@ def test_packages_without_a_hash_are_installed_beside_locked_ones(shop: Shop, tm
     project = DockerProject(tmp_path / "demo", shop, conda=shop.conda(pip=lines))
     (project.root / "wheels").symlink_to(shop.wheels)
     for name in ("lib", "tool"):
-        text = f"from setuptools import setup\nsetup(name='{name}x', version='1', py_modules=['{name}x'])\n"
-        project.write(f"{name}/setup.py", text)
-        project.write(f"{name}/{name}x.py", "")
+        own_package.write(project, name, f"{name}x", "")
     locked = project.amlexec("lock", "-c", "docker")
     assert locked.code == 0, locked.err
     project.write("train.py", "import libx, tabulate, toolx\nprint(libx.__file__, toolx.__file__)\n")

@@ -17,6 +17,7 @@ from amlexec.runs.rerun_arguments import overridden, variables
 from amlexec.runs.rerun_sources import Sources
 from amlexec.snapshots import take as snapshot
 from amlexec.values import Project
+from tests.support import own_package
 from tests.support.places import LABEL, PLACES, DockerProject, RemoteProject, Shop, new_base
 from tests.support.records import RUN
 
@@ -184,9 +185,7 @@ def docker(tmp_path: Path, shop: Shop) -> DockerProject:
     """A project in a container with conda packages, a wheel and a package of its own."""
     lines = ("--no-index", f"--find-links {shop.wheels}", "tabulate", "-e ./lib")
     project = DockerProject(tmp_path / "demo", shop, conda=shop.conda("six=1.16", pip=lines))
-    text = "from setuptools import setup\nsetup(name='libx', version='3', py_modules=['libx'])\n"
-    project.write("lib/setup.py", text)
-    project.write("lib/libx.py", "WORD = 'first'\n")
+    own_package.write(project, "lib", "libx", "WORD = 'first'\n")
     project.write(
         "train.py",
         "import libx, six, tabulate\n"
