@@ -22,7 +22,7 @@ import pytest
 from amlexec.docker import archives, containers
 from amlexec.errors import TargetError
 from amlexec.runtime import SITE
-from tests.conftest import PATIENCE, eventually
+from tests.conftest import PATIENCE
 from tests.engines import azurite, fast_java, hadoop_azure, hadoop_programs, hadoop_versions, ssh_host
 from tests.engines.fixtures import need
 from tests.engines.ssh_host import QUIET
@@ -31,7 +31,7 @@ from tests.support.places import ClusterProject, Place
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from http.client import HTTPResponse
 
     from amlexec.docker.client import Engine
@@ -46,6 +46,7 @@ __all__ = [
     "YarnCluster",
     "YarnProject",
     "hadoop_parts",
+    "seldom",
     "storage",
     "yarn",
     "yarn_of_module",
@@ -73,6 +74,14 @@ spark.ui.enabled false
 spark.yarn.scheduler.heartbeat.interval-ms 300
 spark.yarn.report.interval 200ms
 """
+
+
+def seldom(true: Callable[[], bool], what: str) -> None:
+    """Wait until something is so, which is asked for by a program or a daemon: they need the processors."""
+    until = time.monotonic() + 2 * PATIENCE
+    while not true():
+        assert time.monotonic() < until, f"not within {2 * PATIENCE:g} s: {what}"
+        time.sleep(0.5)
 
 
 class YarnCluster(Host):
@@ -132,8 +141,8 @@ class YarnCluster(Host):
     def _open(self) -> None:
         """Wait for the nodes, and make the users' home folders."""
         self.until_nodes(len(NODES))
-        eventually(lambda: self.data_nodes() == 1, "HDFS has the node with the data")
-        eventually(lambda: self.hdfs(f"/user/{QUIET}", "MKDIRS"), "HDFS opens")
+        seldom(lambda: self.data_nodes() == 1, "HDFS has the node with the data")
+        seldom(lambda: self.hdfs(f"/user/{QUIET}", "MKDIRS"), "HDFS opens")
         assert self.hdfs(f"/user/{QUIET}", "SETOWNER", owner=QUIET)
         self.new_user("ada")
 

@@ -19,8 +19,8 @@ import pytest
 from amlexec.errors import TargetError
 from tests.conftest import PATIENCE
 from tests.gc.test_gc import collected
-from tests.support.yarn import _SITES, NODES, YarnCluster, YarnProject, yarn_cluster, yarn_project_on
-from tests.targets.test_yarn import HOME, PRINTED, SUBMIT, begun, prepared, seldom, tag_of
+from tests.support.yarn import _SITES, NODES, YarnCluster, YarnProject, seldom, yarn_cluster, yarn_project_on
+from tests.targets.test_yarn import HOME, PRINTED, SUBMIT, begun, prepared, tag_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,8 @@ import pytest
 from tests.conftest import PATIENCE, eventually
 from tests.engines.ssh_host import QUIET
 from tests.support.kerberos import REALM
-from tests.targets.test_yarn import SUBMIT, WAITING, seldom, tag_of
+from tests.support.yarn import seldom
+from tests.targets.test_yarn import SUBMIT, WAITING, tag_of
 from tests.targets.test_yarn_secure import SCRIPT
 
 if TYPE_CHECKING:

@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amlexec.spark.yarn_report import KILLED
-from tests.conftest import PATIENCE, eventually
+from tests.conftest import PATIENCE
 from tests.engines.ssh_host import QUIET
 from tests.gc.test_gc import collected, gone
 from tests.support.hosts import RELOAD_SSHD
-from tests.support.yarn import CONTAINER, NODES, ON_STORAGE, YarnProject
+from tests.support.yarn import CONTAINER, NODES, ON_STORAGE, YarnProject, seldom
 from tests.test_docs import ROOT, blocks, commands, matches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tests.support.hosts import Client
     from tests.support.places import Shop
     from tests.support.yarn import YarnCluster
@@ -124,14 +122,6 @@ def prepared(project: YarnProject) -> str:
     return go
 
 
-def seldom(true: Callable[[], bool], what: str) -> None:
-    """Wait until something is so, which is asked for by a program: the daemons need the processors."""
-    until = time.monotonic() + 2 * PATIENCE
-    while not true():
-        assert time.monotonic() < until, f"not within {2 * PATIENCE:g} s: {what}"
-        time.sleep(0.5)
-
-
 class TestARun:
     """With a prepared environment: the nodes have no Python."""
 
@@ -226,7 +216,7 @@ class TestTheArchive:
 
         # Somebody stores it already, and is killed in the middle.
         cluster.ours(HALF.format(name), detach=True)
-        eventually(lambda: len(halves()) == 1, "it is stored in part")
+        seldom(lambda: len(halves()) == 1, "it is stored in part")
         cluster.run("head", "kill -9 $(cat /tmp/half.pid)")
         done = project.submit("train.py")
         assert (done.code, STORING in done.err) == (0, True), done.err
@@ -317,7 +307,7 @@ class TestBadLuck:
         log = f"/home/{QUIET}/.amlexec/runs/{done.run_id}/stderr.log"
         words = "waiting for 1 vcores and"
         tag = tag_of(project, done.run_id)
-        seldom(lambda: words in cluster.run("head", f"cat {log} || :"), "it says what it waits for")
+        seldom(lambda: words in cluster.ssh(f"cat {log} || :"), "it says what it waits for")
         assert "in queue narrow: " in cluster.run("head", f"grep '{words}' {log}")
         cancels = [
             project.start(sys.executable, "-m", "amlexec", "experiment", "cancel", "-r", done.run_id)
@@ -343,7 +333,7 @@ class TestBadLuck:
         def found() -> list[str]:
             return [one["id"] for one in cluster.applications(tag)]
 
-        eventually(lambda: len(found()) == 1, "YARN has the application, by its tag")
+        seldom(lambda: len(found()) == 1, "YARN has the application, by its tag")
         cluster.run("head", f"yarn application -kill {found()[0]}")
         ended = project.amlexec("experiment", "follow", "-r", done.run_id)
         assert ended.code == 1
@@ -359,7 +349,7 @@ class TestBadLuck:
         done = project.submit("--async", "train.py")
         assert done.code == 0, done.err
         told = f"/home/{QUIET}/.amlexec/runs/{done.run_id}/control/application.json"
-        seldom(lambda: "ACCEPTED" in cluster.run("head", f"cat {told} || :"), "YARN has the application")
+        seldom(lambda: "ACCEPTED" in cluster.ssh(f"cat {told} || :"), "YARN has the application")
         # And its supervisor.
         cluster.run("head", f"pkill -9 -f '[y]arn_start.py cluster {tag_of(project, done.run_id)}'")
         ended = project.amlexec("experiment", "follow", "-r", done.run_id)
