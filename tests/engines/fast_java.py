@@ -105,14 +105,11 @@ master=spark://127.0.0.1:7077
     daemon $one & echo $! >>daemons
   done
   until hdfs dfsadmin -safemode wait; do sleep 1; done
-  hdfs dfs -mkdir -p /user/root
-  spark-submit --master 'local[2]' job.py file:/tmp/numbers
-  spark-submit --master yarn --deploy-mode cluster job.py of-a-node
-  spark-submit --master yarn --deploy-mode client job.py of-the-head
+  spark-submit --master yarn --deploy-mode cluster job.py numbers
   alone=org.apache.spark.deploy
   spark-class $alone.master.Master --host 127.0.0.1 --port 7077 & echo $! >>daemons
   spark-class $alone.worker.Worker --host 127.0.0.1 --work-dir /tmp/work $master & echo $! >>daemons
-  timeout 120 spark-submit --master $master job.py file:/tmp/more-numbers
+  timeout 120 spark-submit --master $master job.py file:/tmp/numbers
   hdfs dfs -ls /
   kill $(cat daemons)
   wait
@@ -124,9 +121,11 @@ for name in {" ".join(_ARCHIVES)}; do
 done
 """
 _DUMP = """\
-{java}/bin/java -Xshare:dump -XX:+UseG1GC -Xmx2g -XX:SharedClassListFile={name}.list \\
-    -XX:SharedArchiveFile={home}/{name}.jsa -cp '{jars}/*' >&2
+{java}/bin/java -Xshare:dump -XX:TieredStopAtLevel=1 -XX:+UseG1GC -Xmx2g \\
+    -XX:SharedClassListFile={name}.list -XX:SharedArchiveFile={home}/{name}.jsa -cp '{jars}/*' >&2 &
+dumping="$dumping $!"
 """
+_DUMPED = "for one in $dumping; do wait $one; done\n"
 
 
 def is_there() -> bool:
@@ -182,13 +181,13 @@ def _archive(folder: Path) -> None:
     mounted += [f"{hadoop_versions.folder()}:{hadoop_programs.JARS}:ro", f"{folder}:{HOME}"]
     mounted += [f"{path}:{path}:ro" for path in parts.java_folders()]
     host = {"NetworkMode": "none", "Init": True, "ExtraHosts": ["head:127.0.0.1"], "Binds": mounted}
-    dumps = "".join(
+    dumps = [
         _DUMP.format(java=parts.java, home=HOME, name=name, jars=jars) for name, jars in _ARCHIVES.items()
-    )
+    ]
     settings = {
         "Image": ssh_host.REFERENCE,
         "Hostname": "head",
-        "Cmd": ["bash", "-c", f"{_SCRIPT}{dumps}"],
+        "Cmd": ["bash", "-c", f"{_SCRIPT}{''.join(dumps)}{_DUMPED}"],
         "Env": [f"JAVA_HOME={HOME}"],
         "HostConfig": host,
     }
