@@ -102,9 +102,9 @@ def test_verify_in_docker_and_on_a_cluster(stage: Stage, spark_head: SparkHead, 
     copy = copied(SPARK, tmp_path / "with a blank")
     stage.dress(copy)
     settings = copy / "aml_config/spark_dependencies.yml"
-    begin, *rest = settings.read_text().partition("configuration:\n")
-    java = (f"  spark.{part}.extraJavaOptions: {FAST_JAVA}\n" for part in ("driver", "executor"))
-    settings.write_text("".join([begin, *rest[:1], "  spark.ui.enabled: false\n", *java, *rest[1:]]))
+    java = "".join(f"  spark.{part}.extraJavaOptions: {FAST_JAVA}\n" for part in ("driver", "executor"))
+    with_java = f"configuration:\n  spark.ui.enabled: false\n{java}"
+    settings.write_text(settings.read_text().replace("configuration:\n", with_java))
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
     cluster = (spark_head.address, QUIET, spark_head.master, "/tmp/trips")
     done = verify(copy, *cluster, "--private-key-file", str(spark_head.key), CI="true")
