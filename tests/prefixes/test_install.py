@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -409,6 +410,7 @@ def test_a_channel_with_a_login(
         shown = set()
         while process.poll() is None:
             shown |= {path for path in _processes() if canary in path}
+            time.sleep(0.05)  # those that fetch and install live longer than that
         out, err = process.communicate()
         assert process.returncode == 0, err
         asked = [path for path in site.requests if path.endswith((".conda", ".tar.bz2"))]

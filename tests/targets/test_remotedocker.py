@@ -146,28 +146,30 @@ def refused(done: Done, *texts: str) -> None:
     assert "Traceback" not in done.err
 
 
-def test_a_log_is_whole_after_cuts_while_it_is_followed(alone: RemoteDockerProject, tmp_path: Path) -> None:
-    alone.write("train.py", COUNTING)
+def test_a_log_is_whole_after_cuts_while_it_is_followed(project: RemoteDockerProject, tmp_path: Path) -> None:
+    ready = project.prepare()
+    assert ready.code == 0, ready.err
+    project.write("train.py", COUNTING)
     with (tmp_path / "out").open("wb") as out:
         command = (sys.executable, "-m", "amlexec", "experiment", "submit", "-c", PLACE.name, "train.py")
-        process = alone.start(*command, stdout=out)
+        process = project.start(*command, stdout=out)
         until_printed(tmp_path / "out", b"line 20 ")
         for _ in range(3):
             # sshd's processes for this client end; the run is not one of them.
-            alone.host.ssh(f"for p in $(pgrep -u {QUIET} sshd); do kill -9 $p; done; true")
+            project.host.ssh(f"for p in $(pgrep -u {QUIET} sshd); do kill -9 $p; done; true")
             size = (tmp_path / "out").stat().st_size
             eventually(
                 lambda size=size: (tmp_path / "out").stat().st_size > size,  # type: ignore[misc]
                 "following goes on",
             )
-        (run_id,) = alone.run_ids()
-        alone.tell(run_id)
+        (run_id,) = project.run_ids()
+        project.tell(run_id)
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
-    log = (alone.run_folder(run_id) / "stdout.log").read_bytes()
+    log = (project.run_folder(run_id) / "stdout.log").read_bytes()
     assert log == b"".join(b"line %d %s\n" % (n, b"x" * 1000) for n in range(log.count(b"\n")))
     assert log in (tmp_path / "out").read_bytes()
-    assert alone.record(run_id)["status"] == "Completed"
+    assert project.record(run_id)["status"] == "Completed"
 
 
 def test_a_machine_that_hangs_or_crashes_changes_no_status(alone: RemoteDockerProject) -> None:
