@@ -88,6 +88,6 @@ def test_a_service_comes_back_after_its_machine_was_rebooted(
     host.start()
     host.start_engine()
     # Nobody asks for it: the engine starts the listener and the replicas.
-    eventually(answers, "the service answers again")
-    eventually(all_run, "both replicas run")
+    eventually(answers, "the service answers again", 0.3)
+    eventually(all_run, "both replicas run", 0.3)
     assert project.amlexec("service", "show", "sums", "--key", *place).out == key
