@@ -3,7 +3,7 @@
 In a `console` block a line that begins with `$ ` is a command; the lines below it are its output. `…` stands
 for any text within a line, and a line with only `…` for any number of lines. The blocks of a page are one
 session, in an empty folder. A block of another kind below a line with a file name (`` `NAME`: ``) is that
-file.
+file. A command that is `amlexec` or `doit` alone is forked (`support/commands.py`); bash runs the others.
 
 From a page's first command with the word `docker` or `gpu` on, a Docker engine executes the page's commands,
 without a network: `stage.py` maps public names to parts of the tests.

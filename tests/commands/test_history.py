@@ -25,6 +25,7 @@ from amlexec.history import folders
 from amlexec.history.paths import RunPaths
 from amlexec.history.record import Interpreter, Outputs, SnapshotRecord, Source, instant
 from amlexec.values import Project
+from tests.support import commands
 from tests.support.records import RUN
 
 TIMEOUT = 120
@@ -73,15 +74,16 @@ def add(project: Project, later: int, **changes: Any) -> RunPaths:
 
 def amlexec(project: Project, *arguments: str, code: int = 0) -> tuple[str, str]:
     """The stdout and stderr of `amlexec history ARGUMENTS`."""
-    result = subprocess.run(
-        [sys.executable, "-m", "amlexec", "history", *arguments],
-        cwd=project.root,
-        capture_output=True,
-        timeout=TIMEOUT,
-    )
-    stdout, stderr = result.stdout.decode(), result.stderr.decode()
+    if commands.can_fork(os.environ):
+        told = ("history", *arguments)
+        ended, out, err = commands.run_forked("amlexec", told, Path(project.root), os.environ, TIMEOUT)
+    else:
+        fresh = [sys.executable, "-m", "amlexec", "history", *arguments]
+        done = subprocess.run(fresh, cwd=project.root, capture_output=True, timeout=TIMEOUT)
+        ended, out, err = done.returncode, done.stdout, done.stderr
+    stdout, stderr = out.decode(), err.decode()
     assert "Traceback" not in stderr, stderr
-    assert result.returncode == code, stderr
+    assert ended == code, stderr
     return stdout, stderr
 
 

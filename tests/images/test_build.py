@@ -233,7 +233,8 @@ def test_labels_and_contents_of_an_image(make: Callable[..., DockerProject]) -> 
 def inside(project: DockerProject, script: str) -> str:
     """What a Python script prints in a container of a project's environment."""
     engine = project.shop.engine
-    made = containers.create(engine, {"Image": image_of(project)["Id"], "Cmd": ["python", "-c", script]})
+    settings = {"Image": image_of(project)["Id"], "Cmd": ["python", "-c", script], "NetworkDisabled": True}
+    made = containers.create(engine, settings)
     try:
         containers.start(engine, made)
         code = containers.wait(engine, made, timeout=PATIENCE)

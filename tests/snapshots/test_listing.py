@@ -22,6 +22,8 @@ from amlexec.values import Project
 if TYPE_CHECKING:
     from tests.conftest import ProjectFolder
 
+MOST = settings.default.max_examples // 4
+"""Each example starts a dozen processes of git's."""
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 CLEAN |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "XDG_CONFIG_HOME": os.devnull}
 
@@ -96,7 +98,7 @@ TREES = st.tuples(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=MOST, deadline=None, suppress_health_check=list(HealthCheck))
 @given(before=TREES, after=TREES, own=st.booleans())
 def test_the_files_are_those_that_git_does_not_ignore(
     before: tuple[dict[str, bytes], dict[str, str]],
