@@ -69,7 +69,7 @@ class SSHTransport:
             EngineDeniedError: the user has no permission for its socket.
         """
         found = self._look(is_mute=is_mute)
-        self._connection.forward_lasting(_NAME, found.socket)
+        self._connection.forward_lasting(_NAME, found.socket, replaces=is_mute)
         self._found = found
 
     def mute(self) -> EngineError:

@@ -151,17 +151,21 @@ class SSHConnection:
         """The local path of the socket that `forward_lasting` makes under that name; it need not exist."""
         return f"{self._control()}-{name}"
 
-    def forward_lasting(self, name: str, remote_socket: str) -> None:
+    def forward_lasting(self, name: str, remote_socket: str, *, replaces: bool) -> None:
         """Forward `lasting_socket(name)` to a Unix socket on the machine for as long as the connection stays.
 
-        All processes of this user share it. It replaces an earlier forward of that name. The connection must
-        be open: `run` something first. Raises like `run`.
+        All processes of this user share it. `replaces` is for a forward of that name that is there and does
+        not work; else one that somebody listens at stays. The connection must be open: `run` something
+        first. Raises like `run`.
         """
         from amlexec.locks import exclusive
 
         connection, path = self._control(), Path(self.lasting_socket(name))
         mapping = _mapping(str(path), remote_socket)
         with exclusive(f"{path}.lock", _LOCK_TIMEOUT_S):
+            # Another process may have made it meanwhile, and be using it.
+            if not replaces and _is_listened_at(path):
+                return
             # A connection that has ended leaves a dead socket behind. Cancel an existing forward first,
             # because ssh does not make the same forward twice.
             _control_of(connection, "cancel", "-L", mapping)
@@ -304,6 +308,13 @@ def _control_of(connection: str, verb: str, *arguments: str) -> str:
     from amlexec.ssh.command import control
 
     return control(connection, verb, *arguments)
+
+
+def _is_listened_at(path: Path) -> bool:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as tried:
+        return tried.connect_ex(str(path)) == 0
 
 
 def _mapping(local: str, remote: str) -> str:

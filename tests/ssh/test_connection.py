@@ -226,13 +226,13 @@ with socket.socket(socket.AF_UNIX) as server:
 
     def test_without_a_connection(self, host: Host) -> None:
         with host.connection() as connection, pytest.raises(UnreachableError, match="can't be forwarded"):
-            connection.forward_lasting("docker", "/var/run/docker.sock")
+            connection.forward_lasting("docker", "/var/run/docker.sock", replaces=False)
 
     def test_socket(self, host: Host) -> None:
         path = f"/tmp/a b:{secrets.token_hex(4)}.sock"
         with host.connection() as connection, connection.stream(self.ECHO, path) as server:
             assert server.stdout.readline() == b"up\n"
-            connection.forward_lasting("echo", path)
+            connection.forward_lasting("echo", path, replaces=False)
             local = connection.lasting_socket("echo")
             assert len(os.fsencode(local)) < 104
             assert stat.S_IMODE(Path(local).stat().st_mode) & 0o077 == 0
@@ -241,6 +241,21 @@ with socket.socket(socket.AF_UNIX) as server:
                     tried.connect(local)
                     tried.sendall(word)
                     assert tried.recv(100) == word.upper()
+
+    def test_one_that_works_stays(self, host: Host) -> None:
+        """Two commands that begin at once both find none, and both make it: the first one may be using it."""
+        path = f"/tmp/{secrets.token_hex(4)}.sock"
+        with host.connection() as connection, connection.stream(self.ECHO, path) as server:
+            assert server.stdout.readline() == b"up\n"
+            connection.forward_lasting("echo", path, replaces=False)
+            local = Path(connection.lasting_socket("echo"))
+            other = local.with_name("other")
+            other.hardlink_to(local)
+            connection.forward_lasting("echo", path, replaces=False)
+            assert local.samefile(other)
+            connection.forward_lasting("echo", path, replaces=True)
+            assert not local.samefile(other)
+            other.unlink()
 
 
 @pytest.mark.usefixtures("client")
