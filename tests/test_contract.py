@@ -575,6 +575,8 @@ def test_links_and_outputs_that_cannot_be_collected(several: Several) -> None:
     told = {one["path"]: (one["reason"], one["kept"]) for one in record["not_collected"]}
     assert told.pop("outputs/passwd")[0].endswith("leads out of the run's copy of the project: /etc/passwd")
     assert told == {"outputs/pipe": ("it is a FIFO", False)}
+    assert record["unread"] == []
+    assert record["outputs"]["files"] in {9, 10}, "an engine does not give the file with the longest path"
     assert "warning: outputs/pipe was not collected: it is a FIFO" in done.err
     assert not several.has_copy
 

@@ -133,7 +133,15 @@ def _outputs(paths: RunPaths, unread: list[str]) -> Outputs | None:
     for folder in walk(paths.outputs, skipped):
         folders += 1
         for entry in folder.others:
-            if not (entry.is_symlink() and entry.is_dir()):
+            if not _leads_to_folder(entry):
                 files += 1
                 size += entry.stat(follow_symlinks=False).st_size
     return Outputs(files, size) if folders else None
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a link to a folder; one that leads to itself is none."""
+    try:
+        return entry.is_symlink() and entry.is_dir()
+    except OSError:
+        return False
