@@ -25,7 +25,8 @@ SITES = {
     },
     "yarn-site": {
         "yarn.resourcemanager.hostname": "head",
-        "yarn.resourcemanager.nodemanagers.heartbeat-interval-ms": "100",
+        # By default, a second: a driver and an executor would wait for it. Daemons are never idle.
+        "yarn.resourcemanager.nodemanagers.heartbeat-interval-ms": "250",
         # After its restart, nodes and applications would come back half a minute later.
         "yarn.resourcemanager.connect.retry-interval.ms": "500",
         # Nothing would get a container in the first 10 s of one.
@@ -40,7 +41,7 @@ SITES = {
         "yarn.nodemanager.vmem-check-enabled": "false",
         "yarn.nodemanager.log-dirs": "/var/hadoop/logs",
         "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": "100",
-        "yarn.nodemanager.container-monitor.interval-ms": "200",
+        "yarn.nodemanager.container-monitor.interval-ms": "1000",
         # A node that ends would wait for its containers for 3 s more.
         "yarn.nodemanager.process-kill-wait.ms": "2000",
         "yarn.scheduler.minimum-allocation-mb": "128",
