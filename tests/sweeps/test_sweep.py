@@ -414,11 +414,11 @@ def test_a_table_on_a_terminal(swept: Swept) -> None:
 
 
 def test_many_at_once(swept: Swept) -> None:
-    done = swept.sweep("-j", "8", "train.py", "--lr", "1..60")
+    done = swept.sweep("-j", "8", "train.py", "--lr", "1..24")
     assert done.code == 0, done.err
-    assert swept.calls() == [(number, ["--lr", str(number)]) for number in range(1, 61)]
+    assert swept.calls() == [(number, ["--lr", str(number)]) for number in range(1, 25)]
     records = [swept.record(run) for run in swept.run_ids()]
-    assert sorted(record["sweep"]["number"] for record in records) == [*range(1, 61)]
+    assert sorted(record["sweep"]["number"] for record in records) == [*range(1, 25)]
     assert {point["status"] for point in swept.status()["points"]} == {"Completed"}
 
 
