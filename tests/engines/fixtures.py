@@ -1,8 +1,8 @@
 """The parts as pytest fixtures. One that is absent skips the test, saying how to get it; in CI it fails it.
 
 Which must not be absent elsewhere is what AMLEXEC_REQUIRE names:
-docker,base_image,channel,registry,ssh_host,engine_host,slurm,spark,spark_channel,hadoop,hadoop_azure,kerberos,
-mlflow,azurite,object_store,server_wheels,browser,strace,kubernetes.
+docker,base_image,channel,registry,ssh_host,engine_host,slurm,spark,spark_channel,hadoop,hadoop_azure,fast_java,
+kerberos,mlflow,azurite,object_store,server_wheels,browser,strace,kubernetes.
 """
 
 from __future__ import annotations
