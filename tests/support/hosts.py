@@ -26,7 +26,7 @@ from amlexec.docker import archives, containers
 from amlexec.errors import TargetError
 from amlexec.ssh.connection import SSHConnection
 from amlexec.ssh.login import Login
-from tests.conftest import PATIENCE
+from tests.conftest import PATIENCE, eventually
 from tests.engines import fast_java, ssh_host
 from tests.engines.fixtures import need
 from tests.engines.ssh_host import QUIET, SHELLS
@@ -181,8 +181,7 @@ class Host:
     def hang_up(self) -> None:
         """End root's connection, if there is one."""
         if self._control.exists():
-            command = ["ssh", "-F", "none", "-S", str(self._control), "-O", "exit", "connection"]
-            subprocess.run(command, capture_output=True, timeout=PATIENCE)
+            _hang_up(self._control)
 
     def disconnect(self) -> None:
         """End root's connection for good."""
@@ -394,8 +393,7 @@ class Client:
         """End every connection."""
         for path in self.sockets():
             if path.is_socket():
-                command = ["ssh", "-F", "none", "-S", str(path), "-O", "exit", "connection"]
-                subprocess.run(command, capture_output=True, timeout=PATIENCE)
+                _hang_up(path)
 
     def _write(self) -> None:
         # Of several values the first counts, but identities add up.
@@ -513,6 +511,13 @@ def _machine(engine: Engine, folder: Path, **settings: object) -> Iterator[Host]
             machine.unpause()
         machine.disconnect()
         containers.remove(engine, machine.name, force=True)
+
+
+def _hang_up(control: Path) -> None:
+    """End a connection. OpenSSH says that it ends it before it removes the socket, which others find."""
+    command = ["ssh", "-F", "none", "-S", str(control), "-O", "exit", "connection"]
+    if subprocess.run(command, capture_output=True, timeout=PATIENCE).returncode == 0:
+        eventually(lambda: not control.exists(), f"{control} is removed")
 
 
 def _new_key(path: Path) -> Path:
