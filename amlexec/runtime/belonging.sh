@@ -9,13 +9,21 @@
 # With `first_pid`, only processes with a higher number are looked at.
 carrying() {
   carriers=''
-  later_environments || {
-    environments=''
-    for candidate in /proc/[0-9]*; do
-      [ "${candidate#/proc/}" -le "${first_pid:-0}" ] || environments="$environments $candidate/environ"
-    done
-  }
-  [ -n "$environments" ] || return 0
+  looks=0
+  later_environments || all_environments
+  # A process that is looked at may have started another one, and ended before it was looked at.
+  while [ -n "$environments" ] && [ "$looks" -lt 20 ]; do
+    looks=$((looks + 1))
+    among "$1" "$2"
+    [ -z "$carriers" ] || return 0
+    hidden
+    [ -z "$environments" ] || blink
+    newer_environments || all_environments
+  done
+}
+
+# among NAME FOLDER: set `carriers` as `carrying` does, of the processes with these `environments`.
+among() {
   # shellcheck disable=SC2086 # they are several
   for candidate in $(grep -lsF "$1=${2##*/}" $environments); do
     candidate=${candidate#/proc/}
@@ -40,20 +48,59 @@ ${1%_ID}_FOLDER=$2
   done
 }
 
-# later_environments: set `environments` to those of the processes after `first_pid`, by their numbers: to list all
-# processes takes longer. Fails if there may be more than a few.
+# hidden: set `environments` to those of them that can't be read for now: while a process executes a program, it has no
+# environment and no command line, but memory of its own, which threads of the kernel and ended processes have not.
+hidden() {
+  found=''
+  # shellcheck disable=SC2086 # they are several
+  for candidate in $(grep -Ls '' $environments); do
+    command=''
+    line=''
+    read -r command 2>/dev/null <"${candidate%environ}cmdline"
+    read -r line 2>/dev/null <"${candidate%environ}stat"
+    if [ -z "$command" ] && has_memory "${line##*)}"; then found="$found $candidate"; fi
+  done
+  environments=$found
+}
+
+# has_memory FIELDS: whether the state of a process, from its third field on, says so. Source: proc(5), vsize.
+has_memory() {
+  # shellcheck disable=SC2086 # to be split into fields
+  set -- $1
+  [ "${21:-0}" != 0 ]
+}
+
+# all_environments: set `environments` to those of all processes after `first_pid`, and `seen` to the last of their numbers.
+all_environments() {
+  read -r _ _ _ _ seen 2>/dev/null </proc/loadavg || seen=
+  environments=''
+  for candidate in /proc/[0-9]*; do
+    [ "${candidate#/proc/}" -le "${first_pid:-0}" ] || environments="$environments $candidate/environ"
+  done
+}
+
+# later_environments: the same by their numbers, since to list all processes takes longer. Fails if there may be more than a
+# few.
 later_environments() {
   [ -n "${first_pid-}" ] || return 1
-  environments=''
-  candidate=$first_pid
+  environments='' seen=$first_pid
+  newer_environments
+}
+
+# newer_environments: add those of processes with higher numbers than `seen`. Fails as `later_environments` does.
+newer_environments() {
+  [ -n "$seen" ] || return 0
+  candidate=$seen
   # A process that has ended meanwhile may have started another one, with a higher number.
-  while read -r _ _ _ _ last 2>/dev/null </proc/loadavg && [ "$candidate" -lt "$last" ]; do
-    [ $((last - first_pid)) -le 100 ] || return 1
+  while read -r _ _ _ _ last 2>/dev/null </proc/loadavg && [ "$candidate" -ne "$last" ]; do
+    # Linux begins anew after the highest number.
+    [ "$candidate" -lt "$last" ] && [ $((last - seen)) -le 100 ] || return 1
     while [ "$candidate" -lt "$last" ]; do
       candidate=$((candidate + 1))
       [ ! -e "/proc/$candidate/environ" ] || environments="$environments /proc/$candidate/environ"
     done
   done
+  seen=$candidate
 }
 
 # since PID: set `first_pid` to PID if all processes started since have higher numbers: the time since `stopwatch` is too

@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +65,87 @@ def test_what_has_left_its_session_ends_with_the_script(project: ProjectFolder) 
         "stopping what the script left running"
         in (project.run_folder(done.run_id) / "control.log").read_text()
     )
+
+
+HEIR = """
+import os, time
+print(flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.01)
+if os.fork():
+    os._exit(0)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("since", ["", "first_pid=$before"])
+@pytest.mark.parametrize("program", ["dash", "bash"])
+def test_one_that_hands_over_while_it_is_looked_at(program: str, since: str, tmp_path: Path) -> None:
+    """It starts another process and ends, after the processes were listed and before it was looked at."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    real = shutil.which("grep")
+    (programs / "grep").write_text(
+        f"#!/bin/sh\nif [ ! -e {tmp_path}/go ]; then\n: >{tmp_path}/go\n"
+        f'while kill -0 $HEIR; do sleep 0.01; done\nfi\nexec {real} "$@"\n'
+    )
+    (programs / "grep").chmod(0o755)
+    told = {"AMLEXEC_RUN_ID": "r_1", "AMLEXEC_RUN_FOLDER": str(tmp_path / "r_1")}
+    before = os.getpid()
+    process = subprocess.Popen(
+        [sys.executable, "-c", HEIR], env=told, cwd=tmp_path, stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        process.stdout.readline()
+    reaper = threading.Thread(target=process.wait)
+    reaper.start()
+    try:
+        carriers = _carriers(program, tmp_path / "r_1", f"before={before}; {since}", programs, process.pid)
+        assert len(carriers) == 1
+        assert carriers != [process.pid]
+        assert os.getpgid(carriers[0]) == process.pid
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        reaper.join()
+
+
+def _carriers(program: str, folder: Path, before: str, programs: Path, heir: int) -> list[int]:
+    """The processes that carry the run."""
+    text = "".join((HERE / name).read_text("utf-8") for name in ("identity.sh", "belonging.sh"))
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [program, "-c", f'{text}\n{before}\ncarrying AMLEXEC_RUN_ID {folder}\necho "$carriers"'],
+        env={"PATH": path, "HEIR": str(heir)},
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+    return [int(word) for word in done.stdout.split()]
+
+
+@pytest.mark.parametrize("program", ["dash", "bash"])
+def test_one_that_executes_a_program_while_it_is_looked_at(program: str, tmp_path: Path) -> None:
+    """Linux shows neither a command line nor an environment of it for a moment."""
+    programs, folder = tmp_path / "programs", tmp_path / "r_1"
+    programs.mkdir()
+    real, grep = shutil.which("sleep"), shutil.which("grep")
+    (programs / "sleep").write_text(
+        f"#!/bin/sh\n: >{tmp_path}/go\n"
+        f'until {grep} -q . /proc/$HEIR/environ; do {real} 0.01; done\nexec {real} "$@"\n'
+    )
+    (programs / "sleep").chmod(0o755)
+    (tmp_path / "commands").write_text(
+        f"while [ ! -e {tmp_path}/go ]; do {real} 0.01; done\n"
+        f"exec env AMLEXEC_RUN_ID=r_1 AMLEXEC_RUN_FOLDER={folder} {real} 600\n"
+    )
+    with (tmp_path / "commands").open() as commands:
+        process = subprocess.Popen([""], executable="/bin/sh", env={}, stdin=commands)
+    try:
+        assert Path(f"/proc/{process.pid}/environ").read_bytes() == b""
+        assert _carriers(program, folder, "", programs, process.pid) == [process.pid]
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("stopped", ["nothing", "supervisor", "script", "both"])
