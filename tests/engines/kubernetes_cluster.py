@@ -118,8 +118,6 @@ class Cluster:
         """Rights that the login does not have, such as `create pods/exec`."""
         self.lock = threading.RLock()
         self._numbers = iter(range(1, 1 << 30))
-        self._images: set[str] = set()
-        """What its node has got: an image with a digest stays what it is."""
         self.claim(CLAIM)
 
     def claim(self, name: str, phase: str = "Bound", mode: str = "ReadWriteMany") -> Path:
@@ -381,9 +379,6 @@ class Cluster:
                 for key, value in secret["data"].items()
             ]
         container["env"] = [*container.get("env", ()), *variables]
-        if container["image"] not in self._images:
-            kubernetes_pods.pull(self._engine, container["image"])
-            self._images.add(container["image"])
         made = kubernetes_pods.create(self._engine, spec, {**folders, "message": str(message)}, self._labels)
         with self.lock:
             if pod["metadata"].get("deletionTimestamp"):

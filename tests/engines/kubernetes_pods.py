@@ -19,7 +19,7 @@ _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 1 << 10, "Mi": 1 << 2
 
 
 def create(engine: Engine, pod: Mapping[str, Any], folders: Mapping[str, str], labels: dict[str, str]) -> str:
-    """Create a Pod's one container, whose image is there; its id. `folders` are those of its volumes."""
+    """Create a Pod's one container; its id. `folders` are those of its volumes. An absent image is pulled."""
     (container,) = pod["containers"]
     security = {**pod.get("securityContext", {}), **container.get("securityContext", {})}
     mounts = []
@@ -49,6 +49,12 @@ def create(engine: Engine, pod: Mapping[str, Any], folders: Mapping[str, str], l
         settings |= {"Entrypoint": container["command"], "Cmd": container.get("args", [])}
     if "workingDir" in container:
         settings["WorkingDir"] = container["workingDir"]
+    try:
+        return containers.create(engine, settings)
+    except EngineAnswerError as error:
+        if error.status != 404:
+            raise
+    pull(engine, container["image"])
     return containers.create(engine, settings)
 
 

@@ -315,11 +315,12 @@ def alive(token: str) -> bool:
 
 
 def _has(token: str) -> bool:
-    for entry in os.scandir("/proc"):
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError):
-                if token.encode() in Path(entry.path, "cmdline").read_bytes():
-                    return True
+    with os.scandir("/proc") as entries:
+        for entry in entries:
+            if entry.name.isdecimal():
+                with contextlib.suppress(OSError):
+                    if token.encode() in Path(entry.path, "cmdline").read_bytes():
+                        return True
     return False
 
 
