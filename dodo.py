@@ -19,7 +19,7 @@ PYTHON = sys.executable
 CODE = ["amlexec", "tests", "benchmarks", "docs", "examples", "dodo.py"]
 CONSTRAINTS = "tests/constraints.txt"
 """The versions that the README's test command installs, so that it passes unchanged next year."""
-# Most tests wait for something most of the time.
+# Many tests wait for something.
 SUITE = ["-m", "pytest", "-q", "-n", str((os.cpu_count() or 1) + 2), "--dist", "loadfile"]
 SUITE += ["--no-loadscope-reorder"]  # tests/support/distribution.py has put the longest first
 
