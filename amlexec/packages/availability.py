@@ -38,7 +38,7 @@ def missing(
     are not checked.
     """
     packages = cache / "packages"
-    absent = set(awaited(lacking(resolution.records, packages)) if packages.is_dir() else [])
+    absent = set(awaited(lacking, resolution.records, packages) if packages.is_dir() else [])
     conda = [
         str(record.url)
         for record in resolution.records

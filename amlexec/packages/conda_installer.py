@@ -34,7 +34,7 @@ def _answer(request: Mapping[str, Any]) -> object:
     records = _records(request["packages"])
     cache = Path(request["cache"])
     if "prefix" not in request:
-        return awaited(lacking(records, cache))
+        return awaited(lacking, records, cache)
     link(
         records,
         Path(request["prefix"]),

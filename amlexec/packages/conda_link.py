@@ -64,7 +64,7 @@ def link(
         _check_content(record)
     reporter = _Reporter(missing, progress)
     try:
-        awaited(_link(list(records), prefix, final_prefix, subdir, cache, client, reporter, below))
+        awaited(_link, list(records), prefix, final_prefix, subdir, cache, client, reporter, below)
     except BaseException:
         # rattler's threads go on for a moment. The caller removes the folder, and they must not add to it.
         wait_for_threads(_STOP_TIMEOUT_S)

@@ -142,7 +142,7 @@ def _file(record: RepoDataRecord, folder: Path, network: Network) -> str:
 
     path = folder / record.file_name
     try:
-        awaited(download_to_path(client(network), record.url, path))
+        awaited(download_to_path, client(network), record.url, path)
     except Exception as error:  # rattler has a separate exception for each step
         message = f"failed to fetch {record.file_name}\n{error}"
         raise conda_errors.not_installed(message, [record], network) from None

@@ -54,7 +54,7 @@ def solve(
     """
     sources = channels(project, dependencies, network)
     specs = _specs(dependencies)
-    found: list[RepoDataRecord] = awaited(_solve(sources, specs, platform, network, cache, preferred))
+    found: list[RepoDataRecord] = awaited(_solve, sources, specs, platform, network, cache, preferred)
     return found
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 __all__ = ["awaited", "wait_for_threads"]
 
@@ -25,13 +25,17 @@ _REST_TIMEOUT_S = 1.0
 """How long the exit of the interpreter waits for rattler, at most."""
 
 
-def awaited(work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of a coroutine of rattler's. An interrupt cancels it."""
+def awaited(work: Callable[..., Coroutine[Any, Any, Any]], *arguments: Any) -> Any:
+    """The result of a coroutine function of rattler's. An interrupt cancels it.
+
+    It is called within the loop: of a coroutine that is lost to an interrupt, Python prints that nobody has
+    awaited it.
+    """
     _rest_at_exit()
     found = {int(number): signal.getsignal(number) for number in _ENDING}
     handlers = {number: handler for number, handler in found.items() if callable(handler)}
     if not handlers or threading.current_thread() is not threading.main_thread():
-        return asyncio.run(work)
+        return asyncio.run(_result(work, arguments))
     interrupted: list[int] = []
     tasks: list[Any] = []
 
@@ -44,11 +48,10 @@ def awaited(work: Coroutine[Any, Any, Any]) -> Any:
 
     async def cancelable() -> Any:
         if interrupted:
-            work.close()
             raise asyncio.CancelledError
         tasks.append(asyncio.current_task())
         try:
-            return await work
+            return await work(*arguments)
         finally:
             tasks.clear()
 
@@ -61,6 +64,10 @@ def awaited(work: Coroutine[Any, Any, Any]) -> Any:
             signal.signal(number, handler)
         if interrupted:
             handlers[interrupted[0]](interrupted[0], None)
+
+
+async def _result(work: Callable[..., Coroutine[Any, Any, Any]], arguments: tuple[Any, ...]) -> Any:
+    return await work(*arguments)
 
 
 @functools.cache

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import os
 import signal
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,7 @@ from amlexec.packages.rattler_calls import awaited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
 
 def interrupt(number: int = signal.SIGINT) -> None:
@@ -64,7 +67,10 @@ def test_an_interrupt_of_the_loop(where: str, number: int, monkeypatch: pytest.M
     before = signal.signal(number, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            awaited(waiting(ends) if where != "close" else asyncio.sleep(0))
+            if where == "close":
+                awaited(asyncio.sleep, 0)
+            else:
+                awaited(waiting, ends)
         assert signal.getsignal(number) is signal.default_int_handler
     finally:
         signal.signal(number, before)
@@ -74,8 +80,37 @@ def test_an_interrupt_of_the_loop(where: str, number: int, monkeypatch: pytest.M
 def test_an_interrupt_cancels_the_work() -> None:
     ends: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        awaited(interrupting(ends))
+        awaited(interrupting, ends)
     assert ends == ["ended"]
+
+
+def test_an_interrupt_in_any_line_leaves_no_coroutine_that_nobody_awaits() -> None:
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal lines
+        if frame.f_code is not awaited.__code__:
+            return None
+        if event == "line":
+            lines += 1
+            if lines == last:
+                interrupt()
+        return trace
+
+    before = sys.gettrace()
+    for last in itertools.count(1):
+        lines = 0
+        try:
+            sys.settrace(trace)
+            awaited(asyncio.sleep, 0)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        gc.collect()
+        if lines < last:
+            break
+    assert lines > 10
 
 
 def test_the_handler_of_the_program_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,18 +118,18 @@ def test_the_handler_of_the_program_is_asked(monkeypatch: pytest.MonkeyPatch) ->
     before = signal.signal(signal.SIGINT, lambda number, _: seen.append(number))
     try:
         with pytest.raises(asyncio.CancelledError):
-            awaited(interrupting([]))
+            awaited(interrupting, [])
     finally:
         signal.signal(signal.SIGINT, before)
     assert seen == [signal.SIGINT]
 
 
 def test_a_result_and_an_error_and_another_thread() -> None:
-    assert awaited(asyncio.sleep(0, "result")) == "result"
+    assert awaited(asyncio.sleep, 0, "result") == "result"
     with pytest.raises(ZeroDivisionError):
-        awaited(failing())
+        awaited(failing)
     found: list[str] = []
-    thread = threading.Thread(target=lambda: found.append(awaited(asyncio.sleep(0, "there"))))
+    thread = threading.Thread(target=lambda: found.append(awaited(asyncio.sleep, 0, "there")))
     thread.start()
     thread.join()
     assert found == ["there"]
