@@ -290,7 +290,9 @@ def test_a_cut_while_a_run_is_started(wired: Wired) -> None:
         project.write("data", os.urandom(30_000))
         wired.ready()
         assert project.submit("--async", "train.py").code == 0
-    whole = wired.wire.passed[UP]
+        whole = wired.wire.passed[UP]
+        # Its mark must not come later than it is removed.
+        assert project.amlexec("experiment", "follow", "-r", "last").code == 0
     seen = set()
     for left in (25_000, 12_000, 4000, 2500, 1500, 900):
         project.write("data", os.urandom(30_000))
