@@ -2,8 +2,8 @@
 
 A command that is forked off a process with amlexec in it takes a third of the time, but what Python does as
 it starts is not tested by it. So a command is a fresh `python -m` where its environment has what Python reads
-as it starts, where it gets a standard input or a process group of its own, and where a test starts the
-program itself: to see what it imports, or to interrupt it as it starts. With AMLEXEC_TEST_FRESH=1 every
+as it starts, where it gets a terminal or a process group of its own, and where a test starts the program
+itself: to see what it imports, or to interrupt it as it starts. With AMLEXEC_TEST_FRESH=1 every
 command is fresh; `doit newest` and `doit lowest` set it.
 """
 
@@ -83,10 +83,11 @@ class ForkedCommand(subprocess.Popen[bytes]):
     def _execute_child(self, *given: Any) -> None:
         """What Popen calls: start it with the descriptors of the pipes that Popen has made."""
         told = {"arguments": self._arguments, "folder": str(given[5]), "environment": dict(given[6])}
-        pipes = given[10:16]
+        pipes = given[10:16]  # for each stream, the end that is read and the end that is written
+        theirs = [pipes[0], pipes[3], pipes[5]]
         whole = json.dumps(told).encode() + b"\0"
         self._connection.connect(_server(self._module))
-        sent = socket.send_fds(self._connection, [whole], pipes[0::2][:1] + pipes[3::2])
+        sent = socket.send_fds(self._connection, [whole], theirs)
         if sent < len(whole):  # else a command that has ended by now has closed the connection
             self._connection.sendall(whole[sent:])
         self._answers = self._connection.makefile("rb")
